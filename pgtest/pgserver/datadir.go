@@ -1,0 +1,193 @@
+package pgserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// initdbArgs make the same cluster on every system: UTF-8, sorted by code point. The socket's directory is the access
+// control, hence trust.
+var initdbArgs = []string{
+	"--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions",
+}
+
+// digest names what a server depends on: the binaries, who runs it, its settings, where it is, and this package's
+// own way of starting it.
+func (s *spec) digest() (string, error) {
+	h := sha256.New()
+	fi, err := os.Stat(filepath.Join(s.bin, "postgres"))
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), s.owner.id(), s.dir)
+	fmt.Fprintln(h, s.settings, initdbArgs)
+	h.Write(watchdogScript)
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}
+
+// cachedDataDir is initdb's result for these binaries, whatever the settings.
+func (s *spec) cachedDataDir() string {
+	h := sha256.New()
+	if fi, err := os.Stat(filepath.Join(s.bin, "postgres")); err == nil {
+		fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), initdbArgs)
+	}
+	return filepath.Join(s.cache, "initdb-"+hex.EncodeToString(h.Sum(nil))[:16])
+}
+
+// cacheDir returns a directory that belongs to the caller alone.
+func cacheDir(dir string) (string, error) {
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil { // neither XDG_CACHE_HOME nor HOME: a daemon's environment
+			base = os.TempDir()
+			dir = filepath.Join(base, "pgserver-cache-"+strconv.Itoa(os.Geteuid()))
+		} else {
+			// By user id: sudo keeps HOME on some systems.
+			dir = filepath.Join(base, "pgserver", strconv.Itoa(os.Geteuid()))
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make the cache directory: %w; set XDG_CACHE_HOME to a writable directory", err)
+	}
+	return dir, private(dir, os.Geteuid())
+}
+
+// fillDataDir makes dir/data from the cache, and fills the cache first if need be. cached says that the data is a copy.
+func (s *spec) fillDataDir(ctx context.Context, dir string) (cached bool, err error) {
+	data := filepath.Join(dir, "data")
+	cache := s.cachedDataDir()
+	if _, err := os.Stat(cache); err == nil {
+		cached = true
+		err = copyTree(cache, data, s.owner)
+		if err != nil {
+			return true, noRoom(err, dir)
+		}
+	} else {
+		// Initialised in the server's directory, whose watchdog removes it if this process dies.
+		if err := s.initdb(ctx, data); err != nil {
+			return false, noRoom(err, dir)
+		}
+		if err := s.store(data, cache); err != nil {
+			return false, fmt.Errorf("cache the data directory: %w", err)
+		}
+	}
+	conf := filepath.Join(data, "postgresql.conf")
+	f, err := os.OpenFile(conf, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return cached, err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, "\n# pgserver\n%sunix_socket_directories = '%s'\nport = %s\n",
+		s.settings, strings.ReplaceAll(dir, "'", "''"), port)
+	return cached, noRoom(err, dir)
+}
+
+func (s *spec) initdb(ctx context.Context, data string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), append(initdbArgs, "--pgdata="+data)...)
+	cmd.Dir = "/"
+	cmd.Env = serverEnv()
+	cmd.SysProcAttr = s.owner.attr()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("initdb: %w\n  %s", err, strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "))
+	}
+	return nil
+}
+
+// store copies data into the cache, in a directory with another name until it is whole. Servers with other settings
+// may do the same at the same time: the first one's copy stays.
+func (s *spec) store(data, cache string) error {
+	s.sweepPartial()
+	partial, err := os.MkdirTemp(s.cache, "partial-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(partial)
+	whole := filepath.Join(partial, "data")
+	if err := copyTree(data, whole, nil); err != nil {
+		return noRoom(err, partial)
+	}
+	if err := os.Rename(whole, cache); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
+	}
+	return nil
+}
+
+// sweepPartial removes what processes left that were killed while they filled the cache.
+func (s *spec) sweepPartial() {
+	left, _ := filepath.Glob(filepath.Join(s.cache, "partial-*"))
+	for _, dir := range left {
+		// Filling takes a second: an hour is nobody's.
+		if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Hour {
+			os.RemoveAll(dir)
+		}
+	}
+}
+
+// copyTree copies a data directory and gives it to o. Two at a time: the files are small, and the kernel's work on
+// one overlaps with ours on the next.
+func copyTree(from, to string, o *owner) error {
+	var (
+		files  = make(chan string)
+		errs   = make(chan error, 2)
+		copier = func() error {
+			var first error
+			for rel := range files { // to the end even after an error: the walk below waits for a reader
+				if first == nil {
+					first = copyFile(filepath.Join(from, rel), filepath.Join(to, rel), o)
+				}
+			}
+			return first
+		}
+	)
+	for range cap(errs) {
+		go func() { errs <- copier() }()
+	}
+	walked := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if !d.IsDir() {
+			files <- rel
+			return nil
+		}
+		if err := os.Mkdir(filepath.Join(to, rel), 0o700); err != nil {
+			return err
+		}
+		return o.chown(filepath.Join(to, rel))
+	})
+	close(files)
+	return errors.Join(walked, <-errs, <-errs)
+}
+
+func copyFile(from, to string, o *owner) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = io.Copy(dst, src); err == nil && o != nil {
+		err = dst.Chown(o.uid, o.gid)
+	}
+	return errors.Join(err, dst.Close())
+}
