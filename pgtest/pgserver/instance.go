@@ -44,9 +44,9 @@ func newInstance(dir string, users int) *instance {
 
 func (i *instance) socket() string { return filepath.Join(i.dir, ".s.PGSQL."+port) }
 
-func (i *instance) url() *url.URL { return socketURL(i.dir, "postgres") }
+func (i *instance) url() *url.URL { return socketURL(i.dir, port, "postgres") }
 
-func socketURL(dir, database string) *url.URL {
+func socketURL(dir, port, database string) *url.URL {
 	q := url.Values{"host": {dir}, "port": {port}}
 	return &url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: q.Encode()}
 }
@@ -142,7 +142,7 @@ func (s *spec) startOnce(ctx context.Context) (_ *instance, cached bool, _ error
 	// From here on the watchdog removes dir when inst is left.
 	cached, err = s.fillDataDir(ctx, dir)
 	if err == nil {
-		_, err = syscall.Write(inst.users, []byte("start\n"))
+		_, err = syscall.Write(inst.users, []byte("start\n\n")) // its own line of joining, too
 	}
 	if err == nil {
 		err = inst.waitReady(ctx)

@@ -26,7 +26,7 @@ func throwAwaySettings(extra map[string]string) string {
 		// A leftover backend goes away when its client died in the middle of a long statement.
 		"client_connection_check_interval": "1s",
 		// The log lives in memory with the rest: keep what explains a crash or a failed start, not each failed statement.
-		"log_min_messages": "fatal",
+		"log_min_messages": "log",
 		"log_checkpoints":  "off",
 		// Files in the data directory, not in /dev/shm: they go with it even after a kill -9.
 		"dynamic_shared_memory_type": "mmap",

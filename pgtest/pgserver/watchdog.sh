@@ -5,12 +5,21 @@
 # descriptor 3 tells that the last one is gone. A shell does this because it is on every system: re-executing the test
 # binary would need a hook in it.
 #
+# No other process may hold descriptor 3: a FIFO without a reader is how the next user sees that its watchdog was killed.
+#
 # $1 mode: start or adopt   $2 the server's directory   $3 directory of the binaries   $4 seconds to linger
 mode=$1 dir=$2 bin=$3 linger=$4
 
 serve() {
 	"$bin/postgres" -D "$dir/data" >"$dir/log" 2>&1 </dev/null
 	: >"$dir/exited"
+}
+
+# Reads until the end of file. Each user writes a line when it joins: true if anybody did since the last end of file.
+joined() {
+	any=1
+	while read -r _; do any=0; done
+	return $any
 }
 
 watch() {
@@ -22,14 +31,16 @@ watch() {
 		fi
 		serve 3<&- &
 	fi
-	# Each user writes a byte when it joins: no byte since the last end of file means nobody came while we lingered.
-	until [ $(cat <&3 | wc -c) -eq 0 ]; do
-		sleep "$linger"
+	while joined <&3; do
+		sleep "$linger" 3<&-
 	done
 	# Who comes after this finds no FIFO and starts a server anew; who came just before it is waited for.
 	mv "$dir/users" "$dir/closed"
-	cat <&3 >/dev/null
-	"$bin/pg_ctl" -D "$dir/data" -m immediate stop
+	joined <&3
+	# A server that has only just been started has no pid file yet.
+	until "$bin/pg_ctl" -D "$dir/data" -m immediate stop || [ -e "$dir/exited" ] || [ "$mode" = adopt ]; do
+		sleep 1
+	done 3<&-
 	wait
 	rm -rf "$dir"
 }

@@ -1,0 +1,247 @@
+package pgserver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func (s *devServer) data() string { return filepath.Join(s.dir, "data") }
+
+// listening reads from postmaster.pid where the running server listens.
+func (s *devServer) listening() (port string, tcp bool, _ error) {
+	b, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", false, ErrNotRunning
+	}
+	if err != nil {
+		return "", false, err
+	}
+	// Lines: pid, data directory, start time, port, socket directory, listen address, shared memory, status.
+	lines := strings.Split(string(b), "\n")
+	if len(lines) < 6 { // it is still being written
+		return "", false, ErrNotRunning
+	}
+	c, err := net.Dial("unix", filepath.Join(s.dir, ".s.PGSQL."+lines[3]))
+	if err != nil { // the file outlives a crash
+		return "", false, ErrNotRunning
+	}
+	return lines[3], strings.TrimSpace(lines[5]) != "", c.Close()
+}
+
+func (s *devServer) url() (*url.URL, error) {
+	port, tcp, err := s.listening()
+	if err != nil {
+		return nil, err
+	}
+	if !tcp {
+		return socketURL(s.dir, port, s.Database), nil
+	}
+	password, err := s.password()
+	if err != nil {
+		return nil, err
+	}
+	return &url.URL{
+		Scheme: "postgres", User: url.UserPassword("postgres", password), Host: "127.0.0.1:" + port,
+		Path: "/" + s.Database, RawQuery: "sslmode=disable", // loopback, and the server has no certificate
+	}, nil
+}
+
+// password returns the superuser's password for TCP, made once: 26 letters and digits with 128 bits of randomness.
+func (s *devServer) password() (string, error) {
+	path := filepath.Join(s.dir, "password")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		b = []byte(rand.Text())
+		err = os.WriteFile(path, b, 0o600)
+	}
+	return string(b), err
+}
+
+func (s *devServer) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not ready within a minute"))
+	defer cancel()
+	// What may fail on a machine that is not ready comes before anything is made.
+	bin, err := s.binaries()
+	if err != nil {
+		return err
+	}
+	if _, err := s.url(); err != nil {
+		if err := s.portFree(); err != nil {
+			return err
+		}
+	}
+	if err := s.makeDir(); err != nil {
+		return err
+	}
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err := s.url(); err == nil {
+		return s.createDatabase(ctx)
+	}
+	if err := s.configure(ctx, bin); err != nil {
+		return err
+	}
+	log := filepath.Join(s.dir, "log")
+	if out, err := s.run(ctx, bin, "pg_ctl", "start", "--pgdata="+s.data(), "--log="+log, "--wait", "--silent"); err != nil {
+		return fmt.Errorf("%w: %s; the log ends:\n%s", err, out, logTail(log))
+	}
+	return s.createDatabase(ctx)
+}
+
+func (s *devServer) portFree() error {
+	if s.Port == 0 {
+		return nil
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)))
+	if err != nil {
+		return fmt.Errorf("port %d cannot be opened (%w); choose another one, or stop what listens there", s.Port, err)
+	}
+	return l.Close()
+}
+
+func (s *devServer) makeDir() error {
+	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
+		return err
+	}
+	err := os.Mkdir(s.dir, 0o700)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err == nil {
+		if err := s.owner.chown(s.dir); err != nil {
+			return err
+		}
+	}
+	return private(s.dir, s.owner.id())
+}
+
+func (s *devServer) lock(ctx context.Context) (*os.File, error) {
+	for {
+		lock, err := tryLock(filepath.Join(s.dir, "lock"))
+		if lock != nil || err != nil {
+			return lock, err
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("another process is starting or stopping the server: %w", err)
+		}
+	}
+}
+
+// binaries prefers the version that made the data.
+func (s *devServer) binaries() (string, error) {
+	b, err := os.ReadFile(filepath.Join(s.data(), "PG_VERSION"))
+	if err != nil {
+		return findBinaries(s.BinDir, s.Version)
+	}
+	made, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", filepath.Join(s.data(), "PG_VERSION"), err)
+	}
+	bin, err := findBinaries(s.BinDir, made)
+	if err != nil {
+		return "", fmt.Errorf("%s was made by PostgreSQL %d: %w\nor remove the data and begin anew: pgserver remove", s.data(), made, err)
+	}
+	return bin, nil
+}
+
+// configure makes the data directory if there is none, and writes where this start shall listen.
+func (s *devServer) configure(ctx context.Context, bin string) error {
+	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err != nil {
+		if err := os.RemoveAll(s.data()); err != nil { // what an interrupted initdb left
+			return err
+		}
+		out, err := s.run(ctx, bin, "initdb", "--pgdata="+s.data(), "--username=postgres", "--auth-local=trust",
+			"--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instructions")
+		if err != nil {
+			return noRoom(fmt.Errorf("initdb: %w\n  %s", err, out), s.dir)
+		}
+	}
+	set := map[string]string{
+		"unix_socket_directories": s.dir,
+		"port":                    port,
+		"listen_addresses":        "",
+		"timezone":                "UTC",
+	}
+	if s.Port != 0 {
+		set["port"] = strconv.Itoa(s.Port)
+		set["listen_addresses"] = "127.0.0.1"
+	}
+	// auto.conf is read last, so that the start's settings win over what a user wrote in postgresql.conf.
+	path := filepath.Join(s.data(), "postgresql.auto.conf")
+	if err := os.WriteFile(path, []byte(formatSettings(set)), 0o600); err != nil {
+		return err
+	}
+	return s.owner.chown(path)
+}
+
+// createDatabase makes the database if it is missing, and sets the password if there is a TCP port.
+func (s *devServer) createDatabase(ctx context.Context) error {
+	port, tcp, err := s.listening()
+	if err != nil {
+		return err
+	}
+	server := &Server{url: socketURL(s.dir, port, "postgres")}
+	return server.admin(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		var exists bool
+		err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", s.Database).Scan(&exists)
+		if err == nil && !exists {
+			_, err = conn.Exec(ctx, "create database "+pgx.Identifier{s.Database}.Sanitize())
+		}
+		if err != nil || !tcp {
+			return err
+		}
+		password, err := s.password()
+		if err != nil {
+			return err
+		}
+		_, err = conn.Exec(ctx, "alter role postgres password '"+password+"'") // letters and digits: nothing to quote
+		return err
+	})
+}
+
+func (s *devServer) stop(ctx context.Context) error {
+	if _, err := os.Stat(s.dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err := s.url(); err != nil {
+		return nil
+	}
+	bin, err := s.binaries()
+	if err != nil {
+		return err
+	}
+	if out, err := s.run(ctx, bin, "pg_ctl", "stop", "--pgdata="+s.data(), "--mode=fast", "--wait", "--silent"); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// run runs one of PostgreSQL's programs as the server's user.
+func (s *devServer) run(ctx context.Context, bin, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
+	cmd.Dir = "/"
+	cmd.Env = serverEnv()
+	cmd.SysProcAttr = s.owner.attr()
+	out, err := cmd.CombinedOutput()
+	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "), err
+}

@@ -1,0 +1,155 @@
+package pgserver_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+func TestNoBinaries(t *testing.T) {
+	t.Parallel()
+	_, err := pgserver.Acquire(context.Background(), pgserver.Options{BinDir: t.TempDir()})
+	var notFound *pgserver.NotFoundError
+	if !errors.As(err, &notFound) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{"no PostgreSQL server found", "no postgres in", "install it: ", "PGTEST_BINDIR", "PGTEST_URL"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+}
+
+func TestVersionThatIsNotInstalled(t *testing.T) {
+	t.Parallel()
+	_, err := pgserver.Acquire(context.Background(), pgserver.Options{Version: 97})
+	var notFound *pgserver.NotFoundError
+	if !errors.As(err, &notFound) {
+		t.Fatalf("got %v", err)
+	}
+	if !strings.Contains(err.Error(), "97 is wanted") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPlacesThatWillNotDo(t *testing.T) {
+	t.Parallel()
+	long := filepath.Join(shortTempDir(t), strings.Repeat("long", 25))
+	if err := os.Mkdir(long, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(long) })
+	for name, c := range map[string]struct{ dir, want string }{
+		"missing":       {"/nonexistent/dir", "no such file or directory"},
+		"read only":     {"/proc", "no room for a server"},
+		"path too long": {long, "set TMPDIR to a shorter path"},
+	} {
+		_, err := pgserver.Acquire(context.Background(), pgserver.Options{Dir: c.dir})
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "set TMPDIR") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if left := servers(t, long); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A file system that is too small, and one that fills up while the server's files are copied.
+func TestFullFileSystem(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	dir := shortTempDir(t)
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300m,mode=1777", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("this system does not let root mount: %s", out)
+	}
+	t.Cleanup(func() { exec.Command("umount", dir).Run() })
+	fill := filepath.Join(dir, "fill")
+
+	// 300 MB are enough to begin; a cache on the same file system leaves no room for the server.
+	writeBytes(t, fill, 290<<20)
+	_, err := pgserver.Acquire(context.Background(), pgserver.Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "MB free") || !strings.Contains(err.Error(), "set TMPDIR") {
+		t.Errorf("too small: got %v", err)
+	}
+	cache := filepath.Join(dir, "cache")
+	_, err = pgserver.Acquire(context.Background(), pgserver.Options{Dir: shortTempDir(t), CacheDir: cache})
+	if err == nil || !strings.Contains(err.Error(), "is full") {
+		t.Errorf("full cache: got %v", err)
+	}
+	os.Remove(fill)
+	s := acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache}) // nothing broken is left in the cache
+	if got := query(t, s.URL(), "select 'up'"); got != "up" {
+		t.Error(got)
+	}
+}
+
+func writeBytes(t *testing.T, path string, n int) {
+	t.Helper()
+	if err := os.WriteFile(path, make([]byte, n), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPGTESTURL(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct{ url, want string }{
+		"remote":       {"postgres://u:s3cretword@db.example.com/postgres", "PGTEST_ALLOW_REMOTE=1"},
+		"remote twice": {"postgres://u:s3cretword@127.0.0.1,db.example.com/postgres", "PGTEST_ALLOW_REMOTE=1"},
+		"scheme":       {"mysql://u:s3cretword@127.0.0.1/postgres", "not a postgres:// URL"},
+		"no URL":       {"s3cretword://%%", "not a postgres:// URL"},
+		"parameters":   {"postgres://u:s3cretword@127.0.0.1/postgres?sslmode=maybe", "cannot be used"},
+	} {
+		t.Setenv("PGTEST_URL", c.url)
+		_, err := pgserver.Acquire(ctx, pgserver.Options{})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cretword") {
+			t.Errorf("%s: the password is in %q", name, err)
+		}
+	}
+
+	// A server that is configured is used, and databases are made and dropped there.
+	t.Setenv("PGTEST_URL", "")
+	own := acquire(t, pgserver.Options{Dir: shortTempDir(t)})
+	t.Setenv("PGTEST_URL", own.URL())
+	if s := acquire(t, pgserver.Options{}); s.Ephemeral() || s.URL() != own.URL() {
+		t.Errorf("ephemeral %v, %s instead of %s", s.Ephemeral(), s.URL(), own.URL())
+	}
+	var name string
+	t.Run("database", func(t *testing.T) {
+		name = query(t, pgserver.Database(t), "select current_database()")
+	})
+	left := query(t, own.URL(), "select count(*)::text from pg_database where datname = '"+name+"'")
+	if name == "" || left != "0" {
+		t.Errorf("database %q: %s left", name, left)
+	}
+}
+
+func TestDevPortInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := shortTempDir(t)
+	dev := pgserver.Dev{Dir: dir, Port: l.Addr().(*net.TCPAddr).Port}
+	_, err = dev.Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), strconv.Itoa(dev.Port)) || !strings.Contains(err.Error(), "choose another") {
+		t.Errorf("got %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
