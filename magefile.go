@@ -1,0 +1,264 @@
+//go:build mage
+
+// The commands of this repository.
+package main
+
+// Everything is a command of one of the modules: this file only says which, so that the root module needs nothing but
+// mage. A project of your own needs six lines of it; see pgmigrate/README.md.
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/magefile/mage/mg"
+)
+
+// Aliases: a namespace and a target cannot share a name.
+var Aliases = map[string]any{
+	"migrate": Migrate.Up,
+	"db":      Db.Url,
+}
+
+// Demo shows the whole kit at work on a PostgreSQL of its own, or on DATABASE_URL, in under a minute.
+func Demo() error { return run("./examples/pages/cmd/demo") }
+
+// Test runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is.
+func Test() error {
+	args := []string{"test"}
+	if raceDetector() {
+		args = append(args, "-race")
+	} else {
+		fmt.Println("no C compiler: testing without the race detector")
+	}
+	return command("go", append(args, "work")...)
+}
+
+// Cover prints each module's share of statements that its tests reach.
+func Cover() error {
+	return inEveryModule(func(dir string) error { return commandIn(dir, "go", "test", "-cover", "./...") })
+}
+
+// Lint checks format, vets, and runs golangci-lint. The first run builds the linter, which takes minutes.
+func Lint() error {
+	if err := unformatted(); err != nil {
+		return err
+	}
+	if err := command("go", "vet", "-tags=mage", "."); err != nil {
+		return err
+	}
+	linter, err := tool("golangci-lint")
+	if err != nil {
+		return err
+	}
+	return inEveryModule(func(dir string) error {
+		return commandIn(dir, linter, "run", "--config", root(".golangci.yml"), "./...")
+	})
+}
+
+// Modules checks that each module stands alone: tidy, built and vetted without the workspace, importing only what it may.
+func Modules() error { return command("bash", ".ci/modules") }
+
+// Generate writes what is generated: the example's typed queries, the table of variables and example.env.
+func Generate() error {
+	sqlc, err := tool("sqlc")
+	if err != nil {
+		return err
+	}
+	if err := commandIn("examples/pages", sqlc, "generate"); err != nil {
+		return err
+	}
+	return commandIn("pgconfig", "go", "generate", "./...")
+}
+
+// Bench prints how long a test server and a test database take.
+func Bench() error {
+	return command("go", "test", "-run=^$", "-bench=.", "-benchtime=20x",
+		"./pgtest/pgserver", "./pgtest")
+}
+
+// Migrate is the family of commands for the schema, on DATABASE_URL or the development server.
+type Migrate mg.Namespace
+
+// Up applies all pending migrations.
+func (Migrate) Up() error { return pgmigrate("up") }
+
+// To goes up or down to a version.
+func (Migrate) To(version string) error { return pgmigrate("to", version) }
+
+// Down undoes the last migration.
+func (Migrate) Down() error { return pgmigrate("down") }
+
+// Status lists the migrations, applied and pending.
+func (Migrate) Status() error { return pgmigrate("status") }
+
+// Plan prints the SQL that up would run. It changes nothing.
+func (Migrate) Plan() error { return pgmigrate("plan") }
+
+// New makes an empty migration file.
+func (Migrate) New(name string) error { return pgmigrate("new", name) }
+
+// Reset takes all migrations back and applies them again. It refuses a database that is not on this machine.
+func (Migrate) Reset() error { return pgmigrate("reset") }
+
+// Db is the family of commands for the development server: a durable PostgreSQL on this machine.
+type Db mg.Namespace
+
+// Start starts the development server and prints its connection string. -port=5432 opens that port on loopback as well.
+func (Db) Start(port *int) error {
+	if port != nil {
+		return pgserver("start", fmt.Sprintf("-port=%d", *port))
+	}
+	return pgserver("start")
+}
+
+// Stop stops the development server. Its data stays.
+func (Db) Stop() error { return pgserver("stop") }
+
+// Url prints the development server's connection string.
+func (Db) Url() error { return pgserver("url") }
+
+// Remove stops the development server and deletes its data.
+func (Db) Remove() error { return pgserver("remove") }
+
+const developmentServer = "./pgtest/pgserver/cmd/pgserver"
+
+func pgserver(args ...string) error { return run(developmentServer, args...) }
+
+func pgmigrate(args ...string) error {
+	if err := useDevelopmentServer(); err != nil {
+		return err
+	}
+	return run("./pgmigrate/cmd/pgmigrate", args...)
+}
+
+// useDevelopmentServer sets DATABASE_URL to the development server's if nothing else says where the database is. In
+// production a forgotten variable must stay an error.
+func useDevelopmentServer() error {
+	switch os.Getenv("APP_ENV") {
+	case "", "development", "test":
+	default:
+		return nil
+	}
+	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "DIRECT_DATABASE_URL", "PGHOST", "PGSERVICE", "PGDATABASE"} {
+		if os.Getenv(name) != "" {
+			return nil
+		}
+	}
+	if _, err := os.Stat(".env"); err == nil {
+		return nil // may name it
+	}
+	var out bytes.Buffer
+	cmd := exec.Command("go", "run", developmentServer, "url")
+	cmd.Stdout = &out
+	if cmd.Run() != nil {
+		fmt.Fprintln(os.Stderr, "no database: set DATABASE_URL, or start the development server with: go tool mage db:start")
+		return failed(2)
+	}
+	fmt.Fprintln(os.Stderr, "using the development server; set DATABASE_URL for another database")
+	return os.Setenv("DATABASE_URL", strings.TrimSpace(out.String()))
+}
+
+// failed is a command's exit status. What was wrong, the command has said.
+type failed int
+
+func (f failed) Error() string   { return fmt.Sprintf("exit status %d", int(f)) }
+func (f failed) ExitStatus() int { return int(f) }
+
+// run builds and runs a command of one of the modules. go run would hide its exit status.
+func run(pkg string, args ...string) error {
+	dir, err := os.MkdirTemp("", "mage-run-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, filepath.Base(pkg))
+	if err := command("go", "build", "-o", binary, pkg); err != nil {
+		return err
+	}
+	return command(binary, args...)
+}
+
+func command(name string, args ...string) error { return commandIn(".", name, args...) }
+
+func commandIn(dir, name string, args ...string) error {
+	if mg.Verbose() {
+		fmt.Println("+", dir, name, strings.Join(args, " "))
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return failed(max(exit.ExitCode(), 1))
+	}
+	return err
+}
+
+// tool builds one of the tools that tools/go.mod pins and returns its path in the build cache. They stay out of the
+// workspace, whose dependencies they would change.
+func tool(name string) (string, error) {
+	build := exec.Command("go", "tool", "-n", name)
+	build.Dir = "tools"
+	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	out, err := build.Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// unformatted fails if gofumpt would change a file: its own exit status does not tell.
+func unformatted() error {
+	gofumpt, err := tool("gofumpt")
+	if err != nil {
+		return err
+	}
+	out, err := exec.Command(gofumpt, "-l", ".").Output()
+	if err != nil {
+		return err
+	}
+	if len(out) > 0 {
+		return fmt.Errorf("not formatted; run %s -w on:\n%s", gofumpt, out)
+	}
+	return nil
+}
+
+// inEveryModule calls fn with the folder of each module of the workspace but the root, and returns the first error after all.
+func inEveryModule(fn func(dir string) error) error {
+	var first error
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "go.mod" || path == "go.mod" || strings.HasPrefix(path, "tools") {
+			return err
+		}
+		fmt.Println("==", filepath.Dir(path))
+		if err := fn(filepath.Dir(path)); err != nil && first == nil {
+			first = err
+		}
+		return nil
+	})
+	return errors.Join(err, first)
+}
+
+func raceDetector() bool {
+	if os.Getenv("CGO_ENABLED") == "0" {
+		return false
+	}
+	for _, compiler := range []string{"gcc", "clang", "cc"} {
+		if _, err := exec.LookPath(compiler); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func root(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	return abs
+}
