@@ -5,17 +5,18 @@ go 1.25.0
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/page-builder/persistence/migrations v0.1.0
-	github.com/page-builder/persistence/pgconfig v0.1.0
-	github.com/page-builder/persistence/pgerr v0.1.0
-	github.com/page-builder/persistence/pghealth v0.1.0
-	github.com/page-builder/persistence/pgmigrate v0.1.0
-	github.com/page-builder/persistence/pgpool v0.1.0
-	github.com/page-builder/persistence/pgtest v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/page-builder/persistence/pgtx v0.1.0
 )
 
-require github.com/google/uuid v1.6.0 // indirect
+require (
+	github.com/google/uuid v1.6.0
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/page-builder/persistence/pgerr v0.1.0 // indirect
+	github.com/sethvargo/go-retry v0.5.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)
 
 replace github.com/page-builder/persistence/pgerr => ../../pgerr
 

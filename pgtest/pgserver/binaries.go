@@ -19,7 +19,7 @@ const oldest = 14
 // programs is what a directory of binaries must hold.
 var programs = []string{"postgres", "initdb", "pg_ctl"}
 
-// NotFoundError: no usable PostgreSQL binaries on this machine. Its text lists the places tried and the command that
+// NotFoundError says that there are no usable PostgreSQL binaries on this machine. Its text lists the places tried and the command that
 // installs them here.
 type NotFoundError struct {
 	Tried []string // a place and why it would not do

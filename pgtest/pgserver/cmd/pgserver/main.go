@@ -59,7 +59,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
-	url, err := "", error(nil)
+	var (
+		url string
+		err error
+	)
 	switch command {
 	case "start":
 		url, err = dev.Start(ctx)

@@ -1,0 +1,138 @@
+// Command demo shows the modules at work, from an empty database to published pages: it starts a PostgreSQL of its own, or
+// uses DATABASE_URL, migrates it, imports a site, and publishes, breaks, retries, queries and probes. It takes no
+// arguments and exits with 0 if everything went as it says.
+//
+// With DATABASE_URL it changes that database. It refuses one that holds tables of somebody else.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer) error {
+	s := &story{out: out, began: time.Now(), log: slog.New(slog.DiscardHandler)}
+	defer s.end()
+	if err := s.openDatabase(ctx); err != nil {
+		return err
+	}
+	for _, part := range []func(context.Context) error{
+		s.migrate, s.connect, s.listen, s.importSite, s.failHalfway, s.publish, s.retry, s.query, s.probe, s.figures,
+		s.rollBackAndForth,
+	} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	s.farewell()
+	return nil
+}
+
+// openDatabase decides which database the story is told on.
+func (s *story) openDatabase(ctx context.Context) error {
+	if os.Getenv("DATABASE_URL") != "" || os.Getenv("DATABASE_URL_FILE") != "" {
+		s.title("The database of DATABASE_URL")
+		cfg, err := pgconfig.Load()
+		if err != nil {
+			return err
+		}
+		s.cfg = cfg
+		return s.describeServer(ctx)
+	}
+	s.title("A PostgreSQL server of our own, for this demo only")
+	began := time.Now()
+	server, err := pgserver.Acquire(ctx, pgserver.Options{})
+	if err != nil {
+		return err
+	}
+	s.atEnd(server.Release)
+	name := fmt.Sprintf("demo_%d", os.Getpid())
+	if err := s.makeDatabase(ctx, server, name); err != nil {
+		return err
+	}
+	s.say("ready in %s, on a Unix socket in a private directory; no port, no password, removed afterwards", since(began))
+	s.own = true
+	if s.cfg, err = pgconfig.Parse(server.DatabaseURL(name)); err != nil {
+		return err
+	}
+	return s.describeServer(ctx)
+}
+
+// makeDatabase makes a database beside those of tests that share the server, and drops it at the end.
+func (s *story) makeDatabase(ctx context.Context, server *pgserver.Server, name string) error {
+	admin := func(ctx context.Context, sql string) error {
+		conn, err := pgx.Connect(ctx, server.URL())
+		if err != nil {
+			return err
+		}
+		defer conn.Close(ctx)
+		_, err = conn.Exec(ctx, sql)
+		return err
+	}
+	quoted := pgx.Identifier{name}.Sanitize()
+	if err := admin(ctx, "create database "+quoted); err != nil {
+		return err
+	}
+	s.atEnd(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := admin(ctx, "drop database if exists "+quoted+" with (force)"); err != nil {
+			fmt.Fprintln(os.Stderr, "demo: drop the database:", err)
+		}
+	})
+	return nil
+}
+
+// describeServer connects once, to show what the database is before anything is changed in it.
+func (s *story) describeServer(ctx context.Context) error {
+	direct, err := s.cfg.DirectConfig()
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, direct)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var version string
+	var foreign []string
+	err = conn.QueryRow(ctx, `
+		select split_part(current_setting('server_version'), ' ', 1), array(
+			select format('%I.%I', schemaname, tablename) from pg_tables
+			where schemaname not in ('pg_catalog', 'information_schema') and tablename <> all ($1)
+			order by 1)`,
+		[]string{"schema_version", "sites", "pages", "page_revisions", "assets", "publications", "audit_events", "health_checks"},
+	).Scan(&version, &foreign)
+	if err != nil {
+		return err
+	}
+	s.say("PostgreSQL %s, database %s", version, direct.Database)
+	if len(foreign) > 0 {
+		return errors.New("the database has tables that are not the demo's (" + strings.Join(foreign[:min(len(foreign), 3)], ", ") +
+			" …): give it an empty one, or unset DATABASE_URL to let it start a server of its own")
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+// Package pages is the domain of the example: a page builder's sites, pages and publications on PostgreSQL. It shows
+// what a service's own code looks like on these modules: typed queries from package db, and transactions that a caller may
+// nest in its own.
+package pages
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/examples/pages/db"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+// ErrEditConflict: somebody else saved the page after the editor read it. Nothing was changed; read it again.
+var ErrEditConflict = errors.New("the page was changed by somebody else meanwhile")
+
+// Edit is a new revision of a page.
+type Edit struct {
+	PageID       uuid.UUID
+	SeenRevision int32 // the revision that the editor saw; 0 for a page without any
+	Title        string
+	Blocks       json.RawMessage
+	Actor        string // who edits, for the audit trail
+}
+
+// Save stores an edit as the page's next revision. The error is [ErrEditConflict] if the page is no longer at the
+// revision that the editor saw.
+func Save(ctx context.Context, conn pgtx.DB, e Edit) (db.PageRevision, error) {
+	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.PageRevision, error) {
+		q := db.New(tx)
+		if err := q.SetActor(ctx, e.Actor); err != nil {
+			return db.PageRevision{}, fmt.Errorf("save page: %w", err)
+		}
+		rev, err := q.SavePageRevision(ctx, db.SavePageRevisionParams{
+			PageID: e.PageID, SeenRevision: e.SeenRevision, Title: e.Title, Blocks: e.Blocks,
+		})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return rev, fmt.Errorf("save page %s: %w", e.PageID, ErrEditConflict)
+		}
+		if err != nil {
+			return rev, fmt.Errorf("save page: %w", err)
+		}
+		return rev, nil
+	})
+}
+
+// Publication asks for a revision of a page to go online.
+type Publication struct {
+	PageID   uuid.UUID
+	Revision int32  // 0 takes the newest
+	Key      string // the same for every try of one request, so that it is carried out once
+	Actor    string // who publishes, for the audit trail
+}
+
+// Publish puts a revision online in place of the one that was, and marks the page published. When it commits, the server
+// notifies the channel page_published.
+func Publish(ctx context.Context, conn pgtx.DB, p Publication) (db.Publication, error) {
+	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
+		pub, err := publish(ctx, db.New(tx), p)
+		if err != nil {
+			return pub, fmt.Errorf("publish page %s: %w", p.PageID, err)
+		}
+		return pub, nil
+	})
+}
+
+func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication, error) {
+	var none db.Publication
+	if err := q.SetActor(ctx, p.Actor); err != nil {
+		return none, err
+	}
+	// The lock before the look for the key: a second try that runs at the same time waits here, and then finds it.
+	page, err := q.LockPage(ctx, p.PageID)
+	if err != nil {
+		return none, err
+	}
+	done, err := q.PublicationByKey(ctx, p.Key)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return done, err
+	}
+	if p.Revision == 0 {
+		p.Revision = page.Revision
+	}
+	return q.PublishPage(ctx, db.PublishPageParams{IdempotencyKey: p.Key, PageID: p.PageID, Revision: p.Revision})
+}
+
+// PublishTogether puts the newest revisions of several pages online in one transaction: all of them or none.
+func PublishTogether(ctx context.Context, conn pgtx.DB, pages []uuid.UUID, key, actor string) error {
+	return pgtx.Run(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
+		for _, id := range pages {
+			// Publish runs in a transaction of its own elsewhere; here that is a savepoint in this one.
+			_, err := Publish(ctx, tx, Publication{PageID: id, Key: key + "/" + id.String(), Actor: actor})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
