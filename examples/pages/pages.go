@@ -16,8 +16,13 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// ErrEditConflict: somebody else saved the page after the editor read it. Nothing was changed; read it again.
-var ErrEditConflict = errors.New("the page was changed by somebody else meanwhile")
+var (
+	// ErrEditConflict says that somebody else saved the page after the editor read it. Nothing was changed; read it again.
+	ErrEditConflict = errors.New("the page was changed by somebody else meanwhile")
+
+	// ErrNoContent says that the page does not have the revision that was to go online, or none at all.
+	ErrNoContent = errors.New("the page has no content to publish")
+)
 
 // Edit is a new revision of a page.
 type Edit struct {
@@ -86,7 +91,11 @@ func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication,
 	if p.Revision == 0 {
 		p.Revision = page.Revision
 	}
-	return q.PublishPage(ctx, db.PublishPageParams{IdempotencyKey: p.Key, PageID: p.PageID, Revision: p.Revision})
+	pub, err := q.PublishPage(ctx, db.PublishPageParams{IdempotencyKey: p.Key, PageID: p.PageID, Revision: p.Revision})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return none, ErrNoContent
+	}
+	return pub, err
 }
 
 // PublishTogether puts the newest revisions of several pages online in one transaction: all of them or none.
