@@ -7,8 +7,9 @@ require (
 	github.com/page-builder/persistence/migrations v0.1.0
 	github.com/page-builder/persistence/pgconfig v0.1.0
 	github.com/page-builder/persistence/pghealth v0.0.0-00010101000000-000000000000
-	github.com/page-builder/persistence/pgmigrate v0.0.0-00010101000000-000000000000
+	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgpool v0.0.0-00010101000000-000000000000
+	github.com/page-builder/persistence/pgtest v0.0.0-00010101000000-000000000000
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/page-builder/persistence/pgtx v0.1.0
 )
@@ -26,6 +27,7 @@ require (
 	github.com/joho/godotenv v1.5.1 // indirect
 	github.com/mitchellh/copystructure v1.2.0 // indirect
 	github.com/mitchellh/reflectwalk v1.0.2 // indirect
+	github.com/peterldowns/pgtestdb v0.1.1 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
 	github.com/spf13/cast v1.7.0 // indirect
 	golang.org/x/crypto v0.46.0 // indirect
@@ -36,7 +38,7 @@ require (
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/page-builder/persistence/pgerr v0.1.0
+	github.com/page-builder/persistence/pgerr v0.1.0 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
 )
