@@ -76,11 +76,8 @@ func Generate() error {
 	return commandIn("pgconfig", "go", "generate", "./...")
 }
 
-// Bench prints how long a test server and a test database take.
-func Bench() error {
-	return command("go", "test", "-run=^$", "-bench=.", "-benchtime=20x",
-		"./pgtest/pgserver", "./pgtest")
-}
+// Bench compares the modules with what one would use without them, side by side, and prints ratios.
+func Bench() error { return run("./bench") }
 
 // Migrate is the family of commands for the schema, on DATABASE_URL or the development server.
 type Migrate mg.Namespace
