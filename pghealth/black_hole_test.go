@@ -1,0 +1,83 @@
+package pghealth_test
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// A server that accepts and never answers, from the first connection on.
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	l, port := listen(t)
+	var accepted atomic.Int32
+	var open sync.Map
+	go serve(l, func(c net.Conn) { accepted.Add(1); open.Store(c, true) })
+	t.Cleanup(func() { open.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true }) })
+
+	pool := newPool(t, pgserver.Database(t), on(port))
+	const timeout = 300 * time.Millisecond
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: timeout})
+	inTime(t, timeout, func() time.Duration {
+		r := get(t, pool, probe.Ready())
+		wantCode(t, r, http.StatusServiceUnavailable)
+		if c := r.check(t, "db:connectivity"); c.Category != "timeout" {
+			t.Error(r.body)
+		}
+		return r.took
+	})
+	if n := accepted.Load(); n != 1 {
+		t.Errorf("%d connections while the first one was still under way", n)
+	}
+	// Close does not wait for the black hole.
+	began := time.Now()
+	probe.Close()
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("Close took %v", took)
+	}
+}
+
+// inTime asks three times; on a machine busy with other tests the best one tells about the probe.
+func inTime(t *testing.T, timeout time.Duration, ask func() time.Duration) {
+	t.Helper()
+	best := time.Hour
+	for range 3 {
+		best = min(best, ask())
+	}
+	if best > timeout+100*time.Millisecond {
+		t.Errorf("%v, though the timeout is %v", best, timeout)
+	}
+}
+
+// A server that stops answering on an open connection, and comes back.
+func TestFrozenServer(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	proxy := newProxy(t, url)
+	pool := newPool(t, url, on(proxy.port))
+	const timeout = 300 * time.Millisecond
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: timeout})
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+
+	proxy.frozen.Store(true)
+	inTime(t, timeout, func() time.Duration {
+		r := get(t, pool, probe.Ready())
+		wantCode(t, r, http.StatusServiceUnavailable)
+		if c := r.check(t, "db:connectivity"); c.Category != "timeout" {
+			t.Error(r.body)
+		}
+		return r.took
+	})
+	// The query's connection was given up at once, one attempt at a new one is under way, and none was made to cancel.
+	if n, cancels := proxy.accepted.Load(), proxy.cancels.Load(); n != 2 || cancels != 0 {
+		t.Errorf("%d connections and %d for cancelling", n, cancels)
+	}
+	proxy.thaw()
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}

@@ -1,0 +1,269 @@
+package pghealth_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alexliesenfeld/health"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// checker is an application's own, with our checks beside one of its own.
+func checker(t *testing.T, probe *pghealth.Probe, cache func() error, opts ...health.CheckerOption) health.Checker {
+	t.Helper()
+	opts = append([]health.CheckerOption{
+		health.WithChecks(probe.Checks()...),
+		health.WithCheck(health.Check{Name: "redis", Check: func(context.Context) error { return cache() }}),
+		health.WithDisabledCache(),
+		health.WithDisabledAutostart(), // its first check runs in a goroutine that nobody can wait for
+	}, opts...)
+	return health.NewChecker(opts...)
+}
+
+func handler(probe *pghealth.Probe, c health.Checker) http.Handler {
+	return health.NewHandler(c, health.WithResultWriter(probe.ResultWriter()))
+}
+
+func well() error { return nil }
+
+func TestForeignChecker(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, log := newProbe(t, pool, pghealth.Options{})
+	var cacheError error
+	info := health.WithInfo(map[string]any{"version": "1.2.3"})
+	h := handler(probe, checker(t, probe, func() error { return cacheError }, info))
+
+	r := get(t, pool, h)
+	wantCode(t, r, http.StatusOK)
+	if r.header.Get("Content-Type") != "application/health+json" || r.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", r.header)
+	}
+	c := r.check(t, "db:connectivity")
+	if r.Status != "pass" || c.Status != "pass" || c.ObservedValue == nil || c.ObservedUnit != "ms" || r.check(t, "redis").Status != "pass" {
+		t.Error(r.body)
+	}
+	if !strings.Contains(r.body, `"info":{"version":"1.2.3"}`) {
+		t.Errorf("the application's info is missing: %s", r.body)
+	}
+
+	release := acquire(t, pool)
+	r = get(t, pool, h)
+	wantCode(t, r, http.StatusOK)
+	if c := r.check(t, "db:saturation"); r.Status != "warn" || c.Status != "warn" || c.Category != "saturated" {
+		t.Errorf("the warning is lost: %s", r.body)
+	}
+	release()
+
+	cacheError = errors.New("dial redis://user:" + "select@cache")
+	for range 2 {
+		r = get(t, pool, h) // looks for the error's text
+		wantCode(t, r, http.StatusServiceUnavailable)
+		if r.Status != "fail" || r.check(t, "redis").Status != "fail" || r.check(t, "db:connectivity").Status != "pass" {
+			t.Error(r.body)
+		}
+	}
+	if n := strings.Count(log.String(), "dial redis"); n != 1 {
+		t.Errorf("the cause was logged %d times: %s", n, log)
+	}
+	cacheError = nil
+
+	probe.Drain()
+	r = get(t, pool, h)
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if r.check(t, "db:serving").Status != "fail" {
+		t.Error(r.body)
+	}
+	probe.Close()
+	r = get(t, pool, h)
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if c := r.check(t, "db:connectivity"); c.Status != "fail" || c.Category != "canceled" {
+		t.Error(r.body)
+	}
+}
+
+func refused(t *testing.T) *pgxpool.Pool {
+	l, port := listen(t)
+	l.Close()
+	return newPool(t, pgserver.Database(t), on(port))
+}
+
+func TestForeignCheckerFault(t *testing.T) {
+	t.Parallel()
+	pool := refused(t)
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	var heard error
+	checks := probe.Checks()
+	for i := range checks {
+		if checks[i].Name == "db:connectivity" {
+			checks[i].StatusListener = func(_ context.Context, _ string, s health.CheckState) { heard = s.Result }
+		}
+	}
+	c := health.NewChecker(health.WithChecks(checks...), health.WithDisabledCache(), health.WithDisabledAutostart())
+	r := get(t, pool, handler(probe, c))
+	wantCode(t, r, http.StatusServiceUnavailable)
+	got := r.check(t, "db:connectivity")
+	if got.Status != "fail" || got.Category != "refused" || got.Since.IsZero() {
+		t.Error(r.body)
+	}
+
+	// The library's own writer serves the error's text.
+	plain := get(t, pool, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		result := c.Check(r.Context())
+		_ = json.NewEncoder(w).Encode(map[string]any{"details": result.Details})
+	}))
+	if !strings.Contains(plain.body, "db:connectivity: the database cannot be used") {
+		t.Error(plain.body)
+	}
+
+	var failed *pghealth.FailedError
+	if !errors.As(heard, &failed) || failed.Check() != "db:connectivity" || pgerr.Of(heard) != pgerr.Refused || errors.Unwrap(failed) == nil {
+		t.Errorf("%#v", heard)
+	}
+
+	tolerant := probe.Checks()
+	for i := range tolerant {
+		tolerant[i].MaxContiguousFails = 2
+	}
+	c = health.NewChecker(health.WithChecks(tolerant...), health.WithDisabledCache(), health.WithDisabledAutostart())
+	r = get(t, pool, handler(probe, c))
+	wantCode(t, r, http.StatusOK)
+	if got := r.check(t, "db:connectivity"); r.Status != "warn" || got.Status != "warn" || got.Category != "refused" {
+		t.Errorf("tolerated by the checker: %s", r.body)
+	}
+	wantCode(t, get(t, pool, handler(probe, c)), http.StatusServiceUnavailable)
+}
+
+// Two databases, two probes, one checker: one's writer shows of the other what its errors tell.
+func TestTwoProbesInOneChecker(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	primary, _ := newProbe(t, pool, pghealth.Options{Name: "primary"})
+	replica, _ := newProbe(t, refused(t), pghealth.Options{Name: "replica", AllowReadOnly: true})
+	c := checker(t, primary, well, health.WithChecks(replica.Checks()...))
+	r := get(t, pool, handler(primary, c))
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if got := r.check(t, "replica:connectivity"); got.Status != "fail" || got.Category != "refused" || got.Output == "" {
+		t.Error(r.body)
+	}
+	if got := r.check(t, "primary:connectivity"); got.Status != "pass" || got.ObservedValue == nil {
+		t.Error(r.body)
+	}
+}
+
+// Periodic checks: not checked yet, and later down on time although the database hangs.
+func TestForeignPeriodicChecks(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	proxy := newProxy(t, url)
+	pool := newPool(t, url, on(proxy.port))
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 300 * time.Millisecond})
+	opts := []health.CheckerOption{health.WithDisabledAutostart()}
+	for _, c := range probe.Checks() {
+		opts = append(opts, health.WithPeriodicCheck(10*time.Millisecond, 0, c))
+	}
+	c := health.NewChecker(opts...)
+	h := handler(probe, c)
+	r := get(t, pool, h)
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if got := r.check(t, "db:connectivity"); got.Status != "fail" || got.Output != "not checked yet" {
+		t.Error(r.body)
+	}
+
+	c.Start()
+	defer c.Stop()
+	wantEventually(t, pool, h, http.StatusOK)
+	proxy.frozen.Store(true)
+	wantEventually(t, pool, h, http.StatusServiceUnavailable)
+	proxy.thaw()
+	wantEventually(t, pool, h, http.StatusOK)
+}
+
+// A caller that hangs up while a check runs must not take the service out for those who come after it.
+func TestCallerHangsUp(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	schema := &versionCounter{hold: make(chan struct{})}
+	probe, log := newProbe(t, pool, pghealth.Options{Schema: schema, Timeout: 20 * time.Second, MaxAge: time.Hour})
+	c := checker(t, probe, well, health.WithCacheDuration(time.Hour), health.WithTimeout(time.Minute))
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan int)
+	go func() {
+		rec := httptest.NewRecorder()
+		handler(probe, c).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+		answered <- rec.Code
+	}()
+	schema.hold <- struct{}{} // the check has begun
+	cancel()
+	<-answered
+	close(schema.hold)
+
+	r := get(t, pool, handler(probe, c))
+	wantCode(t, r, http.StatusOK)
+	if r.Status != "pass" || log.String() != "" {
+		t.Errorf("%s; log: %s", r.body, log)
+	}
+}
+
+// A checker waits a little longer than the check, so that it is the check that tells about the timeout.
+func TestForeignCheckerTimeouts(t *testing.T) {
+	t.Parallel()
+	hole, port := listen(t)
+	held := make(chan net.Conn, 10)
+	go serve(hole, func(c net.Conn) { held <- c })
+	defer func() { (<-held).Close() }()
+	pool := newPool(t, pgserver.Database(t), on(port))
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 300 * time.Millisecond})
+
+	// Before anything is known: a limit of the checker's that is too short for the check.
+	hasty := checker(t, probe, well, health.WithTimeout(50*time.Millisecond))
+	r := get(t, pool, handler(probe, hasty))
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if c := r.check(t, "db:connectivity"); c.Status != "fail" || c.Category != "timeout" || !c.Since.IsZero() {
+		t.Error(r.body)
+	}
+
+	h := handler(probe, checker(t, probe, well))
+	for range 3 { // a busy machine may take longer than that little
+		if r = get(t, pool, h); !r.check(t, "db:connectivity").Since.IsZero() {
+			break
+		}
+	}
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if c := r.check(t, "db:connectivity"); c.Category != "timeout" || c.Output != "the database does not answer in time" || c.Since.IsZero() {
+		t.Error(r.body)
+	}
+}
+
+func TestForeignCheckerWithoutDetails(t *testing.T) {
+	t.Parallel()
+	pool := refused(t)
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	r := get(t, pool, handler(probe, checker(t, probe, well, health.WithDisabledDetails())))
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if r.body != `{"status":"fail"}`+"\n" {
+		t.Error(r.body)
+	}
+}
+
+func TestInfoThatIsNoJSON(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	r := get(t, pool, handler(probe, checker(t, probe, well, health.WithInfo(map[string]any{"f": func() {}}))))
+	wantCode(t, r, http.StatusOK)
+	if r.check(t, "db:connectivity").Status != "pass" {
+		t.Error(r.body)
+	}
+}

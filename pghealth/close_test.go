@@ -1,0 +1,84 @@
+package pghealth_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// Closing while a check runs that does not listen.
+func TestCloseDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	entered, leave := make(chan struct{}), make(chan struct{})
+	probe, log := newProbe(t, pool, pghealth.Options{
+		Schema: pghealth.SchemaFunc(func(_ context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
+			close(entered)
+			<-leave
+			return pghealth.SchemaVersion{}, nil
+		}),
+	})
+	answered := make(chan response)
+	go func() { answered <- get(t, pool, probe.Ready()) }()
+	<-entered
+	began := time.Now()
+	probe.Close()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	if r := <-answered; r.code != http.StatusServiceUnavailable || r.check(t, "db:schema").Output != "the health probe is closed" {
+		t.Error(r.body)
+	}
+	close(leave)
+	// The connection goes when the function returns, though nobody waits for it.
+	noSessions(t, pool)
+	if log.String() != "" {
+		t.Errorf("what a closed probe saw is no news: %s", log)
+	}
+}
+
+func TestCloseEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+	if n := sessions(t, pool); n != 1 {
+		t.Fatalf("%d connections of the probe", n)
+	}
+	probe.Close()
+	noSessions(t, pool)
+	r := get(t, pool, probe.Ready())
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if r.check(t, "db:serving").Status != "fail" {
+		t.Error(r.body)
+	}
+	noSessions(t, pool)
+}
+
+// sessions counts the server's sessions that belong to probes of this database.
+func sessions(t *testing.T, pool *pgxpool.Pool) (n int) {
+	t.Helper()
+	err := pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity
+		where datname = current_database() and application_name like '%pghealth'`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// noSessions waits for the server to notice that a connection was closed.
+func noSessions(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); sessions(t, pool) > 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the probe's connection is still open")
+		}
+	}
+}

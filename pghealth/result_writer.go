@@ -1,0 +1,123 @@
+package pghealth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/alexliesenfeld/health"
+	"github.com/page-builder/persistence/pgerr"
+)
+
+// ResultWriter returns a writer for health.WithResultWriter. It writes the checker's result in the same shape as the
+// probe's own handlers, with what the probe knows about its own checks: warnings, latency, category, figures, since when.
+// It has nothing to add where the checker was made with health.WithDisabledDetails.
+//
+// Of checks that are not the probe's it writes status and time. The text of their errors, which the library's own
+// writer serves to everybody, goes to Options.Logger instead, once for each change of status.
+//
+// The HTTP status stays the checker's, but warnings count as up.
+func (p *Probe) ResultWriter() health.ResultWriter {
+	own := make(map[string]*check)
+	for _, c := range p.all() {
+		own[c.name] = c
+	}
+	return &resultWriter{own: own, logger: p.opts.Logger, others: make(map[string]health.AvailabilityStatus)}
+}
+
+type resultWriter struct {
+	own    map[string]*check
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	others map[string]health.AvailabilityStatus // as last logged
+}
+
+// Write implements health.ResultWriter.
+func (w *resultWriter) Write(result *health.CheckerResult, code int, to http.ResponseWriter, r *http.Request) error {
+	a := answer{Status: statusOf(result.Status), Info: result.Info}
+	if len(result.Details) > 0 {
+		a.Checks = make(map[string][]entry, len(result.Details))
+	}
+	warned := false
+	for name, detail := range result.Details {
+		e := w.entry(name, detail)
+		warned = warned || e.Status == warn
+		a.Checks[name] = []entry{e}
+	}
+	if a.Status == pass && warned {
+		a.Status = warn
+	}
+	return a.write(to, r, code)
+}
+
+// statusOf takes unknown (not checked yet) for fail, as the library does when it chooses the HTTP status.
+func statusOf(s health.AvailabilityStatus) status {
+	if s == health.StatusUp {
+		return pass
+	}
+	return fail
+}
+
+func (w *resultWriter) entry(name string, detail health.CheckResult) entry {
+	c := w.own[name]
+	if c == nil {
+		w.logOther(name, detail)
+		return plainEntry(detail)
+	}
+	seen, ok := c.latest()
+	if !ok || (seen.status == fail) != (detail.Error != nil) {
+		// Somebody else has asked since the checker did: the answer must not contradict itself.
+		e := plainEntry(detail)
+		e.ComponentType = c.component
+		return e
+	}
+	e := c.entry(seen)
+	e.Status = tolerated(detail, e.Status)
+	return e
+}
+
+// plainEntry is all that the library tells.
+func plainEntry(detail health.CheckResult) entry {
+	e := entry{Status: tolerated(detail, statusOf(detail.Status)), Time: timestamp(detail.Timestamp)}
+	var failed *FailedError
+	switch {
+	case detail.Status == health.StatusUnknown:
+		e.Output = "not checked yet"
+	case errors.As(detail.Error, &failed): // also of another probe
+		e.Category, e.Output = failed.category, failed.output
+	case errors.Is(detail.Error, health.CheckTimeoutErr):
+		e.Category = pgerr.Timeout
+	}
+	return e
+}
+
+// tolerated makes an error that the checker counts as up (MaxTimeInError, MaxContiguousFails) a warning.
+func tolerated(detail health.CheckResult, s status) status {
+	if detail.Status == health.StatusUp && detail.Error != nil {
+		return warn
+	}
+	return s
+}
+
+func (w *resultWriter) logOther(name string, detail health.CheckResult) {
+	if detail.Status == health.StatusUnknown {
+		return
+	}
+	w.mu.Lock()
+	before := w.others[name]
+	w.others[name] = detail.Status
+	w.mu.Unlock()
+	if before == detail.Status || (before == "" && detail.Status == health.StatusUp) {
+		return
+	}
+	level := slog.LevelInfo
+	attrs := []slog.Attr{slog.String("check", name), slog.String("status", string(statusOf(detail.Status)))}
+	if detail.Error != nil {
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("cause", detail.Error.Error()))
+	}
+	w.logger.LogAttrs(context.Background(), level, "health changed", attrs...)
+}

@@ -1,0 +1,127 @@
+package pghealth_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// versionTable reads a table as migration tools keep it.
+func versionTable(needed int64) pghealth.Schema {
+	return pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
+		v := pghealth.SchemaVersion{Needed: needed}
+		err := conn.QueryRow(ctx, "select version, dirty from schema_version").Scan(&v.Current, &v.Dirty)
+		return v, err
+	})
+}
+
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		sql      string
+		code     int
+		category string
+		output   string
+	}{
+		"as needed": {sql: "create table schema_version as select 5 as version, false as dirty", code: 200},
+		"ahead":     {sql: "create table schema_version as select 6 as version, false as dirty", code: 200},
+		"behind":    {sql: "create table schema_version as select 4 as version, false as dirty", code: 503, output: "behind"},
+		"dirty":     {sql: "create table schema_version as select 5 as version, true as dirty", code: 503, output: "half-way"},
+		"no table":  {sql: "select", code: 503, category: "statement", output: "could not be read"},
+		"no row":    {sql: "create table schema_version (version int, dirty bool)", code: 503, category: "not_found", output: "could not be read"},
+		"locked by a migration": {
+			sql:  "create table schema_version as select 5 as version, false as dirty; commit; begin; lock table schema_version",
+			code: 503, category: "timeout", output: "in time",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgserver.Database(t)
+			migration, err := pgx.Connect(t.Context(), url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer migration.Close(context.WithoutCancel(t.Context()))
+			if _, err := migration.PgConn().Exec(t.Context(), test.sql).ReadAll(); err != nil {
+				t.Fatal(err)
+			}
+			pool := newPool(t, url)
+			opts := pghealth.Options{Schema: versionTable(5)}
+			if test.category == "timeout" {
+				opts.Timeout = 500 * time.Millisecond
+			}
+			probe, log := newProbe(t, pool, opts)
+			r := get(t, pool, probe.Ready())
+			wantCode(t, r, test.code)
+			c := r.check(t, "db:schema")
+			if (c.Status == "pass") != (test.code == 200) || c.Category != test.category || !strings.Contains(c.Output, test.output) {
+				t.Error(r.body)
+			}
+			if (test.code == 503) != strings.Contains(log.String(), `"cause"`) {
+				t.Errorf("log: %s", log)
+			}
+			if started := get(t, pool, probe.Startup()); started.code != test.code {
+				t.Errorf("startup: %s", started.body)
+			}
+			if c.Category == "" && (c.ObservedValue == nil || c.Figures["needed"] != 5) {
+				t.Error(r.body)
+			}
+		})
+	}
+}
+
+func TestNoSchemaNoCheck(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	if r := get(t, pool, probe.Ready()); len(r.Checks) != 3 {
+		t.Error(r.body)
+	}
+	if n := len(probe.Checks()); n != 3 {
+		t.Errorf("%d checks", n)
+	}
+}
+
+// Whatever a Schema does to the connection, the next user of it finds it clean.
+func TestMessySchema(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		fn   pghealth.SchemaFunc
+		code int
+	}{
+		"panics": {func(context.Context, *pgx.Conn) (pghealth.SchemaVersion, error) { panic("SQLSTATE of a secret") }, 503},
+		"leaves a failed transaction": {func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
+			_, err := conn.Exec(ctx, "begin")
+			_, _ = conn.Exec(ctx, "select 1/0")
+			return pghealth.SchemaVersion{}, err
+		}, 200},
+		"leaves rows unread": {func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
+			_, err := conn.Query(ctx, "select generate_series(1, 100000)")
+			return pghealth.SchemaVersion{}, err
+		}, 200},
+		"closes the connection": {func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
+			return pghealth.SchemaVersion{}, conn.Close(ctx)
+		}, 200},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := newPool(t, pgserver.Database(t))
+			probe, _ := newProbe(t, pool, pghealth.Options{Schema: test.fn})
+			for range 3 {
+				r := get(t, pool, probe.Ready())
+				wantCode(t, r, test.code)
+				if c := r.check(t, "db:connectivity"); c.Status != "pass" {
+					t.Error(r.body)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,180 @@
+package pghealth_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// Passwords that expire are set by BeforeConnect.
+func TestBeforeConnectIsCalled(t *testing.T) {
+	t.Parallel()
+	_, raw := passwordServer(t)
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal("the test server's URL does not parse")
+	}
+	current, _ := u.User.Password()
+	pool := newPool(t, raw, func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.Password = "expired-" + password
+		cfg.BeforeConnect = func(_ context.Context, cfg *pgx.ConnConfig) error {
+			cfg.Password = current
+			return nil
+		}
+	})
+	probe, log := newProbe(t, pool, pghealth.Options{})
+	r := get(t, pool, probe.Ready())
+	wantCode(t, r, http.StatusOK)
+	if strings.Contains(log.String()+r.body, current) {
+		t.Error("the password got out")
+	}
+}
+
+// What AfterConnect cannot do keeps the pool from connecting too.
+func TestAfterConnectDecides(t *testing.T) {
+	t.Parallel()
+	var refuse atomic.Bool
+	refuse.Store(true)
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
+		cfg.AfterConnect = func(context.Context, *pgx.Conn) error {
+			if refuse.Load() {
+				return errors.New("no such type")
+			}
+			return nil
+		}
+	})
+	probe, log := newProbe(t, pool, pghealth.Options{})
+	for range 2 {
+		r := get(t, pool, probe.Ready())
+		wantCode(t, r, http.StatusServiceUnavailable)
+		if c := r.check(t, "db:connectivity"); c.Category != "unknown" {
+			t.Error(r.body)
+		}
+	}
+	if !strings.Contains(log.String(), "no such type") {
+		t.Errorf("log: %s", log)
+	}
+	refuse.Store(false)
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+}
+
+// The pool's limit on a connection's age is the probe's too, and without one it keeps its connection.
+func TestMaxConnLifetime(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		lifetime time.Duration
+		dials    int
+	}{
+		"over at once": {time.Nanosecond, 3},
+		"an hour":      {time.Hour, 1},
+		"none":         {0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dials := make(chan struct{}, 10)
+			pool := newPool(t, pgserver.Database(t), dialed(dials), func(cfg *pgxpool.Config) { cfg.MaxConnLifetime = test.lifetime })
+			probe, _ := newProbe(t, pool, pghealth.Options{})
+			for range 3 {
+				wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+			}
+			if len(dials) != test.dials {
+				t.Errorf("%d connections for 3 probes", len(dials))
+			}
+		})
+	}
+}
+
+type queryCount struct{ atomic.Int32 }
+
+func (q *queryCount) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	q.Add(1)
+	return ctx
+}
+
+func (q *queryCount) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// Probes are not queries of the application.
+func TestTracersAreLeftOut(t *testing.T) {
+	t.Parallel()
+	var queries queryCount
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.ConnConfig.Tracer = &queries })
+	version := func(ctx context.Context, conn *pgx.Conn) (v pghealth.SchemaVersion, err error) {
+		return v, conn.QueryRow(ctx, "select 1").Scan(&v.Current)
+	}
+	probe, _ := newProbe(t, pool, pghealth.Options{Schema: pghealth.SchemaFunc(version)})
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+	if n := queries.Load(); n != 0 {
+		t.Errorf("%d queries were traced", n)
+	}
+	if err := pool.QueryRow(t.Context(), "select 1").Scan(new(int)); err != nil || queries.Load() != 1 {
+		t.Errorf("the pool's own queries: %d, %v", queries.Load(), err)
+	}
+}
+
+// A handshake that takes longer than a probe may is slow, not impossible.
+func TestSlowHandshakeServesTheNextProbe(t *testing.T) {
+	t.Parallel()
+	connect := make(chan struct{})
+	var attempts atomic.Int32
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
+		dial := cfg.ConnConfig.DialFunc
+		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			attempts.Add(1)
+			select {
+			case <-connect:
+				return dial(ctx, network, addr)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 100 * time.Millisecond})
+	for range 2 {
+		r := get(t, pool, probe.Ready())
+		wantCode(t, r, http.StatusServiceUnavailable)
+		if c := r.check(t, "db:connectivity"); c.Category != "timeout" {
+			t.Error(r.body)
+		}
+	}
+	close(connect)
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+	if n := attempts.Load(); n != 1 {
+		t.Errorf("%d attempts to connect", n)
+	}
+}
+
+// Of several hosts, one that does not answer must not use up the time of the next one.
+func TestSecondHostIsReached(t *testing.T) {
+	t.Parallel()
+	hole, port := listen(t)
+	held := make(chan net.Conn, 10)
+	go serve(hole, func(c net.Conn) { held <- c })
+	t.Cleanup(func() {
+		for len(held) > 0 {
+			(<-held).Close()
+		}
+	})
+	raw := pgserver.Database(t)
+	second := newProxy(t, raw)
+	pool := newPool(t, raw, on(port), func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.ConnectTimeout = time.Minute
+		cfg.ConnConfig.Fallbacks = []*pgconn.FallbackConfig{{Host: "127.0.0.1", Port: second.port}}
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: time.Second})
+	r := get(t, pool, probe.Ready())
+	wantCode(t, r, http.StatusServiceUnavailable)
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
