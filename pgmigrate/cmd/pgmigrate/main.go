@@ -1,0 +1,70 @@
+// Command pgmigrate applies a folder of tern migrations to the PostgreSQL database that the environment names.
+//
+//	go get -tool github.com/page-builder/persistence/pgmigrate/cmd/pgmigrate
+//	DATABASE_URL=postgres://app@localhost/app go tool pgmigrate up
+//
+// The database is DIRECT_DATABASE_URL or DATABASE_URL, or what libpq's PG* variables say; see pgconfig for the rest. Exit
+// codes: 0 success, 1 the database or a migration failed, 2 the command line, the configuration or the folder is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgmigrate"
+)
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	// Ctrl-C closes the connection, so that the server rolls back, and lets the message say what state that leaves.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	a := &app{stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "pgmigrate: %v\n", err)
+	if hint := hint(err); hint != "" {
+		fmt.Fprintf(stderr, "%s\n", hint)
+	}
+	if !a.started || isConfiguration(err) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// usageError is a mistake on the command line that cobra cannot know.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func isConfiguration(err error) bool {
+	var (
+		usage   usageError
+		config  *pgconfig.Error
+		folder  *pgmigrate.FolderError
+		version *pgmigrate.VersionError
+	)
+	return errors.As(err, &usage) || errors.As(err, &config) || errors.As(err, &folder) ||
+		errors.As(err, &version) && !version.Ahead
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pgmigrate": main})
+}
+
+// Every script has an empty database of its own in DATABASE_URL, and an empty environment otherwise.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	scripts, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, script := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			runScript(t, script, pgserver.Database(t))
+		})
+	}
+}
+
+func runScript(t *testing.T, script, url string) {
+	t.Helper()
+	testscript.Run(t, testscript.Params{
+		Files:               []string{script},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Vars = append(e.Vars, "DATABASE_URL="+url,
+				"GORACE=atexit_sleep_ms=0") // under -race every exit would take a second
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sql": sql, "sql-until": sqlUntil},
+	})
+}
+
+// exits CODE COMMAND…: runs a command that must end with that exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARG…]")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+	for _, stack := range []string{"goroutine ", "panic: "} {
+		if strings.Contains(ts.ReadFile("stderr"), stack) {
+			ts.Fatalf("stderr holds a stack")
+		}
+	}
+}
+
+// sql STATEMENT: runs a statement on the script's database; its first value goes to stdout.
+func sql(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sql STATEMENT")
+	}
+	value, err := query(ts, args[0])
+	if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	fmt.Fprintln(ts.Stdout(), value)
+}
+
+// sql-until QUERY: waits until a query answers true.
+func sqlUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sql-until QUERY")
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		value, err := query(ts, args[0])
+		if err != nil {
+			ts.Fatalf("%v", err)
+		}
+		if value == "t" {
+			return
+		}
+	}
+	ts.Fatalf("not true within 20 s")
+}
+
+func query(ts *testscript.TestScript, statement string) (string, error) {
+	url := ts.Getenv("DATABASE_URL")
+	if url == "" {
+		return "", errors.New("DATABASE_URL is not set")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", errors.New("cannot connect") // not err: it may quote the address
+	}
+	defer conn.Close(ctx)
+	results, err := conn.PgConn().Exec(ctx, statement).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	for _, r := range results {
+		if len(r.Rows) > 0 {
+			return string(r.Rows[0][0]), nil
+		}
+	}
+	return "", nil
+}
+
+// A wrong password needs a server that asks for one, and a role without rights should not be left on a shared one.
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("PGTEST_URL") != "" {
+		t.Skip("the server of PGTEST_URL has an authentication of its own")
+	}
+	dir, err := os.MkdirTemp("", "pgmigrate-hba-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	hba := filepath.Join(dir, "pg_hba.conf")
+	if err := os.WriteFile(hba, []byte("local all app scram-sha-256\nlocal all all trust\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// The server runs as another user if the test runs as root.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Settings: map[string]string{"hba_file": hba}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Release)
+	conn, err := pgx.Connect(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), "create role app login password 'right'; revoke create on schema public from public"); err != nil {
+		t.Fatal(err)
+	}
+	cfg := conn.Config()
+	for password, script := range map[string]string{"s3cret": "wrong_password", "right": "no_permission"} {
+		t.Run(script, func(t *testing.T) {
+			runScript(t, "testdata/"+script+".txtar",
+				fmt.Sprintf("postgres://app:%s@/postgres?host=%s&port=%d", password, cfg.Host, cfg.Port))
+		})
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/page-builder/persistence/pgmigrate"
+)
+
+func (a *app) up() *cobra.Command {
+	return a.running(&cobra.Command{
+		Use: "up", Short: "Apply all pending migrations", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) { return m.Up(ctx) })
+		},
+	})
+}
+
+func (a *app) to() *cobra.Command {
+	return a.running(&cobra.Command{
+		Use: "to VERSION", Short: "Migrate up or down to a version; 0 is an empty database", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			version, err := strconv.ParseInt(args[0], 10, 32)
+			if err != nil {
+				return usageError{fmt.Errorf("version %q: give a migration's number", args[0])}
+			}
+			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
+				return m.To(ctx, int32(version))
+			})
+		},
+	})
+}
+
+func (a *app) down() *cobra.Command {
+	var steps int32
+	cmd := a.running(&cobra.Command{
+		Use: "down", Short: "Roll the last applied migrations back", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if steps < 1 {
+				return usageError{fmt.Errorf("--steps %d: at least 1", steps)}
+			}
+			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
+				if steps == 1 {
+					return m.Down(ctx)
+				}
+				// Down several times would find a missing down section only after it has rolled others back.
+				s, err := m.Status(ctx)
+				if err != nil {
+					return pgmigrate.Result{}, err
+				}
+				return m.To(ctx, max(s.Version-steps, 0))
+			})
+		},
+	})
+	cmd.Flags().Int32Var(&steps, "steps", 1, "how many migrations to roll back")
+	return cmd
+}
+
+func (a *app) redo() *cobra.Command {
+	return a.running(&cobra.Command{
+		Use: "redo", Short: "Roll the last applied migration back and apply it again", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) { return m.Redo(ctx) })
+		},
+	})
+}
+
+// change is what a command does to the database.
+type change func(context.Context, *pgmigrate.Migrator) (pgmigrate.Result, error)
+
+// migrate runs a command that changes the database, with progress lines and the result.
+func (a *app) migrate(ctx context.Context, do change) error {
+	return a.migrateIf(ctx, func(*pgx.ConnConfig) error { return nil }, do)
+}
+
+// migrateIf refuses, before it connects, where acceptable returns an error.
+func (a *app) migrateIf(ctx context.Context, acceptable func(*pgx.ConnConfig) error, do change) error {
+	if a.lockTimeout < 0 || a.timeout < 0 {
+		return usageError{fmt.Errorf("a time limit cannot be negative")}
+	}
+	lines := &progress{w: a.stdout}
+	if a.json {
+		lines.w = a.stderr
+	}
+	m, conn, err := a.migrator(pgmigrate.WithProgress(lines.event), pgmigrate.WithLockTimeout(a.lockTimeout))
+	if err != nil {
+		return err
+	}
+	if err := acceptable(conn); err != nil {
+		return usageError{err}
+	}
+	ctx, cancel := a.limit(ctx)
+	defer cancel()
+	result, err := do(ctx, m)
+	lines.end()
+	if a.json {
+		return a.printJSON(newResultView(result, err), err)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case result.Ahead():
+		fmt.Fprintf(a.stdout, "nothing to do: the database is at version %d, ahead of the folder's %d\n", result.To, result.Latest)
+	case len(result.Steps) == 0:
+		fmt.Fprintf(a.stdout, "nothing to do: the database is at version %d of %d\n", result.To, result.Latest)
+	default:
+		steps := "1 migration"
+		if len(result.Steps) > 1 {
+			steps = fmt.Sprintf("%d migrations", len(result.Steps))
+		}
+		fmt.Fprintf(a.stdout, "version %d of %d: %s in %s\n", result.To, result.Latest, steps, rounded(result.Duration))
+	}
+	return nil
+}
+
+// rounded keeps three digits or so.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d < 10*time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	case d < time.Second:
+		return d.Round(time.Millisecond)
+	default:
+		return d.Round(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,133 @@
+package pgmigrate_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate"
+)
+
+// Every migration, not only the first, sees the session settings: tern's "reset all" must not lose them. And what the
+// application's connection limits must not reach a migration.
+func TestSessionSettings(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.config.RuntimeParams["statement_timeout"] = "7000"
+	b.config.RuntimeParams["lock_timeout"] = "7000"
+	const note = `insert into seen select array[current_setting('lock_timeout'), current_setting('statement_timeout'),
+  current_setting('client_connection_check_interval'), current_setting('application_name')];`
+	m := migrator(t, b, files(
+		"1_a.sql", "create table seen (settings text[]);\n"+note,
+		"2_b.sql", "set lock_timeout = 1; set search_path = pg_catalog, public;\n"+note,
+		"3_c.sql", "---- tern: disable-tx ----\n"+note,
+		"4_d.sql", note,
+	), pgmigrate.WithLockTimeout(1500*time.Millisecond))
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := b.conn.Query(t.Context(), "select settings from seen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "[[1500ms 0 2s pgmigrate] [1ms 0 2s pgmigrate] [0 0 2s pgmigrate] [1500ms 0 2s pgmigrate]]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("got  %v\nwant %s", got, want)
+	}
+	if b.config.RuntimeParams["lock_timeout"] != "7000" || b.config.Tracer != nil {
+		t.Error("the caller's configuration was changed")
+	}
+}
+
+// A server that does not know a setting of ours must still be migrated.
+func TestClientCheckRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	// What the caller asks for wins, so a value that the server refuses can be sent.
+	b.config.RuntimeParams["client_connection_check_interval"] = "-5"
+	m := migrator(t, b, three())
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Errorf("up: %v", err)
+	}
+	if _, err := m.Status(t.Context()); err != nil {
+		t.Errorf("status: %v", err)
+	}
+}
+
+// A run without work is one statement, whatever the caller's tracer.
+func TestNothingToDoIsOneStatement(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := migrator(t, b, three()).Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var tracer countingTracer
+	b.config.Tracer = &tracer
+	if _, err := migrator(t, b, three()).Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := tracer.statements.Load(); n != 1 {
+		t.Errorf("%d statements, want 1", n)
+	}
+}
+
+type countingTracer struct{ statements atomic.Int32 }
+
+func (c *countingTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	c.statements.Add(1)
+	return ctx
+}
+func (c *countingTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var got []string
+	m := migrator(t, b, files(
+		"1_a.sql", "create table a (id int);\ncreate table b (id int);\n",
+		"2_b.sql", "---- tern: disable-tx ----\n\ncreate index concurrently a_id on a (id);\n-- next\ncreate index concurrently b_id on b (id);\n",
+	), pgmigrate.WithProgress(func(e pgmigrate.Event) {
+		if (e.Kind == pgmigrate.EventDone) != (e.Duration > 0) {
+			t.Errorf("duration in %+v", e)
+		}
+		got = append(got, fmt.Sprintf("%s %d %s %s %d", e.Kind, e.Version, e.Name, e.Direction, e.Line))
+	}))
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"start 1 1_a.sql up 0", "done 1 1_a.sql up 0",
+		"start 2 2_b.sql up 0", "statement 2 2_b.sql up 3", "statement 2 2_b.sql up 5", "done 2 2_b.sql up 0",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestCannotConnect(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgx.ParseConfig("postgres://app:s3cret@127.0.0.1:1/db?connect_timeout=2&sslmode=disable")
+	if err != nil {
+		t.Fatal("parse")
+	}
+	m, err := pgmigrate.New(cfg, three())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Up(t.Context())
+	if err == nil || !strings.HasPrefix(err.Error(), "connect: ") {
+		t.Errorf("got %v", err)
+	}
+	if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "s3cret") {
+		t.Error("the error shows the password")
+	}
+}

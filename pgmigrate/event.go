@@ -1,0 +1,33 @@
+package pgmigrate
+
+import "time"
+
+// EventKind tells the kinds of [Event] apart.
+type EventKind string
+
+const (
+	// EventWaiting is sent when another instance holds the migration lock, once a run; Err says who, as far as this role may know.
+	EventWaiting EventKind = "waiting"
+	// EventStart is sent when a migration begins.
+	EventStart EventKind = "start"
+	// EventStatement is sent when a statement of a disable-tx section begins. A section in a transaction is one statement to
+	// tern, and sends none.
+	EventStatement EventKind = "statement"
+	// EventDone is sent when a migration is applied (or rolled back) and its version is recorded.
+	EventDone EventKind = "done"
+	// EventRetry is sent when a migration in a transaction met a lock or a deadlock, has been rolled back and will be tried again.
+	EventRetry EventKind = "retry"
+)
+
+// Event is a step of a run, for a progress display.
+type Event struct {
+	Kind      EventKind
+	Version   int32     // the migration's number; 0 for EventWaiting
+	Name      string    // the migration's file name
+	Direction Direction // which of its sections runs
+	Line      int       // EventStatement: where the statement begins in the file, 0 if unknown
+	Duration  time.Duration
+	// Duration is that of the migration for EventDone, and the pause until the next try for EventRetry.
+
+	Err error // EventRetry: why the try failed; EventWaiting: what is waited for
+}

@@ -1,0 +1,80 @@
+package pgmigrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/sethvargo/go-retry"
+)
+
+const (
+	// migrationLock is the key of tern's session lock (lockNum in tern's migrate.go). Taken under the same key, ours keeps
+	// tern's own command out too; session locks are re-entrant, so tern then gets it again at once.
+	migrationLock int64 = 9628173550095224
+
+	// lockPoll is short against any migration, and long against what a poll costs the server.
+	lockPoll = 200 * time.Millisecond
+)
+
+var errLockHeld = errors.New("another instance holds the migration lock")
+
+// lock waits for the migration lock until ctx ends. It polls: a session that waits inside pg_advisory_lock holds a snapshot,
+// CREATE INDEX CONCURRENTLY waits for all older snapshots, and so tern's waiters and the builder of an index deadlock.
+func (r *run) lock(ctx context.Context) error {
+	held := errLockHeld
+	waiting := false
+	backoff := retry.WithJitterPercent(50, retry.NewConstant(lockPoll))
+	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
+		var ok bool
+		err := r.conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", pgx.QueryExecModeExec, migrationLock).Scan(&ok)
+		if err != nil || ok {
+			return err
+		}
+		if !waiting {
+			waiting = true
+			held = r.lockHolder(ctx)
+			r.m.settings.logger.Info("waiting: " + held.Error())
+			r.m.settings.progress(Event{Kind: EventWaiting, Err: held})
+		}
+		return retry.RetryableError(held)
+	})
+	if err == nil {
+		return nil
+	}
+	if waiting && ctx.Err() != nil {
+		return fmt.Errorf("wait for the migration lock: %w: %w", held, err)
+	}
+	return fmt.Errorf("take the migration lock: %w", err)
+}
+
+// lockHolder describes who holds the lock, as far as this role may know.
+func (r *run) lockHolder(ctx context.Context) error {
+	var pid int32
+	var application, address string
+	// A bigint key is split over classid and objid, with objsubid 1 (documentation of pg_locks).
+	err := r.conn.QueryRow(ctx, `
+select l.pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'local')
+from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)
+where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+  and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+  and ((l.classid::bigint << 32) | l.objid::bigint) = $1
+limit 1`, pgx.QueryExecModeExec, migrationLock).Scan(&pid, &application, &address)
+	if err != nil {
+		return errLockHeld // released in between, or not visible
+	}
+	return fmt.Errorf("%w (pid %d, application %q, client %s)", errLockHeld, pid, application, address)
+}
+
+// unlock lets the next instance start at once instead of when the server has noticed the end of this session.
+func (r *run) unlock(ctx context.Context) {
+	if r.conn.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	// If it fails the session's end releases the lock.
+	_, _ = r.conn.Exec(ctx, "select pg_advisory_unlock($1)", pgx.QueryExecModeExec, migrationLock)
+}

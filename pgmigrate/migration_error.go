@@ -1,0 +1,84 @@
+package pgmigrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// State says what a failed migration left behind.
+type State string
+
+const (
+	// StateRolledBack means that the migration ran in a transaction, which was rolled back.
+	StateRolledBack State = "rolled back"
+	// StatePartlyApplied means that the migration has the disable-tx marker. The statements before the failed one stay applied, the
+	// version was not recorded, and Up would start again at its first statement.
+	StatePartlyApplied State = "partly applied"
+	// StateUnknown means that the connection was lost. The server rolls back what it had not committed.
+	StateUnknown State = "unknown"
+)
+
+// MigrationError reports the migration that failed. Unwrap gives the cause, mostly a *[pgconn.PgError].
+type MigrationError struct {
+	Version        int32 // the migration's number
+	Name           string
+	Direction      Direction
+	Line           int // of the file; 0 if the server gave no position, or if the section is a template that moves lines
+	State          State
+	Database       int32    // the version the database is at; -1 if it could not be read
+	Statement      int      // StatePartlyApplied: the number of the failed statement in its section, from 1; 0 if none was sent
+	InvalidIndexes []string // StatePartlyApplied: the database's invalid indexes, such as CREATE INDEX CONCURRENTLY leaves
+	Err            error
+}
+
+func (e *MigrationError) Unwrap() error { return e.Err }
+
+func (e *MigrationError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "migrate %s: %s", e.Direction, e.Name)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	b.WriteString(": ")
+	b.WriteString(causeText(e.Err))
+
+	at := "the version could not be read"
+	if e.Database >= 0 {
+		at = fmt.Sprintf("the database is at version %d", e.Database)
+	}
+	switch {
+	case e.State == StateRolledBack:
+		fmt.Fprintf(&b, "; the transaction was rolled back, %s", at)
+	case e.State == StateUnknown:
+		fmt.Fprintf(&b, "; the connection is gone, %s, and the server rolls back what was not committed", at)
+	case e.Statement > 1:
+		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: undo by hand what the statements before did, then run it again", e.Statement, at)
+	default:
+		fmt.Fprintf(&b, "; it runs without a transaction and failed at its first statement, %s", at)
+	}
+	if len(e.InvalidIndexes) > 0 {
+		fmt.Fprintf(&b, "; drop the invalid index %s before", strings.Join(e.InvalidIndexes, ", "))
+	}
+	return b.String()
+}
+
+// causeText leaves tern's file name out, and adds the server's hint. Detail stays out: it quotes rows.
+func causeText(err error) string {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return err.Error()
+	}
+	text := pgErr.Message + " (SQLSTATE " + pgErr.Code + ")"
+	if pgErr.Hint != "" {
+		text += ", hint: " + pgErr.Hint
+	}
+	// Both at once: the server's reason for the last try, and the end of the context that allowed no other.
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		text += ", tried again until the context ended"
+	}
+	return text
+}

@@ -1,0 +1,89 @@
+// Package pgmigrate applies tern migrations to a PostgreSQL database that is in use.
+//
+// The engine and the file format are tern's (github.com/jackc/tern/v2): numbered SQL files, an up and a down section, one
+// row in a version table. A folder that tern can apply, this package can apply, and the reverse; the two may take turns on
+// one database. What is added around tern:
+//
+//   - [New] checks the whole folder before a database is touched and reports every problem with its file and line.
+//   - Instances that start at the same time wait for each other without holding a snapshot, so that a migration with
+//     CREATE INDEX CONCURRENTLY succeeds whatever their number.
+//   - A migration that cannot get a table lock gives up after the lock timeout and tries again, so that it never makes the
+//     application's queries queue behind it for longer than that.
+//   - A database that is ahead of the folder is no error: an older instance keeps starting during a rolling deployment.
+//   - An error names the file, the line, the SQLSTATE and the state the database was left in.
+//
+// Use a direct connection. Session locks do not work through PgBouncer in transaction mode.
+package pgmigrate
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Migrator applies the migrations of one folder to one database. It holds no connection: every method opens one and closes
+// it before it returns. It is safe for concurrent use; concurrent runs wait for each other on the database's migration lock.
+type Migrator struct {
+	conn     *pgx.ConnConfig
+	folder   *folder
+	settings settings
+}
+
+// New reads and checks the migrations in fsys. It touches no database and does not block on anything but fsys, which is not
+// read again afterwards. conn must come from [pgx.ParseConfig] and is copied.
+//
+// Migrations are the files named NUMBER_NAME.sql at the top of fsys, numbered 1, 2, 3 and so on. *.sql files in subfolders
+// are tern's shared templates. Everything else is ignored; a *.sql file at the top that is ignored is logged as a warning.
+//
+// All problems of the folder are returned at once as a *[FolderError].
+func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
+	if conn == nil {
+		return nil, errors.New("new migrator: conn is nil: parse one with pgx.ParseConfig")
+	}
+	s, err := newSettings(opts)
+	if err != nil {
+		return nil, fmt.Errorf("new migrator: %w", err)
+	}
+	f, err := loadFolder(fsys, s.data)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range f.warnings {
+		s.logger.Warn("migrations folder: "+w.Detail, "file", w.File, "hint", w.Hint)
+	}
+	return &Migrator{conn: conn.Copy(), folder: f, settings: s}, nil
+}
+
+// Check reads and checks the migrations in fsys as [New] does and returns them in order. It is made for a unit test of the
+// folder. Only [WithData] has an effect.
+func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
+	s, err := newSettings(opts)
+	if err != nil {
+		return nil, fmt.Errorf("check migrations: %w", err)
+	}
+	f, err := loadFolder(fsys, s.data)
+	if err != nil {
+		return nil, err
+	}
+	return f.list(), nil
+}
+
+// Migrations returns the folder's migrations in order. The caller owns the slice.
+func (m *Migrator) Migrations() []Migration { return m.folder.list() }
+
+// Checksum identifies what the folder does to an empty database: SHA-256, in hexadecimal, over the names and the rendered SQL
+// of all migrations (shared templates and template data included) and the name of the version table. A cache of migrated
+// databases may use it as its key.
+func (m *Migrator) Checksum() string {
+	h := sha256.New()
+	// Lengths keep two fields from running into each other.
+	fmt.Fprintf(h, "%d:%s\n", len(m.settings.versionTable), m.settings.versionTable)
+	for _, mig := range m.folder.migrations {
+		fmt.Fprintf(h, "%d:%s %d:%s %d:%s\n", len(mig.Name), mig.Name, len(mig.Up), mig.Up, len(mig.Down), mig.Down)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

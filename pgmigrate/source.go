@@ -1,0 +1,141 @@
+package pgmigrate
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/tern/v2/migrate"
+)
+
+// source is the text of a migration file before its templates are rendered.
+type source struct {
+	name     string
+	body     string
+	up, down section
+}
+
+// section is the up or the down part of a file, trimmed as tern trims it.
+type section struct {
+	text     string
+	line     int  // of the file, where text begins
+	template bool // rendering changed it: lines of the SQL are not lines of the file
+}
+
+// lineAt returns the file's line of the byte at offset.
+func (s section) lineAt(offset int) int {
+	return s.line + strings.Count(s.text[:min(max(offset, 0), len(s.text))], "\n")
+}
+
+func newSource(name, body string) source {
+	s := source{name: name, body: body}
+	up, down, ok := strings.Cut(body, sectionMarker)
+	s.up = newSection(body, up, 0)
+	if ok {
+		s.down = newSection(body, down, len(up)+len(sectionMarker))
+	}
+	return s
+}
+
+func newSection(body, part string, offset int) section {
+	offset += len(part) - len(strings.TrimLeft(part, whitespace))
+	return section{text: strings.TrimSpace(part), line: 1 + strings.Count(body[:offset], "\n")}
+}
+
+// whitespace holds what strings.TrimSpace removes as far as it occurs in SQL files.
+const whitespace = " \t\n\v\f\r\u0085\u00a0"
+
+func (s source) loaded(version int32, rendered *migrate.Migration) loadedMigration {
+	m := loadedMigration{
+		Migration: Migration{Version: version, Name: s.name, Up: rendered.UpSQL, Down: rendered.DownSQL},
+		up:        s.up,
+		down:      s.down,
+	}
+	m.up.template = m.up.text != rendered.UpSQL
+	m.down.template = m.down.text != rendered.DownSQL
+	return m
+}
+
+var (
+	// A line that is meant to be a marker, whatever the number of hyphens and the white space.
+	almostDisableTx = regexp.MustCompile(`(?i)\A\s*-{2,}\s*tern\s*:\s*disable[-_ ]tx\s*-*\s*\z`)
+	almostSection   = regexp.MustCompile(`(?i)\A\s*-{2,}\s*create above\s*/\s*drop below\s*-*\s*\z`)
+)
+
+// check finds what tern would pass over without a word.
+func (s source) check() []Problem {
+	var problems []Problem
+	add := func(kind ProblemKind, line int, detail, hint string) {
+		problems = append(problems, Problem{Kind: kind, File: s.name, Line: line, Detail: detail, Hint: hint})
+	}
+
+	switch {
+	case strings.HasPrefix(s.body, "\ufeff"):
+		add(ProblemByteOrderMark, 1, "the file begins with a byte order mark, a syntax error in SQL", "save it as UTF-8 without BOM")
+	case strings.HasPrefix(s.body, "\xff\xfe"), strings.HasPrefix(s.body, "\xfe\xff"):
+		add(ProblemByteOrderMark, 1, "the file is UTF-16", "save it as UTF-8 without BOM")
+		return problems
+	case !utf8.ValidString(s.body):
+		// In a disable-tx section tern would even stop at this byte and drop the rest of the file.
+		valid := strings.ToValidUTF8(s.body, "\x00")
+		line := 1 + strings.Count(valid[:strings.IndexByte(valid, 0)], "\n")
+		add(ProblemEncoding, line, "the line is not valid UTF-8", "save the file as UTF-8")
+	case strings.Contains(s.body, "\x00"):
+		add(ProblemEncoding, 1+strings.Count(s.body[:strings.IndexByte(s.body, 0)], "\n"), "the line holds a NUL byte", "save the file as UTF-8 text")
+	}
+
+	if !strings.Contains(s.body, sectionMarker) {
+		for i, line := range strings.Split(s.body, "\n") {
+			if almostSection.MatchString(line) {
+				add(ProblemMarker, i+1, "the line is nearly tern's section marker, so the down section would run with the up section",
+					fmt.Sprintf("write exactly %q", sectionMarker))
+			}
+		}
+	}
+	for _, part := range []section{s.up, s.down} {
+		for i, line := range strings.Split(part.text, "\n") {
+			switch {
+			case line == disableTxMarker || !almostDisableTx.MatchString(line):
+			case strings.TrimSuffix(line, "\r") == disableTxMarker:
+				add(ProblemMarker, part.line+i, "the disable-tx marker ends in CRLF, so tern does not see it",
+					"save the file with LF line endings, and add \"*.sql text eol=lf\" to .gitattributes")
+			default:
+				add(ProblemMarker, part.line+i, "the line is nearly tern's disable-tx marker, so tern does not see it",
+					fmt.Sprintf("write exactly %q, with nothing else on the line", disableTxMarker))
+			}
+		}
+	}
+	return problems
+}
+
+// checkRendered finds what only shows after the templates have been filled in.
+func (s source) checkRendered(m *migrate.Migration) []Problem {
+	var problems []Problem
+	for _, r := range []struct {
+		raw section
+		sql string
+	}{{s.up, m.UpSQL}, {s.down, m.DownSQL}} {
+		// text/template's text for a key that the data does not have.
+		if strings.Contains(r.sql, "<no value>") && !strings.Contains(r.raw.text, "<no value>") {
+			problems = append(problems, Problem{
+				Kind: ProblemTemplate, File: s.name, Line: r.raw.templateLine(), Detail: "a template value has not been given",
+				Hint: "pass it, or write {{\"{{\"}} for two braces that are no template",
+			})
+		}
+		// tern's statement splitter takes U+FFFD for the end of the file.
+		if at := strings.IndexRune(r.sql, utf8.RuneError); at >= 0 && disableTx.MatchString(r.sql) {
+			problems = append(problems, Problem{
+				Kind: ProblemEncoding, File: s.name, Line: r.raw.lineAt(strings.IndexRune(r.raw.text, utf8.RuneError)),
+				Detail: "a disable-tx section cannot hold the character U+FFFD: tern would drop what follows it",
+				Hint:   "write it as U&'\\FFFD'",
+			})
+		}
+	}
+	return problems
+}
+
+// templateLine returns the line of the first template action.
+func (s section) templateLine() int {
+	return s.lineAt(strings.Index(s.text, "{{"))
+}

@@ -1,0 +1,2 @@
+---- tern: disable-tx ----
+create index concurrently b on a (id);

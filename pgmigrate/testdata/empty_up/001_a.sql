@@ -1,0 +1,4 @@
+
+-- nothing yet
+---- create above / drop below ----
+drop table a;

@@ -1,0 +1,4 @@
+---- tern: disable-tx ----
+select 'a';
+select '�';
+select 'dropped by tern';

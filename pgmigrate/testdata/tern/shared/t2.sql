@@ -1,0 +1,1 @@
+create table {{ .prefix }}t2 (id serial primary key);
