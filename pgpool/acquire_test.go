@@ -1,0 +1,171 @@
+package pgpool_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+const limit = 60 * time.Millisecond
+
+// exhausted returns a pool of two connections that are both in use until the end of the test.
+func exhausted(t *testing.T, opts ...pgpool.Option) *pgxpool.Pool {
+	t.Helper()
+	config := database(t)
+	config.MaxConns = 2
+	pool := connect(t, config, append([]pgpool.Option{pgpool.WithAcquireTimeout(limit)}, opts...)...)
+	for range 2 {
+		conn, err := pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Release)
+	}
+	return pool
+}
+
+func TestEveryMethodFailsOnExhaustedPool(t *testing.T) {
+	t.Parallel()
+	pool := exhausted(t)
+	for name, call := range map[string]func(ctx context.Context) error{
+		"Acquire":  func(ctx context.Context) error { _, err := pool.Acquire(ctx); return err },
+		"Exec":     func(ctx context.Context) error { _, err := pool.Exec(ctx, `select 1`); return err },
+		"Query":    func(ctx context.Context) error { _, err := pool.Query(ctx, `select 1`); return err },
+		"QueryRow": func(ctx context.Context) error { return pool.QueryRow(ctx, `select 1`).Scan() },
+		"Begin":    func(ctx context.Context) error { _, err := pool.Begin(ctx); return err },
+		"Ping":     pool.Ping,
+		"SendBatch": func(ctx context.Context) error {
+			batch := &pgx.Batch{}
+			batch.Queue(`select 1`)
+			return pool.SendBatch(ctx, batch).Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			err := call(context.Background())
+			if took := time.Since(began); took < limit || took > limit+2*time.Second {
+				t.Errorf("took %s, want about %s", took, limit)
+			}
+			if !errors.Is(err, pgpool.ErrExhausted) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgpool.ErrNotAnswering) {
+				t.Errorf("error is %v, want ErrExhausted and DeadlineExceeded", err)
+			}
+			if got := pgerr.Of(err); got != pgerr.Saturated || pgerr.Retryable(err) {
+				t.Errorf("pgerr says %s, retryable %v; want saturated, not retryable", got, pgerr.Retryable(err))
+			}
+			var figures *pgpool.AcquireError
+			if !errors.As(err, &figures) || figures.Max != 2 || figures.Total != 2 || figures.InUse != 2 || figures.Waiting < 1 || figures.OwnDeadline {
+				t.Errorf("error is %+v, want 2 of 2 in use", figures)
+			}
+			for _, want := range []string{"acquire: ", "the pool is busy", "limit 2, total 2, in use 2, idle 0, constructing 0, waiting "} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error is %q, want %q in it", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestWaitingCallersAreCountedDown(t *testing.T) {
+	t.Parallel()
+	pool := exhausted(t)
+	for range 3 {
+		_, err := pool.Acquire(t.Context())
+		var figures *pgpool.AcquireError
+		if !errors.As(err, &figures) || figures.Waiting != 1 {
+			t.Fatalf("error is %v, want one caller waiting: this one", err)
+		}
+	}
+}
+
+func TestCallersOwnDeadlineIsNamed(t *testing.T) {
+	t.Parallel()
+	pool := exhausted(t, pgpool.WithAcquireTimeout(time.Hour))
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	_, err := pool.Acquire(ctx)
+	var figures *pgpool.AcquireError
+	if !errors.As(err, &figures) || !figures.OwnDeadline || !errors.Is(err, pgpool.ErrExhausted) {
+		t.Errorf("error is %v, want ErrExhausted by the caller's deadline", err)
+	}
+}
+
+func TestCallersCancellationIsNoExhaustion(t *testing.T) {
+	t.Parallel()
+	pool := exhausted(t)
+	_, err := pool.Acquire(canceled(t))
+	if !errors.Is(err, context.Canceled) || errors.Is(err, pgpool.ErrExhausted) {
+		t.Errorf("error is %v, want context.Canceled only", err)
+	}
+}
+
+func TestAcquireTimeoutDoesNotCutQueries(t *testing.T) {
+	t.Parallel()
+	pool := connect(t, database(t), pgpool.WithAcquireTimeout(limit))
+	if _, err := pool.Exec(t.Context(), `select pg_sleep($1)`, 3*limit.Seconds()); err != nil {
+		t.Errorf("a query longer than the acquire timeout: %v", err)
+	}
+}
+
+func TestAcquireTimeoutOff(t *testing.T) {
+	t.Parallel()
+	pool := exhausted(t, pgpool.WithAcquireTimeout(0))
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	_, err := pool.Acquire(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgpool.ErrExhausted) {
+		t.Errorf("error is %v, want pgxpool's own", err)
+	}
+}
+
+func TestServerThatDoesNotAnswerIsNoExhaustion(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.ConnConfig.ConnectTimeout = time.Second
+	p := through(t, config)
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
+	p.black.Store(true)
+	_, err := pool.Exec(t.Context(), `select 1`)
+	if !errors.Is(err, pgpool.ErrNotAnswering) || errors.Is(err, pgpool.ErrExhausted) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error is %v, want ErrNotAnswering and DeadlineExceeded", err)
+	}
+	if got := pgerr.Of(err); got != pgerr.Timeout {
+		t.Errorf("category is %s, want timeout", got)
+	}
+	if !strings.Contains(err.Error(), "the server does not answer") || !strings.Contains(err.Error(), "constructing 1") {
+		t.Errorf("error is %q, want it to name the server", err)
+	}
+}
+
+// wrapping is a tracer that replaces the context in the way that hides its Err method best.
+type wrapping struct{ cancel context.CancelFunc }
+
+func (*wrapping) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+func (*wrapping) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (w *wrapping) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	ctx, w.cancel = context.WithTimeout(ctx, time.Hour)
+	return ctx
+}
+func (w *wrapping) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {
+	w.cancel()
+}
+
+func TestAcquireTimeoutBesideOtherTracers(t *testing.T) {
+	t.Parallel()
+	pool := exhausted(t, pgpool.WithTracer(&wrapping{}))
+	if _, err := pool.Acquire(t.Context()); !errors.Is(err, pgpool.ErrExhausted) {
+		t.Errorf("error is %v, want ErrExhausted", err)
+	}
+}

@@ -1,0 +1,112 @@
+package pgpool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// process is the pool of [Default]. It is the one piece of global state in this package: a process-wide pool is what
+// it is for.
+var process shared
+
+// Default returns the process's pool, connected on first use with [pgconfig.Load] and [Connect]. It is meant for small
+// programs and scripts; a service better passes the pool on from main.
+//
+// Calls that come while the first is still connecting wait for it and share its result; each of them stops waiting
+// when its own ctx ends. A failed attempt is forgotten: the next call reads the environment and tries again. After
+// [Shutdown] of the pool the next call connects anew. The pool carries the values of the first call's ctx into its
+// connects, but not its deadline. Default is safe for concurrent use.
+func Default(ctx context.Context) (*pgxpool.Pool, error) {
+	return process.get(ctx, func(ctx context.Context) (*pgxpool.Pool, error) {
+		cfg, err := pgconfig.Load()
+		if err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+		return Connect(ctx, cfg)
+	})
+}
+
+// shared makes one pool for all who ask.
+type shared struct {
+	mu      sync.Mutex
+	pool    *pgxpool.Pool
+	attempt *attempt // under way, or nil
+}
+
+type attempt struct {
+	done    chan struct{} // closed when pool and err are set
+	cancel  context.CancelFunc
+	waiting int
+	pool    *pgxpool.Pool
+	err     error
+}
+
+func (s *shared) get(ctx context.Context, connect func(context.Context) (*pgxpool.Pool, error)) (*pgxpool.Pool, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
+	}
+	s.mu.Lock()
+	if s.pool != nil {
+		defer s.mu.Unlock()
+		return s.pool, nil
+	}
+	a := s.attempt
+	if a == nil {
+		// The attempt is nobody's own: if the first caller gives up, the others still want it.
+		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		a = &attempt{done: make(chan struct{}), cancel: cancel}
+		s.attempt = a
+		go s.run(own, a, connect)
+	}
+	a.waiting++
+	s.mu.Unlock()
+
+	select {
+	case <-a.done:
+		return a.pool, a.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.waiting--
+	if a.waiting == 0 {
+		a.cancel() // nobody wants it any more
+		if s.attempt == a {
+			s.attempt = nil
+		}
+	}
+	return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
+}
+
+func (s *shared) run(ctx context.Context, a *attempt, connect func(context.Context) (*pgxpool.Pool, error)) {
+	defer a.cancel()
+	pool, err := connect(ctx)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attempt != a {
+		// Everybody gave up meanwhile, and another attempt may be under way.
+		if pool != nil {
+			go pool.Close()
+		}
+		pool, err = nil, context.Canceled
+	} else {
+		s.attempt = nil
+		s.pool = pool
+	}
+	a.pool, a.err = pool, err
+	close(a.done)
+}
+
+// forget drops pool if it is the shared one.
+func (s *shared) forget(pool *pgxpool.Pool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pool == pool {
+		s.pool = nil
+	}
+}

@@ -1,0 +1,86 @@
+package pgpool_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// database returns the pool configuration of an empty database of the test's own.
+func database(t *testing.T) *pgxpool.Config {
+	t.Helper()
+	return parse(t, pgserver.Database(t))
+}
+
+func parse(t *testing.T, url string) *pgxpool.Config {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatal("cannot parse the database's URL")
+	}
+	return config
+}
+
+// connect is ConnectConfig without logging; the pool is closed at the end of the test.
+func connect(t *testing.T, config *pgxpool.Config, opts ...pgpool.Option) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgpool.ConnectConfig(t.Context(), config, append([]pgpool.Option{pgpool.WithLogger(nil)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// logs keeps what is logged and calls onWrite after each line.
+type logs struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	onWrite func(line string)
+}
+
+func (l *logs) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	n, err := l.text.Write(line)
+	l.mu.Unlock()
+	if l.onWrite != nil {
+		l.onWrite(string(line))
+	}
+	return n, err
+}
+
+func (l *logs) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// lines returns the lines that contain text.
+func (l *logs) lines(text string) (found []string) {
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}

@@ -1,0 +1,13 @@
+// Package pgpool connects a service to PostgreSQL: it turns a configuration into a connected [*pgxpool.Pool] that waits
+// for a database which starts late, gives up at once where waiting cannot help, and fails an acquire in time instead of
+// letting it wait for ever.
+//
+//	cfg, err := pgconfig.Load()
+//	...
+//	pool, err := pgpool.Connect(ctx, cfg)
+//	...
+//	defer pgpool.Shutdown(ctx, pool)
+//
+// The pool is pgx's own. What this package adds rides on pgx's hooks, so the pool works with sqlc, River, scany and
+// everything else that takes one. [ConnectConfig] does the same for a [*pgxpool.Config] made elsewhere.
+package pgpool

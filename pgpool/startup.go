@@ -1,0 +1,162 @@
+package pgpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/sethvargo/go-retry"
+)
+
+const (
+	// startupBase is the upper end of the first wait, doubled for each further one.
+	startupBase = 50 * time.Millisecond
+	// startupCap bounds one wait. A refused attempt costs the server next to nothing, and a deployment stands still
+	// until the service is ready: with at most 250 ms it is within 300 ms of the server's first accept.
+	startupCap = 250 * time.Millisecond
+	// warmPoll is how often the pool's figures are read while its idle connections are being made in the background;
+	// pgxpool has no signal for it. A local connect takes about 5 ms.
+	warmPoll = 2 * time.Millisecond
+)
+
+// startup is one Connect: its budget and what it has met so far.
+type startup struct {
+	ctx      context.Context // ends with the caller's or with the budget
+	cancel   context.CancelFunc
+	caller   context.Context
+	cfg      *pgxpool.Config
+	settings *settings
+	began    time.Time
+	attempts int
+	last     error // the last error that tells something about the database
+}
+
+func newStartup(ctx context.Context, cfg *pgxpool.Config, s *settings) *startup {
+	start := &startup{caller: ctx, cfg: cfg, settings: s, began: time.Now()}
+	if s.startupTimeout > 0 {
+		start.ctx, start.cancel = context.WithTimeout(ctx, s.startupTimeout)
+	} else {
+		start.ctx, start.cancel = context.WithCancel(ctx)
+	}
+	return start
+}
+
+// waitForDatabase returns when a connection has been made and answered, or is not worth waiting for.
+//
+// The loop is not go-retry's own, which returns only ctx's error when ctx ends and drops the database's.
+func (s *startup) waitForDatabase() error {
+	backoff := retry.WithFullJitter(retry.WithCappedDuration(startupCap, retry.NewExponential(startupBase)))
+	for {
+		if s.ctx.Err() != nil {
+			return s.failed()
+		}
+		s.attempts++
+		err := s.probe()
+		if err == nil {
+			return nil
+		}
+		if s.ctx.Err() == nil || s.last == nil {
+			s.last = err // otherwise it only says that time was up in the middle of an attempt
+		}
+		if s.ctx.Err() != nil || !pgerr.Startup(err) {
+			return s.failed()
+		}
+		wait, _ := backoff.Next()
+		s.settings.logger.WarnContext(s.ctx, "database not reachable yet, trying again",
+			"attempt", s.attempts, "category", string(pgerr.Of(err)), "error", oneLine.Replace(err.Error()), "wait", wait.Round(time.Millisecond))
+		timer := time.NewTimer(wait)
+		select {
+		case <-s.ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// probe makes one connection as the pool would, asks it for an answer and closes it. The answer matters behind
+// PgBouncer, which accepts a login while its server is down.
+func (s *startup) probe() error {
+	ctx := s.ctx
+	if limit := s.cfg.ConnConfig.ConnectTimeout; limit > 0 {
+		// ConnectTimeout counts per host; the hooks and the ping get as much again.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit*time.Duration(2+len(s.cfg.ConnConfig.Fallbacks)))
+		defer cancel()
+	}
+	connConfig := s.cfg.ConnConfig.Copy()
+	if s.cfg.BeforeConnect != nil {
+		if err := s.cfg.BeforeConnect(ctx, connConfig); err != nil {
+			return err
+		}
+	}
+	conn, err := pgx.ConnectConfig(ctx, connConfig)
+	if err != nil {
+		return withoutPassword(err)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(closing)
+	}()
+	if s.cfg.AfterConnect != nil {
+		if err := s.cfg.AfterConnect(ctx, conn); err != nil {
+			return err
+		}
+	}
+	return conn.Ping(ctx)
+}
+
+// warm waits until the pool has opened the idle connections it is to hold, which it does by itself in the background.
+func (s *startup) warm(pool *pgxpool.Pool) error {
+	want := min(max(s.cfg.MinConns, s.cfg.MinIdleConns), s.cfg.MaxConns)
+	tick := time.NewTicker(warmPoll)
+	defer tick.Stop()
+	for {
+		stat := pool.Stat()
+		if stat.IdleConns() >= want {
+			return nil
+		}
+		if stat.NewConnsCount() >= int64(want) && stat.ConstructingConns() == 0 {
+			// All were tried and some failed. The database answered a moment ago, so the pool works; what it lacks it
+			// makes on demand and at its next health check.
+			s.settings.logger.WarnContext(s.ctx, "database connected, but not all idle connections could be opened",
+				"idle", stat.IdleConns(), "wanted", want)
+			return nil
+		}
+		select {
+		case <-s.ctx.Done():
+			s.last = fmt.Errorf("opened %d of %d idle connections", stat.IdleConns(), want)
+			return s.failed()
+		case <-tick.C:
+		}
+	}
+}
+
+// failed makes the error of a Connect that gives up.
+func (s *startup) failed() error {
+	e := &StartupError{Attempts: s.attempts, Elapsed: time.Since(s.began), Err: s.last}
+	switch {
+	case s.caller.Err() != nil:
+		e.Ended = context.Cause(s.caller)
+	case s.ctx.Err() != nil:
+		e.Ended = fmt.Errorf("start-up timeout of %s: %w", s.settings.startupTimeout, s.ctx.Err())
+	}
+	return e
+}
+
+// withoutPassword takes the password out of the copy of the configuration that pgx's error carries. Its text does not
+// show it, but what dumps errors by reflection would.
+func withoutPassword(err error) error {
+	var connectError *pgconn.ConnectError
+	if errors.As(err, &connectError) && connectError.Config != nil {
+		config := connectError.Config.Copy()
+		config.Password = ""
+		connectError.Config = config
+	}
+	return err
+}

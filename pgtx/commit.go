@@ -1,0 +1,99 @@
+package pgtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// commit ends the transaction after its function returned nil, and reports whether the function may run again. What
+// can be known without asking the server is checked first, because from COMMIT on a lost connection means an unknown
+// outcome. ROLLBACK is sent instead of COMMIT wherever the server could only roll back.
+func (s *session) commit(ctx context.Context) (again bool, err error) {
+	free := s.shut()
+	switch {
+	case !free || s.busy() || s.broken.Load():
+		err = fmt.Errorf("commit: rolled back: %w", ErrTxInUse)
+	case ctx.Err() != nil:
+		err = fmt.Errorf("commit: rolled back: %w", context.Cause(ctx))
+	case s.doomed != nil:
+		err = fmt.Errorf("commit: rolled back, for a nested transaction failed in a way that only repeating the whole can cure: %w", s.doomed)
+	case s.closed():
+		err = fmt.Errorf("commit: the connection was lost before COMMIT was sent: %w", s.lossCause())
+	case s.status() == 'E':
+		err = s.swallowed()
+	case s.status() == 'I':
+		err = fmt.Errorf("commit: %w", ErrEnded)
+	}
+	if err != nil {
+		lost, ended := s.abandon(ctx)
+		return !ended && ctx.Err() == nil && worthRepeating(err, lost), err
+	}
+
+	ctx, cancel := outlast(ctx, cleanupLimit)
+	defer cancel()
+	err = s.commitError(s.raw.Commit(ctx))
+	return err != nil && worthRepeating(err, false), err
+}
+
+func (s *session) swallowed() error {
+	first := s.failed
+	if first == nil {
+		first = pgx.ErrTxCommitRollback
+	}
+	return &SwallowedError{First: first}
+}
+
+// commitError says what the answer to COMMIT means. pgconn.SafeToRetry must not be asked: it is true for a connection
+// that died after COMMIT was sent.
+func (s *session) commitError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pgx.ErrTxCommitRollback):
+		return s.swallowed()
+	}
+	var pgError *pgconn.PgError
+	if errors.As(err, &pgError) && refusesCommit(pgError) {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return &CommitUnknownError{Err: err}
+}
+
+// refusesCommit reports whether a server error in answer to COMMIT means that the transaction was rolled back: an
+// ordinary ERROR does. A FATAL or PANIC may come after the commit record was written, and the connection exceptions
+// (08, PgBouncer's among them), 40003 (statement completion unknown) and the shutdowns (57P01 to 57P03) say themselves
+// that they do not know.
+func refusesCommit(e *pgconn.PgError) bool {
+	severity := e.SeverityUnlocalized
+	if severity == "" {
+		severity = e.Severity
+	}
+	switch {
+	case severity != "ERROR":
+		return false
+	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "57P"), e.Code == "40003":
+		return false
+	}
+	return true
+}
+
+// outlast returns a context with ctx's values that ends only a while after ctx does.
+func outlast(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel() }
+}

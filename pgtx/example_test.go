@@ -1,0 +1,115 @@
+package pgtx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+func ExampleRun() {
+	transfer := func(ctx context.Context, pool *pgxpool.Pool, from, to, amount int) error {
+		return pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+			const move = `update accounts set balance = balance + $2 where id = $1`
+			if _, err := tx.Exec(ctx, move, from, -amount); err != nil {
+				return fmt.Errorf("take from %d: %w", from, err)
+			}
+			if _, err := tx.Exec(ctx, move, to, amount); err != nil {
+				return fmt.Errorf("give to %d: %w", to, err)
+			}
+			return nil // commit
+		})
+	}
+	_ = transfer
+}
+
+func ExampleRunWith() {
+	withdraw := func(ctx context.Context, pool *pgxpool.Pool, id, amount int) error {
+		opts := pgtx.Options{
+			TxOptions:   pgx.TxOptions{IsoLevel: pgx.Serializable},
+			MaxAttempts: 10,
+		}
+		return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			var balance int
+			if err := tx.QueryRow(ctx, `select balance from accounts where id = $1`, id).Scan(&balance); err != nil {
+				return err
+			}
+			if balance < amount {
+				return errors.New("not enough money") // roll back; never retried
+			}
+			_, err := tx.Exec(ctx, `update accounts set balance = $2 where id = $1`, id, balance-amount)
+			return err
+		})
+	}
+	_ = withdraw
+}
+
+func ExampleRun_nested() {
+	// addPage works alone and inside a larger transaction: there it is a savepoint.
+	addPage := func(ctx context.Context, pool *pgxpool.Pool, title string) error {
+		return pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `insert into pages (title) values ($1)`, title)
+			return err
+		})
+	}
+	importSite := func(ctx context.Context, pool *pgxpool.Pool, titles []string) error {
+		return pgtx.Run(ctx, pool, func(ctx context.Context, _ pgx.Tx) error {
+			for _, title := range titles {
+				if err := addPage(ctx, pool, title); err != nil {
+					continue // this page is undone, the others stay
+				}
+			}
+			return nil
+		})
+	}
+	_ = importSite
+}
+
+func ExampleValue() {
+	count := func(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+		return pgtx.Value(ctx, pool, func(ctx context.Context, tx pgx.Tx) (int, error) {
+			rows, err := tx.Query(ctx, `delete from sessions where expires_at < now() returning id`)
+			if err != nil {
+				return 0, err
+			}
+			ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+			return len(ids), err
+		})
+	}
+	_ = count
+}
+
+func ExampleFrom() {
+	// A function deep inside uses the transaction it is called in, if there is one.
+	touch := func(ctx context.Context, pool *pgxpool.Pool, id int) error {
+		var db pgtx.DB = pool
+		if tx, ok := pgtx.From(ctx, pool); ok {
+			db = tx
+		}
+		_, err := db.Exec(ctx, `update pages set touched_at = now() where id = $1`, id)
+		return err
+	}
+	_ = touch
+}
+
+func ExampleCommitUnknownError() {
+	report := func(err error) string {
+		var unknown *pgtx.CommitUnknownError
+		switch {
+		case err == nil:
+			return "committed"
+		case errors.As(err, &unknown):
+			return "look for the effects before running it again"
+		default:
+			return "rolled back"
+		}
+	}
+	fmt.Println(report(nil))
+	fmt.Println(report(&pgtx.CommitUnknownError{Err: errors.New("unexpected EOF")}))
+	// Output:
+	// committed
+	// look for the effects before running it again
+}

@@ -1,0 +1,91 @@
+package pgtx_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bundle is a database of the test's own with a table of accounts, id 1 and 2 holding 100 each.
+type bundle struct {
+	url  string
+	pool *pgxpool.Pool
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	b := &bundle{url: pgserver.Database(t)}
+	b.pool = connect(t, b.url)
+	_, err := b.pool.Exec(t.Context(), `
+		create table accounts (id int primary key, balance int not null);
+		insert into accounts values (1, 100), (2, 100)`)
+	if err != nil {
+		t.Fatalf("create the accounts: %v", err)
+	}
+	// Registered last, so it runs first: every test leaves the pool with nothing acquired.
+	t.Cleanup(func() { b.released(t) })
+	return b
+}
+
+// released fails the test if a connection stays acquired. A closed one counts as acquired until pgx has
+// cleaned up behind it, which the pool does in the background: hence the polling.
+func (b *bundle) released(t *testing.T) {
+	t.Helper()
+	for limit := time.Now().Add(5 * time.Second); b.pool.Stat().AcquiredConns() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Errorf("connections still acquired: %d", b.pool.Stat().AcquiredConns())
+			return
+		}
+	}
+}
+
+func connect(t *testing.T, url string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatalf("open the pool: %v", err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// eventually waits until the query returns true.
+func (b *bundle) eventually(t *testing.T, query string) {
+	t.Helper()
+	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		var ok bool
+		if err := b.pool.QueryRow(t.Context(), query).Scan(&ok); err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("never became true: %s", query)
+		}
+	}
+}
+
+// balance reads an account from outside any transaction under test.
+func (b *bundle) balance(t *testing.T, id int) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	var balance int
+	if err := b.pool.QueryRow(ctx, `select balance from accounts where id = $1`, id).Scan(&balance); err != nil {
+		t.Fatalf("read balance of %d: %v", id, err)
+	}
+	return balance
+}
+
+func add(ctx context.Context, tx pgx.Tx, id, amount int) error {
+	_, err := tx.Exec(ctx, `update accounts set balance = balance + $2 where id = $1`, id, amount)
+	return err
+}

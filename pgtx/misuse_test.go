@@ -1,0 +1,126 @@
+package pgtx_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+func TestCommitAndRollbackAreManaged(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		defer tx.Rollback(ctx) //nolint:errcheck // the habit must do no harm
+		if err := tx.Commit(ctx); !errors.Is(err, pgtx.ErrManaged) {
+			t.Errorf("Commit returned %v, want ErrManaged", err)
+		}
+		if err := tx.Rollback(ctx); !errors.Is(err, pgtx.ErrManaged) {
+			t.Errorf("Rollback returned %v, want ErrManaged", err)
+		}
+		return add(ctx, tx, 1, -10)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.balance(t, 1); got != 90 {
+		t.Errorf("balance is %d, want 90", got)
+	}
+}
+
+func TestUseAfterFunctionReturned(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var escapedCtx, nestedCtx context.Context
+	var escaped, nested pgx.Tx
+	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		escapedCtx, escaped = ctx, tx
+		err := pgtx.Run(ctx, b.pool, func(ctx context.Context, tx pgx.Tx) error {
+			nestedCtx, nested = ctx, tx
+			return nil
+		})
+		// The outer function still runs: its own handle works, the inner one's does not.
+		if _, err := nested.Exec(ctx, `select 1`); !errors.Is(err, pgtx.ErrTxClosed) {
+			t.Errorf("nested handle: %v, want ErrTxClosed", err)
+		}
+		if err := inner(nestedCtx, b.pool, nil); !errors.Is(err, pgtx.ErrTxClosed) {
+			t.Errorf("Run with the nested ctx: %v, want ErrTxClosed", err)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ctx := t.Context()
+	_, execErr := escaped.Exec(ctx, `select 1`)
+	rows, queryErr := escaped.Query(ctx, `select 1`)
+	rows.Close()
+	_, copyErr := escaped.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id"}, pgx.CopyFromRows(nil))
+	_, prepareErr := escaped.Prepare(ctx, "", `select 1`)
+	_, beginErr := escaped.Begin(ctx)
+	for call, err := range map[string]error{
+		"Exec": execErr, "Query": queryErr, "Rows.Err": rows.Err(), "CopyFrom": copyErr, "Prepare": prepareErr, "Begin": beginErr,
+		"QueryRow":  escaped.QueryRow(ctx, `select 1`).Scan(),
+		"SendBatch": escaped.SendBatch(ctx, &pgx.Batch{}).Close(),
+		"Commit":    escaped.Commit(ctx),
+		"Rollback":  escaped.Rollback(ctx),
+		"Run":       inner(escapedCtx, b.pool, nil),
+		"Run on it": inner(ctx, escaped, nil),
+	} {
+		if !errors.Is(err, pgtx.ErrTxClosed) || !errors.Is(err, pgx.ErrTxClosed) {
+			t.Errorf("%s: error is %v, want ErrTxClosed", call, err)
+		}
+	}
+	if tx, ok := pgtx.From(escapedCtx, b.pool); !ok || tx != escaped {
+		t.Errorf("From is %v, %v, want the closed handle: a fall back to the pool would write without a transaction", tx, ok)
+	}
+}
+
+func TestFunctionThatEndsTheTransaction(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	calls := 0
+	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		calls++
+		if err := add(ctx, tx, 1, -10); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `commit`)
+		return err
+	})
+	if !errors.Is(err, pgtx.ErrEnded) {
+		t.Errorf("error is %v, want ErrEnded", err)
+	}
+	if calls != 1 {
+		t.Errorf("function called %d times, want 1", calls)
+	}
+}
+
+type uncomparable struct {
+	*pgxpool.Pool
+	_ []int
+}
+
+func TestUnusableArguments(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	nothing := func(context.Context, pgx.Tx) error { return nil }
+	var noPool *pgxpool.Pool
+	for name, err := range map[string]error{
+		"nil db":          pgtx.Run(t.Context(), nil, nothing),
+		"nil pool":        pgtx.Run(t.Context(), noPool, nothing),
+		"nil function":    pgtx.Run(t.Context(), b.pool, nil),
+		"uncomparable db": pgtx.Run(t.Context(), uncomparable{Pool: b.pool}, nothing),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := pgtx.Value[int](t.Context(), b.pool, nil); err == nil {
+		t.Error("nil function of Value: no error")
+	}
+}

@@ -1,0 +1,39 @@
+// Package pgtx runs a function in a PostgreSQL transaction that commits at most once.
+//
+//	err := pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+//		_, err := tx.Exec(ctx, `update accounts set balance = balance - 10 where id = $1`, id)
+//		return err
+//	})
+//
+// The function may run more than once: after a serialization failure, a deadlock or a connection lost before COMMIT was
+// sent, Run rolls back, waits and calls it again. Its effects in the database happen at most once; effects elsewhere
+// (an e-mail, a variable outside) happen once per call, so keep them out of the function.
+//
+// A connection that breaks after COMMIT was sent leaves an outcome nobody can see from the client. Run never repeats
+// such a transaction and returns a [*CommitUnknownError].
+//
+// A Run inside the function of another, on the same database and with the context the function was given, is a
+// savepoint of that transaction.
+package pgtx
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// DB is what a transaction can be started on: [*pgxpool.Pool], [*pgxpool.Conn], [*pgx.Conn], or a [pgx.Tx], on which Run
+// opens a savepoint instead.
+//
+// Methods beyond these four are found by assertion. Without BeginTx, a transaction with TxOptions is refused. A DB
+// that wraps a pgx.Tx and hides its Commit and Rollback cannot be told from a pool: Run then takes the savepoint its
+// Begin opens for a whole transaction and may repeat it. Pass the pgx.Tx itself.
+//
+// The value identifies the database when Run calls are nested, so it must be comparable: pass a pointer.
+type DB interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}

@@ -1,0 +1,164 @@
+package pgtx_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// cut says where the proxy breaks a connection when it meets COMMIT.
+type cut int
+
+const (
+	never        cut = iota
+	beforeCommit     // the server never sees it
+	afterCommit      // the server has answered it, the client does not see that
+	hang             // the server never sees it, and the client gets no answer
+)
+
+// proxy stands between a pool and the server and breaks the connection at COMMIT.
+type proxy struct {
+	listener net.Listener
+	network  string
+	address  string
+
+	mu      sync.Mutex
+	where   cut
+	commits int // seen
+	onMeet  func()
+	ending  chan struct{} // closed at the end of the test: a client that gave up waits 15 s for the server to hang up
+	conns   sync.WaitGroup
+}
+
+// startProxy returns a proxy to the server of url, and a pool that connects through it.
+func startProxy(t *testing.T, url string, where cut) (*proxy, *pgxpool.Pool) {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatal("cannot parse the test database's URL")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: listener, where: where, ending: make(chan struct{})}
+	p.network, p.address = pgconn.NetworkAddress(config.ConnConfig.Host, config.ConnConfig.Port)
+	p.conns.Add(1)
+	go p.accept()
+
+	config.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var dialer net.Dialer
+		return dialer.DialContext(ctx, "tcp", listener.Addr().String())
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		close(p.ending)
+		pool.Close()
+		listener.Close()
+		p.conns.Wait()
+	})
+	return p, pool
+}
+
+func (p *proxy) accept() {
+	defer p.conns.Done()
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.conns.Add(1)
+		go p.serve(client)
+	}
+}
+
+func (p *proxy) serve(client net.Conn) {
+	defer p.conns.Done()
+	defer client.Close()
+	server, err := net.Dial(p.network, p.address)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+
+	fromServer := make(chan []byte)
+	stop := make(chan struct{})
+	defer close(stop)
+	p.conns.Add(2)
+	go p.read(server, fromServer, stop)
+	fromClient := make(chan []byte)
+	go p.read(client, fromClient, stop)
+	for {
+		select {
+		case data, ok := <-fromClient:
+			if !ok {
+				return
+			}
+			if bytes.Contains(data, []byte("commit\x00")) {
+				switch p.meet() {
+				case beforeCommit:
+					return
+				case hang:
+					<-p.ending
+					return
+				case afterCommit:
+					if _, err := server.Write(data); err == nil {
+						<-fromServer
+					}
+					return
+				}
+			}
+			if _, err := server.Write(data); err != nil {
+				return
+			}
+		case data, ok := <-fromServer:
+			if !ok {
+				return
+			}
+			if _, err := client.Write(data); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (p *proxy) meet() cut {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.commits++
+	if p.onMeet != nil {
+		p.onMeet()
+	}
+	return p.where
+}
+
+func (p *proxy) seen() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.commits
+}
+
+func (p *proxy) read(conn net.Conn, data chan<- []byte, stop <-chan struct{}) {
+	defer p.conns.Done()
+	defer close(data)
+	for {
+		buf := make([]byte, 32<<10)
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		select {
+		case data <- buf[:n]:
+		case <-stop:
+			return
+		}
+	}
+}

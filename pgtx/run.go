@@ -1,0 +1,124 @@
+package pgtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/sethvargo/go-retry"
+)
+
+// Run calls fn in a transaction on db and commits if fn returns nil. If fn returns an error, panics or calls
+// runtime.Goexit, the transaction is rolled back; the error is returned as it is, the panic goes on with its stack.
+//
+// fn may be called again. On a serialization failure (40001), a deadlock (40P01), a server that is shutting down or
+// starting (57P01 to 57P03), too many connections (53300), or a connection lost before COMMIT was sent, Run rolls back,
+// waits (a random time up to 25 ms, doubled with every attempt, at most 1 s) and calls fn again, at most
+// [DefaultMaxAttempts] times; after that the result is a [*RetryError] with the last error. fn must return the error
+// it met, wrapped with %w: a text built with %s hides what happened. A result on a single *pgx.Conn or *pgxpool.Conn
+// that is closed is final.
+//
+// tx is a real [pgx.Tx] for sqlc, scany and the like, except that its Commit and Rollback are [ErrManaged]. It belongs
+// to fn: after fn has returned its use is [ErrTxClosed], and a second goroutine or open rows make it [ErrTxInUse].
+// Statements through tx.Conn() and tx.LargeObjects() bypass these checks.
+//
+// The ctx fn is given carries the transaction: a Run with it on the same db, or on tx, is a savepoint, which is
+// rolled back and released if its fn fails and never repeated on its own. After a serialization failure or deadlock
+// inside, the whole transaction rolls back even if the outer function goes on, so that the outermost Run can repeat
+// it. A Run on another db is a transaction of its own; it commits by itself, and again if the outer one is repeated.
+//
+// ctx applies to the acquire, BEGIN and whatever fn does with it. A ctx that is done when fn returns nil means
+// rollback. COMMIT is not cut by ctx, for that would make its outcome unknowable: it has 5 s beyond the end of ctx, as
+// ROLLBACK has.
+//
+// Errors beside fn's own: "begin: …" from the acquire, the connect or BEGIN; [*SwallowedError] if a statement failed
+// and fn returned nil; [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
+// server refused it (a deferred constraint, say). Run is safe for concurrent use if db is.
+func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	return RunWith(ctx, db, Options{}, fn)
+}
+
+// RunWith is [Run] with options.
+func RunWith(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	if fn == nil {
+		return errors.New("begin: the function is nil")
+	}
+	key, err := keyOf(db)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	parent, handle := innermost(ctx, key), handleOf(db)
+	if handle != nil && (parent == nil || handle.ended()) {
+		parent = handle // if ended, the error must not be hidden by a ctx that is still good
+	}
+	if parent != nil {
+		return nest(ctx, parent, opts, fn)
+	}
+	if outer, ok := db.(pgx.Tx); ok {
+		return nest(ctx, adopt(key, outer), opts, fn)
+	}
+	return runOutermost(ctx, key, db, opts, fn)
+}
+
+func runOutermost(ctx context.Context, key any, db DB, opts Options, fn func(context.Context, pgx.Tx) error) error {
+	limit := opts.maxAttempts()
+	var backoff retry.Backoff // made on the first retry: most transactions need none
+	var last error            // of the attempt before
+	for attempts := 1; ; attempts++ {
+		again, err := attempt(ctx, key, db, opts, fn)
+		if last != nil && endedBy(ctx, err) {
+			// That ctx ended is the smaller half of the answer.
+			return &RetryError{Attempts: attempts, Err: last, Ended: err}
+		}
+		if err == nil || !again || limit == 1 {
+			return err
+		}
+		if attempts >= limit {
+			return &RetryError{Attempts: attempts, Err: err}
+		}
+		if backoff == nil {
+			backoff = newBackoff()
+		}
+		if ended := pause(ctx, backoff); ended != nil {
+			return &RetryError{Attempts: attempts, Err: err, Ended: ended}
+		}
+		last = err
+	}
+}
+
+// endedBy reports whether err is the end of ctx, and no more than that.
+func endedBy(ctx context.Context, err error) bool {
+	var unknown *CommitUnknownError
+	if errors.As(err, &unknown) {
+		return false
+	}
+	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+}
+
+// attempt runs fn once in a transaction of its own and reports whether it may run again.
+func attempt(ctx context.Context, key any, db DB, opts Options, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
+	s, err := begin(ctx, key, db, opts.TxOptions)
+	if err != nil {
+		// Nothing has run. A single connection that is closed stays so, however often it is asked.
+		again = ctx.Err() == nil && !isClosedConn(db) && pgerr.Retryable(err)
+		return again, fmt.Errorf("begin: %w", err)
+	}
+
+	returned := false
+	defer func() {
+		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
+		if !returned {
+			s.rollback(ctx)
+		}
+	}()
+	err = fn(withScope(ctx, s.top), s.top)
+	returned = true
+
+	if err == nil {
+		return s.commit(ctx)
+	}
+	lost, ended := s.rollback(ctx)
+	return !ended && ctx.Err() == nil && worthRepeating(err, lost), err
+}

@@ -1,0 +1,171 @@
+package pgtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var _ pgx.Tx = (*savepoint)(nil)
+
+// savepoint is a handle whose Commit and Rollback are its owner's: the caller of Begin, or nest.
+type savepoint struct {
+	*tx
+	name string
+	top  *tx // the session's innermost function before, if this one's owner is nest
+}
+
+// setSavepoint opens one below t. The caller is inside the gate.
+func (t *tx) setSavepoint(ctx context.Context) (*savepoint, error) {
+	s := t.session
+	if s.failed != nil && !s.closed() {
+		return nil, fmt.Errorf("savepoint: the transaction has already failed: %w", s.failed)
+	}
+	s.savepoints++
+	name := "pgtx_" + strconv.Itoa(s.savepoints)
+	if _, err := s.raw.Exec(ctx, "savepoint "+name); err != nil {
+		s.note(err)
+		return nil, fmt.Errorf("savepoint: %w", err)
+	}
+	return &savepoint{tx: &tx{session: s, parent: t}, name: name}, nil
+}
+
+// Commit releases the savepoint.
+func (p *savepoint) Commit(ctx context.Context) error {
+	return p.end(func() error { return p.release(ctx) })
+}
+
+// Rollback undoes what was done since the savepoint and releases it, so that none is left open: thousands of open
+// savepoints slow every statement of a transaction down.
+func (p *savepoint) Rollback(ctx context.Context) error {
+	return p.end(func() error { return p.undo(ctx) })
+}
+
+func (p *savepoint) end(do func() error) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.session.gate.leave()
+	p.closed.Store(true)
+	return do()
+}
+
+// release and undo are called inside the gate.
+func (p *savepoint) release(ctx context.Context) error {
+	_, err := p.session.raw.Exec(ctx, "release savepoint "+p.name)
+	p.session.note(err)
+	if err != nil {
+		return fmt.Errorf("release savepoint: %w", err)
+	}
+	return nil
+}
+
+func (p *savepoint) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	// One simple query with two statements: one round trip.
+	_, err := p.session.raw.Exec(ctx, "rollback to savepoint "+p.name+"; release savepoint "+p.name)
+	if err == nil {
+		p.session.failed = nil
+		return nil
+	}
+	// What could not be undone must not be committed with the rest.
+	if conn := p.session.raw.Conn(); conn != nil {
+		_ = conn.Close(ctx)
+	}
+	p.session.note(err)
+	return fmt.Errorf("rollback to savepoint: %w", err)
+}
+
+// nest runs fn in a savepoint below parent.
+func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context, pgx.Tx) error) error {
+	s := parent.session
+	if err := opts.compatible(s.txOptions); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	p, err := parent.open(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+
+	returned := false
+	defer func() {
+		if !returned { // a panic or Goexit on its way through
+			_ = p.finish(ctx, errors.New("the function did not return"))
+		}
+	}()
+	err = fn(withScope(ctx, p.tx), p.tx)
+	returned = true
+	return p.finish(ctx, err)
+}
+
+// open sets the savepoint of a nested function, which becomes the session's innermost.
+func (t *tx) open(ctx context.Context) (*savepoint, error) {
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	s := t.session
+	defer s.gate.leave()
+	if s.top != t.function() {
+		// Savepoints end in the reverse of the order in which they began; two functions side by side cannot do that.
+		return nil, fmt.Errorf("%w: a nested Run is still open on it; pass the ctx that its function was given", ErrTxInUse)
+	}
+	p, err := t.setSavepoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.top, s.top = s.top, p.tx
+	return p, nil
+}
+
+// finish ends the savepoint of a function that returned result, and returns what Run returns.
+func (p *savepoint) finish(ctx context.Context, result error) error {
+	s := p.session
+	p.closed.Store(true)
+	if err := s.gate.enterOr(s.interrupt); err != nil {
+		// Rows are open or a goroutine is at work: nothing can be undone, so that nothing may be committed. Nobody
+		// is waited for: the statement or the rows meet a closed socket.
+		if result != nil {
+			return result
+		}
+		return fmt.Errorf("release savepoint: %w", err)
+	}
+	defer s.gate.leave()
+	s.top = p.top
+
+	switch {
+	case result != nil:
+	case s.doomed != nil:
+		result = s.doomed
+	case s.closed():
+		result = fmt.Errorf("release savepoint: the connection was lost: %w", s.lossCause())
+	case s.status() == 'E':
+		result = s.swallowed()
+	default:
+		return p.release(ctx)
+	}
+	if !s.closed() {
+		// Its failure closes the connection, which the outer function and COMMIT meet; the cause is the better answer here.
+		_ = p.undo(ctx)
+	}
+	s.doomed = s.fate(result)
+	return result
+}
+
+// fate returns the error the whole transaction has to unwind with after a nested scope failed with err, or nil if
+// the outer function may go on. After a serialization failure or a deadlock it may not: a savepoint cannot take the
+// outer snapshot or locks back, only the outermost Run can repeat everything.
+func (s *session) fate(err error) error {
+	if s.doomed != nil {
+		return s.doomed
+	}
+	var pgError *pgconn.PgError
+	if errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01") {
+		return err
+	}
+	return nil
+}

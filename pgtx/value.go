@@ -1,0 +1,31 @@
+package pgtx
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Value is [Run] for a function with a result. On an error the result is T's zero value.
+func Value[T any](ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) (T, error)) (T, error) {
+	return ValueWith(ctx, db, Options{}, fn)
+}
+
+// ValueWith is [RunWith] for a function with a result. On an error the result is T's zero value.
+func ValueWith[T any](ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) (T, error)) (T, error) {
+	var result T
+	if fn == nil {
+		return result, RunWith(ctx, db, opts, nil)
+	}
+	err := RunWith(ctx, db, opts, func(ctx context.Context, tx pgx.Tx) error {
+		var err error
+		result, err = fn(ctx, tx)
+		return err
+	})
+	if err != nil {
+		// The value of an attempt that was rolled back describes a state that never was.
+		var zero T
+		return zero, err
+	}
+	return result, nil
+}
