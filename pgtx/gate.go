@@ -1,6 +1,7 @@
 package pgtx
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -46,7 +47,7 @@ func (g *gate) enterOr(interrupt func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	err := g.take()
-	if err == ErrTxInUse {
+	if errors.Is(err, ErrTxInUse) {
 		interrupt()
 	}
 	return err

@@ -14,7 +14,7 @@ func TestCommitAndRollbackAreManaged(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
-		defer tx.Rollback(ctx) //nolint:errcheck // the habit must do no harm
+		defer tx.Rollback(ctx) // the habit must do no harm
 		if err := tx.Commit(ctx); !errors.Is(err, pgtx.ErrManaged) {
 			t.Errorf("Commit returned %v, want ErrManaged", err)
 		}

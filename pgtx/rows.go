@@ -50,7 +50,7 @@ func (r *rows) finish() {
 		return
 	}
 	r.done = true
-	r.session.note(r.Rows.Err())
+	r.session.note(r.Err())
 	if !r.batch {
 		r.session.gate.leave()
 	}

@@ -51,7 +51,7 @@ func TestRunOnForeignTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer outer.Rollback(t.Context()) //nolint:errcheck // closed by Commit below
+	defer outer.Rollback(t.Context())
 	if err := inner(t.Context(), outer, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -6,10 +6,10 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/page-builder/persistence/migrations v0.1.0
 	github.com/page-builder/persistence/pgconfig v0.1.0
-	github.com/page-builder/persistence/pghealth v0.0.0-00010101000000-000000000000
+	github.com/page-builder/persistence/pghealth v0.1.0
 	github.com/page-builder/persistence/pgmigrate v0.1.0
-	github.com/page-builder/persistence/pgpool v0.0.0-00010101000000-000000000000
-	github.com/page-builder/persistence/pgtest v0.0.0-00010101000000-000000000000
+	github.com/page-builder/persistence/pgpool v0.1.0
+	github.com/page-builder/persistence/pgtest v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/page-builder/persistence/pgtx v0.1.0
 )

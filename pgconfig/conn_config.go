@@ -1,0 +1,104 @@
+package pgconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// hermetic are all settings that pgx would otherwise take from a variable of the process or from the home directory, with
+// the value that stands for "not set". What it would send to the server (PGOPTIONS, PGTZ, PGAPPNAME) is replaced as a whole.
+var hermetic = map[string]string{
+	"passfile": "", "sslkey": "", "sslcert": "", "sslcertmode": "allow", "sslsni": "1",
+	"sslrootcert": "", "sslpassword": "", "sslnegotiation": "", "target_session_attrs": "any",
+	"min_protocol_version": "", "max_protocol_version": "", "channel_binding": "", "require_auth": "", "connect_timeout": "0",
+	"password": "", "sslmode": "prefer",
+}
+
+// connConfig makes pgx's configuration. pgx insists that its parser makes it, so it gets a connection string with every
+// setting spelled out, except the secrets, which are put in afterwards: ConnConfig.ConnString and pgx's error hold none.
+func (d dsn) connConfig() (*pgx.ConnConfig, error) {
+	settings := maps.Clone(hermetic)
+	settings["host"] = d.join(func(a address) string { return a.host })
+	settings["port"] = d.join(func(a address) string { return a.port })
+	settings["user"], settings["database"] = d.user, d.database
+	for name, value := range d.params {
+		if _, ok := connectionParams[name]; (ok && !isSecretParam(name)) || cacheParams[name] {
+			settings[name] = value
+		}
+	}
+	delete(settings, "ssl")
+	options := pgx.ParseConfigOptions{ParseConfigOptions: pgconn.ParseConfigOptions{
+		GetSSLPassword: func(context.Context) string { return d.params["sslpassword"] },
+	}}
+	var cc *pgx.ConnConfig
+	err := spellOut(settings, func(text string) (err error) {
+		cc, err = pgx.ParseConfigWithOptions(text, options)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	cc.Password = d.password
+	cc.RuntimeParams = d.runtimeParams()
+	return cc, nil
+}
+
+// emptyPool makes a configuration of a pool without a connection: only pgxpool's parser can.
+func emptyPool() (*pgxpool.Config, error) {
+	settings := maps.Clone(hermetic)
+	settings["host"], settings["port"], settings["sslmode"] = "localhost", defaultPort, "disable"
+	settings["user"], settings["database"] = "none", "none"
+	var pc *pgxpool.Config
+	err := spellOut(settings, func(text string) (err error) {
+		pc, err = pgxpool.ParseConfig(text)
+		return err
+	})
+	return pc, err
+}
+
+// spellOut calls parse with settings in the keyword=value form.
+//
+// PGSERVICE in the process makes pgx read a service file even if everything is given, and fail if there is none. That
+// cannot be switched off, so pgx then gets a service without settings, through a pipe: nothing is written to
+// disk, which may be read-only.
+func spellOut(settings map[string]string, parse func(text string) error) error {
+	delete(settings, "service")
+	delete(settings, "servicefile")
+	if os.Getenv("PGSERVICE") != "" {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return fmt.Errorf("open a pipe: %w", err)
+		}
+		defer r.Close()
+		_, err = w.WriteString("[none]\n")
+		if closeErr := w.Close(); err != nil || closeErr != nil {
+			return errors.New("write to a pipe")
+		}
+		settings["service"], settings["servicefile"] = "none", fmt.Sprintf("/dev/fd/%d", r.Fd())
+	}
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&text, "%s=%s ", name, quoteKeyword(settings[name]))
+	}
+	return parse(strings.TrimSpace(text.String()))
+}
+
+// runtimeParams are the parameters that the server gets as settings when the connection starts.
+func (d dsn) runtimeParams() map[string]string {
+	settings := map[string]string{}
+	for name, value := range d.params {
+		if name == "options" || isServerSetting(name) {
+			settings[name] = value
+		}
+	}
+	return settings
+}

@@ -1,0 +1,37 @@
+package pgconfig
+
+import "errors"
+
+// Environment is where the program runs, as APP_ENV names it. It chooses the defaults, the rules on TLS and whether a
+// .env file is read.
+type Environment string
+
+const (
+	// Development is a developer's machine: generous defaults, .env is read.
+	Development Environment = "development"
+	// Test is a test run: as Development.
+	Test Environment = "test"
+	// Staging has the rules and defaults of Production.
+	Staging Environment = "staging"
+	// Production is also what an unset APP_ENV means, unless every database is on this machine: then it is
+	// Development. A forgotten variable is never the weak setting.
+	Production Environment = "production"
+)
+
+// Strict reports whether the rules of production apply: no .env, a host must be named, TLS must verify the server.
+func (e Environment) Strict() bool { return e != Development && e != Test }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It accepts the four names and the empty text.
+func (e *Environment) UnmarshalText(text []byte) error {
+	switch name := Environment(text); name {
+	case "", Development, Test, Staging, Production:
+		*e = name
+		return nil
+	case "dev", "local":
+		return errors.New("is not one of development, test, staging and production: did you mean development?")
+	case "prod", "live":
+		return errors.New("is not one of development, test, staging and production: did you mean production?")
+	default:
+		return errors.New("is not one of development, test, staging and production")
+	}
+}

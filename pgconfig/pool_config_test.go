@@ -1,0 +1,143 @@
+package pgconfig_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// authority makes a certificate for files that must hold one.
+func authority(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+func TestPoolConfig(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgconfig.Parse("postgres://u:hidden@localhost/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxConns, cfg.MinIdleConns = 9, 3
+	cfg.MaxConnLifetime, cfg.MaxConnIdleTime, cfg.PingTimeout = time.Hour, 0, 3*time.Second
+	cfg.ConnectTimeout = 4 * time.Second
+	cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout = 500*time.Microsecond, 0, 90*time.Second
+	cfg.ApplicationName = "web"
+	pc, err := cfg.PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "MaxConns", pc.MaxConns, 9)
+	equal(t, "MinIdleConns", pc.MinIdleConns, 3)
+	equal(t, "MinConns", pc.MinConns, 0)
+	equal(t, "MaxConnLifetime", pc.MaxConnLifetime, time.Hour)
+	equal(t, "MaxConnLifetimeJitter", pc.MaxConnLifetimeJitter, 3*time.Minute)
+	equal(t, "MaxConnIdleTime off is at least a year", pc.MaxConnIdleTime > 365*24*time.Hour, true)
+	equal(t, "PingTimeout", pc.PingTimeout, 3*time.Second)
+	cc := pc.ConnConfig
+	equal(t, "ConnectTimeout", cc.ConnectTimeout, 4*time.Second)
+	equal(t, "statement_timeout", cc.RuntimeParams["statement_timeout"], "1")
+	equal(t, "lock_timeout", cc.RuntimeParams["lock_timeout"], "0")
+	equal(t, "idle_in_transaction_session_timeout", cc.RuntimeParams["idle_in_transaction_session_timeout"], "90000")
+	equal(t, "application_name", cc.RuntimeParams["application_name"], "web")
+	equal(t, "Password", cc.Password, "hidden")
+	if strings.Contains(pc.ConnString(), "hidden") {
+		t.Error("the connection string has the password")
+	}
+	equal(t, "source of a changed setting", setting(t, cfg, "DATABASE_POOL_MAX_CONNS").Source, "code")
+	equal(t, "source of another", setting(t, cfg, "DATABASE_POOL_PING_TIMEOUT").Value, "3s")
+
+	another, err := cfg.PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	another.ConnConfig.RuntimeParams["application_name"] = "changed"
+	equal(t, "the first's application_name", cc.RuntimeParams["application_name"], "web")
+
+	cfg.MaxConns = 2
+	if _, err := cfg.PoolConfig(); err == nil || !strings.Contains(err.Error(), "DATABASE_POOL_MAX_CONNS is 2 with 3 idle connections") {
+		t.Errorf("got %v", err)
+	}
+	for _, err := range []error{second(pgconfig.Config{}.PoolConfig()), second(pgconfig.Config{}.DirectConfig()), second(pgconfig.Config{}.ReplicaConfigs())} {
+		if err == nil || !strings.Contains(err.Error(), "make it with Load, LoadFrom or Parse") {
+			t.Errorf("a zero Config: %v", err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestServer asks a server what it understood.
+func TestServer(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{
+		"DATABASE_URL": url, "DATABASE_APPLICATION_NAME": "it's me", "DATABASE_STATEMENT_TIMEOUT": "1m30s", "DATABASE_LOCK_TIMEOUT": "off",
+		"DATABASE_REPLICA_URLS": url, "PGTZ": "Asia/Tokyo", "PGOPTIONS": "-c work_mem=7MB",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"application_name": "it's me", "statement_timeout": "90s", "lock_timeout": "0", "idle_in_transaction_session_timeout": "1min",
+		"timezone": "Asia/Tokyo", "work_mem": "7MB",
+	}
+	pc, err := cfg.PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), pc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for name, value := range want {
+		var got string
+		if err := pool.QueryRow(t.Context(), "select current_setting($1)", name).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, name, got, value)
+	}
+
+	cc, err := cfg.DirectConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), cc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	var got string
+	if err := conn.QueryRow(t.Context(), "show statement_timeout").Scan(&got); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "statement_timeout of a direct connection", got, "0")
+
+	replicas, err := cfg.ReplicaConfigs()
+	if err != nil || len(replicas) != 1 {
+		t.Fatal(replicas, err)
+	}
+	equal(t, "database of the replica", replicas[0].ConnConfig.Database, pc.ConnConfig.Database)
+}

@@ -1,0 +1,79 @@
+package pgconfig
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// readOn is where a person who meets an error reads on.
+const readOn = "https://github.com/page-builder/persistence/tree/main/pgconfig#variables"
+
+// Problem is one thing that is wrong with a configuration. It never contains a value that might be a secret: it says
+// which variable, and shows a corrected form with the password masked where there is one.
+type Problem struct {
+	// Key is the variable, with the prefix if there is one.
+	Key string
+	// Detail says what is wrong: a phrase that reads on from Key.
+	Detail string
+	// Hint says what to do. It may be empty.
+	Hint string
+}
+
+// String returns the problem on one line.
+func (p Problem) String() string {
+	if p.Hint == "" {
+		return p.Key + " " + p.Detail
+	}
+	return p.Key + " " + p.Detail + ": " + p.Hint
+}
+
+// Error is a configuration that cannot be used. It holds all problems that were found, at least one, in the order of
+// the table of variables; those of other files and variables come first.
+type Error struct {
+	Problems []Problem
+}
+
+// Error returns one line for a single problem, and otherwise one line for each after a first that counts them.
+func (e *Error) Error() string {
+	if len(e.Problems) == 1 {
+		return "load database configuration: " + e.Problems[0].String()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "load database configuration: %d problems", len(e.Problems))
+	for _, p := range e.Problems {
+		b.WriteString("\n  ")
+		b.WriteString(p.String())
+	}
+	return b.String()
+}
+
+// problems collects what is found while loading. prefix goes before the names of our own variables.
+type problems struct {
+	prefix string
+	list   []Problem
+}
+
+func (p *problems) add(key, detail, hint string) {
+	p.list = append(p.list, Problem{Key: prefixed(p.prefix, key), Detail: detail, Hint: hint})
+}
+
+func (p *problems) err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	order := map[string]int{}
+	for i, v := range Variables() {
+		order[prefixed(p.prefix, v.Name)] = i + 1
+	}
+	slices.SortStableFunc(p.list, func(a, b Problem) int { return order[a.Key] - order[b.Key] })
+	return &Error{Problems: p.list}
+}
+
+// prefixed puts the prefix before the variables that take one.
+func prefixed(prefix, key string) string {
+	if strings.HasPrefix(key, "DATABASE_") || strings.HasPrefix(key, "DIRECT_") {
+		return prefix + key
+	}
+	return key
+}

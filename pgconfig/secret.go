@@ -1,0 +1,62 @@
+package pgconfig
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Secret is text that must not be shown: a connection string or a password. Every way of formatting it (fmt with any
+// verb, slog, JSON, text, gob) gives [Redacted] instead, or nothing if it is empty. Convert it to get the text:
+// string(s).
+//
+// Limits: fmt calls no methods on an unexported field of a struct, nor for the verb %p, and would print the text; [Config]
+// has no Secret in a field, so that it is safe there too.
+// Decoding text into a Secret keeps it; what was encoded is lost.
+type Secret string
+
+// Redacted is shown in place of a secret. Its length says nothing about the secret's.
+const Redacted = "****"
+
+func (s Secret) redacted() string {
+	if s == "" {
+		return ""
+	}
+	return Redacted
+}
+
+// String implements fmt.Stringer.
+func (s Secret) String() string { return s.redacted() }
+
+// GoString implements fmt.GoStringer.
+func (s Secret) GoString() string { return fmt.Sprintf("pgconfig.Secret(%q)", s.redacted()) }
+
+// Format implements fmt.Formatter, for the verbs that would not call String: %x, %d, %p and the like.
+func (s Secret) Format(f fmt.State, verb rune) {
+	switch {
+	case verb == 'v' && f.Flag('#'):
+		_, _ = io.WriteString(f, s.GoString())
+	case verb == 'q':
+		_, _ = fmt.Fprintf(f, "%q", s.redacted())
+	default:
+		_, _ = io.WriteString(f, s.redacted())
+	}
+}
+
+// LogValue implements slog.LogValuer.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.redacted()) }
+
+// MarshalText implements encoding.TextMarshaler, which encoding/json, encoding/xml and flag use.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.redacted()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = Secret(text)
+	return nil
+}
+
+// GobEncode implements gob.GobEncoder.
+func (s Secret) GobEncode() ([]byte, error) { return []byte(s.redacted()), nil }
+
+// GobDecode implements gob.GobDecoder.
+func (s *Secret) GobDecode(data []byte) error { return s.UnmarshalText(data) }

@@ -1,0 +1,105 @@
+package pgconfig_test
+
+import (
+	"bytes"
+	"encoding/gob"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// verbs are all that fmt knows but %p, and one that it does not.
+var verbs = []string{"%v", "%+v", "%#v", "%s", "%+s", "%q", "%#q", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%b", "%o", "%e", "%g", "%T", "%z", "%10v", "%-10.3s"}
+
+// shown is v in every form that a log or an error could take.
+func shown(v any) string {
+	var b strings.Builder
+	for _, verb := range verbs {
+		fmt.Fprintf(&b, verb+"\n", v)
+	}
+	fmt.Fprintf(&b, "%v %+v %#v\n", []any{v}, struct{ V any }{v}, map[string]any{"v": v})
+	_ = json.NewEncoder(&b).Encode(v)
+	_ = json.NewEncoder(&b).Encode(map[string]any{"config": v})
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("loaded", "config", v)
+	slog.New(slog.NewTextHandler(&b, nil)).Info("loaded", "config", v)
+	_ = gob.NewEncoder(&b).Encode(v)
+	return b.String()
+}
+
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	const secret = pgconfig.Secret("hunter2hunter2")
+	pair := struct {
+		S pgconfig.Secret
+		L []pgconfig.Secret
+		M map[string]pgconfig.Secret
+	}{secret, []pgconfig.Secret{secret}, map[string]pgconfig.Secret{"k": secret}}
+	asXML, err := xml.Marshal(pair.L)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := []string{"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%X", "hunter2"), fmt.Sprintf("% x", "hunter2")}
+	text := string(asXML)
+	for _, v := range []any{secret, &pair, pair} {
+		var b strings.Builder
+		for _, verb := range verbs {
+			fmt.Fprintf(&b, verb+"\n", v)
+		}
+		text += b.String()
+	}
+	var b bytes.Buffer
+	_ = json.NewEncoder(&b).Encode(pair)
+	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "secret", secret)
+	if err := gob.NewEncoder(&b).Encode(secret); err != nil {
+		t.Fatal(err)
+	}
+	text += b.String()
+	for _, p := range plain {
+		if strings.Contains(text, p) {
+			t.Errorf("%q appears in %s", p, text)
+		}
+	}
+	equal(t, "text", string(secret), "hunter2hunter2")
+	equal(t, "%v", fmt.Sprintf("%v", secret), "****")
+	equal(t, "%#v", fmt.Sprintf("%#v", secret), `pgconfig.Secret("****")`)
+	equal(t, "%q", fmt.Sprintf("%q", secret), `"****"`)
+	equal(t, "an empty one", fmt.Sprint(pgconfig.Secret("")), "")
+
+	var decoded struct{ S pgconfig.Secret }
+	if err := json.Unmarshal([]byte(`{"S":"kept"}`), &decoded); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "decoded", string(decoded.S), "kept")
+}
+
+// TestConfigInAField: fmt calls no methods on unexported fields. There is nothing to be found in them.
+func TestConfigInAField(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgconfig.Parse("postgres://app:hunter2hunter2@localhost/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type server struct {
+		cfg     pgconfig.Config
+		pointer *pgconfig.Config
+	}
+	text := shown(server{cfg, &cfg}) + shown(cfg) + shown(&cfg)
+	wrongVerb := "%p" // fmt then prints the fields without asking a method
+	text += fmt.Sprintf(wrongVerb, cfg)
+	if strings.Contains(text, "hunter2") {
+		t.Error(text)
+	}
+	for _, verb := range verbs {
+		if verb != "%T" {
+			equal(t, verb, fmt.Sprintf(verb, cfg), cfg.String())
+		}
+	}
+	if want := "postgres://app:****@localhost:5432/d?sslmode=prefer"; !strings.Contains(fmt.Sprint(cfg), want) {
+		t.Errorf("no %s in %v", want, cfg)
+	}
+}

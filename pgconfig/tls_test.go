@@ -1,0 +1,74 @@
+package pgconfig_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+func TestTLSRules(t *testing.T) {
+	t.Parallel()
+	const refuse = ""
+	for _, test := range []struct {
+		environment, host, query, allow string
+		want                            string // the sslmode, or refuse
+	}{
+		{"production", "db", "", "", "verify-full"},
+		{"production", "db", "sslmode=verify-full", "", "verify-full"},
+		{"production", "db", "sslmode=verify-ca", "", "verify-ca"},
+		{"production", "db", "sslrootcert=system", "", "verify-full"},
+		{"production", "db", "sslmode=require", "", refuse},
+		{"production", "db", "sslmode=prefer", "", refuse},
+		{"production", "db", "sslmode=allow", "", refuse},
+		{"production", "db", "sslmode=disable", "", refuse},
+		{"production", "localhost,db", "sslmode=disable", "", refuse},
+		{"staging", "db", "sslmode=disable", "", refuse},
+		{"", "db", "sslmode=disable", "", refuse},
+		{"production", "db", "sslmode=disable", "true", "disable"},
+		{"production", "db", "sslmode=require", "1", "require"},
+		{"production", "db", "", "true", "require"},
+		{"production", "localhost", "sslmode=disable", "", "disable"},
+		{"production", "localhost", "", "", "prefer"},
+		{"development", "db", "sslmode=disable", "", "disable"},
+		{"test", "db", "", "", "prefer"},
+	} {
+		t.Run(strings.Join([]string{test.environment, test.host, test.query, test.allow}, " "), func(t *testing.T) {
+			t.Parallel()
+			for _, key := range []string{"DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_REPLICA_URLS"} {
+				environ := env{"APP_ENV": test.environment, "DATABASE_URL": "postgres://u:p@db/d", "DATABASE_ALLOW_INSECURE_TLS": test.allow}
+				environ[key] = "postgres://u:p@" + test.host + "/d?" + test.query
+				if test.want == refuse {
+					text := refused(t, pgconfig.Source{Environ: environ})
+					if !strings.HasPrefix(text, key+" connects to db with sslmode=") || !strings.Contains(text, "sslrootcert") ||
+						!strings.Contains(text, "DATABASE_ALLOW_INSECURE_TLS=true") {
+						t.Error(text)
+					}
+					continue
+				}
+				cfg := load(t, environ)
+				s := setting(t, cfg, key)
+				if !strings.Contains(s.Value, "sslmode="+test.want) {
+					t.Errorf("%s is %s, want sslmode=%s", key, s.Value, test.want)
+				}
+				loud := test.allow != "" && test.want != "verify-full"
+				if got := strings.Contains(s.Note, "INSECURE"); got != loud {
+					t.Errorf("%s: note %q, want a warning: %t", key, s.Note, loud)
+				}
+			}
+		})
+	}
+}
+
+// TestTLSDefault: the default verifies the name too, in pgx's terms.
+func TestTLSDefault(t *testing.T) {
+	t.Parallel()
+	pc, err := load(t, env{"DATABASE_URL": "postgres://u:p@db.example/d"}).PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tls := pc.ConnConfig.TLSConfig
+	if tls == nil || tls.InsecureSkipVerify || tls.ServerName != "db.example" || len(pc.ConnConfig.Fallbacks) != 0 {
+		t.Errorf("%+v with %d fallbacks", tls, len(pc.ConnConfig.Fallbacks))
+	}
+}

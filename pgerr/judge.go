@@ -1,0 +1,224 @@
+package pgerr
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// judge walks the tree of wrapped errors from the outside in and stops at the first one it recognises. It does not use
+// errors.As over the whole tree: among several joined errors that would pick by type, not by order or weight.
+func judge(err error, connecting bool) verdict {
+	if err == nil {
+		return unknown
+	}
+	if v, ok := stated(err, connecting); ok {
+		return v
+	}
+	switch e := err.(type) { //nolint:errorlint // judge walks what err wraps by itself
+	case *pgconn.ConnectError:
+		return judgeConnect(e)
+	case *pgconn.ParseConfigError:
+		return of(Config)
+	case *pgconn.PgError:
+		return judgePgError(e, connecting)
+	}
+	if v, ok := judgeLeaf(err); ok {
+		return v
+	}
+
+	inner := judgeWrapped(err, connecting)
+	if inner.category != Unknown {
+		return inner
+	}
+	if v, ok := judgeText(err, connecting); ok {
+		return v
+	}
+	if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {
+		return of(Timeout)
+	}
+	return inner
+}
+
+func judgeWrapped(err error, connecting bool) verdict {
+	switch e := err.(type) { //nolint:errorlint // judge walks what err wraps by itself
+	case interface{ Unwrap() error }:
+		return judge(e.Unwrap(), connecting)
+	case interface{ Unwrap() []error }:
+		return judgeJoined(e.Unwrap(), connecting)
+	}
+	return unknown
+}
+
+// stated asks err itself, and what it wraps for what it leaves open.
+func stated(err error, connecting bool) (verdict, bool) {
+	categorized, hasCategory := err.(interface{ Category() Category })
+	retryer, hasRetryable := err.(interface{ Retryable() bool })
+	var v verdict
+	switch {
+	case hasCategory && categorized.Category() != "":
+		v = of(categorized.Category())
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			v.retry = no
+		}
+	case hasRetryable:
+		v = judgeWrapped(err, connecting)
+	default:
+		return verdict{}, false
+	}
+	if hasRetryable {
+		v.retry = answer(retryer.Retryable())
+	}
+	return v, true
+}
+
+// judgeConnect handles an attempt to connect: nothing was begun, so whatever is worth waiting for may also run again.
+func judgeConnect(err *pgconn.ConnectError) verdict {
+	v := judge(err.Unwrap(), true)
+	v.retry = v.wait
+	return v
+}
+
+func judgeJoined(errs []error, connecting bool) verdict {
+	verdicts := make([]verdict, 0, len(errs))
+	var noTLS []verdict
+	for _, err := range errs {
+		v := judge(err, connecting)
+		// With sslmode=prefer the attempt with TLS fails on every server without TLS and says nothing: the
+		// attempt without it counts, if there was one.
+		if connecting && isTLSRefused(err) {
+			noTLS = append(noTLS, v)
+			continue
+		}
+		verdicts = append(verdicts, v)
+	}
+	if len(verdicts) == 0 {
+		verdicts = noTLS
+	}
+	return merge(verdicts, connecting)
+}
+
+// judgeLeaf recognises errors by identity and type.
+func judgeLeaf(err error) (verdict, bool) {
+	switch {
+	case same(err, context.Canceled):
+		return of(Canceled), true
+	case same(err, context.DeadlineExceeded), same(err, os.ErrDeadlineExceeded):
+		return of(Timeout), true
+	case same(err, sql.ErrNoRows): // pgx.ErrNoRows wraps it
+		return of(NotFound), true
+	case same(err, pgconn.ErrReadOnlyConnection), same(err, pgconn.ErrStandbyConnection):
+		return of(ReadOnly), true
+	case same(err, pgconn.ErrReadWriteConnection), same(err, pgconn.ErrPrimaryConnection):
+		return of(WrongServer), true
+	case same(err, pgconn.ErrConnClosed), same(err, net.ErrClosed), same(err, io.ErrUnexpectedEOF):
+		return of(Connection), true
+	}
+	switch e := err.(type) { //nolint:errorlint // judge walks what err wraps by itself
+	case *net.DNSError:
+		if errors.Is(e, context.Canceled) {
+			return of(Canceled), true
+		}
+		return of(DNS), true
+	case *net.OpError:
+		return judgeOpError(e)
+	case syscall.Errno:
+		return judgeErrno(e)
+	case *tls.CertificateVerificationError, tls.RecordHeaderError, tls.AlertError, *tls.ECHRejectionError,
+		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError,
+		x509.ConstraintViolationError, x509.UnhandledCriticalExtension, x509.InsecureAlgorithmError:
+		return of(TLS), true
+	}
+	return verdict{}, false
+}
+
+// same is errors.Is for one error without what it wraps.
+func same(err, target error) bool {
+	if err == target { //nolint:errorlint // judge walks what err wraps by itself
+		return true
+	}
+	is, ok := err.(interface{ Is(error) bool })
+	return ok && is.Is(target)
+}
+
+func judgeOpError(err *net.OpError) (verdict, bool) {
+	switch err.Op {
+	case "dial":
+		// The server's socket file: not there while no server runs, and perhaps not open to our user. Only here, because
+		// everywhere else these two are about some other file.
+		if errors.Is(err.Err, syscall.ENOENT) {
+			return of(Refused), true
+		}
+		if errors.Is(err.Err, syscall.EACCES) {
+			return of(Permission), true
+		}
+	case "remote error", "local error": // crypto/tls reports alerts so; their type is not exported
+		return of(TLS), true
+	case "read", "write":
+		// ETIMEDOUT on an established connection is TCP giving up on a peer that vanished. A deadline set by
+		// us is os.ErrDeadlineExceeded instead.
+		if errors.Is(err.Err, syscall.ETIMEDOUT) {
+			return of(Connection), true
+		}
+	}
+	return verdict{}, false
+}
+
+func judgeErrno(err syscall.Errno) (verdict, bool) {
+	switch err {
+	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN:
+		return of(Refused), true
+	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN:
+		return of(Connection), true
+	case syscall.ETIMEDOUT:
+		return of(Timeout), true
+	}
+	return verdict{}, false
+}
+
+const tlsRefused = "server refused TLS connection"
+
+// judgeText recognises what has neither a type nor a value of its own. pgconn prefixes the step that failed; the step
+// decides only if the cause inside it was not recognised.
+func judgeText(err error, connecting bool) (verdict, bool) {
+	text := err.Error()
+	if text == "closed pool" { // puddle.ErrClosedPool; its module is not worth a dependency
+		return of(Canceled), true
+	}
+	if !connecting {
+		return verdict{}, false
+	}
+	step, rest, _ := strings.Cut(text, ": ")
+	switch step {
+	case "tls error":
+		if rest == io.EOF.Error() { // the peer closed during the handshake
+			return of(Connection), true
+		}
+		return of(TLS), true
+	case "failed SASL auth", "failed GSS auth", "require_auth check failed", "channel binding check failed", "sslcertmode check failed":
+		return of(Auth), true
+	case "failed to receive message":
+		if rest == io.EOF.Error() {
+			return of(Connection), true
+		}
+	}
+	return verdict{}, false
+}
+
+func isTLSRefused(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if err.Error() == tlsRefused {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,269 @@
+package pgerr_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgerr"
+)
+
+// TestAddress connects to listeners that are no PostgreSQL.
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	const wait = true
+	for _, test := range []struct {
+		name     string
+		url      string
+		category pgerr.Category
+		wait     bool
+	}{
+		{"refused", "postgres://u@" + refusing(t) + "/d?sslmode=disable", pgerr.Refused, wait},
+		{"no socket file", "postgres://u@/d?host=" + t.TempDir(), pgerr.Refused, wait},
+		{"no such name", "postgres://u@pgerr.invalid/d", pgerr.DNS, wait},
+		{"black hole", "postgres://u@" + listening(t, hold) + "/d?sslmode=disable&connect_timeout=1", pgerr.Timeout, wait},
+		{"black hole in TLS", "postgres://u@" + listening(t, hold) + "/d?sslmode=require&connect_timeout=1", pgerr.Timeout, wait},
+		{"end of file", "postgres://u@" + listening(t, drop) + "/d?sslmode=disable", pgerr.Connection, wait},
+		{"end of file in TLS", "postgres://u@" + listening(t, drop) + "/d?sslmode=require", pgerr.Connection, wait},
+		{"reset", "postgres://u@" + listening(t, reset) + "/d?sslmode=disable", pgerr.Connection, wait},
+		{"no TLS", "postgres://u@" + listening(t, answer("N")) + "/d?sslmode=require", pgerr.TLS, !wait},
+		{"starting up", "postgres://u@" + listening(t, fail("57P03")) + "/d?sslmode=disable", pgerr.StartingUp, wait},
+		{"no TLS, starting up", "postgres://u@" + listening(t, noTLSThen(fail("57P03"))) + "/d?sslmode=prefer", pgerr.StartingUp, wait},
+		{"no slot", "postgres://u@" + listening(t, fail("53300")) + "/d?sslmode=disable", pgerr.TooManyConnections, wait},
+		{"wrong password", "postgres://u@" + listening(t, fail("28P01")) + "/d?sslmode=disable", pgerr.Auth, !wait},
+		{
+			"first refused, second starting", "postgres://u@" + refusing(t) + "," + listening(t, fail("57P03")) + "/d?sslmode=disable",
+			pgerr.StartingUp, wait,
+		},
+		{
+			"first without name, second wrong password", "postgres://u@pgerr.invalid:1," + listening(t, fail("28P01")) + "/d?sslmode=disable",
+			pgerr.Auth, !wait,
+		},
+		{
+			"unknown authority", "postgres://u@" + listening(t, serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) + "/d?sslmode=verify-full",
+			pgerr.TLS, !wait,
+		},
+		{
+			"unknown authority, name not asked", "postgres://u@" + listening(t, serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) + "/d?sslmode=verify-ca",
+			pgerr.TLS, !wait,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := pgx.Connect(t.Context(), test.url)
+			if err == nil {
+				t.Fatal("connected")
+			}
+			check(t, err, test.category, test.wait, test.wait)
+		})
+	}
+}
+
+// TestCertificate trusts the authority, so that what is left to refuse is the name and the date.
+func TestCertificate(t *testing.T) {
+	t.Parallel()
+	for name, address := range map[string]func(*testing.T) (string, *x509.CertPool){
+		"another host": func(t *testing.T) (string, *x509.CertPool) {
+			cert, pool := certificate(t, "10.9.8.7", time.Now().Add(time.Hour))
+			return listening(t, withTLS(cert)), pool
+		},
+		"expired": func(t *testing.T) (string, *x509.CertPool) {
+			cert, pool := certificate(t, "127.0.0.1", time.Now().Add(-time.Hour))
+			return listening(t, withTLS(cert)), pool
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr, pool := address(t)
+			config, err := pgconn.ParseConfig("postgres://u@" + addr + "/d?sslmode=verify-full")
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.TLSConfig.RootCAs = pool
+			_, err = pgconn.ConnectConfig(t.Context(), config)
+			check(t, err, pgerr.TLS, false, false)
+		})
+	}
+}
+
+// TestAlert: the server wants a certificate of ours. TLS 1.3 says so only after the handshake.
+func TestAlert(t *testing.T) {
+	t.Parallel()
+	cert, _ := certificate(t, "127.0.0.1", time.Now().Add(time.Hour))
+	addr := listening(t, withTLS(cert, tls.RequireAnyClientCert))
+	_, err := pgx.Connect(t.Context(), "postgres://u@"+addr+"/d?sslmode=require")
+	check(t, err, pgerr.TLS, false, false)
+}
+
+func TestCanceledLookup(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := pgx.Connect(ctx, "postgres://u@pgerr.invalid/d")
+	check(t, err, pgerr.Canceled, false, false)
+}
+
+// TestVanishedPeer: TCP's own timeout on an established connection. It takes a network that drops packets, so the
+// error is made by hand as package net does.
+func TestVanishedPeer(t *testing.T) {
+	t.Parallel()
+	timedOut := os.NewSyscallError("read", syscall.ETIMEDOUT)
+	check(t, &net.OpError{Op: "read", Net: "tcp", Err: timedOut}, pgerr.Connection, true, true)
+	check(t, &net.OpError{Op: "dial", Net: "tcp", Err: timedOut}, pgerr.Timeout, false, true)
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	_, err := pgconn.ParseConfig("postgres://u@h:port/d")
+	check(t, err, pgerr.Config, false, false)
+}
+
+// TestConnectLimit: the limit on one attempt is not the caller's context.
+func TestConnectLimit(t *testing.T) {
+	t.Parallel()
+	addr := listening(t, hold)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := pgx.Connect(ctx, "postgres://u@"+addr+"/d?sslmode=disable")
+	check(t, err, pgerr.Timeout, true, true)
+}
+
+func refusing(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// listening serves each connection with serve until the end of the test.
+func listening(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.SetDeadline(time.Now().Add(5 * time.Second)) // no server outlives its test for long
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+	})
+	return l.Addr().String()
+}
+
+// hold reads and never answers.
+func hold(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// drop reads the first message and closes.
+func drop(conn net.Conn) { _, _ = conn.Read(make([]byte, 1024)) }
+
+// reset closes so that the peer gets a reset.
+func reset(conn net.Conn) {
+	_, _ = conn.Read(make([]byte, 1024))
+	_ = conn.(*net.TCPConn).SetLinger(0)
+}
+
+func answer(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1024))
+		_, _ = conn.Write([]byte(text))
+		hold(conn)
+	}
+}
+
+// fail answers the startup message with an ErrorResponse.
+func fail(code string) func(net.Conn) {
+	fields := "SFATAL\x00VFATAL\x00C" + code + "\x00Mtest\x00\x00"
+	return answer(fmt.Sprintf("E\x00\x00\x00%c%s", len(fields)+4, fields))
+}
+
+// noTLSThen refuses TLS and serves the connection without it by next.
+func noTLSThen(next func(net.Conn)) func(net.Conn) {
+	return func(conn net.Conn) {
+		// An SSLRequest is 8 bytes, a startup message longer.
+		first := make([]byte, 8)
+		if _, err := io.ReadFull(conn, first); err != nil {
+			return
+		}
+		if first[3] == 8 {
+			_, _ = conn.Write([]byte("N"))
+			return
+		}
+		next(conn)
+	}
+}
+
+func serveTLS(t *testing.T, ip string, until time.Time) func(net.Conn) {
+	cert, _ := certificate(t, ip, until)
+	return withTLS(cert)
+}
+
+func withTLS(cert tls.Certificate, client ...tls.ClientAuthType) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = io.ReadFull(conn, make([]byte, 8))
+		_, _ = conn.Write([]byte("S"))
+		config := &tls.Config{Certificates: []tls.Certificate{cert}}
+		for _, c := range client {
+			config.ClientAuth = c
+		}
+		if tls.Server(conn, config).Handshake() != nil {
+			hold(conn) // a close with unread data would be a reset, and overtake the alert
+		}
+	}
+}
+
+// certificate makes one that is its own authority.
+func certificate(t *testing.T, ip string, until time.Time) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.ParseIP(ip)},
+		NotBefore: until.Add(-24 * time.Hour), NotAfter: until, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
