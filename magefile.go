@@ -64,6 +64,16 @@ func Lint() error {
 // Modules checks that each module stands alone: tidy, built and vetted without the workspace, importing only what it may.
 func Modules() error { return command("bash", ".ci/modules") }
 
+// Tidy runs go mod tidy in every module: a change in one reaches the go.sum of those that import it.
+func Tidy() error {
+	return inEveryModule(func(dir string) error {
+		if err := os.Setenv("GOWORK", "off"); err != nil {
+			return err
+		}
+		return commandIn(dir, "go", "mod", "tidy")
+	})
+}
+
 // Generate writes what is generated: the example's typed queries, the table of variables and example.env.
 func Generate() error {
 	sqlc, err := tool("sqlc")

@@ -173,15 +173,19 @@ func installCommand() string {
 	if runtime.GOOS == "darwin" {
 		return "brew install postgresql@17"
 	}
+	sudo := "sudo "
+	if os.Geteuid() == 0 {
+		sudo = ""
+	}
 	for _, m := range []struct{ program, command string }{
-		{"apt-get", "sudo apt-get install postgresql"},
-		{"dnf", "sudo dnf install postgresql-server"},
-		{"apk", "sudo apk add postgresql"},
-		{"pacman", "sudo pacman -S postgresql"},
-		{"zypper", "sudo zypper install postgresql-server"},
+		{"apt-get", "apt-get install postgresql"},
+		{"dnf", "dnf install postgresql-server"},
+		{"apk", "apk add postgresql"},
+		{"pacman", "pacman -S postgresql"},
+		{"zypper", "zypper install postgresql-server"},
 	} {
 		if _, err := exec.LookPath(m.program); err == nil {
-			return m.command
+			return sudo + m.command
 		}
 	}
 	return "with your system's package manager; the package is called postgresql or postgresql-server"

@@ -33,7 +33,7 @@ func (s *spec) digest() (string, error) {
 	}
 	fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), s.owner.id(), s.dir)
 	fmt.Fprintln(h, s.settings, initdbArgs)
-	h.Write(watchdogScript)
+	io.WriteString(h, watchdogScript)
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 

@@ -46,6 +46,9 @@ func TestPlacesThatWillNotDo(t *testing.T) {
 	if err := os.Mkdir(long, 0o777); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(long, 0o777); err != nil { // past the umask
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { os.Remove(long) })
 	for name, c := range map[string]struct{ dir, want string }{
 		"missing":       {"/nonexistent/dir", "no such file or directory"},

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -21,7 +22,7 @@ import (
 )
 
 //go:embed watchdog.sh
-var watchdogScript []byte
+var watchdogScript string
 
 // port names the socket file; no TCP port is opened.
 const port = "5432"
@@ -57,19 +58,12 @@ func (s *spec) join(lockFile string) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	fifo := filepath.Join(dir, "users")
-	fd, err := syscall.Open(fifo, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if errors.Is(err, syscall.ENXIO) { // nobody reads
+	inst, err := hold(dir)
+	if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EPIPE) { // nobody reads
 		return nil, errUnwatched
 	}
 	if err != nil {
 		return nil, err
-	}
-	inst := newInstance(dir, fd)
-	// The byte makes a watchdog that lingers stay; see watchdog.sh.
-	if _, err := syscall.Write(fd, []byte("\n")); err != nil {
-		inst.leave()
-		return nil, errUnwatched
 	}
 	c, err := net.Dial("unix", inst.socket())
 	if err != nil { // the server died: let its watchdog tidy up
@@ -98,7 +92,10 @@ func (s *spec) adopt(lockFile string) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	inst, err := s.watch(dir, "adopt")
+	if err := s.watch(dir, "adopt", nil); err != nil {
+		return nil, err
+	}
+	inst, err := hold(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -131,19 +128,40 @@ func (s *spec) startOnce(ctx context.Context) (_ *instance, cached bool, _ error
 	if err != nil {
 		return nil, false, err
 	}
-	dir, err := os.MkdirTemp(parent, "pgserver-")
+	dir := filepath.Join(parent, "pgserver-"+strconv.FormatUint(rand.Uint64(), 36))
+	if n := len(filepath.Join(dir, ".s.PGSQL."+port)); n > maxSocketPath {
+		return nil, false, fmt.Errorf("the socket path in %s would have %d bytes, more than the %d a system allows; "+
+			"set TMPDIR to a shorter path", dir, n, maxSocketPath)
+	}
+	// The watchdog comes before the first file: it discards them if this process dies before it says "start".
+	guard, starter, err := os.Pipe()
 	if err != nil {
 		return nil, false, err
 	}
-	inst, err := s.prepare(dir)
+	defer starter.Close()
+	err = s.watch(dir, "start", guard)
+	guard.Close()
 	if err != nil {
-		return nil, false, errors.Join(err, os.RemoveAll(dir))
+		return nil, false, err
 	}
-	// From here on the watchdog removes dir when inst is left.
-	cached, err = s.fillDataDir(ctx, dir)
-	if err == nil {
-		_, err = syscall.Write(inst.users, []byte("start\n\n")) // its own line of joining, too
+	if err := s.makeDir(dir); err != nil {
+		return nil, false, noRoom(err, parent)
 	}
+	if cached, err = s.fillDataDir(ctx, dir); err != nil {
+		return nil, cached, err
+	}
+	// An end for reading, until the watchdog has opened its own: nobody can hold a FIFO that nobody reads. Kept for
+	// longer it would hide a dead watchdog.
+	reader, err := openFIFO(dir, syscall.O_RDONLY)
+	if err != nil {
+		return nil, cached, err
+	}
+	defer syscall.Close(reader)
+	inst, err := hold(dir)
+	if err != nil {
+		return nil, cached, err
+	}
+	_, err = starter.WriteString("start\n")
 	if err == nil {
 		err = inst.waitReady(ctx)
 	}
@@ -154,67 +172,63 @@ func (s *spec) startOnce(ctx context.Context) (_ *instance, cached bool, _ error
 	return inst, cached, nil
 }
 
-// prepare puts the FIFO and the watchdog in place. After it returned without an error, leaving the instance removes
-// the directory.
-func (s *spec) prepare(dir string) (*instance, error) {
-	if n := len(filepath.Join(dir, ".s.PGSQL."+port)); n > maxSocketPath {
-		return nil, fmt.Errorf("the socket path in %s would have %d bytes, more than the %d a system allows; "+
-			"set TMPDIR to a shorter path", dir, n, maxSocketPath)
+// makeDir makes the server's directory with its FIFO.
+func (s *spec) makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
 	}
 	if err := s.owner.chown(dir); err != nil {
-		return nil, err
+		return err
 	}
 	fifo := filepath.Join(dir, "users")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		return nil, fmt.Errorf("make %s: %w", fifo, err)
+		return fmt.Errorf("make %s: %w", fifo, err)
 	}
-	if err := s.owner.chown(fifo); err != nil {
+	return s.owner.chown(fifo)
+}
+
+func openFIFO(dir string, mode int) (int, error) {
+	fifo := filepath.Join(dir, "users")
+	fd, err := syscall.Open(fifo, mode|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open %s: %w", fifo, err)
+	}
+	return fd, nil
+}
+
+// hold makes this process a user of the server in dir. It fails with ENXIO if no watchdog reads the FIFO.
+func hold(dir string) (*instance, error) {
+	fd, err := openFIFO(dir, syscall.O_WRONLY)
+	if err != nil {
 		return nil, err
 	}
-	script := filepath.Join(dir, "watchdog")
-	if err := os.WriteFile(script, watchdogScript, 0o600); err != nil {
+	inst := newInstance(dir, fd)
+	// The line makes a watchdog that lingers stay; see watchdog.sh.
+	if _, err := syscall.Write(fd, []byte("\n")); err != nil {
+		inst.leave()
 		return nil, err
 	}
-	if err := s.owner.chown(script); err != nil {
-		return nil, err
-	}
-	return s.watch(dir, "start")
+	return inst, nil
 }
 
 // maxSocketPath is the least of the systems' sun_path sizes (macOS: 104), without the final zero.
 const maxSocketPath = 103
 
-// watch starts a watchdog on dir's FIFO and holds the FIFO for this process. The read end is handed to the watchdog
-// already open, so that there is no moment in which a living watchdog looks dead.
-func (s *spec) watch(dir, mode string) (*instance, error) {
-	fifo := filepath.Join(dir, "users")
-	r, err := syscall.Open(fifo, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", fifo, err)
-	}
-	reader := os.NewFile(uintptr(r), fifo)
-	defer reader.Close() // an end kept here would hide a dead watchdog
-	w, err := syscall.Open(fifo, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", fifo, err)
-	}
-	inst := newInstance(dir, w)
-	if err := syscall.SetNonblock(r, false); err != nil { // cat would get EAGAIN
-		inst.leave()
-		return nil, err
-	}
-	cmd := exec.Command("/bin/sh", filepath.Join(dir, "watchdog"), mode, dir, s.bin,
-		strconv.Itoa(int(linger/time.Second)))
+// watch starts a watchdog for dir in a session of its own and returns when it is there. guard becomes its descriptor 3.
+func (s *spec) watch(dir, mode string, guard *os.File) error {
+	cmd := exec.Command("/bin/sh", "-s", mode, dir, s.bin, strconv.Itoa(int(linger/time.Second)))
+	cmd.Stdin = strings.NewReader(watchdogScript)
 	cmd.Dir = "/"
 	cmd.Env = serverEnv()
-	cmd.ExtraFiles = []*os.File{reader} // descriptor 3
+	if guard != nil {
+		cmd.ExtraFiles = []*os.File{guard}
+	}
 	cmd.SysProcAttr = s.owner.attr()
 	// Standard output is /dev/null: go test waits for whoever holds its own.
 	if err := cmd.Run(); err != nil { // returns at once: the script goes on in the background
-		inst.leave()
-		return nil, fmt.Errorf("start the watchdog: %w", err)
+		return fmt.Errorf("start the watchdog: %w", err)
 	}
-	return inst, nil
+	return nil
 }
 
 // serverEnv is the environment of the server's processes. The caller's may hold secrets that the server's user must

@@ -3,6 +3,7 @@ package pgserver_test
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -29,6 +30,11 @@ func TestMain(m *testing.M) {
 		fmt.Println(s.URL())
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0) // without Release: the kernel gives the server up
+	}
+	// The tests wait for processes to end far more than they compute.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -218,7 +219,7 @@ func TestKilledWatchdogIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
 	first := startUser(t, dir)
-	killProcesses(t, filepath.Join(dir, "pgserver-"), "/watchdog start ")
+	killProcesses(t, filepath.Join(dir, "pgserver-"), "sh -s start ")
 	second := startUser(t, dir)
 	if first.url != second.url {
 		t.Errorf("a second server: %s beside %s", second.url, first.url)
@@ -358,4 +359,7 @@ func killProcesses(t *testing.T, texts ...string) {
 	if killed == 0 {
 		t.Fatalf("no process with %q", texts)
 	}
+	waitFor(t, "the killed to be gone", func() bool {
+		return !slices.ContainsFunc(processes(t, texts[0]), func(p string) bool { return strings.Contains(p, texts[1]) })
+	})
 }

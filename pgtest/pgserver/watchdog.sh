@@ -1,4 +1,3 @@
-#!/bin/sh
 # Stops a server and removes its files when nobody uses it any more.
 #
 # Users hold the FIFO "users" open for writing; the kernel closes it for a process that dies, and the end of file on
@@ -9,6 +8,11 @@
 #
 # $1 mode: start or adopt   $2 the server's directory   $3 directory of the binaries   $4 seconds to linger
 mode=$1 dir=$2 bin=$3 linger=$4
+
+# Opens the FIFO for reading without waiting for a writer: while it is open for both on 4, there is one.
+listen() {
+	exec 4<>"$dir/users" 3<"$dir/users" 4>&-
+}
 
 serve() {
 	"$bin/postgres" -D "$dir/data" >"$dir/log" 2>&1 </dev/null
@@ -22,13 +26,19 @@ joined() {
 	return $any
 }
 
+# What the starter had begun, initdb say, may still write for a moment.
+discard() {
+	until rm -rf "$dir" && [ ! -e "$dir" ]; do sleep 1; done
+}
+
 watch() {
 	if [ "$mode" = start ]; then
-		# The data directory is filled meanwhile. End of file: the starter died or gave up.
+		# Descriptor 3 is a pipe from the starter, who makes the directory meanwhile. End of file: it died or gave up.
 		if ! read -r _ <&3; then
-			rm -rf "$dir"
+			discard
 			return
 		fi
+		listen
 		serve 3<&- &
 	fi
 	while joined <&3; do
@@ -42,8 +52,11 @@ watch() {
 		sleep 1
 	done 3<&-
 	wait
-	rm -rf "$dir"
+	discard
 }
 
 trap '' HUP INT TERM
-watch >/dev/null 2>&1 &
+if [ "$mode" = adopt ]; then
+	listen || exit
+fi
+watch </dev/null >/dev/null 2>&1 &

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// command runs one call and returns its exit status and output.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	code = run(t.Context(), args, &out, &errOut)
+	return code, out.String(), errOut.String()
+}
+
+// stateDir makes the development servers of this test its own; root's are told by name, since they live in one place.
+func stateDir(t *testing.T) (name string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Setenv("XDG_STATE_HOME", dir)
+	return filepath.Base(dir)
+}
+
+func TestLife(t *testing.T) {
+	name := "-name=" + stateDir(t)
+	t.Cleanup(func() { command(t, "remove", name) })
+	steps := []struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{[]string{"url", name}, 3, "", "not running"},
+		{[]string{"stop", name}, 0, "", ""},
+		{[]string{"start", name, "-database=shop"}, 0, "postgres://postgres@/shop?host=", ""},
+		{[]string{"start", name}, 0, "postgres://", ""},
+		{[]string{"url", name, "-database=shop"}, 0, "/shop?host=", ""},
+		{[]string{"stop", name}, 0, "", ""},
+		{[]string{"url", name}, 3, "", "not running"},
+		{[]string{"remove", name}, 0, "", ""},
+	}
+	for _, s := range steps {
+		code, stdout, stderr := command(t, s.args...)
+		if code != s.code || !strings.Contains(stdout, s.stdout) || !strings.Contains(stderr, s.stderr) || (s.stdout == "") != (stdout == "") {
+			t.Fatalf("%v: status %d, %q, %q", s.args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	code, _, stderr := command(t, "start", "-name="+stateDir(t), "-port="+port)
+	if code != 1 || !strings.Contains(stderr, port) || !strings.Contains(stderr, "choose another") {
+		t.Errorf("status %d, %q", code, stderr)
+	}
+}
+
+func TestWrongCalls(t *testing.T) {
+	for _, args := range [][]string{nil, {"begin"}, {"start", "now"}, {"start", "-port=many"}, {"start", "-nonsense"}} {
+		if code, stdout, stderr := command(t, args...); code != 2 || stdout != "" || stderr == "" {
+			t.Errorf("%v: status %d, %q, %q", args, code, stdout, stderr)
+		}
+	}
+	for _, args := range [][]string{{"start", "-port=70000"}, {"start", "-name=../up"}} {
+		if code, _, stderr := command(t, args...); code != 1 || stderr == "" {
+			t.Errorf("%v: status %d, %q", args, code, stderr)
+		}
+	}
+}
