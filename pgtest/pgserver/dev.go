@@ -28,8 +28,8 @@ type Dev struct {
 	// Unix socket. It counts when the server is started. Zero: no TCP port.
 	Port int
 
-	// Dir is the parent of the server's directory. Default: pgserver in XDG_STATE_HOME or ~/.local/state, and for root
-	// /var/lib/pgserver, since the user that the server runs as cannot enter root's home.
+	// Dir is the parent of the server's directory. Default: pgserver in XDG_STATE_HOME, else /var/lib/pgserver for root,
+	// since the user that the server runs as cannot enter root's home, and pgserver in ~/.local/state for all others.
 	Dir string
 
 	// BinDir and Version choose the binaries as in [Options]. A data directory that exists is served by the version that
@@ -65,10 +65,10 @@ func (d Dev) resolve() (*devServer, error) {
 	parent := d.Dir
 	switch {
 	case parent != "":
-	case o != nil:
-		parent = "/var/lib/pgserver"
 	case os.Getenv("XDG_STATE_HOME") != "":
 		parent = filepath.Join(os.Getenv("XDG_STATE_HOME"), "pgserver")
+	case o != nil:
+		parent = "/var/lib/pgserver"
 	default:
 		home, err := os.UserHomeDir()
 		if err != nil {

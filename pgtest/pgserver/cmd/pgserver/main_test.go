@@ -18,7 +18,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errOut.String()
 }
 
-// stateDir makes the development servers of this test its own; root's are told by name, since they live in one place.
+// stateDir makes the development servers of this test its own.
 func stateDir(t *testing.T) (name string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "t")
@@ -26,6 +26,9 @@ func stateDir(t *testing.T) (name string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // root's server runs as another user
+		t.Fatal(err)
+	}
 	t.Setenv("XDG_STATE_HOME", dir)
 	return filepath.Base(dir)
 }
