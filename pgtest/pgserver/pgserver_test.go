@@ -313,13 +313,14 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	dir, home := shortTempDir(t), shortTempDir(t)
 	binary := filepath.Join(home, "pgserver.test") // go test's own directory is closed to others
-	b, err := os.ReadFile(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
+	// Copied by another process: written by this one, it would be "text file busy" while a sibling test forks.
+	if out, err := exec.Command("cp", os.Args[0], binary).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	if err := os.WriteFile(binary, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		os.Remove(binary)
+		os.RemoveAll(filepath.Join(home, ".cache"))
+	})
 	u := startUser(t, dir, func(c *exec.Cmd) {
 		c.Path, c.Args[0] = binary, binary
 		c.Dir = home
@@ -335,8 +336,6 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	u.stop.Close()
 	u.Wait()
-	os.Remove(binary)
-	os.RemoveAll(filepath.Join(home, ".cache"))
 }
 
 // killProcesses kills the processes whose command line contains all texts.
