@@ -21,6 +21,10 @@ import (
 // TestMain lets the test binary play another process that uses a server: with childDir set it acquires the server in that
 // directory, prints its URL, and holds it until its standard input ends.
 func TestMain(m *testing.M) {
+	// These tests kill and starve servers: their own, never the one that somebody named.
+	if err := os.Unsetenv("PGTEST_URL"); err != nil {
+		panic(err)
+	}
 	if dir := os.Getenv(childDir); dir != "" {
 		s, err := pgserver.Acquire(context.Background(), pgserver.Options{Dir: dir, CacheDir: os.Getenv(childCache)})
 		if err != nil {
