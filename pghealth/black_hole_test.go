@@ -32,8 +32,13 @@ func TestBlackHole(t *testing.T) {
 		}
 		return r.took
 	})
-	if n := accepted.Load(); n != 1 {
-		t.Errorf("%d connections while the first one was still under way", n)
+	// The same through an application's checker and over HTTP, with another probe.
+	other, _ := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true})
+	both := serveBoth(t, pool, other)
+	both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", "timeout", "the database does not answer in time"})
+	both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", "timeout", "the database does not answer in time"})
+	if n := accepted.Load(); n != 2 {
+		t.Errorf("%d connections of two probes while the first one was still under way", n)
 	}
 	// Close does not wait for the black hole.
 	began := time.Now()

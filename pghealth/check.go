@@ -17,7 +17,9 @@ type check struct {
 	name      string // Options.Name, a colon, what is observed
 	component string
 	measure   func(ctx context.Context) observation
-	async     bool // measure may block
+	async     bool   // measure may block
+	advisory  bool   // warns where others fail
+	late      string // output when measure did not end in time
 	timeout   time.Duration
 	maxAge    time.Duration
 	life      *lifetime
@@ -25,6 +27,7 @@ type check struct {
 
 	mu     sync.Mutex
 	last   observation // last.time is zero before the first
+	told   observation // what the log knows
 	flight *flight     // nil: measure is not running
 }
 
@@ -40,7 +43,7 @@ func (c *check) flightLimit() time.Duration { return connectLimit + 2*c.timeout 
 // instant is a check whose measure neither blocks nor costs anything.
 func (p *Probe) instant(name, component string, measure func() observation) *check {
 	return &check{
-		name: p.opts.Name + ":" + name, component: component, logger: p.opts.Logger, life: p.life,
+		name: p.opts.Name + ":" + name, component: component, logger: p.opts.Logger, life: p.life, timeout: p.opts.Timeout,
 		measure: func(context.Context) observation { return measure() },
 	}
 }
@@ -49,15 +52,23 @@ func (p *Probe) instant(name, component string, measure func() observation) *che
 func (p *Probe) background(name string, measure func(context.Context) observation) *check {
 	return &check{
 		name: p.opts.Name + ":" + name, component: componentDatastore, logger: p.opts.Logger, life: p.life,
-		measure: measure, async: true, timeout: p.opts.Timeout, maxAge: p.opts.MaxAge,
+		measure: measure, async: true, late: outputNoAnswer, timeout: p.opts.Timeout, maxAge: p.opts.MaxAge,
 	}
+}
+
+// settle makes a failure of an advisory check a warning.
+func (c *check) settle(seen observation) observation {
+	if c.advisory && seen.status == fail {
+		seen.status = warn
+	}
+	return seen
 }
 
 // observe returns an observation that is at most maxAge old, or one of the measure that runs. It waits no longer than
 // timeout, ctx and the probe's lifetime; the measure goes on without it, so that slow is not never.
 func (c *check) observe(ctx context.Context) observation {
 	if !c.async {
-		return c.record(c.measure(ctx))
+		return c.record(c.guarded(ctx))
 	}
 	f, recent, ok := c.join()
 	if ok {
@@ -72,9 +83,9 @@ func (c *check) observe(ctx context.Context) observation {
 		return c.overdue(f)
 	case <-ctx.Done():
 		// The caller's limit or loss says nothing about the database: it is not recorded.
-		return unrecorded(context.Cause(ctx), "the caller did not wait for the answer")
+		return c.settle(unrecorded(context.Cause(ctx), "the caller did not wait for the answer"))
 	case <-c.life.ctx.Done():
-		return closedProbe()
+		return c.settle(closedProbe())
 	}
 }
 
@@ -88,7 +99,7 @@ func (c *check) join() (*flight, observation, bool) {
 	if c.flight == nil {
 		f := &flight{done: make(chan struct{})}
 		if !c.life.start(func(ctx context.Context) { c.fly(ctx, f) }) {
-			return nil, closedProbe(), true
+			return nil, c.settle(closedProbe()), true
 		}
 		c.flight = f
 	}
@@ -103,7 +114,7 @@ func (c *check) fly(life context.Context, f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if life.Err() != nil {
-		f.seen = closedProbe() // what an interrupted measure saw is our doing
+		f.seen = c.settle(closedProbe()) // what an interrupted measure saw is our doing
 	} else {
 		f.seen = c.recordLocked(seen)
 	}
@@ -132,7 +143,7 @@ func (c *check) overdue(f *flight) observation {
 	default:
 	}
 	return c.recordLocked(observation{
-		status: fail, category: pgerr.Timeout, output: outputNoAnswer,
+		status: fail, category: pgerr.Timeout, output: c.late, unobserved: c.advisory && c.component == componentDatastore,
 		cause: fmt.Errorf("no answer within %v: %w", c.timeout, context.DeadlineExceeded),
 	})
 }
@@ -144,17 +155,21 @@ func (c *check) record(seen observation) observation {
 }
 
 func (c *check) recordLocked(seen observation) observation {
-	before := c.last
+	seen = c.settle(seen)
 	seen.time = time.Now()
 	seen.since = seen.time
-	changed := seen.status != before.status || seen.category != before.category
-	if !changed {
-		seen.since = before.since
+	if seen.like(c.last) {
+		seen.since = c.last.since
 	}
 	c.last = seen
-	if first := before.time.IsZero(); changed && !(first && seen.status == pass) {
-		c.log(before, seen)
+	// What a check could not see is for the one of connectivity to tell.
+	if seen.unobserved || seen.like(c.told) {
+		return seen
 	}
+	if !c.told.time.IsZero() || seen.status != pass {
+		c.log(c.told, seen)
+	}
+	c.told = seen
 	return seen
 }
 

@@ -1,9 +1,14 @@
 package pghealth_test
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"log"
+	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -46,12 +51,9 @@ func ExampleNew() {
 	_ = server.Shutdown(context.Background())
 }
 
-// An application that has a health.Checker of its own, here with a check of a cache, adds the probe's.
+// An application that has a health.Checker of its own, with a check of Redis, adds the probe's.
 func ExampleProbe_Checks() {
-	var (
-		pool      *pgxpool.Pool
-		pingCache func(context.Context) error
-	)
+	var pool *pgxpool.Pool
 	probe, err := pghealth.New(pool, pghealth.Options{})
 	if err != nil {
 		log.Print(err)
@@ -61,11 +63,80 @@ func ExampleProbe_Checks() {
 
 	checker := health.NewChecker(
 		health.WithChecks(probe.Checks()...),
-		health.WithCheck(health.Check{Name: "cache", Timeout: time.Second, Check: pingCache}),
+		health.WithPeriodicCheck(5*time.Second, 0, health.Check{Name: "redis", Timeout: time.Second, Check: pingRedis("127.0.0.1:6379")}),
 	)
 	defer checker.Stop()
-	http.Handle("/readyz", health.NewHandler(checker, health.WithResultWriter(probe.ResultWriter())))
+	http.Handle("/readyz", health.NewHandler(checker,
+		health.WithResultWriter(probe.ResultWriter()),
+		health.WithMiddleware(pghealth.StaleAfter(15*time.Second)), // of periodic checks that hang, the last status is served no longer
+	))
 	http.Handle("/livez", probe.Live()) // not the checker's: liveness leaves the database alone
+}
+
+// pingRedis is a check that has nothing to do with this package.
+func pingRedis(address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if deadline, ok := ctx.Deadline(); ok {
+			if err := conn.SetDeadline(deadline); err != nil {
+				return err
+			}
+		}
+		if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+			return err
+		}
+		answer, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if answer != "+PONG\r\n" {
+			return fmt.Errorf("redis answers %q to PING", answer)
+		}
+		return nil
+	}
+}
+
+// Checks one by one: what gates the traffic is asked, what warns is looked at twice a minute.
+func ExampleProbe_Transactions() {
+	var probe *pghealth.Probe
+	checker := health.NewChecker(
+		health.WithChecks(probe.Serving(), probe.Connectivity(), probe.Saturation()),
+		health.WithPeriodicCheck(30*time.Second, 0, probe.Transactions()),
+		health.WithPeriodicCheck(30*time.Second, 0, probe.Connections()),
+	)
+	defer checker.Stop()
+}
+
+// A probe of a pool of read replicas, for a service whose reads may be half a minute old, and which hears of changes by LISTEN.
+func ExampleOptions() {
+	var (
+		replicas *pgxpool.Pool
+		listener interface { // whoever runs LISTEN
+			Connected() (since time.Time, ok bool)
+		}
+	)
+	probe, err := pghealth.New(replicas, pghealth.Options{
+		Name:          "replica",
+		AllowReadOnly: true,
+		MaxReplicaLag: 30 * time.Second,
+		Listener: pghealth.ListenerFunc(func() (time.Time, error) {
+			since, ok := listener.Connected()
+			if !ok {
+				return since, errors.New("LISTEN is not connected")
+			}
+			return since, nil
+		}),
+		Token: pghealth.Token(os.Getenv("HEALTH_TOKEN")),
+	})
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer probe.Close()
 }
 
 // A binary that needs version 12 of a schema that tern migrates.

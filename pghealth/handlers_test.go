@@ -127,11 +127,19 @@ func TestMethodsAndHeaders(t *testing.T) {
 		method, path string
 		code         int
 	}{
-		{"GET", "/live", 200}, {"HEAD", "/live", 200}, {"POST", "/live", 405},
-		{"GET", "/ready", 200}, {"HEAD", "/ready", 200}, {"DELETE", "/ready", 405},
-		{"GET", "/startup", 200}, {"HEAD", "/startup", 200}, {"PUT", "/startup", 405},
-		{"GET", "/down", 503}, {"HEAD", "/down", 503},
-		{"GET", "/own", 200}, {"HEAD", "/own", 200},
+		{"GET", "/live", 200},
+		{"HEAD", "/live", 200},
+		{"POST", "/live", 405},
+		{"GET", "/ready", 200},
+		{"HEAD", "/ready", 200},
+		{"DELETE", "/ready", 405},
+		{"GET", "/startup", 200},
+		{"HEAD", "/startup", 200},
+		{"PUT", "/startup", 405},
+		{"GET", "/down", 503},
+		{"HEAD", "/down", 503},
+		{"GET", "/own", 200},
+		{"HEAD", "/own", 200},
 	}
 	for _, test := range tests {
 		req, err := http.NewRequestWithContext(t.Context(), test.method, server.URL+test.path, nil)

@@ -2,9 +2,7 @@ package pghealth_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,10 +18,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/page-builder/persistence/pghealth"
-	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		initialised.remove()
+		os.Exit(code)
+	}))
+}
 
 const password = "not-for-the-public"
 
@@ -62,6 +64,9 @@ func newProbe(t *testing.T, pool *pgxpool.Pool, opts pghealth.Options) (*pghealt
 	}
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Second // a machine busy with other tests is not a fault; tests of the limit set it
+	}
+	if opts.WarnConnections == 0 {
+		opts.WarnConnections = -1 // other tests use the same server
 	}
 	opts.Logger = slog.New(slog.NewJSONHandler(log, nil))
 	probe, err := pghealth.New(pool, opts)
@@ -195,36 +200,6 @@ func on(port uint16) func(*pgxpool.Config) {
 		cfg.ConnConfig.Host, cfg.ConnConfig.Port = "127.0.0.1", port
 		cfg.ConnConfig.Fallbacks, cfg.ConnConfig.TLSConfig = nil, nil
 	}
-}
-
-// passwordServer starts a server of the test's own that listens on loopback and asks for a password.
-func passwordServer(t *testing.T) (pgserver.Dev, string) {
-	t.Helper()
-	l, port := listen(t)
-	l.Close()
-	dir, err := os.MkdirTemp("", "pgh") // t.TempDir's name is too long for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // as root, the server runs as another user
-		t.Fatal(err)
-	}
-	dev := pgserver.Dev{Dir: dir, Port: int(port)}
-	url, err := dev.Start(t.Context())
-	var missing *pgserver.NotFoundError
-	if errors.As(err, &missing) {
-		t.Skip("needs PostgreSQL's binaries, PGTEST_URL is not enough")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := dev.Remove(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	return dev, url
 }
 
 // acquire takes all of the pool's connections until the returned function is called.

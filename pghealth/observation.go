@@ -30,6 +30,8 @@ type observation struct {
 	output   string           // one of our own sentences, never an error's text
 	cause    error            // for the log
 
+	unobserved bool // the database could not be asked
+
 	time  time.Time // when it was made
 	since time.Time // since when check, status and category are what they are
 }
@@ -42,4 +44,15 @@ func failure(err error, output string) observation {
 // milliseconds keeps microseconds, which is what a clock tells and a reader can use.
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Microseconds()) / 1000
+}
+
+// like reports whether nothing changed that is worth telling.
+func (o observation) like(before observation) bool {
+	return !before.time.IsZero() && o.status == before.status && o.category == before.category
+}
+
+// of is seen with a value.
+func (o observation) of(value float64, unit string, figures map[string]int64) observation {
+	o.value, o.unit, o.figures = &value, unit, figures
+	return o
 }

@@ -14,7 +14,7 @@
 // [Probe.ResultWriter], which adds to the library's up and down what it has no room for: warnings, latency and the
 // category of a failure.
 //
-// Answers are application/health+json and hold no error text, host, user or SQL. What went wrong in detail is logged, once
+// Answers are application/health+json, or a page for a browser, and hold no error text, host, user or SQL. What went wrong in detail is logged, once
 // for each change, to [Options.Logger].
 package pghealth
 
@@ -35,8 +35,12 @@ type Probe struct {
 	life    *lifetime
 	session *session
 
-	serving  *check
-	database []*check // everything but serving
+	checks   checks
+	database []*check // those of Ready, everything but serving
+
+	created  time.Time
+	acquires acquireWindow // for saturation
+	answers  atomic.Pointer[recentAnswer]
 
 	drained atomic.Pointer[time.Time] // when Drain was called
 	started atomic.Bool               // every check of the database has passed at the same time once
@@ -57,15 +61,14 @@ func New(pool *pgxpool.Pool, opts Options) (*Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new health probe: %w", err)
 	}
-	p := &Probe{pool: pool, opts: opts, life: newLifetime(), session: newSession(pool.Config(), opts.Timeout)}
-	p.serving = p.instant("serving", componentSystem, p.measureServing)
-	p.database = []*check{
-		p.background("connectivity", p.measureConnectivity),
-		p.instant("saturation", componentDatastore, p.measureSaturation),
+	p := &Probe{
+		pool: pool, opts: opts, life: newLifetime(), created: time.Now(),
+		session: newSession(pool.Config(), opts.Timeout, opts.MaxAge),
 	}
-	if opts.Schema != nil {
-		p.database = append(p.database, p.background("schema", p.measureSchema))
-	}
+	p.acquires.from = readAcquires(pool.Stat())
+	p.acquires.to = p.acquires.from
+	p.checks = p.newChecks()
+	p.database = p.checks.wanted(opts)
 	return p, nil
 }
 
@@ -77,8 +80,8 @@ func (p *Probe) Drain() {
 	p.drained.CompareAndSwap(nil, &now)
 }
 
-// Close drains the probe, stops checks under way and closes its connection. Checks fail from then on; [Probe.Live] goes
-// on answering 200. Close returns after at most two seconds, even when the database does not answer or a [Schema] or a
+// Close drains the probe, stops checks under way and closes its connection. Ready and every check that can
+// fail do so from then on; [Probe.Live] goes on answering 200. Close returns after at most two seconds, even when the database does not answer or a [Schema] or a
 // hook of the pool ignores its context. It may be called more than once.
 func (p *Probe) Close() {
 	p.Drain()
@@ -89,8 +92,3 @@ func (p *Probe) Close() {
 // closeLimit is for saying goodbye to the server, and for a check to notice that its context is done. Both take
 // microseconds unless something hangs, and a pod that is told to stop has better things to wait for.
 const closeLimit = time.Second
-
-// all are the checks in the order in which they are listed to a health.Checker.
-func (p *Probe) all() []*check {
-	return append([]*check{p.serving}, p.database...)
-}

@@ -43,7 +43,8 @@ func newProxy(t *testing.T, url string) *proxy {
 	p := &proxy{port: port}
 	go serve(l, func(client net.Conn) {
 		p.accepted.Add(1)
-		server, err := net.Dial(pgconn.NetworkAddress(cfg.Host, cfg.Port))
+		network, address := pgconn.NetworkAddress(cfg.Host, cfg.Port)
+		server, err := net.Dial(network, address)
 		if err != nil {
 			client.Close()
 			return

@@ -2,8 +2,12 @@ package pghealth_test
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pghealth"
 )
 
 // README's Go code consists of lines of the examples, which are compiled.
@@ -32,5 +36,46 @@ func TestReadmeCodeIsCompiled(t *testing.T) {
 				t.Errorf("not in an example: %s", line)
 			}
 		}
+	}
+}
+
+// The manifest's timings fit the defaults and each other.
+func TestReadmeProbeTimings(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, manifest, _ := strings.Cut(string(readme), "```yaml\n")
+	manifest, _, _ = strings.Cut(manifest, "```")
+	number := func(probe, key string) time.Duration {
+		t.Helper()
+		_, text, _ := strings.Cut(manifest, probe)
+		_, text, _ = strings.Cut(text, key+": ")
+		digits, _, _ := strings.Cut(text, "\n")
+		n, err := strconv.Atoi(strings.Fields(digits + " -")[0])
+		if err != nil {
+			t.Fatalf("%s of %s: %v", key, probe, err)
+		}
+		return time.Duration(n) * time.Second
+	}
+	const wait = 5 * time.Second // after Drain, in the example
+	if !strings.Contains(string(readme), "time.Sleep(5 * time.Second)") {
+		t.Error("the example waits for another time")
+	}
+	for _, probe := range []string{"startupProbe", "readinessProbe", "livenessProbe"} {
+		if limit := number(probe, "timeoutSeconds"); limit < pghealth.DefaultTimeout+100*time.Millisecond {
+			t.Errorf("%s gives up after %v", probe, limit)
+		}
+		if n := number(probe, "failureThreshold") / time.Second; n < 2 {
+			t.Errorf("%s fails after %d answers", probe, n)
+		}
+	}
+	noticed := number("readinessProbe", "periodSeconds") * (number("readinessProbe", "failureThreshold") / time.Second)
+	if noticed >= wait {
+		t.Errorf("Drain is noticed after %v, later than the example waits", noticed)
+	}
+	if grace := number("spec:", "terminationGracePeriodSeconds"); grace < 2*wait {
+		t.Errorf("grace of %v", grace)
 	}
 }

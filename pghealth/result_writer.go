@@ -21,13 +21,14 @@ import (
 // The HTTP status stays the checker's, but warnings count as up.
 func (p *Probe) ResultWriter() health.ResultWriter {
 	own := make(map[string]*check)
-	for _, c := range p.all() {
+	for _, c := range p.checks.every() {
 		own[c.name] = c
 	}
-	return &resultWriter{own: own, logger: p.opts.Logger, others: make(map[string]health.AvailabilityStatus)}
+	return &resultWriter{probe: p, own: own, logger: p.opts.Logger, others: make(map[string]health.AvailabilityStatus)}
 }
 
 type resultWriter struct {
+	probe  *Probe
 	own    map[string]*check
 	logger *slog.Logger
 
@@ -50,7 +51,7 @@ func (w *resultWriter) Write(result *health.CheckerResult, code int, to http.Res
 	if a.Status == pass && warned {
 		a.Status = warn
 	}
-	return a.write(to, r, code)
+	return w.probe.respond(to, r, code, a)
 }
 
 // statusOf takes unknown (not checked yet) for fail, as the library does when it chooses the HTTP status.
@@ -68,7 +69,7 @@ func (w *resultWriter) entry(name string, detail health.CheckResult) entry {
 		return plainEntry(detail)
 	}
 	seen, ok := c.latest()
-	if !ok || (seen.status == fail) != (detail.Error != nil) {
+	if !ok || (seen.status == fail) != (detail.Error != nil) || errors.Is(detail.Error, ErrStale) {
 		// Somebody else has asked since the checker did: the answer must not contradict itself.
 		e := plainEntry(detail)
 		e.ComponentType = c.component
@@ -88,6 +89,8 @@ func plainEntry(detail health.CheckResult) entry {
 		e.Output = "not checked yet"
 	case errors.As(detail.Error, &failed): // also of another probe
 		e.Category, e.Output = failed.category, failed.output
+	case errors.Is(detail.Error, ErrStale):
+		e.Category, e.Output = pgerr.Timeout, ErrStale.Error()
 	case errors.Is(detail.Error, health.CheckTimeoutErr):
 		e.Category = pgerr.Timeout
 	}

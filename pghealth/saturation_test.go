@@ -1,8 +1,14 @@
 package pghealth_test
 
 import (
+	"context"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
@@ -28,6 +34,8 @@ func TestSaturatedPoolStaysReady(t *testing.T) {
 		t.Error(r.body)
 	}
 
+	serveBoth(t, pool, probe).want(want{http.StatusOK, "saturation", "warn", "saturated", "all connections of the pool are in use"})
+
 	release()
 	r = get(t, pool, probe.Ready())
 	if c := r.check(t, "db:saturation"); r.Status != "pass" || c.Status != "pass" || c.Category != "" || *c.ObservedValue != 0 || c.Figures["idle"] != 2 {
@@ -36,4 +44,96 @@ func TestSaturatedPoolStaysReady(t *testing.T) {
 	if n := len(log.lines()); n != 2 {
 		t.Errorf("%d records for a warning and its end: %s", n, log)
 	}
+}
+
+// Callers that gave up are told for a while after the pool has connections again.
+func TestSaturationByCallersThatGaveUp(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	both := serveBoth(t, pool, probe)
+
+	// Contexts that are done before anybody waits say nothing about the pool.
+	acquire(t, pool)()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := pool.Acquire(gone); err == nil {
+		t.Fatal("a connection for a context that is done")
+	}
+	if c := both.get("/ready").check(t, "db:saturation"); c.Status != "pass" || c.Figures["gaveUp"] != 1 || c.Figures["queued"] != 0 {
+		t.Errorf("%+v", c)
+	}
+
+	release := acquire(t, pool)
+	for range 3 {
+		hasty, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		if _, err := pool.Acquire(hasty); err == nil {
+			t.Fatal("a connection of a pool that is full")
+		}
+		cancel()
+	}
+	release()
+	queue(t, pool, 20)
+	c := both.get("/ready").check(t, "db:saturation")
+	if c.Status != "warn" || c.Category != "saturated" || c.Output != "callers gave up waiting for a connection" || c.Figures["gaveUp"] != 4 || c.Figures["queued"] < 10 {
+		t.Errorf("%+v", c)
+	}
+	probe.AgeSaturation(time.Minute)
+	both.get("/ready")
+	probe.AgeSaturation(time.Minute)
+	both.want(want{http.StatusOK, "saturation", "pass", "", ""})
+}
+
+// Many callers that wait a little are as much trouble as one that always waits.
+func TestSaturationByWaiting(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.MaxConns = 1 })
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout})
+	began := time.Now()
+	queue(t, pool, 20)
+	if lasted := time.Since(began); pool.Stat().EmptyAcquireWaitTime() < 2*lasted {
+		t.Fatalf("callers waited for %v in %v", pool.Stat().EmptyAcquireWaitTime(), lasted)
+	}
+	both := serveBoth(t, pool, probe)
+	both.want(want{http.StatusOK, "saturation", "warn", "saturated", "on average at least one caller waits for a connection"})
+	if c := both.get("/ready").check(t, "db:saturation"); c.Figures["waitedMs"] < 100 || c.Figures["queued"] < 10 {
+		t.Errorf("%v", c.Figures)
+	}
+}
+
+// What the pool knows about itself.
+func TestSaturationByConnectionsHeldTooLong(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.MaxConns = 4 })
+	var held atomic.Int32
+	probe, _ := newProbe(t, pool, pghealth.Options{Pressure: func() pghealth.Pressure {
+		if held.Load() < 0 {
+			panic("select a secret")
+		}
+		return pghealth.Pressure{Waiting: 3, HeldTooLong: int(held.Load())}
+	}})
+	both := serveBoth(t, pool, probe)
+	held.Store(1)
+	both.want(want{http.StatusOK, "saturation", "pass", "", ""})
+	held.Store(2)
+	both.want(want{http.StatusOK, "saturation", "warn", "saturated", "half of the pool's connections or more are held for too long"})
+	if c := both.get("/ready").check(t, "db:saturation"); c.Figures["waiting"] != 3 || c.Figures["heldTooLong"] != 2 {
+		t.Errorf("%v", c.Figures)
+	}
+	held.Store(-1)
+	both.want(want{http.StatusOK, "saturation", "warn", "unknown", "the check panicked"})
+}
+
+// queue makes callers wait for the connections of a small pool.
+func queue(t *testing.T, pool *pgxpool.Pool, callers int) {
+	t.Helper()
+	var wait sync.WaitGroup
+	for range callers {
+		wait.Go(func() {
+			if _, err := pool.Exec(t.Context(), "select pg_sleep(0.02)"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
 }

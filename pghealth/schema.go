@@ -35,13 +35,16 @@ type SchemaVersion struct {
 }
 
 func (p *Probe) measureSchema(ctx context.Context) observation {
+	if p.opts.Schema == nil {
+		return observation{status: fail, output: "no schema is known: set Options.Schema"}
+	}
 	var version SchemaVersion
 	err := p.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		version, err = p.opts.Schema.SchemaVersion(ctx, conn)
 		return err
 	})
 	if err != nil {
-		seen := failure(err, "the version of the schema could not be read")
+		seen := unread(err, "the version of the schema could not be read")
 		if seen.category == pgerr.TooManyConnections && p.poolConnected() { // as for connectivity
 			seen.status, seen.output = warn, outputNoSlot
 		}

@@ -67,6 +67,9 @@ func TestSchema(t *testing.T) {
 			if (test.code == 503) != strings.Contains(log.String(), `"cause"`) {
 				t.Errorf("log: %s", log)
 			}
+			if test.output == "behind" {
+				serveBoth(t, pool, probe).want(want{503, "schema", "fail", "", "the schema is behind this binary"})
+			}
 			if started := get(t, pool, probe.Startup()); started.code != test.code {
 				t.Errorf("startup: %s", started.body)
 			}
@@ -81,10 +84,10 @@ func TestNoSchemaNoCheck(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
 	probe, _ := newProbe(t, pool, pghealth.Options{})
-	if r := get(t, pool, probe.Ready()); len(r.Checks) != 3 {
+	if r := get(t, pool, probe.Ready()); len(r.Checks) != 4 {
 		t.Error(r.body)
 	}
-	if n := len(probe.Checks()); n != 3 {
+	if n := len(probe.Checks()); n != 4 {
 		t.Errorf("%d checks", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,9 +27,27 @@ type session struct {
 
 	conn    *pgx.Conn // nil: not connected
 	expires time.Time // zero: never
+
+	maxAge   time.Duration               // of failure
+	failure  *unreachedError             // of the last attempt to connect, if it failed
+	failedAt time.Time                   // when
+	failures atomic.Int64                // so far
+	server   atomic.Pointer[serverFacts] // of the last connection
 }
 
-func newSession(cfg *pgxpool.Config, timeout time.Duration) *session {
+// serverFacts is what a server tells when it is connected to.
+type serverFacts struct {
+	version   string
+	connected time.Time
+}
+
+// unreachedError is of an attempt to connect.
+type unreachedError struct{ err error }
+
+func (e *unreachedError) Error() string { return e.err.Error() }
+func (e *unreachedError) Unwrap() error { return e.err }
+
+func newSession(cfg *pgxpool.Config, timeout, maxAge time.Duration) *session {
 	c := cfg.ConnConfig
 	c.Tracer = nil
 	// The pool's may wait for an answer to a cancel request before it gives up, which a probe cannot.
@@ -40,13 +59,17 @@ func newSession(cfg *pgxpool.Config, timeout time.Duration) *session {
 		c.RuntimeParams = make(map[string]string)
 	}
 	c.RuntimeParams["application_name"] = strings.TrimPrefix(c.RuntimeParams["application_name"]+"/pghealth", "/")
-	return &session{cfg: cfg, timeout: timeout, turn: make(chan struct{}, 1)}
+	return &session{cfg: cfg, timeout: timeout, maxAge: maxAge, turn: make(chan struct{}, 1)}
 }
 
 // do waits for its turn, connects if need be, and calls fn with a context limited to timeout. An old connection may have
 // died or been left behind by a failover since it was last used, which says nothing about the database now: when that
 // is what fn met, it is called again on a new one.
+//
+// An attempt to connect that failed meanwhile, or less than maxAge ago, is not repeated: all checks of a probe come at the same
+// time, and a wrong password must not be tried by each of them. The error is an *unreachedError.
 func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
+	failures := s.failures.Load()
 	select {
 	case s.turn <- struct{}{}:
 		defer s.pass(ctx)
@@ -57,6 +80,9 @@ func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 		s.disconnect()
 	}
 	reused := s.conn != nil
+	if !reused && s.failure != nil && (s.failures.Load() != failures || time.Since(s.failedAt) < s.maxAge) {
+		return s.failure
+	}
 	err := s.try(ctx, fn)
 	stale := reused && s.conn == nil && !errors.Is(err, context.DeadlineExceeded)
 	if err != nil && stale && ctx.Err() == nil {
@@ -76,8 +102,12 @@ func (s *session) pass(ctx context.Context) {
 func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	if s.conn == nil {
 		if err := s.connect(ctx); err != nil {
-			return err
+			s.failure, s.failedAt = &unreachedError{err}, time.Now()
+			s.failures.Add(1)
+			return s.failure
 		}
+		s.failure = nil
+		s.server.Store(&serverFacts{version: s.conn.PgConn().ParameterStatus("server_version"), connected: time.Now()})
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

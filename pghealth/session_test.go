@@ -86,7 +86,7 @@ func TestMaxConnLifetime(t *testing.T) {
 			t.Parallel()
 			dials := make(chan struct{}, 10)
 			pool := newPool(t, pgserver.Database(t), dialed(dials), func(cfg *pgxpool.Config) { cfg.MaxConnLifetime = test.lifetime })
-			probe, _ := newProbe(t, pool, pghealth.Options{})
+			probe, _ := newProbe(t, pool, pghealth.Options{WarnTransactionAge: -1, WarnIdleInTransaction: -1}) // one query a probe
 			for range 3 {
 				wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 			}

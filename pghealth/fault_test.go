@@ -1,0 +1,100 @@
+package pghealth_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pghealth"
+)
+
+// faultTimeout is short enough for a probe that hangs to be seen.
+const faultTimeout = time.Second
+
+// asked are a probe's own handler and a checker of an application, with a check of its own, both over HTTP.
+type asked struct {
+	t      *testing.T
+	pool   *pgxpool.Pool
+	server *httptest.Server
+}
+
+func serveBoth(t *testing.T, pool *pgxpool.Pool, probe *pghealth.Probe) *asked {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.Handle("/ready", probe.Ready())
+	mux.Handle("/own", handler(probe, checker(t, probe, well)))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return &asked{t, pool, server}
+}
+
+func (a *asked) get(path string) response {
+	a.t.Helper()
+	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, a.server.URL+path, nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	began := time.Now()
+	resp, err := a.server.Client().Do(req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	r := response{code: resp.StatusCode, header: resp.Header, body: string(body), took: time.Since(began)}
+	if err := json.Unmarshal(body, &r); err != nil {
+		a.t.Fatalf("%v in %s", err, body)
+	}
+	secretFree(a.t, a.pool, r.body, true)
+	return r
+}
+
+// want is the answer to expect: the code, and of one check status, category and output, where it is given.
+type want struct {
+	code                            int
+	check, status, category, output string
+}
+
+// want asks both until they answer as they should, which on a machine that is too busy for faultTimeout may not be at once. Then
+// neither may take longer than the timeout and 100 ms.
+func (a *asked) want(w want) {
+	a.t.Helper()
+	for _, path := range []string{"/ready", "/own"} {
+		var r response
+		var got check
+		deadline := time.Now().Add(20 * time.Second)
+		for {
+			r = a.get(path)
+			got = r.check(a.t, "db:"+w.check)
+			if r.code == w.code && got.Status == w.status && got.Category == w.category && (w.output == "" || got.Output == w.output) {
+				break
+			}
+			if time.Now().After(deadline) {
+				a.t.Fatalf("%s: %d %s, wanted %+v", path, r.code, r.body, w)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if got.Status != "pass" && (got.Output == "" || got.Since.IsZero()) {
+			a.t.Errorf("%s: %s", path, r.body)
+		}
+		took := r.took
+		for range 3 {
+			if took <= faultTimeout+100*time.Millisecond {
+				break
+			}
+			took = min(took, a.get(path).took)
+		}
+		if took > faultTimeout+100*time.Millisecond {
+			a.t.Errorf("%s took %v, though the timeout is %v", path, took, faultTimeout)
+		}
+		a.t.Logf("%-6s %d %s %s %s in %v", path, r.code, w.check, got.Status, got.Category, took.Round(100*time.Microsecond))
+	}
+}
