@@ -17,18 +17,51 @@ import (
 // Connecting is included on both sides: it is part of every start of a service.
 
 func BenchmarkTwentyMigrations(b *testing.B) {
+	compare(b, tables(20), empty)
+}
+
+// Small enough for drop schema to get its locks at once.
+func BenchmarkManyMigrations(b *testing.B) {
+	for _, n := range []int{100, 200, 500} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			compare(b, inserts(n), empty)
+		})
+	}
+}
+
+const empty = "drop schema public cascade; create schema public; drop schema if exists pgmigrate cascade"
+
+func tables(n int) fs.FS {
 	var pairs []string
-	for i := range 20 {
+	for i := range n {
 		pairs = append(pairs, fmt.Sprintf("%03d_t.sql", i+1), fmt.Sprintf("create table t%d (id int primary key);", i))
 	}
-	compare(b, files(pairs...), "drop schema public cascade; create schema public")
+	return files(pairs...)
+}
+
+func inserts(n int) fs.FS {
+	pairs := []string{"001_t.sql", "create table t (id int);"}
+	for i := range n - 1 {
+		pairs = append(pairs, fmt.Sprintf("%03d_t.sql", i+2), fmt.Sprintf("insert into t values (%d);", i))
+	}
+	return files(pairs...)
 }
 
 func BenchmarkNothingToDo(b *testing.B) {
 	compare(b, three(), "select 1")
 }
 
+// With 1 ms between client and server, as between the zones of a region: round trips count, not the server's work alone.
+func BenchmarkNothingToDoAcrossZones(b *testing.B) {
+	compareAcross(b, three(), "select 1", time.Millisecond)
+}
+
 func compare(b *testing.B, fsys fs.FS, before string) {
+	b.Helper()
+	compareAcross(b, fsys, before, 0)
+}
+
+func compareAcross(b *testing.B, fsys fs.FS, before string, delay time.Duration) {
 	b.Helper()
 	cfg, err := pgx.ParseConfig(pgserver.Database(b))
 	if err != nil {
@@ -40,6 +73,9 @@ func compare(b *testing.B, fsys fs.FS, before string) {
 	}
 	b.Cleanup(func() { admin.Close(b.Context()) })
 
+	if delay > 0 {
+		cfg = newCountingProxy(b, cfg, delay).config
+	}
 	tern := func(b *testing.B) error {
 		conn, err := pgx.ConnectConfig(b.Context(), cfg)
 		if err != nil {

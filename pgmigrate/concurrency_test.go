@@ -14,7 +14,7 @@ import (
 // ternLock is tern's documented key; a change of ours must not go unnoticed.
 const ternLock = int64(9628173550095224)
 
-func TestTenInstancesAtOnce(t *testing.T) {
+func TestFiftyInstancesAtOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	fsys := files(
@@ -23,7 +23,7 @@ func TestTenInstancesAtOnce(t *testing.T) {
 		"3_index.sql", "---- tern: disable-tx ----\ncreate index concurrently pages_title on pages (title);\ninsert into runs default values;\n",
 		"4_more.sql", "---- tern: disable-tx ----\ncreate index concurrently pages_upper on pages (upper(title));\n",
 	)
-	const instances = 10
+	const instances = 50
 	results := make([]pgmigrate.Result, instances)
 	errs := make([]error, instances)
 	start := make(chan struct{})
@@ -54,6 +54,9 @@ func TestTenInstancesAtOnce(t *testing.T) {
 	if n := ask[int](t, b, "select count(*) from runs"); n != 1 {
 		t.Errorf("the disable-tx migration ran %d times", n)
 	}
+	if n := ask[int](t, b, "select count(*) from pgmigrate.history where action = 'up' and progress = 'done'"); n != 4 {
+		t.Errorf("%d entries in the history, want 4", n)
+	}
 	if n := ask[int](t, b, "select count(*) from pg_index where not indisvalid"); n != 0 {
 		t.Errorf("%d invalid indexes", n)
 	}
@@ -74,7 +77,7 @@ func TestMigrationLockHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if r, err := migrator(t, b, files("1_a.sql", "select 1;", "2_b.sql", "select 1;")).Up(t.Context()); err != nil || len(r.Steps) != 0 {
+	if r, err := migrator(t, b, firstTwo()).Up(t.Context()); err != nil || len(r.Steps) != 0 {
 		t.Errorf("a run with nothing to do: %+v, %v", r, err)
 	}
 	if s, err := migrator(t, b, three()).Status(t.Context()); err != nil || s.Version != 2 {

@@ -30,8 +30,8 @@ func (m *Migrator) connConfig() *pgx.ConnConfig {
 		cfg.RuntimeParams = map[string]string{}
 	}
 	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(m.settings.lockTimeout.Milliseconds(), 10)
-	// Limits made for the application's queries would cut a long migration short.
-	cfg.RuntimeParams["statement_timeout"] = "0"
+	// The caller's own, made for the application's queries, would cut a long migration short.
+	cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(m.settings.statementTimeout.Milliseconds(), 10)
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "pgmigrate"
 	}
@@ -54,7 +54,7 @@ func (m *Migrator) connect(ctx context.Context, tracer pgx.QueryTracer) (*pgx.Co
 	return m.open(ctx, cfg)
 }
 
-// connectReadOnly opens a connection that cannot write, for Status and Plan.
+// connectReadOnly opens a connection that cannot write, for Status, Plan and History.
 func (m *Migrator) connectReadOnly(ctx context.Context) (*pgx.Conn, error) {
 	cfg := m.connConfig()
 	cfg.RuntimeParams["default_transaction_read_only"] = "on"

@@ -1,10 +1,9 @@
 package pgmigrate_test
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,30 +62,16 @@ func TestClientCheckRefused(t *testing.T) {
 	}
 }
 
-// A run without work is one statement, whatever the caller's tracer.
-func TestNothingToDoIsOneStatement(t *testing.T) {
+func TestStatementTimeout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if _, err := migrator(t, b, three()).Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var tracer countingTracer
-	b.config.Tracer = &tracer
-	if _, err := migrator(t, b, three()).Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if n := tracer.statements.Load(); n != 1 {
-		t.Errorf("%d statements, want 1", n)
+	m := migrator(t, b, files("1_a.sql", "create table a (id int);\nselect pg_sleep(60);"), pgmigrate.WithStatementTimeout(50*time.Millisecond))
+	_, err := m.Up(t.Context())
+	var failed *pgmigrate.MigrationError
+	if !errors.As(err, &failed) || failed.State != pgmigrate.StateRolledBack || !strings.Contains(err.Error(), "57014") {
+		t.Errorf("got %v", err)
 	}
 }
-
-type countingTracer struct{ statements atomic.Int32 }
-
-func (c *countingTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	c.statements.Add(1)
-	return ctx
-}
-func (c *countingTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 func TestProgress(t *testing.T) {
 	t.Parallel()

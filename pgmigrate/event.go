@@ -13,6 +13,8 @@ const (
 	// EventStatement is sent when a statement of a disable-tx section begins. A section in a transaction is one statement to
 	// tern, and sends none.
 	EventStatement EventKind = "statement"
+	// EventBuild is sent while an index is built, about every second. See [WithProgressInterval].
+	EventBuild EventKind = "build"
 	// EventDone is sent when a migration is applied (or rolled back) and its version is recorded.
 	EventDone EventKind = "done"
 	// EventRetry is sent when a migration in a transaction met a lock or a deadlock, has been rolled back and will be tried again.
@@ -25,9 +27,14 @@ type Event struct {
 	Version   int32     // the migration's number; 0 for EventWaiting
 	Name      string    // the migration's file name
 	Direction Direction // which of its sections runs
-	Line      int       // EventStatement: where the statement begins in the file, 0 if unknown
+	Line      int       // EventStatement, EventBuild: where the statement begins in the file, 0 if unknown
 	Duration  time.Duration
 	// Duration is that of the migration for EventDone, and the pause until the next try for EventRetry.
 
 	Err error // EventRetry: why the try failed; EventWaiting: what is waited for
+
+	// EventBuild: what pg_stat_progress_create_index says. Total is that of the phase, in blocks, tuples or transactions to
+	// wait for, and 0 if the phase has none.
+	Phase       string
+	Done, Total int64
 }

@@ -82,3 +82,53 @@ func ExampleMigrationError() {
 		fmt.Printf("%s:%d needs a person: it runs without a transaction and was interrupted\n", failed.Name, failed.Line)
 	}
 }
+
+// For pghealth, or any other health check that has a connection of its own.
+func ExampleMigrator_SchemaVersion() {
+	var m *pgmigrate.Migrator
+	check := func(ctx context.Context, conn *pgx.Conn) error {
+		v, err := m.SchemaVersion(ctx, conn)
+		switch {
+		case err != nil:
+			return err
+		case v.Dirty:
+			return errors.New("a migration stopped half-way")
+		case v.Current < v.Latest:
+			return errors.New("the schema is behind this binary")
+		}
+		return nil
+	}
+	_ = check
+}
+
+func ExampleMigrator_Resolve() {
+	var m *pgmigrate.Migrator
+	_, err := m.Up(context.Background())
+	var dirty *pgmigrate.DirtyError
+	if errors.As(err, &dirty) {
+		// Somebody has looked at what the section's statements did, and undone it.
+		err = m.Resolve(context.Background(), dirty.Version, pgmigrate.ResolveRolledBack)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func ExampleMigrator_WaitFor() {
+	var m *pgmigrate.Migrator
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	// Another job migrates. This service needs the last migration that it was built with.
+	if err := m.WaitFor(ctx, int32(len(m.Migrations()))); err != nil {
+		log.Print(err) // the version the database is at, or why the server could not be asked
+	}
+}
+
+func ExampleMigrator_Seed() {
+	var m *pgmigrate.Migrator
+	result, err := m.Seed(context.Background(), os.DirFS("seeds"), os.Getenv("APP_ENV"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Run)
+}

@@ -21,6 +21,7 @@ func (r *run) failure(ctx context.Context, cause error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
+	r.tracer.step = nil // what follows is not the step's
 	conn := r.conn
 	if conn.IsClosed() {
 		e.State = StateUnknown
@@ -35,31 +36,22 @@ func (r *run) failure(ctx context.Context, cause error) error {
 	if !s.transactional {
 		e.State = StatePartlyApplied
 		e.Statement = s.statements
+		e.ConnectionLost = r.conn.IsClosed()
+		e.Repeatable = !e.ConnectionLost && s.repeatable()
 	}
 	if conn == nil {
 		return e
 	}
-	if version, _, err := r.m.readVersion(ctx, conn); err == nil {
-		e.Database = version
+	if p, err := r.m.readPosition(ctx, conn); err == nil {
+		e.Database = p.version
 	}
 	if e.State == StatePartlyApplied {
 		e.InvalidIndexes = invalidIndexes(ctx, conn)
+		if conn == r.conn && conn.PgConn().TxStatus() == 'I' && s.entry > 0 {
+			// If this fails the entry says that the section runs; without an instance that holds the lock that means the same.
+			_, _ = conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $2, repeatable = $3 where id = $1",
+				pgx.QueryExecModeExec, s.entry, string(ProgressFailed), e.Repeatable)
+		}
 	}
 	return e
-}
-
-// invalidIndexes lists the database's invalid indexes. It is advice beside an error: what cannot be read is left out.
-func invalidIndexes(ctx context.Context, conn *pgx.Conn) []string {
-	rows, err := conn.Query(ctx, `
-select i.indexrelid::regclass::text
-from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
-where not i.indisvalid and c.relkind = 'i' order by 1`, pgx.QueryExecModeExec)
-	if err != nil {
-		return nil
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil
-	}
-	return names
 }

@@ -45,7 +45,7 @@ type numberedFile struct {
 
 // loadFolder reads and checks fsys. The numbers are checked before tern sees the folder: it panics on 0, and it allocates a
 // slice as long as the largest number.
-func loadFolder(fsys fs.FS, data map[string]any) (*folder, error) {
+func loadFolder(fsys fs.FS, data map[string]any, strict bool) (*folder, error) {
 	if fsys == nil {
 		return nil, &FolderError{Problems: []Problem{{
 			Kind: ProblemUnreadable, File: ".", Detail: "the file system is nil", Hint: "pass an embed.FS or os.DirFS",
@@ -67,8 +67,8 @@ func loadFolder(fsys fs.FS, data map[string]any) (*folder, error) {
 		match := fileName.FindStringSubmatch(e.Name())
 		if match == nil {
 			f.warnings = append(f.warnings, Problem{
-				Kind: problemIgnored, File: e.Name(), Detail: "the file is ignored",
-				Hint: "a migration is named NUMBER_NAME.sql, such as 001_create_pages.sql",
+				Kind: ProblemIgnored, File: e.Name(), Detail: "the file is ignored",
+				Hint: "a migration is named NUMBER_NAME.sql, such as 001_create_pages.sql", Warning: true,
 			})
 			continue
 		}
@@ -88,15 +88,21 @@ func loadFolder(fsys fs.FS, data map[string]any) (*folder, error) {
 
 	problems := checkNumbers(files)
 	migrations, more := loadMigrations(fsys, files, data, len(problems) == 0)
-	problems = append(problems, more...)
-	if len(problems) > 0 {
-		slices.SortStableFunc(problems, func(a, b Problem) int {
-			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Detail, b.Detail))
-		})
-		return nil, &FolderError{Problems: slices.Compact(problems)}
+	problems = append(append(problems, more...), f.warnings...)
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Detail, b.Detail))
+	})
+	problems = slices.Compact(problems)
+	if faulty(problems) || strict && len(problems) > 0 {
+		return nil, &FolderError{Problems: problems}
 	}
-	f.migrations = migrations
+	f.migrations, f.warnings = migrations, problems
 	return f, nil
+}
+
+// faulty reports whether more than warnings are among the problems.
+func faulty(problems []Problem) bool {
+	return slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning })
 }
 
 func foldersWithMigrations(fsys fs.FS, entries []fs.DirEntry) []string {

@@ -21,8 +21,9 @@ const (
 	ProblemEmptyUp       ProblemKind = "empty up section"
 	ProblemMarker        ProblemKind = "marker" // a line that is nearly one of tern's markers
 	ProblemTemplate      ProblemKind = "template"
-
-	problemIgnored ProblemKind = "ignored" // a warning
+	ProblemTransaction   ProblemKind = "transaction" // a statement that begins or ends one, in a section that runs in one
+	ProblemAtomicBody    ProblemKind = "atomic body" // BEGIN ATOMIC in a disable-tx section
+	ProblemIgnored       ProblemKind = "ignored"     // a *.sql file that is no migration
 )
 
 // Problem is one thing in a migrations folder that tern could not run, or would run differently from what the file says.
@@ -32,6 +33,9 @@ type Problem struct {
 	Line   int    // counted from 1; 0 if the problem is not in one line
 	Detail string // what is wrong
 	Hint   string // what to do
+
+	// Warning says that tern would run the folder, but differently from what the file says. Only [WithStrict] makes it an error.
+	Warning bool
 }
 
 func (p Problem) String() string {
@@ -47,7 +51,7 @@ func (p Problem) String() string {
 
 // FolderError reports everything that is wrong with a migrations folder.
 type FolderError struct {
-	Problems []Problem // by file name; never empty
+	Problems []Problem // by file name; never empty; warnings among them if there is an error, or under [WithStrict]
 }
 
 func (e *FolderError) Error() string {

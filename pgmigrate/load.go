@@ -40,7 +40,7 @@ func loadMigrations(fsys fs.FS, files []numberedFile, data map[string]any, numbe
 		problems = append(problems, sources[i].check()...)
 	}
 
-	if numbered && len(problems) == 0 {
+	if numbered && !faulty(problems) {
 		// The fast way. Its errors do not name the file, so they only lead to the slow way.
 		if rendered, err := ternLoad(fsys, data); err == nil && len(rendered) == len(files) {
 			loaded := make([]loadedMigration, len(files))
@@ -65,7 +65,7 @@ func loadMigrations(fsys fs.FS, files []numberedFile, data map[string]any, numbe
 			problems = append(problems, sources[i].checkRendered(rendered[0])...)
 		}
 	}
-	if numbered && len(problems) == 0 {
+	if numbered && !faulty(problems) {
 		problems = append(problems, Problem{Kind: ProblemUnreadable, File: ".", Detail: "the folder changed while it was read", Hint: "try again"})
 	}
 	return nil, problems

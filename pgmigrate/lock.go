@@ -37,7 +37,7 @@ func (r *run) lock(ctx context.Context) error {
 			waiting = true
 			held = r.lockHolder(ctx)
 			r.m.settings.logger.Info("waiting: " + held.Error())
-			r.m.settings.progress(Event{Kind: EventWaiting, Err: held})
+			r.m.settings.event(Event{Kind: EventWaiting, Err: held})
 		}
 		return retry.RetryableError(held)
 	})
@@ -75,6 +75,22 @@ func (r *run) unlock(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	// If it fails the session's end releases the lock.
-	_, _ = r.conn.Exec(ctx, "select pg_advisory_unlock($1)", pgx.QueryExecModeExec, migrationLock)
+	// All, because tern cannot release its own when its context has ended. If it fails, the session's end releases the lock.
+	_, _ = r.conn.Exec(ctx, "select pg_advisory_unlock_all()")
+}
+
+// lockHeld reports whether an instance holds the migration lock, which means that an unfinished section is being worked on. A
+// standby does not see the locks of its primary: there it is taken for granted.
+func lockHeld(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	var held bool
+	err := conn.QueryRow(ctx, `
+select pg_catalog.pg_is_in_recovery() or exists (
+  select from pg_catalog.pg_locks l
+  where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+    and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+    and ((l.classid::bigint << 32) | l.objid::bigint) = $1)`, pgx.QueryExecModeExec, migrationLock).Scan(&held)
+	if err != nil {
+		return false, fmt.Errorf("look for the migration lock: %w", err)
+	}
+	return held, nil
 }

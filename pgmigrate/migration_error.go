@@ -15,8 +15,8 @@ type State string
 const (
 	// StateRolledBack means that the migration ran in a transaction, which was rolled back.
 	StateRolledBack State = "rolled back"
-	// StatePartlyApplied means that the migration has the disable-tx marker. The statements before the failed one stay applied, the
-	// version was not recorded, and Up would start again at its first statement.
+	// StatePartlyApplied means that the migration has the disable-tx marker. The statements before the failed one stay applied and
+	// the version was not recorded. Unless Repeatable, the next run returns a *[DirtyError] until [Migrator.Resolve] is called.
 	StatePartlyApplied State = "partly applied"
 	// StateUnknown means that the connection was lost. The server rolls back what it had not committed.
 	StateUnknown State = "unknown"
@@ -32,6 +32,8 @@ type MigrationError struct {
 	Database       int32    // the version the database is at; -1 if it could not be read
 	Statement      int      // StatePartlyApplied: the number of the failed statement in its section, from 1; 0 if none was sent
 	InvalidIndexes []string // StatePartlyApplied: the database's invalid indexes, such as CREATE INDEX CONCURRENTLY leaves
+	Repeatable     bool     // StatePartlyApplied: nothing is to be repaired, the next run repeats the section
+	ConnectionLost bool     // StatePartlyApplied: the next run finds out what became of the last statement
 	Err            error
 }
 
@@ -55,13 +57,15 @@ func (e *MigrationError) Error() string {
 		fmt.Fprintf(&b, "; the transaction was rolled back, %s", at)
 	case e.State == StateUnknown:
 		fmt.Fprintf(&b, "; the connection is gone, %s, and the server rolls back what was not committed", at)
-	case e.Statement > 1:
-		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: undo by hand what the statements before did, then run it again", e.Statement, at)
+	case e.Repeatable:
+		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: when the cause is gone, run it again", e.Statement, at)
+	case e.ConnectionLost:
+		fmt.Fprintf(&b, "; it runs without a transaction, the connection was lost at statement %d, %s: run it again, and it continues or says what to repair", e.Statement, at)
 	default:
-		fmt.Fprintf(&b, "; it runs without a transaction and failed at its first statement, %s", at)
+		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: finish it or undo it by hand, then resolve version %d as applied or as rolled back", e.Statement, at, e.Version)
 	}
 	if len(e.InvalidIndexes) > 0 {
-		fmt.Fprintf(&b, "; drop the invalid index %s before", strings.Join(e.InvalidIndexes, ", "))
+		fmt.Fprintf(&b, "; invalid indexes: %s", strings.Join(e.InvalidIndexes, ", "))
 	}
 	return b.String()
 }

@@ -50,7 +50,7 @@ func TestMigrationError(t *testing.T) {
 				Statement: 4, InvalidIndexes: []string{"a_id"},
 			},
 			code:    "23505", // no position: the statement's own line
-			message: []string{"at statement 4", "version 0", "drop the invalid index a_id"},
+			message: []string{"at statement 4", "version 0", "resolve version 1", "invalid indexes: a_id"},
 		},
 		"the second of two equal statements": {
 			files: []string{"1_a.sql", noTx + "create table a (id int primary key);\ninsert into a values (1);\ninsert into a values (1);\n"},

@@ -65,6 +65,14 @@ func files(pairs ...string) fs.FS {
 	return fsys
 }
 
+// firstTwo is what three was before its third migration.
+func firstTwo() fs.FS {
+	return files(
+		"001_pages.sql", "create table pages (id int primary key);\n---- create above / drop below ----\ndrop table pages;\n",
+		"002_title.sql", "alter table pages add title text;\n---- create above / drop below ----\nalter table pages drop title;\n",
+	)
+}
+
 // three is a folder of three reversible migrations.
 func three() fs.FS {
 	return files(

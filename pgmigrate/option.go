@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -20,11 +21,15 @@ const (
 type Option func(*settings)
 
 type settings struct {
-	logger       *slog.Logger
-	versionTable string
-	lockTimeout  time.Duration
-	progress     func(Event)
-	data         map[string]any
+	logger           *slog.Logger
+	versionTable     string
+	historySchema    string
+	lockTimeout      time.Duration
+	statementTimeout time.Duration
+	strict           bool
+	progress         func(Event)
+	progressInterval time.Duration
+	data             map[string]any
 }
 
 // WithLogger sets where progress (level Info) and surprises (level Warn) are logged. Default: [slog.Default]. Nil logs
@@ -52,8 +57,35 @@ func WithLockTimeout(d time.Duration) Option {
 	return func(s *settings) { s.lockTimeout = d }
 }
 
-// WithProgress calls fn for every [Event], one at a time, on the goroutine that called Up, To, Down or Redo. The migration
-// waits for fn: a slow fn holds locks for longer. fn must not call the Migrator.
+// WithHistorySchema names the schema of the history. Default: [DefaultHistorySchema]. Set it where the default name is taken,
+// or where the role may not create schemas and has been given one. Lower case, without quotes.
+func WithHistorySchema(name string) Option {
+	return func(s *settings) { s.historySchema = name }
+}
+
+// WithStatementTimeout sets PostgreSQL's statement_timeout for migrations, index builds without a transaction included: each
+// statement that takes longer is cancelled and fails its migration. Default: 0, no limit, because the limits that suit queries
+// cut migrations short.
+func WithStatementTimeout(d time.Duration) Option {
+	return func(s *settings) { s.statementTimeout = d }
+}
+
+// WithStrict makes errors of what is a warning otherwise: what tern would run differently from what a file says (see
+// [Migrator.Warnings]), files that are ignored, and, for Up, a database that is ahead of the folder. It suits unit tests of the
+// folder and pipelines with one deployment at a time; not services that are deployed by replacing instance after instance.
+func WithStrict() Option {
+	return func(s *settings) { s.strict = true }
+}
+
+// WithProgressInterval sets how long a statement runs before the first [EventBuild], and how often it is sent. Default: 1 s; the
+// shortest is 10 ms. It has no effect without [WithProgress].
+func WithProgressInterval(d time.Duration) Option {
+	return func(s *settings) { s.progressInterval = d }
+}
+
+// WithProgress calls fn for every [Event], one at a time: mostly on the goroutine that called Up, To, Down or Redo, and for
+// [EventBuild] on another while that one waits. The migration waits for fn: a slow fn holds locks for longer. fn must not
+// call the Migrator.
 func WithProgress(fn func(Event)) Option {
 	return func(s *settings) { s.progress = fn }
 }
@@ -65,20 +97,21 @@ func WithData(data map[string]any) Option {
 }
 
 // Names that tern's catalogue lookup and its unquoted interpolation read alike; 63 bytes is PostgreSQL's limit.
-var versionTableName = regexp.MustCompile(`\A([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62}\z`)
+var (
+	schemaName       = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,62}\z`)
+	versionTableName = regexp.MustCompile(`\A([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62}\z`)
+)
 
 func newSettings(opts []Option) (settings, error) {
 	s := settings{
-		logger:       slog.Default(),
-		versionTable: DefaultVersionTable,
-		lockTimeout:  DefaultLockTimeout,
-		progress:     func(Event) {},
+		logger:           slog.Default(),
+		versionTable:     DefaultVersionTable,
+		historySchema:    DefaultHistorySchema,
+		lockTimeout:      DefaultLockTimeout,
+		progressInterval: defaultProgressInterval,
 	}
 	for _, opt := range opts {
 		opt(&s)
-	}
-	if s.progress == nil {
-		s.progress = func(Event) {}
 	}
 	if !versionTableName.MatchString(s.versionTable) {
 		return s, fmt.Errorf("version table %q: write schema.table in lower case without quotes", s.versionTable)
@@ -86,5 +119,21 @@ func newSettings(opts []Option) (settings, error) {
 	if s.lockTimeout < 0 || (s.lockTimeout > 0 && s.lockTimeout < time.Millisecond) {
 		return s, fmt.Errorf("lock timeout %s: at least 1ms, or 0 for no limit", s.lockTimeout)
 	}
+	if !schemaName.MatchString(s.historySchema) || strings.HasPrefix(s.historySchema, "pg_") {
+		return s, fmt.Errorf("history schema %q: write its name in lower case without quotes; pg_ is reserved", s.historySchema)
+	}
+	if s.statementTimeout < 0 || (s.statementTimeout > 0 && s.statementTimeout < time.Millisecond) {
+		return s, fmt.Errorf("statement timeout %s: at least 1ms, or 0 for no limit", s.statementTimeout)
+	}
+	if s.progressInterval < shortestProgressInterval {
+		return s, fmt.Errorf("progress interval %s: at least %s", s.progressInterval, shortestProgressInterval)
+	}
 	return s, nil
+}
+
+// event tells the caller, who may not have asked for it.
+func (s *settings) event(e Event) {
+	if s.progress != nil {
+		s.progress(e)
+	}
 }

@@ -11,6 +11,8 @@
 //     application's queries queue behind it for longer than that.
 //   - A database that is ahead of the folder is no error: an older instance keeps starting during a rolling deployment.
 //   - An error names the file, the line, the SQLSTATE and the state the database was left in.
+//   - A history, in a schema of its own, says when and by whom each migration was applied, and notices a file that was edited
+//     afterwards and a section without a transaction that was interrupted.
 //
 // Use a direct connection. Session locks do not work through PgBouncer in transaction mode.
 package pgmigrate
@@ -21,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -37,9 +40,10 @@ type Migrator struct {
 // read again afterwards. conn must come from [pgx.ParseConfig] and is copied.
 //
 // Migrations are the files named NUMBER_NAME.sql at the top of fsys, numbered 1, 2, 3 and so on. *.sql files in subfolders
-// are tern's shared templates. Everything else is ignored; a *.sql file at the top that is ignored is logged as a warning.
+// are tern's shared templates. Everything else is ignored.
 //
-// All problems of the folder are returned at once as a *[FolderError].
+// What tern cannot run is returned, all at once, as a *[FolderError]. What it would run differently from what a file says is
+// logged as a warning; see [Migrator.Warnings] and [WithStrict].
 func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 	if conn == nil {
 		return nil, errors.New("new migrator: conn is nil: parse one with pgx.ParseConfig")
@@ -48,24 +52,24 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new migrator: %w", err)
 	}
-	f, err := loadFolder(fsys, s.data)
+	f, err := loadFolder(fsys, s.data, s.strict)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range f.warnings {
-		s.logger.Warn("migrations folder: "+w.Detail, "file", w.File, "hint", w.Hint)
+		s.logger.Warn("migrations folder: "+w.Detail, "file", w.File, "line", w.Line, "hint", w.Hint)
 	}
 	return &Migrator{conn: conn.Copy(), folder: f, settings: s}, nil
 }
 
 // Check reads and checks the migrations in fsys as [New] does and returns them in order. It is made for a unit test of the
-// folder. Only [WithData] has an effect.
+// folder, best with [WithStrict]. Besides, only [WithData] has an effect.
 func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 	s, err := newSettings(opts)
 	if err != nil {
 		return nil, fmt.Errorf("check migrations: %w", err)
 	}
-	f, err := loadFolder(fsys, s.data)
+	f, err := loadFolder(fsys, s.data, s.strict)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +78,10 @@ func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 
 // Migrations returns the folder's migrations in order. The caller owns the slice.
 func (m *Migrator) Migrations() []Migration { return m.folder.list() }
+
+// Warnings returns what tern would run differently from what the files say, such as a marker that CRLF hides or a COMMIT inside
+// a transaction, and files that are ignored. The caller owns the slice.
+func (m *Migrator) Warnings() []Problem { return slices.Clone(m.folder.warnings) }
 
 // Checksum identifies what the folder does to an empty database: SHA-256, in hexadecimal, over the names and the rendered SQL
 // of all migrations (shared templates and template data included) and the name of the version table. A cache of migrated

@@ -14,6 +14,8 @@ func (p Plan) Ahead() bool { return p.Version > p.Latest }
 
 // Plan reads the database's version as [Migrator.Status] does and returns what Up would run. The SQL is rendered: values
 // from templates, such as {{env "NAME"}}, are in it.
+//
+// If Up would refuse, Plan returns the plan and that error: an *[EditedError] or a *[DirtyError].
 func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 	s, err := m.Status(ctx)
 	if err != nil {
@@ -24,6 +26,18 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 		if !mig.Applied {
 			p.Steps = append(p.Steps, mig.Migration)
 		}
+	}
+	var edited []Migration
+	for _, mig := range s.Migrations {
+		if mig.Edited {
+			edited = append(edited, mig.Migration)
+		}
+	}
+	if len(edited) > 0 {
+		return p, &EditedError{edited}
+	}
+	if d := s.Dirty; d != nil && d.Version <= s.Latest && (!d.Repeatable || d.Direction != DirectionUp) {
+		return p, &DirtyError{*d}
 	}
 	return p, nil
 }

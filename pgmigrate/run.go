@@ -13,27 +13,33 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// run is one call of Up, To, Down or Redo: one connection, one goroutine.
+// run is one call of Up, To, Down, Redo, Baseline, Resolve or Seed: one connection, one goroutine.
 type run struct {
 	m      *Migrator
 	conn   *pgx.Conn
 	tern   *migrate.Migrator
 	tracer statementTracer
 	result Result
+	client string // who we are, for the history
+
+	recorded bool // the history exists
 
 	started time.Time // of the current step
 	tries   int       // of the current step
-	hookErr error     // tern's OnStart cannot return one
 }
 
 // route decides, for a database at version current, which versions to go to in turn. An empty route means nothing to do.
 type route func(current int32) ([]int32, error)
 
-func (m *Migrator) run(ctx context.Context, route route) (result Result, err error) {
+func (m *Migrator) newRun() *run {
 	r := &run{m: m, result: Result{Latest: m.folder.latest()}}
-	r.tracer.statement = r.statementStarted
-	r.tracer.committed = r.stepDone
+	r.tracer.hooks = hooks{statement: r.statementStarted, ended: r.statementEnded, versioned: r.versioned, committed: r.stepDone}
 	r.tracer.versionUpdate = "update " + m.settings.versionTable + " set version=$1"
+	return r
+}
+
+func (m *Migrator) run(ctx context.Context, route route) (result Result, err error) {
+	r := m.newRun()
 	begin := time.Now()
 	defer func() {
 		r.result.Duration = time.Since(begin)
@@ -47,32 +53,26 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	defer disconnect(ctx, r.conn)
 
 	// Most starts find nothing to do. They must not queue for the lock behind an instance that works.
-	targets, err := r.plan(ctx, route)
-	if err != nil || len(targets) == 0 {
+	if idle, err := r.idle(ctx, route); err != nil || idle {
 		return r.result, err
 	}
-	if err := r.checkDirect(ctx); err != nil {
-		return r.result, err
-	}
-	if err := r.lock(ctx); err != nil {
+	if err := r.lockDirect(ctx); err != nil {
 		return r.result, err
 	}
 	defer r.unlock(ctx)
 	// Another instance may have done the work in the meantime.
-	targets, err = r.plan(ctx, route)
+	targets, err := r.plan(ctx, route)
 	if err != nil || len(targets) == 0 {
 		return r.result, err
 	}
-
-	r.tern, err = migrate.NewMigrator(ctx, r.conn, m.settings.versionTable)
-	if err != nil {
-		return r.result, fmt.Errorf("create version table %s: %w", m.settings.versionTable, err)
+	if err := r.prepare(ctx); err != nil {
+		return r.result, err
 	}
 	for i := range m.folder.migrations {
 		mig := &m.folder.migrations[i]
-		r.tern.AppendMigration(mig.Name, mig.Up, mig.Down)
+		r.tern.AppendMigration(mig.Name, r.recording(&mig.Migration, DirectionUp), r.recording(&mig.Migration, DirectionDown))
 	}
-	r.tern.OnStart = func(version int32, _, direction, _ string) { r.stepStarted(ctx, version, Direction(direction)) }
+	r.tern.OnStart = func(version int32, _, direction, sql string) { r.stepStarted(ctx, version, Direction(direction), sql) }
 	for _, target := range targets {
 		if err := r.migrateTo(ctx, target); err != nil {
 			return r.result, err
@@ -81,14 +81,25 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	return r.result, nil
 }
 
-// plan reads the version and asks the route for the way from there.
-func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
-	current, _, err := r.m.readVersion(ctx, r.conn)
-	if err != nil {
-		return nil, err
+// lockDirect takes the migration lock on a connection that keeps it.
+func (r *run) lockDirect(ctx context.Context) error {
+	if err := r.checkDirect(ctx); err != nil {
+		return err
 	}
-	r.result.From, r.result.To = current, current
-	return route(current)
+	return r.lock(ctx)
+}
+
+// prepare creates what is missing to write versions and history.
+func (r *run) prepare(ctx context.Context) (err error) {
+	r.tern, err = migrate.NewMigrator(ctx, r.conn, r.m.settings.versionTable)
+	if err != nil {
+		return fmt.Errorf("create version table %s: %w", r.m.settings.versionTable, err)
+	}
+	r.client = clientName()
+	if r.recorded {
+		return nil
+	}
+	return r.createHistory(ctx)
 }
 
 // migrateTo lets tern work, and work again from where it got to while locks are in the way.
@@ -96,8 +107,9 @@ func (r *run) migrateTo(ctx context.Context, target int32) error {
 	var last error
 	err := retry.Do(ctx, r.backoff(), func(ctx context.Context) error {
 		err := r.tern.MigrateTo(ctx, target)
-		if err == nil {
-			err = r.hookErr
+		// A hook's error comes first: tern's is what followed from it.
+		if hookErr := r.tracer.takeErr(); hookErr != nil {
+			err = hookErr
 		}
 		if err == nil {
 			return nil
@@ -141,7 +153,7 @@ func (r *run) backoff() retry.Backoff {
 		s := r.tracer.step
 		r.m.settings.logger.Warn("a lock is in the way, trying again", "migration", s.migration.Name,
 			"direction", string(s.direction), "try", r.tries, "pause", pause, "reason", s.failure)
-		r.m.settings.progress(Event{
+		r.m.settings.event(Event{
 			Kind: EventRetry, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction,
 			Duration: pause, Err: errors.New(s.failure),
 		})
@@ -165,35 +177,123 @@ func (r *run) retryable(err error) bool {
 }
 
 // stepStarted is tern's OnStart: the connection is idle, and inside the migration's transaction if it has one.
-func (r *run) stepStarted(ctx context.Context, version int32, direction Direction) {
+func (r *run) stepStarted(ctx context.Context, version int32, direction Direction, sql string) {
 	retried := r.tracer.step != nil && r.tracer.step.failure != ""
 	if !retried {
 		r.tries = 0
 	}
 	mig := &r.m.folder.migrations[version-1]
-	s := &step{migration: mig, direction: direction, sql: mig.sql(direction), transactional: mig.Transactional(direction)}
+	s := &step{migration: mig, direction: direction, sql: sql, transactional: mig.Transactional(direction)}
 	r.tries++
 	r.started = time.Now()
+	r.tracer.step = s
 	if !s.transactional {
-		// A concurrent build that gave up waiting would leave an invalid index. tern's "reset all" brings the limit back.
-		if _, err := r.conn.Exec(ctx, "set lock_timeout = 0"); err != nil {
-			r.hookErr = fmt.Errorf("switch lock_timeout off: %w", err)
+		r.tracer.hook(func() error { return r.begin(ctx, s) })
+	}
+	if !retried {
+		r.m.settings.event(Event{Kind: EventStart, Version: version, Name: mig.Name, Direction: direction})
+	}
+}
+
+// begin prepares a disable-tx section: from here on an interruption must be visible.
+func (r *run) begin(ctx context.Context, s *step) error {
+	// A concurrent build that gave up waiting would leave an invalid index. tern's "reset all" brings the limit back.
+	if _, err := r.conn.Exec(ctx, "set lock_timeout = 0"); err != nil {
+		return fmt.Errorf("switch lock_timeout off: %w", err)
+	}
+	var err error
+	if s.entry, err = r.begun(ctx, &s.migration.Migration, s.direction); err != nil {
+		return err
+	}
+	s.idempotent = true
+	return nil
+}
+
+// statementStarted is called before a statement of the step is sent.
+func (r *run) statementStarted(ctx context.Context, sql string) error {
+	s := r.tracer.step
+	if !s.transactional {
+		line := s.line(s.firstToken())
+		r.m.settings.event(Event{
+			Kind: EventStatement, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction, Line: line,
+		})
+		if err := r.note(ctx, s, sql, line); err != nil {
+			return err
 		}
 	}
-	r.tracer.step = s
-	if !retried {
-		r.m.settings.progress(Event{Kind: EventStart, Version: version, Name: mig.Name, Direction: direction})
+	s.stopWatch = r.watchBuild(ctx)
+	return nil
+}
+
+// note brings the entry of a disable-tx section up to date before its next statement.
+func (r *run) note(ctx context.Context, s *step, sql string, line int) error {
+	if s.statements > 1 {
+		s.idempotent = s.idempotent && s.current.idempotent
 	}
+	s.current, s.index, s.ended = statementClass{}, "", false
+	if r.conn.PgConn().TxStatus() != 'I' {
+		return nil // inside a transaction of the section's own, which would undo the note
+	}
+	s.current = classify(sql)
+	if s.current.index != "" {
+		var err error
+		if s.index, err = s.current.qualified(ctx, r.conn); err != nil {
+			return err
+		}
+	}
+	if s.index != "" && s.current.builds() {
+		if err := r.dropInvalid(ctx, s.index); err != nil {
+			return err
+		}
+	}
+	var index *string
+	if s.index != "" && !s.current.idempotent {
+		index = &s.index
+	}
+	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+`.history
+set statement = $2, line = $3, repeatable = $4, index_name = $5, drops_index = $6 where id = $1`, pgx.QueryExecModeExec, s.entry, s.statements, line,
+		s.idempotent && (s.current.idempotent || s.index != ""), index, s.current.drops)
+	if err != nil {
+		return fmt.Errorf("record statement %d of %s in the history: %w", s.statements, s.migration.Name, err)
+	}
+	return nil
 }
 
-func (r *run) statementStarted(line int) {
+// statementEnded is called when a statement of the step has come to an end.
+func (r *run) statementEnded(ctx context.Context, success bool) error {
 	s := r.tracer.step
-	r.m.settings.progress(Event{
-		Kind: EventStatement, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction, Line: line,
-	})
+	if s.stopWatch != nil {
+		s.stopWatch()
+		s.stopWatch = nil
+	}
+	if !success || s.transactional {
+		return nil
+	}
+	if s.index != "" && s.current.builds() {
+		if err := r.checkValid(ctx, s.index); err != nil {
+			return err
+		}
+	}
+	s.ended = true
+	return nil
 }
 
-// stepDone records the current step as completed.
+// versioned is called when tern has updated the version.
+func (r *run) versioned(ctx context.Context) error {
+	s := r.tracer.step
+	if s.transactional {
+		return nil // it carries its entry
+	}
+	duration := time.Since(r.started)
+	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $2, duration_ms = $3 where id = $1",
+		pgx.QueryExecModeExec, s.entry, string(ProgressDone), float64(duration.Microseconds())/1000)
+	if err != nil {
+		return fmt.Errorf("record %s in the history: %w", s.migration.Name, err)
+	}
+	return nil
+}
+
+// stepDone notes the current step as completed.
 func (r *run) stepDone() {
 	s := r.tracer.step
 	r.tracer.step = nil
@@ -207,7 +307,7 @@ func (r *run) stepDone() {
 		r.result.To--
 	}
 	r.m.settings.logger.Info("migrated "+string(done.Direction), "migration", done.Name, "duration", done.Duration)
-	r.m.settings.progress(Event{
+	r.m.settings.event(Event{
 		Kind: EventDone, Version: done.Version, Name: done.Name, Direction: done.Direction, Duration: done.Duration,
 	})
 }

@@ -85,10 +85,13 @@ func (s source) check() []Problem {
 		add(ProblemEncoding, 1+strings.Count(s.body[:strings.IndexByte(s.body, 0)], "\n"), "the line holds a NUL byte", "save the file as UTF-8 text")
 	}
 
+	warn := func(line int, detail, hint string) {
+		problems = append(problems, Problem{Kind: ProblemMarker, File: s.name, Line: line, Detail: detail, Hint: hint, Warning: true})
+	}
 	if !strings.Contains(s.body, sectionMarker) {
 		for i, line := range strings.Split(s.body, "\n") {
 			if almostSection.MatchString(line) {
-				add(ProblemMarker, i+1, "the line is nearly tern's section marker, so the down section would run with the up section",
+				warn(i+1, "the line is nearly tern's section marker, so the down section would run with the up section",
 					fmt.Sprintf("write exactly %q", sectionMarker))
 			}
 		}
@@ -98,10 +101,10 @@ func (s source) check() []Problem {
 			switch {
 			case line == disableTxMarker || !almostDisableTx.MatchString(line):
 			case strings.TrimSuffix(line, "\r") == disableTxMarker:
-				add(ProblemMarker, part.line+i, "the disable-tx marker ends in CRLF, so tern does not see it",
+				warn(part.line+i, "the disable-tx marker ends in CRLF, so tern does not see it",
 					"save the file with LF line endings, and add \"*.sql text eol=lf\" to .gitattributes")
 			default:
-				add(ProblemMarker, part.line+i, "the line is nearly tern's disable-tx marker, so tern does not see it",
+				warn(part.line+i, "the line is nearly tern's disable-tx marker, so tern does not see it",
 					fmt.Sprintf("write exactly %q, with nothing else on the line", disableTxMarker))
 			}
 		}
@@ -120,7 +123,7 @@ func (s source) checkRendered(m *migrate.Migration) []Problem {
 		if strings.Contains(r.sql, "<no value>") && !strings.Contains(r.raw.text, "<no value>") {
 			problems = append(problems, Problem{
 				Kind: ProblemTemplate, File: s.name, Line: r.raw.templateLine(), Detail: "a template value has not been given",
-				Hint: "pass it, or write {{\"{{\"}} for two braces that are no template",
+				Hint: "pass it, or write {{\"{{\"}} for two braces that are no template", Warning: true,
 			})
 		}
 		// tern's statement splitter takes U+FFFD for the end of the file.
@@ -128,9 +131,34 @@ func (s source) checkRendered(m *migrate.Migration) []Problem {
 			problems = append(problems, Problem{
 				Kind: ProblemEncoding, File: s.name, Line: r.raw.lineAt(strings.IndexRune(r.raw.text, utf8.RuneError)),
 				Detail: "a disable-tx section cannot hold the character U+FFFD: tern would drop what follows it",
-				Hint:   "write it as U&'\\FFFD'",
+				Hint:   "write it as U&'\\FFFD'", Warning: true,
 			})
 		}
+		problems = append(problems, s.checkStatements(r.raw, r.sql)...)
+	}
+	return problems
+}
+
+// checkStatements finds statements that mean something else where they are.
+func (s source) checkStatements(raw section, sql string) []Problem {
+	var problems []Problem
+	transactional := !disableTx.MatchString(sql)
+	for _, statement := range split(sql) {
+		p := Problem{File: s.name, Warning: true}
+		if raw.text == sql {
+			p.Line = raw.lineAt(statement.offset)
+		}
+		switch {
+		case transactional && statement.endsTransaction():
+			p.Kind, p.Detail = ProblemTransaction, strings.ToUpper(statement.words[0])+" inside the migration's own transaction"
+			p.Hint = "remove it; if the migration fails afterwards, what came before stays; or add the line " + disableTxMarker
+		case !transactional && statement.atomic:
+			p.Kind, p.Detail = ProblemAtomicBody, "tern splits a body between BEGIN ATOMIC and END at its semicolons in a disable-tx section"
+			p.Hint = "move it into a migration of its own without the marker, or quote the body as AS $$ … $$"
+		default:
+			continue
+		}
+		problems = append(problems, p)
 	}
 	return problems
 }

@@ -11,11 +11,14 @@ import "context"
 //
 // A database that is ahead of the folder is left as it is: Up logs a warning and returns no error. See [Result.Ahead].
 //
+// Before anything is changed, an applied file that was edited since is an *[EditedError], and a section that an earlier run left
+// unfinished is either continued or a *[DirtyError] that says what to do.
+//
 // A failed migration is a *[MigrationError]; those before it stay applied and are in the Result. When ctx ends, the
 // connection is closed, and the server rolls back what was not committed.
 func (m *Migrator) Up(ctx context.Context) (Result, error) {
 	result, err := m.run(ctx, m.routeUp)
-	if err == nil && result.Ahead() {
+	if err == nil && result.Ahead() { // an error under WithStrict
 		m.settings.logger.Warn("the database is ahead of the migrations folder: expected while a newer version is being deployed",
 			"database", result.To, "folder", result.Latest)
 	}
@@ -47,6 +50,9 @@ func (m *Migrator) Redo(ctx context.Context) (Result, error) {
 }
 
 func (m *Migrator) routeUp(current int32) ([]int32, error) {
+	if latest := m.folder.latest(); current > latest && m.settings.strict {
+		return nil, &VersionError{Target: latest, Database: current, Latest: latest, Ahead: true}
+	}
 	if current >= m.folder.latest() {
 		return nil, nil
 	}

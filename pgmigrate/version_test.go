@@ -32,6 +32,11 @@ func TestDatabaseAhead(t *testing.T) {
 	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "database=3") {
 		t.Errorf("no warning in %q", log.String())
 	}
+	strict := migrator(t, b, older(t), pgmigrate.WithStrict())
+	var ahead *pgmigrate.VersionError
+	if _, err := strict.Up(t.Context()); !errors.As(err, &ahead) || !ahead.Ahead {
+		t.Errorf("strict: got %v", err)
+	}
 	s, err := m.Status(t.Context())
 	if err != nil || !s.Ahead() || s.Pending() != 0 || !s.Migrations[0].Applied {
 		t.Errorf("status: %+v, %v", s, err)

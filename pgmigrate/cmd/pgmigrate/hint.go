@@ -2,21 +2,29 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgmigrate"
 )
 
 // hint says what to do about an error that the server or the network reports in its own words. It is "" where the error
 // says so itself.
 func hint(err error) string {
+	if hint := resolveHint(err); hint != "" {
+		return hint
+	}
 	var connect *pgconn.ConnectError
 	if !errors.As(err, &connect) {
 		var pgErr *pgconn.PgError
 		if errors.As(err, &pgErr) && pgerr.Of(err) == pgerr.Permission && strings.Contains(err.Error(), "create version table") {
 			return "The role may not create tables in that schema. Migrate as the owner of the database, or grant create on the schema."
+		}
+		if errors.As(err, &pgErr) && pgerr.Of(err) == pgerr.Permission && strings.Contains(err.Error(), "create history schema") {
+			return "The role may not create schemas. Let the owner of the database create it for the role: create schema pgmigrate authorization ROLE."
 		}
 		return ""
 	}
@@ -38,4 +46,28 @@ func hint(err error) string {
 	default:
 		return ""
 	}
+}
+
+// resolveHint names the commands between which a person has to choose.
+func resolveHint(err error) string {
+	var (
+		dirty  *pgmigrate.DirtyError
+		edited *pgmigrate.EditedError
+		failed *pgmigrate.MigrationError
+	)
+	var version int32
+	switch {
+	case errors.As(err, &dirty) && dirty.Repeatable:
+		return fmt.Sprintf("The section may simply run again: pgmigrate %s", dirty.Direction)
+	case errors.As(err, &dirty):
+		version = dirty.Version
+	case errors.As(err, &failed) && needsPerson(err):
+		version = failed.Version
+	case errors.As(err, &edited):
+		return fmt.Sprintf("To accept the file as it is: pgmigrate resolve %d --applied", edited.Migrations[0].Version)
+	default:
+		return ""
+	}
+	return fmt.Sprintf(`All of migration %[1]d is in the database, finished by hand: pgmigrate resolve %[1]d --applied
+Nothing of it is, undone by hand:                             pgmigrate resolve %[1]d --rolled-back`, version)
 }

@@ -4,7 +4,8 @@
 //	DATABASE_URL=postgres://app@localhost/app go tool pgmigrate up
 //
 // The database is DIRECT_DATABASE_URL or DATABASE_URL, or what libpq's PG* variables say; see pgconfig for the rest. Exit
-// codes: 0 success, 1 the database or a migration failed, 2 the command line, the configuration or the folder is wrong.
+// codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line, the configuration or the folder
+// is wrong; 3 a person has to decide: a section without a transaction was interrupted, or an applied file was edited.
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 const (
 	exitFailed = 1
 	exitUsage  = 2
+	exitPerson = 3
 )
 
 func main() {
@@ -50,6 +52,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if !a.started || isConfiguration(err) {
 		return exitUsage
 	}
+	if needsPerson(err) {
+		return exitPerson
+	}
 	return exitFailed
 }
 
@@ -67,4 +72,15 @@ func isConfiguration(err error) bool {
 	)
 	return errors.As(err, &usage) || errors.As(err, &config) || errors.As(err, &folder) ||
 		errors.As(err, &version) && !version.Ahead
+}
+
+// needsPerson reports whether running again cannot help until somebody has looked at the database.
+func needsPerson(err error) bool {
+	var (
+		dirty  *pgmigrate.DirtyError
+		edited *pgmigrate.EditedError
+		failed *pgmigrate.MigrationError
+	)
+	return errors.As(err, &dirty) || errors.As(err, &edited) ||
+		errors.As(err, &failed) && failed.State == pgmigrate.StatePartlyApplied && !failed.Repeatable && !failed.ConnectionLost
 }

@@ -19,6 +19,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
 	testscript.Main(m, map[string]func(){"pgmigrate": main})
 }
 
@@ -168,4 +172,10 @@ func TestLogin(t *testing.T) {
 				fmt.Sprintf("postgres://app:%s@/postgres?host=%s&port=%d", password, cfg.Host, cfg.Port))
 		})
 	}
+	if _, err := conn.Exec(t.Context(), "grant create on schema public to app"); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("no_schema", func(t *testing.T) {
+		runScript(t, "testdata/no_schema.txtar", fmt.Sprintf("postgres://app:right@/postgres?host=%s&port=%d", cfg.Host, cfg.Port))
+	})
 }

@@ -20,11 +20,11 @@ that templates fill in are shown.`,
 				return err
 			}
 			p, err := m.Plan(cmd.Context())
-			if err != nil {
+			if err != nil && !needsPerson(err) {
 				return err
 			}
 			if a.json {
-				return a.printJSON(newPlanView(p), nil)
+				return a.printJSON(newPlanView(p, err), err)
 			}
 			for _, step := range p.Steps {
 				how := "in a transaction"
@@ -34,7 +34,7 @@ that templates fill in are shown.`,
 				fmt.Fprintf(a.stdout, "-- %s, %s\n%s\n\n", step.Name, how, masked(step.Up))
 			}
 			fmt.Fprintf(a.stdout, "-- version %d of %d, %d to apply\n", p.Version, p.Latest, len(p.Steps))
-			return nil
+			return err
 		},
 	})
 }

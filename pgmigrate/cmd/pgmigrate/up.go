@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,13 +23,14 @@ func (a *app) up() *cobra.Command {
 func (a *app) to() *cobra.Command {
 	return a.running(&cobra.Command{
 		Use: "to VERSION", Short: "Migrate up or down to a version; 0 is an empty database", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeVersion,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			version, err := strconv.ParseInt(args[0], 10, 32)
+			version, err := parseVersion(args[0])
 			if err != nil {
-				return usageError{fmt.Errorf("version %q: give a migration's number", args[0])}
+				return err
 			}
 			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
-				return m.To(ctx, int32(version))
+				return m.To(ctx, version)
 			})
 		},
 	})
@@ -80,14 +80,12 @@ func (a *app) migrate(ctx context.Context, do change) error {
 
 // migrateIf refuses, before it connects, where acceptable returns an error.
 func (a *app) migrateIf(ctx context.Context, acceptable func(*pgx.ConnConfig) error, do change) error {
-	if a.lockTimeout < 0 || a.timeout < 0 {
+	if a.lockTimeout < 0 || a.timeout < 0 || a.statementTimeout < 0 {
 		return usageError{fmt.Errorf("a time limit cannot be negative")}
 	}
-	lines := &progress{w: a.stdout}
-	if a.json {
-		lines.w = a.stderr
-	}
-	m, conn, err := a.migrator(pgmigrate.WithProgress(lines.event), pgmigrate.WithLockTimeout(a.lockTimeout))
+	lines := a.progress()
+	m, conn, err := a.migrator(pgmigrate.WithProgress(lines.event), pgmigrate.WithLockTimeout(a.lockTimeout),
+		pgmigrate.WithStatementTimeout(a.statementTimeout))
 	if err != nil {
 		return err
 	}

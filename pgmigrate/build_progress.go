@@ -1,0 +1,71 @@
+package pgmigrate
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	defaultProgressInterval  = time.Second
+	shortestProgressInterval = 10 * time.Millisecond
+)
+
+// watchBuild reports, from a connection of its own, how far an index build is that the run's connection is busy with. The
+// returned function ends that and waits for it; the run's own goroutine sends no events in between.
+func (r *run) watchBuild(ctx context.Context) (stop func()) {
+	if r.m.settings.progress == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	pid := r.conn.PgConn().PID()
+	s := r.tracer.step
+	e := Event{Kind: EventBuild, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction}
+	if !s.transactional {
+		e.Line = s.line(s.firstToken())
+	}
+	go func() {
+		defer close(done)
+		r.pollBuild(ctx, pid, e)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// pollBuild connects only when the statement has run for an interval: most are over before. Each question is a transaction
+// of its own, because the build waits for older snapshots.
+func (r *run) pollBuild(ctx context.Context, pid uint32, e Event) {
+	ticker := time.NewTicker(r.m.settings.progressInterval)
+	defer ticker.Stop()
+	var conn *pgx.Conn
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if conn == nil {
+			var err error
+			if conn, err = r.m.connectReadOnly(ctx); err != nil {
+				return // progress is not worth an error
+			}
+			defer disconnect(ctx, conn)
+		}
+		// Blocks are counted first, then tuples; while the build waits for transactions, their number.
+		err := conn.QueryRow(ctx, `
+select phase,
+  case when blocks_total > 0 then blocks_done when tuples_total > 0 then tuples_done else lockers_done end,
+  case when blocks_total > 0 then blocks_total when tuples_total > 0 then tuples_total else lockers_total end
+from pg_catalog.pg_stat_progress_create_index where pid = $1`, pgx.QueryExecModeExec, pid).Scan(&e.Phase, &e.Done, &e.Total)
+		switch {
+		case err == nil && ctx.Err() == nil:
+			r.m.settings.event(e)
+		case conn.IsClosed():
+			return
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package pgmigrate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// position is where a database stands: tern's version and what the history says about it.
+type position struct {
+	version  int32
+	tracked  bool // there is a version table
+	recorded bool // there is a history, and this role may read it
+	hidden   bool // there is a history that this role may not read
+	marks    []mark
+}
+
+// mark is what is needed of a history entry on every start.
+type mark struct {
+	id       int64
+	version  int32
+	action   Action
+	progress Progress
+	checksum string
+}
+
+// readPosition reads by plain SQL: no lock, no write, one round trip whether or not there is a history. tern's own way to ask
+// takes the migration lock and creates the table.
+//
+// Two statements in one message of the simple protocol, without aggregates and sorting: on a new connection, which most starts
+// are, each function and each step of the extended protocol costs the server as much as the rest. The statements see two
+// snapshots; what looks like work to do is read again under the lock.
+func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
+	var p position
+	results := conn.PgConn().Exec(ctx, "select version from "+m.settings.versionTable+
+		"; select id, version, action, progress, checksum from "+m.settings.historySchema+".history where version_table = '"+
+		m.settings.versionTable+"'") // the names were checked by newSettings
+	var versions []int32
+	var scanErr error
+	for table := 0; results.NextResult(); table++ {
+		for reader := results.ResultReader(); reader.NextRow(); {
+			var err error
+			if table == 0 {
+				versions, err = appendVersion(versions, reader.Values())
+			} else {
+				err = p.scan(reader.Values())
+			}
+			scanErr = cmp.Or(scanErr, err)
+		}
+		p.tracked, p.recorded = true, table == 1
+	}
+	err := results.Close()
+	var pgErr *pgconn.PgError
+	missing := undefinedTable(err)
+	denied := errors.As(err, &pgErr) && pgErr.Code == "42501"
+	if missing && !p.tracked {
+		return position{}, nil
+	}
+	if p.tracked && (missing || denied) {
+		p.recorded, p.hidden = false, denied
+		p.marks, err = nil, nil
+	}
+	if err == nil {
+		err = scanErr
+	}
+	if err == nil {
+		p.version, err = oneVersion(versions)
+	}
+	if err != nil {
+		return position{}, fmt.Errorf("read version table %s: %w", m.settings.versionTable, err)
+	}
+	return p, nil
+}
+
+func appendVersion(versions []int32, row [][]byte) ([]int32, error) {
+	v, err := strconv.ParseInt(string(row[0]), 10, 32)
+	return append(versions, int32(v)), err
+}
+
+func (p *position) scan(row [][]byte) error {
+	id, err := strconv.ParseInt(string(row[0]), 10, 64)
+	version, err2 := strconv.ParseInt(string(row[1]), 10, 32)
+	p.marks = append(p.marks, mark{
+		id: id, version: int32(version), action: Action(row[2]), progress: Progress(row[3]), checksum: string(row[4]),
+	})
+	return cmp.Or(err, err2)
+}
+
+func oneVersion(versions []int32) (int32, error) {
+	if len(versions) == 0 {
+		return 0, errors.New("it is empty: insert the version the database is at")
+	}
+	for _, v := range versions {
+		if v != versions[0] {
+			return 0, fmt.Errorf("it has %d rows with different versions: keep the true one", len(versions))
+		}
+	}
+	if versions[0] < 0 {
+		return 0, fmt.Errorf("version %d is not possible", versions[0])
+	}
+	return versions[0], nil
+}
+
+// last returns the newest mark.
+func (p position) last() (newest mark) {
+	for _, k := range p.marks {
+		if k.id > newest.id {
+			newest = k
+		}
+	}
+	return newest
+}
+
+// unfinished returns the newest mark if it is that of a disable-tx section that has not recorded its version. A section that
+// has recorded it is done, whatever became of its process afterwards.
+func (p position) unfinished() (mark, bool) {
+	k := p.last()
+	if k.id == 0 || k.progress == ProgressDone {
+		return mark{}, false
+	}
+	reached := p.version >= k.version
+	if k.action == ActionDown {
+		reached = p.version < k.version
+	}
+	return k, !reached
+}
+
+// applied returns, for each applied version that was recorded when it was applied, its mark. Whether a section that was
+// interrupted counts, the version table decides.
+func (p position) applied() map[int32]mark {
+	newest := make(map[int32]mark, len(p.marks))
+	for _, k := range p.marks {
+		if k.version >= 1 && k.version <= p.version && k.id > newest[k.version].id {
+			newest[k.version] = k
+		}
+	}
+	for version, k := range newest {
+		if !k.action.applies() {
+			delete(newest, version) // rolled back by us and applied again by tern itself
+		}
+	}
+	return newest
+}

@@ -1,0 +1,97 @@
+package pgmigrate
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// idle reports whether there is nothing to do. It takes no lock. What only the holder of the lock can know for sure counts as
+// something to do.
+func (r *run) idle(ctx context.Context, route route) (bool, error) {
+	p, targets, err := r.ask(ctx, route)
+	if err != nil || len(targets) > 0 {
+		return false, err
+	}
+	k, ok := p.unfinished()
+	if !ok || r.notOurs(k) {
+		return true, nil
+	}
+	// Another instance works on a section; what this one was asked for is done already.
+	return lockHeld(ctx, r.conn)
+}
+
+// plan decides, under the migration lock, what to do.
+func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
+	p, targets, err := r.ask(ctx, route)
+	if err != nil {
+		return nil, err
+	}
+	k, ok := p.unfinished()
+	if !ok {
+		return targets, r.complete(ctx, p)
+	}
+	if len(targets) == 0 && r.notOurs(k) {
+		return nil, nil
+	}
+	u, err := r.m.readUnfinished(ctx, r.conn, k)
+	if err != nil {
+		return nil, err
+	}
+	if !u.Repeatable || len(targets) == 0 || firstStep(p.version, targets[0]) != (stepID{u.Version, u.Direction}) {
+		return nil, &DirtyError{*u}
+	}
+	r.m.settings.logger.Info("continuing an interrupted migration", "migration", u.Name, "direction", string(u.Direction))
+	return targets, nil
+}
+
+// ask reads where the database stands, and asks the route for the way from there.
+func (r *run) ask(ctx context.Context, route route) (position, []int32, error) {
+	p, err := r.m.readPosition(ctx, r.conn)
+	if err != nil {
+		return p, nil, err
+	}
+	r.result.From, r.result.To = p.version, p.version
+	r.recorded = p.recorded
+	if edited := r.m.edited(p); len(edited) > 0 {
+		return p, nil, &EditedError{edited}
+	}
+	targets, err := route(p.version)
+	return p, targets, err
+}
+
+// notOurs reports whether an unfinished section is that of a newer folder, which this one has nothing to do with.
+func (r *run) notOurs(k mark) bool {
+	if k.version <= r.m.folder.latest() {
+		return false
+	}
+	r.m.settings.logger.Warn("a migration of a newer folder is unfinished", "version", k.version)
+	return true
+}
+
+// complete puts right an entry whose process ended between recording the version and noting that in the history.
+func (r *run) complete(ctx context.Context, p position) error {
+	k := p.last()
+	if k.id == 0 || k.progress == ProgressDone {
+		return nil
+	}
+	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $2 where id = $1",
+		pgx.QueryExecModeExec, k.id, string(ProgressDone))
+	if err != nil {
+		return fmt.Errorf("complete the history: %w", err)
+	}
+	return nil
+}
+
+type stepID struct {
+	version   int32
+	direction Direction
+}
+
+func firstStep(current, target int32) stepID {
+	if target > current {
+		return stepID{current + 1, DirectionUp}
+	}
+	return stepID{current, DirectionDown}
+}

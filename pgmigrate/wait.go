@@ -1,0 +1,81 @@
+package pgmigrate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/sethvargo/go-retry"
+
+	"github.com/page-builder/persistence/pgerr"
+)
+
+// waitPoll suits a start that waits for seconds; with its jitter, a hundred instances ask the server 200 times a second.
+const waitPoll = 500 * time.Millisecond
+
+// WaitFor blocks until the database's version is at least version, so that a service may start before the job that migrates has
+// ended. It polls by plain SQL about every 500 ms (±50 %): no lock, no write, nothing but a select, on one connection, which may
+// lead through PgBouncer. A server that does not answer yet is waited for too; a wrong password or database is an error at once.
+//
+// When ctx ends it returns an error that wraps ctx's and says which version the database is at. A section that was interrupted
+// is logged as a warning, once; WaitFor goes on, because somebody may be about to resolve it.
+func (m *Migrator) WaitFor(ctx context.Context, version int32) error {
+	if version < 0 {
+		return &VersionError{Target: version, Latest: m.folder.latest()}
+	}
+	var conn *pgx.Conn
+	defer func() {
+		if conn != nil {
+			disconnect(ctx, conn)
+		}
+	}()
+	reason := fmt.Errorf("the server was not asked")
+	warned := false
+	err := retry.Do(ctx, retry.WithJitterPercent(50, retry.NewConstant(waitPoll)), func(ctx context.Context) error {
+		if conn == nil || conn.IsClosed() {
+			var err error
+			// Not a migration's session: PgBouncer refuses its settings.
+			if conn, err = pgx.ConnectConfig(ctx, m.conn.Copy()); err != nil {
+				return m.keepWaiting(ctx, &reason, fmt.Errorf("connect: %w", err))
+			}
+		}
+		p, dirty, _, err := m.unfinished(ctx, conn)
+		if err != nil {
+			return m.keepWaiting(ctx, &reason, err)
+		}
+		if p.version >= version {
+			return nil
+		}
+		reason = fmt.Errorf("the database is at version %d", p.version)
+		if dirty != nil {
+			reason = fmt.Errorf("%w: %w", reason, &DirtyError{*dirty})
+			if !warned {
+				warned = true
+				m.settings.logger.Warn("waiting for a version, but a migration was interrupted", "version", version, "migration", dirty.Name)
+			}
+		}
+		return retry.RetryableError(reason)
+	})
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("wait for version %d: %w: %w", version, reason, context.Cause(ctx))
+	}
+	return fmt.Errorf("wait for version %d: %w", version, err)
+}
+
+// keepWaiting makes an error retryable that passes when the server has started. An error that is only the end of ctx does not
+// hide the reason of the time before.
+func (m *Migrator) keepWaiting(ctx context.Context, reason *error, err error) error {
+	if ctx.Err() == nil {
+		*reason = err
+	}
+	switch pgerr.Of(err) {
+	case pgerr.Refused, pgerr.StartingUp, pgerr.Shutdown, pgerr.Connection, pgerr.TooManyConnections, pgerr.DNS, pgerr.Timeout:
+		return retry.RetryableError(err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,78 @@
+package pgmigrate_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate"
+)
+
+func TestWaitFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := migrator(t, b, three())
+	done := make(chan error, 1)
+	go func() { done <- m.WaitFor(t.Context(), 2) }()
+
+	const asked = "select exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like 'select version from public.schema_version%')"
+	for !ask[bool](t, b, asked) {
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("ended before there was a schema: %v", err)
+	default:
+	}
+	if _, err := m.To(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := m.WaitFor(t.Context(), 3); err != nil {
+		t.Errorf("a version that is reached: %v", err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err := m.WaitFor(ctx, 4)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the database is at version 3") {
+		t.Errorf("a version that never comes: %v", err)
+	}
+}
+
+func TestWaitForServer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for name, test := range map[string]struct {
+		change func(*pgx.ConnConfig)
+		waits  bool
+	}{
+		"no server":   {func(c *pgx.ConnConfig) { c.Host, c.Port = "127.0.0.1", 1 }, true},
+		"no database": {func(c *pgx.ConnConfig) { c.Database = "no_such_database" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := b.config.Copy()
+			test.change(cfg)
+			cfg.Fallbacks = nil
+			m, err := pgmigrate.New(cfg, three(), pgmigrate.WithLogger(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			err = m.WaitFor(ctx, 1)
+			if err == nil || errors.Is(err, context.DeadlineExceeded) != test.waits || !strings.Contains(err.Error(), "connect") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
