@@ -113,6 +113,31 @@ func (Migrate) New(name string) error { return pgmigrate("new", name) }
 // Reset takes all migrations back and applies them again. It refuses a database that is not on this machine.
 func (Migrate) Reset() error { return pgmigrate("reset") }
 
+// Redo takes the last migration back and applies it again.
+func (Migrate) Redo() error { return pgmigrate("redo") }
+
+// History lists what was run on the database, when, by whom and how it ended.
+func (Migrate) History() error { return pgmigrate("history") }
+
+// Baseline records that a database which has the schema already is at a version. Nothing is run.
+func (Migrate) Baseline(version string) error { return pgmigrate("baseline", version) }
+
+// Resolve says how a step that was interrupted has ended: outcome is applied or rolled-back.
+func (Migrate) Resolve(version, outcome string) error {
+	return pgmigrate("resolve", version, "--"+outcome)
+}
+
+// Wait blocks until the database is at the newest migration.
+func (Migrate) Wait() error { return pgmigrate("wait") }
+
+// Seed runs the seed files of the environment (-env=development).
+func Seed(env *string) error {
+	if env != nil {
+		return pgmigrate("seed", "--env", *env)
+	}
+	return pgmigrate("seed")
+}
+
 // Db is the family of commands for the development server: a durable PostgreSQL on this machine.
 type Db mg.Namespace
 

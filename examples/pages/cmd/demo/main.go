@@ -122,7 +122,7 @@ func (s *story) describeServer(ctx context.Context) error {
 	err = conn.QueryRow(ctx, `
 		select split_part(current_setting('server_version'), ' ', 1), array(
 			select format('%I.%I', schemaname, tablename) from pg_tables
-			where schemaname not in ('pg_catalog', 'information_schema') and tablename <> all ($1)
+			where schemaname not in ('pg_catalog', 'information_schema', 'pgmigrate') and tablename <> all ($1)
 			order by 1)`,
 		[]string{"schema_version", "sites", "pages", "page_revisions", "assets", "publications", "audit_events", "health_checks"},
 	).Scan(&version, &foreign)
