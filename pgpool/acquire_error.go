@@ -31,13 +31,23 @@ type AcquireError struct {
 	// callers in line for a connection, this one included.
 	Max, Total, InUse, Idle, Constructing int32
 	Waiting                               int64
+
+	// Oldest are those who have held a connection longest, at most three, oldest first.
+	Oldest []Holder
 }
 
-func newAcquireError(stat *pgxpool.Stat, waited time.Duration, waiting int64, ours bool) *AcquireError {
+// maxOldest is how many holders an error names: usually they all do the same.
+const maxOldest = 3
+
+func (o *observer) acquireError(pool *pgxpool.Pool, waited time.Duration, ours bool) *AcquireError {
+	stat, oldest := pool.Stat(), o.holders()
+	if len(oldest) > maxOldest {
+		oldest = oldest[:maxOldest]
+	}
 	return &AcquireError{
 		Waited: waited, OwnDeadline: !ours,
 		Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
-		Constructing: stat.ConstructingConns(), Waiting: waiting,
+		Constructing: stat.ConstructingConns(), Waiting: o.waiting.Load(), Oldest: oldest,
 	}
 }
 
@@ -62,6 +72,14 @@ func (e *AcquireError) Error() string {
 		text.WriteString("check that the database is up and reachable")
 	} else {
 		text.WriteString("look for connections held too long or never released, or raise the pool's limit (DATABASE_POOL_MAX_CONNS)")
+	}
+	for i, holder := range e.Oldest {
+		if i == 0 {
+			text.WriteString("; held longest: ")
+		} else {
+			text.WriteString("; ")
+		}
+		text.WriteString(holder.String())
 	}
 	return text.String()
 }

@@ -158,6 +158,7 @@ func (w *wrapping) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgx
 	ctx, w.cancel = context.WithTimeout(ctx, time.Hour)
 	return ctx
 }
+
 func (w *wrapping) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {
 	w.cancel()
 }

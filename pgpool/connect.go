@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
 )
@@ -19,6 +18,10 @@ import (
 // missing database, unknown setting, a certificate that does not verify), it gives up at once. Either way the error is
 // a [*StartupError] with the last error of the database and what to do. Each failed attempt is logged as a warning.
 //
+// The server's limits on statements are read back, and those that are not in effect are logged as a warning: PgBouncer
+// refuses or swallows them. If PgBouncer is found where the configuration does not name it, the pool uses no named
+// prepared statements.
+//
 // Queries on the pool wait at most cfg.AcquireTimeout for a connection: see [AcquireError].
 //
 // The caller ends the pool with [Shutdown]. cfg comes from package pgconfig; a cfg that describes no pool is an error
@@ -28,12 +31,17 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return connect(ctx, poolConfig, newSettings(append([]Option{fromConfig(cfg)}, opts...)))
+	s := newSettings(append([]Option{fromConfig(cfg)}, opts...))
+	if s.limitsChosen && !s.pgBouncer {
+		s.limits.apply(poolConfig.ConnConfig, true)
+	}
+	return connect(ctx, poolConfig, s)
 }
 
-// ConnectConfig is [Connect] for a configuration made by [pgxpool.ParseConfig]. It works on a copy. A ConnectTimeout
-// that is not set becomes [DefaultConnectTimeout]; nothing else in it is changed. Limits that a pgxpool.Config has no
-// field for are options.
+// ConnectConfig is [Connect] for a configuration made by [pgxpool.ParseConfig]. It works on a copy. What is not set in
+// it becomes what [Connect] has by default: ConnectTimeout, PingTimeout, a tenth of MaxConnLifetime as its jitter,
+// [DefaultServerLimits] among the RuntimeParams, [DefaultKeepAlive]. The hooks in it stay and run beside this package's.
+// Limits that a pgxpool.Config has no field for are options.
 func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*pgxpool.Pool, error) {
 	// pgxpool panics on a Config that ParseConfig has not made, now or later; its zero values give such a one away.
 	if cfg == nil || cfg.ConnConfig == nil || cfg.HealthCheckPeriod <= 0 {
@@ -43,22 +51,44 @@ func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*p
 	if cfg.ConnConfig.ConnectTimeout <= 0 {
 		cfg.ConnConfig.ConnectTimeout = DefaultConnectTimeout
 	}
-	return connect(ctx, cfg, newSettings(opts))
+	if cfg.PingTimeout <= 0 {
+		cfg.PingTimeout = DefaultPingTimeout
+	}
+	if cfg.MaxConnLifetimeJitter <= 0 {
+		cfg.MaxConnLifetimeJitter = cfg.MaxConnLifetime / 10 // as pgconfig: all at once is a storm of connects
+	}
+	s := newSettings(opts)
+	s.limits.apply(cfg.ConnConfig, s.limitsChosen)
+	s.limits = sent(cfg.ConnConfig)
+	return connect(ctx, cfg, s)
 }
 
 func connect(ctx context.Context, cfg *pgxpool.Config, s *settings) (*pgxpool.Pool, error) {
-	s.trace(cfg)
+	o := observe(cfg, s)
+	hookError(cfg.ConnConfig)
+	limitCancel(cfg.ConnConfig)
+	s.keepAlive.apply(cfg.ConnConfig)
+	if s.password != nil {
+		cfg.BeforeConnect = hookPassword(cfg.ConnConfig, cfg.BeforeConnect, s.password)
+	}
+
 	start := newStartup(ctx, cfg, s)
 	defer start.cancel()
 	if err := start.waitForDatabase(); err != nil {
 		return nil, err
 	}
+	start.checkServer()
 
 	// The pool is made only now: it would start connecting for its idle connections by itself, without telling anybody
 	// how that went.
+	o.hook(cfg)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
+	}
+	o.pool.Store(pool)
+	if s.metrics != nil {
+		s.metrics.Gauges(func() Gauges { return o.gauges(pool) })
 	}
 	if err := start.warm(pool); err != nil {
 		go pool.Close() // waits for connects under way, at most their ConnectTimeout
@@ -67,23 +97,7 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *settings) (*pgxpool.Po
 	s.logger.InfoContext(ctx, "database connected",
 		"attempts", start.attempts, "duration", time.Since(start.began).Round(time.Millisecond),
 		"host", cfg.ConnConfig.Host, "port", cfg.ConnConfig.Port, "database", cfg.ConnConfig.Database,
+		"server_version", start.server.version, "standby", start.server.standby, "pgbouncer", start.server.pooled,
 		"max_conns", cfg.MaxConns)
 	return pool, nil
-}
-
-// trace composes the tracers: the configuration's own, the options', and ours.
-func (s *settings) trace(cfg *pgxpool.Config) {
-	tracers := s.tracers
-	if own := cfg.ConnConfig.Tracer; own != nil {
-		tracers = append(tracers[:len(tracers):len(tracers)], own)
-	}
-	if s.slowQuery > 0 {
-		tracers = append(tracers[:len(tracers):len(tracers)], &slowQuery{threshold: s.slowQuery, logger: s.logger})
-	}
-	all := multitracer.New(tracers...)
-	if s.acquireTimeout > 0 {
-		// Last, so that it is our context whose Err the pool returns, whatever the others wrap around theirs.
-		all.PoolAcquireTracers = append(all.PoolAcquireTracers, &acquireLimit{limit: s.acquireTimeout})
-	}
-	cfg.ConnConfig.Tracer = all
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool"
@@ -77,6 +78,18 @@ func (l *logs) lines(text string) (found []string) {
 		}
 	}
 	return found
+}
+
+// eventually waits until condition holds, for as long as a busy machine may need.
+func eventually(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 30s")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 func canceled(t *testing.T) context.Context {

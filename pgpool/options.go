@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -17,6 +18,11 @@ const (
 	DefaultAcquireTimeout = 5 * time.Second
 	// DefaultConnectTimeout replaces the two minutes that pgxpool takes where ConnConfig.ConnectTimeout is not set.
 	DefaultConnectTimeout = 5 * time.Second
+	// DefaultPingTimeout replaces pgxpool's default, no limit: a server that does not answer would keep a connection that
+	// was idle, and who waits for it, for ever.
+	DefaultPingTimeout = 2 * time.Second
+	// DefaultLeakThreshold is longer than a request takes.
+	DefaultLeakThreshold = 2 * time.Minute
 )
 
 // Option changes how [Connect] and [ConnectConfig] build a pool.
@@ -28,10 +34,21 @@ type settings struct {
 	startupTimeout time.Duration
 	acquireTimeout time.Duration
 	slowQuery      time.Duration
+	leakThreshold  time.Duration
+	limits         ServerLimits
+	limitsChosen   bool // by an option
+	keepAlive      KeepAlive
+	password       passwordSource
+	metrics        Metrics
+	status         *ListenerStatus
+	pgBouncer      bool // configured
 }
 
-// WithLogger sets where attempts to connect and slow queries are logged. Default: [slog.Default] at the time of the
-// call. nil logs nothing.
+// WithLogger sets where attempts to connect, slow and failed queries, leaks and changes of the server's role are
+// logged. Default: [slog.Default] at the time of the call. nil logs nothing.
+//
+// Failures that a program is written to meet (constraints, serialization failures, cancellations) are logged at debug
+// level, all others as warnings. SQL is logged without arguments.
 func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) {
 		if logger == nil {
@@ -64,6 +81,50 @@ func WithAcquireTimeout(limit time.Duration) Option {
 	return func(s *settings) { s.acquireTimeout = limit }
 }
 
+// WithLeakThreshold sets how long a connection may be held before it is logged as perhaps leaked, once, with the
+// statement sent last. After the first such report the pool records the stack of every acquire, which costs a few
+// microseconds, so that the next one names its place in the code. A connection that comes back after all is logged
+// again. 0 or less: off. Default: [DefaultLeakThreshold], for [Connect] its Config's LeakThreshold.
+func WithLeakThreshold(threshold time.Duration) Option {
+	return func(s *settings) { s.leakThreshold = threshold }
+}
+
+// WithServerLimits sets the limits that the server keeps for the pool's sessions, in place of those in the
+// configuration. Behind a PgBouncer that refuses them they are left out, with a warning. Default:
+// [DefaultServerLimits] for those that the configuration does not set, for [Connect] its Config's.
+func WithServerLimits(limits ServerLimits) Option {
+	return func(s *settings) { s.limits, s.limitsChosen = limits, true }
+}
+
+// WithKeepAlive sets the socket options of TCP connections, whatever dialled them. Default: [DefaultKeepAlive]; for [Connect]
+// the zero value, because pgconfig's dialer has set its Config's already.
+func WithKeepAlive(keepAlive KeepAlive) Option {
+	return func(s *settings) { s.keepAlive = keepAlive }
+}
+
+// WithPassword sets where the password of each new connection comes from, such as a cloud's token service or a vault.
+// source is called before every connect, by several goroutines at once, with a context that ends after the connect
+// timeout; it should cache what is still valid. Its error fails the connect, and is logged: it must hold no secret.
+// Default: none, for [Connect] DATABASE_PASSWORD_FILE or DATABASE_URL_FILE, read again for each connection, if one of them is
+// set. The pool's BeforeConnect hook runs after it.
+func WithPassword(source func(ctx context.Context) (string, error)) Option {
+	return func(s *settings) {
+		if source == nil {
+			s.password = nil
+			return
+		}
+		s.password = func(ctx context.Context) (string, string, error) {
+			password, err := source(ctx)
+			return "", password, err
+		}
+	}
+}
+
+// WithMetrics sets what receives the pool's figures. Default: none.
+func WithMetrics(metrics Metrics) Option {
+	return func(s *settings) { s.metrics = metrics }
+}
+
 // WithSlowQuery sets the duration from which a query, batch or copy is logged as slow, with its SQL and without its
 // arguments. It counts from sending to closing the rows, so it includes the time the caller takes to read them.
 // 0 or less: off. Default: off, for [Connect] its Config's SlowQuery.
@@ -76,6 +137,9 @@ func newSettings(opts []Option) *settings {
 		logger:         slog.Default(),
 		startupTimeout: DefaultStartupTimeout,
 		acquireTimeout: DefaultAcquireTimeout,
+		leakThreshold:  DefaultLeakThreshold,
+		limits:         DefaultServerLimits,
+		keepAlive:      DefaultKeepAlive,
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -91,5 +155,10 @@ func fromConfig(cfg pgconfig.Config) Option {
 		s.startupTimeout = cfg.StartupTimeout
 		s.acquireTimeout = cfg.AcquireTimeout
 		s.slowQuery = cfg.SlowQuery
+		s.leakThreshold = cfg.LeakThreshold
+		s.limits = ServerLimits{Statement: cfg.StatementTimeout, Lock: cfg.LockTimeout, IdleInTransaction: cfg.IdleInTransactionTimeout}
+		s.keepAlive = KeepAlive{}
+		s.password = secretFiles(cfg, s)
+		s.pgBouncer = cfg.PgBouncer
 	}
 }

@@ -2,6 +2,7 @@ package pgpool_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -17,7 +18,9 @@ type proxy struct {
 	address string // on loopback
 	network string // of the server
 	server  string
-	black   atomic.Bool // accept, and answer nothing
+	black   atomic.Bool  // accept, and answer nothing
+	gate    sync.RWMutex // locked: what is on its way stays there, on connections that exist too
+	tls     *tls.Config  // speak TLS to the client
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -81,6 +84,16 @@ func (p *proxy) serve(client net.Conn) {
 		_, _ = io.Copy(io.Discard, client)
 		return
 	}
+	if p.tls != nil {
+		_, _ = io.ReadFull(client, make([]byte, 8)) // SSLRequest
+		_, _ = client.Write([]byte("S"))
+		secured := tls.Server(client, p.tls)
+		if secured.Handshake() != nil {
+			_, _ = io.Copy(io.Discard, client) // a close with unread data would be a reset, and overtake the alert
+			return
+		}
+		client = secured
+	}
 	server, err := net.Dial(p.network, p.server)
 	if err != nil {
 		return
@@ -90,10 +103,36 @@ func (p *proxy) serve(client net.Conn) {
 	go func() {
 		defer p.running.Done()
 		defer client.Close()
-		_, _ = io.Copy(client, server)
+		_, _ = io.Copy(gated{client, p}, server)
 	}()
-	_, _ = io.Copy(server, client)
+	_, _ = io.Copy(gated{server, p}, client)
 	server.Close()
+}
+
+type gated struct {
+	net.Conn
+	p *proxy
+}
+
+func (g gated) Write(b []byte) (int, error) {
+	g.p.gate.RLock()
+	defer g.p.gate.RUnlock()
+	return g.Conn.Write(b)
+}
+
+// ReadFrom hides the connection's own, which would pass by Write.
+func (g gated) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{g}, r)
+}
+
+// freeze makes it a black hole for all connections until the returned function is called.
+func (p *proxy) freeze() (thaw func()) {
+	p.black.Store(true)
+	p.gate.Lock()
+	return sync.OnceFunc(func() {
+		p.black.Store(false)
+		p.gate.Unlock()
+	})
 }
 
 func (p *proxy) stop() {

@@ -3,14 +3,50 @@ package pgpool
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// ShutdownError is returned by [Shutdown] when its ctx ended before all connections had been released.
+type ShutdownError struct {
+	// InUse is how many connections were still in use.
+	InUse int
+	// Holders are those who had them, oldest first. It is nil for a pool that does not come from this package.
+	Holders []Holder
+	// Err is why the wait ended: the context's cause.
+	Err error
+}
+
+func (e *ShutdownError) Error() string {
+	count := "connections were"
+	if e.InUse == 1 {
+		count = "connection was"
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "shutdown: %d %s still in use: %v: look for a missing Release, Close, Commit or Rollback, or allow more time",
+		e.InUse, count, e.Err)
+	for i, holder := range e.Holders {
+		if i == 0 {
+			text.WriteString("; held: ")
+		} else {
+			text.WriteString("; ")
+		}
+		text.WriteString(holder.String())
+	}
+	return text.String()
+}
+
+// Unwrap returns Err.
+func (e *ShutdownError) Unwrap() error { return e.Err }
+
 // Shutdown closes pool: it hands out no connection any more (who asks gets an error at once), closes the idle ones and
-// waits until the others have been released and closed, but never longer than ctx. If ctx ends first, the error says
-// how many were still in use; those close as they are released, and one goroutine stays until then. A connection that
-// is never released keeps its socket open until the process ends.
+// waits until the others have been released and closed, but never longer than ctx. If ctx ends first, the error is a
+// [*ShutdownError] that names the holders, and the sockets under their connections are closed, so that the server is
+// rid of them and whoever waits for an answer gets an error. One goroutine stays until they have been released.
+//
+// The sockets of a pool that does not come from this package, and connections that were taken with Hijack or
+// AcquireAllIdle, stay open until they are released or the process ends.
 //
 // A ctx that has already ended starts the closing and waits for nothing. Shutdown may be called more than once and
 // concurrently. A nil pool is nothing to do.
@@ -30,10 +66,28 @@ func Shutdown(ctx context.Context, pool *pgxpool.Pool) error {
 		return nil
 	case <-ctx.Done():
 	}
-	count, verb := pool.Stat().AcquiredConns(), "connections are"
-	if count == 1 {
-		verb = "connection is"
+	select {
+	case <-closed: // both: there is nobody to name
+		return nil
+	default:
 	}
-	return fmt.Errorf("shutdown: %d %s still in use: %w: look for a missing Release, Close, Commit or Rollback, or allow more time",
-		count, verb, context.Cause(ctx))
+	err := &ShutdownError{InUse: int(pool.Stat().AcquiredConns()), Err: context.Cause(ctx)}
+	if o := observerOf(pool); o != nil {
+		err.Holders = o.cut()
+	}
+	return err
+}
+
+// cut closes the sockets of all connections that are held and returns their holders.
+func (o *observer) cut() []Holder {
+	holders := o.holders()
+	o.sessions.each(func(s *session) {
+		s.mu.Lock()
+		held := !s.since.IsZero()
+		s.mu.Unlock()
+		if held {
+			s.cut()
+		}
+	})
+	return holders
 }

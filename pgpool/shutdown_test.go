@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool"
 )
 
@@ -52,13 +53,23 @@ func TestShutdownWaitsForHolders(t *testing.T) {
 	}
 }
 
-func TestShutdownDoesNotWaitBeyondContext(t *testing.T) {
+// A holder that never releases is named, and its socket closed: a query under way returns, the server is rid of it.
+func TestShutdownNamesHoldersAndClosesTheirSockets(t *testing.T) {
 	t.Parallel()
 	pool := connect(t, database(t))
-	leaked, err := pool.Acquire(t.Context())
+	conn, err := pool.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	pid := conn.Conn().PgConn().PID()
+	query := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(context.Background(), `select pg_sleep(60)`)
+		query <- err
+		conn.Release() // ends the goroutine that closes the pool: goleak checks it
+	}()
+	eventually(t, func() bool { return pgpool.Holders(pool)[0].SQL != "" })
+
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
@@ -66,8 +77,48 @@ func TestShutdownDoesNotWaitBeyondContext(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("took %s, want about 50ms", took)
 	}
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 connection is still in use") {
-		t.Errorf("error is %v, want the deadline and the number of holders", err)
+	var left *pgpool.ShutdownError
+	if !errors.As(err, &left) || left.InUse != 1 || len(left.Holders) != 1 || left.Holders[0].PID != pid {
+		t.Fatalf("error is %#v, want one holder, pid %d", err, pid)
 	}
-	leaked.Release() // ends the goroutine that closes the pool: goleak checks it
+	for _, want := range []string{"1 connection was still in use", "select pg_sleep(60)", "pid "} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %q, want %q in it", err, want)
+		}
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error is %v, want the deadline", err)
+	}
+	select {
+	case err := <-query:
+		if err == nil || errors.Is(err, context.Canceled) {
+			t.Errorf("the query returned %v, want a broken connection", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the query under way did not return")
+	}
+}
+
+func TestShutdownOfAnotherPackagesPool(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.NewWithConfig(t.Context(), database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pgpool.Holders(pool) != nil {
+		t.Error("holders of a pool that nobody observes")
+	}
+	err = pgpool.Shutdown(canceled(t), pool)
+	var left *pgpool.ShutdownError
+	if !errors.As(err, &left) || left.InUse != 1 || left.Holders != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want one in use", err)
+	}
+	conn.Release()
+	if err := pgpool.Shutdown(t.Context(), pool); err != nil {
+		t.Error(err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,6 +35,8 @@ type startup struct {
 	began    time.Time
 	attempts int
 	last     error // the last error that tells something about the database
+	server   *serverState
+	refused  bool // PgBouncer did not take the limits
 }
 
 func newStartup(ctx context.Context, cfg *pgxpool.Config, s *settings) *startup {
@@ -59,6 +62,10 @@ func (s *startup) waitForDatabase() error {
 		err := s.probe()
 		if err == nil {
 			return nil
+		}
+		if dropLimits(s.cfg, err) {
+			s.refused = true
+			continue
 		}
 		if s.ctx.Err() == nil || s.last == nil {
 			s.last = err // otherwise it only says that time was up in the middle of an attempt
@@ -108,7 +115,36 @@ func (s *startup) probe() error {
 			return err
 		}
 	}
-	return conn.Ping(ctx)
+	s.server, err = readServerState(ctx, conn)
+	if err != nil && !conn.IsClosed() {
+		// It answered, if only to say that it is not quite PostgreSQL.
+		s.server, err = &serverState{}, conn.Ping(ctx)
+	}
+	return err
+}
+
+// checkServer adapts the pool's configuration to what was found, and says what is not as it should be.
+func (s *startup) checkServer() {
+	log, server, cfg := s.settings.logger, s.server, s.cfg.ConnConfig
+	if server.pooled || s.refused {
+		server.pooled = true
+		changed := withoutStatements(cfg)
+		if !s.settings.pgBouncer {
+			log.WarnContext(s.ctx, "PgBouncer is in front of the database, and the configuration does not say so",
+				"prepared_statements", !changed && cfg.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement,
+				"hint", "set DATABASE_PGBOUNCER=true, and DIRECT_DATABASE_URL for migrations and LISTEN")
+		}
+	}
+	if !server.verified {
+		return
+	}
+	if names := s.settings.limits.missing(server); len(names) > 0 {
+		hint := "something between here and the server, or a hook of the pool, takes them out"
+		if server.pooled {
+			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET statement_timeout = '30s'"
+		}
+		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings", strings.Join(names, ", "), "hint", hint)
+	}
 }
 
 // warm waits until the pool has opened the idle connections it is to hold, which it does by itself in the background.

@@ -1,0 +1,97 @@
+// Command pgdoctor checks how a program is configured to use PostgreSQL, and then the database itself.
+//
+//	pgdoctor [-prefix NAME] [-instances N] [-timeout 10s]
+//	pgdoctor -explain
+//
+// It reads the same variables as the program, .env included, and changes nothing: it lists every setting with where it
+// came from, connects, and reports the server's version, TLS, the server's role and the user's, settings that did not
+// take effect, PgBouncer, the connection budget and the clocks' difference. It prints no password.
+//
+// The exit code is 0 if nothing is wrong (there may be warnings), 1 if the configuration cannot be used, 2 for wrong
+// arguments, 3 if a database cannot be reached, and 4 if it was reached and something is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// The exit codes.
+const (
+	fine = iota
+	badConfiguration
+	badArguments
+	notReached
+	wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], pgconfig.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, environ map[string]string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("pgdoctor", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	explain := flags.Bool("explain", false, "print the table of variables and exit")
+	prefix := flags.String("prefix", "", "of the variables, as in ANALYTICS_DATABASE_URL")
+	instances := flags.Int("instances", 1, "how many instances of the program run, for the connection budget")
+	timeout := flags.Duration("timeout", 10*time.Second, "limit on everything that is asked of the databases")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return fine
+		}
+		return badArguments
+	}
+	if flags.NArg() > 0 || *instances < 1 || *timeout <= 0 {
+		fmt.Fprintln(stderr, "pgdoctor: takes no arguments, at least one instance and a timeout above 0; see pgdoctor -help")
+		return badArguments
+	}
+	if *explain {
+		explainVariables(stdout, *prefix)
+		return fine
+	}
+
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Prefix: *prefix, Environ: environ, DotEnv: []string{".env"}})
+	if err != nil {
+		fmt.Fprintln(stdout, err)
+		return badConfiguration
+	}
+	reportConfiguration(stdout, cfg)
+
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	d := &doctor{out: stdout, cfg: cfg, instances: *instances}
+	if err := d.examine(ctx); err != nil {
+		fmt.Fprintln(stdout, err)
+		return badConfiguration
+	}
+	fmt.Fprintf(stdout, "\n%s, %s\n", count(d.problems+d.unreached, "problem"), count(d.warnings, "warning"))
+	switch {
+	case d.unreached > 0:
+		return notReached
+	case d.problems > 0:
+		return wrong
+	}
+	return fine
+}
+
+func count(n int, noun string) string {
+	switch n {
+	case 0:
+		return "no " + noun + "s"
+	case 1:
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,138 @@
+package pgpool
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// roleInterval is how long a connection of a pool with target_session_attrs is used before the server's role is
+	// looked at again. A failover takes seconds, so a round trip every 5 s finds it soon and costs nothing to speak of.
+	roleInterval = 5 * time.Second
+	// roleTimeout is far more than a round trip.
+	roleTimeout = 2 * time.Second
+	// resetInterval keeps a pool whose only server stays read-only from connecting anew for every write that fails.
+	resetInterval = time.Second
+)
+
+// role replaces the connections of a pool whose server lost the role that it had.
+type role struct {
+	validate pgconn.ValidateConnectFunc // of target_session_attrs, or nil
+	readOnly bool                       // sessions are read-only by configuration, so 25006 says nothing
+
+	mu    sync.Mutex
+	reset time.Time
+}
+
+// hookError makes connections that were refused a write suspect. It cannot tell whether the server was demoted or the
+// transaction was READ ONLY; the next acquire asks.
+func hookError(cfg *pgx.ConnConfig) {
+	onError := cfg.OnPgError
+	cfg.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		if err.Code == readOnlyTransaction {
+			if s, ok := conn.CustomData()[sessionKey].(*session); ok {
+				s.suspect.Store(true)
+			}
+		}
+		if onError != nil {
+			return onError(conn, err)
+		}
+		return err.Severity != "FATAL"
+	}
+}
+
+const readOnlyTransaction = "25006"
+
+func (o *observer) hookRole(cfg *pgxpool.Config) {
+	o.role.validate = cfg.ConnConfig.ValidateConnect
+	switch cfg.ConnConfig.RuntimeParams["default_transaction_read_only"] {
+	case "on", "true", "yes", "1":
+		o.role.readOnly = true
+	}
+	prepare, beforeAcquire := cfg.PrepareConn, cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
+	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+		if s := sessionOf(conn); s != nil && !o.hasRole(ctx, conn, s) {
+			return false, nil
+		}
+		switch {
+		case prepare != nil:
+			return prepare(ctx, conn)
+		case beforeAcquire != nil:
+			return beforeAcquire(ctx, conn), nil
+		}
+		return true, nil
+	}
+}
+
+// hasRole reports whether conn may be handed out. If it asked the server and the server has changed its role, all
+// others are replaced too.
+func (o *observer) hasRole(ctx context.Context, conn *pgx.Conn, s *session) bool {
+	suspect := s.suspect.Load() && !o.role.readOnly
+	stale := o.role.validate != nil && time.Since(s.checked) >= roleInterval
+	if !suspect && !stale {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
+	defer cancel()
+	var err error
+	if o.role.validate != nil {
+		err = o.role.validate(ctx, conn.PgConn())
+		var notPreferred *pgconn.NotPreferredError
+		if errors.As(err, &notPreferred) {
+			err = nil // prefer-standby takes a primary too
+		}
+	} else {
+		err = pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn.PgConn())
+	}
+	if err == nil {
+		s.suspect.Store(false)
+		s.checked = time.Now()
+		return true
+	}
+	if conn.IsClosed() {
+		return false // it says nothing about the role
+	}
+	if o.resetPool(err) {
+		return false
+	}
+	// Replaced a moment ago, and the server is still the wrong one. Without target_session_attrs a new connection would
+	// meet the same one; with it, connecting looks for the right one.
+	s.suspect.Store(false)
+	return o.role.validate == nil
+}
+
+// resetPool makes every connection be replaced, now or when it is released.
+func (o *observer) resetPool(reason error) bool {
+	o.role.mu.Lock()
+	defer o.role.mu.Unlock()
+	pool, now := o.pool.Load(), time.Now()
+	if pool == nil || now.Sub(o.role.reset) < resetInterval {
+		return false
+	}
+	o.role.reset = now
+	pool.Reset()
+	o.settings.logger.Warn("the server changed its role, replacing all connections", "reason", reason.Error())
+	return true
+}
+
+// hookPing lets idle connections be checked before they are handed out: after a second, as pgxpool does, and at once
+// if any connection was lost since they were last used. So a restart of the server is noticed by one caller, and not by
+// as many as there are connections.
+func (o *observer) hookPing(cfg *pgxpool.Config) {
+	shouldPing := cfg.ShouldPing
+	cfg.ShouldPing = func(ctx context.Context, params pgxpool.ShouldPingParams) bool {
+		if lost := o.lost.Load(); lost != 0 && time.Now().Add(-params.IdleDuration).UnixNano() <= lost {
+			return true
+		}
+		if shouldPing != nil {
+			return shouldPing(ctx, params)
+		}
+		return params.IdleDuration > time.Second
+	}
+}

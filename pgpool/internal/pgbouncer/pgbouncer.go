@@ -1,0 +1,104 @@
+// Package pgbouncer starts PgBouncer for tests.
+package pgbouncer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Start starts PgBouncer in transaction mode in front of the database, which is on a socket, and returns its URL. It ends
+// with the test. It has two connections to the server, so that clients meet each other's prepared statements.
+// settings are lines of its configuration. Where PgBouncer is not installed the test is skipped.
+func Start(t *testing.T, database string, settings ...string) string {
+	t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		t.Skip("pgbouncer is not in PATH (Debian and Ubuntu: apt-get install pgbouncer)")
+	}
+	server, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatal("cannot parse the database's URL")
+	}
+	dir, err := os.MkdirTemp("", "pb") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	users, ini := filepath.Join(dir, "users"), filepath.Join(dir, "ini")
+	text := fmt.Sprintf("[databases]\napp = host=%s port=%d dbname=%s user=%s\n[pgbouncer]\nunix_socket_dir = %s\nlisten_port = 6432\n"+
+		"auth_type = any\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 2\nlogfile = %s\n%s\n",
+		server.Host, server.Port, server.Database, server.User, dir, users, filepath.Join(dir, "log"), strings.Join(settings, "\n"))
+	if err := errors.Join(os.WriteFile(users, nil, 0o644), os.WriteFile(ini, []byte(text), 0o644), //nolint:gosec // no secrets
+		os.Chmod(dir, 0o755), ChownLike(dir, server.Host)); err != nil { //nolint:gosec // its user has to enter
+		t.Fatal(err)
+	}
+
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, ini)
+	var out bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = "/", &out, &out, SameUser(t, server.Host)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	})
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, ".s.PGSQL.6432")); err == nil {
+			break
+		}
+		select {
+		case <-ended:
+			t.Fatalf("pgbouncer ended: %s", &out)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("pgbouncer does not listen")
+		}
+	}
+	query := url.Values{"host": {dir}, "port": {"6432"}}
+	return "postgres://" + url.User(server.User).String() + "@/app?" + query.Encode()
+}
+
+// SameUser makes a program run as the owner of path: PostgreSQL's programs refuse to run as root.
+func SameUser(t *testing.T, path string) *syscall.SysProcAttr {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() != 0 {
+		return nil
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
+}
+
+// ChownLike gives path to the owner of like, if we may.
+func ChownLike(path, like string) error {
+	info, err := os.Stat(like)
+	if err != nil || os.Getuid() != 0 {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return os.Chown(path, int(owner.Uid), int(owner.Gid))
+}

@@ -1,0 +1,134 @@
+package pgpool_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+func TestHolders(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 3
+	pool := connect(t, config)
+	first := acquire(t, pool)
+	if _, err := first.Exec(t.Context(), `select $1::text`, "argument"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := acquire(t, pool).Exec(t.Context(), `select 'password'`); err != nil {
+		t.Fatal(err)
+	}
+	third := acquire(t, pool)
+
+	holders := pgpool.Holders(pool)
+	if len(holders) != 3 {
+		t.Fatalf("%d holders, want 3", len(holders))
+	}
+	for i, sql := range []string{`select $1::text`, "(not shown: the statement mentions a password)", ""} {
+		if holders[i].SQL != sql {
+			t.Errorf("holder %d sent %q last, want %q", i, holders[i].SQL, sql)
+		}
+		if holders[i].Since.IsZero() || holders[i].Age <= 0 || holders[i].Stack() != "" {
+			t.Errorf("holder %d is %+v, want an age and no stack", i, holders[i])
+		}
+	}
+	if holders[0].PID != first.Conn().PgConn().PID() || holders[0].Age < holders[2].Age {
+		t.Errorf("holders are %v, want the oldest first", holders)
+	}
+
+	// One that is released is no holder any more, nor is one that left the pool and was closed.
+	first.Release()
+	if err := third.Hijack().Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return len(pgpool.Holders(pool)) == 1 })
+}
+
+func TestAcquireErrorNamesTheOldestHolders(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 5
+	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
+	for range 5 {
+		if _, err := acquire(t, pool).Exec(t.Context(), "update pg_catalog.pg_class\n\tset relname = relname where false -- and so on and on and on and on"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	oldest := pgpool.Holders(pool)[0].PID
+	_, err := pool.Exec(t.Context(), `select 1`)
+	failed, ok := err.(*pgpool.AcquireError)
+	if !ok || len(failed.Oldest) != 3 || failed.Oldest[0].PID != oldest {
+		t.Fatalf("error is %v, want the three oldest holders", err)
+	}
+	if want := "): update pg_catalog.pg_class set relname = relname where false"; strings.Count(err.Error(), want) != 3 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error is %q, want %q in it three times, on one line", err, want)
+	}
+}
+
+func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
+	t.Parallel()
+	var log logs
+	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(30*time.Millisecond))
+	const leaked, back = "connection held too long", "connection that was held too long came back"
+
+	first := acquire(t, pool)
+	if _, err := first.Exec(t.Context(), `select 'first'`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return len(log.lines(leaked)) == 1 })
+	if line := log.lines(leaked)[0]; !strings.Contains(line, "select 'first'") || !strings.Contains(line, "hint=") || strings.Contains(line, "stack=") {
+		t.Errorf("log is %q, want the statement and no stack yet", line)
+	}
+
+	// From now on the stack is known.
+	second := acquire(t, pool)
+	eventually(t, func() bool { return len(log.lines(leaked)) == 2 })
+	if line := log.lines(leaked)[1]; !strings.Contains(line, `stack="github.com/page-builder/persistence/pgpool_test.acquire `) ||
+		!strings.Contains(line, "TestLeakIsLoggedOnceAndWhenItComesBack") {
+		t.Errorf("log is %q, want the stack from the caller on", line)
+	}
+	if len(log.lines("select 'first'")) != 1 {
+		t.Errorf("log is %q, want the first leak once", &log)
+	}
+
+	second.Release()
+	first.Release()
+	if lines := log.lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") || !strings.Contains(lines[1], "select 'first'") {
+		t.Errorf("log is %q, want both to come back", &log)
+	}
+	// Who is quick is not reported.
+	if _, err := pool.Exec(t.Context(), `select 'quick'`); err != nil {
+		t.Fatal(err)
+	}
+	if len(log.lines("'quick'")) != 0 {
+		t.Errorf("log is %q, want nothing about a quick one", &log)
+	}
+}
+
+func TestLeaksOff(t *testing.T) {
+	t.Parallel()
+	var log logs
+	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(0))
+	conn := acquire(t, pool)
+	if _, err := conn.Exec(t.Context(), `select pg_sleep(0.05)`); err != nil {
+		t.Fatal(err)
+	}
+	conn.Release()
+	if len(log.lines("too long")) != 0 {
+		t.Errorf("log is %q, want nothing", &log)
+	}
+}
+
+// acquire releases the connection at the end of the test, if nobody has before.
+func acquire(t *testing.T, pool *pgxpool.Pool) *pgxpool.Conn {
+	t.Helper()
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Release)
+	return conn
+}

@@ -1,0 +1,87 @@
+package pgpool_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+const notInEffect = "limits are not in effect"
+
+func limitsOf(t *testing.T, pool *pgxpool.Pool) string {
+	t.Helper()
+	var all string
+	if err := pool.QueryRow(t.Context(), `select concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'),
+		current_setting('idle_in_transaction_session_timeout'))`).Scan(&all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestServerLimits(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		params map[string]string
+		opts   []pgpool.Option
+		want   string
+	}{
+		"default":         {nil, nil, "30s 10s 1min"},
+		"the caller's":    {map[string]string{"statement_timeout": "7000"}, nil, "7s 10s 1min"},
+		"in options":      {map[string]string{"options": "-c lock_timeout=3s"}, nil, "30s 3s 1min"},
+		"option":          {map[string]string{"statement_timeout": "7000"}, []pgpool.Option{pgpool.WithServerLimits(pgpool.ServerLimits{Statement: time.Second})}, "1s 0 0"},
+		"a microsecond":   {nil, []pgpool.Option{pgpool.WithServerLimits(pgpool.ServerLimits{Lock: time.Microsecond})}, "0 1ms 0"},
+		"readable values": {map[string]string{"statement_timeout": "2min"}, nil, "2min 10s 1min"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := database(t)
+			for k, v := range tt.params {
+				config.ConnConfig.RuntimeParams[k] = v
+			}
+			var log logs
+			pool := connect(t, config, append(tt.opts, pgpool.WithLogger(log.logger()))...)
+			if got := limitsOf(t, pool); got != tt.want {
+				t.Errorf("limits are %q, want %q", got, tt.want)
+			}
+			if len(log.lines(notInEffect)) != 0 {
+				t.Errorf("log is %q, want no warning", &log)
+			}
+		})
+	}
+}
+
+func TestLimitsThatAreNotInEffectAreNamed(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `set statement_timeout = 0; set lock_timeout = '1s'`)
+		return err
+	}
+	var log logs
+	connect(t, config, pgpool.WithLogger(log.logger()))
+	lines := log.lines(notInEffect)
+	if len(lines) != 1 || !strings.Contains(lines[0], "settings=statement_timeout ") {
+		t.Errorf("log is %q, want a warning about statement_timeout only", &log)
+	}
+}
+
+// A limit of the server's costs the statement and keeps the connection.
+func TestServerLimitKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 1
+	pool := connect(t, config, pgpool.WithServerLimits(pgpool.ServerLimits{Statement: 20 * time.Millisecond}))
+	pid := pidOf(t, pool)
+	if _, err := pool.Exec(t.Context(), `select pg_sleep(60)`); pgerr.Of(err) != pgerr.Timeout {
+		t.Errorf("error is %v, want timeout", err)
+	}
+	if after := pidOf(t, pool); after != pid {
+		t.Error("the connection was lost")
+	}
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package pgpool
+
+import "time"
+
+// setUserTimeout does nothing: only Linux has TCP_USER_TIMEOUT.
+func setUserTimeout(uintptr, time.Duration) {}
