@@ -86,6 +86,20 @@ func Generate() error {
 	return commandIn("pgconfig", "go", "generate", "./...")
 }
 
+// Doctor checks the configuration, connects, and reports what will not work; -explain prints the table of variables.
+func Doctor(explain *bool, instances *int) error {
+	var args []string
+	if explain != nil && *explain {
+		args = append(args, "-explain")
+	} else if err := useDevelopmentServer(); err != nil {
+		return err
+	}
+	if instances != nil {
+		args = append(args, fmt.Sprintf("-instances=%d", *instances))
+	}
+	return run("./pgpool/cmd/pgdoctor", args...)
+}
+
 // Bench compares the modules with what one would use without them, side by side, and prints ratios.
 func Bench() error { return run("./bench") }
 

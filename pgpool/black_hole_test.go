@@ -1,0 +1,82 @@
+package pgpool_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+// A black hole accepts, or has accepted, and never answers.
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 4
+	config.ConnConfig.ConnectTimeout = 300 * time.Millisecond
+	config.PingTimeout = 200 * time.Millisecond
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // as if idle for a second
+	p := through(t, config)
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	const most = 500 * time.Millisecond
+	pool := connect(t, config, pgpool.WithAcquireTimeout(most))
+	var held []*pgxpool.Conn
+	for range 3 {
+		held = append(held, acquire(t, pool))
+	}
+	held[1].Release()
+	held[2].Release()
+
+	thaw := p.freeze()
+	defer thaw()
+	for range 4 {
+		began := time.Now()
+		_, err := pool.Exec(t.Context(), `select 1`)
+		if took := time.Since(began); took > most+slack {
+			t.Errorf("took %s, want about %s", took, most)
+		}
+		if category := pgerr.Of(err); category != pgerr.Timeout && category != pgerr.Connection {
+			t.Errorf("error is %v of category %s, want timeout", err, category)
+		}
+	}
+	// A query under way ends with its own context.
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := held[0].Exec(ctx, `select 1`)
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > slack {
+		t.Errorf("error is %v after %s, want the deadline's", err, took)
+	}
+	held[0].Release()
+	// No connection keeps its place for the 15 s that pgx waits for a server to say goodbye.
+	began = time.Now()
+	eventually(t, func() bool { return pool.Stat().TotalConns() == 0 })
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("closing took %s, want about 2s", took)
+	}
+
+	thaw()
+	eventually(t, func() bool { return pool.Ping(t.Context()) == nil })
+	nothingIsLeft(t, pool)
+}
+
+func TestConnectBlackHoleWithinBudget(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.ConnConfig.ConnectTimeout = 50 * time.Millisecond
+	p := through(t, config)
+	p.black.Store(true)
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(400*time.Millisecond))
+	var failed *pgpool.StartupError
+	if !errors.As(err, &failed) || failed.Attempts < 2 || pgerr.Of(err) != pgerr.Timeout || failed.Elapsed > slack {
+		t.Errorf("error is %v, want several attempts of category timeout", err)
+	}
+}

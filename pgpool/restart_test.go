@@ -1,0 +1,64 @@
+package pgpool_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+func TestServerStopsAndKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	config := parse(t, server.url)
+	config.MaxConns = 8
+	pool := connect(t, config, pgpool.WithAcquireTimeout(time.Second))
+	l := start(t, pool, 16, `select 1`)
+	l.answersAgain(t)
+
+	server.stop(t)
+	before := l.failures()
+	eventually(t, func() bool { return l.failures() > before })
+	server.start(t)
+	l.answersAgain(t)
+
+	server.kill(t)
+	before = l.failures()
+	eventually(t, func() bool { return l.failures() > before })
+	server.start(t)
+	l.answersAgain(t)
+
+	l.end(t, time.Second)
+	nothingIsLeft(t, pool)
+}
+
+// After a restart the connections that are idle are stale, all of them; one caller at most gets to know.
+func TestStaleConnectionSurfacesAtMostOnce(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	config := parse(t, server.url)
+	config.MaxConns, config.MinIdleConns = 8, 8
+	// pgxpool looks at what was idle for a second by itself: that would hide ours on a slow machine.
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
+	pool := connect(t, config)
+	server.stop(t)
+	server.start(t)
+	if stat := pool.Stat(); stat.IdleConns() < 8 {
+		t.Fatalf("%d idle connections, want 8", stat.IdleConns())
+	}
+	failed := 0
+	for range 50 {
+		if _, err := pool.Exec(t.Context(), `select 1`); err != nil {
+			failed++
+			if category := pgerr.Of(err); category != pgerr.Shutdown && category != pgerr.Connection {
+				t.Errorf("error is %v of category %s", err, category)
+			}
+		}
+	}
+	if failed > 1 {
+		t.Errorf("%d queries failed, want at most 1", failed)
+	}
+}

@@ -1,0 +1,62 @@
+package pgpool_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pgpool"
+)
+
+// The primary stops, its standby is promoted, and the pool writes there.
+func TestPromotedStandby(t *testing.T) {
+	t.Parallel()
+	primary := startServer(t)
+	standby, promote := primary.standby(t)
+	config := parse(t, multiHost("read-write", primary.dir, standby))
+	config.MaxConns = 4
+	pool := connect(t, config, pgpool.WithAcquireTimeout(2*time.Second))
+	if _, err := pool.Exec(t.Context(), `create table if not exists notes (id int)`); err != nil {
+		t.Fatal(err)
+	}
+	l := start(t, pool, 4, `insert into notes values (1)`)
+	l.answersAgain(t)
+	primary.stop(t)
+	before := l.failures()
+	eventually(t, func() bool { return l.failures() > before })
+	promote()
+	l.answersAgain(t)
+	l.end(t, 2*time.Second)
+	nothingIsLeft(t, pool)
+}
+
+// The primary becomes read-only without breaking a connection, and a pool that only reads would stay there for ever.
+func TestRoleIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	primary := startServer(t)
+	standby, promote := primary.standby(t)
+	promote()
+	config := parse(t, multiHost("read-write", primary.dir, standby))
+	config.MaxConns = 2
+	var log logs
+	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pid := pidOf(t, pool)
+	demote := connect(t, parse(t, primary.url))
+	for _, sql := range []string{`alter system set default_transaction_read_only = on`, `select pg_reload_conf()`} {
+		if _, err := demote.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() bool {
+		if err := pool.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return len(log.lines("the server changed its role")) == 1
+	})
+	var readOnly string
+	if err := pool.QueryRow(t.Context(), `show transaction_read_only`).Scan(&readOnly); err != nil || readOnly != "off" {
+		t.Errorf("transaction_read_only is %s, %v; want off", readOnly, err)
+	}
+	if after := pidOf(t, pool); after == pid {
+		t.Error("the connection was kept")
+	}
+}
