@@ -103,6 +103,9 @@ func (s *ownServer) standby(t *testing.T) (dir string, promote func()) {
 	if err := conn.QueryRow(t.Context(), `select setting from pg_config where name = 'BINDIR'`).Scan(&bin); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(filepath.Join(bin, "pg_basebackup")); err != nil {
+		t.Skip("no pg_basebackup beside the server's binaries")
+	}
 	dir = shortDir(t)
 	data := filepath.Join(dir, "data")
 	run := func(ctx context.Context, program string, args ...string) error {

@@ -76,7 +76,7 @@ func TestServerLimitKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 1
-	pool := connect(t, config, pgpool.WithServerLimits(pgpool.ServerLimits{Statement: 20 * time.Millisecond}))
+	pool := connect(t, config, pgpool.WithServerLimits(pgpool.ServerLimits{Statement: 200 * time.Millisecond}))
 	pid := pidOf(t, pool)
 	if _, err := pool.Exec(t.Context(), `select pg_sleep(60)`); pgerr.Of(err) != pgerr.Timeout {
 		t.Errorf("error is %v, want timeout", err)

@@ -46,8 +46,8 @@ func TestConnectUsesTheConfigsLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.MaxConns, cfg.MinIdleConns = 1, 0
-	cfg.AcquireTimeout = 20 * time.Millisecond
+	cfg.MaxConns, cfg.MinIdleConns = 1, 1
+	cfg.AcquireTimeout = 200 * time.Millisecond
 	cfg.SlowQuery = time.Nanosecond
 	var log logs
 	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(log.logger()))

@@ -45,7 +45,7 @@ func TestTracersAreComposed(t *testing.T) {
 func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	t.Parallel()
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithSlowQuery(50*time.Millisecond))
+	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithSlowQuery(300*time.Millisecond))
 	ctx := t.Context()
 	if _, err := pool.Exec(ctx, `create table notes (body text)`); err != nil {
 		t.Fatal(err)
@@ -54,11 +54,11 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	if _, err := pool.Exec(ctx, `select 'quick', $1::text`, "argument-one"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(ctx, `select pg_sleep(0.06), $1::text`, "argument-two"); err != nil {
+	if _, err := pool.Exec(ctx, `select pg_sleep(0.35), $1::text`, "argument-two"); err != nil {
 		t.Fatal(err)
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(`select pg_sleep(0.06), 'batch', $1::text`, "argument-three")
+	batch.Queue(`select pg_sleep(0.35), 'batch', $1::text`, "argument-three")
 	batch.Queue(`select 1`)
 	if err := pool.SendBatch(ctx, batch).Close(); err != nil {
 		t.Fatal(err)
@@ -70,22 +70,22 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 			if rows > 1 {
 				return nil, nil
 			}
-			time.Sleep(60 * time.Millisecond) // the source that is copied from is what is slow here
+			time.Sleep(350 * time.Millisecond) // the source that is copied from is what is slow here
 			return []any{"argument-four"}, nil
 		}
 	}())
 	if _, err := pool.CopyFrom(ctx, pgx.Identifier{"notes"}, []string{"body"}, slowRows); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(ctx, `select pg_sleep(0.06); create role never_made password 'argument-five' valid until 'nonsense'`); err == nil {
+	if _, err := pool.Exec(ctx, `select pg_sleep(0.35); create role never_made password 'argument-five' valid until 'nonsense'`); err == nil {
 		t.Fatal("a date that is none was accepted")
 	}
-	if _, err := pool.Exec(ctx, `select pg_sleep(0.06)::text::int + $1`, 6); err == nil {
+	if _, err := pool.Exec(ctx, `select pg_sleep(0.35)::text::int + $1`, 6); err == nil {
 		t.Fatal("an empty text was accepted as a number")
 	}
 
 	for _, want := range []string{
-		`msg="slow query"`, `sql="select pg_sleep(0.06), $1::text"`,
+		`msg="slow query"`, `sql="select pg_sleep(0.35), $1::text"`,
 		`msg="slow batch"`, `statements=2`,
 		`msg="slow copy" `, `sql="copy \"notes\""`,
 		`sql="(not shown: the statement mentions a password)"`,

@@ -22,7 +22,7 @@ func (s *session) commit(ctx context.Context) (again bool, err error) {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("commit: rolled back: %w", context.Cause(ctx))
 	case s.doomed != nil:
-		err = fmt.Errorf("commit: rolled back, for a nested transaction failed in a way that only repeating the whole can cure: %w", s.doomed)
+		err = fmt.Errorf("commit: rolled back, for a nested transaction failed and cannot be undone alone: %w", s.doomed)
 	case s.closed():
 		err = fmt.Errorf("commit: the connection was lost before COMMIT was sent: %w", s.lossCause())
 	case s.status() == 'E':
@@ -32,13 +32,18 @@ func (s *session) commit(ctx context.Context) (again bool, err error) {
 	}
 	if err != nil {
 		lost, ended := s.abandon(ctx)
-		return !ended && ctx.Err() == nil && worthRepeating(err, lost), err
+		return !ended && ctx.Err() == nil && s.opts.again(err, worthRepeating(err, lost)), err
+	}
+
+	if s.raw == nil {
+		s.giveBack()
+		return false, nil // there was no statement, and so no BEGIN
 	}
 
 	ctx, cancel := outlast(ctx, cleanupLimit)
 	defer cancel()
 	err = s.commitError(s.raw.Commit(ctx))
-	return err != nil && worthRepeating(err, false), err
+	return err != nil && s.opts.again(err, worthRepeating(err, false)), err
 }
 
 func (s *session) swallowed() error {
@@ -62,6 +67,7 @@ func (s *session) commitError(err error) error {
 	if errors.As(err, &pgError) && refusesCommit(pgError) {
 		return fmt.Errorf("commit: %w", err)
 	}
+	s.unknown = true
 	return &CommitUnknownError{Err: err}
 }
 

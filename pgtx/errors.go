@@ -91,3 +91,17 @@ func (e *SwallowedError) Error() string {
 
 // Unwrap returns First and [pgx.ErrTxCommitRollback].
 func (e *SwallowedError) Unwrap() []error { return []error{e.First, pgx.ErrTxCommitRollback} }
+
+// HookError is returned when the transaction is committed and what was to follow failed: a hook of
+// [AfterCommit], or a callback of [Atomic]. It is never retried.
+type HookError struct {
+	// Err is the error of the hook or callback, or of several, joined.
+	Err error
+}
+
+func (e *HookError) Error() string {
+	return "transaction: committed, but a hook failed: " + e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *HookError) Unwrap() error { return e.Err }

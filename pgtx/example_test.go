@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -80,6 +81,53 @@ func ExampleValue() {
 		})
 	}
 	_ = count
+}
+
+func ExampleAtomic() {
+	transfer := func(ctx context.Context, pool *pgxpool.Pool, from, to, amount int) error {
+		const move = `update accounts set balance = balance + $2 where id = $1`
+		batch := &pgx.Batch{}
+		batch.Queue(move, from, -amount)
+		batch.Queue(move, to, amount)
+		return pgtx.Atomic(ctx, pool, pgtx.Options{}, batch) // one round trip
+	}
+	_ = transfer
+}
+
+func ExampleAfterCommit() {
+	publish := func(ctx context.Context, pool *pgxpool.Pool, id int, invalidate func(context.Context, int) error) error {
+		return pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `update pages set published = true where id = $1`, id); err != nil {
+				return err
+			}
+			// Called once, when it is certain that the page is published.
+			return pgtx.AfterCommit(ctx, pool, func(ctx context.Context) error { return invalidate(ctx, id) })
+		})
+	}
+	_ = publish
+}
+
+func ExampleLock() {
+	rebuild := func(ctx context.Context, pool *pgxpool.Pool, site string) error {
+		return pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+			// One rebuild of a site at a time; BEGIN and the lock are one round trip.
+			if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{Wait: 5 * time.Second}, pgtx.KeyOf("rebuild", site)); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `select rebuild($1)`, site)
+			return err
+		})
+	}
+	_ = rebuild
+}
+
+func ExampleQuerier() {
+	// rename works alone, and in the transaction it is called in if there is one.
+	rename := func(ctx context.Context, pool *pgxpool.Pool, id int, title string) error {
+		_, err := pgtx.Querier(ctx, pool).Exec(ctx, `update pages set title = $2 where id = $1`, id, title)
+		return err
+	}
+	_ = rename
 }
 
 func ExampleFrom() {

@@ -2,6 +2,7 @@ package pgtx
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -22,6 +23,39 @@ type Options struct {
 	// means that it is never called again. Set 1 when the function does what must not be repeated. A nested Run has
 	// one attempt whatever it asks for: the outermost repeats the whole.
 	MaxAttempts int
+
+	// RetryIf, if set, decides whether the function is called again after an attempt that was rolled back with err.
+	// retryable is what Run would do by itself. Return retryable || … to widen it (to a unique violation, say) and
+	// retryable && … to narrow it. It is not asked after an unknown or successful COMMIT, after the end of ctx, and after
+	// a COMMIT or ROLLBACK of the function's own. A nested Run does not ask its own: the outermost repeats the whole.
+	RetryIf func(err error, retryable bool) bool
+
+	// Timeout is how long the whole call may take, with all attempts and the waits between them; 0 or negative means as
+	// long as ctx. It ends the ctx of the function with [ErrTimeout] as its cause. Like any end of ctx it means rollback
+	// unless COMMIT is already under way. A statement it cuts off costs the connection, so that StatementTimeout should be
+	// shorter. A nested Run may have a shorter one.
+	Timeout time.Duration
+
+	// MaxWait is how long each attempt waits for a connection of the pool at most; then the error is [ErrMaxWait]. 0 or
+	// negative means as long as ctx. It has no effect on a connection as db, nor on a db without Acquire.
+	MaxWait time.Duration
+
+	// StatementTimeout and LockTimeout are sent as SET LOCAL in the flush of BEGIN: how long the server lets a statement
+	// run, and wait for a lock, rounded up to whole milliseconds. 0 leaves the server's setting, a negative one switches
+	// the limit off. A statement that exceeds them fails with 57014 or 55P03 and leaves the connection in order. They
+	// must be 0 in a nested Run and on a pgx.Tx: there they are an [ErrOptionConflict].
+	StatementTimeout time.Duration
+	LockTimeout      time.Duration
+
+	// Nesting says what happens inside the function of another Run on the same database. The default is [Savepoint].
+	Nesting Nesting
+
+	// Eager sends BEGIN before the function is called, in a round trip of its own. The default, false, is lazy where db
+	// has an Acquire method, as a pool has: no connection is taken and nothing is sent until the first statement, which
+	// carries BEGIN in the same flush. An error of the acquire or of BEGIN is then the first statement's error. Set it
+	// where the snapshot or the connection must be taken before the function does slow work of other kinds, or where
+	// db's own BeginTx must be used. A connection as db is always eager.
+	Eager bool
 }
 
 func (o Options) maxAttempts() int {
@@ -39,6 +73,10 @@ func (o Options) maxAttempts() int {
 func (o Options) compatible(outer pgx.TxOptions) error {
 	in := o.TxOptions
 	switch {
+	case o.StatementTimeout != 0:
+		return optionConflict("statement timeout", o.StatementTimeout.String(), "set already")
+	case o.LockTimeout != 0:
+		return optionConflict("lock timeout", o.LockTimeout.String(), "set already")
 	case in.IsoLevel != "" && in.IsoLevel != outer.IsoLevel:
 		return optionConflict("isolation level", string(in.IsoLevel), string(outer.IsoLevel))
 	case in.AccessMode != "" && in.AccessMode != outer.AccessMode:

@@ -9,6 +9,8 @@
 // sent, Run rolls back, waits and calls it again. Its effects in the database happen at most once; effects elsewhere
 // (an e-mail, a variable outside) happen once per call, so keep them out of the function.
 //
+// On a pool no connection is taken and nothing is sent until the first statement, which carries BEGIN in the same flush.
+//
 // A connection that breaks after COMMIT was sent leaves an outcome nobody can see from the client. Run never repeats
 // such a transaction and returns a [*CommitUnknownError].
 //
@@ -26,7 +28,8 @@ import (
 // DB is what a transaction can be started on: [*pgxpool.Pool], [*pgxpool.Conn], [*pgx.Conn], or a [pgx.Tx], on which Run
 // opens a savepoint instead.
 //
-// Methods beyond these four are found by assertion. Without BeginTx, a transaction with TxOptions is refused. A DB
+// Methods beyond these four are found by assertion. With Acquire, as *pgxpool.Pool has it, a transaction begins with its
+// first statement and on the connection that Acquire returns; without, BEGIN is a round trip of its own. Without BeginTx, a transaction with TxOptions is refused. A DB
 // that wraps a pgx.Tx and hides its Commit and Rollback cannot be told from a pool: Run then takes the savepoint its
 // Begin opens for a whole transaction and may repeat it. Pass the pgx.Tx itself.
 //

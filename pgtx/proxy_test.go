@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -29,18 +30,22 @@ type proxy struct {
 
 	mu      sync.Mutex
 	where   cut
-	commits int // seen
+	random  bool // where is drawn anew for each COMMIT
+	commits int  // seen
 	onMeet  func()
 	ending  chan struct{} // closed at the end of the test: a client that gave up waits 15 s for the server to hang up
 	conns   sync.WaitGroup
 }
 
 // startProxy returns a proxy to the server of url, and a pool that connects through it.
-func startProxy(t *testing.T, url string, where cut) (*proxy, *pgxpool.Pool) {
+func startProxy(t *testing.T, url string, where cut, mode ...pgx.QueryExecMode) (*proxy, *pgxpool.Pool) {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatal("cannot parse the test database's URL")
+	}
+	for _, m := range mode {
+		config.ConnConfig.DefaultQueryExecMode = m
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -136,6 +141,9 @@ func (p *proxy) meet() cut {
 	p.commits++
 	if p.onMeet != nil {
 		p.onMeet()
+	}
+	if p.random {
+		return chance()
 	}
 	return p.where
 }

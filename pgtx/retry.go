@@ -51,9 +51,9 @@ func pause(ctx context.Context, backoff retry.Backoff) error {
 func worthRepeating(err error, lost bool) bool {
 	var unknown *CommitUnknownError
 	var exhausted *RetryError
-	if errors.As(err, &unknown) || errors.As(err, &exhausted) {
-		// Of a transaction on a second database, run inside this one: the first must not be doubled, the second has
-		// had its attempts.
+	if errors.As(err, &unknown) || errors.As(err, &exhausted) || errors.As(err, new(*HookError)) {
+		// Of a transaction on a second database, run inside this one: an unknown or committed one must not be doubled,
+		// an exhausted one has had its attempts.
 		return false
 	}
 	var pgError *pgconn.PgError

@@ -10,8 +10,17 @@ import (
 type rows struct {
 	pgx.Rows
 	session *session
-	batch   bool // of a batch: the gate is its results' to give back
+	batch   bool             // of a batch: the gate is its results' to give back
+	first   pgx.BatchResults // of the flush that carried BEGIN, or nil
+	late    error            // of closing them
 	done    bool
+}
+
+func (r *rows) Err() error {
+	if err := r.Rows.Err(); err != nil {
+		return err
+	}
+	return r.late
 }
 
 func (r *rows) Next() bool {
@@ -50,6 +59,9 @@ func (r *rows) finish() {
 		return
 	}
 	r.done = true
+	if r.first != nil {
+		r.late = r.session.settle(r.first, true)
+	}
 	r.session.note(r.Err())
 	if !r.batch {
 		r.session.gate.leave()
@@ -61,6 +73,7 @@ type row struct {
 	inner   pgx.Row
 	session *session
 	batch   bool
+	first   pgx.BatchResults
 	done    bool
 }
 
@@ -70,6 +83,11 @@ func (r *row) Scan(dest ...any) error {
 		return err // a second Scan, which pgx refuses: the gate may be somebody else's by now
 	}
 	r.done = true
+	if r.first != nil {
+		if late := r.session.settle(r.first, true); err == nil {
+			err = late
+		}
+	}
 	r.session.note(err)
 	if !r.batch {
 		r.session.gate.leave()
@@ -81,6 +99,7 @@ func (r *row) Scan(dest ...any) error {
 type batchResults struct {
 	inner   pgx.BatchResults
 	session *session
+	first   bool // they carried BEGIN
 	done    bool
 }
 
@@ -104,7 +123,12 @@ func (b *batchResults) QueryRow() pgx.Row {
 }
 
 func (b *batchResults) Close() error {
-	err := b.inner.Close()
+	var err error
+	if b.first && !b.done {
+		err = b.session.settle(b.inner, true)
+	} else {
+		err = b.inner.Close()
+	}
 	if !b.done {
 		b.done = true
 		b.session.note(err)

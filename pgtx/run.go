@@ -33,7 +33,10 @@ import (
 // rollback. COMMIT is not cut by ctx, for that would make its outcome unknowable: it has 5 s beyond the end of ctx, as
 // ROLLBACK has.
 //
-// Errors beside fn's own: "begin: …" from the acquire, the connect or BEGIN; [*SwallowedError] if a statement failed
+// On a pool, the acquire and BEGIN wait for the first statement of fn and go with it in one flush; see [Options.Eager].
+// tx.Conn() and tx.LargeObjects() as the first call send BEGIN on ctx.
+//
+// Errors beside fn's own: "begin: …" from the acquire, the connect or BEGIN, which fn meets at its first statement; [*SwallowedError] if a statement failed
 // and fn returned nil; [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
 // server refused it (a deferred constraint, say). Run is safe for concurrent use if db is.
 func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error) error {
@@ -45,6 +48,12 @@ func RunWith(ctx context.Context, db DB, opts Options, fn func(ctx context.Conte
 	if fn == nil {
 		return errors.New("begin: the function is nil")
 	}
+	ctx, cancel, explain := opts.within(ctx)
+	defer cancel()
+	return explain(run(ctx, db, opts, fn))
+}
+
+func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	key, err := keyOf(db)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -53,21 +62,42 @@ func RunWith(ctx context.Context, db DB, opts Options, fn func(ctx context.Conte
 	if handle != nil && (parent == nil || handle.ended()) {
 		parent = handle // if ended, the error must not be hidden by a ctx that is still good
 	}
-	if parent != nil {
+	inside := parent != nil
+	parent, db, err = opts.place(db, key, parent)
+	switch {
+	case err != nil:
+		return fmt.Errorf("begin: %w", err)
+	case parent != nil && opts.Nesting == Join:
+		return join(ctx, parent, opts, fn)
+	case parent != nil:
 		return nest(ctx, parent, opts, fn)
 	}
-	if outer, ok := db.(pgx.Tx); ok {
-		return nest(ctx, adopt(key, outer), opts, fn)
+	var root *tx // of the last attempt
+	attempts := 0
+	err = repeat(ctx, opts, func() (again bool, err error) {
+		attempts++
+		s, err := begin(ctx, key, db, opts, inside)
+		if err != nil {
+			// Nothing has run. A single connection that is closed stays so, however often it is asked.
+			again = ctx.Err() == nil && !isClosedConn(db) && opts.again(err, pgerr.Retryable(err))
+			return again, fmt.Errorf("begin: %w", err)
+		}
+		s.attempt, root = attempts, s.top
+		return attempt(ctx, s, fn)
+	})
+	if root == nil {
+		return err
 	}
-	return runOutermost(ctx, key, db, opts, fn)
+	return root.conclude(ctx, err)
 }
 
-func runOutermost(ctx context.Context, key any, db DB, opts Options, fn func(context.Context, pgx.Tx) error) error {
+// repeat calls attempt until it succeeds, fails for good, or has been called often enough.
+func repeat(ctx context.Context, opts Options, attempt func() (again bool, err error)) error {
 	limit := opts.maxAttempts()
 	var backoff retry.Backoff // made on the first retry: most transactions need none
 	var last error            // of the attempt before
 	for attempts := 1; ; attempts++ {
-		again, err := attempt(ctx, key, db, opts, fn)
+		again, err := attempt()
 		if last != nil && endedBy(ctx, err) {
 			// That ctx ended is the smaller half of the answer.
 			return &RetryError{Attempts: attempts, Err: last, Ended: err}
@@ -98,27 +128,25 @@ func endedBy(ctx context.Context, err error) bool {
 }
 
 // attempt runs fn once in a transaction of its own and reports whether it may run again.
-func attempt(ctx context.Context, key any, db DB, opts Options, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
-	s, err := begin(ctx, key, db, opts.TxOptions)
-	if err != nil {
-		// Nothing has run. A single connection that is closed stays so, however often it is asked.
-		again = ctx.Err() == nil && !isClosedConn(db) && pgerr.Retryable(err)
-		return again, fmt.Errorf("begin: %w", err)
-	}
-
+func attempt(ctx context.Context, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
+	root := s.top
 	returned := false
 	defer func() {
 		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
 		if !returned {
 			s.rollback(ctx)
+			_ = callAll(context.WithoutCancel(ctx), root.hooks.afterRollback)
 		}
 	}()
-	err = fn(withScope(ctx, s.top), s.top)
+	scoped := withScope(ctx, root)
+	if err = fn(scoped, root); err == nil {
+		err = root.runBeforeCommit(scoped)
+	}
 	returned = true
 
 	if err == nil {
 		return s.commit(ctx)
 	}
 	lost, ended := s.rollback(ctx)
-	return !ended && ctx.Err() == nil && worthRepeating(err, lost), err
+	return !ended && ctx.Err() == nil && s.opts.again(err, worthRepeating(err, lost)), err
 }

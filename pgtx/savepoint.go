@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,9 +28,20 @@ func (t *tx) setSavepoint(ctx context.Context) (*savepoint, error) {
 	}
 	s.savepoints++
 	name := "pgtx_" + strconv.Itoa(s.savepoints)
-	if _, err := s.raw.Exec(ctx, "savepoint "+name); err != nil {
-		s.note(err)
-		return nil, fmt.Errorf("savepoint: %w", err)
+	if s.pending() {
+		if err := s.beginNow(ctx, "; savepoint "+name); err != nil {
+			return nil, err
+		}
+	} else {
+		sql := "savepoint " + name
+		if s.unreleased != "" {
+			sql = "release savepoint " + s.unreleased + "; " + sql
+			s.unreleased = ""
+		}
+		if _, err := s.raw.Exec(ctx, sql); err != nil {
+			s.note(err)
+			return nil, fmt.Errorf("savepoint: %w", err)
+		}
 	}
 	return &savepoint{tx: &tx{session: s, parent: t}, name: name}, nil
 }
@@ -55,11 +67,42 @@ func (p *savepoint) end(do func() error) error {
 }
 
 // release and undo are called inside the gate.
+//
+// RELEASE changes nothing that the client could see while the transaction is in order: it rides with the next SAVEPOINT,
+// and is left out before COMMIT or a rollback of what is around it. Nobody could send it after the end of an adopted
+// transaction's function, and in a failed one its error is the answer.
 func (p *savepoint) release(ctx context.Context) error {
-	_, err := p.session.raw.Exec(ctx, "release savepoint "+p.name)
-	p.session.note(err)
+	s := p.session
+	s.unreleased = p.name
+	if s.adopted || s.closed() || s.status() != 'T' {
+		if err := s.flushRelease(ctx); err != nil {
+			return err
+		}
+	}
+	p.handUp()
+	return nil
+}
+
+func (s *session) flushRelease(ctx context.Context) error {
+	name := s.unreleased
+	s.unreleased = ""
+	_, err := s.raw.Exec(ctx, "release savepoint "+name)
+	s.note(err)
 	if err != nil {
 		return fmt.Errorf("release savepoint: %w", err)
+	}
+	return nil
+}
+
+// releaseBefore sends an outstanding RELEASE before a statement that may handle savepoints itself: one it sets would be
+// inside ours and vanish with it, and one it ends may be around ours.
+func (s *session) releaseBefore(ctx context.Context, sql string) error {
+	if s.unreleased == "" {
+		return nil
+	}
+	sql = strings.ToLower(sql)
+	if strings.Contains(sql, "savepoint") || strings.Contains(sql, "release") || strings.Contains(sql, "rollback") {
+		return s.flushRelease(ctx)
 	}
 	return nil
 }
@@ -67,6 +110,7 @@ func (p *savepoint) release(ctx context.Context) error {
 func (p *savepoint) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
+	p.session.unreleased = "" // it is inside
 	// One simple query with two statements: one round trip.
 	_, err := p.session.raw.Exec(ctx, "rollback to savepoint "+p.name+"; release savepoint "+p.name)
 	if err == nil {
@@ -103,6 +147,8 @@ func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context
 	return p.finish(ctx, err)
 }
 
+var errNotInnermost = fmt.Errorf("%w: a nested Run is still open on it; pass the ctx that its function was given", ErrTxInUse)
+
 // open sets the savepoint of a nested function, which becomes the session's innermost.
 func (t *tx) open(ctx context.Context) (*savepoint, error) {
 	if err := t.enter(); err != nil {
@@ -112,7 +158,7 @@ func (t *tx) open(ctx context.Context) (*savepoint, error) {
 	defer s.gate.leave()
 	if s.top != t.function() {
 		// Savepoints end in the reverse of the order in which they began; two functions side by side cannot do that.
-		return nil, fmt.Errorf("%w: a nested Run is still open on it; pass the ctx that its function was given", ErrTxInUse)
+		return nil, errNotInnermost
 	}
 	p, err := t.setSavepoint(ctx)
 	if err != nil {

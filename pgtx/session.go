@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,31 +19,49 @@ const cleanupLimit = 5 * time.Second
 // session is one database transaction and the connection it occupies, shared by the handles of all its scopes.
 type session struct {
 	key       any
-	raw       pgx.Tx
+	raw       transaction // nil until a lazy one begins
 	txOptions pgx.TxOptions
+	opts      Options
+	attempt   int
+	adopted   bool // begun elsewhere
+	lazy
 
 	gate gate
 
 	// The fields below belong to whoever is inside the gate.
-	top        *tx   // the handle of the innermost function
-	savepoints int   // how many were set, for their names
-	failed     error // the first failure since the transaction was last in order
-	doomed     error // a nested failure that only a repetition of the whole can cure
+	top        *tx    // the handle of the innermost function
+	savepoints int    // how many were set, for their names
+	unreleased string // the savepoint that is over and whose RELEASE rides with the next control statement
+	failed     error  // the first failure since the transaction was last in order
+	doomed     error  // a nested failure that only a repetition of the whole can cure
 	broken     atomic.Bool
+	unknown    bool // whether it committed
 }
 
 type txBeginner interface {
 	BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, error)
 }
 
-// begin starts a transaction on db, which is a pool or a connection.
-func begin(ctx context.Context, key any, db DB, txOptions pgx.TxOptions) (*session, error) {
+// begin starts a transaction on db, which is a pool or a connection. On a pool nothing happens yet, unless opts say so.
+func begin(ctx context.Context, key any, db DB, opts Options, separate bool) (*session, error) {
+	txOptions := opts.TxOptions
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if conn := connOf(db); conn != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
-		// BEGIN would only warn, and our COMMIT would then end a transaction that is not ours.
-		return nil, errors.New("the connection is already in a transaction: pass its pgx.Tx, or the ctx its function was given")
+	if err := idle(connOf(db)); err != nil {
+		return nil, err
+	}
+	if pool, ok := db.(acquirer); ok && (separate || !opts.Eager || opts.MaxWait > 0) {
+		s := &session{key: key, txOptions: txOptions, opts: opts, lazy: lazy{pool: pool, ctx: ctx, separate: separate}}
+		s.top = &tx{session: s}
+		if opts.Eager && s.beginNow(ctx, "") != nil {
+			s.giveBack()
+			return nil, errors.Unwrap(s.failure) // the caller adds "begin" again
+		}
+		return s, nil
+	}
+	if preamble := opts.preamble(); len(preamble) > 1 {
+		txOptions = pgx.TxOptions{BeginQuery: strings.Join(preamble, "; "), CommitQuery: txOptions.CommitQuery}
 	}
 	var raw pgx.Tx
 	var err error
@@ -51,19 +70,28 @@ func begin(ctx context.Context, key any, db DB, txOptions pgx.TxOptions) (*sessi
 	} else if txOptions == (pgx.TxOptions{}) {
 		raw, err = db.Begin(ctx)
 	} else {
-		err = fmt.Errorf("a db of type %T has no BeginTx, which TxOptions need", db)
+		err = fmt.Errorf("a db of type %T has no BeginTx, which TxOptions and time limits need", db)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &session{key: key, raw: raw, txOptions: txOptions}
+	s := &session{key: key, raw: raw, txOptions: opts.TxOptions, opts: opts, lazy: lazy{connected: raw.Conn()}}
 	s.top = &tx{session: s}
 	return s, nil
 }
 
+// idle returns an error if conn is in a transaction already, where BEGIN would only warn, and our COMMIT would then end a
+// transaction that is not ours. conn is nil for a pool.
+func idle(conn *pgx.Conn) error {
+	if conn == nil || conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
+		return nil
+	}
+	return errors.New("the connection is already in a transaction: pass its pgx.Tx, or the ctx its function was given")
+}
+
 // adopt makes a session of a transaction that somebody else begun. Its root scope stays open: nobody tells when it ends.
 func adopt(key any, outer pgx.Tx) *tx {
-	s := &session{key: key, raw: outer}
+	s := &session{key: key, raw: outer, attempt: 1, adopted: true, lazy: lazy{connected: outer.Conn()}}
 	s.top = &tx{session: s}
 	return s.top
 }
@@ -87,19 +115,30 @@ func isClosedConn(db DB) bool {
 // status is the transaction status the server reported last: 'T' in order, 'E' failed, 'I' ended. A pgx.Tx that knows
 // no connection counts as in order. The caller is inside the gate, or has shut it.
 func (s *session) status() byte {
-	if conn := s.raw.Conn(); conn != nil {
+	if s.refused {
+		return 'E'
+	}
+	if conn := s.conn(); conn != nil {
 		return conn.PgConn().TxStatus()
 	}
 	return 'T'
 }
 
+// conn is the connection of a transaction that has begun, or nil.
+func (s *session) conn() *pgx.Conn {
+	if s.raw == nil {
+		return nil
+	}
+	return s.raw.Conn()
+}
+
 func (s *session) closed() bool {
-	conn := s.raw.Conn()
+	conn := s.conn()
 	return conn != nil && conn.IsClosed()
 }
 
 func (s *session) busy() bool {
-	conn := s.raw.Conn()
+	conn := s.conn()
 	return conn != nil && conn.PgConn().IsBusy()
 }
 
@@ -123,8 +162,14 @@ func (s *session) note(err error) {
 // only thing on a pgx connection that may be done from a second goroutine.
 func (s *session) interrupt() {
 	s.broken.Store(true)
-	if conn := s.raw.Conn(); conn != nil {
-		_ = conn.PgConn().Conn().Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abort = true
+	switch {
+	case s.connected != nil:
+		_ = s.connected.PgConn().Conn().Close()
+	case s.stop != nil:
+		s.stop()
 	}
 }
 
@@ -141,6 +186,10 @@ func (s *session) rollback(ctx context.Context) (lost, ended bool) {
 
 // abandon is rollback for a session that is already shut.
 func (s *session) abandon(ctx context.Context) (lost, ended bool) {
+	if s.raw == nil {
+		s.giveBack()
+		return s.failure != nil, false
+	}
 	lost = s.closed()
 	ended = !lost && s.status() == 'I'
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)

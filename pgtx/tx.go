@@ -16,6 +16,7 @@ type tx struct {
 	parent  *tx
 	manual  bool // opened by Begin, not by Run
 	closed  atomic.Bool
+	hooks   hooks // under the session's mu
 }
 
 // ended reports whether the function that was given t, or one around it, has returned.
@@ -48,11 +49,14 @@ func (t *tx) enter() error {
 	if s.failed != nil && !s.closed() && s.status() == 'T' {
 		s.failed = nil // the function recovered from it, by a savepoint
 	}
-	if s.doomed != nil {
-		s.gate.leave()
-		return s.doomed
+	err := s.doomed
+	if err == nil {
+		err = s.refusal()
 	}
-	return nil
+	if err != nil {
+		s.gate.leave()
+	}
+	return err
 }
 
 // Begin opens a savepoint, which its caller ends by Commit or Rollback.
@@ -87,7 +91,7 @@ func (t *tx) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.Com
 		return pgconn.CommandTag{}, err
 	}
 	defer t.session.gate.leave()
-	tag, err := t.session.raw.Exec(ctx, sql, arguments...)
+	tag, err := t.session.exec(ctx, sql, arguments)
 	t.session.note(err)
 	return tag, err
 }
@@ -102,14 +106,14 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 			t.session.gate.leave()
 		}
 	}()
-	inner, err := t.session.raw.Query(ctx, sql, args...)
+	inner, first, err := t.session.query(ctx, sql, args)
 	if err != nil {
 		t.session.note(err)
 		return inner, err
 	}
 	held = true
 	t.session.gate.hold()
-	return &rows{Rows: inner, session: t.session}, nil
+	return &rows{Rows: inner, session: t.session, first: first}, nil
 }
 
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
@@ -122,10 +126,10 @@ func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 			t.session.gate.leave()
 		}
 	}()
-	inner := t.session.raw.QueryRow(ctx, sql, args...)
+	inner, first := t.session.queryRow(ctx, sql, args)
 	held = true
 	t.session.gate.hold()
-	return &row{inner: inner, session: t.session}
+	return &row{inner: inner, session: t.session, first: first}
 }
 
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
@@ -138,10 +142,10 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 			t.session.gate.leave()
 		}
 	}()
-	inner := t.session.raw.SendBatch(ctx, b)
+	inner, first := t.session.sendBatch(ctx, b)
 	held = true
 	t.session.gate.hold()
-	return &batchResults{inner: inner, session: t.session}
+	return &batchResults{inner: inner, session: t.session, first: first}
 }
 
 func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error) {
@@ -149,6 +153,9 @@ func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []strin
 		return 0, err
 	}
 	defer t.session.gate.leave()
+	if err := t.session.begun(ctx); err != nil {
+		return 0, err
+	}
 	n, err := t.session.raw.CopyFrom(ctx, table, columns, source)
 	t.session.note(err)
 	return n, err
@@ -159,13 +166,41 @@ func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDe
 		return nil, err
 	}
 	defer t.session.gate.leave()
+	if err := t.session.begun(ctx); err != nil {
+		return nil, err
+	}
 	statement, err := t.session.raw.Prepare(ctx, name, sql)
 	t.session.note(err)
 	return statement, err
 }
 
-// LargeObjects returns the transaction's large objects. Its calls bypass ErrTxInUse.
-func (t *tx) LargeObjects() pgx.LargeObjects { return t.session.raw.LargeObjects() }
+// LargeObjects returns the transaction's large objects. Its calls bypass ErrTxInUse. A transaction that has not begun
+// begins, on Run's ctx; if that fails, every use of them is pgx.ErrTxClosed, and the failure is Run's result.
+func (t *tx) LargeObjects() pgx.LargeObjects {
+	if t.session.pool != nil {
+		if t.enter() != nil {
+			return closedLargeObjects()
+		}
+		defer t.session.gate.leave()
+		if t.session.begun(t.session.ctx) != nil {
+			return closedLargeObjects()
+		}
+	}
+	return t.session.raw.LargeObjects()
+}
 
-// Conn returns the connection. What is done on it bypasses every check of this package.
-func (t *tx) Conn() *pgx.Conn { return t.session.raw.Conn() }
+// Conn returns the connection. What is done on it bypasses every check of this package. A transaction that has not begun
+// begins, on Run's ctx; if that fails, the failure is Run's result, and Conn returns nil unless there is a connection all
+// the same.
+func (t *tx) Conn() *pgx.Conn {
+	s := t.session
+	if s.pool != nil && t.enter() == nil {
+		if s.begun(s.ctx) == nil && s.unreleased != "" {
+			_ = s.flushRelease(s.ctx) // noted, if it fails
+		}
+		s.gate.leave()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connected
+}

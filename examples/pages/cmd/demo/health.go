@@ -17,7 +17,7 @@ import (
 
 func (s *story) probe(ctx context.Context) error {
 	s.title("Readiness over HTTP, as Kubernetes would ask (pghealth)")
-	probe, err := pghealth.New(s.pool, pghealth.Options{Logger: s.log})
+	probe, err := pghealth.New(s.pool, pghealth.Options{Logger: s.log, MaxAge: -1}) // a fresh look each time: the story asks twice at once
 	if err != nil {
 		return err
 	}

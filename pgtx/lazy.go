@@ -1,0 +1,207 @@
+package pgtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// lazy is the part of a session that begins its transaction with the first statement. Its fields belong to whoever is
+// inside the gate, except for those under mu, which interrupt needs from outside.
+type lazy struct {
+	pool     acquirer // nil if the transaction was begun at once
+	ctx      context.Context
+	separate bool // inside another transaction of the same pool
+	lease    *pgxpool.Conn
+	refused  bool  // nothing begun, and nothing will be: a begin failed, or a first statement before BEGIN was sent
+	failure  error // of a begin
+
+	mu        sync.Mutex
+	abort     bool               // interrupt was called
+	stop      context.CancelFunc // of the acquire
+	connected *pgx.Conn
+}
+
+// errAborted is what PostgreSQL answers in a failed transaction. The server's transaction does not exist if the first
+// statement could not be prepared, but to the function it has failed.
+var errAborted = &pgconn.PgError{
+	Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "25P02",
+	Message: "current transaction is aborted, commands ignored until end of transaction block",
+}
+
+var errBatchBegins = errors.New("Batch.BeginTx cannot be used within a transaction")
+
+// pending reports whether BEGIN is still to be sent.
+func (s *session) pending() bool { return s.pool != nil && s.raw == nil && !s.refused }
+
+// refusal is the error of every statement after a begin that failed, or nil.
+func (s *session) refusal() error {
+	switch {
+	case s.failure != nil:
+		return s.failure
+	case s.refused:
+		return errAborted
+	}
+	return nil
+}
+
+// acquire takes the connection, if there is none yet.
+func (s *session) acquire(ctx context.Context) error {
+	if s.lease != nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.stop = cancel
+	s.mu.Unlock()
+	take := acquireWithin
+	if s.separate {
+		take = acquireSeparate
+	}
+	lease, err := take(ctx, s.pool, s.opts.MaxWait)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop = nil; err != nil {
+		return s.refuse(err)
+	}
+	s.lease, s.connected = lease, lease.Conn()
+	if s.abort {
+		_ = s.connected.PgConn().Conn().Close()
+	}
+	return nil
+}
+
+func (s *session) refuse(err error) error {
+	s.refused = true
+	s.failure = fmt.Errorf("begin: %w", err)
+	s.failed = s.failure
+	return s.failure
+}
+
+// giveBack returns a connection on which nothing was begun.
+func (s *session) giveBack() {
+	if s.lease == nil {
+		return
+	}
+	s.mu.Lock()
+	s.connected = nil
+	s.mu.Unlock()
+	s.lease.Release()
+	s.lease = nil
+}
+
+// beginNow sends BEGIN in a flush of its own, with rest after it.
+func (s *session) beginNow(ctx context.Context, rest string) error {
+	if err := s.acquire(ctx); err != nil {
+		return err
+	}
+	conn := s.lease.Conn()
+	if _, err := conn.Exec(ctx, strings.Join(s.opts.preamble(), "; ")+rest); err != nil {
+		var pgError *pgconn.PgError
+		if !errors.As(err, &pgError) {
+			kill(conn) // whether it began is not known
+		}
+		return s.refuse(err)
+	}
+	s.raw = newLeased(s.lease, s.txOptions)
+	return nil
+}
+
+// beginWith sends BEGIN and what add queues in one flush, and reads the answer to BEGIN. The results are closed by settle.
+func (s *session) beginWith(ctx context.Context, add func(*pgx.Batch)) (pgx.BatchResults, error) {
+	if err := s.acquire(ctx); err != nil {
+		return nil, err
+	}
+	batch := &pgx.Batch{}
+	preamble := s.opts.preamble()
+	for _, sql := range preamble {
+		batch.Queue(sql)
+	}
+	add(batch)
+	results := s.lease.Conn().SendBatch(ctx, batch)
+	s.raw = newLeased(s.lease, s.txOptions)
+	for i := range preamble {
+		if _, err := results.Exec(); err != nil {
+			return nil, s.settle(results, i > 0)
+		}
+	}
+	return results, nil
+}
+
+// settle closes the results of the flush that carried BEGIN, and finds out whether the transaction began.
+func (s *session) settle(results pgx.BatchResults, began bool) error {
+	err := results.Close()
+	conn := s.lease.Conn()
+	var pgError *pgconn.PgError
+	if errors.As(err, &pgError) && pgError.Position > 0 && conn.Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		shift(pgError, len(strings.Join(s.opts.preamble(), "\n;"))+len("\n;"))
+	}
+	unsent := errors.As(err, new(pgx.ErrPreprocessingBatch))
+	s.outcome(unwrapped(err), began, unsent && strings.Contains(err.Error(), "(build)"))
+	return unwrapped(err)
+}
+
+// outcome records what became of the transaction after the flush that carried BEGIN. unsent says that the flush ended
+// in an error of the client before anything was sent, for which pgx may close the connection.
+func (s *session) outcome(err error, began, unsent bool) {
+	conn := s.lease.Conn()
+	switch {
+	case conn.IsClosed() && unsent:
+		// A value that cannot be encoded leaves a plain transaction in order. Here nothing has begun, so that the next
+		// statement can begin on another connection.
+		s.raw = nil
+		s.giveBack()
+	case conn.IsClosed() || began || err == nil || conn.PgConn().TxStatus() != 'I':
+	default:
+		s.raw = nil
+		if errors.As(err, new(*pgconn.PgError)) {
+			// A statement that could not be prepared, or a BEGIN that was refused.
+			s.refused, s.failed = true, err
+		}
+	}
+}
+
+// shift makes the position in an error count from the function's own text.
+func shift(e *pgconn.PgError, prefix int) {
+	if int(e.Position) > prefix {
+		e.Position -= int32(prefix)
+	}
+}
+
+// alone reports whether a first statement cannot share a flush with BEGIN: with options of pgx a batch does not know,
+// without text, and if it may be the name of a prepared statement.
+func alone(sql string, args []any) bool {
+	for _, arg := range args {
+		switch arg.(type) {
+		case pgx.QueryExecMode, pgx.QueryResultFormats, pgx.QueryResultFormatsByOID:
+			return true
+		case pgx.QueryRewriter:
+			continue
+		}
+		break
+	}
+	return !strings.ContainsAny(strings.TrimSpace(sql), " \t\r\n;")
+}
+
+// rewrite does what pgx does with a QueryRewriter in front of the arguments, for it can leave none of them.
+func rewrite(ctx context.Context, conn *pgx.Conn, sql string, args []any) (string, []any, error) {
+	if len(args) == 0 {
+		return sql, args, nil
+	}
+	rewriter, ok := args[0].(pgx.QueryRewriter)
+	if !ok {
+		return sql, args, nil
+	}
+	newSQL, newArgs, err := rewriter.RewriteQuery(ctx, conn, sql, args[1:])
+	if err != nil {
+		return "", nil, fmt.Errorf("rewrite query failed: %w", err)
+	}
+	return newSQL, newArgs, nil
+}

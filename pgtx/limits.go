@@ -1,0 +1,86 @@
+package pgtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+var (
+	// ErrTimeout is the cause of the end of the function's ctx after Options.Timeout. It wraps [context.DeadlineExceeded].
+	ErrTimeout = fmt.Errorf("transaction: Timeout is over: %w", context.DeadlineExceeded)
+
+	// ErrMaxWait is returned when no connection was free within Options.MaxWait: the pool is too small, or connections
+	// are held too long. It wraps [context.DeadlineExceeded].
+	ErrMaxWait = fmt.Errorf("no connection within MaxWait: %w", context.DeadlineExceeded)
+)
+
+// preamble is what begins a transaction: BEGIN and its settings.
+func (o Options) preamble() []string {
+	statements := []string{beginSQL(o.TxOptions)}
+	if o.StatementTimeout != 0 {
+		statements = append(statements, "set local statement_timeout = "+milliseconds(o.StatementTimeout))
+	}
+	if o.LockTimeout != 0 {
+		statements = append(statements, "set local lock_timeout = "+milliseconds(o.LockTimeout))
+	}
+	return statements
+}
+
+// milliseconds rounds up, because 0 means no limit to the server; a negative limit is none.
+func milliseconds(limit time.Duration) string {
+	if limit < 0 {
+		return "0"
+	}
+	return strconv.FormatInt(max(1, int64((limit+time.Millisecond-1)/time.Millisecond)), 10)
+}
+
+// acquireWithin is pool.Acquire with a limit.
+func acquireWithin(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
+	if limit <= 0 {
+		return pool.Acquire(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := pool.Acquire(limited)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil {
+		err = fmt.Errorf("%w (%v)", ErrMaxWait, limit)
+	}
+	return conn, err
+}
+
+// Attempt returns how often the function of the transaction innermost in ctx has been called, this time included: 1 in
+// the first attempt, 0 outside a Run.
+func Attempt(ctx context.Context) int {
+	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
+		return s.tx.session.attempt
+	}
+	return 0
+}
+
+// within gives ctx the limit of o.Timeout. The error is to be passed through the function that comes with it.
+func (o Options) within(ctx context.Context) (context.Context, context.CancelFunc, func(error) error) {
+	if o.Timeout <= 0 {
+		return ctx, func() {}, func(err error) error { return err }
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, ErrTimeout)
+	return ctx, cancel, func(err error) error {
+		// pgx reports that ctx ended, but not why.
+		if errors.Is(context.Cause(ctx), ErrTimeout) && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrTimeout) {
+			return fmt.Errorf("%w: %w", ErrTimeout, err)
+		}
+		return err
+	}
+}
+
+// again asks RetryIf, if there is one, about an attempt that was rolled back with err.
+func (o Options) again(err error, retryable bool) bool {
+	if o.RetryIf == nil || err == nil || errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*HookError)) {
+		return retryable
+	}
+	return o.RetryIf(err, retryable)
+}

@@ -1,0 +1,178 @@
+package pgtx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+// settings reads the limits of the server.
+func settings(ctx context.Context, db pgtx.DB) (string, error) {
+	var statement, lock string
+	err := db.QueryRow(ctx, `select current_setting('statement_timeout'), current_setting('lock_timeout')`).Scan(&statement, &lock)
+	return statement + " " + lock, err
+}
+
+func TestServerLimitsRideWithBegin(t *testing.T) {
+	t.Parallel()
+	limits := pgtx.Options{StatementTimeout: 1500 * time.Millisecond, LockTimeout: time.Microsecond}
+	firsts := map[string]func(context.Context, pgx.Tx) error{
+		"Query": func(ctx context.Context, tx pgx.Tx) error { return nil },
+		"Exec":  func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) },
+		"no arguments": func(ctx context.Context, tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, `-- nothing`)
+			if tag.String() != "" {
+				t.Errorf("the tag of a comment is %q", tag)
+			}
+			return err
+		},
+		"Batch": func(ctx context.Context, tx pgx.Tx) error { return tx.SendBatch(ctx, moves()).Close() },
+		"Begin": func(ctx context.Context, tx pgx.Tx) error { return inner(ctx, tx, nil) },
+		"syntax error": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select frm 1`)
+			return err
+		},
+	}
+	for _, mode := range execModes {
+		for name, first := range firsts {
+			for _, eager := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v, %s, eager %v", mode, name, eager), func(t *testing.T) {
+					t.Parallel()
+					b := setup(t)
+					pool, _ := countFlushes(t, b.url, mode)
+					opts := limits
+					opts.Eager = eager
+					if err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+						if err := first(ctx, tx); err != nil {
+							return err
+						}
+						got, err := settings(ctx, tx)
+						if want := "1500ms 1ms"; got != want {
+							t.Errorf("limits are %s, want %s", got, want)
+						}
+						return err
+					}); err != nil {
+						var pgError *pgconn.PgError
+						if name != "syntax error" || !errors.As(err, &pgError) || pgError.Position != 12 {
+							t.Fatal(err)
+						}
+					}
+					if got, err := settings(t.Context(), pool); err != nil || got != "0 0" {
+						t.Errorf("afterwards the limits are %s: %v", got, err)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestServerLimitsOfAtomic(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var got string
+	batch := &pgx.Batch{}
+	batch.Queue(`show statement_timeout`).QueryRow(func(row pgx.Row) error { return row.Scan(&got) })
+	if err := pgtx.Atomic(t.Context(), b.pool, pgtx.Options{StatementTimeout: time.Second}, batch); err != nil || got != "1s" {
+		t.Errorf("limit is %q: %v", got, err)
+	}
+}
+
+func TestServerLimitsInsideAreAConflict(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		return pgtx.RunWith(ctx, b.pool, pgtx.Options{LockTimeout: time.Second}, func(context.Context, pgx.Tx) error { return nil })
+	})
+	if !errors.Is(err, pgtx.ErrOptionConflict) {
+		t.Errorf("error is %v, want ErrOptionConflict", err)
+	}
+}
+
+func TestMaxWait(t *testing.T) {
+	t.Parallel()
+	for _, eager := range []bool{false, true} {
+		b := setup(t)
+		pool := taken(t, b)
+		opts := pgtx.Options{MaxWait: 10 * time.Millisecond, MaxAttempts: 1, Eager: eager}
+		err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+		if !errors.Is(err, pgtx.ErrMaxWait) {
+			t.Errorf("eager %v: %v, want ErrMaxWait", eager, err)
+		}
+		if err := pgtx.Atomic(t.Context(), pool, opts, moves()); !errors.Is(err, pgtx.ErrMaxWait) {
+			t.Errorf("Atomic: %v, want ErrMaxWait", err)
+		}
+	}
+}
+
+// After the limit nothing is applied, whether the function notices it or not.
+func TestTimeout(t *testing.T) {
+	t.Parallel()
+	functions := map[string]func(ctx context.Context, tx pgx.Tx) error{
+		"in a statement": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select pg_sleep($1)`, 60)
+			return err
+		},
+		"unnoticed": func(ctx context.Context, _ pgx.Tx) error { <-ctx.Done(); return nil },
+	}
+	for name, fn := range functions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 200 * time.Millisecond}, func(ctx context.Context, tx pgx.Tx) error {
+				if err := add(ctx, tx, 1, 1); err != nil {
+					return err
+				}
+				return fn(ctx, tx)
+			})
+			if !errors.Is(err, pgtx.ErrTimeout) {
+				t.Errorf("error is %v, want ErrTimeout", err)
+			}
+			b.released(t)
+			if got := b.balance(t, 1); got != 100 {
+				t.Errorf("balance is %d, want 100", got)
+			}
+		})
+	}
+}
+
+func TestRetryIf(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		err     error
+		retryIf func(error, bool) bool
+		calls   int
+	}{
+		{"as usual", serializationFailure, nil, 3},
+		{"narrowed", serializationFailure, func(error, bool) bool { return false }, 1},
+		{"widened", errBusiness, func(err error, retryable bool) bool { return retryable || errors.Is(err, errBusiness) }, 3},
+		{"not asked after a commit elsewhere", &pgtx.HookError{Err: errBusiness}, func(error, bool) bool { return true }, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			calls := 0
+			opts := pgtx.Options{MaxAttempts: 3, RetryIf: tt.retryIf}
+			err := pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				calls++
+				if got := pgtx.Attempt(ctx); got != calls {
+					t.Errorf("Attempt is %d in call %d", got, calls)
+				}
+				return tt.err
+			})
+			if !errors.Is(err, tt.err) || calls != tt.calls {
+				t.Errorf("%v after %d calls, want %d", err, calls, tt.calls)
+			}
+		})
+	}
+	if got := pgtx.Attempt(t.Context()); got != 0 {
+		t.Errorf("Attempt outside is %d, want 0", got)
+	}
+}

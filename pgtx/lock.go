@@ -1,0 +1,126 @@
+package pgtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// LockKey is what an advisory lock is taken on: a number all users of the database agree on. Make it of a name with
+// [KeyOf], or convert an integer that is used nowhere else.
+type LockKey int64
+
+// KeyOf returns the key of a name in a namespace: the FNV-1a hash, 64 bits, of the namespace, a zero byte and the name. It
+// is the same in every version, so that programs built apart meet on the same lock. Two of a million names share a key
+// with a probability of about 3 in 100 million; they then wait for each other without need.
+func KeyOf(namespace, name string) LockKey {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(namespace + "\x00" + name)) // never fails
+	return LockKey(hash.Sum64())                         //nolint:gosec // all 64 bits are wanted
+}
+
+// LockOptions change how [Lock] and [TryLock] take their locks. The zero value is exclusive and waits without a limit of
+// its own.
+type LockOptions struct {
+	// Shared locks exclude exclusive ones, not each other.
+	Shared bool
+
+	// Wait is how long the server waits for each lock at most, rounded up to whole milliseconds, in place of the
+	// lock_timeout in force, which is restored afterwards. 0 leaves that as it is; TryLock never waits. Prefer it to a
+	// deadline of ctx, which costs the connection.
+	Wait time.Duration
+}
+
+// ErrLockWait is returned by [Lock] when a lock was not free within LockOptions.Wait.
+var ErrLockWait = errors.New("advisory lock not free")
+
+// Lock takes advisory locks on keys, in one round trip; as the first statement of a lazy transaction, BEGIN is in
+// it too. They are held until the transaction ends, or the savepoint in which they were taken is undone: there is no
+// unlock. Several keys are taken in the order of their values, so that two transactions with the same keys cannot
+// deadlock over them.
+//
+// A lock that is not free in time is an error that matches [ErrLockWait] and the server's (55P03). Like every error of
+// a statement it leaves the transaction good for nothing but a rollback; in a nested Run only that one is undone.
+//
+// Under REPEATABLE READ and SERIALIZABLE the statement that takes the lock also fixes the snapshot: what the last holder
+// committed while this one waited is not seen. Take locks under READ COMMITTED, or a lock on a row.
+func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) error {
+	if opts.Wait < 0 {
+		return fmt.Errorf("lock: a wait of %v is negative", opts.Wait)
+	}
+	batch := &pgx.Batch{}
+	if opts.Wait > 0 {
+		batch.Queue(`select set_config('pgtx.lock_timeout', current_setting('lock_timeout'), true), set_config('lock_timeout', $1, true)`,
+			strconv.FormatInt(max(1, int64((opts.Wait+time.Millisecond-1)/time.Millisecond)), 10)+"ms")
+	}
+	for _, key := range sorted(keys) {
+		batch.Queue(lockSQL("pg_advisory_xact_lock", opts), int64(key))
+	}
+	if opts.Wait > 0 {
+		batch.Queue(`select set_config('lock_timeout', current_setting('pgtx.lock_timeout'), true)`)
+	}
+	err := tx.SendBatch(ctx, batch).Close()
+	var pgError *pgconn.PgError
+	if opts.Wait > 0 && errors.As(err, &pgError) && pgError.Code == "55P03" {
+		return fmt.Errorf("lock: %w within %v: %w", ErrLockWait, opts.Wait, err)
+	}
+	if err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	return nil
+}
+
+// TryLock is [Lock] without waiting: it reports whether all keys were free. If one was not, none is held by this call;
+// for several keys that takes a savepoint.
+func TryLock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) (bool, error) {
+	keys = sorted(keys)
+	if len(keys) <= 1 {
+		return tryAll(ctx, tx, opts, keys)
+	}
+	savepoint, err := tx.Begin(ctx)
+	if err != nil {
+		return false, fmt.Errorf("try lock: %w", err)
+	}
+	free, err := tryAll(ctx, savepoint, opts, keys)
+	if err == nil && free {
+		err = savepoint.Commit(ctx)
+	} else {
+		err = errors.Join(err, savepoint.Rollback(ctx))
+	}
+	return free && err == nil, err
+}
+
+func tryAll(ctx context.Context, tx pgx.Tx, opts LockOptions, keys []LockKey) (bool, error) {
+	batch, all := &pgx.Batch{}, true
+	for _, key := range keys {
+		batch.Queue(lockSQL("pg_try_advisory_xact_lock", opts), int64(key)).QueryRow(func(row pgx.Row) error {
+			var free bool
+			err := row.Scan(&free)
+			all = all && free
+			return err
+		})
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return false, fmt.Errorf("try lock: %w", err)
+	}
+	return all, nil
+}
+
+func lockSQL(function string, opts LockOptions) string {
+	if opts.Shared {
+		function += "_shared"
+	}
+	return "select " + function + "($1)"
+}
+
+// sorted are the keys in order, each once.
+func sorted(keys []LockKey) []LockKey {
+	return slices.Compact(slices.Sorted(slices.Values(keys)))
+}
