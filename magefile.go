@@ -172,6 +172,9 @@ func (Db) Url() error { return pgserver("url") }
 // Remove stops the development server and deletes its data.
 func (Db) Remove() error { return pgserver("remove") }
 
+// Clean drops the databases that failed tests kept (PGTEST_KEEP=1).
+func (Db) Clean() error { return run("./pgtest/cmd/pgtest", "clean") }
+
 const developmentServer = "./pgtest/pgserver/cmd/pgserver"
 
 func pgserver(args ...string) error { return run(developmentServer, args...) }

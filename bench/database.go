@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
+	"os/exec"
+	"strings"
 	"testing/fstest"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -43,17 +48,73 @@ func database(ctx context.Context) (string, func(), error) {
 	}, nil
 }
 
-// databases compares pgtest with pgtestdb alone, on the same server, with the same migrations: a database, a pool, a first
-// query, and the drop.
+// way is one of the ways to a migrated database for a test.
+type way struct {
+	name string
+	open func(*test) (*pgxpool.Pool, error)
+}
+
+// databases compares pgtest with pgtestdb alone, on the same server, with the same 20 tables. A time ends when the first query
+// is answered.
 func databases(ctx context.Context, rounds int) error {
 	server, err := pgserver.Acquire(ctx, pgserver.Options{})
 	if err != nil {
 		return err
 	}
 	defer server.Release()
-	u, err := url.Parse(server.URL())
+	ways, err := waysToDatabase(ctx, server)
 	if err != nil {
 		return err
+	}
+	if name := os.Getenv(singleTest); name != "" {
+		for _, w := range ways {
+			if w.name == name {
+				_, err := w.once(ctx, 0)
+				return err
+			}
+		}
+	}
+	for _, w := range ways { // the template, and the first copies
+		for range 4 {
+			if _, err := w.once(ctx, 0); err != nil {
+				return err
+			}
+		}
+	}
+	err = inTurn("A database and a first query, in tests with 50 ms of own work, one at a time", rounds, ways, func(w way) (time.Duration, error) {
+		return w.once(ctx, 50*time.Millisecond)
+	})
+	if err != nil {
+		return err
+	}
+	for _, workers := range []int{8, 32} {
+		title := fmt.Sprintf("The same without own work, %d at a time, time for a test with its drop", workers)
+		err := inTurn(title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 3*workers) })
+		if err != nil {
+			return err
+		}
+	}
+	self, err := os.Executable()
+	if err != nil || strings.HasSuffix(self, ".test") {
+		return err
+	}
+	return inTurn("A process with a single test, server and template already there", rounds, ways[:2], func(w way) (time.Duration, error) {
+		cmd := exec.CommandContext(ctx, self, "database")
+		cmd.Env = append(os.Environ(), singleTest+"="+w.name)
+		cmd.Stderr = os.Stderr
+		began := time.Now()
+		err := cmd.Run()
+		return time.Since(began), err
+	})
+}
+
+// singleTest makes this program a process with one test, by the way that it names.
+const singleTest = "BENCH_SINGLE_TEST"
+
+func waysToDatabase(ctx context.Context, server *pgserver.Server) ([]way, error) {
+	u, err := url.Parse(server.URL())
+	if err != nil {
+		return nil, err
 	}
 	conf := pgtestdb.Config{
 		DriverName: "pgx", Host: "localhost", Port: "5432", User: "postgres", Database: "postgres", Options: u.RawQuery,
@@ -63,25 +124,86 @@ func databases(ctx context.Context, rounds int) error {
 	for i := range 20 {
 		schema[fmt.Sprintf("%03d_t.sql", i+1)] = &fstest.MapFile{Data: fmt.Appendf(nil, "create table t%d (id bigint primary key, v text);", i)}
 	}
-	first := func(ctx context.Context, pool *pgxpool.Pool) error {
+	return []way{
+		{"pgtestdb", func(t *test) (*pgxpool.Pool, error) {
+			pool, err := pgxpool.New(ctx, pgtestdb.Custom(t, conf, twentyTables{}).URL())
+			if err == nil {
+				t.Cleanup(pool.Close)
+			}
+			return pool, err
+		}},
+		{"pgtest", func(t *test) (*pgxpool.Pool, error) { return pgtest.New(t, pgtest.Migrations(schema)), nil }},
+		{"pgtest recycled", func(t *test) (*pgxpool.Pool, error) {
+			return pgtest.New(t, pgtest.Migrations(schema), pgtest.Recycle()), nil
+		}},
+	}, nil
+}
+
+// once runs one test and returns how long it waited for its database's first answer.
+func (w way) once(ctx context.Context, work time.Duration) (ready time.Duration, err error) {
+	t := &test{ctx: ctx}
+	began := time.Now()
+	err = t.run(func() error {
+		pool, err := w.open(t)
+		if err != nil {
+			return err
+		}
 		var n int
-		return pool.QueryRow(ctx, "select count(*) from t0").Scan(&n)
+		err = pool.QueryRow(ctx, "select count(*) from t0").Scan(&n)
+		ready = time.Since(began)
+		time.Sleep(work)
+		return err
+	})
+	return ready, err
+}
+
+// many runs tests at the same time and returns the time for each.
+func (w way) many(ctx context.Context, workers, tests int) (time.Duration, error) {
+	began := time.Now()
+	todo, errs := make(chan struct{}, tests), make(chan error, workers)
+	for range tests {
+		todo <- struct{}{}
 	}
-	return compare(ctx, "A migrated database for a test, from nothing to dropped", rounds, 3,
-		side{"pgtestdb", func(ctx context.Context) error {
-			t := &test{ctx: ctx}
-			return t.run(func() error {
-				pool, err := pgxpool.New(ctx, pgtestdb.Custom(t, conf, twentyTables{}).URL())
-				if err != nil {
-					return err
+	close(todo)
+	for range workers {
+		go func() {
+			var first error
+			for range todo {
+				if _, err := w.once(ctx, 0); err != nil && first == nil {
+					first = err
 				}
-				defer pool.Close()
-				return first(ctx, pool)
-			})
-		}},
-		side{"pgtest", func(ctx context.Context) error {
-			t := &test{ctx: ctx}
-			return t.run(func() error { return first(ctx, pgtest.New(t, pgtest.Migrations(schema))) })
-		}},
-	)
+			}
+			errs <- first
+		}()
+	}
+	var err error
+	for range workers {
+		err = errors.Join(err, <-errs)
+	}
+	return time.Since(began) / time.Duration(tests), err
+}
+
+// inTurn measures each way once in every round, in random order, and prints a table.
+func inTurn(title string, rounds int, ways []way, fn func(way) (time.Duration, error)) error {
+	times := make([][]time.Duration, len(ways))
+	for range rounds {
+		for _, i := range rand.Perm(len(ways)) {
+			took, err := fn(ways[i])
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", title, ways[i].name, err)
+			}
+			times[i] = append(times[i], took)
+		}
+	}
+	fmt.Printf("\n%s (%d rounds)\n\n", title, rounds)
+	fmt.Printf("| %-20s | %10s | %21s | %6s |\n|%s|%s|%s|%s|\n", "", "median", "quartiles", "ratio", dashes(22), dashes(12), dashes(23), dashes(8))
+	for i, w := range ways {
+		ratios := make([]float64, rounds)
+		for round := range ratios {
+			ratios[round] = float64(times[i][round]) / float64(times[0][round])
+		}
+		fmt.Printf("| %-20s | %10s | %10s–%10s | ×%5.2f |\n", w.name, short(quantile(times[i], 0.5)),
+			short(quantile(times[i], 0.25)), short(quantile(times[i], 0.75)), quantile(ratios, 0.5))
+	}
+	return nil
 }

@@ -27,6 +27,8 @@ var comparisons = []comparison{
 	{"query", queries},
 	{"transaction", transactions},
 	{"database", databases},
+	{"connect", connects},
+	{"reuse", reuse},
 }
 
 func main() {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -9,36 +11,98 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// transactions compares pgtx with pgx's own function for the same.
+const increment = "update counters set n = n + 1 where id = $1"
+
+// transactions compares pgtx with pgx's own function for the same, on the spot and through a proxy that adds a round trip,
+// with and without a deadline of ctx.
 func transactions(ctx context.Context, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
 		return err
 	}
 	defer drop()
-	pool, err := pgxpool.New(ctx, url)
+	for _, roundTrip := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond} {
+		if err := transactionsAt(ctx, url, roundTrip, rounds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func transactionsAt(ctx context.Context, url string, roundTrip time.Duration, rounds int) error {
+	pool, closePool, err := delayed(ctx, url, roundTrip)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	if _, err := pool.Exec(ctx, "create table counters (id int primary key, n bigint not null); insert into counters values (1, 0)"); err != nil {
+	defer closePool()
+	const setUp = "create table if not exists counters (id int primary key, n bigint not null); truncate counters; " +
+		"insert into counters select i, 0 from generate_series(1, 3) i"
+	if _, err := pool.Exec(ctx, setUp); err != nil {
 		return err
 	}
-	update := func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "update counters set n = n + 1 where id = 1")
-		return err
+	ops, where := 100, "loopback"
+	if roundTrip > 0 {
+		ops, where = 10, fmt.Sprintf("%v round trip", roundTrip)
 	}
-	err = compare(ctx, "A transaction with one statement", rounds, 200,
-		side{"pgx.BeginFunc", func(ctx context.Context) error {
+	for _, limit := range []time.Duration{0, time.Minute} {
+		title := func(what string) string {
+			if limit > 0 {
+				return what + ", " + where + ", ctx with a deadline"
+			}
+			return what + ", " + where
+		}
+		for _, c := range []struct {
+			what  string
+			sides []side
+		}{
+			{"A transaction with one statement", oneStatement(pool)},
+			{"A transaction with five nested ones", fiveNested(pool)},
+			{"An empty transaction", empty(pool)},
+			{"Three updates in a batch", threeUpdates(pool)},
+		} {
+			if err := compare(ctx, title(c.what), rounds, ops, limited(limit, c.sides)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// limited gives each operation a deadline, unless limit is 0.
+func limited(limit time.Duration, sides []side) []side {
+	if limit == 0 {
+		return sides
+	}
+	for i, s := range sides {
+		sides[i].op = func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			return s.op(ctx)
+		}
+	}
+	return sides
+}
+
+func update(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, increment, 1)
+	return err
+}
+
+func oneStatement(pool *pgxpool.Pool) []side {
+	return []side{
+		{"pgx.BeginFunc", func(ctx context.Context) error {
 			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return update(ctx, tx) })
 		}},
-		side{"pgtx.Run", func(ctx context.Context) error { return pgtx.Run(ctx, pool, update) }},
-	)
-	if err != nil {
-		return err
+		{"pgtx.Run", func(ctx context.Context) error { return pgtx.Run(ctx, pool, update) }},
+		{"pgtx.Run, eager", func(ctx context.Context) error {
+			return pgtx.RunWith(ctx, pool, pgtx.Options{Eager: true}, update)
+		}},
 	}
-	return compare(ctx, "A transaction with five nested ones", rounds, 50,
-		side{"pgx.BeginFunc", func(ctx context.Context) error {
+}
+
+func fiveNested(pool *pgxpool.Pool) []side {
+	return []side{
+		{"pgx.BeginFunc", func(ctx context.Context) error {
 			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 				for range 5 {
 					if err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return update(ctx, tx) }); err != nil {
@@ -48,7 +112,7 @@ func transactions(ctx context.Context, rounds int) error {
 				return nil
 			})
 		}},
-		side{"pgtx.Run", func(ctx context.Context) error {
+		{"pgtx.Run", func(ctx context.Context) error {
 			return pgtx.Run(ctx, pool, func(ctx context.Context, _ pgx.Tx) error {
 				for range 5 {
 					if err := pgtx.Run(ctx, pool, update); err != nil {
@@ -58,5 +122,32 @@ func transactions(ctx context.Context, rounds int) error {
 				return nil
 			})
 		}},
-	)
+	}
+}
+
+func empty(pool *pgxpool.Pool) []side {
+	return []side{
+		{"pgx.BeginFunc", func(ctx context.Context) error {
+			return pgx.BeginFunc(ctx, pool, func(pgx.Tx) error { return nil })
+		}},
+		{"pgtx.Run", func(ctx context.Context) error {
+			return pgtx.Run(ctx, pool, func(context.Context, pgx.Tx) error { return nil })
+		}},
+	}
+}
+
+func threeUpdates(pool *pgxpool.Pool) []side {
+	batch := func() *pgx.Batch {
+		b := &pgx.Batch{}
+		for id := range 3 {
+			b.Queue(increment, id+1)
+		}
+		return b
+	}
+	return []side{
+		{"pgx.BeginFunc and SendBatch", func(ctx context.Context) error {
+			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return tx.SendBatch(ctx, batch()).Close() })
+		}},
+		{"pgtx.Atomic", func(ctx context.Context) error { return pgtx.Atomic(ctx, pool, pgtx.Options{}, batch()) }},
+	}
 }

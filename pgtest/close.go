@@ -6,13 +6,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// closeLimit is how long a test's end waits for connections that the test gave out. A second is long for a goroutine
-// that is about to release one, and short for a test run.
-const closeLimit = time.Second
-
 // closePool closes the pool, and fails the test if a connection was never given back: Close alone would block for
 // ever.
-func closePool(t TB, pool *pgxpool.Pool) {
+func closePool(t TB, pool *pgxpool.Pool, acquired *acquisitions) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -26,6 +22,6 @@ func closePool(t TB, pool *pgxpool.Pool) {
 	case <-limit.C:
 		// Dropping the database, which comes next, ends the server's side.
 		t.Errorf("pgtest: %d connection(s) of the pool were acquired and not released when the test ended: "+
-			"call Release, close rows, and end transactions", pool.Stat().AcquiredConns())
+			"call Release, close rows, and end transactions%s", pool.Stat().AcquiredConns(), acquired.stacks())
 	}
 }

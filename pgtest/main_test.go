@@ -1,10 +1,22 @@
 package pgtest_test
 
 import (
+	"flag"
 	"net"
 	"os"
 	"testing"
 )
+
+// TestMain: the tests wait for processes and servers far more than they compute.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Getenv(childEnv) == "" {
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // shortDir is a directory that the server's user may enter, with a path short enough for a socket.
 func shortDir(t *testing.T) string {

@@ -53,6 +53,26 @@ func isFile(path string) bool {
 	return err == nil && fi.Mode().IsRegular()
 }
 
+// migrator returns what fills the template.
+func (o options) migrator() (pgtestdb.Migrator, error) {
+	seeds, err := readSeeds(o.seeds)
+	if err != nil {
+		return nil, err
+	}
+	if o.custom != nil {
+		return &filled{Migrator: o.custom, seeds: seeds}, nil
+	}
+	fsys, err := o.migrationsOrNearest()
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMigrator(fsys)
+	if err != nil {
+		return nil, err
+	}
+	return &filled{Migrator: m, seeds: seeds}, nil
+}
+
 // migrator fills pgtestdb's template through pgmigrate.
 type migrator struct {
 	fsys fs.FS

@@ -80,8 +80,10 @@ func TestDatabaseIsDropped(t *testing.T) {
 			t.Fatal("this test cannot see databases")
 		}
 	})
-	if databaseExists(t, server, name) {
-		t.Errorf("%s is still there", name)
+	for deadline := time.Now().Add(10 * time.Second); databaseExists(t, server, name); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is still there", name)
+		}
 	}
 }
 
@@ -185,20 +187,25 @@ func TestLeakedConnection(t *testing.T) {
 	var leaked *pgxpool.Conn
 	began := time.Now()
 	failures := r.run(func() {
-		conn, err := pgtest.New(r, pgtest.Migrations(twoTables)).Acquire(context.Background())
+		pool := pgtest.New(r, pgtest.Migrations(twoTables))
+		count(t, pool, "pages") // released: not to be named
+		conn, err := pool.Acquire(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
 		leaked = conn
 	})
-	if len(failures) != 1 || !strings.Contains(failures[0], "1 connection(s)") {
+	if len(failures) != 1 || !strings.Contains(failures[0], "1 connection(s)") || strings.Contains(failures[0], "pgxpool") ||
+		!strings.Contains(failures[0], "pgtest_test.TestLeakedConnection.func1\n") || !strings.Contains(failures[0], "pgtest_test.go:") {
 		t.Errorf("failures: %q", failures)
 	}
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("the end took %s", took)
 	}
-	if err := leaked.Ping(context.Background()); err == nil {
-		t.Error("the leaked connection still works: its database was not dropped")
+	for deadline := time.Now().Add(10 * time.Second); leaked.Ping(context.Background()) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the leaked connection still works: its database was not dropped")
+		}
 	}
 	leaked.Release()
 }

@@ -33,7 +33,7 @@ func (s *spec) digest() (string, error) {
 	}
 	fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), s.owner.id(), s.dir)
 	fmt.Fprintln(h, s.settings, initdbArgs)
-	io.WriteString(h, watchdogScript)
+	fmt.Fprint(h, watchdogScript)
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 

@@ -27,7 +27,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -62,7 +61,8 @@ const linger = 3 * time.Second
 // Server is a running PostgreSQL that stays up at least until Release. It is safe for concurrent use.
 type Server struct {
 	url     *url.URL
-	own     bool // started by this package, not named by PGTEST_URL
+	own     bool   // started by this package, not named by PGTEST_URL
+	dir     string // of a server started by this package
 	release func()
 }
 
@@ -86,7 +86,7 @@ func Acquire(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
 	}
-	return &Server{url: inst.url(), own: true, release: sync.OnceFunc(inst.leave)}, nil
+	return &Server{url: inst.url(), own: true, dir: inst.dir, release: spec.guard(inst).release}, nil
 }
 
 // URL returns the connection string of the server's database postgres, with a superuser's rights on a server started

@@ -26,6 +26,15 @@ joined() {
 	return $any
 }
 
+stop() {
+	if [ -x "$bin/pg_ctl" ]; then
+		"$bin/pg_ctl" -D "$dir/data" -m immediate stop
+	else # the binaries were removed meanwhile
+		read -r pid <"$dir/data/postmaster.pid" && kill -QUIT "$pid"
+		return 1 # "exited" tells
+	fi
+}
+
 # What the starter had begun, initdb say, may still write for a moment.
 discard() {
 	until rm -rf "$dir" && [ ! -e "$dir" ]; do sleep 1; done
@@ -48,7 +57,7 @@ watch() {
 	mv "$dir/users" "$dir/closed"
 	joined <&3
 	# A server that has only just been started has no pid file yet.
-	until "$bin/pg_ctl" -D "$dir/data" -m immediate stop || [ -e "$dir/exited" ] || [ "$mode" = adopt ]; do
+	until stop || [ -e "$dir/exited" ] || [ "$mode" = adopt ]; do
 		sleep 1
 	done 3<&-
 	wait

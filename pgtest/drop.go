@@ -1,0 +1,59 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// drop ends a test's database, whoever is connected. On a throw-away server that happens a moment later, and drop blocks
+// only while [pendingDrops] others wait; elsewhere it has happened when drop returns, since the process may end
+// right after.
+func (h *host) drop(name string) error {
+	if !h.server.Ephemeral() {
+		h.waitForBackends(name)
+		return h.dropNow(name)
+	}
+	h.pending <- struct{}{}
+	time.AfterFunc(dropDelay, func() {
+		defer func() { <-h.pending }()
+		h.note(h.dropNow(name))
+	})
+	return nil
+}
+
+func (h *host) dropNow(name string) error {
+	return h.drops.exec(context.Background(), "drop database if exists "+quoted(name)+" with (force)")
+}
+
+// waitForBackends returns when nobody is connected to the database, or after dropDelay: what is still there then is a
+// leak, which the drop ends.
+func (h *host) waitForBackends(name string) {
+	for deadline := time.Now().Add(dropDelay); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		var used bool
+		err := h.control(context.Background(), func(ctx context.Context, conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, "select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
+		})
+		if err != nil || !used {
+			return
+		}
+	}
+}
+
+// note keeps an error, if it is one, for the next test to log.
+func (h *host) note(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed = errors.Join(h.failed, err)
+}
+
+// failures returns what went wrong with drops since the last call.
+func (h *host) failures() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.failed
+	h.failed = nil
+	return err
+}

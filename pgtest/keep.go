@@ -1,0 +1,123 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// keepServer is how long a throw-away server stays up for the sake of a kept database.
+	keepServer = time.Hour
+	// keepDatabase is how long a kept database is spared by sweeps, on a server that stays.
+	keepDatabase = 24 * time.Hour
+
+	keptPrefix = "pgtest kept "
+)
+
+// keeps reports whether failed tests keep their databases.
+func (o options) keeps() bool {
+	return o.keep || os.Getenv("PGTEST_KEEP") == "1"
+}
+
+// keep marks the database of a failed test, so that no sweep takes it before its time, and says how to open it.
+func (db *database) keep(t TB) error {
+	err := db.host.control(context.WithoutCancel(t.Context()), func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, comment(db.name, keptPrefix+time.Now().UTC().Format(time.RFC3339)+" "+t.Name()))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	until, server := keepDatabase, "its database"
+	if db.host.server.Ephemeral() {
+		if err := db.host.server.Keep(keepServer); err != nil {
+			return err
+		}
+		until, server = keepServer, "its database and the server"
+	}
+	t.Logf("pgtest: the test failed; %s are kept for %s: %s", server, until, db.host.psql(db.name))
+	return nil
+}
+
+// psql is the command that opens the database, as the server's administrator and without a password.
+func (h *host) psql(name string) string {
+	u, err := url.Parse(h.server.DatabaseURL(name))
+	if err != nil {
+		return "psql -d " + name
+	}
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	query := u.Query()
+	query.Del("password")
+	u.RawQuery = query.Encode()
+	return "psql '" + strings.ReplaceAll(u.String(), "'", "%27") + "'"
+}
+
+// KeptDatabase is one that a failed test left on purpose.
+type KeptDatabase struct {
+	Name  string
+	Test  string    // the test's name
+	Since time.Time // when the test ended
+	Psql  string    // the command that opens it, without a password
+}
+
+func parseKept(mark string) (since time.Time, test string, ok bool) {
+	rest, ok := strings.CutPrefix(mark, keptPrefix)
+	if !ok {
+		return time.Time{}, "", false
+	}
+	when, test, _ := strings.Cut(rest, " ")
+	since, err := time.Parse(time.RFC3339, when)
+	return since, test, err == nil
+}
+
+// Kept lists the databases that failed tests left on the server that tests would use now. It starts a throw-away server if
+// none runs.
+func Kept(ctx context.Context) ([]KeptDatabase, error) {
+	var kept []KeptDatabase
+	err := withHost(ctx, func(h *host) error {
+		return h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+			all, err := leftovers(ctx, conn)
+			for _, l := range all {
+				if since, test, ok := parseKept(l.mark); ok {
+					kept = append(kept, KeptDatabase{Name: l.name, Test: test, Since: since, Psql: h.psql(l.name)})
+				}
+			}
+			return err
+		})
+	})
+	return kept, err
+}
+
+// Clean drops what tests left on the server that tests would use now, and returns the names: databases of processes that have
+// ended, kept ones among them, and, if no test process runs, the templates. It never touches a database that this package
+// did not make, or that somebody is connected to. A throw-away server that was kept goes.
+func Clean(ctx context.Context) (dropped []string, err error) {
+	err = withHost(ctx, func(h *host) error {
+		if err := h.server.EndKeep(); err != nil {
+			return err
+		}
+		dropped, err = h.clean(ctx)
+		return err
+	})
+	return dropped, err
+}
+
+func withHost(ctx context.Context, fn func(*host) error) error {
+	h, err := newHost(ctx)
+	if err != nil {
+		return fmt.Errorf("pgtest: %w", err)
+	}
+	defer h.close()
+	if err := fn(h); err != nil {
+		return fmt.Errorf("pgtest: %w", err)
+	}
+	return nil
+}
