@@ -107,8 +107,9 @@ func TestDeadlockIsRetried(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if attempts != 3 {
-		t.Errorf("%d attempts, want 3: one of two was the victim once", attempts)
+	// More if both were the victim, or if the repetition took its first row before the other had woken up.
+	if attempts < 3 {
+		t.Errorf("%d attempts, want at least 3: one of two was the victim", attempts)
 	}
 	if one, two := b.balance(t, 1), b.balance(t, 2); one != 100 || two != 100 {
 		t.Errorf("balances are %d and %d, want 100 and 100", one, two)
