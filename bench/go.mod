@@ -3,13 +3,17 @@ module github.com/page-builder/persistence/bench
 go 1.25.0
 
 require (
+	github.com/golang-migrate/migrate/v4 v4.19.1
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/jackc/tern/v2 v2.3.4
 	github.com/page-builder/persistence/pgconfig v0.1.0
+	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgpool v0.1.0
 	github.com/page-builder/persistence/pgtest v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/page-builder/persistence/pgtx v0.1.0
 	github.com/peterldowns/pgtestdb v0.1.1
+	github.com/pressly/goose/v3 v3.26.0
 )
 
 require (
@@ -20,19 +24,20 @@ require (
 	github.com/caarlos0/env/v11 v11.4.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/huandu/xstrings v1.5.0 // indirect
+	github.com/jackc/pgerrcode v0.0.0-20220416144525-469b46aa5efa // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgxlisten v0.0.0-20241106001234-1d6f6656415c // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
-	github.com/jackc/tern/v2 v2.3.4 // indirect
 	github.com/joho/godotenv v1.5.1 // indirect
+	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/mitchellh/copystructure v1.2.0 // indirect
 	github.com/mitchellh/reflectwalk v1.0.2 // indirect
 	github.com/page-builder/persistence/pgerr v0.1.0 // indirect
-	github.com/page-builder/persistence/pgmigrate v0.1.0 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
 	github.com/spf13/cast v1.7.0 // indirect
+	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/crypto v0.46.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/text v0.41.0 // indirect

@@ -29,6 +29,7 @@ var comparisons = []comparison{
 	{"database", databases},
 	{"connect", connects},
 	{"reuse", reuse},
+	{"migration", migrations},
 }
 
 func main() {

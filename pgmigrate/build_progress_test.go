@@ -1,6 +1,7 @@
 package pgmigrate_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,10 @@ func TestBuildProgress(t *testing.T) {
 			once.Do(func() { tx.Rollback(t.Context()) })
 		}
 	}))
-	if _, err := m.Up(t.Context()); err != nil {
+	// Without an event of the build, the transaction stays in its way: what is wrong then must be an error, not a hang.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := m.Up(ctx); err != nil {
 		t.Fatal(err)
 	}
 	seen := false

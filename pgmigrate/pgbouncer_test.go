@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -59,15 +60,27 @@ func startPgBouncer(t *testing.T, binary string, direct *pgx.ConnConfig, ignored
 		t.Fatal(err)
 	}
 	ini := filepath.Join(dir, "pgbouncer.ini")
-	text := fmt.Sprintf("[databases]\n%s = host=%s port=%d user=%s\n[pgbouncer]\npool_mode = transaction\nauth_type = any\n"+
+	password := ""
+	if direct.Password != "" { // an empty one is a syntax error
+		password = " password='" + strings.ReplaceAll(direct.Password, "'", "''") + "'"
+	}
+	text := fmt.Sprintf("[databases]\n%s = host=%s port=%d user=%s%s\n[pgbouncer]\npool_mode = transaction\nauth_type = any\n"+
 		"unix_socket_dir = %s\nlisten_port = 6432\nignore_startup_parameters = %s\n",
-		direct.Database, direct.Host, direct.Port, direct.User, dir, ignored)
-	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
+		direct.Database, direct.Host, direct.Port, direct.User, password, dir, ignored)
+	if err := os.WriteFile(ini, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{"-q", ini}
 	if os.Geteuid() == 0 {
-		args = []string{"-q", "-u", socketOwner(t, direct.Host), ini}
+		owner := socketOwner(t, direct.Host)
+		id, err := strconv.Atoi(owner.Uid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(ini, id, -1); err != nil {
+			t.Fatal(err)
+		}
+		args = []string{"-q", "-u", owner.Username, ini}
 	}
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
@@ -79,7 +92,7 @@ func startPgBouncer(t *testing.T, binary string, direct *pgx.ConnConfig, ignored
 		cmd.Wait()
 	})
 	cfg := direct.Copy()
-	cfg.Host, cfg.Port, cfg.Fallbacks = dir, 6432, nil
+	cfg.Host, cfg.Port, cfg.TLSConfig, cfg.Fallbacks = dir, 6432, nil, nil
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		conn, err := pgx.ConnectConfig(t.Context(), cfg)
 		if err == nil {
@@ -93,11 +106,15 @@ func startPgBouncer(t *testing.T, binary string, direct *pgx.ConnConfig, ignored
 }
 
 // socketOwner returns who may enter the server's socket folder.
-func socketOwner(t *testing.T, dir string) string {
+func socketOwner(t *testing.T, dir string) *user.User {
 	t.Helper()
 	fi, err := os.Stat(dir)
-	if err != nil {
-		return "nobody" // a server on TCP
+	if err != nil { // a server on TCP
+		nobody, err := user.Lookup("nobody")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return nobody
 	}
 	stat, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -107,5 +124,5 @@ func socketOwner(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return owner.Username
+	return owner
 }

@@ -1,14 +1,10 @@
 package pgmigrate_test
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgmigrate"
 )
@@ -118,88 +114,6 @@ func TestFirstStatementIsRepeated(t *testing.T) {
 	}
 }
 
-// A concurrent build that fails leaves an invalid index, which the next try drops and builds again, whatever the name's quotes.
-func TestInvalidIndexIsRebuilt(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct{ statement, index string }{
-		"plain":         {"create unique index concurrently a_id on a (id);", "a_id"},
-		"if not exists": {"create unique index concurrently if not exists a_id on public.a (id);", "a_id"},
-		"quoted":        {"/* x */ create unique index concurrently \"A id\" on only \"public\".a (id);", `"A id"`},
-		"other schema":  {"create unique index concurrently s_id on s.a (id);", "s.s_id"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.exec(t, "create schema s; create table s.a (id int); insert into s.a values (1), (1); create table a (id int); insert into a values (1), (1)")
-			m := migrator(t, b, files("1_a.sql", noTx+test.statement))
-			_, err := m.Up(t.Context())
-			var failed *pgmigrate.MigrationError
-			if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 1 {
-				t.Fatalf("got %v", err)
-			}
-			b.exec(t, "delete from s.a where ctid = '(0,1)'; delete from a where ctid = '(0,1)'")
-			if r, err := m.Up(t.Context()); err != nil || r.To != 1 {
-				t.Fatalf("%+v, %v", r, err)
-			}
-			if !ask[bool](t, b, "select indisvalid from pg_index where indexrelid = to_regclass($1)", test.index) {
-				t.Error("the index is not valid")
-			}
-			if n := ask[int](t, b, "select count(*) from pg_index where not indisvalid"); n != 0 {
-				t.Errorf("%d invalid indexes", n)
-			}
-		})
-	}
-}
-
-// IF NOT EXISTS takes an invalid index for the index. An index that somebody else has left behind is replaced as well.
-func TestIfNotExistsBuildsInvalidIndex(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.exec(t, "create table a (id int); insert into a values (1), (1)")
-	if _, err := b.conn.Exec(t.Context(), "create unique index concurrently a_id on a (id)"); err == nil {
-		t.Fatal("the build should have failed")
-	}
-	m := migrator(t, b, files("1_a.sql", noTx+"create index concurrently if not exists a_id on a (id);"))
-	if _, err := m.Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if !ask[bool](t, b, "select indisvalid from pg_index where indexrelid = 'a_id'::regclass") {
-		t.Error("the index is not valid")
-	}
-}
-
-// The session is ended between the last statement and the version: the index is there and valid, so that building it again
-// would fail. The next run must not guess.
-func TestKilledAfterBuild(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.exec(t, "create table a (id int)")
-	folder := files("1_a.sql", noTx+"create index concurrently a_id on a (id);")
-	b.config.Tracer = tracerFunc(func(data pgx.TraceQueryEndData) {
-		if data.CommandTag.String() == "CREATE INDEX" {
-			b.conn.Exec(context.WithoutCancel(t.Context()), "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'pgmigrate'")
-		}
-	})
-	_, err := migrator(t, b, folder).Up(t.Context())
-	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || failed.State != pgmigrate.StatePartlyApplied || !failed.ConnectionLost {
-		t.Fatalf("got %v", err)
-	}
-	b.config.Tracer = nil
-	m := migrator(t, b, folder)
-	_, err = m.Up(t.Context())
-	var dirty *pgmigrate.DirtyError
-	if !errors.As(err, &dirty) {
-		t.Fatalf("got %v", err)
-	}
-	if err := m.Resolve(t.Context(), 1, pgmigrate.ResolveApplied); err != nil {
-		t.Fatal(err)
-	}
-	if r, err := m.Up(t.Context()); err != nil || r.To != 1 || len(r.Steps) != 0 {
-		t.Errorf("%+v, %v", r, err)
-	}
-}
-
 func TestResolveRefuses(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -230,90 +144,5 @@ func TestResolveRefuses(t *testing.T) {
 	}
 	if r, err := m.Up(t.Context()); err != nil || r.From != 2 || r.To != 3 {
 		t.Errorf("%+v, %v", r, err)
-	}
-}
-
-func TestBaseline(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.exec(t, "create table pages (id int primary key, title text)")
-	m := migrator(t, b, three())
-	for _, version := range []int32{0, 4} {
-		var versionErr *pgmigrate.VersionError
-		if err := m.Baseline(t.Context(), version); !errors.As(err, &versionErr) {
-			t.Errorf("baseline at %d: %v", version, err)
-		}
-	}
-	if err := m.Baseline(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
-	s, err := m.Status(t.Context())
-	if err != nil || s.Version != 2 || s.Migrations[1].Action != pgmigrate.ActionBaseline || s.Migrations[1].Recorded == "" {
-		t.Errorf("status: %+v, %v", s, err)
-	}
-	if err := m.Baseline(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "at version 2 already") {
-		t.Errorf("a second baseline: %v", err)
-	}
-	if err := m.Baseline(t.Context(), 2); err != nil {
-		t.Errorf("the same baseline again: %v", err)
-	}
-	if r, err := m.Up(t.Context()); err != nil || r.From != 2 || r.To != 3 {
-		t.Errorf("up: %+v, %v", r, err)
-	}
-	if entries, err := m.History(t.Context()); err != nil || len(entries) != 3 {
-		t.Errorf("history: %+v, %v", entries, err)
-	}
-}
-
-// Another session's build of the same index fails while the migration waits for its lock: IF NOT EXISTS then takes the invalid
-// index for the index, and the server calls that a success.
-func TestBuildIsVerified(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.exec(t, "create table a (id int)")
-	writer, err := b.connect(t).Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := writer.Exec(t.Context(), "lock table a in row exclusive mode"); err != nil {
-		t.Fatal(err)
-	}
-	builder := b.connect(t)
-	pid := builder.PgConn().PID()
-	built := make(chan error, 1)
-	go func() {
-		_, err := builder.Exec(t.Context(), "create index concurrently a_id on a (id)")
-		built <- err
-	}()
-	until := func(sql string, args ...any) {
-		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); !ask[bool](t, b, sql, args...); {
-			if time.Now().After(deadline) {
-				t.Fatalf("never true: %s", sql)
-			}
-		}
-	}
-	until("select exists (select from pg_stat_progress_create_index where pid = $1 and phase like 'waiting%')", pid)
-	m := migrator(t, b, files("1_a.sql", noTx+"create index concurrently if not exists a_id on a (id);"))
-	done := make(chan error, 1)
-	go func() { _, err := m.Up(t.Context()); done <- err }()
-	until("select exists (select from pg_stat_activity where datname = current_database() and application_name = 'pgmigrate' and wait_event_type = 'Lock')")
-	if _, err := b.conn.Exec(t.Context(), "select pg_terminate_backend($1)", pid); err != nil {
-		t.Fatal(err)
-	}
-	<-built
-	if err := writer.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	err = <-done
-	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || !failed.Repeatable || !strings.Contains(err.Error(), "not valid after its build") {
-		t.Fatalf("got %v", err)
-	}
-	if r, err := m.Up(t.Context()); err != nil || r.To != 1 {
-		t.Errorf("the next run: %+v, %v", r, err)
-	}
-	if !ask[bool](t, b, "select indisvalid from pg_index where indexrelid = 'a_id'::regclass") {
-		t.Error("the index is not valid")
 	}
 }

@@ -30,7 +30,7 @@ func hint(err error) string {
 	}
 	switch pgerr.Of(err) {
 	case pgerr.Auth:
-		return "The server refused the login: check user and password in DATABASE_URL (or DIRECT_DATABASE_URL)."
+		return "The server refused the login: check user and password in DATABASE_URL, or in DIRECT_DATABASE_URL if it is set."
 	case pgerr.Refused:
 		return "No PostgreSQL answers at that address: start it, or check host and port in DATABASE_URL."
 	case pgerr.DNS:

@@ -3,8 +3,8 @@
 //	go get -tool github.com/page-builder/persistence/pgmigrate/cmd/pgmigrate
 //	DATABASE_URL=postgres://app@localhost/app go tool pgmigrate up
 //
-// The database is DIRECT_DATABASE_URL or DATABASE_URL, or what libpq's PG* variables say; see pgconfig for the rest. Exit
-// codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line, the configuration or the folder
+// The database is DATABASE_URL, or what libpq's PG* variables say; beside them, and not alone, DIRECT_DATABASE_URL may name the
+// server's own address where they name PgBouncer. See pgconfig for the rest. Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line, the configuration or the folder
 // is wrong; 3 a person has to decide: a section without a transaction was interrupted, or an applied file was edited.
 package main
 

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing/fstest"
+	"time"
+
+	"github.com/golang-migrate/migrate/v4"
+	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
+	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	tern "github.com/jackc/tern/v2/migrate"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/page-builder/persistence/pgmigrate"
+)
+
+// A tool brings a database to the last of a list of statements, one a migration, on connections of its own.
+type tool struct {
+	name string
+	up   func(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error
+}
+
+var tools = []tool{
+	{"tern", ternUp},
+	{"pgmigrate", pgmigrateUp},
+	{"goose", gooseUp},
+	{"goose, session lock", gooseLockedUp},
+	{"golang-migrate", golangMigrateUp},
+}
+
+// The second statement cannot run in a transaction, the third needs ACCESS EXCLUSIVE.
+var statements = []string{
+	"create table pages (id int primary key)",
+	"create index concurrently pages_id on pages (id)",
+	"alter table pages add title text",
+}
+
+// migrations compares pgmigrate with other tools: how many of ten instances that start at once succeed, how long queries stall
+// behind a migration that waits for a transaction of 5 s, and what a start costs that finds nothing to do.
+func migrations(ctx context.Context, rounds int) error {
+	url, drop, err := database(ctx)
+	if err != nil {
+		return err
+	}
+	defer drop()
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return errors.New("the throw-away server's URL cannot be parsed")
+	}
+	admin, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer admin.Close(context.WithoutCancel(ctx))
+	reset := func() error {
+		_, err := admin.Exec(ctx, "drop schema public cascade; create schema public; drop schema if exists pgmigrate cascade")
+		return err
+	}
+
+	fmt.Printf("\nten instances at once on an empty database, one index built concurrently, five times; the slowest query behind a migration that waits 5 s\n\n")
+	fmt.Printf("| %-20s | %-17s | %9s | %13s |\n|%s|%s|%s|%s|\n", "", "succeeded", "complete", "longest stall", dashes(22), dashes(19), dashes(11), dashes(15))
+	for _, t := range tools {
+		var succeeded []string
+		var failures []string
+		complete := 0
+		for range 5 {
+			if err := reset(); err != nil {
+				return err
+			}
+			n, failed := atOnce(ctx, cfg, t)
+			succeeded, failures = append(succeeded, strconv.Itoa(n)), append(failures, failed...)
+			var all bool
+			if err := admin.QueryRow(ctx, `select count(*) = 1 and exists (select from pg_attribute where attrelid = to_regclass('pages') and attname = 'title')
+from pg_index where indexrelid = to_regclass('pages_id') and indisvalid`).Scan(&all); err != nil {
+				return err
+			}
+			if all {
+				complete++
+			}
+		}
+		if err := reset(); err != nil {
+			return err
+		}
+		longest, err := stall(ctx, cfg, t)
+		if err != nil {
+			return fmt.Errorf("stall, %s: %w", t.name, err)
+		}
+		fmt.Printf("| %-20s | %-17s | %6d of 5 | %13s |\n", t.name, strings.Join(succeeded, ", "), complete, short(longest))
+		slices.Sort(failures)
+		for _, f := range slices.Compact(failures) {
+			fmt.Printf("  %s\n", f)
+		}
+	}
+
+	sides := make([]side, 0, len(tools))
+	if err := reset(); err != nil {
+		return err
+	}
+	repeatable := []string{"create table if not exists pages (id int)", "select 1"} // by several tools on one database
+	for _, t := range tools {
+		sides = append(sides, side{t.name, func(ctx context.Context) error { return t.up(ctx, cfg, repeatable) }})
+	}
+	return compare(ctx, "a start that finds nothing to do, connecting included", rounds, 5, sides...)
+}
+
+// atOnce starts ten instances on an empty database, each of which has a minute.
+func atOnce(ctx context.Context, cfg *pgx.ConnConfig, t tool) (succeeded int, failures []string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	errs := make([]error, 10)
+	var instances sync.WaitGroup
+	for i := range errs {
+		instances.Go(func() { errs[i] = t.up(ctx, cfg, statements) })
+	}
+	instances.Wait()
+	for _, err := range errs {
+		if err == nil {
+			succeeded++
+			continue
+		}
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		failures = append(failures, text)
+	}
+	return succeeded, failures
+}
+
+// stall returns how long the slowest of 100 queries a second took while the tool's last migration met a transaction of 5 s.
+func stall(ctx context.Context, cfg *pgx.ConnConfig, t tool) (time.Duration, error) {
+	if err := t.up(ctx, cfg, statements[:2]); err != nil {
+		return 0, err
+	}
+	blocker, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return 0, err
+	}
+	defer blocker.Close(context.WithoutCancel(ctx))
+	if _, err := blocker.Exec(ctx, "begin; select * from pages"); err != nil {
+		return 0, err
+	}
+	poolConfig, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return 0, err
+	}
+	poolConfig.ConnConfig, poolConfig.MaxConns = cfg.Copy(), 40
+	pool, err := pgxpool.NewWithConfig(ctx, poolConfig)
+	if err != nil {
+		return 0, err
+	}
+	defer pool.Close()
+
+	done := make(chan error, 1)
+	go func() { done <- t.up(ctx, cfg, statements) }()
+	free := time.After(5 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	var (
+		mu       sync.Mutex
+		longest  time.Duration
+		failed   error
+		queries  sync.WaitGroup
+		finished bool
+	)
+	for !finished {
+		select {
+		case err = <-done:
+			finished = true
+		case <-free:
+			if _, err := blocker.Exec(ctx, "commit"); err != nil {
+				return 0, err
+			}
+		case due := <-tick.C:
+			queries.Go(func() {
+				_, err := pool.Exec(ctx, "select count(*) from pages")
+				mu.Lock()
+				defer mu.Unlock()
+				failed = errors.Join(failed, err)
+				longest = max(longest, time.Since(due))
+			})
+		}
+	}
+	queries.Wait()
+	return longest, errors.Join(err, failed)
+}
+
+// folder writes the statements in a tool's format; a file's name and text may depend on whether it can run in a transaction.
+func folder(statements []string, file func(n int, statement string, concurrent bool) (name, text string)) fs.FS {
+	fsys := fstest.MapFS{}
+	for i, s := range statements {
+		name, text := file(i+1, s, strings.Contains(s, "concurrently"))
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return fsys
+}
+
+func ternFolder(statements []string) fs.FS {
+	return folder(statements, func(n int, s string, concurrent bool) (string, string) {
+		if concurrent {
+			s = "---- tern: disable-tx ----\n" + s
+		}
+		return fmt.Sprintf("%03d_m.sql", n), s + ";\n"
+	})
+}
+
+func ternUp(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error {
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	m, err := tern.NewMigrator(ctx, conn, "public.schema_version")
+	if err != nil {
+		return err
+	}
+	if err := m.LoadMigrations(ternFolder(statements)); err != nil {
+		return err
+	}
+	return m.Migrate(ctx)
+}
+
+func pgmigrateUp(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error {
+	m, err := pgmigrate.New(cfg, ternFolder(statements), pgmigrate.WithLogger(nil))
+	if err != nil {
+		return err
+	}
+	_, err = m.Up(ctx)
+	return err
+}
+
+func gooseUp(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error {
+	return gooseWith(ctx, cfg, statements)
+}
+
+// gooseLockedUp takes goose's lock, which is off by default, and looks for it each second instead of every five.
+func gooseLockedUp(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error {
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+	if err != nil {
+		return err
+	}
+	return gooseWith(ctx, cfg, statements, goose.WithSessionLocker(locker))
+}
+
+func gooseWith(ctx context.Context, cfg *pgx.ConnConfig, statements []string, opts ...goose.ProviderOption) (err error) {
+	db := stdlib.OpenDB(*cfg)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	fsys := folder(statements, func(n int, s string, concurrent bool) (string, string) {
+		if concurrent {
+			s = "-- +goose NO TRANSACTION\n-- +goose Up\n" + s
+		} else {
+			s = "-- +goose Up\n" + s
+		}
+		return fmt.Sprintf("%03d_m.sql", n), s + ";\n"
+	})
+	p, err := goose.NewProvider(goose.DialectPostgres, db, fsys, append(opts, goose.WithDisableGlobalRegistry(true))...)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// golangMigrateUp has no context: the tool takes none for a run.
+func golangMigrateUp(_ context.Context, cfg *pgx.ConnConfig, statements []string) (err error) {
+	db := stdlib.OpenDB(*cfg)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	source, err := iofs.New(folder(statements, func(n int, s string, _ bool) (string, string) {
+		return fmt.Sprintf("%03d_m.up.sql", n), s + ";\n"
+	}), ".")
+	if err != nil {
+		return err
+	}
+	driver, err := migratepgx.WithInstance(db, &migratepgx.Config{})
+	if err != nil {
+		return err
+	}
+	m, err := migrate.NewWithInstance("iofs", source, "pgx5", driver)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		sourceErr, databaseErr := m.Close()
+		err = errors.Join(err, sourceErr, databaseErr)
+	}()
+	if err := m.Up(); err != nil && !errors.Is(err, migrate.ErrNoChange) {
+		return err
+	}
+	return nil
+}
