@@ -4,7 +4,9 @@ import (
 	"flag"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestMain: the tests wait for processes and servers far more than they compute.
@@ -25,7 +27,17 @@ func shortDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		// A server in it goes some seconds after its last user; its files must not go before it.
+		for range 400 {
+			if servers, _ := filepath.Glob(filepath.Join(dir, "pgserver-*")); len(servers) == 0 {
+				os.RemoveAll(dir)
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Errorf("a server is still in %s", dir)
+	})
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,8 @@ watch() {
 	mv "$dir/users" "$dir/closed"
 	joined <&3
 	# A server that has only just been started has no pid file yet.
-	until stop || [ -e "$dir/exited" ] || [ "$mode" = adopt ]; do
+	# One whose files somebody removed ends by itself: it looks after its lock file once a minute.
+	until stop || [ -e "$dir/exited" ] || [ ! -d "$dir/data" ] || [ "$mode" = adopt ]; do
 		sleep 1
 	done 3<&-
 	wait
