@@ -24,6 +24,7 @@ func Main(name, address string, run func(ctx context.Context, opts Options) erro
 	context.AfterFunc(ctx, stop)
 
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	slog.SetDefault(log)
 	err := func() (err error) {
 		cfg, err := pgconfig.Load()
 		if err != nil {

@@ -40,7 +40,7 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	for _, part := range []func(context.Context) error{
-		s.migrate, s.connect, s.listen, s.importSite, s.failHalfway, s.publish, s.retry, s.query, s.probe, s.figures,
+		s.migrate, s.connect, s.listen, s.importSite, s.failHalfway, s.publish, s.services, s.retry, s.query, s.probe, s.figures,
 		s.rollBackAndForth,
 	} {
 		if err := part(ctx); err != nil {
