@@ -25,6 +25,9 @@ var Aliases = map[string]any{
 // Demo shows the whole kit at work on a PostgreSQL of its own, or on DATABASE_URL, in under a minute.
 func Demo() error { return run("./examples/pages/cmd/demo") }
 
+// Serve runs the example's two services, on DATABASE_URL or on a PostgreSQL that is gone afterwards, and prints where to look.
+func Serve() error { return run("./examples/pages/cmd/serve") }
+
 // Test runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is.
 func Test() error {
 	args := []string{"test"}

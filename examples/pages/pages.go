@@ -22,6 +22,12 @@ var (
 
 	// ErrNoContent says that the page does not have the revision that was to go online, or none at all.
 	ErrNoContent = errors.New("the page has no content to publish")
+
+	// ErrKeyReused says that the idempotency key belongs to another wish: another page, or another revision of it.
+	ErrKeyReused = errors.New("the idempotency key was used for something else before")
+
+	// ErrNotFound says that there is no such live page.
+	ErrNotFound = errors.New("no such page")
 )
 
 // Edit is a new revision of a page.
@@ -81,12 +87,21 @@ func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication,
 	}
 	// The lock before the look for the key: a second try that runs at the same time waits here, and then finds it.
 	page, err := q.LockPage(ctx, p.PageID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return none, ErrNotFound
+	}
 	if err != nil {
 		return none, err
 	}
 	done, err := q.PublicationByKey(ctx, p.Key)
-	if !errors.Is(err, pgx.ErrNoRows) {
-		return done, err
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+	case err != nil:
+		return none, err
+	case done.PageID != p.PageID || p.Revision != 0 && p.Revision != done.Revision:
+		return none, ErrKeyReused
+	default:
+		return done, nil
 	}
 	if p.Revision == 0 {
 		p.Revision = page.Revision

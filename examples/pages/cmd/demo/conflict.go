@@ -14,6 +14,7 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
+// retry lets a second author change a page inside the first one's transaction.
 func (s *story) retry(ctx context.Context) error {
 	s.title("Two authors change one page at the same moment: the database refuses one, which runs again")
 	home, err := db.New(s.pool).PageByPath(ctx, db.PageByPathParams{SiteID: s.site.ID, Path: "/"})

@@ -57,6 +57,7 @@ func (s *story) probe(ctx context.Context) error {
 	return s.ask(ctx, "http://"+l.Addr().String()+"/readyz", http.StatusServiceUnavailable)
 }
 
+// answer is the part of application/health+json that the demo tells.
 type answer struct {
 	Status string `json:"status"`
 	Checks map[string][]struct {

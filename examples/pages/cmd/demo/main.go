@@ -19,8 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/examples/pages/throwaway"
 	"github.com/page-builder/persistence/pgconfig"
-	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 func main() {
@@ -40,7 +40,7 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	for _, part := range []func(context.Context) error{
-		s.migrate, s.connect, s.listen, s.importSite, s.failHalfway, s.publish, s.retry, s.query, s.probe, s.figures,
+		s.migrate, s.connect, s.listen, s.importSite, s.failHalfway, s.publish, s.services, s.retry, s.query, s.probe, s.figures,
 		s.rollBackAndForth,
 	} {
 		if err := part(ctx); err != nil {
@@ -53,7 +53,7 @@ func run(ctx context.Context, out io.Writer) error {
 
 // openDatabase decides which database the story is told on.
 func (s *story) openDatabase(ctx context.Context) error {
-	if os.Getenv("DATABASE_URL") != "" || os.Getenv("DATABASE_URL_FILE") != "" {
+	if !throwaway.Wanted() {
 		s.title("The database of DATABASE_URL")
 		cfg, err := pgconfig.Load()
 		if err != nil {
@@ -64,46 +64,21 @@ func (s *story) openDatabase(ctx context.Context) error {
 	}
 	s.title("A PostgreSQL server of our own, for this demo only")
 	began := time.Now()
-	server, err := pgserver.Acquire(ctx, pgserver.Options{})
+	url, remove, err := throwaway.Open(ctx, "demo")
 	if err != nil {
 		return err
 	}
-	s.atEnd(server.Release)
-	name := fmt.Sprintf("demo_%d", os.Getpid())
-	if err := s.makeDatabase(ctx, server, name); err != nil {
-		return err
-	}
+	s.atEnd(func() {
+		if err := remove(); err != nil {
+			fmt.Fprintln(os.Stderr, "demo: remove the database:", err)
+		}
+	})
 	s.say("ready in %s, on a Unix socket in a private directory; no port, no password, removed afterwards", since(began))
 	s.own = true
-	if s.cfg, err = pgconfig.Parse(server.DatabaseURL(name)); err != nil {
+	if s.cfg, err = pgconfig.Parse(url); err != nil {
 		return err
 	}
 	return s.describeServer(ctx)
-}
-
-// makeDatabase makes a database beside those of tests that share the server, and drops it at the end.
-func (s *story) makeDatabase(ctx context.Context, server *pgserver.Server, name string) error {
-	admin := func(ctx context.Context, sql string) error {
-		conn, err := pgx.Connect(ctx, server.URL())
-		if err != nil {
-			return err
-		}
-		defer conn.Close(ctx)
-		_, err = conn.Exec(ctx, sql)
-		return err
-	}
-	quoted := pgx.Identifier{name}.Sanitize()
-	if err := admin(ctx, "create database "+quoted); err != nil {
-		return err
-	}
-	s.atEnd(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := admin(ctx, "drop database if exists "+quoted+" with (force)"); err != nil {
-			fmt.Fprintln(os.Stderr, "demo: drop the database:", err)
-		}
-	})
-	return nil
 }
 
 // describeServer connects once, to show what the database is before anything is changed in it.

@@ -10,11 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// published is the payload of the channel page_published.
 type published struct {
 	Path     string `json:"path"`
 	Revision *int32 `json:"revision"`
 }
 
+// listen collects what the publication trigger notifies, on a connection of its own.
 func (s *story) listen(ctx context.Context) error {
 	direct, err := s.cfg.DirectConfig()
 	if err != nil {

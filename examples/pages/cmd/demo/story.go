@@ -32,7 +32,6 @@ type story struct {
 	site     db.Site
 }
 
-// published is the payload of the channel page_published.
 func (s *story) title(text string) {
 	s.part++
 	fmt.Fprintf(s.out, "\n%2d. %s\n", s.part, text)
@@ -57,10 +56,6 @@ func since(t time.Time) time.Duration {
 	return d.Round(100 * time.Microsecond)
 }
 
-// listen collects what the publication trigger notifies, on a connection of its own.
-// failHalfway publishes a section of which one page has no content yet.
-// retry lets a second author change a page inside the first one's transaction.
-// answer is the part of application/health+json that the demo tells.
 func (s *story) farewell() {
 	fmt.Fprintf(s.out, "\nDone in %s.", since(s.began))
 	if s.own {
@@ -70,6 +65,7 @@ func (s *story) farewell() {
 	}
 	fmt.Fprint(s.out, `
 Next:
+  go tool mage serve            the two services, left running: edit a page and watch the preview change
   go tool mage db:start         a PostgreSQL for development that keeps its data
   go tool mage migrate          its schema; migrate:status and migrate:plan look without touching
   go tool mage test             every test, each on a real database of its own

@@ -1,15 +1,13 @@
 package pages
 
 import (
-	"embed"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
-)
 
-//go:embed testdata/site
-var fernhill embed.FS
+	"github.com/page-builder/persistence/examples/pages/fernhill"
+)
 
 // Content is a site as an author keeps it in files, before it is in a database.
 type Content struct {
@@ -36,14 +34,8 @@ type AssetContent struct {
 	Data      []byte `json:"-"`
 }
 
-// Fernhill returns the site that the example ships: the public library of a small town.
-func Fernhill() (*Content, error) {
-	site, err := fs.Sub(fernhill, "testdata/site")
-	if err != nil {
-		return nil, err
-	}
-	return ReadContent(site)
-}
+// Fernhill returns the site that the example ships.
+func Fernhill() (*Content, error) { return ReadContent(fernhill.Files()) }
 
 // ReadContent reads a site from a folder with site.json, assets.json and pages/*.json.
 func ReadContent(fsys fs.FS) (*Content, error) {

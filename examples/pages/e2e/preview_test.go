@@ -1,0 +1,56 @@
+package e2e_test
+
+import (
+	"context"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/page-builder/persistence/pgtest"
+)
+
+// The preview in a real browser: the content changes, the document stays.
+func TestPreviewFollowsWithoutAReload(t *testing.T) {
+	t.Parallel()
+	var browser string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Skip("there is no Chromium or Chrome in PATH")
+	}
+	b := serve(t, pgtest.URL(t))
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))
+	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
+	defer end()
+	ctx, end = chromedp.NewContext(ctx)
+	defer end()
+	ctx, end = context.WithTimeout(ctx, 2*time.Minute)
+	defer end()
+
+	page := b.pages[1]
+	run := func(actions ...chromedp.Action) {
+		t.Helper()
+		if err := chromedp.Run(ctx, actions...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(chromedp.Navigate(b.render+"/preview"+page.Path),
+		chromedp.WaitReady(`main[data-revision="1"]`),
+		chromedp.Evaluate(`window.stays = 'since the beginning'`, nil))
+	b.edit(t, page, "Seen in the preview.")
+	var text, stays string
+	run(chromedp.WaitReady(`main[data-revision="2"]`),
+		chromedp.Text("main", &text),
+		chromedp.Evaluate(`window.stays`, &stays))
+	if text != "Edited\n\nSeen in the preview." || stays != "since the beginning" {
+		t.Errorf("the preview shows %q; set before: %q", text, stays)
+	}
+}

@@ -1,0 +1,60 @@
+// Package host is the authors' side of the example: an HTTP API in JSON for pages, their revisions and their publications.
+//
+//	GET    /sites/{site}/pages            the tree
+//	POST   /sites/{site}/pages            create: {"parent_id", "slug", "title", "blocks", "position"}
+//	GET    /pages/{page}                  the page with its newest revision; its ETag is the revision's number
+//	PUT    /pages/{page}                  edit: {"title", "blocks"}, with If-Match: the ETag that the editor saw
+//	DELETE /pages/{page}                  hide it and what is below; POST /pages/{page}/restore brings it back
+//	POST   /pages/{page}/publications     put online: {"revision"}, 0 or nothing for the newest; with Idempotency-Key
+//	DELETE /pages/{page}/publications     take offline
+//	POST   /pages/{page}/rollback         put the former revision online again; with Idempotency-Key
+//	GET    /pages/{page}/revisions        all saved states, newest first
+//	GET    /pages/{page}/audit            who did what to it, newest first
+//
+// An error is application/problem+json. Who acts is in the header X-Actor: a real service takes it from its log-in.
+package host
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/examples/pages/service"
+)
+
+// Run serves the API until ctx ends.
+func Run(ctx context.Context, opts service.Options) error {
+	opts.Name = "host"
+	return service.Run(ctx, opts, func(pool *pgxpool.Pool) (service.App, error) {
+		return service.App{Handler: New(pool)}, nil
+	})
+}
+
+// New returns the API on pool.
+func New(pool *pgxpool.Pool) http.Handler {
+	a := &api{pool: pool}
+	r := chi.NewRouter()
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+		problem{Status: http.StatusNotFound, Title: "no such resource"}.write(w)
+	})
+	for pattern, fn := range map[string]func(*http.Request) (answer, error){
+		"GET /sites/{site}/pages":           a.tree,
+		"POST /sites/{site}/pages":          a.create,
+		"GET /pages/{page}":                 a.read,
+		"PUT /pages/{page}":                 a.edit,
+		"DELETE /pages/{page}":              a.remove,
+		"POST /pages/{page}/restore":        a.restore,
+		"POST /pages/{page}/publications":   a.publish,
+		"DELETE /pages/{page}/publications": a.unpublish,
+		"POST /pages/{page}/rollback":       a.rollBack,
+		"GET /pages/{page}/revisions":       a.revisions,
+		"GET /pages/{page}/audit":           a.audit,
+	} {
+		r.Handle(pattern, handler(fn))
+	}
+	return r
+}
+
+type api struct{ pool *pgxpool.Pool }

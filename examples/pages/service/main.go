@@ -1,0 +1,45 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// Main is what the main functions of the services share: the address from a flag, the database from the environment, a JSON
+// log on stderr, spans, and SIGINT or SIGTERM for an orderly end. A second signal ends the process at once. It returns the
+// exit status.
+func Main(name, address string, run func(ctx context.Context, opts Options) error) int {
+	flag.StringVar(&address, "address", address, "where to listen")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	slog.SetDefault(log)
+	err := func() (err error) {
+		cfg, err := pgconfig.Load()
+		if err != nil {
+			return err
+		}
+		end, err := Trace(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, end(context.WithoutCancel(ctx))) }()
+		return run(ctx, Options{Name: name, Address: address, Database: cfg, Logger: log})
+	}()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 1
+	}
+	return 0
+}

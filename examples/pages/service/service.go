@@ -1,0 +1,170 @@
+// Package service runs a service of the example: its pool, its probes, its figures and its log, and an end that loses no
+// request. What a service does itself is its [App].
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/page-builder/persistence/examples/pages/observability"
+	"github.com/page-builder/persistence/examples/pages/probes"
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+const (
+	// DefaultDrain is how long a service goes on serving after it has begun to say that it is not ready: a load balancer
+	// that asks every second needs that long to notice.
+	DefaultDrain = 2 * time.Second
+
+	// endLimit is how long requests that are being served may take once no new ones come, and releasing the pool after that.
+	endLimit = 10 * time.Second
+
+	// parallel is how many requests are served at a time. More than the pool has connections, because most of them wait for
+	// the client or find their answer in memory.
+	parallel = 256
+)
+
+// Options says how a service runs.
+type Options struct {
+	Name     string // in the log and the metrics
+	Address  string // "127.0.0.1:8080"; port 0 takes a free one
+	Database pgconfig.Config
+
+	Logger   *slog.Logger          // default: slog.Default()
+	Drain    time.Duration         // default: DefaultDrain; negative: none
+	Started  func(address string)  // called once, when the service answers
+	Pool     func(*pgxpool.Config) // may change what Database says
+	Listener *pgpool.ListenerStatus
+}
+
+// App is what a service does.
+type App struct {
+	Handler    http.Handler
+	Background func(ctx context.Context) error // runs until ctx ends, and ends what it feeds; may be nil
+}
+
+// Run connects, builds the app and serves it until ctx ends. Then /readyz answers 503 for a while, no new connections are
+// accepted, what is being answered is finished, and the pool is closed. A nil error means that all of it went well.
+func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, error)) (err error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.Drain == 0 {
+		opts.Drain = DefaultDrain
+	}
+	log := opts.Logger.With("service", opts.Name)
+
+	registry := prometheus.NewRegistry()
+	figures := observability.NewPrometheus(opts.Name)
+	registry.MustRegister(figures, collectors.NewGoCollector())
+	pool, err := pgpool.Connect(ctx, opts.Database, pgpool.WithLogger(log), pgpool.WithMetrics(figures), pgpool.WithTracer(otelpgx.NewTracer()))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+		defer cancel()
+		err = errors.Join(err, pgpool.Shutdown(ending, pool))
+	}()
+	probe, err := newProbe(pool, opts, log)
+	if err != nil {
+		return err
+	}
+	defer probe.Close()
+
+	app, err := build(pool)
+	if err != nil {
+		return err
+	}
+	requests := newRequests(opts.Name, log)
+	registry.MustRegister(requests)
+	router := probes.Mount(probe, requests.observe(app.Handler), parallel)
+	router.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", opts.Address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", opts.Name, err)
+	}
+	return serve(ctx, opts, log, listener, router, app.Background, probe.Drain)
+}
+
+func newProbe(pool *pgxpool.Pool, opts Options, log *slog.Logger) (*pghealth.Probe, error) {
+	config := pghealth.Options{Logger: log, Schema: schema}
+	if opts.Listener != nil {
+		config.Listener = pghealth.ListenerFunc(func() (time.Time, error) {
+			state := opts.Listener.State()
+			if state.Connected {
+				return state.Since, nil
+			}
+			return state.Since, errors.Join(errors.New("no connection for LISTEN"), state.Err)
+		})
+	}
+	return pghealth.New(pool, config)
+}
+
+// serve answers on listener until ctx ends or something fails.
+func serve(
+	ctx context.Context, opts Options, log *slog.Logger, listener net.Listener, handler http.Handler,
+	background func(context.Context) error, drain func(),
+) error {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- server.Serve(listener) }()
+
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if background == nil {
+			return
+		}
+		if err := background(working); working.Err() == nil {
+			failed <- fmt.Errorf("%s: ended by itself: %w", opts.Name, err)
+		}
+	}()
+	defer func() { stopWorking(); <-done }()
+
+	log.InfoContext(ctx, "serving", "address", listener.Addr().String())
+	if opts.Started != nil {
+		opts.Started(listener.Addr().String())
+	}
+	select {
+	case err := <-failed:
+		return errors.Join(err, server.Close())
+	case <-ctx.Done():
+	}
+
+	log.InfoContext(ctx, "draining", "for", opts.Drain)
+	drain()
+	select {
+	case err := <-failed:
+		return errors.Join(err, server.Close())
+	case <-time.After(opts.Drain):
+	}
+	// The streams that the background work feeds end with it. Nothing is lost: their clients connect again, elsewhere.
+	stopWorking()
+	<-done
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer cancel()
+	if err := server.Shutdown(ending); err != nil {
+		return fmt.Errorf("%s: requests were cut after %s: %w", opts.Name, endLimit, errors.Join(err, server.Close()))
+	}
+	log.InfoContext(ctx, "ended")
+	return nil
+}

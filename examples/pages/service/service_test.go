@@ -1,0 +1,125 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/examples/pages/service"
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgtest"
+)
+
+// running is a service under test.
+type running struct {
+	url   string
+	end   context.CancelFunc
+	ended chan error
+}
+
+func start(t *testing.T, drain time.Duration, app service.App) *running {
+	t.Helper()
+	cfg, err := pgconfig.Parse(pgtest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(context.WithoutCancel(t.Context()))
+	r := &running{end: end, ended: make(chan error, 1)}
+	started := make(chan string, 1)
+	go func() {
+		r.ended <- service.Run(ctx, service.Options{
+			Name: "test", Address: "127.0.0.1:0", Database: cfg, Logger: slog.New(slog.DiscardHandler), Drain: drain,
+			Started: func(address string) { started <- "http://" + address },
+		}, func(*pgxpool.Pool) (service.App, error) { return app, nil })
+	}()
+	t.Cleanup(end)
+	select {
+	case r.url = <-started:
+	case err := <-r.ended:
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *running) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	answer, err := http.Get(r.url + path) //nolint:noctx // the service ends before the test does
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return answer.StatusCode, string(b)
+}
+
+// A service that is told to end says that it is not ready, goes on answering, and finishes what it has begun.
+func TestRunEndsInOrder(t *testing.T) {
+	t.Parallel()
+	begun, finish := make(chan struct{}), make(chan struct{})
+	backgroundEnded := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "quick") })
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-finish
+		_, _ = io.WriteString(w, "finished")
+	})
+	r := start(t, 3*time.Second, service.App{Handler: mux, Background: func(ctx context.Context) error {
+		defer close(backgroundEnded)
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	if status, _ := r.get(t, "/startupz"); status != http.StatusOK {
+		t.Errorf("started, /startupz answers %d", status)
+	}
+	slow := make(chan string, 1)
+	go func() { _, body := r.get(t, "/slow"); slow <- body }()
+	<-begun
+	r.end()
+	for limit := time.Now().Add(3 * time.Second); ; time.Sleep(time.Millisecond) { // it learns of the end in another goroutine
+		status, body := r.get(t, "/readyz")
+		if status == http.StatusServiceUnavailable && strings.Contains(body, "serving") {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("draining, /readyz answers %d %s", status, body)
+		}
+	}
+	if _, body := r.get(t, "/"); body != "quick" {
+		t.Errorf("draining, a new request got %q", body)
+	}
+	<-backgroundEnded
+	select {
+	case err := <-r.ended:
+		t.Errorf("it ended before a request did: %v", err)
+	default:
+	}
+	close(finish)
+	if body := <-slow; body != "finished" {
+		t.Errorf("the request that was being answered got %q", body)
+	}
+	if err := <-r.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// Work in the background that ends by itself ends the service: it would serve what nobody keeps true any more.
+func TestRunEndsWithItsBackground(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	r := start(t, -1, service.App{Handler: http.NotFoundHandler(), Background: func(context.Context) error { return broken }})
+	if err := <-r.ended; !errors.Is(err, broken) {
+		t.Errorf("it ended with %v", err)
+	}
+}
