@@ -91,6 +91,9 @@ func refusesCommit(e *pgconn.PgError) bool {
 
 // outlast returns a context with ctx's values that ends only a while after ctx does.
 func outlast(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	if ctx.Done() == nil {
+		return ctx, func() {} // it never ends
+	}
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(grace)

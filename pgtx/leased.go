@@ -42,8 +42,11 @@ type leased struct {
 	commitQuery string
 }
 
-func newLeased(lease *pgxpool.Conn, txOptions pgx.TxOptions) *leased {
-	return &leased{queries: lease.Conn(), conn: lease.Conn(), lease: lease, commitQuery: txOptions.CommitQuery}
+// onLease is the transaction that was begun on the session's connection.
+func (s *session) onLease() *leased {
+	conn := s.lease.Conn()
+	s.leased = leased{queries: conn, conn: conn, lease: s.lease, commitQuery: s.txOptions.CommitQuery}
+	return &s.leased
 }
 
 func (l *leased) Conn() *pgx.Conn { return l.conn }
