@@ -40,8 +40,11 @@ func (s *session) commit(ctx context.Context) (again bool, err error) {
 		return false, nil // there was no statement, and so no BEGIN
 	}
 
-	ctx, cancel := outlast(ctx, cleanupLimit)
-	defer cancel()
+	if s.raw != &s.leased {
+		var cancel context.CancelFunc
+		ctx, cancel = outlast(ctx, cleanupLimit)
+		defer cancel()
+	}
 	err = s.commitError(s.raw.Commit(ctx))
 	return err != nil && s.opts.again(err, worthRepeating(err, false)), err
 }
