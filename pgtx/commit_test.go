@@ -184,6 +184,15 @@ func TestCommitOutlastsContext(t *testing.T) {
 	if got := b.balance(t, 1); got != 90 {
 		t.Errorf("balance is %d, want 90", got)
 	}
+
+	// What would have cut COMMIT 5 s after ctx must not cut whoever has the connection by then.
+	time.Sleep(5500 * time.Millisecond)
+	for _, conn := range b.pool.AcquireAllIdle(t.Context()) {
+		if _, err := conn.Exec(t.Context(), "select 1"); err != nil {
+			t.Errorf("the connection afterwards: %v", err)
+		}
+		conn.Release()
+	}
 }
 
 func TestRunReportsRefusedCommit(t *testing.T) {
