@@ -42,16 +42,17 @@ func compare(ctx context.Context, title string, rounds, ops int, sides ...side) 
 		}
 	}
 	fmt.Printf("\n%s (%d rounds of %d)\n\n", title, rounds, ops)
-	fmt.Printf("| %-40s | %10s | %21s | %6s | %6s |\n", "", "median", "quartiles", "ratio", "allocs")
-	fmt.Printf("|%s|%s|%s|%s|%s|\n", dashes(42), dashes(12), dashes(23), dashes(8), dashes(8))
+	fmt.Printf("| %-40s | %10s | %21s | %6s | %9s | %6s |\n", "", "median", "quartiles", "ratio", "quartiles", "allocs")
+	fmt.Printf("|%s|%s|%s|%s|%s|%s|\n", dashes(42), dashes(12), dashes(23), dashes(8), dashes(11), dashes(8))
 	for i, s := range sides {
 		r := results[i]
 		ratios := make([]float64, rounds)
 		for round := range ratios {
 			ratios[round] = float64(r.times[round]) / float64(results[0].times[round])
 		}
-		fmt.Printf("| %-40s | %10s | %10s–%10s | ×%5.2f | %6.0f |\n", s.name, short(quantile(r.times, 0.5)),
-			short(quantile(r.times, 0.25)), short(quantile(r.times, 0.75)), quantile(ratios, 0.5), quantile(r.allocs, 0.5))
+		fmt.Printf("| %-40s | %10s | %10s–%10s | ×%5.2f | %.2f–%.2f | %6.0f |\n", s.name, short(quantile(r.times, 0.5)),
+			short(quantile(r.times, 0.25)), short(quantile(r.times, 0.75)),
+			quantile(ratios, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.75), quantile(r.allocs, 0.5))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 
 const increment = "update counters set n = n + 1 where id = $1"
 
-// transactions compares pgtx with pgx's own function for the same, on the spot and through a proxy that adds a round trip,
-// with and without a deadline of ctx.
+// transactions compares pgtx with pgx's own function for the same and with its peers, on the spot and through a proxy that
+// adds a round trip, with and without a deadline of ctx.
 func transactions(ctx context.Context, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
@@ -26,7 +27,45 @@ func transactions(ctx context.Context, rounds int) error {
 			return err
 		}
 	}
-	return nil
+	if err := withoutCache(ctx, url, rounds); err != nil {
+		return err
+	}
+	return workers(ctx, url, rounds)
+}
+
+// counters makes the table that the transactions update.
+func counters(ctx context.Context, pool *pgxpool.Pool) error {
+	_, err := pool.Exec(ctx, "create table if not exists counters (id int primary key, n bigint not null); truncate counters; "+
+		"insert into counters select i, 0 from generate_series(1, 64) i")
+	return err
+}
+
+// configured returns a pool with settings of pgx.
+func configured(ctx context.Context, url string, set func(*pgxpool.Config)) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("the throw-away server's URL cannot be parsed")
+	}
+	set(config)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := counters(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// withoutCache is the exec mode for poolers such as PgBouncer, without prepared statements.
+func withoutCache(ctx context.Context, url string, rounds int) error {
+	pool, err := configured(ctx, url, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return compare(ctx, "A transaction with one statement, loopback, QueryExecModeExec", rounds, 25, oneStatement(pool)...)
 }
 
 func transactionsAt(ctx context.Context, url string, roundTrip time.Duration, rounds int) error {
@@ -35,14 +74,17 @@ func transactionsAt(ctx context.Context, url string, roundTrip time.Duration, ro
 		return err
 	}
 	defer closePool()
-	const setUp = "create table if not exists counters (id int primary key, n bigint not null); truncate counters; " +
-		"insert into counters select i, 0 from generate_series(1, 3) i"
-	if _, err := pool.Exec(ctx, setUp); err != nil {
+	if err := counters(ctx, pool); err != nil {
 		return err
 	}
-	ops, where := 100, "loopback"
+	peers, err := newPeers(pool)
+	if err != nil {
+		return err
+	}
+	defer peers.close()
+	ops, where := 25, "loopback" // few in a row: on a shared machine the sides should take turns often
 	if roundTrip > 0 {
-		ops, where = 10, fmt.Sprintf("%v round trip", roundTrip)
+		ops, where = 2, fmt.Sprintf("%v round trip", roundTrip)
 	}
 	for _, limit := range []time.Duration{0, time.Minute} {
 		title := func(what string) string {
@@ -55,8 +97,8 @@ func transactionsAt(ctx context.Context, url string, roundTrip time.Duration, ro
 			what  string
 			sides []side
 		}{
-			{"A transaction with one statement", oneStatement(pool)},
-			{"A transaction with five nested ones", fiveNested(pool)},
+			{"A transaction with one statement", append(oneStatement(pool), peers.oneStatement()...)},
+			{"A transaction with five nested ones", append(fiveNested(pool), peers.fiveNested()...)},
 			{"An empty transaction", empty(pool)},
 			{"Three updates in a batch", threeUpdates(pool)},
 		} {
@@ -97,6 +139,7 @@ func oneStatement(pool *pgxpool.Pool) []side {
 		{"pgtx.Run, eager", func(ctx context.Context) error {
 			return pgtx.RunWith(ctx, pool, pgtx.Options{Eager: true}, update)
 		}},
+		pipelined(pool),
 	}
 }
 

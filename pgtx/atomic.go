@@ -181,6 +181,9 @@ func beginSQL(txOptions pgx.TxOptions) string {
 
 // unwrapped takes away what pgx puts around an error met before a batch was sent, so that it reads as without a batch.
 func unwrapped(err error) error {
+	if err == nil {
+		return nil
+	}
 	var unsent pgx.ErrPreprocessingBatch
 	if errors.As(err, &unsent) {
 		return unsent.Unwrap()

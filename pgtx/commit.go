@@ -40,8 +40,11 @@ func (s *session) commit(ctx context.Context) (again bool, err error) {
 		return false, nil // there was no statement, and so no BEGIN
 	}
 
-	ctx, cancel := outlast(ctx, cleanupLimit)
-	defer cancel()
+	if s.raw != &s.leased {
+		var cancel context.CancelFunc
+		ctx, cancel = outlast(ctx, cleanupLimit)
+		defer cancel()
+	}
 	err = s.commitError(s.raw.Commit(ctx))
 	return err != nil && s.opts.again(err, worthRepeating(err, false)), err
 }
@@ -91,6 +94,9 @@ func refusesCommit(e *pgconn.PgError) bool {
 
 // outlast returns a context with ctx's values that ends only a while after ctx does.
 func outlast(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	if ctx.Done() == nil {
+		return ctx, func() {} // it never ends
+	}
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(grace)

@@ -53,28 +53,41 @@ func TestBrokenCommitIsUnknownAndNeverRetried(t *testing.T) {
 // COMMIT that is never answered: Run returns some seconds after ctx, and what went before does not hide the outcome.
 func TestCommitWithoutAnswerEndsAfterContext(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	p, pool := startProxy(t, b.url, hang)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	p.onMeet = cancel
-	attempts := 0
-	began := time.Now()
-	err := pgtx.RunWith(ctx, pool, repeatableRead, func(ctx context.Context, tx pgx.Tx) error {
-		if attempts++; attempts == 1 {
-			return stale(ctx, b, tx)
-		}
-		return add(ctx, tx, 1, -10)
-	})
-	var exhausted *pgtx.RetryError
-	if pgerr.Of(err) != pgerr.CommitUnknown || errors.As(err, &exhausted) {
-		t.Errorf("error is %v, want a CommitUnknownError and nothing around it", err)
-	}
-	if took := time.Since(began); took < 4*time.Second || took > 15*time.Second {
-		t.Errorf("took %s, want about 5s", took)
-	}
-	if attempts != 2 {
-		t.Errorf("%d attempts, want 2", attempts)
+	for name, eager := range map[string]bool{"lazy": false, "eager": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			p, pool := startProxy(t, b.url, hang)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p.onMeet = cancel
+			attempts := 0
+			began := time.Now()
+			opts := repeatableRead
+			opts.Eager = eager
+			err := pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				if attempts++; attempts == 1 {
+					return stale(ctx, b, tx)
+				}
+				return add(ctx, tx, 1, -10)
+			})
+			var exhausted *pgtx.RetryError
+			if pgerr.Of(err) != pgerr.CommitUnknown || errors.As(err, &exhausted) {
+				t.Errorf("error is %v, want a CommitUnknownError and nothing around it", err)
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error is %v, want the end of ctx in it", err)
+			}
+			if took := time.Since(began); took < 4*time.Second || took > 15*time.Second {
+				t.Errorf("took %s, want about 5s", took)
+			}
+			if attempts != 2 {
+				t.Errorf("%d attempts, want 2", attempts)
+			}
+			if !eager { // pgx keeps its own connection until the server hangs up
+				(&bundle{pool: pool}).released(t)
+			}
+		})
 	}
 }
 
@@ -170,6 +183,15 @@ func TestCommitOutlastsContext(t *testing.T) {
 	}
 	if got := b.balance(t, 1); got != 90 {
 		t.Errorf("balance is %d, want 90", got)
+	}
+
+	// What would have cut COMMIT 5 s after ctx must not cut whoever has the connection by then.
+	time.Sleep(5500 * time.Millisecond)
+	for _, conn := range b.pool.AcquireAllIdle(t.Context()) {
+		if _, err := conn.Exec(t.Context(), "select 1"); err != nil {
+			t.Errorf("the connection afterwards: %v", err)
+		}
+		conn.Release()
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag, error) {
 	preamble := s.opts.preamble()
 	prefix := strings.Join(preamble, ";\n") + ";\n"
-	s.raw = newLeased(s.lease, s.txOptions)
+	s.raw = s.onLease()
 	tag, err := s.lease.Conn().Exec(ctx, prefix+sql)
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) {

@@ -98,17 +98,21 @@ func (t *tx) runBeforeCommit(ctx context.Context) error {
 
 // conclude calls the hooks that wait for the end of the transaction, after its last attempt ended with err.
 func (t *tx) conclude(ctx context.Context, err error) error {
-	if t.session.unknown {
+	waiting := t.hooks.afterCommit
+	if err != nil {
+		waiting = t.hooks.afterRollback
+	}
+	if t.session.unknown || len(waiting) == 0 {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err != nil {
-		if failed := callAll(ctx, t.hooks.afterRollback); failed != nil {
+		if failed := callAll(ctx, waiting); failed != nil {
 			return errors.Join(err, fmt.Errorf("after rollback: %w", failed))
 		}
 		return err
 	}
-	if failed := callAll(ctx, t.hooks.afterCommit); failed != nil {
+	if failed := callAll(ctx, waiting); failed != nil {
 		return &HookError{Err: failed}
 	}
 	return nil

@@ -22,6 +22,11 @@ type lazy struct {
 	refused  bool  // nothing begun, and nothing will be: a begin failed, or a first statement before BEGIN was sent
 	failure  error // of a begin
 
+	// In here because a transaction should cost few allocations.
+	leased leased              // on lease, when it has begun
+	batch  pgx.Batch           // the flush that carries BEGIN
+	queue  [4]*pgx.QueuedQuery // of batch, unless it is longer
+
 	mu        sync.Mutex
 	abort     bool               // interrupt was called
 	stop      context.CancelFunc // of the acquire
@@ -110,7 +115,7 @@ func (s *session) beginNow(ctx context.Context, rest string) error {
 		}
 		return s.refuse(err)
 	}
-	s.raw = newLeased(s.lease, s.txOptions)
+	s.raw = s.onLease()
 	return nil
 }
 
@@ -119,14 +124,15 @@ func (s *session) beginWith(ctx context.Context, add func(*pgx.Batch)) (pgx.Batc
 	if err := s.acquire(ctx); err != nil {
 		return nil, err
 	}
-	batch := &pgx.Batch{}
+	batch := &s.batch
+	*batch = pgx.Batch{QueuedQueries: s.queue[:0]}
 	preamble := s.opts.preamble()
 	for _, sql := range preamble {
 		batch.Queue(sql)
 	}
 	add(batch)
 	results := s.lease.Conn().SendBatch(ctx, batch)
-	s.raw = newLeased(s.lease, s.txOptions)
+	s.raw = s.onLease()
 	for i := range preamble {
 		if _, err := results.Exec(); err != nil {
 			return nil, s.settle(results, i > 0)
@@ -138,6 +144,9 @@ func (s *session) beginWith(ctx context.Context, add func(*pgx.Batch)) (pgx.Batc
 // settle closes the results of the flush that carried BEGIN, and finds out whether the transaction began.
 func (s *session) settle(results pgx.BatchResults, began bool) error {
 	err := results.Close()
+	if err == nil {
+		return nil // the transaction began
+	}
 	conn := s.lease.Conn()
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) && pgError.Position > 0 && conn.Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {

@@ -2,6 +2,7 @@ package pgtx
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -34,16 +35,20 @@ type queries interface {
 }
 
 // leased is a transaction on a connection of a pool, begun by a statement of ours: pgx makes a pgx.Tx only of a BEGIN of
-// its own. Commit and Rollback do what those of pgx do.
+// its own. Commit and Rollback do what those of pgx do, except that Commit has cleanupLimit beyond the end of ctx.
 type leased struct {
 	queries
 	conn        *pgx.Conn
 	lease       *pgxpool.Conn
 	commitQuery string
+	patience    patience
 }
 
-func newLeased(lease *pgxpool.Conn, txOptions pgx.TxOptions) *leased {
-	return &leased{queries: lease.Conn(), conn: lease.Conn(), lease: lease, commitQuery: txOptions.CommitQuery}
+// onLease is the transaction that was begun on the session's connection.
+func (s *session) onLease() *leased {
+	conn := s.lease.Conn()
+	s.leased = leased{queries: conn, conn: conn, lease: s.lease, commitQuery: s.txOptions.CommitQuery}
+	return &s.leased
 }
 
 func (l *leased) Conn() *pgx.Conn { return l.conn }
@@ -54,7 +59,14 @@ func (l *leased) Commit(ctx context.Context) error {
 	if query == "" {
 		query = "commit"
 	}
-	tag, err := l.Exec(ctx, query)
+	stop := l.patience.start(ctx, l.conn)
+	tag, err := l.Exec(context.WithoutCancel(ctx), query)
+	if stop() {
+		kill(l.conn) // the answer may have come just before: the connection must not go back to the pool
+		if err != nil {
+			err = fmt.Errorf("no answer within %v after the end of ctx (%w): %w", cleanupLimit, context.Cause(ctx), err)
+		}
+	}
 	if err != nil {
 		if l.conn.PgConn().TxStatus() != 'I' {
 			_ = l.conn.Close(ctx)

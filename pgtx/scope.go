@@ -12,15 +12,23 @@ import (
 type scopeKey struct{}
 
 // scope is one entry in the list of open transactions that a context carries, innermost first. There is one list for
-// all databases, so that a Run on a second database does not hide the first.
+// all databases, so that a Run on a second database does not hide the first. It is the context that carries it, too.
 type scope struct {
+	context.Context
 	tx    *tx
 	outer *scope
 }
 
 func withScope(ctx context.Context, t *tx) context.Context {
 	outer, _ := ctx.Value(scopeKey{}).(*scope)
-	return context.WithValue(ctx, scopeKey{}, &scope{tx: t, outer: outer})
+	return &scope{Context: ctx, tx: t, outer: outer}
+}
+
+func (s *scope) Value(key any) any {
+	if _, ok := key.(scopeKey); ok {
+		return s
+	}
+	return s.Context.Value(key)
 }
 
 // innermost returns the innermost handle that ctx carries for the database key, or nil.

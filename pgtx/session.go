@@ -27,6 +27,7 @@ type session struct {
 	lazy
 
 	gate gate
+	root tx // the handle of the outermost function
 
 	// The fields below belong to whoever is inside the gate.
 	top        *tx    // the handle of the innermost function
@@ -36,6 +37,11 @@ type session struct {
 	doomed     error  // a nested failure that only a repetition of the whole can cure
 	broken     atomic.Bool
 	unknown    bool // whether it committed
+}
+
+func (s *session) outermost() {
+	s.root.session = s
+	s.top = &s.root
 }
 
 type txBeginner interface {
@@ -53,7 +59,7 @@ func begin(ctx context.Context, key any, db DB, opts Options, separate bool) (*s
 	}
 	if pool, ok := db.(acquirer); ok && (separate || !opts.Eager || opts.MaxWait > 0) {
 		s := &session{key: key, txOptions: txOptions, opts: opts, lazy: lazy{pool: pool, ctx: ctx, separate: separate}}
-		s.top = &tx{session: s}
+		s.outermost()
 		if opts.Eager && s.beginNow(ctx, "") != nil {
 			s.giveBack()
 			return nil, errors.Unwrap(s.failure) // the caller adds "begin" again
@@ -76,7 +82,7 @@ func begin(ctx context.Context, key any, db DB, opts Options, separate bool) (*s
 		return nil, err
 	}
 	s := &session{key: key, raw: raw, txOptions: opts.TxOptions, opts: opts, lazy: lazy{connected: raw.Conn()}}
-	s.top = &tx{session: s}
+	s.outermost()
 	return s, nil
 }
 
@@ -92,7 +98,7 @@ func idle(conn *pgx.Conn) error {
 // adopt makes a session of a transaction that somebody else begun. Its root scope stays open: nobody tells when it ends.
 func adopt(key any, outer pgx.Tx) *tx {
 	s := &session{key: key, raw: outer, attempt: 1, adopted: true, lazy: lazy{connected: outer.Conn()}}
-	s.top = &tx{session: s}
+	s.outermost()
 	return s.top
 }
 
