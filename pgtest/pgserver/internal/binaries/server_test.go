@@ -123,6 +123,7 @@ func needless(rel string, d fs.DirEntry) bool {
 // runs starts a server with the programs and asks it for its major version.
 func runs(t testing.TB, opts pgserver.Options) int {
 	t.Helper()
+	opts.CacheDir = filepath.Join(t.TempDir(), "cache") // what is made for programs that go is of no use to others
 	s, err := pgserver.Acquire(context.Background(), opts)
 	if err != nil {
 		t.Fatal(err)
