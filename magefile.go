@@ -19,6 +19,7 @@ import (
 // Aliases: a namespace and a target cannot share a name.
 var Aliases = map[string]any{
 	"migrate": Migrate.Up,
+	"test":    Test.All,
 	"db":      Db.Url,
 }
 
@@ -28,8 +29,11 @@ func Demo() error { return run("./examples/pages/cmd/demo") }
 // Serve runs the example's two services, on DATABASE_URL or on a PostgreSQL that is gone afterwards, and prints where to look.
 func Serve() error { return run("./examples/pages/cmd/serve") }
 
-// Test runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is.
-func Test() error {
+// Test is the family of commands that test the modules.
+type Test mg.Namespace
+
+// All runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is.
+func (Test) All() error {
 	args := []string{"test"}
 	if raceDetector() {
 		args = append(args, "-race")
@@ -38,6 +42,9 @@ func Test() error {
 	}
 	return command("go", append(args, "work")...)
 }
+
+// Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18"; missing ones come by npm.
+func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
 // Cover prints each module's share of statements that its tests reach.
 func Cover() error {

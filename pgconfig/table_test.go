@@ -104,11 +104,21 @@ const exampleTail = `
 # The server that tests use, instead of one started for them. Never DATABASE_URL: a test must not meet your data.
 #PGTEST_URL=postgres://postgres:secret@localhost:5432/postgres
 
-# The directory of the PostgreSQL programs to start for tests. Unset: PATH and the usual places are searched.
+# The directory of the PostgreSQL programs to start for tests. Unset: PATH and the usual places are searched, and if there are
+# none they are downloaded.
 #PGTEST_BINDIR=/usr/lib/postgresql/17/bin
 
-# The major version to start, if several are installed.
+# The major version to start, if several are installed, or to download.
 #PGTEST_VERSION=17
+
+# off forbids the download.
+#PGTEST_DOWNLOAD=on
+
+# The Maven repository to download from, over https. A user name and password may be part of the URL.
+#PGTEST_REPOSITORY=https://repo1.maven.org/maven2
+
+# The SHA-256 sum that the downloaded archive must have. Unset: the one that the repository publishes beside it.
+#PGTEST_SHA256=
 
 # 1 allows PGTEST_URL to be on another machine.
 #PGTEST_ALLOW_REMOTE=1

@@ -2,191 +2,121 @@ package pgserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
-	"sort"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
-// oldest is the first major version that the modules of this project support.
-const oldest = 14
-
-// programs is what a directory of binaries must hold.
-var programs = []string{"postgres", "initdb", "pg_ctl"}
-
-// NotFoundError says that there are no usable PostgreSQL binaries on this machine. Its text lists the places tried and the command that
-// installs them here.
+// NotFoundError says that there are no usable PostgreSQL binaries on this machine. Its text lists the places tried, the download
+// among them, and the command that installs them here.
 type NotFoundError struct {
-	Tried []string // a place and why it would not do
+	Tried    []string // a place and why it would not do
+	Download error    // why nothing was downloaded; nil if a directory was named, which is then the only place
 }
 
 func (e *NotFoundError) Error() string {
-	return "no PostgreSQL server found; tried:\n  " + strings.Join(e.Tried, "\n  ") +
-		"\ninstall it: " + installCommand() +
+	tried := strings.Join(e.Tried, "\n  ")
+	if e.Download != nil {
+		tried += "\n  download: " + strings.ReplaceAll(e.Download.Error(), "\n", "\n  ")
+	}
+	return "no PostgreSQL server found; tried:\n  " + tried +
+		"\ninstall it: " + binaries.Here().InstallCommand() +
 		"\nor set PGTEST_BINDIR to the directory that holds postgres, initdb and pg_ctl," +
 		"\nor set PGTEST_URL to a server for tests, such as postgres://postgres:PASSWORD@127.0.0.1:5432/postgres"
 }
 
-// findBinaries returns the first directory, in the documented order, that holds PostgreSQL of the wanted version.
-func findBinaries(dir string, version int) (string, error) {
-	if version == 0 {
-		if v := os.Getenv("PGTEST_VERSION"); v != "" {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < oldest {
-				return "", fmt.Errorf("PGTEST_VERSION %q: want a major version from %d, such as 16", v, oldest)
-			}
-			version = n
-		}
-	}
-	search := binaryDirs()
-	switch named := os.Getenv("PGTEST_BINDIR"); {
-	case dir != "":
-		search = []candidate{{"Options.BinDir", func() string { return dir }}}
-	case named != "":
-		search = []candidate{{"PGTEST_BINDIR", func() string { return named }}}
-	}
-	var tried []string
-	for _, c := range search {
-		d := c.dir()
-		if d == "" {
-			tried = append(tried, c.place+": not there")
-			continue
-		}
-		real, err := usable(d, version)
-		if err == nil {
-			return real, nil
-		}
-		tried = append(tried, c.place+": "+err.Error())
-	}
-	return "", &NotFoundError{Tried: tried}
-}
+// Unwrap returns the error of the download.
+func (e *NotFoundError) Unwrap() error { return e.Download }
 
-// candidate is a place to look in. dir is called only when the places before it would not do: some run a program.
-type candidate struct {
-	place string
-	dir   func() string
-}
-
-func binaryDirs() []candidate {
-	list := []candidate{
-		{"postgres in PATH", func() string {
-			p, err := exec.LookPath("postgres")
-			if err != nil {
-				return ""
-			}
-			if real, err := filepath.EvalSymlinks(p); err == nil { // Debian-like link farms
-				p = real
-			}
-			return filepath.Dir(p)
-		}},
-		{"pg_config --bindir", func() string {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
-			out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output()
-			if err != nil {
-				return ""
-			}
-			return strings.TrimSpace(string(out))
-		}},
-	}
-	for _, pattern := range []string{
-		"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
-		"/usr/pgsql-*/bin",                                   // PGDG on Red Hat
-		"/usr/libexec/postgresql*",                           // Alpine
-		"/opt/homebrew/opt/postgresql@*/bin",                 // Homebrew, arm64
-		"/usr/local/opt/postgresql@*/bin",                    // Homebrew, amd64
-		"/Applications/Postgres.app/Contents/Versions/*/bin", // Postgres.app
-		"/Library/PostgreSQL/*/bin",                          // EDB's installer
-	} {
-		found, _ := filepath.Glob(pattern)
-		sort.Slice(found, func(a, b int) bool { return versionInPath(found[a]) > versionInPath(found[b]) })
-		if len(found) == 0 {
-			list = append(list, candidate{pattern, func() string { return "" }})
-		}
-		for _, d := range found {
-			list = append(list, candidate{d, func() string { return d }})
-		}
-	}
-	return list
-}
-
-// versionInPath returns the number in a path such as /usr/lib/postgresql/15/bin.
-func versionInPath(path string) int {
-	digits := strings.FieldsFunc(path, func(r rune) bool { return r < '0' || r > '9' })
-	if len(digits) == 0 {
-		return 0
-	}
-	n, _ := strconv.Atoi(digits[len(digits)-1])
-	return n
-}
-
-// usable returns dir made absolute if it holds all programs, of the wanted version. Asking a program for its version
-// takes milliseconds, which every join would pay: without a wanted version it is left to the start.
-func usable(dir string, version int) (string, error) {
-	dir, err := filepath.Abs(dir)
+// Binaries returns the directory of the PostgreSQL programs that [Acquire] would use. It looks, in this order, at opts.BinDir,
+// PGTEST_BINDIR, PATH, pg_config --bindir, the folders of Linux distributions, Homebrew, Postgres.app and EDB, and what was downloaded
+// before. Where all that has none of the wanted version it downloads one, unless PGTEST_DOWNLOAD is off, and says so on standard
+// error; that blocks for as long as it takes, at most 10 minutes or until ctx is done. It may be called from several processes at
+// once: one downloads.
+//
+// The error for a machine without PostgreSQL is a [*NotFoundError].
+func Binaries(ctx context.Context, opts Options) (string, error) {
+	dir, err := findBinaries(ctx, opts.BinDir, opts.Version)
 	if err != nil {
-		return "", err
-	}
-	for _, p := range programs {
-		fi, err := os.Stat(filepath.Join(dir, p))
-		if err != nil || fi.IsDir() {
-			return "", fmt.Errorf("no %s in %s", p, dir)
-		}
-	}
-	if v := versionInPath(dir); version == 0 && (v == 0 || v >= oldest) {
-		return dir, nil
-	}
-	v, err := majorVersion(dir)
-	switch {
-	case err != nil:
-		return "", err
-	case version != 0 && v != version:
-		return "", fmt.Errorf("version %d in %s, %d is wanted", v, dir, version)
-	case v < oldest:
-		return "", fmt.Errorf("version %d in %s, at least %d is needed", v, dir, oldest)
+		return "", fmt.Errorf("pgserver: %w", err)
 	}
 	return dir, nil
 }
 
-func majorVersion(dir string) (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
+func findBinaries(ctx context.Context, dir string, version int) (string, error) {
+	if v := os.Getenv("PGTEST_VERSION"); version == 0 && v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < binaries.Oldest {
+			return "", fmt.Errorf("PGTEST_VERSION %q: want a major version from %d, such as 16", v, binaries.Oldest)
+		}
+		version = n
+	}
+	allowed, err := downloadAllowed()
 	if err != nil {
-		return 0, fmt.Errorf("%s/postgres --version: %w", dir, err)
+		return "", err
 	}
-	// "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "postgres (PostgreSQL) 18beta1"
-	_, after, _ := strings.Cut(string(out), ") ")
-	end := strings.IndexFunc(after, func(r rune) bool { return r < '0' || r > '9' })
-	if end <= 0 {
-		return 0, fmt.Errorf("%s/postgres --version says %q", dir, strings.TrimSpace(string(out)))
+	sys := binaries.Here()
+	named := ""
+	switch {
+	case dir != "":
+		named = "Options.BinDir"
+	case os.Getenv("PGTEST_BINDIR") != "":
+		named, dir = "PGTEST_BINDIR", os.Getenv("PGTEST_BINDIR")
 	}
-	return strconv.Atoi(after[:end])
+	if named != "" {
+		found, tried := sys.Find(binaries.Only(named, dir), version)
+		if found == "" {
+			return "", &NotFoundError{Tried: tried}
+		}
+		return found, nil
+	}
+	download := binaries.Download{
+		System: sys, Repository: os.Getenv("PGTEST_REPOSITORY"), SHA256: os.Getenv("PGTEST_SHA256"),
+		Store: sys.StoreDir(), Limits: binaries.RealLimits(), Log: os.Stderr, Check: entered,
+	}
+	found, tried := sys.Find(append(sys.Places(), download.Stored(version)...), version)
+	switch {
+	case found != "":
+		return found, nil
+	case !allowed:
+		return "", &NotFoundError{Tried: tried, Download: errDownloadOff}
+	}
+	found, err = download.Get(ctx, version)
+	if err != nil {
+		return "", &NotFoundError{Tried: tried, Download: err}
+	}
+	return found, nil
 }
 
-func installCommand() string {
-	if runtime.GOOS == "darwin" {
-		return "brew install postgresql@17"
+var errDownloadOff = errors.New("PGTEST_DOWNLOAD is off")
+
+func downloadAllowed() (bool, error) {
+	switch v := os.Getenv("PGTEST_DOWNLOAD"); v {
+	case "", "on":
+		return true, nil
+	case "off":
+		return false, nil
+	default:
+		return false, fmt.Errorf("PGTEST_DOWNLOAD %q: want on or off", v)
 	}
-	sudo := "sudo "
-	if os.Geteuid() == 0 {
-		sudo = ""
+}
+
+// entered reports an error if the server's user could not run what is in dir.
+func entered(dir string) error {
+	o, err := serverOwner()
+	if err != nil || o == nil {
+		return err
 	}
-	for _, m := range []struct{ program, command string }{
-		{"apt-get", "apt-get install postgresql"},
-		{"dnf", "dnf install postgresql-server"},
-		{"apk", "apk add postgresql"},
-		{"pacman", "pacman -S postgresql"},
-		{"zypper", "zypper install postgresql-server"},
-	} {
-		if _, err := exec.LookPath(m.program); err == nil {
-			return sudo + m.command
-		}
+	cmd := exec.Command("/bin/sh", "-c", `test -x "$0"`, dir)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = o.attr()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("user %s, which the server runs as, cannot enter %s; set XDG_CACHE_HOME to a directory that it can", o.name, dir)
 	}
-	return "with your system's package manager; the package is called postgresql or postgresql-server"
+	return nil
 }

@@ -11,10 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
 // initdbArgs make the same cluster on every system: UTF-8, sorted by code point. The socket's directory is the access
@@ -49,14 +50,7 @@ func (s *spec) cachedDataDir() string {
 // cacheDir returns a directory that belongs to the caller alone.
 func cacheDir(dir string) (string, error) {
 	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil { // neither XDG_CACHE_HOME nor HOME: a daemon's environment
-			base = os.TempDir()
-			dir = filepath.Join(base, "pgserver-cache-"+strconv.Itoa(os.Geteuid()))
-		} else {
-			// By user id: sudo keeps HOME on some systems.
-			dir = filepath.Join(base, "pgserver", strconv.Itoa(os.Geteuid()))
-		}
+		dir = binaries.Here().CacheDir()
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the cache directory: %w; set XDG_CACHE_HOME to a writable directory", err)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
 // ErrNotRunning is what [Dev.URL] returns for a server that is not up.
@@ -63,23 +65,15 @@ func (d Dev) resolve() (*devServer, error) {
 		return nil, err
 	}
 	parent := d.Dir
-	switch {
-	case parent != "":
-	case os.Getenv("XDG_STATE_HOME") != "":
-		parent = filepath.Join(os.Getenv("XDG_STATE_HOME"), "pgserver")
-	case o != nil:
-		parent = "/var/lib/pgserver"
-	default:
-		home, err := os.UserHomeDir()
-		if err != nil {
+	if parent == "" {
+		if parent, err = binaries.Here().StateDir(); err != nil {
 			return nil, err
 		}
-		parent = filepath.Join(home, ".local", "state", "pgserver")
 	}
 	s := &devServer{Dev: d, owner: o, dir: filepath.Join(parent, d.Name)}
-	if n := len(filepath.Join(s.dir, ".s.PGSQL.65535")); n > maxSocketPath {
+	if n := len(filepath.Join(s.dir, ".s.PGSQL.65535")); n > binaries.MaxSocketPath {
 		return nil, fmt.Errorf("the socket path in %s would have %d bytes, more than the %d a system allows; "+
-			"set XDG_STATE_HOME to a shorter path", s.dir, n, maxSocketPath)
+			"set XDG_STATE_HOME to a shorter path", s.dir, n, binaries.MaxSocketPath)
 	}
 	return s, nil
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
 func (s *devServer) data() string { return filepath.Join(s.dir, "data") }
@@ -73,7 +75,7 @@ func (s *devServer) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not ready within a minute"))
 	defer cancel()
 	// What may fail on a machine that is not ready comes before anything is made.
-	bin, err := s.binaries()
+	bin, err := s.binaries(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,7 +134,7 @@ func (s *devServer) makeDir() error {
 
 func (s *devServer) lock(ctx context.Context) (*os.File, error) {
 	for {
-		lock, err := tryLock(filepath.Join(s.dir, "lock"))
+		lock, err := flock.Try(filepath.Join(s.dir, "lock"))
 		if lock != nil || err != nil {
 			return lock, err
 		}
@@ -143,16 +145,16 @@ func (s *devServer) lock(ctx context.Context) (*os.File, error) {
 }
 
 // binaries prefers the version that made the data.
-func (s *devServer) binaries() (string, error) {
+func (s *devServer) binaries(ctx context.Context) (string, error) {
 	b, err := os.ReadFile(filepath.Join(s.data(), "PG_VERSION"))
 	if err != nil {
-		return findBinaries(s.BinDir, s.Version)
+		return findBinaries(ctx, s.BinDir, s.Version)
 	}
 	made, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", filepath.Join(s.data(), "PG_VERSION"), err)
 	}
-	bin, err := findBinaries(s.BinDir, made)
+	bin, err := findBinaries(ctx, s.BinDir, made)
 	if err != nil {
 		return "", fmt.Errorf("%s was made by PostgreSQL %d: %w\nor remove the data and begin anew: pgserver remove", s.data(), made, err)
 	}
@@ -226,7 +228,7 @@ func (s *devServer) stop(ctx context.Context) error {
 	if _, err := s.url(); err != nil {
 		return nil
 	}
-	bin, err := s.binaries()
+	bin, err := s.binaries(ctx)
 	if err != nil {
 		return err
 	}

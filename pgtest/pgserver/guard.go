@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
 // guardEvery is how often a user looks whether the watchdog lives. A watchdog and all users must be killed within it for a
@@ -63,7 +65,7 @@ func (g *guard) check() {
 	if _, err := os.Stat(filepath.Join(g.inst.dir, "users")); err != nil {
 		return // the server went by itself, and its watchdog after it
 	}
-	lock, err := tryLock(filepath.Join(g.spec.cache, g.spec.key+".lock"))
+	lock, err := flock.Try(filepath.Join(g.spec.cache, g.spec.key+".lock"))
 	if err != nil || lock == nil {
 		return
 	}

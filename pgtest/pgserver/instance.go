@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
 //go:embed watchdog.sh
@@ -129,9 +131,9 @@ func (s *spec) startOnce(ctx context.Context) (_ *instance, cached bool, _ error
 		return nil, false, err
 	}
 	dir := filepath.Join(parent, "pgserver-"+strconv.FormatUint(rand.Uint64(), 36))
-	if n := len(filepath.Join(dir, ".s.PGSQL."+port)); n > maxSocketPath {
+	if n := len(filepath.Join(dir, ".s.PGSQL."+port)); n > binaries.MaxSocketPath {
 		return nil, false, fmt.Errorf("the socket path in %s would have %d bytes, more than the %d a system allows; "+
-			"set TMPDIR to a shorter path", dir, n, maxSocketPath)
+			"set TMPDIR to a shorter path", dir, n, binaries.MaxSocketPath)
 	}
 	// The watchdog comes before the first file: it discards them if this process dies before it says "start".
 	guard, starter, err := os.Pipe()
@@ -210,9 +212,6 @@ func hold(dir string) (*instance, error) {
 	}
 	return inst, nil
 }
-
-// maxSocketPath is the least of the systems' sun_path sizes (macOS: 104), without the final zero.
-const maxSocketPath = 103
 
 // watch starts a watchdog for dir in a session of its own and returns when it is there. guard becomes its descriptor 3.
 func (s *spec) watch(dir, mode string, guard *os.File) error {

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	if dir := os.Getenv(childDir); dir != "" {
+		if dir == anywhere {
+			dir = ""
+		}
 		s, err := pgserver.Acquire(context.Background(), pgserver.Options{Dir: dir, CacheDir: os.Getenv(childCache)})
 		if err != nil {
 			fmt.Println(err)
@@ -46,6 +49,7 @@ func TestMain(m *testing.M) {
 const (
 	childDir   = "PGSERVER_TEST_CHILD_DIR"
 	childCache = "PGSERVER_TEST_CHILD_CACHE"
+	anywhere   = "anywhere" // as childDir: where pgserver puts it
 )
 
 // user is a process that holds a server.

