@@ -52,6 +52,12 @@ func (o Options) queuePreamble(b *pgx.Batch, limit time.Duration) int {
 	return len(preamble)
 }
 
+// queriesLimit reports whether the preamble may have a query in it, in front of which SET TRANSACTION has to be.
+func (s *session) queriesLimit() bool {
+	_, ok := s.ctx.Deadline()
+	return ok && s.opts.StatementTimeout > 0
+}
+
 // simplePrefix is how long the text before the first statement is when pgx sends a batch by the simple protocol.
 func (o Options) simplePrefix(limit time.Duration) int {
 	var b pgx.Batch

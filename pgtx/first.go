@@ -124,7 +124,7 @@ func (s *session) beginQuery(ctx context.Context, sql string, args []any) (pgx.B
 	if !s.pending() {
 		return nil, s.releaseBefore(ctx, sql)
 	}
-	if alone(sql, args) {
+	if alone(sql, args) || s.queriesLimit() && !renewable(sql) {
 		return nil, s.beginNow(ctx, "")
 	}
 	return s.beginWith(ctx, func(b *pgx.Batch) { b.Queue(sql, args...) })
@@ -134,7 +134,7 @@ func (s *session) sendBatch(ctx context.Context, batch *pgx.Batch) (results pgx.
 	if begins(batch) {
 		return pgx.FailedBatchResults(batch, errBatchBegins), false
 	}
-	if s.pending() && batch.Len() > 0 {
+	if s.pending() && batch.Len() > 0 && !(s.queriesLimit() && !renewable(batch.QueuedQueries[0].SQL)) {
 		results, err := s.beginWith(ctx, func(b *pgx.Batch) { appendTo(b, batch) })
 		if err != nil {
 			return pgx.FailedBatchResults(batch, err), false
@@ -155,11 +155,11 @@ func (s *session) sendBatch(ctx context.Context, batch *pgx.Batch) (results pgx.
 // sendRenewed sends batch, with a renewal of the limit in front if one is due.
 func (s *session) sendRenewed(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
 	conn := s.raw.Conn()
-	if batch.Len() == 0 || s.limit <= 0 || conn == nil {
+	if batch.Len() == 0 || s.limit <= 0 || conn == nil || !renewable(batch.QueuedQueries[0].SQL) {
 		return s.raw.SendBatch(ctx, batch)
 	}
-	limit, renewal := s.limit, s.renewal()
-	if renewal == "" {
+	limit := s.limit
+	if s.renewal() == "" {
 		return s.raw.SendBatch(ctx, batch)
 	}
 	if conn.Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {

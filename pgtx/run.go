@@ -157,7 +157,7 @@ func attempt(ctx context.Context, s *session, fn func(context.Context, pgx.Tx) e
 		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
 		if !returned {
 			s.rollback(s.ctx)
-			_ = callAll(context.WithoutCancel(ctx), root.hooks.afterRollback)
+			_ = callAll(context.WithoutCancel(ctx), root.takeHooks().afterRollback)
 		}
 	}()
 	start := time.Now()
