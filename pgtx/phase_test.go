@@ -42,12 +42,13 @@ func TestPhases(t *testing.T) {
 			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, Eager: true, MaxWait: 10 * time.Millisecond}, write)
 		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrMaxWait},
 		{"no connection before ctx ends, eager", func(t *testing.T, b *bundle) error {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			pool := taken(t, b)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			return pgtx.RunWith(ctx, taken(t, b), pgtx.Options{MaxAttempts: 1, Eager: true}, write)
+			return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1, Eager: true}, write)
 		}, pgtx.PhaseAcquire, pgerr.Timeout, context.DeadlineExceeded},
 		{"no connection within Timeout", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{Timeout: 10 * time.Millisecond}, write)
+			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{Timeout: time.Second}, write)
 		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrTimeout},
 		{"no connection, Atomic", func(t *testing.T, b *bundle) error {
 			return pgtx.Atomic(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: 10 * time.Millisecond}, moves())
@@ -124,7 +125,7 @@ func TestPhases(t *testing.T) {
 			return pgtx.Run(ctx, b.pool, func(context.Context, pgx.Tx) error { cancel(); return nil })
 		}, pgtx.PhaseRun, "", context.Canceled},
 		{"Timeout in a statement", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 300 * time.Millisecond}, func(ctx context.Context, tx pgx.Tx) error {
+			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 2 * time.Second}, func(ctx context.Context, tx pgx.Tx) error {
 				if err := write(ctx, tx); err != nil {
 					return err
 				}
