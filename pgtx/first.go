@@ -134,7 +134,7 @@ func (s *session) sendBatch(ctx context.Context, batch *pgx.Batch) (results pgx.
 	if begins(batch) {
 		return pgx.FailedBatchResults(batch, errBatchBegins), false
 	}
-	if s.pending() && batch.Len() > 0 && !(s.queriesLimit() && !renewable(batch.QueuedQueries[0].SQL)) {
+	if s.pending() && batch.Len() > 0 && (!s.queriesLimit() || renewable(batch.QueuedQueries[0].SQL)) {
 		results, err := s.beginWith(ctx, func(b *pgx.Batch) { appendTo(b, batch) })
 		if err != nil {
 			return pgx.FailedBatchResults(batch, err), false

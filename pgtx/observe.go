@@ -9,6 +9,7 @@ import (
 // Kind is what a [Report] is about.
 type Kind string
 
+// The kinds of reports.
 const (
 	KindTransaction Kind = "transaction" // of an outermost or Separate Run
 	KindSavepoint   Kind = "savepoint"   // of a nested Run
