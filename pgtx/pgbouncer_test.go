@@ -59,9 +59,6 @@ func TestPgBouncer(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if got, err := settings(t.Context(), pool); err != nil || got != "0 0" {
-					t.Errorf("afterwards the limits are %s: %v", got, err)
-				}
 			})
 		}
 	}
