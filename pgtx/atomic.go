@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,14 +30,14 @@ import (
 // closes the connection, as with SendBatch of pgx.
 func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	if batch == nil {
-		return errors.New("batch: the batch is nil")
+		return refused(errors.New("batch: the batch is nil"))
 	}
 	if begins(batch) {
-		return errors.New("batch: it begins a transaction itself: remove its BeginTx and pass TxOptions")
+		return refused(errors.New("batch: it begins a transaction itself: remove its BeginTx and pass TxOptions"))
 	}
 	key, err := keyOf(db)
 	if err != nil {
-		return fmt.Errorf("batch: %w", err)
+		return refused(fmt.Errorf("batch: %w", err))
 	}
 	if batch.Len() == 0 {
 		return nil
@@ -50,23 +51,55 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	}
 	ctx, cancel, explain := opts.within(ctx)
 	defer cancel()
-	return explain(repeat(ctx, opts, func() (again bool, err error) {
-		if ctx.Err() != nil {
-			return false, fmt.Errorf("begin: %w", context.Cause(ctx))
-		}
-		conn := connOf(db)
+	w := opts.watch(ctx, KindBatch)
+	defer w.abandoned()
+	attempts := 0
+	err = repeat(ctx, opts, func() (again bool, err error) {
+		attempts++
+		w.start(attempts)
+		var spent times
 		if isPool {
-			pooled, err := acquireWithin(ctx, pool, opts.MaxWait)
-			if err != nil {
-				return ctx.Err() == nil && opts.again(err, pgerr.Retryable(err)), fmt.Errorf("begin: %w", err)
-			}
-			defer pooled.Release() // destroys a connection that is busy, because a callback panicked
-			conn = pooled.Conn()
-		} else if err := idle(conn); err != nil {
-			return false, fmt.Errorf("begin: %w", err)
+			again, err = atomicOnPool(ctx, pool, opts, batch, &spent)
+		} else {
+			again, err = atomicOnConn(ctx, connOf(db), opts, batch)
 		}
-		return sendAtomic(ctx, conn, opts, batch)
-	}))
+		w.end(spent, batchOutcome(err), err)
+		return again, err
+	})
+	w.finish(err)
+	return explain(err)
+}
+
+func atomicOnPool(ctx context.Context, pool acquirer, opts Options, batch *pgx.Batch, spent *times) (again bool, err error) {
+	start := time.Now()
+	conn, err := acquireWithin(ctx, pool, opts.MaxWait)
+	spent.acquire = time.Since(start)
+	if err != nil {
+		return ctx.Err() == nil && opts.again(err, pgerr.Retryable(err)), PhaseAcquire.in(start, err)
+	}
+	defer conn.Release() // destroys a connection that is busy, because a callback panicked
+	return atomicOnConn(ctx, conn.Conn(), opts, batch)
+}
+
+func atomicOnConn(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Batch) (again bool, err error) {
+	if ctx.Err() != nil {
+		return false, refused(fmt.Errorf("begin: %w", context.Cause(ctx)))
+	}
+	if err := idle(conn); err != nil {
+		return false, refused(fmt.Errorf("begin: %w", err))
+	}
+	return sendAtomic(ctx, conn, opts, batch)
+}
+
+// batchOutcome is that of a batch whose transaction ended with err.
+func batchOutcome(err error) Outcome {
+	switch {
+	case err == nil, errors.As(err, new(*HookError)):
+		return OutcomeCommitted
+	case errors.As(err, new(*CommitUnknownError)):
+		return OutcomeUnknown
+	}
+	return OutcomeRolledBack
 }
 
 // acquirer is a pool.
@@ -95,10 +128,7 @@ func appendTo(fresh, batch *pgx.Batch) {
 // sendAtomic runs batch once on conn and reports whether it may run again.
 func sendAtomic(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Batch) (again bool, err error) {
 	whole := &pgx.Batch{}
-	preamble := opts.preamble()
-	for _, sql := range preamble {
-		whole.Queue(sql)
-	}
+	preamble := opts.queuePreamble(whole, opts.statementLimit(ctx))
 	appendTo(whole, batch)
 	commit := "commit"
 	if opts.TxOptions.CommitQuery != "" {
@@ -106,14 +136,19 @@ func sendAtomic(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Ba
 	}
 	whole.Queue(commit)
 
+	start, phase := time.Now(), PhaseRun
 	results := conn.SendBatch(ctx, whole)
 	defer results.Close()
 	var callback error // the first
 	_, err = results.Exec()
 	if err != nil && !conn.IsClosed() && !errors.As(err, new(*pgconn.PgError)) {
-		return false, fmt.Errorf("batch: %w", unwrapped(err)) // an argument that cannot be encoded: nothing was sent
+		// An argument that cannot be encoded: nothing was sent.
+		return false, PhaseRun.in(start, fmt.Errorf("batch: %w", unwrapped(err)))
 	}
-	for range preamble[1:] {
+	if refusesBegin(err) {
+		phase = PhaseBegin
+	}
+	for range preamble - 1 {
 		if err == nil {
 			_, err = results.Exec()
 		}
@@ -132,6 +167,7 @@ func sendAtomic(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Ba
 	}
 	var tag pgconn.CommandTag
 	if err == nil {
+		phase = PhaseCommit
 		tag, err = results.Exec()
 	}
 	if closeErr := results.Close(); err == nil {
@@ -154,6 +190,10 @@ func sendAtomic(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Ba
 		}
 	}
 	err = batchError(err)
+	if errors.As(err, new(*CommitUnknownError)) {
+		phase = PhaseCommit
+	}
+	err = phase.in(start, err)
 	return ctx.Err() == nil && opts.again(err, worthRepeating(err, false)), err
 }
 

@@ -45,7 +45,9 @@ func (s *session) commit(ctx context.Context) (again bool, err error) {
 		ctx, cancel = outlast(ctx, cleanupLimit)
 		defer cancel()
 	}
+	s.committing = time.Now()
 	err = s.commitError(s.raw.Commit(ctx))
+	s.times.commit = time.Since(s.committing)
 	return err != nil && s.opts.again(err, worthRepeating(err, false)), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -160,4 +161,40 @@ func ExampleCommitUnknownError() {
 	// Output:
 	// committed
 	// look for the effects before running it again
+}
+
+func ExampleLogTo() {
+	opts := pgtx.Options{Name: "publish", Observe: pgtx.LogTo(slog.Default())}
+	publish := func(ctx context.Context, pool *pgxpool.Pool, id int) error {
+		return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `update pages set published = true where id = $1`, id)
+			return err
+		})
+	}
+	_ = publish
+}
+
+func ExampleReport() {
+	// The counters stand for those of a metrics library.
+	var attempts, transactions, seconds func(labels ...string) func(float64)
+	opts := pgtx.Options{Name: "publish", Observe: func(_ context.Context, r pgtx.Report) {
+		attempts(r.Name, string(r.Outcome))(1)
+		if !r.Again {
+			transactions(r.Name, string(r.Outcome))(1)
+			seconds(r.Name)(r.Elapsed.Seconds())
+		}
+	}}
+	_ = opts
+}
+
+func ExamplePhaseError() {
+	status := func(err error) int {
+		var failed *pgtx.PhaseError
+		if errors.As(err, &failed) && failed.Phase == pgtx.PhaseAcquire {
+			return 503 // the pool is exhausted: shed load
+		}
+		return 500
+	}
+	fmt.Println(status(&pgtx.PhaseError{Phase: pgtx.PhaseAcquire, After: time.Second, Err: pgtx.ErrMaxWait}))
+	// Output: 503
 }

@@ -3,7 +3,9 @@ package pgtx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +23,9 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 	if !s.pending() {
 		if err := s.releaseBefore(ctx, sql); err != nil {
 			return pgconn.CommandTag{}, err
+		}
+		if len(args) == 0 && !alone(sql, args) && renewable(sql) {
+			return s.execRenewed(ctx, sql)
 		}
 		return s.raw.Exec(ctx, sql, args...)
 	}
@@ -48,18 +53,38 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 // execSimple sends BEGIN and sql as one simple query, which is how pgx sends a statement without arguments in every
 // mode: it may be several.
 func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag, error) {
-	preamble := s.opts.preamble()
+	preamble := s.opts.preamble(s.limit)
 	prefix := strings.Join(preamble, ";\n") + ";\n"
 	s.raw = s.onLease()
+	start := time.Now()
 	tag, err := s.lease.Conn().Exec(ctx, prefix+sql)
+	s.times.begin = time.Since(start)
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) {
 		shift(pgError, len(prefix))
 	}
 	// A syntax error anywhere in the text comes before any of it has run, and so before a first tag.
 	s.outcome(err, tag.String() != "", false)
+	if err != nil && tag.String() == "" && refusesBegin(err) {
+		err = PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
+	}
 	if tag.String() == "BEGIN" || len(preamble) > 1 && tag.String() == "SET" && !strings.Contains(strings.ToLower(sql), "set") {
 		tag = pgconn.CommandTag{} // sql was a comment
+	}
+	return tag, err
+}
+
+// execRenewed sends sql, which has no arguments, with a renewal of the limit in front if one is due.
+func (s *session) execRenewed(ctx context.Context, sql string) (pgconn.CommandTag, error) {
+	prefix := s.renewal()
+	if prefix == "" {
+		return s.raw.Exec(ctx, sql)
+	}
+	prefix += ";\n"
+	tag, err := s.raw.Exec(ctx, prefix+sql)
+	var pgError *pgconn.PgError
+	if errors.As(err, &pgError) {
+		shift(pgError, len(prefix))
 	}
 	return tag, err
 }
@@ -99,7 +124,7 @@ func (s *session) beginQuery(ctx context.Context, sql string, args []any) (pgx.B
 	if !s.pending() {
 		return nil, s.releaseBefore(ctx, sql)
 	}
-	if alone(sql, args) {
+	if alone(sql, args) || s.queriesLimit() && !renewable(sql) {
 		return nil, s.beginNow(ctx, "")
 	}
 	return s.beginWith(ctx, func(b *pgx.Batch) { b.Queue(sql, args...) })
@@ -109,7 +134,7 @@ func (s *session) sendBatch(ctx context.Context, batch *pgx.Batch) (results pgx.
 	if begins(batch) {
 		return pgx.FailedBatchResults(batch, errBatchBegins), false
 	}
-	if s.pending() && batch.Len() > 0 {
+	if s.pending() && batch.Len() > 0 && (!s.queriesLimit() || renewable(batch.QueuedQueries[0].SQL)) {
 		results, err := s.beginWith(ctx, func(b *pgx.Batch) { appendTo(b, batch) })
 		if err != nil {
 			return pgx.FailedBatchResults(batch, err), false
@@ -124,7 +149,29 @@ func (s *session) sendBatch(ctx context.Context, batch *pgx.Batch) (results pgx.
 			return pgx.FailedBatchResults(batch, err), false
 		}
 	}
-	return s.raw.SendBatch(ctx, batch), false
+	return s.sendRenewed(ctx, batch), false
+}
+
+// sendRenewed sends batch, with a renewal of the limit in front if one is due.
+func (s *session) sendRenewed(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
+	conn := s.raw.Conn()
+	if batch.Len() == 0 || s.limit <= 0 || conn == nil || !renewable(batch.QueuedQueries[0].SQL) {
+		return s.raw.SendBatch(ctx, batch)
+	}
+	limit := s.limit
+	if s.renewal() == "" {
+		return s.raw.SendBatch(ctx, batch)
+	}
+	if conn.Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		s.limit = limit // the positions in its errors would be wrong
+		return s.raw.SendBatch(ctx, batch)
+	}
+	renewed := &pgx.Batch{}
+	renewed.Queue(renewStatementTimeout, milliseconds(s.limit), milliseconds(limit)+"ms")
+	appendTo(renewed, batch)
+	results := s.raw.SendBatch(ctx, renewed)
+	_, _ = results.Exec() // every further call returns its error again
+	return results
 }
 
 // begun makes sure that BEGIN was sent, for calls that cannot carry it.

@@ -53,6 +53,21 @@ func (g *gate) enterOr(interrupt func()) error {
 	return err
 }
 
+// resume goes on with rows or results that hold the gate, until hold or leave: they too read from the connection, which
+// must not be handed back meanwhile, and must not be read from afterwards.
+func (g *gate) resume() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.state == gateClosed, g.left != nil, g.state == gateIdle:
+		return ErrTxClosed
+	case g.state == gateCalling:
+		return ErrTxInUse
+	}
+	g.state = gateCalling
+	return nil
+}
+
 func (g *gate) isShut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -10,6 +10,9 @@ import (
 // that one's savepoint is released, and are dropped with a savepoint that is undone.
 type hooks struct {
 	beforeCommit, afterCommit, afterRollback []func(context.Context) error
+
+	called bool // those before COMMIT were: none can be added
+	taken  bool // by whoever calls them, or the function around: a goroutine that comes now would add to what nobody reads
 }
 
 // BeforeCommit has fn called after the outermost function of the transaction on db in ctx has returned nil, and before
@@ -21,7 +24,13 @@ type hooks struct {
 // [ErrTxClosed] if there is no transaction to wait for, and one that says so if it was begun elsewhere: its end cannot be
 // seen.
 func BeforeCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
-	return stage(ctx, db, fn, func(h *hooks) { h.beforeCommit = append(h.beforeCommit, fn) })
+	return stage(ctx, db, fn, func(h *hooks) bool {
+		if h.called {
+			return false
+		}
+		h.beforeCommit = append(h.beforeCommit, fn)
+		return true
+	})
 }
 
 // AfterCommit has fn called once after the transaction on db in ctx is committed, in the goroutine of the outermost Run,
@@ -30,7 +39,7 @@ func BeforeCommit(ctx context.Context, db DB, fn func(context.Context) error) er
 // fails; their errors are a [*HookError], which says that the transaction is committed and is never retried. None is
 // called if the outcome of COMMIT is unknown. Staging and errors are those of [BeforeCommit].
 func AfterCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
-	return stage(ctx, db, fn, func(h *hooks) { h.afterCommit = append(h.afterCommit, fn) })
+	return stage(ctx, db, fn, func(h *hooks) bool { h.afterCommit = append(h.afterCommit, fn); return true })
 }
 
 // AfterRollback has fn called once after the transaction on db in ctx was rolled back and will not be repeated, with a ctx
@@ -38,10 +47,10 @@ func AfterCommit(ctx context.Context, db DB, fn func(context.Context) error) err
 // outcome of COMMIT is unknown. A nested Run that is undone drops those registered in it: its error is seen at once.
 // Staging and errors are those of [BeforeCommit].
 func AfterRollback(ctx context.Context, db DB, fn func(context.Context) error) error {
-	return stage(ctx, db, fn, func(h *hooks) { h.afterRollback = append(h.afterRollback, fn) })
+	return stage(ctx, db, fn, func(h *hooks) bool { h.afterRollback = append(h.afterRollback, fn); return true })
 }
 
-func stage(ctx context.Context, db DB, fn func(context.Context) error, add func(*hooks)) error {
+func stage(ctx context.Context, db DB, fn func(context.Context) error, add func(*hooks) bool) error {
 	if fn == nil {
 		return errors.New("hook: the function is nil")
 	}
@@ -63,7 +72,9 @@ func stage(ctx context.Context, db DB, fn func(context.Context) error, add func(
 	}
 	t.session.mu.Lock()
 	defer t.session.mu.Unlock()
-	add(&t.hooks)
+	if t.hooks.taken || !add(&t.hooks) {
+		return fmt.Errorf("hook: %w", ErrTxClosed)
+	}
 	return nil
 }
 
@@ -75,7 +86,16 @@ func (t *tx) handUp() {
 	up.beforeCommit = append(up.beforeCommit, t.hooks.beforeCommit...)
 	up.afterCommit = append(up.afterCommit, t.hooks.afterCommit...)
 	up.afterRollback = append(up.afterRollback, t.hooks.afterRollback...)
-	t.hooks = hooks{}
+	t.hooks = hooks{taken: true}
+}
+
+// takeHooks returns the hooks of the outermost function, to be called.
+func (t *tx) takeHooks() hooks {
+	t.session.mu.Lock()
+	defer t.session.mu.Unlock()
+	taken := t.hooks
+	t.hooks = hooks{taken: true}
+	return taken
 }
 
 // runBeforeCommit calls the hooks of the outermost function, those that they register included.
@@ -84,6 +104,7 @@ func (t *tx) runBeforeCommit(ctx context.Context) error {
 		t.session.mu.Lock()
 		next := t.hooks.beforeCommit
 		t.hooks.beforeCommit = nil
+		t.hooks.called = len(next) == 0
 		t.session.mu.Unlock()
 		if len(next) == 0 {
 			return nil
@@ -98,21 +119,21 @@ func (t *tx) runBeforeCommit(ctx context.Context) error {
 
 // conclude calls the hooks that wait for the end of the transaction, after its last attempt ended with err.
 func (t *tx) conclude(ctx context.Context, err error) error {
-	waiting := t.hooks.afterCommit
-	if err != nil {
-		waiting = t.hooks.afterRollback
+	if t.session.unknown {
+		return err
 	}
-	if t.session.unknown || len(waiting) == 0 {
+	staged := t.takeHooks()
+	if len(staged.afterCommit) == 0 && len(staged.afterRollback) == 0 {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err != nil {
-		if failed := callAll(ctx, waiting); failed != nil {
+		if failed := callAll(ctx, staged.afterRollback); failed != nil {
 			return errors.Join(err, fmt.Errorf("after rollback: %w", failed))
 		}
 		return err
 	}
-	if failed := callAll(ctx, waiting); failed != nil {
+	if failed := callAll(ctx, staged.afterCommit); failed != nil {
 		return &HookError{Err: failed}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,8 +17,7 @@ import (
 // inside the gate, except for those under mu, which interrupt needs from outside.
 type lazy struct {
 	pool     acquirer // nil if the transaction was begun at once
-	ctx      context.Context
-	separate bool // inside another transaction of the same pool
+	separate bool     // inside another transaction of the same pool
 	lease    *pgxpool.Conn
 	refused  bool  // nothing begun, and nothing will be: a begin failed, or a first statement before BEGIN was sent
 	failure  error // of a begin
@@ -59,8 +59,10 @@ func (s *session) refusal() error {
 // acquire takes the connection, if there is none yet.
 func (s *session) acquire(ctx context.Context) error {
 	if s.lease != nil {
+		s.limit = s.opts.statementLimit(s.ctx)
 		return nil
 	}
+	start := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
@@ -71,10 +73,12 @@ func (s *session) acquire(ctx context.Context) error {
 		take = acquireSeparate
 	}
 	lease, err := take(ctx, s.pool, s.opts.MaxWait)
+	s.times.acquire = time.Since(start)
+	s.limit = s.opts.statementLimit(s.ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stop = nil; err != nil {
-		return s.refuse(err)
+		return s.refuse(PhaseAcquire.in(start, err))
 	}
 	s.lease, s.connected = lease, lease.Conn()
 	if s.abort {
@@ -85,8 +89,7 @@ func (s *session) acquire(ctx context.Context) error {
 
 func (s *session) refuse(err error) error {
 	s.refused = true
-	s.failure = fmt.Errorf("begin: %w", err)
-	s.failed = s.failure
+	s.failure, s.failed = err, err
 	return s.failure
 }
 
@@ -108,12 +111,15 @@ func (s *session) beginNow(ctx context.Context, rest string) error {
 		return err
 	}
 	conn := s.lease.Conn()
-	if _, err := conn.Exec(ctx, strings.Join(s.opts.preamble(), "; ")+rest); err != nil {
+	start := time.Now()
+	_, err := conn.Exec(ctx, strings.Join(s.opts.preamble(s.limit), "; ")+rest)
+	s.times.begin = time.Since(start)
+	if err != nil {
 		var pgError *pgconn.PgError
 		if !errors.As(err, &pgError) {
 			kill(conn) // whether it began is not known
 		}
-		return s.refuse(err)
+		return s.refuse(PhaseBegin.in(start, fmt.Errorf("begin: %w", err)))
 	}
 	s.raw = s.onLease()
 	return nil
@@ -126,18 +132,22 @@ func (s *session) beginWith(ctx context.Context, add func(*pgx.Batch)) (pgx.Batc
 	}
 	batch := &s.batch
 	*batch = pgx.Batch{QueuedQueries: s.queue[:0]}
-	preamble := s.opts.preamble()
-	for _, sql := range preamble {
-		batch.Queue(sql)
-	}
+	preamble := s.opts.queuePreamble(batch, s.limit)
 	add(batch)
+	start := time.Now()
 	results := s.lease.Conn().SendBatch(ctx, batch)
 	s.raw = s.onLease()
 	for i := range preamble {
 		if _, err := results.Exec(); err != nil {
-			return nil, s.settle(results, i > 0)
+			err = s.settle(results, i > 0)
+			s.times.begin = time.Since(start)
+			if i == 0 && refusesBegin(err) {
+				err = PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
+			}
+			return nil, err
 		}
 	}
+	s.times.begin = time.Since(start)
 	return results, nil
 }
 
@@ -150,7 +160,7 @@ func (s *session) settle(results pgx.BatchResults, began bool) error {
 	conn := s.lease.Conn()
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) && pgError.Position > 0 && conn.Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
-		shift(pgError, len(strings.Join(s.opts.preamble(), "\n;"))+len("\n;"))
+		shift(pgError, s.opts.simplePrefix(s.limit))
 	}
 	unsent := errors.As(err, new(pgx.ErrPreprocessingBatch))
 	s.outcome(unwrapped(err), began, unsent && strings.Contains(err.Error(), "(build)"))
@@ -175,6 +185,13 @@ func (s *session) outcome(err error, began, unsent bool) {
 			s.refused, s.failed = true, err
 		}
 	}
+}
+
+// refusesBegin reports whether the server's answer in BEGIN's place is about BEGIN. That the text of what came with it
+// cannot be parsed is said in the same place, with a position, and that it cannot be prepared, before.
+func refusesBegin(err error) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && pgError.Position == 0 && !errors.As(err, new(pgx.ErrPreprocessingBatch))
 }
 
 // shift makes the position in an error count from the function's own text.

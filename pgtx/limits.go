@@ -19,11 +19,11 @@ var (
 	ErrMaxWait = fmt.Errorf("no connection within MaxWait: %w", context.DeadlineExceeded)
 )
 
-// preamble is what begins a transaction: BEGIN and its settings.
-func (o Options) preamble() []string {
+// preamble is what begins a transaction: BEGIN and its settings. limit is that of its statements.
+func (o Options) preamble(limit time.Duration) []string {
 	statements := []string{beginSQL(o.TxOptions)}
-	if o.StatementTimeout != 0 {
-		statements = append(statements, "set local statement_timeout = "+milliseconds(o.StatementTimeout))
+	if limit != 0 {
+		statements = append(statements, "set local statement_timeout = "+milliseconds(limit))
 	}
 	if o.LockTimeout != 0 {
 		statements = append(statements, "set local lock_timeout = "+milliseconds(o.LockTimeout))
@@ -42,13 +42,20 @@ func milliseconds(limit time.Duration) string {
 // acquireWithin is pool.Acquire with a limit.
 func acquireWithin(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
 	if limit <= 0 {
-		return pool.Acquire(ctx)
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			err = fmt.Errorf("acquire: %w", err)
+		}
+		return conn, err
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := pool.Acquire(limited)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil {
 		err = fmt.Errorf("%w (%v)", ErrMaxWait, limit)
+	}
+	if err != nil {
+		err = fmt.Errorf("acquire: %w", err)
 	}
 	return conn, err
 }
@@ -62,19 +69,37 @@ func Attempt(ctx context.Context) int {
 	return 0
 }
 
-// within gives ctx the limit of o.Timeout. The error is to be passed through the function that comes with it.
-func (o Options) within(ctx context.Context) (context.Context, context.CancelFunc, func(error) error) {
+// Name returns the Options.Name of the Run innermost in ctx, "" outside. With [Attempt] it is for tracers of pgx: the ctx
+// of every statement of a transaction has it, BEGIN, COMMIT and the savepoints included.
+func Name(ctx context.Context) string {
+	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
+		return s.tx.name
+	}
+	return ""
+}
+
+// within gives ctx the limit of o.Timeout. The error is to be passed through the function that comes with it; o's observer
+// is told the same.
+func (o *Options) within(ctx context.Context) (context.Context, context.CancelFunc, func(error) error) {
 	if o.Timeout <= 0 {
 		return ctx, func() {}, func(err error) error { return err }
 	}
+	called := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, ErrTimeout)
-	return ctx, cancel, func(err error) error {
+	explain := func(err error) error {
 		// pgx reports that ctx ended, but not why.
 		if errors.Is(context.Cause(ctx), ErrTimeout) && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrTimeout) {
-			return fmt.Errorf("%w: %w", ErrTimeout, err)
+			return PhaseRun.in(called, fmt.Errorf("%w: %w", ErrTimeout, err))
 		}
 		return err
 	}
+	if observe := o.Observe; observe != nil {
+		o.Observe = func(ctx context.Context, r Report) {
+			r.Err = explain(r.Err)
+			observe(ctx, r)
+		}
+	}
+	return ctx, cancel, explain
 }
 
 // again asks RetryIf, if there is one, about an attempt that was rolled back with err.

@@ -15,13 +15,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // bundle is a database of the test's own with a table of accounts, id 1 and 2 holding 100 each.
 type bundle struct {
+	t    *testing.T
 	url  string
 	pool *pgxpool.Pool
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{url: pgserver.Database(t)}
+	b := &bundle{t: t, url: pgserver.Database(t)}
 	b.pool = connect(t, b.url)
 	_, err := b.pool.Exec(t.Context(), `
 		create table accounts (id int primary key, balance int not null);

@@ -80,7 +80,7 @@ func (o Options) place(db DB, key any, parent *tx) (*tx, DB, error) {
 func acquireSeparate(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
 	if counted, ok := pool.(interface{ Stat() *pgxpool.Stat }); ok {
 		if stat := counted.Stat(); stat.IdleConns() == 0 && stat.TotalConns() >= stat.MaxConns() {
-			return nil, ErrPoolFull
+			return nil, fmt.Errorf("acquire: %w", ErrPoolFull)
 		}
 	}
 	if limit > 0 && limit < separateWait {
@@ -89,30 +89,45 @@ func acquireSeparate(ctx context.Context, pool acquirer, limit time.Duration) (*
 	limited, cancel := context.WithTimeout(ctx, separateWait)
 	defer cancel()
 	conn, err := pool.Acquire(limited)
-	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() == nil && limited.Err() != nil:
 		err = fmt.Errorf("%w (within %v)", ErrPoolFull, separateWait)
 	}
-	return conn, err
+	return nil, fmt.Errorf("acquire: %w", err)
 }
 
 // join runs fn in parent's transaction, without a savepoint.
 func join(ctx context.Context, parent *tx, opts Options, fn func(context.Context, pgx.Tx) error) error {
 	if err := opts.compatible(parent.session.txOptions); err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return refused(fmt.Errorf("begin: %w", err))
 	}
 	t, err := parent.joined()
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return refused(fmt.Errorf("begin: %w", err))
 	}
+	t.name = opts.Name
+	w := opts.watch(ctx, KindJoined)
+	defer w.abandoned()
+	w.start(parent.session.attempt)
 	returned := false
 	defer func() {
 		if !returned {
-			_ = t.part(errors.New("the function did not return"))
+			_ = t.part(errNotReturned)
 		}
 	}()
+	start := time.Now()
 	err = fn(withScope(ctx, t), t)
 	returned = true
-	return t.part(err)
+	if err == nil {
+		err = PhaseRun.in(start, t.part(nil))
+	} else {
+		err = t.part(err)
+	}
+	w.endNested(times{}, err)
+	w.finish(err)
+	return err
 }
 
 // joined makes a handle below t, which becomes the session's innermost.

@@ -1,6 +1,7 @@
 package pgtx
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -30,10 +31,19 @@ type Options struct {
 	// a COMMIT or ROLLBACK of the function's own. A nested Run does not ask its own: the outermost repeats the whole.
 	RetryIf func(err error, retryable bool) bool
 
+	// Name is what observers and tracers know the transaction by: a constant like "transfer", not a value. See [Report],
+	// [LogTo] and [Name]. A nested Run without one has that of the Run around it.
+	Name string
+
+	// Observe, if set, is called after every attempt, in Run's goroutine and with Run's ctx, so that it should be quick; it
+	// must be safe for concurrent use if Runs are concurrent. [LogTo] makes one for slog. A nested Run without one uses
+	// that of the Run around it. Unset it costs nothing.
+	Observe func(ctx context.Context, r Report)
+
 	// Timeout is how long the whole call may take, with all attempts and the waits between them; 0 or negative means as
 	// long as ctx. It ends the ctx of the function with [ErrTimeout] as its cause. Like any end of ctx it means rollback
-	// unless COMMIT is already under way. A statement it cuts off costs the connection, so that StatementTimeout should be
-	// shorter. A nested Run may have a shorter one.
+	// unless COMMIT is already under way. A statement it cuts off costs the connection: set StatementTimeout too, however
+	// long. A nested Run may have a shorter one.
 	Timeout time.Duration
 
 	// MaxWait is how long each attempt waits for a connection of the pool at most; then the error is [ErrMaxWait]. 0 or
@@ -44,6 +54,13 @@ type Options struct {
 	// run, and wait for a lock, rounded up to whole milliseconds. 0 leaves the server's setting, a negative one switches
 	// the limit off. A statement that exceeds them fails with 57014 or 55P03 and leaves the connection in order. They
 	// must be 0 in a nested Run and on a pgx.Tx: there they are an [ErrOptionConflict].
+	//
+	// If ctx or Timeout has a deadline, a positive StatementTimeout is at most what is left of it but for a reserve, so that
+	// the server cancels the statement and the connection survives, where the client would have to break it. The reserve is
+	// a tenth of what is left, at least 50 ms and at most 1 s, but never more than half. It is taken anew, in the same
+	// flush, when a nested Run sets its savepoint, with SendBatch and with an Exec without arguments. A statement with
+	// arguments, CopyFrom and Prepare keep the limit of the last of these; the deadline of another ctx than Run's is not
+	// looked at. A statement_timeout that the function sets itself stands.
 	StatementTimeout time.Duration
 	LockTimeout      time.Duration
 

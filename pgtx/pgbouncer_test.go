@@ -28,7 +28,9 @@ func TestPgBouncer(t *testing.T) {
 	b := setup(t)
 	address := startPgBouncer(t, binary, b.pool.Config().ConnConfig)
 	for _, mode := range execModes[1:] {
-		for name, opts := range map[string]pgtx.Options{"lazy": {}, "eager": {Eager: true}} {
+		for name, opts := range map[string]pgtx.Options{
+			"lazy": {}, "eager": {Eager: true}, "below a deadline": {StatementTimeout: time.Hour, Timeout: time.Minute},
+		} {
 			t.Run(mode.String()+", "+name, func(t *testing.T) {
 				t.Parallel()
 				config := b.pool.Config()
@@ -61,7 +63,7 @@ func TestPgBouncer(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() {
-		if one, two := b.balance(t, 1), b.balance(t, 2); one != 100-8*200 || two != 100+8*200 {
+		if one, two := b.balance(t, 1), b.balance(t, 2); one != 100-12*200 || two != 100+12*200 {
 			t.Errorf("balances are %d and %d", one, two)
 		}
 	})

@@ -1,6 +1,8 @@
 package pgtx
 
 import (
+	"errors"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -14,6 +16,7 @@ type rows struct {
 	first   pgx.BatchResults // of the flush that carried BEGIN, or nil
 	late    error            // of closing them
 	done    bool
+	cut     bool // the transaction ended before they were read
 }
 
 func (r *rows) Err() error {
@@ -23,8 +26,24 @@ func (r *rows) Err() error {
 	return r.late
 }
 
+// resume takes the gate for a call. If it cannot, the rows are over.
+func (r *rows) resume() bool {
+	if err := r.session.gate.resume(); err != nil {
+		r.done, r.cut, r.late = true, true, err
+		return false
+	}
+	return true
+}
+
 func (r *rows) Next() bool {
+	if r.done {
+		return !r.cut && r.Rows.Next()
+	}
+	if !r.resume() {
+		return false
+	}
 	if r.Rows.Next() {
+		r.session.gate.hold()
 		return true
 	}
 	r.finish()
@@ -32,38 +51,53 @@ func (r *rows) Next() bool {
 }
 
 func (r *rows) Close() {
+	if r.done || !r.resume() {
+		return
+	}
 	r.Rows.Close()
 	r.finish()
 }
 
 func (r *rows) Scan(dest ...any) error {
-	err := r.Rows.Scan(dest...)
-	if err != nil {
-		// pgx closes the rows when a value cannot be scanned, but not when there is no current row: Close does no harm
-		// where it has, and leaves nothing open where it has not.
-		r.Close()
-	}
-	return err
+	return r.read(func() error { return r.Rows.Scan(dest...) })
 }
 
-func (r *rows) Values() ([]any, error) {
-	values, err := r.Rows.Values()
-	if err != nil {
-		r.Close()
-	}
+func (r *rows) Values() (values []any, err error) {
+	err = r.read(func() error { values, err = r.Rows.Values(); return err })
 	return values, err
 }
 
-func (r *rows) finish() {
-	if r.done {
-		return
+// read reads from the current row, whose bytes are those of the connection.
+func (r *rows) read(do func() error) error {
+	switch {
+	case r.cut:
+		return r.late
+	case r.done:
+		return do()
+	case !r.resume():
+		return r.late
 	}
+	if err := do(); err != nil {
+		// pgx closes the rows when a value cannot be scanned, but not when there is no current row: Close does no harm
+		// where it has, and leaves nothing open where it has not.
+		r.Rows.Close()
+		r.finish()
+		return err
+	}
+	r.session.gate.hold()
+	return nil
+}
+
+// finish is called inside the gate.
+func (r *rows) finish() {
 	r.done = true
 	if r.first != nil {
 		r.late = r.session.settle(r.first, true)
 	}
 	r.session.note(r.Err())
-	if !r.batch {
+	if r.batch {
+		r.session.gate.hold()
+	} else {
 		r.session.gate.leave()
 	}
 }
@@ -78,22 +112,29 @@ type row struct {
 }
 
 func (r *row) Scan(dest ...any) error {
-	err := r.inner.Scan(dest...)
 	if r.done {
-		return err // a second Scan, which pgx refuses: the gate may be somebody else's by now
+		return errScanned // a second Scan: the gate may be somebody else's by now
 	}
 	r.done = true
+	if err := r.session.gate.resume(); err != nil {
+		return err
+	}
+	err := r.inner.Scan(dest...)
 	if r.first != nil {
 		if late := r.session.settle(r.first, true); err == nil {
 			err = late
 		}
 	}
 	r.session.note(err)
-	if !r.batch {
+	if r.batch {
+		r.session.gate.hold()
+	} else {
 		r.session.gate.leave()
 	}
 	return err
 }
+
+var errScanned = errors.New("scan: the row was scanned already")
 
 // batchResults keep the session's gate until they are closed.
 type batchResults struct {
@@ -104,12 +145,26 @@ type batchResults struct {
 }
 
 func (b *batchResults) Exec() (pgconn.CommandTag, error) {
+	if b.done {
+		return b.inner.Exec()
+	}
+	if err := b.session.gate.resume(); err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	defer b.session.gate.hold()
 	tag, err := b.inner.Exec()
 	b.session.note(err)
 	return tag, err
 }
 
 func (b *batchResults) Query() (pgx.Rows, error) {
+	if b.done {
+		return b.inner.Query()
+	}
+	if err := b.session.gate.resume(); err != nil {
+		return errRows{err: err}, err
+	}
+	defer b.session.gate.hold()
 	inner, err := b.inner.Query()
 	if err != nil {
 		b.session.note(err)
@@ -119,21 +174,32 @@ func (b *batchResults) Query() (pgx.Rows, error) {
 }
 
 func (b *batchResults) QueryRow() pgx.Row {
+	if b.done {
+		return b.inner.QueryRow()
+	}
+	if err := b.session.gate.resume(); err != nil {
+		return errRow{err: err}
+	}
+	defer b.session.gate.hold()
 	return &row{inner: b.inner.QueryRow(), session: b.session, batch: true}
 }
 
 func (b *batchResults) Close() error {
+	if b.done {
+		return b.inner.Close()
+	}
+	b.done = true
+	if err := b.session.gate.resume(); err != nil {
+		return err
+	}
 	var err error
-	if b.first && !b.done {
+	if b.first {
 		err = b.session.settle(b.inner, true)
 	} else {
 		err = b.inner.Close()
 	}
-	if !b.done {
-		b.done = true
-		b.session.note(err)
-		b.session.gate.leave()
-	}
+	b.session.note(err)
+	b.session.gate.leave()
 	return err
 }
 

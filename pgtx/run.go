@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/page-builder/persistence/pgerr"
@@ -36,8 +37,8 @@ import (
 // On a pool, the acquire and BEGIN wait for the first statement of fn and go with it in one flush; see [Options.Eager].
 // tx.Conn() and tx.LargeObjects() as the first call send BEGIN on ctx.
 //
-// Errors beside fn's own: "begin: …" from the acquire, the connect or BEGIN, which fn meets at its first statement; [*SwallowedError] if a statement failed
-// and fn returned nil; [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
+// Errors beside fn's own, each in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets at its first statement;
+// [*SwallowedError] if a statement failed and fn returned nil; [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
 // server refused it (a deferred constraint, say). Run is safe for concurrent use if db is.
 func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	return RunWith(ctx, db, Options{}, fn)
@@ -46,7 +47,7 @@ func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) err
 // RunWith is [Run] with options.
 func RunWith(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	if fn == nil {
-		return errors.New("begin: the function is nil")
+		return refused(errors.New("begin: the function is nil"))
 	}
 	ctx, cancel, explain := opts.within(ctx)
 	defer cancel()
@@ -56,39 +57,60 @@ func RunWith(ctx context.Context, db DB, opts Options, fn func(ctx context.Conte
 func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	key, err := keyOf(db)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return refused(fmt.Errorf("begin: %w", err))
 	}
 	parent, handle := innermost(ctx, key), handleOf(db)
 	if handle != nil && (parent == nil || handle.ended()) {
 		parent = handle // if ended, the error must not be hidden by a ctx that is still good
 	}
 	inside := parent != nil
+	if inside {
+		opts = opts.named(parent)
+	}
 	parent, db, err = opts.place(db, key, parent)
 	switch {
 	case err != nil:
-		return fmt.Errorf("begin: %w", err)
+		return refused(fmt.Errorf("begin: %w", err))
 	case parent != nil && opts.Nesting == Join:
 		return join(ctx, parent, opts, fn)
 	case parent != nil:
 		return nest(ctx, parent, opts, fn)
 	}
+	w := opts.watch(ctx, KindTransaction)
+	defer w.abandoned()
 	var root *tx // of the last attempt
 	attempts := 0
 	err = repeat(ctx, opts, func() (again bool, err error) {
 		attempts++
-		s, err := begin(ctx, key, db, opts, inside)
-		if err != nil {
+		w.start(attempts)
+		s := newSession(ctx, key, opts, attempts)
+		w.in(s)
+		if err = s.begin(db, inside); err != nil {
 			// Nothing has run. A single connection that is closed stays so, however often it is asked.
 			again = ctx.Err() == nil && !isClosedConn(db) && opts.again(err, pgerr.Retryable(err))
-			return again, fmt.Errorf("begin: %w", err)
+		} else {
+			root = s.top
+			again, err = attempt(ctx, s, fn)
 		}
-		s.attempt, root = attempts, s.top
-		return attempt(ctx, s, fn)
+		w.endSession(err)
+		return again, err
 	})
-	if root == nil {
-		return err
+	if root != nil {
+		err = root.conclude(ctx, err)
 	}
-	return root.conclude(ctx, err)
+	w.finish(err)
+	return err
+}
+
+// named are o with the name and the observer of the function around it, unless it has its own.
+func (o Options) named(parent *tx) Options {
+	if o.Name == "" {
+		o.Name = parent.name
+	}
+	if o.Observe == nil {
+		o.Observe = parent.session.opts.Observe
+	}
+	return o
 }
 
 // repeat calls attempt until it succeeds, fails for good, or has been called often enough.
@@ -134,19 +156,23 @@ func attempt(ctx context.Context, s *session, fn func(context.Context, pgx.Tx) e
 	defer func() {
 		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
 		if !returned {
-			s.rollback(ctx)
-			_ = callAll(context.WithoutCancel(ctx), root.hooks.afterRollback)
+			s.rollback(s.ctx)
+			_ = callAll(context.WithoutCancel(ctx), root.takeHooks().afterRollback)
 		}
 	}()
-	scoped := withScope(ctx, root)
-	if err = fn(scoped, root); err == nil {
-		err = root.runBeforeCommit(scoped)
+	start := time.Now()
+	if err = fn(s.ctx, root); err == nil {
+		err = root.runBeforeCommit(s.ctx)
 	}
 	returned = true
 
 	if err == nil {
-		return s.commit(ctx)
+		again, err = s.commit(s.ctx)
+		if s.committing.IsZero() {
+			return again, PhaseRun.in(start, err)
+		}
+		return again, PhaseCommit.in(s.committing, err)
 	}
-	lost, ended := s.rollback(ctx)
+	lost, ended := s.rollback(s.ctx)
 	return !ended && ctx.Err() == nil && s.opts.again(err, worthRepeating(err, lost)), err
 }

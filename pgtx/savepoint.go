@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,6 +19,8 @@ type savepoint struct {
 	*tx
 	name string
 	top  *tx // the session's innermost function before, if this one's owner is nest
+	// limit is the statement_timeout that a rollback to it brings back.
+	limit time.Duration
 }
 
 // setSavepoint opens one below t. The caller is inside the gate.
@@ -38,12 +41,15 @@ func (t *tx) setSavepoint(ctx context.Context) (*savepoint, error) {
 			sql = "release savepoint " + s.unreleased + "; " + sql
 			s.unreleased = ""
 		}
+		if renewal := s.renewal(); renewal != "" {
+			sql = renewal + "; " + sql
+		}
 		if _, err := s.raw.Exec(ctx, sql); err != nil {
 			s.note(err)
 			return nil, fmt.Errorf("savepoint: %w", err)
 		}
 	}
-	return &savepoint{tx: &tx{session: s, parent: t}, name: name}, nil
+	return &savepoint{tx: &tx{session: s, parent: t, name: t.name}, name: name, limit: s.limit}, nil
 }
 
 // Commit releases the savepoint.
@@ -84,12 +90,12 @@ func (p *savepoint) release(ctx context.Context) error {
 }
 
 func (s *session) flushRelease(ctx context.Context) error {
-	name := s.unreleased
+	start, name := time.Now(), s.unreleased
 	s.unreleased = ""
 	_, err := s.raw.Exec(ctx, "release savepoint "+name)
 	s.note(err)
 	if err != nil {
-		return fmt.Errorf("release savepoint: %w", err)
+		return PhaseCommit.in(start, fmt.Errorf("release savepoint: %w", err))
 	}
 	return nil
 }
@@ -114,7 +120,7 @@ func (p *savepoint) undo(ctx context.Context) error {
 	// One simple query with two statements: one round trip.
 	_, err := p.session.raw.Exec(ctx, "rollback to savepoint "+p.name+"; release savepoint "+p.name)
 	if err == nil {
-		p.session.failed = nil
+		p.session.failed, p.session.limit = nil, p.limit
 		return nil
 	}
 	// What could not be undone must not be committed with the rest.
@@ -127,24 +133,40 @@ func (p *savepoint) undo(ctx context.Context) error {
 
 // nest runs fn in a savepoint below parent.
 func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context, pgx.Tx) error) error {
-	s := parent.session
-	if err := opts.compatible(s.txOptions); err != nil {
-		return fmt.Errorf("begin: %w", err)
+	if err := opts.compatible(parent.session.txOptions); err != nil {
+		return refused(fmt.Errorf("begin: %w", err))
 	}
+	w := opts.watch(ctx, KindSavepoint)
+	defer w.abandoned()
+	w.start(parent.session.attempt)
+	start := time.Now()
 	p, err := parent.open(ctx)
+	began := time.Now()
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		err = PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
+		w.endNested(times{begin: began.Sub(start)}, err)
+		w.finish(err)
+		return err
 	}
+	p.tx.name = opts.Name
 
 	returned := false
 	defer func() {
 		if !returned { // a panic or Goexit on its way through
-			_ = p.finish(ctx, errors.New("the function did not return"))
+			_ = p.finish(ctx, errNotReturned)
 		}
 	}()
 	err = fn(withScope(ctx, p.tx), p.tx)
 	returned = true
-	return p.finish(ctx, err)
+	finishing := time.Now()
+	if err == nil {
+		err = PhaseRun.in(began, p.finish(ctx, nil))
+	} else {
+		err = p.finish(ctx, err)
+	}
+	w.endNested(times{begin: began.Sub(start), commit: time.Since(finishing)}, err)
+	w.finish(err)
+	return err
 }
 
 var errNotInnermost = fmt.Errorf("%w: a nested Run is still open on it; pass the ctx that its function was given", ErrTxInUse)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // cleanupLimit is how long ROLLBACK may take, and COMMIT beyond the end of ctx. Both are answered at once by a server
@@ -22,6 +23,7 @@ type session struct {
 	raw       transaction // nil until a lazy one begins
 	txOptions pgx.TxOptions
 	opts      Options
+	ctx       context.Context // of the outermost function
 	attempt   int
 	adopted   bool // begun elsewhere
 	lazy
@@ -36,7 +38,10 @@ type session struct {
 	failed     error  // the first failure since the transaction was last in order
 	doomed     error  // a nested failure that only a repetition of the whole can cure
 	broken     atomic.Bool
-	unknown    bool // whether it committed
+	unknown    bool          // whether it committed
+	limit      time.Duration // the statement_timeout that was set last
+	committing time.Time     // when COMMIT was sent
+	times      times
 }
 
 func (s *session) outermost() {
@@ -48,42 +53,57 @@ type txBeginner interface {
 	BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, error)
 }
 
-// begin starts a transaction on db, which is a pool or a connection. On a pool nothing happens yet, unless opts say so.
-func begin(ctx context.Context, key any, db DB, opts Options, separate bool) (*session, error) {
-	txOptions := opts.TxOptions
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+// newSession is one attempt of a Run with ctx.
+func newSession(ctx context.Context, key any, opts Options, attempt int) *session {
+	s := &session{key: key, txOptions: opts.TxOptions, opts: opts, attempt: attempt}
+	s.outermost()
+	s.root.name = opts.Name
+	s.ctx = withScope(ctx, s.top)
+	return s
+}
+
+// begin starts the transaction on db, which is a pool or a connection. On a pool nothing happens yet, unless the options
+// say so.
+func (s *session) begin(db DB, separate bool) error {
+	if s.ctx.Err() != nil {
+		return refused(fmt.Errorf("begin: %w", context.Cause(s.ctx)))
 	}
 	if err := idle(connOf(db)); err != nil {
-		return nil, err
+		return refused(fmt.Errorf("begin: %w", err))
 	}
-	if pool, ok := db.(acquirer); ok && (separate || !opts.Eager || opts.MaxWait > 0) {
-		s := &session{key: key, txOptions: txOptions, opts: opts, lazy: lazy{pool: pool, ctx: ctx, separate: separate}}
-		s.outermost()
-		if opts.Eager && s.beginNow(ctx, "") != nil {
+	_, plain := db.(*pgxpool.Pool) // has no BeginTx of its own that would have to be called
+	if pool, ok := db.(acquirer); ok && (separate || !s.opts.Eager || s.opts.MaxWait > 0 || plain) {
+		s.pool, s.separate = pool, separate
+		if s.opts.Eager && s.beginNow(s.ctx, "") != nil {
 			s.giveBack()
-			return nil, errors.Unwrap(s.failure) // the caller adds "begin" again
+			return s.failure
 		}
-		return s, nil
+		return nil
 	}
-	if preamble := opts.preamble(); len(preamble) > 1 {
+	start := time.Now()
+	raw, err := s.beginTx(db)
+	s.times.begin = time.Since(start)
+	if err != nil {
+		return PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
+	}
+	s.raw, s.connected = raw, raw.Conn()
+	return nil
+}
+
+// beginTx lets db itself begin.
+func (s *session) beginTx(db DB) (pgx.Tx, error) {
+	txOptions := s.txOptions
+	s.limit = s.opts.statementLimit(s.ctx)
+	if preamble := s.opts.preamble(s.limit); len(preamble) > 1 {
 		txOptions = pgx.TxOptions{BeginQuery: strings.Join(preamble, "; "), CommitQuery: txOptions.CommitQuery}
 	}
-	var raw pgx.Tx
-	var err error
 	if beginner, ok := db.(txBeginner); ok {
-		raw, err = beginner.BeginTx(ctx, txOptions)
-	} else if txOptions == (pgx.TxOptions{}) {
-		raw, err = db.Begin(ctx)
-	} else {
-		err = fmt.Errorf("a db of type %T has no BeginTx, which TxOptions and time limits need", db)
+		return beginner.BeginTx(s.ctx, txOptions)
 	}
-	if err != nil {
-		return nil, err
+	if txOptions == (pgx.TxOptions{}) {
+		return db.Begin(s.ctx)
 	}
-	s := &session{key: key, raw: raw, txOptions: opts.TxOptions, opts: opts, lazy: lazy{connected: raw.Conn()}}
-	s.outermost()
-	return s, nil
+	return nil, fmt.Errorf("a db of type %T has no BeginTx, which TxOptions and time limits need", db)
 }
 
 // idle returns an error if conn is in a transaction already, where BEGIN would only warn, and our COMMIT would then end a
@@ -97,7 +117,8 @@ func idle(conn *pgx.Conn) error {
 
 // adopt makes a session of a transaction that somebody else begun. Its root scope stays open: nobody tells when it ends.
 func adopt(key any, outer pgx.Tx) *tx {
-	s := &session{key: key, raw: outer, attempt: 1, adopted: true, lazy: lazy{connected: outer.Conn()}}
+	s := &session{key: key, raw: outer, attempt: 1, adopted: true}
+	s.connected = outer.Conn()
 	s.outermost()
 	return s.top
 }
@@ -196,11 +217,13 @@ func (s *session) abandon(ctx context.Context) (lost, ended bool) {
 		s.giveBack()
 		return s.failure != nil, false
 	}
+	start := time.Now()
 	lost = s.closed()
 	ended = !lost && s.status() == 'I'
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
 	// Sent even if the connection is closed or busy: on a pool this call is what releases the connection.
 	_ = s.raw.Rollback(ctx)
+	s.times.commit = time.Since(start)
 	return lost && !s.broken.Load(), ended
 }

@@ -14,7 +14,8 @@ var _ pgx.Tx = (*tx)(nil)
 type tx struct {
 	session *session
 	parent  *tx
-	manual  bool // opened by Begin, not by Run
+	name    string // Options.Name
+	manual  bool   // opened by Begin, not by Run
 	closed  atomic.Bool
 	hooks   hooks // under the session's mu
 }

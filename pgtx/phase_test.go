@@ -1,0 +1,256 @@
+package pgtx_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+// deferred makes a constraint that only COMMIT finds violated.
+const deferred = `
+	create table parents (id int primary key);
+	create table children (parent int references parents deferrable initially deferred)`
+
+func orphan(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `insert into children values ($1)`, 1)
+	return err
+}
+
+func TestPhases(t *testing.T) {
+	t.Parallel()
+	nothing := func(context.Context, pgx.Tx) error { return nil }
+	write := func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) }
+	swallow := func(ctx context.Context, tx pgx.Tx) error { _, _ = tx.Exec(ctx, `select 1/0`); return nil }
+	once := pgtx.Options{MaxAttempts: 1}
+	refusedBegin := pgtx.Options{MaxAttempts: 1, TxOptions: pgx.TxOptions{BeginQuery: `begin; select 1/0`}}
+	tests := []struct {
+		name     string
+		run      func(t *testing.T, b *bundle) error
+		phase    pgtx.Phase
+		category pgerr.Category
+		is       error
+	}{
+		{"no connection, lazy", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: 10 * time.Millisecond}, write)
+		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrMaxWait},
+		{"no connection, eager", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, Eager: true, MaxWait: 10 * time.Millisecond}, write)
+		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrMaxWait},
+		{"no connection before ctx ends, eager", func(t *testing.T, b *bundle) error {
+			pool := taken(t, b)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1, Eager: true}, write)
+		}, pgtx.PhaseAcquire, pgerr.Timeout, context.DeadlineExceeded},
+		{"no connection within Timeout", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{Timeout: time.Second}, write)
+		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrTimeout},
+		{"no connection, Atomic", func(t *testing.T, b *bundle) error {
+			return pgtx.Atomic(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: 10 * time.Millisecond}, moves())
+		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrMaxWait},
+		{"full pool, separate", func(t *testing.T, b *bundle) error {
+			pool, _ := countFlushes(t, b.url, pgx.QueryExecModeExec) // of one connection
+			return pgtx.RunWith(t.Context(), pool, once, func(ctx context.Context, tx pgx.Tx) error {
+				if err := write(ctx, tx); err != nil {
+					return err
+				}
+				return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1, Nesting: pgtx.Separate}, write)
+			})
+		}, pgtx.PhaseAcquire, "", pgtx.ErrPoolFull},
+
+		{"BEGIN refused, alone", func(t *testing.T, b *bundle) error {
+			opts := refusedBegin
+			opts.Eager = true
+			return pgtx.RunWith(t.Context(), b.pool, opts, nothing)
+		}, pgtx.PhaseBegin, "", nil},
+		{"BEGIN refused, with an Exec without arguments", func(t *testing.T, b *bundle) error {
+			opts := pgtx.Options{MaxAttempts: 1, TxOptions: pgx.TxOptions{BeginQuery: `do 'begin perform 1/0; end'`}}
+			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `delete from accounts`)
+				return err
+			})
+		}, pgtx.PhaseBegin, "", nil},
+		{"BEGIN refused, with a statement", func(t *testing.T, b *bundle) error {
+			opts := pgtx.Options{MaxAttempts: 1, TxOptions: pgx.TxOptions{BeginQuery: `do 'begin perform 1/0; end'`}}
+			return pgtx.RunWith(t.Context(), b.pool, opts, write)
+		}, pgtx.PhaseBegin, "", nil},
+		{"ctx has ended", func(t *testing.T, b *bundle) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return pgtx.Run(ctx, b.pool, write)
+		}, pgtx.PhaseBegin, "", context.Canceled},
+		{"connection in a transaction", func(t *testing.T, b *bundle) error {
+			conn := dedicated(t, b)
+			if _, err := conn.Exec(t.Context(), `begin`); err != nil {
+				return err
+			}
+			return pgtx.Run(t.Context(), conn, write)
+		}, pgtx.PhaseBegin, "", nil},
+		{"connection closed", func(t *testing.T, b *bundle) error {
+			conn := dedicated(t, b)
+			_ = conn.Close(t.Context())
+			return pgtx.Run(t.Context(), conn, write)
+		}, pgtx.PhaseBegin, "", nil},
+		{"savepoint refused", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, tx pgx.Tx) error {
+				_, _ = tx.Exec(ctx, `select 1/0`)
+				return pgtx.Run(ctx, b.pool, write)
+			})
+		}, pgtx.PhaseBegin, "", nil},
+		{"option conflict", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{}, func(ctx context.Context, _ pgx.Tx) error {
+				return pgtx.RunWith(ctx, b.pool, pgtx.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}}, write)
+			})
+		}, pgtx.PhaseBegin, "", pgtx.ErrOptionConflict},
+
+		{
+			"swallowed", func(t *testing.T, b *bundle) error { return pgtx.RunWith(t.Context(), b.pool, once, swallow) },
+			pgtx.PhaseRun, "", pgx.ErrTxCommitRollback,
+		},
+		{"swallowed in a savepoint", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, _ pgx.Tx) error { return pgtx.Run(ctx, b.pool, swallow) })
+		}, pgtx.PhaseRun, "", pgx.ErrTxCommitRollback},
+		{"swallowed in a joined function", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, _ pgx.Tx) error {
+				return pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Join}, swallow)
+			})
+		}, pgtx.PhaseRun, "", pgx.ErrTxCommitRollback},
+		{"ctx ends unnoticed", func(t *testing.T, b *bundle) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			return pgtx.Run(ctx, b.pool, func(context.Context, pgx.Tx) error { cancel(); return nil })
+		}, pgtx.PhaseRun, "", context.Canceled},
+		{"Timeout in a statement", func(t *testing.T, b *bundle) error {
+			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 2 * time.Second}, func(ctx context.Context, tx pgx.Tx) error {
+				if err := write(ctx, tx); err != nil {
+					return err
+				}
+				_, err := tx.Exec(ctx, `select pg_sleep(60)`)
+				return err
+			})
+		}, pgtx.PhaseRun, pgerr.Timeout, pgtx.ErrTimeout},
+		{"ended by the function", func(t *testing.T, b *bundle) error {
+			return pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `commit`); return err })
+		}, pgtx.PhaseRun, "", pgtx.ErrEnded},
+		{"Atomic, a statement", func(t *testing.T, b *bundle) error {
+			batch := moves()
+			batch.Queue(`select 1/$1::int`, 0)
+			return pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, batch)
+		}, pgtx.PhaseRun, "", nil},
+
+		{"COMMIT refused", func(t *testing.T, b *bundle) error {
+			b.exec(t, deferred)
+			return pgtx.Run(t.Context(), b.pool, orphan)
+		}, pgtx.PhaseCommit, "", nil},
+		{"COMMIT refused, Atomic", func(t *testing.T, b *bundle) error {
+			b.exec(t, deferred)
+			batch := &pgx.Batch{}
+			batch.Queue(`insert into children values (1)`)
+			return pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, batch)
+		}, pgtx.PhaseCommit, "", nil},
+		{"COMMIT unknown", func(t *testing.T, b *bundle) error {
+			_, pool := startProxy(t, b.url, afterCommit)
+			return pgtx.Run(t.Context(), pool, write)
+		}, pgtx.PhaseCommit, pgerr.CommitUnknown, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			began := time.Now()
+			err := tt.run(t, b)
+			took := time.Since(began)
+			var failed *pgtx.PhaseError
+			if !errors.As(err, &failed) {
+				t.Fatalf("error is %v, want a PhaseError", err)
+			}
+			if failed.Phase != tt.phase || failed.After < 0 || failed.After > took {
+				t.Errorf("%v after %v of %v: %v, want %v", failed.Phase, failed.After, took, err, tt.phase)
+			}
+			if tt.category != "" && pgerr.Of(err) != tt.category {
+				t.Errorf("category of %v is %q, want %q", err, pgerr.Of(err), tt.category)
+			}
+			if tt.is != nil && !errors.Is(err, tt.is) {
+				t.Errorf("error is %v, want %v", err, tt.is)
+			}
+		})
+	}
+}
+
+// The time is that of the phase, not of what came before it.
+func TestPhaseAfter(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const wait = 100 * time.Millisecond
+	err := pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: wait}, func(ctx context.Context, tx pgx.Tx) error {
+		return add(ctx, tx, 1, 1)
+	})
+	var failed *pgtx.PhaseError
+	if !errors.As(err, &failed) || failed.After < wait {
+		t.Errorf("%v: %+v, want at least %v in acquire", err, failed, wait)
+	}
+
+	b.exec(t, deferred)
+	began := time.Now()
+	var ran time.Duration
+	err = pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		defer func() { ran = time.Since(began) }()
+		if _, err := tx.Exec(ctx, `select pg_sleep(0.2)`); err != nil {
+			return err
+		}
+		return orphan(ctx, tx)
+	})
+	took := time.Since(began)
+	failed = nil
+	if !errors.As(err, &failed) || failed.Phase != pgtx.PhaseCommit || failed.After > took-ran {
+		t.Errorf("%v: %+v, want at most %v in commit", err, failed, took-ran)
+	}
+}
+
+// What the function returns comes back as it is: there is no PhaseError around it.
+func TestFunctionErrorsHaveNoPhase(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for name, opts := range map[string]pgtx.Options{"outermost": {}, "savepoint": {}, "joined": {Nesting: pgtx.Join}, "separate": {Nesting: pgtx.Separate}} {
+		fail := func(ctx context.Context, tx pgx.Tx) error {
+			if err := add(ctx, tx, 1, 1); err != nil {
+				return err
+			}
+			return errBusiness
+		}
+		var err error
+		if name == "outermost" {
+			err = pgtx.RunWith(t.Context(), b.pool, opts, fail)
+		} else {
+			_ = pgtx.Run(t.Context(), b.pool, func(ctx context.Context, _ pgx.Tx) error {
+				err = pgtx.RunWith(ctx, b.pool, opts, fail)
+				return err
+			})
+		}
+		if err != errBusiness {
+			t.Errorf("%s: error is %#v, want the function's own", name, err)
+		}
+	}
+}
+
+// dedicated is a connection outside any pool.
+func dedicated(t *testing.T, b *bundle) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), b.url)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func (b *bundle) exec(t *testing.T, sql string) {
+	t.Helper()
+	if _, err := b.pool.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
