@@ -45,10 +45,12 @@ func configured(t *testing.T) (admin, env string) {
 func TestKeepOfFailedTest(t *testing.T) {
 	t.Parallel()
 	admin, env := configured(t)
-	foreign := []string{"pgtest_mine", "pgtest_00000000_00000000_0000000000", "testdb_tpl_00_inst_00"}
+	foreign := []string{"pgtest_mine", "pgtest_00000000_0000000000000000_0000000000", "testdb_tpl_00_inst_00"}
 	for _, name := range foreign {
 		execURL(t, admin, "create database "+name)
 	}
+	const roles = "select coalesce(string_agg(rolname, ' '), '') from pg_roles where rolname ~ '^pgtest_'"
+	execURL(t, admin, "create role pgtest_00000000")
 	failing := func(extra ...string) string {
 		t.Helper()
 		out, err := child(t, "TestChildFails", append(extra, env)...).CombinedOutput()
@@ -89,8 +91,30 @@ func TestKeepOfFailedTest(t *testing.T) {
 	failing("PGTEST_KEEP=1")
 	runChild(t, "TestChildClean", env)
 	if left := scan(t, admin, `select string_agg(datname, ' ' order by datname) from pg_database where datname ~ '^(pgtest_|testdb_)'`); left !=
-		"pgtest_00000000_00000000_0000000000 pgtest_mine testdb_tpl_00_inst_00" {
+		"pgtest_00000000_0000000000000000_0000000000 pgtest_mine testdb_tpl_00_inst_00" {
 		t.Errorf("after Clean: %s", left)
+	}
+	if left := scan(t, admin, roles); left != "pgtest_00000000" {
+		t.Errorf("roles after Clean: %s", left)
+	}
+	runChild(t, "TestChildTakes", env) // from nothing
+}
+
+// Advisory locks are a database's own: processes that reach the same server through another database leave each other's alone.
+func TestSweepFromAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	admin, env := configured(t)
+	execURL(t, admin, "create database elsewhere")
+	startHolder(t, env)
+	before := scan(t, admin, allOurs)
+	other := strings.Replace(env, "/postgres?", "/elsewhere?", 1)
+	if other == env {
+		t.Fatal(env)
+	}
+	runChild(t, "TestChildTakes", other)
+	runChild(t, "TestChildClean", other)
+	if after := scan(t, admin, allOurs); after != before || len(strings.Fields(after)) != 3 {
+		t.Errorf("%s, then %s", before, after)
 	}
 }
 
