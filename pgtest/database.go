@@ -39,6 +39,7 @@ func open(t TB, o options) *database {
 		return nil
 	}
 	t.Cleanup(func() {
+		db.host.running.Add(-1)
 		if db.warm != nil {
 			db.warm.close() // unless a pool has it
 		}
@@ -64,7 +65,11 @@ func claim(ctx context.Context, m pgtestdb.Migrator, o options) (*database, erro
 	if err != nil {
 		return nil, err
 	}
+	h.running.Add(1)
 	db, err := h.claim(ctx, m, o)
+	if err != nil {
+		h.running.Add(-1)
+	}
 	if errors.Is(err, errLost) {
 		process.forget(h)
 	}
@@ -152,14 +157,15 @@ func (db *database) end(t TB) error {
 // single test would otherwise spend more on it than on its own database.
 func (h *host) sweepOnce(ctx context.Context) {
 	h.sweeping.Do(func() {
-		sweep := func() { h.note(h.sweep(context.WithoutCancel(ctx))) }
+		ctx := context.WithoutCancel(ctx)
+		sweep := func() { h.note(h.sweep(ctx)) }
 		switch {
 		case !h.server.Ephemeral():
 			sweep()
 		case h.found.Load() > sweepAtOnce:
-			go sweep()
+			go background(sweep)
 		default:
-			time.AfterFunc(sweepDelay, sweep)
+			time.AfterFunc(sweepDelay, func() { background(sweep) })
 		}
 	})
 }

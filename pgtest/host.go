@@ -55,6 +55,7 @@ type host struct {
 
 	sweeping sync.Once
 	found    atomic.Int32 // databases of ended processes at the start
+	running  atomic.Int32 // databases that tests have
 
 	mu      sync.Mutex
 	sources map[string]*source

@@ -100,6 +100,17 @@ func TestKeepOfFailedTest(t *testing.T) {
 	runChild(t, "TestChildTakes", env) // from nothing
 }
 
+// A process that was killed while it made the role leaves one that cannot log in.
+func TestHalfMadeRole(t *testing.T) {
+	t.Parallel()
+	admin, env := configured(t)
+	runChild(t, "TestChildTakes", env)
+	role := scan(t, admin, "select rolname from pg_roles where rolname ~ '^pgtest_'")
+	runChild(t, "TestChildClean", env)
+	execURL(t, admin, "create role "+role)
+	runChild(t, "TestChildTakes", env)
+}
+
 // Advisory locks are a database's own: processes that reach the same server through another database leave each other's alone.
 func TestSweepFromAnotherDatabase(t *testing.T) {
 	t.Parallel()

@@ -218,7 +218,7 @@ func (s *source) putRecycled(r *recycled) {
 	many := len(s.recycled) > recycledIdle
 	s.mu.Unlock()
 	if many {
-		time.AfterFunc(recycledRest, s.trimRecycled)
+		time.AfterFunc(recycledRest, func() { background(s.trimRecycled) })
 	}
 }
 

@@ -50,11 +50,7 @@ func (s *source) take(ctx context.Context, connect bool) (clone, error) {
 	if c, ok := s.pop(connect); ok {
 		s.mu.Unlock()
 		// Not now: the test's own first steps are next, and would share the processors with a copy.
-		time.AfterFunc(refillDelay, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.refill()
-		})
+		time.AfterFunc(refillDelay, func() { background(s.refillLocked) })
 		return c, nil
 	}
 	wait := make(chan clone, 1)
@@ -85,7 +81,7 @@ func (s *source) pop(connect bool) (clone, bool) {
 			}
 			// The server has gone, and the database with it, or somebody ended the connection.
 			c.warm.close()
-			go func() { s.host.note(s.host.drop(c.name)) }() // it blocks while many wait
+			go background(func() { s.host.note(s.host.drop(c.name)) }) // it blocks while many wait
 		}
 	}
 	return clone{}, false
@@ -104,12 +100,18 @@ func (s *source) giveUp(wait chan clone) {
 	}
 }
 
+func (s *source) refillLocked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refill()
+}
+
 // refill starts creators as long as too few clones are there or on their way. s.mu is held. A first test alone may be the
-// only one: the clones ahead grow with the number of tests seen. On a server that was not started for us nothing is made
-// ahead, since nothing would remove it when the process ends.
+// only one: the clones ahead grow with the number of tests seen, and none is made when no test is running. On a server
+// that was not started for us nothing is made ahead, since nothing would remove it when the process ends.
 func (s *source) refill() {
 	want := 0
-	if s.host.server.Ephemeral() {
+	if s.host.server.Ephemeral() && s.host.running.Load() > 0 {
 		want = min(ahead, s.taken)
 	}
 	for s.creating+s.priming < creators {
@@ -117,15 +119,15 @@ func (s *source) refill() {
 		switch {
 		case s.creating < len(s.waiters):
 			s.creating++
-			go s.create(false)
+			go background(func() { s.create(false) })
 		case len(s.ready) > 0 && len(s.primed)+s.priming < min(primedAhead, want-1):
 			c := s.ready[0]
 			s.ready = s.ready[1:]
 			s.priming++
-			go s.prime(c)
+			go background(func() { s.prime(c) })
 		case there+s.creating < want+len(s.waiters):
 			s.creating++
-			go s.create(true)
+			go background(func() { s.create(true) })
 		default:
 			return
 		}

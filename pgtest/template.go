@@ -50,6 +50,9 @@ func (s *source) make(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migr
 			return err
 		})
 	}
+	if err := s.makeRole(ctx, conf.TestRole); err != nil {
+		return fmt.Errorf("make the role %s: %w", conf.TestRole.Username, err)
+	}
 	if err := lock("pg_advisory_lock_shared"); err != nil {
 		return err
 	}
@@ -60,13 +63,39 @@ func (s *source) make(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migr
 	return errors.Join(err, lock("pg_advisory_unlock_shared"))
 }
 
-// name gives role and template their marks and the instance a name of ours.
+// makeRole spares pgtestdb that: a process that is killed between its two statements leaves a role that cannot log in, for
+// good. The mark comes with the role, so one without it is half made, or an older pgtest's.
+func (s *source) makeRole(ctx context.Context, role *pgtestdb.Role) error {
+	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			// Two processes that do the same would fail with "tuple concurrently updated".
+			if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", lockKey(role.Username)); err != nil {
+				return err
+			}
+			var exists, marked bool
+			mark := roleMark + s.host.lockedIn
+			err := tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(shobj_description(oid, 'pg_authid') = $2), false)
+				from pg_roles where rolname = $1`, role.Username, mark).Scan(&exists, &marked)
+			if err != nil || marked {
+				return err
+			}
+			verb := "create"
+			if exists {
+				verb = "alter"
+			}
+			_, err = tx.Conn().PgConn().Exec(ctx, fmt.Sprintf("%s role %s with login password %s %s; comment on role %[2]s is %[5]s", verb,
+				quoted(role.Username), literal(role.Password), role.Capabilities, literal(mark))).ReadAll()
+			return err
+		})
+	})
+}
+
+// name gives the template its mark and the instance a name of ours.
 func (s *source) name(ctx context.Context, instance *pgtestdb.Config) error {
 	s.template, _, _ = strings.Cut(instance.Database, "_inst_")
 	name := s.host.newName(s.key, false)
 	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		for _, sql := range []string{
-			"comment on role " + quoted(s.conf.User) + " is " + literal(roleMark+s.host.lockedIn),
 			comment(s.template, s.templateMark()),
 			"alter database " + quoted(instance.Database) + " rename to " + quoted(name),
 		} {
