@@ -101,8 +101,8 @@ func Kept(ctx context.Context) ([]KeptDatabase, error) {
 }
 
 // Clean drops what tests left on the server that tests would use now, and returns the names: databases of processes that have
-// ended, kept ones among them, and, if no test process runs, the templates. It never touches a database that this package
-// did not make, or that somebody is connected to. A throw-away server that was kept goes.
+// ended, kept ones among them, and, if no test process runs, the templates and then the roles. It never touches what this
+// package did not make, nor a database that somebody is connected to. A throw-away server that was kept goes.
 func Clean(ctx context.Context) (dropped []string, err error) {
 	err = withHost(ctx, func(h *host) error {
 		if err := h.server.EndKeep(); err != nil {
