@@ -7,6 +7,7 @@ require (
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/peterldowns/pgtestdb v0.1.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (
@@ -26,7 +27,6 @@ require (
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
 	github.com/spf13/cast v1.7.0 // indirect
-	go.uber.org/goleak v1.3.0 // indirect
 	golang.org/x/crypto v0.46.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
