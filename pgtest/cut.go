@@ -127,17 +127,17 @@ func (s *Switch) Heal() error {
 		close(s.hole)
 		s.hole = nil
 	}
-	refusing := s.listener == nil && !s.closed
 	s.mu.Unlock()
-	if refusing {
-		return s.listen()
-	}
-	return nil
+	return s.listen()
 }
 
+// listen accepts connections, unless that goes on already or has ended for good.
 func (s *Switch) listen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.listener != nil || s.closed {
+		return nil
+	}
 	os.Remove(s.socket)
 	l, err := net.Listen("unix", s.socket)
 	if err != nil {

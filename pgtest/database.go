@@ -18,6 +18,7 @@ type database struct {
 	source   *source
 	name     string
 	url      string
+	warm     *warm     // nil: none
 	recycled *recycled // nil: to be dropped
 }
 
@@ -38,6 +39,10 @@ func open(t TB, o options) *database {
 		return nil
 	}
 	t.Cleanup(func() {
+		db.host.running.Add(-1)
+		if db.warm != nil {
+			db.warm.close() // unless a pool has it
+		}
 		if t.Failed() && o.keeps() {
 			if err := db.keep(t); err != nil {
 				t.Errorf("pgtest: keep the database: %v", err)
@@ -60,7 +65,11 @@ func claim(ctx context.Context, m pgtestdb.Migrator, o options) (*database, erro
 	if err != nil {
 		return nil, err
 	}
+	h.running.Add(1)
 	db, err := h.claim(ctx, m, o)
+	if err != nil {
+		h.running.Add(-1)
+	}
 	if errors.Is(err, errLost) {
 		process.forget(h)
 	}
@@ -90,31 +99,36 @@ func (h *host) claim(ctx context.Context, m pgtestdb.Migrator, o options) (*data
 	}
 	if db.recycled != nil {
 		db.name = db.recycled.name
-	} else if err := db.take(ctx, recycle); err != nil {
+	} else if err := db.take(ctx, recycle, o.connects); err != nil {
 		return nil, err
 	}
-	conf.User, conf.Password, conf.Database = role.Username, role.Password, db.name
-	db.url = conf.URL()
+	db.url = s.url(db.name)
 	return db, nil
 }
 
 // take gets a fresh copy.
-func (db *database) take(ctx context.Context, recycle bool) error {
-	name, err := db.source.take(ctx)
+func (db *database) take(ctx context.Context, recycle, connect bool) error {
+	c, err := db.source.take(ctx, connect)
 	if err != nil {
 		return fmt.Errorf("copy the template: %w", db.host.gone(ctx, err))
 	}
-	// From here on no other process may take it for unused.
-	err = db.host.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, comment(name, ""))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("mark the database: %w", err)
+	if c.warm != nil && !connect {
+		c.warm.close()
+		c.warm = nil
 	}
-	db.name = name
+	if c.adoptable {
+		// From here on no other process may take it for unused.
+		err = db.host.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.PgConn().Exec(ctx, comment(c.name, usedMark)).ReadAll()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("mark the database: %w", err)
+		}
+	}
+	db.name, db.warm = c.name, c.warm
 	if recycle {
-		if db.recycled, err = newRecycled(context.WithoutCancel(ctx), db.host.server.DatabaseURL(name), name); err != nil {
+		if db.recycled, err = newRecycled(context.WithoutCancel(ctx), db.host.server.DatabaseURL(c.name), c.name); err != nil {
 			return fmt.Errorf("prepare recycling: %w", err)
 		}
 	}
@@ -143,14 +157,15 @@ func (db *database) end(t TB) error {
 // single test would otherwise spend more on it than on its own database.
 func (h *host) sweepOnce(ctx context.Context) {
 	h.sweeping.Do(func() {
-		sweep := func() { h.note(h.sweep(context.WithoutCancel(ctx))) }
+		ctx := context.WithoutCancel(ctx)
+		sweep := func() { h.note(h.sweep(ctx)) }
 		switch {
 		case !h.server.Ephemeral():
 			sweep()
 		case h.found.Load() > sweepAtOnce:
-			go sweep()
+			go background(sweep)
 		default:
-			time.AfterFunc(sweepDelay, sweep)
+			time.AfterFunc(sweepDelay, func() { background(sweep) })
 		}
 	})
 }

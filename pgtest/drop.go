@@ -18,8 +18,10 @@ func (h *host) drop(name string) error {
 	}
 	h.pending <- struct{}{}
 	time.AfterFunc(dropDelay, func() {
-		defer func() { <-h.pending }()
-		h.note(h.dropNow(name))
+		background(func() {
+			defer func() { <-h.pending }()
+			h.note(h.dropNow(name))
+		})
 	})
 	return nil
 }

@@ -7,6 +7,7 @@ require (
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/peterldowns/pgtestdb v0.1.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (

@@ -21,9 +21,13 @@ const (
 	// creators is how many clones one process makes at a time. More gain nothing: a clone is a copy of files followed by
 	// a checkpoint, of which the server makes one at a time.
 	creators = 2
-	// ahead is how many clones wait for tests that have not asked yet. With pendingDrops and the creators' it bounds
-	// what a process holds beyond the databases of its running tests: 8 databases.
+	// ahead is how many clones wait for tests that have not asked yet. With pendingDrops it bounds what a process holds
+	// beyond the databases of its running tests: 8 databases.
 	ahead = 4
+	// primedAhead is how many of those are connected to. They are lost for the next process.
+	primedAhead = 2
+	// refillDelay is how long a test that got its clone at once has the machine for itself.
+	refillDelay = 5 * time.Millisecond
 	// pendingDrops is how many databases of ended tests may still be there. The next test's end waits.
 	pendingDrops = 4
 	// dropDelay lets the backends of a closed pool exit: DROP DATABASE sleeps 100 ms at a time while one is there.
@@ -42,14 +46,16 @@ type host struct {
 	fileCopy bool
 	// owner holds the advisory lock that tells other processes that this one lives; see leftover.go. The lock goes with
 	// the connection, so with the process.
-	ownerMu sync.Mutex
-	owner   *pgx.Conn
-	creates admin
-	drops   admin
-	pending chan struct{} // one for each database of an ended test
+	ownerMu  sync.Mutex
+	owner    *pgx.Conn
+	lockedIn string // the database whose locks those are
+	creates  admin
+	drops    admin
+	pending  chan struct{} // one for each database of an ended test
 
 	sweeping sync.Once
 	found    atomic.Int32 // databases of ended processes at the start
+	running  atomic.Int32 // databases that tests have
 
 	mu      sync.Mutex
 	sources map[string]*source
@@ -91,8 +97,8 @@ func (h *host) start(ctx context.Context) error {
 		return err
 	}
 	var version int
-	err = owner.QueryRow(ctx, "select current_setting('server_version_num')::int, pg_advisory_lock($1)::text, pg_advisory_lock_shared($2)::text",
-		lockKey(h.token), lockKey(living)).Scan(&version, nil, nil)
+	err = owner.QueryRow(ctx, "select current_setting('server_version_num')::int, current_database()::text, pg_advisory_lock($1)::text, pg_advisory_lock_shared($2)::text",
+		lockKey(h.token), lockKey(living)).Scan(&version, &h.lockedIn, nil, nil)
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", h.token, err)
 	}

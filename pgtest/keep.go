@@ -27,6 +27,9 @@ func (o options) keeps() bool {
 
 // keep marks the database of a failed test, so that no sweep takes it before its time, and says how to open it.
 func (db *database) keep(t TB) error {
+	if db.recycled != nil {
+		db.recycled.conn.Close(context.WithoutCancel(t.Context()))
+	}
 	err := db.host.control(context.WithoutCancel(t.Context()), func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, comment(db.name, keptPrefix+time.Now().UTC().Format(time.RFC3339)+" "+t.Name()))
 		return err
@@ -56,6 +59,7 @@ func (h *host) psql(name string) string {
 	}
 	query := u.Query()
 	query.Del("password")
+	query.Del("sslpassword")
 	u.RawQuery = query.Encode()
 	return "psql '" + strings.ReplaceAll(u.String(), "'", "%27") + "'"
 }
@@ -97,8 +101,8 @@ func Kept(ctx context.Context) ([]KeptDatabase, error) {
 }
 
 // Clean drops what tests left on the server that tests would use now, and returns the names: databases of processes that have
-// ended, kept ones among them, and, if no test process runs, the templates. It never touches a database that this package
-// did not make, or that somebody is connected to. A throw-away server that was kept goes.
+// ended, kept ones among them, and, if no test process runs, the templates and then the roles. It never touches what this
+// package did not make, nor a database that somebody is connected to. A throw-away server that was kept goes.
 func Clean(ctx context.Context) (dropped []string, err error) {
 	err = withHost(ctx, func(h *host) error {
 		if err := h.server.EndKeep(); err != nil {

@@ -5,34 +5,50 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A database is this package's if both its name and its owner's are of the forms that newName and testdbConfig make. Whose
-// it is the token tells: a process holds the advisory lock of its token as long as it lives, and with that lock in hand
-// one knows that nobody will use the database again.
+// roleIsOurs: a role r whose name is of the form that testdbConfig makes, with the mark that it got then. Advisory locks are
+// a database's, not a server's: the mark names the one in which the role's processes hold theirs, so that what belongs
+// to processes with another PGTEST_URL for the same server is left to those.
+const roleIsOurs = `(r.rolname ~ '^pgtest_[0-9a-f]{8}(_su)?$'
+	and shobj_description(r.oid, 'pg_authid') = '` + roleMark + `' || current_database())`
+
+const roleMark = "pgtest role, locks in "
+
+// A database is this package's if its name is of the form that newName makes and its owner one of our roles. Whose it is
+// the token tells: a process holds the advisory lock of its token as long as it lives, and with that lock in hand one
+// knows that nobody will use the database again.
 const listOurs = `
 	select d.datname, coalesce(shobj_description(d.oid, 'pg_database'), ''),
 		exists (select from pg_stat_activity a where a.datname = d.datname)
 	from pg_database d join pg_roles r on r.oid = d.datdba
-	where d.datname ~ '^pgtest_[0-9a-f]{8}_[0-9a-f]{8}_[0-9a-f]{10}$' and r.rolname ~ '^pgtest_[0-9a-f]{8}(_su)?$'
+	where d.datname ~ '^pgtest_[0-9a-f]{8}_[0-9a-f]{16}_[0-9a-f]{10}$' and ` + roleIsOurs + `
 		and not d.datistemplate
 	order by d.datname`
 
-var ourName = regexp.MustCompile(`^pgtest_([0-9a-f]{8})_[0-9a-f]{8}_[0-9a-f]{10}$`)
+var ourName = regexp.MustCompile(`^pgtest_([0-9a-f]{8})_([0-9a-f]{16})_[0-9a-f]{10}$`)
 
 type leftover struct {
 	name, mark string
 	used       bool // somebody is connected
 }
 
-func (l leftover) token() string {
+// of returns the token of the process that made the database, and the key in its name.
+func (l leftover) of() (token, key string) {
 	if m := ourName.FindStringSubmatch(l.name); m != nil {
-		return m[1]
+		return m[1], m[2]
 	}
-	return ""
+	return "", ""
+}
+
+// adoptable reports whether it is a copy that nobody used.
+func (l leftover) adoptable() bool {
+	_, key := l.of()
+	return l.mark == "" && key != notAdoptable
 }
 
 func leftovers(ctx context.Context, conn *pgx.Conn) ([]leftover, error) {
@@ -62,7 +78,7 @@ func (h *host) orphans(ctx context.Context, conn *pgx.Conn, fn func(leftover) er
 		}
 	}()
 	for _, l := range all {
-		token := l.token()
+		token, _ := l.of()
 		if _, asked := held[token]; !asked {
 			var got bool
 			if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", lockKey(token)).Scan(&got); err != nil {
@@ -81,20 +97,21 @@ func (h *host) orphans(ctx context.Context, conn *pgx.Conn, fn func(leftover) er
 	return nil
 }
 
-// adopt takes over clones that other processes made ahead and did not use, at most [ahead].
-func (h *host) adopt(ctx context.Context, conn *pgx.Conn, ready, key string) (names []string, err error) {
+// adopt takes over clones that other processes made ahead and did not use, at most [ahead], and counts the rest.
+func (h *host) adopt(ctx context.Context, conn *pgx.Conn, key string) (clones []clone, err error) {
 	err = h.orphans(ctx, conn, func(l leftover) error {
-		if l.mark != ready || len(names) == ahead {
+		if _, of := l.of(); !l.adoptable() || !strings.HasPrefix(key, of) || len(clones) == ahead {
+			h.found.Add(1)
 			return nil
 		}
-		name := h.newName(key)
-		if _, err := conn.Exec(ctx, "alter database "+quoted(l.name)+" rename to "+quoted(name)); err != nil {
+		c := clone{name: h.newName(key, true), adoptable: true}
+		if _, err := conn.Exec(ctx, "alter database "+quoted(l.name)+" rename to "+quoted(c.name)); err != nil {
 			return err
 		}
-		names = append(names, name)
+		clones = append(clones, c)
 		return nil
 	})
-	return names, err
+	return clones, err
 }
 
 func missing(err error) bool { return hasCode(err, "3D000") }

@@ -2,11 +2,14 @@ package pgtest_test
 
 import (
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // TestMain: the tests wait for processes and servers far more than they compute.
@@ -17,8 +20,27 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	if os.Getenv(goleakEnv) != "" {
+		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/page-builder/persistence/pgtest.background"))
+	}
+	code := m.Run()
+	// Longer than goleak itself waits: copies and drops in the background must end by themselves.
+	for deadline := time.Now().Add(20 * time.Second); code == 0 && os.Getenv(childEnv) == ""; {
+		// pgtestdb leaves a *sql.DB open where a migration fails, as it does in some tests here.
+		err := goleak.Find(goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
+
+// goleakEnv makes a child process look for goroutines as its user would.
+const goleakEnv = "PGTEST_TEST_GOLEAK"
 
 // shortDir is a directory that the server's user may enter, with a path short enough for a socket.
 func shortDir(t *testing.T) string {

@@ -17,6 +17,7 @@ type options struct {
 	superuser  bool
 	keep       bool
 	recycle    bool
+	connects   bool // not an option: the caller makes the connections
 	config     []func(*pgxpool.Config)
 }
 

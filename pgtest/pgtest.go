@@ -69,6 +69,7 @@ func URL(t TB, opts ...Option) string {
 // openConfig makes a database and the pool's configuration for it. It fails the test and returns nil if it cannot.
 func openConfig(t TB, o options) *pgxpool.Config {
 	t.Helper()
+	o.connects = true
 	db := open(t, o)
 	if db == nil {
 		return nil
@@ -77,6 +78,9 @@ func openConfig(t TB, o options) *pgxpool.Config {
 	if err != nil {
 		t.Fatalf("pgtest: the database's own connection string does not parse") // pgx's text would quote it
 		return nil
+	}
+	if db.warm != nil {
+		db.warm.offer(cfg.ConnConfig)
 	}
 	for _, change := range o.config {
 		change(cfg)

@@ -189,3 +189,49 @@ func (r *recycled) digest(ctx context.Context, table string) (digest string, err
 	err = r.conn.QueryRow(ctx, "select coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') from only "+table+" t").Scan(&digest)
 	return digest, err
 }
+
+// takeRecycled returns nil if there is none.
+func (s *source) takeRecycled(ctx context.Context) *recycled {
+	s.mu.Lock()
+	n := len(s.recycled)
+	if n == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	r := s.recycled[n-1]
+	s.recycled = s.recycled[:n-1]
+	s.mu.Unlock()
+	if r.conn.Ping(ctx) != nil { // the server has gone, and the database with it, or somebody ended the connection
+		r.conn.Close(ctx)
+		s.host.note(s.host.drop(r.name))
+		return nil
+	}
+	return r
+}
+
+// putRecycled keeps a database for the next test. There are never more than tests ran at a time; what nobody takes for
+// a while goes.
+func (s *source) putRecycled(r *recycled) {
+	s.mu.Lock()
+	s.recycled = append(s.recycled, r)
+	s.lastPut = time.Now()
+	many := len(s.recycled) > recycledIdle
+	s.mu.Unlock()
+	if many {
+		time.AfterFunc(recycledRest, func() { background(s.trimRecycled) })
+	}
+}
+
+func (s *source) trimRecycled() {
+	s.mu.Lock()
+	var rest []*recycled
+	if time.Since(s.lastPut) >= recycledRest && len(s.recycled) > recycledIdle {
+		rest = s.recycled[recycledIdle:]
+		s.recycled = s.recycled[:recycledIdle:recycledIdle]
+	}
+	s.mu.Unlock()
+	for _, r := range rest {
+		r.conn.Close(context.Background())
+		s.host.note(s.host.drop(r.name))
+	}
+}

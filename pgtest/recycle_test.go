@@ -91,9 +91,11 @@ func TestRecycleNotAfterFailure(t *testing.T) {
 				r.Errorf("failed")
 				return
 			}
-			if _, err := pool.Acquire(t.Context()); err != nil {
+			conn, err := pool.Acquire(t.Context())
+			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(conn.Release) // after r's end
 		})
 	}
 }

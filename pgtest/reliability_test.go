@@ -2,6 +2,8 @@ package pgtest_test
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -12,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/peterldowns/pgtestdb"
 
 	"github.com/page-builder/persistence/pgtest"
 )
@@ -32,7 +37,10 @@ func TestReliability(t *testing.T) {
 		t.Parallel()
 		server, env := ownServer(t)
 		for range rounds {
-			killSome(t, processes, tests, env)
+			processesAtOnce(t, processes, tests, true, env)
+		}
+		if full := os.Getenv(fullReliability); full != "" {
+			beside(t, processes, tests, env)
 		}
 		u, err := url.Parse(server.URL())
 		if err != nil {
@@ -56,7 +64,7 @@ func TestReliability(t *testing.T) {
 		t.Parallel()
 		admin, env := configured(t)
 		for range rounds {
-			killSome(t, processes, tests, env)
+			processesAtOnce(t, processes, tests, true, env)
 			// A backend of a killed process that is in the middle of a statement may outlive it for a moment.
 			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 				runChild(t, "TestChildTakes", env)
@@ -72,12 +80,30 @@ func TestReliability(t *testing.T) {
 	})
 }
 
-// killSome runs processes and kills about half of them. The others must pass.
-func killSome(t *testing.T, processes, tests int, env string) {
+// beside logs how long the same processes take with pgtest and with pgtestdb alone, when none is killed.
+func beside(t *testing.T, processes, tests int, env string) {
+	t.Helper()
+	var took [2]time.Duration
+	for range 3 {
+		for i, way := range []string{"", plainPgtestdb + "=1"} {
+			began := time.Now()
+			processesAtOnce(t, processes, tests, false, env, way)
+			took[i] += time.Since(began)
+		}
+	}
+	t.Logf("%d processes with %d tests each: pgtest %s, pgtestdb %s, ratio %.2f", processes, tests,
+		took[0]/3, took[1]/3, float64(took[0])/float64(took[1]))
+}
+
+// plainPgtestdb makes TestChildMarkers do without pgtest.
+const plainPgtestdb = "PGTEST_TEST_PLAIN"
+
+// processesAtOnce runs them and kills about half if so asked. The others must pass.
+func processesAtOnce(t *testing.T, processes, tests int, kill bool, env ...string) {
 	t.Helper()
 	ended := make(chan string, processes)
 	for range processes {
-		cmd := child(t, "TestChildMarkers", env, "PGTEST_TEST_MARKERS="+strconv.Itoa(tests))
+		cmd := child(t, "TestChildMarkers", append(env, "PGTEST_TEST_MARKERS="+strconv.Itoa(tests))...)
 		cmd.Args = append(cmd.Args, "-test.parallel=4")
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
@@ -85,7 +111,7 @@ func killSome(t *testing.T, processes, tests int, env string) {
 			t.Fatal(err)
 		}
 		var killer *time.Timer
-		if rand.IntN(2) == 0 {
+		if kill && rand.IntN(2) == 0 {
 			killer = time.AfterFunc(rand.N(1500*time.Millisecond), func() { cmd.Process.Kill() })
 		}
 		go func() {
@@ -130,7 +156,12 @@ func TestChildMarkers(t *testing.T) {
 			if i%2 == 0 {
 				opts = append(opts, pgtest.Recycle())
 			}
-			pool := pgtest.New(t, opts...)
+			var pool *pgxpool.Pool
+			if os.Getenv(plainPgtestdb) == "" {
+				pool = pgtest.New(t, opts...)
+			} else {
+				pool = plainPool(t)
+			}
 			marker := os.Getpid()*100 + i
 			for range 3 {
 				exec(t, pool, fmt.Sprintf("insert into pages values (%d) on conflict do nothing", marker))
@@ -152,4 +183,31 @@ func TestChildMarkers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// plainPool is what pgtestdb's users write.
+func plainPool(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	u, err := url.Parse(adminURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := pgtestdb.Custom(t, pgtestdb.Config{
+		DriverName: "pgx", Host: "localhost", Port: "5432", User: "postgres", Database: "postgres", Options: u.RawQuery,
+		ForceTerminateConnections: true,
+	}, pages{})
+	pool, err := pgxpool.New(t.Context(), conf.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+type pages struct{}
+
+func (pages) Hash() (string, error) { return "pages", nil }
+func (pages) Migrate(ctx context.Context, db *sql.DB, _ pgtestdb.Config) error {
+	_, err := db.ExecContext(ctx, "create table authors (id int primary key); create table pages (id int primary key)")
+	return err
 }

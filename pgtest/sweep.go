@@ -3,7 +3,6 @@ package pgtest
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,7 +14,7 @@ func (h *host) sweep(ctx context.Context) error {
 	unused := 0
 	return h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		err := h.orphans(ctx, conn, func(l leftover) error {
-			if strings.HasPrefix(l.mark, "pgtest ready ") {
+			if l.adoptable() {
 				if unused++; unused <= ahead && h.server.Ephemeral() {
 					return nil
 				}
@@ -61,6 +60,11 @@ func (h *host) clean(ctx context.Context) (dropped []string, err error) {
 		}
 		templates, err := h.dropTemplates(ctx, conn)
 		dropped = append(dropped, templates...)
+		if err != nil {
+			return err
+		}
+		roles, err := h.dropRoles(ctx, conn)
+		dropped = append(dropped, roles...)
 		return err
 	})
 	return dropped, err
@@ -68,26 +72,47 @@ func (h *host) clean(ctx context.Context) (dropped []string, err error) {
 
 // Advisory locks that are not a process's token.
 const (
-	living = "living" // shared by every test process: templates are in use
+	living = "living" // shared by every test process: templates and roles are in use
 	making = "making" // shared while pgtestdb makes a template and an instance that bears no token yet
 )
 
 // dropInstances drops the instances of pgtestdb's whose process was killed before it gave them a name of ours.
 func (h *host) dropInstances(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return dropUnderLock(ctx, conn, making, `select datname from pg_database d join pg_roles r on r.oid = d.datdba
-		where datname ~ '^testdb_tpl_[0-9a-f]+_inst_[0-9a-f]+$' and rolname ~ '^pgtest_[0-9a-f]{8}(_su)?$' and not datistemplate
-			and not exists (select from pg_stat_activity a where a.datname = d.datname)`)
+		where datname ~ '^testdb_tpl_[0-9a-f]+_inst_[0-9a-f]+$' and not datistemplate and `+roleIsOurs+`
+			and not exists (select from pg_stat_activity a where a.datname = d.datname)`, dropUnused)
 }
 
 // dropTemplates also drops templates that were never finished.
 func (h *host) dropTemplates(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return dropUnderLock(ctx, conn, living, `select datname from pg_database d join pg_roles r on r.oid = d.datdba
-		where datname ~ '^testdb_tpl_[0-9a-f]+$' and rolname ~ '^pgtest_[0-9a-f]{8}(_su)?$'
-			and not exists (select from pg_stat_activity a where a.datname = d.datname)`)
+		where datname ~ '^testdb_tpl_[0-9a-f]+$' and `+roleIsOurs+`
+			and not exists (select from pg_stat_activity a where a.datname = d.datname)`,
+		func(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
+			// PostgreSQL refuses to drop a template.
+			if _, err := conn.Exec(ctx, "alter database "+quoted(name)+" is_template false"); err != nil {
+				return false, err
+			}
+			return dropUnused(ctx, conn, name)
+		})
+}
+
+// dropRoles drops those that own nothing any more. PostgreSQL refuses where one has something that this cannot see.
+func (h *host) dropRoles(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	return dropUnderLock(ctx, conn, living, `select rolname from pg_roles r where `+roleIsOurs+`
+			and not exists (select from pg_database where datdba = r.oid)
+			and not exists (select from pg_stat_activity where usesysid = r.oid)`,
+		func(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
+			_, err := conn.Exec(ctx, "drop role "+quoted(name))
+			if hasCode(err, "2BP01") || hasCode(err, "42704") { // dependent objects; dropped by somebody else
+				return false, nil
+			}
+			return err == nil, err
+		})
 }
 
 // dropUnderLock drops what the query lists if nobody else holds the lock.
-func dropUnderLock(ctx context.Context, conn *pgx.Conn, lock, query string) (dropped []string, err error) {
+func dropUnderLock(ctx context.Context, conn *pgx.Conn, lock, query string, drop func(context.Context, *pgx.Conn, string) (bool, error)) (dropped []string, err error) {
 	var got bool
 	if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", lockKey(lock)).Scan(&got); err != nil || !got {
 		return nil, err
@@ -102,12 +127,7 @@ func dropUnderLock(ctx context.Context, conn *pgx.Conn, lock, query string) (dro
 		return nil, err
 	}
 	for _, name := range names {
-		if lock == living { // PostgreSQL refuses to drop a template
-			if _, err := conn.Exec(ctx, "alter database "+quoted(name)+" is_template false"); err != nil {
-				return dropped, err
-			}
-		}
-		ok, err := dropUnused(ctx, conn, name)
+		ok, err := drop(ctx, conn, name)
 		if err != nil {
 			return dropped, err
 		}

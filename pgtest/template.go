@@ -14,7 +14,8 @@ import (
 // prepare finds the template, or has pgtestdb make it, once; the result stays, as pgtestdb's does.
 func (s *source) prepare(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migrator) error {
 	s.once.Do(func() {
-		s.role = conf.TestRole.Username
+		s.conf = conf
+		s.conf.User, s.conf.Password = conf.TestRole.Username, conf.TestRole.Password
 		if s.err = s.find(ctx); s.err != nil || s.template != "" {
 			return
 		}
@@ -34,7 +35,9 @@ func (s *source) find(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("look for the template: %w", err)
 		}
-		s.ready, err = s.host.adopt(ctx, conn, s.readyMark(), s.key)
+		if s.host.server.Ephemeral() { // elsewhere nothing is made ahead
+			s.ready, err = s.host.adopt(ctx, conn, s.key)
+		}
 		return err
 	})
 }
@@ -47,6 +50,9 @@ func (s *source) make(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migr
 			return err
 		})
 	}
+	if err := s.makeRole(ctx, conf.TestRole); err != nil {
+		return fmt.Errorf("make the role %s: %w", conf.TestRole.Username, err)
+	}
 	if err := lock("pg_advisory_lock_shared"); err != nil {
 		return err
 	}
@@ -57,35 +63,62 @@ func (s *source) make(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migr
 	return errors.Join(err, lock("pg_advisory_unlock_shared"))
 }
 
-// name gives the template its mark and the instance a name and a mark of ours.
+// makeRole spares pgtestdb that: a process that is killed between its two statements leaves a role that cannot log in, for
+// good. The mark comes with the role, so one without it is half made, or an older pgtest's.
+func (s *source) makeRole(ctx context.Context, role *pgtestdb.Role) error {
+	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			// Two processes that do the same would fail with "tuple concurrently updated".
+			if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", lockKey(role.Username)); err != nil {
+				return err
+			}
+			var exists, marked bool
+			mark := roleMark + s.host.lockedIn
+			err := tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(shobj_description(oid, 'pg_authid') = $2), false)
+				from pg_roles where rolname = $1`, role.Username, mark).Scan(&exists, &marked)
+			if err != nil || marked {
+				return err
+			}
+			verb := "create"
+			if exists {
+				verb = "alter"
+			}
+			_, err = tx.Conn().PgConn().Exec(ctx, fmt.Sprintf("%s role %s with login password %s %s; comment on role %[2]s is %[5]s", verb,
+				quoted(role.Username), literal(role.Password), role.Capabilities, literal(mark))).ReadAll()
+			return err
+		})
+	})
+}
+
+// name gives the template its mark and the instance a name of ours.
 func (s *source) name(ctx context.Context, instance *pgtestdb.Config) error {
 	s.template, _, _ = strings.Cut(instance.Database, "_inst_")
-	name := s.host.newName(s.key)
+	name := s.host.newName(s.key, false)
 	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		for _, sql := range []string{
 			comment(s.template, s.templateMark()),
 			"alter database " + quoted(instance.Database) + " rename to " + quoted(name),
-			comment(name, s.readyMark()),
 		} {
 			if _, err := conn.Exec(ctx, sql); err != nil {
 				return fmt.Errorf("mark the template: %w", err)
 			}
 		}
-		s.ready = append(s.ready, name)
+		s.ready = append(s.ready, clone{name: name})
 		return nil
 	})
 }
 
 func (s *source) templateMark() string { return "pgtest template " + s.key }
-func (s *source) readyMark() string    { return "pgtest ready " + s.key }
 
-// comment sets the mark on a database. The text is ours and holds no quote.
+// usedMark is on what another process must not adopt.
+const usedMark = "pgtest used"
+
+// comment sets the mark on a database.
 func comment(name, text string) string {
-	if text == "" {
-		return "comment on database " + quoted(name) + " is null"
-	}
-	return "comment on database " + quoted(name) + " is '" + strings.ReplaceAll(text, "'", "''") + "'"
+	return "comment on database " + quoted(name) + " is " + literal(text)
 }
+
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // custom is pgtestdb.Custom outside a test: the template outlives the test that happens to be the first, and pgtestdb must
 // neither log the connection string, which holds a password, nor drop the instance.

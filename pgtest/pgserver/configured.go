@@ -3,6 +3,7 @@ package pgserver
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -44,6 +45,9 @@ func configured(getenv func(string) string) (*Server, error) {
 // local tells loopback addresses and socket directories. A name other than localhost is not looked up: what it means may
 // change.
 func local(host string) bool {
-	return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") ||
-		host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	if strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host) // 127.example.com is no address
+	return err == nil && addr.IsLoopback()
 }

@@ -108,6 +108,8 @@ func TestPGTESTURL(t *testing.T) {
 	for name, c := range map[string]struct{ url, want string }{
 		"remote":       {"postgres://u:s3cretword@db.example.com/postgres", "PGTEST_ALLOW_REMOTE=1"},
 		"remote twice": {"postgres://u:s3cretword@127.0.0.1,db.example.com/postgres", "PGTEST_ALLOW_REMOTE=1"},
+		"name":         {"postgres://u:s3cretword@127.0.0.1.example.com/postgres", "PGTEST_ALLOW_REMOTE=1"},
+		"parameter":    {"postgres://u:s3cretword@127.0.0.1/postgres?host=db.example.com", "PGTEST_ALLOW_REMOTE=1"},
 		"scheme":       {"mysql://u:s3cretword@127.0.0.1/postgres", "not a postgres:// URL"},
 		"no URL":       {"s3cretword://%%", "not a postgres:// URL"},
 		"parameters":   {"postgres://u:s3cretword@127.0.0.1/postgres?sslmode=maybe", "cannot be used"},

@@ -1,0 +1,42 @@
+package pgtest_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pgtest"
+)
+
+// A connection that the code under test never gives back fails the test, and neither hangs it nor keeps the database.
+func TestLeakedConnection(t *testing.T) {
+	t.Parallel()
+	r := &recorder{TB: t}
+	var leaked *pgxpool.Conn
+	began := time.Now()
+	failures := r.run(func() {
+		pool := pgtest.New(r, pgtest.Migrations(twoTables))
+		count(t, pool, "pages") // released: not to be named
+		conn, err := pool.Acquire(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaked = conn
+	})
+	if len(failures) != 1 || !strings.Contains(failures[0], "1 connection(s)") || strings.Contains(failures[0], "pgxpool") ||
+		!strings.Contains(failures[0], "pgtest_test.TestLeakedConnection.func1\n") || !strings.Contains(failures[0], "close_test.go:") {
+		t.Errorf("failures: %q", failures)
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("the end took %s", took)
+	}
+	for deadline := time.Now().Add(10 * time.Second); leaked.Ping(context.Background()) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the leaked connection still works: its database was not dropped")
+		}
+	}
+	leaked.Release()
+}

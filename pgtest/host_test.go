@@ -1,0 +1,46 @@
+package pgtest_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest"
+)
+
+// A server that is killed takes its tests with it, and the next test gets another.
+func TestKilledServerIsReplaced(t *testing.T) {
+	t.Parallel()
+	_, env := ownServer(t)
+	runChild(t, "TestChildKillsServer", env)
+}
+
+func TestChildKillsServer(t *testing.T) {
+	onlyAsChild(t)
+	for range 2 {
+		t.Run("", func(t *testing.T) {
+			r := &recorder{TB: t} // its end complains about the server
+			r.run(func() {
+				url := pgtest.URL(r, pgtest.Migrations(twoTables))
+				execURL(t, url, "insert into pages values (1)")
+				var pid int
+				fmt.Sscan(scan(t, adminURL(t), "select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"), &pid)
+				if pid < 2 {
+					t.Fatal(pid)
+				}
+				syscall.Kill(pid, syscall.SIGKILL)
+				for conn, err := pgx.Connect(context.Background(), url); err == nil; conn, err = pgx.Connect(context.Background(), url) {
+					conn.Close(context.Background())
+					time.Sleep(5 * time.Millisecond)
+				}
+			})
+		})
+	}
+	exec(t, pgtest.New(t, pgtest.Migrations(twoTables)), "insert into pages values (1)")
+	fmt.Fprintln(os.Stderr, "replaced")
+}
