@@ -29,10 +29,10 @@ const (
 // proxy stands between a pool and the server and breaks the connection at COMMIT.
 type proxy struct {
 	listener net.Listener
-	network  string
-	address  string
 
 	mu      sync.Mutex
+	network string
+	address string
 	where   cut
 	planned map[string]plan // by the client's address, instead of where
 	commits int             // seen
@@ -52,6 +52,13 @@ func (p *proxy) plan(conn *pgconn.PgConn, next plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.planned[conn.Conn().LocalAddr().String()] = next
+}
+
+// redirect makes new connections go to another server's socket.
+func (p *proxy) redirect(socket string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.network, p.address = "unix", socket
 }
 
 // startProxy returns a proxy to the server of url, and a pool that connects through it.
@@ -105,7 +112,10 @@ func (p *proxy) accept() {
 func (p *proxy) serve(client net.Conn) {
 	defer p.conns.Done()
 	defer client.Close()
-	server, err := net.Dial(p.network, p.address)
+	p.mu.Lock()
+	network, address := p.network, p.address
+	p.mu.Unlock()
+	server, err := net.Dial(network, address)
 	if err != nil {
 		return
 	}
