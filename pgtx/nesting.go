@@ -107,12 +107,12 @@ func join(ctx context.Context, parent *tx, opts Options, fn func(context.Context
 	returned := false
 	defer func() {
 		if !returned {
-			_ = t.part(errors.New("the function did not return"))
+			_ = t.part(ctx, errors.New("the function did not return"))
 		}
 	}()
 	err = fn(withScope(ctx, t), t)
 	returned = true
-	return t.part(err)
+	return t.part(ctx, err)
 }
 
 // joined makes a handle below t, which becomes the session's innermost.
@@ -130,7 +130,7 @@ func (t *tx) joined() (*tx, error) {
 }
 
 // part ends a joined function that returned result, and returns what Run returns.
-func (t *tx) part(result error) error {
+func (t *tx) part(ctx context.Context, result error) error {
 	s := t.session
 	t.closed.Store(true)
 	if err := s.gate.enterOr(s.interrupt); err != nil {
@@ -142,6 +142,8 @@ func (t *tx) part(result error) error {
 	defer s.gate.leave()
 	s.top = t.parent.function()
 	switch {
+	case result == nil && ctx.Err() != nil:
+		result = fmt.Errorf("end of the joined function: %w", context.Cause(ctx))
 	case result == nil && s.doomed != nil:
 		return s.doomed
 	case result == nil && s.status() == 'E':

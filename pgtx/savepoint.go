@@ -185,6 +185,8 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 
 	switch {
 	case result != nil:
+	case ctx.Err() != nil: // the limit of the nested Run alone, perhaps: then the outer function may go on
+		result = fmt.Errorf("release savepoint: rolled back: %w", context.Cause(ctx))
 	case s.doomed != nil:
 		result = s.doomed
 	case s.closed():
