@@ -43,7 +43,8 @@ func TestRandomPrograms(t *testing.T) { //nolint:paralleltest // see above
 	rapid.Check(t, func(t *rapid.T) {
 		program := drawRun(t, 0)
 		program.number(new(int))
-		before := goleak.IgnoreCurrent()
+		// pgx keeps a reader on a connection on which a write was slow, until the server says something.
+		before := []goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgconn/internal/bgreader.(*BGReader).bgRead")}
 		m := &model{met: map[int]bool{}}
 		m.run(program, nil, nil)
 		got := execute(t, pools, program)
@@ -59,8 +60,14 @@ func TestRandomPrograms(t *testing.T) { //nolint:paralleltest // see above
 		if !slices.Equal(got.ends, m.ends) {
 			t.Errorf("runs returned:\n%q, want\n%q", got.ends, m.ends)
 		}
-		if err := goleak.Find(before); err != nil {
-			t.Error(err)
+		for limit := time.Now().Add(20 * time.Second); ; { // pgx closes a broken connection within 15 s
+			err := goleak.Find(before...)
+			if err != nil && time.Now().After(limit) {
+				t.Error(err)
+			}
+			if err == nil || time.Now().After(limit) {
+				break
+			}
 		}
 		if t.Failed() {
 			t.Logf("the program:\n%s", program)

@@ -33,7 +33,7 @@ type store interface {
 
 func (c cells) get(name string) (int, error)     { return c[name], nil }
 func (c cells) set(name string, value int) error { c[name] = value; return nil }
-func (c cells) turn()                         {}
+func (c cells) turn()                            {}
 
 // inSomeOrder reports whether what the acts saw and what they left is what they see and leave one after another.
 func inSomeOrder(before, after cells, acts []act, saw []string) bool {
