@@ -1,8 +1,10 @@
 package pgtx_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/page-builder/persistence/pgtx"
 )
@@ -139,6 +141,9 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 		if !result["40001"] || result["hook error"] || result["retry"] || own.done() {
 			break
 		}
+		if theirs(around, result) {
+			break
+		}
 		if attempt == pgtx.DefaultMaxAttempts {
 			result = result.and(marked("retry"))
 			break
@@ -158,6 +163,21 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 	}
 	return result, no
 }
+
+// theirs reports whether a conflict is that of a transaction around, which alone can be repeated to get rid of it.
+func theirs(around *scope, err marks) bool {
+	for ; around != nil; around = around.outer {
+		if err[around.state.origin()] {
+			return true
+		}
+	}
+	return false
+}
+
+// origin is a hidden mark of the failures of s.
+func (s *state) origin() string { return fmt.Sprintf("%s%p", hidden, s) }
+
+const hidden = "hidden: "
 
 func (m *model) commit(s *state, own *limit) marks {
 	switch {
@@ -379,6 +399,7 @@ func (s *state) statement(own *limit, failure marks) marks {
 	case s.aborted:
 		return marked("25P02")
 	case failure != nil:
+		failure = failure.and(marked(s.origin()))
 		s.aborted, s.first = true, failure
 		if fresh && failure["42P01"] { // prepared before BEGIN was sent
 			s.refused = marked("25P02")
@@ -416,7 +437,9 @@ func (m marks) String() string {
 	}
 	text := ""
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		text += "[" + name + "]"
+		if !strings.HasPrefix(name, hidden) {
+			text += "[" + name + "]"
+		}
 	}
 	return text
 }

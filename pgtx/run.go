@@ -83,7 +83,8 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 			return again, fmt.Errorf("begin: %w", err)
 		}
 		s.attempt, root = attempts, s.top
-		return attempt(ctx, s, fn)
+		again, err = attempt(ctx, s, fn)
+		return again && !around(ctx, err), err
 	})
 	if root == nil {
 		return err
@@ -125,6 +126,24 @@ func endedBy(ctx context.Context, err error) bool {
 		return false
 	}
 	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+}
+
+// around reports whether err is the failure of a transaction around this one, met by way of a Run on that one's database.
+// Only that one's repetition can cure it, and a RetryError of ours would keep it from that.
+func around(ctx context.Context, err error) bool {
+	outer, _ := ctx.Value(scopeKey{}).(*scope)
+	for ; outer != nil; outer = outer.outer {
+		s := outer.tx.session
+		if s.gate.enter() != nil {
+			continue
+		}
+		theirs := s.doomed != nil && errors.Is(err, s.doomed) || s.failed != nil && errors.Is(err, s.failed)
+		s.gate.leave()
+		if theirs {
+			return true
+		}
+	}
+	return false
 }
 
 // attempt runs fn once in a transaction of its own and reports whether it may run again.
