@@ -204,6 +204,7 @@ func (m *model) join(r *run, around *scope, s *state, own *limit) (result marks,
 		result = marked()
 	}
 	if s.stuck {
+		s.drop()
 		if result == nil {
 			result = marked("in use")
 		}
@@ -245,6 +246,7 @@ func (m *model) savepoint(r *run, around *scope, s *state, own *limit) (result m
 		result = marked()
 	}
 	if s.stuck {
+		s.drop()
 		if result == nil {
 			result = marked("in use")
 		}
