@@ -128,7 +128,7 @@ func endedBy(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }
 
-// around reports whether err is the failure of a transaction around this one, met by way of a Run on that one's database.
+// around reports whether err is the conflict of a transaction around this one, met by way of a Run on that one's database.
 // Only that one's repetition can cure it, and a RetryError of ours would keep it from that.
 func around(ctx context.Context, err error) bool {
 	outer, _ := ctx.Value(scopeKey{}).(*scope)
@@ -137,7 +137,7 @@ func around(ctx context.Context, err error) bool {
 		if s.gate.enter() != nil {
 			continue
 		}
-		theirs := s.doomed != nil && errors.Is(err, s.doomed) || s.failed != nil && errors.Is(err, s.failed)
+		theirs := s.conflict != nil && errors.Is(err, s.conflict)
 		s.gate.leave()
 		if theirs {
 			return true

@@ -211,9 +211,14 @@ func (s *session) fate(err error) error {
 	if s.doomed != nil {
 		return s.doomed
 	}
-	var pgError *pgconn.PgError
-	if errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01") {
+	if isConflict(err) {
 		return err
 	}
 	return nil
+}
+
+// isConflict reports whether err is a serialization failure or a deadlock.
+func isConflict(err error) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01")
 }
