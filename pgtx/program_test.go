@@ -116,8 +116,10 @@ func (r *run) write(b *strings.Builder, indent string) {
 	nesting := []string{"Savepoint", "Join", "Separate", "Required", "Forbidden"}[r.nesting]
 	fmt.Fprintf(b, "%s%d: run %s on database %d (by the handle: %t, eager: %t)\n", indent, r.id, nesting, r.db, r.onTx, r.eager)
 	for _, s := range r.steps {
-		name := []string{"insert", "divide by zero", "no such table", "conflict once", "BeforeCommit", "AfterCommit", "AfterRollback",
-			"cancel", "return nil with rows open", "nested"}[s.action]
+		name := []string{
+			"insert", "divide by zero", "no such table", "conflict once", "BeforeCommit", "AfterCommit", "AfterRollback",
+			"cancel", "return nil with rows open", "nested",
+		}[s.action]
 		fmt.Fprintf(b, "%s  %d: %s (swallow: %t, fails: %t, writes: %t, up: %d)\n", indent, s.id, name, s.swallow, s.fails, s.writes, s.up)
 		if s.run != nil {
 			s.run.write(b, indent+"    ")

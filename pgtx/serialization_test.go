@@ -76,13 +76,15 @@ func book(to string, from ...string) act {
 var anomalies = []anomaly{
 	{
 		// Both see the other on call.
-		"write skew", cells{"alice": 1, "bob": 1},
+		"write skew",
+		cells{"alice": 1, "bob": 1},
 		[]act{goOffCall("alice"), goOffCall("bob")},
 		[]int{0, 1, 0, 1},
 	},
 	{
 		// The report of a closed batch misses a receipt that is still being written into it.
-		"receipt report", cells{"batch": 1, "receipts of 1": 0, "receipts of 2": 0},
+		"receipt report",
+		cells{"batch": 1, "receipts of 1": 0, "receipts of 2": 0},
 		[]act{
 			on("receipt", func(r *reading) string {
 				batch := r.of("batch")
@@ -106,7 +108,8 @@ var anomalies = []anomaly{
 	{
 		// Fekete, O'Neil and O'Neil, "A read-only transaction anomaly under snapshot isolation", 2004: without the report
 		// there is an order, with it there is none.
-		"read-only transaction", cells{"checking": 0, "savings": 0},
+		"read-only transaction",
+		cells{"checking": 0, "savings": 0},
 		[]act{
 			on("withdraw", func(r *reading) string {
 				checking, savings := r.of("checking"), r.of("savings")
@@ -127,7 +130,8 @@ var anomalies = []anomaly{
 		[]int{0, 1, 2, 0},
 	},
 	{
-		"bank totals", cells{"north 1": 10, "north 2": 20, "south 1": 100, "south 2": 200},
+		"bank totals",
+		cells{"north 1": 10, "north 2": 20, "south 1": 100, "south 2": 200},
 		[]act{book("south 1", "north 1", "north 2"), book("north 1", "south 1", "south 2")},
 		[]int{0, 1, 0, 1},
 	},
