@@ -168,6 +168,7 @@ func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 		l.eventually(t, `select count(*) >= 4 `+waiting)
 		giveUp()
 	})
+	l.judge(l.lines(t)).check(t) // nothing was repeated that only waited for the standby
 	primary.crash(t)
 	second.start(t)
 	after := &bundle{url: second.url()}
