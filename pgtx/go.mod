@@ -8,6 +8,7 @@ require (
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/sethvargo/go-retry v0.5.0
 	go.uber.org/goleak v1.3.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -176,3 +176,29 @@ func TestRetryIf(t *testing.T) {
 		t.Errorf("Attempt outside is %d, want 0", got)
 	}
 }
+
+// The limit of a nested Run is its own: what it did is undone, and with Join, which cannot undo it alone, the whole.
+func TestNestedTimeoutUndoesItsOwn(t *testing.T) {
+	t.Parallel()
+	for nesting, want := range map[pgtx.Nesting]int{pgtx.Savepoint: 90, pgtx.Join: 100} {
+		b := setup(t)
+		opts := pgtx.Options{Nesting: nesting, Timeout: 200 * time.Millisecond}
+		err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+			if err := add(ctx, tx, 1, -10); err != nil {
+				return err
+			}
+			err := pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				err := add(context.WithoutCancel(ctx), tx, 2, 10)
+				<-ctx.Done()
+				return err
+			})
+			if !errors.Is(err, pgtx.ErrTimeout) {
+				t.Errorf("nesting %d: inner error is %v, want ErrTimeout", nesting, err)
+			}
+			return nil
+		})
+		if one, two := b.balance(t, 1), b.balance(t, 2); one != want || two != 100 || (err == nil) != (nesting == pgtx.Savepoint) {
+			t.Errorf("nesting %d: error is %v, balances are %d and %d, want %d and 100", nesting, err, one, two, want)
+		}
+	}
+}

@@ -22,7 +22,12 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{t: t, url: pgserver.Database(t)}
+	return setupOn(t, pgserver.Database(t))
+}
+
+func setupOn(t *testing.T, url string) *bundle {
+	t.Helper()
+	b := &bundle{t: t, url: url}
 	b.pool = connect(t, b.url)
 	_, err := b.pool.Exec(t.Context(), `
 		create table accounts (id int primary key, balance int not null);

@@ -166,3 +166,28 @@ func TestNestedOptionConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A conflict of the outermost transaction can be met inside one on a second database, which must not try to cure it.
+func TestConflictIsRepeatedWhereItBelongs(t *testing.T) {
+	t.Parallel()
+	first, second := setup(t), setup(t)
+	outer, middle := 0, 0
+	err := pgtx.RunWith(t.Context(), first.pool, repeatableRead, func(ctx context.Context, tx pgx.Tx) error {
+		if outer++; outer > 1 {
+			return add(ctx, tx, 1, -10)
+		}
+		return pgtx.Run(ctx, second.pool, func(ctx context.Context, tx pgx.Tx) error {
+			middle++
+			if err := add(ctx, tx, 1, 1); err != nil {
+				return err
+			}
+			return pgtx.Run(ctx, first.pool, func(ctx context.Context, tx pgx.Tx) error { return stale(ctx, first, tx) })
+		})
+	})
+	if err != nil || outer != 2 || middle != 1 {
+		t.Errorf("error is %v after %d and %d calls, want none after 2 and 1", err, outer, middle)
+	}
+	if one, two := first.balance(t, 1), second.balance(t, 1); one != 91 || two != 100 {
+		t.Errorf("balances are %d and %d, want 91 and 100", one, two)
+	}
+}

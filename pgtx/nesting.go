@@ -114,16 +114,16 @@ func join(ctx context.Context, parent *tx, opts Options, fn func(context.Context
 	returned := false
 	defer func() {
 		if !returned {
-			_ = t.part(errNotReturned)
+			_ = t.part(ctx, errNotReturned)
 		}
 	}()
 	start := time.Now()
 	err = fn(withScope(ctx, t), t)
 	returned = true
 	if err == nil {
-		err = PhaseRun.in(start, t.part(nil))
+		err = PhaseRun.in(start, t.part(ctx, nil))
 	} else {
-		err = t.part(err)
+		err = t.part(ctx, err)
 	}
 	w.endNested(times{}, err)
 	w.finish(err)
@@ -145,7 +145,7 @@ func (t *tx) joined() (*tx, error) {
 }
 
 // part ends a joined function that returned result, and returns what Run returns.
-func (t *tx) part(result error) error {
+func (t *tx) part(ctx context.Context, result error) error {
 	s := t.session
 	t.closed.Store(true)
 	if err := s.gate.enterOr(s.interrupt); err != nil {
@@ -157,6 +157,8 @@ func (t *tx) part(result error) error {
 	defer s.gate.leave()
 	s.top = t.parent.function()
 	switch {
+	case result == nil && ctx.Err() != nil:
+		result = fmt.Errorf("end of the joined function: %w", context.Cause(ctx))
 	case result == nil && s.doomed != nil:
 		return s.doomed
 	case result == nil && s.status() == 'E':

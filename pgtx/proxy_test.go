@@ -3,6 +3,7 @@ package pgtx_test
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -18,23 +19,46 @@ type cut int
 const (
 	never        cut = iota
 	beforeCommit     // the server never sees it
+	insideCommit     // the server sees half of the message
+	insideAnswer     // the client sees a part of the answer
 	afterCommit      // the server has answered it, the client does not see that
 	hang             // the server never sees it, and the client gets no answer
+	hangAfter        // the server has answered it, and the client gets no answer
 )
 
 // proxy stands between a pool and the server and breaks the connection at COMMIT.
 type proxy struct {
 	listener net.Listener
-	network  string
-	address  string
 
 	mu      sync.Mutex
+	network string
+	address string
 	where   cut
-	random  bool // where is drawn anew for each COMMIT
-	commits int  // seen
+	planned map[string]plan // by the client's address, instead of where
+	commits int             // seen
 	onMeet  func()
 	ending  chan struct{} // closed at the end of the test: a client that gave up waits 15 s for the server to hang up
 	conns   sync.WaitGroup
+}
+
+// plan is what happens to the next COMMIT of one connection.
+type plan struct {
+	where cut
+	met   func() // called before
+}
+
+// plan replaces the plan for conn, which is a connection through p.
+func (p *proxy) plan(conn *pgconn.PgConn, next plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.planned[conn.Conn().LocalAddr().String()] = next
+}
+
+// redirect makes new connections go to another server's socket.
+func (p *proxy) redirect(socket string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.network, p.address = "unix", socket
 }
 
 // startProxy returns a proxy to the server of url, and a pool that connects through it.
@@ -51,7 +75,7 @@ func startProxy(t *testing.T, url string, where cut, mode ...pgx.QueryExecMode) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: listener, where: where, ending: make(chan struct{})}
+	p := &proxy{listener: listener, where: where, planned: map[string]plan{}, ending: make(chan struct{})}
 	p.network, p.address = pgconn.NetworkAddress(config.ConnConfig.Host, config.ConnConfig.Port)
 	p.conns.Add(1)
 	go p.accept()
@@ -88,7 +112,10 @@ func (p *proxy) accept() {
 func (p *proxy) serve(client net.Conn) {
 	defer p.conns.Done()
 	defer client.Close()
-	server, err := net.Dial(p.network, p.address)
+	p.mu.Lock()
+	network, address := p.network, p.address
+	p.mu.Unlock()
+	server, err := net.Dial(network, address)
 	if err != nil {
 		return
 	}
@@ -108,16 +135,25 @@ func (p *proxy) serve(client net.Conn) {
 				return
 			}
 			if bytes.Contains(data, []byte("commit\x00")) {
-				switch p.meet() {
-				case beforeCommit:
-					return
-				case hang:
-					<-p.ending
-					return
-				case afterCommit:
-					if _, err := server.Write(data); err == nil {
-						<-fromServer
+				where := p.meet(client)
+				switch where {
+				case insideCommit:
+					_, _ = server.Write(data[:len(data)/2])
+				case insideAnswer, afterCommit, hangAfter:
+					if _, err := server.Write(data); err != nil {
+						return
 					}
+					if answer := <-fromServer; where == insideAnswer && len(answer) > 1 {
+						_, _ = client.Write(answer[:1+rand.IntN(len(answer)-1)])
+					}
+				}
+				if where == hang || where == hangAfter {
+					select {
+					case <-fromClient: // it gave up
+					case <-p.ending:
+					}
+				}
+				if where != never {
 					return
 				}
 			}
@@ -135,17 +171,19 @@ func (p *proxy) serve(client net.Conn) {
 	}
 }
 
-func (p *proxy) meet() cut {
+func (p *proxy) meet(client net.Conn) cut {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	next, ok := p.planned[client.RemoteAddr().String()]
+	delete(p.planned, client.RemoteAddr().String())
+	if !ok {
+		next = plan{where: p.where, met: p.onMeet}
+	}
 	p.commits++
-	if p.onMeet != nil {
-		p.onMeet()
+	p.mu.Unlock()
+	if next.met != nil {
+		next.met()
 	}
-	if p.random {
-		return chance()
-	}
-	return p.where
+	return next.where
 }
 
 func (p *proxy) seen() int {

@@ -92,6 +92,7 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 			root = s.top
 			again, err = attempt(ctx, s, fn)
 		}
+		again = again && !around(ctx, err)
 		w.endSession(err)
 		return again, err
 	})
@@ -147,6 +148,24 @@ func endedBy(ctx context.Context, err error) bool {
 		return false
 	}
 	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+}
+
+// around reports whether err is the conflict of a transaction around this one, met by way of a Run on that one's database.
+// Only that one's repetition can cure it, and a RetryError of ours would keep it from that.
+func around(ctx context.Context, err error) bool {
+	outer, _ := ctx.Value(scopeKey{}).(*scope)
+	for ; outer != nil; outer = outer.outer {
+		s := outer.tx.session
+		if s.gate.enter() != nil {
+			continue
+		}
+		theirs := s.conflict != nil && errors.Is(err, s.conflict)
+		s.gate.leave()
+		if theirs {
+			return true
+		}
+	}
+	return false
 }
 
 // attempt runs fn once in a transaction of its own and reports whether it may run again.

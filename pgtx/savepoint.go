@@ -207,6 +207,8 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 
 	switch {
 	case result != nil:
+	case ctx.Err() != nil: // the limit of the nested Run alone, perhaps: then the outer function may go on
+		result = fmt.Errorf("release savepoint: rolled back: %w", context.Cause(ctx))
 	case s.doomed != nil:
 		result = s.doomed
 	case s.closed():
@@ -231,9 +233,14 @@ func (s *session) fate(err error) error {
 	if s.doomed != nil {
 		return s.doomed
 	}
-	var pgError *pgconn.PgError
-	if errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01") {
+	if isConflict(err) {
 		return err
 	}
 	return nil
+}
+
+// isConflict reports whether err is a serialization failure or a deadlock.
+func isConflict(err error) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01")
 }

@@ -37,6 +37,7 @@ type session struct {
 	unreleased string // the savepoint that is over and whose RELEASE rides with the next control statement
 	failed     error  // the first failure since the transaction was last in order
 	doomed     error  // a nested failure that only a repetition of the whole can cure
+	conflict   error  // the last serialization failure or deadlock of its own, also if it was undone
 	broken     atomic.Bool
 	unknown    bool          // whether it committed
 	limit      time.Duration // the statement_timeout that was set last
@@ -182,6 +183,9 @@ func (s *session) lossCause() error {
 func (s *session) note(err error) {
 	if err != nil && s.failed == nil && (s.closed() || s.status() == 'E') {
 		s.failed = err
+		if isConflict(err) {
+			s.conflict = err
+		}
 	}
 }
 

@@ -1,0 +1,184 @@
+package pgtx_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pgtx"
+)
+
+// What happens to the whole server needs servers of the test's own, which take seconds to make: these tests run if
+// PGTX_FAULTS is set.
+func needsFaults(t *testing.T) {
+	t.Helper()
+	if os.Getenv("PGTX_FAULTS") == "" {
+		t.Skip("PGTX_FAULTS is not set")
+	}
+}
+
+// whileTransferring makes transfers until during returns, which can wait for some more of them to be told committed. The
+// returned function ends it.
+func (l *ledger) whileTransferring(t *testing.T, ctx context.Context, during func(committed func(n int))) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	run := with(pgtx.Options{MaxAttempts: ledgerAttempts})
+	var next, committed atomic.Int64
+	var stop atomic.Bool
+	var workers sync.WaitGroup
+	for range l.workers {
+		workers.Go(func() {
+			for !stop.Load() && ctx.Err() == nil {
+				n := int(next.Add(1))
+				err := run(ctx, l.pool, l.transfer(n, fault{}, cancel))
+				l.tell(n, err)
+				if err == nil {
+					committed.Add(1)
+				}
+			}
+		})
+	}
+	defer func() {
+		stop.Store(true)
+		workers.Wait()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Error("the transfers did not end in time")
+		}
+	}()
+	during(func(n int) {
+		t.Helper()
+		for want := committed.Load() + int64(n); committed.Load() < want; time.Sleep(time.Millisecond) {
+			if ctx.Err() != nil {
+				t.Fatal("no transfer commits")
+			}
+		}
+	})
+}
+
+func (v verdict) check(t *testing.T) {
+	t.Helper()
+	t.Logf("%s", v)
+	if v.wrong() != 0 {
+		t.Error("a caller was told what is not so")
+	}
+}
+
+func TestLedgerAcrossCrash(t *testing.T) {
+	t.Parallel()
+	needsFaults(t)
+	server := startServer(t)
+	l := newLedger(t, setupOn(t, server.url), 8)
+	l.whileTransferring(t, t.Context(), func(committed func(int)) {
+		for range 3 {
+			committed(50)
+			server.crash(t)
+			server.start(t)
+		}
+		committed(50)
+	})
+	l.reconnect(t)
+	l.audit(t).check(t)
+}
+
+// reconnect replaces the connections that a test's own looks go through.
+func (b *bundle) reconnect(t *testing.T) {
+	t.Helper()
+	b.pool.Reset()
+	b.pool = connect(t, b.url)
+}
+
+// A transfer that the old primary committed and the standby never got is lost to the new one: that is the price of
+// asynchronous replication, and not pgtx's to know. Both ledgers together must be what the callers were told.
+func TestLedgerAcrossPromotionOfLaggingStandby(t *testing.T) {
+	t.Parallel()
+	needsFaults(t)
+	primary := startServer(t)
+	l := newLedger(t, setupOn(t, primary.url), 8)
+	second := primary.standby(t)
+	after := &bundle{url: second.url()}
+	after.pool = connect(t, after.url)
+	l.whileTransferring(t, t.Context(), func(committed func(int)) {
+		committed(50)
+		for _, sql := range []string{`alter system set primary_conninfo = ''`, `select pg_reload_conf()`} {
+			if _, err := after.pool.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after.eventually(t, `select not exists (select from pg_stat_wal_receiver)`)
+		committed(50)
+		l.proxy.redirect(second.socket())
+		primary.crash(t)
+		if _, err := after.pool.Exec(t.Context(), `select pg_promote()`); err != nil {
+			t.Fatal(err)
+		}
+		committed(50)
+	})
+	primary.start(t)
+	l.reconnect(t)
+	lines, kept := l.lines(t), after.lines(t)
+	gone := 0
+	for line := range lines {
+		if !kept[line] {
+			gone++
+		}
+	}
+	if gone == 0 {
+		t.Error("the standby was not behind")
+	}
+	for line := range kept {
+		lines[line] = true
+	}
+	t.Logf("%d transfers were committed on the old primary only", gone)
+	l.judge(lines).check(t)
+}
+
+// What was told to be committed under synchronous replication must be on the standby, whatever happened to those that
+// were waiting for it.
+func TestLedgerWithoutSynchronousStandby(t *testing.T) {
+	t.Parallel()
+	needsFaults(t)
+	primary := startServer(t)
+	l := newLedger(t, setupOn(t, primary.url), 8)
+	second := primary.standby(t)
+	for _, sql := range []string{`alter system set synchronous_standby_names = '*'`, `select pg_reload_conf()`} {
+		if _, err := l.bundle.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.eventually(t, `select exists (select from pg_stat_replication where sync_state = 'sync')`)
+	const waiting = `from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database()`
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	l.whileTransferring(t, ctx, func(committed func(int)) {
+		committed(50)
+		second.stop(t)
+		// At least half of the workers wait: others may be behind their locks. Those that wait first are killed, of those
+		// after them the callers' patience ends.
+		for range 2 {
+			l.eventually(t, `select count(*) >= 4 `+waiting)
+			if _, err := l.bundle.pool.Exec(t.Context(), `select pg_terminate_backend(pid, 5000) `+waiting); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.eventually(t, `select count(*) >= 4 `+waiting)
+		giveUp()
+	})
+	l.judge(l.lines(t)).check(t) // nothing was repeated that only waited for the standby
+	primary.crash(t)
+	second.start(t)
+	after := &bundle{url: second.url()}
+	after.pool = connect(t, after.url)
+	if _, err := after.pool.Exec(t.Context(), `select pg_promote()`); err != nil {
+		t.Fatal(err)
+	}
+	v := l.judge(after.lines(t))
+	v.check(t)
+	if v.unknownApplied+v.unknownMissing < 12 {
+		t.Error("an outcome that nobody can know was told")
+	}
+}
