@@ -29,7 +29,7 @@ func TestPgBouncer(t *testing.T) {
 	address := startPgBouncer(t, binary, b.pool.Config().ConnConfig)
 	for _, mode := range execModes[1:] {
 		for name, opts := range map[string]pgtx.Options{
-			"lazy": {}, "eager": {Eager: true}, "below a deadline": {StatementTimeout: time.Hour, Timeout: time.Minute},
+			"lazy": {}, "eager": {Eager: true}, "below a deadline": {StatementTimeout: time.Hour, Timeout: time.Minute}, "verified": verified,
 		} {
 			t.Run(mode.String()+", "+name, func(t *testing.T) {
 				t.Parallel()
