@@ -63,7 +63,7 @@ func TestPgBouncer(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() {
-		if one, two := b.balance(t, 1), b.balance(t, 2); one != 100-12*200 || two != 100+12*200 {
+		if one, two := b.balance(t, 1), b.balance(t, 2); one != 100-16*200 || two != 100+16*200 {
 			t.Errorf("balances are %d and %d", one, two)
 		}
 	})
