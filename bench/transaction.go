@@ -139,6 +139,9 @@ func oneStatement(pool *pgxpool.Pool) []side {
 		{"pgtx.Run, eager", func(ctx context.Context) error {
 			return pgtx.RunWith(ctx, pool, pgtx.Options{Eager: true}, update)
 		}},
+		{"pgtx.Run, verified", func(ctx context.Context) error {
+			return pgtx.RunWith(ctx, pool, pgtx.Options{VerifyCommit: true}, update)
+		}},
 		pipelined(pool),
 	}
 }

@@ -25,6 +25,9 @@ import (
 // that has already been sent. It keeps the callbacks after it from being called, and if the transaction committed the
 // result is a [*HookError].
 //
+// With VerifyCommit or an IdempotencyKey the batch is sent inside a Run, in two round trips and more: what identifies the
+// transaction has to be known before COMMIT is sent.
+//
 // With the ctx of a Run on the same db, or on a pgx.Tx, the batch is a savepoint of that transaction; on a db that is
 // neither a pool nor a connection it is sent inside a Run. batch is not changed, and may be used again. An encoding error
 // closes the connection, as with SendBatch of pgx.
@@ -44,7 +47,7 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	}
 	_, isTx := db.(pgx.Tx)
 	pool, isPool := db.(acquirer)
-	if isTx || opts.Nesting == Required || innermost(ctx, key) != nil || !isPool && connOf(db) == nil {
+	if isTx || opts.Nesting == Required || opts.VerifyCommit || opts.IdempotencyKey != "" || innermost(ctx, key) != nil || !isPool && connOf(db) == nil {
 		return RunWith(ctx, db, opts, func(ctx context.Context, tx pgx.Tx) error {
 			return tx.SendBatch(ctx, copyOf(batch)).Close()
 		})

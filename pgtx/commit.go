@@ -14,7 +14,7 @@ import (
 // commit ends the transaction after its function returned nil, and reports whether the function may run again. What
 // can be known without asking the server is checked first, because from COMMIT on a lost connection means an unknown
 // outcome. ROLLBACK is sent instead of COMMIT wherever the server could only roll back.
-func (s *session) commit(ctx context.Context) (again bool, err error) {
+func (s *session) commit(ctx context.Context, db DB) (again bool, err error) {
 	free := s.shut()
 	switch {
 	case !free || s.busy() || s.broken.Load():
@@ -40,6 +40,7 @@ func (s *session) commit(ctx context.Context) (again bool, err error) {
 		return false, nil // there was no statement, and so no BEGIN
 	}
 
+	caller := ctx
 	if s.raw != &s.leased {
 		var cancel context.CancelFunc
 		ctx, cancel = outlast(ctx, cleanupLimit)
@@ -48,6 +49,12 @@ func (s *session) commit(ctx context.Context) (again bool, err error) {
 	s.committing = time.Now()
 	err = s.commitError(s.raw.Commit(ctx))
 	s.times.commit = time.Since(s.committing)
+	var unknown *CommitUnknownError
+	if s.unknown && errors.As(err, &unknown) {
+		again, err = s.verify(caller, db, unknown)
+		s.times.commit = time.Since(s.committing)
+		return again, err
+	}
 	return err != nil && s.opts.again(err, worthRepeating(err, false)), err
 }
 

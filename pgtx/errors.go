@@ -60,19 +60,42 @@ func (e *RetryError) Unwrap() []error {
 }
 
 // CommitUnknownError is returned when the connection broke, or the server stopped, after COMMIT was sent: the
-// transaction may or may not be committed. It is never retried. Look for its effects on a new connection, or run a
-// transaction again that is harmless twice.
+// transaction may or may not be committed, and with VerifyCommit or an IdempotencyKey it could not be found out. It is
+// never retried. Resolve asks again; without XID and Key, look for its effects on a new connection, or run a transaction
+// again that is harmless twice.
 type CommitUnknownError struct {
 	// Err is what was met instead of the server's answer.
 	Err error
+	// XID is the transaction's id, as decimal text, and Server identifies the run of the server that gave it, if VerifyCommit
+	// was set. Server is an opaque text without secrets.
+	XID, Server string
+	// Key is the IdempotencyKey, if there was one.
+	Key string
+	// Unresolved says why the outcome was not found, or is nil if nothing was tried.
+	Unresolved error
 }
 
 func (e *CommitUnknownError) Error() string {
-	return "commit: outcome unknown, check whether it took effect before running it again: " + e.Err.Error()
+	text := "commit: outcome unknown, check whether it took effect before running it again: "
+	if e.Err != nil {
+		text += e.Err.Error()
+	}
+	if e.Unresolved != nil {
+		text += "; " + e.Unresolved.Error()
+	}
+	return text
 }
 
-// Unwrap returns what was met instead of the server's answer.
-func (e *CommitUnknownError) Unwrap() error { return e.Err }
+// Unwrap returns what was met instead of the server's answer, and why that could not be made good.
+func (e *CommitUnknownError) Unwrap() []error {
+	var causes []error
+	for _, err := range []error{e.Err, e.Unresolved} {
+		if err != nil {
+			causes = append(causes, err)
+		}
+	}
+	return causes
+}
 
 // Category is [pgerr.CommitUnknown], which pgerr never takes for retryable.
 func (e *CommitUnknownError) Category() pgerr.Category { return pgerr.CommitUnknown }

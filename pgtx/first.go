@@ -32,7 +32,7 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 	if err := s.acquire(ctx); err != nil {
 		return pgconn.CommandTag{}, err
 	}
-	sql, args, err := rewrite(ctx, s.lease.Conn(), sql, args)
+	sql, args, err := rewrite(ctx, s.connected, sql, args)
 	if err != nil {
 		return pgconn.CommandTag{}, err
 	}
@@ -53,11 +53,11 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 // execSimple sends BEGIN and sql as one simple query, which is how pgx sends a statement without arguments in every
 // mode: it may be several.
 func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag, error) {
-	preamble := s.opts.preamble(s.limit)
+	preamble := s.preamble()
 	prefix := strings.Join(preamble, ";\n") + ";\n"
 	s.raw = s.onLease()
 	start := time.Now()
-	tag, err := s.lease.Conn().Exec(ctx, prefix+sql)
+	tag, results, err := s.execOpening(ctx, ";\n", sql)
 	s.times.begin = time.Since(start)
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) {
@@ -68,10 +68,10 @@ func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag
 	if err != nil && tag.String() == "" && refusesBegin(err) {
 		err = PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
 	}
-	if tag.String() == "BEGIN" || len(preamble) > 1 && tag.String() == "SET" && !strings.Contains(strings.ToLower(sql), "set") {
+	if results == len(preamble) || tag.String() == "BEGIN" || len(preamble) > 1 && tag.String() == "SET" && !strings.Contains(strings.ToLower(sql), "set") {
 		tag = pgconn.CommandTag{} // sql was a comment
 	}
-	return tag, err
+	return tag, unsupported(err)
 }
 
 // execRenewed sends sql, which has no arguments, with a renewal of the limit in front if one is due.

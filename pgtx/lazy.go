@@ -58,7 +58,7 @@ func (s *session) refusal() error {
 
 // acquire takes the connection, if there is none yet.
 func (s *session) acquire(ctx context.Context) error {
-	if s.lease != nil {
+	if s.connected != nil {
 		s.limit = s.opts.statementLimit(s.ctx)
 		return nil
 	}
@@ -101,6 +101,7 @@ func (s *session) giveBack() {
 	s.mu.Lock()
 	s.connected = nil
 	s.mu.Unlock()
+	s.verification = verification{}
 	s.lease.Release()
 	s.lease = nil
 }
@@ -110,16 +111,16 @@ func (s *session) beginNow(ctx context.Context, rest string) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
-	conn := s.lease.Conn()
+	conn := s.connected
 	start := time.Now()
-	_, err := conn.Exec(ctx, strings.Join(s.opts.preamble(s.limit), "; ")+rest)
+	_, _, err := s.execOpening(ctx, "; ", strings.TrimPrefix(rest, "; "))
 	s.times.begin = time.Since(start)
 	if err != nil {
 		var pgError *pgconn.PgError
-		if !errors.As(err, &pgError) {
+		if !errors.As(err, &pgError) || !isIdle(conn) && !undone(ctx, conn) {
 			kill(conn) // whether it began is not known
 		}
-		return s.refuse(PhaseBegin.in(start, fmt.Errorf("begin: %w", err)))
+		return s.refuse(PhaseBegin.in(start, fmt.Errorf("begin: %w", unsupported(err))))
 	}
 	s.raw = s.onLease()
 	return nil
@@ -133,17 +134,28 @@ func (s *session) beginWith(ctx context.Context, add func(*pgx.Batch)) (pgx.Batc
 	batch := &s.batch
 	*batch = pgx.Batch{QueuedQueries: s.queue[:0]}
 	preamble := s.opts.queuePreamble(batch, s.limit)
+	probes := s.probes()
+	for _, sql := range probes {
+		batch.Queue(sql)
+	}
 	add(batch)
 	start := time.Now()
-	results := s.lease.Conn().SendBatch(ctx, batch)
+	results := s.connected.SendBatch(ctx, batch)
 	s.raw = s.onLease()
 	for i := range preamble {
 		if _, err := results.Exec(); err != nil {
-			err = s.settle(results, i > 0)
+			err = unsupported(s.settle(results, i > 0))
 			s.times.begin = time.Since(start)
 			if i == 0 && refusesBegin(err) {
 				err = PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
 			}
+			return nil, err
+		}
+	}
+	for _, sql := range probes {
+		if err := s.readProbe(results, sql); err != nil {
+			err = unsupported(s.settle(results, true))
+			s.times.begin = time.Since(start)
 			return nil, err
 		}
 	}
@@ -157,10 +169,14 @@ func (s *session) settle(results pgx.BatchResults, began bool) error {
 	if err == nil {
 		return nil // the transaction began
 	}
-	conn := s.lease.Conn()
+	conn := s.connected
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) && pgError.Position > 0 && conn.Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
-		shift(pgError, s.opts.simplePrefix(s.limit))
+		prefix := s.opts.simplePrefix(s.limit)
+		for _, sql := range s.probes() {
+			prefix += len(sql) + len("\n;")
+		}
+		shift(pgError, prefix)
 	}
 	unsent := errors.As(err, new(pgx.ErrPreprocessingBatch))
 	s.outcome(unwrapped(err), began, unsent && strings.Contains(err.Error(), "(build)"))
@@ -170,7 +186,7 @@ func (s *session) settle(results pgx.BatchResults, began bool) error {
 // outcome records what became of the transaction after the flush that carried BEGIN. unsent says that the flush ended
 // in an error of the client before anything was sent, for which pgx may close the connection.
 func (s *session) outcome(err error, began, unsent bool) {
-	conn := s.lease.Conn()
+	conn := s.connected
 	switch {
 	case conn.IsClosed() && unsent:
 		// A value that cannot be encoded leaves a plain transaction in order. Here nothing has begun, so that the next

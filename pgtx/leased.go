@@ -42,25 +42,32 @@ type leased struct {
 	lease       *pgxpool.Conn
 	commitQuery string
 	patience    patience
+	watched     bool // whether notices at COMMIT are looked at
 }
 
-// onLease is the transaction that was begun on the session's connection.
+// onLease is the transaction that was begun on the session's connection, which belongs to a pool if there is a lease.
 func (s *session) onLease() *leased {
-	conn := s.lease.Conn()
-	s.leased = leased{queries: conn, conn: conn, lease: s.lease, commitQuery: s.txOptions.CommitQuery}
+	conn := s.connected
+	s.leased = leased{queries: conn, conn: conn, lease: s.lease, commitQuery: s.txOptions.CommitQuery, watched: s.opts.verifies()}
 	return &s.leased
+}
+
+func (l *leased) release() {
+	if l.lease != nil {
+		l.lease.Release()
+	}
 }
 
 func (l *leased) Conn() *pgx.Conn { return l.conn }
 
 func (l *leased) Commit(ctx context.Context) error {
-	defer l.lease.Release()
+	defer l.release()
 	query := l.commitQuery
 	if query == "" {
 		query = "commit"
 	}
 	stop := l.patience.start(ctx, l.conn)
-	tag, err := l.Exec(context.WithoutCancel(ctx), query)
+	tag, err := l.execCommit(context.WithoutCancel(ctx), query)
 	if stop() {
 		kill(l.conn) // the answer may have come just before: the connection must not go back to the pool
 		if err != nil {
@@ -80,7 +87,7 @@ func (l *leased) Commit(ctx context.Context) error {
 }
 
 func (l *leased) Rollback(ctx context.Context) error {
-	defer l.lease.Release()
+	defer l.release()
 	_, err := l.Exec(ctx, "rollback")
 	if err != nil {
 		kill(l.conn) // its state is not known

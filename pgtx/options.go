@@ -64,6 +64,33 @@ type Options struct {
 	StatementTimeout time.Duration
 	LockTimeout      time.Duration
 
+	// VerifyCommit has the outcome of a COMMIT that was not answered found out. The transaction's id is asked for in the
+	// flush of BEGIN; if COMMIT breaks, a new connection is asked what became of it. Committed means nil, and the AfterCommit
+	// hooks are called; rolled back means another attempt; what cannot be known within VerifyWait is a
+	// [*CommitUnknownError] that says why. See [CommitUnknownError.Resolve] for how it is found out. It has no effect
+	// with AccessMode ReadOnly; a nested Run inherits it from the outermost. Every transaction gets an id and writes some 40
+	// bytes of WAL at COMMIT, also one that only reads. The probe is the transaction's first query: a SET TRANSACTION of the function comes
+	// too late, and under REPEATABLE READ and above it fixes the snapshot. On a server without transaction ids the transaction fails with
+	// [ErrVerifyUnsupported].
+	VerifyCommit bool
+
+	// VerifyWait is how long a broken COMMIT is inquired after, beyond the end of ctx if need be. 0 means
+	// [DefaultVerifyWait], a negative one that it is left to [CommitUnknownError.Resolve].
+	VerifyWait time.Duration
+
+	// IdempotencyKey, if set, makes the transaction one that commits once among all with the same key, in every process
+	// and across failovers. A row with the key, in a table that [IdempotencyTableSQL] creates, is inserted with BEGIN, before the function
+	// is called, in a round trip like that of Eager. If a transaction with the key has committed, the function is not called,
+	// nor are hooks, and the result is the first one's: nil, and with [ValueWith] its value, which is stored as JSON with
+	// the key (in one more statement). One with the key that is in progress is waited for. One that failed has left no key. A broken COMMIT
+	// is resolved by looking for the row, on any server that took over; see [CommitUnknownError.Resolve].
+	//
+	// Make it of who asks and what for, as in "payment:" + requestID: two different functions must not share a key. It
+	// must be empty in a nested Run, on a pgx.Tx and with AccessMode ReadOnly.
+	IdempotencyKey string
+
+	replay func(result *string) error // of ValueWith
+
 	// Nesting says what happens inside the function of another Run on the same database. The default is [Savepoint].
 	Nesting Nesting
 
@@ -86,10 +113,19 @@ func (o Options) maxAttempts() int {
 	}
 }
 
+func (o Options) verifyWait() time.Duration {
+	if o.VerifyWait == 0 {
+		return DefaultVerifyWait
+	}
+	return o.VerifyWait
+}
+
 // compatible reports an error if a nested Run asks for what the transaction around it is not.
 func (o Options) compatible(outer pgx.TxOptions) error {
 	in := o.TxOptions
 	switch {
+	case o.IdempotencyKey != "":
+		return optionConflict("idempotency key", "set", "begun already")
 	case o.StatementTimeout != 0:
 		return optionConflict("statement timeout", o.StatementTimeout.String(), "set already")
 	case o.LockTimeout != 0:

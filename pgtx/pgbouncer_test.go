@@ -29,7 +29,7 @@ func TestPgBouncer(t *testing.T) {
 	address := startPgBouncer(t, binary, b.pool.Config().ConnConfig)
 	for _, mode := range execModes[1:] {
 		for name, opts := range map[string]pgtx.Options{
-			"lazy": {}, "eager": {Eager: true}, "below a deadline": {StatementTimeout: time.Hour, Timeout: time.Minute},
+			"lazy": {}, "eager": {Eager: true}, "below a deadline": {StatementTimeout: time.Hour, Timeout: time.Minute}, "verified": verified,
 		} {
 			t.Run(mode.String()+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -63,7 +63,7 @@ func TestPgBouncer(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() {
-		if one, two := b.balance(t, 1), b.balance(t, 2); one != 100-12*200 || two != 100+12*200 {
+		if one, two := b.balance(t, 1), b.balance(t, 2); one != 100-16*200 || two != 100+16*200 {
 			t.Errorf("balances are %d and %d", one, two)
 		}
 	})

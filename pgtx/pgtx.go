@@ -12,7 +12,8 @@
 // On a pool no connection is taken and nothing is sent until the first statement, which carries BEGIN in the same flush.
 //
 // A connection that breaks after COMMIT was sent leaves an outcome nobody can see from the client. Run never repeats
-// such a transaction and returns a [*CommitUnknownError].
+// such a transaction and returns a [*CommitUnknownError]. With [Options.VerifyCommit] it asks the server what became of it,
+// and [Options.IdempotencyKey] makes the answer certain across failovers too.
 //
 // A Run inside the function of another, on the same database and with the context the function was given, is a
 // savepoint of that transaction.

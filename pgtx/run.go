@@ -90,7 +90,7 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 			again = ctx.Err() == nil && !isClosedConn(db) && opts.again(err, pgerr.Retryable(err))
 		} else {
 			root = s.top
-			again, err = attempt(ctx, s, fn)
+			again, err = attempt(ctx, db, s, fn)
 		}
 		again = again && !around(ctx, err)
 		w.endSession(err)
@@ -169,8 +169,14 @@ func around(ctx context.Context, err error) bool {
 }
 
 // attempt runs fn once in a transaction of its own and reports whether it may run again.
-func attempt(ctx context.Context, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
+func attempt(ctx context.Context, db DB, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
 	root := s.top
+	start := time.Now()
+	if s.opts.IdempotencyKey != "" {
+		if applied, err := s.claim(s.ctx); applied || err != nil {
+			return s.unclaimed(s.ctx, applied, PhaseBegin.in(start, err))
+		}
+	}
 	returned := false
 	defer func() {
 		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
@@ -179,14 +185,14 @@ func attempt(ctx context.Context, s *session, fn func(context.Context, pgx.Tx) e
 			_ = callAll(context.WithoutCancel(ctx), root.takeHooks().afterRollback)
 		}
 	}()
-	start := time.Now()
+	start = time.Now()
 	if err = fn(s.ctx, root); err == nil {
 		err = root.runBeforeCommit(s.ctx)
 	}
 	returned = true
 
 	if err == nil {
-		again, err = s.commit(s.ctx)
+		again, err = s.commit(s.ctx, db)
 		if s.committing.IsZero() {
 			return again, PhaseRun.in(start, err)
 		}

@@ -27,6 +27,7 @@ type session struct {
 	attempt   int
 	adopted   bool // begun elsewhere
 	lazy
+	verification
 
 	gate gate
 	root tx // the handle of the outermost function
@@ -73,21 +74,34 @@ func (s *session) begin(db DB, separate bool) error {
 		return refused(fmt.Errorf("begin: %w", err))
 	}
 	_, plain := db.(*pgxpool.Pool) // has no BeginTx of its own that would have to be called
-	if pool, ok := db.(acquirer); ok && (separate || !s.opts.Eager || s.opts.MaxWait > 0 || plain) {
+	if pool, ok := db.(acquirer); ok && (separate || !s.opts.Eager || s.opts.MaxWait > 0 || plain || s.opts.announced()) {
 		s.pool, s.separate = pool, separate
-		if s.opts.Eager && s.beginNow(s.ctx, "") != nil {
+		if s.opts.Eager && s.opts.IdempotencyKey == "" && s.beginNow(s.ctx, "") != nil {
 			s.giveBack()
 			return s.failure
 		}
 		return nil
 	}
 	start := time.Now()
+	if conn := connOf(db); conn != nil && s.opts.announced() {
+		s.connected = conn
+		if s.opts.IdempotencyKey == "" && s.beginNow(s.ctx, "") != nil {
+			return s.failure
+		}
+		return nil
+	}
 	raw, err := s.beginTx(db)
 	s.times.begin = time.Since(start)
 	if err != nil {
 		return PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
 	}
 	s.raw, s.connected = raw, raw.Conn()
+	if s.opts.verifies() {
+		if err := s.probe(s.ctx); err != nil {
+			s.rollback(s.ctx)
+			return PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
+		}
+	}
 	return nil
 }
 
