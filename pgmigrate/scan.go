@@ -9,8 +9,21 @@ import (
 // statementText is a statement as PostgreSQL sees it.
 type statementText struct {
 	offset int      // of its first token
+	end    int      // behind its last token, the semicolon not included
 	words  []string // its first words, in lower case
 	atomic bool     // it has a body of statements: BEGIN ATOMIC … END
+}
+
+// Statements returns the statements of sql in order, each from its first token to its last, without its semicolon and without the
+// comments around it. It knows quotes, comments and bodies of SQL functions as psql does, and nothing of grammar: it does not
+// fail.
+func Statements(sql string) []string {
+	found := split(sql)
+	list := make([]string, len(found))
+	for i, s := range found {
+		list[i] = sql[s.offset:s.end]
+	}
+	return list
 }
 
 // split finds the statements of sql as psql does: semicolons in quotes, comments and bodies of SQL functions do not end one.
@@ -39,6 +52,7 @@ func split(sql string) []statementText {
 		if !begun {
 			begun, current.offset = true, t.start
 		}
+		current.end = t.pos
 		if t.kind != tokenWord {
 			previous = ""
 			continue
