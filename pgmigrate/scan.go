@@ -30,21 +30,22 @@ func Statements(sql string) []string {
 func split(sql string) []statementText {
 	var statements []statementText
 	var current statementText
-	depth := 0 // of BEGIN ATOMIC and CASE inside it
+	depth := 0       // of BEGIN ATOMIC and CASE inside it
+	parentheses := 0 // CREATE RULE … DO (…; …)
 	begun := false
 	previous := ""
 	end := func() {
 		if begun {
 			statements = append(statements, current)
 		}
-		current, depth, begun, previous = statementText{}, 0, false, ""
+		current, depth, parentheses, begun, previous = statementText{}, 0, 0, false, ""
 	}
 	for t := (lexer{src: sql}); t.next(); {
 		if t.kind == tokenComment {
 			continue
 		}
 		if t.kind == tokenOther && t.text() == ";" {
-			if depth == 0 {
+			if depth == 0 && parentheses <= 0 {
 				end()
 			}
 			continue
@@ -53,6 +54,12 @@ func split(sql string) []statementText {
 			begun, current.offset = true, t.start
 		}
 		current.end = t.pos
+		switch {
+		case t.kind == tokenOther && t.text() == "(":
+			parentheses++
+		case t.kind == tokenOther && t.text() == ")":
+			parentheses--
+		}
 		if t.kind != tokenWord {
 			previous = ""
 			continue

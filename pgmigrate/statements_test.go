@@ -20,6 +20,7 @@ create table a (id int); -- behind; it
 
 select ';';
 drop table a;
+create rule r as on delete to b do (select 1; select 2);
 `)},
 		"2_b.sql": {Data: []byte("create table {{.name}} (id int);\ndrop table b;")},
 	}
@@ -37,6 +38,7 @@ drop table a;
 		}},
 		{0, pgmigrate.DirectionDown, []pgmigrate.Statement{
 			{SQL: "select ';'", Offset: 0, Line: 9}, {SQL: "drop table a", Offset: 12, Line: 10},
+			{SQL: "create rule r as on delete to b do (select 1; select 2)", Offset: 26, Line: 11},
 		}},
 		{1, pgmigrate.DirectionUp, []pgmigrate.Statement{
 			{SQL: "create table b (id int)", Offset: 0}, {SQL: "drop table b", Offset: 25},

@@ -81,7 +81,8 @@ select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name'
 	'Root', coalesce(pg_partition_root(c.oid), c.oid)::oid::int8, 'Table', coalesce(i.indrelid, 0)::int8,
 	'Constraint', coalesce((select k.oid from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x') limit 1), 0)::int8,
 	'Columns', (select jsonb_object_agg(a.attnum, jsonb_build_object('Name', a.attname,
-			'Type', format_type(a.atttypid, a.atttypmod), 'NotNull', a.attnotnull, 'Identity', a.attidentity, 'Generated', a.attgenerated,
+			'Type', format_type(a.atttypid, a.atttypmod) || coalesce((select ' collate ' || quote_ident(l.collname) from pg_collation l
+				join pg_type y on y.oid = a.atttypid where l.oid = a.attcollation and l.oid <> y.typcollation), ''), 'NotNull', a.attnotnull, 'Identity', a.attidentity, 'Generated', a.attgenerated,
 			'Default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')))
 		from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'm', 'v', 'f')),

@@ -1,0 +1,3 @@
+-- want drop-table
+-- want cascade
+drop table customers cascade;

@@ -1,0 +1,1 @@
+insert into customers (name) values ('a'), ('b') on conflict do nothing;
