@@ -7,7 +7,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-func TestStatements(t *testing.T) {
+func TestMigrationStatements(t *testing.T) {
 	t.Parallel()
 	fsys := fstest.MapFS{
 		"1_a.sql": {Data: []byte(`-- first; not a statement

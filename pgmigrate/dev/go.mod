@@ -7,8 +7,10 @@ require (
 	github.com/page-builder/persistence/pgconfig v0.1.0
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
+	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.8.0
 	github.com/wasilibs/go-pgquery v0.0.0-20260728010200-155ebad2880e
+	go.uber.org/goleak v1.3.0
 )
 
 require (
@@ -39,6 +41,7 @@ require (
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
+	golang.org/x/tools v0.48.0 // indirect
 )
 
 replace github.com/page-builder/persistence/pgmigrate => ../

@@ -15,15 +15,16 @@ func (j *judge) columns() {
 		for _, number := range sortedKeys(after.Columns) {
 			now := after.Columns[number]
 			was, known := before.Columns[number]
+			_, old := j.existing(before.OID).Columns[number] // or added by the section: nobody knows its name
 			switch {
 			case before.Kind == "v":
-				if known && was.Name != now.Name {
+				if old && known && was.Name != now.Name {
 					j.renamedColumn(after, was, now)
 				}
 			case !known:
 				j.newColumn(after, now)
 			default:
-				if was.Name != now.Name {
+				if old && was.Name != now.Name {
 					j.renamedColumn(after, was, now)
 				}
 				if was.Type != now.Type {
@@ -35,7 +36,8 @@ func (j *judge) columns() {
 			}
 		}
 		for _, number := range sortedKeys(before.Columns) {
-			if _, kept := after.Columns[number]; !kept && before.Kind != "v" {
+			_, kept := after.Columns[number]
+			if _, old := j.existing(before.OID).Columns[number]; old && !kept && before.Kind != "v" {
 				j.add("drop-column", fmt.Sprintf("drops %s of %s", quote(before.Columns[number].Name), after),
 					"First release a version that does not name the column, SELECT * included; then drop it, with the allow comment.")
 			}

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"strings"
 )
 
 // commands judges statements by what they are.
@@ -55,7 +56,7 @@ func (j *judge) commands() {
 	})
 	p.each("VariableSetStmt", func(n node) {
 		args := n.list("args")
-		if lower(n.text("name")) == "session_replication_role" && len(args) > 0 && lower(asNode(args[0]).node("A_Const").node("sval").text("sval")) == "replica" {
+		if strings.ToLower(n.text("name")) == "session_replication_role" && len(args) > 0 && strings.ToLower(asNode(args[0]).node("A_Const").node("sval").text("sval")) == "replica" {
 			j.add("disabled-trigger", "switches triggers and foreign keys off for the session", "Disable the one trigger that is in the way, in a transaction that enables it again.")
 		}
 	})

@@ -73,10 +73,10 @@ func (j *judge) validated(table *relation, c constraint) {
 	}
 }
 
-// lockedBefore returns an existing table whose writes the transaction blocked before the current statement.
+// lockedBefore returns an existing table of which the transaction blocked queries before the current statement.
 func (j *judge) lockedBefore() *relation {
 	for _, oid := range sortedKeys(j.obs.held) {
-		if r := j.existing(oid); r != nil && r.table() && j.obs.held[oid].blocksWrites() {
+		if r := j.existing(oid); r != nil && blocks(r, j.obs.held[oid]) {
 			return r
 		}
 	}

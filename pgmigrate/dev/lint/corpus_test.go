@@ -10,10 +10,9 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgmigrate/dev/lint"
-	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
 // wantComment declares what is to be found in the next statement: "-- want RULE", "-- want RULE (PostgreSQL 18)".
@@ -101,18 +100,18 @@ func TestCorpus(t *testing.T) {
 
 func run(t *testing.T, fsys fstest.MapFS, opts lint.Options) lint.Report {
 	t.Helper()
-	report, err := lint.Run(t.Context(), database(t), fsys, opts)
+	db, err := shadow.Open(t.Context(), shadow.Options{Migrate: []pgmigrate.Option{pgmigrate.WithData(opts.Data)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	report, err := lint.Run(t.Context(), db, fsys, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return report
-}
-
-func database(t *testing.T) *pgx.ConnConfig {
-	t.Helper()
-	cfg, err := pgx.ParseConfig(pgserver.Database(t))
-	if err != nil {
-		t.Fatal("the test server's address does not parse")
-	}
-	return cfg
 }

@@ -1,10 +1,6 @@
 package lint
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "fmt"
 
 // relationsGone judges tables and views that are dropped or have another name.
 func (j *judge) relationsGone() {
@@ -16,7 +12,7 @@ func (j *judge) relationsGone() {
 		switch {
 		case after == nil && before.view():
 			j.unlessReplaced(before, func() {
-				j.addAt2("drop-view", "drops "+before.String(), "First release a version that does not read from it; then drop it, with the allow comment.")
+				j.add("drop-view", "drops "+before.String(), "First release a version that does not read from it; then drop it, with the allow comment.")
 			})
 		case after == nil:
 			j.add("drop-table", "drops "+before.String(), "First release a version that does not use the table; then drop it, with the allow comment.")
@@ -24,7 +20,7 @@ func (j *judge) relationsGone() {
 			message := fmt.Sprintf("renames %s to %s", before, after)
 			fix := fmt.Sprintf("alter table %s rename to %s;\ncreate view %s as select * from %s; -- for the release before, in the same migration; it can be written to\n"+
 				"-- when no instance uses the old name any more:\ndrop view %s;", before, quote(after.Name), before, after, before)
-			j.unlessReplaced(before, func() { j.addAt2("rename-table", message, fix) })
+			j.unlessReplaced(before, func() { j.add("rename-table", message, fix) })
 		}
 	}
 	j.parsed.each("RenameStmt", func(n node) {
@@ -43,9 +39,6 @@ func (j *judge) relationsGone() {
 		}
 	})
 }
-
-// addAt2 reports a statement that has been left behind.
-func (j *judge) addAt2(rule, message, fix string) { j.add(rule, message, fix) }
 
 // unlessReplaced reports at the end of the section, unless something has the old name then: nobody outside sees the gap.
 func (j *judge) unlessReplaced(r *relation, report func()) {
@@ -95,7 +88,3 @@ func (j *judge) cascade() {
 	}
 	j.add("cascade", message, "Name what is to be dropped, one statement each, and leave CASCADE out: what was forgotten is an error then.")
 }
-
-func lower(s string) string { return strings.ToLower(s) }
-
-func contains(names []string, name string) bool { return slices.Contains(names, name) }

@@ -33,12 +33,12 @@ func (j *judge) scans() {
 		if table == nil || !table.table() {
 			continue
 		}
-		if j.parsed.kind == "AlterDomainStmt" && j.obs.locks[oid].blocksWrites() {
+		if j.parsed.kind == "AlterDomainStmt" && blocks(table, j.obs.locks[oid]) {
 			j.add("domain-constraint", fmt.Sprintf("checks every row of %s", table), j.domainFix())
 			return
 		}
 		locked := j.lockedBefore()
-		if locked == nil && j.obs.locks[oid].blocksWrites() {
+		if locked == nil && blocks(table, j.obs.locks[oid]) {
 			locked = table
 		}
 		if locked != nil {
@@ -91,7 +91,7 @@ func (j *judge) unlimited() {
 		return
 	}
 	for _, oid := range sortedKeys(j.obs.locks) {
-		if r := j.existing(oid); r != nil && r.table() && j.obs.locks[oid].blocksWrites() && j.obs.held[oid] < j.obs.locks[oid] {
+		if r := j.existing(oid); r != nil && blocks(r, j.obs.locks[oid]) && j.obs.held[oid] < j.obs.locks[oid] {
 			j.add("no-lock-timeout", fmt.Sprintf("takes %s on %s", j.obs.locks[oid], r), "Move the statement into a migration with a transaction, or:\nset lock_timeout = '2s';\n"+j.statement.SQL+";")
 			return
 		}

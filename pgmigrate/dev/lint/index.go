@@ -3,6 +3,7 @@ package lint
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -104,7 +105,7 @@ var onlyWord = regexp.MustCompile(`(?is)\A(create\s+(?:unique\s+)?index\s.*?)\bo
 func list(names []string) string {
 	var kept []string
 	for _, n := range names {
-		if !contains(kept, n) {
+		if !slices.Contains(kept, n) {
 			kept = append(kept, n)
 		}
 	}

@@ -15,9 +15,8 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
 // Options says what to judge. The zero value judges the up sections of the whole folder.
@@ -32,7 +31,7 @@ type Options struct {
 	// observed on the shadow whatever it says; it chooses the safe forms.
 	Target int
 
-	// Data are the values of migrations that are templates.
+	// Data are the values of migrations that are templates. The shadow's own options need them too.
 	Data map[string]any
 }
 
@@ -55,39 +54,35 @@ func (r Report) Count(s Severity) int {
 	return n
 }
 
-// Run judges the migrations in fsys on the database that shadow names. The database must be empty and is left with the
-// migrations applied: use one that may be thrown away, on a server where that is allowed. Run blocks until all is judged or ctx
-// is done.
+// Run judges the migrations in fsys on db, which must be empty and is left with the migrations applied. It blocks until all is
+// judged or ctx is done.
 //
 // A migration that fails is a finding, of rule "fails", and ends the run: what comes after cannot be observed. An error is
 // something else: a folder that cannot be read (*[pgmigrate.FolderError]), a database that does not answer, a migration that
 // fails and was not to be judged.
-func Run(ctx context.Context, shadow *pgx.ConnConfig, fsys fs.FS, opts Options) (Report, error) {
-	go warmUp() // the parser compiles itself at the first parse, which takes a second or two of one core
-
-	folder := []pgmigrate.Option{pgmigrate.WithData(opts.Data), pgmigrate.WithLogger(nil)}
-	m, err := pgmigrate.New(shadow, fsys, folder...)
+func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, error) {
+	migrations, err := pgmigrate.Check(fsys, pgmigrate.WithData(opts.Data))
 	if err != nil {
 		return Report{}, err
 	}
-	judged, err := selectMigrations(m.Migrations(), opts.Versions)
+	judged, err := selectMigrations(migrations, opts.Versions)
 	if err != nil {
 		return Report{}, err
 	}
 	if base := judged[0].Version - 1; base > 0 {
-		if _, err := m.To(ctx, base); err != nil {
-			return Report{}, fmt.Errorf("lint: bring the shadow database to version %d: %w", base, err)
+		if err := db.Migrate(ctx, fsys, base); err != nil {
+			return Report{}, fmt.Errorf("lint: %w", err)
 		}
 	}
-	s, err := newSession(ctx, shadow)
+	s, err := newSession(ctx, db)
 	if err != nil {
-		return Report{}, fmt.Errorf("lint: shadow database: %w", err)
+		return Report{}, fmt.Errorf("lint: %w", err)
 	}
 	defer s.close(ctx)
 
 	report := Report{Shadow: s.version, Target: cmp.Or(opts.Target, s.version)}
 	for version := judged[0].Version; version <= judged[len(judged)-1].Version; version++ {
-		mig := m.Migrations()[version-1]
+		mig := migrations[version-1]
 		wanted := slices.ContainsFunc(judged, func(j pgmigrate.Migration) bool { return j.Version == version })
 		if wanted {
 			report.Files = append(report.Files, mig.Name)

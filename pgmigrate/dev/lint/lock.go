@@ -29,3 +29,11 @@ func (m lockMode) String() string { return lockNames[m] }
 
 // blocksWrites reports whether INSERT, UPDATE and DELETE wait for it.
 func (m lockMode) blocksWrites() bool { return m >= share }
+
+// blocks reports whether queries of the table wait for the lock. A materialized view is only read.
+func blocks(r *relation, m lockMode) bool {
+	if r.Kind == "m" {
+		return m == accessExclusive
+	}
+	return r.table() && m.blocksWrites()
+}

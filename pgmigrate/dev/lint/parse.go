@@ -9,8 +9,9 @@ import (
 
 // The parser is PostgreSQL 17's own, compiled to WebAssembly: without a C compiler, but the first parse of a process compiles it.
 
-// warmUp makes the first parse happen early. The result does not matter.
-func warmUp() { _, _ = parser.ParseToJSON("select 1") }
+// Warm makes the parser compile itself, a second or two on one core, which the first parse of a process does otherwise. Call
+// it on a goroutine beside what makes the shadow.
+func Warm() { _, _ = parser.ParseToJSON("select 1") }
 
 // node is a node of the parse tree: the fields that are set, by PostgreSQL's names.
 type node map[string]any

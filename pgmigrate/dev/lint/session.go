@@ -12,17 +12,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
 // session applies migrations to the shadow, statement by statement, as pgmigrate would, and lets each be judged.
 type session struct {
+	db       *shadow.DB
 	conn     *pgx.Conn
 	version  int // major, of the server
 	observer *observer
 }
 
-func newSession(ctx context.Context, shadow *pgx.ConnConfig) (*session, error) {
-	cfg := shadow.Copy()
+func newSession(ctx context.Context, db *shadow.DB) (*session, error) {
+	cfg := db.Config()
 	if cfg.RuntimeParams == nil {
 		cfg.RuntimeParams = map[string]string{}
 	}
@@ -33,12 +35,8 @@ func newSession(ctx context.Context, shadow *pgx.ConnConfig) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn}
-	var number int
-	if err = conn.QueryRow(ctx, "select current_setting('server_version_num')::int", pgx.QueryExecModeSimpleProtocol).Scan(&number); err == nil {
-		s.version = number / 10000
-		s.observer, err = newObserver(ctx, conn)
-	}
+	s := &session{db: db, conn: conn, version: db.Major()}
+	s.observer, err = newObserver(ctx, conn)
 	if err != nil {
 		s.close(ctx)
 		return nil, err
@@ -83,6 +81,9 @@ func (s *session) section(ctx context.Context, mig pgmigrate.Migration, d pgmigr
 	}
 	s.observer.section()
 	r := &sectionRun{session: s, judge: j, transactional: mig.Transactional(d), statements: mig.Statements(d)}
+	if err := s.roles(ctx, r.statements); err != nil {
+		return nil, false, err
+	}
 	start := "begin"
 	if !r.transactional {
 		start = "set lock_timeout = 0" // as pgmigrate does

@@ -1,8 +1,6 @@
 package lint
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // writes judges changes of rows.
 func (j *judge) writes() {
@@ -16,8 +14,8 @@ func (j *judge) writes() {
 	if !j.runsQueries() {
 		return
 	}
-	for verb, kind := range map[string]string{"updates": "UpdateStmt", "deletes": "DeleteStmt"} {
-		j.parsed.each(kind, func(n node) {
+	for _, w := range []struct{ kind, verb string }{{"UpdateStmt", "updates"}, {"DeleteStmt", "deletes"}} {
+		j.parsed.each(w.kind, func(n node) {
 			if !always(n.node("whereClause")) {
 				return
 			}
@@ -25,7 +23,7 @@ func (j *judge) writes() {
 				if j.obs.inTransaction && j.obs.locks[r.OID] < rowExclusive {
 					continue // another one of the same name
 				}
-				j.add("write-without-where", fmt.Sprintf("%s every row of %s", verb, r),
+				j.add("write-without-where", fmt.Sprintf("%s every row of %s", w.verb, r),
 					"Change the rows in batches, each in a transaction of its own, from the application or in a disable-tx migration.")
 			}
 		})

@@ -1,1 +1,1 @@
-insert into customers (name) values ('a'), ('b') on conflict do nothing;
+insert into customers (name, points) values ('a', 0), ('b', 0) on conflict do nothing;

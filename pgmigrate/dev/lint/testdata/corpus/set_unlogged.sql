@@ -1,2 +1,2 @@
 -- want table-rewrite
-alter table orders set unlogged;
+alter table bookings set unlogged;
