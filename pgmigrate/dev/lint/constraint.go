@@ -21,7 +21,7 @@ func (j *judge) constraints() {
 			case known && !was.Validated && now.Validated:
 				j.validated(after, now)
 			case !known && !hadConstraint(before, now): // else made again by a change of a column's type, which is judged there
-				j.newConstraint(before, after, now)
+				j.newConstraint(after, now)
 			}
 		}
 	}
@@ -31,7 +31,7 @@ func hadConstraint(r *relation, c constraint) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(r.Constraints)), func(k constraint) bool { return k.Name == c.Name && k.Type == c.Type })
 }
 
-func (j *judge) newConstraint(before, table *relation, c constraint) {
+func (j *judge) newConstraint(table *relation, c constraint) {
 	name := fmt.Sprintf("%s of %s", quote(c.Name), table)
 	notValid := fmt.Sprintf("alter table %s add constraint %s %s not valid;\n-- in the next migration:\nalter table %s validate constraint %s;",
 		table, quote(c.Name), c.Definition, table, quote(c.Name))

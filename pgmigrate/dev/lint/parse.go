@@ -3,15 +3,32 @@ package lint
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 
 	"github.com/wasilibs/go-pgquery/parser"
 )
 
 // The parser is PostgreSQL 17's own, compiled to WebAssembly: without a C compiler, but the first parse of a process compiles it.
 
+// parsing lets one parse run at a time: the parser keeps its compiled instances in a pool of the process, and a parse that finds
+// none idle compiles another.
+var parsing sync.Mutex
+
+func parseSQL(sql string) (string, error) {
+	parsing.Lock()
+	defer parsing.Unlock()
+	return parser.ParseToJSON(sql)
+}
+
+func parsePLpgSQL(sql string) (string, error) {
+	parsing.Lock()
+	defer parsing.Unlock()
+	return parser.ParsePlPgSqlToJSON(sql)
+}
+
 // Warm makes the parser compile itself, a second or two on one core, which the first parse of a process does otherwise. Call
 // it on a goroutine beside what makes the shadow.
-func Warm() { _, _ = parser.ParseToJSON("select 1") }
+func Warm() { _, _ = parseSQL("select 1") }
 
 // node is a node of the parse tree: the fields that are set, by PostgreSQL's names.
 type node map[string]any
@@ -54,7 +71,7 @@ func parse(sql string) parsed {
 }
 
 func parseOne(sql string) parsed {
-	out, err := parser.ParseToJSON(sql)
+	out, err := parseSQL(sql)
 	if err != nil {
 		return parsed{}
 	}
@@ -74,7 +91,7 @@ func parseOne(sql string) parsed {
 
 // parseBlock returns the statements of a DO block.
 func parseBlock(sql string) []parsed {
-	out, err := parser.ParsePlPgSqlToJSON(sql)
+	out, err := parsePLpgSQL(sql)
 	if err != nil {
 		return nil
 	}

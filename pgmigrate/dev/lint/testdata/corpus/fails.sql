@@ -1,4 +1,3 @@
 create table a (id int);
 -- want fails
 alter table no_such_table add column a int;
-create index orders_note on orders (note);
