@@ -148,7 +148,7 @@ func (Migrate) Resolve(version, outcome string) error {
 	return pgmigrate("resolve", version, "--"+outcome)
 }
 
-// Lint judges the pending migrations by what they do to a shadow database, or the newest if there is no database.
+// Lint judges the migrations that are pending on DATABASE_URL, or the newest, by what they do to a shadow database.
 func (Migrate) Lint() error { return run("./pgmigrate/dev/cmd/pgmigrate-dev", "lint") }
 
 // Wait blocks until the database is at the newest migration.

@@ -12,10 +12,21 @@ func (j *judge) rewrites() {
 	}
 	for _, change := range j.changed() {
 		before, after := change[0], change[1]
-		if after != nil && before.table() && before.Partition == after.Partition && j.rewritten(before.OID) {
+		if after == nil || !before.table() || before.Partition != after.Partition || !j.rewritten(before.OID) {
+			continue
+		}
+		if j.changesType() { // USING, and the type is the same
+			j.add("column-type", fmt.Sprintf("writes every row of %s anew", after), "Change the rows in batches, each in a transaction of its own.")
+		} else {
 			j.add("table-rewrite", fmt.Sprintf("writes %s anew, or empties it", after), "Make a new table, copy the rows in batches, and rename.")
 		}
 	}
+}
+
+func (j *judge) changesType() bool {
+	changes := false
+	j.parsed.each("AlterTableCmd", func(n node) { changes = changes || n.text("subtype") == "AT_AlterColumnType" })
+	return changes
 }
 
 // concurrentRefresh may write the view anew, without blocking reads.
