@@ -37,7 +37,8 @@ create rule r as on delete to b do (select 1; select 2);
 			{SQL: "create table a (id int)", Offset: 26, Line: 2}, {SQL: "do $$ begin perform 1; end $$", Offset: 93, Line: 5},
 		}},
 		{0, pgmigrate.DirectionDown, []pgmigrate.Statement{
-			{SQL: "select ';'", Offset: 0, Line: 9}, {SQL: "drop table a", Offset: 12, Line: 10},
+			{SQL: "select ';'", Offset: 0, Line: 9},
+			{SQL: "drop table a", Offset: 12, Line: 10},
 			{SQL: "create rule r as on delete to b do (select 1; select 2)", Offset: 26, Line: 11},
 		}},
 		{1, pgmigrate.DirectionUp, []pgmigrate.Statement{
