@@ -13,16 +13,12 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Migrate applies or takes back migrations of the folder until the shadow is at version; 0 is the folder's end.
+// Migrate applies or takes back migrations of the folder until the shadow is at version; 0 is an empty database.
 func (db *DB) Migrate(ctx context.Context, folder fs.FS, version int32) error {
-	// No logs of its own: the shadow is not what the caller is about, and lints and diffs report the folder's warnings.
-	opts := append([]pgmigrate.Option{pgmigrate.WithLogger(nil)}, db.opts.Migrate...)
-	m, err := pgmigrate.New(db.config, folder, opts...)
+	// No logs of its own: a shadow is not what the caller is about.
+	m, err := pgmigrate.New(db.config, folder, append([]pgmigrate.Option{pgmigrate.WithLogger(nil)}, db.opts.Migrate...)...)
 	if err != nil {
 		return err
-	}
-	if version == 0 {
-		version = int32(len(m.Migrations()))
 	}
 	err = db.withRoles(ctx, func() error {
 		_, err := m.To(ctx, version)

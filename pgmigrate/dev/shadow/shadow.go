@@ -84,7 +84,15 @@ func (db *DB) fill(ctx context.Context) error {
 	if db.opts.Migrations == nil {
 		return nil
 	}
-	return db.Migrate(ctx, db.opts.Migrations, db.opts.Version)
+	version := db.opts.Version
+	if version == 0 {
+		migrations, err := pgmigrate.Check(db.opts.Migrations, db.opts.Migrate...)
+		if err != nil {
+			return err
+		}
+		version = int32(len(migrations))
+	}
+	return db.Migrate(ctx, db.opts.Migrations, version)
 }
 
 // Config returns how to connect. The caller owns it.

@@ -116,7 +116,7 @@ func TestCloneIsIndependent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := clone.Migrate(t.Context(), twoTables, 0); err != nil {
+	if err := clone.Migrate(t.Context(), twoTables, 2); err != nil {
 		t.Fatal(err)
 	}
 	if ask[bool](t, db.Config(), "select to_regclass('b') is not null") {
