@@ -150,7 +150,7 @@ func TestDriftCorpus(t *testing.T) {
 	if os.Getenv(everyCase) != "" {
 		t.Cleanup(func() { t.Log(score.String()) })
 	}
-	for _, c := range some(readCorpus(t), 10) {
+	for _, c := range some(readCorpus(t), 12) {
 		t.Run(c.title, func(t *testing.T) {
 			t.Parallel()
 			live := b.copy(t)
@@ -202,7 +202,7 @@ func TestDriftCorpus(t *testing.T) {
 func TestDiffCorpus(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	for _, c := range some(readCorpus(t), 20) {
+	for _, c := range some(readCorpus(t), 30) {
 		t.Run(c.title, func(t *testing.T) {
 			t.Parallel()
 			wanted := b.copy(t)

@@ -125,7 +125,7 @@ func (w *work) keep(db *shadow.DB, err error) (*shadow.DB, error) {
 
 func (w *work) close() {
 	for _, db := range w.dbs {
-		db.Close() //nolint:errcheck // what is left of it the next shadow sweeps
+		db.Close() // what is left of it the next shadow sweeps
 	}
 }
 

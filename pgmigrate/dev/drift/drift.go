@@ -88,7 +88,7 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 	if err != nil {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
-	defer db.Close() //nolint:errcheck // what is left of it the next shadow sweeps
+	defer db.Close() // what is left of it the next shadow sweeps
 	if note := db.Note(); note != "" {
 		r.Notes = append(r.Notes, note)
 	}

@@ -117,7 +117,7 @@ func (d *Difference) express(c Change) (place, []Statement, bool) {
 	if !ok || leadsOthers[o.Type] {
 		return afterStructure, nil, false
 	}
-	list := append(drop, statements(c.To.SQL)...)
+	list := slices.Concat(drop, statements(c.To.SQL))
 	list[0].Hazards = append(list[0].Hazards, hazardRecreate)
 	return afterStructure, list, true
 }

@@ -136,6 +136,10 @@ func Compare(ctx context.Context, from, to Database, opts Options) (*Difference,
 	d.Structure, d.Notes, d.StructureError = structureDiff, structureNotes, structureError
 	if d.NoDump == "" {
 		d.Structure = slices.DeleteFunc(d.Structure, d.mistaken)
+		if cannotRead(d.StructureError) { // which is no difference
+			d.Notes = append(d.Notes, "compared by their dumps alone: "+d.StructureError.Error())
+			d.StructureError = nil
+		}
 	}
 	if d.StructureError != nil && (d.NoDump != "" || ctx.Err() != nil || unreadable(d.StructureError)) {
 		return nil, fmt.Errorf("compare: %w", d.StructureError)

@@ -76,6 +76,11 @@ func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 var extensionUpdate = regexp.MustCompile(`^ALTER EXTENSION .* UPDATE`)
 
+// cannotRead reports whether pg-schema-diff gave up before it compared anything, over something that it does not know.
+func cannotRead(err error) bool {
+	return err != nil && !unreadable(err) && strings.HasPrefix(err.Error(), "pg-schema-diff: getting ")
+}
+
 // unreadable reports whether the error is a server's: what pg-schema-diff cannot do, it says itself.
 func unreadable(err error) bool {
 	var pgErr *pgconn.PgError

@@ -69,7 +69,7 @@ func Open(ctx context.Context, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("shadow database: %w", err)
 	}
 	if err := db.fill(ctx); err != nil {
-		db.Close() //nolint:errcheck // the first error says what is wrong
+		db.Close() // the first error says what is wrong
 		return nil, err
 	}
 	return db, nil
@@ -128,7 +128,7 @@ func (db *DB) Empty(ctx context.Context) (*DB, error) {
 		return nil, fmt.Errorf("shadow database: %w", err)
 	}
 	if err := empty.fill(ctx); err != nil {
-		empty.Close() //nolint:errcheck // the first error says what is wrong
+		empty.Close() // the first error says what is wrong
 		return nil, err
 	}
 	return empty, nil
