@@ -148,6 +148,27 @@ func (Migrate) Resolve(version, outcome string) error {
 	return pgmigrate("resolve", version, "--"+outcome)
 }
 
+// Lint judges the migrations that are pending on DATABASE_URL, or the newest, by what they do to a shadow database.
+func (Migrate) Lint() error { return run(developmentCommand, "lint") }
+
+// Diff writes the migration that leads to schema.sql, the schema as it should be.
+func (Migrate) Diff(name string) error { return run(developmentCommand, "diff", name) }
+
+// Drift tells whether the database still is what its migrations make.
+func (Migrate) Drift() error { return onDatabase("drift") }
+
+// Pull writes schema.sql from the database.
+func (Migrate) Pull() error { return onDatabase("pull") }
+
+const developmentCommand = "./pgmigrate/dev/cmd/pgmigrate-dev"
+
+func onDatabase(command string) error {
+	if err := useDevelopmentServer(); err != nil {
+		return err
+	}
+	return run(developmentCommand, command)
+}
+
 // Wait blocks until the database is at the newest migration.
 func (Migrate) Wait() error { return pgmigrate("wait") }
 

@@ -41,7 +41,7 @@ func TestBuildProgress(t *testing.T) {
 	seen := false
 	for _, e := range events {
 		if e.Kind == pgmigrate.EventBuild && strings.Contains(e.Phase, "waiting for writers") {
-			seen = e.Version == 3 && e.Name == "003_index.sql" && e.Line == 2 && e.Total == 1 && e.Done == 0
+			seen = seen || e.Version == 3 && e.Name == "003_index.sql" && e.Line == 2 && e.Total == 1 && e.Done == 0
 		}
 	}
 	if !seen || events[len(events)-1].Kind != pgmigrate.EventDone {

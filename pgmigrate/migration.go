@@ -17,6 +17,8 @@ type Migration struct {
 	Name    string // the file's name, such as 001_create_pages.sql
 	Up      string // rendered SQL; whatever templates filled in is part of it
 	Down    string // rendered SQL; empty if the migration cannot be rolled back
+
+	upLine, downLine int // of the file, where the sections begin; 0 if a template moved the lines
 }
 
 // Reversible reports whether the migration has a down section.

@@ -9,35 +9,56 @@ import (
 // statementText is a statement as PostgreSQL sees it.
 type statementText struct {
 	offset int      // of its first token
+	end    int      // behind its last token, the semicolon not included
 	words  []string // its first words, in lower case
 	atomic bool     // it has a body of statements: BEGIN ATOMIC … END
+}
+
+// Statements returns the statements of sql in order, each from its first token to its last, without its semicolon and without the
+// comments around it. It knows quotes, comments and bodies of SQL functions as psql does, and nothing of grammar: it does not
+// fail.
+func Statements(sql string) []string {
+	found := split(sql)
+	list := make([]string, len(found))
+	for i, s := range found {
+		list[i] = sql[s.offset:s.end]
+	}
+	return list
 }
 
 // split finds the statements of sql as psql does: semicolons in quotes, comments and bodies of SQL functions do not end one.
 func split(sql string) []statementText {
 	var statements []statementText
 	var current statementText
-	depth := 0 // of BEGIN ATOMIC and CASE inside it
+	depth := 0       // of BEGIN ATOMIC and CASE inside it
+	parentheses := 0 // CREATE RULE … DO (…; …)
 	begun := false
 	previous := ""
 	end := func() {
 		if begun {
 			statements = append(statements, current)
 		}
-		current, depth, begun, previous = statementText{}, 0, false, ""
+		current, depth, parentheses, begun, previous = statementText{}, 0, 0, false, ""
 	}
 	for t := (lexer{src: sql}); t.next(); {
 		if t.kind == tokenComment {
 			continue
 		}
 		if t.kind == tokenOther && t.text() == ";" {
-			if depth == 0 {
+			if depth == 0 && parentheses <= 0 {
 				end()
 			}
 			continue
 		}
 		if !begun {
 			begun, current.offset = true, t.start
+		}
+		current.end = t.pos
+		switch {
+		case t.kind == tokenOther && t.text() == "(":
+			parentheses++
+		case t.kind == tokenOther && t.text() == ")":
+			parentheses--
 		}
 		if t.kind != tokenWord {
 			previous = ""

@@ -54,6 +54,12 @@ func (s source) loaded(version int32, rendered *migrate.Migration) loadedMigrati
 	}
 	m.up.template = m.up.text != rendered.UpSQL
 	m.down.template = m.down.text != rendered.DownSQL
+	if !m.up.template {
+		m.upLine = m.up.line
+	}
+	if !m.down.template {
+		m.downLine = m.down.line
+	}
 	return m
 }
 

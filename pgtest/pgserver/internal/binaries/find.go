@@ -24,6 +24,9 @@ type Place struct {
 	dir  func() string
 }
 
+// Dir returns the place's directory, "" if it has none here. It may run a program.
+func (p Place) Dir() string { return p.dir() }
+
 // Only is the one place that somebody named.
 func Only(name, dir string) []Place {
 	return []Place{{name, func() string { return dir }}}

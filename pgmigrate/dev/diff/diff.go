@@ -1,0 +1,215 @@
+// Package diff makes tern migrations from a schema that somebody edited.
+//
+// The wanted schema is SQL that makes it on an empty database. One shadow database gets that, another one the migrations, and
+// what differs becomes one migration or several. Nothing is handed out before the files have been applied to a shadow, with
+// nothing different from the wanted schema afterwards, and taken back, with nothing different from the former one.
+package diff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/dev/schema"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
+)
+
+// Options say where the shadows go and how the folder is read. The zero value suits a folder with pgmigrate's defaults.
+type Options struct {
+	// VersionTable and HistorySchema are pgmigrate's, with its defaults.
+	VersionTable, HistorySchema string
+
+	// Data are values for migrations that are templates.
+	Data map[string]any
+
+	// Shadow is where the shadow databases go and what is created in them before the migrations. Its Migrations, Version
+	// and Migrate do not count.
+	Shadow shadow.Options
+}
+
+// Result is what Make made. No files mean that the migrations make the wanted schema already.
+type Result struct {
+	Files []File
+	Notes []string
+}
+
+// RefusedError says that a person has to write the migration, or a part of it.
+type RefusedError struct {
+	Reason  string
+	Changes []schema.Change // that are left, if the reason is that there is no statement for them
+}
+
+func (e *RefusedError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Reason)
+	for _, c := range e.Changes {
+		b.WriteString("\n  " + c.String())
+	}
+	b.WriteString("\nwrite that with: pgmigrate new NAME; then run diff again for the rest")
+	return b.String()
+}
+
+// maxRounds bounds how often what is left is added: a table that is made anew loses its comments, which the second round
+// finds, and a third is hardly ever needed.
+const maxRounds = 4
+
+// Make returns the files that turn what the folder makes into the wanted schema. name is the new files' name, such as
+// add_page_titles. It blocks for some seconds, and touches no database but shadows of its own. A *[RefusedError] says that
+// there is no way to do it here.
+func Make(ctx context.Context, folder fs.FS, wanted, name string, opts Options) (*Result, error) {
+	w := &work{folder: folder, name: name, opts: opts}
+	if err := w.open(ctx, wanted); err != nil {
+		return nil, fmt.Errorf("diff: %w", err)
+	}
+	defer w.close()
+	result, err := w.make(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("diff: %w", err)
+	}
+	return result, nil
+}
+
+// work is one call of Make.
+type work struct {
+	folder fs.FS
+	name   string
+	opts   Options
+
+	last  int32 // the folder's last version
+	width int   // of its numbers
+	from  *shadow.DB
+	want  *shadow.DB
+	dbs   []*shadow.DB
+	notes []string
+}
+
+func (w *work) open(ctx context.Context, wanted string) error {
+	opts := w.opts.Shadow
+	opts.Version, opts.Migrations, opts.Migrate = 0, nil, w.migrate()
+	migrations, err := pgmigrate.Check(w.folder, opts.Migrate...)
+	var problems *pgmigrate.FolderError
+	switch {
+	case errors.As(err, &problems) && len(problems.Problems) == 1 && problems.Problems[0].Kind == pgmigrate.ProblemNoMigrations:
+		// The first migration is as good as any.
+	case err != nil:
+		return err
+	default:
+		opts.Migrations, w.last = w.folder, int32(len(migrations))
+	}
+	w.width = width(migrations)
+	if w.from, err = w.keep(shadow.Open(ctx, opts)); err != nil {
+		return err
+	}
+	if note := w.from.Note(); note != "" {
+		w.notes = append(w.notes, note)
+	}
+	if w.want, err = w.keep(w.from.Empty(ctx)); err != nil {
+		return err
+	}
+	if err := w.want.Exec(ctx, wanted); err != nil {
+		return fmt.Errorf("the wanted schema does not run on an empty database: %w", located(err, wanted))
+	}
+	return nil
+}
+
+// keep remembers a shadow for close.
+func (w *work) keep(db *shadow.DB, err error) (*shadow.DB, error) {
+	if err == nil {
+		w.dbs = append(w.dbs, db)
+	}
+	return db, err
+}
+
+func (w *work) close() {
+	for _, db := range w.dbs {
+		db.Close() // what is left of it the next shadow sweeps
+	}
+}
+
+func (w *work) clone(ctx context.Context, db *shadow.DB) (*shadow.DB, error) {
+	return w.keep(db.Clone(ctx))
+}
+
+func (w *work) migrate() []pgmigrate.Option {
+	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(w.opts.Data)}
+	if w.opts.VersionTable != "" {
+		list = append(list, pgmigrate.WithVersionTable(w.opts.VersionTable))
+	}
+	if w.opts.HistorySchema != "" {
+		list = append(list, pgmigrate.WithHistorySchema(w.opts.HistorySchema))
+	}
+	return list
+}
+
+func (w *work) compare(ctx context.Context, from, to *shadow.DB, noConcurrently bool) (*schema.Difference, error) {
+	d, err := schema.Compare(ctx, schema.Database{Config: from.Config()}, schema.Database{Config: to.Config()}, schema.Options{
+		VersionTable: w.opts.VersionTable, HistorySchema: w.opts.HistorySchema, NoConcurrently: noConcurrently, NoOwners: true, DumpDecides: true,
+	})
+	if err == nil && d.NoDump != "" && len(w.notes) == 0 {
+		w.notes = append(w.notes, "compared by pg-schema-diff alone, so comments, domains, composite types, rules, aggregates, statistics, "+
+			"publications, most grants, owners, storage parameters, UNLOGGED and disabled triggers are not in it. Reason: "+d.NoDump)
+	}
+	return d, err
+}
+
+func (w *work) make(ctx context.Context) (*Result, error) {
+	sections, at, err := w.up(ctx)
+	if err != nil || len(sections) == 0 {
+		return &Result{Notes: w.notes}, err
+	}
+	if err := w.down(ctx, sections, at); err != nil {
+		return nil, err
+	}
+	return &Result{Files: w.files(sections), Notes: w.notes}, nil
+}
+
+// up finds the statements, round by round, each on a fresh copy and by pgmigrate itself. It returns a copy with all applied.
+func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
+	var (
+		statements []schema.Statement
+		sections   []*section
+	)
+	at := w.from
+	for range maxRounds {
+		d, err := w.compare(ctx, at, w.want, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		if d.Empty() {
+			return sections, at, nil
+		}
+		plan := d.Plan()
+		if len(plan.Statements) == 0 {
+			return nil, nil, refused(d, plan)
+		}
+		statements = append(statements, plan.Statements...)
+		sections = split(statements)
+		if at, err = w.clone(ctx, w.from); err != nil {
+			return nil, nil, err
+		}
+		if err := w.apply(ctx, at, sections, len(sections)); err != nil {
+			return nil, nil, &RefusedError{Reason: "the statements that were found do not run: " + err.Error()}
+		}
+	}
+	d, err := w.compare(ctx, at, w.want, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d.Empty() {
+		return sections, at, nil
+	}
+	return nil, nil, refused(d, d.Plan())
+}
+
+func refused(d *schema.Difference, plan schema.Plan) error {
+	if d.StructureError != nil {
+		return &RefusedError{Reason: "there is no automatic way to this schema: " + d.StructureError.Error(), Changes: d.Objects}
+	}
+	if len(plan.Unexpressed) > 0 {
+		return &RefusedError{Reason: "there is no statement known for:", Changes: plan.Unexpressed}
+	}
+	return &RefusedError{Reason: "the statements that were found do not lead to the wanted schema; what is left:", Changes: d.Objects}
+}

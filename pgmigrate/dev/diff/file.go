@@ -1,0 +1,172 @@
+package diff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/dev/schema"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
+)
+
+// File is a migration file.
+type File struct {
+	Name    string // such as 009_add_page_titles.sql
+	Content string
+}
+
+const (
+	sectionMarker   = "---- create above / drop below ----"
+	disableTxMarker = "---- tern: disable-tx ----"
+)
+
+func (w *work) files(sections []*section) []File {
+	files := make([]File, len(sections))
+	for i, s := range sections {
+		name := w.name
+		if i > 0 {
+			name = fmt.Sprintf("%s_%d", w.name, i+1)
+		}
+		files[i] = File{Name: fmt.Sprintf("%0*d_%s.sql", w.width, int(w.last)+i+1, name), Content: s.content()}
+	}
+	return files
+}
+
+// apply goes up or down until the first n sections are applied, by pgmigrate and from files: as it will be done.
+func (w *work) apply(ctx context.Context, db *shadow.DB, sections []*section, n int) error {
+	dir, err := os.MkdirTemp("", "pgmigrate-dev-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, w.folder); err != nil {
+		return err
+	}
+	if err := Write(dir, w.files(sections)); err != nil {
+		return err
+	}
+	return db.Migrate(ctx, os.DirFS(dir), w.last+int32(n))
+}
+
+func (s *section) content() string {
+	var b strings.Builder
+	write(&b, s.up, s.transactional)
+	if s.irreversible != "" {
+		fmt.Fprintf(&b, "\n-- This cannot be rolled back: %s\n", comment(s.irreversible))
+		return b.String()
+	}
+	b.WriteString("\n" + sectionMarker + "\n\n")
+	if len(s.down) == 0 {
+		b.WriteString("-- Nothing to do.\n")
+	}
+	transactional := true
+	for _, d := range s.down {
+		transactional = transactional && d.Transactional()
+	}
+	write(&b, s.down, transactional)
+	return b.String()
+}
+
+func write(b *strings.Builder, statements []schema.Statement, transactional bool) {
+	if !transactional {
+		b.WriteString(disableTxMarker + "\n")
+	}
+	for i, s := range statements {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		for _, h := range s.Hazards {
+			fmt.Fprintf(b, "-- %s: %s\n", h.Type, comment(h.Message))
+		}
+		if s.DeletesData() && replaces(s, statements) {
+			b.WriteString("-- If this is a rename, write it as ALTER … RENAME … TO … in place of the two statements, here and below.\n")
+		}
+		b.WriteString(escaped(s.SQL) + ";\n")
+	}
+}
+
+var (
+	dropped = regexp.MustCompile(`^ALTER TABLE (\S+) DROP COLUMN|^DROP TABLE`)
+	added   = regexp.MustCompile(`^ALTER TABLE (\S+) ADD COLUMN|^CREATE TABLE`)
+)
+
+// replaces reports whether something is dropped where something else is made.
+func replaces(s schema.Statement, all []schema.Statement) bool {
+	drop := dropped.FindStringSubmatch(s.SQL)
+	if drop == nil {
+		return false
+	}
+	for _, other := range all {
+		if add := added.FindStringSubmatch(other.SQL); add != nil && add[1] == drop[1] {
+			return true
+		}
+	}
+	return false
+}
+
+func comment(text string) string { return escaped(strings.Join(strings.Fields(text), " ")) }
+
+// escaped keeps text that has two braces in it from being a template's action.
+func escaped(text string) string { return strings.ReplaceAll(text, "{{", `{{"{{"}}`) }
+
+// width is how many digits the folder's numbers have: those of its first file.
+func width(migrations []pgmigrate.Migration) int {
+	if len(migrations) == 0 {
+		return len("001")
+	}
+	number, _, _ := strings.Cut(migrations[0].Name, "_")
+	return len(number)
+}
+
+// Write puts the files into the folder. It overwrites nothing, and each file appears whole, in order: if something stops it,
+// there are the first ones, which is a folder that can be applied. After an error that it could see there are none.
+func Write(dir string, files []File) (err error) {
+	var made []string
+	defer func() {
+		if err != nil {
+			for i := len(made) - 1; i >= 0; i-- {
+				os.Remove(made[i])
+			}
+		}
+	}()
+	for _, f := range files {
+		path := filepath.Join(dir, f.Name)
+		if err := writeNew(dir, path, f.Content); err != nil {
+			return fmt.Errorf("write migration: %w", err)
+		}
+		made = append(made, path)
+	}
+	return nil
+}
+
+// writeNew makes a file under a name that no migration has, and links it to its own, which fails if that exists.
+func writeNew(dir, path, content string) error {
+	f, err := os.CreateTemp(dir, ".pgmigrate-dev-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(content)
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), path)
+}
+
+// located adds the line to an error of the server about text.
+func located(err error, text string) error {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Position <= 0 {
+		return err
+	}
+	runes := []rune(text)
+	line := 1 + strings.Count(string(runes[:min(int(pgErr.Position)-1, len(runes))]), "\n")
+	return fmt.Errorf("line %d: %w", line, err)
+}

@@ -1,0 +1,163 @@
+// Package drift tells whether a database still is what its migrations make.
+//
+// A shadow database gets the migrations up to the version that the live one is at, and the two are compared. The live
+// database is only read, in read-only sessions.
+package drift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/dev/schema"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
+)
+
+// Options say how the live database was migrated and where its shadow goes. The zero value suits a database with pgmigrate's
+// defaults.
+type Options struct {
+	// VersionTable and HistorySchema are pgmigrate's, with its defaults.
+	VersionTable, HistorySchema string
+
+	// Data are values for migrations that are templates.
+	Data map[string]any
+
+	// IgnoreRoles are roles whose grants, and whose ownership of objects, are not drift.
+	IgnoreRoles []string
+
+	// NoDump compares without pg_dump; see [schema.Options].
+	NoDump bool
+
+	// ShadowURL and Extensions are those of [shadow.Options].
+	ShadowURL  string
+	Extensions []string
+}
+
+// Report is what Check found.
+type Report struct {
+	Version int32 // that both databases are at
+
+	// Difference is between the live database, its from, and the shadow.
+	Difference *schema.Difference
+
+	// Plan is what would bring the live database back to what the migrations make. Read its hazards first.
+	Plan schema.Plan
+
+	// Notes say what was not compared, and why.
+	Notes []string
+}
+
+// Drifted reports whether the live database differs from its migrations.
+func (r *Report) Drifted() bool { return !r.Difference.Empty() }
+
+// ErrNotMigrated is returned for a database without a version table.
+var ErrNotMigrated = errors.New("the database has no version table: it was never migrated; if it has the schema already, record that with pgmigrate baseline")
+
+// Check compares the live database with the migrations of folder. It blocks for as long as the migrations take on an empty
+// database, and a second or so per hundred tables.
+//
+// Owners and grants are compared. What belongs to a role that has run migrations on the live database counts as belonging to
+// the one who migrates, whatever the roles are called there and on the shadow; so does the owner of the version table. What
+// else belongs to another role, or is granted to one, is drift unless the migrations say so too, or the role is one of
+// IgnoreRoles. Owner, grants and comment of the schema public itself count only if the migrations change them. The version of
+// an extension does not count.
+func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options) (*Report, error) {
+	migrate := opts.migrate()
+	m, err := pgmigrate.New(live, folder, migrate...)
+	if err != nil {
+		return nil, err
+	}
+	status, err := m.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("drift: %w", err)
+	}
+	r := &Report{Version: status.Version}
+	if err := r.accept(status); err != nil {
+		return nil, fmt.Errorf("drift: %w", err)
+	}
+
+	options := shadow.Options{Version: status.Version, Migrate: migrate, URL: opts.ShadowURL, Live: live, Extensions: opts.Extensions}
+	if status.Version > 0 {
+		options.Migrations = folder
+	}
+	db, err := shadow.Open(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("drift: %w", err)
+	}
+	defer db.Close() // what is left of it the next shadow sweeps
+	if note := db.Note(); note != "" {
+		r.Notes = append(r.Notes, note)
+	}
+
+	var migrators []string
+	for _, s := range status.Migrations {
+		if s.Role != "" {
+			migrators = append(migrators, s.Role)
+		}
+	}
+	r.Difference, err = schema.Compare(ctx, schema.Database{Config: live, Migrators: migrators}, schema.Database{Config: db.Config()},
+		schema.Options{VersionTable: opts.VersionTable, HistorySchema: opts.HistorySchema, IgnoreRoles: opts.IgnoreRoles, NoDump: opts.NoDump})
+	if err != nil {
+		return nil, fmt.Errorf("drift: %w", err)
+	}
+	if err := r.unmoved(ctx, m); err != nil {
+		return nil, err
+	}
+	r.Plan = r.Difference.Plan()
+	r.Notes = append(r.Notes, r.Difference.Notes...)
+	if r.Difference.NoDump != "" {
+		r.Notes = append(r.Notes, "compared by pg-schema-diff alone, so not compared: comments, domains, composite types, rules, aggregates, "+
+			"statistics, publications, most grants, owners, storage parameters, UNLOGGED, disabled triggers. Reason: "+r.Difference.NoDump)
+	}
+	return r, nil
+}
+
+func (o Options) migrate() []pgmigrate.Option {
+	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(o.Data)}
+	if o.VersionTable != "" {
+		list = append(list, pgmigrate.WithVersionTable(o.VersionTable))
+	}
+	if o.HistorySchema != "" {
+		list = append(list, pgmigrate.WithHistorySchema(o.HistorySchema))
+	}
+	return list
+}
+
+// accept refuses a database that is between two versions, or at one that the folder does not know.
+func (r *Report) accept(s pgmigrate.Status) error {
+	switch {
+	case !s.Tracked:
+		return ErrNotMigrated
+	case s.Ahead():
+		return fmt.Errorf("the database is at version %d, and the folder ends at %d: use the folder that it was migrated with", s.Version, s.Latest)
+	case s.Running != nil:
+		return fmt.Errorf("%s is being applied at the moment: try again when it is done", s.Running.Name)
+	case s.Dirty != nil:
+		return fmt.Errorf("%s was interrupted: pgmigrate up, or pgmigrate resolve, comes first", s.Dirty.Name)
+	}
+	if n := s.Pending(); n > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("compared at version %d: the folder has %d more, which the database has not", s.Version, n))
+	}
+	for _, m := range s.Migrations {
+		if m.Edited {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s was edited after it was applied: the shadow has it as it is now", m.Name))
+		}
+	}
+	return nil
+}
+
+// unmoved returns an error if somebody migrated the live database while it was compared.
+func (r *Report) unmoved(ctx context.Context, m *pgmigrate.Migrator) error {
+	s, err := m.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("drift: %w", err)
+	}
+	if s.Version != r.Version || s.Running != nil {
+		return fmt.Errorf("drift: the database was migrated in the meantime, from version %d to %d: try again", r.Version, s.Version)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package lint
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// relation is what the catalogue says of a table, an index, a view or a sequence.
+type relation struct {
+	OID        uint32
+	Schema     string
+	Name       string
+	Kind       string // pg_class.relkind
+	File       uint32 // 0 if it has none; another one means that it was written anew
+	Partition  bool   // of another table
+	Bound      string // of a partition: what holds for its rows
+	Root       uint32 // the partitioned table at the top, itself for one that is no partition
+	Table      uint32 // of an index: what it is on
+	Constraint uint32 // of an index: whose it is, if a constraint's
+
+	Columns     map[string]column     // by pg_attribute.attnum
+	Constraints map[string]constraint // by OID
+	Triggers    map[string]string     // pg_trigger.tgenabled by name
+}
+
+type column struct {
+	Name      string
+	Type      string
+	NotNull   bool
+	Default   string
+	Identity  string
+	Generated string
+}
+
+type constraint struct {
+	Name       string
+	Type       string // pg_constraint.contype
+	Validated  bool
+	Local      bool // not only inherited
+	Index      uint32
+	References uint32
+	Definition string
+}
+
+// table reports whether the relation has rows of its own, or partitions that have.
+func (r *relation) table() bool { return r.Kind == "r" || r.Kind == "p" || r.Kind == "m" }
+
+func (r *relation) view() bool { return r.Kind == "v" || r.Kind == "m" }
+
+// String returns the name as one would write it.
+func (r *relation) String() string { return qualified(r.Schema, r.Name) }
+
+func qualified(schema, name string) string {
+	if schema == "" || schema == "public" {
+		return quote(name)
+	}
+	return quote(schema) + "." + quote(name)
+}
+
+var plainIdentifier = regexp.MustCompile(`\A[a-z_][a-z0-9_]*\z`)
+
+func quote(name string) string {
+	if plainIdentifier.MatchString(name) {
+		return name
+	}
+	return pgx.Identifier{name}.Sanitize()
+}
+
+// 16384 is FirstNormalObjectId: what is below belongs to PostgreSQL.
+const relationsSQL = `
+select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name', c.relname, 'Kind', c.relkind,
+	'File', coalesce(pg_relation_filenode(c.oid), 0)::int8, 'Partition', c.relispartition, 'Bound', coalesce(pg_get_partition_constraintdef(c.oid), ''),
+	'Root', coalesce(pg_partition_root(c.oid), c.oid)::oid::int8, 'Table', coalesce(i.indrelid, 0)::int8,
+	'Constraint', coalesce((select k.oid from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x') limit 1), 0)::int8,
+	'Columns', (select jsonb_object_agg(a.attnum, jsonb_build_object('Name', a.attname,
+			'Type', format_type(a.atttypid, a.atttypmod) || coalesce((select ' collate ' || quote_ident(l.collname) from pg_collation l
+				join pg_type y on y.oid = a.atttypid where l.oid = a.attcollation and l.oid <> y.typcollation), ''), 'NotNull', a.attnotnull, 'Identity', a.attidentity, 'Generated', a.attgenerated,
+			'Default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')))
+		from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'm', 'v', 'f')),
+	'Constraints', (select jsonb_object_agg(k.oid, jsonb_build_object('Name', k.conname, 'Type', k.contype, 'Validated', k.convalidated,
+			'Local', k.conislocal, 'Index', k.conindid::int8, 'References', k.confrelid::int8, 'Definition', pg_get_constraintdef(k.oid)))
+		from pg_constraint k where k.conrelid = c.oid),
+	'Triggers', (select jsonb_object_agg(t.tgname, t.tgenabled) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
+)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_index i on i.indexrelid = c.oid
+where c.oid >= 16384 and c.relkind in ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'S') and c.relpersistence <> 't' and n.nspname <> 'pg_toast'`
+
+// readRelations reads those relations, or all if oids is nil. Temporary ones are left out: nobody else can wait for them.
+func readRelations(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint32]*relation, error) {
+	sql := relationsSQL
+	if oids != nil {
+		sql += " and c.oid = any('{" + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(oids)), ","), "[]") + "}')"
+	}
+	// The simple protocol: a migration may have discarded prepared statements.
+	rows, err := conn.Query(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		return nil, err
+	}
+	found := map[uint32]*relation{}
+	var oid uint32
+	var text []byte
+	_, err = pgx.ForEachRow(rows, []any{&oid, &text}, func() error {
+		r := &relation{}
+		found[oid] = r
+		return json.Unmarshal(text, r)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the catalogue: %w", err)
+	}
+	return found, nil
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

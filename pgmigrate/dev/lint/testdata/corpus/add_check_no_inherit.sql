@@ -1,0 +1,2 @@
+-- want check-without-not-valid
+alter table old.drafts add check (id > 0) no inherit;

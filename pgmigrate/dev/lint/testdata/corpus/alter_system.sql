@@ -1,0 +1,3 @@
+---- tern: disable-tx ----
+-- want alter-system
+alter system set work_mem = '64MB';

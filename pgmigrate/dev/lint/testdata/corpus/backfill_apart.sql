@@ -1,0 +1,1 @@
+update customers set credit = 0 where credit is null;

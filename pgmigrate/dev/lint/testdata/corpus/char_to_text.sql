@@ -1,0 +1,2 @@
+-- want column-type
+alter table customers alter column country type text;

@@ -1,0 +1,2 @@
+-- want check-without-not-valid
+alter table orders add constraint total_small check (total < 1000000);

@@ -1,0 +1,2 @@
+-- want cluster
+cluster orders using orders_customer;

@@ -1,0 +1,2 @@
+-- want concurrently-in-transaction
+create database reports;

@@ -1,0 +1,2 @@
+-- want write-without-where
+delete from old.drafts;

@@ -1,0 +1,2 @@
+-- want concurrently-in-transaction
+alter table events detach partition events_2024 concurrently;

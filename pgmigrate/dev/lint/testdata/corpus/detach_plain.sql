@@ -1,0 +1,2 @@
+-- want detach-partition
+alter table events detach partition events_2024;

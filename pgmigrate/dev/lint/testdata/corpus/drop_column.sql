@@ -1,0 +1,2 @@
+-- want drop-column
+alter table customers drop column if exists birthday;

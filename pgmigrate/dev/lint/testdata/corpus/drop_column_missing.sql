@@ -1,0 +1,1 @@
+alter table customers drop column if exists no_such_column;

@@ -1,0 +1,3 @@
+---- tern: disable-tx ----
+-- want drop-database
+drop database if exists postgres_old;

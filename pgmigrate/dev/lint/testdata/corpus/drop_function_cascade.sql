@@ -1,0 +1,3 @@
+-- The trigger goes with it.
+-- want cascade
+drop function touch() cascade;

@@ -1,0 +1,2 @@
+---- tern: disable-tx ----
+drop index concurrently customers_name;

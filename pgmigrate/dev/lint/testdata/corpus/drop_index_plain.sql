@@ -1,0 +1,2 @@
+-- want drop-index
+drop index customers_name;

@@ -1,0 +1,4 @@
+-- want drop-schema
+-- want drop-table
+-- want cascade
+drop schema old cascade;

@@ -1,0 +1,2 @@
+-- want drop-table
+drop table if exists archive;

@@ -1,0 +1,1 @@
+drop table if exists no_such_table cascade;

@@ -1,0 +1,2 @@
+-- want drop-view
+drop view active_customers;

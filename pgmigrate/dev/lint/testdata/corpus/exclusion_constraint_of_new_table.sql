@@ -1,0 +1,1 @@
+create table stays (during tsrange, exclude using gist (during with &&));

@@ -1,0 +1,3 @@
+create table a (id int);
+-- want fails
+alter table no_such_table add column a int;

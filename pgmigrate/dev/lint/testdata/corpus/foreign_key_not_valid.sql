@@ -1,0 +1,1 @@
+alter table orders add constraint orders_customer_fk2 foreign key (customer_id) references customers (id) not valid;

@@ -1,0 +1,2 @@
+---- tern: disable-tx ----
+create index concurrently orders_note on orders (note);

@@ -1,0 +1,2 @@
+-- want index-without-concurrently
+select build_index();

@@ -1,0 +1,1 @@
+create table children () inherits (old.drafts);

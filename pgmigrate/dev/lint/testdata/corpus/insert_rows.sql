@@ -1,0 +1,1 @@
+insert into customers (name, points) values ('a', 0), ('b', 0) on conflict do nothing;

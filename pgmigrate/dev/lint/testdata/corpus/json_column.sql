@@ -1,0 +1,2 @@
+-- want json-column
+alter table customers add column raw json;

@@ -1,0 +1,2 @@
+-- want lock-table
+lock table orders in exclusive mode;

@@ -1,0 +1,2 @@
+-- It is there already: nothing is written.
+alter table bookings set tablespace pg_default;

@@ -1,0 +1,2 @@
+-- want rename-table
+alter table archive set schema old;

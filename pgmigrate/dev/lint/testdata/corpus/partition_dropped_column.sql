@@ -1,0 +1,2 @@
+-- want drop-column
+alter table events drop column kind;

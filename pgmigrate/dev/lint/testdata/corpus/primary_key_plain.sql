@@ -1,0 +1,2 @@
+-- want unique-constraint
+alter table bookings add primary key (room);

@@ -1,0 +1,2 @@
+---- tern: disable-tx ----
+create publication p for table orders;

@@ -1,0 +1,2 @@
+-- want refresh-materialized-view
+refresh materialized view totals;

@@ -1,0 +1,2 @@
+---- tern: disable-tx ----
+reindex (verbose) table concurrently orders;

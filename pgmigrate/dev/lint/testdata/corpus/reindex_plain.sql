@@ -1,0 +1,2 @@
+-- want reindex
+reindex table orders;

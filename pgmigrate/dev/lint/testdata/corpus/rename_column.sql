@@ -1,0 +1,2 @@
+-- want rename-column
+alter table orders rename column note to remark;

@@ -1,0 +1,2 @@
+-- want rename-enum-value
+alter type order_state rename value 'sent' to 'shipped';

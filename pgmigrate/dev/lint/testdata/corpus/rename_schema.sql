@@ -1,0 +1,2 @@
+-- want rename-schema
+alter schema old rename to older;

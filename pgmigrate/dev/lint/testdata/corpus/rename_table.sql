@@ -1,0 +1,2 @@
+-- want rename-table
+alter table orders rename to purchases;

@@ -1,0 +1,2 @@
+-- want disabled-trigger
+set local session_replication_role = replica;

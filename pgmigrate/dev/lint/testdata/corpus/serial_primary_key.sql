@@ -1,0 +1,2 @@
+-- want int-primary-key
+create table tickets (id serial primary key, title text);

@@ -1,0 +1,2 @@
+-- want set-not-null
+alter table events alter kind set not null;

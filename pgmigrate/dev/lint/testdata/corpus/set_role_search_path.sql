@@ -1,0 +1,3 @@
+set local search_path = shop, public;
+-- want drop-column
+alter table "Items" drop column "Label";

@@ -1,0 +1,2 @@
+-- want table-rewrite
+alter table bookings set unlogged;

@@ -1,0 +1,2 @@
+-- want truncate
+truncate table old.drafts;

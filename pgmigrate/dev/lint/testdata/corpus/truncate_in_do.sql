@@ -1,0 +1,2 @@
+-- want truncate
+do $$ begin execute 'truncate archive'; end $$;

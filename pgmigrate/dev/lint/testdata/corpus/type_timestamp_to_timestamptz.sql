@@ -1,0 +1,3 @@
+-- Free only if the session's TimeZone is UTC.
+-- want column-type-timezone
+alter table customers alter column joined type timestamptz;

@@ -1,0 +1,2 @@
+-- want column-type
+alter table customers alter column nickname type varchar(10);

@@ -1,0 +1,1 @@
+alter table customers alter column nickname type varchar(200);

@@ -1,0 +1,2 @@
+-- want unique-constraint
+alter table orders add column number bigint unique;

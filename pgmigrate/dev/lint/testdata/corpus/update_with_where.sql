@@ -1,0 +1,1 @@
+update customers set active = true where id = 42;

@@ -1,0 +1,2 @@
+-- want write-without-where
+update customers set active = true;

@@ -1,0 +1,3 @@
+---- tern: disable-tx ----
+-- want vacuum-full
+vacuum (full, analyze) orders;

@@ -1,0 +1,149 @@
+package schema
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const qualified = identifier + `(?:\.` + identifier + `)?`
+
+var (
+	simpleCreate    = regexp.MustCompile(`^CREATE (DOMAIN|TYPE|STATISTICS|PUBLICATION|COLLATION|SERVER|FOREIGN TABLE|FOREIGN DATA WRAPPER|EVENT TRIGGER|CONVERSION|TEXT SEARCH (?:CONFIGURATION|DICTIONARY|PARSER|TEMPLATE)) (` + qualified + `)`)
+	createAggregate = regexp.MustCompile(`^CREATE AGGREGATE (.+) \(\n`)
+	createCast      = regexp.MustCompile(`^CREATE CAST (\(.+? AS .+?\)) WITH`)
+	createRule      = regexp.MustCompile(`^CREATE RULE (` + identifier + `) AS\s+ON \w+ TO (` + qualified + `)`)
+	createOperator  = regexp.MustCompile(`^CREATE OPERATOR (\S+) \(`)
+	operatorArg     = regexp.MustCompile(`(?m)^\s*(LEFT|RIGHT)ARG = (.+?),?$`)
+	addExclusion    = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + qualified + `)\s+ADD CONSTRAINT (` + identifier + `) `)
+	publicationAdd  = regexp.MustCompile(`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`)
+)
+
+// drop returns the statement that drops the object, and false where it is not known.
+func (o Object) drop() ([]Statement, bool) {
+	sql := o.SQL[0]
+	one := func(sql string) ([]Statement, bool) { return []Statement{{SQL: sql}}, true }
+	if m := simpleCreate.FindStringSubmatch(sql); m != nil {
+		return one("DROP " + m[1] + " " + m[2])
+	}
+	if m := createAggregate.FindStringSubmatch(sql); m != nil {
+		return one("DROP AGGREGATE " + m[1])
+	}
+	if m := createCast.FindStringSubmatch(sql); m != nil {
+		return one("DROP CAST " + m[1])
+	}
+	if m := createRule.FindStringSubmatch(sql); m != nil {
+		return one("DROP RULE " + m[1] + " ON " + m[2])
+	}
+	if m := addExclusion.FindStringSubmatch(sql); m != nil {
+		return one(m[1] + " DROP CONSTRAINT " + m[2])
+	}
+	if m := attaches.FindStringSubmatch(sql); m != nil {
+		return one("ALTER TABLE " + m[1] + " DETACH PARTITION " + m[2])
+	}
+	if m := publicationAdd.FindStringSubmatch(sql); m != nil {
+		return one(m[1] + " DROP " + m[2] + " " + m[3])
+	}
+	if m := createOperator.FindStringSubmatch(sql); m != nil {
+		args := map[string]string{"LEFT": "NONE", "RIGHT": "NONE"}
+		for _, arg := range operatorArg.FindAllStringSubmatch(sql, -1) {
+			args[arg[1]] = arg[2]
+		}
+		return one("DROP OPERATOR " + m[1] + " (" + args["LEFT"] + ", " + args["RIGHT"] + ")")
+	}
+	return nil, false
+}
+
+var (
+	createDomain     = regexp.MustCompile(`^CREATE DOMAIN (` + qualified + `) AS (.+?)( NOT NULL)?( DEFAULT (.+?))?$`)
+	domainConstraint = regexp.MustCompile(`^CONSTRAINT (` + identifier + `) `)
+	createComposite  = regexp.MustCompile(`^CREATE TYPE (` + qualified + `) AS \(`)
+	attribute        = regexp.MustCompile(`^(` + identifier + `) (.+)$`)
+)
+
+// alterDomain changes everything but a domain's type, and returns false if that is what differs.
+func alterDomain(from, to string) (list []Statement, ok bool) {
+	fromHead, fromConstraints := domainParts(from)
+	toHead, toConstraints := domainParts(to)
+	f, t := createDomain.FindStringSubmatch(fromHead), createDomain.FindStringSubmatch(toHead)
+	if f == nil || t == nil || f[2] != t[2] {
+		return nil, false
+	}
+	alter := "ALTER DOMAIN " + t[1] + " "
+	add := func(sql string) { list = append(list, Statement{SQL: alter + sql}) }
+	for _, name := range slices.Sorted(maps.Keys(fromConstraints)) {
+		if toConstraints[name] != fromConstraints[name] {
+			add("DROP CONSTRAINT " + name)
+		}
+	}
+	switch {
+	case f[4] == t[4]:
+	case t[4] == "":
+		add("DROP DEFAULT")
+	default:
+		add("SET DEFAULT " + t[5])
+	}
+	switch {
+	case f[3] == t[3]:
+	case t[3] == "":
+		add("DROP NOT NULL")
+	default:
+		add("SET NOT NULL")
+	}
+	for _, name := range slices.Sorted(maps.Keys(toConstraints)) {
+		if fromConstraints[name] != toConstraints[name] {
+			add("ADD " + toConstraints[name])
+		}
+	}
+	return list, true
+}
+
+func domainParts(sql string) (head string, constraints map[string]string) {
+	lines := strings.Split(sql, "\n\t")
+	constraints = map[string]string{}
+	for _, line := range lines[1:] {
+		if m := domainConstraint.FindStringSubmatch(line); m != nil {
+			constraints[m[1]] = line
+		}
+	}
+	return lines[0], constraints
+}
+
+// alterComposite changes the attributes of a composite type. A type of another kind it cannot change.
+func alterComposite(from, to string) (list []Statement, ok bool) {
+	name := createComposite.FindStringSubmatch(to)
+	if name == nil || !createComposite.MatchString(from) {
+		return nil, false
+	}
+	fromNames, fromTypes := attributes(from)
+	toNames, toTypes := attributes(to)
+	alter := "ALTER TYPE " + name[1] + " "
+	for _, a := range fromNames {
+		if toTypes[a] == "" {
+			list = append(list, Statement{SQL: alter + "DROP ATTRIBUTE " + a, Hazards: []Hazard{{deletesData, "The values of the attribute are lost."}}})
+		}
+	}
+	for _, a := range toNames {
+		switch fromTypes[a] {
+		case toTypes[a]:
+		case "":
+			list = append(list, Statement{SQL: alter + "ADD ATTRIBUTE " + a + " " + toTypes[a]})
+		default:
+			list = append(list, Statement{SQL: alter + "ALTER ATTRIBUTE " + a + " TYPE " + toTypes[a]})
+		}
+	}
+	return list, true
+}
+
+func attributes(sql string) (names []string, types map[string]string) {
+	types = map[string]string{}
+	lines := strings.Split(sql, "\n")
+	for _, line := range lines[1:] {
+		if m := attribute.FindStringSubmatch(strings.TrimSuffix(strings.TrimSpace(line), ",")); m != nil {
+			names = append(names, m[1])
+			types[m[1]] = m[2]
+		}
+	}
+	return names, types
+}

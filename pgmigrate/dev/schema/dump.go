@@ -1,0 +1,154 @@
+package schema
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Dump is a schema as pg_dump writes it, cut into objects, in an order in which they can be created.
+type Dump struct {
+	Objects []Object
+}
+
+// readBoth reads both sides with the same pg_dump: two versions of it would write one thing in two ways.
+func readBoth(ctx context.Context, from, to Database, opts Options) (fromDump, toDump *Dump, err error) {
+	fromSide, err := describe(ctx, from, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	toSide, err := describe(ctx, to, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	program, err := findPgDump(ctx, max(fromSide.major, toSide.major))
+	if err != nil {
+		return nil, nil, err
+	}
+	if fromDump, err = fromSide.dump(ctx, program, opts); err != nil {
+		return nil, nil, err
+	}
+	if toDump, err = toSide.dump(ctx, program, opts); err != nil {
+		return nil, nil, err
+	}
+	return fromDump, toDump, nil
+}
+
+// side is a database with what has to be known to read its dump.
+type side struct {
+	config    *pgx.ConnConfig
+	major     int
+	migrators []string
+}
+
+func describe(ctx context.Context, db Database, opts Options) (side, error) {
+	s := side{config: db.Config, migrators: db.Migrators}
+	conn, err := pgx.ConnectConfig(ctx, readOnly(db.Config))
+	if err != nil {
+		return s, fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	schema, table := opts.versionTable()
+	var owner string
+	err = conn.QueryRow(ctx, `select current_setting('server_version_num')::int / 10000,
+		coalesce((select pg_get_userbyid(relowner) from pg_class c join pg_namespace n on n.oid = relnamespace
+			where nspname = $1 and relname = $2), current_user)`, schema, table).Scan(&s.major, &owner)
+	if err != nil {
+		return s, fmt.Errorf("read the server's version: %w", err)
+	}
+	s.migrators = append(slices.Clone(s.migrators), owner)
+	return s, nil
+}
+
+func readOnly(cfg *pgx.ConnConfig) *pgx.ConnConfig {
+	cfg = cfg.Copy()
+	if cfg.RuntimeParams == nil {
+		cfg.RuntimeParams = map[string]string{}
+	}
+	cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	// Names are written in full then, whatever the role's own path is.
+	cfg.RuntimeParams["search_path"] = ""
+	cfg.RuntimeParams["jit"] = "off" // compiling costs more than queries of a catalogue take
+	return cfg
+}
+
+// lockWait is how long pg_dump waits for a table that a migration has locked. It takes the weakest lock itself.
+const lockWait = "10s"
+
+func (s side) dump(ctx context.Context, program string, opts Options) (*Dump, error) {
+	schema, table := opts.versionTable()
+	text, err := pgDump(ctx, program, s.config,
+		"--exclude-table="+pattern(schema)+"."+pattern(table), "--exclude-schema="+pattern(opts.historySchema()))
+	if err != nil {
+		return nil, err
+	}
+	return &Dump{Objects: parse(text, normaliser{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners})}, nil
+}
+
+// pattern quotes a name for pg_dump's patterns, in which ., * and ? mean something.
+func pattern(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...string) (string, error) {
+	// Subscriptions and, where objects are read, user mappings are left out: they hold passwords and belong to one server.
+	args = append([]string{
+		"--schema-only", "--no-password", "--no-tablespaces", "--no-subscriptions", "--no-security-labels", "--lock-wait-timeout=" + lockWait,
+	}, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = libpqEnvironment(cfg)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		message := strings.TrimSpace(stderr.String())
+		if cfg.Password != "" { // libpq does not print it; a server's message might
+			message = strings.ReplaceAll(message, cfg.Password, "***")
+		}
+		return "", fmt.Errorf("%w: %s", errDump, strings.ReplaceAll(message, "\n", "; "))
+	}
+	return stdout.String(), nil
+}
+
+var errDump = errors.New("pg_dump failed; its role needs the right to read every table, or use --no-dump")
+
+// Pull writes the schema of a database as SQL that makes it anew: pg_dump's, without owners, session settings, the
+// version table and the history. It returns a *[NoProgramError] where there is no pg_dump.
+func Pull(ctx context.Context, w io.Writer, cfg *pgx.ConnConfig, opts Options) error {
+	opts.NoOwners = true
+	s, err := describe(ctx, Database{Config: cfg}, opts)
+	if err != nil {
+		return err
+	}
+	program, err := findPgDump(ctx, s.major)
+	if err != nil {
+		return err
+	}
+	dump, err := s.dump(ctx, program, opts)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, o := range dump.Objects {
+		if o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ") {
+			continue
+		}
+		written := false
+		for _, sql := range o.SQL {
+			if !written && b.Len() > 0 {
+				b.WriteString("\n")
+			}
+			written = true
+			b.WriteString(sql + ";\n")
+		}
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}

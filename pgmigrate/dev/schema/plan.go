@@ -1,0 +1,227 @@
+package schema
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Plan is a difference as statements.
+type Plan struct {
+	// Statements turn the one side into the other, in this order, as far as it is known how.
+	Statements []Statement
+
+	// Unexpressed are the changes for which there is no statement here. A person has to write them.
+	Unexpressed []Change
+}
+
+// Plan returns what has to be run. Whether it does what it says, a trial on a copy tells: what one statement takes along, such as
+// the comment of a column that is dropped and made anew, is missing from it until the next comparison.
+func (d *Difference) Plan() Plan {
+	var (
+		p                    Plan
+		before, types, after []Statement
+	)
+	for _, c := range d.Objects {
+		place, statements, ok := d.express(c)
+		if !ok {
+			p.Unexpressed = append(p.Unexpressed, c)
+		}
+		switch place {
+		case beforeStructure:
+			before = append(before, statements...)
+		case withTypes:
+			types = append(types, statements...)
+		default:
+			after = append(after, statements...)
+		}
+	}
+	// Domains and composite types may be in a schema that is new, and tables that are new may use them.
+	leading := 0
+	for leading < len(d.Structure) && leads.MatchString(d.Structure[leading].SQL) {
+		leading++
+	}
+	var rest, last []Statement
+	for _, s := range d.Structure[leading:] {
+		if trails.MatchString(s.SQL) {
+			last = append(last, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	p.Statements = slices.Concat(before, d.Structure[:leading], types, rest, after, last)
+	return p
+}
+
+var (
+	leads  = regexp.MustCompile(`^CREATE (SCHEMA|EXTENSION|TYPE)\b`)
+	trails = regexp.MustCompile(`^DROP SCHEMA\b`) // what pg-schema-diff does not see may still be in it
+)
+
+// place is where in a plan a statement goes.
+type place int
+
+const (
+	afterStructure place = iota
+	beforeStructure
+	withTypes
+)
+
+// structural are the objects that pg-schema-diff creates, changes and drops. Enums are too, other types are not.
+var structural = map[string]bool{
+	"SCHEMA": true, "EXTENSION": true, "TABLE": true, "TABLE ATTACH": true, "SEQUENCE": true, "SEQUENCE OWNED BY": true,
+	"DEFAULT": true, "CONSTRAINT": true, "CHECK CONSTRAINT": true, "FK CONSTRAINT": true, "INDEX": true, "INDEX ATTACH": true,
+	"VIEW": true, "MATERIALIZED VIEW": true, "FUNCTION": true, "PROCEDURE": true, "TRIGGER": true, "POLICY": true, "ROW SECURITY": true,
+}
+
+func (o Object) structural() bool { return structural[o.Type] || o.isEnum() }
+
+// express returns the statements for one change of the dump, and false if they are not all that is needed.
+func (d *Difference) express(c Change) (place, []Statement, bool) {
+	o := c.Object()
+	switch {
+	case o.Type == "COMMENT":
+		return afterStructure, d.comment(c), true
+	case o.Type == "ACL", o.Type == "DEFAULT ACL":
+		return afterStructure, d.acl(c), true
+	case o.excludes() || o.Type == "TABLE ATTACH" && (d.StructureError != nil || d.reattached(o.Name)):
+		// as other objects
+	case o.structural():
+		return d.expressStructural(c)
+	}
+	switch {
+	case c.From == nil:
+		if leadsOthers[o.Type] {
+			return withTypes, statements(o.SQL), true
+		}
+		return afterStructure, statements(o.SQL), true
+	case c.To == nil:
+		drop, ok := c.From.drop()
+		if leadsOthers[o.Type] { // columns of the type go first
+			return afterStructure, drop, ok
+		}
+		return beforeStructure, drop, ok
+	}
+	if same, list := changedAspects(*c.From, *c.To); same {
+		return afterStructure, list, true
+	}
+	switch o.Type {
+	case "DOMAIN":
+		list, ok := alterDomain(c.From.SQL[0], c.To.SQL[0])
+		return withTypes, list, ok
+	case "TYPE":
+		list, ok := alterComposite(c.From.SQL[0], c.To.SQL[0])
+		return withTypes, list, ok
+	}
+	drop, ok := c.From.drop()
+	if !ok || leadsOthers[o.Type] {
+		return afterStructure, nil, false
+	}
+	list := slices.Concat(drop, statements(c.To.SQL))
+	list[0].Hazards = append(list[0].Hazards, hazardRecreate)
+	return afterStructure, list, true
+}
+
+// leadsOthers are objects that tables may be made of. What is not here, tables do not depend on.
+var leadsOthers = map[string]bool{
+	"DOMAIN": true, "TYPE": true, "SHELL TYPE": true, "COLLATION": true, "FOREIGN DATA WRAPPER": true, "SERVER": true,
+	"TEXT SEARCH CONFIGURATION": true, "TEXT SEARCH DICTIONARY": true, "TEXT SEARCH PARSER": true, "TEXT SEARCH TEMPLATE": true,
+}
+
+// partitions without pg-schema-diff, which gives up where one goes or gets other bounds. What is left, the next round has.
+func (d *Difference) dropPartition(c Change) ([]Statement, bool) {
+	o := *c.From
+	if d.StructureError == nil || o.Type != "TABLE" || d.parents[o.Name] == "" {
+		return nil, false
+	}
+	match := createTable.FindStringSubmatch(o.SQL[0])
+	if match == nil {
+		return nil, false
+	}
+	return []Statement{{SQL: "DROP TABLE " + match[3], Hazards: []Hazard{{deletesData, "Deletes all rows of the partition (and the partition itself)."}}}}, true
+}
+
+// expressStructural adds what pg-schema-diff does not see of an object that it does see.
+func (d *Difference) expressStructural(c Change) (place, []Statement, bool) {
+	if c.To == nil {
+		if drop, ok := d.dropPartition(c); ok {
+			return beforeStructure, drop, true
+		}
+		return afterStructure, nil, d.covers(*c.From)
+	}
+	var from Object
+	if c.From != nil {
+		from = *c.From
+	}
+	same, list := changedAspects(from, *c.To)
+	return afterStructure, list, same || d.covers(*c.To)
+}
+
+// covers reports whether one of pg-schema-diff's statements is about the object, or about the table or partitioned table that
+// takes it along.
+func (d *Difference) covers(o Object) bool {
+	name, _, _ := strings.Cut(o.Name, "(") // f(integer)
+	names := strings.Fields(name)          // "pages pages_pkey": table and constraint
+	for _, sql := range o.SQL {
+		for _, match := range relation.FindAllStringSubmatch(sql, -1) {
+			names = append(names, lastPart(match[1]))
+		}
+	}
+	for _, name := range names {
+		for ; name != ""; name = d.parents[name] {
+			if d.mentions(name, "") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var relation = regexp.MustCompile(`(?:^ALTER TABLE(?: ONLY)?|^ALTER SEQUENCE|^ALTER INDEX|^CREATE (?:UNIQUE )?INDEX ` + identifier + ` ON(?: ONLY)?) (` + qualified + `)`)
+
+var attaches = regexp.MustCompile(`^ALTER (?:TABLE|INDEX)(?: ONLY)? (` + qualified + `) ATTACH PARTITION (` + qualified + `)`)
+
+// parents are what partitions, and their indexes, are attached to.
+func parents(dumps ...*Dump) map[string]string {
+	found := map[string]string{}
+	for _, d := range dumps {
+		for _, o := range d.Objects {
+			if match := attaches.FindStringSubmatch(o.SQL[0]); match != nil && lastPart(match[1]) != lastPart(match[2]) {
+				found[lastPart(match[2])] = lastPart(match[1])
+			}
+		}
+	}
+	return found
+}
+
+// mentions reports whether a statement of pg-schema-diff's has both words in it.
+func (d *Difference) mentions(name, verb string) bool {
+	return slices.ContainsFunc(d.Structure, func(s Statement) bool { return strings.Contains(s.SQL, verb) && names(s.SQL, name) })
+}
+
+// names reports whether name is a word of sql.
+func names(sql, name string) bool {
+	for from := 0; ; {
+		at := strings.Index(sql[from:], name)
+		if at < 0 {
+			return false
+		}
+		start, end := from+at, from+at+len(name)
+		if (start == 0 || !inWord(sql[start-1])) && (end == len(sql) || !inWord(sql[end])) {
+			return true
+		}
+		from = end
+	}
+}
+
+func inWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}
+
+func statements(sql []string) []Statement {
+	list := make([]Statement, len(sql))
+	for i := range sql {
+		list[i].SQL = sql[i]
+	}
+	return list
+}

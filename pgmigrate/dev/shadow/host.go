@@ -1,0 +1,251 @@
+package shadow
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+const (
+	// cleanupLimit bounds what is done on the way out, whatever has become of the caller's context.
+	cleanupLimit = 10 * time.Second
+	// createLimit bounds the copy of a template: 20 ms where nothing is flushed, seconds on a server that is busy.
+	createLimit = time.Minute
+	prefix      = "pgmigrate_shadow_"
+)
+
+// host is a server and the session on it that tells other processes that this one lives. It goes with its last database.
+type host struct {
+	server *pgserver.Server // nil for a server that the caller named
+	base   *pgx.ConnConfig
+	token  string // in the names of all its databases
+	major  int
+	note   string
+
+	mu    sync.Mutex
+	conn  *pgx.Conn // holds the advisory lock of the token; it goes with the process
+	users int       // databases, and one for the opener
+	made  int
+	alive map[string]bool // the databases that are not dropped yet
+}
+
+func newHost(ctx context.Context, opts Options) (*host, error) {
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	h := &host{token: hex.EncodeToString(random[:]), users: 1, alive: map[string]bool{}}
+	live, err := askLive(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.acquire(ctx, opts.URL, live); err != nil {
+		return nil, err
+	}
+	if err := h.connect(ctx, live); err != nil {
+		h.release()
+		return nil, err
+	}
+	return h, nil
+}
+
+// settings make a server of the shadows' own: roles that migrations need must not appear among those of the tests' server.
+var settings = map[string]string{"cluster_name": "pgmigrate_shadow"}
+
+// acquire finds the server. It does not connect.
+func (h *host) acquire(ctx context.Context, url string, live identity) error {
+	if url == "" {
+		server, err := pgserver.Acquire(ctx, pgserver.Options{Version: live.major, Settings: settings})
+		var missing *pgserver.NotFoundError
+		if live.major != 0 && errors.As(err, &missing) {
+			server, err = pgserver.Acquire(ctx, pgserver.Options{Settings: settings})
+		}
+		if err != nil {
+			return fmt.Errorf("%w\nor name a server for shadow databases with --shadow-url or SHADOW_DATABASE_URL", err)
+		}
+		h.server, url = server, server.URL()
+	}
+	cfg, err := parse(url)
+	h.base = cfg
+	return err
+}
+
+// parse hides the parser's error, which quotes the address with its password.
+func parse(url string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("the shadow server's address does not parse: want the form postgres://USER:PASSWORD@HOST:5432/postgres")
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "pgmigrate-dev"
+	}
+	return cfg, nil
+}
+
+func (h *host) connect(ctx context.Context, live identity) error {
+	conn, err := pgx.ConnectConfig(ctx, h.base)
+	if err != nil {
+		return fmt.Errorf("connect to the server: %w", err) // pgx leaves the password out
+	}
+	h.conn = conn
+	self, err := identify(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if self.same(live) {
+		return errSame
+	}
+	h.major = self.major
+	if live.major != 0 && live.major != self.major {
+		h.note = fmt.Sprintf("the database is on PostgreSQL %d, its shadow on %d: differences may be those of the versions", live.major, self.major)
+	}
+	// An idle session is ended by some servers, and with it went the lock.
+	if _, err := conn.Exec(ctx, "set idle_session_timeout = 0"); err != nil {
+		return err
+	}
+	// Before the first database exists, so that no sweep sees one without it.
+	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", lockKey(h.token)); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	return h.sweep(ctx)
+}
+
+// lockKey is the advisory lock of a token. That its process lives, every session can see in pg_locks, in whichever database
+// the lock was taken.
+func lockKey(token string) int64 {
+	f := fnv.New64a()
+	f.Write([]byte("pgmigrate shadow\x00" + token))
+	return int64(f.Sum64())
+}
+
+// ours: the server was started by pgserver, nobody's data is on it, and we are superuser.
+func (h *host) ours() bool { return h.server != nil && h.server.Ephemeral() }
+
+func (h *host) create(ctx context.Context, template string, opts Options) (*DB, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.made++
+	name := fmt.Sprintf("%s%s_%d", prefix, h.token, h.made)
+	sql := "create database " + quoted(name) + " template " + quoted(template)
+	// Copying files is faster where nothing is flushed to disk; elsewhere it would force a checkpoint of somebody's cluster.
+	// PostgreSQL 15 and later know the choice.
+	if h.ours() && h.major >= 15 {
+		sql += " strategy file_copy"
+	}
+	// Not the caller's context: cancelled in the middle, it would close the session that holds the lock.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
+	defer cancel()
+	if _, err := h.conn.Exec(ctx, sql); err != nil {
+		var pgErr *pgconn.PgError
+		if errors.As(err, &pgErr) && pgErr.Code == "42501" {
+			return nil, fmt.Errorf("%w; give the role the right: alter role … createdb", err)
+		}
+		return nil, err
+	}
+	h.users++
+	h.alive[name] = true
+	if _, err := h.conn.Exec(ctx, "revoke all on database "+quoted(name)+" from public"); err != nil {
+		return nil, errors.Join(err, h.dropLocked(name))
+	}
+	cfg := h.base.Copy()
+	cfg.Database = name
+	return &DB{host: h, name: name, config: cfg, opts: opts}, nil
+}
+
+func (h *host) drop(name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.dropLocked(name)
+}
+
+func (h *host) dropLocked(name string) error {
+	if !h.alive[name] {
+		return nil
+	}
+	delete(h.alive, name)
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
+	defer cancel()
+	defer h.leave(ctx)
+	if h.conn.IsClosed() { // somebody ended it, or the server was restarted
+		conn, err := pgx.ConnectConfig(ctx, h.base)
+		if err != nil {
+			return err
+		}
+		h.conn = conn
+	}
+	_, err := h.conn.Exec(ctx, "drop database if exists "+quoted(name)+" with (force)")
+	return err
+}
+
+// release is the opener's leave.
+func (h *host) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
+	defer cancel()
+	h.leave(ctx)
+}
+
+func (h *host) leave(ctx context.Context) {
+	if h.users--; h.users > 0 {
+		return
+	}
+	if h.conn != nil {
+		h.conn.Close(ctx)
+		select { // goroutines of a cancelled statement
+		case <-h.conn.PgConn().CleanupDone():
+		case <-ctx.Done():
+		}
+	}
+	if h.server != nil {
+		h.server.Release()
+	}
+}
+
+// waitUnused returns when nobody is connected to the database: a closed connection's backend takes a moment to go, and a
+// database with a session cannot be a template.
+func (h *host) waitUnused(ctx context.Context, name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		var used bool
+		err := h.conn.QueryRow(context.WithoutCancel(ctx), "select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
+		if err != nil || !used {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is in use: %w", name, ctx.Err())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// createRole makes a role that cannot log in, unless it exists.
+func (h *host) createRole(ctx context.Context, name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := h.conn.Exec(ctx, "create role "+quoted(name))
+	var pgErr *pgconn.PgError
+	// Another process may make it at the same time: 42710 duplicate object, 23505 from the catalogue's index.
+	if errors.As(err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
+		return nil
+	}
+	return err
+}
+
+func quoted(name string) string {
+	return pgx.Identifier{strings.ReplaceAll(name, "\x00", "")}.Sanitize()
+}

@@ -1,0 +1,87 @@
+package shadow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate"
+)
+
+// Migrate applies or takes back migrations of the folder until the shadow is at version; 0 is an empty database.
+func (db *DB) Migrate(ctx context.Context, folder fs.FS, version int32) error {
+	// No logs of its own: a shadow is not what the caller is about.
+	m, err := pgmigrate.New(db.config, folder, append([]pgmigrate.Option{pgmigrate.WithLogger(nil)}, db.opts.Migrate...)...)
+	if err != nil {
+		return err
+	}
+	err = db.withRoles(ctx, func() error {
+		_, err := m.To(ctx, version)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("migrate the shadow database: %w%s", err, db.hint(err))
+	}
+	return nil
+}
+
+// Exec runs one or several statements in one transaction, as psql -1 does. Bodies of functions are not checked: a schema may
+// define a function before the tables that it reads.
+func (db *DB) Exec(ctx context.Context, sql string) error {
+	cfg := db.Config()
+	cfg.RuntimeParams["check_function_bodies"] = "off"
+	return db.withRoles(ctx, func() error {
+		conn, err := pgx.ConnectConfig(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		_, err = conn.PgConn().Exec(ctx, sql).ReadAll()
+		return err
+	})
+}
+
+// PostgreSQL's words, in English: a throw-away server has no other language.
+var missingRole = regexp.MustCompile(`^role "(.+)" does not exist$`)
+
+// withRoles repeats fn, each time with one role more, as long as all it lacks is a role that nobody made.
+func (db *DB) withRoles(ctx context.Context, fn func() error) error {
+	last := ""
+	for {
+		err := fn()
+		var pgErr *pgconn.PgError
+		if err == nil || !db.host.ours() || !errors.As(err, &pgErr) || pgErr.Code != "42704" {
+			return err
+		}
+		match := missingRole.FindStringSubmatch(pgErr.Message)
+		if match == nil || match[1] == last {
+			return err
+		}
+		last = match[1]
+		if err := db.host.createRole(ctx, last); err != nil {
+			return err
+		}
+	}
+}
+
+// hint says what to do about errors that a shadow has and the live database has not.
+func (db *DB) hint(err error) string {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return ""
+	}
+	switch {
+	case pgErr.Code == "42704" && missingRole.MatchString(pgErr.Message):
+		return "; create it on the shadow's server, or let the migration create it"
+	case pgErr.Code == "42710" && pgErr.Routine == "CreateRole":
+		return "; roles belong to the server, which other databases share: create it only if it is missing"
+	case pgErr.Code == "0A000" || pgErr.Code == "58P01": // extension is not available; control file missing
+		return "; if the extension is not installed here, name a server that has it with --shadow-url or SHADOW_DATABASE_URL"
+	}
+	return ""
+}
