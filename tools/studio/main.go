@@ -57,15 +57,18 @@ const defaultLease = 10 * time.Minute
 
 func run(ctx context.Context, args []string, environ map[string]string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("studio", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
 	port := flags.Int("port", 0, "of 127.0.0.1 to listen on; 0: a free one")
 	write := flags.Bool("write", false, "log in as the configured user and let it change data")
 	remote := flags.Bool("remote", false, "read a database that is not on this machine, or with APP_ENV=production")
 	lease := flags.Duration("lease", defaultLease, "how long the role's password outlives a kill")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			flags.SetOutput(out)
+			flags.Usage()
 			return err
 		}
-		return refusal(err.Error())
+		return refusal(err.Error() + "; see studio -help")
 	}
 	if flags.NArg() > 0 || *port < 0 || *port > 65535 || *lease < time.Second {
 		return refusal("takes no arguments, a port from 0 to 65535 and a lease of at least 1s; see studio -help")
