@@ -45,7 +45,7 @@ func program(t *testing.T, database string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "STUDIO_TEST_MAIN=1", "DATABASE_URL="+database)
+	cmd.Env = append(cmd.Env, "STUDIO_TEST_MAIN=1", "DATABASE_URL="+database, "DATABASE_CONNECT_TIMEOUT="+patience.String())
 	return cmd
 }
 
@@ -167,8 +167,10 @@ func TestReads(t *testing.T) {
 	if failure != "" || len(rows) != 2 || rows[1][0] != "Fern Hill" {
 		t.Errorf("%v %s", rows, failure)
 	}
+	if _, failure := s.query(t, "update pages set title = 'x'"); !strings.Contains(failure, "read-only transaction") {
+		t.Errorf("a plain update: %q", failure)
+	}
 	for sql, want := range map[string]string{
-		"update pages set title = 'x'":                                               "read-only transaction",
 		"begin read write; update pages set title = 'x'; commit":                     "permission denied",
 		"set default_transaction_read_only = off; commit; delete from pages":         "permission denied",
 		"begin read write; truncate pages":                                           "permission denied",

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // reader is the role that pgweb logs in as: a member of pg_read_all_data with a random password that is valid for one lease
@@ -50,6 +52,19 @@ func newReader(ctx context.Context, db *database, lease time.Duration, out io.Wr
 		r.renew(ctx, out)
 	}()
 	return r, nil
+}
+
+// notAllowed reports whether the server refused the role or its login, and will again.
+func notAllowed(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	switch pg.Code {
+	case "42501", "28000", "28P01": // insufficient_privilege, invalid_authorization_specification, invalid_password
+		return true
+	}
+	return false
 }
 
 // create makes the role with a password that the server never sees: its log may have all DDL.

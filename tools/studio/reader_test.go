@@ -19,6 +19,7 @@ func open(t *testing.T, url string) *database {
 	t.Helper()
 	cfg, err := pgconfig.Parse(url)
 	must(t, err)
+	cfg.ConnectTimeout = patience
 	db, err := newDatabase(cfg)
 	must(t, err)
 	must(t, db.reach(t.Context()))
