@@ -8,6 +8,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,9 +19,10 @@ import (
 
 // Aliases: a namespace and a target cannot share a name.
 var Aliases = map[string]any{
-	"migrate": Migrate.Up,
-	"test":    Test.All,
-	"db":      Db.Url,
+	"migrate":  Migrate.Up,
+	"test":     Test.All,
+	"db":       Db.Url,
+	"generate": Generate.All,
 }
 
 // Demo shows the whole kit at work on a PostgreSQL of its own, or on DATABASE_URL, in under a minute.
@@ -63,9 +65,14 @@ func Lint() error {
 	if err != nil {
 		return err
 	}
-	return inEveryModule(func(dir string) error {
+	lint := func(dir string) error {
 		return commandIn(dir, linter, "run", "--config", root(".golangci.yml"), "./...")
-	})
+	}
+	err = inEveryModule(lint)
+	if off := os.Setenv("GOWORK", "off"); off != nil {
+		return off
+	}
+	return errors.Join(err, lint("tools/studio"))
 }
 
 // Modules checks that each module stands alone: tidy, built and vetted without the workspace, importing only what it may.
@@ -81,8 +88,11 @@ func Tidy() error {
 	})
 }
 
-// Generate writes what is generated: the example's typed queries, the table of variables and example.env.
-func Generate() error {
+// Generate is the family of commands for generated code.
+type Generate mg.Namespace
+
+// All writes what is generated, the example's typed queries, the table of variables and example.env, and vets the queries.
+func (Generate) All() error {
 	sqlc, err := tool("sqlc")
 	if err != nil {
 		return err
@@ -90,7 +100,27 @@ func Generate() error {
 	if err := commandIn("examples/pages", sqlc, "generate"); err != nil {
 		return err
 	}
-	return commandIn("pgconfig", "go", "generate", "./...")
+	if err := commandIn("pgconfig", "go", "generate", "./..."); err != nil {
+		return err
+	}
+	return checkQueries(sqlc, "-update")
+}
+
+// Check fails if sqlc would write other code than is here, or if a query is wrong on a migrated database.
+func (Generate) Check() error {
+	sqlc, err := tool("sqlc")
+	if err != nil {
+		return err
+	}
+	return checkQueries(sqlc)
+}
+
+// checkQueries runs sqlc diff and sqlc vet on a database of a test's own, never on one that somebody uses.
+func checkQueries(sqlc string, flags ...string) error {
+	if err := os.Setenv("SQLC", sqlc); err != nil {
+		return err
+	}
+	return command("go", append([]string{"test", "-count=1", "-run=^TestGenerated$", "./examples/pages/db"}, flags...)...)
 }
 
 // Doctor checks the configuration, connects, and reports what will not work; -explain prints the table of variables.
@@ -105,6 +135,24 @@ func Doctor(explain *bool, instances *int) error {
 		args = append(args, fmt.Sprintf("-instances=%d", *instances))
 	}
 	return run("./pgpool/cmd/pgdoctor", args...)
+}
+
+// Studio shows the database's tables in the browser, read-only, until Ctrl-C; -write lets a local one be changed.
+func Studio(port *int, write, remote *bool) error {
+	if err := useDevelopmentServer(); err != nil {
+		return err
+	}
+	var args []string
+	if port != nil {
+		args = append(args, fmt.Sprintf("-port=%d", *port))
+	}
+	if write != nil && *write {
+		args = append(args, "-write")
+	}
+	if remote != nil && *remote {
+		args = append(args, "-remote")
+	}
+	return runAlone("tools/studio", args...)
 }
 
 // Bench compares the modules with what one would use without them, side by side, and prints ratios.

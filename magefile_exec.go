@@ -34,6 +34,24 @@ func run(pkg string, args ...string) error {
 	return command(binary, args...)
 }
 
+// runAlone is run for a command in a module of its own outside the workspace, with a folder for a path.
+func runAlone(dir string, args ...string) error {
+	temp, err := os.MkdirTemp("", "mage-run-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	binary := filepath.Join(temp, filepath.Base(dir))
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Dir = dir
+	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	if err := build.Run(); err != nil {
+		return err
+	}
+	return command(binary, args...)
+}
+
 func command(name string, args ...string) error { return commandIn(".", name, args...) }
 
 func commandIn(dir, name string, args ...string) error {

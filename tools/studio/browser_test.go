@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// A person opens the page, looks at a table's rows, and tries to change one.
+func TestInABrowser(t *testing.T) {
+	t.Parallel()
+	var browser string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Skip("there is no Chromium or Chrome in PATH")
+	}
+	database, conn := pages(t)
+	s := start(t, database)
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))
+	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
+	defer end()
+	ctx, end = chromedp.NewContext(ctx)
+	defer end()
+	ctx, end = context.WithTimeout(ctx, 2*time.Minute)
+	defer end()
+
+	var rows, refused string
+	err := chromedp.Run(ctx,
+		chromedp.Navigate(s.page),
+		chromedp.Click(`li.schema-table[data-id="public.pages"]`, chromedp.NodeVisible),
+		chromedp.WaitVisible(`//td[contains(., "Fern Hill")]`, chromedp.BySearch),
+		chromedp.Text("#results_body", &rows),
+		chromedp.Click("#table_query"),
+		chromedp.Evaluate(`editor.setValue("update pages set title = 'x'")`, nil),
+		chromedp.Click("#run"),
+		chromedp.WaitVisible(`//td[contains(., "ERROR")]`, chromedp.BySearch),
+		chromedp.Text("#results_body", &refused),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(rows, "Home") || !strings.Contains(refused, "cannot execute UPDATE in a read-only transaction") {
+		t.Errorf("the rows: %q; the update: %q", rows, refused)
+	}
+	if n := value[int](t, conn, "select count(*) from pages where title = 'x'"); n != 0 {
+		t.Error("the update was made")
+	}
+	s.stop(t)
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// database is where studio looks, in pgx's words and in those of pgweb's driver, lib/pq.
+type database struct {
+	config *pgx.ConnConfig
+	params url.Values // of the configured connection string
+	tls    bool       // what pgx agreed on with the server
+}
+
+// newDatabase takes the direct connection: PgBouncer knows neither a new role nor its password.
+func newDatabase(cfg pgconfig.Config) (*database, error) {
+	config, err := cfg.DirectConfig()
+	if err != nil {
+		return nil, refusal(err.Error())
+	}
+	for _, host := range hosts(config) {
+		if host != config.Host {
+			return nil, refusal("several hosts are configured, and pgweb connects to one: set DIRECT_DATABASE_URL to that")
+		}
+	}
+	_, query, _ := strings.Cut(string(cfg.DirectURL()), "?")
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, refusal("the parameters of the connection string cannot be read")
+	}
+	return &database{config: config, params: params}, nil
+}
+
+// connect opens a connection as the configured user. Each task has one of its own: nothing idle that a firewall could cut.
+func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
+	return pgx.ConnectConfig(ctx, d.config.Copy())
+}
+
+// reach finds out whether the server is there and encrypts.
+func (d *database) reach(ctx context.Context) error {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, d.tls = conn.PgConn().Conn().(*tls.Conn)
+	return nil
+}
+
+// source returns the connection string with which pgweb logs in as user.
+func (d *database) source(user, password string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Path: "/" + d.config.Database}
+	query := url.Values{"sslmode": {d.sslMode()}, "application_name": {"studio"}}
+	port := strconv.Itoa(int(d.config.Port))
+	if strings.HasPrefix(d.config.Host, "/") {
+		query.Set("host", d.config.Host)
+		query.Set("port", port)
+	} else {
+		u.Host = d.config.Host + ":" + port
+		if strings.Contains(d.config.Host, ":") {
+			u.Host = fmt.Sprintf("[%s]:%s", strings.Trim(d.config.Host, "[]"), port)
+		}
+	}
+	for _, name := range []string{"sslrootcert", "sslcert", "sslkey"} {
+		if value := d.params.Get(name); value != "" {
+			query.Set(name, value)
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// sslMode is the configured one, or, where that left it open, what pgx found: lib/pq knows no mode that tries both.
+func (d *database) sslMode() string {
+	switch mode := d.params.Get("sslmode"); {
+	case mode != "" && mode != "prefer" && mode != "allow":
+		return mode
+	case d.tls:
+		return "require"
+	default:
+		return "disable"
+	}
+}

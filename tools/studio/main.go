@@ -1,0 +1,124 @@
+// Command studio shows a database's tables in the browser: [pgweb] on loopback, by default as a role that can only read.
+//
+//	studio [-port N] [-write] [-remote]
+//
+// The database is the one of DATABASE_URL and the other variables of pgconfig. studio makes a role for itself that may read
+// everything and change nothing, prints an address that cannot be guessed, and ends with Ctrl-C; the role is dropped then, and
+// its password is worth nothing some minutes after a kill. It listens on 127.0.0.1 only.
+//
+// pgweb runs inside this process: there is no second one that could stay behind, and no password in an argument or a variable.
+//
+// The exit status is 0 after Ctrl-C, 1 for a failure, 2 for a wrong call or a database that was refused.
+//
+// [pgweb]: https://github.com/sosedoff/pgweb
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+func main() {
+	environ := pgconfig.Environ()
+	for name := range environ {
+		if strings.HasPrefix(name, "PG") {
+			os.Unsetenv(name) // read already; pgweb's driver reads them again, and fails at those that it does not know
+		}
+	}
+	// SIGHUP: the terminal was closed.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx, os.Args[1:], environ, os.Stdout)
+	stop()
+	var refused refusal
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.As(err, &refused):
+		fmt.Fprintln(os.Stderr, "studio:", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "studio:", err)
+		os.Exit(1)
+	}
+}
+
+// defaultLease is how long the role's password stays good after studio was killed. It is renewed three times as often.
+const defaultLease = 10 * time.Minute
+
+func run(ctx context.Context, args []string, environ map[string]string, out io.Writer) (err error) {
+	flags := flag.NewFlagSet("studio", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	port := flags.Int("port", 0, "of 127.0.0.1 to listen on; 0: a free one")
+	write := flags.Bool("write", false, "log in as the configured user and let it change data")
+	remote := flags.Bool("remote", false, "read a database that is not on this machine, or with APP_ENV=production")
+	lease := flags.Duration("lease", defaultLease, "how long the role's password outlives a kill")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			flags.SetOutput(out)
+			flags.Usage()
+			return err
+		}
+		return refusal(err.Error() + "; see studio -help")
+	}
+	if flags.NArg() > 0 || *port < 0 || *port > 65535 || *lease < time.Second {
+		return refusal("takes no arguments, a port from 0 to 65535 and a lease of at least 1s; see studio -help")
+	}
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ, DotEnv: []string{".env"}})
+	if err != nil {
+		return refusal(err.Error())
+	}
+	db, err := newDatabase(cfg)
+	if err != nil {
+		return err
+	}
+	if err := permit(cfg.Environment, db.config, *remote, *write); err != nil {
+		return err
+	}
+	if err := db.reach(ctx); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", *port))
+	if err != nil {
+		return fmt.Errorf("%w (-port chooses another, 0 a free one)", err)
+	}
+	defer listener.Close()
+
+	login, end, err := logIn(ctx, db, *write, *lease, out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	return serve(ctx, listener, login, out)
+}
+
+// logIn chooses what pgweb logs in as. end takes back what was made for it.
+func logIn(ctx context.Context, db *database, write bool, lease time.Duration, out io.Writer) (login, func() error, error) {
+	own := login{source: db.source(db.config.User, db.config.Password)}
+	nothing := func() error { return nil }
+	if write {
+		fmt.Fprintf(out, "%s as %s: what you change stays changed\n", db.config.Database, db.config.User)
+		return own, nothing, nil
+	}
+	r, err := newReader(ctx, db, lease, out)
+	if err == nil {
+		fmt.Fprintf(out, "%s as %s, a role that can only read and is dropped at the end\n", db.config.Database, r.name)
+		return login{source: db.source(r.name, r.password)}, r.drop, nil
+	}
+	if !notAllowed(err) { // a server that is slow for a moment must not weaken what a person relies on
+		return login{}, nil, fmt.Errorf("make a role that can only read: %w", err)
+	}
+	own.readOnly = true
+	fmt.Fprintf(out, "%s as %s, in read-only transactions: no role that can only read could be used (%v). "+
+		"This keeps from accidents, not from intent.\n", db.config.Database, db.config.User, err)
+	return own, nothing, nil
+}

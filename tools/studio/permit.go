@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// refusal says why studio does not open a database, or cannot understand how it was called.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// permit refuses a database that may be in use by others: one on another machine, or production's. -remote permits to read it;
+// nothing permits to write it.
+func permit(environment pgconfig.Environment, conn *pgx.ConnConfig, remote, write bool) error {
+	var looks string
+	if environment == pgconfig.Production {
+		looks = "the rules of production hold (APP_ENV)"
+	}
+	for _, host := range hosts(conn) {
+		if !local(host) {
+			looks = "host " + host + " is not this machine"
+		}
+	}
+	switch {
+	case looks == "":
+		return nil
+	case write:
+		return refusal(looks + ": -write is for a local database only; change this one by a migration, or with psql")
+	case !remote:
+		return refusal(looks + ": -remote permits to read it")
+	}
+	return nil
+}
+
+func hosts(conn *pgx.ConnConfig) []string {
+	hosts := []string{conn.Host}
+	for _, f := range conn.Fallbacks {
+		hosts = append(hosts, f.Host)
+	}
+	return hosts
+}
+
+// local reports whether a host is this machine. A name other than localhost is not, without asking DNS, whose answer may be
+// another one when the connection is made.
+func local(host string) bool {
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || strings.EqualFold(host, "localhost") ||
+		err == nil && addr.Unmap().IsLoopback()
+}
