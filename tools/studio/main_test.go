@@ -226,7 +226,7 @@ func TestListensBehindAPathOnly(t *testing.T) {
 	answer, err := http.PostForm(s.page+"api/connect", url.Values{"url": {database}})
 	must(t, err)
 	defer answer.Body.Close()
-	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != 400 || !strings.Contains(string(body), "locked") {
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "locked") {
 		t.Errorf("it connects as another user: %d %s", answer.StatusCode, body)
 	}
 }
