@@ -126,7 +126,9 @@ func (s *spec) start(ctx context.Context) (*instance, error) {
 }
 
 // badSettings reports whether the server refused its configuration, as the C locale puts it: no data directory mends that.
-func badSettings(err error) bool { return strings.Contains(err.Error(), `postgresql.conf" contains errors`) }
+func badSettings(err error) bool {
+	return strings.Contains(err.Error(), `postgresql.conf" contains errors`)
+}
 
 // startOnce reports whether the data directory came from the cache. anew: it must not.
 func (s *spec) startOnce(ctx context.Context, anew bool) (_ *instance, cached bool, _ error) {
