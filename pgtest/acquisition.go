@@ -67,6 +67,13 @@ func (a *acquisitions) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.T
 // TraceQueryEnd has nothing to do.
 func (a *acquisitions) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
+// some reports whether there is anything to say.
+func (a *acquisitions) some() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.out) > 0
+}
+
 // stacks says where each connection that is still out was acquired, without the frames of pgx and of package testing.
 func (a *acquisitions) stacks() string {
 	a.mu.Lock()

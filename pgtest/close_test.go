@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pgtest"
@@ -39,4 +40,23 @@ func TestLeakedConnection(t *testing.T) {
 		}
 	}
 	leaked.Release()
+}
+
+// A pool that takes its time to close is not a leak.
+func TestSlowClose(t *testing.T) {
+	t.Parallel()
+	r := &recorder{TB: t}
+	closed := false
+	failures := r.run(func() {
+		pool := pgtest.New(r, pgtest.Migrations(twoTables), pgtest.Config(func(cfg *pgxpool.Config) {
+			cfg.BeforeClose = func(*pgx.Conn) {
+				time.Sleep(2500 * time.Millisecond) // longer than a leaked connection is waited for
+				closed = true
+			}
+		}))
+		count(t, pool, "pages")
+	})
+	if len(failures) > 0 || !closed {
+		t.Errorf("closed %v, failures: %q", closed, failures)
+	}
 }

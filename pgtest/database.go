@@ -116,15 +116,18 @@ func (db *database) take(ctx context.Context, recycle, connect bool) error {
 		c.warm.close()
 		c.warm = nil
 	}
+	// From here on no other process may take it for unused. One that is marked already may have been made long ago: that the
+	// server still answers is to be seen either way, before the test gets the address of one that has gone.
+	mark := ""
 	if c.adoptable {
-		// From here on no other process may take it for unused.
-		err = db.host.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.PgConn().Exec(ctx, comment(c.name, usedMark)).ReadAll()
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("mark the database: %w", err)
-		}
+		mark = comment(c.name, usedMark)
+	}
+	err = db.host.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.PgConn().Exec(ctx, mark).ReadAll()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark the database: %w", err)
 	}
 	db.name, db.warm = c.name, c.warm
 	if recycle {

@@ -33,7 +33,16 @@ func TestChildKillsServer(t *testing.T) {
 				if pid < 2 {
 					t.Fatal(pid)
 				}
+				session, err := pgx.Connect(t.Context(), adminURL(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer session.Close(context.Background())
 				syscall.Kill(pid, syscall.SIGKILL)
+				// While the kernel tears the process down it refuses new connections already, and its sessions still answer.
+				for session.Ping(context.Background()) == nil {
+					time.Sleep(5 * time.Millisecond)
+				}
 				for conn, err := pgx.Connect(context.Background(), url); err == nil; conn, err = pgx.Connect(context.Background(), url) {
 					conn.Close(context.Background())
 					time.Sleep(5 * time.Millisecond)

@@ -47,7 +47,7 @@ func (h *hosts) forget(dead *host) {
 
 // background is on the stack of every goroutine that works for no test in particular: makes copies ahead, drops, sweeps. Each
 // ends within a moment of the last test, but a goleak.VerifyTestMain on a busy machine waits for less; README.md tells
-// its users this name.
+// its users this name, and those of what has a stack of its own.
 //
 //go:noinline
 func background(fn func()) { fn() }

@@ -68,8 +68,11 @@ func (r *resumed) Write(b []byte) (int, error) {
 		}
 		err = r.redial()
 	})
-	if same || err != nil {
-		return len(b), err
+	if err != nil {
+		return 0, err
+	}
+	if same {
+		return len(b), nil
 	}
 	return r.present().Write(b)
 }

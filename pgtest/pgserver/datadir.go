@@ -58,13 +58,17 @@ func cacheDir(dir string) (string, error) {
 	return dir, private(dir, os.Geteuid())
 }
 
-// fillDataDir makes dir/data from the cache, and fills the cache first if need be. cached says that the data is a copy.
-func (s *spec) fillDataDir(ctx context.Context, dir string) (cached bool, err error) {
+// fillDataDir makes dir/data from the cache, and fills the cache first if need be. cached says that the data is a copy. anew: it is
+// made without the cache.
+func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (cached bool, err error) {
 	data := filepath.Join(dir, "data")
 	cache := s.cachedDataDir()
-	if _, err := os.Stat(cache); err == nil {
+	if before, err := os.Stat(cache); err == nil && !anew {
 		cached = true
 		err = copyTree(cache, data, s.owner)
+		if err == nil {
+			err = unchanged(cache, before)
+		}
 		if err != nil {
 			return true, noRoom(err, dir)
 		}
@@ -115,6 +119,29 @@ func (s *spec) store(data, cache string) error {
 	}
 	if err := os.Rename(whole, cache); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
 		return err
+	}
+	return nil
+}
+
+// discardCached makes the next start fill the cache anew. It goes in one step for whoever is copying it, who then finds it
+// gone; see unchanged.
+func (s *spec) discardCached() {
+	partial, err := os.MkdirTemp(s.cache, "partial-")
+	if err != nil {
+		return // the next start, which finds it damaged too, tries again
+	}
+	defer os.RemoveAll(partial)
+	_ = os.Rename(s.cachedDataDir(), filepath.Join(partial, "data"))
+}
+
+// unchanged reports an error if dir was replaced or removed since.
+func unchanged(dir string, before fs.FileInfo) error {
+	now, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(before, now) || !before.ModTime().Equal(now.ModTime()) { // a new directory may get the inode of an old one
+		return fmt.Errorf("%s was replaced while it was copied", dir)
 	}
 	return nil
 }

@@ -112,20 +112,26 @@ func (s *spec) adopt(lockFile string) (*instance, error) {
 
 // start makes a directory and a server in it. It runs under the lock.
 func (s *spec) start(ctx context.Context) (*instance, error) {
-	inst, cached, err := s.startOnce(ctx)
-	if err == nil || !cached || ctx.Err() != nil || errors.Is(err, syscall.ENOSPC) {
+	inst, cached, err := s.startOnce(ctx, false)
+	if err == nil || !cached || ctx.Err() != nil || errors.Is(err, syscall.ENOSPC) || badSettings(err) {
 		return inst, err
 	}
-	// A machine that crashed may have left the cached data directory half on disk: make it anew.
-	if err := os.RemoveAll(s.cachedDataDir()); err != nil {
-		return nil, err
+	// A machine that crashed may have left the cached data directory half on disk. If a new one is better, the next start fills
+	// the cache anew; until that is known it stays, since others may be copying it.
+	inst, _, err = s.startOnce(ctx, true)
+	if err == nil {
+		s.discardCached()
 	}
-	inst, _, err = s.startOnce(ctx)
 	return inst, err
 }
 
-// startOnce reports whether the data directory came from the cache.
-func (s *spec) startOnce(ctx context.Context) (_ *instance, cached bool, _ error) {
+// badSettings reports whether the server refused its configuration, as the C locale puts it: no data directory mends that.
+func badSettings(err error) bool {
+	return strings.Contains(err.Error(), `postgresql.conf" contains errors`)
+}
+
+// startOnce reports whether the data directory came from the cache. anew: it must not.
+func (s *spec) startOnce(ctx context.Context, anew bool) (_ *instance, cached bool, _ error) {
 	parent, err := s.parentDir()
 	if err != nil {
 		return nil, false, err
@@ -149,7 +155,7 @@ func (s *spec) startOnce(ctx context.Context) (_ *instance, cached bool, _ error
 	if err := s.makeDir(dir); err != nil {
 		return nil, false, noRoom(err, parent)
 	}
-	if cached, err = s.fillDataDir(ctx, dir); err != nil {
+	if cached, err = s.fillDataDir(ctx, dir, anew); err != nil {
 		return nil, cached, err
 	}
 	// An end for reading, until the watchdog has opened its own: nobody can hold a FIFO that nobody reads. Kept for

@@ -63,6 +63,10 @@ type Options struct {
 // processors, and starting anew costs more than waiting; a killed test run should leave nothing behind for long.
 const linger = 3 * time.Second
 
+// startLimit is for a machine with fifty busy processes for each core, where initdb takes a minute. A server that fails
+// exits, and is not waited for.
+const startLimit = 3 * time.Minute
+
 // Server is a running PostgreSQL that stays up at least until Release. It is safe for concurrent use.
 type Server struct {
 	url     *url.URL
@@ -72,7 +76,7 @@ type Server struct {
 }
 
 // Acquire joins the server that opts describes, and starts it if none runs. It blocks until the server accepts
-// connections or ctx is done, at most a minute. Joining takes a millisecond or two, starting a few tenths of a second,
+// connections or ctx is done, at most three minutes. Joining takes a millisecond or two, starting a few tenths of a second,
 // and about a second more the first time, when the data directory is made and cached. Where there is no PostgreSQL a download
 // comes before that; see [Binaries].
 //
@@ -85,7 +89,7 @@ func Acquire(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not ready within a minute"))
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, errors.New("not ready within three minutes"))
 	defer cancel()
 	inst, err := spec.acquire(ctx)
 	if err != nil {

@@ -296,20 +296,44 @@ func TestBrokenCacheHeals(t *testing.T) {
 	if err := os.Truncate(control[0], 0); err != nil {
 		t.Fatal(err)
 	}
-	s := acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache})
-	if got := query(t, s.URL(), "select 'up'"); got != "up" {
-		t.Fatal(got)
+	for range 2 { // the first heals, the second fills the cache
+		s := acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache})
+		if got := query(t, s.URL(), "select 'up'"); got != "up" {
+			t.Fatal(got)
+		}
+	}
+	if fi, err := os.Stat(control[0]); err != nil || fi.Size() == 0 {
+		t.Errorf("the cache is still broken: %v", err)
 	}
 }
 
-// An invalid setting is the caller's mistake: the error shows what the server said.
+// An invalid setting is the caller's mistake: the error shows what the server said, and the cached data directory, which others
+// copy meanwhile, stays.
 func TestBadSettingShowsTheLog(t *testing.T) {
 	t.Parallel()
-	_, err := pgserver.Acquire(context.Background(), pgserver.Options{
-		Dir: shortTempDir(t), Settings: map[string]string{"shared_buffers": "many"},
-	})
-	if err == nil || !strings.Contains(err.Error(), `invalid value for parameter "shared_buffers"`) {
-		t.Fatalf("got %v", err)
+	cache := filepath.Join(t.TempDir(), "cache")
+	acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache}).Release()
+	made, err := filepath.Glob(filepath.Join(cache, "initdb-*"))
+	if err != nil || len(made) != 1 {
+		t.Fatalf("%v %v", made, err)
+	}
+	before, err := os.Stat(made[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for setting, want := range map[string]string{
+		"shared_buffers":           `invalid value for parameter "shared_buffers"`,
+		"shared_preload_libraries": `could not access file "many"`, // after the configuration: blamed on the data directory at first
+	} {
+		_, err := pgserver.Acquire(context.Background(), pgserver.Options{
+			Dir: shortTempDir(t), CacheDir: cache, Settings: map[string]string{setting: "many"},
+		})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", setting, err)
+		}
+	}
+	if after, err := os.Stat(made[0]); err != nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
+		t.Errorf("the cache did not stay: %v", err)
 	}
 }
 
