@@ -119,11 +119,8 @@ func (t *tx) runBeforeCommit(ctx context.Context) error {
 
 // conclude calls the hooks that wait for the end of the transaction, after its last attempt ended with err.
 func (t *tx) conclude(ctx context.Context, err error) error {
-	if t.session.unknown {
-		return err
-	}
 	staged := t.takeHooks()
-	if len(staged.afterCommit) == 0 && len(staged.afterRollback) == 0 {
+	if t.session.unknown || len(staged.afterCommit) == 0 && len(staged.afterRollback) == 0 {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
