@@ -237,7 +237,8 @@ func (s *session) abandon(ctx context.Context) (lost, ended bool) {
 	}
 	start := time.Now()
 	lost = s.closed()
-	ended = !lost && s.status() == 'I'
+	// The status is that of before as long as rows of the flush that carried BEGIN are open.
+	ended = !lost && !s.busy() && !s.broken.Load() && s.status() == 'I'
 	s.unknown = ended // it has the outcome of a statement of the function's
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
