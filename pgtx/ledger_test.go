@@ -126,7 +126,7 @@ func newLedger(t *testing.T, b *bundle, workers int) *ledger {
 func (l *ledger) work(t *testing.T, run runner, kinds []fault, faults int) {
 	t.Helper()
 	// Whatever hangs ends here, with a name, and not at the limit of go test.
-	whole, cancel := context.WithTimeout(t.Context(), 30*time.Second+time.Duration(faults)*50*time.Millisecond)
+	whole, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(faults)*200*time.Millisecond)
 	defer cancel()
 	var workers sync.WaitGroup
 	for worker := range l.workers {
