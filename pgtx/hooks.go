@@ -44,7 +44,7 @@ func AfterCommit(ctx context.Context, db DB, fn func(context.Context) error) err
 
 // AfterRollback has fn called once after the transaction on db in ctx was rolled back and will not be repeated, with a ctx
 // like that of [AfterCommit]; also when the function panicked. Its error is added to Run's. None is called if the
-// outcome of COMMIT is unknown. A nested Run that is undone drops those registered in it: its error is seen at once.
+// outcome of COMMIT is unknown, or the function ended the transaction itself ([ErrEnded]). A nested Run that is undone drops those registered in it: its error is seen at once.
 // Staging and errors are those of [BeforeCommit].
 func AfterRollback(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return stage(ctx, db, fn, func(h *hooks) bool { h.afterRollback = append(h.afterRollback, fn); return true })
