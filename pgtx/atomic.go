@@ -88,6 +88,9 @@ func atomicOnConn(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.
 	if ctx.Err() != nil {
 		return false, refused(fmt.Errorf("begin: %w", context.Cause(ctx)))
 	}
+	if conn.IsClosed() {
+		return false, refused(fmt.Errorf("begin: %w", pgconn.ErrConnClosed)) // and not an unknown outcome
+	}
 	if err := idle(conn); err != nil {
 		return false, refused(fmt.Errorf("begin: %w", err))
 	}

@@ -3,9 +3,12 @@ package pgtx_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,6 +30,7 @@ type breakingConn struct {
 	done   *atomic.Bool
 	how    breakage
 	broken atomic.Bool
+	lost   atomic.Bool // the answer was read, and kept from the client
 }
 
 // cancelRequest is how the message begins that pgx sends on a connection of its own when one breaks.
@@ -47,7 +51,7 @@ func (c *breakingConn) Write(b []byte) (int, error) {
 		_, _ = c.Conn.Write(b)
 	}
 	if c.how == answerLost {
-		_, _ = c.Conn.Read(make([]byte, 1024))
+		c.lose()
 	}
 	if c.how == answerLost || c.how == notReceived {
 		_ = c.Conn.Close()
@@ -59,7 +63,24 @@ func (c *breakingConn) Read(b []byte) (int, error) {
 	if c.broken.Load() {
 		return 0, net.ErrClosed
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	if c.broken.Load() {
+		if n > 0 {
+			c.lost.Store(true)
+		}
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// lose waits for the answer. If the write is slow, pgx reads meanwhile, and it is Read that meets it.
+func (c *breakingConn) lose() {
+	for !c.lost.Load() {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if n, err := c.Conn.Read(make([]byte, 1024)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+	}
 }
 
 func (c *breakingConn) Close() error {

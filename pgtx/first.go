@@ -57,7 +57,7 @@ func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag
 	prefix := strings.Join(preamble, ";\n") + ";\n"
 	s.raw = s.onLease()
 	start := time.Now()
-	tag, results, err := s.execOpening(ctx, ";\n", sql)
+	tag, results, err := s.execOpening(ctx, preamble, prefix+sql)
 	s.times.begin = time.Since(start)
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) {
@@ -65,7 +65,7 @@ func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag
 	}
 	// A syntax error anywhere in the text comes before any of it has run, and so before a first tag.
 	s.outcome(err, tag.String() != "", false)
-	if err != nil && tag.String() == "" && refusesBegin(err) {
+	if tag.String() == "" && isIdle(s.connected) && refusesBegin(err) {
 		err = PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
 	}
 	if results == len(preamble) || tag.String() == "BEGIN" || len(preamble) > 1 && tag.String() == "SET" && !strings.Contains(strings.ToLower(sql), "set") {

@@ -44,7 +44,7 @@ func AfterCommit(ctx context.Context, db DB, fn func(context.Context) error) err
 
 // AfterRollback has fn called once after the transaction on db in ctx was rolled back and will not be repeated, with a ctx
 // like that of [AfterCommit]; also when the function panicked. Its error is added to Run's. None is called if the
-// outcome of COMMIT is unknown. A nested Run that is undone drops those registered in it: its error is seen at once.
+// outcome of COMMIT is unknown, or the function ended the transaction itself ([ErrEnded]). A nested Run that is undone drops those registered in it: its error is seen at once.
 // Staging and errors are those of [BeforeCommit].
 func AfterRollback(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return stage(ctx, db, fn, func(h *hooks) bool { h.afterRollback = append(h.afterRollback, fn); return true })
@@ -119,11 +119,8 @@ func (t *tx) runBeforeCommit(ctx context.Context) error {
 
 // conclude calls the hooks that wait for the end of the transaction, after its last attempt ended with err.
 func (t *tx) conclude(ctx context.Context, err error) error {
-	if t.session.unknown {
-		return err
-	}
 	staged := t.takeHooks()
-	if len(staged.afterCommit) == 0 && len(staged.afterRollback) == 0 {
+	if t.session.unknown || len(staged.afterCommit) == 0 && len(staged.afterRollback) == 0 {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)

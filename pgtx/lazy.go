@@ -106,14 +106,15 @@ func (s *session) giveBack() {
 	s.lease = nil
 }
 
-// beginNow sends BEGIN in a flush of its own, with rest after it.
+// beginNow sends BEGIN in a flush of its own, with rest, from its semicolon on, after it.
 func (s *session) beginNow(ctx context.Context, rest string) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
 	conn := s.connected
 	start := time.Now()
-	_, _, err := s.execOpening(ctx, "; ", strings.TrimPrefix(rest, "; "))
+	opening := s.preamble()
+	_, _, err := s.execOpening(ctx, opening, strings.Join(opening, "; ")+rest)
 	s.times.begin = time.Since(start)
 	if err != nil {
 		var pgError *pgconn.PgError
@@ -201,6 +202,16 @@ func (s *session) outcome(err error, began, unsent bool) {
 			s.refused, s.failed = true, err
 		}
 	}
+}
+
+func isIdle(conn *pgx.Conn) bool { return !conn.IsClosed() && conn.PgConn().TxStatus() == 'I' }
+
+// undone rolls back what began although a statement of the preamble failed.
+func undone(ctx context.Context, conn *pgx.Conn) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	_, err := conn.Exec(ctx, "rollback")
+	return err == nil
 }
 
 // refusesBegin reports whether the server's answer in BEGIN's place is about BEGIN. That the text of what came with it

@@ -48,7 +48,7 @@ type leased struct {
 // onLease is the transaction that was begun on the session's connection, which belongs to a pool if there is a lease.
 func (s *session) onLease() *leased {
 	conn := s.connected
-	s.leased = leased{queries: conn, conn: conn, lease: s.lease, commitQuery: s.txOptions.CommitQuery, watched: s.opts.verifies()}
+	s.leased = leased{queries: conn, conn: conn, lease: s.lease, commitQuery: s.txOptions.CommitQuery, watched: s.opts.announced()}
 	return &s.leased
 }
 

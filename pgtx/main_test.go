@@ -95,3 +95,21 @@ func add(ctx context.Context, tx pgx.Tx, id, amount int) error {
 	_, err := tx.Exec(ctx, `update accounts set balance = balance + $2 where id = $1`, id, amount)
 	return err
 }
+
+// dedicated is a connection outside any pool.
+func dedicated(t *testing.T, b *bundle) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), b.url)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func (b *bundle) exec(t *testing.T, sql string) {
+	t.Helper()
+	if _, err := b.pool.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}

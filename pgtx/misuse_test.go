@@ -83,20 +83,26 @@ func TestUseAfterFunctionReturned(t *testing.T) {
 func TestFunctionThatEndsTheTransaction(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	calls := 0
-	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
-		calls++
-		if err := add(ctx, tx, 1, -10); err != nil {
-			return err
+	for _, result := range []error{nil, errBusiness} {
+		calls := 0
+		var told reports
+		err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Observe: told.observe}, func(ctx context.Context, tx pgx.Tx) error {
+			calls++
+			hook := func(context.Context) error { t.Error("a hook was called: what it waits for is not known"); return nil }
+			if err := errors.Join(pgtx.AfterCommit(ctx, tx, hook), pgtx.AfterRollback(ctx, tx, hook), add(ctx, tx, 1, -10)); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, `commit`); err != nil {
+				return err
+			}
+			return result
+		})
+		if result == nil && !errors.Is(err, pgtx.ErrEnded) || result != nil && !errors.Is(err, result) {
+			t.Errorf("error is %v", err)
 		}
-		_, err := tx.Exec(ctx, `commit`)
-		return err
-	})
-	if !errors.Is(err, pgtx.ErrEnded) {
-		t.Errorf("error is %v, want ErrEnded", err)
-	}
-	if calls != 1 {
-		t.Errorf("function called %d times, want 1", calls)
+		if calls != 1 || told.seen[0].Outcome != pgtx.OutcomeUnknown {
+			t.Errorf("function called %d times, want 1; outcome is %s", calls, told.seen[0].Outcome)
+		}
 	}
 }
 

@@ -1,30 +1,8 @@
 package pgtx_test
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-
 	"github.com/page-builder/persistence/pgtx"
 )
-
-// marks are what is known of an error: the kinds of errors in its tree. Nil is no error.
-type marks map[string]bool
-
-func marked(names ...string) marks {
-	m := marks{}
-	for _, name := range names {
-		m[name] = true
-	}
-	return m
-}
-
-func (m marks) and(other marks) marks {
-	both := maps.Clone(m)
-	maps.Copy(both, other)
-	return both
-}
 
 // history is what a program leaves to be seen.
 type history struct {
@@ -46,40 +24,6 @@ type limit struct {
 }
 
 func (l *limit) done() bool { return l != nil && (l.over || l.outer.done()) }
-
-// state is one transaction.
-type state struct {
-	db      int
-	begun   bool
-	refused marks // what each use is answered with: it could not begin
-	aborted bool  // a statement failed
-	first   marks // that failure
-	doomed  marks // it can only be repeated as a whole
-	stuck   bool  // rows are open
-	frames  []*frame
-}
-
-// frame is a function in a transaction, with a savepoint or without.
-type frame struct {
-	joined                bool
-	written               []int
-	before, after, undone []step
-}
-
-// scope is what a ctx carries: open transactions, innermost first.
-type scope struct {
-	state *state
-	outer *scope
-}
-
-func (s *scope) find(db int) *state {
-	for ; s != nil; s = s.outer {
-		if s.state.db == db {
-			return s.state
-		}
-	}
-	return nil
-}
 
 // unwind is how a function ended without returning.
 type unwind int
@@ -163,21 +107,6 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 	}
 	return result, no
 }
-
-// theirs reports whether a conflict is that of a transaction around, which alone can be repeated to get rid of it.
-func theirs(around *scope, err marks) bool {
-	for ; around != nil; around = around.outer {
-		if err[around.state.origin()] {
-			return true
-		}
-	}
-	return false
-}
-
-// origin is a hidden mark of the failures of s.
-func (s *state) origin() string { return fmt.Sprintf("%s%p", hidden, s) }
-
-const hidden = "hidden: "
 
 func (m *model) commit(s *state, own *limit) marks {
 	switch {
@@ -270,178 +199,4 @@ func (m *model) savepoint(r *run, around *scope, s *state, own *limit) (result m
 		s.doomed = result
 	}
 	return result, up
-}
-
-// function runs the steps in the innermost frame of the scope's transaction.
-func (m *model) function(r *run, in *scope, own *limit) (marks, unwind) {
-	s := in.state
-	for _, step := range r.steps {
-		var err marks
-		var up unwind
-		switch step.action {
-		case insert:
-			if err = s.statement(own, nil); err == nil {
-				s.writing().written = append(s.writing().written, step.id)
-			}
-		case divide:
-			err = s.statement(own, marked("22012"))
-		case misname:
-			err = s.statement(own, marked("42P01"))
-		case conflict:
-			var failure marks
-			if !m.met[step.id] {
-				failure = marked("40001")
-			}
-			m.met[step.id] = true
-			err = s.statement(own, failure)
-		case beforeCommitIs:
-			f := s.innermost()
-			f.before = append(f.before, step)
-		case afterCommitIs:
-			f := s.innermost()
-			f.after = append(f.after, step)
-		case afterRollbackIs:
-			f := s.innermost()
-			f.undone = append(f.undone, step)
-		case cancel:
-			l := own
-			for range step.up {
-				l = l.outer
-			}
-			l.over = true
-		case leave:
-			if err = s.statement(own, nil); err == nil {
-				s.stuck = true
-			}
-			return err, no
-		case nested:
-			if err, up = m.run(step.run, in, own); up == exiting || up == panicking && !step.swallow {
-				return nil, up
-			}
-		}
-		if err != nil && !step.swallow {
-			return err, no
-		}
-	}
-	switch r.end {
-	case fails:
-		return marked("business"), no
-	case panics:
-		return nil, panicking
-	case exits:
-		return nil, exiting
-	}
-	return nil, no
-}
-
-func (m *model) beforeCommit(s *state, own *limit) marks {
-	f := s.frames[0]
-	hooks := f.before
-	f.before = nil
-	for _, hook := range hooks {
-		m.hooks = append(m.hooks, called("before", hook))
-		if hook.writes {
-			if err := s.statement(own, nil); err != nil {
-				return err
-			}
-			f.written = append(f.written, hook.id)
-		}
-		if hook.fails {
-			return marked("hook")
-		}
-	}
-	return nil
-}
-
-func (m *model) call(what string, hooks []step) (failed marks) {
-	for _, hook := range hooks {
-		m.hooks = append(m.hooks, called(what, hook))
-		if hook.fails {
-			failed = marked("hook")
-		}
-	}
-	return failed
-}
-
-// enter is what stands before every use of a transaction.
-func (s *state) enter() marks {
-	switch {
-	case s.stuck:
-		return marked("in use")
-	case s.doomed != nil:
-		return s.doomed
-	case s.refused != nil:
-		return s.refused
-	}
-	return nil
-}
-
-// send is what becomes of something sent with a ctx.
-func (s *state) send(own *limit) marks {
-	if !own.done() {
-		s.begun = true
-		return nil
-	}
-	if !s.begun { // no connection is taken, and none will be
-		s.refused, s.aborted, s.first = marked("canceled"), true, marked("canceled")
-	}
-	return marked("canceled")
-}
-
-// statement is one that fails with failure, if that is not nil.
-func (s *state) statement(own *limit, failure marks) marks {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	fresh := !s.begun
-	if err := s.send(own); err != nil {
-		return err
-	}
-	switch {
-	case s.aborted:
-		return marked("25P02")
-	case failure != nil:
-		failure = failure.and(marked(s.origin()))
-		s.aborted, s.first = true, failure
-		if fresh && failure["42P01"] { // prepared before BEGIN was sent
-			s.refused = marked("25P02")
-		}
-	}
-	return failure
-}
-
-func (s *state) innermost() *frame { return s.frames[len(s.frames)-1] }
-
-// writing is the frame with whose savepoint a statement is undone.
-func (s *state) writing() *frame {
-	for i := len(s.frames) - 1; ; i-- {
-		if !s.frames[i].joined {
-			return s.frames[i]
-		}
-	}
-}
-
-func (s *state) drop() { s.frames = s.frames[:len(s.frames)-1] }
-
-func (s *state) handUp() {
-	f := s.innermost()
-	s.drop()
-	up := s.innermost()
-	up.written = append(up.written, f.written...)
-	up.before = append(up.before, f.before...)
-	up.after = append(up.after, f.after...)
-	up.undone = append(up.undone, f.undone...)
-}
-
-func (m marks) String() string {
-	if m == nil {
-		return "nil"
-	}
-	text := ""
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if !strings.HasPrefix(name, hidden) {
-			text += "[" + name + "]"
-		}
-	}
-	return text
 }

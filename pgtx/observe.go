@@ -133,7 +133,7 @@ func (w *watch) endSession(err error) {
 	outcome := OutcomeCommitted
 	switch s := w.session; {
 	case err == nil:
-	case s != nil && s.unknown, errors.Is(err, ErrEnded):
+	case s != nil && s.unknown:
 		outcome = OutcomeUnknown
 	default:
 		outcome = OutcomeRolledBack
@@ -162,10 +162,11 @@ func (w *watch) abandoned() {
 	if w == nil || w.report.Attempt == 0 {
 		return
 	}
-	switch w.report.Kind {
-	case KindTransaction:
+	switch {
+	case !w.ended.IsZero(): // a hook that waited for the end
+	case w.report.Kind == KindTransaction:
 		w.endSession(errNotReturned)
-	case KindBatch: // a callback: COMMIT is on its way
+	case w.report.Kind == KindBatch: // a callback: COMMIT is on its way
 		w.end(times{}, OutcomeUnknown, errNotReturned)
 	default:
 		w.endNested(times{}, errNotReturned)

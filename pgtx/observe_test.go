@@ -3,41 +3,14 @@ package pgtx_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/page-builder/persistence/pgtx"
 )
-
-// reports collects what an observer is told.
-type reports struct {
-	mu   sync.Mutex
-	seen []pgtx.Report
-}
-
-func (r *reports) observe(_ context.Context, report pgtx.Report) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.seen = append(r.seen, report)
-}
-
-// lines are the reports without their times.
-func (r *reports) lines() []string {
-	var lines []string
-	for _, report := range r.seen {
-		line := fmt.Sprint(report.Name, " ", report.Kind, " ", report.Attempt, " ", report.Outcome)
-		if report.Again {
-			line += " again"
-		}
-		lines = append(lines, line)
-	}
-	return lines
-}
 
 func TestObserver(t *testing.T) {
 	t.Parallel()

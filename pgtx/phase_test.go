@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgtx"
 )
@@ -96,6 +97,11 @@ func TestPhases(t *testing.T) {
 			_ = conn.Close(t.Context())
 			return pgtx.Run(t.Context(), conn, write)
 		}, pgtx.PhaseBegin, "", nil},
+		{"connection closed, Atomic", func(t *testing.T, b *bundle) error {
+			conn := dedicated(t, b)
+			_ = conn.Close(t.Context())
+			return pgtx.Atomic(t.Context(), conn, pgtx.Options{}, moves())
+		}, pgtx.PhaseBegin, "", pgconn.ErrConnClosed},
 		{"savepoint refused", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, tx pgx.Tx) error {
 				_, _ = tx.Exec(ctx, `select 1/0`)
@@ -178,79 +184,5 @@ func TestPhases(t *testing.T) {
 				t.Errorf("error is %v, want %v", err, tt.is)
 			}
 		})
-	}
-}
-
-// The time is that of the phase, not of what came before it.
-func TestPhaseAfter(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	const wait = 100 * time.Millisecond
-	err := pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: wait}, func(ctx context.Context, tx pgx.Tx) error {
-		return add(ctx, tx, 1, 1)
-	})
-	var failed *pgtx.PhaseError
-	if !errors.As(err, &failed) || failed.After < wait {
-		t.Errorf("%v: %+v, want at least %v in acquire", err, failed, wait)
-	}
-
-	b.exec(t, deferred)
-	began := time.Now()
-	var ran time.Duration
-	err = pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
-		defer func() { ran = time.Since(began) }()
-		if _, err := tx.Exec(ctx, `select pg_sleep(0.2)`); err != nil {
-			return err
-		}
-		return orphan(ctx, tx)
-	})
-	took := time.Since(began)
-	failed = nil
-	if !errors.As(err, &failed) || failed.Phase != pgtx.PhaseCommit || failed.After > took-ran {
-		t.Errorf("%v: %+v, want at most %v in commit", err, failed, took-ran)
-	}
-}
-
-// What the function returns comes back as it is: there is no PhaseError around it.
-func TestFunctionErrorsHaveNoPhase(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	for name, opts := range map[string]pgtx.Options{"outermost": {}, "savepoint": {}, "joined": {Nesting: pgtx.Join}, "separate": {Nesting: pgtx.Separate}} {
-		fail := func(ctx context.Context, tx pgx.Tx) error {
-			if err := add(ctx, tx, 1, 1); err != nil {
-				return err
-			}
-			return errBusiness
-		}
-		var err error
-		if name == "outermost" {
-			err = pgtx.RunWith(t.Context(), b.pool, opts, fail)
-		} else {
-			_ = pgtx.Run(t.Context(), b.pool, func(ctx context.Context, _ pgx.Tx) error {
-				err = pgtx.RunWith(ctx, b.pool, opts, fail)
-				return err
-			})
-		}
-		if err != errBusiness {
-			t.Errorf("%s: error is %#v, want the function's own", name, err)
-		}
-	}
-}
-
-// dedicated is a connection outside any pool.
-func dedicated(t *testing.T, b *bundle) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), b.url)
-	if err != nil {
-		t.Fatalf("connect: %v", err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return conn
-}
-
-func (b *bundle) exec(t *testing.T, sql string) {
-	t.Helper()
-	if _, err := b.pool.Exec(t.Context(), sql); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgtx"
 	"go.uber.org/goleak"
@@ -215,37 +214,4 @@ func (e *execution) hook(what string, s step, db pgtx.DB) func(context.Context) 
 		}
 		return nil
 	}
-}
-
-// marksOf finds the kinds of errors in err's tree.
-func marksOf(err error) marks {
-	if err == nil {
-		return nil
-	}
-	m := marked()
-	for sentinel, name := range map[error]string{
-		errBusiness: "business", errHook: "hook", context.Canceled: "canceled", pgtx.ErrTxInUse: "in use", pgtx.ErrTxClosed: "closed",
-		pgtx.ErrNested: "nested", pgtx.ErrNoTransaction: "no transaction", pgtx.ErrPoolFull: "pool full", pgtx.ErrEnded: "ended",
-	} {
-		if errors.Is(err, sentinel) {
-			m[name] = true
-		}
-	}
-	var pgError *pgconn.PgError
-	if errors.As(err, &pgError) {
-		m[pgError.Code] = true
-	}
-	if errors.As(err, new(*pgtx.SwallowedError)) {
-		m["swallowed"] = true
-	}
-	if errors.As(err, new(*pgtx.HookError)) {
-		m["hook error"] = true
-	}
-	if errors.As(err, new(*pgtx.RetryError)) {
-		m["retry"] = true
-	}
-	if errors.As(err, new(*pgtx.CommitUnknownError)) {
-		m["unknown"] = true
-	}
-	return m
 }

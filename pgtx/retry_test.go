@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -178,20 +177,15 @@ func TestContextThatEndsInLaterAttempt(t *testing.T) {
 func TestContextThatEndsBetweenAttempts(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	opts := repeatableRead
-	opts.MaxAttempts = 1 << 20
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := pgtx.RunWith(ctx, b.pool, opts, func(_ context.Context, tx pgx.Tx) error {
-		// Without the deadline, so that it cannot end inside a statement.
-		return stale(context.WithoutCancel(ctx), b, tx)
-	})
+	opts := repeatableRead
+	opts.RetryIf = func(error, bool) bool { cancel(); return true } // the attempt is over, the wait has not begun
+	err := pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error { return stale(ctx, b, tx) })
 	var pgError *pgconn.PgError
-	if !errors.As(err, &pgError) || pgError.Code != "40001" {
-		t.Errorf("error is %v, want the last error of the database", err)
-	}
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("error is %v, want context.DeadlineExceeded as well", err)
+	var exhausted *pgtx.RetryError
+	if !errors.As(err, &pgError) || pgError.Code != "40001" || !errors.Is(err, context.Canceled) || !errors.As(err, &exhausted) {
+		t.Errorf("error is %v, want a RetryError with the cancellation and the last error of the database", err)
 	}
 }
 

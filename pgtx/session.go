@@ -40,7 +40,7 @@ type session struct {
 	doomed     error  // a nested failure that only a repetition of the whole can cure
 	conflict   error  // the last serialization failure or deadlock of its own, also if it was undone
 	broken     atomic.Bool
-	unknown    bool          // whether it committed
+	unknown    bool          // nobody can say whether it committed
 	limit      time.Duration // the statement_timeout that was set last
 	committing time.Time     // when COMMIT was sent
 	times      times
@@ -237,7 +237,9 @@ func (s *session) abandon(ctx context.Context) (lost, ended bool) {
 	}
 	start := time.Now()
 	lost = s.closed()
-	ended = !lost && s.status() == 'I'
+	// The status is that of before as long as rows of the flush that carried BEGIN are open.
+	ended = !lost && !s.busy() && !s.broken.Load() && s.status() == 'I'
+	s.unknown = ended // it has the outcome of a statement of the function's
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
 	// Sent even if the connection is closed or busy: on a pool this call is what releases the connection.

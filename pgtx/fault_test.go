@@ -1,0 +1,48 @@
+package pgtx_test
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// fault is what one attempt of a transfer meets.
+type fault struct {
+	name  string
+	where cut
+	// killed is called with what ends the attempt's backend, when the function is in the middle of its work or, if
+	// atCommit, when COMMIT is on its way to the server.
+	killed   func(l *ledger, kill func())
+	atCommit bool
+}
+
+// holes reports whether the client gets no answer, on a connection that stays open.
+func (f fault) holes() bool { return f.where == hang || f.where == hangAfter }
+
+// faultKinds are all kinds, those that take seconds less often than the others, or only if holes says so at all.
+func faultKinds(holes bool) []fault {
+	at := func(_ *ledger, kill func()) { kill() }
+	around := func(l *ledger, kill func()) {
+		l.background.Go(func() {
+			time.Sleep(rand.N(3 * time.Millisecond)) // any moment will do
+			kill()
+		})
+	}
+	kinds := []fault{
+		{name: "cut before COMMIT", where: beforeCommit},
+		{name: "cut inside COMMIT", where: insideCommit},
+		{name: "cut inside the answer", where: insideAnswer},
+		{name: "cut after COMMIT", where: afterCommit},
+		{name: "backend killed in the function", killed: at},
+		{name: "backend killed at random", killed: around},
+		{name: "backend killed before COMMIT", killed: at, atCommit: true},
+		{name: "backend killed during COMMIT", killed: around, atCommit: true},
+	}
+	if holes {
+		all := []fault{{name: "black hole before COMMIT", where: hang}, {name: "black hole after COMMIT", where: hangAfter}}
+		for range 4 {
+			all = append(all, kinds...)
+		}
+		return all
+	}
+	return kinds
+}

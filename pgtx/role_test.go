@@ -1,0 +1,110 @@
+package pgtx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+// ordinary makes a role with nothing but LOGIN and rights on the accounts, and returns its URL.
+func (b *bundle) ordinary(t *testing.T) string {
+	t.Helper()
+	name := fmt.Sprintf("pgtx_role_%d", rand.Uint64())
+	for _, sql := range []string{
+		"create role " + name + " login",
+		"grant select, update on accounts to " + name,
+	} {
+		if _, err := b.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if _, err := b.pool.Exec(ctx, "drop owned by "+name+"; drop role "+name); err != nil {
+			t.Error(err)
+		}
+	})
+	u, err := url.Parse(b.url)
+	if err != nil {
+		t.Fatal("cannot parse the test database's URL")
+	}
+	u.User = url.User(name)
+	if err := pingAs(t, u.String()); err != nil {
+		t.Skipf("a role without a password cannot log in: %v", err)
+	}
+	return u.String()
+}
+
+func pingAs(t *testing.T, url string) error {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		return err
+	}
+	return conn.Close(t.Context())
+}
+
+// Nothing of VerifyCommit needs more than a login: the probe, the question, and the end of a backend of the same role.
+func TestVerifyCommitAsOrdinaryRole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := b.ordinary(t)
+	spent := 0
+	for how, want := range map[breakage]int{notReceived: 2, answerLost: 1, blackHole: 2} {
+		calls := 0
+		err := pgtx.RunWith(t.Context(), breaking(t, role, how), pgtx.Options{VerifyCommit: true, VerifyWait: time.Minute},
+			func(ctx context.Context, tx pgx.Tx) error {
+				calls++
+				return add(ctx, tx, 1, -10)
+			})
+		if spent += 10; err != nil || calls != want || b.balance(t, 1) != 100-spent {
+			t.Errorf("%s: error is %v after %d calls, want none after %d", how, err, calls, want)
+		}
+	}
+}
+
+// A role may not end another's backend: what that one left in progress stays unknown.
+func TestResolveAsAnotherRole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	met := broken(t, b.url, blackHole)
+	other := connect(t, b.ordinary(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	committed, err := met.Resolve(ctx, other)
+	if committed || !errors.Is(err, pgtx.ErrUnresolved) || !strings.Contains(err.Error(), "in progress") {
+		t.Errorf("committed is %v, error %v, want ErrUnresolved", committed, err)
+	}
+	if committed, err := met.Resolve(t.Context(), b.pool); err != nil || committed {
+		t.Errorf("as the same role: committed is %v, error %v", committed, err)
+	}
+}
+
+// A role that may not see what tells the server's runs apart is told so, before anything could be lost.
+func TestVerifyCommitWithoutTheRights(t *testing.T) {
+	t.Parallel()
+	for _, sql := range []string{
+		"revoke select on pg_catalog.pg_stat_bgwriter from public",
+		"revoke execute on function pg_catalog.pg_current_xact_id() from public",
+	} {
+		b := setup(t)
+		if _, err := b.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+		pool := connect(t, b.ordinary(t))
+		for first, fn := range firsts {
+			if err := pgtx.RunWith(t.Context(), pool, verified, fn); !errors.Is(err, pgtx.ErrVerifyUnsupported) {
+				t.Errorf("%s, %s: error is %v, want ErrVerifyUnsupported", sql, first, err)
+			}
+		}
+	}
+}
