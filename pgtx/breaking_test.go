@@ -76,7 +76,7 @@ func (c *breakingConn) Read(b []byte) (int, error) {
 // lose waits for the answer. If the write is slow, pgx reads meanwhile, and it is Read that meets it.
 func (c *breakingConn) lose() {
 	for !c.lost.Load() {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if n, err := c.Conn.Read(make([]byte, 1024)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
