@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -116,10 +117,13 @@ func mistakes(t *testing.T) string {
 	}
 	pool := pgtest.New(t)
 	said.WriteString(busy(t, pool))
-	url := pool.Config().ConnString()
 	said.WriteString(refused(t, closedPort(t)))
-	said.WriteString(refused(t, url+"&target_session_attrs=read-only"))
-	said.WriteString(refused(t, strings.Replace(url, "/pgtest_", "/missing_", 1)))
+	missing, err := url.Parse(pool.Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing.Path = "/missing"
+	said.WriteString(refused(t, missing.String()))
 	return said.String()
 }
 
@@ -144,13 +148,13 @@ func busy(t *testing.T, pool *pgxpool.Pool) string {
 	return err.Error() + "\n"
 }
 
-func refused(t *testing.T, url string) string {
+func refused(t *testing.T, address string) string {
 	t.Helper()
-	cfg, err := pgconfig.Parse(url)
+	cfg, err := pgconfig.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithStartupTimeout(time.Millisecond), pgpool.WithLogger(nil))
+	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithStartupTimeout(2*time.Second), pgpool.WithLogger(nil))
 	if err == nil {
 		pool.Close()
 		t.Fatalf("%s is reached", cfg)
