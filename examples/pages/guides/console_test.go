@@ -117,7 +117,7 @@ func TestCommands(t *testing.T) {
 // the example's files, or an empty one with the files of another tool, which are in testdata.
 func begin(t *testing.T, g guide, dir string) (url string) {
 	t.Helper()
-	theirs := "testdata/" + strings.TrimSuffix(g.name, ".md")
+	theirs := "testdata/" + strings.TrimSuffix(filepath.Base(g.name), ".md")
 	if _, err := os.Stat(theirs); err == nil {
 		if err := os.CopyFS(dir, os.DirFS(theirs)); err != nil {
 			t.Fatal(err)

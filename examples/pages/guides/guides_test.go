@@ -13,9 +13,9 @@ import (
 // root is the repository's, seen from this package.
 const root = "../../.."
 
-// guide is one file of docs/.
+// guide is one file of docs/, or the README of the repository.
 type guide struct {
-	name   string // "production.md"
+	name   string // "docs/production.md"
 	text   string
 	blocks []block
 }
@@ -28,7 +28,7 @@ type block struct {
 	text  string
 }
 
-func (b block) String() string { return fmt.Sprintf("docs/%s:%d", b.guide, b.line) }
+func (b block) String() string { return fmt.Sprintf("%s:%d", b.guide, b.line) }
 
 var fence = regexp.MustCompile("(?m)^```(.*)\n((?s:.*?))^```$")
 
@@ -39,18 +39,18 @@ func guides(t *testing.T) []guide {
 		t.Fatalf("%d guides: %v", len(files), err)
 	}
 	var all []guide
-	for _, file := range files {
+	for _, file := range append(files, root+"/README.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := guide{name: filepath.Base(file), text: string(text)}
+		g := guide{name: strings.TrimPrefix(file, root+"/"), text: string(text)}
 		for _, at := range fence.FindAllStringSubmatchIndex(g.text, -1) {
 			g.blocks = append(g.blocks, block{
 				guide: g.name, line: 1 + strings.Count(g.text[:at[4]], "\n"), kind: g.text[at[2]:at[3]], text: g.text[at[4]:at[5]],
 			})
 		}
-		if open := strings.Count(g.text, "\n```"); open != 2*len(g.blocks) {
+		if open := strings.Count("\n"+g.text, "\n```"); open != 2*len(g.blocks) {
 			t.Fatalf("%s: %d fences make %d blocks", g.name, open, len(g.blocks))
 		}
 		all = append(all, g)

@@ -26,14 +26,14 @@ func targets(magefile string) (map[string]target, error) {
 	for _, d := range tree.Decls {
 		fn, ok := d.(*ast.FuncDecl)
 		if !ok || !fn.Name.IsExported() {
+			for _, name := range aliases(d) {
+				found[name] = target{}
+			}
 			continue
 		}
 		name := strings.ToLower(fn.Name.Name)
 		if fn.Recv != nil {
 			space := strings.ToLower(fn.Recv.List[0].Type.(*ast.Ident).Name)
-			if name == "up" || space == "db" && name == "url" { // Aliases
-				found[space] = target{}
-			}
 			name = space + ":" + name
 		}
 		var t target
@@ -49,6 +49,25 @@ func targets(magefile string) (map[string]target, error) {
 		found[name] = t
 	}
 	return found, nil
+}
+
+// aliases returns the names in the magefile's map Aliases, or nothing if d is another declaration.
+func aliases(d ast.Decl) (names []string) {
+	gen, ok := d.(*ast.GenDecl)
+	if !ok || gen.Tok != token.VAR {
+		return nil
+	}
+	for _, spec := range gen.Specs {
+		value, ok := spec.(*ast.ValueSpec)
+		if !ok || value.Names[0].Name != "Aliases" {
+			continue
+		}
+		for _, element := range value.Values[0].(*ast.CompositeLit).Elts {
+			key := element.(*ast.KeyValueExpr).Key.(*ast.BasicLit).Value
+			names = append(names, strings.Trim(key, `"`))
+		}
+	}
+	return names
 }
 
 // mage checks the arguments of a call of mage.

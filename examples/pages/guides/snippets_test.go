@@ -45,12 +45,15 @@ func TestGo(t *testing.T) {
 	written, replace, tests := t.TempDir(), map[string]string{}, 0
 	for _, g := range guides(t) {
 		for i, b := range g.of("go") {
+			if strings.HasPrefix(b.text, "func main()") {
+				continue // cmd/taste, says TestReadmeProgramCompiles
+			}
 			source, err := file(b)
 			if err != nil {
 				t.Errorf("%s: %v", b, err)
 				continue
 			}
-			name := fmt.Sprintf("%s_%d_test.go", strings.TrimSuffix(b.guide, ".md"), i)
+			name := fmt.Sprintf("%s_%d_test.go", strings.TrimSuffix(filepath.Base(b.guide), ".md"), i)
 			if err := os.WriteFile(filepath.Join(written, name), source, 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +80,7 @@ func TestGo(t *testing.T) {
 
 // file makes a source file of a block: of declarations as it is, of statements in a function, and with what it imports.
 func file(b block) ([]byte, error) {
-	body := fmt.Sprintf("//line %s/docs/%s:%d\n%s", filepath.ToSlash(absolute()), b.guide, b.line, b.text)
+	body := fmt.Sprintf("//line %s/%s:%d\n%s", filepath.ToSlash(absolute()), b.guide, b.line, b.text)
 	if _, err := parsed(body); err != nil {
 		whole := given + body + "}\nreturn nil\n}\n"
 		if _, err := parsed(whole); err != nil {

@@ -17,7 +17,7 @@ var (
 
 	// known are those that pgconfig does not list.
 	known = []string{
-		"PGTEST_URL", "PGTEST_BINDIR", "PGTEST_VERSION", "PGTEST_ALLOW_REMOTE", "PGTEST_KEEP", // pgtest/pgserver
+		"PGTEST_URL", "PGTEST_BINDIR", "PGTEST_VERSION", "PGTEST_ALLOW_REMOTE", "PGTEST_KEEP", "PGTEST_DOWNLOAD", // pgtest/pgserver
 		"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSERVICE", "PGSSLMODE", // libpq
 		"DIRECT_URL", // Prisma's
 	}
