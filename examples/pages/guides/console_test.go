@@ -104,7 +104,7 @@ func TestCommands(t *testing.T) {
 			}
 			env := []string{
 				"PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "GUIDES_ROOT=" + absolute(),
-				"DATABASE_URL=" + url,
+				"DATABASE_URL=" + url, "GORACE=atexit_sleep_ms=0",
 			}
 			for _, b := range g.of("console") {
 				run(t, b, dir, env)
