@@ -154,7 +154,7 @@ func refused(t *testing.T, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithStartupTimeout(2*time.Second), pgpool.WithLogger(nil))
+	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithStartupTimeout(5*time.Second), pgpool.WithLogger(nil))
 	if err == nil {
 		pool.Close()
 		t.Fatalf("%s is reached", cfg)
