@@ -1,0 +1,99 @@
+package guides_test
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strings"
+)
+
+// target is one of the magefile's.
+type target struct {
+	arguments int
+	flags     []string
+}
+
+// targets reads the magefile: a method of a namespace is namespace:method, a pointer parameter a flag.
+func targets(magefile string) (map[string]target, error) {
+	tree, err := parser.ParseFile(token.NewFileSet(), magefile, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]target{}
+	for _, d := range tree.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || !fn.Name.IsExported() {
+			for _, name := range aliases(d) {
+				found[name] = target{}
+			}
+			continue
+		}
+		name := strings.ToLower(fn.Name.Name)
+		if fn.Recv != nil {
+			space := strings.ToLower(fn.Recv.List[0].Type.(*ast.Ident).Name)
+			name = space + ":" + name
+		}
+		var t target
+		for _, p := range fn.Type.Params.List {
+			for _, n := range p.Names {
+				if _, optional := p.Type.(*ast.StarExpr); optional {
+					t.flags = append(t.flags, n.Name)
+				} else {
+					t.arguments++
+				}
+			}
+		}
+		found[name] = t
+	}
+	return found, nil
+}
+
+// aliases returns the names in the magefile's map Aliases, or nothing if d is another declaration.
+func aliases(d ast.Decl) (names []string) {
+	gen, ok := d.(*ast.GenDecl)
+	if !ok || gen.Tok != token.VAR {
+		return nil
+	}
+	for _, spec := range gen.Specs {
+		value, ok := spec.(*ast.ValueSpec)
+		if !ok || value.Names[0].Name != "Aliases" {
+			continue
+		}
+		for _, element := range value.Values[0].(*ast.CompositeLit).Elts {
+			key := element.(*ast.KeyValueExpr).Key.(*ast.BasicLit).Value
+			names = append(names, strings.Trim(key, `"`))
+		}
+	}
+	return names
+}
+
+// mage checks the arguments of a call of mage.
+func mage(all map[string]target, args []string) error {
+	if len(args) == 0 {
+		return errors.New("mage: no target")
+	}
+	if args[0] == "-l" {
+		return nil
+	}
+	t, ok := all[strings.ToLower(args[0])]
+	if !ok {
+		return fmt.Errorf("mage: there is no target %s", args[0])
+	}
+	arguments := 0
+	for _, a := range args[1:] {
+		if !strings.HasPrefix(a, "-") {
+			arguments++
+			continue
+		}
+		if name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "="); !slices.Contains(t.flags, name) {
+			return fmt.Errorf("mage %s: there is no flag %s", args[0], a)
+		}
+	}
+	if arguments != t.arguments {
+		return fmt.Errorf("mage %s: %d arguments, want %d", args[0], arguments, t.arguments)
+	}
+	return nil
+}

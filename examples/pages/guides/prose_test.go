@@ -1,0 +1,74 @@
+package guides_test
+
+import (
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	inline = regexp.MustCompile("`(?:go tool )?((?:mage|pgmigrate) [^`]+)`")
+	flag   = regexp.MustCompile("`(--[a-z-]+)")
+	inPod  = regexp.MustCompile(`command: \[pgmigrate\]\n\s+args: \[(.*)\]`)
+)
+
+// inProse: commands in the middle of a sentence, of a table or a manifest name targets, subcommands and flags that exist.
+func inProse(t *testing.T, bin string) {
+	t.Parallel()
+	all, err := targets(root + "/magefile.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, g := range guides(t) {
+		calls := inline.FindAllStringSubmatch(g.prose(), -1)
+		for _, b := range g.of("yaml") {
+			for _, found := range inPod.FindAllStringSubmatch(b.text, -1) {
+				calls = append(calls, []string{"", "pgmigrate " + strings.NewReplacer(`"`, "", ",", "").Replace(found[1])})
+			}
+		}
+		for _, found := range calls {
+			seen++
+			words := strings.Fields(found[1])
+			if words[0] == "mage" {
+				err = mage(all, words[1:])
+			} else {
+				err = subcommand(t, bin, words[1:])
+			}
+			if err != nil {
+				t.Errorf("%s: %v", g.name, err)
+			}
+		}
+	}
+	help, err := exec.CommandContext(t.Context(), "bash", "-c", "for c in up to down wait seed resolve status; do "+bin+"/pgmigrate $c --help; done").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range guides(t) {
+		for _, found := range flag.FindAllStringSubmatch(g.prose(), -1) {
+			if !regexp.MustCompile(found[1] + `\s`).Match(help) {
+				t.Errorf("%s: pgmigrate has no flag %s", g.name, found[1])
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d commands found", seen)
+	}
+}
+
+// subcommand asks pgmigrate whether it has the subcommand and the flags.
+func subcommand(t *testing.T, bin string, words []string) error {
+	t.Helper()
+	help, err := exec.CommandContext(t.Context(), bin+"/pgmigrate", words[0], "--help").CombinedOutput()
+	if err != nil || !strings.Contains(string(help), "pgmigrate "+words[0]) {
+		return fmt.Errorf("pgmigrate has no %s: %v", words[0], err)
+	}
+	for _, w := range words[1:] {
+		if strings.HasPrefix(w, "-") && !regexp.MustCompile(`(?m)^.*`+regexp.QuoteMeta(w)+`\b`).Match(help) {
+			return fmt.Errorf("pgmigrate %s has no flag %s", words[0], w)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package guides_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	driver = "github.com/jackc/pgx/v5"
+	ours   = "github.com/page-builder/persistence/"
+)
+
+// packages are those that guides use without importing them.
+var packages = map[string]string{
+	"context": "context", "errors": "errors", "fmt": "fmt", "slog": "log/slog", "http": "net/http", "os": "os",
+	"sync": "sync", "testing": "testing", "time": "time",
+	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
+	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth", "pgmigrate": ours + "pgmigrate",
+	"pgpool": ours + "pgpool", "pgtest": ours + "pgtest", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
+	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
+}
+
+// given is what a piece of a function finds there.
+const given = `func _(ctx context.Context, pool, analytics *pgxpool.Pool, cfg pgconfig.Config, mux *http.ServeMux, server *http.Server,
+	w http.ResponseWriter, id uuid.UUID) error {
+{
+`
+
+// All Go of the guides is compiled in one package, with the guides' lines in the compiler's messages, and its tests are run.
+func TestGo(t *testing.T) {
+	t.Parallel()
+	folder, err := filepath.Abs("snippets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, replace, tests := t.TempDir(), map[string]string{}, 0
+	for _, g := range guides(t) {
+		for i, b := range g.of("go") {
+			if strings.HasPrefix(b.text, "func main()") {
+				continue // cmd/taste, says TestReadmeProgramCompiles
+			}
+			source, err := file(b)
+			if err != nil {
+				t.Errorf("%s: %v", b, err)
+				continue
+			}
+			name := fmt.Sprintf("%s_%d_test.go", strings.TrimSuffix(filepath.Base(b.guide), ".md"), i)
+			if err := os.WriteFile(filepath.Join(written, name), source, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			replace[filepath.Join(folder, name)] = filepath.Join(written, name)
+			tests += strings.Count(b.text, "\nfunc Test") + strings.Count(b.text[:9], "func Test")
+		}
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(written, "overlay.json")
+	if err := os.WriteFile(at, overlay, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-overlay", at, "./snippets").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if passed := bytes.Count(out, []byte("\n--- PASS")); passed != tests || tests < 3 {
+		t.Errorf("%d of %d tests passed:\n%s", passed, tests, out)
+	}
+}
+
+// file makes a source file of a block: of declarations as it is, of statements in a function, and with what it imports.
+func file(b block) ([]byte, error) {
+	body := fmt.Sprintf("//line %s/%s:%d\n%s", filepath.ToSlash(absolute()), b.guide, b.line, b.text)
+	if _, err := parsed(body); err != nil {
+		whole := given + body + "}\nreturn nil\n}\n"
+		if _, err := parsed(whole); err != nil {
+			return nil, err
+		}
+		body = whole
+	}
+	tree, err := parsed(body)
+	if err != nil {
+		return nil, err
+	}
+	imports, seen := "", map[string]bool{}
+	for _, name := range tree.Unresolved {
+		if path := packages[name.Name]; path != "" && !seen[path] {
+			seen[path] = true
+			imports += fmt.Sprintf("import %q\n", path)
+		}
+	}
+	return []byte("package snippets_test\n" + imports + body), nil
+}
+
+func parsed(body string) (*ast.File, error) {
+	return parser.ParseFile(token.NewFileSet(), "", "package snippets_test\n"+body, 0)
+}
+
+func absolute() string {
+	path, err := filepath.Abs(root)
+	if err != nil {
+		return root
+	}
+	return path
+}

@@ -1,0 +1,91 @@
+package guides_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/migrations"
+	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgtest"
+)
+
+// migrationName is the first line of a block that is a migration.
+var migrationName = regexp.MustCompile(`^-- migrations/(\d+_\w+\.sql)\n`)
+
+// A guide's migrations continue the example's: they pass pgmigrate's checks and run up, down and up again. Its other SQL runs
+// on the result, block by block, in transactions that are rolled back.
+func TestSQL(t *testing.T) {
+	t.Parallel()
+	for _, g := range guides(t) {
+		if len(g.of("sql")) == 0 {
+			continue
+		}
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := pgx.Connect(t.Context(), pgtest.URL(t, pgtest.Superuser()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.WithoutCancel(t.Context()))
+			migrate(t, conn, g)
+			for _, b := range g.of("sql") {
+				if !migrationName.MatchString(b.text) {
+					execute(t, conn, b)
+				}
+			}
+		})
+	}
+}
+
+func migrate(t *testing.T, conn *pgx.Conn, g guide) {
+	t.Helper()
+	files := fstest.MapFS{}
+	shipped, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range shipped {
+		text, err := fs.ReadFile(migrations.FS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = &fstest.MapFile{Data: text}
+	}
+	for _, b := range g.of("sql") {
+		if name := migrationName.FindStringSubmatch(b.text); name != nil {
+			files[name[1]] = &fstest.MapFile{Data: []byte(b.text)}
+		}
+	}
+	if len(files) == len(shipped) {
+		return
+	}
+	m, err := pgmigrate.New(conn.Config(), files, pgmigrate.WithStrict())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []int32{int32(len(files)), int32(len(shipped)), int32(len(files))} {
+		if _, err := m.To(t.Context(), version); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func execute(t *testing.T, conn *pgx.Conn, b block) {
+	t.Helper()
+	sql := strings.ReplaceAll(b.text, "database app", "database "+pgx.Identifier{conn.Config().Database}.Sanitize())
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.PgConn().Exec(t.Context(), sql).ReadAll()
+	if err := errors.Join(err, tx.Rollback(t.Context())); err != nil {
+		t.Errorf("%s: %v", b, err)
+	}
+}

@@ -1,0 +1,7 @@
+-- +goose Up
+-- +goose StatementBegin
+alter table public.assets add column size bigint;
+-- +goose StatementEnd
+
+-- +goose Down
+alter table public.assets drop column size;

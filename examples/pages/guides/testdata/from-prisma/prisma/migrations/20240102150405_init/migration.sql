@@ -1,0 +1,6 @@
+-- CreateTable
+CREATE TABLE "Asset" (
+    "id" SERIAL NOT NULL,
+
+    CONSTRAINT "Asset_pkey" PRIMARY KEY ("id")
+);
