@@ -58,7 +58,9 @@ func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*p
 		cfg.MaxConnLifetimeJitter = cfg.MaxConnLifetime / 10 // as pgconfig: all at once is a storm of connects
 	}
 	s := newSettings(opts)
-	s.limits.apply(cfg.ConnConfig, s.limitsChosen)
+	if !s.pgBouncer { // it refuses them
+		s.limits.apply(cfg.ConnConfig, s.limitsChosen)
+	}
 	s.limits = sent(cfg.ConnConfig)
 	return connect(ctx, cfg, s)
 }

@@ -1,0 +1,154 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+// Cluster is a primary and its read replicas. Its methods are safe for concurrent use.
+type Cluster struct {
+	primary  *pgxpool.Pool
+	replicas []*standby
+	maxLag   time.Duration // 0: any
+	system   uint64        // the primary's system identifier, 0: not known
+	logger   *slog.Logger
+	stop     context.CancelFunc // of what looks after the replicas
+
+	next    atomic.Uint64              // whose turn it is
+	ready   atomic.Pointer[[]*standby] // those that may be read from; the slice is never changed
+	waiting atomic.Int64               // callers that wait for a replica to replay
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever something was learned
+	closed  bool
+}
+
+// Open connects to the primary as [pgpool.Connect] does, and returns its error where that fails. cfg comes from package
+// pgconfig: DATABASE_URL is the primary, and of each of DATABASE_REPLICA_URLS a goroutine makes a pool of its own, with the same
+// limits, as soon as that replica answers. Open does not wait for replicas: one that is down does not keep a service
+// from starting. Without any, the Cluster is the primary's pool.
+//
+// The goroutine asks its replica about its health and lag on a connection that is not the pool's, every second (drawn from
+// 0.5 to 1.5 s), and answers later than 2 s count as none. It notices at once when its connection breaks, and when a query or a
+// connect on the pool fails because the server is gone. A replica is used while it answers, is a standby of
+// the same cluster, and is behind by no more than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
+//
+// Each replica's URL must lead to one server. Several hosts in one are an error here, a [*Error]; a load balancer cannot be
+// recognised, and behind it lag and tokens would be those of another server than the one that is read from.
+//
+// opts apply to every pool; those of the connections that look after health as [pgpool.ConnectOne] says. The caller ends the
+// Cluster with [Cluster.Shutdown].
+func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Cluster, error) {
+	configs, err := cfg.ReplicaConfigs()
+	if err != nil {
+		return nil, fmt.Errorf("open cluster: %w", err)
+	}
+	main, err := cfg.PoolConfig()
+	if err != nil {
+		return nil, fmt.Errorf("open cluster: %w", err)
+	}
+	c := &Cluster{maxLag: cfg.MaxReplicaLag, logger: pgpool.LoggerOf(opts...), changed: make(chan struct{})}
+	c.ready.Store(&[]*standby{})
+	for i, config := range configs {
+		s := newStandby(c, i, config, append(replicaOptions(cfg, main, config), opts...))
+		for _, other := range config.ConnConfig.Fallbacks {
+			if other.Host != s.host || other.Port != s.port {
+				return nil, fmt.Errorf("open cluster: %w", s.failed(ErrSeveralHosts))
+			}
+		}
+		c.replicas = append(c.replicas, s)
+	}
+	if c.primary, err = pgpool.Connect(ctx, cfg, opts...); err != nil {
+		return nil, fmt.Errorf("open cluster: primary: %w", err)
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.stop = stop
+	if len(c.replicas) > 0 {
+		c.identify(ctx)
+	}
+	for _, s := range c.replicas {
+		go s.watch(watching)
+	}
+	return c, nil
+}
+
+// replicaOptions are what the configuration says for a replica's pool. The password file counts for those whose URL had no
+// password and took the file's: the others must not have theirs replaced.
+func replicaOptions(cfg pgconfig.Config, main, config *pgxpool.Config) []pgpool.Option {
+	opts := []pgpool.Option{pgpool.WithConfig(cfg)}
+	if cfg.PasswordFile() == "" || config.ConnConfig.Password != main.ConnConfig.Password {
+		opts = append(opts, pgpool.WithPassword(nil))
+	}
+	return opts
+}
+
+// identify learns which cluster the primary is of. Where that fails, replicas are not compared with it; tokens still are. The
+// primary has answered a moment ago, and the pool's limits apply.
+func (c *Cluster) identify(ctx context.Context) {
+	var system int64
+	if err := c.primary.QueryRow(ctx, `select system_identifier from pg_control_system()`).Scan(&system); err != nil {
+		c.log(ctx, slog.LevelWarn, "the primary does not say which cluster it is, so replicas of another one are not recognised", err)
+		return
+	}
+	c.system = uint64(system)
+}
+
+// Primary returns the pool of the primary, never nil.
+func (c *Cluster) Primary() *pgxpool.Pool { return c.primary }
+
+// Shutdown ends looking after the replicas and closes all pools, as [pgpool.Shutdown] does, at the same time: it waits until
+// their connections have been released, but never longer than ctx. The error joins those of the pools, each a
+// [*pgpool.ShutdownError] in which [*Error] says which replica it is about. A health check under way may
+// hold it up for 2 s. It may be called more than once.
+func (c *Cluster) Shutdown(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true // from here on no replica gets a pool
+	c.mu.Unlock()
+	c.stop()
+	failures := make([]error, len(c.replicas)+1)
+	var closing sync.WaitGroup
+	for i, s := range c.replicas {
+		closing.Go(func() {
+			if err := pgpool.Shutdown(ctx, s.pool.Load()); err != nil {
+				failures[i] = s.failed(err)
+			}
+			select {
+			case <-s.ended:
+			case <-ctx.Done():
+			}
+		})
+	}
+	closing.Go(func() { failures[len(c.replicas)] = pgpool.Shutdown(ctx, c.primary) })
+	closing.Wait()
+	return errors.Join(failures...)
+}
+
+// publish makes what was learned about a replica known, all of it at the same time: its state, who may be read from, and
+// that there is news. It returns the last state.
+func (c *Cluster) publish(about *standby, next *state) (last *state) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last = about.state.Swap(next)
+	ready := slices.DeleteFunc(slices.Clone(c.replicas), func(s *standby) bool { return !s.usable() })
+	c.ready.Store(&ready)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return last
+}
+
+// news returns a channel that is closed when something is learned after the call.
+func (c *Cluster) news() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}

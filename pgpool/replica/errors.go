@@ -1,0 +1,77 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/page-builder/persistence/pgerr"
+)
+
+// Why a replica that answers is not read from.
+var (
+	// ErrNotStandby: it is not in recovery: it was promoted, or the URL leads to the primary.
+	ErrNotStandby error = &reason{pgerr.WrongServer, "it is no standby: if it is the primary now, reads go to it through the primary's address"}
+	// ErrOtherCluster: its system identifier is not the primary's.
+	ErrOtherCluster error = &reason{pgerr.Config, "it belongs to another database cluster than the primary: check DATABASE_REPLICA_URLS"}
+	// ErrSeveralHosts: its URL names several hosts.
+	ErrSeveralHosts error = &reason{pgerr.Config, "the URL names several hosts: give each its own in DATABASE_REPLICA_URLS"}
+)
+
+// reason is an error with a category.
+type reason struct {
+	category pgerr.Category
+	text     string
+}
+
+func (r *reason) Error() string            { return r.text }
+func (r *reason) Category() pgerr.Category { return r.category }
+
+// LagError says that a replica is behind by more than the limit.
+type LagError struct {
+	// Lag is how far it is behind at least, or negative where it is not known: the replica receives nothing and has
+	// replayed no transaction since it started.
+	Lag time.Duration
+	// Limit is the configuration's MaxReplicaLag.
+	Limit time.Duration
+}
+
+func (e *LagError) Error() string {
+	if e.Lag < 0 {
+		return "it receives nothing from the primary and cannot tell how far behind it is"
+	}
+	return fmt.Sprintf("it is behind by %s, more than %s", e.Lag.Round(time.Millisecond), e.Limit)
+}
+
+// Category is "lagging", which pgerr does not have: it comes from no server.
+func (e *LagError) Category() pgerr.Category { return "lagging" }
+
+// Error is about one replica.
+type Error struct {
+	// Replica is its place in DATABASE_REPLICA_URLS, from 0.
+	Replica int
+	// Host and Port are where it is.
+	Host string
+	Port uint16
+	// Err is why: one of this package's, or what came from the database.
+	Err error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("replica %d (%s:%d): %v", e.Replica, e.Host, e.Port, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// oneLine makes pgx's error for several addresses fit for a log.
+var oneLine = strings.NewReplacer("\n", " ", "\t", "")
+
+func (c *Cluster) log(ctx context.Context, level slog.Level, message string, err error, attrs ...slog.Attr) {
+	if err != nil {
+		attrs = append(attrs, slog.String("category", string(pgerr.Of(err))), slog.String("error", oneLine.Replace(err.Error())))
+	}
+	c.logger.LogAttrs(ctx, level, message, attrs...)
+}

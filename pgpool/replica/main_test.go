@@ -1,0 +1,135 @@
+package replica_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/replica"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// config is a configuration with these URLs; settings are further variables.
+func config(t *testing.T, primary string, replicas []string, settings ...string) pgconfig.Config {
+	t.Helper()
+	environ := map[string]string{
+		"APP_ENV": "test", "DATABASE_URL": primary, "DATABASE_REPLICA_URLS": strings.Join(replicas, ","),
+		"DATABASE_POOL_MAX_CONNS": "4", "DATABASE_POOL_MIN_IDLE_CONNS": "0", "DATABASE_REPLICA_MAX_LAG": "off",
+	}
+	for _, setting := range settings {
+		key, value, _ := strings.Cut(setting, "=")
+		environ[key] = value
+	}
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// open opens a cluster without logging, unless an option says otherwise; it is shut down at the end of the test.
+func open(t *testing.T, cfg pgconfig.Config, opts ...pgpool.Option) *replica.Cluster {
+	t.Helper()
+	c, err := replica.Open(t.Context(), cfg, append([]pgpool.Option{pgpool.WithLogger(nil)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := c.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// reads returns the hosts that n readers are led to, with how many each.
+func reads(t *testing.T, c *replica.Cluster, n int) map[string]int {
+	t.Helper()
+	hosts := map[string]int{}
+	for range n {
+		hosts[host(c.Reader(t.Context()))]++
+	}
+	return hosts
+}
+
+func host(pool *pgxpool.Pool) string { return pool.Config().ConnConfig.Host }
+
+// used waits until exactly the replicas on these hosts are read from.
+func used(t *testing.T, c *replica.Cluster, hosts ...string) {
+	t.Helper()
+	eventually(t, func() bool {
+		found := map[string]bool{}
+		for _, status := range c.Replicas() {
+			if status.Err == nil {
+				found[status.Host] = true
+			}
+		}
+		for _, host := range hosts {
+			if !found[host] {
+				return false
+			}
+		}
+		return len(found) == len(hosts)
+	}, func() any { return c.Replicas() })
+}
+
+// eventually waits until condition holds, for as long as a busy machine may need.
+func eventually(t *testing.T, condition func() bool, state func() any) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 60s: %v", state())
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func execute(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func token(t *testing.T, c *replica.Cluster) replica.Token {
+	t.Helper()
+	token, err := c.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// logs keeps what is logged.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logs) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logs) option() pgpool.Option {
+	return pgpool.WithLogger(slog.New(slog.NewTextHandler(l, nil)))
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -1,0 +1,366 @@
+package replica_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/replica"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// The tests on one primary with two standbys, one after the other, and before the parallel ones: some count allocations.
+func TestReplicas(t *testing.T) {
+	p := startPrimary(t)
+	p.exec(t, `create table counters (id int primary key, n int not null)`, `create role reader login`, `grant select on counters to reader`)
+	a, b := p.standby(t), p.standby(t)
+	three := &servers{p, a, b}
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *servers)
+	}{
+		{"round robin", roundRobin},
+		{"known token", knownToken},
+		{"lag beyond the limit", lagBeyondLimit},
+		{"read your writes", readYourWrites},
+		{"future token", futureToken},
+		{"foreign token", foreignToken},
+		{"asynchronous commit", asynchronousCommit},
+		{"ordinary role", ordinaryRole},
+		{"killed and back", killedAndBack},
+		{"down at start", downAtStart},
+		{"primary lost", primaryLost},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, three) })
+	}
+}
+
+type servers struct{ p, a, b *server }
+
+func (s *servers) open(t *testing.T, settings ...string) *replica.Cluster {
+	t.Helper()
+	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}, settings...))
+	used(t, c, s.a.dir, s.b.dir)
+	return c
+}
+
+func roundRobin(t *testing.T, s *servers) {
+	c := s.open(t)
+	if got := reads(t, c, 100); got[s.a.dir] != 50 || got[s.b.dir] != 50 {
+		t.Errorf("100 readers went to %v; want 50 to each of %s and %s", got, s.a.dir, s.b.dir)
+	}
+	var standby bool
+	if err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery()`).Scan(&standby); err != nil || !standby {
+		t.Errorf("read from a standby: %v, %v", standby, err)
+	}
+}
+
+// A replica that is known to have replayed the token costs no round trip, which would allocate.
+func knownToken(t *testing.T, s *servers) {
+	c := s.open(t)
+	execute(t, c.Primary(), `insert into counters values (-1, 0) on conflict (id) do update set n = counters.n + 1`)
+	written := token(t, c)
+	ctx := replica.WithToken(t.Context(), written)
+	hosts := map[string]bool{}
+	eventually(t, func() bool { hosts[host(c.Reader(ctx))] = true; return hosts[s.a.dir] && hosts[s.b.dir] }, func() any { return hosts })
+	for name, ctx := range map[string]context.Context{"with": ctx, "without": t.Context()} {
+		if allocations := testing.AllocsPerRun(10_000, func() { c.Reader(ctx) }); allocations != 0 {
+			t.Errorf("%s a token: %v allocations", name, allocations)
+		}
+		took := testing.Benchmark(func(b *testing.B) {
+			for b.Loop() {
+				c.Reader(ctx)
+			}
+		})
+		t.Logf("%s a token: %s", name, took)
+	}
+}
+
+func lagBeyondLimit(t *testing.T, s *servers) {
+	c := s.open(t, "DATABASE_REPLICA_MAX_LAG=200ms")
+	s.a.pause(t)
+	execute(t, c.Primary(), `insert into counters values (-2, 0) on conflict (id) do update set n = counters.n + 1`)
+	used(t, c, s.b.dir)
+	var lag *replica.LagError
+	if err := c.Replicas()[0].Err; !errors.As(err, &lag) || lag.Lag <= 200*time.Millisecond {
+		t.Errorf("the paused replica: %v; want a LagError beyond 200 ms", err)
+	}
+	if got := reads(t, c, 10); got[s.b.dir] != 10 {
+		t.Errorf("10 readers went to %v; want %s", got, s.b.dir)
+	}
+	s.b.pause(t)
+	execute(t, c.Primary(), `insert into counters values (-2, 0) on conflict (id) do update set n = counters.n + 1`)
+	used(t, c)
+	if c.Reader(t.Context()) != c.Primary() {
+		t.Error("both are paused, and the reader is not the primary")
+	}
+	s.a.exec(t, `select pg_wal_replay_resume()`)
+	s.b.exec(t, `select pg_wal_replay_resume()`)
+	used(t, c, s.a.dir, s.b.dir)
+}
+
+// Writers that read what they wrote, with one replica paused: with the token never an older state, without it some.
+func readYourWrites(t *testing.T, s *servers) {
+	const writers, rounds = 4, 40
+	c := s.open(t)
+	execute(t, c.Primary(), `insert into counters select id, 0 from generate_series(1, $1) id`, writers)
+	primary := token(t, c)
+	eventually(t, func() bool { // both have the table's rows
+		known := map[string]bool{}
+		for range 4 {
+			known[host(c.ReaderAfter(t.Context(), primary))] = true
+		}
+		return known[s.a.dir] && known[s.b.dir]
+	}, func() any { return c.Replicas() })
+	s.a.pause(t)
+
+	var violations, stale, fromReplica, fromPaused atomic.Int64
+	var running sync.WaitGroup
+	for id := 1; id <= writers; id++ {
+		running.Go(func() {
+			for n := 1; n <= rounds; n++ {
+				if _, err := c.Primary().Exec(t.Context(), `update counters set n = $2 where id = $1`, id, n); err != nil {
+					t.Error(err)
+					return
+				}
+				written, err := c.Token(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				carried, err := replica.ParseToken(written.String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				read := func(ctx context.Context) (n int, from string) {
+					pool := c.Reader(ctx)
+					if err := pool.QueryRow(ctx, `select n from counters where id = $1`, id).Scan(&n); err != nil {
+						t.Error(err)
+					}
+					return n, host(pool)
+				}
+				got, from := read(replica.WithToken(t.Context(), carried))
+				if got < n {
+					violations.Add(1)
+				}
+				if from == s.b.dir {
+					fromReplica.Add(1)
+				}
+				if from == s.a.dir {
+					fromPaused.Add(1)
+				}
+				if got, _ := read(t.Context()); got < n {
+					stale.Add(1)
+				}
+			}
+		})
+	}
+	running.Wait()
+	s.a.exec(t, `select pg_wal_replay_resume()`)
+	t.Logf("%d reads with token: %d older than the write, %d from the replica that keeps up; without: %d older",
+		writers*rounds, violations.Load(), fromReplica.Load(), stale.Load())
+	if violations.Load() != 0 || fromPaused.Load() != 0 {
+		t.Errorf("with the token %d reads were older than the write, %d came from the paused replica", violations.Load(), fromPaused.Load())
+	}
+	if stale.Load() == 0 {
+		t.Error("without the token no read was older than the write: the test shows nothing")
+	}
+	if fromReplica.Load() == 0 {
+		t.Error("with the token no read came from the replica that keeps up")
+	}
+}
+
+// A token that nobody can have replayed costs the wait, and never more.
+func futureToken(t *testing.T, s *servers) {
+	c := s.open(t)
+	text := token(t, c).String()
+	future, err := replica.ParseToken(text[:len(text)-16] + "7fffffffffffffff")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if c.ReaderAfter(t.Context(), future) != c.Primary() {
+		t.Error("a token from the future is not led to the primary")
+	}
+	if took := time.Since(began); took < replica.WaitLimit {
+		t.Errorf("waited %s, less than %s", took, replica.WaitLimit)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if c.ReaderAfter(ctx, future) != c.Primary() {
+		t.Error("a context that has ended is not led to the primary")
+	}
+}
+
+// Tokens of another timeline or cluster mean the primary, however small their position is.
+func foreignToken(t *testing.T, s *servers) {
+	c := s.open(t)
+	text := token(t, c).String()
+	for name, foreign := range map[string]string{
+		"timeline": text[:19] + "00000009" + "-0000000000000001",
+		"cluster":  "1-00000000000000ff" + text[18:27] + "-0000000000000001",
+	} {
+		parsed, err := replica.ParseToken(foreign)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if c.ReaderAfter(t.Context(), parsed) != c.Primary() {
+			t.Errorf("a token of another %s is not led to the primary", name)
+		}
+	}
+}
+
+// A commit that is not flushed yet is not on a replica, and a token stands for it.
+func asynchronousCommit(t *testing.T, s *servers) {
+	c := s.open(t)
+	execute(t, c.Primary(), `insert into counters values (100, 0)`)
+	for n := 1; n <= 10; n++ {
+		execute(t, c.Primary(), `with s as (select set_config('synchronous_commit', 'off', true)) update counters set n = $1 from s where id = 100`, n)
+		var got int
+		err := c.ReaderAfter(t.Context(), token(t, c)).QueryRow(t.Context(), `select n from counters where id = 100`).Scan(&got)
+		if err != nil || got != n {
+			t.Fatalf("read %d, %v after writing %d", got, err, n)
+		}
+	}
+}
+
+// A role without privileges over the server's statistics can do all of it.
+func ordinaryRole(t *testing.T, s *servers) {
+	as := func(url string) string { return strings.Replace(url, "postgres@", "reader@", 1) }
+	c := open(t, config(t, as(s.p.url("any")), []string{as(s.a.url("any")), as(s.b.url("any"))}))
+	used(t, c, s.a.dir, s.b.dir)
+	written := token(t, c)
+	eventually(t, func() bool { return c.ReaderAfter(t.Context(), written) != c.Primary() }, func() any { return c.Replicas() })
+}
+
+func killedAndBack(t *testing.T, s *servers) {
+	var log logs
+	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}), log.option())
+	used(t, c, s.a.dir, s.b.dir)
+	s.a.kill(t)
+	used(t, c, s.b.dir)
+	if got := reads(t, c, 10); got[s.b.dir] != 10 {
+		t.Errorf("10 readers went to %v; want %s", got, s.b.dir)
+	}
+	s.b.stop(t)
+	used(t, c)
+	if c.Reader(t.Context()) != c.Primary() {
+		t.Error("both are down, and the reader is not the primary")
+	}
+	if c.ReaderAfter(t.Context(), token(t, c)) != c.Primary() {
+		t.Error("both are down, and the reader with a token is not the primary")
+	}
+	s.a.start(t)
+	s.b.start(t)
+	used(t, c, s.a.dir, s.b.dir)
+	for range 4 {
+		var standby bool
+		if err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery()`).Scan(&standby); err != nil || !standby {
+			t.Errorf("read from a standby: %v, %v", standby, err)
+		}
+	}
+	for _, want := range []string{`msg="replica is not read from"`, "category=", `msg="replica is read from"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log has no %s:\n%s", want, log.String())
+		}
+	}
+}
+
+func downAtStart(t *testing.T, s *servers) {
+	s.a.stop(t)
+	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}))
+	used(t, c, s.b.dir)
+	if got := reads(t, c, 10); got[s.b.dir] != 10 {
+		t.Errorf("10 readers went to %v; want %s", got, s.b.dir)
+	}
+	s.a.start(t)
+	used(t, c, s.a.dir, s.b.dir)
+}
+
+// When the primary is lost, a replica that had everything is not taken for one that is behind by all the time in which nobody
+// wrote; here that is not even known, because it has replayed no commit since it started.
+func primaryLost(t *testing.T, s *servers) {
+	const rounds = 5 // a look that takes more than 2 s, on a busy machine, spoils one
+	for range rounds {
+		s.p.exec(t, `checkpoint`)
+		end := s.p.insertPosition(t)
+		eventually(t, func() bool { return s.a.position(t) >= end-24 }, func() any { return "not replayed" }) // it may be after a page's header
+		s.a.exec(t, `checkpoint`)
+		s.a.stop(t)
+		s.a.start(t)
+		c := s.open(t)
+		s.p.stop(t)
+		eventually(t, func() bool { return c.Replicas()[0].Lag != 0 }, func() any { return c.Replicas() })
+		lag, reader := c.Replicas()[0].Lag, c.Reader(t.Context())
+		s.p.start(t)
+		if lag > 0 && reader != c.Primary() {
+			return
+		}
+	}
+	t.Errorf("%d times the replica's lag was not known when the primary was lost", rounds)
+}
+
+// Replicas that are none, and a configuration without any.
+func TestNoReplica(t *testing.T) {
+	t.Parallel()
+	database := pgserver.Database(t)
+	c := open(t, config(t, database, nil))
+	if c.Reader(t.Context()) != c.Primary() || c.ReaderAfter(t.Context(), token(t, c)) != c.Primary() {
+		t.Error("without replicas the reader is not the primary")
+	}
+	if len(c.Replicas()) != 0 {
+		t.Error("there are replicas")
+	}
+
+	c = open(t, config(t, database, []string{database}))
+	eventually(t, func() bool { return errors.Is(c.Replicas()[0].Err, replica.ErrNotStandby) }, func() any { return c.Replicas() })
+	if c.Reader(t.Context()) != c.Primary() {
+		t.Error("the reader is not the primary")
+	}
+
+	_, err := replica.Open(t.Context(), config(t, database, []string{"postgres://postgres@/app?host=/nowhere,/nobody&port=1,2"}), pgpool.WithLogger(nil))
+	var about *replica.Error
+	if !errors.Is(err, replica.ErrSeveralHosts) || !errors.As(err, &about) || about.Host != "/nowhere" {
+		t.Errorf("two hosts in one URL: %v", err)
+	}
+}
+
+// The address of another cluster's server is not read from, even if that is a standby.
+func TestOtherCluster(t *testing.T) {
+	t.Parallel()
+	p := startPrimary(t)
+	c := open(t, config(t, pgserver.Database(t), []string{p.url("any")}))
+	eventually(t, func() bool { return errors.Is(c.Replicas()[0].Err, replica.ErrOtherCluster) }, func() any { return c.Replicas() })
+	if c.Reader(t.Context()) != c.Primary() {
+		t.Error("the reader is not the primary")
+	}
+}
+
+// Shutdown names who still has a connection, and ends nevertheless.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	c, err := replica.Open(t.Context(), config(t, pgserver.Database(t), nil), pgpool.WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := c.Reader(t.Context()).Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	var held *pgpool.ShutdownError
+	if err := c.Shutdown(ended); !errors.As(err, &held) || held.InUse != 1 {
+		t.Errorf("shutdown with one connection in use: %v", err)
+	}
+	conn.Release()
+	if err := c.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

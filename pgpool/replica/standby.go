@@ -1,0 +1,191 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+const (
+	// checkInterval is the mean time between two looks at a replica. 1,000 instances ask it 1,000 times a second then, each
+	// for some 50 µs.
+	checkInterval = time.Second
+	// checkLimit is for one look, connecting included: far more than a round trip.
+	checkLimit = 2 * time.Second
+	// pollInterval is the time between two looks while somebody waits for the replica to replay. All who wait share them.
+	pollInterval = 5 * time.Millisecond
+)
+
+// errNotYet is the state of a replica that has not been asked yet.
+var errNotYet = errors.New("it has not answered yet")
+
+// standby is one replica. All but its atomics belong to the goroutine of watch.
+type standby struct {
+	cluster *Cluster
+	index   int
+	host    string
+	port    uint16
+	config  *pgxpool.Config
+	opts    []pgpool.Option
+
+	pool  atomic.Pointer[pgxpool.Pool] // nil until the replica has answered
+	state atomic.Pointer[state]
+	woken atomic.Bool
+	rouse atomic.Pointer[context.CancelFunc] // ends the present rest
+	ended chan struct{}
+
+	conn     *pgx.Conn // the one that asks; nil: none
+	caughtUp time.Time // when it was last seen to have all that it received
+}
+
+// state is what is known about a replica. It is never changed.
+type state struct {
+	err      error // why it is not to be used, or nil
+	lag      time.Duration
+	replayed Token
+}
+
+const unknownLag = -1
+
+func newStandby(c *Cluster, index int, config *pgxpool.Config, opts []pgpool.Option) *standby {
+	s := &standby{
+		cluster: c, index: index, host: config.ConnConfig.Host, port: config.ConnConfig.Port,
+		config: config, opts: opts, ended: make(chan struct{}),
+	}
+	s.state.Store(&state{err: errNotYet, lag: unknownLag})
+	return s
+}
+
+func (s *standby) usable() bool { return s.state.Load().err == nil && s.pool.Load() != nil }
+
+func (s *standby) failed(err error) error {
+	return &Error{Replica: s.index, Host: s.host, Port: s.port, Err: err}
+}
+
+// watch looks after the replica until ctx ends.
+func (s *standby) watch(ctx context.Context) {
+	defer close(s.ended)
+	defer s.disconnect()
+	for ctx.Err() == nil {
+		s.learn(ctx, s.look(ctx))
+		s.rest(ctx)
+	}
+}
+
+// look asks the replica, and makes the connection and the pool if they are missing.
+func (s *standby) look(ctx context.Context) *state {
+	// Not ctx's child: pgx closes a connection whose query was cancelled in the background, which Shutdown could not wait for.
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkLimit)
+	defer cancel()
+	if s.conn == nil {
+		connecting, cancel := context.WithTimeout(ctx, checkLimit)
+		defer cancel()
+		conn, err := pgpool.ConnectOne(connecting, s.config.ConnConfig, s.opts...)
+		if err != nil {
+			return &state{err: err, lag: unknownLag}
+		}
+		s.conn = conn
+	}
+	seen, err := s.ask(limited)
+	if err != nil {
+		s.disconnect()
+		return &state{err: err, lag: unknownLag}
+	}
+	if seen.err == nil && s.pool.Load() == nil {
+		if err := s.connect(ctx); err != nil {
+			return &state{err: err, lag: unknownLag}
+		}
+	}
+	return seen
+}
+
+// connect makes the pool. The replica has answered a moment ago.
+func (s *standby) connect(ctx context.Context) error {
+	opts := slices.Concat(s.opts, []pgpool.Option{pgpool.WithStartupTimeout(checkLimit), pgpool.WithTracer(&failures{standby: s})})
+	pool, err := pgpool.ConnectConfig(ctx, s.config, opts...)
+	if err != nil {
+		return err
+	}
+	s.cluster.mu.Lock()
+	closed := s.cluster.closed
+	if !closed {
+		s.pool.Store(pool)
+	}
+	s.cluster.mu.Unlock()
+	if closed { // Shutdown has not seen the pool
+		pool.Close()
+		return context.Canceled
+	}
+	return nil
+}
+
+func (s *standby) disconnect() {
+	if s.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+	// A server that crashed may go on from an earlier position than it had.
+	s.conn, s.caughtUp = nil, time.Time{}
+}
+
+// learn makes a state the replica's, and logs a change.
+func (s *standby) learn(ctx context.Context, next *state) {
+	last := s.cluster.publish(s, next)
+	if ctx.Err() != nil || pgerr.Of(last.err) == pgerr.Of(next.err) && (last.err == nil) == (next.err == nil) {
+		return
+	}
+	attrs := []slog.Attr{slog.Int("replica", s.index), slog.String("host", s.host), slog.Int("port", int(s.port))}
+	if next.err != nil {
+		s.cluster.log(ctx, slog.LevelWarn, "replica is not read from", next.err, attrs...)
+		return
+	}
+	s.cluster.log(ctx, slog.LevelInfo, "replica is read from", nil, append(attrs, slog.Duration("lag", next.lag))...)
+}
+
+// lost is told by the pool that the server is gone. Whether it is, the next look finds out, at once; until then nobody is
+// led there, and what it had replayed counts no more: a replica that crashed may start from an earlier position.
+func (s *standby) lost(ctx context.Context, err error) {
+	s.learn(ctx, &state{err: err, lag: unknownLag})
+	s.wake()
+}
+
+// wake ends the rest: there is something to look at.
+func (s *standby) wake() {
+	s.woken.Store(true)
+	if rouse := s.rouse.Load(); rouse != nil {
+		(*rouse)()
+	}
+}
+
+// rest waits until it is time to look again. It listens on the connection meanwhile, so that its end is noticed at once.
+func (s *standby) rest(ctx context.Context) {
+	// At random, so that the instances of a service do not come in step.
+	wait := checkInterval/2 + rand.N(checkInterval)
+	if s.cluster.waiting.Load() > 0 && s.usable() {
+		wait = pollInterval
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	s.rouse.Store(&cancel) // before looking at woken: wake does it the other way round
+	if s.woken.Swap(false) {
+		return
+	}
+	if s.conn == nil {
+		<-ctx.Done()
+		s.woken.Store(false)
+		return
+	}
+	_, _ = s.conn.WaitForNotification(ctx) // a standby sends none: it returns when ctx or the connection ends
+	s.woken.Store(false)
+}

@@ -1,0 +1,32 @@
+package replica
+
+import "time"
+
+// Status is what is known about a replica, for a health page or a metric.
+type Status struct {
+	// Replica is its place in DATABASE_REPLICA_URLS, from 0.
+	Replica int
+	// Host and Port are where it is.
+	Host string
+	Port uint16
+	// Lag is how far it was behind when it was asked last; negative if that is not known. It is seen from the replica: one
+	// whose link to the primary is silent, but not broken, does not know what it lacks.
+	Lag time.Duration
+	// Err is why it is not read from, an [*Error], or nil if it is.
+	Err error
+}
+
+// Replicas returns what is known about each replica, in the order of the configuration. It asks nobody.
+func (c *Cluster) Replicas() []Status {
+	c.mu.Lock() // what it says is what Reader does
+	defer c.mu.Unlock()
+	all := make([]Status, len(c.replicas))
+	for i, s := range c.replicas {
+		state := s.state.Load()
+		all[i] = Status{Replica: i, Host: s.host, Port: s.port, Lag: state.lag}
+		if state.err != nil {
+			all[i].Err = s.failed(state.err)
+		}
+	}
+	return all
+}
