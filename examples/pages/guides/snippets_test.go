@@ -25,7 +25,7 @@ var packages = map[string]string{
 	"sync": "sync", "testing": "testing", "time": "time",
 	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
 	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth", "pgmigrate": ours + "pgmigrate",
-	"pgpool": ours + "pgpool", "pgtest": ours + "pgtest", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
+	"pgpool": ours + "pgpool", "replica": ours + "pgpool/replica", "pgtest": ours + "pgtest", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 
