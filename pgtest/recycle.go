@@ -15,6 +15,9 @@ const (
 	recycledRest = 2 * time.Second
 	// recycledUses: DELETE leaves dead rows behind, and nothing vacuums.
 	recycledUses = 100
+	// recycledWait is how long the backends of a closed pool may take to exit. They need milliseconds, on a busy machine much
+	// longer; who leaks a connection has failed already, and does not wait.
+	recycledWait = 2 * time.Second
 )
 
 // recycled is a database whose rows can be restored, with a connection kept to do so.
@@ -103,7 +106,7 @@ func (r *recycled) restore(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	alone := false
-	for deadline := time.Now().Add(dropDelay); !alone && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(recycledWait); !alone && time.Now().Before(deadline); {
 		err := r.conn.QueryRow(ctx, `select not exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid())
 			and not exists (select from pg_prepared_xacts where database = current_database())`).Scan(&alone)
 		if err != nil {
