@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,13 +32,30 @@ func TestSchemaScripts(t *testing.T) {
 				RequireUniqueNames:  true,
 				Setup: func(e *testscript.Env) error {
 					e.Vars = append(e.Vars, "DATABASE_URL="+url, "LIVE="+url, "APP_ENV=test",
-						"XDG_CACHE_HOME="+cacheHome(), "GORACE=atexit_sleep_ms=0") // under -race every exit would take a second
+						"XDG_CACHE_HOME="+cacheHome(), "PGTEST_BINDIR="+os.Getenv("PGTEST_BINDIR"), "GORACE=atexit_sleep_ms=0") // under -race every exit would take a second
 					return os.WriteFile(filepath.Join(e.WorkDir, "go.mod"), []byte("module example.com/app\n"), 0o644)
 				},
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sql": execute, "up": up},
+				Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sql": execute, "up": up},
+				Condition: func(name string) (bool, error) { return condition(t, url, name) },
 			})
 		})
 	}
+}
+
+// condition is [pg15] and the like: the server has that major version or a later one.
+func condition(t *testing.T, url, name string) (bool, error) {
+	major, err := strconv.Atoi(strings.TrimPrefix(name, "pg"))
+	if err != nil {
+		return false, err
+	}
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	var version int
+	err = conn.QueryRow(t.Context(), "select current_setting('server_version_num')::int").Scan(&version)
+	return version/10000 >= major, err
 }
 
 // cacheHome is the real one, so that a script's server need not be made from nothing.
