@@ -65,20 +65,20 @@ func writeJSON(w http.ResponseWriter, status int, mediaType string, body any) {
 	_, _ = w.Write(b)
 }
 
-// badRequest is an error of the client's that no database had to find.
-type badRequest struct {
+// badRequestError is an error of the client's that no database had to find.
+type badRequestError struct {
 	status int
 	detail string
 }
 
-func (e *badRequest) Error() string { return e.detail }
+func (e *badRequestError) Error() string { return e.detail }
 
-var errNoBody = &badRequest{http.StatusBadRequest, "the request has no body: JSON was expected"}
+var errNoBody = &badRequestError{http.StatusBadRequest, "the request has no body: JSON was expected"}
 
 func pageID(r *http.Request) (uuid.UUID, error) {
 	id, err := uuid.Parse(chi.URLParam(r, "page"))
 	if err != nil {
-		return id, &badRequest{http.StatusNotFound, "a page's id is a UUID"}
+		return id, &badRequestError{http.StatusNotFound, "a page's id is a UUID"}
 	}
 	return id, nil
 }
@@ -88,13 +88,13 @@ func decode(r *http.Request, into any) error {
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return &badRequest{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", tooLarge.Limit)}
+		return &badRequestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", tooLarge.Limit)}
 	}
 	if errors.Is(err, io.EOF) {
 		return errNoBody
 	}
 	if err != nil {
-		return &badRequest{http.StatusBadRequest, "the request is not the JSON that was expected: " + err.Error()}
+		return &badRequestError{http.StatusBadRequest, "the request is not the JSON that was expected: " + err.Error()}
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func actor(r *http.Request) string {
 func key(r *http.Request) (string, error) {
 	k := r.Header.Get("Idempotency-Key")
 	if k == "" || len(k) > 255 {
-		return "", &badRequest{http.StatusBadRequest, "the header Idempotency-Key is missing: 1 to 255 bytes, the same for each try of a request"}
+		return "", &badRequestError{http.StatusBadRequest, "the header Idempotency-Key is missing: 1 to 255 bytes, the same for each try of a request"}
 	}
 	return k, nil
 }
@@ -121,11 +121,11 @@ func etag(revision int32) string { return `"` + strconv.Itoa(int(revision)) + `"
 func seen(r *http.Request) (int32, error) {
 	h := r.Header.Get("If-Match")
 	if h == "" {
-		return 0, &badRequest{http.StatusPreconditionRequired, "the header If-Match is missing: the ETag of the page that was edited"}
+		return 0, &badRequestError{http.StatusPreconditionRequired, "the header If-Match is missing: the ETag of the page that was edited"}
 	}
 	n, err := strconv.ParseInt(strings.Trim(h, `"`), 10, 32)
 	if err != nil || n < 0 {
-		return 0, &badRequest{http.StatusBadRequest, "If-Match is not an ETag of a page"}
+		return 0, &badRequestError{http.StatusBadRequest, "If-Match is not an ETag of a page"}
 	}
 	return int32(n), nil
 }

@@ -34,7 +34,7 @@ func (p problem) write(w http.ResponseWriter) {
 
 // problemOf says what an error means for the client, and logs it if it is ours.
 func problemOf(ctx context.Context, err error) problem {
-	var bad *badRequest
+	var bad *badRequestError
 	var refused *pgconn.PgError
 	var unknown *pgtx.CommitUnknownError
 	switch {

@@ -64,7 +64,7 @@ func refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		http.Error(w, "There is no such page.", http.StatusNotFound)
-	case ctx.Err() == context.Canceled: //nolint:errorlint // Err returns it as it is
+	case ctx.Err() == context.Canceled:
 		// The reader went away: nobody is told, and nothing is wrong.
 	default:
 		slog.ErrorContext(ctx, "a page could not be read", "category", pgerr.Of(err), "error", err)

@@ -144,7 +144,7 @@ func follow(ctx context.Context, url string) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := http.DefaultClient.Do(req)
+	got, err := http.DefaultClient.Do(req) //nolint:bodyclose // the stream is closed by its user
 	if err != nil {
 		return nil, err
 	}
