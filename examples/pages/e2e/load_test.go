@@ -329,8 +329,8 @@ func (l *load) report(t *testing.T, url string) {
 	}
 	t.Logf("%d edits acknowledged, %d lost, %d met another author's, %d refused; longest pause between two %s; edit and publish %s",
 		len(l.saved), lost, l.conflicts.Load(), l.refused.Load(), l.pause.Round(time.Millisecond), spread(l.latencies.write))
-	t.Logf("%d pages read, %d refused, %d old while the listener was away, 0 later than %s after it was back; %s",
-		len(l.latencies.read), l.unreadable.Load(), l.old.Load(), fresh, spread(l.latencies.read))
+	t.Logf("%d pages read, %d refused, %d old while the listener was away, later than %s after it was back: %t; %s",
+		len(l.latencies.read), l.unreadable.Load(), l.old.Load(), fresh, l.stale.Load() != nil, spread(l.latencies.read))
 }
 
 func spread(d []time.Duration) string {

@@ -43,10 +43,9 @@ type Options struct {
 	Address  string // "127.0.0.1:8080"; port 0 takes a free one
 	Database pgconfig.Config
 
-	Logger   *slog.Logger          // default: slog.Default()
-	Drain    time.Duration         // default: DefaultDrain; negative: none
-	Started  func(address string)  // called once, when the service answers
-	Pool     func(*pgxpool.Config) // may change what Database says
+	Logger   *slog.Logger         // default: slog.Default()
+	Drain    time.Duration        // default: DefaultDrain; negative: none
+	Started  func(address string) // called once, when the service answers
 	Listener *pgpool.ListenerStatus
 }
 

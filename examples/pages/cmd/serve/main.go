@@ -49,9 +49,9 @@ type addresses struct{ host, render string }
 func run(ctx context.Context, out io.Writer, at addresses) (err error) {
 	var cfg pgconfig.Config
 	if throwaway.Wanted() {
-		url, remove, err := throwaway.Open(ctx, "serve")
-		if err != nil {
-			return err
+		url, remove, openErr := throwaway.Open(ctx, "serve")
+		if openErr != nil {
+			return openErr
 		}
 		defer func() { err = errors.Join(err, remove()) }()
 		if cfg, err = pgconfig.Parse(url); err != nil {
