@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func TestInABrowser(t *testing.T) {
 	database, conn := pages(t)
 	s := start(t, database)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile(t)),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))
 	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
 	defer end()
@@ -57,4 +58,24 @@ func TestInABrowser(t *testing.T) {
 		t.Error("the update was made")
 	}
 	s.stop(t)
+}
+
+// profile is a directory for the browser, removed with patience: processes of the browser outlive the one that was
+// waited for by some milliseconds, and write into it.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "studio-browser-") //nolint:usetesting // TempDir tries only once
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := os.RemoveAll(dir)
+		for limit := time.Now().Add(patience); err != nil && time.Now().Before(limit); err = os.RemoveAll(dir) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	}
 	b := serve(t, pgtest.URL(t))
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile(t)),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))
 	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
 	defer end()
@@ -53,4 +54,24 @@ func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	if text != "Edited\n\nSeen in the preview." || stays != "since the beginning" {
 		t.Errorf("the preview shows %q; set before: %q", text, stays)
 	}
+}
+
+// profile is a directory for the browser, removed with patience: processes of the browser outlive the one that was
+// waited for by some milliseconds, and write into it.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pages-browser-") //nolint:usetesting // TempDir tries only once
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := os.RemoveAll(dir)
+		for limit := time.Now().Add(patience); err != nil && time.Now().Before(limit); err = os.RemoveAll(dir) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
