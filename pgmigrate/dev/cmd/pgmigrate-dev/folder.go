@@ -1,47 +1,12 @@
 package main
 
-import (
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-)
+import "github.com/page-builder/persistence/pgmigrate/internal/folder"
 
-// folder returns the migrations folder: --dir, or "migrations" beside the nearest go.mod or go.work upwards that has one.
-// A module of a workspace may keep its migrations at the root, so a module without the folder does not end the search.
+// folder returns the migrations folder: --dir, or the nearest.
 func (a *app) folder() (string, error) {
-	if a.dir != "" {
-		if fi, err := os.Stat(a.dir); err != nil {
-			return "", usageError{fmt.Errorf("folder %s: %w", a.dir, errors.Unwrap(err))}
-		} else if !fi.IsDir() {
-			return "", usageError{fmt.Errorf("folder %s: not a folder", a.dir)}
-		}
-		return a.dir, nil
-	}
-	start, err := os.Getwd()
+	dir, err := folder.Find(a.dir)
 	if err != nil {
-		return "", err
+		return "", usageError{err}
 	}
-	var tried []string
-	for at := start; ; at = filepath.Dir(at) {
-		if isFile(filepath.Join(at, "go.mod")) || isFile(filepath.Join(at, "go.work")) {
-			candidate := filepath.Join(at, "migrations")
-			if fi, err := os.Stat(candidate); err == nil && fi.IsDir() {
-				return candidate, nil
-			}
-			tried = append(tried, candidate)
-		}
-		if at == filepath.Dir(at) {
-			break
-		}
-	}
-	if len(tried) == 0 {
-		return "", usageError{fmt.Errorf("no go.mod or go.work in %s or above: name the migrations folder with --dir", start)}
-	}
-	return "", usageError{fmt.Errorf("no migrations folder: looked for %q: create it, or name another with --dir", tried)}
-}
-
-func isFile(path string) bool {
-	fi, err := os.Stat(path)
-	return err == nil && fi.Mode().IsRegular()
+	return dir, nil
 }

@@ -1,0 +1,48 @@
+// Package folder finds the migrations for the commands.
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Find returns the migrations folder: dir, or if that is empty "migrations" beside the nearest go.mod or go.work upwards that has one.
+// A module of a workspace may keep its migrations at the root, so a module without the folder does not end the search.
+func Find(dir string) (string, error) {
+	if dir != "" {
+		if fi, err := os.Stat(dir); err != nil {
+			return "", fmt.Errorf("folder %s: %w", dir, errors.Unwrap(err))
+		} else if !fi.IsDir() {
+			return "", fmt.Errorf("folder %s: not a folder", dir)
+		}
+		return dir, nil
+	}
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	var tried []string
+	for at := start; ; at = filepath.Dir(at) {
+		if isFile(filepath.Join(at, "go.mod")) || isFile(filepath.Join(at, "go.work")) {
+			candidate := filepath.Join(at, "migrations")
+			if fi, err := os.Stat(candidate); err == nil && fi.IsDir() {
+				return candidate, nil
+			}
+			tried = append(tried, candidate)
+		}
+		if at == filepath.Dir(at) {
+			break
+		}
+	}
+	if len(tried) == 0 {
+		return "", fmt.Errorf("no go.mod or go.work in %s or above: name the migrations folder with --dir", start)
+	}
+	return "", fmt.Errorf("no migrations folder: looked for %q: create it, or name another with --dir", tried)
+}
+
+func isFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
