@@ -78,7 +78,7 @@ func TestResolveAsAnotherRole(t *testing.T) {
 	b := setup(t)
 	met := broken(t, b.url, blackHole)
 	other := connect(t, b.ordinary(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // to have connected and asked on a busy machine
 	defer cancel()
 	committed, err := met.Resolve(ctx, other)
 	if committed || !errors.Is(err, pgtx.ErrUnresolved) || !strings.Contains(err.Error(), "in progress") {
