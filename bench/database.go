@@ -92,7 +92,7 @@ func databases(ctx context.Context, rounds int) error {
 	}
 	for _, workers := range []int{8, 32} {
 		title := fmt.Sprintf("The same without own work, %d at a time, time for a test with its drop", workers)
-		err := inTurn(title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 3*workers) })
+		err := inTurn(title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 10*workers) })
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ func (h *host) drop(name string) error {
 	time.AfterFunc(dropDelay, func() {
 		background(func() {
 			defer func() { <-h.pending }()
+			h.waitForBackends(name)
 			h.note(h.dropNow(name))
 		})
 	})
@@ -30,13 +31,13 @@ func (h *host) dropNow(name string) error {
 	return h.drops.exec(context.Background(), "drop database if exists "+quoted(name)+" with (force)")
 }
 
-// waitForBackends returns when nobody is connected to the database, or after dropDelay: what is still there then is a
+// waitForBackends returns when nobody is connected to the database, or after exitWait: what is still there then is a
 // leak, which the drop ends.
 func (h *host) waitForBackends(name string) {
-	for deadline := time.Now().Add(dropDelay); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(exitWait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var used bool
 		err := h.control(context.Background(), func(ctx context.Context, conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, "select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
+			return conn.QueryRow(ctx, "select coalesce(bool_or(pg_stat_get_db_numbackends(oid) > 0), false) from pg_database where datname = $1", name).Scan(&used)
 		})
 		if err != nil || !used {
 			return

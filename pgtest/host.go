@@ -30,8 +30,12 @@ const (
 	refillDelay = 5 * time.Millisecond
 	// pendingDrops is how many databases of ended tests may still be there. The next test's end waits.
 	pendingDrops = 4
-	// dropDelay lets the backends of a closed pool exit: DROP DATABASE sleeps 100 ms at a time while one is there.
-	dropDelay = 50 * time.Millisecond
+	// droppers is how many drops one process has under way. Of one alone the server's processor waits for the disk's part.
+	droppers = 2
+	// dropDelay is how soon a drop may begin, exitWait how long it waits for the backends of a closed pool to exit: DROP
+	// DATABASE sleeps 100 ms at a time while one is there.
+	dropDelay = 10 * time.Millisecond
+	exitWait  = 50 * time.Millisecond
 	// sweepDelay is how long the first sweep waits, unless more than sweepAtOnce databases are to be dropped.
 	sweepDelay  = time.Second
 	sweepAtOnce = 8
@@ -73,7 +77,7 @@ func newHost(ctx context.Context) (*host, error) {
 		server:  server,
 		token:   hex.EncodeToString(random[:]),
 		creates: newAdmin(server.URL(), creators),
-		drops:   newAdmin(server.URL(), 1),
+		drops:   newAdmin(server.URL(), droppers),
 		pending: make(chan struct{}, pendingDrops),
 		sources: map[string]*source{},
 	}
@@ -87,15 +91,19 @@ func newHost(ctx context.Context) (*host, error) {
 func (h *host) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()
-	owner, err := pgx.Connect(ctx, h.server.URL())
+	// Somebody will want a copy as soon as the template is found.
+	go background(func() { _ = h.creates.exec(context.WithoutCancel(ctx)) }) // who needs it gets its error
+	cfg, err := pgx.ParseConfig(h.server.URL())
+	if err != nil {
+		return fmt.Errorf("the server's address: %w", err) // pgx leaves the password out
+	}
+	// An idle connection is cut by some servers, and with it went the lock.
+	cfg.RuntimeParams["idle_session_timeout"] = "0"
+	owner, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err) // pgx leaves the password out
 	}
 	h.owner = owner
-	// An idle connection is cut by some servers, and with it went the lock.
-	if _, err := owner.Exec(ctx, "set idle_session_timeout = 0"); err != nil {
-		return err
-	}
 	var version int
 	err = owner.QueryRow(ctx, "select current_setting('server_version_num')::int, current_database()::text, pg_advisory_lock($1)::text, pg_advisory_lock_shared($2)::text",
 		lockKey(h.token), lockKey(living)).Scan(&version, &h.lockedIn, nil, nil)

@@ -24,8 +24,8 @@ const roleMark = "pgtest role, locks in "
 // knows that nobody will use the database again.
 const listOurs = `
 	select d.datname, coalesce(shobj_description(d.oid, 'pg_database'), ''),
-		exists (select from pg_stat_activity a where a.datname = d.datname)
-	from pg_database d join pg_roles r on r.oid = d.datdba
+		pg_stat_get_db_numbackends(d.oid) > 0
+	from pg_database d join pg_authid r on r.oid = d.datdba
 	where d.datname ~ '^pgtest_[0-9a-f]{8}_[0-9a-f]{16}_[0-9a-f]{10}$' and ` + roleIsOurs + `
 		and not d.datistemplate
 	order by d.datname`

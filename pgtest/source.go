@@ -48,9 +48,14 @@ func (s *source) take(ctx context.Context, connect bool) (clone, error) {
 	s.mu.Lock()
 	s.taken++
 	if c, ok := s.pop(connect); ok {
+		if c.warm == nil {
+			// The test waits for its connection now. If it is the process's only one and short, this copy is the next process's.
+			s.refill()
+		} else {
+			// Not now: the test's own first steps are next, and would share the processors with a copy.
+			time.AfterFunc(refillDelay, func() { background(s.refillLocked) })
+		}
 		s.mu.Unlock()
-		// Not now: the test's own first steps are next, and would share the processors with a copy.
-		time.AfterFunc(refillDelay, func() { background(s.refillLocked) })
 		return c, nil
 	}
 	wait := make(chan clone, 1)
