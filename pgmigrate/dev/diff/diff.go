@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 
 	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgmigrate/dev/schema"
@@ -60,7 +61,7 @@ const maxRounds = 4
 // add_page_titles. It blocks for some seconds, and touches no database but shadows of its own. A *[RefusedError] says that
 // there is no way to do it here.
 func Make(ctx context.Context, folder fs.FS, wanted, name string, opts Options) (*Result, error) {
-	w := &work{folder: folder, name: name, opts: opts}
+	w := &work{folder: folder, name: name, opts: opts, dumps: map[*shadow.DB]*schema.Dump{}}
 	if err := w.open(ctx, wanted); err != nil {
 		return nil, fmt.Errorf("diff: %w", err)
 	}
@@ -84,6 +85,9 @@ type work struct {
 	want  *shadow.DB
 	dbs   []*shadow.DB
 	notes []string
+
+	mu    sync.Mutex // of what two readers share
+	dumps map[*shadow.DB]*schema.Dump
 }
 
 func (w *work) open(ctx context.Context, wanted string) error {
@@ -145,14 +149,47 @@ func (w *work) migrate() []pgmigrate.Option {
 }
 
 func (w *work) compare(ctx context.Context, from, to *shadow.DB, noConcurrently bool) (*schema.Difference, error) {
-	d, err := schema.Compare(ctx, schema.Database{Config: from.Config()}, schema.Database{Config: to.Config()}, schema.Options{
+	opts := schema.Options{
 		VersionTable: w.opts.VersionTable, HistorySchema: w.opts.HistorySchema, NoConcurrently: noConcurrently, NoOwners: true, DumpDecides: true,
-	})
+	}
+	var (
+		reading          sync.WaitGroup
+		fromSide, toSide schema.Database
+		fromErr, toErr   error
+	)
+	reading.Go(func() { fromSide, fromErr = w.side(ctx, from, opts) })
+	reading.Go(func() { toSide, toErr = w.side(ctx, to, opts) })
+	reading.Wait()
+	if err := errors.Join(fromErr, toErr); err != nil {
+		return nil, err
+	}
+	d, err := schema.Compare(ctx, fromSide, toSide, opts)
 	if err == nil && d.NoDump != "" && len(w.notes) == 0 {
 		w.notes = append(w.notes, "compared by pg-schema-diff alone, so comments, domains, composite types, rules, aggregates, statistics, "+
 			"publications, most grants, owners, storage parameters, UNLOGGED and disabled triggers are not in it. Reason: "+d.NoDump)
 	}
 	return d, err
+}
+
+// side reads a shadow once: none is changed after it was compared for the first time.
+func (w *work) side(ctx context.Context, db *shadow.DB, opts schema.Options) (schema.Database, error) {
+	w.mu.Lock()
+	side := schema.Database{Config: db.Config(), Dump: w.dumps[db]}
+	w.mu.Unlock()
+	if side.Dump != nil {
+		return side, nil
+	}
+	var (
+		err     error
+		missing *schema.NoProgramError
+	)
+	if side.Dump, err = schema.Read(ctx, side, opts); errors.As(err, &missing) {
+		return side, nil // Compare does without, and says so
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dumps[db] = side.Dump
+	return side, err
 }
 
 func (w *work) make(ctx context.Context) (*Result, error) {

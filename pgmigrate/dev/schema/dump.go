@@ -20,6 +20,9 @@ type Dump struct {
 
 // readBoth reads both sides with the same pg_dump: two versions of it would write one thing in two ways.
 func readBoth(ctx context.Context, from, to Database, opts Options) (fromDump, toDump *Dump, err error) {
+	if from.Dump != nil && to.Dump != nil {
+		return from.Dump, to.Dump, nil
+	}
 	fromSide, err := describe(ctx, from, opts)
 	if err != nil {
 		return nil, nil, err
@@ -32,13 +35,31 @@ func readBoth(ctx context.Context, from, to Database, opts Options) (fromDump, t
 	if err != nil {
 		return nil, nil, err
 	}
-	if fromDump, err = fromSide.dump(ctx, program, opts); err != nil {
-		return nil, nil, err
+	if fromDump = from.Dump; fromDump == nil {
+		if fromDump, err = fromSide.dump(ctx, program, opts); err != nil {
+			return nil, nil, err
+		}
 	}
-	if toDump, err = toSide.dump(ctx, program, opts); err != nil {
-		return nil, nil, err
+	if toDump = to.Dump; toDump == nil {
+		if toDump, err = toSide.dump(ctx, program, opts); err != nil {
+			return nil, nil, err
+		}
 	}
 	return fromDump, toDump, nil
+}
+
+// Read reads one database. It returns a *[NoProgramError] where there is no pg_dump. What it returns may be compared with databases on
+// the same server only: of two versions of pg_dump each would write one thing in its own way.
+func Read(ctx context.Context, db Database, opts Options) (*Dump, error) {
+	s, err := describe(ctx, db, opts)
+	if err != nil {
+		return nil, err
+	}
+	program, err := findPgDump(ctx, s.major)
+	if err != nil {
+		return nil, err
+	}
+	return s.dump(ctx, program, opts)
 }
 
 // side is a database with what has to be known to read its dump.
@@ -123,15 +144,7 @@ var errDump = errors.New("pg_dump failed; its role needs the right to read every
 // version table and the history. It returns a *[NoProgramError] where there is no pg_dump.
 func Pull(ctx context.Context, w io.Writer, cfg *pgx.ConnConfig, opts Options) error {
 	opts.NoOwners = true
-	s, err := describe(ctx, Database{Config: cfg}, opts)
-	if err != nil {
-		return err
-	}
-	program, err := findPgDump(ctx, s.major)
-	if err != nil {
-		return err
-	}
-	dump, err := s.dump(ctx, program, opts)
+	dump, err := Read(ctx, Database{Config: cfg}, opts)
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,9 @@ type Database struct {
 	// Migrators are roles that run migrations there, besides the owner of the version table, or without one the connection's
 	// role. What they own counts as owned by the one who migrates, whatever the roles are called on the other side.
 	Migrators []string
+
+	// Dump is what [Read] found there, for who compares a database more than once. nil: it is read.
+	Dump *Dump
 }
 
 // Difference is what Compare finds.
