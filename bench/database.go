@@ -77,6 +77,9 @@ func databases(ctx context.Context, rounds int) error {
 	if err := memory(ctx, server.URL(), ways[1]); err != nil { // before the others make databases in this process
 		return err
 	}
+	if err := floor(ctx, server.URL(), server.DatabaseURL, rounds); err != nil {
+		return err
+	}
 	for _, w := range ways { // the template, and the first copies
 		for range 4 {
 			if _, err := w.once(ctx, 0); err != nil {

@@ -56,7 +56,7 @@ func shortDir(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		// A server in it goes some seconds after its last user; its files must not go before it.
-		for range 400 {
+		for range 1200 {
 			if servers, _ := filepath.Glob(filepath.Join(dir, "pgserver-*")); len(servers) == 0 {
 				os.RemoveAll(dir)
 				return

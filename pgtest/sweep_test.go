@@ -166,7 +166,7 @@ func TestChildTakes(t *testing.T) {
 	// The sweep of a throw-away server comes a moment later. Two databases of this process may be used: its own and one that
 	// waits for its next test.
 	mine := strings.Join(strings.SplitN(pool.Config().ConnConfig.Database, "_", 3)[:2], "_") + "_"
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if !slices.ContainsFunc(strings.Fields(scan(t, adminURL(t), usedNames)), func(name string) bool { return !strings.HasPrefix(name, mine) }) {
 			return
 		}
