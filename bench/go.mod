@@ -9,6 +9,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/jackc/tern/v2 v2.3.4
 	github.com/page-builder/persistence/pgconfig v0.1.0
+	github.com/page-builder/persistence/pgerr v0.1.0
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgpool v0.1.0
 	github.com/page-builder/persistence/pgtest v0.1.0
@@ -40,7 +41,6 @@ require (
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/mitchellh/copystructure v1.2.0 // indirect
 	github.com/mitchellh/reflectwalk v1.0.2 // indirect
-	github.com/page-builder/persistence/pgerr v0.1.0 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
 	github.com/spf13/cast v1.7.0 // indirect

@@ -30,6 +30,7 @@ var comparisons = []comparison{
 	{"connect", connects},
 	{"reuse", reuse},
 	{"migration", migrations},
+	{"storm", storms},
 }
 
 func main() {

@@ -14,8 +14,9 @@ import (
 //
 // A database that is not there yet (refused, reset, not resolvable, not answering, starting up, out of connection
 // slots) is tried again, with waits that grow to 250 ms at most, drawn at random so that the instances of a service do
-// not come in step. Connect gives up when cfg.StartupTimeout or ctx ends. Where waiting cannot help (wrong password,
-// missing database, unknown setting, a certificate that does not verify), it gives up at once. Either way the error is
+// not come in step; to 2 s while it is out of slots, because each refusal costs the server a process. Connect gives up
+// when cfg.StartupTimeout or ctx ends. Where waiting cannot help (wrong password, missing database, unknown setting, a
+// certificate that does not verify), it gives up at once. Either way the error is
 // a [*StartupError] with the last error of the database and what to do. Each failed attempt is logged as a warning.
 //
 // The server's limits on statements are read back, and those that are not in effect are logged as a warning: PgBouncer

@@ -23,6 +23,7 @@ type observer struct {
 	waiting  atomic.Int64 // callers inside Acquire
 	failures failures
 	role     role
+	pace     pace
 	lost     atomic.Int64 // when a connection was last lost, as nanoseconds since 1970; 0: never
 }
 
@@ -98,6 +99,7 @@ func (o *observer) hook(cfg *pgxpool.Config) {
 			beforeClose(conn)
 		}
 	}
+	o.hookPace(cfg)
 	o.hookRole(cfg)
 	o.hookPing(cfg)
 }
@@ -164,9 +166,11 @@ func (o *observer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEnd
 	}
 	if data.Err != nil {
 		err := withoutPassword(data.Err)
+		o.pace.ended(err)
 		o.failures.log(ctx, o.settings.logger, "connecting to the database failed", pgerr.Of(err), err)
 		return
 	}
+	o.pace.ended(nil)
 	if began, ok := ctx.Value(connectKey{}).(time.Time); ok && o.settings.metrics != nil {
 		o.settings.metrics.CreateTime(time.Since(began))
 	}

@@ -20,6 +20,9 @@ const (
 	// startupCap bounds one wait. A refused attempt costs the server next to nothing, and a deployment stands still
 	// until the service is ready: with at most 250 ms it is within 300 ms of the server's first accept.
 	startupCap = 250 * time.Millisecond
+	// crowdedCap bounds one wait while the server has no free slot. To say so costs it nearly as much as a connection does, and comes
+	// out of the time of those that are connected; a slot becomes free when somebody goes, not soon.
+	crowdedCap = 2 * time.Second
 	// warmPoll is how often the pool's figures are read while its idle connections are being made in the background;
 	// pgxpool has no signal for it. A local connect takes about 5 ms.
 	warmPoll = 2 * time.Millisecond
@@ -54,6 +57,7 @@ func newStartup(ctx context.Context, cfg *pgxpool.Config, s *settings) *startup 
 // The loop is not go-retry's own, which returns only ctx's error when ctx ends and drops the database's.
 func (s *startup) waitForDatabase() error {
 	backoff := retry.WithFullJitter(retry.WithCappedDuration(startupCap, retry.NewExponential(startupBase)))
+	crowded := retry.WithFullJitter(retry.WithCappedDuration(crowdedCap, retry.NewExponential(startupCap)))
 	for {
 		if s.ctx.Err() != nil {
 			return s.failed()
@@ -74,6 +78,9 @@ func (s *startup) waitForDatabase() error {
 			return s.failed()
 		}
 		wait, _ := backoff.Next()
+		if pgerr.Of(err) == pgerr.TooManyConnections {
+			wait, _ = crowded.Next()
+		}
 		s.settings.logger.WarnContext(s.ctx, "database not reachable yet, trying again",
 			"attempt", s.attempts, "category", string(pgerr.Of(err)), "error", oneLine.Replace(err.Error()), "wait", wait.Round(time.Millisecond))
 		timer := time.NewTimer(wait)

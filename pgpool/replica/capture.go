@@ -23,11 +23,12 @@ const captureSQL = `select s.system_identifier, ('x' || substr(pg_walfile_name(w
 // [WaitLimit] and take the primary. A crash of the primary may lose the commit, and then a token shows what is not there
 // any more to nobody.
 //
-// The error is the query's; it is "recovery is in progress" (55000) where the primary's address leads to a standby.
+// The error is the query's; it is "recovery is in progress" (55000) where the primary's address leads to a standby, and
+// [ErrUnsupported] on a server that has no such position.
 func (c *Cluster) Token(ctx context.Context) (Token, error) {
 	var system, timeline, lsn int64
 	if err := c.primary.QueryRow(ctx, captureSQL).Scan(&system, &timeline, &lsn); err != nil {
-		return Token{}, fmt.Errorf("capture the token: %w", err)
+		return Token{}, fmt.Errorf("capture the token: %w", unsupported(err))
 	}
 	return Token{system: uint64(system), timeline: uint32(timeline), lsn: uint64(lsn)}, nil
 }

@@ -32,7 +32,7 @@ func (s *standby) ask(ctx context.Context) (*state, error) {
 	// In one message, and without a name for it: there may be PgBouncer in between.
 	err := s.conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&standby, &behind, &lsn, &system, &timeline)
 	if err != nil {
-		return nil, err
+		return nil, unsupported(err)
 	}
 	seen := &state{lag: s.lag(behind, asked)}
 	limit := s.cluster.maxLag

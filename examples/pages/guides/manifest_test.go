@@ -128,6 +128,31 @@ type (
 			} `yaml:"steps"`
 		} `yaml:"jobs"`
 	}
+	patroni struct {
+		Scope string `yaml:"scope"`
+		Name  string `yaml:"name"`
+		Etcd  struct {
+			Hosts []string `yaml:"hosts"`
+		} `yaml:"etcd"`
+		RestAPI struct {
+			Listen         string `yaml:"listen"`
+			ConnectAddress string `yaml:"connect_address"`
+		} `yaml:"restapi"`
+		Bootstrap struct {
+			DCS struct {
+				TTL               int  `yaml:"ttl"`
+				LoopWait          int  `yaml:"loop_wait"`
+				RetryTimeout      int  `yaml:"retry_timeout"`
+				SynchronousMode   bool `yaml:"synchronous_mode"`
+				SynchronousStrict bool `yaml:"synchronous_mode_strict"`
+				PostgreSQL        struct {
+					UsePgRewind bool              `yaml:"use_pg_rewind"`
+					UseSlots    bool              `yaml:"use_slots"`
+					Parameters  map[string]string `yaml:"parameters"`
+				} `yaml:"postgresql"`
+			} `yaml:"dcs"`
+		} `yaml:"bootstrap"`
+	}
 	alerts struct {
 		Groups []struct {
 			Name  string `yaml:"name"`
@@ -155,7 +180,7 @@ func TestManifests(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"Deployment", "Job", "PodDisruptionBudget", "compose", "workflow", "alerts"} {
+	for _, kind := range []string{"Deployment", "Job", "PodDisruptionBudget", "compose", "workflow", "alerts", "patroni"} {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s in the guides: %v", kind, kinds)
 		}
@@ -175,6 +200,8 @@ func check(text []byte) (kind string, err error) {
 		return "compose", yaml.UnmarshalStrict(text, &compose{})
 	case has("jobs"):
 		return "workflow", yaml.UnmarshalStrict(text, &workflow{})
+	case has("etcd"):
+		return "patroni", yaml.UnmarshalStrict(text, &patroni{})
 	case has("groups"):
 		return "alerts", checkAlerts(text)
 	}

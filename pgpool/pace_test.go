@@ -1,0 +1,102 @@
+package pgpool_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+// Callers that come one after another while the server is away do not make a connect each: the pool tries at its own pace, and
+// they get what that met. When the server is back, so is the pool.
+func TestFailingConnectsArePaced(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 8
+	var refuse atomic.Bool
+	var dials atomic.Int64
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !refuse.Load() {
+			return dial(ctx, network, address)
+		}
+		dials.Add(1)
+		return dial(ctx, "unix", "/nowhere/.s.PGSQL.5432")
+	}
+	pool := connect(t, config, pgpool.WithAcquireTimeout(time.Minute))
+	refuse.Store(true)
+	pool.Reset()
+	began := time.Now()
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			for range 10 {
+				if _, err := pool.Exec(t.Context(), `select 1`); pgerr.Of(err) != pgerr.Refused {
+					t.Errorf("error is %v of category %s, want refused", err, pgerr.Of(err))
+				}
+			}
+		})
+	}
+	group.Wait()
+	took := time.Since(began)
+	// 160 calls failed. The first are eight at once, before any has failed; then one goes after 125 ms on average, and until
+	// the waits have grown, a few more.
+	if most := 16 + int64(took/(40*time.Millisecond)); dials.Load() > most {
+		t.Errorf("%d connects in %s, want at most %d", dials.Load(), took, most)
+	}
+	t.Logf("160 calls, %d connects in %s", dials.Load(), took)
+
+	refuse.Store(false)
+	eventually(t, func() bool { return pool.Ping(t.Context()) == nil })
+	nothingIsLeft(t, pool)
+}
+
+// While the server is full the waits become longer than while it is away: that it says so costs it something.
+func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	admin := connect(t, config.Copy())
+	role := pgx.Identifier{"crowded_" + config.ConnConfig.Database}.Sanitize()
+	for _, sql := range []string{`create role ` + role + ` login connection limit 0`, `grant all on schema public to ` + role} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		if _, err := admin.Exec(context.WithoutCancel(t.Context()), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Error(err)
+		}
+	}()
+	config.ConnConfig.User = strings.Trim(role, `"`)
+	var once sync.Once
+	log := logs{onWrite: func(line string) {
+		_, text, found := strings.Cut(strings.TrimSpace(line), "category=too_many_connections")
+		if !found {
+			return
+		}
+		wait, err := time.ParseDuration(text[strings.LastIndex(text, "wait=")+len("wait="):])
+		if err != nil {
+			t.Error(err)
+		}
+		if wait <= 250*time.Millisecond {
+			return
+		}
+		once.Do(func() {
+			if _, err := admin.Exec(t.Context(), `alter role `+role+` connection limit -1`); err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+}
