@@ -72,11 +72,26 @@ func Lint() error {
 	if off := os.Setenv("GOWORK", "off"); off != nil {
 		return off
 	}
-	return errors.Join(err, lint("tools/studio"))
+	return errors.Join(err, lint("tools/studio"), lint("tools/release"))
 }
 
 // Modules checks that each module stands alone: tidy, built and vetted without the workspace, importing only what it may.
 func Modules() error { return command("bash", ".ci/modules") }
+
+// Release is the family of commands for releases.
+type Release mg.Namespace
+
+// Check publishes the committed modules into a folder, uses each from outside as a consumer would, and prints the tags to push.
+func (Release) Check() error {
+	if err := command("go", "test", "-run=^TestGo$", "./examples/pages/guides"); err != nil { // the READMEs' code
+		return err
+	}
+	gorelease, err := tool("gorelease")
+	if err != nil {
+		return err
+	}
+	return runAlone("tools/release", "-gorelease="+gorelease)
+}
 
 // Tidy runs go mod tidy in every module: a change in one reaches the go.sum of those that import it.
 func Tidy() error {
