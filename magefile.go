@@ -48,9 +48,29 @@ func (Test) All() error {
 // Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18"; missing ones come by npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
-// Cover prints each module's share of statements that its tests reach.
-func Cover() error {
-	return inEveryModule(func(dir string) error { return commandIn(dir, "go", "test", "-cover", "./...") })
+// Cover prints what share of each published module's statements its tests reach, and fails below its goal; -module=pgtx: of one.
+func Cover(module *string) error {
+	if module != nil {
+		return runAlone("tools/cover", "-list", coverGoal(*module))
+	}
+	var modules []string
+	err := inEveryModule(func(dir string) error {
+		if dir != "bench" && dir != "cluster" && !strings.HasPrefix(dir, "examples") {
+			modules = append(modules, coverGoal(dir))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return runAlone("tools/cover", modules...)
+}
+
+func coverGoal(module string) string {
+	if module == "pgconfig" || module == "pgerr" { // no server, no clock: nothing is hard to reach
+		return module + "=100"
+	}
+	return module + "=90"
 }
 
 // Lint checks format, vets, and runs golangci-lint. The first run builds the linter, which takes minutes.
@@ -72,11 +92,26 @@ func Lint() error {
 	if off := os.Setenv("GOWORK", "off"); off != nil {
 		return off
 	}
-	return errors.Join(err, lint("tools/studio"))
+	return errors.Join(err, lint("tools/studio"), lint("tools/release"), lint("tools/cover"))
 }
 
 // Modules checks that each module stands alone: tidy, built and vetted without the workspace, importing only what it may.
 func Modules() error { return command("bash", ".ci/modules") }
+
+// Release is the family of commands for releases.
+type Release mg.Namespace
+
+// Check publishes the committed modules into a folder, uses each from outside as a consumer would, and prints the tags to push.
+func (Release) Check() error {
+	if err := command("go", "test", "-run=^TestGo$", "./examples/pages/guides"); err != nil { // the READMEs' code
+		return err
+	}
+	gorelease, err := tool("gorelease")
+	if err != nil {
+		return err
+	}
+	return runAlone("tools/release", "-gorelease="+gorelease)
+}
 
 // Tidy runs go mod tidy in every module: a change in one reaches the go.sum of those that import it.
 func Tidy() error {

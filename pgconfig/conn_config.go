@@ -2,7 +2,6 @@ package pgconfig
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -79,10 +78,9 @@ func spellOut(settings map[string]string, parse func(text string) error) error {
 			return fmt.Errorf("open a pipe: %w", err)
 		}
 		defer r.Close()
-		_, err = w.WriteString("[none]\n")
-		if closeErr := w.Close(); err != nil || closeErr != nil {
-			return errors.New("write to a pipe")
-		}
+		// A pipe has room for this. If it were not written, pgx would say that there is no such service.
+		_, _ = w.WriteString("[none]\n")
+		_ = w.Close()
 		settings["service"], settings["servicefile"] = "none", fmt.Sprintf("/dev/fd/%d", r.Fd())
 	}
 	var text strings.Builder

@@ -74,9 +74,7 @@ func (l *loader) addDecodeErrors(err error) {
 	}
 	for _, err := range all.Errors {
 		var parse env.ParseError
-		if !errors.As(err, &parse) {
-			continue
-		}
+		_ = errors.As(err, &parse) // no other kind names a field
 		if field, ok := reflect.TypeFor[variables]().FieldByName(parse.Name); ok {
 			l.add(field.Tag.Get("env"), parse.Err.Error(), "")
 		}

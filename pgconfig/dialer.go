@@ -1,6 +1,7 @@
 package pgconfig
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"syscall"
@@ -26,10 +27,8 @@ func (c Config) dialer() *net.Dialer {
 				return nil
 			}
 			var err error
-			if controlErr := raw.Control(func(fd uintptr) { err = setUserTimeout(fd, timeout) }); controlErr != nil {
-				return controlErr
-			}
-			return err
+			controlErr := raw.Control(func(fd uintptr) { err = setUserTimeout(fd, timeout) })
+			return errors.Join(controlErr, err)
 		}
 	}
 	return d

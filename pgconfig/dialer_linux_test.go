@@ -1,7 +1,9 @@
 package pgconfig_test
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +26,13 @@ func TestDialer(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "options", options(t, cfg, l.Addr().String()), [5]int{1, 7, 3, 4, 1500})
+
+	cfg.KeepAliveInterval = 0
+	system, err := os.ReadFile("/proc/sys/net/ipv4/tcp_keepalive_intvl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the system's interval", fmt.Sprintln(options(t, cfg, l.Addr().String())[2]), string(system))
 
 	cfg.KeepAliveIdle, cfg.TCPUserTimeout = 0, 0
 	got := options(t, cfg, l.Addr().String())

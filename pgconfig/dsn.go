@@ -55,9 +55,6 @@ func (d dsn) url(masked bool) string {
 			} else {
 				host = escape(host)
 			}
-			if a.port == "" {
-				return host
-			}
 			return host + ":" + a.port
 		}))
 	}

@@ -158,6 +158,8 @@ func TestLibpq(t *testing.T) {
 			env{"DATABASE_URL": `host=db dbname = shop user=app password='it\'s two words' port=1 sslmode=disable`},
 			"postgres://app:it%27s%20two%20words@db:1/shop?sslmode=disable",
 		},
+		{"port without a host", env{"DATABASE_URL": "port=6000 user=a dbname=d", "PGHOST": "c"}, "postgres://a@c:6000/d?sslmode=prefer"},
+		{"empty user", env{"DATABASE_URL": "user='' host=c dbname=d", "PGUSER": "a"}, "postgres://a@c:5432/d?sslmode=prefer"},
 		{
 			"several hosts",
 			env{"DATABASE_URL": "postgres://a:b@c:1,d:2/e?target_session_attrs=read-write&sslmode=disable"},
@@ -195,19 +197,21 @@ func TestFiles(t *testing.T) {
 	equal(t, "second replica", string(cfg.ReplicaURLs()[1]), "postgres://ro:x@r3:5432/shop?sslmode=verify-full")
 
 	for want, environ := range map[string]env{
-		"DATABASE_URL and DATABASE_URL_FILE are both set":                      {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_URL_FILE": url},
-		"has a password, and DATABASE_PASSWORD_FILE is set too":                {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_PASSWORD_FILE": password},
-		"DATABASE_URL_FILE names a file that does not exist":                   {"DATABASE_URL_FILE": url + "x"},
-		"DATABASE_URL_FILE holds a URL, not the path of a file":                {"DATABASE_URL_FILE": "postgres://a:b@localhost/d"},
-		"DATABASE_URL_FILE names a file that is empty":                         {"DATABASE_URL_FILE": file(t, "empty", "\n")},
-		"DATABASE_URL_FILE names a file that cannot be read":                   {"DATABASE_URL_FILE": t.TempDir()},
-		"DATABASE_PASSWORD_FILE names a file that does not exist":              {"DATABASE_URL": "postgres://a@localhost/d", "DATABASE_PASSWORD_FILE": password + "x"},
-		"PGSERVICE names a service, but the service file cannot be read":       {"PGSERVICE": "web"},
-		"PGSERVICE names a service that the service file does not have":        {"PGSERVICE": "web", "PGSERVICEFILE": file(t, "services", "[other]\nhost=x\n")},
-		"names a service which has a parameter that is not known":              {"PGSERVICE": "web", "PGSERVICEFILE": file(t, "services", "[web]\nhst=x\n")},
-		"DATABASE_URL_FILE is the address of another database, MySQL":          {"DATABASE_URL_FILE": file(t, "url", "mysql://a:b@c/d")},
-		"names a file in sslrootcert that does not exist":                      {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=/nothing"},
-		"cannot be used: unable to add CA to cert pool: check sslrootcert, ss": {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=" + url},
+		"DATABASE_URL and DATABASE_URL_FILE are both set":                           {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_URL_FILE": url},
+		"has a password, and DATABASE_PASSWORD_FILE is set too":                     {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_PASSWORD_FILE": password},
+		"DATABASE_URL_FILE names a file that does not exist":                        {"DATABASE_URL_FILE": url + "x"},
+		"DATABASE_URL_FILE holds a URL, not the path of a file":                     {"DATABASE_URL_FILE": "postgres://a:b@localhost/d"},
+		"DATABASE_URL_FILE names a file that is empty":                              {"DATABASE_URL_FILE": file(t, "empty", "\n")},
+		"DATABASE_URL_FILE names a file that cannot be read":                        {"DATABASE_URL_FILE": t.TempDir()},
+		"URL_FILE names a file that cannot be read: name a file of text that holds": {"DATABASE_URL_FILE": file(t, "log", strings.Repeat("x", 65<<10))},
+		"names a file in sslkey that cannot be read":                                {"DATABASE_URL": "postgres://a:b@db/d?sslcert=" + url + "&sslkey=" + url + "/below"},
+		"DATABASE_PASSWORD_FILE names a file that does not exist":                   {"DATABASE_URL": "postgres://a@localhost/d", "DATABASE_PASSWORD_FILE": password + "x"},
+		"PGSERVICE names a service, but the service file cannot be read":            {"PGSERVICE": "web"},
+		"PGSERVICE names a service that the service file does not have":             {"PGSERVICE": "web", "PGSERVICEFILE": file(t, "services", "[other]\nhost=x\n")},
+		"names a service which has a parameter that is not known":                   {"PGSERVICE": "web", "PGSERVICEFILE": file(t, "services", "[web]\nhst=x\n")},
+		"DATABASE_URL_FILE is the address of another database, MySQL":               {"DATABASE_URL_FILE": file(t, "url", "mysql://a:b@c/d")},
+		"names a file in sslrootcert that does not exist":                           {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=/nothing"},
+		"cannot be used: unable to add CA to cert pool: check sslrootcert, ss":      {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=" + url},
 	} {
 		if text := refused(t, pgconfig.Source{Environ: environ}); !strings.Contains(text, want) {
 			t.Errorf("want %q in %q", want, text)
@@ -222,6 +226,8 @@ func TestLibpqProblems(t *testing.T) {
 		"PGSSLMODE has a value that does not exist: write one of disable,":                                    {"PGSSLMODE": "yes"},
 		"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT":           {"PGCONNECT_TIMEOUT": "5s"},
 		"PGPORT is not a number from 1 to 65535":                                                              {"PGPORT": "5432a"},
+		"PGPORT has a different number of ports than PGHOST has hosts":                                        {"DATABASE_URL": "user=u dbname=d", "PGHOST": "a,b", "PGPORT": "1,2,3"},
+		"DATABASE_URL names a service that the service file does not have":                                    {"DATABASE_URL": "service=web", "PGSERVICEFILE": file(t, "services", "[other]\nhost=x\n")},
 		"DATABASE_URL has a value for target_session_attrs that does not exist: write one of any, read-write": {"DATABASE_URL": "postgres://u@localhost/d?target_session_attrs=rw", "PGTARGETSESSIONATTRS": "any"},
 	} {
 		if environ["DATABASE_URL"] == "" {

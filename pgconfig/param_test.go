@@ -88,6 +88,7 @@ func TestPrisma(t *testing.T) {
 	}{
 		{"schema=public", "localhost", "search_path=public&sslmode=prefer", "schema became search_path"},
 		{"schema=My+App", "localhost", "search_path=%22My%2BApp%22&sslmode=prefer", "schema became search_path"},
+		{"schema=a%22b", "localhost", "search_path=%22a%22%22b%22&sslmode=prefer", "schema became search_path"},
 		{"sslmode=require&sslaccept=strict", "db", "sslmode=verify-full", "sslaccept=strict became sslmode=verify-full"},
 		{"sslaccept=accept_invalid_certs", "localhost", "sslmode=require", "sslaccept=accept_invalid_certs does not verify the server"},
 		{"sslmode=require&sslcert=" + root, "db", "sslmode=require&sslrootcert=" + root, "sslcert without sslkey became sslrootcert, as Prisma means it"},

@@ -75,15 +75,13 @@ func (c Config) poolConfig(key string, r *resolved, d dsn) (*pgxpool.Config, err
 		return nil, problem(r, "DATABASE_POOL_MAX_CONNS", fmt.Sprintf("is %d with %d idle connections", c.MaxConns, c.MinIdleConns),
 			"there must be at least 1, and no more idle ones than that")
 	}
-	cc, err := c.connConfig(key, r, d)
-	if err != nil {
-		return nil, err
-	}
 	pc, err := emptyPool()
 	if err != nil {
-		return nil, problem(r, key, "cannot be used", "")
+		return nil, problem(r, key, "cannot be used: "+err.Error(), "")
 	}
-	pc.ConnConfig = cc
+	if pc.ConnConfig, err = c.connConfig(key, r, d); err != nil {
+		return nil, err
+	}
 	pc.MaxConns, pc.MinConns, pc.MinIdleConns = c.MaxConns, 0, c.MinIdleConns
 	pc.MaxConnLifetime = orForever(c.MaxConnLifetime)
 	pc.MaxConnLifetimeJitter = max(c.MaxConnLifetimeJitter, 0)

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,32 @@ func TestPoolConfig(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "make it with Load, LoadFrom or Parse") {
 			t.Errorf("a zero Config: %v", err)
 		}
+	}
+}
+
+// TestZeroConfig: it says nothing, and does not panic.
+func TestZeroConfig(t *testing.T) {
+	t.Parallel()
+	var cfg pgconfig.Config
+	equal(t, "URLs", cfg.URL()+cfg.DirectURL(), "")
+	equal(t, "replicas and settings", len(cfg.ReplicaURLs())+len(cfg.Report()), 0)
+	equal(t, "PasswordFile", cfg.PasswordFile(), "")
+	equal(t, "String", cfg.String(), "pgconfig.Config{not loaded}")
+}
+
+// TestFileIsGone: certificates are read again for each configuration.
+func TestFileIsGone(t *testing.T) {
+	t.Parallel()
+	root := file(t, "root.crt", authority(t))
+	cfg := load(t, env{"DATABASE_URL": "postgres://u:p@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u:p@db/d?sslrootcert=" + root})
+	if err := os.Remove(root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cfg.PoolConfig(); err != nil {
+		t.Error(err)
+	}
+	if _, err := cfg.ReplicaConfigs(); err == nil || !strings.Contains(err.Error(), "DATABASE_REPLICA_URLS cannot be used: a file that it names was there") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/gob"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -75,6 +76,13 @@ func TestSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "decoded", string(decoded.S), "kept")
+	var transported pgconfig.Secret
+	var wire bytes.Buffer
+	if err := errors.Join(gob.NewEncoder(&wire).Encode(secret), gob.NewDecoder(&wire).Decode(&transported)); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "what gob carries", string(transported), "****")
+	equal(t, "String", secret.String(), "****")
 }
 
 // TestConfigInAField: fmt calls no methods on unexported fields. There is nothing to be found in them.

@@ -206,10 +206,6 @@ func judgeText(err error, connecting bool) (verdict, bool) {
 		return of(TLS), true
 	case "failed SASL auth", "failed GSS auth", "require_auth check failed", "channel binding check failed", "sslcertmode check failed":
 		return of(Auth), true
-	case "failed to receive message":
-		if rest == io.EOF.Error() {
-			return of(Connection), true
-		}
 	}
 	return verdict{}, false
 }

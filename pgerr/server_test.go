@@ -196,6 +196,7 @@ func TestJoined(t *testing.T) {
 	check(t, errors.Join(unique, serialization), pgerr.Constraint, false, false)
 	check(t, errors.Join(serialization, unique), pgerr.Serialization, false, false)
 	check(t, errors.Join(plain, serialization), pgerr.Serialization, true, false)
+	check(t, errors.Join(serialization, plain), pgerr.Serialization, true, false)
 	check(t, errors.Join(serialization, context.Canceled), pgerr.Serialization, false, false)
 	check(t, plain, pgerr.Unknown, false, false)
 	check(t, nil, "", false, false)

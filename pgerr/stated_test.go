@@ -47,6 +47,15 @@ type deadlock struct{ error }
 
 func (deadlock) Category() pgerr.Category { return pgerr.Deadlock }
 
+type unknowable struct{ error }
+
+func (unknowable) Category() pgerr.Category { return pgerr.Unknown }
+
+type nothing struct{}
+
+func (nothing) Error() string { return "nothing" }
+func (nothing) Unwrap() error { return nil }
+
 func TestStated(t *testing.T) {
 	t.Parallel()
 	down := &pgconn.PgError{Code: "57P01"}
@@ -65,6 +74,8 @@ func TestStated(t *testing.T) {
 		{"retryable only, yes", onlyRetryable{&pgconn.PgError{Code: "23505"}, true}, pgerr.Constraint, true, false},
 		{"connection", lost{io.ErrUnexpectedEOF}, pgerr.Connection, true, true},
 		{"connection given up by us", lost{context.DeadlineExceeded}, pgerr.Connection, false, true},
+		{"unknown", unknowable{down}, pgerr.Unknown, false, false},
+		{"nothing wrapped", noCategory{nothing{}}, pgerr.Unknown, false, false},
 		{"category that repeats", deadlock{io.EOF}, pgerr.Deadlock, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

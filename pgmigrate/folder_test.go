@@ -27,7 +27,7 @@ var badFolders = map[string][]string{
 	"huge":            {"number too large 2000000_b.sql:0"},
 	"latin1":          {"encoding 001_a.sql:2"},
 	"no_migrations":   {"no migrations .:0"},
-	"nul":             {"encoding 001_a.sql:3"},
+	"nul_byte":        {"encoding 001_a.sql:3"},
 	"overflow":        {"number too large 99999999999999999999_a.sql:0"},
 	"several":         {"number zero 0000_c.sql:0", "byte order mark 001_a.sql:1", "empty up section 003_b.sql:1", "gap 003_b.sql:0"},
 	"shared_template": {"template shared/t.sql:2"},

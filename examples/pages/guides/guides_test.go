@@ -40,22 +40,27 @@ func guides(t *testing.T) []guide {
 	}
 	var all []guide
 	for _, file := range append(files, root+"/README.md") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := guide{name: strings.TrimPrefix(file, root+"/"), text: string(text)}
-		for _, at := range fence.FindAllStringSubmatchIndex(g.text, -1) {
-			g.blocks = append(g.blocks, block{
-				guide: g.name, line: 1 + strings.Count(g.text[:at[4]], "\n"), kind: g.text[at[2]:at[3]], text: g.text[at[4]:at[5]],
-			})
-		}
-		if open := strings.Count("\n"+g.text, "\n```"); open != 2*len(g.blocks) {
-			t.Fatalf("%s: %d fences make %d blocks", g.name, open, len(g.blocks))
-		}
-		all = append(all, g)
+		all = append(all, read(t, file))
 	}
 	return all
+}
+
+func read(t *testing.T, file string) guide {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guide{name: strings.TrimPrefix(filepath.ToSlash(file), root+"/"), text: string(text)}
+	for _, at := range fence.FindAllStringSubmatchIndex(g.text, -1) {
+		g.blocks = append(g.blocks, block{
+			guide: g.name, line: 1 + strings.Count(g.text[:at[4]], "\n"), kind: g.text[at[2]:at[3]], text: g.text[at[4]:at[5]],
+		})
+	}
+	if open := strings.Count("\n"+g.text, "\n```"); open != 2*len(g.blocks) {
+		t.Fatalf("%s: %d fences make %d blocks", g.name, open, len(g.blocks))
+	}
+	return g
 }
 
 // of returns the blocks of a kind.

@@ -22,10 +22,10 @@ const (
 // packages are those that guides use without importing them.
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "slog": "log/slog", "http": "net/http", "os": "os",
-	"sync": "sync", "testing": "testing", "time": "time",
+	"sync": "sync", "log": "log", "fs": "io/fs", "testing": "testing", "time": "time",
 	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
 	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth", "pgmigrate": ours + "pgmigrate",
-	"pgpool": ours + "pgpool", "replica": ours + "pgpool/replica", "pgtest": ours + "pgtest", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
+	"pgpool": ours + "pgpool", "replica": ours + "pgpool/replica", "pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 
@@ -35,7 +35,8 @@ const given = `func _(ctx context.Context, pool, analytics *pgxpool.Pool, cfg pg
 {
 `
 
-// All Go of the guides is compiled in one package, with the guides' lines in the compiler's messages, and its tests are run.
+// All Go of the guides and of the modules' READMEs is compiled in one package, with their lines in the compiler's messages, and
+// its tests are run.
 func TestGo(t *testing.T) {
 	t.Parallel()
 	folder, err := filepath.Abs("snippets")
@@ -43,17 +44,20 @@ func TestGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	written, replace, tests := t.TempDir(), map[string]string{}, 0
-	for _, g := range guides(t) {
+	for _, g := range append(guides(t), readmes(t)...) {
 		for i, b := range g.of("go") {
 			if strings.HasPrefix(b.text, "func main()") {
 				continue // cmd/taste, says TestReadmeProgramCompiles
+			}
+			if strings.HasPrefix(b.text, "//go:build mage") || inTests(t, b) {
+				continue // pgmigrate's TestOutside compiles the magefile
 			}
 			source, err := file(b)
 			if err != nil {
 				t.Errorf("%s: %v", b, err)
 				continue
 			}
-			name := fmt.Sprintf("%s_%d_test.go", strings.TrimSuffix(filepath.Base(b.guide), ".md"), i)
+			name := fmt.Sprintf("%s_%d_test.go", strings.ReplaceAll(strings.TrimSuffix(b.guide, ".md"), "/", "_"), i)
 			if err := os.WriteFile(filepath.Join(written, name), source, 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -76,6 +80,55 @@ func TestGo(t *testing.T) {
 	if passed := bytes.Count(out, []byte("\n--- PASS")); passed != tests || tests < 3 {
 		t.Errorf("%d of %d tests passed:\n%s", passed, tests, out)
 	}
+}
+
+// readmes are those of the modules. Their tables, links and other blocks are each module's own affair.
+func readmes(t *testing.T) (all []guide) {
+	t.Helper()
+	for _, pattern := range []string{"/*/README.md", "/pg*/*/README.md"} {
+		files, err := filepath.Glob(root + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			all = append(all, read(t, file))
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("%d READMEs", len(all))
+	}
+	return all
+}
+
+// inTests reports whether each line of a block is a line of the tests beside it, which are compiled there.
+func inTests(t *testing.T, b block) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, filepath.Dir(b.guide), "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]bool{"": true}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			lines[bare(line)] = true
+		}
+	}
+	for line := range strings.Lines(b.text) {
+		if !lines[bare(line)] {
+			return false
+		}
+	}
+	return true
+}
+
+// bare is a line without its indentation and comment.
+func bare(line string) string {
+	line, _, _ = strings.Cut(line, " // ")
+	return strings.TrimSpace(line)
 }
 
 // file makes a source file of a block: of declarations as it is, of statements in a function, and with what it imports.

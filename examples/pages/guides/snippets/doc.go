@@ -1,2 +1,2 @@
-// Package snippets is where the guides' Go code is compiled: the tests of package guides lay it over this folder.
+// Package snippets is where the guides' and READMEs' Go code is compiled: the tests of package guides lay it over this folder.
 package snippets

@@ -1,0 +1,14 @@
+package snippets_test
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// What the READMEs' code calls and leaves to the reader.
+var site, from, to, amount = "", 1, 2, 3
+
+func createSite(context.Context, string) error { return nil }
+
+func serve(context.Context, *pgxpool.Pool) error { return nil }

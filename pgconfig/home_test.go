@@ -1,0 +1,85 @@
+package pgconfig_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// TestHome: the certificates in ~/.postgresql are used unless others are named, as in libpq.
+func TestHome(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	dir := filepath.Join(home, ".postgresql")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	certificate, key := keyPair(t, "")
+	write(t, filepath.Join(dir, "postgresql.crt"), certificate)
+	write(t, filepath.Join(dir, "postgresql.key"), key)
+	write(t, filepath.Join(dir, "root.crt"), authority(t))
+	write(t, filepath.Join(home, ".pgpass"), "*:*:*:*:from the file\n")
+
+	cfg := load(t, env{"HOME": home, "DATABASE_URL": "postgres://u:own@db/d"})
+	for _, want := range []string{"u:own@", "sslcert=" + dir + "/postgresql.crt", "sslkey=" + dir + "/postgresql.key", "sslrootcert=" + dir + "/root.crt"} {
+		if url := strings.ReplaceAll(string(cfg.URL()), "%2F", "/"); !strings.Contains(url, want) {
+			t.Errorf("want %s in %s", want, url)
+		}
+	}
+	pc, err := cfg.PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "certificates", len(pc.ConnConfig.TLSConfig.Certificates), 1)
+}
+
+// TestEncryptedKey: sslpassword opens it, and a wrong one is not shown.
+func TestEncryptedKey(t *testing.T) {
+	t.Parallel()
+	certificate, key := keyPair(t, "hunter2")
+	files := "postgres://u:p@db/d?sslcert=" + file(t, "a.crt", certificate) + "&sslkey=" + file(t, "a.key", key) + "&sslpassword="
+	pc, err := load(t, env{"DATABASE_URL": files + "hunter2"}).PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "certificates", len(pc.ConnConfig.TLSConfig.Certificates), 1)
+	if text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL": files + "hunter3"}}); !strings.Contains(text, "cannot be used") || strings.Contains(text, "hunter3") {
+		t.Error(text)
+	}
+}
+
+// keyPair makes a certificate and its key, encrypted if there is a password.
+func keyPair(t *testing.T, password string) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := &pem.Block{Type: "EC PRIVATE KEY", Bytes: secret}
+	if password != "" {
+		//nolint:staticcheck // the only encryption that libpq's sslpassword and pgx know
+		if block, err = x509.EncryptPEMBlock(rand.Reader, block.Type, secret, []byte(password), x509.PEMCipherAES256); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(block))
+}

@@ -1,0 +1,121 @@
+// Command release checks that the modules can be tagged: it publishes them into a module proxy in a temporary folder, as the
+// tags would, and uses each from outside.
+//
+//	release [-repository DIR] -gorelease PATH
+//
+// What is checked is the commit that is checked out, not the working tree. The version of a module is the one that its
+// CHANGELOG.md says it is to be, or was last. Of each module it checks that
+//
+//   - LICENSE, CHANGELOG.md and the documentation of every package are there,
+//   - go.mod requires its siblings at the versions that are to be tagged, and replaces nothing else: a consumer ignores replace,
+//   - a program outside the workspace builds with its packages and commands, on an empty module cache,
+//   - they compile the modules that .ci/imports lists, no other,
+//   - gorelease agrees, with the last tag of the module as the base if there is one.
+//
+// Then it prints the tags to push, a module after those it requires. Nothing is pushed, and no tag is made.
+//
+// Other modules come from this machine's module cache, then from GOPROXY, and must be those that go.sum vouches for.
+//
+// The exit status is 0, 1 if a check failed, 2 if the checks could not be made.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+func main() {
+	repository := flag.String("repository", ".", "folder of the repository")
+	gorelease := flag.String("gorelease", "", "path of golang.org/x/exp/cmd/gorelease, built")
+	flag.Parse()
+	if flag.NArg() > 0 || *gorelease == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	failed, err := run(ctx, *repository, *gorelease, os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(2)
+	}
+	if failed > 0 {
+		fmt.Fprintf(os.Stderr, "release: %d problems\n", failed)
+		os.Exit(1)
+	}
+}
+
+// run checks all modules and returns the number of problems, each of which it has printed.
+func run(ctx context.Context, repository, gorelease string, out io.Writer) (int, error) {
+	work, err := os.MkdirTemp("", "release-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(work)
+
+	repo, err := checkOut(ctx, repository, work)
+	if err != nil {
+		return 0, err
+	}
+	if repo.dirty {
+		fmt.Fprintln(out, "what is not committed is not checked")
+	}
+	modules, err := repo.modules(ctx)
+	if err != nil {
+		return 0, err
+	}
+	proxy := &proxy{dir: filepath.Join(work, "proxy"), repository: repo.dir}
+	refused := map[*mod]error{}
+	for _, m := range modules {
+		refused[m] = proxy.publish(ctx, m)
+	}
+	consumers, err := newConsumers(ctx, proxy, work, gorelease)
+	if err != nil {
+		return 0, err
+	}
+	failed := 0
+	for _, m := range modules {
+		fmt.Fprintf(out, "== %s %s\n", m.dir, m.version)
+		problems := append(m.files(), m.requirements(modules)...)
+		if refused[m] != nil {
+			problems = append(problems, "cannot be published: "+refused[m].Error())
+		} else {
+			found, err := consumers.check(ctx, m, repo.allowed, out)
+			if err != nil {
+				return 0, err
+			}
+			problems = append(problems, found...)
+		}
+		for _, p := range problems {
+			fmt.Fprintf(out, "FAILED: %s: %s\n", m.dir, p)
+			failed++
+		}
+	}
+	if failed == 0 {
+		tags(modules, out)
+	}
+	return failed, nil
+}
+
+// tags prints the commands that tag what is not tagged yet.
+func tags(modules []*mod, out io.Writer) {
+	push := "git push origin"
+	for _, m := range modules {
+		if m.tagged() {
+			continue
+		}
+		fmt.Fprintf(out, "git tag %s\n", m.tag(m.version))
+		push += " " + m.tag(m.version)
+	}
+	if push == "git push origin" {
+		fmt.Fprintln(out, "every version is tagged: a release needs a line \"To be v….\" under Unreleased in a CHANGELOG.md")
+		return
+	}
+	fmt.Fprintln(out, push)
+}
