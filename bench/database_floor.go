@@ -59,8 +59,12 @@ func floor(ctx context.Context, url string, databaseURL func(string) string, rou
 		name  string
 		times []time.Duration
 	}{
-		{name: "a session of a superuser's"}, {name: "a copy of the template"}, {name: "a session on it and its first query"},
-		{name: "a second query"}, {name: "drop, nobody connected"}, {name: "copy and drop, two at a time, for each"},
+		{name: "a session of a superuser's"},
+		{name: "a copy of the template"},
+		{name: "a session on it and its first query"},
+		{name: "a second query"},
+		{name: "drop, nobody connected"},
+		{name: "copy and drop, two at a time, for each"},
 	}
 	took := func(step int, fn func() error) error {
 		began := time.Now()
