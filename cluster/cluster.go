@@ -88,7 +88,7 @@ func (c *Cluster) start(ctx context.Context) error {
 		return err
 	}
 	c.table = "cluster_" + rand.Text()
-	if c.watchdog, err = watch(c.dir, c.table, c.opts.Dir != ""); err != nil {
+	if c.watchdog, err = watch(c.dir, c.table, c.programs.nft, c.opts.Dir != ""); err != nil {
 		return err
 	}
 	ports, err := freePorts(5 + 2*c.opts.Nodes)

@@ -26,6 +26,7 @@ func (e *MissingError) Error() string {
 type programs struct {
 	postgres                          string // the directory of PostgreSQL's
 	patroni, etcd, haproxy, pgbouncer string
+	nft                               string // may be missing
 }
 
 // Check returns a [*MissingError] if a program is missing, and an error on systems other than Linux.
@@ -56,6 +57,7 @@ func findPrograms() (programs, error) {
 			missing.Packages = append(missing.Packages, want.pkg)
 		}
 	}
+	p.nft = find("nft")
 	if len(missing.Packages) > 0 {
 		return programs{}, &missing
 	}

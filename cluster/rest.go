@@ -13,7 +13,7 @@ import (
 )
 
 // restLimit is how long Patroni may take to answer whether it is the primary: a frozen one never does.
-const restLimit = 2 * time.Second
+const restLimit = time.Second
 
 // is asks a node's Patroni one of its health checks: /primary, /replica, /sync. The error says that it does not answer.
 func (n *Node) is(ctx context.Context, what string) (bool, error) {
@@ -77,7 +77,7 @@ func (c *Cluster) one(ctx context.Context, what string) (*Node, error) {
 	return found[0], nil
 }
 
-// Primary asks all nodes once which is the primary, for at most 2 s. During a failover there may be none, and for a moment after
+// Primary asks all nodes once which is the primary, for at most a second. During a failover there may be none, and for a moment after
 // a thaw two: then it is an error.
 func (c *Cluster) Primary(ctx context.Context) (*Node, error) { return c.one(ctx, "/primary") }
 

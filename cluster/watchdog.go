@@ -23,13 +23,13 @@ type watchdog struct {
 	out  *bytes.Buffer
 }
 
-func watch(dir, table string, keep bool) (*watchdog, error) {
+func watch(dir, table, nft string, keep bool) (*watchdog, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	d := &watchdog{args: []string{"-c", watchdogScript, "cluster-watchdog", dir, table, strconv.FormatBool(keep)}, pipe: w}
+	d := &watchdog{args: []string{"-c", watchdogScript, "cluster-watchdog", dir, table, strconv.FormatBool(keep), nft}, pipe: w}
 	if err := d.run(r); err != nil {
 		w.Close()
 		return nil, err

@@ -1,8 +1,8 @@
 # Waits for the end of standard input, which is when the program that runs the cluster is gone or wants it gone, and then ends
 # all processes of the cluster and removes its directory. A process belongs to the cluster if it works in its directory.
 #
-# $1 the directory   $2 the table of nftables that partitions nodes   $3 true: the directory stays
-dir=$1 table=$2 keep=$3
+# $1 the directory   $2 the table of nftables that partitions nodes   $3 true: the directory stays   $4 nft, if there is one
+dir=$1 table=$2 keep=$3 nft=$4
 trap '' HUP INT TERM PIPE
 
 # members prints the ids of the processes that work below the directory: all, or those whose directory matches $1.
@@ -31,7 +31,7 @@ tell() { # SIGNAL IDS...
 }
 
 cat >/dev/null
-nft delete table inet "$table" 2>/dev/null
+[ -z "$nft" ] || "$nft" delete table inet "$table" 2>/dev/null
 
 # Patroni would start again what ends. A postmaster that ends at once (QUIT) gives its shared memory back, a killed one does not.
 postmasters=" $(servers | tr '\n' ' ')"
