@@ -40,3 +40,19 @@ func (c *Cluster) urlOf(hosts string) string {
 }
 
 func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// Way is how a program is told to connect: by nothing but its environment.
+type Way struct {
+	Name    string
+	Environ map[string]string // the variables of pgconfig
+}
+
+// Ways returns the three ways to write. Each node's own URL in DATABASE_REPLICA_URLS adds reading from standbys to any of them:
+// package replica finds out which is the primary, and does not read from that.
+func (e Env) Ways() []Way {
+	return []Way{
+		{"several hosts", map[string]string{"DATABASE_URL": e.MultiHost}},
+		{"HAProxy", map[string]string{"DATABASE_URL": e.Writer}},
+		{"PgBouncer", map[string]string{"DATABASE_URL": e.Pooled, "DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": e.Writer}},
+	}
+}

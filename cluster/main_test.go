@@ -2,50 +2,118 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/pgconfig"
 )
 
-func TestX(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+// patience is how long a test waits for what takes seconds: the machine may be busy.
+const patience = 2 * time.Minute
+
+// shared is the cluster of all tests in this process. Those that change who is the primary do not run in parallel.
+var shared = sync.OnceValues(func() (*cluster.Cluster, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := cluster.Start(ctx, cluster.Options{Log: os.Stdout})
+	return cluster.Start(ctx, cluster.Options{Log: os.Stdout})
+})
+
+func TestMain(m *testing.M) {
+	if os.Getenv("CLUSTER_TEST_DIE") != "" {
+		os.Exit(startAndWait())
+	}
+	code := m.Run()
+	if err := stopShared(); err != nil {
+		fmt.Println("FAIL:", err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Println("FAIL:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// stopShared stops the cluster and reports what it left.
+func stopShared() error {
+	if cluster.Check() != nil {
+		return nil
+	}
+	c, err := shared()
+	if err != nil {
+		return nil // the tests have said it
+	}
+	return errors.Join(c.Stop(), c.Stop(), left(c.Dir(), c.Env()))
+}
+
+// start returns the shared cluster, as healthy as it gets.
+func start(t *testing.T) *cluster.Cluster {
+	t.Helper()
+	if err := cluster.Check(); err != nil {
+		t.Skip(err)
+	}
+	c, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Stop()
-	for _, f := range []struct{ do, undo func(*cluster.Node) error }{
-		{(*cluster.Node).Partition, (*cluster.Node).Heal},
-		{(*cluster.Node).Freeze, (*cluster.Node).Thaw},
-		{(*cluster.Node).Kill, func(n *cluster.Node) error { return n.Restart(ctx) }},
-		{(*cluster.Node).KillPostgres, func(*cluster.Node) error { return nil }},
-		{func(*cluster.Node) error { return c.StopEtcd() }, func(*cluster.Node) error { return c.StartEtcd(ctx) }},
-	} {
-		p, err := c.Primary(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		if err := f.do(p); err != nil {
-			t.Error(err)
-		}
-		for time.Since(began) < 15*time.Second {
-			time.Sleep(200 * time.Millisecond)
-			if q, err := c.Primary(ctx); err == nil && q != p {
-				t.Log(q, "is primary after", time.Since(began))
-				break
-			}
-		}
-		if err := f.undo(p); err != nil {
-			t.Error(err)
-		}
-		began = time.Now()
-		if err := c.Ready(ctx); err != nil {
-			t.Error(err)
-		}
-		t.Log("ready", time.Since(began))
+	if err := c.Ready(limited(t)); err != nil {
+		t.Fatal(err)
 	}
+	return c
 }
+
+// limited is the test's context, for patience.
+func limited(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// ways returns the programs' environments by the names of cluster.Way.
+func ways(c *cluster.Cluster) map[string]map[string]string {
+	named := map[string]map[string]string{}
+	for _, w := range c.Env().Ways() {
+		named[w.Name] = w.Environ
+	}
+	return named
+}
+
+func load(t *testing.T, environ map[string]string) pgconfig.Config {
+	t.Helper()
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// eventually waits until condition returns nil.
+func eventually(t *testing.T, condition func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = condition(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("not within %s: %v", patience, err)
+}
+
+func gone(path string) error {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is still there (%v)", path, err)
+	}
+	return nil
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
