@@ -14,6 +14,7 @@ import (
 
 // A primary that is killed or frozen is succeeded, and comes back as a standby.
 func TestFaultsOfThePrimary(t *testing.T) {
+	long(t)
 	c := start(t)
 	for _, fault := range []struct {
 		name string

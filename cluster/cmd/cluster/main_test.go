@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,12 +20,16 @@ import (
 	"github.com/page-builder/persistence/cluster"
 )
 
-// build returns the command, and skips the test where a cluster cannot run.
-func build(t *testing.T) string {
+// needPrograms skips the test where a cluster cannot run.
+func needPrograms(t *testing.T) {
 	t.Helper()
 	if err := cluster.Check(); err != nil {
 		t.Skip(err)
 	}
+}
+
+func build(t *testing.T) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "cluster")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -34,6 +39,7 @@ func build(t *testing.T) string {
 
 func TestUpAndDown(t *testing.T) {
 	t.Parallel()
+	needPrograms(t)
 	program, home := build(t), t.TempDir()
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), program, args...)
@@ -49,7 +55,7 @@ func TestUpAndDown(t *testing.T) {
 	}{
 		{"down", func(*os.Process) error { return command("down").Run() }},
 		{"Ctrl-C", func(up *os.Process) error { return up.Signal(syscall.SIGINT) }},
-	} {
+	}[:1+min(len(os.Getenv("CLUSTER_LONG")), 1)] {
 		up := command("up", "-nodes", "2")
 		var log bytes.Buffer
 		up.Stderr = &log
@@ -108,6 +114,7 @@ func readWays(out io.Reader) (urls []string, dir string) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
+	needPrograms(t)
 	out, err := exec.CommandContext(t.Context(), build(t), "demo").CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("nothing that was acknowledged is lost, nothing is there twice")) {
 		t.Errorf("%v\n%s", err, out)
@@ -116,8 +123,8 @@ func TestDemo(t *testing.T) {
 
 func TestWithoutPrograms(t *testing.T) {
 	t.Parallel()
-	if err := cluster.Check(); err != nil {
-		t.Skip(err)
+	if runtime.GOOS != "linux" {
+		t.Skip("a cluster runs on Linux only")
 	}
 	program := build(t)
 	for args, want := range map[string]int{"up": 3, "demo": 3, "": 2, "down x": 2, "sideways": 2} {
