@@ -48,6 +48,8 @@ type Cluster struct {
 
 	etcdPort, etcdPeerPort, writerPort, readerPort, poolPort int
 
+	logging sync.Mutex // for opts.Log
+
 	mu                       sync.Mutex // guards what follows
 	etcd, haproxy, pgbouncer *process
 	stopped                  bool
@@ -56,8 +58,11 @@ type Cluster struct {
 // secrets are the passwords, random for each cluster.
 type secrets struct{ superuser, replication, rest, app string }
 
-// Start starts a cluster and returns when it is [Cluster.Ready], within ten seconds or so. If it cannot, or ctx ends before,
-// nothing is left. Call [Cluster.Stop] at the end; should this process die without it, a watchdog does the same.
+// startLimit is how long a cluster may take: twenty times as long as on a machine that does nothing else.
+const startLimit = 4 * time.Minute
+
+// Start starts a cluster and returns when it is [Cluster.Ready], within ten seconds or so. If it is not within four minutes, or ctx
+// ends before, nothing is left. Call [Cluster.Stop] at the end; should this process die without it, a watchdog does the same.
 //
 // The error is a [*MissingError] if a program is not installed.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
@@ -72,6 +77,8 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if c.programs, err = findPrograms(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("not ready within %s", startLimit))
+	defer cancel()
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a cluster: %w", err), c.Stop())
 	}
@@ -165,15 +172,14 @@ func (c *Cluster) Stop() error {
 		return nil
 	}
 	c.stopped = true
-	err := c.watchdog.stop()
+	if err := c.watchdog.stop(); err != nil {
+		return fmt.Errorf("stop the cluster: %w", err)
+	}
 	for _, p := range []*process{c.etcd, c.haproxy, c.pgbouncer} {
 		p.wait()
 	}
 	for _, n := range c.nodes {
 		n.ended()
-	}
-	if err != nil {
-		return fmt.Errorf("stop the cluster: %w", err)
 	}
 	c.say("stopped")
 	return nil
@@ -187,6 +193,8 @@ func (c *Cluster) Dir() string { return c.dir }
 
 func (c *Cluster) say(format string, args ...any) {
 	if c.opts.Log != nil {
+		c.logging.Lock()
+		defer c.logging.Unlock()
 		fmt.Fprintf(c.opts.Log, "cluster: "+format+"\n", args...)
 	}
 }
