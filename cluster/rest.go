@@ -88,10 +88,15 @@ func (c *Cluster) SyncStandby(ctx context.Context) (*Node, error) { return c.one
 // final is an error that waiting does not change.
 type final struct{ error }
 
-// poll calls condition until it returns nil or a final error, or ctx ends: then the error is the last with ctx's cause.
+// poll calls condition until it returns nil or a final error, or ctx ends: then the error is ctx's cause with the last that the
+// condition gave by itself.
 func poll(ctx context.Context, condition func() error) error {
+	var last error
 	for {
 		err := condition()
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		if stop := (final{}); errors.As(err, &stop) {
 			return stop.error
 		}
@@ -100,7 +105,7 @@ func poll(ctx context.Context, condition func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
+			return errors.Join(context.Cause(ctx), last)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
