@@ -286,6 +286,18 @@ func (Db) Remove() error { return pgserver("remove") }
 // Clean drops the databases that failed tests kept (PGTEST_KEEP=1).
 func (Db) Clean() error { return run("./pgtest/cmd/pgtest", "clean") }
 
+// Cluster is the family of commands for a cluster on this machine that fails over: Patroni, etcd, HAProxy, PgBouncer.
+type Cluster mg.Namespace
+
+// Up starts a cluster of three nodes, prints how to connect, and keeps it until Ctrl-C or cluster:down.
+func (Cluster) Up() error { return run("./cluster/cmd/cluster", "up") }
+
+// Down stops the cluster that cluster:up keeps.
+func (Cluster) Down() error { return run("./cluster/cmd/cluster", "down") }
+
+// Demo starts a cluster, kills its primary under load, and tells what programs see of it.
+func (Cluster) Demo() error { return run("./cluster/cmd/cluster", "demo") }
+
 const developmentServer = "./pgtest/pgserver/cmd/pgserver"
 
 func pgserver(args ...string) error { return run(developmentServer, args...) }

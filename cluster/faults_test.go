@@ -1,0 +1,100 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/cluster"
+)
+
+// A primary that is killed or frozen is succeeded, and comes back as a standby.
+func TestFaultsOfThePrimary(t *testing.T) {
+	long(t)
+	c := start(t)
+	for _, fault := range []struct {
+		name string
+		do   func(*cluster.Node) error
+		undo func(*cluster.Node) error
+	}{
+		{"kill", (*cluster.Node).Kill, func(n *cluster.Node) error { return n.Restart(limited(t)) }},
+		{"freeze", (*cluster.Node).Freeze, (*cluster.Node).Thaw},
+		{"partition", (*cluster.Node).Partition, (*cluster.Node).Heal},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			ctx := limited(t)
+			old, err := c.Primary(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = fault.do(old)
+			if errors.Is(err, errors.ErrUnsupported) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := reach(t.Context(), old.URL); err == nil {
+				t.Error("a client reaches it")
+			}
+			eventually(t, func() error {
+				now, err := c.Primary(ctx)
+				if err == nil && now == old {
+					err = fmt.Errorf("%s is the primary", now)
+				}
+				return err
+			})
+			if err := fault.undo(old); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Ready(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := c.Primary(ctx); err != nil || now == old {
+				t.Errorf("the primary is %v, %v", now, err)
+			}
+		})
+	}
+}
+
+func TestKillPostgres(t *testing.T) {
+	c := start(t)
+	ctx := limited(t)
+	standby, err := c.SyncStandby(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.KillPostgres(); err != nil {
+		t.Fatal(err)
+	}
+	if err := reach(ctx, standby.URL); err == nil {
+		t.Log("it was back at once")
+	}
+	if err := c.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRestartsAround(t *testing.T) {
+	c := start(t)
+	ctx := limited(t)
+	if err := errors.Join(c.StopEtcd(), c.StartEtcd(ctx), c.RestartHAProxy(ctx), c.RestartPgBouncer(ctx), c.Ready(ctx)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reach connects and asks something.
+func reach(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return conn.Ping(ctx)
+}
