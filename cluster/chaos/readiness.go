@@ -67,15 +67,15 @@ type Readiness struct {
 	False int           // answers of 503 while writes went on
 }
 
-// judge compares the answers with a pause of writes.
-func (r *readiness) judge(start time.Time, length time.Duration) Readiness {
+// judge compares the answers since the fault came with a pause of writes.
+func (r *readiness) judge(fault, start time.Time, length time.Duration) Readiness {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	end := start.Add(length)
 	result := Readiness{Long: length > readinessLimit}
 	for _, a := range r.seen {
 		switch {
-		case a.ready:
+		case a.ready, a.at.Before(fault) && a.at.Before(start):
 			continue
 		case a.at.Before(start), a.at.After(end.Add(readinessLimit)):
 			result.False++

@@ -130,7 +130,7 @@ func (r *round) measure(result *Round, ended time.Time) {
 	if result.Violations = r.reading.violations; result.Violations > 0 {
 		result.broke("%d reads did not show what was written before: %s", result.Violations, r.reading.first)
 	}
-	result.Readiness = r.readiness.judge(start, result.Ours[0].Pause)
+	result.Readiness = r.readiness.judge(result.Started, start, result.Ours[0].Pause)
 	if !r.readiness.up() {
 		result.broke("the service is not ready in the end")
 	}

@@ -193,14 +193,16 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the system is not whole again: %w", err)
 		}
+		r.step("the system is whole")
 	}
 	sleep(ctx, r.Calm)
 	ended := time.Now()
 	stop()
+	r.step("the load has ended")
 	return result, r.settle(ctx, result, ended)
 }
 
-// bring brings the fault about and repairs it, and returns when that was.
+// bring brings the fault about and repairs it, whatever goes wrong in between, and returns when that was.
 func (r *round) bring(ctx context.Context, fault Fault) (repaired time.Time, err error) {
 	r.step("%s", fault.Name)
 	injected := time.Now()
@@ -209,17 +211,18 @@ func (r *round) bring(ctx context.Context, fault Fault) (repaired time.Time, err
 	}
 	sleep(ctx, fault.Hold)
 	if fault.Heals {
-		if err := r.until(ctx, "writes are back", func() bool { return r.flows(injected.Add(max(fault.Hold, time.Second)), 10) }); err != nil {
-			return injected, err
-		}
+		back := injected.Add(max(fault.Hold, time.Second))
+		err = r.until(ctx, "writes are back", func() bool { return r.flows(back, 10) })
 	}
 	if fault.Repair != nil {
 		r.step("repair")
-		if err := fault.Repair(ctx); err != nil {
-			return injected, fmt.Errorf("repair: %w", err)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recoverLimit)
+		defer cancel()
+		if failed := fault.Repair(ctx); failed != nil {
+			err = errors.Join(err, fmt.Errorf("repair: %w", failed))
 		}
 	}
-	return time.Now(), nil
+	return time.Now(), err
 }
 
 // flows reports whether each of our sides has had so many acknowledgements since then.
@@ -254,6 +257,7 @@ func (r *round) settle(ctx context.Context, result *Round, ended time.Time) erro
 	for _, s := range r.ours {
 		s.settle(ctx)
 	}
+	r.step("asked what became of the unknown")
 	runs, first, err := r.migration.complete(ctx)
 	result.MigrationRuns = runs
 	if first != nil {
@@ -262,13 +266,16 @@ func (r *round) settle(ctx context.Context, result *Round, ended time.Time) erro
 	if err != nil {
 		result.broke("the migration cannot be completed: %v", err)
 	}
+	r.step("the migration is complete")
 	if err := r.onPrimary(ctx, r.quiet); err != nil {
 		return err
 	}
+	r.step("all is quiet")
 	if err := r.onPrimary(ctx, func(ctx context.Context, conn *pgx.Conn) error { return r.audit(ctx, conn, result) }); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	r.measure(result, ended)
+	r.step("judged")
 	return nil
 }
 

@@ -88,6 +88,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 // play makes the rounds, of all kinds in turn, so that a run that is cut short has some of each.
 func play(ctx context.Context, c *cluster.Cluster, kinds []chaos.Kind, rounds int, ways []chaos.Via, out, steps io.Writer) ([]*chaos.Round, error) {
 	var all []*chaos.Round
+	var failed error
 	skipped := map[string]bool{}
 	for n := 1; ; n++ {
 		more := false
@@ -107,16 +108,31 @@ func play(ctx context.Context, c *cluster.Cluster, kinds []chaos.Kind, rounds in
 				skipped[kind.Name] = true
 				fmt.Fprintf(out, "%s  SKIPPED %s: %v\n", time.Now().Format(time.TimeOnly), kind.Name, err)
 				continue
+			case ctx.Err() != nil:
+				return all, errors.Join(failed, ctx.Err())
 			case err != nil:
-				return all, fmt.Errorf("round %d by %s: %w", n, way, err)
+				err = fmt.Errorf("round %d by %s: %w", n, way, err)
+				failed = errors.Join(failed, err)
+				fmt.Fprintf(out, "%s  FAILED %v\n", time.Now().Format(time.TimeOnly), err)
+				if err := whole(ctx, c); err != nil {
+					return all, errors.Join(failed, err)
+				}
+				continue
 			}
 			all = append(all, round)
 			fmt.Fprintf(out, "%s  %d %s  %s\n", time.Now().Format(time.TimeOnly), n, way, round)
 		}
 		if !more {
-			return all, nil
+			return all, failed
 		}
 	}
+}
+
+// whole waits for a cluster that a failed round may have left in pieces.
+func whole(ctx context.Context, c *cluster.Cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	return c.Ready(ctx)
 }
 
 func names() (all []string) {
