@@ -83,15 +83,18 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	err = repeat(ctx, opts, func() (again bool, err error) {
 		attempts++
 		w.start(attempts)
-		s := newSession(ctx, key, opts, attempts)
+		limited, cancel := opts.attemptWithin(ctx)
+		defer cancel()
+		s := newSession(ctx, limited, key, opts, attempts)
 		w.in(s)
 		if err = s.begin(db, inside); err != nil {
 			// Nothing has run. A single connection that is closed stays so, however often it is asked.
-			again = ctx.Err() == nil && !isClosedConn(db) && opts.again(err, pgerr.Retryable(err))
+			again = !isClosedConn(db) && s.again(err, pgerr.Retryable(err))
 		} else {
 			root = s.top
-			again, err = attempt(ctx, db, s, fn)
+			again, err = attempt(db, s, fn)
 		}
+		err = s.explain(err)
 		again = again && !around(ctx, err)
 		w.endSession(err)
 		return again, err
@@ -169,7 +172,7 @@ func around(ctx context.Context, err error) bool {
 }
 
 // attempt runs fn once in a transaction of its own and reports whether it may run again.
-func attempt(ctx context.Context, db DB, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
+func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
 	root := s.top
 	start := time.Now()
 	if s.opts.IdempotencyKey != "" {
@@ -182,7 +185,7 @@ func attempt(ctx context.Context, db DB, s *session, fn func(context.Context, pg
 		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
 		if !returned {
 			s.rollback(s.ctx)
-			_ = callAll(context.WithoutCancel(ctx), root.takeHooks().afterRollback)
+			_ = callAll(context.WithoutCancel(s.call), root.takeHooks().afterRollback)
 		}
 	}()
 	start = time.Now()
@@ -199,5 +202,5 @@ func attempt(ctx context.Context, db DB, s *session, fn func(context.Context, pg
 		return again, PhaseCommit.in(s.committing, err)
 	}
 	lost, ended := s.rollback(s.ctx)
-	return !ended && ctx.Err() == nil && s.opts.again(err, worthRepeating(err, lost)), err
+	return !ended && s.again(err, worthRepeating(err, lost)), err
 }

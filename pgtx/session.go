@@ -23,6 +23,7 @@ type session struct {
 	raw       transaction // nil until a lazy one begins
 	txOptions pgx.TxOptions
 	opts      Options
+	call      context.Context // of the Run, all attempts of which it covers; nil if adopted
 	ctx       context.Context // of the outermost function
 	attempt   int
 	adopted   bool // begun elsewhere
@@ -55,9 +56,9 @@ type txBeginner interface {
 	BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, error)
 }
 
-// newSession is one attempt of a Run with ctx.
-func newSession(ctx context.Context, key any, opts Options, attempt int) *session {
-	s := &session{key: key, txOptions: opts.TxOptions, opts: opts, attempt: attempt}
+// newSession is one attempt of the Run with the ctx call, and ctx that of the attempt.
+func newSession(call, ctx context.Context, key any, opts Options, attempt int) *session {
+	s := &session{key: key, txOptions: opts.TxOptions, opts: opts, attempt: attempt, call: call}
 	s.outermost()
 	s.root.name = opts.Name
 	s.ctx = withScope(ctx, s.top)
