@@ -24,11 +24,6 @@ func (s *session) overdue(err error) bool {
 	return s.ctx != nil && errors.Is(context.Cause(s.ctx), ErrAttemptTimeout) && errors.Is(err, context.DeadlineExceeded)
 }
 
-// again reports whether another attempt follows one that was rolled back with err.
-func (s *session) again(err error, retryable bool) bool {
-	return s.call.Err() == nil && s.opts.again(err, retryable || s.overdue(err))
-}
-
 // explain says that it was the attempt's limit, of which pgx knows only that ctx ended.
 func (s *session) explain(err error) error {
 	if s.overdue(err) && !errors.Is(err, ErrAttemptTimeout) {

@@ -41,6 +41,7 @@ type session struct {
 	doomed     error  // a nested failure that only a repetition of the whole can cure
 	conflict   error  // the last serialization failure or deadlock of its own, also if it was undone
 	broken     atomic.Bool
+	readsOnly  bool          // the session's transactions are read-only by default
 	unknown    bool          // nobody can say whether it committed
 	limit      time.Duration // the statement_timeout that was set last
 	committing time.Time     // when COMMIT was sent
@@ -238,6 +239,9 @@ func (s *session) abandon(ctx context.Context) (lost, ended bool) {
 	}
 	start := time.Now()
 	lost = s.closed()
+	if conn := s.conn(); conn != nil { // as long as it is ours
+		s.readsOnly = conn.PgConn().ParameterStatus("default_transaction_read_only") == "on"
+	}
 	// The status is that of before as long as rows of the flush that carried BEGIN are open.
 	ended = !lost && !s.busy() && !s.broken.Load() && s.status() == 'I'
 	s.unknown = ended // it has the outcome of a statement of the function's
