@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +13,7 @@ import (
 // changed its role. It is a tracer.
 type connections struct {
 	mu     sync.Mutex
-	failed map[*pgx.Conn]int
+	failed map[*pgx.Conn][]string // what failed
 }
 
 var (
@@ -46,17 +47,19 @@ func (c *connections) end(ctx context.Context, conn *pgx.Conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failed == nil {
-		c.failed = map[*pgx.Conn]int{}
+		c.failed = map[*pgx.Conn][]string{}
 	}
-	c.failed[conn]++
+	c.failed[conn] = append(c.failed[conn], strings.Join(strings.Fields(err.Error()), " "))
 }
 
-// read returns on how many connections something failed, and how often on the worst.
-func (c *connections) read() (conns, worst int) {
+// read returns on how many connections something failed, and what on the worst.
+func (c *connections) read() (conns int, worst []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, n := range c.failed {
-		worst = max(worst, n)
+	for _, failures := range c.failed {
+		if len(failures) > len(worst) {
+			worst = failures
+		}
 	}
 	return len(c.failed), worst
 }

@@ -44,13 +44,13 @@ func (e *events) create(ctx context.Context, conn *pgx.Conn) error {
 
 func (e *events) produce(stop context.Context) {
 	for n := int64(1); stop.Err() == nil; n++ {
-		err := pgtx.RunWith(context.WithoutCancel(stop), e.pool, options(), limited(func(ctx context.Context, tx pgx.Tx) error {
+		err := pgtx.RunWith(context.WithoutCancel(stop), e.pool, options(), func(ctx context.Context, tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `insert into `+e.table+` values ($1)`, n); err != nil {
 				return err
 			}
 			_, err := tx.Exec(ctx, `select pg_notify($1, '')`, e.channel)
 			return err
-		}))
+		})
 		if err == nil {
 			e.mu.Lock()
 			e.written[n] = time.Now()

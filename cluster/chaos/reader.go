@@ -94,10 +94,10 @@ func (r *reading) write(stop context.Context, author int) {
 	var kept []seen
 	for n := int64(1); stop.Err() == nil; n++ {
 		ctx := context.WithoutCancel(stop)
-		err := pgtx.RunWith(ctx, r.cluster.Primary(), options(), limited(func(ctx context.Context, tx pgx.Tx) error {
+		err := pgtx.RunWith(ctx, r.cluster.Primary(), options(), func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `update `+r.table+` set n = greatest(n, $2) where writer = $1`, author, n)
 			return err
-		}))
+		})
 		if err == nil {
 			kept = r.check(ctx, author, n, kept)
 		}

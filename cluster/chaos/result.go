@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -134,8 +135,9 @@ func (r *round) measure(result *Round, ended time.Time) {
 	if !r.readiness.up() {
 		result.broke("the service is not ready in the end")
 	}
-	result.FailedConns, result.FailedWorst = r.conns.read()
-	if result.FailedWorst > 1 {
-		result.broke("a connection failed %d times", result.FailedWorst)
+	conns, worst := r.conns.read()
+	result.FailedConns, result.FailedWorst = conns, len(worst)
+	if len(worst) > 1 {
+		result.broke("a connection failed %d times: %s", len(worst), strings.Join(worst, "; "))
 	}
 }

@@ -64,7 +64,7 @@ func ours(name string, pool *pgxpool.Pool, schema string, withKey bool) *side {
 		if withKey {
 			opts.IdempotencyKey = schema + "/" + key
 		}
-		return pgtx.RunWith(ctx, pool, opts, limited(fn))
+		return pgtx.RunWith(ctx, pool, opts, fn)
 	}
 	s.resolve = func(ctx context.Context, unknown *pgtx.CommitUnknownError) (bool, error) { return unknown.Resolve(ctx, pool) }
 	return s
@@ -72,18 +72,7 @@ func ours(name string, pool *pgxpool.Pool, schema string, withKey bool) *side {
 
 // options are those of every transaction of the service under test.
 func options() pgtx.Options {
-	return pgtx.Options{
-		MaxAttempts: 1000, Timeout: patience, VerifyCommit: true,
-		RetryIf: func(err error, retryable bool) bool { return retryable || errors.Is(err, context.DeadlineExceeded) },
-	}
-}
-
-func limited(fn func(context.Context, pgx.Tx) error) func(context.Context, pgx.Tx) error {
-	return func(ctx context.Context, tx pgx.Tx) error {
-		ctx, cancel := context.WithTimeout(ctx, attemptLimit)
-		defer cancel()
-		return fn(ctx, tx)
-	}
+	return pgtx.Options{MaxAttempts: 1000, Timeout: patience, AttemptTimeout: attemptLimit, VerifyCommit: true}
 }
 
 // naive is the control: plain pgx, and again after any error, as such loops are written.
