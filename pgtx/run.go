@@ -15,7 +15,8 @@ import (
 // runtime.Goexit, the transaction is rolled back; the error is returned as it is, the panic goes on with its stack.
 //
 // fn may be called again. On a serialization failure (40001), a deadlock (40P01), a server that is shutting down or
-// starting (57P01 to 57P03), too many connections (53300), or a connection lost before COMMIT was sent, Run rolls back,
+// starting (57P01 to 57P03), too many connections (53300), a write refused as read-only (25006) where the transaction and the
+// session are not read-only by choice, or a connection lost before COMMIT was sent, Run rolls back,
 // waits (a random time up to 25 ms, doubled with every attempt, at most 1 s) and calls fn again, at most
 // [DefaultMaxAttempts] times; after that the result is a [*RetryError] with the last error. fn must return the error
 // it met, wrapped with %w: a text built with %s hides what happened. A result on a single *pgx.Conn or *pgxpool.Conn
