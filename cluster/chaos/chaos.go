@@ -32,7 +32,7 @@ func Environ() map[string]string {
 	return map[string]string{
 		"APP_ENV":                   "test",
 		"DATABASE_POOL_MAX_CONNS":   "20",
-		"DATABASE_CONNECT_TIMEOUT":  "1s",   // a frozen node takes connections and does not answer
+		"DATABASE_CONNECT_TIMEOUT":  "1s",    // a frozen node takes connections and does not answer
 		"DATABASE_PING_TIMEOUT":     "500ms", // the same, of those that were idle
 		"DATABASE_ACQUIRE_TIMEOUT":  "2s",
 		"DATABASE_APPLICATION_NAME": "chaos",

@@ -21,20 +21,27 @@ var (
 	_ pgx.BatchTracer = (*connections)(nil)
 )
 
-type deadKey struct{}
+// statementKey is that of a statement in its ctx.
+type statementKey struct{}
 
-// start marks what is begun on a connection that is known to be dead: nothing is sent, so it fails nobody anew.
-func (c *connections) start(ctx context.Context, conn *pgx.Conn) context.Context {
-	if conn.IsClosed() {
-		return context.WithValue(ctx, deadKey{}, true)
-	}
-	return ctx
+// statement is one under way.
+type statement struct {
+	harmless bool // whoever sent it does not fail by it anew
+	told     bool // that it failed: pgx tells the end of a batch twice if it could not be prepared
+}
+
+// start marks what fails nobody anew: what is begun on a connection that is known to be dead, as nothing is sent, and the
+// ROLLBACK after a failure.
+func (c *connections) start(ctx context.Context, conn *pgx.Conn, sql string) context.Context {
+	return context.WithValue(ctx, statementKey{}, &statement{harmless: conn.IsClosed() || sql == "rollback"})
 }
 
 func (c *connections) end(ctx context.Context, conn *pgx.Conn, err error) {
-	if err == nil || ctx.Value(deadKey{}) != nil {
+	s, ok := ctx.Value(statementKey{}).(*statement)
+	if err == nil || !ok || s.harmless || s.told {
 		return
 	}
+	s.told = true
 	switch pgerr.Of(err) {
 	case pgerr.Connection, pgerr.Shutdown, pgerr.StartingUp, pgerr.ReadOnly:
 	case pgerr.Timeout:
@@ -65,8 +72,8 @@ func (c *connections) read() (conns int, worst []string) {
 }
 
 // TraceQueryStart looks whether the connection is dead already.
-func (c *connections) TraceQueryStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	return c.start(ctx, conn)
+func (c *connections) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	return c.start(ctx, conn, data.SQL)
 }
 
 // TraceQueryEnd looks at the error.
@@ -76,7 +83,7 @@ func (c *connections) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pg
 
 // TraceBatchStart looks whether the connection is dead already.
 func (c *connections) TraceBatchStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
-	return c.start(ctx, conn)
+	return c.start(ctx, conn, "")
 }
 
 // TraceBatchQuery does nothing: the end of the batch has the error.

@@ -162,4 +162,3 @@ func SystemOf(c *cluster.Cluster, via Via) (System, error) {
 		Ready: c.Ready,
 	}, nil
 }
-

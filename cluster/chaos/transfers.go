@@ -66,7 +66,9 @@ func ours(name string, pool *pgxpool.Pool, schema string, withKey bool) *side {
 		}
 		return pgtx.RunWith(ctx, pool, opts, fn)
 	}
-	s.resolve = func(ctx context.Context, unknown *pgtx.CommitUnknownError) (bool, error) { return unknown.Resolve(ctx, pool) }
+	s.resolve = func(ctx context.Context, unknown *pgtx.CommitUnknownError) (bool, error) {
+		return unknown.Resolve(ctx, pool)
+	}
 	return s
 }
 
