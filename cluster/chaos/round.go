@@ -166,7 +166,9 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 	defer func() {
 		stop()
 		cancel()
-		<-listener
+		if err := <-listener; err != nil {
+			r.step("the listener: %v", err)
+		}
 	}()
 
 	if err := r.until(ctx, "the load runs", func() bool { return r.flows(time.Time{}, 20) && r.readiness.up() }); err != nil {
