@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		faults  = flags.String("fault", "all", "the `faults`, separated by commas: "+strings.Join(names(), ", "))
 		rounds  = flags.Int("rounds", 0, "how many rounds of each; 0: 20 of the first four, 5 of the others")
 		via     = flags.String("via", "", "the `way` of the services: writer, multihost or pooled; default: all in turns")
-		async   = flags.Bool("async", false, "replicate asynchronously, a control: losses are to be expected, and the exit status 1")
+		async   = flags.Bool("async", false, "replicate asynchronously, a control: whoever waits for a frozen primary loses what it acknowledges when it goes on")
 		verbose = flags.Bool("v", false, "tell each step")
 	)
 	if err := flags.Parse(args); err != nil {
