@@ -20,6 +20,8 @@ import (
 const (
 	// recoverLimit is how long writes may be away, and the system take to be whole again.
 	recoverLimit = 2 * time.Minute
+	// loadedLimit is how long the load goes on while the system is not whole.
+	loadedLimit = time.Minute
 	// catchUpLimit is for the listener: its connection may have ended without a word, which TCP keepalive finds within a
 	// minute.
 	catchUpLimit = 75 * time.Second
@@ -188,20 +190,32 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if r.system.Ready != nil {
-		limited, cancel := context.WithTimeout(ctx, recoverLimit)
-		err := r.system.Ready(limited)
-		cancel()
-		if err != nil {
-			return nil, fmt.Errorf("the system is not whole again: %w", err)
-		}
-		r.step("the system is whole")
-	}
+	whole := r.whole(ctx, loadedLimit) // under load, if that does not keep a node from catching up
 	sleep(ctx, r.Calm)
 	ended := time.Now()
 	stop()
 	r.step("the load has ended")
+	if whole != nil {
+		whole = r.whole(ctx, recoverLimit)
+	}
+	if whole != nil {
+		result.broke("the system is not whole again: %v", whole)
+	}
 	return result, r.settle(ctx, result, ended)
+}
+
+// whole waits until the system is.
+func (r *round) whole(ctx context.Context, limit time.Duration) error {
+	if r.system.Ready == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := r.system.Ready(ctx)
+	if err == nil {
+		r.step("the system is whole")
+	}
+	return err
 }
 
 // bring brings the fault about and repairs it, whatever goes wrong in between, and returns when that was.
