@@ -22,6 +22,8 @@ const (
 	recoverLimit = 2 * time.Minute
 	// loadedLimit is how long the load goes on while the system is not whole.
 	loadedLimit = time.Minute
+	// rejoinLimit is for a node that has to copy everything, on a busy machine.
+	rejoinLimit = 4 * time.Minute
 	// catchUpLimit is for the listener: its connection may have ended without a word, which TCP keepalive finds within a
 	// minute.
 	catchUpLimit = 75 * time.Second
@@ -196,7 +198,7 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 	stop()
 	r.step("the load has ended")
 	if whole != nil {
-		whole = r.whole(ctx, recoverLimit)
+		whole = r.whole(ctx, rejoinLimit)
 	}
 	if whole != nil {
 		result.broke("the system is not whole again: %v", whole)
