@@ -298,6 +298,21 @@ func (Cluster) Down() error { return run("./cluster/cmd/cluster", "down") }
 // Demo starts a cluster, kills its primary under load, and tells what programs see of it.
 func (Cluster) Demo() error { return run("./cluster/cmd/cluster", "demo") }
 
+// Chaos breaks a cluster under load, 20 rounds of the main faults and 5 of the others, and judges what became of it; -rounds, -fault=a,b and -via shorten it.
+func (Cluster) Chaos(rounds *int, fault, via *string) error {
+	var args []string
+	if rounds != nil {
+		args = append(args, fmt.Sprintf("-rounds=%d", *rounds))
+	}
+	if fault != nil {
+		args = append(args, "-fault="+*fault)
+	}
+	if via != nil {
+		args = append(args, "-via="+*via)
+	}
+	return run("./cluster/cmd/chaos", args...)
+}
+
 const developmentServer = "./pgtest/pgserver/cmd/pgserver"
 
 func pgserver(args ...string) error { return run(developmentServer, args...) }

@@ -26,8 +26,9 @@ type role struct {
 	validate pgconn.ValidateConnectFunc // of target_session_attrs, or nil
 	readOnly bool                       // sessions are read-only by configuration, so 25006 says nothing
 
-	mu    sync.Mutex
-	reset time.Time
+	mu      sync.Mutex
+	reset   time.Time
+	dropped int32 // connections that were replaced one by one since then
 }
 
 // hookError makes connections that were refused a write suspect. It cannot tell whether the server was demoted or the
@@ -101,10 +102,10 @@ func (o *observer) hasRole(ctx context.Context, conn *pgx.Conn, s *session) bool
 	if o.resetPool(err) {
 		return false
 	}
-	// Replaced a moment ago, and the server is still the wrong one. Without target_session_attrs a new connection would
-	// meet the same one; with it, connecting looks for the right one.
+	// Replaced a moment ago, and the server is still the wrong one. With target_session_attrs, connecting looks for the
+	// right one. Without, a new connection may meet the same one, or, where a load balancer follows the primary, the right one.
 	s.suspect.Store(false)
-	return o.role.validate == nil
+	return o.role.validate == nil && !o.mayDrop()
 }
 
 // resetPool makes every connection be replaced, now or when it is released.
@@ -115,9 +116,26 @@ func (o *observer) resetPool(reason error) bool {
 	if pool == nil || now.Sub(o.role.reset) < resetInterval {
 		return false
 	}
-	o.role.reset = now
+	o.role.reset, o.role.dropped = now, 0
 	pool.Reset()
 	o.settings.logger.Warn("the server changed its role, replacing all connections", "reason", reason.Error())
+	return true
+}
+
+// mayDrop reports whether one connection more may be replaced although all were within resetInterval: as many as the pool has,
+// so that in a failover each fails once, and a server that stays read-only is not connected to anew for every write.
+func (o *observer) mayDrop() bool {
+	pool := o.pool.Load()
+	if pool == nil {
+		return false
+	}
+	limit := pool.Stat().MaxConns()
+	o.role.mu.Lock()
+	defer o.role.mu.Unlock()
+	if o.role.dropped >= limit {
+		return false
+	}
+	o.role.dropped++
 	return true
 }
 

@@ -3,6 +3,7 @@ package pgpool_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -49,6 +50,38 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	}
 	if len(log.lines("the server changed its role")) != 1 {
 		t.Errorf("log is %q, want one line about the role", &log)
+	}
+}
+
+// While the server stays read-only, each connection meets that once: it is replaced, as often as the pool has connections in a
+// second, and then kept, for a server that stays so must not be connected to anew for every write.
+func TestConnectionsToReadOnlyServerFailOnce(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 4
+	pool := connect(t, config)
+	if _, err := pool.Exec(t.Context(), `create table notes (id int)`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), `do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$`); err != nil {
+		t.Fatal(err)
+	}
+	pool.Reset() // as the server's role changes, so do its sessions
+	const writes = 40
+	failed := map[uint32]int{}
+	began := time.Now()
+	for range writes {
+		conn := acquire(t, pool)
+		if _, err := conn.Exec(t.Context(), `insert into notes values (1)`); pgerr.Of(err) != pgerr.ReadOnly {
+			t.Fatalf("error is %v, want read_only", err)
+		}
+		failed[conn.Conn().PgConn().PID()]++
+		conn.Release()
+	}
+	seconds := int(time.Since(began)/time.Second) + 1
+	// In each second one reset, and MaxConns connections one by one.
+	if got, least, most := len(failed), 1+int(config.MaxConns), 1+seconds*(1+int(config.MaxConns)); got < least || got > most {
+		t.Errorf("%d connections failed in %d seconds, want %d to %d", got, seconds, least, most)
 	}
 }
 

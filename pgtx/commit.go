@@ -32,7 +32,7 @@ func (s *session) commit(ctx context.Context, db DB) (again bool, err error) {
 	}
 	if err != nil {
 		lost, ended := s.abandon(ctx)
-		return !ended && ctx.Err() == nil && s.opts.again(err, worthRepeating(err, lost)), err
+		return !ended && s.again(err, worthRepeating(err, lost)), err
 	}
 
 	if s.raw == nil {

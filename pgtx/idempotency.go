@@ -166,5 +166,5 @@ func (s *session) unclaimed(ctx context.Context, applied bool, err error) (again
 		return false, nil
 	}
 	single := s.pool == nil && s.closed()
-	return !applied && !single && ctx.Err() == nil && s.opts.again(err, worthRepeating(err, lost)), err
+	return !applied && !single && s.again(err, worthRepeating(err, lost)), err
 }

@@ -46,6 +46,14 @@ type Options struct {
 	// long. A nested Run may have a shorter one.
 	Timeout time.Duration
 
+	// AttemptTimeout is how long each attempt may take, acquire included; 0 or negative means as long as the call. It ends the ctx
+	// of the function with [ErrAttemptTimeout] as its cause, and what has not come to COMMIT is rolled back and repeated. It
+	// is for a server that stops answering and breaks no connection, as a frozen one, whose kernel goes on answering
+	// keepalives: without it the call waits there until Timeout, while another server has taken over. Set it well above
+	// what the function takes, and Timeout above several of it. A COMMIT under way has 5 s more. It must be 0 in a nested
+	// Run and on a pgx.Tx, where it is an [ErrOptionConflict], and has no effect on Atomic, unless that is sent inside a Run.
+	AttemptTimeout time.Duration
+
 	// MaxWait is how long each attempt waits for a connection of the pool at most; then the error is [ErrMaxWait]. 0 or
 	// negative means as long as ctx. It has no effect on a connection as db, nor on a db without Acquire.
 	MaxWait time.Duration
@@ -128,6 +136,8 @@ func (o Options) compatible(outer pgx.TxOptions) error {
 		return optionConflict("idempotency key", "set", "begun already")
 	case o.StatementTimeout != 0:
 		return optionConflict("statement timeout", o.StatementTimeout.String(), "set already")
+	case o.AttemptTimeout > 0:
+		return optionConflict("attempt timeout", o.AttemptTimeout.String(), "set already")
 	case o.LockTimeout != 0:
 		return optionConflict("lock timeout", o.LockTimeout.String(), "set already")
 	case in.IsoLevel != "" && in.IsoLevel != outer.IsoLevel:

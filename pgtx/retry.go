@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/sethvargo/go-retry"
@@ -49,11 +50,7 @@ func pause(ctx context.Context, backoff retry.Backoff) error {
 // worthRepeating reports whether a transaction that was rolled back with err may run again as a whole. lost says that
 // its connection was gone before COMMIT was sent.
 func worthRepeating(err error, lost bool) bool {
-	var unknown *CommitUnknownError
-	var exhausted *RetryError
-	if errors.As(err, &unknown) || errors.As(err, &exhausted) || errors.As(err, new(*HookError)) {
-		// Of a transaction on a second database, run inside this one: an unknown or committed one must not be doubled,
-		// an exhausted one has had its attempts.
+	if ofAnother(err) {
 		return false
 	}
 	var pgError *pgconn.PgError
@@ -62,4 +59,27 @@ func worthRepeating(err error, lost bool) bool {
 	}
 	// A network error can come from anywhere the function talked to: only with our own connection gone is it ours.
 	return lost && pgerr.Retryable(err)
+}
+
+// ofAnother reports whether err is final because of a transaction on a second database, run inside this one: an unknown or
+// committed one must not be doubled, an exhausted one has had its attempts.
+func ofAnother(err error) bool {
+	return errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*RetryError)) || errors.As(err, new(*HookError))
+}
+
+// again reports whether another attempt follows one that was rolled back with err, where worthRepeating, which knows no
+// session, said retryable.
+func (s *session) again(err error, retryable bool) bool {
+	if !ofAnother(err) {
+		retryable = retryable || s.overdue(err) || s.demoted(err)
+	}
+	return s.call.Err() == nil && s.opts.again(err, retryable)
+}
+
+// demoted reports whether the server refused a write as read-only (25006) in a transaction that was not meant to be: it is a
+// standby that a failover has not promoted yet, or a primary that was demoted, and the next attempt may find the
+// primary. The server's own in_hot_standby would tell for certain, but PgBouncer answers for an earlier server.
+func (s *session) demoted(err error) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && pgError.Code == "25006" && s.txOptions.AccessMode != pgx.ReadOnly && !s.readsOnly
 }

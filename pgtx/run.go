@@ -15,7 +15,8 @@ import (
 // runtime.Goexit, the transaction is rolled back; the error is returned as it is, the panic goes on with its stack.
 //
 // fn may be called again. On a serialization failure (40001), a deadlock (40P01), a server that is shutting down or
-// starting (57P01 to 57P03), too many connections (53300), or a connection lost before COMMIT was sent, Run rolls back,
+// starting (57P01 to 57P03), too many connections (53300), a write refused as read-only (25006) where the transaction and the
+// session are not read-only by choice, or a connection lost before COMMIT was sent, Run rolls back,
 // waits (a random time up to 25 ms, doubled with every attempt, at most 1 s) and calls fn again, at most
 // [DefaultMaxAttempts] times; after that the result is a [*RetryError] with the last error. fn must return the error
 // it met, wrapped with %w: a text built with %s hides what happened. A result on a single *pgx.Conn or *pgxpool.Conn
@@ -83,15 +84,18 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	err = repeat(ctx, opts, func() (again bool, err error) {
 		attempts++
 		w.start(attempts)
-		s := newSession(ctx, key, opts, attempts)
+		limited, cancel := opts.attemptWithin(ctx)
+		defer cancel()
+		s := newSession(ctx, limited, key, opts, attempts)
 		w.in(s)
 		if err = s.begin(db, inside); err != nil {
 			// Nothing has run. A single connection that is closed stays so, however often it is asked.
-			again = ctx.Err() == nil && !isClosedConn(db) && opts.again(err, pgerr.Retryable(err))
+			again = !isClosedConn(db) && s.again(err, pgerr.Retryable(err))
 		} else {
 			root = s.top
-			again, err = attempt(ctx, db, s, fn)
+			again, err = attempt(db, s, fn)
 		}
+		err = s.explain(err)
 		again = again && !around(ctx, err)
 		w.endSession(err)
 		return again, err
@@ -169,7 +173,7 @@ func around(ctx context.Context, err error) bool {
 }
 
 // attempt runs fn once in a transaction of its own and reports whether it may run again.
-func attempt(ctx context.Context, db DB, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
+func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
 	root := s.top
 	start := time.Now()
 	if s.opts.IdempotencyKey != "" {
@@ -182,7 +186,7 @@ func attempt(ctx context.Context, db DB, s *session, fn func(context.Context, pg
 		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
 		if !returned {
 			s.rollback(s.ctx)
-			_ = callAll(context.WithoutCancel(ctx), root.takeHooks().afterRollback)
+			_ = callAll(context.WithoutCancel(s.call), root.takeHooks().afterRollback)
 		}
 	}()
 	start = time.Now()
@@ -199,5 +203,5 @@ func attempt(ctx context.Context, db DB, s *session, fn func(context.Context, pg
 		return again, PhaseCommit.in(s.committing, err)
 	}
 	lost, ended := s.rollback(s.ctx)
-	return !ended && ctx.Err() == nil && s.opts.again(err, worthRepeating(err, lost)), err
+	return !ended && s.again(err, worthRepeating(err, lost)), err
 }

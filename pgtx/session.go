@@ -23,6 +23,7 @@ type session struct {
 	raw       transaction // nil until a lazy one begins
 	txOptions pgx.TxOptions
 	opts      Options
+	call      context.Context // of the Run, all attempts of which it covers; nil if adopted
 	ctx       context.Context // of the outermost function
 	attempt   int
 	adopted   bool // begun elsewhere
@@ -40,6 +41,7 @@ type session struct {
 	doomed     error  // a nested failure that only a repetition of the whole can cure
 	conflict   error  // the last serialization failure or deadlock of its own, also if it was undone
 	broken     atomic.Bool
+	readsOnly  bool          // the session's transactions are read-only by default
 	unknown    bool          // nobody can say whether it committed
 	limit      time.Duration // the statement_timeout that was set last
 	committing time.Time     // when COMMIT was sent
@@ -55,9 +57,9 @@ type txBeginner interface {
 	BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, error)
 }
 
-// newSession is one attempt of a Run with ctx.
-func newSession(ctx context.Context, key any, opts Options, attempt int) *session {
-	s := &session{key: key, txOptions: opts.TxOptions, opts: opts, attempt: attempt}
+// newSession is one attempt of the Run with the ctx call, and ctx that of the attempt.
+func newSession(call, ctx context.Context, key any, opts Options, attempt int) *session {
+	s := &session{key: key, txOptions: opts.TxOptions, opts: opts, attempt: attempt, call: call}
 	s.outermost()
 	s.root.name = opts.Name
 	s.ctx = withScope(ctx, s.top)
@@ -237,6 +239,9 @@ func (s *session) abandon(ctx context.Context) (lost, ended bool) {
 	}
 	start := time.Now()
 	lost = s.closed()
+	if conn := s.conn(); conn != nil { // as long as it is ours
+		s.readsOnly = conn.PgConn().ParameterStatus("default_transaction_read_only") == "on"
+	}
 	// The status is that of before as long as rows of the flush that carried BEGIN are open.
 	ended = !lost && !s.busy() && !s.broken.Load() && s.status() == 'I'
 	s.unknown = ended // it has the outcome of a statement of the function's

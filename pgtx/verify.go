@@ -23,5 +23,5 @@ func (s *session) verify(ctx context.Context, db DB, unknown *CommitUnknownError
 	}
 	s.unknown = false
 	err = fmt.Errorf("commit: rolled back, as the server says: %w", unknown.Err)
-	return ctx.Err() == nil && !isClosedConn(db) && s.opts.again(err, true), err
+	return !isClosedConn(db) && s.again(err, true), err
 }

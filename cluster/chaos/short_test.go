@@ -1,0 +1,53 @@
+package chaos_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/cluster/chaos"
+)
+
+// One round of each of the first three faults, on a whole cluster, by another way to connect each. How long writes are away
+// is not asserted: that they come back, and that nothing is lost, is. The long form is the command in cmd/chaos.
+func TestFaultsUnderLoad(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes a minute")
+	}
+	if err := cluster.Check(); err != nil {
+		t.Skip(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute) // below go test's own limit, which leaves everything behind
+	defer cancel()
+	c, err := cluster.Start(ctx, cluster.Options{Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	ways := []chaos.Via{chaos.MultiHost, chaos.Writer, chaos.Pooled}
+	for i, kind := range chaos.Kinds()[:3] {
+		system, err := chaos.SystemOf(c, ways[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		round, err := chaos.Run(ctx, system, kind.On(c), chaos.Options{Log: t.Output()})
+		if err != nil {
+			t.Fatalf("%s by %s: %v", kind.Name, ways[i], err)
+		}
+		t.Logf("by %s: %s", ways[i], round)
+		for _, broken := range round.Broken {
+			t.Errorf("%s by %s: %s", kind.Name, ways[i], broken)
+		}
+		for _, side := range round.Ours {
+			if side.Verdict.Acknowledged == 0 {
+				t.Errorf("%s by %s: %s made no transfers", kind.Name, ways[i], side.Name)
+			}
+		}
+	}
+}
