@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-const limit = 60 * time.Millisecond
+const limit = 400 * time.Millisecond // more than a busy machine takes to connect
 
 // exhausted returns a pool of two connections that are both in use until the end of the test.
 func exhausted(t *testing.T, opts ...pgpool.Option) *pgxpool.Pool {

@@ -29,6 +29,7 @@ func TestDefault(t *testing.T) {
 
 	// The failed attempt is not kept.
 	t.Setenv("DATABASE_URL", url)
+	t.Setenv("DATABASE_STARTUP_TIMEOUT", "1m")
 	var pools sync.Map
 	for _, err := range concurrently(t.Context(), 16, &pools) {
 		if err != nil {
