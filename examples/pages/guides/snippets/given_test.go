@@ -7,8 +7,8 @@ import (
 )
 
 // What the READMEs' code calls and leaves to the reader.
-var site, from, to, amount = "", 1, 2, 3
+var site, from, to, amount = "", 1, 2, 3 //nolint:unused // see doc.go
 
-func createSite(context.Context, string) error { return nil }
+func createSite(context.Context, string) error { return nil } //nolint:unused // see doc.go
 
-func serve(context.Context, *pgxpool.Pool) error { return nil }
+func serve(context.Context, *pgxpool.Pool) error { return nil } //nolint:unused // see doc.go
