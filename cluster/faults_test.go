@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,6 +60,35 @@ func TestFaultsOfThePrimary(t *testing.T) {
 				t.Errorf("the primary is %v, %v", now, err)
 			}
 		})
+	}
+}
+
+// A standby that cannot come back by itself is copied anew.
+func TestReinit(t *testing.T) {
+	long(t)
+	c := start(t)
+	ctx := limited(t)
+	standby, err := c.SyncStandby(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(c.Dir(), standby.Name, "data", "global", "pg_control")); err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if c.Ready(short) == nil {
+		t.Fatal("it came back by itself")
+	}
+	eventually(t, func() error { return c.Reinit(ctx) })
+	if err := c.Ready(ctx); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -24,6 +24,8 @@ type System struct {
 	Primary func(ctx context.Context) (string, error)
 	// Ready waits until the system is whole again, or ctx ends. nil: it is when it takes writes.
 	Ready func(ctx context.Context) error
+	// Mend does what an operator does for servers that do not come back by themselves. nil: nothing.
+	Mend func(ctx context.Context) error
 }
 
 // Environ are the limits of the service under test, as an operator sets them who wants failovers to be short: the

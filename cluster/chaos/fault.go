@@ -160,5 +160,6 @@ func SystemOf(c *cluster.Cluster, via Via) (System, error) {
 			return node.URL, nil
 		},
 		Ready: c.Ready,
+		Mend:  c.Reinit,
 	}, nil
 }

@@ -38,6 +38,9 @@ type Round struct {
 	// often on one of them.
 	FailedConns, FailedWorst int
 
+	// Mended says what was not whole until an operator's hand came to it; it is no matter of the modules'.
+	Mended string
+
 	// Broken are the invariants that do not hold.
 	Broken []string
 }

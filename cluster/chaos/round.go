@@ -22,8 +22,8 @@ const (
 	recoverLimit = 2 * time.Minute
 	// loadedLimit is how long the load goes on while the system is not whole.
 	loadedLimit = time.Minute
-	// rejoinLimit is for a node that has to copy everything, on a busy machine.
-	rejoinLimit = 4 * time.Minute
+	// rejoinLimit is for a node that has to copy everything, on a busy machine. Then it is mended, and has as long again.
+	rejoinLimit = 90 * time.Second
 	// catchUpLimit is for the listener: its connection may have ended without a word, which TCP keepalive finds within a
 	// minute.
 	catchUpLimit = 75 * time.Second
@@ -200,6 +200,13 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 	if whole != nil {
 		whole = r.whole(ctx, rejoinLimit)
 	}
+	if whole != nil && r.system.Mend != nil {
+		result.Mended = whole.Error()
+		r.step("mend: %v", whole)
+		if whole = r.mend(ctx); whole == nil {
+			whole = r.whole(ctx, rejoinLimit)
+		}
+	}
 	if whole != nil {
 		result.broke("the system is not whole again: %v", whole)
 	}
@@ -218,6 +225,12 @@ func (r *round) whole(ctx context.Context, limit time.Duration) error {
 		r.step("the system is whole")
 	}
 	return err
+}
+
+func (r *round) mend(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
+	defer cancel()
+	return r.system.Mend(ctx)
 }
 
 // bring brings the fault about and repairs it, whatever goes wrong in between, and returns when that was.

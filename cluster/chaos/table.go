@@ -33,6 +33,9 @@ func (r *Round) String() string {
 	if len(r.ReadErrors) > 0 {
 		fmt.Fprintf(&b, " | of reads: %s", categories(r.ReadErrors))
 	}
+	if r.Mended != "" {
+		fmt.Fprintf(&b, " | mended by hand: %s", strings.Join(strings.Fields(r.Mended), " "))
+	}
 	if r.MigrationMet != "" {
 		fmt.Fprintf(&b, " | migration met: %s", strings.Join(strings.Fields(r.MigrationMet), " "))
 	}
