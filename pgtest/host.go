@@ -30,10 +30,10 @@ const (
 	refillDelay = 5 * time.Millisecond
 	// pendingDrops is how many databases of ended tests may still be there. The next test's end waits.
 	pendingDrops = 4
-	// droppers is how many drops one process has under way. Of one alone the server's processor waits for the disk's part.
+	// droppers is how many drops one process has under way. One alone would hold up the others while it waits for a backend to
+	// exit, which DROP DATABASE does 100 ms at a time.
 	droppers = 2
-	// dropDelay is how soon a drop may begin, exitWait how long it waits for the backends of a closed pool to exit: DROP
-	// DATABASE sleeps 100 ms at a time while one is there.
+	// dropDelay is how soon a drop may begin, exitWait how long it waits for the backends of a closed pool to exit.
 	dropDelay = 10 * time.Millisecond
 	exitWait  = 50 * time.Millisecond
 	// sweepDelay is how long the first sweep waits, unless more than sweepAtOnce databases are to be dropped.
