@@ -15,45 +15,29 @@ type side struct {
 	op   func(context.Context) error
 }
 
-// result is what one side took for an operation, one entry a round.
-type result struct {
-	times  []time.Duration
-	allocs []float64
-}
-
-// compare runs ops operations of each side in each of the rounds, after a round that does not count, and prints a table.
-func compare(ctx context.Context, title string, rounds, ops int, sides ...side) error {
-	results := make([]result, len(sides))
-	order := make([]int, len(sides))
-	for i := range order {
-		order[i] = i
+// compare runs ops operations of each side in each of the rounds, after a round that does not count, and reports them.
+func compare(ctx context.Context, r *report, title string, rounds, ops int, sides ...side) error {
+	rows := make([]measuredSide, len(sides))
+	allocs := make([][]float64, len(sides))
+	for i, s := range sides {
+		rows[i].name = s.name
 	}
 	for round := range rounds + 1 {
-		rand.Shuffle(len(order), func(a, b int) { order[a], order[b] = order[b], order[a] })
-		for _, i := range order {
-			took, allocs, err := measure(ctx, ops, sides[i].op)
+		for _, i := range rand.Perm(len(sides)) {
+			took, allocated, err := measure(ctx, ops, sides[i].op)
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", title, sides[i].name, err)
 			}
 			if round > 0 {
-				results[i].times = append(results[i].times, took)
-				results[i].allocs = append(results[i].allocs, allocs)
+				rows[i].timesByRound = append(rows[i].timesByRound, took)
+				allocs[i] = append(allocs[i], allocated)
 			}
 		}
 	}
-	fmt.Printf("\n%s (%d rounds of %d)\n\n", title, rounds, ops)
-	fmt.Printf("| %-40s | %10s | %21s | %6s | %9s | %6s |\n", "", "median", "quartiles", "ratio", "quartiles", "allocs")
-	fmt.Printf("|%s|%s|%s|%s|%s|%s|\n", dashes(42), dashes(12), dashes(23), dashes(8), dashes(11), dashes(8))
-	for i, s := range sides {
-		r := results[i]
-		ratios := make([]float64, rounds)
-		for round := range ratios {
-			ratios[round] = float64(r.times[round]) / float64(results[0].times[round])
-		}
-		fmt.Printf("| %-40s | %10s | %10s–%10s | ×%5.2f | %.2f–%.2f | %6.0f |\n", s.name, short(quantile(r.times, 0.5)),
-			short(quantile(r.times, 0.25)), short(quantile(r.times, 0.75)),
-			quantile(ratios, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.75), quantile(r.allocs, 0.5))
+	for i := range rows {
+		rows[i].allocs = quantile(allocs[i], 0.5)
 	}
+	r.add(title, rounds, ops, rows)
 	return nil
 }
 

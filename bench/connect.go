@@ -19,7 +19,7 @@ import (
 var quiet = pgpool.WithLogger(slog.New(slog.DiscardHandler))
 
 // connects measures Connect on a server that runs, and on one that starts 3 s later.
-func connects(ctx context.Context, rounds int) error {
+func connects(ctx context.Context, r *report, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func connects(ctx context.Context, rounds int) error {
 		return err
 	}
 	cfg.MinIdleConns, cfg.MaxConns = 2, 10 // as in production
-	err = compare(ctx, "From nothing to a pool that has answered, and closed again", rounds, 5,
+	err = compare(ctx, r, "From nothing to a pool that has answered, and closed again", rounds, 5,
 		side{"pgxpool, one ping", func(ctx context.Context) error {
 			pool, err := pgxpool.New(ctx, url)
 			if err != nil {
@@ -51,11 +51,11 @@ func connects(ctx context.Context, rounds int) error {
 	if err != nil {
 		return err
 	}
-	return late(ctx, url, min(rounds, 5))
+	return late(ctx, r, url, min(rounds, 5))
 }
 
 // late prints how long after the first accept of a server that starts 3 s late a pool is there.
-func late(ctx context.Context, url string, rounds int) error {
+func late(ctx context.Context, r *report, url string, rounds int) error {
 	var after []time.Duration
 	for range rounds {
 		took, err := connectLate(ctx, url)
@@ -64,7 +64,7 @@ func late(ctx context.Context, url string, rounds int) error {
 		}
 		after = append(after, took)
 	}
-	fmt.Printf("\nA server that starts 3 s late: the pool is ready %s (median) and %s (worst of %d) after it accepts\n",
+	r.printf("\nA server that starts 3 s late: the pool is ready %s (median) and %s (worst of %d) after it accepts\n",
 		short(quantile(after, 0.5)), short(quantile(after, 1)), rounds)
 	return nil
 }
@@ -102,7 +102,7 @@ func connectLate(ctx context.Context, url string) (time.Duration, error) {
 
 // reuse prints how many of the acquires under load got a connection that was there: 64 workers for 2 s a round, with a
 // lifetime that turns all connections over, and one restart of the server in between.
-func reuse(ctx context.Context, rounds int) error {
+func reuse(ctx context.Context, r *report, rounds int) error {
 	server, err := startServer(ctx)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func reuse(ctx context.Context, rounds int) error {
 	if acquired == 0 {
 		return fmt.Errorf("nothing was acquired")
 	}
-	fmt.Printf("\nReuse with 64 workers on 10 connections for %s, lifetime 5–7 s, one restart: %.3f %% of %d acquires (%d opened, %d answers, %d failures)\n",
+	r.printf("\nReuse with 64 workers on 10 connections for %s, lifetime 5–7 s, one restart: %.3f %% of %d acquires (%d opened, %d answers, %d failures)\n",
 		length, 100*(1-float64(opened)/float64(acquired)), acquired, opened, answers.Load(), failures.Load())
 	return nil
 }

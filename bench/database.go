@@ -56,7 +56,7 @@ type way struct {
 
 // databases compares pgtest with pgtestdb alone, on the same server, with the same 20 tables. A time ends when the first query
 // is answered.
-func databases(ctx context.Context, rounds int) error {
+func databases(ctx context.Context, r *report, rounds int) error {
 	server, err := pgserver.Acquire(ctx, pgserver.Options{})
 	if err != nil {
 		return err
@@ -74,10 +74,10 @@ func databases(ctx context.Context, rounds int) error {
 			}
 		}
 	}
-	if err := memory(ctx, server.URL(), ways[1]); err != nil { // before the others make databases in this process
+	if err := memory(ctx, r, server.URL(), ways[1]); err != nil { // before the others make databases in this process
 		return err
 	}
-	if err := floor(ctx, server.URL(), server.DatabaseURL, rounds); err != nil {
+	if err := floor(ctx, r, server.URL(), server.DatabaseURL, rounds); err != nil {
 		return err
 	}
 	for _, w := range ways { // the template, and the first copies
@@ -87,7 +87,7 @@ func databases(ctx context.Context, rounds int) error {
 			}
 		}
 	}
-	err = inTurn("A database and a first query, in tests with 50 ms of own work, one at a time", rounds, ways, func(w way) (time.Duration, error) {
+	err = inTurn(r, "A database and a first query, in tests with 50 ms of own work, one at a time", rounds, ways, func(w way) (time.Duration, error) {
 		return w.once(ctx, 50*time.Millisecond)
 	})
 	if err != nil {
@@ -95,7 +95,7 @@ func databases(ctx context.Context, rounds int) error {
 	}
 	for _, workers := range []int{8, 32} {
 		title := fmt.Sprintf("The same without own work, %d at a time, time for a test with its drop", workers)
-		err := inTurn(title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 10*workers) })
+		err := inTurn(r, title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 10*workers) })
 		if err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func databases(ctx context.Context, rounds int) error {
 	if err != nil || strings.HasSuffix(self, ".test") {
 		return err
 	}
-	err = inTurn("A process with a single test, server and template already there", rounds, ways[:2], func(w way) (time.Duration, error) {
+	err = inTurn(r, "A process with a single test, server and template already there", rounds, ways[:2], func(w way) (time.Duration, error) {
 		cmd := exec.CommandContext(ctx, self, "database")
 		cmd.Env = append(os.Environ(), singleTest+"="+w.name)
 		cmd.Stderr = os.Stderr
@@ -115,7 +115,7 @@ func databases(ctx context.Context, rounds int) error {
 	if err != nil {
 		return err
 	}
-	return firstQuery(ctx, (rounds+9)/10)
+	return firstQuery(ctx, r, (rounds+9)/10)
 }
 
 // singleTest makes this program a process with one test, by the way that it names.
@@ -193,27 +193,21 @@ func (w way) many(ctx context.Context, workers, tests int) (time.Duration, error
 	return time.Since(began) / time.Duration(tests), err
 }
 
-// inTurn measures each way once in every round, in random order, and prints a table.
-func inTurn(title string, rounds int, ways []way, fn func(way) (time.Duration, error)) error {
-	times := make([][]time.Duration, len(ways))
+// inTurn measures each way once in every round, in random order, and reports them.
+func inTurn(r *report, title string, rounds int, ways []way, fn func(way) (time.Duration, error)) error {
+	rows := make([]measuredSide, len(ways))
 	for range rounds {
 		for _, i := range rand.Perm(len(ways)) {
 			took, err := fn(ways[i])
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", title, ways[i].name, err)
 			}
-			times[i] = append(times[i], took)
+			rows[i].timesByRound = append(rows[i].timesByRound, took)
 		}
 	}
-	fmt.Printf("\n%s (%d rounds)\n\n", title, rounds)
-	fmt.Printf("| %-20s | %10s | %21s | %6s |\n|%s|%s|%s|%s|\n", "", "median", "quartiles", "ratio", dashes(22), dashes(12), dashes(23), dashes(8))
 	for i, w := range ways {
-		ratios := make([]float64, rounds)
-		for round := range ratios {
-			ratios[round] = float64(times[i][round]) / float64(times[0][round])
-		}
-		fmt.Printf("| %-20s | %10s | %10s–%10s | ×%5.2f |\n", w.name, short(quantile(times[i], 0.5)),
-			short(quantile(times[i], 0.25)), short(quantile(times[i], 0.75)), quantile(ratios, 0.5))
+		rows[i].name = w.name
 	}
+	r.add(title, rounds, 1, rows)
 	return nil
 }

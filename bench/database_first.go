@@ -12,7 +12,7 @@ import (
 
 // firstQuery measures go test of a package with one test when no server runs: the server's start, the template, the
 // first copy. What caches keep is there: the compiled package and an initialised data directory.
-func firstQuery(ctx context.Context, rounds int) error {
+func firstQuery(ctx context.Context, r *report, rounds int) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err
@@ -51,13 +51,13 @@ func firstQuery(ctx context.Context, rounds int) error {
 		}
 		time.Sleep(5 * time.Second) // until the server has gone
 	}
-	fmt.Printf("\ngo test of a package with one test, no server running, caches warm, until its first query (%d rounds)\n\n", rounds)
-	fmt.Printf("| %-28s | %10s | %21s |\n|%s|%s|%s|\n", "", "median", "quartiles", dashes(30), dashes(12), dashes(23))
+	r.printf("\ngo test of a package with one test, no server running, caches warm, until its first query (%d rounds)\n\n", rounds)
+	r.printf("| %-28s | %10s | %21s |\n|%s|%s|%s|\n", "", "median", "quartiles", dashes(30), dashes(12), dashes(23))
 	for _, line := range []struct {
 		name  string
 		times []time.Duration
 	}{{"since go test", fromGo}, {"of this, until the test runs", build}, {"since then", fromStart}} {
-		fmt.Printf("| %-28s | %10s | %10s–%10s |\n", line.name, short(quantile(line.times, 0.5)),
+		r.printf("| %-28s | %10s | %10s–%10s |\n", line.name, short(quantile(line.times, 0.5)),
 			short(quantile(line.times, 0.25)), short(quantile(line.times, 0.75)))
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 )
 
 // floor measures each step that a test database needs, by itself: what no way of doing it goes below on this server.
-func floor(ctx context.Context, url string, databaseURL func(string) string, rounds int) (err error) {
+func floor(ctx context.Context, r *report, url string, databaseURL func(string) string, rounds int) (err error) {
 	admin, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
@@ -112,9 +112,9 @@ func floor(ctx context.Context, url string, databaseURL func(string) string, rou
 		return err
 	}
 	steps[5].times[0] /= time.Duration(2 * rounds)
-	fmt.Printf("\nThe steps by themselves (%d rounds)\n\n| %-40s | %10s |\n|%s|%s|\n", rounds, "", "median", dashes(42), dashes(12))
+	r.printf("\nThe steps by themselves (%d rounds)\n\n| %-40s | %10s |\n|%s|%s|\n", rounds, "", "median", dashes(42), dashes(12))
 	for _, s := range steps {
-		fmt.Printf("| %-40s | %10s |\n", s.name, short(quantile(s.times, 0.5)))
+		r.printf("| %-40s | %10s |\n", s.name, short(quantile(s.times, 0.5)))
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // memory watches what the databases of this process take on the server, in memory where its files are on tmpfs, while eight
 // tests run at a time.
-func memory(ctx context.Context, url string, w way) error {
+func memory(ctx context.Context, r *report, url string, w way) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
@@ -43,7 +42,7 @@ func memory(ctx context.Context, url string, w way) error {
 	for {
 		select {
 		case err := <-done:
-			fmt.Printf("\n8 tests at a time: at most %d databases of %d MB at the same time\n", most, size>>20)
+			r.printf("\n8 tests at a time: at most %d databases of %d MB at the same time\n", most, size>>20)
 			return err
 		case <-time.After(5 * time.Millisecond):
 		}

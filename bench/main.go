@@ -16,10 +16,10 @@ import (
 	"slices"
 )
 
-// comparison runs its sides in the given number of rounds and prints their figures.
+// comparison runs its sides in the given number of rounds and reports their figures.
 type comparison struct {
 	name string
-	run  func(ctx context.Context, rounds int) error
+	run  func(ctx context.Context, r *report, rounds int) error
 }
 
 // comparisons in the order in which they run, the quick ones first.
@@ -37,7 +37,7 @@ func main() {
 	rounds := flag.Int("rounds", 30, "how often each side runs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *rounds, flag.Args())
+	err := run(ctx, &report{Writer: os.Stdout}, *rounds, flag.Args())
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds int, names []string) error {
+func run(ctx context.Context, r *report, rounds int, names []string) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(comparisons, func(c comparison) bool { return c.name == name }) {
 			return fmt.Errorf("no comparison is called %q", name)
@@ -58,8 +58,12 @@ func run(ctx context.Context, rounds int, names []string) error {
 		if len(names) > 0 && !slices.Contains(names, c.name) {
 			continue
 		}
-		if err := c.run(ctx, rounds); err != nil {
+		before := len(r.measured)
+		if err := c.run(ctx, r, rounds); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		for i := range r.measured[before:] {
+			r.measured[before+i].comparison = c.name
 		}
 	}
 	return nil

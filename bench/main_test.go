@@ -8,30 +8,30 @@ import (
 
 // The quick comparisons run; their figures are nobody's promise here.
 func TestComparisonsRun(t *testing.T) {
-	if err := run(context.Background(), 1, []string{"query", "database"}); err != nil {
+	if err := run(context.Background(), &report{Writer: t.Output()}, 1, []string{"query", "database"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(context.Background(), 1, []string{"nonsense"}); err == nil {
+	if err := run(context.Background(), &report{Writer: t.Output()}, 1, []string{"nonsense"}); err == nil {
 		t.Error("an unknown comparison ran")
 	}
 }
 
 func TestTransactionsRun(t *testing.T) {
-	ctx := t.Context()
+	ctx, r := t.Context(), &report{Writer: t.Output()}
 	url, drop, err := database(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer drop()
 	for _, roundTrip := range []time.Duration{0, time.Millisecond} {
-		if err := transactionsAt(ctx, url, roundTrip, 1); err != nil {
+		if err := transactionsAt(ctx, r, url, roundTrip, 1); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := withoutCache(ctx, url, 1); err != nil {
+	if err := withoutCache(ctx, r, url, 1); err != nil {
 		t.Error(err)
 	}
-	if err := workers(ctx, url, 1); err != nil {
+	if err := workers(ctx, r, url, 1); err != nil {
 		t.Error(err)
 	}
 }

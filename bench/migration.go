@@ -48,7 +48,7 @@ var statements = []string{
 
 // migrations compares pgmigrate with other tools: how many of ten instances that start at once succeed, how long queries stall
 // behind a migration that waits for a transaction of 5 s, and what a start costs that finds nothing to do.
-func migrations(ctx context.Context, rounds int) error {
+func migrations(ctx context.Context, r *report, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
 		return err
@@ -68,8 +68,8 @@ func migrations(ctx context.Context, rounds int) error {
 		return err
 	}
 
-	fmt.Printf("\nten instances at once on an empty database, one index built concurrently, five times; the slowest query behind a migration that waits 5 s\n\n")
-	fmt.Printf("| %-20s | %-17s | %9s | %13s |\n|%s|%s|%s|%s|\n", "", "succeeded", "complete", "longest stall", dashes(22), dashes(19), dashes(11), dashes(15))
+	r.printf("\nten instances at once on an empty database, one index built concurrently, five times; the slowest query behind a migration that waits 5 s\n\n")
+	r.printf("| %-20s | %-17s | %9s | %13s |\n|%s|%s|%s|%s|\n", "", "succeeded", "complete", "longest stall", dashes(22), dashes(19), dashes(11), dashes(15))
 	for _, t := range tools {
 		var succeeded []string
 		var failures []string
@@ -96,10 +96,10 @@ from pg_index where indexrelid = to_regclass('pages_id') and indisvalid`).Scan(&
 		if err != nil {
 			return fmt.Errorf("stall, %s: %w", t.name, err)
 		}
-		fmt.Printf("| %-20s | %-17s | %6d of 5 | %13s |\n", t.name, strings.Join(succeeded, ", "), complete, short(longest))
+		r.printf("| %-20s | %-17s | %6d of 5 | %13s |\n", t.name, strings.Join(succeeded, ", "), complete, short(longest))
 		slices.Sort(failures)
 		for _, f := range slices.Compact(failures) {
-			fmt.Printf("  %s\n", f)
+			r.printf("  %s\n", f)
 		}
 	}
 
@@ -111,7 +111,7 @@ from pg_index where indexrelid = to_regclass('pages_id') and indisvalid`).Scan(&
 	for _, t := range tools {
 		sides = append(sides, side{t.name, func(ctx context.Context) error { return t.up(ctx, cfg, repeatable) }})
 	}
-	return compare(ctx, "a start that finds nothing to do, connecting included", rounds, 5, sides...)
+	return compare(ctx, r, "a start that finds nothing to do, connecting included", rounds, 5, sides...)
 }
 
 // atOnce starts ten instances on an empty database, each of which has a minute.

@@ -11,7 +11,7 @@ import (
 )
 
 // queries compares a pool with every default of pgpool with one that pgx makes by itself.
-func queries(ctx context.Context, rounds int) error {
+func queries(ctx context.Context, r *report, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func queries(ctx context.Context, rounds int) error {
 			return pool.QueryRow(ctx, "select 1").Scan(&one)
 		}
 	}
-	if err := compare(ctx, "One query through the pool", rounds, 300, side{"pgxpool", query(bare)}, side{"pgpool.Connect", query(ours)}); err != nil {
+	if err := compare(ctx, r, "One query through the pool", rounds, 300, side{"pgxpool", query(bare)}, side{"pgpool.Connect", query(ours)}); err != nil {
 		return err
 	}
 	acquire := func(pool *pgxpool.Pool) func(context.Context) error {
@@ -51,5 +51,5 @@ func queries(ctx context.Context, rounds int) error {
 			return nil
 		}
 	}
-	return compare(ctx, "Acquire and release", rounds, 3000, side{"pgxpool", acquire(bare)}, side{"pgpool.Connect", acquire(ours)})
+	return compare(ctx, r, "Acquire and release", rounds, 3000, side{"pgxpool", acquire(bare)}, side{"pgpool.Connect", acquire(ours)})
 }

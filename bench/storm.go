@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -12,7 +11,7 @@ const window = 100 * time.Millisecond
 
 // storms shows what comes over a server that was restarted: how many connections this machine's server starts and refuses a second,
 // 500 pools against such a server by calculation, and as many as fit here against a real one whose postmaster is killed.
-func storms(ctx context.Context, rounds int) error {
+func storms(ctx context.Context, r *report, rounds int) error {
 	server, err := startServer(ctx)
 	if err != nil {
 		return err
@@ -22,10 +21,10 @@ func storms(ctx context.Context, rounds int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nThe server starts %.0f connections a second and refuses %.0f for lack of room (clients on the same cores)\n",
+	r.printf("\nThe server starts %.0f connections a second and refuses %.0f for lack of room (clients on the same cores)\n",
 		perSecond(speed.accept), perSecond(speed.refuse))
-	calculate(speed)
-	return realStorms(ctx, server, min(rounds, 5))
+	calculate(r, speed)
+	return realStorms(ctx, r, server, min(rounds, 5))
 }
 
 func perSecond(d time.Duration) float64 { return float64(time.Second) / float64(d) }
@@ -83,13 +82,13 @@ func (t *tally) peaks() (ever, up int) {
 	return ever, up
 }
 
-func printHead(title string) {
-	fmt.Printf("\n%s\n\n| %-40s | %8s | %11s | %13s | %8s | %7s | %7s | %13s |\n|%s|%s|%s|%s|%s|%s|%s|%s|\n", title,
+func printHead(r *report, title string) {
+	r.printf("\n%s\n\n| %-40s | %8s | %11s | %13s | %8s | %7s | %7s | %13s |\n|%s|%s|%s|%s|%s|%s|%s|%s|\n", title,
 		"wait before the next attempt", "attempts", "peak/100 ms", "once it is up", "starting", "no room", "other", "all connected",
 		dashes(42), dashes(10), dashes(13), dashes(15), dashes(10), dashes(9), dashes(9), dashes(15))
 }
 
-func (t *tally) print(name string) {
+func (t *tally) print(r *report, name string) {
 	ever, up := t.peaks()
-	fmt.Printf("| %-40s | %8d | %11d | %13d | %8d | %7d | %7d | %13s |\n", name, t.attempts, ever, up, t.starting, t.full, t.other, t.allConnected.Round(10*time.Millisecond))
+	r.printf("| %-40s | %8d | %11d | %13d | %8d | %7d | %7d | %13s |\n", name, t.attempts, ever, up, t.starting, t.full, t.other, t.allConnected.Round(10*time.Millisecond))
 }

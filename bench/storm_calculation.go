@@ -2,7 +2,6 @@ package main
 
 import (
 	"container/heap"
-	"fmt"
 	"time"
 )
 
@@ -31,16 +30,16 @@ const (
 // calculate prints what each backoff makes of the scenarios, against a server as fast as this machine's. The server starts one
 // connection after another, in the order of their arrival; a refusal takes its time too. The listen queue has no end: it
 // holds one attempt a pool, and PostgreSQL asks for twice max_connections.
-func calculate(speed speed) {
+func calculate(r *report, speed speed) {
 	for _, s := range scenarios {
-		printHead("Calculated: " + s.title)
+		printHead(r, "Calculated: " + s.title)
 		for _, b := range backoffs {
 			c := &calculation{scenario: s, speed: speed, backoff: b, clients: make([]client, s.pools)}
 			c.run()
-			c.print(b.name)
+			c.print(r, b.name)
 		}
 	}
-	fmt.Println()
+	r.printf("\n")
 }
 
 type calculation struct {

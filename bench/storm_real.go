@@ -158,14 +158,14 @@ type stormSide struct {
 	begin func(ctx context.Context, cfg *pgxpool.Config) (comeBack func(context.Context) error, end func(), err error)
 }
 
-func realStorms(ctx context.Context, server *ownServer, rounds int) error {
+func realStorms(ctx context.Context, r *report, server *ownServer, rounds int) error {
 	starting := make([]stormSide, 0, len(backoffs))
 	for _, b := range backoffs[:3] {
 		starting = append(starting, stormSide{b.name, startingWith(b)})
 	}
 	starting = append(starting, stormSide{"pgpool.Connect", startingPool})
 	title := fmt.Sprintf("Real: %d instances start while the server is away (median of %d)", instances, rounds)
-	if err := realStorm(ctx, server, title, rounds, starting); err != nil {
+	if err := realStorm(ctx, r, server, title, rounds, starting); err != nil {
 		return err
 	}
 	running := []stormSide{
@@ -175,7 +175,7 @@ func realStorms(ctx context.Context, server *ownServer, rounds int) error {
 		})},
 	}
 	title = fmt.Sprintf("Real: %d running pools of %d connections, each used by %d callers that come again after %s (median of %d)", instances, callers, callers, nextCaller, rounds)
-	return realStorm(ctx, server, title, rounds, running)
+	return realStorm(ctx, r, server, title, rounds, running)
 }
 
 func startingWith(b backoff) func(context.Context, *pgxpool.Config) (func(context.Context) error, func(), error) {

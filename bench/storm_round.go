@@ -17,7 +17,7 @@ import (
 )
 
 // realStorm prints the medians of the rounds, in each of which every side meets the server once, in random order.
-func realStorm(ctx context.Context, server *ownServer, title string, rounds int, sides []stormSide) error {
+func realStorm(ctx context.Context, r *report, server *ownServer, title string, rounds int, sides []stormSide) error {
 	tallies := make([][]*tally, len(sides))
 	for range rounds {
 		for _, i := range rand.Perm(len(sides)) {
@@ -28,9 +28,9 @@ func realStorm(ctx context.Context, server *ownServer, title string, rounds int,
 			tallies[i] = append(tallies[i], t)
 		}
 	}
-	printHead(title)
+	printHead(r, title)
 	for i, s := range sides {
-		medianOf(tallies[i]).print(s.name)
+		medianOf(tallies[i]).print(r, s.name)
 	}
 	return nil
 }

@@ -16,21 +16,21 @@ const increment = "update counters set n = n + 1 where id = $1"
 
 // transactions compares pgtx with pgx's own function for the same and with its peers, on the spot and through a proxy that
 // adds a round trip, with and without a deadline of ctx.
-func transactions(ctx context.Context, rounds int) error {
+func transactions(ctx context.Context, r *report, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
 		return err
 	}
 	defer drop()
 	for _, roundTrip := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond} {
-		if err := transactionsAt(ctx, url, roundTrip, rounds); err != nil {
+		if err := transactionsAt(ctx, r, url, roundTrip, rounds); err != nil {
 			return err
 		}
 	}
-	if err := withoutCache(ctx, url, rounds); err != nil {
+	if err := withoutCache(ctx, r, url, rounds); err != nil {
 		return err
 	}
-	return workers(ctx, url, rounds)
+	return workers(ctx, r, url, rounds)
 }
 
 // counters makes the table that the transactions update.
@@ -59,16 +59,16 @@ func configured(ctx context.Context, url string, set func(*pgxpool.Config)) (*pg
 }
 
 // withoutCache is the exec mode for poolers such as PgBouncer, without prepared statements.
-func withoutCache(ctx context.Context, url string, rounds int) error {
+func withoutCache(ctx context.Context, r *report, url string, rounds int) error {
 	pool, err := configured(ctx, url, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	return compare(ctx, "A transaction with one statement, loopback, QueryExecModeExec", rounds, 25, oneStatement(pool)...)
+	return compare(ctx, r, "A transaction with one statement, loopback, QueryExecModeExec", rounds, 25, oneStatement(pool)...)
 }
 
-func transactionsAt(ctx context.Context, url string, roundTrip time.Duration, rounds int) error {
+func transactionsAt(ctx context.Context, r *report, url string, roundTrip time.Duration, rounds int) error {
 	pool, closePool, err := delayed(ctx, url, roundTrip)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func transactionsAt(ctx context.Context, url string, roundTrip time.Duration, ro
 			{"An empty transaction", empty(pool)},
 			{"Three updates in a batch", threeUpdates(pool)},
 		} {
-			if err := compare(ctx, title(c.what), rounds, ops, limited(limit, c.sides)...); err != nil {
+			if err := compare(ctx, r, title(c.what), rounds, ops, limited(limit, c.sides)...); err != nil {
 				return err
 			}
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // workers compares transactions of one statement that run at the same time, each on a row of its own.
-func workers(ctx context.Context, url string, rounds int) error {
+func workers(ctx context.Context, r *report, url string, rounds int) error {
 	pool, err := configured(ctx, url, func(c *pgxpool.Config) { c.MaxConns = 8 })
 	if err != nil {
 		return err
@@ -21,7 +21,7 @@ func workers(ctx context.Context, url string, rounds int) error {
 	const transactions = 128
 	for _, n := range []int{1, 8, 64} {
 		title := fmt.Sprintf("%d transactions with one statement, loopback, %d at a time on 8 connections", transactions, n)
-		err := compare(ctx, title, rounds, 1,
+		err := compare(ctx, r, title, rounds, 1,
 			side{"pgx.BeginFunc", inParallel(n, transactions, func(ctx context.Context, id int) error {
 				return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return updateRow(ctx, tx, id) })
 			})},
