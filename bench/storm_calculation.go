@@ -32,7 +32,7 @@ const (
 // holds one attempt a pool, and PostgreSQL asks for twice max_connections.
 func calculate(r *report, speed speed) {
 	for _, s := range scenarios {
-		printHead(r, "Calculated: " + s.title)
+		printHead(r, "Calculated: "+s.title)
 		for _, b := range backoffs {
 			c := &calculation{scenario: s, speed: speed, backoff: b, clients: make([]client, s.pools)}
 			c.run()
