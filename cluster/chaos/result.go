@@ -81,6 +81,9 @@ func (r *round) audit(ctx context.Context, conn *pgx.Conn, result *Round) error 
 	return r.auditEvents(ctx, conn, result)
 }
 
+// catchUpLimit is for the listener: its connection may have ended without a word, which TCP keepalive finds within a minute.
+const catchUpLimit = 75 * time.Second
+
 func (r *round) auditEvents(ctx context.Context, conn *pgx.Conn, result *Round) error {
 	rows, err := conn.Query(ctx, `select n from `+r.events.table)
 	if err != nil {

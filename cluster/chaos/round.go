@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -12,21 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
-	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
-	"github.com/page-builder/persistence/pgtx"
-)
-
-const (
-	// recoverLimit is how long writes may be away, and the system take to be whole again.
-	recoverLimit = 2 * time.Minute
-	// loadedLimit is how long the load goes on while the system is not whole.
-	loadedLimit = time.Minute
-	// rejoinLimit is for a node that has to copy everything, on a busy machine. Then it is mended, and has as long again.
-	rejoinLimit = 90 * time.Second
-	// catchUpLimit is for the listener: its connection may have ended without a word, which TCP keepalive finds within a
-	// minute.
-	catchUpLimit = 75 * time.Second
 )
 
 // round is one under way.
@@ -62,90 +47,6 @@ func Run(ctx context.Context, system System, fault Fault, opts Options) (*Round,
 		return nil, fmt.Errorf("%s: %w", fault.Name, err)
 	}
 	return result, nil
-}
-
-func (r *round) prepare(ctx context.Context) (err error) {
-	environ := Environ()
-	maps.Copy(environ, r.system.Environ)
-	if r.cfg, err = pgconfig.LoadFrom(pgconfig.Source{Environ: environ}); err != nil {
-		return err
-	}
-	if r.migration, err = newMigration(r.cfg, r.schema); err != nil {
-		return err
-	}
-	if r.cluster, err = replica.Open(ctx, r.cfg, pgpool.WithLogger(r.Logger), pgpool.WithTracer(&r.conns)); err != nil {
-		return err
-	}
-	if r.plain, err = plainPool(ctx, environ); err != nil {
-		return err
-	}
-	primary := r.cluster.Primary()
-	if r.readiness, err = newReadiness(primary); err != nil {
-		return err
-	}
-	name := func(table string) string { return pgx.Identifier{r.schema, table}.Sanitize() }
-	r.ours = []*side{verified(primary, r.schema), keyed(primary, r.schema)}
-	r.control = naive(r.plain, r.schema)
-	r.reading = &reading{cluster: r.cluster, table: name("written")}
-	r.events = &events{pool: primary, table: name("events"), channel: r.schema, written: map[int64]time.Time{}, got: map[int64]time.Time{}}
-	r.floor = &floor{nodes: r.system.Nodes, sql: `insert into ` + name("floor") + ` values ($1, clock_timestamp())`}
-	return r.onPrimary(ctx, r.create)
-}
-
-// plainPool is the control's: what DATABASE_URL says, and pgx's defaults.
-func plainPool(ctx context.Context, environ map[string]string) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(environ["DATABASE_URL"])
-	if err != nil {
-		return nil, errors.New("DATABASE_URL does not parse") // err may quote the password
-	}
-	cfg.MaxConns = workers
-	if environ["DATABASE_PGBOUNCER"] != "" {
-		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // or it does not work at all
-	}
-	return pgxpool.NewWithConfig(ctx, cfg)
-}
-
-func (r *round) create(ctx context.Context, conn *pgx.Conn) error {
-	if _, err := conn.Exec(ctx, `create schema `+pgx.Identifier{r.schema}.Sanitize()); err != nil {
-		return err
-	}
-	if _, err := conn.Exec(ctx, `create table `+pgx.Identifier{r.schema, "floor"}.Sanitize()+` (node int, at timestamptz)`); err != nil {
-		return err
-	}
-	var there bool
-	if err := conn.QueryRow(ctx, `select to_regclass('pgtx_idempotency_keys') is not null`).Scan(&there); err != nil {
-		return err
-	}
-	if !there {
-		if _, err := conn.Exec(ctx, pgtx.IdempotencyTableSQL); err != nil {
-			return err
-		}
-	}
-	for _, s := range append(r.ours, r.control) {
-		if err := s.create(ctx, conn); err != nil {
-			return err
-		}
-	}
-	if err := r.reading.create(ctx, conn); err != nil {
-		return err
-	}
-	return r.events.create(ctx, conn)
-}
-
-// onPrimary runs fn on a connection to the server that is primary now.
-func (r *round) onPrimary(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
-	defer cancel()
-	url, err := r.system.Primary(ctx)
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return err
-	}
-	defer closeSoon(ctx, conn)
-	return fn(ctx, conn)
 }
 
 // load is what runs until stop is called, which waits for it.
@@ -213,72 +114,6 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 	return result, r.settle(ctx, result, ended)
 }
 
-// whole waits until the system is.
-func (r *round) whole(ctx context.Context, limit time.Duration) error {
-	if r.system.Ready == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := r.system.Ready(ctx)
-	if err == nil {
-		r.step("the system is whole")
-	}
-	return err
-}
-
-func (r *round) mend(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
-	defer cancel()
-	return r.system.Mend(ctx)
-}
-
-// bring brings the fault about and repairs it, whatever goes wrong in between, and returns when that was.
-func (r *round) bring(ctx context.Context, fault Fault) (repaired time.Time, err error) {
-	r.step("%s", fault.Name)
-	injected := time.Now()
-	if err := fault.Inject(ctx); err != nil {
-		return injected, fmt.Errorf("inject: %w", err)
-	}
-	sleep(ctx, fault.Hold)
-	if fault.Heals {
-		back := injected.Add(max(fault.Hold, time.Second))
-		err = r.until(ctx, "writes are back", func() bool { return r.flows(back, 10) })
-	}
-	if fault.Repair != nil {
-		r.step("repair")
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recoverLimit)
-		defer cancel()
-		if failed := fault.Repair(ctx); failed != nil {
-			err = errors.Join(err, fmt.Errorf("repair: %w", failed))
-		}
-	}
-	return time.Now(), err
-}
-
-// flows reports whether each of our sides has had so many acknowledgements since then.
-func (r *round) flows(since time.Time, n int) bool {
-	for _, s := range r.ours {
-		if s.acks.after(since) < n {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *round) until(ctx context.Context, what string, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
-	defer cancel()
-	for !done() {
-		if ctx.Err() != nil {
-			return fmt.Errorf("waited %v in vain until %s", recoverLimit, what)
-		}
-		sleep(ctx, 50*time.Millisecond)
-	}
-	r.step("%s", what)
-	return nil
-}
-
 func (r *round) step(format string, args ...any) {
 	fmt.Fprintf(r.Log, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
 }
@@ -322,21 +157,4 @@ func (r *round) quiet(ctx context.Context, conn *pgx.Conn) error {
 		sleep(ctx, 50*time.Millisecond)
 	}
 	return errors.New("transactions of the load are still under way")
-}
-
-// close ends everything and drops the round's schema.
-func (r *round) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	r.readiness.probe.Close()
-	r.plain.Close()
-	if err := r.cluster.Shutdown(ctx); err != nil {
-		r.step("shutdown: %v", err)
-	}
-	if err := r.onPrimary(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `drop schema `+pgx.Identifier{r.schema}.Sanitize()+` cascade`)
-		return err
-	}); err != nil {
-		r.step("drop the schema: %v", err)
-	}
 }
