@@ -31,6 +31,7 @@ var comparisons = []comparison{
 	{"reuse", reuse},
 	{"migration", migrations},
 	{"storm", storms},
+	{"faults", faults},
 }
 
 func main() {

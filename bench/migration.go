@@ -279,7 +279,8 @@ func golangMigrateUp(_ context.Context, cfg *pgx.ConnConfig, statements []string
 	if err != nil {
 		return err
 	}
-	driver, err := migratepgx.WithInstance(db, &migratepgx.Config{})
+	multiple := slices.ContainsFunc(statements, func(s string) bool { return strings.HasPrefix(s, withoutTransaction) })
+	driver, err := migratepgx.WithInstance(db, &migratepgx.Config{MultiStatementEnabled: multiple})
 	if err != nil {
 		return err
 	}

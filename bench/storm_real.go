@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -109,27 +105,14 @@ func saidBy(err error) string {
 
 // room restarts the server with another max_connections.
 func (s *ownServer) room(ctx context.Context, connections int) error {
-	settings, err := os.OpenFile(filepath.Join(s.Dir, s.Name, "data", "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(settings, "max_connections = %d\nsuperuser_reserved_connections = 0\n", connections)
-	if err := errors.Join(err, settings.Close()); err != nil {
-		return err
-	}
-	return s.restart(ctx)
+	return s.configure(ctx, fmt.Sprintf("max_connections = %d", connections), "superuser_reserved_connections = 0")
 }
 
 // kill kills the postmaster, and waits until its processes have left the socket.
 func (s *ownServer) kill(ctx context.Context) error {
-	text, err := os.ReadFile(filepath.Join(s.Dir, s.Name, "data", "postmaster.pid"))
+	pid, err := s.postmaster()
 	if err != nil {
 		return err
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(first)
-	if err != nil || pid < 2 {
-		return fmt.Errorf("no process id in postmaster.pid: %w", err)
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
