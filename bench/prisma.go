@@ -19,7 +19,7 @@ import (
 // prismaPlan is how much is done. A test does less.
 type prismaPlan struct {
 	conns  int
-	warmUp int // operations of each side and kind that do not count: V8 compiles what it has seen often
+	warmUp int // operations of each side and kind that do not count: V8 takes some 4,000 until it compiles no more
 	count  int // operations of a side in a round
 	crowds []crowd
 }
@@ -37,7 +37,7 @@ const manyCallers = 64
 // withPrisma compares Prisma Client on Node with ours and with other ways from Go: on the same server and socket, with pools of
 // the same size, and the same statements where one can choose them. What each really sends is printed first.
 func withPrisma(ctx context.Context, r *report, rounds int) error {
-	return prismaAs(ctx, r, rounds, prismaPlan{conns: 8, warmUp: 1024, count: 128, crowds: crowds})
+	return prismaAs(ctx, r, rounds, prismaPlan{conns: 8, warmUp: 4096, count: 128, crowds: crowds})
 }
 
 func prismaAs(ctx context.Context, r *report, rounds int, plan prismaPlan) error {
@@ -246,7 +246,7 @@ func throughput(ctx context.Context, r *report, url string, rounds int, plan pri
 			}
 			title := fmt.Sprintf("%s, %d at a time on %d connections", op.title, callers, plan.conns)
 			r.add(title, rounds, plan.count, wall)
-			if callers == 8 {
+			if callers == 8 { // as full as the pool is
 				r.add(title+": processor time of the client", rounds, plan.count, cpu)
 			}
 		}
