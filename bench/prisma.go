@@ -246,7 +246,7 @@ func throughput(ctx context.Context, r *report, url string, rounds int, plan pri
 			}
 			title := fmt.Sprintf("%s, %d at a time on %d connections", op.title, callers, plan.conns)
 			r.add(title, rounds, plan.count, wall)
-			if callers == 8 { // as full as the pool is
+			if callers == 8 { // as many as the pool has connections
 				r.add(title+": processor time of the client", rounds, plan.count, cpu)
 			}
 		}
