@@ -60,7 +60,7 @@ func openOurs(ctx context.Context, url string, conns int, acquire time.Duration,
 	if err != nil {
 		return nil, err
 	}
-	s := onPool(pool)
+	s := onPgxPool(pool)
 	s.payIn = func(ctx context.Context, id int32, holdFor time.Duration) error {
 		return pgtx.RunWith(ctx, pool, options, func(ctx context.Context, tx pgx.Tx) error { return payIn(ctx, tx, id, holdFor) })
 	}
@@ -77,15 +77,15 @@ func openPgx(ctx context.Context, url string, conns int) (*goSide, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := onPool(pool)
+	s := onPgxPool(pool)
 	s.payIn = func(ctx context.Context, id int32, holdFor time.Duration) error {
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return payIn(ctx, tx, id, holdFor) })
 	}
 	return s, nil
 }
 
-// onPool has what is the same on each pgxpool.Pool.
-func onPool(pool *pgxpool.Pool) *goSide {
+// onPgxPool has what is the same on each pgxpool.Pool.
+func onPgxPool(pool *pgxpool.Pool) *goSide {
 	return &goSide{
 		read: func(ctx context.Context, id int32) error {
 			var a account
