@@ -30,6 +30,7 @@ var comparisons = []comparison{
 	{"connect", connects},
 	{"reuse", reuse},
 	{"migration", migrations},
+	{"prisma", withPrisma},
 	{"storm", storms},
 	{"faults", faults},
 }
