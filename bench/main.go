@@ -32,6 +32,8 @@ var comparisons = []comparison{
 	{"migration", migrations},
 	{"storm", storms},
 	{"faults", faults},
+	{"health", healths},
+	{"scaling", scaling},
 }
 
 func main() {
