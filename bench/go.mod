@@ -3,13 +3,16 @@ module github.com/page-builder/persistence/bench
 go 1.25.0
 
 require (
+	github.com/alexliesenfeld/health v0.8.1
 	github.com/avito-tech/go-transaction-manager/drivers/pgxv5/v2 v2.0.2
 	github.com/avito-tech/go-transaction-manager/trm/v2 v2.0.2
 	github.com/golang-migrate/migrate/v4 v4.19.1
+	github.com/hellofresh/health-go/v5 v5.5.5
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/jackc/tern/v2 v2.3.4
 	github.com/page-builder/persistence/pgconfig v0.1.0
 	github.com/page-builder/persistence/pgerr v0.1.0
+	github.com/page-builder/persistence/pghealth v0.1.0
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgpool v0.1.0
 	github.com/page-builder/persistence/pgtest v0.1.0
@@ -44,6 +47,8 @@ require (
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
 	github.com/spf13/cast v1.7.0 // indirect
+	go.opentelemetry.io/otel v1.37.0 // indirect
+	go.opentelemetry.io/otel/trace v1.37.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/crypto v0.46.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
@@ -62,3 +67,5 @@ replace github.com/page-builder/persistence/pgmigrate => ../pgmigrate
 replace github.com/page-builder/persistence/pgtest => ../pgtest
 
 replace github.com/page-builder/persistence/pgtest/pgserver => ../pgtest/pgserver
+
+replace github.com/page-builder/persistence/pghealth => ../pghealth

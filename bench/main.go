@@ -33,6 +33,8 @@ var comparisons = []comparison{
 	{"prisma", withPrisma},
 	{"storm", storms},
 	{"faults", faults},
+	{"health", healths},
+	{"scaling", scaling},
 }
 
 func main() {
