@@ -41,8 +41,8 @@ const (
 	headRoom  = 52 * vg.Length(1) // of a card's title and the line below it
 )
 
-// ours says whether a side is one of this repository's modules.
-func ours(side string) bool {
+// isOurs says whether a side is one of this repository's modules.
+func isOurs(side string) bool {
 	for _, module := range []string{"pgtx", "pgpool", "pgtest", "pgmigrate", "pghealth"} {
 		if after, ok := strings.CutPrefix(side, module); ok && !strings.HasPrefix(after, "db") { // pgtestdb is a peer
 			return true

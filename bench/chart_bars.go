@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,12 +33,12 @@ const (
 	panelGap   = 14 * vg.Length(1)
 )
 
-// draw is nil if one of the tables was not measured.
+// draw is nil if one of the tables was not measured, or has other sides than the first.
 func (b bars) draw(all []measured) (*chart, error) {
 	tables := make([]measured, len(b.panels))
 	for i, p := range b.panels {
 		m, ok := tableOf(all, p.table)
-		if !ok {
+		if !ok || i > 0 && !slices.EqualFunc(m.sides, tables[0].sides, func(a, b measuredSide) bool { return a.name == b.name }) {
 			return nil, nil
 		}
 		tables[i] = m
@@ -49,18 +50,11 @@ func (b bars) draw(all []measured) (*chart, error) {
 	}
 	var alt []string
 	for i, m := range tables {
-		if len(m.sides) != len(sides) {
-			return nil, fmt.Errorf("draw %q: %q has %d sides, want %d", b.title, m.title, len(m.sides), len(sides))
-		}
 		figures := make([]string, len(m.sides))
 		for j, s := range m.sides {
 			figures[j] = s.name + " " + b.label(b.value(s).median)
 		}
-		what := strings.Join(figures, ", ")
-		if b.panels[i].heading != "" {
-			what = b.panels[i].heading + ": " + what
-		}
-		alt = append(alt, what)
+		alt = append(alt, b.panels[i].heading+": "+strings.Join(figures, ", "))
 	}
 	c := &chart{comparison: b.comparison, file: b.file, title: b.title, alt: b.title + ". " + strings.Join(alt, "; ") + "."}
 	var err error
@@ -131,7 +125,7 @@ func (b bars) drawPanels(area draw.Canvas, tables []measured) error {
 		_, y := p.Transforms(&data)
 		for j, s := range m.sides {
 			names := names
-			if ours(s.name) {
+			if isOurs(s.name) {
 				names.Color = blue
 			}
 			area.FillText(names, vg.Point{X: data.Min.X - 8, Y: y(float64(len(m.sides) - 1 - j))}, s.name)
@@ -160,7 +154,7 @@ func (b bars) plot(m measured, reach, highest, wide float64) (*plot.Plot, error)
 			return nil, err
 		}
 		bar.Horizontal, bar.XMin, bar.Color, bar.LineStyle.Width = true, row, grey, 0
-		if ours(s.name) {
+		if isOurs(s.name) {
 			bar.Color = blue
 		}
 		p.Add(bar)

@@ -88,7 +88,7 @@ func (c *growing) lines() []*chartLine {
 			at := slices.IndexFunc(all, func(l *chartLine) bool { return l.name == s.name })
 			if at < 0 {
 				at = len(all)
-				palette, mine := others, ours(s.name)
+				palette, mine := others, isOurs(s.name)
 				if mine {
 					palette = ourColors
 				}

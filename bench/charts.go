@@ -29,7 +29,7 @@ var barCharts = []bars{
 	},
 	{
 		comparison: "migration", file: "migration", title: "The longest stall of a query while ALTER TABLE waits for a transaction of 5 s",
-		panels: []panel{{table: stallTitle}}, times: true,
+		panels: []panel{{stallTitle, "seconds, one attempt of each"}}, times: true,
 	},
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/host"
-	"github.com/shirou/gopsutil/v4/load"
+	averages "github.com/shirou/gopsutil/v4/load" // "load" is a word of comparisons
 	"github.com/shirou/gopsutil/v4/mem"
 )
 
@@ -57,7 +57,7 @@ func machine(ctx context.Context, now time.Time) []fact {
 
 // loadAverage is how many processes were ready to run in the last 1, 5 and 15 minutes.
 func loadAverage(ctx context.Context) string {
-	avg, err := load.AvgWithContext(ctx)
+	avg, err := averages.AvgWithContext(ctx)
 	if err != nil {
 		return "unknown"
 	}

@@ -65,8 +65,13 @@ func TestWorseThanPeers(t *testing.T) {
 	if len(found) != 10 || found[0] != "pgpool.Connect pgxpool 2.03" || found[1] != "pgtx.Run, eager by hand: BEGIN pipelined, no checks 1.33" {
 		t.Errorf("found %q", found)
 	}
-	if why := reasonFor("a table that nobody knows", "pgtx.Run"); why != noReason {
-		t.Errorf("its reason is %q", why)
+	for _, unknown := range [][3]string{
+		{"a table that nobody knows", "pgtx.Run", "GORM"},
+		{"A transaction with one statement, loopback", "pgtx.Run", "pgx.BeginFunc"},
+	} {
+		if why := reasonFor(unknown[0], unknown[1], unknown[2]); why != noReason {
+			t.Errorf("the reason of %q is %q", unknown, why)
+		}
 	}
 }
 
@@ -76,7 +81,7 @@ func TestOurs(t *testing.T) {
 		"pgtx.Run, eager": true, "pgpool.Connect": true, "pgtest recycled": true, "pgmigrate": true, "pghealth, ready": true,
 		"pgtestdb": false, "pgxpool": false, "pgx.BeginFunc": false, "GORM": false, "tern": false,
 	} {
-		if ours(name) != want {
+		if isOurs(name) != want {
 			t.Errorf("%s: want %v", name, want)
 		}
 	}

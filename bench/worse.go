@@ -23,12 +23,12 @@ func worseThanPeers(all []measured) []worse {
 	var found []worse
 	for _, m := range all {
 		for _, s := range m.sides {
-			if !ours(s.name) {
+			if !isOurs(s.name) {
 				continue
 			}
 			w := worse{table: m.title, side: s.name, first: m.sides[0].name, toFirst: s.ratio}
 			for _, peer := range m.sides {
-				if ours(peer.name) {
+				if isOurs(peer.name) {
 					continue
 				}
 				if ratio := s.ratioTo(peer); ratio.median > w.ratio.median {
@@ -36,7 +36,7 @@ func worseThanPeers(all []measured) []worse {
 				}
 			}
 			if w.ratio.median > worseFrom {
-				w.reason = reasonFor(m.title, s.name)
+				w.reason = reasonFor(m.title, s.name, w.peer)
 				found = append(found, w)
 			}
 		}
