@@ -190,8 +190,8 @@ func Studio(port *int, write, remote *bool) error {
 	return runAlone("tools/studio", args...)
 }
 
-// Bench compares the modules with what one would use without them, side by side, and prints ratios.
-func Bench() error { return run("./bench") }
+// Bench compares the modules with what one would use without them, side by side, for some minutes, and writes bench/RESULTS.md with charts.
+func Bench() error { return run("./bench", "-results", "bench") }
 
 // Migrate is the family of commands for the schema, on DATABASE_URL or the development server.
 type Migrate mg.Namespace

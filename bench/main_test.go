@@ -8,8 +8,13 @@ import (
 
 // The quick comparisons run; their figures are nobody's promise here.
 func TestComparisonsRun(t *testing.T) {
-	if err := run(context.Background(), &report{Writer: t.Output()}, 1, []string{"query", "database"}); err != nil {
+	r := &report{Writer: t.Output()}
+	if err := run(context.Background(), r, 1, []string{"query", "database"}); err != nil {
 		t.Fatal(err)
+	}
+	// Their tables are called as the charts expect.
+	if drawn, err := charts(r.measured); err != nil || len(drawn) != 2 || drawn[0].file != "query" || drawn[1].file != "database" {
+		t.Errorf("error is %v, charts %v", err, drawn)
 	}
 	if err := run(context.Background(), &report{Writer: t.Output()}, 1, []string{"nonsense"}); err == nil {
 		t.Error("an unknown comparison ran")
@@ -26,6 +31,11 @@ func TestTransactionsRun(t *testing.T) {
 	for _, roundTrip := range []time.Duration{0, time.Millisecond} {
 		if err := transactionsAt(ctx, r, url, roundTrip, 1); err != nil {
 			t.Error(err)
+		}
+	}
+	for _, p := range barCharts[1].panels[:2] {
+		if _, ok := tableOf(r.measured, p.table); !ok {
+			t.Errorf("there is no table %q to draw", p.table)
 		}
 	}
 	if err := withoutCache(ctx, r, url, 1); err != nil {

@@ -39,6 +39,9 @@ var tools = []tool{
 	{"golang-migrate", golangMigrateUp},
 }
 
+// stallTitle is of the stalls, which are printed with the rest of their table.
+const stallTitle = "The longest stall of a query behind a migration that waits 5 s"
+
 // The second statement cannot run in a transaction, the third needs ACCESS EXCLUSIVE.
 var statements = []string{
 	"create table pages (id int primary key)",
@@ -70,6 +73,10 @@ func migrations(ctx context.Context, r *report, rounds int) error {
 
 	r.printf("\nten instances at once on an empty database, one index built concurrently, five times; the slowest query behind a migration that waits 5 s\n\n")
 	r.printf("| %-20s | %-17s | %9s | %13s |\n|%s|%s|%s|%s|\n", "", "succeeded", "complete", "longest stall", dashes(22), dashes(19), dashes(11), dashes(15))
+	var (
+		stalls []measuredSide
+		said   []string // the distinct failures of each tool
+	)
 	for _, t := range tools {
 		var succeeded []string
 		var failures []string
@@ -96,12 +103,18 @@ from pg_index where indexrelid = to_regclass('pages_id') and indisvalid`).Scan(&
 		if err != nil {
 			return fmt.Errorf("stall, %s: %w", t.name, err)
 		}
+		stalls = append(stalls, measuredSide{name: t.name, timesByRound: []time.Duration{longest}})
 		r.printf("| %-20s | %-17s | %6d of 5 | %13s |\n", t.name, strings.Join(succeeded, ", "), complete, short(longest))
 		slices.Sort(failures)
 		for _, f := range slices.Compact(failures) {
-			r.printf("  %s\n", f)
+			said = append(said, t.name+": "+f)
 		}
 	}
+	r.printf("\n")
+	for _, f := range said {
+		r.printf("- %s\n", f)
+	}
+	r.gather(stallTitle, 1, stalls)
 
 	sides := make([]side, 0, len(tools))
 	if err := reset(); err != nil {

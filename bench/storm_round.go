@@ -29,9 +29,15 @@ func realStorm(ctx context.Context, r *report, server *ownServer, title string, 
 		}
 	}
 	printHead(r, title)
+	rows := make([]measuredSide, len(sides))
 	for i, s := range sides {
 		medianOf(tallies[i]).print(r, s.name)
+		rows[i].name = s.name
+		for _, t := range tallies[i] {
+			rows[i].timesByRound = append(rows[i].timesByRound, t.allConnected)
+		}
 	}
+	r.gather(title+", until all are connected", rounds, rows)
 	return nil
 }
 

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// record runs the comparisons, and when all have succeeded writes RESULTS.md and the charts of what ran to dir. Before that nothing
+// there is touched.
+func record(ctx context.Context, r *report, dir string, rounds int, names []string) error {
+	began := time.Now()
+	facts, loadBefore := machine(ctx, began), loadAverage(ctx)
+	version, err := serverVersion(ctx)
+	if err != nil {
+		return err
+	}
+	r.version("PostgreSQL", version)
+	if err := run(ctx, r, rounds, names); err != nil {
+		return err
+	}
+	facts = append(facts,
+		fact{"load average, 1, 5 and 15 minutes", fmt.Sprintf("%s at the beginning, %s at the end", loadBefore, loadAverage(ctx))},
+		fact{"duration", time.Since(began).Round(time.Second).String()})
+	facts = slices.Concat(facts, r.versions, built())
+	drawn, err := charts(r.measured)
+	if err != nil {
+		return err
+	}
+	files := []resultFile{{"RESULTS.md", results(r, facts, drawn)}}
+	for _, c := range drawn {
+		files = append(files, resultFile{filepath.Join("charts", c.file+".svg"), c.svg})
+	}
+	return writeAll(dir, files)
+}
+
+const howToRead = `# Results
+
+Written by ` + "`go tool mage bench`" + `; [README.md](README.md) says how to read it. A ratio is the median of the rounds' ratios, with the quartiles
+beside it: ×0.70 takes 0.70 of the other's time, so lower is better. Times mean little on a machine that is shared.
+`
+
+// results is the text of RESULTS.md.
+func results(r *report, facts []fact, drawn []*chart) []byte {
+	var b bytes.Buffer
+	b.WriteString(howToRead)
+	fmt.Fprintf(&b, "\n## Worse than a peer\n\nWhat of ours took more than %.2f times as long as a peer in the same table, the worst first. Listed are the "+
+		"tables whose sides took turns; what a comparison counts is in its section.\n\n", worseFrom)
+	if found := worseThanPeers(r.measured); len(found) == 0 {
+		b.WriteString("Nothing.\n")
+	} else {
+		b.WriteString("| ours | in | against the best peer | against the first side | why |\n|---|---|---|---|---|\n")
+		var whys []string
+		for _, w := range found {
+			toFirst := "the same"
+			switch w.first {
+			case w.peer:
+			case w.side:
+				toFirst = "is the first"
+			default:
+				toFirst = fmt.Sprintf("%s %s", w.toFirst, w.first)
+			}
+			why := slices.Index(whys, w.reason)
+			if why < 0 {
+				why = len(whys)
+				whys = append(whys, w.reason)
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s %s | %s | %d |\n", w.side, w.table, w.ratio, w.peer, toFirst, why+1)
+		}
+		b.WriteString("\nWhy:\n\n")
+		for i, why := range whys {
+			fmt.Fprintf(&b, "%d. %s\n", i+1, why)
+		}
+	}
+	b.WriteString("\n## Made on\n\n| | |\n|---|---|\n")
+	for _, f := range facts {
+		fmt.Fprintf(&b, "| %s | %s |\n", f.name, f.value)
+	}
+	for _, s := range r.sections {
+		fmt.Fprintf(&b, "\n## %s\n\n`go run ./bench -rounds %d %s`: %s.\n", s.comparison, s.rounds, s.comparison, s.took.Round(time.Second))
+		for _, c := range drawn {
+			if c.comparison == s.comparison {
+				fmt.Fprintf(&b, "\n![%s](charts/%s.svg)\n", c.alt, c.file)
+			}
+		}
+		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(s.text))
+	}
+	return b.Bytes()
+}
+
+type resultFile struct {
+	path string // below the folder
+	text []byte
+}
+
+// writeAll replaces files, each as a whole, after all of them have been written beside where they go. RESULTS.md is the first of them and
+// replaced last.
+func writeAll(dir string, files []resultFile) (err error) {
+	temporary := make([]string, len(files))
+	defer func() {
+		for _, name := range temporary {
+			if name != "" {
+				_ = os.Remove(name)
+			}
+		}
+	}()
+	for i, f := range files {
+		path := filepath.Join(dir, f.path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // for everybody to read
+			return err
+		}
+		temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+		if err != nil {
+			return err
+		}
+		temporary[i] = temp.Name()
+		_, err = temp.Write(f.text)
+		if err := errors.Join(err, temp.Chmod(0o644), temp.Close()); err != nil {
+			return err
+		}
+	}
+	for i, f := range slices.Backward(files) {
+		if err := os.Rename(temporary[i], filepath.Join(dir, f.path)); err != nil {
+			return err
+		}
+		temporary[i] = ""
+	}
+	return nil
+}
