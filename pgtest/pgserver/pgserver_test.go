@@ -296,6 +296,12 @@ func TestBrokenCacheHeals(t *testing.T) {
 	if err := os.Truncate(control[0], 0); err != nil {
 		t.Fatal(err)
 	}
+	// What processes left that were killed while they filled it: one long ago, one a moment ago, which may still be at it.
+	old, young := filepath.Join(cache, "partial-old"), filepath.Join(cache, "partial-young")
+	before := time.Now().Add(-2 * time.Hour)
+	if err := errors.Join(os.Mkdir(old, 0o700), os.Mkdir(young, 0o700), os.Chtimes(old, before, before)); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // the first heals, the second fills the cache
 		s := acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache})
 		if got := query(t, s.URL(), "select 'up'"); got != "up" {
@@ -304,6 +310,9 @@ func TestBrokenCacheHeals(t *testing.T) {
 	}
 	if fi, err := os.Stat(control[0]); err != nil || fi.Size() == 0 {
 		t.Errorf("the cache is still broken: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(cache, "partial-*")); err != nil || !slices.Equal(left, []string{young}) {
+		t.Errorf("left in the cache: %v, %v", left, err)
 	}
 }
 
