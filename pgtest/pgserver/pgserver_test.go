@@ -219,8 +219,15 @@ func TestKilledWatchdogIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
 	first := startUser(t, dir)
+	// Stopped, it cannot be the one that replaces it.
+	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	killProcesses(t, filepath.Join(dir, "pgserver-"), "sh -s start ")
 	second := startUser(t, dir)
+	if err := first.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 	if first.url != second.url {
 		t.Errorf("a second server: %s beside %s", second.url, first.url)
 	}
@@ -373,12 +380,20 @@ func TestOrdinaryUser(t *testing.T) {
 		os.Remove(binary)
 		os.RemoveAll(filepath.Join(home, ".cache"))
 	})
-	u := startUser(t, dir, func(c *exec.Cmd) {
+	ordinary := func(c *exec.Cmd) {
 		c.Path, c.Args[0] = binary, binary
 		c.Dir = home
 		c.Env = append(c.Env, "HOME="+home, "XDG_CACHE_HOME=")
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	})
+	}
+	closed := exec.Command(binary)
+	closed.Env = append(os.Environ(), childDir+"="+t.TempDir()) // root's
+	ordinary(closed)
+	if out, err := closed.CombinedOutput(); err == nil || !strings.Contains(string(out), "no room for a server") ||
+		!strings.Contains(string(out), "permission denied") || !strings.Contains(string(out), "that user 65534 can enter") {
+		t.Errorf("in a directory of somebody else: %v: %s", err, out)
+	}
+	u := startUser(t, dir, ordinary)
 	fi, err := os.Stat(query(t, u.url, "show data_directory"))
 	if err != nil {
 		t.Fatal(err)
