@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/readonly"
 )
 
 const (
@@ -57,7 +59,7 @@ func (m *Migrator) connect(ctx context.Context, tracer pgx.QueryTracer) (*pgx.Co
 // connectReadOnly opens a connection that cannot write, for Status, Plan and History.
 func (m *Migrator) connectReadOnly(ctx context.Context) (*pgx.Conn, error) {
 	cfg := m.connConfig()
-	cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	readonly.Session(cfg)
 	return m.open(ctx, cfg)
 }
 

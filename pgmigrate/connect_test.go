@@ -1,6 +1,7 @@
 package pgmigrate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgmigrate"
 )
@@ -116,3 +118,53 @@ func TestCannotConnect(t *testing.T) {
 		t.Error("the error shows the password")
 	}
 }
+
+// An address of several servers that asks for the one that takes writes: what only reads finds it too, and cannot write there.
+func TestReadsOfTheServerForWrites(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	asked := false
+	for _, attrs := range []string{"read-write", "primary"} {
+		several, err := pgx.ParseConfig(fmt.Sprintf("host=/nonexistent,%s port=5432,5432 user=%s dbname='%s' sslmode=disable target_session_attrs=%s",
+			b.config.Host, b.config.User, b.config.Database, attrs))
+		if err != nil {
+			t.Fatal("parse the address")
+		}
+		readOnly := ""
+		several.AfterConnect = func(_ context.Context, conn *pgconn.PgConn) error {
+			asked = true
+			return nil
+		}
+		several.Tracer = &lastQuery{func(ctx context.Context, conn *pgx.Conn) {
+			if readOnly == "" {
+				readOnly = conn.PgConn().ParameterStatus("default_transaction_read_only")
+			}
+		}}
+		m, err := pgmigrate.New(several, three())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Up(t.Context()); err != nil {
+			t.Fatalf("%s: up: %v", attrs, err)
+		}
+		readOnly = ""
+		status, err := m.Status(t.Context())
+		if err != nil || status.Version != 3 {
+			t.Errorf("%s: at version %d, %v", attrs, status.Version, err)
+		}
+		if readOnly != "on" || !asked {
+			t.Errorf("%s: default_transaction_read_only is %q; the caller's own function ran: %v", attrs, readOnly, asked)
+		}
+	}
+}
+
+// lastQuery calls fn with the connection of each query.
+type lastQuery struct {
+	fn func(context.Context, *pgx.Conn)
+}
+
+func (q *lastQuery) TraceQueryStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	q.fn(ctx, conn)
+	return ctx
+}
+func (*lastQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

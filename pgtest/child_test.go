@@ -22,6 +22,9 @@ const childEnv = "PGTEST_TEST_CHILD"
 func child(t *testing.T, name string, env ...string) *osexec.Cmd {
 	t.Helper()
 	cmd := osexec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v")
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" && testing.CoverMode() != "" {
+		cmd.Args = append(cmd.Args, "-test.gocoverdir="+dir) // a test binary does not heed the variable itself
+	}
 	cmd.Env = append(append(os.Environ(), childEnv+"="+name), env...)
 	return cmd
 }

@@ -41,6 +41,12 @@ func TestConfiguredServer(t *testing.T) {
 	if got := pool.Config().ConnConfig.Port; got != configured.Port {
 		t.Errorf("port %d, want %d", got, configured.Port)
 	}
+
+	// A switch reaches it by TCP as well.
+	s := pgtest.Cut(t, pgtest.URL(t, pgtest.Migrations(twoTables)))
+	if err := cutConnect(t, s).Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // configured makes a server of its own look like one that PGTEST_URL names, with a password.

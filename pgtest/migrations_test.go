@@ -65,4 +65,14 @@ func TestNearestMigrations(t *testing.T) {
 	if failures := r.run(func() { pgtest.New(r) }); len(failures) != 1 || !strings.Contains(failures[0], "pgtest.Migrations") {
 		t.Errorf("without a folder: %q", failures)
 	}
+	write("third/go.mod", "module third\n")
+	if err := os.Remove(filepath.Join(root, "migrations/001_shared.sql")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Join(root, "third"))
+	r = &recorder{TB: t}
+	if failures := r.run(func() { pgtest.New(r) }); len(failures) != 1 || !strings.Contains(failures[0], "third/migrations") ||
+		!strings.Contains(failures[0], "put them there, or name them with pgtest.Migrations") {
+		t.Errorf("with empty folders: %q", failures)
+	}
 }

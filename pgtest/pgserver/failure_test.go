@@ -60,6 +60,13 @@ func TestPlacesThatWillNotDo(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+	if os.Getuid() == 0 {
+		// Root may write there, and the user that its server runs as may not.
+		_, err := pgserver.Acquire(context.Background(), pgserver.Options{Dir: t.TempDir()})
+		if err == nil || !strings.Contains(err.Error(), "which the server runs as, cannot write there") {
+			t.Errorf("closed to the server's user: got %v", err)
+		}
+	}
 	if left := servers(t, long); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}

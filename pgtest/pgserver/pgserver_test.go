@@ -219,8 +219,15 @@ func TestKilledWatchdogIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
 	first := startUser(t, dir)
+	// Stopped, it cannot be the one that replaces it.
+	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	killProcesses(t, filepath.Join(dir, "pgserver-"), "sh -s start ")
 	second := startUser(t, dir)
+	if err := first.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 	if first.url != second.url {
 		t.Errorf("a second server: %s beside %s", second.url, first.url)
 	}
@@ -296,6 +303,12 @@ func TestBrokenCacheHeals(t *testing.T) {
 	if err := os.Truncate(control[0], 0); err != nil {
 		t.Fatal(err)
 	}
+	// What processes left that were killed while they filled it: one long ago, one a moment ago, which may still be at it.
+	old, young := filepath.Join(cache, "partial-old"), filepath.Join(cache, "partial-young")
+	before := time.Now().Add(-2 * time.Hour)
+	if err := errors.Join(os.Mkdir(old, 0o700), os.Mkdir(young, 0o700), os.Chtimes(old, before, before)); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // the first heals, the second fills the cache
 		s := acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache})
 		if got := query(t, s.URL(), "select 'up'"); got != "up" {
@@ -304,6 +317,9 @@ func TestBrokenCacheHeals(t *testing.T) {
 	}
 	if fi, err := os.Stat(control[0]); err != nil || fi.Size() == 0 {
 		t.Errorf("the cache is still broken: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(cache, "partial-*")); err != nil || !slices.Equal(left, []string{young}) {
+		t.Errorf("left in the cache: %v, %v", left, err)
 	}
 }
 
@@ -364,12 +380,20 @@ func TestOrdinaryUser(t *testing.T) {
 		os.Remove(binary)
 		os.RemoveAll(filepath.Join(home, ".cache"))
 	})
-	u := startUser(t, dir, func(c *exec.Cmd) {
+	ordinary := func(c *exec.Cmd) {
 		c.Path, c.Args[0] = binary, binary
 		c.Dir = home
 		c.Env = append(c.Env, "HOME="+home, "XDG_CACHE_HOME=")
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	})
+	}
+	closed := exec.Command(binary)
+	closed.Env = append(os.Environ(), childDir+"="+t.TempDir()) // root's
+	ordinary(closed)
+	if out, err := closed.CombinedOutput(); err == nil || !strings.Contains(string(out), "no room for a server") ||
+		!strings.Contains(string(out), "permission denied") || !strings.Contains(string(out), "that user 65534 can enter") {
+		t.Errorf("in a directory of somebody else: %v: %s", err, out)
+	}
+	u := startUser(t, dir, ordinary)
 	fi, err := os.Stat(query(t, u.url, "show data_directory"))
 	if err != nil {
 		t.Fatal(err)

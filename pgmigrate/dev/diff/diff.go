@@ -210,7 +210,7 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 		sections   []*section
 	)
 	at := w.from
-	for range maxRounds {
+	for round := 0; ; round++ {
 		d, err := w.compare(ctx, at, w.want, false)
 		if err != nil {
 			return nil, nil, err
@@ -219,7 +219,7 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 			return sections, at, nil
 		}
 		plan := d.Plan()
-		if len(plan.Statements) == 0 {
+		if len(plan.Statements) == 0 || round == maxRounds {
 			return nil, nil, refused(d, plan)
 		}
 		statements = append(statements, plan.Statements...)
@@ -231,14 +231,6 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 			return nil, nil, &RefusedError{Reason: "the statements that were found do not run: " + err.Error()}
 		}
 	}
-	d, err := w.compare(ctx, at, w.want, false)
-	if err != nil {
-		return nil, nil, err
-	}
-	if d.Empty() {
-		return sections, at, nil
-	}
-	return nil, nil, refused(d, d.Plan())
 }
 
 func refused(d *schema.Difference, plan schema.Plan) error {

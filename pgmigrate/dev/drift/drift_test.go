@@ -3,6 +3,7 @@ package drift_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -24,6 +25,11 @@ var folder = fstest.MapFS{
 
 // migrated returns a database at version, after sql was run on it by hand.
 func migrated(t *testing.T, version int32, sql string) *pgx.ConnConfig {
+	t.Helper()
+	return migratedFrom(t, folder, version, sql)
+}
+
+func migratedFrom(t *testing.T, folder fs.FS, version int32, sql string) *pgx.ConnConfig {
 	t.Helper()
 	cfg, err := pgx.ParseConfig(pgserver.Database(t))
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/readonly"
 )
 
 // Dump is a schema as pg_dump writes it, cut into objects, in an order in which they can be created.
@@ -93,7 +95,7 @@ func readOnly(cfg *pgx.ConnConfig) *pgx.ConnConfig {
 	if cfg.RuntimeParams == nil {
 		cfg.RuntimeParams = map[string]string{}
 	}
-	cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	readonly.Session(cfg)
 	// Names are written in full then, whatever the role's own path is.
 	cfg.RuntimeParams["search_path"] = ""
 	cfg.RuntimeParams["jit"] = "off" // compiling costs more than queries of a catalogue take

@@ -57,6 +57,10 @@ func libpqEnvironment(cfg *pgx.ConnConfig) []string {
 			set[variable] = value
 		}
 	}
+	// libpq takes a session that is told not to write for one that cannot.
+	if set["PGTARGETSESSIONATTRS"] == "read-write" {
+		set["PGTARGETSESSIONATTRS"] = "primary"
+	}
 	for name, value := range set {
 		if value != "" {
 			environment = append(environment, name+"="+value)

