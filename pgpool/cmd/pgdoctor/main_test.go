@@ -147,7 +147,7 @@ func TestWhatIsWrongWithADatabase(t *testing.T) {
 			environ: map[string]string{"DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": "URL"}, code: fine, want: []string{"warn PgBouncer is configured and not there"},
 		},
 		"clock": {
-			sql: "create function clock_timestamp() returns timestamptz language sql as $$ select pg_catalog.clock_timestamp() + interval '1 h' $$; " +
+			sql: "create function clock_timestamp() returns timestamptz language sql as $$ select pg_catalog.clock_timestamp() + interval '1 h 30 s' $$; " +
 				"alter database %s set search_path = public, pg_catalog",
 			code: fine, want: []string{"warn clock the server's is 1h0m", "ahead of this machine's: check NTP on both"},
 		},
