@@ -33,7 +33,7 @@ func process(t *testing.T, out *bytes.Buffer, environ ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), out, out
-	cmd.Env = append(environ, asCommand+"=1", "APP_ENV=test", "GORACE=atexit_sleep_ms=0", "GOCOVERDIR="+os.Getenv("GOCOVERDIR"))
+	cmd.Env = append([]string{asCommand + "=1", "APP_ENV=test", "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}, environ...)
 	return cmd
 }
 
