@@ -70,8 +70,9 @@ func TestAcquireErrorNamesTheOldestHolders(t *testing.T) {
 
 func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 	t.Parallel()
+	const threshold = 30 * time.Millisecond
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(30*time.Millisecond))
+	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold))
 	const leaked, back = "connection held too long", "connection that was held too long came back"
 
 	first := acquire(t, pool)
@@ -99,11 +100,12 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 	if lines := log.lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") || !strings.Contains(lines[1], "select 'first'") {
 		t.Errorf("log is %q, want both to come back", &log)
 	}
-	// Who is quick is not reported.
+	// Who is quick is not reported, unless a busy machine made it slow.
+	began := time.Now()
 	if _, err := pool.Exec(t.Context(), `select 'quick'`); err != nil {
 		t.Fatal(err)
 	}
-	if len(log.lines("'quick'")) != 0 {
+	if quick := time.Since(began) < threshold; quick && len(log.lines("'quick'")) != 0 {
 		t.Errorf("log is %q, want nothing about a quick one", &log)
 	}
 }
