@@ -28,7 +28,7 @@ func TestInvalidIndexIsRebuilt(t *testing.T) {
 			m := migrator(t, b, files("1_a.sql", noTx+test.statement))
 			_, err := m.Up(t.Context())
 			var failed *pgmigrate.MigrationError
-			if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 1 {
+			if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 1 || !strings.Contains(err.Error(), "failed at statement 1, the database is at version 0: when the cause is gone, run it again") {
 				t.Fatalf("got %v", err)
 			}
 			b.exec(t, "delete from s.a where ctid = '(0,1)'; delete from a where ctid = '(0,1)'")
@@ -91,6 +91,35 @@ func TestKilledAfterBuild(t *testing.T) {
 	}
 	if r, err := m.Up(t.Context()); err != nil || r.To != 1 || len(r.Steps) != 0 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A build on a table that is not there leaves nothing.
+func TestBuildWithoutTable(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := migrator(t, b, files("1_a.sql", noTx+"create index concurrently a_id on a (id);"))
+	_, err := m.Up(t.Context())
+	var failed *pgmigrate.MigrationError
+	if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 0 || !strings.Contains(err.Error(), `relation "a" does not exist`) {
+		t.Fatalf("got %v", err)
+	}
+	b.exec(t, "create table a (id int)")
+	if r, err := m.Up(t.Context()); err != nil || r.To != 1 {
+		t.Errorf("the next run: %+v, %v", r, err)
+	}
+}
+
+// The name of the index is the server's: whether the build may run again nobody knows, and the error names what it left.
+func TestFailedBuildWithoutName(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, "create table a (id int); insert into a values (1), (1)")
+	m := migrator(t, b, files("1_a.sql", noTx+"create unique index concurrently on a (id);"))
+	for try, want := range []string{"finish it or undo it by hand, then resolve version 1", "begun by"} {
+		if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), "; invalid indexes: a_id_idx") {
+			t.Errorf("try %d: got %v, want %q and the index", try, err, want)
+		}
 	}
 }
 

@@ -132,6 +132,26 @@ func TestMissingFolder(t *testing.T) {
 	}
 }
 
+// A file that cannot be read is one problem among the others.
+func TestUnreadableFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "1_a.sql"), []byte("-- nothing"), 0o600), os.Symlink("nowhere", filepath.Join(dir, "2_b.sql"))); err != nil {
+		t.Fatal(err)
+	}
+	_, err := pgmigrate.Check(os.DirFS(dir))
+	var wrong *pgmigrate.FolderError
+	if !errors.As(err, &wrong) || len(wrong.Problems) != 2 || wrong.Problems[0].File != "1_a.sql" || wrong.Problems[1].Kind != pgmigrate.ProblemUnreadable {
+		t.Fatalf("got %v", err)
+	}
+	if text := wrong.Problems[1].String(); text != "2_b.sql: open 2_b.sql: no such file or directory" && !strings.HasSuffix(text, "2_b.sql: no such file or directory") {
+		t.Errorf("got %q", text)
+	}
+	if _, err := pgmigrate.New(setup(t).config, os.DirFS(dir)); !errors.As(err, &wrong) {
+		t.Errorf("New: got %v", err)
+	}
+}
+
 func TestIgnoredFilesAreWarnings(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer

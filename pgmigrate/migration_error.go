@@ -57,6 +57,8 @@ func (e *MigrationError) Error() string {
 		fmt.Fprintf(&b, "; the transaction was rolled back, %s", at)
 	case e.State == StateUnknown:
 		fmt.Fprintf(&b, "; the connection is gone, %s, and the server rolls back what was not committed", at)
+	case e.Repeatable && e.Statement == 0:
+		fmt.Fprintf(&b, "; it runs without a transaction and failed before its first statement, %s: when the cause is gone, run it again", at)
 	case e.Repeatable:
 		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: when the cause is gone, run it again", e.Statement, at)
 	case e.ConnectionLost:

@@ -44,6 +44,7 @@ func TestDirty(t *testing.T) {
 				"redo":     func() error { _, err := m.Redo(t.Context()); return err },
 				"plan":     func() error { _, err := m.Plan(t.Context()); return err },
 				"baseline": func() error { return m.Baseline(t.Context(), 1) },
+				"seed":     func() error { _, err := m.Seed(t.Context(), files("1.sql", "select 1;"), ""); return err },
 				"resolve another version": func() error {
 					return m.Resolve(t.Context(), 1, pgmigrate.ResolveApplied)
 				},

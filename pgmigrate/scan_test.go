@@ -22,6 +22,11 @@ func TestStatements(t *testing.T) {
 			"create function f() returns int begin atomic select case when true then 1 end; select 2; end; select 3",
 			[]string{"create function f() returns int begin atomic select case when true then 1 end; select 2; end", "select 3"},
 		},
+		// Whatever the server will say of it.
+		{"select 1; select 'open; select 2", []string{"select 1", "select 'open; select 2"}},
+		{"select 1; /* open; /* nested */ select 2", []string{"select 1"}},
+		{"select $a$ open; select 2", []string{"select $a$ open; select 2"}},
+		{"select $1; select a$ ; select $", []string{"select $1", "select a$", "select $"}},
 	} {
 		if got := pgmigrate.Statements(c.sql); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.sql, got, c.want)

@@ -40,8 +40,12 @@ func (m *Migrator) Seed(ctx context.Context, fsys fs.FS, environment string) (Se
 	if err != nil {
 		return SeedResult{}, fmt.Errorf("seed: %w", err)
 	}
-	if todo, err := m.unseeded(ctx, files); err != nil || todo == 0 {
-		return SeedResult{Skipped: paths(files)}, err
+	todo, err := m.unseeded(ctx, files)
+	if err != nil {
+		return SeedResult{}, err
+	}
+	if todo == 0 {
+		return SeedResult{Skipped: paths(files)}, nil
 	}
 	var result SeedResult
 	err = m.withLock(ctx, func(r *run) error {

@@ -1,7 +1,11 @@
 package pgmigrate_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -39,8 +43,14 @@ func TestSeed(t *testing.T) {
 		{"insert into pages values (3, 'x');\ninsert into nope values (1);", "", "run [] skipped [10_all.sql]", "seed 20_more.sql:2: "},
 		{"insert into pages values (3, 'x');\n\ncommit;", "", "run [] skipped []", "20_more.sql:3: commit"},
 		{"\ufeffselect 1;", "", "run [] skipped []", "byte order mark"},
+		{"select '\xff';", "", "run [] skipped []", "20_more.sql: the file is not valid UTF-8"},
+		{"select 1; start transaction;", "", "run [] skipped []", "20_more.sql:1: start"},
+		{"prepare transaction 'x';", "", "run [] skipped []", "20_more.sql:1: prepare"},
+		{"rollback;", "", "run [] skipped []", "20_more.sql:1: rollback"},
 		{good, "../x", "run [] skipped []", "letters, digits"},
 		{good, "staging", "run [20_more.sql] skipped [10_all.sql]", ""},
+		{"savepoint s; insert into nope values (1);", "", "run [] skipped [10_all.sql]", `"nope" does not exist`},
+		{"savepoint s; insert into pages values (300, 'x'); rollback to s; ;", "", "run [20_more.sql] skipped [10_all.sql]", ""},
 	} {
 		r, err := m.Seed(t.Context(), files(seeds(step.second)...), step.environment)
 		if got := fmt.Sprintf("run %v skipped %v", r.Run, r.Skipped); got != step.want {
@@ -52,6 +62,38 @@ func TestSeed(t *testing.T) {
 	}
 	if n := ask[int](t, b, "select count(*) from pages"); n != 4 {
 		t.Errorf("%d pages, want 4: a failed seed has left rows", n)
+	}
+}
+
+// What cannot be read runs nothing.
+func TestUnreadableSeeds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := migrator(t, b, three())
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "1.sql"), []byte("insert into pages values (1);"), 0o600),
+		os.Symlink("nowhere", filepath.Join(dir, "2.sql")), os.WriteFile(filepath.Join(dir, "development"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		fsys        fs.FS
+		environment string
+		want        string
+	}{
+		"no file system":        {nil, "", "seed: the file system is nil"},
+		"no folder":             {os.DirFS(filepath.Join(dir, "absent")), "", "seed: "},
+		"file without content":  {os.DirFS(dir), "", "2.sql: no such file or directory"},
+		"environment is a file": {files("1.sql", "insert into pages values (1);", "development", ""), "development", "development"},
+	} {
+		if r, err := m.Seed(t.Context(), test.fsys, test.environment); err == nil || !strings.Contains(err.Error(), test.want) || len(r.Run)+len(r.Skipped) > 0 {
+			t.Errorf("%s: %+v, %v; want %q", name, r, err, test.want)
+		}
+	}
+	if n := ask[int](t, b, "select count(*) from pages"); n != 0 {
+		t.Errorf("%d pages, want none", n)
 	}
 }
 

@@ -54,16 +54,14 @@ func (t *statementTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data
 	default:
 		// tern sends statements in the order of the file and trimmed. What does not come next in the SQL is tern's own.
 		at := strings.Index(s.sql[s.next:], data.SQL)
-		if at < 0 {
+		if at < 0 || t.err != nil { // it is not sent after an error
 			break
 		}
 		s.offset = s.next + at
 		s.next = s.offset + len(data.SQL)
 		s.statements++
-		if t.err == nil {
-			t.ends = statementOfStep
-			t.hook(func() error { return t.statement(ctx, data.SQL) })
-		}
+		t.ends = statementOfStep
+		t.hook(func() error { return t.statement(ctx, data.SQL) })
 	}
 	if t.err != nil && data.SQL != "rollback" {
 		return vetoed(ctx, t.err)

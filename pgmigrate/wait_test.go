@@ -3,6 +3,7 @@ package pgmigrate_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,40 @@ func TestWaitFor(t *testing.T) {
 		t.Errorf("a version that never comes: %v", err)
 	}
 }
+
+func TestWaitForVersionThatCannotBe(t *testing.T) {
+	t.Parallel()
+	var wrong *pgmigrate.VersionError
+	if err := migrator(t, setup(t), three()).WaitFor(t.Context(), -1); !errors.As(err, &wrong) || wrong.Target != -1 {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Who waits behind an interrupted section is told once, waits on, and says why in the end.
+func TestWaitBehindInterrupted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := migrator(t, b, failing()).Up(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := func(line []byte) (int, error) {
+		if strings.Contains(string(line), "waiting for a version, but a migration was interrupted") {
+			cancel()
+		}
+		return len(line), nil
+	}
+	err := migrator(t, b, failing(), pgmigrate.WithLogger(slog.New(slog.NewTextHandler(writerFunc(log), nil)))).WaitFor(ctx, 3)
+	var dirty *pgmigrate.DirtyError
+	if !errors.As(err, &dirty) || dirty.Version != 2 || !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "wait for version 3: the database is at version 1: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestWaitForServer(t *testing.T) {
 	t.Parallel()

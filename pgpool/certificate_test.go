@@ -11,6 +11,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,8 +49,8 @@ func TestCertificate(t *testing.T) {
 				return
 			}
 			var failed *pgpool.StartupError
-			if !errors.As(err, &failed) || failed.Attempts != 1 || pgerr.Of(err) != pgerr.TLS {
-				t.Errorf("error is %v, want tls after one attempt", err)
+			if !errors.As(err, &failed) || failed.Attempts != 1 || pgerr.Of(err) != pgerr.TLS || !strings.Contains(err.Error(), "check sslmode and sslrootcert") {
+				t.Errorf("error is %v, want tls after one attempt, and what to do", err)
 			}
 		})
 	}
@@ -84,7 +85,7 @@ func TestNameThatDoesNotResolve(t *testing.T) {
 	config := parse(t, "postgres://app@pgpool.invalid/app?sslmode=disable")
 	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(300*time.Millisecond))
 	var failed *pgpool.StartupError
-	if !errors.As(err, &failed) || pgerr.Of(err) != pgerr.DNS || !errors.Is(failed.Ended, context.DeadlineExceeded) {
-		t.Errorf("error is %v, want dns, tried until the budget ended", err)
+	if !errors.As(err, &failed) || pgerr.Of(err) != pgerr.DNS || !errors.Is(failed.Ended, context.DeadlineExceeded) || !strings.Contains(err.Error(), "check the host name") {
+		t.Errorf("error is %v, want dns, tried until the budget ended, and what to do", err)
 	}
 }

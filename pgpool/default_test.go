@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
@@ -37,6 +39,9 @@ func TestDefault(t *testing.T) {
 		}
 	}
 	first := onlyPool(t, &pools)
+	if again, err := pgpool.Default(t.Context()); again != first || err != nil {
+		t.Errorf("once connected: another pool, or %v", err)
+	}
 
 	if err := pgpool.Shutdown(t.Context(), first); err != nil {
 		t.Fatal(err)
@@ -53,6 +58,18 @@ func TestDefault(t *testing.T) {
 	}
 	if err := pgpool.Shutdown(t.Context(), second); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is wrong with the environment is pgconfig's error, and no pool is kept.
+func TestDefaultWithoutConfiguration(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("APP_ENV", "test")
+	t.Setenv("DATABASE_URL", "")
+	_, err := pgpool.Default(t.Context())
+	var wrong *pgconfig.Error
+	if !errors.As(err, &wrong) || !strings.HasPrefix(err.Error(), "connect: ") || !strings.Contains(err.Error(), "DATABASE_URL") {
+		t.Errorf("error is %v, want what is not set", err)
 	}
 }
 

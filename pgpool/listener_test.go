@@ -106,6 +106,51 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	}
 }
 
+// A listener logs in with what the source says, for each connection, and shows what it does to tracers.
+func TestListenerWithPasswordAndTracers(t *testing.T) {
+	t.Parallel()
+	const password = "open-sesame-83"
+	config := parse(t, serverWithPassword(t, "listening", password)("none-of-them")).ConnConfig
+	own, second := &counting{}, &counting{}
+	config.Tracer = own
+	asked, down := 0, errors.New("the vault is closed")
+	resynced := make(chan struct{}, 1)
+	var status pgpool.ListenerStatus
+	var log logs
+	listening(t, config, &status, "pages", nil, func(context.Context, *pgx.Conn) error { resynced <- struct{}{}; return nil },
+		pgpool.WithLogger(log.logger()), pgpool.WithTracer(second), pgpool.WithPassword(func(context.Context) (string, error) {
+			if asked++; asked == 1 {
+				return "", down
+			}
+			return password, nil
+		}))
+	<-resynced
+	if lines := log.lines("listener cannot connect, trying again"); len(lines) != 1 || !strings.Contains(lines[0], down.Error()) {
+		t.Errorf("log is %q, want the source's error once", &log)
+	}
+	if own.connects.Load() != 1 || second.connects.Load() != 1 || own.started.Load() == 0 || second.started.Load() == 0 {
+		t.Errorf("the tracers saw %d and %d connects, %d and %d statements; want 1 and some", own.connects.Load(), second.connects.Load(), own.started.Load(), second.started.Load())
+	}
+	if strings.Contains(log.String(), password) {
+		t.Error("the password is in the log")
+	}
+}
+
+// A listener without a status to show works like one with.
+func TestListenerWithoutStatus(t *testing.T) {
+	t.Parallel()
+	listener, err := pgpool.Listener(database(t).ConnConfig, pgpool.WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	listener.Handle("pages", pgpool.Notified(func(context.Context, *pgconn.Notification) error { return nil },
+		func(context.Context, *pgx.Conn) error { cancel(); return nil }))
+	if err := listener.Listen(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Listen returned %v, want the context's error", err)
+	}
+}
+
 // handle never builds on a state that was not read.
 func TestListenerThatCannotResyncStartsAgain(t *testing.T) {
 	t.Parallel()

@@ -75,15 +75,34 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 				t.Fatalf("with the new password: %v", err)
 			}
 			// While the file is being replaced, what it said last counts.
-			if err := os.Remove(file); err != nil {
-				t.Fatal(err)
+			spoilt := []struct {
+				reason string
+				spoil  func() error
+			}{
+				{"it does not exist", func() error { return nil }},
+				{"it is empty or no secret", func() error { return os.WriteFile(file, []byte(" \n"), 0o600) }},
+				{"it cannot be read", func() error { return os.Mkdir(file, 0o700) }},
 			}
-			pool.Reset()
-			if err := pool.Ping(t.Context()); err != nil {
-				t.Errorf("without the file: %v", err)
+			if name == "url" {
+				spoilt = append(spoilt, struct {
+					reason string
+					spoil  func() error
+				}{"it holds no connection string with a password", func() error { return os.WriteFile(file, []byte(url("")), 0o600) }})
 			}
-			if len(log.lines("cannot be read again")) == 0 {
-				t.Errorf("log is %q, want a warning about the file", &log)
+			for _, s := range spoilt {
+				if err := errors.Join(os.Remove(file), s.spoil()); err != nil {
+					t.Fatal(err)
+				}
+				pool.Reset()
+				if err := pool.Ping(t.Context()); err != nil {
+					t.Errorf("%s: %v", s.reason, err)
+				}
+				if len(log.lines(s.reason)) == 0 || len(log.lines("using what it said last")) == 0 {
+					t.Errorf("log is %q, want a warning that %s", &log, s.reason)
+				}
+				if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, nil, 0o600)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			for _, secret := range []string{old, renewed} {
 				if strings.Contains(log.String(), secret) {

@@ -28,10 +28,7 @@ func refusedSetting(err error) string {
 	if !errors.As(err, &answer) || answer.Code != "08P01" {
 		return ""
 	}
-	_, name, found := strings.Cut(answer.Message, "unsupported startup parameter")
-	if !found {
-		return ""
-	}
+	_, name, _ := strings.Cut(answer.Message, "unsupported startup parameter")
 	return strings.Trim(strings.TrimPrefix(name, " in options"), ": \"")
 }
 

@@ -8,8 +8,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 const notInEffect = "limits are not in effect"
@@ -53,6 +55,23 @@ func TestServerLimits(t *testing.T) {
 				t.Errorf("log is %q, want no warning", &log)
 			}
 		})
+	}
+}
+
+// The programmer's option comes before the operator's configuration.
+func TestServerLimitsBesideAConfiguration(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgconfig.Parse(pgserver.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(nil), pgpool.WithServerLimits(pgpool.ServerLimits{Statement: time.Second}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if got := limitsOf(t, pool); got != "1s 0 0" {
+		t.Errorf("limits are %q, want 1s and no others", got)
 	}
 }
 

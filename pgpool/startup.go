@@ -71,7 +71,7 @@ func (s *startup) waitForDatabase() error {
 			s.refused = true
 			continue
 		}
-		if s.ctx.Err() == nil || s.last == nil {
+		if !s.timeIsUp() || s.last == nil {
 			s.last = err // otherwise it only says that time was up in the middle of an attempt
 		}
 		if s.ctx.Err() != nil || !pgerr.Startup(err) {
@@ -90,6 +90,12 @@ func (s *startup) waitForDatabase() error {
 		case <-timer.C:
 		}
 	}
+}
+
+// timeIsUp looks at the clock as well: a dial has a timer of its own for ctx's deadline, which may be ahead of ctx's.
+func (s *startup) timeIsUp() bool {
+	deadline, limited := s.ctx.Deadline()
+	return s.ctx.Err() != nil || limited && !time.Now().Before(deadline)
 }
 
 // probe makes one connection as the pool would, asks it for an answer and closes it. The answer matters behind

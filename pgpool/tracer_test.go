@@ -63,6 +63,19 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	if err := pool.SendBatch(ctx, batch).Close(); err != nil {
 		t.Fatal(err)
 	}
+	transaction := &pgx.Batch{} // named after what it is about
+	for _, sql := range []string{`begin`, `select pg_sleep(0.35), 'the first statement of it'`, `commit`} {
+		transaction.Queue(sql)
+	}
+	if err := pool.SendBatch(ctx, transaction).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.SendBatch(ctx, &pgx.Batch{}).Close(); err != nil {
+		t.Errorf("an empty batch: %v", err)
+	}
+	if _, err := pool.Exec(ctx, `select pg_sleep(0.35) /* generated `+strings.Repeat("ä", 5000)+` end of it */`); err != nil {
+		t.Fatal(err)
+	}
 	slowRows := pgx.CopyFromFunc(func() func() ([]any, error) {
 		rows := 0
 		return func() ([]any, error) {
@@ -87,6 +100,7 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	for _, want := range []string{
 		`msg="slow query"`, `sql="select pg_sleep(0.35), $1::text"`,
 		`msg="slow batch"`, `statements=2`,
+		`sql="select pg_sleep(0.35), 'the first statement of it'"`, `äää …"`,
 		`msg="slow copy" `, `sql="copy \"notes\""`,
 		`sql="(not shown: the statement mentions a password)"`,
 		`category=data`,
@@ -95,7 +109,7 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 			t.Errorf("log has no line with %s:\n%s", want, &log)
 		}
 	}
-	for _, secret := range []string{"quick", "argument-"} {
+	for _, secret := range []string{"quick", "argument-", "end of it"} {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("log contains %q:\n%s", secret, &log)
 		}

@@ -134,6 +134,32 @@ func TestKeyResolvesBrokenCommit(t *testing.T) {
 	}
 }
 
+// A result that cannot be kept, or not be read as what is asked for, is an error; the first undoes the transaction.
+func TestResultThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	b := setupKeys(t)
+	opts := pgtx.Options{IdempotencyKey: "odd"}
+	_, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) (chan int, error) {
+		return make(chan int), add(ctx, tx, 1, -10)
+	})
+	if err == nil || !strings.Contains(err.Error(), "idempotency key: result: json: unsupported type: chan int") || b.balance(t, 1) != 100 {
+		t.Errorf("error is %v with a balance of %d", err, b.balance(t, 1))
+	}
+	name, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return "name", add(ctx, tx, 1, -10)
+	})
+	if err != nil || name != "name" {
+		t.Fatalf("%q, %v", name, err)
+	}
+	_, err = pgtx.ValueWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) (int, error) {
+		t.Error("the function is called again")
+		return 0, nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "stored result: json: cannot unmarshal string") || b.balance(t, 1) != 90 {
+		t.Errorf("as a number: error is %v with a balance of %d", err, b.balance(t, 1))
+	}
+}
+
 func TestKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

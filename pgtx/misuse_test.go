@@ -3,6 +3,7 @@ package pgtx_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -115,18 +116,62 @@ func TestUnusableArguments(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	nothing := func(context.Context, pgx.Tx) error { return nil }
+	hook := func(context.Context) error { return nil }
 	var noPool *pgxpool.Pool
-	for name, err := range map[string]error{
-		"nil db":          pgtx.Run(t.Context(), nil, nothing),
-		"nil pool":        pgtx.Run(t.Context(), noPool, nothing),
-		"nil function":    pgtx.Run(t.Context(), b.pool, nil),
-		"uncomparable db": pgtx.Run(t.Context(), uncomparable{Pool: b.pool}, nothing),
+	odd := uncomparable{Pool: b.pool}
+	begins := &pgx.Batch{}
+	begins.BeginTx(pgx.TxOptions{})
+	begins.Queue(`select 1`)
+	some := &pgx.Batch{}
+	some.Queue(`select 1`)
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"nil db":                  {pgtx.Run(t.Context(), nil, nothing), ""},
+		"nil pool":                {pgtx.Run(t.Context(), noPool, nothing), ""},
+		"nil function":            {pgtx.Run(t.Context(), b.pool, nil), ""},
+		"uncomparable db":         {pgtx.Run(t.Context(), odd, nothing), ""},
+		"nesting":                 {pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Nesting: 99}, nothing), "nesting 99 does not exist"},
+		"nil batch":               {pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, nil), "batch: the batch is nil"},
+		"batch that begins":       {pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, begins), "remove its BeginTx and pass TxOptions"},
+		"batch on no db":          {pgtx.Atomic(t.Context(), nil, pgtx.Options{}, some), "batch: "},
+		"nil hook":                {pgtx.AfterCommit(t.Context(), b.pool, nil), "hook: the function is nil"},
+		"hook on uncomparable db": {pgtx.BeforeCommit(t.Context(), odd, hook), "hook: "},
 	} {
-		if err == nil {
-			t.Errorf("%s: no error", name)
+		if tt.err == nil || !strings.Contains(tt.err.Error(), tt.want) {
+			t.Errorf("%s: error is %v, want %q", name, tt.err, tt.want)
 		}
 	}
 	if _, err := pgtx.Value[int](t.Context(), b.pool, nil); err == nil {
 		t.Error("nil function of Value: no error")
+	}
+	if err := pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, &pgx.Batch{}); err != nil {
+		t.Errorf("an empty batch: %v, want nothing to do", err)
+	}
+}
+
+// A lock that cannot be asked for in that way, and one whose transaction is over.
+func TestUnusableLock(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	keys := []pgtx.LockKey{1, 2}
+	var escaped pgx.Tx
+	if err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{Wait: -1}, keys...); err == nil || !strings.Contains(err.Error(), "a wait of -1ns is negative") {
+			t.Errorf("negative wait: error is %v", err)
+		}
+		escaped = tx
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pgtx.Lock(t.Context(), escaped, pgtx.LockOptions{}, keys...); !errors.Is(err, pgtx.ErrTxClosed) || !strings.HasPrefix(err.Error(), "lock: ") {
+		t.Errorf("Lock: error is %v", err)
+	}
+	for _, some := range [][]pgtx.LockKey{keys, keys[:1]} {
+		if free, err := pgtx.TryLock(t.Context(), escaped, pgtx.LockOptions{}, some...); free || !errors.Is(err, pgtx.ErrTxClosed) || !strings.HasPrefix(err.Error(), "try lock: ") {
+			t.Errorf("TryLock of %d: %t, %v", len(some), free, err)
+		}
 	}
 }

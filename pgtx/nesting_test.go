@@ -3,6 +3,7 @@ package pgtx_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,37 @@ func TestNestingOutside(t *testing.T) {
 		if err := pgtx.Atomic(t.Context(), b.pool, opts, moves()); !errors.Is(err, want) {
 			t.Errorf("nesting %d, Atomic: %v, want %v", nesting, err, want)
 		}
+	}
+}
+
+// What the transaction around it has not can neither be joined nor be had for a savepoint; the error says which, and what to do.
+func TestOptionsOfAnotherTransaction(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for want, opts := range map[string]pgtx.Options{
+		"idempotency key is set here and begun already": {IdempotencyKey: "k"},
+		"statement timeout is 1s here and set already":  {StatementTimeout: time.Second},
+		"attempt timeout is 1s here and set already":    {AttemptTimeout: time.Second},
+		"lock timeout is 1s here and set already":       {LockTimeout: time.Second},
+		"isolation level is serializable here":          {TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}},
+		"access mode is read only here":                 {TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}},
+		"deferrable mode is deferrable here":            {TxOptions: pgx.TxOptions{DeferrableMode: pgx.Deferrable}},
+		"begin query is begin isolation level serializable here and the default in the transaction around it": {TxOptions: pgx.TxOptions{BeginQuery: "begin isolation level serializable"}},
+		"commit query is commit and chain here": {TxOptions: pgx.TxOptions{CommitQuery: "commit and chain"}},
+	} {
+		for _, nesting := range []pgtx.Nesting{pgtx.Savepoint, pgtx.Join} {
+			opts.Nesting = nesting
+			outer, inner := nestedIn(t.Context(), b.pool, opts, nil)
+			if !errors.Is(inner, pgtx.ErrOptionConflict) || !strings.Contains(inner.Error(), want) || !strings.Contains(inner.Error(), "set it on the outermost Run") {
+				t.Errorf("nesting %d: error is %v, want %q", nesting, inner, want)
+			}
+			if outer != nil {
+				t.Errorf("nesting %d: the outer one fails: %v", nesting, outer)
+			}
+		}
+	}
+	if one, two := b.balance(t, 1), b.balance(t, 2); one != 100-18*10 || two != 100 {
+		t.Errorf("balances are %d and %d: an inner function was called", one, two)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
 )
 
@@ -36,5 +38,27 @@ func TestServersWithoutPositions(t *testing.T) {
 	check("replica", "pg_last_wal_replay_lsn", c.Replicas()[0].Err)
 	if c.Reader(t.Context()) != c.Primary() {
 		t.Error("the reader is not the primary")
+	}
+
+	// Nor does it say which cluster it is: reading from the primary goes on working.
+	p.exec(t, allow+`; alter function pg_catalog.pg_control_system() rename to gone_3`)
+	var log logs
+	c = open(t, config(t, p.url("any"), []string{a.url("any")}), log.option())
+	if !strings.Contains(log.String(), "the primary does not say which cluster it is") {
+		t.Errorf("log is %s, want a warning", &log)
+	}
+	execute(t, c.Reader(t.Context()), `select 1`)
+}
+
+// A cluster without its primary is none.
+func TestOpenWithoutPrimary(t *testing.T) {
+	t.Parallel()
+	_, err := replica.Open(t.Context(), config(t, "postgres://app@127.0.0.1:1/app?sslmode=disable", nil, "DATABASE_STARTUP_TIMEOUT=100ms"), pgpool.WithLogger(nil))
+	var failed *pgpool.StartupError
+	if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "open cluster: primary: connect: ") {
+		t.Errorf("error is %v, want why the primary cannot be reached", err)
+	}
+	if _, err := replica.Open(t.Context(), pgconfig.Config{}); err == nil || !strings.HasPrefix(err.Error(), "open cluster: ") {
+		t.Errorf("without a configuration: %v", err)
 	}
 }

@@ -32,6 +32,7 @@ func TestReplicas(t *testing.T) {
 		{"foreign token", foreignToken},
 		{"asynchronous commit", asynchronousCommit},
 		{"ordinary role", ordinaryRole},
+		{"session ended", sessionEnded},
 		{"killed and back", killedAndBack},
 		{"down at start", downAtStart},
 		{"primary lost", primaryLost},

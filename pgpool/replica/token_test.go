@@ -30,6 +30,20 @@ func TestTokenText(t *testing.T) {
 	}
 }
 
+func TestTokenOfContext(t *testing.T) {
+	t.Parallel()
+	token, err := replica.ParseToken(tokenText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := replica.TokenFrom(replica.WithToken(t.Context(), token)); got != token {
+		t.Errorf("got %s, want %s", got, token)
+	}
+	if got := replica.TokenFrom(t.Context()); !got.IsZero() {
+		t.Errorf("got %s from a context without one", got)
+	}
+}
+
 func TestMalformedToken(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{

@@ -52,7 +52,7 @@ func runScript(t *testing.T, script, url string) {
 				"GORACE=atexit_sleep_ms=0") // under -race every exit would take a second
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sql": sql, "sql-until": sqlUntil},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sql": sql, "sql-until": sqlUntil, "without-tls": withoutTLS, "silent": silent},
 	})
 }
 
@@ -177,5 +177,11 @@ func TestLogin(t *testing.T) {
 	}
 	t.Run("no_schema", func(t *testing.T) {
 		runScript(t, "testdata/no_schema.txtar", fmt.Sprintf("postgres://app:right@/postgres?host=%s&port=%d", cfg.Host, cfg.Port))
+	})
+	if _, err := conn.Exec(t.Context(), "alter role app connection limit 0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("no_slot", func(t *testing.T) {
+		runScript(t, "testdata/no_slot.txtar", fmt.Sprintf("postgres://app:right@/postgres?host=%s&port=%d", cfg.Host, cfg.Port))
 	})
 }

@@ -42,7 +42,7 @@ func TestTerminal(t *testing.T) {
 	}
 	var stderr strings.Builder
 	cmd := exec.Command(self, "up", "--dir", dir)
-	cmd.Env = []string{asCommand + "=1", "DATABASE_URL=" + pgserver.Database(t), "GORACE=atexit_sleep_ms=0"}
+	cmd.Env = []string{asCommand + "=1", "DATABASE_URL=" + pgserver.Database(t), "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
 	cmd.Stdout, cmd.Stderr = terminal, &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v: %s", err, stderr.String())

@@ -146,6 +146,15 @@ func TestWhatIsWrongWithADatabase(t *testing.T) {
 		"PgBouncer that is not there": {
 			environ: map[string]string{"DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": "URL"}, code: fine, want: []string{"warn PgBouncer is configured and not there"},
 		},
+		"clock": {
+			sql: "create function clock_timestamp() returns timestamptz language sql as $$ select pg_catalog.clock_timestamp() + interval '1 h 30 s' $$; " +
+				"alter database %s set search_path = public, pg_catalog",
+			code: fine, want: []string{"warn clock the server's is 1h0m", "ahead of this machine's: check NTP on both"},
+		},
+		"setting that is there twice": {
+			environ: map[string]string{"DATABASE_URL": "URL&connection_limit=7", "DATABASE_POOL_MAX_CONNS": "3"}, code: fine,
+			want: []string{"note: wins over connection_limit in DATABASE_URL"},
+		},
 		"no answer in time": {args: []string{"-timeout", "1ns"}, code: notReached, want: []string{"FAIL connection"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,6 +186,7 @@ func TestPgBouncer(t *testing.T) {
 	}{
 		"refuses settings":  {nil, nil, []string{"WRONG PgBouncer does not take the setting", "set DATABASE_PGBOUNCER=true"}},
 		"swallows settings": {[]string{swallow}, nil, []string{"WRONG PgBouncer is in front of the database", `WRONG setting lock_timeout is "0" and not "5s"`, "ALTER ROLE"}},
+		"swallows a role":   {[]string{swallow + ",role"}, map[string]string{"DATABASE_URL": "URL&role=nobody"}, []string{`WRONG setting role is "none" and not "nobody"`, "PgBouncer takes it out"}},
 		"is configured":     {nil, map[string]string{"DATABASE_PGBOUNCER": "true"}, []string{"ok PgBouncer is in front of the database, as configured", `WRONG setting statement_timeout is "0" and not "1min"`, "of PgBouncer's max_client_conn"}},
 		"is no direct way":  {nil, map[string]string{"DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": "URL"}, []string{"DIRECT_DATABASE_URL must lead to the server itself"}},
 	} {
@@ -210,12 +220,13 @@ func TestDotEnv(t *testing.T) { // not parallel: it is about the working directo
 
 func execute(t *testing.T, database, sql string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), database)
+	ctx := context.WithoutCancel(t.Context()) // at the end of the test, too
+	conn, err := pgx.Connect(ctx, database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(t.Context(), sql); err != nil {
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql); err != nil {
 		t.Fatal(err)
 	}
 }

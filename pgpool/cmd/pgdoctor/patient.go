@@ -67,8 +67,8 @@ func (p *patient) setting(ctx context.Context, name, value string) (got, wanted 
 	}
 	err = tx.QueryRow(ctx, `select set_config($1, $2, true)`, pgx.QueryExecModeSimpleProtocol, name, value).Scan(&wanted)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) { // cannot be set here at all, so it was not refused when connecting either
-		return got, got, nil
+	if errors.As(err, &refused) { // nor would it have been accepted when connecting: it never got here
+		return got, value, nil
 	}
 	return got, wanted, err
 }

@@ -22,7 +22,7 @@ import (
 // Start starts PgBouncer in transaction mode in front of the database, which is on a socket, and returns its URL. It ends
 // with the test. It has two connections to the server, so that clients meet each other's prepared statements.
 // settings are lines of its configuration. Where PgBouncer is not installed the test is skipped.
-func Start(t *testing.T, database string, settings ...string) string {
+func Start(t testing.TB, database string, settings ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -46,22 +46,21 @@ func Start(t *testing.T, database string, settings ...string) string {
 		t.Fatal(err)
 	}
 
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, ini)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	cmd := exec.CommandContext(ctx, program, ini)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 5 * time.Second // then it is killed
 	var out bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = "/", &out, &out, SameUser(t, server.Host)
 	if err := cmd.Start(); err != nil {
+		stop()
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGINT)
-		select {
-		case <-ended:
-		case <-time.After(5 * time.Second):
-			_ = cmd.Process.Kill()
-			<-ended
-		}
+		stop()
+		<-ended
 	})
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		// The file is there a moment before anybody listens on it.
@@ -83,7 +82,7 @@ func Start(t *testing.T, database string, settings ...string) string {
 }
 
 // SameUser makes a program run as the owner of path: PostgreSQL's programs refuse to run as root.
-func SameUser(t *testing.T, path string) *syscall.SysProcAttr {
+func SameUser(t testing.TB, path string) *syscall.SysProcAttr {
 	t.Helper()
 	info, err := os.Stat(path)
 	if err != nil {
