@@ -139,12 +139,21 @@ func (o *observer) mayDrop() bool {
 	return true
 }
 
+// calm is for how long a connection must have been idle to be looked at: within a millisecond hardly anything happens to it, and
+// a pool under load does without the system call.
+const calm = time.Millisecond
+
 // hookPing lets idle connections be checked before they are handed out: after a second, as pgxpool does, and at once
-// if any connection was lost since they were last used. So a restart of the server is noticed by one caller, and not by
-// as many as there are connections.
+// if any connection was lost since they were last used, or if something has arrived on them, such as the server's goodbye. So
+// a restart of the server is noticed by nobody whose query was not under way.
 func (o *observer) hookPing(cfg *pgxpool.Config) {
 	shouldPing := cfg.ShouldPing
 	cfg.ShouldPing = func(ctx context.Context, params pgxpool.ShouldPingParams) bool {
+		if params.IdleDuration >= calm {
+			if s := sessionOf(params.Conn); s != nil && s.heard() {
+				return true
+			}
+		}
 		if lost := o.lost.Load(); lost != 0 && time.Now().Add(-params.IdleDuration).UnixNano() <= lost {
 			return true
 		}

@@ -35,8 +35,8 @@ func TestServerStopsAndKilledUnderLoad(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
-// After a restart the connections that are idle are stale, all of them; one caller at most gets to know.
-func TestStaleConnectionSurfacesAtMostOnce(t *testing.T) {
+// After a restart the connections that are idle are stale, all of them; no caller gets to know.
+func TestStaleConnectionsSurfaceToNobody(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
 	config := parse(t, server.url)
@@ -49,16 +49,9 @@ func TestStaleConnectionSurfacesAtMostOnce(t *testing.T) {
 	if stat := pool.Stat(); stat.IdleConns() < 8 {
 		t.Fatalf("%d idle connections, want 8", stat.IdleConns())
 	}
-	failed := 0
 	for range 50 {
 		if _, err := pool.Exec(t.Context(), `select 1`); err != nil {
-			failed++
-			if category := pgerr.Of(err); category != pgerr.Shutdown && category != pgerr.Connection {
-				t.Errorf("error is %v of category %s", err, category)
-			}
+			t.Errorf("a query failed with %v of category %s", err, pgerr.Of(err))
 		}
-	}
-	if failed > 1 {
-		t.Errorf("%d queries failed, want at most 1", failed)
 	}
 }

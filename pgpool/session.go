@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,7 +15,8 @@ import (
 // a lock that callers share.
 type session struct {
 	pid    uint32
-	socket net.Conn
+	socket net.Conn        // not the tls.Conn on it, whose Close may wait to say goodbye
+	raw    syscall.RawConn // of socket, beneath TLS; nil if it has none
 	closed <-chan struct{} // when the connection has been closed, by whomever
 
 	mu       sync.Mutex
@@ -34,6 +36,12 @@ const sessionKey = "pgpool.session"
 func newSession(conn *pgx.Conn) *session {
 	pc := conn.PgConn()
 	s := &session{pid: pc.PID(), socket: pc.Conn(), closed: pc.CleanupDone(), checked: time.Now()}
+	if t, ok := s.socket.(*tls.Conn); ok {
+		s.socket = t.NetConn()
+	}
+	if socket, ok := s.socket.(syscall.Conn); ok {
+		s.raw, _ = socket.SyscallConn() // nil with an error
+	}
 	pc.CustomData()[sessionKey] = s
 	return s
 }
@@ -79,13 +87,9 @@ func (s *session) holder() Holder {
 	return Holder{PID: s.pid, Since: s.since, Age: time.Since(s.since), SQL: loggedSQL(s.sql), stack: s.stack}
 }
 
-// cut closes the socket under whoever uses it. Not tls.Conn's Close, which may wait to say goodbye.
+// cut closes the socket under whoever uses it.
 func (s *session) cut() {
-	socket := s.socket
-	if t, ok := socket.(*tls.Conn); ok {
-		socket = t.NetConn()
-	}
-	socket.Close()
+	s.socket.Close()
 }
 
 // sessions are the connections of one pool.

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package pgpool
+
+func (*session) heard() bool { return false }
