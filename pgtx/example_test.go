@@ -112,7 +112,7 @@ func ExampleLock() {
 	rebuild := func(ctx context.Context, pool *pgxpool.Pool, site string) error {
 		return pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
 			// One rebuild of a site at a time; BEGIN and the lock are one round trip.
-			if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{Wait: 5 * time.Second}, pgtx.KeyOf("rebuild", site)); err != nil {
+			if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{Timeout: 5 * time.Second}, pgtx.KeyOf("rebuild", site)); err != nil {
 				return err
 			}
 			_, err := tx.Exec(ctx, `select rebuild($1)`, site)
@@ -195,6 +195,6 @@ func ExamplePhaseError() {
 		}
 		return 500
 	}
-	fmt.Println(status(&pgtx.PhaseError{Phase: pgtx.PhaseAcquire, After: time.Second, Err: pgtx.ErrMaxWait}))
+	fmt.Println(status(&pgtx.PhaseError{Phase: pgtx.PhaseAcquire, After: time.Second, Err: pgtx.ErrAcquireTimeout}))
 	// Output: 503
 }
