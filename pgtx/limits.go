@@ -50,7 +50,7 @@ func acquireWithin(ctx context.Context, pool acquirer, limit time.Duration) (*pg
 	defer cancel()
 	conn, err := pool.Acquire(limited)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil {
-		err = &acquireTimeout{limit: limit, pool: err}
+		err = &acquireTimeoutError{limit: limit, pool: err}
 	}
 	return conn, inAcquire(err)
 }
@@ -63,19 +63,19 @@ func inAcquire(err error) error {
 	return fmt.Errorf("acquire: %w", err)
 }
 
-// acquireTimeout is ErrAcquireTimeout with what the pool says of it: pgpool's tells a busy pool from a server that does not
+// acquireTimeoutError is ErrAcquireTimeout with what the pool says of it: pgpool's tells a busy pool from a server that does not
 // answer, and names who holds the connections.
-type acquireTimeout struct {
+type acquireTimeoutError struct {
 	limit time.Duration
 	pool  error
 }
 
-func (e *acquireTimeout) Error() string {
+func (e *acquireTimeoutError) Error() string {
 	return fmt.Sprintf("acquire: no connection within AcquireTimeout (%v): %s", e.limit, strings.TrimPrefix(e.pool.Error(), "acquire: "))
 }
 
 // Unwrap has the pool's error first, whose category counts.
-func (e *acquireTimeout) Unwrap() []error { return []error{e.pool, ErrAcquireTimeout} }
+func (e *acquireTimeoutError) Unwrap() []error { return []error{e.pool, ErrAcquireTimeout} }
 
 // Attempt returns how often the function of the transaction innermost in ctx has been called, this time included: 1 in
 // the first attempt, 0 outside a Run.
