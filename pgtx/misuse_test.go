@@ -151,7 +151,7 @@ func TestUnusableArguments(t *testing.T) {
 	}
 }
 
-// A lock that cannot be asked for in that way, and one whose transaction is over.
+// A lock whose transaction is over.
 func TestUnusableLock(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
