@@ -42,9 +42,9 @@ func (c crowd) title() string {
 // sides without the one with GOMAXPROCS=1, and with one more of ours that has Prisma's limits instead. Prisma is the last.
 func (c crowd) sides(node, driver string) []opener {
 	// https://www.prisma.io/docs/orm/prisma-client/queries/transactions#transaction-options
-	limits := pgtx.Options{MaxWait: 2 * time.Second, Timeout: 5 * time.Second}
+	limits := pgtx.Options{AcquireTimeout: 2 * time.Second, Timeout: 5 * time.Second}
 	if c.limits.MaxWait > 0 {
-		limits.MaxWait = milliseconds(float64(c.limits.MaxWait))
+		limits.AcquireTimeout = milliseconds(float64(c.limits.MaxWait))
 	}
 	ours := func(options pgtx.Options) func(context.Context, string, int) (*contender, error) {
 		return func(ctx context.Context, url string, conns int) (*contender, error) {

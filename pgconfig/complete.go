@@ -10,7 +10,7 @@ const defaultPort = "5432"
 
 // complete gives a connection string the defaults of the environment, applies its rules, and checks that pgx takes it.
 func (l *loader) complete(key string, d *dsn, cfg Config) {
-	strict := cfg.Environment.Strict()
+	strict := cfg.Environment.strict()
 	l.completeHosts(key, d, cfg.Environment)
 	for i := range d.hosts {
 		if d.hosts[i].port == "" {
@@ -59,7 +59,7 @@ func (l *loader) completeHosts(key string, d *dsn, e Environment) {
 	if !missing {
 		return
 	}
-	if e.Strict() {
+	if e.strict() {
 		l.add(key, "names no host", "write postgres://user:password@HOST:5432/database, set PGHOST, or set APP_ENV=development to mean localhost")
 		return
 	}

@@ -24,7 +24,7 @@ func (l *loader) decode(environment Environment, translated map[string]entry, pr
 		}
 		if !set {
 			e = entry{text: v.Default, source: "default"}
-			if !environment.Strict() {
+			if !environment.strict() {
 				e.text = v.DefaultDevelopment
 			}
 			switch v.Name {

@@ -15,7 +15,7 @@ func (l *loader) readEnvironment(src Source) {
 
 	var appEnv Environment
 	text, set := l.vars["APP_ENV"]
-	if err := appEnv.UnmarshalText([]byte(text.text)); err != nil || (set && appEnv.Strict()) {
+	if err := appEnv.UnmarshalText([]byte(text.text)); err != nil || (set && appEnv.strict()) {
 		return
 	}
 	if !set && l.namesDatabase() {

@@ -18,8 +18,8 @@ const (
 	Production Environment = "production"
 )
 
-// Strict reports whether the rules of production apply: no .env, a host must be named, TLS must verify the server.
-func (e Environment) Strict() bool { return e != Development && e != Test }
+// strict reports whether the rules of production apply: no .env, a host must be named, TLS must verify the server.
+func (e Environment) strict() bool { return e != Development && e != Test }
 
 // UnmarshalText implements encoding.TextUnmarshaler. It accepts the four names and the empty text.
 func (e *Environment) UnmarshalText(text []byte) error {

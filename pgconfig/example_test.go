@@ -2,33 +2,56 @@ package pgconfig_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
 	"os"
+	"strings"
+	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pgconfig"
 )
 
 func ExampleLoad() {
+	defer set(map[string]string{"APP_ENV": "test", "DATABASE_URL": "postgres://app:hunter2@localhost/shop"})()
+
 	cfg, err := pgconfig.Load()
 	if err != nil {
-		log.Fatal(err) // everything that is wrong, no secret in it
+		log.Print(err) // everything that is wrong, no secret in it
+		return
 	}
-	slog.Info("configured", "database", cfg)
-
 	pc, err := cfg.PoolConfig()
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
-	pool, err := pgxpool.NewWithConfig(context.Background(), pc)
+	pool, err := pgxpool.NewWithConfig(context.Background(), pc) // connects at the first query
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
 	defer pool.Close()
+	fmt.Println(cfg.Environment, pool.Config().ConnConfig.Database)
+	// Output: test shop
+}
+
+// set changes the environment of the process and returns what changes it back.
+func set(variables map[string]string) (restore func()) {
+	before := os.Environ()
+	os.Clearenv()
+	for name, value := range variables {
+		os.Setenv(name, value)
+	}
+	return func() {
+		os.Clearenv()
+		for _, variable := range before {
+			name, value, _ := strings.Cut(variable, "=")
+			os.Setenv(name, value)
+		}
+	}
 }
 
 // A program with a second database reads it with a prefix: ANALYTICS_DATABASE_URL, ANALYTICS_DATABASE_POOL_MAX_CONNS and so on.
@@ -61,10 +84,15 @@ func ExampleError() {
 		"DATABASE_ACQUIRE_TIMEOUT": "5",
 	}})
 	fmt.Println(err)
+	var wrong *pgconfig.Error
+	if errors.As(err, &wrong) {
+		fmt.Println(wrong.Problems[1].Key)
+	}
 	// Output:
 	// load database configuration: 2 problems
 	//   DATABASE_URL has a special character in the password (or elsewhere) that is not percent-encoded: write @ as %40, / as %2F, so that it reads postgres://app:****@db.example.com/shop
 	//   DATABASE_ACQUIRE_TIMEOUT has no unit: write 5s, 500ms, 10m, or off
+	// DATABASE_ACQUIRE_TIMEOUT
 }
 
 func ExampleConfig_Report() {
@@ -88,19 +116,73 @@ func ExampleConfig_Report() {
 
 // A single connection that does not go through PgBouncer, for migrations or LISTEN.
 func ExampleConfig_DirectConfig() {
-	cfg, err := pgconfig.Load()
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: map[string]string{
+		"DATABASE_URL":        "postgres://app:hunter2@localhost:6432/shop",
+		"DATABASE_PGBOUNCER":  "true",
+		"DIRECT_DATABASE_URL": "postgres://app:hunter2@localhost:5432/shop",
+	}})
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
-	cc, err := cfg.DirectConfig()
+	direct, err := cfg.DirectConfig() // for pgx.ConnectConfig, pgmigrate.New or pgpool.Listener
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
-	conn, err := pgx.ConnectConfig(context.Background(), cc)
+	fmt.Println(direct.Port)
+	// Output: 5432
+}
+
+func ExampleConfig_PoolConfig() {
+	cfg, err := pgconfig.Parse("postgres://app:hunter2@localhost/shop")
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
-	defer conn.Close(context.Background())
+	cfg.StatementTimeout = 10 * time.Second // limits may still be changed
+	pc, err := cfg.PoolConfig()
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	fmt.Println(pc.MaxConns, pc.ConnConfig.RuntimeParams["statement_timeout"])
+	// Output: 4 10000
+}
+
+func ExampleConfig_ReplicaConfigs() {
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: map[string]string{
+		"APP_ENV":               "production",
+		"DATABASE_URL":          "postgres://app:hunter2@db.example.com/shop",
+		"DATABASE_REPLICA_URLS": "postgres://app:hunter2@replica1.example.com/shop,postgres://app:hunter2@replica2.example.com/shop",
+	}})
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	replicas, err := cfg.ReplicaConfigs() // package pgpool/replica makes pools of them
+	for _, replica := range replicas {
+		fmt.Println(replica.ConnConfig.Host)
+	}
+	fmt.Println(err)
+	// Output:
+	// replica1.example.com
+	// replica2.example.com
+	// <nil>
+}
+
+// The URL for a program that wants one, such as psql. It has the password: string(…) says that this is meant.
+func ExampleConfig_URL() {
+	cfg, err := pgconfig.Parse("postgres://app:hunter2@localhost/shop")
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	fmt.Println(cfg.URL())
+	fmt.Println(string(cfg.URL()))
+	// Output:
+	// ****
+	// postgres://app:hunter2@localhost:5432/shop?sslmode=prefer
 }
 
 func ExampleSecret() {

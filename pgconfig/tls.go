@@ -37,7 +37,7 @@ func (l *loader) secure(key string, d *dsn, cfg Config) {
 			return
 		}
 	}
-	far := cfg.Environment.Strict() && !d.local()
+	far := cfg.Environment.strict() && !d.local()
 	root := d.params["sslrootcert"]
 	mode, set := d.params["sslmode"]
 	if !set {
@@ -65,7 +65,7 @@ func (l *loader) secure(key string, d *dsn, cfg Config) {
 				"server's certificate; "+prefixed(l.prefix, "DATABASE_ALLOW_INSECURE_TLS")+"=true accepts it as it is")
 		}
 	}
-	if cfg.Environment.Strict() && d.local() && !d.onSocket() {
+	if cfg.Environment.strict() && d.local() && !d.onSocket() {
 		l.note(key, "is this machine itself: right with a proxy beside the program, wrong in a container without one")
 	}
 	if mode == "disable" || d.onSocket() {

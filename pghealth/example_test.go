@@ -3,25 +3,22 @@ package pghealth_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/alexliesenfeld/health"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pghealth"
 )
 
 // The ready-made handlers on a standard library mux, and a shutdown that stops the traffic first.
-func ExampleNew() {
+func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	pool, err := pgxpool.New(ctx, "") // or pgpool.Connect
@@ -52,7 +49,7 @@ func ExampleNew() {
 }
 
 // An application that has a health.Checker of its own, with a check of Redis, adds the probe's.
-func ExampleProbe_Checks() {
+func Example_checker() {
 	var pool *pgxpool.Pool
 	probe, err := pghealth.New(pool, pghealth.Options{})
 	if err != nil {
@@ -98,60 +95,4 @@ func pingRedis(address string) func(context.Context) error {
 		}
 		return nil
 	}
-}
-
-// Checks one by one: what gates the traffic is asked, what warns is looked at twice a minute.
-func ExampleProbe_Transactions() {
-	var probe *pghealth.Probe
-	checker := health.NewChecker(
-		health.WithChecks(probe.Serving(), probe.Connectivity(), probe.Saturation()),
-		health.WithPeriodicCheck(30*time.Second, 0, probe.Transactions()),
-		health.WithPeriodicCheck(30*time.Second, 0, probe.Connections()),
-	)
-	defer checker.Stop()
-}
-
-// A probe of a pool of read replicas, for a service whose reads may be half a minute old, and which hears of changes by LISTEN.
-func ExampleOptions() {
-	var (
-		replicas *pgxpool.Pool
-		listener interface { // whoever runs LISTEN
-			Connected() (since time.Time, ok bool)
-		}
-	)
-	probe, err := pghealth.New(replicas, pghealth.Options{
-		Name:          "replica",
-		AllowReadOnly: true,
-		MaxReplicaLag: 30 * time.Second,
-		Listener: pghealth.ListenerFunc(func() (time.Time, error) {
-			since, ok := listener.Connected()
-			if !ok {
-				return since, errors.New("LISTEN is not connected")
-			}
-			return since, nil
-		}),
-		Token: pghealth.Token(os.Getenv("HEALTH_TOKEN")),
-	})
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer probe.Close()
-}
-
-// A binary that needs version 12 of a schema that tern migrates.
-func ExampleSchemaFunc() {
-	var pool *pgxpool.Pool
-	probe, err := pghealth.New(pool, pghealth.Options{
-		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
-			v := pghealth.SchemaVersion{Needed: 12}
-			err := conn.QueryRow(ctx, "select version from public.schema_version").Scan(&v.Current)
-			return v, err
-		}),
-	})
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer probe.Close()
 }

@@ -14,8 +14,8 @@
 // [Probe.ResultWriter], which adds to the library's up and down what it has no room for: warnings, latency and the
 // category of a failure.
 //
-// Answers are application/health+json, or a page for a browser, and hold no error text, host, user or SQL. What went wrong in detail is logged, once
-// for each change, to [Options.Logger].
+// Answers are application/health+json, or a page for a browser, and hold no error text, host, user or SQL. What went wrong
+// in detail is logged, once for each change, to [Options.Logger]. A check of [Probe.Checks] fails with a [*FailedError].
 package pghealth
 
 import (

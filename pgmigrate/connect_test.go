@@ -49,6 +49,26 @@ func TestSessionSettings(t *testing.T) {
 	}
 }
 
+// Limits are rounded up, because 0 is none to the server; 0 or less is none here too, and a nil option nothing.
+func TestLimitsAreRounded(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[time.Duration]string{-1: "0", 0: "0", 1: "1ms", time.Millisecond: "1ms", 1500*time.Millisecond + 1: "1501ms"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			m := migrator(t, b, files("1_a.sql", "create table seen as select current_setting('lock_timeout') || current_setting('statement_timeout') as it;"),
+				pgmigrate.WithLockTimeout(limit), pgmigrate.WithStatementTimeout(10*time.Minute+limit), nil)
+			if _, err := m.Up(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var got string
+			if err := b.conn.QueryRow(t.Context(), "select it from seen").Scan(&got); err != nil || !strings.HasPrefix(got, want) || want == "1501ms" && got != "1501ms601501ms" {
+				t.Errorf("limits are %s, want %s: %v", got, want, err)
+			}
+		})
+	}
+}
+
 // A server that does not know a setting of ours must still be migrated.
 func TestClientCheckRefused(t *testing.T) {
 	t.Parallel()

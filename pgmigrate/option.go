@@ -32,14 +32,14 @@ type settings struct {
 	data             map[string]any
 }
 
-// WithLogger sets where progress (level Info) and surprises (level Warn) are logged. Default: [slog.Default]. Nil logs
-// nothing. SQL is never logged.
-func WithLogger(l *slog.Logger) Option {
+// WithLogger sets where progress (level Info) and surprises (level Warn) are logged. Default: [slog.Default] at the time of the
+// call. nil logs nothing. SQL is never logged.
+func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) {
-		if l == nil {
-			l = slog.New(slog.DiscardHandler)
+		if logger == nil {
+			logger = slog.New(slog.DiscardHandler)
 		}
-		s.logger = l
+		s.logger = logger
 	}
 }
 
@@ -51,10 +51,16 @@ func WithVersionTable(name string) Option {
 }
 
 // WithLockTimeout sets PostgreSQL's lock_timeout for migrations that run in a transaction, whatever the connection's
-// configuration says. Default: [DefaultLockTimeout]; 0 means no limit. Migrations with the disable-tx marker run without
-// one, because a concurrent index build that gives up leaves an invalid index behind; they may set their own.
-func WithLockTimeout(d time.Duration) Option {
-	return func(s *settings) { s.lockTimeout = d }
+// configuration says. Default: [DefaultLockTimeout]; 0 or less: no limit. It is rounded up to the millisecond. Migrations with the
+// disable-tx marker run without one, because a concurrent index build that gives up leaves an invalid index behind; they
+// may set their own.
+func WithLockTimeout(limit time.Duration) Option {
+	return func(s *settings) { s.lockTimeout = serverLimit(limit) }
+}
+
+// serverLimit is limit as the server takes it, in milliseconds: 0 is none there, so that a short one must not become it.
+func serverLimit(limit time.Duration) time.Duration {
+	return max(0, limit+time.Millisecond-1).Truncate(time.Millisecond)
 }
 
 // WithHistorySchema names the schema of the history. Default: [DefaultHistorySchema]. Set it where the default name is taken,
@@ -64,10 +70,10 @@ func WithHistorySchema(name string) Option {
 }
 
 // WithStatementTimeout sets PostgreSQL's statement_timeout for migrations, index builds without a transaction included: each
-// statement that takes longer is cancelled and fails its migration. Default: 0, no limit, because the limits that suit queries
-// cut migrations short.
-func WithStatementTimeout(d time.Duration) Option {
-	return func(s *settings) { s.statementTimeout = d }
+// statement that takes longer is cancelled and fails its migration. 0 or less: no limit. It is rounded up to the millisecond.
+// Default: no limit, because the limits that suit queries cut migrations short.
+func WithStatementTimeout(limit time.Duration) Option {
+	return func(s *settings) { s.statementTimeout = serverLimit(limit) }
 }
 
 // WithStrict makes errors of what is a warning otherwise: what tern would run differently from what a file says (see
@@ -79,8 +85,8 @@ func WithStrict() Option {
 
 // WithProgressInterval sets how long a statement runs before the first [EventBuild], and how often it is sent. Default: 1 s; the
 // shortest is 10 ms. It has no effect without [WithProgress].
-func WithProgressInterval(d time.Duration) Option {
-	return func(s *settings) { s.progressInterval = d }
+func WithProgressInterval(interval time.Duration) Option {
+	return func(s *settings) { s.progressInterval = interval }
 }
 
 // WithProgress calls fn for every [Event], one at a time: mostly on the goroutine that called Up, To, Down or Redo, and for
@@ -111,19 +117,15 @@ func newSettings(opts []Option) (settings, error) {
 		progressInterval: defaultProgressInterval,
 	}
 	for _, opt := range opts {
-		opt(&s)
+		if opt != nil {
+			opt(&s)
+		}
 	}
 	if !versionTableName.MatchString(s.versionTable) {
 		return s, fmt.Errorf("version table %q: write schema.table in lower case without quotes", s.versionTable)
 	}
-	if s.lockTimeout < 0 || (s.lockTimeout > 0 && s.lockTimeout < time.Millisecond) {
-		return s, fmt.Errorf("lock timeout %s: at least 1ms, or 0 for no limit", s.lockTimeout)
-	}
 	if !schemaName.MatchString(s.historySchema) || strings.HasPrefix(s.historySchema, "pg_") {
 		return s, fmt.Errorf("history schema %q: write its name in lower case without quotes; pg_ is reserved", s.historySchema)
-	}
-	if s.statementTimeout < 0 || (s.statementTimeout > 0 && s.statementTimeout < time.Millisecond) {
-		return s, fmt.Errorf("statement timeout %s: at least 1ms, or 0 for no limit", s.statementTimeout)
 	}
 	if s.progressInterval < shortestProgressInterval {
 		return s, fmt.Errorf("progress interval %s: at least %s", s.progressInterval, shortestProgressInterval)

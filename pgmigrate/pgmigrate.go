@@ -1,5 +1,9 @@
 // Package pgmigrate applies tern migrations to a PostgreSQL database that is in use.
 //
+//	m, err := pgmigrate.New(connConfig, os.DirFS("migrations"))
+//	...
+//	result, err := m.Up(ctx)
+//
 // The engine and the file format are tern's (github.com/jackc/tern/v2): numbered SQL files, an up and a down section, one
 // row in a version table. A folder that tern can apply, this package can apply, and the reverse; the two may take turns on
 // one database. What is added around tern:
@@ -13,6 +17,9 @@
 //   - An error names the file, the line, the SQLSTATE and the state the database was left in.
 //   - A history, in a schema of its own, says when and by whom each migration was applied, and notices a file that was edited
 //     afterwards and a section without a transaction that was interrupted.
+//
+// What a person has to act on is a type: *[FolderError] before anything is touched, *[MigrationError] for what failed, and
+// *[DirtyError] and *[EditedError] for what somebody has to decide. A [Migrator] is safe for concurrent use.
 //
 // Use a direct connection. Session locks do not work through PgBouncer in transaction mode.
 package pgmigrate

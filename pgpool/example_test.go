@@ -4,147 +4,205 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"os/signal"
-	"syscall"
+	"log"
+	"os"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// The life of a service's pool: connect, work until a signal, shut down within a limit.
+// The life of a service's pool: connect, work until ctx ends, shut down within a limit.
 func ExampleConnect() {
-	run := func(serve func(ctx context.Context, pool *pgxpool.Pool) error) error {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
-
-		cfg, err := pgconfig.Load()
+	run := func(ctx context.Context) error {
+		cfg, end := configured() // cfg, err := pgconfig.Load()
+		defer end()
+		pool, err := pgpool.Connect(ctx, cfg)
 		if err != nil {
 			return err
 		}
-		pool, err := pgpool.Connect(ctx, cfg, pgpool.WithLogger(slog.Default()))
-		if err != nil {
-			return err
-		}
-		serveErr := serve(ctx, pool) // returns when ctx ends
+		var page string
+		serveErr := pool.QueryRow(ctx, `select 'Home'`).Scan(&page)
+		fmt.Println(page)
 
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return errors.Join(serveErr, pgpool.Shutdown(ctx, pool))
 	}
-	_ = run
+	fmt.Println(run(context.Background()))
+	// Output:
+	// Home
+	// <nil>
 }
 
-// A SIGTERM ends the service: it stops taking requests, finishes what is under way, and closes the pool within a limit.
-// Who still holds a connection then is named in the error and cut off.
+// Without pgconfig. What a pgxpool.Config has no field for are options.
+func ExampleConnectConfig() {
+	example := &example{}
+	defer example.end()
+	cfg, err := pgxpool.ParseConfig(pgserver.Database(example))
+	if err != nil {
+		log.Print("the connection string cannot be parsed") // pgx's error may quote the password
+		return
+	}
+	cfg.MaxConns = 10
+	pool, err := pgpool.ConnectConfig(context.Background(), cfg,
+		pgpool.WithStartupTimeout(30*time.Second),
+		pgpool.WithAcquireTimeout(2*time.Second),
+		pgpool.WithServerLimits(pgpool.ServerLimits{Statement: 10 * time.Second, Lock: 2 * time.Second}),
+	)
+	if err != nil {
+		log.Print(err) // a *StartupError: what happened, and what to do
+		return
+	}
+	defer pgpool.Shutdown(context.Background(), pool)
+
+	var statement, lock string
+	err = pool.QueryRow(context.Background(), `select current_setting('statement_timeout'), current_setting('lock_timeout')`).Scan(&statement, &lock)
+	fmt.Println(statement, lock, err)
+	// Output: 10s 2s <nil>
+}
+
+// One connection outside the pool.
+func ExampleConnectOne() {
+	cfg, end := configured()
+	defer end()
+	direct, err := cfg.DirectConfig()
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	conn, err := pgpool.ConnectOne(context.Background(), direct)
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer conn.Close(context.Background())
+	fmt.Println(conn.Ping(context.Background()))
+	// Output: <nil>
+}
+
+// A script: DATABASE_URL is set, and nothing else is to be done.
+func ExampleDefault() {
+	example := &example{}
+	defer example.end()
+	defer restore("DATABASE_URL", pgserver.Database(example))()
+
+	pool, err := pgpool.Default(context.Background())
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer pgpool.Shutdown(context.Background(), pool)
+	again, err := pgpool.Default(context.Background())
+	fmt.Println(again == pool, err)
+	// Output: true <nil>
+}
+
+// restore sets a variable and returns what sets it back.
+func restore(key, value string) func() {
+	before, was := os.LookupEnv(key)
+	if err := os.Setenv(key, value); err != nil {
+		panic(err)
+	}
+	return func() {
+		if !was {
+			os.Unsetenv(key)
+			return
+		}
+		os.Setenv(key, before)
+	}
+}
+
+// Who still holds a connection when the time for shutting down is over is named, and cut off.
 func ExampleShutdown() {
-	run := func(ctx context.Context, server *http.Server, pool *pgxpool.Pool) error {
-		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
-		failed := make(chan error, 1)
-		go func() { failed <- server.ListenAndServe() }()
-		var serveErr error
-		select {
-		case serveErr = <-failed:
-		case <-ctx.Done():
-			stop() // a second signal ends the process at once
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-		defer cancel()
-		return errors.Join(serveErr, server.Shutdown(ctx), pgpool.Shutdown(ctx, pool))
+	cfg, end := configured()
+	defer end()
+	pool, err := pgpool.Connect(context.Background(), cfg)
+	if err != nil {
+		log.Print(err)
+		return
 	}
-	_ = run
-}
+	forgotten, err := pool.Begin(context.Background())
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer forgotten.Rollback(context.Background())
 
-// A cache of pages that follows what others write, and is read anew whenever notifications may have been missed.
-func ExampleListener() {
-	follow := func(ctx context.Context, cfg pgconfig.Config, drop func(id string), reload func(context.Context, *pgx.Conn) error) error {
-		direct, err := cfg.DirectConfig()
-		if err != nil {
-			return err
-		}
-		listener, err := pgpool.Listener(direct)
-		if err != nil {
-			return err
-		}
-		listener.Handle("pages", pgpool.Notified(
-			func(_ context.Context, n *pgconn.Notification) error { drop(n.Payload); return nil },
-			reload,
-		))
-		return listener.Listen(ctx) // until ctx ends
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	var left *pgpool.ShutdownError
+	if err := pgpool.Shutdown(ctx, pool); errors.As(err, &left) {
+		fmt.Println(left.InUse, "still in use, last statement:", left.Holders[0].SQL)
 	}
-	_ = follow
-}
-
-// A health check fails while nothing is heard.
-func ExampleListenerStatus() {
-	check := func(status *pgpool.ListenerStatus) error {
-		if state := status.State(); !state.Connected {
-			return fmt.Errorf("not listening since %s: %w", state.Since, state.Err)
-		}
-		return nil
-	}
-	_ = check
-}
-
-// A cloud's token is the password of the next connection; those that are open stay logged in.
-func ExampleWithPassword() {
-	open := func(ctx context.Context, cfg pgconfig.Config, token func(context.Context) (string, error)) (*pgxpool.Pool, error) {
-		return pgpool.Connect(ctx, cfg, pgpool.WithPassword(token))
-	}
-	_ = open
+	// Output: 1 still in use, last statement: begin
 }
 
 // Who holds the connections, for a page that only operators see.
 func ExampleHolders() {
-	page := func(w http.ResponseWriter, pool *pgxpool.Pool) {
-		for _, holder := range pgpool.Holders(pool) {
-			fmt.Fprintln(w, holder)
-		}
+	cfg, end := configured()
+	defer end()
+	pool, err := pgpool.Connect(context.Background(), cfg)
+	if err != nil {
+		log.Print(err)
+		return
 	}
-	_ = page
-}
-
-func ExampleConnectConfig() {
-	open := func(ctx context.Context, url string) (*pgxpool.Pool, error) {
-		cfg, err := pgxpool.ParseConfig(url)
-		if err != nil {
-			return nil, errors.New("the connection string cannot be parsed") // pgx's error may quote the password
-		}
-		cfg.MaxConns = 10
-		return pgpool.ConnectConfig(ctx, cfg,
-			pgpool.WithStartupTimeout(30*time.Second),
-			pgpool.WithAcquireTimeout(2*time.Second),
-			pgpool.WithSlowQuery(200*time.Millisecond),
-		)
+	defer pgpool.Shutdown(context.Background(), pool)
+	rows, err := pool.Query(context.Background(), `select 'Home'`)
+	if err != nil {
+		log.Print(err)
+		return
 	}
-	_ = open
+	for _, holder := range pgpool.Holders(pool) {
+		fmt.Println(holder.SQL) // and PID, Age, Stack
+	}
+	rows.Close()
+	fmt.Println(len(pgpool.Holders(pool)))
+	// Output:
+	// select 'Home'
+	// 0
 }
 
 // A busy pool is answered with 503, which a client may try again, and not with 500.
 func ExampleAcquireError() {
-	status := func(err error) int {
-		if errors.Is(err, pgpool.ErrExhausted) {
-			return http.StatusServiceUnavailable
-		}
-		return http.StatusInternalServerError
+	cfg, end := configured()
+	defer end()
+	cfg.MaxConns = 1
+	pool, err := pgpool.Connect(context.Background(), cfg)
+	if err != nil {
+		log.Print(err)
+		return
 	}
-	_ = status
+	defer pgpool.Shutdown(context.Background(), pool)
+	tx, err := pool.Begin(context.Background())
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer tx.Rollback(context.Background())
+
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond) // or DATABASE_ACQUIRE_TIMEOUT, which is 5 s
+	defer cancel()
+	_, err = pool.Exec(ctx, `select 'Home'`)
+	var busy *pgpool.AcquireError
+	if errors.As(err, &busy) && errors.Is(err, pgpool.ErrExhausted) {
+		fmt.Printf("503: %d of %d in use, longest by %q\n", busy.InUse, busy.Max, busy.Oldest[0].SQL)
+	}
+	// Output: 503: 1 of 1 in use, longest by "begin"
 }
 
-func ExampleDefault() {
-	countUsers := func(ctx context.Context) (count int, err error) {
-		pool, err := pgpool.Default(ctx)
-		if err != nil {
-			return 0, err
-		}
-		err = pool.QueryRow(ctx, `select count(*) from users`).Scan(&count)
-		return count, err
+// What waiting cannot help fails at once, and says what to do.
+func ExampleStartupError() {
+	cfg, end := configured()
+	end() // the database is gone
+	_, err := pgpool.Connect(context.Background(), cfg, pgpool.WithLogger(nil))
+	var failed *pgpool.StartupError
+	if errors.As(err, &failed) {
+		fmt.Println(failed.Attempts, failed.Category())
+		fmt.Println(failed.Hint())
 	}
-	_ = countUsers
+	// Output:
+	// 1 config
+	// check the database name and the parameters of the connection string (DATABASE_URL); a missing database has to be created first
 }

@@ -13,4 +13,7 @@
 //
 // The pool is pgx's own. What this package adds rides on pgx's hooks, so the pool works with sqlc, River, scany and
 // everything else that takes one. [ConnectConfig] does the same for a [*pgxpool.Config] made elsewhere.
+//
+// A database that cannot be reached is a [*StartupError], a connection that is not free in time an [*AcquireError], and one
+// that is left at the end a [*ShutdownError]; each says what to do. Everything here is safe for concurrent use.
 package pgpool

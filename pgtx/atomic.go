@@ -75,7 +75,7 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 
 func atomicOnPool(ctx context.Context, pool acquirer, opts Options, batch *pgx.Batch, spent *times) (again bool, err error) {
 	start := time.Now()
-	conn, err := acquireWithin(ctx, pool, opts.MaxWait)
+	conn, err := acquireWithin(ctx, pool, opts.AcquireTimeout)
 	spent.acquire = time.Since(start)
 	if err != nil {
 		return ctx.Err() == nil && opts.again(err, pgerr.Retryable(err)), PhaseAcquire.in(start, err)

@@ -21,7 +21,8 @@ var (
 	// ErrManaged is returned by Commit and Rollback on the transaction that a function is given.
 	ErrManaged = errors.New("pgtx commits when the function returns nil and rolls back when it returns an error: return instead")
 
-	// ErrOptionConflict is returned by a nested RunWith whose TxOptions contradict the transaction around it.
+	// ErrOptionConflict is returned by a nested RunWith whose options the transaction around it cannot take on any more:
+	// other TxOptions than its own, limits of the server, an AttemptTimeout, an IdempotencyKey.
 	ErrOptionConflict = errors.New("nested transaction cannot change the transaction's options")
 
 	// ErrEnded is returned when the function itself sent COMMIT or ROLLBACK as SQL. What it did up to there has the

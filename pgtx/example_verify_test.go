@@ -3,47 +3,77 @@ package pgtx_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgtx"
 )
 
 func ExampleOptions_verifyCommit() {
-	withdraw := func(ctx context.Context, pool *pgxpool.Pool, id, amount int) error {
-		err := pgtx.RunWith(ctx, pool, pgtx.Options{VerifyCommit: true}, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `update accounts set balance = balance - $2 where id = $1`, id, amount)
-			return err
-		})
-		var unknown *pgtx.CommitUnknownError
-		if errors.As(err, &unknown) {
-			// Rare: the server was restarted or replaced just then, or cannot be reached. What is needed to ask again
-			// later, also from another process, is plain text.
-			log.Printf("withdrawal from %d: unknown outcome of transaction %s of server %q", id, unknown.XID, unknown.Server)
-		}
+	pool, end := openPages()
+	defer end()
+
+	err := pgtx.RunWith(context.Background(), pool, pgtx.Options{VerifyCommit: true}, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update pages set published = true where id = 1`)
 		return err
+	})
+	var unknown *pgtx.CommitUnknownError
+	if errors.As(err, &unknown) {
+		// Rare: the server was restarted or replaced just then, or cannot be reached. What is needed to ask again
+		// later, also from another process, is plain text.
+		log.Printf("publish: unknown outcome of transaction %s of server %q", unknown.XID, unknown.Server)
 	}
-	_ = withdraw
+	fmt.Println(err)
+	// Output: <nil>
 }
 
+// A request that is sent again is answered with what it was answered the first time.
 func ExampleOptions_idempotencyKey() {
-	// pay answers a request that is sent again with what it answered the first time.
-	pay := func(ctx context.Context, pool *pgxpool.Pool, requestID string, amount int) (paymentID int, err error) {
-		opts := pgtx.Options{IdempotencyKey: "payment:" + requestID}
+	pool, end := openPages()
+	defer end()
+	if _, err := pool.Exec(context.Background(), pgtx.IdempotencyTableSQL); err != nil { // in a migration
+		log.Print(err)
+		return
+	}
+
+	order := func(ctx context.Context, requestID, title string) (page int, err error) {
+		opts := pgtx.Options{IdempotencyKey: "page:" + requestID}
 		return pgtx.ValueWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) (id int, err error) {
-			err = tx.QueryRow(ctx, `insert into payments (amount) values ($1) returning id`, amount).Scan(&id)
+			err = tx.QueryRow(ctx, `insert into pages select max(id) + 1, $1 from pages returning id`, title).Scan(&id)
 			return id, err
 		})
 	}
-	_ = pay
+	for range 2 {
+		page, err := order(context.Background(), "1f7c", "Contact")
+		fmt.Println(page, err, titles(pool))
+	}
+	// Output:
+	// 3 <nil> Home, About, Contact
+	// 3 <nil> Home, About, Contact
 }
 
+// Another process asks what became of a transaction whose connection broke in COMMIT. It has its id and server, or its key,
+// as text.
 func ExampleCommitUnknownError_Resolve() {
-	// settle asks again what became of a transaction that another process has noted.
-	settle := func(ctx context.Context, pool *pgxpool.Pool, xid, server string) (committed bool, err error) {
-		noted := &pgtx.CommitUnknownError{XID: xid, Server: server}
-		return noted.Resolve(ctx, pool)
+	pool, end := openPages()
+	defer end()
+	if _, err := pool.Exec(context.Background(), pgtx.IdempotencyTableSQL); err != nil {
+		log.Print(err)
+		return
 	}
-	_ = settle
+	opts := pgtx.Options{IdempotencyKey: "publish:1"}
+	if err := pgtx.RunWith(context.Background(), pool, opts, func(context.Context, pgx.Tx) error { return nil }); err != nil {
+		log.Print(err)
+		return
+	}
+
+	for _, key := range []string{"publish:1", "publish:2"} {
+		noted := &pgtx.CommitUnknownError{Key: key}
+		committed, err := noted.Resolve(context.Background(), pool)
+		fmt.Println(key, committed, err)
+	}
+	// Output:
+	// publish:1 true <nil>
+	// publish:2 false <nil>
 }

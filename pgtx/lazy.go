@@ -72,7 +72,7 @@ func (s *session) acquire(ctx context.Context) error {
 	if s.separate {
 		take = acquireSeparate
 	}
-	lease, err := take(ctx, s.pool, s.opts.MaxWait)
+	lease, err := take(ctx, s.pool, s.opts.AcquireTimeout)
 	s.times.acquire = time.Since(start)
 	s.limit = s.opts.statementLimit(s.ctx)
 	s.mu.Lock()

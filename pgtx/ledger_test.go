@@ -52,7 +52,7 @@ func TestLedger(t *testing.T) {
 		"pgtx":       with(pgtx.Options{MaxAttempts: ledgerAttempts}),
 		"pgtx eager": with(pgtx.Options{MaxAttempts: ledgerAttempts, Eager: true}),
 		// Under load a pool may take its time to notice what is dead: the limit is not what the test is about.
-		"pgtx, verified":       with(pgtx.Options{MaxAttempts: ledgerAttempts, VerifyCommit: true, VerifyWait: time.Minute}),
+		"pgtx, verified":       with(pgtx.Options{MaxAttempts: ledgerAttempts, VerifyCommit: true, VerifyTimeout: time.Minute}),
 		"control: SafeToRetry": naive,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,9 +15,9 @@ var (
 	// ErrTimeout is the cause of the end of the function's ctx after Options.Timeout. It wraps [context.DeadlineExceeded].
 	ErrTimeout = fmt.Errorf("transaction: Timeout is over: %w", context.DeadlineExceeded)
 
-	// ErrMaxWait is returned when no connection was free within Options.MaxWait: the pool is too small, or connections
-	// are held too long. It wraps [context.DeadlineExceeded].
-	ErrMaxWait = fmt.Errorf("no connection within MaxWait: %w", context.DeadlineExceeded)
+	// ErrAcquireTimeout is returned when no connection was free within Options.AcquireTimeout: the pool is too small, or connections
+	// are held too long. It wraps [context.DeadlineExceeded]. The error that it is in wraps the pool's own too.
+	ErrAcquireTimeout = fmt.Errorf("no connection within AcquireTimeout: %w", context.DeadlineExceeded)
 )
 
 // preamble is what begins a transaction: BEGIN and its settings. limit is that of its statements.
@@ -43,22 +44,38 @@ func milliseconds(limit time.Duration) string {
 func acquireWithin(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
 	if limit <= 0 {
 		conn, err := pool.Acquire(ctx)
-		if err != nil {
-			err = fmt.Errorf("acquire: %w", err)
-		}
-		return conn, err
+		return conn, inAcquire(err)
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := pool.Acquire(limited)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil {
-		err = fmt.Errorf("%w (%v)", ErrMaxWait, limit)
+		err = &acquireTimeoutError{limit: limit, pool: err}
 	}
-	if err != nil {
-		err = fmt.Errorf("acquire: %w", err)
-	}
-	return conn, err
+	return conn, inAcquire(err)
 }
+
+// inAcquire puts the operation before an error of a pool, unless the pool has done so itself, as pgpool's does.
+func inAcquire(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), "acquire: ") {
+		return err
+	}
+	return fmt.Errorf("acquire: %w", err)
+}
+
+// acquireTimeoutError is ErrAcquireTimeout with what the pool says of it: pgpool's tells a busy pool from a server that does not
+// answer, and names who holds the connections.
+type acquireTimeoutError struct {
+	limit time.Duration
+	pool  error
+}
+
+func (e *acquireTimeoutError) Error() string {
+	return fmt.Sprintf("acquire: no connection within AcquireTimeout (%v): %s", e.limit, strings.TrimPrefix(e.pool.Error(), "acquire: "))
+}
+
+// Unwrap has the pool's error first, whose category counts.
+func (e *acquireTimeoutError) Unwrap() []error { return []error{e.pool, ErrAcquireTimeout} }
 
 // Attempt returns how often the function of the transaction innermost in ctx has been called, this time included: 1 in
 // the first attempt, 0 outside a Run.

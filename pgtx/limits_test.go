@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -94,21 +97,60 @@ func TestServerLimitsInsideAreAConflict(t *testing.T) {
 	}
 }
 
-func TestMaxWait(t *testing.T) {
+func TestAcquireTimeout(t *testing.T) {
 	t.Parallel()
 	for _, eager := range []bool{false, true} {
 		b := setup(t)
 		pool := taken(t, b)
-		opts := pgtx.Options{MaxWait: 10 * time.Millisecond, MaxAttempts: 1, Eager: eager}
+		opts := pgtx.Options{AcquireTimeout: 10 * time.Millisecond, MaxAttempts: 1, Eager: eager}
 		err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
-		if !errors.Is(err, pgtx.ErrMaxWait) {
-			t.Errorf("eager %v: %v, want ErrMaxWait", eager, err)
+		if !errors.Is(err, pgtx.ErrAcquireTimeout) {
+			t.Errorf("eager %v: %v, want ErrAcquireTimeout", eager, err)
 		}
-		if err := pgtx.Atomic(t.Context(), pool, opts, moves()); !errors.Is(err, pgtx.ErrMaxWait) {
-			t.Errorf("Atomic: %v, want ErrMaxWait", err)
+		if err := pgtx.Atomic(t.Context(), pool, opts, moves()); !errors.Is(err, pgtx.ErrAcquireTimeout) {
+			t.Errorf("Atomic: %v, want ErrAcquireTimeout", err)
 		}
 	}
 }
+
+// A pool that says itself what it lacks, as pgpool's does, is heard: its error, its category, and no operation twice.
+func TestAcquireErrorOfThePool(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, opts := range []pgtx.Options{{}, {AcquireTimeout: 10 * time.Millisecond}} {
+		limit := 10 * time.Millisecond
+		if opts.AcquireTimeout > 0 {
+			limit = time.Minute
+		}
+		err := pgtx.RunWith(t.Context(), &busyPool{b.pool, limit}, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+		var busy *busyError
+		if !errors.As(err, &busy) || errors.Is(err, pgtx.ErrAcquireTimeout) != (opts.AcquireTimeout > 0) || pgerr.Of(err) != pgerr.Saturated {
+			t.Errorf("%v: error is %v, of category %s", opts.AcquireTimeout, err, pgerr.Of(err))
+		}
+		if text := err.Error(); strings.Count(text, "acquire: ") != 1 || !strings.HasSuffix(text, "the pool is busy") {
+			t.Errorf("%v: the text is %q", opts.AcquireTimeout, text)
+		}
+	}
+}
+
+// busyPool never has a connection, and says so after limit.
+type busyPool struct {
+	*pgxpool.Pool
+	limit time.Duration
+}
+
+func (p *busyPool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.limit)
+	defer cancel()
+	<-ctx.Done()
+	return nil, &busyError{ctx.Err()}
+}
+
+type busyError struct{ err error }
+
+func (e *busyError) Error() string            { return "acquire: the pool is busy" }
+func (e *busyError) Unwrap() error            { return e.err }
+func (e *busyError) Category() pgerr.Category { return pgerr.Saturated }
 
 // After the limit nothing is applied, whether the function notices it or not.
 func TestTimeout(t *testing.T) {

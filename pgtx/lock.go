@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,44 +31,45 @@ type LockOptions struct {
 	// Shared locks exclude exclusive ones, not each other.
 	Shared bool
 
-	// Wait is how long the server waits for each lock at most, rounded up to whole milliseconds, in place of the
-	// lock_timeout in force, which is restored afterwards. 0 leaves that as it is; TryLock never waits. Prefer it to a
-	// deadline of ctx, which costs the connection.
-	Wait time.Duration
+	// Timeout is how long the server waits for each lock at most, rounded up to whole milliseconds, in place of the
+	// lock_timeout in force, which is restored afterwards. 0 leaves that as it is, a negative one switches it off; TryLock
+	// never waits. Prefer it to a deadline of ctx, which costs the connection.
+	Timeout time.Duration
 }
 
-// ErrLockWait is returned by [Lock] when a lock was not free within LockOptions.Wait.
-var ErrLockWait = errors.New("advisory lock not free")
+// ErrLockTimeout is returned by [Lock] when a lock was not free within LockOptions.Timeout, or without that within the
+// lock_timeout in force.
+var ErrLockTimeout = errors.New("advisory lock not free")
 
 // Lock takes advisory locks on keys, in one round trip; as the first statement of a lazy transaction, BEGIN is in
 // it too. They are held until the transaction ends, or the savepoint in which they were taken is undone: there is no
 // unlock. Several keys are taken in the order of their values, so that two transactions with the same keys cannot
 // deadlock over them.
 //
-// A lock that is not free in time is an error that matches [ErrLockWait] and the server's (55P03). Like every error of
+// A lock that is not free in time is an error that matches [ErrLockTimeout] and the server's (55P03). Like every error of
 // a statement it leaves the transaction good for nothing but a rollback; in a nested Run only that one is undone.
 //
 // Under REPEATABLE READ and SERIALIZABLE the statement that takes the lock also fixes the snapshot: what the last holder
 // committed while this one waited is not seen. Take locks under READ COMMITTED, or a lock on a row.
 func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) error {
-	if opts.Wait < 0 {
-		return fmt.Errorf("lock: a wait of %v is negative", opts.Wait)
-	}
 	batch := &pgx.Batch{}
-	if opts.Wait > 0 {
+	if opts.Timeout != 0 {
 		batch.Queue(`select set_config('pgtx.lock_timeout', current_setting('lock_timeout'), true), set_config('lock_timeout', $1, true)`,
-			strconv.FormatInt(max(1, int64((opts.Wait+time.Millisecond-1)/time.Millisecond)), 10)+"ms")
+			milliseconds(opts.Timeout))
 	}
 	for _, key := range sorted(keys) {
 		batch.Queue(lockSQL("pg_advisory_xact_lock", opts), int64(key))
 	}
-	if opts.Wait > 0 {
+	if opts.Timeout != 0 {
 		batch.Queue(`select set_config('lock_timeout', current_setting('pgtx.lock_timeout'), true)`)
 	}
 	err := tx.SendBatch(ctx, batch).Close()
 	var pgError *pgconn.PgError
-	if opts.Wait > 0 && errors.As(err, &pgError) && pgError.Code == "55P03" {
-		return fmt.Errorf("lock: %w within %v: %w", ErrLockWait, opts.Wait, err)
+	if errors.As(err, &pgError) && pgError.Code == "55P03" {
+		if opts.Timeout > 0 {
+			return fmt.Errorf("lock: %w within %v: %w", ErrLockTimeout, opts.Timeout, err)
+		}
+		return fmt.Errorf("lock: %w: %w", ErrLockTimeout, err)
 	}
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)

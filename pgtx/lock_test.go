@@ -74,9 +74,9 @@ func TestLock(t *testing.T) {
 					if !tt.free && left != 0 {
 						t.Errorf("%d locks are held after a try that failed", left)
 					}
-					tt.wanted.Wait = 10 * time.Millisecond
+					tt.wanted.Timeout = 10 * time.Millisecond
 					err = pgtx.Lock(ctx, tx, tt.wanted, tt.keys...)
-					if errors.Is(err, pgtx.ErrLockWait) == tt.free || (err == nil) != tt.free {
+					if errors.Is(err, pgtx.ErrLockTimeout) == tt.free || (err == nil) != tt.free {
 						t.Errorf("lock: %v, want success: %v", err, tt.free)
 					}
 					var pgError *pgconn.PgError
@@ -99,6 +99,36 @@ func TestLock(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Without a timeout of its own Lock has that in force, and with a negative one none.
+func TestLockTimeoutInForce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{}, 1); err != nil {
+			return err
+		}
+		impatient := pgtx.Options{Nesting: pgtx.Separate, LockTimeout: 10 * time.Millisecond}
+		err := pgtx.RunWith(ctx, b.pool, impatient, func(ctx context.Context, tx pgx.Tx) error { return pgtx.Lock(ctx, tx, pgtx.LockOptions{}, 1) })
+		if !errors.Is(err, pgtx.ErrLockTimeout) {
+			t.Errorf("lock: %v, want ErrLockTimeout", err)
+		}
+		return pgtx.RunWith(ctx, b.pool, impatient, func(ctx context.Context, tx pgx.Tx) error {
+			if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{Timeout: -1}, 2); err != nil {
+				return err
+			}
+			var inForce string
+			err := tx.QueryRow(ctx, `select current_setting('lock_timeout')`).Scan(&inForce)
+			if inForce != "10ms" {
+				t.Errorf("lock_timeout is %s afterwards, want 10ms", inForce)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -134,7 +164,7 @@ func TestLockRidesWithBegin(t *testing.T) {
 	for range 2 {
 		flushes.Store(0)
 		if err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-			return pgtx.Lock(ctx, tx, pgtx.LockOptions{Wait: time.Second}, 1, 2, 3)
+			return pgtx.Lock(ctx, tx, pgtx.LockOptions{Timeout: time.Second}, 1, 2, 3)
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -95,7 +95,7 @@ func acquireSeparate(ctx context.Context, pool acquirer, limit time.Duration) (*
 	case ctx.Err() == nil && limited.Err() != nil:
 		err = fmt.Errorf("%w (within %v)", ErrPoolFull, separateWait)
 	}
-	return nil, fmt.Errorf("acquire: %w", err)
+	return nil, inAcquire(err)
 }
 
 // join runs fn in parent's transaction, without a savepoint.

@@ -167,7 +167,7 @@ func TestObserverTimesPhases(t *testing.T) {
 		create constraint trigger doze after insert on slow deferrable initially deferred for each row execute function doze()`)
 	for phase, run := range map[string]func(opts pgtx.Options) error{
 		"acquire": func(opts pgtx.Options) error {
-			opts.MaxWait, opts.MaxAttempts = slow, 1
+			opts.AcquireTimeout, opts.MaxAttempts = slow, 1
 			return pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
 		},
 		"begin": func(opts pgtx.Options) error {

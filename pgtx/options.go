@@ -54,9 +54,9 @@ type Options struct {
 	// Run and on a pgx.Tx, where it is an [ErrOptionConflict], and has no effect on Atomic, unless that is sent inside a Run.
 	AttemptTimeout time.Duration
 
-	// MaxWait is how long each attempt waits for a connection of the pool at most; then the error is [ErrMaxWait]. 0 or
+	// AcquireTimeout is how long each attempt waits for a connection of the pool at most; then the error is [ErrAcquireTimeout]. 0 or
 	// negative means as long as ctx. It has no effect on a connection as db, nor on a db without Acquire.
-	MaxWait time.Duration
+	AcquireTimeout time.Duration
 
 	// StatementTimeout and LockTimeout are sent as SET LOCAL in the flush of BEGIN: how long the server lets a statement
 	// run, and wait for a lock, rounded up to whole milliseconds. 0 leaves the server's setting, a negative one switches
@@ -74,7 +74,7 @@ type Options struct {
 
 	// VerifyCommit has the outcome of a COMMIT that was not answered found out. The transaction's id is asked for in the
 	// flush of BEGIN; if COMMIT breaks, a new connection is asked what became of it. Committed means nil, and the AfterCommit
-	// hooks are called; rolled back means another attempt; what cannot be known within VerifyWait is a
+	// hooks are called; rolled back means another attempt; what cannot be known within VerifyTimeout is a
 	// [*CommitUnknownError] that says why. See [CommitUnknownError.Resolve] for how it is found out. It has no effect
 	// with AccessMode ReadOnly; a nested Run inherits it from the outermost. Every transaction gets an id and writes some 40
 	// bytes of WAL at COMMIT, also one that only reads. The probe is the transaction's first query: a SET TRANSACTION of the function comes
@@ -82,9 +82,9 @@ type Options struct {
 	// [ErrVerifyUnsupported].
 	VerifyCommit bool
 
-	// VerifyWait is how long a broken COMMIT is inquired after, beyond the end of ctx if need be. 0 means
-	// [DefaultVerifyWait], a negative one that it is left to [CommitUnknownError.Resolve].
-	VerifyWait time.Duration
+	// VerifyTimeout is how long a broken COMMIT is inquired after, beyond the end of ctx if need be. 0 means
+	// [DefaultVerifyTimeout], a negative one that it is left to [CommitUnknownError.Resolve].
+	VerifyTimeout time.Duration
 
 	// IdempotencyKey, if set, makes the transaction one that commits once among all with the same key, in every process
 	// and across failovers. A row with the key, in a table that [IdempotencyTableSQL] creates, is inserted with BEGIN, before the function
@@ -121,11 +121,11 @@ func (o Options) maxAttempts() int {
 	}
 }
 
-func (o Options) verifyWait() time.Duration {
-	if o.VerifyWait == 0 {
-		return DefaultVerifyWait
+func (o Options) verifyTimeout() time.Duration {
+	if o.VerifyTimeout == 0 {
+		return DefaultVerifyTimeout
 	}
-	return o.VerifyWait
+	return o.VerifyTimeout
 }
 
 // compatible reports an error if a nested Run asks for what the transaction around it is not.

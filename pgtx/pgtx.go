@@ -17,6 +17,10 @@
 //
 // A Run inside the function of another, on the same database and with the context the function was given, is a
 // savepoint of that transaction.
+//
+// An error of the function comes back as it is. Those that Run meets itself are in a [*PhaseError]: a [*RetryError] when the
+// attempts are used up, a [*SwallowedError] when the function overlooked a failed statement, and the others that Run lists.
+// All functions are safe for concurrent use if db is; a transaction is for one goroutine at a time.
 package pgtx
 
 import (

@@ -16,7 +16,7 @@ func TestPhaseAfter(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const wait = 100 * time.Millisecond
-	err := pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: wait}, func(ctx context.Context, tx pgx.Tx) error {
+	err := pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: wait}, func(ctx context.Context, tx pgx.Tx) error {
 		return add(ctx, tx, 1, 1)
 	})
 	var failed *pgtx.PhaseError

@@ -37,11 +37,11 @@ func TestPhases(t *testing.T) {
 		is       error
 	}{
 		{"no connection, lazy", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: 10 * time.Millisecond}, write)
-		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrMaxWait},
+			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}, write)
+		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"no connection, eager", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, Eager: true, MaxWait: 10 * time.Millisecond}, write)
-		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrMaxWait},
+			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, Eager: true, AcquireTimeout: 10 * time.Millisecond}, write)
+		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"no connection before ctx ends, eager", func(t *testing.T, b *bundle) error {
 			pool := taken(t, b)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -52,8 +52,8 @@ func TestPhases(t *testing.T) {
 			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{Timeout: time.Second}, write)
 		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrTimeout},
 		{"no connection, Atomic", func(t *testing.T, b *bundle) error {
-			return pgtx.Atomic(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, MaxWait: 10 * time.Millisecond}, moves())
-		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrMaxWait},
+			return pgtx.Atomic(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}, moves())
+		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"full pool, separate", func(t *testing.T, b *bundle) error {
 			pool, _ := countFlushes(t, b.url, pgx.QueryExecModeExec) // of one connection
 			return pgtx.RunWith(t.Context(), pool, once, func(ctx context.Context, tx pgx.Tx) error {

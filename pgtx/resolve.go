@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// DefaultVerifyWait is how long a broken COMMIT is inquired after at most. A server that is up answers at once; the
+	// DefaultVerifyTimeout is how long a broken COMMIT is inquired after at most. A server that is up answers at once; the
 	// rest is for one that is slow, for a transaction still in progress, and for a pool that has to notice dead connections.
-	DefaultVerifyWait = 10 * time.Second
+	DefaultVerifyTimeout = 10 * time.Second
 
 	// fenceAfter is for how long a transaction may be in progress before its backend is terminated: time enough for a
 	// COMMIT that is at work, and for a server to notice a closed socket.
@@ -40,7 +40,7 @@ var (
 
 // Resolve finds out whether the transaction committed: err says that it could not, and then committed means nothing. db is
 // a pool or a connection to the same database; in place of a connection that is closed or in a transaction, another one is
-// opened with its configuration. It waits for an answer until ctx ends, at most [DefaultVerifyWait], and may be called
+// opened with its configuration. It waits for an answer until ctx ends, at most [DefaultVerifyTimeout], and may be called
 // again. A transaction that is still in progress after a second, and whose backend belongs to the same role, is ended by
 // pg_terminate_backend, unless replication is synchronous.
 //
@@ -52,7 +52,7 @@ func (e *CommitUnknownError) Resolve(ctx context.Context, db DB) (committed bool
 	if _, err := keyOf(db); err != nil {
 		return false, fmt.Errorf("resolve: %w", err)
 	}
-	return e.resolve(ctx, db, DefaultVerifyWait)
+	return e.resolve(ctx, db, DefaultVerifyTimeout)
 }
 
 func (e *CommitUnknownError) resolve(ctx context.Context, db DB, limit time.Duration) (committed bool, err error) {

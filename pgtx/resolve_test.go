@@ -16,7 +16,7 @@ import (
 func broken(t *testing.T, url string, how breakage) *pgtx.CommitUnknownError {
 	t.Helper()
 	pool := breaking(t, url, how)
-	err := pgtx.RunWith(t.Context(), pool, pgtx.Options{VerifyCommit: true, VerifyWait: -1}, func(ctx context.Context, tx pgx.Tx) error {
+	err := pgtx.RunWith(t.Context(), pool, pgtx.Options{VerifyCommit: true, VerifyTimeout: -1}, func(ctx context.Context, tx pgx.Tx) error {
 		return add(ctx, tx, 1, -10)
 	})
 	var unknown *pgtx.CommitUnknownError
@@ -153,7 +153,7 @@ func TestResolveWithStandby(t *testing.T) {
 
 // A transaction that waits for a standby is neither ended nor taken for committed before the standby has it.
 func verifyUnderSynchronousReplication(t *testing.T, s *ownBundle) {
-	soon := pgtx.Options{VerifyCommit: true, VerifyWait: 1500 * time.Millisecond}
+	soon := pgtx.Options{VerifyCommit: true, VerifyTimeout: 1500 * time.Millisecond}
 	waiting := `select exists (select from pg_stat_activity where wait_event = 'SyncRep')`
 	for name, tt := range map[string]struct {
 		deaf bool

@@ -61,7 +61,7 @@ func TestVerifyCommitAsOrdinaryRole(t *testing.T) {
 	spent := 0
 	for how, want := range map[breakage]int{notReceived: 2, answerLost: 1, blackHole: 2} {
 		calls := 0
-		err := pgtx.RunWith(t.Context(), breaking(t, role, how), pgtx.Options{VerifyCommit: true, VerifyWait: time.Minute},
+		err := pgtx.RunWith(t.Context(), breaking(t, role, how), pgtx.Options{VerifyCommit: true, VerifyTimeout: time.Minute},
 			func(ctx context.Context, tx pgx.Tx) error {
 				calls++
 				return add(ctx, tx, 1, -10)

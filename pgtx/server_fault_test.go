@@ -28,7 +28,7 @@ func (l *ledger) whileTransferring(t *testing.T, ctx context.Context, during fun
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	plain := pgtx.Options{MaxAttempts: ledgerAttempts}
-	checked := pgtx.Options{MaxAttempts: ledgerAttempts, VerifyCommit: true, VerifyWait: 3 * time.Second}
+	checked := pgtx.Options{MaxAttempts: ledgerAttempts, VerifyCommit: true, VerifyTimeout: 3 * time.Second}
 	var next, committed atomic.Int64
 	var stop atomic.Bool
 	var workers sync.WaitGroup

@@ -76,7 +76,7 @@ func (s *session) begin(db DB, separate bool) error {
 		return refused(fmt.Errorf("begin: %w", err))
 	}
 	_, plain := db.(*pgxpool.Pool) // has no BeginTx of its own that would have to be called
-	if pool, ok := db.(acquirer); ok && (separate || !s.opts.Eager || s.opts.MaxWait > 0 || plain || s.opts.announced()) {
+	if pool, ok := db.(acquirer); ok && (separate || !s.opts.Eager || s.opts.AcquireTimeout > 0 || plain || s.opts.announced()) {
 		s.pool, s.separate = pool, separate
 		if s.opts.Eager && s.opts.IdempotencyKey == "" && s.beginNow(s.ctx, "") != nil {
 			s.giveBack()

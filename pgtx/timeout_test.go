@@ -105,8 +105,8 @@ func TestNothingIsAppliedAfterATimeout(t *testing.T) {
 func TestNoConnectionComesBackInATransaction(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]func(*pgtx.Options, time.Duration){
-		"MaxWait": func(o *pgtx.Options, d time.Duration) { o.MaxWait = d },
-		"Timeout": func(o *pgtx.Options, d time.Duration) { o.Timeout = d },
+		"AcquireTimeout": func(o *pgtx.Options, d time.Duration) { o.AcquireTimeout = d },
+		"Timeout":        func(o *pgtx.Options, d time.Duration) { o.Timeout = d },
 		"StatementTimeout": func(o *pgtx.Options, d time.Duration) {
 			o.StatementTimeout = d
 			o.LockTimeout = d

@@ -8,11 +8,11 @@ import (
 // verify finds out what became of a transaction whose COMMIT was not answered.
 func (s *session) verify(ctx context.Context, db DB, unknown *CommitUnknownError) (again bool, err error) {
 	unknown.XID, unknown.Server, unknown.Key = s.xid, s.server(), s.opts.IdempotencyKey
-	if unknown.XID == "" && unknown.Key == "" || s.opts.VerifyWait < 0 {
+	if unknown.XID == "" && unknown.Key == "" || s.opts.VerifyTimeout < 0 {
 		return false, unknown
 	}
 	// The function's caller may have gone, but the answer is worth having.
-	committed, err := unknown.resolve(context.WithoutCancel(ctx), db, s.opts.verifyWait())
+	committed, err := unknown.resolve(context.WithoutCancel(ctx), db, s.opts.verifyTimeout())
 	switch {
 	case err != nil:
 		unknown.Unresolved = err

@@ -48,7 +48,7 @@ var (
 )
 
 func masked(sql string) string {
-	sql = passwordLiteral.ReplaceAllString(sql, "${1}'***'")
-	sql = passwordSetting.ReplaceAllString(sql, "${1}***")
-	return passwordInURL.ReplaceAllString(sql, "${1}***@")
+	sql = passwordLiteral.ReplaceAllString(sql, "${1}'****'")
+	sql = passwordSetting.ReplaceAllString(sql, "${1}****")
+	return passwordInURL.ReplaceAllString(sql, "${1}****@")
 }

@@ -32,9 +32,9 @@ type Options struct {
 	// NoDump compares without pg_dump; see [schema.Options].
 	NoDump bool
 
-	// ShadowURL and Extensions are those of [shadow.Options].
-	ShadowURL  string
-	Extensions []string
+	// Shadow is where the shadow database goes and what is created in it before the migrations. Its Migrations, Version, Migrate
+	// and Live do not count.
+	Shadow shadow.Options
 }
 
 // Report is what Check found.
@@ -80,7 +80,8 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 		return nil, fmt.Errorf("drift: %w", err)
 	}
 
-	options := shadow.Options{Version: status.Version, Migrate: migrate, URL: opts.ShadowURL, Live: live, Extensions: opts.Extensions}
+	options := opts.Shadow
+	options.Migrations, options.Version, options.Migrate, options.Live = nil, status.Version, migrate, live
 	if status.Version > 0 {
 		options.Migrations = folder
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgmigrate/dev/drift"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
 func connect(t *testing.T, cfg *pgx.ConnConfig) *pgx.Conn {
@@ -88,7 +89,7 @@ func TestMigratedMeanwhile(t *testing.T) {
 		end $$;`, signal)}}
 	done := make(chan error, 1)
 	go func() {
-		_, err := drift.Check(t.Context(), live, waiting, drift.Options{ShadowURL: strings.Replace(live.ConnString(), "/"+live.Database+"?", "/postgres?", 1)})
+		_, err := drift.Check(t.Context(), live, waiting, drift.Options{Shadow: shadow.Options{URL: strings.Replace(live.ConnString(), "/"+live.Database+"?", "/postgres?", 1)}})
 		done <- err
 	}()
 	conn := connect(t, live)
@@ -131,7 +132,7 @@ func TestFolderAndAddresses(t *testing.T) {
 	}{
 		"a gap in the folder":     {live, fstest.MapFS{"002_b.sql": folder["002_b.sql"]}, drift.Options{}, "002_b.sql"},
 		"nobody listens":          {nobody, folder, drift.Options{}, "refused"},
-		"no such shadow server":   {live, folder, drift.Options{ShadowURL: "postgres://me:hunter2@127.0.0.1:1/postgres"}, "drift: shadow database: connect"},
+		"no such shadow server":   {live, folder, drift.Options{Shadow: shadow.Options{URL: "postgres://me:hunter2@127.0.0.1:1/postgres"}}, "drift: shadow database: connect"},
 		"it does not run anymore": {live, fstest.MapFS{"001_a.sql": folder["001_a.sql"], "002_b.sql": &fstest.MapFile{Data: []byte("create table a (i int);")}}, drift.Options{}, `relation "a" already exists`},
 		"a table of its own":      {live, folder, drift.Options{VersionTable: "versions", HistorySchema: "other"}, "no version table"},
 	}

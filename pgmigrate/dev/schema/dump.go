@@ -133,7 +133,7 @@ func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...st
 		}
 		message := strings.TrimSpace(stderr.String())
 		if cfg.Password != "" { // libpq does not print it; a server's message might
-			message = strings.ReplaceAll(message, cfg.Password, "***")
+			message = strings.ReplaceAll(message, cfg.Password, "****")
 		}
 		return "", fmt.Errorf("%w: %s", errDump, strings.ReplaceAll(message, "\n", "; "))
 	}

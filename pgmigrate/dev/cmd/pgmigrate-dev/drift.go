@@ -9,6 +9,7 @@ import (
 
 	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgmigrate/dev/drift"
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
 // schemaFlags are those of the commands that compare schemas.
@@ -65,7 +66,7 @@ Exit codes: 0 no difference; 1 a difference, or the work failed; 2 the command l
 			}
 			report, err := drift.Check(cmd.Context(), live, os.DirFS(dir), drift.Options{
 				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(), IgnoreRoles: ignored, NoDump: noDump,
-				ShadowURL: f.shadow, Extensions: f.extensions,
+				Shadow: shadow.Options{URL: f.shadow, Extensions: f.extensions},
 			})
 			if err != nil {
 				return err

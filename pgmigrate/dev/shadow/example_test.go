@@ -1,0 +1,24 @@
+package shadow_test
+
+import (
+	"context"
+	"fmt"
+	"testing/fstest"
+
+	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
+)
+
+// A database with what the migrations make, and nobody's data.
+func ExampleOpen() {
+	ctx := context.Background()
+	db, err := shadow.Open(ctx, shadow.Options{
+		Migrations: fstest.MapFS{"001_pages.sql": {Data: []byte("create table pages (id int);")}}, // os.DirFS("migrations")
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	fmt.Println(db.Exec(ctx, "alter table pages add title text; drop table pages"))
+	// Output: <nil>
+}
