@@ -53,7 +53,7 @@ pool_mode = transaction
 max_client_conn = 1000
 default_pool_size = 20
 ; the default of 15 s would keep clients out for longer than a failover takes
-server_login_retry = 1
+server_login_retry = 0.2
 ignore_startup_parameters = extra_float_digits
 `, database, c.writerPort, c.poolPort, filepath.Join(c.dir, "pgbouncer.users"))
 }
