@@ -30,6 +30,8 @@ var modules = []string{
 	"github.com/jackc/tern/v2",
 	"github.com/pressly/goose/v3",
 	"github.com/golang-migrate/migrate/v4",
+	"github.com/hellofresh/health-go/v5",
+	"github.com/alexliesenfeld/health",
 }
 
 // machine tells what the run is made on, before it begins.

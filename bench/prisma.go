@@ -49,6 +49,9 @@ func prismaAs(ctx context.Context, r *report, rounds int, plan prismaPlan) error
 	if err != nil {
 		return err
 	}
+	if err := reportPrisma(r); err != nil {
+		return err
+	}
 	url, drop, err := database(ctx)
 	if err != nil {
 		return err

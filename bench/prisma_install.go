@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,28 +27,36 @@ type noPrismaError struct{ reason string }
 
 func (e *noPrismaError) Error() string { return e.reason }
 
-// installPrisma returns node and the driver, which lies beside the packages of the lock file and the generated client in a folder
-// of the user's cache directory. The first call on a machine fills that from the npm registry.
-func installPrisma(ctx context.Context) (node, driver string, err error) {
-	node, err = exec.LookPath("node")
-	if err != nil {
-		return "", "", &noPrismaError{"node is not in PATH"}
-	}
+// prismaFolder is where the packages of the lock file and the generated client are, or will be: in the user's cache directory.
+func prismaFolder() (folder string, files map[string][]byte, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", "", &noPrismaError{err.Error()}
+		return "", nil, &noPrismaError{err.Error()}
 	}
-	files := make(map[string][]byte)
+	files = make(map[string][]byte)
 	sum := sha256.New()
 	for _, name := range []string{"package.json", "package-lock.json", "schema.prisma", "prisma.config.ts", "driver.mjs"} {
 		if files[name], err = prismaFiles.ReadFile("prisma/" + name); err != nil {
-			return "", "", err
+			return "", nil, err
 		}
 		if name != "driver.mjs" { // which changes what is measured, not what has to be installed
 			sum.Write(files[name])
 		}
 	}
-	folder := filepath.Join(cache, "persistence-bench", fmt.Sprintf("prisma-%x", sum.Sum(nil)[:8]))
+	return filepath.Join(cache, "persistence-bench", fmt.Sprintf("prisma-%x", sum.Sum(nil)[:8])), files, nil
+}
+
+// installPrisma returns node and the driver, which lies in Prisma's folder. The first call on a machine fills that from the npm
+// registry.
+func installPrisma(ctx context.Context) (node, driver string, err error) {
+	node, err = exec.LookPath("node")
+	if err != nil {
+		return "", "", &noPrismaError{"node is not in PATH"}
+	}
+	folder, files, err := prismaFolder()
+	if err != nil {
+		return "", "", err
+	}
 	if _, err := os.Stat(folder); err != nil {
 		if err := fillFolder(ctx, folder, files); err != nil {
 			return "", "", err
@@ -53,6 +64,22 @@ func installPrisma(ctx context.Context) (node, driver string, err error) {
 	}
 	driver = filepath.Join(folder, fmt.Sprintf("driver-%x.mjs", sha256.Sum256(files["driver.mjs"])))
 	return node, driver, writeOnce(driver, files["driver.mjs"])
+}
+
+// reportPrisma reports the versions that package.json names.
+func reportPrisma(r *report) error {
+	text, err := prismaFiles.ReadFile("prisma/package.json")
+	if err != nil {
+		return err
+	}
+	var named struct{ Dependencies map[string]string }
+	if err := json.Unmarshal(text, &named); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(named.Dependencies)) {
+		r.version(name, named.Dependencies[name])
+	}
+	return nil
 }
 
 // fillFolder works in another folder and renames it, for others may install at the same time, and this may be killed.
