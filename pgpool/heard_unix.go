@@ -15,5 +15,5 @@ func (s *session) heard() bool {
 		_, _, err := syscall.Recvfrom(int(fd), some[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		heard = err != syscall.EAGAIN && err != syscall.EINTR
 	})
-	return heard && err == nil
+	return heard || err != nil // it has been closed here
 }
