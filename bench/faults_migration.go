@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -52,6 +53,9 @@ type migrationScene struct {
 }
 
 // migrationFaults adds the plays to p; the table is filled in when they are over.
+// someone is who ran a migration, and when: of no interest in a table.
+var someone = regexp.MustCompile(`begun by \S+ \(\S+\) at \S+`)
+
 func (s *stage) migrationFaults(ctx context.Context, p *plays, admin *pgxpool.Pool) *faultTable {
 	table := &faultTable{title: "Faults of a migration", ours: 1}
 	var mu sync.Mutex
@@ -65,6 +69,7 @@ func (s *stage) migrationFaults(ctx context.Context, p *plays, admin *pgxpool.Po
 				m := &migrationScene{tool: t, hold: s.hold, limit: s.limit, note: func(text string) {
 					mu.Lock()
 					defer mu.Unlock()
+					text = someone.ReplaceAllString(text, "begun by user@host (role) at …")
 					if text = t.name + ": " + text; !slices.Contains(table.notes, text) {
 						table.notes = append(table.notes, text)
 					}

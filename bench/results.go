@@ -50,7 +50,7 @@ beside it: ×0.70 takes 0.70 of the other's time, so lower is better. Times mean
 func results(r *report, facts []fact, drawn []*chart) []byte {
 	var b bytes.Buffer
 	b.WriteString(howToRead)
-	fmt.Fprintf(&b, "\n## Worse than a peer\n\nWhat of ours took more than %.2f times as long as a peer in the same table, the worst first. Listed are the "+
+	fmt.Fprintf(&b, "\n## Worse than a peer\n\nWhat of ours took more than %.2f times as long as a peer in the same table, the lower quartile of the ratio above 1 too; the worst first. Listed are the "+
 		"tables whose sides took turns; what a comparison counts is in its section.\n\n", worseFrom)
 	if found := worseThanPeers(r.measured); len(found) == 0 {
 		b.WriteString("Nothing.\n")

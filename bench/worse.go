@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// worseFrom is the ratio to a peer above which a side of ours is listed as worse.
+// worseFrom is the ratio to a peer above which a side of ours is listed as worse, if its lower quartile is above 1 too: where the quartiles
+// lie on both sides of 1, there is no difference to see.
 const worseFrom = 1.05
 
 // worse is a side of ours that took longer than a peer in the same table.
@@ -31,7 +32,7 @@ func worseThanPeers(all []measured) []worse {
 				if isOurs(peer.name) {
 					continue
 				}
-				if ratio := s.ratioTo(peer); ratio.median > w.ratio.median {
+				if ratio := s.ratioTo(peer); ratio.q1 > 1 && ratio.median > w.ratio.median {
 					w.peer, w.ratio = peer.name, ratio
 				}
 			}
