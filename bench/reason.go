@@ -51,6 +51,10 @@ var reasons = []struct{ table, side, peer, why string }{
 		"Each migration is also recorded in the history, with its checksum, which is how a file that was edited later is found.",
 	},
 	{
+		`^Scaling: (a query|CopyFrom|a batch of inserts)`, `^pgtx`, ``,
+		"Few operations a round, the fewer the larger: where the sizes beside it do not show the same, it is chance.",
+	},
+	{
 		`^A probe request`, `MaxAge: -1`, ``,
 		"Each request asks what the server's connections and transactions do, on a connection of the probe's own, where the peers ping.",
 	},
