@@ -3,8 +3,8 @@
 // The commands of this repository.
 package main
 
-// Everything is a command of one of the modules: this file only says which, so that the root module needs nothing but
-// mage. A project of your own needs six lines of it; see pgmigrate/README.md.
+// Everything is a command of one of the modules: this file only says which, so that the root module
+// needs nothing but mage. A project of your own needs six lines of it; see pgmigrate/README.md.
 
 import (
 	"bytes"
@@ -25,10 +25,12 @@ var Aliases = map[string]any{
 	"generate": Generate.All,
 }
 
-// Demo shows the whole kit at work on a PostgreSQL of its own, or on DATABASE_URL, in under a minute.
+// Demo shows the whole kit at work on a PostgreSQL of its own, or on DATABASE_URL, in under a
+// minute.
 func Demo() error { return run("./examples/pages/cmd/demo") }
 
-// Serve runs the example's two services, on DATABASE_URL or on a PostgreSQL that is gone afterwards, and prints where to look.
+// Serve runs the example's two services, on DATABASE_URL or on a PostgreSQL that is gone
+// afterwards, and prints where to look.
 func Serve() error { return run("./examples/pages/cmd/serve") }
 
 // Test is the family of commands that test the modules.
@@ -45,10 +47,12 @@ func (Test) All() error {
 	return command("go", append(args, "work")...)
 }
 
-// Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18"; missing ones come by npm.
+// Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18";
+// missing ones come by npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
-// Cover prints what share of each published module's statements its tests reach, and fails below its goal; -module=pgtx: of one.
+// Cover prints what share of each published module's statements its tests reach, and fails below
+// its goal; -module=pgtx: of one.
 func Cover(module *string) error {
 	if module != nil {
 		return runAlone("tools/cover", "-list", coverGoal(*module))
@@ -73,7 +77,8 @@ func coverGoal(module string) string {
 	return module + "=90"
 }
 
-// Lint checks format, vets, and runs golangci-lint. The first run builds the linter, which takes minutes.
+// Lint checks format, vets, and runs golangci-lint. The first run builds the linter, which takes
+// minutes.
 func Lint() error {
 	if err := unformatted(); err != nil {
 		return err
@@ -95,13 +100,15 @@ func Lint() error {
 	return errors.Join(err, lint("tools/studio"), lint("tools/release"), lint("tools/cover"))
 }
 
-// Modules checks that each module stands alone: tidy, built and vetted without the workspace, importing only what it may.
+// Modules checks that each module stands alone: tidy, built and vetted without the workspace,
+// importing only what it may.
 func Modules() error { return command("bash", ".ci/modules") }
 
 // Release is the family of commands for releases.
 type Release mg.Namespace
 
-// Check publishes the committed modules into a folder, uses each from outside as a consumer would, and prints the tags to push.
+// Check publishes the committed modules into a folder, uses each from outside as a consumer would,
+// and prints the tags to push.
 func (Release) Check() error {
 	if err := command("go", "test", "-run=^TestGo$", "./examples/pages/guides"); err != nil { // the READMEs' code
 		return err
@@ -113,7 +120,8 @@ func (Release) Check() error {
 	return runAlone("tools/release", "-gorelease="+gorelease)
 }
 
-// Tidy runs go mod tidy in every module: a change in one reaches the go.sum of those that import it.
+// Tidy runs go mod tidy in every module: a change in one reaches the go.sum of those that import
+// it.
 func Tidy() error {
 	return inEveryModule(func(dir string) error {
 		if err := os.Setenv("GOWORK", "off"); err != nil {
@@ -126,7 +134,8 @@ func Tidy() error {
 // Generate is the family of commands for generated code.
 type Generate mg.Namespace
 
-// All writes what is generated, the example's typed queries, the table of variables and example.env, and vets the queries.
+// All writes what is generated, the example's typed queries, the table of variables and
+// example.env, and vets the queries.
 func (Generate) All() error {
 	sqlc, err := tool("sqlc")
 	if err != nil {
@@ -141,7 +150,8 @@ func (Generate) All() error {
 	return checkQueries(sqlc, "-update")
 }
 
-// Check fails if sqlc would write other code than is here, or if a query is wrong on a migrated database.
+// Check fails if sqlc would write other code than is here, or if a query is wrong on a migrated
+// database.
 func (Generate) Check() error {
 	sqlc, err := tool("sqlc")
 	if err != nil {
@@ -150,7 +160,8 @@ func (Generate) Check() error {
 	return checkQueries(sqlc)
 }
 
-// checkQueries runs sqlc diff and sqlc vet on a database of a test's own, never on one that somebody uses.
+// checkQueries runs sqlc diff and sqlc vet on a database of a test's own, never on one that
+// somebody uses.
 func checkQueries(sqlc string, flags ...string) error {
 	if err := os.Setenv("SQLC", sqlc); err != nil {
 		return err
@@ -158,7 +169,8 @@ func checkQueries(sqlc string, flags ...string) error {
 	return command("go", append([]string{"test", "-count=1", "-run=^TestGenerated$", "./examples/pages/db"}, flags...)...)
 }
 
-// Doctor checks the configuration, connects, and reports what will not work; -explain prints the table of variables.
+// Doctor checks the configuration, connects, and reports what will not work; -explain prints the
+// table of variables.
 func Doctor(explain *bool, instances *int) error {
 	var args []string
 	if explain != nil && *explain {
@@ -172,7 +184,8 @@ func Doctor(explain *bool, instances *int) error {
 	return run("./pgpool/cmd/pgdoctor", args...)
 }
 
-// Studio shows the database's tables in the browser, read-only, until Ctrl-C; -write lets a local one be changed.
+// Studio shows the database's tables in the browser, read-only, until Ctrl-C; -write lets a local
+// one be changed.
 func Studio(port *int, write, remote *bool) error {
 	if err := useDevelopmentServer(); err != nil {
 		return err
@@ -190,7 +203,8 @@ func Studio(port *int, write, remote *bool) error {
 	return runAlone("tools/studio", args...)
 }
 
-// Bench compares the modules with what one would use without them, side by side, for some minutes, and writes bench/RESULTS.md with charts.
+// Bench compares the modules with what one would use without them, side by side, for some minutes,
+// and writes bench/RESULTS.md with charts.
 func Bench() error { return run("./bench", "-results", "bench") }
 
 // Migrate is the family of commands for the schema, on DATABASE_URL or the development server.
@@ -214,7 +228,8 @@ func (Migrate) Plan() error { return pgmigrate("plan") }
 // New makes an empty migration file.
 func (Migrate) New(name string) error { return pgmigrate("new", name) }
 
-// Reset takes all migrations back and applies them again. It refuses a database that is not on this machine.
+// Reset takes all migrations back and applies them again. It refuses a database that is not on this
+// machine.
 func (Migrate) Reset() error { return pgmigrate("reset") }
 
 // Redo takes the last migration back and applies it again.
@@ -231,7 +246,8 @@ func (Migrate) Resolve(version, outcome string) error {
 	return pgmigrate("resolve", version, "--"+outcome)
 }
 
-// Lint judges the migrations that are pending on DATABASE_URL, or the newest, by what they do to a shadow database.
+// Lint judges the migrations that are pending on DATABASE_URL, or the newest, by what they do to a
+// shadow database.
 func (Migrate) Lint() error { return run(developmentCommand, "lint") }
 
 // Diff writes the migration that leads to schema.sql, the schema as it should be.
@@ -266,7 +282,8 @@ func Seed(env *string) error {
 // Db is the family of commands for the development server: a durable PostgreSQL on this machine.
 type Db mg.Namespace
 
-// Start starts the development server and prints its connection string. -port=5432 opens that port on loopback as well.
+// Start starts the development server and prints its connection string. -port=5432 opens that port
+// on loopback as well.
 func (Db) Start(port *int) error {
 	if port != nil {
 		return pgserver("start", fmt.Sprintf("-port=%d", *port))
@@ -286,10 +303,12 @@ func (Db) Remove() error { return pgserver("remove") }
 // Clean drops the databases that failed tests kept (PGTEST_KEEP=1).
 func (Db) Clean() error { return run("./pgtest/cmd/pgtest", "clean") }
 
-// Cluster is the family of commands for a cluster on this machine that fails over: Patroni, etcd, HAProxy, PgBouncer.
+// Cluster is the family of commands for a cluster on this machine that fails over: Patroni, etcd,
+// HAProxy, PgBouncer.
 type Cluster mg.Namespace
 
-// Up starts a cluster of three nodes, prints how to connect, and keeps it until Ctrl-C or cluster:down.
+// Up starts a cluster of three nodes, prints how to connect, and keeps it until Ctrl-C or
+// cluster:down.
 func (Cluster) Up() error { return run("./cluster/cmd/cluster", "up") }
 
 // Down stops the cluster that cluster:up keeps.
@@ -298,7 +317,8 @@ func (Cluster) Down() error { return run("./cluster/cmd/cluster", "down") }
 // Demo starts a cluster, kills its primary under load, and tells what programs see of it.
 func (Cluster) Demo() error { return run("./cluster/cmd/cluster", "demo") }
 
-// Chaos breaks a cluster under load, 20 rounds of the main faults and 5 of the others, and judges what became of it; -rounds, -fault=a,b and -via shorten it.
+// Chaos breaks a cluster under load, 20 rounds of the main faults and 5 of the others, and judges
+// what became of it; -rounds, -fault=a,b and -via shorten it.
 func (Cluster) Chaos(rounds *int, fault, via *string) error {
 	var args []string
 	if rounds != nil {
@@ -324,8 +344,8 @@ func pgmigrate(args ...string) error {
 	return run("./pgmigrate/cmd/pgmigrate", args...)
 }
 
-// useDevelopmentServer sets DATABASE_URL to the development server's if nothing else says where the database is. In
-// production a forgotten variable must stay an error.
+// useDevelopmentServer sets DATABASE_URL to the development server's if nothing else says where the
+// database is. In production a forgotten variable must stay an error.
 func useDevelopmentServer() error {
 	switch os.Getenv("APP_ENV") {
 	case "", "development", "test":

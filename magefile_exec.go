@@ -34,7 +34,8 @@ func run(pkg string, args ...string) error {
 	return command(binary, args...)
 }
 
-// runAlone is run for a command in a module of its own outside the workspace, with a folder for a path.
+// runAlone is run for a command in a module of its own outside the workspace, with a folder for a
+// path.
 func runAlone(dir string, args ...string) error {
 	temp, err := os.MkdirTemp("", "mage-run-")
 	if err != nil {
@@ -68,8 +69,8 @@ func commandIn(dir, name string, args ...string) error {
 	return err
 }
 
-// tool builds one of the tools that tools/go.mod pins and returns its path in the build cache. They stay out of the
-// workspace, whose dependencies they would change.
+// tool builds one of the tools that tools/go.mod pins and returns its path in the build cache. They
+// stay out of the workspace, whose dependencies they would change.
 func tool(name string) (string, error) {
 	build := exec.Command("go", "tool", "-n", name)
 	build.Dir = "tools"
@@ -95,7 +96,8 @@ func unformatted() error {
 	return nil
 }
 
-// inEveryModule calls fn with the folder of each module of the workspace but the root, and returns the first error after all.
+// inEveryModule calls fn with the folder of each module of the workspace but the root, and returns
+// the first error after all.
 func inEveryModule(fn func(dir string) error) error {
 	var first error
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

@@ -79,7 +79,8 @@ func card(title, below, alt string, height vg.Length, body func(draw.Canvas) err
 	return accessible(out.Bytes(), title, alt), nil
 }
 
-// accessible adds what vgsvg has no words for: a title, a description, and typefaces for those who lack the first; Arial has its widths.
+// accessible adds what vgsvg has no words for: a title, a description, and typefaces for those who
+// lack the first; Arial has its widths.
 func accessible(svg []byte, title, alt string) []byte {
 	const last = `xmlns:xlink="http://www.w3.org/1999/xlink">`
 	svg = bytes.Replace(svg, []byte(last), []byte(strings.TrimSuffix(last, ">")+

@@ -185,7 +185,8 @@ func (c *growing) drawLines(area draw.Canvas, lines []*chartLine) error {
 	return nil
 }
 
-// decades are 1, 2 and 5 times each power of ten in the range, or one of them if there would be many.
+// decades are 1, 2 and 5 times each power of ten in the range, or one of them if there would be
+// many.
 func decades(least, most float64) plot.ConstantTicks {
 	factors := []float64{1, 2, 5}
 	if most/least > 300 {

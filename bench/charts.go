@@ -58,7 +58,8 @@ func charts(all []measured) ([]*chart, error) {
 // atATime is the part of a title that says how many of an operation run at the same time.
 var atATime = regexp.MustCompile(`,? (\d+ (?:at a time|at once|in parallel|workers|clients|callers))`)
 
-// prismaCharts are a chart for each operation that was compared with Prisma, with a panel for each number at a time.
+// prismaCharts are a chart for each operation that was compared with Prisma, with a panel for each
+// number at a time.
 func prismaCharts(all []measured) []bars {
 	var found []bars
 	for _, m := range all {

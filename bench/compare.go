@@ -9,13 +9,15 @@ import (
 	"time"
 )
 
-// side is one of the ways that are compared. The first of a comparison is the one that the others are measured against.
+// side is one of the ways that are compared. The first of a comparison is the one that the others
+// are measured against.
 type side struct {
 	name string
 	op   func(context.Context) error
 }
 
-// compare runs ops operations of each side in each of the rounds, after a round that does not count, and reports them.
+// compare runs ops operations of each side in each of the rounds, after a round that does not
+// count, and reports them.
 func compare(ctx context.Context, r *report, title string, rounds, ops int, sides ...side) error {
 	rows := make([]measuredSide, len(sides))
 	allocs := make([][]float64, len(sides))

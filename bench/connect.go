@@ -100,8 +100,9 @@ func connectLate(ctx context.Context, url string) (time.Duration, error) {
 	return ready.Sub(time.Unix(0, accepts.Load())), nil
 }
 
-// reuse prints how many of the acquires under load got a connection that was there: 64 workers for 2 s a round, with a
-// lifetime that turns all connections over, and one restart of the server in between.
+// reuse prints how many of the acquires under load got a connection that was there: 64 workers for
+// 2 s a round, with a lifetime that turns all connections over, and one restart of the server in
+// between.
 func reuse(ctx context.Context, r *report, rounds int) error {
 	server, err := startServer(ctx)
 	if err != nil {

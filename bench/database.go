@@ -54,8 +54,8 @@ type way struct {
 	open func(*test) (*pgxpool.Pool, error)
 }
 
-// databases compares pgtest with pgtestdb alone, on the same server, with the same 20 tables. A time ends when the first query
-// is answered.
+// databases compares pgtest with pgtestdb alone, on the same server, with the same 20 tables. A
+// time ends when the first query is answered.
 func databases(ctx context.Context, r *report, rounds int) error {
 	server, err := pgserver.Acquire(ctx, pgserver.Options{})
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// firstQuery measures go test of a package with one test when no server runs: the server's start, the template, the
-// first copy. What caches keep is there: the compiled package and an initialised data directory.
+// firstQuery measures go test of a package with one test when no server runs: the server's start,
+// the template, the first copy. What caches keep is there: the compiled package and an initialised
+// data directory.
 func firstQuery(ctx context.Context, r *report, rounds int) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {

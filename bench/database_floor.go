@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// floor measures each step that a test database needs, by itself: what no way of doing it goes below on this server.
+// floor measures each step that a test database needs, by itself: what no way of doing it goes
+// below on this server.
 func floor(ctx context.Context, r *report, url string, databaseURL func(string) string, rounds int) (err error) {
 	admin, err := pgx.Connect(ctx, url)
 	if err != nil {

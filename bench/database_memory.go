@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// memory watches what the databases of this process take on the server, in memory where its files are on tmpfs, while eight
-// tests run at a time.
+// memory watches what the databases of this process take on the server, in memory where its files
+// are on tmpfs, while eight tests run at a time.
 func memory(ctx context.Context, r *report, url string, w way) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {

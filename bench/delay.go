@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// delayed returns a pool to the server of url behind a proxy that holds everything for half of roundTrip each way. 0
-// connects directly.
+// delayed returns a pool to the server of url behind a proxy that holds everything for half of
+// roundTrip each way. 0 connects directly.
 func delayed(ctx context.Context, url string, roundTrip time.Duration) (*pgxpool.Pool, func(), error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -69,7 +69,8 @@ type chunk struct {
 	due  time.Time
 }
 
-// hold hands on what it reads, each piece after the same time, without holding up the reading of the next.
+// hold hands on what it reads, each piece after the same time, without holding up the reading of
+// the next.
 func hold(from io.ReadCloser, to io.WriteCloser, delay time.Duration) {
 	chunks := make(chan chunk, 1024)
 	var writer sync.WaitGroup

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// faults throws the same faults at the modules and at the usual ways without them, on a server of its own. Every cell is what this
-// run saw; there are no rounds.
+// faults throws the same faults at the modules and at the usual ways without them, on a server of
+// its own. Every cell is what this run saw; there are no rounds.
 func faults(ctx context.Context, r *report, _ int) error {
 	if os.Getenv(migratingProcess) != "" {
 		return migrateAsProcess(ctx)
@@ -69,7 +69,8 @@ type faultTable struct {
 	notes []string
 }
 
-// print writes the table, and below it first where the modules' defaults do not do better than another side.
+// print writes the table, and below it first where the modules' defaults do not do better than
+// another side.
 func (t *faultTable) print(r *report) {
 	r.printf("\n%s\n\n| |", t.title)
 	for _, s := range t.sides {

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// callFaults lets all other faults meet their sides, many at a time: the time goes into those that wait for the limit.
+// callFaults lets all other faults meet their sides, many at a time: the time goes into those that
+// wait for the limit.
 func (s *stage) callFaults(ctx context.Context) ([]faultTable, error) {
 	admin, err := s.adminPool(ctx)
 	if err != nil {
@@ -44,7 +45,8 @@ func (p *plays) add(waits bool, play func() error) {
 	}
 }
 
-// run plays all that wait at the same time, and the quick ones a few at a time: they should not find the machine busy.
+// run plays all that wait at the same time, and the quick ones a few at a time: they should not
+// find the machine busy.
 func (p *plays) run() error {
 	var waiting, quick errgroup.Group
 	for _, play := range p.waiting {

@@ -40,7 +40,8 @@ func misconfigured(url string, advice ...string) func(context.Context, *scene) (
 	}
 }
 
-// refusal starts the program. A good error has one of the words of advice in it, and a bad one the password.
+// refusal starts the program. A good error has one of the words of advice in it, and a bad one the
+// password.
 func (s *scene) refusal(ctx context.Context, advice ...string) (cell, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a program that goes on with another server than was meant
 	defer cancel()

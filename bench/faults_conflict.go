@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// serializationFailure has another transaction change the second row after the first statement has read it.
+// serializationFailure has another transaction change the second row after the first statement has
+// read it.
 func serializationFailure(ctx context.Context, s *scene) (cell, error) {
 	s.url += "&options=-c%20default_transaction_isolation%3Dserializable"
 	p, err := s.start(ctx, 2)
@@ -25,7 +26,8 @@ func serializationFailure(ctx context.Context, s *scene) (cell, error) {
 	return s.outcome(ctx, err)
 }
 
-// deadlock runs two transactions that update the rows in opposite order, and wait for each other in the first runs.
+// deadlock runs two transactions that update the rows in opposite order, and wait for each other in
+// the first runs.
 func deadlock(ctx context.Context, s *scene) (cell, error) {
 	p, err := s.start(ctx, 2)
 	if err != nil {

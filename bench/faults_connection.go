@@ -139,8 +139,9 @@ func (p *program) callAgain(ctx context.Context) cell {
 	}
 }
 
-// cutAnswer is the price of the calls that database/sql saves after a cut: it repeats a statement of which pgconn.SafeToRetry says that
-// it was not sent, and pgx v5.12 says so of one without arguments whose answer was lost.
+// cutAnswer is the price of the calls that database/sql saves after a cut: it repeats a statement
+// of which pgconn.SafeToRetry says that it was not sent, and pgx v5.12 says so of one without
+// arguments whose answer was lost.
 func cutAnswer(ctx context.Context, s *scene) (cell, error) {
 	network, err := s.overTCP(ctx)
 	if err != nil {

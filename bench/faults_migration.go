@@ -159,7 +159,8 @@ func firstLine(err error) string {
 	return text
 }
 
-// rows is what the migrations have left when all their sessions have ended, those of killed processes too.
+// rows is what the migrations have left when all their sessions have ended, those of killed
+// processes too.
 func (m *migrationScene) rows(ctx context.Context) (rows string, err error) {
 	for others := true; others && err == nil; {
 		time.Sleep(20 * time.Millisecond)

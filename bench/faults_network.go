@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// network is TCP between a program and the server. After a cut the first write to such a connection succeeds, other than on a
-// Unix socket: nobody has been told yet.
+// network is TCP between a program and the server. After a cut the first write to such a connection
+// succeeds, other than on a Unix socket: nobody has been told yet.
 type network struct {
 	listener net.Listener
 	sessions sync.WaitGroup
@@ -22,7 +22,8 @@ type network struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 
-	// loseUpdate: the server's next answer to an update is not passed on, the connection is ended instead.
+	// loseUpdate: the server's next answer to an update is not passed on, the connection is ended
+	// instead.
 	loseUpdate atomic.Bool
 }
 

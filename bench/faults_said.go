@@ -59,7 +59,8 @@ func said(err error) string {
 	}
 }
 
-// after says how long it took to the tenth of a second, which is as much as a shared machine can promise.
+// after says how long it took to the tenth of a second, which is as much as a shared machine can
+// promise.
 func after(d time.Duration) string {
 	if d < 100*time.Millisecond {
 		return "at once"

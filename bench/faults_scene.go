@@ -25,7 +25,8 @@ type scene struct {
 	limit time.Duration
 }
 
-// meet has each fault played with each side, and returns a row a fault, which is filled in when the plays are over.
+// meet has each fault played with each side, and returns a row a fault, which is filled in when the
+// plays are over.
 func (p *plays) meet(ctx context.Context, s *stage, admin *pgxpool.Pool, sides []faultSide, faults []fault) []faultRow {
 	rows := make([]faultRow, len(faults))
 	for i, f := range faults {
@@ -50,7 +51,8 @@ func (p *plays) meet(ctx context.Context, s *stage, admin *pgxpool.Pool, sides [
 	return rows
 }
 
-// start starts the side's program with a pool of conns connections, and closes it when the scene is over.
+// start starts the side's program with a pool of conns connections, and closes it when the scene is
+// over.
 func (s *scene) start(ctx context.Context, conns int) (*program, error) {
 	p, err := s.side.start(ctx, s.url, conns)
 	if err == nil {
@@ -70,7 +72,8 @@ func (s *scene) applied(ctx context.Context) (first, second int, err error) {
 	return first, second, err
 }
 
-// endless runs op with a ctx without a deadline, which is cancelled at the limit so that the table comes to its end.
+// endless runs op with a ctx without a deadline, which is cancelled at the limit so that the table
+// comes to its end.
 func endless(ctx context.Context, limit time.Duration, op func(context.Context) error) (took time.Duration, ended bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

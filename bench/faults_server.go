@@ -11,14 +11,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// serverFault happens to the whole server, and so to all sides at the same time. ready prepares one of them and returns what it does
-// when the fault is there.
+// serverFault happens to the whole server, and so to all sides at the same time. ready prepares one
+// of them and returns what it does when the fault is there.
 type serverFault struct {
 	name  string
 	ready func(ctx context.Context, s *scene) (see func(context.Context) (cell, error), err error)
 }
 
-// serverAct is how a fault of the server comes about: before the sides meet it, while they do, and how it ends.
+// serverAct is how a fault of the server comes about: before the sides meet it, while they do, and
+// how it ends.
 type serverAct struct {
 	faults               []serverFault
 	before, while, after func(context.Context) error

@@ -28,8 +28,8 @@ type program struct {
 	close       func()
 }
 
-// faultSide is one of the ways to write a program, each as its documentation shows it. start returns when the first answer of
-// the database was there.
+// faultSide is one of the ways to write a program, each as its documentation shows it. start
+// returns when the first answer of the database was there.
 type faultSide struct {
 	name  string
 	ours  bool

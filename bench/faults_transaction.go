@@ -22,7 +22,8 @@ var transactionFaults = []fault{
 	{"its function ignores a failed statement and returns nil", false, swallowed},
 }
 
-// both is the function of an ordinary transaction, in which something happens between the statements of its first run.
+// both is the function of an ordinary transaction, in which something happens between the
+// statements of its first run.
 func (s *scene) both(runs *int, between func()) func(context.Context, execution) error {
 	return func(ctx context.Context, exec execution) error {
 		if err := exec(ctx, s.increment(1)); err != nil {

@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// freeze stops all processes of the server (SIGSTOP) until thaw is called, which must be, also after an error.
+// freeze stops all processes of the server (SIGSTOP) until thaw is called, which must be, also
+// after an error.
 func (s *ownServer) freeze() (thaw func() error, err error) {
 	var stopped []int
 	thaw = func() error {

@@ -14,9 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// healths compares pghealth with what else tells a load balancer whether there is a database: what a probe costs alone and
-// beside a busy pool, what a flood of probes costs the server, and what is answered when the server is frozen or the application
-// uses all connections of its pool.
+// healths compares pghealth with what else tells a load balancer whether there is a database: what
+// a probe costs alone and beside a busy pool, what a flood of probes costs the server, and what is
+// answered when the server is frozen or the application uses all connections of its pool.
 func healths(ctx context.Context, r *report, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
@@ -38,7 +38,8 @@ func healths(ctx context.Context, r *report, rounds int) error {
 	return err
 }
 
-// probeTimes measures probes one after another, alone and beside callers that use each connection of the pool.
+// probeTimes measures probes one after another, alone and beside callers that use each connection
+// of the pool.
 func probeTimes(ctx context.Context, r *report, url string, rounds int) error {
 	const connections = 8
 	pool, err := configured(ctx, url, func(c *pgxpool.Config) { c.MaxConns = connections })

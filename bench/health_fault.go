@@ -19,8 +19,9 @@ type faulted struct {
 	again             time.Duration // from the thaw to the first 200
 }
 
-// probeFaults prints what the probers answer, all at the same time, when the application has taken all connections of a healthy database's
-// pool, and when all processes of the server are stopped: connections stay open, and nothing answers.
+// probeFaults prints what the probers answer, all at the same time, when the application has taken
+// all connections of a healthy database's pool, and when all processes of the server are stopped:
+// connections stay open, and nothing answers.
 func probeFaults(ctx context.Context, r *report, server *ownServer, callers int) (_ []faulted, err error) {
 	const connections = 4
 	handlers := make([]http.Handler, len(probers))

@@ -9,8 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// probeFloods prints what many probes at once cost the server, which counts its sessions and transactions: a statement by itself is
-// one, so is the preparation of one, and so is the beginning of a session.
+// probeFloods prints what many probes at once cost the server, which counts its sessions and
+// transactions: a statement by itself is one, so is the preparation of one, and so is the beginning
+// of a session.
 func probeFloods(ctx context.Context, r *report, server *ownServer, callers int) error {
 	const times = 5
 	observer, err := server.observer(ctx)

@@ -20,7 +20,8 @@ type prober struct {
 	open func(url string, pool *pgxpool.Pool) (handler http.Handler, end func(), err error)
 }
 
-// probers are as the documentation of each shows them, and those that remember an answer once more without that.
+// probers are as the documentation of each shows them, and those that remember an answer once more
+// without that.
 var probers = []prober{
 	{"health, pool.Ping, no cache", pinging(liesenfeld.WithDisabledCache())},
 	{"health, pool.Ping", pinging()},

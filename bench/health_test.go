@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What each answers is the subject of the comparison: pghealth stays ready while the application is busy, and does not when the
-// server is frozen.
+// What each answers is the subject of the comparison: pghealth stays ready while the application is
+// busy, and does not when the server is frozen.
 func TestHealthsRun(t *testing.T) {
 	ctx, r := t.Context(), &report{Writer: t.Output()}
 	url, drop, err := database(ctx)

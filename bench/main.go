@@ -1,10 +1,12 @@
-// Command bench compares the modules with what one would use without them, side by side in one process.
+// Command bench compares the modules with what one would use without them, side by side in one
+// process.
 //
 //	go run . [-rounds N] [-results DIR] [name ...]
 //
-// In each round every side of a comparison runs, in random order, so that a machine that slows down slows all of them. A figure is
-// the median of the rounds; a ratio is the median of the rounds' ratios, which says more on a shared machine than any
-// time. It prints Markdown; -results also writes it to DIR/RESULTS.md, with charts, when every comparison asked for has succeeded.
+// In each round every side of a comparison runs, in random order, so that a machine that slows down
+// slows all of them. A figure is the median of the rounds; a ratio is the median of the rounds'
+// ratios, which says more on a shared machine than any time. It prints Markdown; -results also
+// writes it to DIR/RESULTS.md, with charts, when every comparison asked for has succeeded.
 package main
 
 import (

@@ -21,8 +21,9 @@ var statements = []string{
 	"alter table pages add title text",
 }
 
-// migrations compares pgmigrate with other tools: how many of ten instances that start at once succeed, how long queries stall
-// behind a migration that waits for a transaction of 5 s, and what a start costs that finds nothing to do.
+// migrations compares pgmigrate with other tools: how many of ten instances that start at once
+// succeed, how long queries stall behind a migration that waits for a transaction of 5 s, and what
+// a start costs that finds nothing to do.
 func migrations(ctx context.Context, r *report, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {
@@ -120,7 +121,8 @@ func atOnce(ctx context.Context, cfg *pgx.ConnConfig, t tool) (succeeded int, fa
 	return succeeded, failures
 }
 
-// stall returns how long the slowest of 100 queries a second took while the tool's last migration met a transaction of 5 s.
+// stall returns how long the slowest of 100 queries a second took while the tool's last migration
+// met a transaction of 5 s.
 func stall(ctx context.Context, cfg *pgx.ConnConfig, t tool) (time.Duration, error) {
 	if err := t.up(ctx, cfg, statements[:2]); err != nil {
 		return 0, err

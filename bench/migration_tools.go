@@ -21,7 +21,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// A tool brings a database to the last of a list of statements, one a migration, on connections of its own.
+// A tool brings a database to the last of a list of statements, one a migration, on connections of
+// its own.
 type tool struct {
 	name string
 	up   func(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error
@@ -38,7 +39,8 @@ var tools = []tool{
 // stallTitle is of the stalls, which are printed with the rest of their table.
 const stallTitle = "The longest stall of a query behind a migration that waits 5 s"
 
-// folder writes the statements in a tool's format; a file's name and text may depend on whether it can run in a transaction.
+// folder writes the statements in a tool's format; a file's name and text may depend on whether it
+// can run in a transaction.
 func folder(statements []string, file func(n int, statement string, concurrent bool) (name, text string)) fs.FS {
 	fsys := fstest.MapFS{}
 	for i, s := range statements {
@@ -86,7 +88,8 @@ func gooseUp(ctx context.Context, cfg *pgx.ConnConfig, statements []string) erro
 	return gooseWith(ctx, cfg, statements)
 }
 
-// gooseLockedUp takes goose's lock, which is off by default, and looks for it each second instead of every five.
+// gooseLockedUp takes goose's lock, which is off by default, and looks for it each second instead
+// of every five.
 func gooseLockedUp(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error {
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"gorm.io/gorm/logger"
 )
 
-// peers are other packages that run a function in a transaction, each as its documentation shows it.
+// peers are other packages that run a function in a transaction, each as its documentation shows
+// it.
 type peers struct {
 	pool    *pgxpool.Pool
 	manager *manager.Manager // on pool
@@ -97,8 +98,8 @@ func updateGORM(tx *gorm.DB) error {
 	return tx.Exec("update counters set n = n + 1 where id = ?", 1).Error
 }
 
-// pipelined is the least that BEGIN in the flush of the first statement can cost with pgx: no check of anything, no
-// rollback.
+// pipelined is the least that BEGIN in the flush of the first statement can cost with pgx: no check
+// of anything, no rollback.
 func pipelined(pool *pgxpool.Pool) side {
 	return side{"by hand: BEGIN pipelined, no checks", func(ctx context.Context) error {
 		conn, err := pool.Acquire(ctx)

@@ -34,8 +34,9 @@ var operations = []struct{ name, title string }{
 // manyCallers is the most callers at a time; each has an account of its own.
 const manyCallers = 64
 
-// withPrisma compares Prisma Client on Node with ours and with other ways from Go: on the same server and socket, with pools of
-// the same size, and the same statements where one can choose them. What each really sends is printed first.
+// withPrisma compares Prisma Client on Node with ours and with other ways from Go: on the same
+// server and socket, with pools of the same size, and the same statements where one can choose
+// them. What each really sends is printed first.
 func withPrisma(ctx context.Context, r *report, rounds int) error {
 	return prismaAs(ctx, r, rounds, prismaPlan{conns: 8, warmUp: 4096, count: 128, crowds: crowds})
 }
@@ -95,9 +96,11 @@ func accounts(ctx context.Context, url string) error {
 
 // contender is an open side.
 type contender struct {
-	// batch is callers that do one operation each, and then count among them: what those took together.
+	// batch is callers that do one operation each, and then count among them: what those took
+	// together.
 	batch func(ctx context.Context, operation string, callers, count int) (spent, error)
-	// hold is a transaction of each caller that is open for a while, on the accounts after the one with the id after.
+	// hold is a transaction of each caller that is open for a while, on the accounts after the one
+	// with the id after.
 	hold  func(ctx context.Context, after, callers int, holdFor time.Duration) ([]held, error)
 	close func()
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// crowd is callers that want a transaction at the same moment, and hold it open between reading a row and updating it.
+// crowd is callers that want a transaction at the same moment, and hold it open between reading a
+// row and updating it.
 type crowd struct {
 	callers, conns int
 	holdFor        time.Duration
@@ -22,7 +23,8 @@ type crowd struct {
 	acquire        time.Duration // zero: pgpool's own
 }
 
-// crowds: one that its pool can serve in time, one that exhausts it, and transactions that take longer than Prisma's limit for them.
+// crowds: one that its pool can serve in time, one that exhausts it, and transactions that take
+// longer than Prisma's limit for them.
 var crowds = []crowd{
 	{callers: manyCallers, conns: 10, holdFor: 200 * time.Millisecond},
 	{callers: manyCallers, conns: 10, holdFor: time.Second},
@@ -39,7 +41,8 @@ func (c crowd) title() string {
 	return fmt.Sprintf("%d callers on %d connections, each in a transaction for %s", c.callers, c.conns, c.holdFor)
 }
 
-// sides without the one with GOMAXPROCS=1, and with one more of ours that has Prisma's limits instead. Prisma is the last.
+// sides without the one with GOMAXPROCS=1, and with one more of ours that has Prisma's limits
+// instead. Prisma is the last.
 func (c crowd) sides(node, driver string) []opener {
 	// https://www.prisma.io/docs/orm/prisma-client/queries/transactions#transaction-options
 	limits := pgtx.Options{AcquireTimeout: 2 * time.Second, Timeout: 5 * time.Second}
@@ -58,8 +61,8 @@ func (c crowd) sides(node, driver string) []opener {
 	}})
 }
 
-// run runs the sides of Go at the same time, for they wait more than they work, and then Prisma alone, because its one core would
-// feel the others. Each has rows of its own.
+// run runs the sides of Go at the same time, for they wait more than they work, and then Prisma
+// alone, because its one core would feel the others. Each has rows of its own.
 func (c crowd) run(ctx context.Context, r *report, address, node, driver string) error {
 	sides := c.sides(node, driver)
 	open := make([]*contender, len(sides))
@@ -69,7 +72,8 @@ func (c crowd) run(ctx context.Context, r *report, address, node, driver string)
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
 		defer side.close()
-		// All its connections are open when the crowd comes. Reads would not do: Prisma puts those of a moment into one.
+		// All its connections are open when the crowd comes. Reads would not do: Prisma puts those
+		// of a moment into one.
 		if _, err := side.batch(ctx, "transaction", c.conns, 20*c.conns); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}

@@ -27,7 +27,8 @@ type noPrismaError struct{ reason string }
 
 func (e *noPrismaError) Error() string { return e.reason }
 
-// prismaFolder is where the packages of the lock file and the generated client are, or will be: in the user's cache directory.
+// prismaFolder is where the packages of the lock file and the generated client are, or will be: in
+// the user's cache directory.
 func prismaFolder() (folder string, files map[string][]byte, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -46,8 +47,8 @@ func prismaFolder() (folder string, files map[string][]byte, err error) {
 	return filepath.Join(cache, "persistence-bench", fmt.Sprintf("prisma-%x", sum.Sum(nil)[:8])), files, nil
 }
 
-// installPrisma returns node and the driver, which lies in Prisma's folder. The first call on a machine fills that from the npm
-// registry.
+// installPrisma returns node and the driver, which lies in Prisma's folder. The first call on a
+// machine fills that from the npm registry.
 func installPrisma(ctx context.Context) (node, driver string, err error) {
 	node, err = exec.LookPath("node")
 	if err != nil {
@@ -82,7 +83,8 @@ func reportPrisma(r *report) error {
 	return nil
 }
 
-// fillFolder works in another folder and renames it, for others may install at the same time, and this may be killed.
+// fillFolder works in another folder and renames it, for others may install at the same time, and
+// this may be killed.
 func fillFolder(ctx context.Context, folder string, files map[string][]byte) error {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
@@ -126,8 +128,8 @@ func fillFolder(ctx context.Context, folder string, files map[string][]byte) err
 func inFolder(ctx context.Context, folder, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.WaitDelay = folder, 5*time.Second
-	// The client needs no engine, but the command downloads one for migrations unless it is told that there is one. It calls home
-	// unless told not to.
+	// The client needs no engine, but the command downloads one for migrations unless it is told
+	// that there is one. It calls home unless told not to.
 	cmd.Env = append(os.Environ(), "PRISMA_SCHEMA_ENGINE_BINARY=package.json", "CHECKPOINT_DISABLE=1", "PRISMA_HIDE_UPDATE_MESSAGE=1")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// All sides do what they are asked to, and the driver of Prisma says what it did. Where nobody has run the comparison, which installs
-// 300 MB from the npm registry, it takes BENCH_PRISMA=1 to do that for a test.
+// All sides do what they are asked to, and the driver of Prisma says what it did. Where nobody has
+// run the comparison, which installs 300 MB from the npm registry, it takes BENCH_PRISMA=1 to do
+// that for a test.
 func TestPrismaRuns(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Prisma on Node")

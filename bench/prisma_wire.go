@@ -24,8 +24,8 @@ type tap struct {
 	sent [][]string // the statements of each round trip: what was sent after the server had spoken
 }
 
-// whatIsSent prints what each side sends for one operation, when it has done it before, and how many statements it sends for
-// manyCallers of them at once.
+// whatIsSent prints what each side sends for one operation, when it has done it before, and how
+// many statements it sends for manyCallers of them at once.
 func whatIsSent(ctx context.Context, r *report, url string, openers []opener) error {
 	sent := make([][]string, len(openers))
 	for i, o := range openers {

@@ -53,7 +53,8 @@ func processesOf(parent int) ([]process, error) {
 	return children, nil
 }
 
-// cpuOf is how many seconds of the cores a process and its children have used, or 0 where that is not known.
+// cpuOf is how many seconds of the cores a process and its children have used, or 0 where that is
+// not known.
 func cpuOf(id int) float64 {
 	used := 0
 	for range 5 { // a child that ends meanwhile is counted twice or not at all

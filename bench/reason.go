@@ -2,7 +2,8 @@ package main
 
 import "regexp"
 
-// reasons say why a side of ours may take longer than the best peer. The first whose three patterns fit counts.
+// reasons say why a side of ours may take longer than the best peer. The first whose three patterns
+// fit counts.
 var reasons = []struct{ table, side, peer, why string }{
 	{
 		`^Acquire and release`, `^pgpool`, ``,

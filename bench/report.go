@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// report is what a run says, as Markdown, and the figures in it for those who want to draw or sum them up.
+// report is what a run says, as Markdown, and the figures in it for those who want to draw or sum
+// them up.
 type report struct {
 	io.Writer
 	measured []measured
@@ -53,7 +54,8 @@ func spreadOf[T time.Duration | float64](values []T) spread {
 	return spread{float64(quantile(values, 0.25)), float64(quantile(values, 0.5)), float64(quantile(values, 0.75))}
 }
 
-// ratioTo is how much longer this side took than the other in the same round. A time of nothing counts as a nanosecond.
+// ratioTo is how much longer this side took than the other in the same round. A time of nothing
+// counts as a nanosecond.
 func (s measuredSide) ratioTo(other measuredSide) spread {
 	ratios := make([]float64, len(s.timesByRound))
 	for round, took := range s.timesByRound {

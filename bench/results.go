@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// record runs the comparisons, and when all have succeeded writes RESULTS.md and the charts of what ran to dir. Before that nothing
-// there is touched.
+// record runs the comparisons, and when all have succeeded writes RESULTS.md and the charts of what
+// ran to dir. Before that nothing there is touched.
 func record(ctx context.Context, r *report, dir string, rounds int, names []string) error {
 	began := time.Now()
 	facts, loadBefore := machine(ctx, began), loadAverage(ctx)
@@ -99,8 +99,8 @@ type resultFile struct {
 	text []byte
 }
 
-// writeAll replaces files, each as a whole, after all of them have been written beside where they go. RESULTS.md is the first of them and
-// replaced last.
+// writeAll replaces files, each as a whole, after all of them have been written beside where they
+// go. RESULTS.md is the first of them and replaced last.
 func writeAll(dir string, files []resultFile) (err error) {
 	temporary := make([]string, len(files))
 	defer func() {

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// recorded is a report with figures as runs had them, in microseconds, in rounds of which the last was disturbed.
+// recorded is a report with figures as runs had them, in microseconds, in rounds of which the last
+// was disturbed.
 func recorded() *report {
 	r := &report{Writer: io.Discard}
 	add := func(comparison, title string, sides ...measuredSide) {
@@ -61,7 +62,8 @@ func TestWorseThanPeers(t *testing.T) {
 			t.Errorf("%s, %s: listed with ×%.2f", w.table, w.side, w.ratio.median)
 		}
 	}
-	// The pool's one query is ×1.01, and pgtx.Run behind pgx.BeginFunc in none of the undisturbed rounds.
+	// The pool's one query is ×1.01, and pgtx.Run behind pgx.BeginFunc in none of the undisturbed
+	// rounds.
 	if len(found) != 10 || found[0] != "pgpool.Connect pgxpool 2.03" || found[1] != "pgtx.Run, eager by hand: BEGIN pipelined, no checks 1.33" {
 		t.Errorf("found %q", found)
 	}

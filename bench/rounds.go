@@ -1,6 +1,7 @@
 package main
 
-// usualRounds are those of a comparison when no number is asked for: enough for steady ratios, and all of them in less than 20 minutes.
+// usualRounds are those of a comparison when no number is asked for: enough for steady ratios, and
+// all of them in less than 20 minutes.
 var usualRounds = map[string]int{
 	"query":       300,
 	"transaction": 40,

@@ -8,21 +8,24 @@ import (
 	"time"
 )
 
-// scaling shows what operations cost as their work grows: transactions by workers, queries by connections, rows, migrations and
-// test databases. A curve's table of each size is followed by what a unit of work costs, where the curve bends, and what the
-// server's sessions and the cores did. All sizes of a curve take turns in each round: what else the machine does meets all of them.
+// scaling shows what operations cost as their work grows: transactions by workers, queries by
+// connections, rows, migrations and test databases. A curve's table of each size is followed by
+// what a unit of work costs, where the curve bends, and what the server's sessions and the cores
+// did. All sizes of a curve take turns in each round: what else the machine does meets all of them.
 func scaling(ctx context.Context, r *report, rounds int) error {
 	return scale(ctx, r, rounds, math.MaxInt)
 }
 
-// scale takes only as many sizes of each curve as steps, from the smallest: what tests have time for.
+// scale takes only as many sizes of each curve as steps, from the smallest: what tests have time
+// for.
 func scale(ctx context.Context, r *report, rounds, steps int) error {
 	server, err := startServer(ctx)
 	if err != nil {
 		return err
 	}
 	defer server.remove()
-	// Like the throw-away server, which others may be using, and with room for all sizes of the pools.
+	// Like the throw-away server, which others may be using, and with room for all sizes of the
+	// pools.
 	err = server.configure(ctx, "max_connections = 500", "fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off", "jit = off")
 	if err != nil {
 		return err
@@ -72,8 +75,8 @@ func (l load) of(ctx context.Context, times, count int, sides []side) load {
 	return l
 }
 
-// measure takes turns between the loads and their sides, on the server of url, in each round and in one before that does not count.
-// It reports the points and adds them to the curve.
+// measure takes turns between the loads and their sides, on the server of url, in each round and in
+// one before that does not count. It reports the points and adds them to the curve.
 func (g growth) measure(ctx context.Context, c *curve, url string, rounds int, loads []load) error {
 	c.points = make([]point, len(loads))
 	for i, l := range loads {

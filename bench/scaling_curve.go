@@ -26,13 +26,15 @@ func (p *point) perUnit(side int) time.Duration {
 	return quantile(p.sides[side].timesByRound, 0.5) / time.Duration(p.work)
 }
 
-// cpu is what this process and the server used of the cores for a unit of work, on the average of the sides.
+// cpu is what this process and the server used of the cores for a unit of work, on the average of
+// the sides.
 func (p *point) cpu() time.Duration {
 	return time.Duration((p.seen.ours + p.seen.server) / float64(max(p.done, 1)) * float64(time.Second))
 }
 
-// held is how long the one who does a unit of work is busy with it, in nanoseconds, in a round. Ideally that is the same at all
-// sizes: twice the work takes twice the time, and twice the workers do twice the work in the same time.
+// held is how long the one who does a unit of work is busy with it, in nanoseconds, in a round.
+// Ideally that is the same at all sizes: twice the work takes twice the time, and twice the workers
+// do twice the work in the same time.
 func (p *point) held(side, round int) float64 {
 	return float64(p.sides[side].timesByRound[round]) / float64(p.work) * float64(p.atOnce)
 }
@@ -40,7 +42,8 @@ func (p *point) held(side, round int) float64 {
 // bendsBy is how much longer than at a smaller size a unit of work takes where a curve bends.
 const bendsBy = 1.5
 
-// bend is the first size at which a side's curve has left its ideal, or 0. It compares what was measured in the same round.
+// bend is the first size at which a side's curve has left its ideal, or 0. It compares what was
+// measured in the same round.
 func (c *curve) bend(side int) int {
 	for i := range c.points {
 		for smaller := range c.points[:i] {
@@ -67,7 +70,8 @@ func (c *curve) fastest(side int) int {
 	return best.size
 }
 
-// summary prints the whole curve: what a unit of work costs at each size, where it bends, and what was seen there.
+// summary prints the whole curve: what a unit of work costs at each size, where it bends, and what
+// was seen there.
 func (c *curve) summary(r *report) {
 	r.printf("\nSummary: %s, time for each %s by %s\n\n| %-24s |", c.what, c.per, c.unit, "")
 	for _, p := range c.points {

@@ -11,7 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// migrations by their number, from an empty database and with nothing to do. Each tool has a database of its own for each number.
+// migrations by their number, from an empty database and with nothing to do. Each tool has a
+// database of its own for each number.
 func (g growth) migrations(ctx context.Context) error {
 	admin, err := pgx.Connect(ctx, g.url)
 	if err != nil {
@@ -63,7 +64,8 @@ func (g growth) migrations(ctx context.Context) error {
 // migrated names the database of a tool for n migrations.
 func migrated(tool, n int) string { return fmt.Sprintf("migrated_%d_%d", tool, n) }
 
-// databases for tests, by how many tests run at the same time. Their server is the throw-away one, because pgtest is used as it is.
+// databases for tests, by how many tests run at the same time. Their server is the throw-away one,
+// because pgtest is used as it is.
 func (g growth) databases(ctx context.Context) error {
 	server, err := pgserver.Acquire(ctx, pgserver.Options{})
 	if err != nil {

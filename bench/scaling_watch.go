@@ -98,8 +98,8 @@ func (s *seen) add(more seen) {
 	}
 }
 
-// look counts who works, and what the others wait for. A session without a wait event is on a core or waits for one. Which one of the
-// client's pauses it is does not matter.
+// look counts who works, and what the others wait for. A session without a wait event is on a core
+// or waits for one. Which one of the client's pauses it is does not matter.
 func look(ctx context.Context, conn *pgx.Conn, states map[string]int) {
 	rows, _ := conn.Query(ctx, `select case when wait_event = 'ClientRead' then 'client' else coalesce(wait_event_type || ' ' || wait_event, 'core') end, count(*)::int
 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() group by 1`)
@@ -127,7 +127,8 @@ func (s *seen) sessions() string {
 	return strings.Join(said, ", ")
 }
 
-// busyCores is how many seconds all cores have worked since the machine started, or 0 where that is not known.
+// busyCores is how many seconds all cores have worked since the machine started, or 0 where that is
+// not known.
 func busyCores() float64 {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {

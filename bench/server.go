@@ -81,7 +81,8 @@ func (s *ownServer) postmaster() (int, error) {
 	return pid, nil
 }
 
-// askPassword makes a role whose password the server asks for from its next start on: all others are trusted.
+// askPassword makes a role whose password the server asks for from its next start on: all others
+// are trusted.
 func (s *ownServer) askPassword(ctx context.Context, role, password string) error {
 	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 // window is what attempts are counted in.
 const window = 100 * time.Millisecond
 
-// storms shows what comes over a server that was restarted: how many connections this machine's server starts and refuses a second,
-// 500 pools against such a server by calculation, and as many as fit here against a real one whose postmaster is killed.
+// storms shows what comes over a server that was restarted: how many connections this machine's
+// server starts and refuses a second, 500 pools against such a server by calculation, and as many
+// as fit here against a real one whose postmaster is killed.
 func storms(ctx context.Context, r *report, rounds int) error {
 	server, err := startServer(ctx)
 	if err != nil {
@@ -29,8 +30,8 @@ func storms(ctx context.Context, r *report, rounds int) error {
 
 func perSecond(d time.Duration) float64 { return float64(time.Second) / float64(d) }
 
-// backoff is how long a client waits before its next attempt, after its nth has failed, from 1. full: the server said that it has no
-// room, which costs it a process for each attempt.
+// backoff is how long a client waits before its next attempt, after its nth has failed, from 1.
+// full: the server said that it has no room, which costs it a process for each attempt.
 type backoff struct {
 	name string
 	wait func(n int, full bool) time.Duration

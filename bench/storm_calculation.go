@@ -23,13 +23,15 @@ var scenarios = []scenario{
 const (
 	// roundTrip is what a refusal by the system takes.
 	roundTrip = time.Millisecond
-	// patience is pgpool's ConnectTimeout: a client goes then, and the server learns of it when its turn comes.
+	// patience is pgpool's ConnectTimeout: a client goes then, and the server learns of it when its
+	// turn comes.
 	patience = 5 * time.Second
 )
 
-// calculate prints what each backoff makes of the scenarios, against a server as fast as this machine's. The server starts one
-// connection after another, in the order of their arrival; a refusal takes its time too. The listen queue has no end: it
-// holds one attempt a pool, and PostgreSQL asks for twice max_connections.
+// calculate prints what each backoff makes of the scenarios, against a server as fast as this
+// machine's. The server starts one connection after another, in the order of their arrival; a
+// refusal takes its time too. The listen queue has no end: it holds one attempt a pool, and
+// PostgreSQL asks for twice max_connections.
 func calculate(r *report, speed speed) {
 	for _, s := range scenarios {
 		printHead(r, "Calculated: "+s.title)

@@ -124,7 +124,8 @@ func (s *ownServer) kill(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// startAgain: the shared memory of a killed server is there until the last of its processes has noticed.
+// startAgain: the shared memory of a killed server is there until the last of its processes has
+// noticed.
 func (s *ownServer) startAgain(ctx context.Context) error {
 	for {
 		_, err := s.Start(ctx)
@@ -135,7 +136,8 @@ func (s *ownServer) startAgain(ctx context.Context) error {
 	}
 }
 
-// stormSide is a side of a real storm: comeBack is called when the server has gone, and returns when it answered again; end gives back what there is.
+// stormSide is a side of a real storm: comeBack is called when the server has gone, and returns
+// when it answered again; end gives back what there is.
 type stormSide struct {
 	name  string
 	begin func(ctx context.Context, cfg *pgxpool.Config) (comeBack func(context.Context) error, end func(), err error)

@@ -16,7 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// realStorm prints the medians of the rounds, in each of which every side meets the server once, in random order.
+// realStorm prints the medians of the rounds, in each of which every side meets the server once, in
+// random order.
 func realStorm(ctx context.Context, r *report, server *ownServer, title string, rounds int, sides []stormSide) error {
 	tallies := make([][]*tally, len(sides))
 	for range rounds {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// The calculation keeps to its server: nobody is let in before it is up, faster than it can, or without room, and all get their turn.
+// The calculation keeps to its server: nobody is let in before it is up, faster than it can, or
+// without room, and all get their turn.
 func TestCalculatedStorms(t *testing.T) {
 	const accept, refuse = 5 * time.Millisecond, 4 * time.Millisecond
 	for _, s := range scenarios {

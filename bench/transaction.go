@@ -14,8 +14,8 @@ import (
 
 const increment = "update counters set n = n + 1 where id = $1"
 
-// transactions compares pgtx with pgx's own function for the same and with its peers, on the spot and through a proxy that
-// adds a round trip, with and without a deadline of ctx.
+// transactions compares pgtx with pgx's own function for the same and with its peers, on the spot
+// and through a proxy that adds a round trip, with and without a deadline of ctx.
 func transactions(ctx context.Context, r *report, rounds int) error {
 	url, drop, err := database(ctx)
 	if err != nil {

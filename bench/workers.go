@@ -11,7 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// workers compares transactions of one statement that run at the same time, each on a row of its own.
+// workers compares transactions of one statement that run at the same time, each on a row of its
+// own.
 func workers(ctx context.Context, r *report, url string, rounds int) error {
 	pool, err := configured(ctx, url, func(c *pgxpool.Config) { c.MaxConns = 8 })
 	if err != nil {

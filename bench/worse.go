@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// worseFrom is the ratio to a peer above which a side of ours is listed as worse, if its lower quartile is above 1 too: where the quartiles
-// lie on both sides of 1, there is no difference to see.
+// worseFrom is the ratio to a peer above which a side of ours is listed as worse, if its lower
+// quartile is above 1 too: where the quartiles lie on both sides of 1, there is no difference to
+// see.
 const worseFrom = 1.05
 
 // worse is a side of ours that took longer than a peer in the same table.

@@ -1,6 +1,7 @@
-// Package cluster runs a PostgreSQL cluster on this machine, to try and to test programs on one that fails over: nodes under
-// Patroni with synchronous replication, etcd, HAProxy and PgBouncer, all on loopback, all gone afterwards. It needs Linux and
-// the Debian packages that [Check] names; nothing is installed or configured outside a private directory.
+// Package cluster runs a PostgreSQL cluster on this machine, to try and to test programs on one
+// that fails over: nodes under Patroni with synchronous replication, etcd, HAProxy and PgBouncer,
+// all on loopback, all gone afterwards. It needs Linux and the Debian packages that [Check] names;
+// nothing is installed or configured outside a private directory.
 //
 //	c, err := cluster.Start(ctx, cluster.Options{})
 //	…
@@ -26,10 +27,11 @@ import (
 type Options struct {
 	// Nodes is how many; 0 means 3. At least 2: writes wait for a synchronous standby.
 	Nodes int
-	// Dir is an empty directory for everything, or one to be made; it is kept. Empty means a temporary one, which Stop removes.
-	// For root it must be reachable for the user postgres.
+	// Dir is an empty directory for everything, or one to be made; it is kept. Empty means a
+	// temporary one, which Stop removes. For root it must be reachable for the user postgres.
 	Dir string
-	// Async replicates asynchronously: a failover may lose what was acknowledged. For negative controls.
+	// Async replicates asynchronously: a failover may lose what was acknowledged. For negative
+	// controls.
 	Async bool
 	// Log is told in lines what is done; nil means nobody.
 	Log io.Writer
@@ -58,11 +60,13 @@ type Cluster struct {
 // secrets are the passwords, random for each cluster.
 type secrets struct{ superuser, replication, rest, app string }
 
-// startLimit is how long a cluster may take: twenty times as long as on a machine that does nothing else.
+// startLimit is how long a cluster may take: twenty times as long as on a machine that does nothing
+// else.
 const startLimit = 4 * time.Minute
 
-// Start starts a cluster and returns when it is [Cluster.Ready], within ten seconds or so. If it is not within four minutes, or ctx
-// ends before, nothing is left. Call [Cluster.Stop] at the end; should this process die without it, a watchdog does the same.
+// Start starts a cluster and returns when it is [Cluster.Ready], within ten seconds or so. If it is
+// not within four minutes, or ctx ends before, nothing is left. Call [Cluster.Stop] at the end;
+// should this process die without it, a watchdog does the same.
 //
 // The error is a [*MissingError] if a program is not installed.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
@@ -163,8 +167,8 @@ func (c *Cluster) makeDir() error {
 	return errors.Join(os.Chmod(dir, 0o700), c.owner.chown(dir)) //nolint:gosec // private
 }
 
-// Stop ends all processes of the cluster, frozen and partitioned ones too, at once, and removes its files. It may be called more
-// than once.
+// Stop ends all processes of the cluster, frozen and partitioned ones too, at once, and removes its
+// files. It may be called more than once.
 func (c *Cluster) Stop() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,7 +192,8 @@ func (c *Cluster) Stop() error {
 // Nodes returns all nodes, whatever state they are in.
 func (c *Cluster) Nodes() []*Node { return append([]*Node(nil), c.nodes...) }
 
-// Dir is where the files are: the logs of node n1 in n1/log, the others' in etcd.log, haproxy.log and pgbouncer.log.
+// Dir is where the files are: the logs of node n1 in n1/log, the others' in etcd.log, haproxy.log
+// and pgbouncer.log.
 func (c *Cluster) Dir() string { return c.dir }
 
 func (c *Cluster) say(format string, args ...any) {

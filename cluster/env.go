@@ -10,8 +10,9 @@ import (
 // database is the name of the application's database and of its role, which owns it.
 const database = "app"
 
-// Env is the ways to connect, as URLs. They contain the password of the role app, which owns the database app; it is not a
-// superuser, but may see the statistics of replication (pg_read_all_stats).
+// Env is the ways to connect, as URLs. They contain the password of the role app, which owns the
+// database app; it is not a superuser, but may see the statistics of replication
+// (pg_read_all_stats).
 type Env struct {
 	MultiHost string // all nodes, with target_session_attrs=read-write: the driver looks for the primary
 	Writer    string // a port of HAProxy that leads to the primary
@@ -47,8 +48,9 @@ type Way struct {
 	Environ map[string]string // the variables of pgconfig
 }
 
-// Ways returns the three ways to write. Each node's own URL in DATABASE_REPLICA_URLS adds reading from standbys to any of them:
-// package replica finds out which is the primary, and does not read from that.
+// Ways returns the three ways to write. Each node's own URL in DATABASE_REPLICA_URLS adds reading
+// from standbys to any of them: package replica finds out which is the primary, and does not read
+// from that.
 func (e Env) Ways() []Way {
 	return []Way{
 		{"several hosts", map[string]string{"DATABASE_URL": e.MultiHost}},

@@ -23,7 +23,8 @@ const patience = 4 * time.Minute
 
 var started atomic.Bool // shared was called
 
-// shared is the cluster of all tests in this process. Those that change who is the primary do not run in parallel.
+// shared is the cluster of all tests in this process. Those that change who is the primary do not
+// run in parallel.
 var shared = sync.OnceValues(func() (*cluster.Cluster, error) {
 	started.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -47,7 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// stopShared stops the cluster and reports what it left. If it did not start, the tests have said so.
+// stopShared stops the cluster and reports what it left. If it did not start, the tests have said
+// so.
 func stopShared() error {
 	if !started.Load() {
 		return nil
@@ -75,7 +77,8 @@ func start(t *testing.T) *cluster.Cluster {
 	return c
 }
 
-// long skips a test that takes a minute, unless CLUSTER_LONG asks for it. What fails over in the ordinary form is the demo's.
+// long skips a test that takes a minute, unless CLUSTER_LONG asks for it. What fails over in the
+// ordinary form is the demo's.
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CLUSTER_LONG") == "" {

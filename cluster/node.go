@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// Node is a PostgreSQL server and the Patroni that looks after it. Its methods are safe for concurrent use.
+// Node is a PostgreSQL server and the Patroni that looks after it. Its methods are safe for
+// concurrent use.
 type Node struct {
 	Name string // n1, n2, …
 	URL  string // leads to this node, whatever it is; contains the password
@@ -38,7 +39,8 @@ func (n *Node) log() string  { return filepath.Join(n.dir, "log") }
 // String returns the name; a node in an error or a log line shows no password.
 func (n *Node) String() string { return n.Name }
 
-// startPatroni starts Patroni if it does not run. Patroni starts PostgreSQL, or takes over one that runs.
+// startPatroni starts Patroni if it does not run. Patroni starts PostgreSQL, or takes over one that
+// runs.
 func (n *Node) startPatroni() error {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
@@ -65,8 +67,8 @@ func (n *Node) ended() {
 	n.patroni.wait()
 }
 
-// Kill kills Patroni and all of PostgreSQL's processes with kill -9, as if the machine had lost power. [Node.Restart] brings it
-// back.
+// Kill kills Patroni and all of PostgreSQL's processes with kill -9, as if the machine had lost
+// power. [Node.Restart] brings it back.
 func (n *Node) Kill() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,8 +77,8 @@ func (n *Node) Kill() error {
 	return n.killed(n.dir)
 }
 
-// KillPostgres kills all of PostgreSQL's processes with kill -9. Patroni lives, and starts PostgreSQL again, or another node
-// takes over.
+// KillPostgres kills all of PostgreSQL's processes with kill -9. Patroni lives, and starts
+// PostgreSQL again, or another node takes over.
 func (n *Node) KillPostgres() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,8 +93,8 @@ func (n *Node) killed(dir string) error {
 	return nil
 }
 
-// Restart starts Patroni again after [Node.Kill] and waits until it answers. It does nothing to a node that runs. When the node
-// takes part again is what [Cluster.Ready] waits for.
+// Restart starts Patroni again after [Node.Kill] and waits until it answers. It does nothing to a
+// node that runs. When the node takes part again is what [Cluster.Ready] waits for.
 func (n *Node) Restart(ctx context.Context) error {
 	n.c.say("start %s", n.Name)
 	if err := n.startPatroni(); err != nil {
@@ -114,8 +116,8 @@ func (n *Node) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Freeze stops all processes of the node (SIGSTOP): connections stay open, and nothing answers. [Node.Thaw] lets them go on as if
-// no time had passed; so does [Cluster.Stop].
+// Freeze stops all processes of the node (SIGSTOP): connections stay open, and nothing answers.
+// [Node.Thaw] lets them go on as if no time had passed; so does [Cluster.Stop].
 func (n *Node) Freeze() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

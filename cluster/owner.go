@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// owner is the user that the processes run as if the caller is root, whom PostgreSQL refuses; nil for an ordinary user.
+// owner is the user that the processes run as if the caller is root, whom PostgreSQL refuses; nil
+// for an ordinary user.
 type owner struct{ uid, gid int }
 
 func unprivileged() (*owner, error) {
@@ -30,7 +31,8 @@ func unprivileged() (*owner, error) {
 	return nil, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
 }
 
-// group is the same user in a group that nobody else is in, by which the packet filter knows a node's processes.
+// group is the same user in a group that nobody else is in, by which the packet filter knows a
+// node's processes.
 func (o *owner) group() *owner {
 	if o == nil {
 		return nil

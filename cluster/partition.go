@@ -12,11 +12,12 @@ import (
 	"strings"
 )
 
-// Partition cuts the node off: packets between it and etcd, the other nodes, the proxies and the clients are lost without a word,
-// in both directions, until [Node.Heal] or [Cluster.Stop]. What the node does on its own goes on.
+// Partition cuts the node off: packets between it and etcd, the other nodes, the proxies and the
+// clients are lost without a word, in both directions, until [Node.Heal] or [Cluster.Stop]. What
+// the node does on its own goes on.
 //
-// It drops packets on loopback with nftables, which takes root and the package of that name. Otherwise the error is an
-// [errors.ErrUnsupported] that says what is missing.
+// It drops packets on loopback with nftables, which takes root and the package of that name.
+// Otherwise the error is an [errors.ErrUnsupported] that says what is missing.
 func (n *Node) Partition() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -27,8 +28,8 @@ func (n *Node) Partition() error {
 		return fmt.Errorf("partition %s: %w", n.Name, err)
 	}
 	n.c.say("partition %s", n.Name)
-	// First the ports that it listens on, and its new connections, which have its group. Then, as no more can be made, those
-	// that it has.
+	// First the ports that it listens on, and its new connections, which have its group. Then, as
+	// no more can be made, those that it has.
 	err := n.filter(fmt.Sprintf(`
 		add table inet %[1]s
 		add chain inet %[1]s %[2]s_out { type filter hook output priority 0; policy accept; }

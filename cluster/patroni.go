@@ -19,12 +19,14 @@ func (c *Cluster) patroniSettings(n *Node) settings {
 			// For what changes something. Other users of this machine may look.
 			"authentication": settings{"username": "cluster", "password": c.secrets.rest},
 		},
-		// Version 2 of etcd's API: with version 3, Patroni 3.0 writes the leader's key without a condition, and a leader that was
-		// frozen, thaws and takes it from its successor loses the successor's commits, synchronous or not.
+		// Version 2 of etcd's API: with version 3, Patroni 3.0 writes the leader's key without a
+		// condition, and a leader that was frozen, thaws and takes it from its successor loses the
+		// successor's commits, synchronous or not.
 		"etcd": settings{"host": address(c.etcdPort)},
 		"bootstrap": settings{
 			"dcs": settings{
-				// As short as it works: a leader is gone for others after 5 s. Patroni's own are 30, 10 and 10.
+				// As short as it works: a leader is gone for others after 5 s. Patroni's own are
+				// 30, 10 and 10.
 				"ttl": 5, "loop_wait": 1, "retry_timeout": 2,
 				"maximum_lag_on_failover": 1 << 20,
 				"synchronous_mode":        !c.opts.Async, "synchronous_mode_strict": !c.opts.Async,
@@ -62,7 +64,8 @@ func (c *Cluster) patroniSettings(n *Node) settings {
 				"unix_socket_directories":     n.dir,
 				"password_encryption":         "scram-sha-256",
 				"wal_retrieve_retry_interval": "200ms",
-				// What is killed here is processes, never the machine: what they have written stays.
+				// What is killed here is processes, never the machine: what they have written
+				// stays.
 				"fsync": "off",
 				// In the data directory, so that a killed server leaves nothing in /dev/shm.
 				"dynamic_shared_memory_type": "mmap",

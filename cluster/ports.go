@@ -6,8 +6,9 @@ import (
 	"net"
 )
 
-// freePorts returns n different ports of loopback that nobody listens on. They are below those that the kernel gives to outgoing
-// connections (from 32768), which might take one while the program that listens on it is down.
+// freePorts returns n different ports of loopback that nobody listens on. They are below those that
+// the kernel gives to outgoing connections (from 32768), which might take one while the program
+// that listens on it is down.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	taken := map[int]bool{}

@@ -20,8 +20,9 @@ type process struct {
 	ended chan struct{}
 }
 
-// run starts a program as o in a directory, which marks it as the cluster's: see processes. Its environment is what Patroni's
-// Python and PostgreSQL's locale need, and nothing of the caller's: another Python in PATH has no Patroni.
+// run starts a program as o in a directory, which marks it as the cluster's: see processes. Its
+// environment is what Patroni's Python and PostgreSQL's locale need, and nothing of the caller's:
+// another Python in PATH has no Patroni.
 func (c *Cluster) run(o *owner, dir, log, program string, args ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -90,8 +91,9 @@ func tail(path string) string {
 	return string(bytes.TrimSpace(text))
 }
 
-// processes returns the ids of the processes that work in dir or below: whoever was started there, and all their descendants,
-// whatever they did to their sessions and parents. PostgreSQL's processes work in their data directory.
+// processes returns the ids of the processes that work in dir or below: whoever was started there,
+// and all their descendants, whatever they did to their sessions and parents. PostgreSQL's
+// processes work in their data directory.
 func processes(dir string) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -111,7 +113,8 @@ func processes(dir string) ([]int, error) {
 	return found, nil
 }
 
-// signalAll sends a signal to all processes that work in dir, and to those that they started meanwhile.
+// signalAll sends a signal to all processes that work in dir, and to those that they started
+// meanwhile.
 func signalAll(dir string, s syscall.Signal) error {
 	done := map[int]bool{}
 	for {

@@ -29,7 +29,8 @@ type programs struct {
 	nft                               string // may be missing
 }
 
-// Check returns a [*MissingError] if a program is missing, and an error on systems other than Linux.
+// Check returns a [*MissingError] if a program is missing, and an error on systems other than
+// Linux.
 func Check() error {
 	_, err := findPrograms()
 	return err

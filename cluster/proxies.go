@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// haproxySettings: the checks ask Patroni what the node is, several times a second, and cut the sessions with a node that is
-// not that any more: a client that waits for an answer would wait for TCP's timeouts.
+// haproxySettings: the checks ask Patroni what the node is, several times a second, and cut the
+// sessions with a node that is not that any more: a client that waits for an answer would wait for
+// TCP's timeouts.
 func (c *Cluster) haproxySettings() string {
 	var b strings.Builder
 	b.WriteString(`global
@@ -58,8 +59,8 @@ ignore_startup_parameters = extra_float_digits
 `, database, c.writerPort, c.poolPort, filepath.Join(c.dir, "pgbouncer.users"))
 }
 
-// RestartHAProxy ends HAProxy, with all connections through it, and starts it again. It returns when it listens; which node is
-// the primary HAProxy finds out after that.
+// RestartHAProxy ends HAProxy, with all connections through it, and starts it again. It returns
+// when it listens; which node is the primary HAProxy finds out after that.
 func (c *Cluster) RestartHAProxy(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +68,8 @@ func (c *Cluster) RestartHAProxy(ctx context.Context) error {
 		c.programs.haproxy, "-db", "-f", filepath.Join(c.dir, "haproxy.cfg"))
 }
 
-// RestartPgBouncer ends PgBouncer, with all connections through it, and starts it again. It returns when it listens.
+// RestartPgBouncer ends PgBouncer, with all connections through it, and starts it again. It returns
+// when it listens.
 func (c *Cluster) RestartPgBouncer(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,9 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Ready waits until the cluster is as healthy as it can be: one primary, which all other nodes stream from, one of them
-// synchronously; a write commits through HAProxy and through PgBouncer; and HAProxy's reader leads to a standby. It waits until
-// ctx ends; the error then says what is missing. A node that was killed, frozen or partitioned has to be brought back first.
+// Ready waits until the cluster is as healthy as it can be: one primary, which all other nodes
+// stream from, one of them synchronously; a write commits through HAProxy and through PgBouncer;
+// and HAProxy's reader leads to a standby. It waits until ctx ends; the error then says what is
+// missing. A node that was killed, frozen or partitioned has to be brought back first.
 func (c *Cluster) Ready(ctx context.Context) error {
 	if err := poll(ctx, func() error { return c.healthy(ctx) }); err != nil {
 		return fmt.Errorf("wait until the cluster is ready: %w", err)
@@ -81,7 +82,8 @@ func (c *Cluster) failed() error {
 	return err
 }
 
-// queryLimit is how long a query may take, connecting included: through a proxy that has not noticed yet it never ends.
+// queryLimit is how long a query may take, connecting included: through a proxy that has not
+// noticed yet it never ends.
 const queryLimit = 5 * time.Second
 
 // query asks a server for one value.
@@ -119,7 +121,8 @@ func (c *Cluster) createDatabase(ctx context.Context) error {
 	if err != nil {
 		return errors.New("cannot parse the superuser's URL")
 	}
-	// No standby may be there yet to wait for, and a password is in no log even if the statement fails.
+	// No standby may be there yet to wait for, and a password is in no log even if the statement
+	// fails.
 	config.RuntimeParams["synchronous_commit"] = "local"
 	config.RuntimeParams["log_min_error_statement"] = "panic"
 	conn, err := pgx.ConnectConfig(ctx, config)

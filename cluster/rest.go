@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// restLimit is how long Patroni may take to answer whether it is the primary: a frozen one never does.
+// restLimit is how long Patroni may take to answer whether it is the primary: a frozen one never
+// does.
 const restLimit = time.Second
 
-// is asks a node's Patroni one of its health checks: /primary, /replica, /sync. The error says that it does not answer.
+// is asks a node's Patroni one of its health checks: /primary, /replica, /sync. The error says that
+// it does not answer.
 func (n *Node) is(ctx context.Context, what string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, restLimit)
 	defer cancel()
@@ -77,19 +79,19 @@ func (c *Cluster) one(ctx context.Context, what string) (*Node, error) {
 	return found[0], nil
 }
 
-// Primary asks all nodes once which is the primary, for at most a second. During a failover there may be none, and for a moment after
-// a thaw two: then it is an error.
+// Primary asks all nodes once which is the primary, for at most a second. During a failover there
+// may be none, and for a moment after a thaw two: then it is an error.
 func (c *Cluster) Primary(ctx context.Context) (*Node, error) { return c.one(ctx, "/primary") }
 
-// SyncStandby asks all nodes once which is the synchronous standby, the one that a failover goes to. It is an error if none is,
-// as with Options.Async.
+// SyncStandby asks all nodes once which is the synchronous standby, the one that a failover goes
+// to. It is an error if none is, as with Options.Async.
 func (c *Cluster) SyncStandby(ctx context.Context) (*Node, error) { return c.one(ctx, "/sync") }
 
 // final is an error that waiting does not change.
 type final struct{ error }
 
-// poll calls condition until it returns nil or a final error, or ctx ends: then the error is ctx's cause with the last that the
-// condition gave by itself.
+// poll calls condition until it returns nil or a final error, or ctx ends: then the error is ctx's
+// cause with the last that the condition gave by itself.
 func poll(ctx context.Context, condition func() error) error {
 	var last error
 	for {

@@ -18,8 +18,9 @@ import (
 	"github.com/page-builder/persistence/cluster"
 )
 
-// services are the example's programs, as they are, with other variables: serve imports the site, then host and render run.
-// The function waits until a page that is edited and published in host is shown by render.
+// services are the example's programs, as they are, with other variables: serve imports the site,
+// then host and render run. The function waits until a page that is edited and published in host is
+// shown by render.
 func services(t *testing.T, c *cluster.Cluster) (work func()) {
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/serve", "./cmd/host", "./cmd/render")

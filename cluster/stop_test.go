@@ -19,7 +19,8 @@ import (
 	"github.com/page-builder/persistence/cluster"
 )
 
-// left reports what a stopped cluster left: its directory, a process in it, a port that somebody listens on.
+// left reports what a stopped cluster left: its directory, a process in it, a port that somebody
+// listens on.
 func left(dir string, env cluster.Env) error {
 	err := gone(dir)
 	links, globErr := filepath.Glob("/proc/[0-9]*/cwd")

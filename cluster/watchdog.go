@@ -14,8 +14,9 @@ import (
 //go:embed watchdog.sh
 var watchdogScript string
 
-// watchdog stops the cluster when the pipe from us is closed: by stop, or by the kernel when this process dies. So there is one
-// way to stop, and each orderly end tests what happens after a disorderly one.
+// watchdog stops the cluster when the pipe from us is closed: by stop, or by the kernel when this
+// process dies. So there is one way to stop, and each orderly end tests what happens after a
+// disorderly one.
 type watchdog struct {
 	args []string
 	cmd  *exec.Cmd

@@ -2,7 +2,8 @@ package cluster_test
 
 import "testing"
 
-// Whoever connects, in each way that there is, goes on after a switchover, in the same process and without help.
+// Whoever connects, in each way that there is, goes on after a switchover, in the same process and
+// without help.
 func TestWaysToConnect(t *testing.T) {
 	c := start(t)
 	works := []func(){services(t, c), readers(t, c), writers(t, c)}

@@ -31,8 +31,9 @@ type writer struct {
 	heard        atomic.Int64 // the highest number that a notification told of
 }
 
-// writers migrate over each way to connect, and then write and listen until the test ends: nothing that was acknowledged may be
-// missing or there twice. The function waits until all have written and heard something new.
+// writers migrate over each way to connect, and then write and listen until the test ends: nothing
+// that was acknowledged may be missing or there twice. The function waits until all have written
+// and heard something new.
 func writers(t *testing.T, c *cluster.Cluster) (works func()) {
 	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var all errgroup.Group
@@ -97,7 +98,8 @@ func newWriter(t *testing.T, name string, cfg pgconfig.Config) *writer {
 	return &writer{name: name, table: table, pool: pool}
 }
 
-// write inserts the numbers from 1 until ctx ends, each until Run says that it is in, or that nobody can know.
+// write inserts the numbers from 1 until ctx ends, each until Run says that it is in, or that
+// nobody can know.
 func (w *writer) write(ctx context.Context) error {
 	pace := time.NewTicker(10 * time.Millisecond) // this is no benchmark
 	defer pace.Stop()

@@ -1,7 +1,9 @@
-// Package migrations embeds the schema of the example application, a page builder, as tern migrations: files named
-// 001_name.sql upwards, each with its up half above and its down half below tern's marker line.
+// Package migrations embeds the schema of the example application, a page builder, as tern
+// migrations: files named 001_name.sql upwards, each with its up half above and its down half below
+// tern's marker line.
 //
-// Replace the SQL files with your own and keep this file: whatever *.sql lies in the folder is embedded.
+// Replace the SQL files with your own and keep this file: whatever *.sql lies in the folder is
+// embedded.
 package migrations
 
 import "embed"

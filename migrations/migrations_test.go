@@ -78,7 +78,8 @@ func run(t *testing.T, conn *pgx.Conn, what, sql string) {
 	}
 }
 
-// objects describes everything in the user's schemas, one line each, in the words of PostgreSQL's own catalogue.
+// objects describes everything in the user's schemas, one line each, in the words of PostgreSQL's
+// own catalogue.
 func objects(t *testing.T, conn *pgx.Conn) []string {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), `
@@ -144,8 +145,9 @@ func TestEachDownUndoesItsUp(t *testing.T) {
 	}
 }
 
-// An application's role owns its database and is no superuser; since PostgreSQL 15 that is what gives it the right to
-// create in the schema public. All of it happens in one transaction, so that the role is gone with the rollback.
+// An application's role owns its database and is no superuser; since PostgreSQL 15 that is what
+// gives it the right to create in the schema public. All of it happens in one transaction, so that
+// the role is gone with the rollback.
 func TestOrdinaryOwnerMigrates(t *testing.T) {
 	t.Parallel()
 	conn := connect(t)

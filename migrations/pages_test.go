@@ -27,7 +27,8 @@ func exec(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
 	}
 }
 
-// refused runs a statement that must fail with the SQLSTATE and, where it is not empty, on the constraint.
+// refused runs a statement that must fail with the SQLSTATE and, where it is not empty, on the
+// constraint.
 func refused(t *testing.T, conn *pgx.Conn, code, constraint, sql string, args ...any) {
 	t.Helper()
 	_, err := conn.Exec(t.Context(), sql, args...)
@@ -97,7 +98,8 @@ func TestPathFollowsTheTree(t *testing.T) {
 		`insert into pages (site_id, parent_id, slug, title) values ($1, $2, 'x', 'Title')`, elsewhere, home)
 }
 
-// An edit of a page must not wait for whoever refers to it, nor the reverse: only a change of its key may.
+// An edit of a page must not wait for whoever refers to it, nor the reverse: only a change of its
+// key may.
 func TestEditDoesNotBlockReferences(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

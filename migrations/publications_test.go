@@ -98,7 +98,8 @@ func TestPublicationIsNotified(t *testing.T) {
 
 	exec(t, conn, publish, page, 1, "key-1")
 	expect("/a", 1)
-	// Replaced in one transaction: one message. If there were another, the next expectation would meet it.
+	// Replaced in one transaction: one message. If there were another, the next expectation would
+	// meet it.
 	inTx(func(pgx.Tx) {
 		exec(t, conn, end, page)
 		exec(t, conn, publish, page, 2, "key-2")

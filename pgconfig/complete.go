@@ -8,7 +8,8 @@ import (
 
 const defaultPort = "5432"
 
-// complete gives a connection string the defaults of the environment, applies its rules, and checks that pgx takes it.
+// complete gives a connection string the defaults of the environment, applies its rules, and checks
+// that pgx takes it.
 func (l *loader) complete(key string, d *dsn, cfg Config) {
 	strict := cfg.Environment.strict()
 	l.completeHosts(key, d, cfg.Environment)
@@ -18,8 +19,8 @@ func (l *loader) complete(key string, d *dsn, cfg Config) {
 		}
 	}
 	if d.user == "" {
-		// libpq takes the name of the system's user. On a server that is more often forgotten than meant, except on
-		// a socket, where "peer" authentication relies on it.
+		// libpq takes the name of the system's user. On a server that is more often forgotten than
+		// meant, except on a socket, where "peer" authentication relies on it.
 		if name := l.system["USER"]; name != "" && (!strict || d.local()) {
 			d.user = name
 		} else {
@@ -38,8 +39,8 @@ func (l *loader) complete(key string, d *dsn, cfg Config) {
 		return // what pgx would say about it has been said, better
 	}
 	if _, err := d.connConfig(); err != nil {
-		// The cause is shown, the error is not: it quotes the connection string. What can still go wrong is in the
-		// files for TLS.
+		// The cause is shown, the error is not: it quotes the connection string. What can still go
+		// wrong is in the files for TLS.
 		detail := "cannot be used"
 		var parse *pgconn.ParseConfigError
 		if cause := errors.Unwrap(err); errors.As(err, &parse) && cause != nil && d.params["sslrootcert"]+d.params["sslcert"] != "" && d.params["require_auth"] == "" {
@@ -49,8 +50,8 @@ func (l *loader) complete(key string, d *dsn, cfg Config) {
 	}
 }
 
-// completeHosts supplies the host that is left out: this machine in development and test; otherwise it is an error, so
-// that a forgotten variable never means "some server on this machine".
+// completeHosts supplies the host that is left out: this machine in development and test; otherwise
+// it is an error, so that a forgotten variable never means "some server on this machine".
 func (l *loader) completeHosts(key string, d *dsn, e Environment) {
 	missing := len(d.hosts) == 0
 	for _, a := range d.hosts {

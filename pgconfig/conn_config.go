@@ -13,8 +13,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// hermetic are all settings that pgx would otherwise take from a variable of the process or from the home directory, with
-// the value that stands for "not set". What it would send to the server (PGOPTIONS, PGTZ, PGAPPNAME) is replaced as a whole.
+// hermetic are all settings that pgx would otherwise take from a variable of the process or from
+// the home directory, with the value that stands for "not set". What it would send to the server
+// (PGOPTIONS, PGTZ, PGAPPNAME) is replaced as a whole.
 var hermetic = map[string]string{
 	"passfile": "", "sslkey": "", "sslcert": "", "sslcertmode": "allow", "sslsni": "1",
 	"sslrootcert": "", "sslpassword": "", "sslnegotiation": "", "target_session_attrs": "any",
@@ -22,8 +23,9 @@ var hermetic = map[string]string{
 	"password": "", "sslmode": "prefer",
 }
 
-// connConfig makes pgx's configuration. pgx insists that its parser makes it, so it gets a connection string with every
-// setting spelled out, except the secrets, which are put in afterwards: ConnConfig.ConnString and pgx's error hold none.
+// connConfig makes pgx's configuration. pgx insists that its parser makes it, so it gets a
+// connection string with every setting spelled out, except the secrets, which are put in
+// afterwards: ConnConfig.ConnString and pgx's error hold none.
 func (d dsn) connConfig() (*pgx.ConnConfig, error) {
 	settings := maps.Clone(hermetic)
 	settings["host"] = d.join(func(a address) string { return a.host })
@@ -66,9 +68,9 @@ func emptyPool() (*pgxpool.Config, error) {
 
 // spellOut calls parse with settings in the keyword=value form.
 //
-// PGSERVICE in the process makes pgx read a service file even if everything is given, and fail if there is none. That
-// cannot be switched off, so pgx then gets a service without settings, through a pipe: nothing is written to
-// disk, which may be read-only.
+// PGSERVICE in the process makes pgx read a service file even if everything is given, and fail if
+// there is none. That cannot be switched off, so pgx then gets a service without settings, through
+// a pipe: nothing is written to disk, which may be read-only.
 func spellOut(settings map[string]string, parse func(text string) error) error {
 	delete(settings, "service")
 	delete(settings, "servicefile")
@@ -78,7 +80,8 @@ func spellOut(settings map[string]string, parse func(text string) error) error {
 			return fmt.Errorf("open a pipe: %w", err)
 		}
 		defer r.Close()
-		// A pipe has room for this. If it were not written, pgx would say that there is no such service.
+		// A pipe has room for this. If it were not written, pgx would say that there is no such
+		// service.
 		_, _ = w.WriteString("[none]\n")
 		_ = w.Close()
 		settings["service"], settings["servicefile"] = "none", fmt.Sprintf("/dev/fd/%d", r.Fd())

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// mainDSN reads DATABASE_URL or DATABASE_URL_FILE, or else starts from nothing and lets PG* fill everything.
+// mainDSN reads DATABASE_URL or DATABASE_URL_FILE, or else starts from nothing and lets PG* fill
+// everything.
 func (l *loader) mainDSN(password entry) (dsn, bool) {
 	url, hasURL := l.vars["DATABASE_URL"]
 	_, hasFile := l.vars["DATABASE_URL_FILE"]
@@ -47,7 +48,8 @@ func (l *loader) optionalDSN(key string, password entry) (dsn, bool) {
 	return d, true
 }
 
-// replicaSeparator is a comma or white space before the next scheme: a URL may have commas of its own.
+// replicaSeparator is a comma or white space before the next scheme: a URL may have commas of its
+// own.
 var replicaSeparator = regexp.MustCompile(`[,\s]+(?:[a-z0-9+]+://)`)
 
 func (l *loader) replicaDSNs(password entry) []dsn {
@@ -94,7 +96,8 @@ func (l *loader) parse(key, text string, password entry) (dsn, bool) {
 	return d, l.fill(key, &d, password)
 }
 
-// translateDSN moves parameters that stand for variables out of d. Only the main connection string's count.
+// translateDSN moves parameters that stand for variables out of d. Only the main connection
+// string's count.
 func (l *loader) translateDSN(key string, d *dsn) map[string]entry {
 	translated, found := d.translate()
 	for _, f := range found {

@@ -11,8 +11,8 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// decode makes a Config of the variables: those that are set, then what the connection string's parameters say, then
-// the defaults of the environment. It returns a report of all of them too.
+// decode makes a Config of the variables: those that are set, then what the connection string's
+// parameters say, then the defaults of the environment. It returns a report of all of them too.
 func (l *loader) decode(environment Environment, translated map[string]entry, program string) (Config, []Setting) {
 	texts := map[string]string{} // never nil: the library would read the environment of the process
 	var report []Setting

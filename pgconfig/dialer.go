@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// dialer returns a dialer with the keepalive settings. The limit on connecting is pgx's, and covers TLS and login too.
+// dialer returns a dialer with the keepalive settings. The limit on connecting is pgx's, and covers
+// TLS and login too.
 func (c Config) dialer() *net.Dialer {
 	d := &net.Dialer{KeepAlive: -1}
 	if c.KeepAliveIdle > 0 {

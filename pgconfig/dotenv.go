@@ -39,11 +39,12 @@ func (l *loader) readDotEnv(path string) (map[string]string, bool) {
 	return values, true
 }
 
-// references finds the variables that godotenv replaces: $NAME and ${NAME} in a value without quotes or in double ones.
+// references finds the variables that godotenv replaces: $NAME and ${NAME} in a value without
+// quotes or in double ones.
 var references = regexp.MustCompile(`(?m)^[ \t]*(?:export[ \t]+)?((?:[A-Z0-9]+_)?(?:DATABASE|DIRECT|PG)[A-Z0-9_]*)[ \t]*[=:][ \t]*[^'\n][^\n]*?[^\\\n]\$\{?([A-Z0-9_]+)`)
 
-// brokenLine finds the line at which parsing fails: the first after which no longer beginning of the text parses. A value
-// in quotes may span lines, so that one failure is not enough.
+// brokenLine finds the line at which parsing fails: the first after which no longer beginning of
+// the text parses. A value in quotes may span lines, so that one failure is not enough.
 func brokenLine(text string) int {
 	lines := strings.Split(text, "\n")
 	good := 0

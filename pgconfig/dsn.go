@@ -112,12 +112,14 @@ func (d dsn) remoteHosts() string {
 	return strings.Join(names, ", ")
 }
 
-// escape percent-encodes everything but letters, digits and -._~, so that no parser can take a part for another.
+// escape percent-encodes everything but letters, digits and -._~, so that no parser can take a part
+// for another.
 func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 func isSecretParam(name string) bool { return name == "password" || name == "sslpassword" }
 
-// setHosts pairs hosts with ports as libpq does: one port is for all hosts, otherwise there is one for each.
+// setHosts pairs hosts with ports as libpq does: one port is for all hosts, otherwise there is one
+// for each.
 func (d *dsn) setHosts(hosts, ports []string) bool {
 	if len(ports) > 1 && len(ports) != len(hosts) {
 		return false

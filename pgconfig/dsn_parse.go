@@ -7,13 +7,13 @@ import (
 	"unicode"
 )
 
-// finding is something wrong with a connection string. It never quotes a part of the string that may be a piece of a
-// password: see each place that does quote.
+// finding is something wrong with a connection string. It never quotes a part of the string that
+// may be a piece of a password: see each place that does quote.
 type finding struct{ detail, hint string }
 
-// parseDSN takes a connection string apart. It is our own parser, although pgx has one, because pgx accepts
-// postgres://user:p@ss/word@host/db and goes to host ss, and because its errors show pieces of what they could not
-// parse. What this one accepts means the same to pgx and libpq.
+// parseDSN takes a connection string apart. It is our own parser, although pgx has one, because pgx
+// accepts postgres://user:p@ss/word@host/db and goes to host ss, and because its errors show pieces
+// of what they could not parse. What this one accepts means the same to pgx and libpq.
 func parseDSN(text string) (d dsn, found []finding, ok bool) {
 	text = strings.TrimSpace(text)
 	if f, bad := foreign(text); bad {
@@ -94,7 +94,8 @@ func (d *dsn) normalize() []finding {
 	return found
 }
 
-// validHost accepts a name, an address or the directory of a socket. An empty host is supplied later.
+// validHost accepts a name, an address or the directory of a socket. An empty host is supplied
+// later.
 func validHost(host string) bool {
 	if strings.HasPrefix(host, "/") {
 		return true

@@ -70,8 +70,8 @@ func (l *loader) namesDatabase() bool {
 	return false
 }
 
-// otherForm reports whether the stronger source has X_FILE where this one has X, or the other way round: then this one is
-// overridden as if it had the same name.
+// otherForm reports whether the stronger source has X_FILE where this one has X, or the other way
+// round: then this one is overridden as if it had the same name.
 func (l *loader) otherForm(name string) bool {
 	other := strings.TrimSuffix(name, "_FILE")
 	if other == name {

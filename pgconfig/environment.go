@@ -2,8 +2,8 @@ package pgconfig
 
 import "errors"
 
-// Environment is where the program runs, as APP_ENV names it. It chooses the defaults, the rules on TLS and whether a
-// .env file is read.
+// Environment is where the program runs, as APP_ENV names it. It chooses the defaults, the rules on
+// TLS and whether a .env file is read.
 type Environment string
 
 const (
@@ -13,12 +13,13 @@ const (
 	Test Environment = "test"
 	// Staging has the rules and defaults of Production.
 	Staging Environment = "staging"
-	// Production is also what an unset APP_ENV means, unless every database is on this machine: then it is
-	// Development. A forgotten variable is never the weak setting.
+	// Production is also what an unset APP_ENV means, unless every database is on this machine:
+	// then it is Development. A forgotten variable is never the weak setting.
 	Production Environment = "production"
 )
 
-// strict reports whether the rules of production apply: no .env, a host must be named, TLS must verify the server.
+// strict reports whether the rules of production apply: no .env, a host must be named, TLS must
+// verify the server.
 func (e Environment) strict() bool { return e != Development && e != Test }
 
 // UnmarshalText implements encoding.TextUnmarshaler. It accepts the four names and the empty text.

@@ -54,7 +54,8 @@ func set(variables map[string]string) (restore func()) {
 	}
 }
 
-// A program with a second database reads it with a prefix: ANALYTICS_DATABASE_URL, ANALYTICS_DATABASE_POOL_MAX_CONNS and so on.
+// A program with a second database reads it with a prefix: ANALYTICS_DATABASE_URL,
+// ANALYTICS_DATABASE_POOL_MAX_CONNS and so on.
 func ExampleLoadFrom() {
 	cfg, err := pgconfig.LoadFrom(pgconfig.Source{
 		Prefix: "ANALYTICS",
@@ -171,7 +172,8 @@ func ExampleConfig_ReplicaConfigs() {
 	// <nil>
 }
 
-// The URL for a program that wants one, such as psql. It has the password: string(…) says that this is meant.
+// The URL for a program that wants one, such as psql. It has the password: string(…) says that this
+// is meant.
 func ExampleConfig_URL() {
 	cfg, err := pgconfig.Parse("postgres://app:hunter2@localhost/shop")
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// String returns one line with the connection, its password masked, and the settings that are not the default.
+// String returns one line with the connection, its password masked, and the settings that are not
+// the default.
 func (c Config) String() string {
 	r := c.state()
 	if r == nil {
@@ -28,7 +29,8 @@ func (c Config) String() string {
 // Format implements fmt.Formatter: every verb prints String.
 func (c Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// LogValue implements slog.LogValuer: a group of the connection, its password masked, and every setting.
+// LogValue implements slog.LogValuer: a group of the connection, its password masked, and every
+// setting.
 func (c Config) LogValue() slog.Value {
 	var attrs []slog.Attr
 	for _, s := range c.Report() {

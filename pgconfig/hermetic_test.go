@@ -55,8 +55,8 @@ func outcomeOf(t *testing.T, environ env) outcome {
 	return o
 }
 
-// TestHermetic loads the same in a clean and in a hostile environment of the process. It is not parallel, because it
-// changes that.
+// TestHermetic loads the same in a clean and in a hostile environment of the process. It is not
+// parallel, because it changes that.
 func TestHermetic(t *testing.T) {
 	environs := map[string]env{
 		"elsewhere": {"DATABASE_URL": "postgres://app:p@db.example/shop"},

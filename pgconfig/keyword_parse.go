@@ -2,16 +2,16 @@ package pgconfig
 
 import "strings"
 
-// parseKeywords parses libpq's keyword=value form: host=db user=app password='two words'. In quotes and out of them a
-// backslash takes the next character literally.
+// parseKeywords parses libpq's keyword=value form: host=db user=app password='two words'. In quotes
+// and out of them a backslash takes the next character literally.
 func parseKeywords(text string) (d dsn, found []finding, ok bool) {
 	d.params = map[string]string{}
 	broken := func(detail string) (dsn, []finding, bool) {
 		return d, []finding{{detail, "write postgres://user:password@host:5432/database, or host=… user=… dbname=…; " +
 			"a value with spaces stands in single quotes"}}, false
 	}
-	// The name of an unknown keyword is shown only between known ones and before any secret: the whole text may be a
-	// password with a = in it.
+	// The name of an unknown keyword is shown only between known ones and before any secret: the
+	// whole text may be a password with a = in it.
 	mayShow := false
 	for rest := strings.TrimSpace(text); rest != ""; rest = strings.TrimLeft(rest, " \t") {
 		name, after, ok := strings.Cut(rest, "=")

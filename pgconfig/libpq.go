@@ -12,8 +12,9 @@ import (
 	"github.com/jackc/pgservicefile"
 )
 
-// fill completes a connection string as libpq does: from the password file of ours, a service, the PG* variables, and
-// ~/.pgpass. A service wins over PG* variables, as in libpq. It reports false if what is there cannot be used.
+// fill completes a connection string as libpq does: from the password file of ours, a service, the
+// PG* variables, and ~/.pgpass. A service wins over PG* variables, as in libpq. It reports false if
+// what is there cannot be used.
 func (l *loader) fill(key string, d *dsn, password entry) bool {
 	settings, ok := l.libpqSettings(key, d)
 	if !ok {
@@ -140,8 +141,8 @@ func (l *loader) libpqSettings(key string, d *dsn) (map[string]entry, bool) {
 	return settings, true
 }
 
-// fillHome does what libpq does with the home directory: the password file and the certificates. HOME is taken from the
-// given environment; without it nothing is read.
+// fillHome does what libpq does with the home directory: the password file and the certificates.
+// HOME is taken from the given environment; without it nothing is read.
 func (l *loader) fillHome(d *dsn, main bool) {
 	passfile := d.params["passfile"]
 	delete(d.params, "passfile")

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The types of values. Each has a text form of its own, so that an error is our text: the ones of strconv and time quote
-// the value, which may be a secret in the wrong variable.
+// The types of values. Each has a text form of its own, so that an error is our text: the ones of
+// strconv and time quote the value, which may be a secret in the wrong variable.
 
 // limit is a duration in Go's notation. "off" and 0 switch it off.
 type limit time.Duration

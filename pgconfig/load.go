@@ -10,22 +10,26 @@ import (
 
 // Source is where a configuration is read from.
 type Source struct {
-	// Prefix goes before the variables that begin with DATABASE_ or DIRECT_, for a program with several databases:
-	// "ANALYTICS" reads ANALYTICS_DATABASE_URL. An underscore is added if it is missing. With a prefix libpq's PG*
-	// variables are not read, because they belong to the database without one.
+	// Prefix goes before the variables that begin with DATABASE_ or DIRECT_, for a program with
+	// several databases: "ANALYTICS" reads ANALYTICS_DATABASE_URL. An underscore is added if it is
+	// missing. With a prefix libpq's PG* variables are not read, because they belong to the
+	// database without one.
 	Prefix string
-	// Environ are the variables by name. A variable set to "" counts as not set. HOME is where .pgpass, .pg_service.conf and
-	// .postgresql are looked for, and USER is the default user name; without them there is no default.
+	// Environ are the variables by name. A variable set to "" counts as not set. HOME is where
+	// .pgpass, .pg_service.conf and .postgresql are looked for, and USER is the default user name;
+	// without them there is no default.
 	Environ map[string]string
-	// DotEnv are the .env files to read, if they exist; in earlier ones a variable is stronger than in later ones, and
-	// in all weaker than in Environ. See [Load] for when they count.
+	// DotEnv are the .env files to read, if they exist; in earlier ones a variable is stronger than
+	// in later ones, and in all weaker than in Environ. See [Load] for when they count.
 	DotEnv []string
 }
 
-// Environ returns the environment of the process, for [Source]: LoadFrom with it and DotEnv ".env" reads what Load does.
+// Environ returns the environment of the process, for [Source]: LoadFrom with it and DotEnv ".env"
+// reads what Load does.
 func Environ() map[string]string { return env.ToMap(os.Environ()) }
 
-// Load reads the environment of the process and, in development and test only, the file .env in the working directory.
+// Load reads the environment of the process and, in development and test only, the file .env in the
+// working directory.
 //
 // The error is an [*Error] with everything that is wrong, found without connecting anywhere.
 //
@@ -33,24 +37,27 @@ func Environ() map[string]string { return env.ToMap(os.Environ()) }
 //
 //   - development or test: it is read; what the environment sets is stronger.
 //   - staging or production: it is not read.
-//   - not set: it is read only if the environment names no database itself (DATABASE_URL, DATABASE_URL_FILE,
-//     PGHOST, PGDATABASE, PGSERVICE), and then every database it names must be on this machine; anything else is an
-//     error that says to set APP_ENV. So a copied example.env works at once with a local database, while a stray .env
-//     on a server can neither lead to a database elsewhere nor loosen a rule.
+//   - not set: it is read only if the environment names no database itself (DATABASE_URL,
+//     DATABASE_URL_FILE, PGHOST, PGDATABASE, PGSERVICE), and then every database it names must be
+//     on this machine; anything else is an error that says to set APP_ENV. So a copied example.env
+//     works at once with a local database, while a stray .env on a server can neither lead to a
+//     database elsewhere nor loosen a rule.
 //
 // [Config.Report] tells of every value where it came from.
 func Load() (Config, error) {
 	return load(Source{Environ: Environ(), DotEnv: []string{".env"}}, filepath.Base(os.Args[0]))
 }
 
-// LoadFrom reads src and nothing else: no variable of the process, no working directory, no home directory. Files are read
-// where src names them, by their path or through HOME. The rule on .env files is [Load]'s, with src.Environ in
-// place of the environment of the process. DATABASE_APPLICATION_NAME has no default. The error is an [*Error].
+// LoadFrom reads src and nothing else: no variable of the process, no working directory, no home
+// directory. Files are read where src names them, by their path or through HOME. The rule on .env
+// files is [Load]'s, with src.Environ in place of the environment of the process.
+// DATABASE_APPLICATION_NAME has no default. The error is an [*Error].
 func LoadFrom(src Source) (Config, error) { return load(src, "") }
 
-// Parse makes a configuration of one URL and the defaults, for tests and programs that are told their database
-// otherwise. It reads nothing but the files that the URL names. With every host on this machine the defaults are those
-// of development, otherwise those of production. The error is an [*Error].
+// Parse makes a configuration of one URL and the defaults, for tests and programs that are told
+// their database otherwise. It reads nothing but the files that the URL names. With every host on
+// this machine the defaults are those of development, otherwise those of production. The error is
+// an [*Error].
 func Parse(url string) (Config, error) {
 	return load(Source{Environ: map[string]string{"DATABASE_URL": url}}, "")
 }

@@ -22,8 +22,8 @@ var cacheParams = map[string]bool{
 	"default_query_exec_mode": true, "statement_cache_capacity": true, "description_cache_capacity": true,
 }
 
-// ignoredParams are left out, with a note that says why. Sent on they would become settings, and the server refuses a
-// setting that it does not know (42704).
+// ignoredParams are left out, with a note that says why. Sent on they would become settings, and
+// the server refuses a setting that it does not know (42704).
 var ignoredParams = map[string]string{
 	"gssencmode":               "pgx does not encrypt with GSSAPI",
 	"gssdelegation":            "pgx does not encrypt with GSSAPI",
@@ -42,8 +42,8 @@ var ignoredParams = map[string]string{
 	"supa":                     "Supabase's mark on its pooler",
 }
 
-// settingParams are server settings that may be given as a parameter and are sent when connecting. Names with a dot are
-// custom settings and pass too.
+// settingParams are server settings that may be given as a parameter and are sent when connecting.
+// Names with a dot are custom settings and pass too.
 var settingParams = map[string]bool{
 	"search_path": true, "timezone": true, "TimeZone": true, "datestyle": true, "DateStyle": true, "intervalstyle": true,
 	"extra_float_digits": true, "work_mem": true, "maintenance_work_mem": true, "jit": true, "role": true,
@@ -61,7 +61,8 @@ func isServerSetting(name string) bool { return settingParams[name] || strings.C
 // plainParam is what a parameter's name looks like: anything else is not shown.
 var plainParam = regexp.MustCompile(`^[a-z][a-z0-9_]{0,40}$`)
 
-// checkParam reports a parameter that nobody knows. Its name is shown only if it cannot be a piece of a secret.
+// checkParam reports a parameter that nobody knows. Its name is shown only if it cannot be a piece
+// of a secret.
 func checkParam(name string, afterSecret bool) (finding, bool) {
 	if _, ok := connectionParams[name]; ok {
 		return finding{}, false

@@ -68,7 +68,8 @@ func TestTranslated(t *testing.T) {
 	}
 }
 
-// TestVariableWins: a variable of ours is stronger than a parameter, and the report says that they differ.
+// TestVariableWins: a variable of ours is stronger than a parameter, and the report says that they
+// differ.
 func TestVariableWins(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{"DATABASE_URL": "postgres://u@localhost/d?connection_limit=7&pool_timeout=9", "DATABASE_POOL_MAX_CONNS": "3"})

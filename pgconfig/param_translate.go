@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A translation turns a parameter of a connection string into the text of one of our variables. Nearly all of them would
-// otherwise be sent to the server as a setting that it does not know.
+// A translation turns a parameter of a connection string into the text of one of our variables.
+// Nearly all of them would otherwise be sent to the server as a setting that it does not know.
 type translation struct {
 	variable string
 	convert  func(string) (string, error)
@@ -47,15 +47,17 @@ var translations = map[string]translation{
 	"pgbouncer":                    {"DATABASE_PGBOUNCER", boolean},
 }
 
-// badParam is a parameter whose value cannot be translated. The value is for comparison, not to be shown.
+// badParam is a parameter whose value cannot be translated. The value is for comparison, not to be
+// shown.
 type badParam struct{ param, value, reason, variable string }
 
-// translate moves the translated parameters out of d and returns the text of the variables with the parameter each came
-// from.
+// translate moves the translated parameters out of d and returns the text of the variables with the
+// parameter each came from.
 func (d *dsn) translate() (map[string]entry, []badParam) {
 	out := map[string]entry{}
 	var found []badParam
-	// In the order of the alphabet, but a fallback is weaker than what it falls back from: it goes first.
+	// In the order of the alphabet, but a fallback is weaker than what it falls back from: it goes
+	// first.
 	names := slices.Sorted(maps.Keys(d.params))
 	slices.SortStableFunc(names, func(a, b string) int { return isFallback(b) - isFallback(a) })
 	for _, name := range names {
@@ -90,8 +92,8 @@ func (d *dsn) translate() (map[string]entry, []badParam) {
 	return out, found
 }
 
-// optionLimits finds our three limits in options=-c name=value. Our defaults would otherwise override them: the server
-// applies options first. The text of options itself stays as it is.
+// optionLimits finds our three limits in options=-c name=value. Our defaults would otherwise
+// override them: the server applies options first. The text of options itself stays as it is.
 func (d *dsn) optionLimits() map[string]string {
 	limits := map[string]string{}
 	fields := strings.Fields(d.params["options"])
@@ -149,7 +151,8 @@ func seconds(s string) (string, error) {
 	return (time.Duration(n) * time.Second).String(), nil
 }
 
-// positiveSeconds is seconds for the keepalive parameters, where 0 stands for the system's default, so ours.
+// positiveSeconds is seconds for the keepalive parameters, where 0 stands for the system's default,
+// so ours.
 func positiveSeconds(s string) (string, error) {
 	text, err := seconds(s)
 	if text == "0s" {
@@ -166,7 +169,8 @@ func goDuration(s string) (string, error) {
 	return s, nil
 }
 
-// serverDuration reads a duration as PostgreSQL does: a number of milliseconds, or with one of its units.
+// serverDuration reads a duration as PostgreSQL does: a number of milliseconds, or with one of its
+// units.
 func serverDuration(s string) (string, error) {
 	s = strings.Trim(strings.TrimSpace(s), "'")
 	i := strings.LastIndexAny(s, "0123456789") + 1

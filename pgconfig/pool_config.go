@@ -10,20 +10,24 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// forever stands for "no limit" where pgxpool takes 0 for "at once". It is a century, short enough to be added to a time.
+// forever stands for "no limit" where pgxpool takes 0 for "at once". It is a century, short enough
+// to be added to a time.
 const forever = 100 * 365 * 24 * time.Hour
 
-// PoolConfig returns a configuration for pgxpool with everything in c applied except what pgxpool does not know:
-// AcquireTimeout, StartupTimeout, SlowQuery, LeakThreshold and MaxReplicaLag, which pgpool applies.
+// PoolConfig returns a configuration for pgxpool with everything in c applied except what pgxpool
+// does not know: AcquireTimeout, StartupTimeout, SlowQuery, LeakThreshold and MaxReplicaLag, which
+// pgpool applies.
 //
-// StatementTimeout, LockTimeout, IdleInTransactionTimeout and ApplicationName are sent when a connection starts. Behind
-// PgBouncer only ApplicationName is, and queries run in pgx.QueryExecModeCacheDescribe, which names no prepared
-// statement; default_query_exec_mode in the URL overrides that.
+// StatementTimeout, LockTimeout, IdleInTransactionTimeout and ApplicationName are sent when a
+// connection starts. Behind PgBouncer only ApplicationName is, and queries run in
+// pgx.QueryExecModeCacheDescribe, which names no prepared statement; default_query_exec_mode in the
+// URL overrides that.
 //
-// ConnString of the result has no password in it, so it cannot be logged by mistake and does not connect by itself.
+// ConnString of the result has no password in it, so it cannot be logged by mistake and does not
+// connect by itself.
 //
-// Each call returns a new configuration, the caller's to change. The error is an [*Error]; there is none for a
-// Config that was loaded and not changed since.
+// Each call returns a new configuration, the caller's to change. The error is an [*Error]; there is
+// none for a Config that was loaded and not changed since.
 func (c Config) PoolConfig() (*pgxpool.Config, error) {
 	r := c.state()
 	if r == nil {
@@ -32,7 +36,8 @@ func (c Config) PoolConfig() (*pgxpool.Config, error) {
 	return c.poolConfig("DATABASE_URL", r, r.main)
 }
 
-// ReplicaConfigs returns the same for each of DATABASE_REPLICA_URLS, in their order, or nil if there are none.
+// ReplicaConfigs returns the same for each of DATABASE_REPLICA_URLS, in their order, or nil if
+// there are none.
 func (c Config) ReplicaConfigs() ([]*pgxpool.Config, error) {
 	r := c.state()
 	if r == nil {
@@ -49,10 +54,11 @@ func (c Config) ReplicaConfigs() ([]*pgxpool.Config, error) {
 	return all, nil
 }
 
-// DirectConfig returns the configuration of a single connection that does not go through PgBouncer, for migrations and
-// LISTEN: to DIRECT_DATABASE_URL, or to DATABASE_URL without one. StatementTimeout is left out, because a migration may
-// take longer than a query; the other limits are as in [Config.PoolConfig], and so is what is said there about
-// ConnString. The error is an [*Error]: behind PgBouncer DIRECT_DATABASE_URL is needed.
+// DirectConfig returns the configuration of a single connection that does not go through PgBouncer,
+// for migrations and LISTEN: to DIRECT_DATABASE_URL, or to DATABASE_URL without one.
+// StatementTimeout is left out, because a migration may take longer than a query; the other limits
+// are as in [Config.PoolConfig], and so is what is said there about ConnString. The error is an
+// [*Error]: behind PgBouncer DIRECT_DATABASE_URL is needed.
 func (c Config) DirectConfig() (*pgx.ConnConfig, error) {
 	r := c.state()
 	if r == nil {
@@ -107,14 +113,16 @@ func (c Config) connConfig(key string, r *resolved, d dsn) (*pgx.ConnConfig, err
 		}
 		return cc, nil
 	}
-	// The limits are always sent, 0 too: off means off, whatever the role's or the server's own setting is.
+	// The limits are always sent, 0 too: off means off, whatever the role's or the server's own
+	// setting is.
 	cc.RuntimeParams["statement_timeout"] = milliseconds(c.StatementTimeout)
 	cc.RuntimeParams["lock_timeout"] = milliseconds(c.LockTimeout)
 	cc.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(c.IdleInTransactionTimeout)
 	return cc, nil
 }
 
-// milliseconds is the server's notation, rounded up: a limit of 500µs must not become 0, which is none.
+// milliseconds is the server's notation, rounded up: a limit of 500µs must not become 0, which is
+// none.
 func milliseconds(d time.Duration) string {
 	if d <= 0 {
 		return "0"

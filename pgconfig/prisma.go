@@ -28,7 +28,8 @@ func (d *dsn) applyPrisma() (notes []string, found []finding) {
 			notes = append(notes, "statement_cache_size became statement_cache_capacity")
 		}
 	}
-	// Prisma's sslcert is the authority's certificate; libpq's is the client's and comes with sslkey.
+	// Prisma's sslcert is the authority's certificate; libpq's is the client's and comes with
+	// sslkey.
 	if v := d.params["sslcert"]; v != "" && d.params["sslkey"] == "" {
 		delete(d.params, "sslcert")
 		if d.params["sslrootcert"] == "" {

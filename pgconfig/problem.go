@@ -9,8 +9,9 @@ import (
 // readOn is where a person who meets an error reads on.
 const readOn = "https://github.com/page-builder/persistence/tree/main/pgconfig#variables"
 
-// Problem is one thing that is wrong with a configuration. It never contains a value that might be a secret: it says
-// which variable, and shows a corrected form with the password masked where there is one.
+// Problem is one thing that is wrong with a configuration. It never contains a value that might be
+// a secret: it says which variable, and shows a corrected form with the password masked where there
+// is one.
 type Problem struct {
 	// Key is the variable, with the prefix if there is one.
 	Key string
@@ -28,13 +29,14 @@ func (p Problem) String() string {
 	return p.Key + " " + p.Detail + ": " + p.Hint
 }
 
-// Error is a configuration that cannot be used. It holds all problems that were found, at least one, in the order of
-// the table of variables; those of other files and variables come first.
+// Error is a configuration that cannot be used. It holds all problems that were found, at least
+// one, in the order of the table of variables; those of other files and variables come first.
 type Error struct {
 	Problems []Problem
 }
 
-// Error returns one line for a single problem, and otherwise one line for each after a first that counts them.
+// Error returns one line for a single problem, and otherwise one line for each after a first that
+// counts them.
 func (e *Error) Error() string {
 	if len(e.Problems) == 1 {
 		return "load database configuration: " + e.Problems[0].String()

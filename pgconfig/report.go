@@ -7,20 +7,20 @@ import (
 
 // Setting is one line of a report.
 type Setting struct {
-	// Key is the variable, with the prefix if there is one, or a part of DATABASE_URL that came from elsewhere
-	// ("DATABASE_URL password").
+	// Key is the variable, with the prefix if there is one, or a part of DATABASE_URL that came
+	// from elsewhere ("DATABASE_URL password").
 	Key string
 	// Value is the value in effect, secrets masked. Empty: none.
 	Value string
-	// Source says where it came from: environment, the path of a file, a parameter of DATABASE_URL, a PG* variable,
-	// default, or code if the program changed it after loading.
+	// Source says where it came from: environment, the path of a file, a parameter of DATABASE_URL,
+	// a PG* variable, default, or code if the program changed it after loading.
 	Source string
 	// Note is what a person should know about it. Usually empty.
 	Note string
 }
 
-// Report returns every setting with the value in effect and where it came from, in the order of the table of variables.
-// It contains no secret. It is nil for a zero Config.
+// Report returns every setting with the value in effect and where it came from, in the order of the
+// table of variables. It contains no secret. It is nil for a zero Config.
 func (c Config) Report() []Setting {
 	r := c.state()
 	if r == nil {

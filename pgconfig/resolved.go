@@ -17,9 +17,10 @@ func (c Config) state() *resolved {
 	return c.resolved()
 }
 
-// URL returns the database's complete URL: everything that DATABASE_URL, files and PG* variables said, with defaults
-// and the password. It is "" in a zero Config. Give it to programs that want a connection string; in this
-// process prefer [Config.PoolConfig] and [Config.DirectConfig], which apply the limits too.
+// URL returns the database's complete URL: everything that DATABASE_URL, files and PG* variables
+// said, with defaults and the password. It is "" in a zero Config. Give it to programs that want a
+// connection string; in this process prefer [Config.PoolConfig] and [Config.DirectConfig], which
+// apply the limits too.
 func (c Config) URL() Secret {
 	r := c.state()
 	if r == nil {
@@ -50,7 +51,8 @@ func (c Config) ReplicaURLs() []Secret {
 	return urls
 }
 
-// PasswordFile returns DATABASE_PASSWORD_FILE: the file to read again when a password has been rotated, or "".
+// PasswordFile returns DATABASE_PASSWORD_FILE: the file to read again when a password has been
+// rotated, or "".
 func (c Config) PasswordFile() string {
 	r := c.state()
 	if r == nil {

@@ -6,13 +6,13 @@ import (
 	"log/slog"
 )
 
-// Secret is text that must not be shown: a connection string or a password. Every way of formatting it (fmt with any
-// verb, slog, JSON, text, gob) gives [Redacted] instead, or nothing if it is empty. Convert it to get the text:
-// string(s).
+// Secret is text that must not be shown: a connection string or a password. Every way of formatting
+// it (fmt with any verb, slog, JSON, text, gob) gives [Redacted] instead, or nothing if it is
+// empty. Convert it to get the text: string(s).
 //
-// Limits: fmt calls no methods on an unexported field of a struct, nor for the verb %p, and would print the text; [Config]
-// has no Secret in a field, so that it is safe there too.
-// Decoding text into a Secret keeps it; what was encoded is lost.
+// Limits: fmt calls no methods on an unexported field of a struct, nor for the verb %p, and would
+// print the text; [Config] has no Secret in a field, so that it is safe there too. Decoding text
+// into a Secret keeps it; what was encoded is lost.
 type Secret string
 
 // Redacted is shown in place of a secret. Its length says nothing about the secret's.
@@ -31,7 +31,8 @@ func (s Secret) String() string { return s.redacted() }
 // GoString implements fmt.GoStringer.
 func (s Secret) GoString() string { return fmt.Sprintf("pgconfig.Secret(%q)", s.redacted()) }
 
-// Format implements fmt.Formatter, for the verbs that would not call String: %x, %d, %p and the like.
+// Format implements fmt.Formatter, for the verbs that would not call String: %x, %d, %p and the
+// like.
 func (s Secret) Format(f fmt.State, verb rune) {
 	switch {
 	case verb == 'v' && f.Flag('#'):

@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// maxSecretFile is far more than a URL or password has, and keeps a wrong path (a device, a log) from filling the memory.
+// maxSecretFile is far more than a URL or password has, and keeps a wrong path (a device, a log)
+// from filling the memory.
 const maxSecretFile = 64 << 10
 
-// readSecretFile reads the file that a variable names, without the white space at its ends. The path is not shown in
-// problems: people put the secret itself there.
+// readSecretFile reads the file that a variable names, without the white space at its ends. The
+// path is not shown in problems: people put the secret itself there.
 func (l *loader) readSecretFile(key string) (string, bool) {
 	path := l.vars[key].text
 	if strings.Contains(path, "://") {

@@ -11,7 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// placements put a secret where people put one: in the right places, escaped and not, and in wrong ones.
+// placements put a secret where people put one: in the right places, escaped and not, and in wrong
+// ones.
 var placements = []func(t *testing.T, secret string) pgconfig.Source{
 	inURL("DATABASE_URL", func(s string) string { return "postgres://app:" + s + "@db.example/shop" }),
 	inURL("DATABASE_URL", func(s string) string { return "postgres://app:" + s + "@db.example:5432/shop?sslmode=disable" }),
@@ -66,8 +67,8 @@ func inURL(key string, text func(secret string) string) func(*testing.T, string)
 	}
 }
 
-// FuzzSecret: no secret of four characters or more, nor a piece of one cut at a special character, appears in an error, a
-// report or a formatted Config.
+// FuzzSecret: no secret of four characters or more, nor a piece of one cut at a special character,
+// appears in an error, a report or a formatted Config.
 func FuzzSecret(f *testing.F) {
 	for i := range placements {
 		for _, secret := range []string{
@@ -129,8 +130,8 @@ func said(t *testing.T, place int, secret string) string {
 	return text
 }
 
-// another turns a secret into a different one of the same shape: what both have in common with the output is none of
-// theirs.
+// another turns a secret into a different one of the same shape: what both have in common with the
+// output is none of theirs.
 func another(r rune) rune {
 	switch {
 	case r >= 'a' && r <= 'z':
@@ -145,14 +146,16 @@ func another(r rune) rune {
 	return r
 }
 
-// ambiguous are secrets that turn what is around them into something else that is valid: name=value pairs, whole URLs.
+// ambiguous are secrets that turn what is around them into something else that is valid: name=value
+// pairs, whole URLs.
 func ambiguous(secret string) bool {
 	return strings.Contains(secret, "://") ||
 		strings.Contains(secret, "=") && strings.ContainsAny(secret, "& \t\r\n\v\f'\u0085\u00a0") ||
 		strings.HasPrefix(secret, "/") // the path of a file, where one is asked for
 }
 
-// pieces are the parts of a secret that a parser might cut it into, decoded too, four bytes or longer.
+// pieces are the parts of a secret that a parser might cut it into, decoded too, four bytes or
+// longer.
 func pieces(secret string) []string {
 	all := []string{secret}
 	if decoded, err := url.PathUnescape(secret); err == nil {
@@ -170,7 +173,8 @@ func pieces(secret string) []string {
 	return long
 }
 
-// publicText is what messages are made of, and what a report shows anyway: a random secret may be a word of it.
+// publicText is what messages are made of, and what a report shows anyway: a random secret may be a
+// word of it.
 func publicText(f *testing.F) string {
 	sources, err := filepath.Glob("*.go")
 	if err != nil {

@@ -85,7 +85,8 @@ func TestSecret(t *testing.T) {
 	equal(t, "String", secret.String(), "****")
 }
 
-// TestConfigInAField: fmt calls no methods on unexported fields. There is nothing to be found in them.
+// TestConfigInAField: fmt calls no methods on unexported fields. There is nothing to be found in
+// them.
 func TestConfigInAField(t *testing.T) {
 	t.Parallel()
 	cfg, err := pgconfig.Parse("postgres://app:hunter2hunter2@localhost/d")

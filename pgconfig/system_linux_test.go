@@ -31,7 +31,8 @@ func TestForbiddenFile(t *testing.T) {
 
 const asStarved = "PGCONFIG_TEST_STARVED"
 
-// TestNoDescriptors: pgx needs a pipe where PGSERVICE is set in the process, and the process has no file descriptor left.
+// TestNoDescriptors: pgx needs a pipe where PGSERVICE is set in the process, and the process has no
+// file descriptor left.
 func TestNoDescriptors(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(asStarved) == "" {

@@ -21,8 +21,9 @@ var choices = map[string][]string{
 
 // secure settles sslmode and applies the rules on TLS.
 //
-// Under the rules of production, off this machine: verify-full unless said otherwise, and only modes that verify the
-// server are accepted: require encrypts, but for anybody who answers. Everywhere else libpq's prefer.
+// Under the rules of production, off this machine: verify-full unless said otherwise, and only
+// modes that verify the server are accepted: require encrypts, but for anybody who answers.
+// Everywhere else libpq's prefer.
 func (l *loader) secure(key string, d *dsn, cfg Config) {
 	for _, name := range sortedKeys(choices) {
 		value, set := d.params[name]

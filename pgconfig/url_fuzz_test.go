@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// FuzzURL: a connection string that is accepted means the same to pgx, as it stands and in the form that Config.URL gives
-// it, and that form is accepted again.
+// FuzzURL: a connection string that is accepted means the same to pgx, as it stands and in the form
+// that Config.URL gives it, and that form is accepted again.
 func FuzzURL(f *testing.F) {
 	for _, name := range hostile {
 		if name != "USER" && os.Getenv(name) != "" {
@@ -56,7 +56,8 @@ func FuzzURL(f *testing.F) {
 		}
 		same(t, canonical, ours, theirs)
 		if theirs, err = pgx.ParseConfig(strings.TrimSpace(text)); err == nil && strings.HasPrefix(theirs.Host, "/") == strings.HasPrefix(ours.Host, "/") {
-			// Where no host is given pgx goes to a socket and this package in development to localhost.
+			// Where no host is given pgx goes to a socket and this package in development to
+			// localhost.
 			same(t, text, ours, theirs)
 		}
 	})

@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// parseURL parses what follows postgres://. The password ends at the only @, so an @ that is not percent-encoded, or a
-// / or ? or # before it, is refused with the corrected form: every parser cuts such a URL somewhere else. ok says that it
-// is certain which part is which, whatever else is wrong.
+// parseURL parses what follows postgres://. The password ends at the only @, so an @ that is not
+// percent-encoded, or a / or ? or # before it, is refused with the corrected form: every parser
+// cuts such a URL somewhere else. ok says that it is certain which part is which, whatever else is
+// wrong.
 func parseURL(rest string) (d dsn, found []finding, ok bool) {
 	d.params = map[string]string{}
 	at := strings.IndexByte(rest, '@')
@@ -75,7 +76,8 @@ func parseURL(rest string) (d dsn, found []finding, ok bool) {
 			found = append(found, finding{"has a parameter without a value", "write name=value, joined by &; write an & inside a value as %26"})
 			continue
 		}
-		// An unescaped & in password=a&b=c makes a piece of it look like a name: nothing after a secret is shown.
+		// An unescaped & in password=a&b=c makes a piece of it look like a name: nothing after a
+		// secret is shown.
 		if f, bad := checkParam(name, secretSeen); bad {
 			found = append(found, f)
 		}
@@ -115,8 +117,9 @@ var (
 	plainTail = regexp.MustCompile(`^[A-Za-z0-9._,:\[\]-]+/[A-Za-z0-9._-]+(\?|$)`)
 )
 
-// unescaped explains an @, /, ? or # in a password and shows the corrected form. After the last @ stands the host, which is
-// shown if it looks like one and a database follows; the parameters are not, nor anything between the first : and that @.
+// unescaped explains an @, /, ? or # in a password and shows the corrected form. After the last @
+// stands the host, which is shown if it looks like one and a database follows; the parameters are
+// not, nor anything between the first : and that @.
 func unescaped(rest string) finding {
 	last := strings.LastIndexByte(rest, '@')
 	userinfo, tail := rest[:last], rest[last+1:]
@@ -135,7 +138,8 @@ func unescaped(rest string) finding {
 		user = "user"
 	}
 	shown := "host:5432/database"
-	// Without a user, or after password= among the parameters, what follows the last @ may be a piece of the password.
+	// Without a user, or after password= among the parameters, what follows the last @ may be a
+	// piece of the password.
 	if hasPassword && !strings.Contains(userinfo, "password=") && plainTail.MatchString(tail) {
 		shown, _, _ = strings.Cut(tail, "?")
 		if strings.Contains(tail, "?") {

@@ -2,8 +2,8 @@ package pgconfig
 
 import "reflect"
 
-// variables is the one declaration of every variable. Its tags make the loader, the report, the table in README.md and
-// example.env:
+// variables is the one declaration of every variable. Its tags make the loader, the report, the
+// table in README.md and example.env:
 //
 //	env          the name; the prefix goes before those that begin with DATABASE_ or DIRECT_
 //	section      begins a group
@@ -55,7 +55,8 @@ type Variable struct {
 	Name string
 	// Section is the group it belongs to.
 	Section string
-	// Default is the value under the rules of production, and DefaultDevelopment the one in development and test. Empty: none.
+	// Default is the value under the rules of production, and DefaultDevelopment the one in
+	// development and test. Empty: none.
 	Default, DefaultDevelopment string
 	// Example is a value to show where there is no default.
 	Example string
@@ -63,8 +64,8 @@ type Variable struct {
 	Doc string
 }
 
-// Variables returns every variable of this package, in the order of the README's table. libpq's PG* variables are not
-// among them.
+// Variables returns every variable of this package, in the order of the README's table. libpq's PG*
+// variables are not among them.
 func Variables() []Variable {
 	t := reflect.TypeFor[variables]()
 	all := make([]Variable, 0, t.NumField())

@@ -15,8 +15,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// judge walks the tree of wrapped errors from the outside in and stops at the first one it recognises. It does not use
-// errors.As over the whole tree: among several joined errors that would pick by type, not by order or weight.
+// judge walks the tree of wrapped errors from the outside in and stops at the first one it
+// recognises. It does not use errors.As over the whole tree: among several joined errors that would
+// pick by type, not by order or weight.
 func judge(err error, connecting bool) verdict {
 	if err == nil {
 		return unknown
@@ -81,7 +82,8 @@ func stated(err error, connecting bool) (verdict, bool) {
 	return v, true
 }
 
-// judgeConnect handles an attempt to connect: nothing was begun, so whatever is worth waiting for may also run again.
+// judgeConnect handles an attempt to connect: nothing was begun, so whatever is worth waiting for
+// may also run again.
 func judgeConnect(err *pgconn.ConnectError) verdict {
 	v := judge(err.Unwrap(), true)
 	v.retry = v.wait
@@ -93,8 +95,8 @@ func judgeJoined(errs []error, connecting bool) verdict {
 	var noTLS []verdict
 	for _, err := range errs {
 		v := judge(err, connecting)
-		// With sslmode=prefer the attempt with TLS fails on every server without TLS and says nothing: the
-		// attempt without it counts, if there was one.
+		// With sslmode=prefer the attempt with TLS fails on every server without TLS and says
+		// nothing: the attempt without it counts, if there was one.
 		if connecting && isTLSRefused(err) {
 			noTLS = append(noTLS, v)
 			continue
@@ -153,8 +155,8 @@ func same(err, target error) bool {
 func judgeOpError(err *net.OpError) (verdict, bool) {
 	switch err.Op {
 	case "dial":
-		// The server's socket file: not there while no server runs, and perhaps not open to our user. Only here, because
-		// everywhere else these two are about some other file.
+		// The server's socket file: not there while no server runs, and perhaps not open to our
+		// user. Only here, because everywhere else these two are about some other file.
 		if errors.Is(err.Err, syscall.ENOENT) {
 			return of(Refused), true
 		}
@@ -164,8 +166,8 @@ func judgeOpError(err *net.OpError) (verdict, bool) {
 	case "remote error", "local error": // crypto/tls reports alerts so; their type is not exported
 		return of(TLS), true
 	case "read", "write":
-		// ETIMEDOUT on an established connection is TCP giving up on a peer that vanished. A deadline set by
-		// us is os.ErrDeadlineExceeded instead.
+		// ETIMEDOUT on an established connection is TCP giving up on a peer that vanished. A
+		// deadline set by us is os.ErrDeadlineExceeded instead.
 		if errors.Is(err.Err, syscall.ETIMEDOUT) {
 			return of(Connection), true
 		}
@@ -187,8 +189,8 @@ func judgeErrno(err syscall.Errno) (verdict, bool) {
 
 const tlsRefused = "server refused TLS connection"
 
-// judgeText recognises what has neither a type nor a value of its own. pgconn prefixes the step that failed; the step
-// decides only if the cause inside it was not recognised.
+// judgeText recognises what has neither a type nor a value of its own. pgconn prefixes the step
+// that failed; the step decides only if the cause inside it was not recognised.
 func judgeText(err error, connecting bool) (verdict, bool) {
 	text := err.Error()
 	if text == "closed pool" { // puddle.ErrClosedPool; its module is not worth a dependency

@@ -118,8 +118,8 @@ func TestCanceledLookup(t *testing.T) {
 	check(t, err, pgerr.Canceled, false, false)
 }
 
-// TestVanishedPeer: TCP's own timeout on an established connection. It takes a network that drops packets, so the
-// error is made by hand as package net does.
+// TestVanishedPeer: TCP's own timeout on an established connection. It takes a network that drops
+// packets, so the error is made by hand as package net does.
 func TestVanishedPeer(t *testing.T) {
 	t.Parallel()
 	timedOut := os.NewSyscallError("read", syscall.ETIMEDOUT)

@@ -6,7 +6,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// sqlstates are the codes that differ from their class. Appendix A of PostgreSQL's manual lists all.
+// sqlstates are the codes that differ from their class. Appendix A of PostgreSQL's manual lists
+// all.
 var sqlstates = map[string]Category{
 	"08007": CommitUnknown, // transaction_resolution_unknown
 	"25006": ReadOnly,      // read_only_sql_transaction
@@ -60,8 +61,8 @@ var sqlclasses = map[string]Category{
 	"XX": Internal,
 }
 
-// retryableStates are the codes after which the server keeps nothing of a transaction and a second run stands a chance.
-// 57P05 ends a session that was idle outside a transaction.
+// retryableStates are the codes after which the server keeps nothing of a transaction and a second
+// run stands a chance. 57P05 ends a session that was idle outside a transaction.
 var retryableStates = map[string]bool{
 	"40001": true, "40P01": true, "53300": true, "57P01": true, "57P02": true, "57P03": true, "57P05": true,
 	"08000": true, "08003": true, "08006": true, // connection lost; 08001 and 08004 are refusals, 08P01 see pgbouncer
@@ -91,9 +92,9 @@ func judgePgError(err *pgconn.PgError, connecting bool) verdict {
 	return verdict{category: category, retry: answer(retryableStates[err.Code]), wait: answer(waitable[category])}
 }
 
-// cancelledBy tells a statement that ran into statement_timeout from one that somebody cancelled. The code is the same for
-// both and the message follows lc_messages, so only the English message says "user request"; otherwise it counts
-// as a timeout, by far the more frequent.
+// cancelledBy tells a statement that ran into statement_timeout from one that somebody cancelled.
+// The code is the same for both and the message follows lc_messages, so only the English message
+// says "user request"; otherwise it counts as a timeout, by far the more frequent.
 func cancelledBy(err *pgconn.PgError) Category {
 	if strings.Contains(err.Message, "user request") {
 		return Canceled
@@ -101,8 +102,9 @@ func cancelledBy(err *pgconn.PgError) Category {
 	return Timeout
 }
 
-// judgePgBouncer reads 08P01 (protocol_violation), which PgBouncer sends for nearly everything that goes wrong on its side.
-// Its messages are not translated. Versions 1.18 and earlier use it for a wrong password and an unknown database too.
+// judgePgBouncer reads 08P01 (protocol_violation), which PgBouncer sends for nearly everything that
+// goes wrong on its side. Its messages are not translated. Versions 1.18 and earlier use it for a
+// wrong password and an unknown database too.
 func judgePgBouncer(err *pgconn.PgError) verdict {
 	has := func(parts ...string) bool {
 		for _, part := range parts {

@@ -13,7 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// TestStep: the cause has neither a type nor a value of its own, and pgconn's name for the step decides, if anything does.
+// TestStep: the cause has neither a type nor a value of its own, and pgconn's name for the step
+// decides, if anything does.
 func TestStep(t *testing.T) {
 	t.Parallel()
 	const wait = true
@@ -46,7 +47,8 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// TestClosedSocket: a directory that only others may enter. Root may enter it too, so the error is made by hand as package net does.
+// TestClosedSocket: a directory that only others may enter. Root may enter it too, so the error is
+// made by hand as package net does.
 func TestClosedSocket(t *testing.T) {
 	t.Parallel()
 	check(t, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}, pgerr.Permission, false, false)

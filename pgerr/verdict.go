@@ -7,7 +7,8 @@ type verdict struct {
 	wait     opinion
 }
 
-// opinion is unknown until an error is recognised: of several joined errors, one that is not recognised has no say.
+// opinion is unknown until an error is recognised: of several joined errors, one that is not
+// recognised has no say.
 type opinion int8
 
 const (
@@ -43,8 +44,9 @@ func of(c Category) verdict {
 	return verdict{category: c, retry: answer(repeatable[c]), wait: answer(waitable[c])}
 }
 
-// furthest orders the categories of failed attempts to connect by how far the attempt came: what a server answered, then
-// what happened on the way to it. Categories that are not listed come after all of these.
+// furthest orders the categories of failed attempts to connect by how far the attempt came: what a
+// server answered, then what happened on the way to it. Categories that are not listed come after
+// all of these.
 var furthest = []Category{
 	Auth, Permission, Config, TLS, ReadOnly, WrongServer, TooManyConnections, Saturated, StartingUp, Shutdown, Connection, Refused,
 	Timeout, DNS, Canceled,
@@ -62,8 +64,8 @@ func rank(c Category) int {
 	return len(furthest)
 }
 
-// merge combines the verdicts on joined errors: the category of the first known one, or while connecting of the one that
-// came furthest; yes if at least one says yes and no other says no.
+// merge combines the verdicts on joined errors: the category of the first known one, or while
+// connecting of the one that came furthest; yes if at least one says yes and no other says no.
 func merge(all []verdict, connecting bool) verdict {
 	merged := unknown
 	for _, v := range all {

@@ -9,8 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// answer is the body of application/health+json, draft-inadarei-api-health-check-06. category, figures, since, info and
-// verbose are ours; the draft allows for more members.
+// answer is the body of application/health+json, draft-inadarei-api-health-check-06. category,
+// figures, since, info and verbose are ours; the draft allows for more members.
 type answer struct {
 	Status status             `json:"status"`
 	Info   map[string]any     `json:"info,omitempty"`
@@ -64,8 +64,9 @@ func worst(a, b status) status {
 
 const mediaType = "application/health+json"
 
-// respond sends the answer: as HTML to a browser, to HEAD without its body, and with what is not for the public to whoever
-// asks for it with the token. An error is of the connection to the client.
+// respond sends the answer: as HTML to a browser, to HEAD without its body, and with what is not
+// for the public to whoever asks for it with the token. An error is of the connection to the
+// client.
 func (p *Probe) respond(w http.ResponseWriter, r *http.Request, code int, a answer) error {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")

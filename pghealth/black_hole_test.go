@@ -79,7 +79,8 @@ func TestFrozenServer(t *testing.T) {
 		}
 		return r.took
 	})
-	// The query's connection was given up at once, one attempt at a new one is under way, and none was made to cancel.
+	// The query's connection was given up at once, one attempt at a new one is under way, and none
+	// was made to cancel.
 	if n, cancels := proxy.accepted.Load(), proxy.cancels.Load(); n != 2 || cancels != 0 {
 		t.Errorf("%d connections and %d for cancelling", n, cancels)
 	}

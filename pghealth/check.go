@@ -37,7 +37,8 @@ type flight struct {
 	seen observation
 }
 
-// flightLimit ends a measure that nobody waits for any more: it waits for its turn, connects and asks.
+// flightLimit ends a measure that nobody waits for any more: it waits for its turn, connects and
+// asks.
 func (c *check) flightLimit() time.Duration { return connectLimit + 2*c.timeout }
 
 // instant is a check whose measure neither blocks nor costs anything.
@@ -64,8 +65,9 @@ func (c *check) settle(seen observation) observation {
 	return seen
 }
 
-// observe returns an observation that is at most maxAge old, or one of the measure that runs. It waits no longer than
-// timeout, ctx and the probe's lifetime; the measure goes on without it, so that slow is not never.
+// observe returns an observation that is at most maxAge old, or one of the measure that runs. It
+// waits no longer than timeout, ctx and the probe's lifetime; the measure goes on without it, so
+// that slow is not never.
 func (c *check) observe(ctx context.Context) observation {
 	if !c.async {
 		return c.record(c.guarded(ctx))
@@ -122,8 +124,8 @@ func (c *check) fly(life context.Context, f *flight) {
 	close(f.done)
 }
 
-// guarded runs measure. A Schema or a hook of the pool that panics must not end the process: a checker of the health
-// library would have caught it, and this is not its goroutine.
+// guarded runs measure. A Schema or a hook of the pool that panics must not end the process: a
+// checker of the health library would have caught it, and this is not its goroutine.
 func (c *check) guarded(ctx context.Context) (seen observation) {
 	defer func() {
 		if v := recover(); v != nil {

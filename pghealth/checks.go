@@ -8,8 +8,8 @@ import (
 	"github.com/alexliesenfeld/health"
 )
 
-// checkSlack is how much longer a health.Checker waits than the check itself, so that its answer, with a category, wins
-// over the checker's own timeout.
+// checkSlack is how much longer a health.Checker waits than the check itself, so that its answer,
+// with a category, wins over the checker's own timeout.
 const checkSlack = 50 * time.Millisecond
 
 // checks are all that a probe can make. Those that nobody asks for cost nothing.
@@ -61,13 +61,15 @@ func (c checks) wanted(opts Options) []*check {
 	return list
 }
 
-// Checks returns the checks of [Probe.Ready] for an application's own health.Checker, by health.WithChecks. Each is also to be
-// had by a method of its own, for health.WithCheck and health.WithPeriodicCheck.
+// Checks returns the checks of [Probe.Ready] for an application's own health.Checker, by
+// health.WithChecks. Each is also to be had by a method of its own, for health.WithCheck and
+// health.WithPeriodicCheck.
 //
-// A warning is no error to the checker; [Probe.ResultWriter] shows it. Errors are of type [*FailedError]. Every check
-// has a Timeout, without which a periodic check that hangs would keep its last status for ever; against other reasons to
-// hang, and for checks of others, there is [StaleAfter]. health.WithTimeout must be longer than it (Options.Timeout and
-// 50 ms); the library's default is 10 s.
+// A warning is no error to the checker; [Probe.ResultWriter] shows it. Errors are of type
+// [*FailedError]. Every check has a Timeout, without which a periodic check that hangs would keep
+// its last status for ever; against other reasons to hang, and for checks of others, there is
+// [StaleAfter]. health.WithTimeout must be longer than it (Options.Timeout and 50 ms); the
+// library's default is 10 s.
 //
 // Do not use the checks for liveness: restarting a service does not repair its database.
 func (p *Probe) Checks() []health.Check {
@@ -81,29 +83,33 @@ func (p *Probe) Checks() []health.Check {
 // Serving fails after [Probe.Drain].
 func (p *Probe) Serving() health.Check { return p.checks.serving.export() }
 
-// Connectivity fails when the database cannot be reached and asked within Options.Timeout, or does not let the session
-// write. It warns when the server has no connection slot left for the probe but the pool is connected.
+// Connectivity fails when the database cannot be reached and asked within Options.Timeout, or does
+// not let the session write. It warns when the server has no connection slot left for the probe but
+// the pool is connected.
 func (p *Probe) Connectivity() health.Check { return p.checks.connectivity.export() }
 
-// Saturation warns while all connections of the pool are in use, after callers gave up waiting for one, while on average
-// at least one caller waits, and, with Options.Pressure, while half of the pool or more is held for too long. It never fails.
+// Saturation warns while all connections of the pool are in use, after callers gave up waiting for
+// one, while on average at least one caller waits, and, with Options.Pressure, while half of the
+// pool or more is held for too long. It never fails.
 func (p *Probe) Saturation() health.Check { return p.checks.saturation.export() }
 
-// Connections warns when the server has few connection slots left, see Options.WarnConnections. It never fails.
+// Connections warns when the server has few connection slots left, see Options.WarnConnections. It
+// never fails.
 func (p *Probe) Connections() health.Check { return p.checks.connections.export() }
 
-// Transactions warns of transactions of the same database that are open or idle for long, whoever's they are; see
-// Options.WarnTransactionAge and Options.WarnIdleInTransaction. It never fails.
+// Transactions warns of transactions of the same database that are open or idle for long, whoever's
+// they are; see Options.WarnTransactionAge and Options.WarnIdleInTransaction. It never fails.
 func (p *Probe) Transactions() health.Check { return p.checks.transactions.export() }
 
-// ReplicaLag is for a probe of a replica: it warns from Options.WarnReplicaLag on and while replay is paused, and
-// fails from Options.MaxReplicaLag on, if that is set. It passes on a primary.
+// ReplicaLag is for a probe of a replica: it warns from Options.WarnReplicaLag on and while replay
+// is paused, and fails from Options.MaxReplicaLag on, if that is set. It passes on a primary.
 func (p *Probe) ReplicaLag() health.Check { return p.checks.replicaLag.export() }
 
 // Schema fails when the schema is behind or dirty or cannot be read, and without Options.Schema.
 func (p *Probe) Schema() health.Check { return p.checks.schema.export() }
 
-// Listener warns while Options.Listener is not alive, and fails from Options.MaxListenerDown on, if that is set.
+// Listener warns while Options.Listener is not alive, and fails from Options.MaxListenerDown on, if
+// that is set.
 func (p *Probe) Listener() health.Check { return p.checks.listener.export() }
 
 // export returns the check for the library.
@@ -125,8 +131,9 @@ func (c *check) verdict(ctx context.Context) error {
 	return &FailedError{check: c.name, output: seen.output, category: seen.category, cause: seen.cause}
 }
 
-// ignoreGoneCallers keeps a check's state when the request it ran for was given up. The library would take that for a
-// failure and serve it from its cache to others for a second: a client that hangs up could take a service out.
+// ignoreGoneCallers keeps a check's state when the request it ran for was given up. The library
+// would take that for a failure and serve it from its cache to others for a second: a client that
+// hangs up could take a service out.
 func ignoreGoneCallers(next health.InterceptorFunc) health.InterceptorFunc {
 	return func(ctx context.Context, name string, before health.CheckState) health.CheckState {
 		after := next(ctx, name, before)

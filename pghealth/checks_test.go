@@ -190,7 +190,8 @@ func TestForeignPeriodicChecks(t *testing.T) {
 	wantEventually(t, pool, h, http.StatusOK)
 }
 
-// A caller that hangs up while a check runs must not take the service out for those who come after it.
+// A caller that hangs up while a check runs must not take the service out for those who come after
+// it.
 func TestCallerHangsUp(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -216,7 +217,8 @@ func TestCallerHangsUp(t *testing.T) {
 	}
 }
 
-// A checker waits a little longer than the check, so that it is the check that tells about the timeout.
+// A checker waits a little longer than the check, so that it is the check that tells about the
+// timeout.
 func TestForeignCheckerTimeouts(t *testing.T) {
 	t.Parallel()
 	hole, port := listen(t)

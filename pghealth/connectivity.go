@@ -27,7 +27,8 @@ func (readOnlyError) Error() string {
 }
 func (readOnlyError) Category() pgerr.Category { return pgerr.ReadOnly }
 
-// measureConnectivity asks the server one thing. The value is the time of the round trip, without connecting.
+// measureConnectivity asks the server one thing. The value is the time of the round trip, without
+// connecting.
 func (p *Probe) measureConnectivity(ctx context.Context) observation {
 	var took time.Duration
 	err := p.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
@@ -70,8 +71,8 @@ func (p *Probe) poolConnected() bool {
 	return stat.AcquiredConns()+stat.IdleConns() > 0
 }
 
-// readsOnly asks in the simple protocol, which leaves nothing prepared behind: PgBouncer may give each query another
-// server connection. On a standby the setting is always on.
+// readsOnly asks in the simple protocol, which leaves nothing prepared behind: PgBouncer may give
+// each query another server connection. On a standby the setting is always on.
 func readsOnly(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	results, err := conn.PgConn().Exec(ctx, "select current_setting('transaction_read_only')").ReadAll()
 	if err != nil {

@@ -199,7 +199,8 @@ func TestReadOnlySession(t *testing.T) {
 	fine, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true})
 	wantCode(t, get(t, pool, fine.Ready()), http.StatusOK)
 
-	// The setting counts for new sessions only: a probe that kept its old one would be down for ever.
+	// The setting counts for new sessions only: a probe that kept its old one would be down for
+	// ever.
 	set("off")
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/page-builder/persistence/pghealth"
 )
 
-// patient has a limit that suits a busy machine. So has every example here; a service has the default, 0.8 s.
+// patient has a limit that suits a busy machine. So has every example here; a service has the
+// default, 0.8 s.
 const patient = 30 * time.Second
 
 func ExampleNew() {
@@ -64,7 +65,8 @@ func ExampleProbe_Ready() {
 	// Output: 200 warn
 }
 
-// The checks in a health.Checker of the application's own, beside others. Warnings come through ResultWriter.
+// The checks in a health.Checker of the application's own, beside others. Warnings come through
+// ResultWriter.
 func ExampleProbe_Checks() {
 	pool, end := openPool()
 	defer end()
@@ -131,7 +133,8 @@ func ExampleFailedError() {
 	// Output: postgres:connectivity config true
 }
 
-// A check that hangs, of whoever it is, keeps its last status for ever, be it up. StaleAfter ends that.
+// A check that hangs, of whoever it is, keeps its last status for ever, be it up. StaleAfter ends
+// that.
 func ExampleStaleAfter() {
 	release := make(chan struct{})
 	first := true
@@ -162,7 +165,8 @@ func ExampleStaleAfter() {
 	// Output: 503 the check has not ended for too long: its last result does not count any more
 }
 
-// A probe of a pool of read replicas, for a service whose reads may be half a minute old, and which hears of changes by LISTEN.
+// A probe of a pool of read replicas, for a service whose reads may be half a minute old, and which
+// hears of changes by LISTEN.
 func ExampleOptions() {
 	replicas, end := openPool()
 	defer end()

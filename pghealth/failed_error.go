@@ -2,9 +2,9 @@ package pghealth
 
 import "github.com/page-builder/persistence/pgerr"
 
-// FailedError is what a check of [Probe.Checks] returns. Its text is fit for the public, because health.Checker's default
-// ResultWriter serves it: no host, user or SQL. The cause, with all of them, is what it wraps, for the
-// application's own listeners.
+// FailedError is what a check of [Probe.Checks] returns. Its text is fit for the public, because
+// health.Checker's default ResultWriter serves it: no host, user or SQL. The cause, with all of
+// them, is what it wraps, for the application's own listeners.
 type FailedError struct {
 	check    string
 	output   string
@@ -12,7 +12,8 @@ type FailedError struct {
 	cause    error
 }
 
-// Error returns the check's name and a sentence of this package: "postgres:connectivity: the session cannot write".
+// Error returns the check's name and a sentence of this package: "postgres:connectivity: the
+// session cannot write".
 func (e *FailedError) Error() string { return e.check + ": " + e.output }
 
 // Check returns the name of the check that failed.

@@ -16,7 +16,8 @@ import (
 // faultTimeout is short enough for a probe that hangs to be seen.
 const faultTimeout = time.Second
 
-// asked are a probe's own handler and a checker of an application, with a check of its own, both over HTTP.
+// asked are a probe's own handler and a checker of an application, with a check of its own, both
+// over HTTP.
 type asked struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
@@ -57,14 +58,15 @@ func (a *asked) get(path string) response {
 	return r
 }
 
-// want is the answer to expect: the code, and of one check status, category and output, where it is given.
+// want is the answer to expect: the code, and of one check status, category and output, where it is
+// given.
 type want struct {
 	code                            int
 	check, status, category, output string
 }
 
-// want asks both until they answer as they should, which on a machine that is too busy for faultTimeout may not be at once. Then
-// neither may take longer than the timeout and 100 ms.
+// want asks both until they answer as they should, which on a machine that is too busy for
+// faultTimeout may not be at once. Then neither may take longer than the timeout and 100 ms.
 func (a *asked) want(w want) {
 	a.t.Helper()
 	for _, path := range []string{"/ready", "/own"} {

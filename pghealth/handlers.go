@@ -7,22 +7,24 @@ import (
 	"time"
 )
 
-// Live answers 200 as long as the process can answer at all. It never touches the database: restarting a service does
-// not repair it, and restarting all of them at once makes it worse.
+// Live answers 200 as long as the process can answer at all. It never touches the database:
+// restarting a service does not repair it, and restarting all of them at once makes it worse.
 //
-// Like the other handlers it answers GET and HEAD, and 405 to everything else; as a page to a client that accepts HTML rather
-// than JSON; and with more, if Options.Token is set, to ?verbose with the header "Authorization: Bearer" and the token.
+// Like the other handlers it answers GET and HEAD, and 405 to everything else; as a page to a
+// client that accepts HTML rather than JSON; and with more, if Options.Token is set, to ?verbose
+// with the header "Authorization: Bearer" and the token.
 func (p *Probe) Live() http.Handler {
 	return p.endpoint(func(context.Context) answer { return answer{Status: pass} })
 }
 
-// Ready answers 200 while the service should get traffic and 503 while it should not: after [Probe.Drain], when the
-// database cannot be reached and asked within Options.Timeout, when the session cannot write (see
-// Options.AllowReadOnly), and when the schema is behind or dirty (see Options.Schema). With Options.MaxReplicaLag and
-// Options.MaxListenerDown their limits count too. A warning is 200.
+// Ready answers 200 while the service should get traffic and 503 while it should not: after
+// [Probe.Drain], when the database cannot be reached and asked within Options.Timeout, when the
+// session cannot write (see Options.AllowReadOnly), and when the schema is behind or dirty (see
+// Options.Schema). With Options.MaxReplicaLag and Options.MaxListenerDown their limits count too. A
+// warning is 200.
 //
-// It answers within Options.Timeout, or from a result at most Options.MaxAge old. The answer as a whole is given again for a
-// tenth of that, at most 100 ms, but not after Drain.
+// It answers within Options.Timeout, or from a result at most Options.MaxAge old. The answer as a
+// whole is given again for a tenth of that, at most 100 ms, but not after Drain.
 func (p *Probe) Ready() http.Handler {
 	return p.endpoint(func(ctx context.Context) answer {
 		serving := observe(ctx, []*check{p.checks.serving})
@@ -50,12 +52,13 @@ type recentAnswer struct {
 	at time.Time
 }
 
-// answerAge is for how long. Encoding costs as much as everything else in an answer without a query, which adds up in a
-// flood.
+// answerAge is for how long. Encoding costs as much as everything else in an answer without a
+// query, which adds up in a flood.
 func (p *Probe) answerAge() time.Duration { return min(p.opts.MaxAge/10, 100*time.Millisecond) }
 
-// Startup answers 503 until all checks of the database have passed at the same time, here or in [Probe.Ready], and from
-// then on 200 without touching the database: whether it is there later is what Ready tells. A warning counts as passed.
+// Startup answers 503 until all checks of the database have passed at the same time, here or in
+// [Probe.Ready], and from then on 200 without touching the database: whether it is there later is
+// what Ready tells. A warning counts as passed.
 func (p *Probe) Startup() http.Handler {
 	return p.endpoint(func(ctx context.Context) answer {
 		if p.started.Load() {

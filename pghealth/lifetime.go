@@ -32,7 +32,8 @@ func (l *lifetime) start(fn func(ctx context.Context)) bool {
 	return true
 }
 
-// end cancels what runs and waits for it, at most for limit: what runs includes functions of the application.
+// end cancels what runs and waits for it, at most for limit: what runs includes functions of the
+// application.
 func (l *lifetime) end(limit time.Duration) {
 	l.mu.Lock()
 	l.ended = true

@@ -21,9 +21,9 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// 1,000 probes a second for ten seconds beside a query load, in turns with the load alone. Behind a variable: it takes half a
-// minute and wants a quiet machine. Client, server, load and database share the machine: what any handler costs there is
-// measured too.
+// 1,000 probes a second for ten seconds beside a query load, in turns with the load alone. Behind a
+// variable: it takes half a minute and wants a quiet machine. Client, server, load and database
+// share the machine: what any handler costs there is measured too.
 func TestThousandProbesASecond(t *testing.T) {
 	if os.Getenv("PGHEALTH_LOAD") == "" {
 		t.Skip("set PGHEALTH_LOAD=1")
@@ -69,7 +69,8 @@ func TestThousandProbesASecond(t *testing.T) {
 	}
 }
 
-// load is one query after another, as of a request handler that does something else in between. It returns the median.
+// load is one query after another, as of a request handler that does something else in between. It
+// returns the median.
 func load(t *testing.T, ctx context.Context, pool *pgxpool.Pool) time.Duration {
 	t.Helper()
 	var took []time.Duration

@@ -51,8 +51,8 @@ func newPool(t *testing.T, url string, adapt ...func(*pgxpool.Config)) *pgxpool.
 	return pool
 }
 
-// newProbe returns a probe whose answers are never old, unless opts say so, and the log it writes. Its name is not that
-// of the database's user, so that answers can be searched for it.
+// newProbe returns a probe whose answers are never old, unless opts say so, and the log it writes.
+// Its name is not that of the database's user, so that answers can be searched for it.
 func newProbe(t *testing.T, pool *pgxpool.Pool, opts pghealth.Options) (*pghealth.Probe, *logs) {
 	t.Helper()
 	log := &logs{}
@@ -167,7 +167,8 @@ func wantCode(t *testing.T, r response, code int) {
 	}
 }
 
-// wantEventually asks until the answer has the code. The machine may be too busy for a short timeout.
+// wantEventually asks until the answer has the code. The machine may be too busy for a short
+// timeout.
 func wantEventually(t *testing.T, pool *pgxpool.Pool, h http.Handler, code int) response {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)

@@ -16,7 +16,8 @@ import (
 // ownServer is a server of one test's own, for what would hurt others.
 type ownServer struct{ pgserver.Dev }
 
-// initialised is a data directory that own servers are copied from: initdb takes longer than most tests.
+// initialised is a data directory that own servers are copied from: initdb takes longer than most
+// tests.
 var initialised template
 
 type template struct {
@@ -44,8 +45,8 @@ func (i *template) remove() {
 	}
 }
 
-// serverDir returns a new directory that the server can enter, who is another user if we are root. Its name is short: that of a
-// socket must be.
+// serverDir returns a new directory that the server can enter, who is another user if we are root.
+// Its name is short: that of a socket must be.
 func serverDir() (string, error) {
 	dir, err := os.MkdirTemp("", "pgh")
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// prefersHTML reports whether an Accept header names HTML and ranks it above JSON, as browsers do. Wildcards are JSON's:
-// curl and kube-probe send them.
+// prefersHTML reports whether an Accept header names HTML and ranks it above JSON, as browsers do.
+// Wildcards are JSON's: curl and kube-probe send them.
 func prefersHTML(accept string) bool {
 	if !strings.Contains(accept, "html") {
 		return false

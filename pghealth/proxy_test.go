@@ -79,10 +79,12 @@ func (p *proxy) copy(to, from net.Conn, fromClient bool) {
 	}
 }
 
-// cancelRequest is the code in the first message of such a connection (PostgreSQL's manual, "Message Formats").
+// cancelRequest is the code in the first message of such a connection (PostgreSQL's manual,
+// "Message Formats").
 const cancelRequest = 80877102
 
-// thaw lets bytes through again. What was swallowed is lost, so the connections of the frozen time are too.
+// thaw lets bytes through again. What was swallowed is lost, so the connections of the frozen time
+// are too.
 func (p *proxy) thaw() {
 	p.frozen.Store(false)
 	p.hangUp()

@@ -9,7 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// An answer of Ready is given again for a moment, but not after Drain, and not to who wants every result anew.
+// An answer of Ready is given again for a moment, but not after Drain, and not to who wants every
+// result anew.
 func TestRecentAnswer(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))

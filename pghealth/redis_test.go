@@ -15,7 +15,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// The application of the example: its own check fails, then the database's, and neither hides the other.
+// The application of the example: its own check fails, then the database's, and neither hides the
+// other.
 func TestCheckerWithRedis(t *testing.T) {
 	t.Parallel()
 	var loading atomic.Bool

@@ -9,10 +9,10 @@ import (
 // DefaultWarnReplicaLag is far above the lag of a replica that keeps up, which is milliseconds.
 const DefaultWarnReplicaLag = 10 * time.Second
 
-// replicaLag is in seconds, NULL when it is not known. The time since the last replayed transaction alone would grow on a
-// replica that has everything while nobody writes, so it counts only when there is something to replay or nobody
-// to receive from. The receiver starts again at the beginning of a segment: what it received may then be less than what was
-// replayed.
+// replicaLag is in seconds, NULL when it is not known. The time since the last replayed transaction
+// alone would grow on a replica that has everything while nobody writes, so it counts only when
+// there is something to replay or nobody to receive from. The receiver starts again at the
+// beginning of a segment: what it received may then be less than what was replayed.
 const replicaLag = `select
 	case when not pg_is_in_recovery() then 0
 		when pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() and exists (select from pg_stat_wal_receiver) then 0

@@ -40,7 +40,8 @@ func TestReplicaLag(t *testing.T) {
 	execute(t, master, "create table t (i int)")
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 
-	// Nobody writes: the time since the last transaction grows, the lag does not. Before one has arrived there is no such time.
+	// Nobody writes: the time since the last transaction grows, the lag does not. Before one has
+	// arrived there is no such time.
 	for naive := 0.0; naive < 0.7; time.Sleep(50 * time.Millisecond) {
 		if err := replica.QueryRow(t.Context(), "select coalesce(extract(epoch from now() - pg_last_xact_replay_timestamp())::float8, 0)").Scan(&naive); err != nil {
 			t.Fatal(err)

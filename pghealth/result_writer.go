@@ -11,12 +11,14 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// ResultWriter returns a writer for health.WithResultWriter. It writes the checker's result in the same shape as the
-// probe's own handlers, with what the probe knows about its own checks: warnings, latency, category, figures, since when.
-// It has nothing to add where the checker was made with health.WithDisabledDetails.
+// ResultWriter returns a writer for health.WithResultWriter. It writes the checker's result in the
+// same shape as the probe's own handlers, with what the probe knows about its own checks: warnings,
+// latency, category, figures, since when. It has nothing to add where the checker was made with
+// health.WithDisabledDetails.
 //
-// Of checks that are not the probe's it writes status and time. The text of their errors, which the library's own
-// writer serves to everybody, goes to Options.Logger instead, once for each change of status.
+// Of checks that are not the probe's it writes status and time. The text of their errors, which the
+// library's own writer serves to everybody, goes to Options.Logger instead, once for each change of
+// status.
 //
 // The HTTP status stays the checker's, but warnings count as up.
 func (p *Probe) ResultWriter() health.ResultWriter {
@@ -54,7 +56,8 @@ func (w *resultWriter) Write(result *health.CheckerResult, code int, to http.Res
 	return w.probe.respond(to, r, code, a)
 }
 
-// statusOf takes unknown (not checked yet) for fail, as the library does when it chooses the HTTP status.
+// statusOf takes unknown (not checked yet) for fail, as the library does when it chooses the HTTP
+// status.
 func statusOf(s health.AvailabilityStatus) status {
 	if s == health.StatusUp {
 		return pass
@@ -97,7 +100,8 @@ func plainEntry(detail health.CheckResult) entry {
 	return e
 }
 
-// tolerated makes an error that the checker counts as up (MaxTimeInError, MaxContiguousFails) a warning.
+// tolerated makes an error that the checker counts as up (MaxTimeInError, MaxContiguousFails) a
+// warning.
 func tolerated(detail health.CheckResult, s status) status {
 	if detail.Status == health.StatusUp && detail.Error != nil {
 		return warn

@@ -14,8 +14,9 @@ type Pressure struct {
 	HeldTooLong int // connections in use for longer than the pool takes for normal
 }
 
-// saturationWindow is the least time that waiting and giving up are counted over. Probes come every few seconds, from several
-// sides: from one to the next would be too short to mean anything. It is twice that at most while probes come regularly.
+// saturationWindow is the least time that waiting and giving up are counted over. Probes come every
+// few seconds, from several sides: from one to the next would be too short to mean anything. It is
+// twice that at most while probes come regularly.
 const saturationWindow = 10 * time.Second
 
 // acquires are counters of a pool at a moment.
@@ -40,7 +41,8 @@ type acquireWindow struct {
 	from, to acquires // the window begins at from; the next one will begin at to
 }
 
-// since returns what happened since the beginning of the window, which moves on, and how long that is.
+// since returns what happened since the beginning of the window, which moves on, and how long that
+// is.
 func (w *acquireWindow) since(now acquires) (acquires, time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -53,8 +55,8 @@ func (w *acquireWindow) since(now acquires) (acquires, time.Duration) {
 	}, now.at.Sub(w.from.at)
 }
 
-// measureSaturation reads the pool's figures, which costs no connection. It never fails: a busy instance that is taken
-// out leaves its load to the others, which are as busy.
+// measureSaturation reads the pool's figures, which costs no connection. It never fails: a busy
+// instance that is taken out leaves its load to the others, which are as busy.
 func (p *Probe) measureSaturation() observation {
 	stat := p.pool.Stat()
 	lately, window := p.acquires.since(readAcquires(stat))
@@ -75,13 +77,14 @@ func (p *Probe) measureSaturation() observation {
 		seen.figures["waiting"], seen.figures["heldTooLong"] = int64(pressure.Waiting), int64(pressure.HeldTooLong)
 	}
 	switch {
-	// Acquired only: connections under construction fill a pool too when the server does not answer, and that is what
-	// the check of connectivity tells.
+	// Acquired only: connections under construction fill a pool too when the server does not
+	// answer, and that is what the check of connectivity tells.
 	case int64(stat.AcquiredConns()) >= limit:
 		seen.output = "all connections of the pool are in use"
 	case 2*int64(pressure.HeldTooLong) >= limit:
 		seen.output = "half of the pool's connections or more are held for too long"
-	// Together: a caller whose own context was done when it came gives up too, with a pool that is idle.
+	// Together: a caller whose own context was done when it came gives up too, with a pool that is
+	// idle.
 	case lately.canceled > 0 && queued > 0:
 		seen.output = "callers gave up waiting for a connection"
 	case queued > 0 && lately.waitTime >= window: // by Little's law

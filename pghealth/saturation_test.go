@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// The field's most repeated failure: probes that wait for the pool take every busy instance out at once.
+// The field's most repeated failure: probes that wait for the pool take every busy instance out at
+// once.
 func TestSaturatedPoolStaysReady(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))

@@ -9,11 +9,12 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// Schema tells which version the database's schema has and which one this binary needs. It is the seam to a migration
-// tool; this package knows none.
+// Schema tells which version the database's schema has and which one this binary needs. It is the
+// seam to a migration tool; this package knows none.
 //
-// SchemaVersion runs on the probe's own connection, so that a saturated pool does not matter, and must not use another
-// one or keep conn. ctx ends after Options.Timeout. It is not called concurrently. A panic in it fails the check.
+// SchemaVersion runs on the probe's own connection, so that a saturated pool does not matter, and
+// must not use another one or keep conn. ctx ends after Options.Timeout. It is not called
+// concurrently. A panic in it fails the check.
 type Schema interface {
 	SchemaVersion(ctx context.Context, conn *pgx.Conn) (SchemaVersion, error)
 }
@@ -26,8 +27,9 @@ func (f SchemaFunc) SchemaVersion(ctx context.Context, conn *pgx.Conn) (SchemaVe
 	return f(ctx, conn)
 }
 
-// SchemaVersion compares a database with a binary. Current below Needed fails the check, and so does Dirty. Current
-// above Needed passes: during a rollout old instances go on serving on the new schema.
+// SchemaVersion compares a database with a binary. Current below Needed fails the check, and so
+// does Dirty. Current above Needed passes: during a rollout old instances go on serving on the new
+// schema.
 type SchemaVersion struct {
 	Current int64 // of the database
 	Needed  int64 // by this binary

@@ -170,7 +170,8 @@ func TestMaxConnections(t *testing.T) {
 	}
 	both.want(want{http.StatusOK, "connections", "pass", "", ""})
 
-	// Sessions of others are hidden from this role. Prepared transactions are not, and survive who made them.
+	// Sessions of others are hidden from this role. Prepared transactions are not, and survive who
+	// made them.
 	if _, err := admin.Exec(t.Context(), "begin; create table held (); prepare transaction 'forgotten'"); err != nil {
 		t.Fatal(err)
 	}

@@ -12,12 +12,14 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// askShare is the part of Options.Timeout that one of the queries below may take. The probe has one connection: these
-// queries must not make the check of connectivity late, which may have to wait for three of them.
+// askShare is the part of Options.Timeout that one of the queries below may take. The probe has one
+// connection: these queries must not make the check of connectivity late, which may have to wait
+// for three of them.
 const askShare = 4
 
-// ask returns the one row of a query as numbers, NaN for NULL. Like readsOnly it uses the simple protocol. The server
-// ends a query that takes too long, which leaves the connection intact; both statements are one transaction.
+// ask returns the one row of a query as numbers, NaN for NULL. Like readsOnly it uses the simple
+// protocol. The server ends a query that takes too long, which leaves the connection intact; both
+// statements are one transaction.
 func (p *Probe) ask(ctx context.Context, sql string) ([]float64, error) {
 	limit := max(p.opts.Timeout/askShare, time.Millisecond).Milliseconds()
 	var row []float64

@@ -13,7 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// A warning's query that hangs must not make the check of connectivity late, on the one connection they share.
+// A warning's query that hangs must not make the check of connectivity late, on the one connection
+// they share.
 func TestWarningsThatHangKeepTheTraffic(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
@@ -42,7 +43,8 @@ func TestWarningsThatHangKeepTheTraffic(t *testing.T) {
 	}
 }
 
-// All checks of a probe come at the same time: a password that is wrong is tried once, and not again until it counts as new.
+// All checks of a probe come at the same time: a password that is wrong is tried once, and not
+// again until it counts as new.
 func TestChecksShareAFailedAttempt(t *testing.T) {
 	t.Parallel()
 	_, url := passwordServer(t)

@@ -15,8 +15,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// connectLimit is for one attempt to connect, all hosts together. Probes do not wait for it. It is short enough for a
-// database that comes back behind a black hole to be noticed soon, and long for any handshake.
+// connectLimit is for one attempt to connect, all hosts together. Probes do not wait for it. It is
+// short enough for a database that comes back behind a black hole to be noticed soon, and long for
+// any handshake.
 const connectLimit = 10 * time.Second
 
 // session is the probe's own connection, made the way the pool makes its own. One user at a time.
@@ -50,7 +51,8 @@ func (e *unreachedError) Unwrap() error { return e.err }
 func newSession(cfg *pgxpool.Config, timeout, maxAge time.Duration) *session {
 	c := cfg.ConnConfig
 	c.Tracer = nil
-	// The pool's may wait for an answer to a cancel request before it gives up, which a probe cannot.
+	// The pool's may wait for an answer to a cancel request before it gives up, which a probe
+	// cannot.
 	c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
 	}
@@ -62,12 +64,13 @@ func newSession(cfg *pgxpool.Config, timeout, maxAge time.Duration) *session {
 	return &session{cfg: cfg, timeout: timeout, maxAge: maxAge, turn: make(chan struct{}, 1)}
 }
 
-// do waits for its turn, connects if need be, and calls fn with a context limited to timeout. An old connection may have
-// died or been left behind by a failover since it was last used, which says nothing about the database now: when that
-// is what fn met, it is called again on a new one.
+// do waits for its turn, connects if need be, and calls fn with a context limited to timeout. An
+// old connection may have died or been left behind by a failover since it was last used, which says
+// nothing about the database now: when that is what fn met, it is called again on a new one.
 //
-// An attempt to connect that failed meanwhile, or less than maxAge ago, is not repeated: all checks of a probe come at the same
-// time, and a wrong password must not be tried by each of them. The error is an *unreachedError.
+// An attempt to connect that failed meanwhile, or less than maxAge ago, is not repeated: all checks
+// of a probe come at the same time, and a wrong password must not be tried by each of them. The
+// error is an *unreachedError.
 func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	failures := s.failures.Load()
 	select {
@@ -91,7 +94,8 @@ func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 	return err
 }
 
-// pass gives the turn to the next one. When ctx is done the probe may have been closed meanwhile, and nobody may come.
+// pass gives the turn to the next one. When ctx is done the probe may have been closed meanwhile,
+// and nobody may come.
 func (s *session) pass(ctx context.Context) {
 	if ctx.Err() != nil {
 		s.disconnect()
@@ -118,8 +122,8 @@ func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) e
 		}
 	}()
 	err := fn(ctx, s.conn)
-	// A Schema may have left a transaction or unread rows behind; whoever comes next must not meet them. A session that
-	// cannot write is not kept, because a new one may reach the primary.
+	// A Schema may have left a transaction or unread rows behind; whoever comes next must not meet
+	// them. A session that cannot write is not kept, because a new one may reach the primary.
 	pg := s.conn.PgConn()
 	healthy = !pg.IsClosed() && !pg.IsBusy() && pg.TxStatus() == 'I' && !errors.Is(err, errReadOnly)
 	return err
@@ -141,8 +145,9 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	dial := cfg.DialFunc
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		// pgx dials again, on a context of its own, to cancel a query that timed out, and takes up to 15 s for it. A probe
-		// may not open a second connection, least of all to a server in trouble.
+		// pgx dials again, on a context of its own, to cancel a query that timed out, and takes up
+		// to 15 s for it. A probe may not open a second connection, least of all to a server in
+		// trouble.
 		if ctx.Value(connecting{}) == nil {
 			return nil, errors.New("the health probe does not cancel queries")
 		}
@@ -211,7 +216,8 @@ func (s *session) end(limit time.Duration) {
 	}
 }
 
-// hosts counts the servers that pgx would try. Fallbacks has an entry for each host with and without TLS.
+// hosts counts the servers that pgx would try. Fallbacks has an entry for each host with and
+// without TLS.
 func hosts(cfg *pgx.ConnConfig) int {
 	type address struct {
 		host string

@@ -71,7 +71,8 @@ func TestAfterConnectDecides(t *testing.T) {
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 }
 
-// The pool's limit on a connection's age is the probe's too, and without one it keeps its connection.
+// The pool's limit on a connection's age is the probe's too, and without one it keeps its
+// connection.
 func TestMaxConnLifetime(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

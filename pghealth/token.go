@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Token is the secret that the verbose form asks for. Every way of formatting it (fmt with any verb, slog, JSON) gives ****
-// instead, or nothing if it is empty, as pgconfig.Secret does. Convert it to get the text: string(t).
+// Token is the secret that the verbose form asks for. Every way of formatting it (fmt with any
+// verb, slog, JSON) gives **** instead, or nothing if it is empty, as pgconfig.Secret does. Convert
+// it to get the text: string(t).
 type Token string
 
 // minToken is enough of random text (80 bits in base 32) not to be guessed over HTTP.
@@ -28,8 +29,8 @@ func (t Token) masked() string {
 	return "****"
 }
 
-// admits reports whether the request carries the token, in a time that tells nothing about it. The token is not taken
-// from the URL, which proxies and servers log.
+// admits reports whether the request carries the token, in a time that tells nothing about it. The
+// token is not taken from the URL, which proxies and servers log.
 func (t Token) admits(r *http.Request) bool {
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	// Hashes have one length, whatever was sent.

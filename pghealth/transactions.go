@@ -6,15 +6,17 @@ import (
 )
 
 const (
-	// DefaultWarnTransactionAge is longer than any transaction of a service that serves requests. Vacuum removes nothing that
-	// became dead after the oldest transaction began.
+	// DefaultWarnTransactionAge is longer than any transaction of a service that serves requests.
+	// Vacuum removes nothing that became dead after the oldest transaction began.
 	DefaultWarnTransactionAge = 5 * time.Minute
-	// DefaultWarnIdleInTransaction is longer than a client that is alive pauses in a transaction. Its locks stay that long.
+	// DefaultWarnIdleInTransaction is longer than a client that is alive pauses in a transaction.
+	// Its locks stay that long.
 	DefaultWarnIdleInTransaction = time.Minute
 )
 
-// oldestTransactions tells ages in seconds. Of the sessions of other roles, a role without pg_read_all_stats sees only that they are
-// there: those are counted as hidden. Prepared transactions have no session and outlive restarts.
+// oldestTransactions tells ages in seconds. Of the sessions of other roles, a role without
+// pg_read_all_stats sees only that they are there: those are counted as hidden. Prepared
+// transactions have no session and outlive restarts.
 const oldestTransactions = `select
 	coalesce(extract(epoch from max(clock_timestamp() - xact_start)), 0),
 	coalesce(extract(epoch from max(clock_timestamp() - state_change) filter (where state like 'idle in transaction%')), 0),

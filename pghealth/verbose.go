@@ -9,11 +9,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// sections of the verbose form: for people who may know where the database is. Error texts are not among them: they may hold
-// values of rows and whatever a hook of the application put there, and they are in the log.
+// sections of the verbose form: for people who may know where the database is. Error texts are not
+// among them: they may hold values of rows and whatever a hook of the application put there, and
+// they are in the log.
 type sections map[string]map[string]string
 
-// wantsVerbose reports whether the URL has the parameter "verbose", with any value but "false" and "0".
+// wantsVerbose reports whether the URL has the parameter "verbose", with any value but "false" and
+// "0".
 func wantsVerbose(r *http.Request) bool {
 	query := r.URL.Query()
 	v := query.Get("verbose")

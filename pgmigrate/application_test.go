@@ -11,7 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// catalogue lists the objects of a database that are not PostgreSQL's own, but for the version table and the history.
+// catalogue lists the objects of a database that are not PostgreSQL's own, but for the version
+// table and the history.
 const catalogue = `
 with own as (select oid from pg_namespace where nspname = 'pgmigrate')
 select kind || ' ' || name from (
@@ -29,7 +30,8 @@ select kind || ' ' || name from (
   union all select 'publication', pubname, 0 from pg_publication where oid >= 16384
 ) o where relnamespace not in (select oid from own) and name not like 'pg\_toast%' order by 1`
 
-// The application's folder, up and down again, leaves nothing but the version table and the history.
+// The application's folder, up and down again, leaves nothing but the version table and the
+// history.
 func TestApplicationThereAndBack(t *testing.T) {
 	t.Parallel()
 	const folder = "../migrations"

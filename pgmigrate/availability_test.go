@@ -14,9 +14,10 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// TestAvailability measures the longest stall of 500 queries a second on a table while a migration that needs ACCESS EXCLUSIVE
-// meets a long transaction, by this package and by tern alone. PGMIGRATE_AVAILABILITY=30s is the measurement, with the default
-// lock timeout; the everyday run is short, and only expects the difference to show.
+// TestAvailability measures the longest stall of 500 queries a second on a table while a migration
+// that needs ACCESS EXCLUSIVE meets a long transaction, by this package and by tern alone.
+// PGMIGRATE_AVAILABILITY=30s is the measurement, with the default lock timeout; the everyday run is
+// short, and only expects the difference to show.
 func TestAvailability(t *testing.T) {
 	long, lockTimeout, margin := 2*time.Second, 200*time.Millisecond, 800*time.Millisecond
 	if s := os.Getenv("PGMIGRATE_AVAILABILITY"); s != "" {

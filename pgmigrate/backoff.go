@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// The first pause lets what queued behind the failed try through; the longest keeps a long wait responsive.
+	// The first pause lets what queued behind the failed try through; the longest keeps a long wait
+	// responsive.
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 5 * time.Second
 )

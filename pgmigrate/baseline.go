@@ -7,9 +7,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Baseline records, without running anything, that a database which was not made by migrations has what those up to version do.
-// It returns a *[VersionError] if the folder does not reach to version. A database that is at version already, migrated by tern
-// itself perhaps, keeps its version, and the migrations that the history does not know get an entry, so that a later edit is
+// Baseline records, without running anything, that a database which was not made by migrations has
+// what those up to version do. It returns a *[VersionError] if the folder does not reach to
+// version. A database that is at version already, migrated by tern itself perhaps, keeps its
+// version, and the migrations that the history does not know get an entry, so that a later edit is
 // noticed. A database at another version above 0 is refused.
 //
 // It waits for the migration lock until ctx ends.

@@ -51,7 +51,8 @@ func BenchmarkNothingToDo(b *testing.B) {
 	compare(b, three(), "select 1")
 }
 
-// With 1 ms between client and server, as between the zones of a region: round trips count, not the server's work alone.
+// With 1 ms between client and server, as between the zones of a region: round trips count, not the
+// server's work alone.
 func BenchmarkNothingToDoAcrossZones(b *testing.B) {
 	compareAcross(b, three(), "select 1", time.Millisecond)
 }

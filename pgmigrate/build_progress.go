@@ -12,8 +12,9 @@ const (
 	shortestProgressInterval = 10 * time.Millisecond
 )
 
-// watchBuild reports, from a connection of its own, how far an index build is that the run's connection is busy with. The
-// returned function ends that and waits for it; the run's own goroutine sends no events in between.
+// watchBuild reports, from a connection of its own, how far an index build is that the run's
+// connection is busy with. The returned function ends that and waits for it; the run's own
+// goroutine sends no events in between.
 func (r *run) watchBuild(ctx context.Context) (stop func()) {
 	if r.m.settings.progress == nil {
 		return func() {}
@@ -36,8 +37,8 @@ func (r *run) watchBuild(ctx context.Context) (stop func()) {
 	}
 }
 
-// pollBuild connects only when the statement has run for an interval: most are over before. Each question is a transaction
-// of its own, because the build waits for older snapshots.
+// pollBuild connects only when the statement has run for an interval: most are over before. Each
+// question is a transaction of its own, because the build waits for older snapshots.
 func (r *run) pollBuild(ctx context.Context, pid uint32, e Event) {
 	ticker := time.NewTicker(r.m.settings.progressInterval)
 	defer ticker.Stop()
@@ -55,7 +56,8 @@ func (r *run) pollBuild(ctx context.Context, pid uint32, e Event) {
 			}
 			defer disconnect(ctx, conn)
 		}
-		// Blocks are counted first, then tuples; while the build waits for transactions, their number.
+		// Blocks are counted first, then tuples; while the build waits for transactions, their
+		// number.
 		err := conn.QueryRow(ctx, `
 select phase,
   case when blocks_total > 0 then blocks_done when tuples_total > 0 then tuples_done else lockers_done end,

@@ -32,7 +32,8 @@ func TestBuildProgress(t *testing.T) {
 			once.Do(func() { tx.Rollback(t.Context()) })
 		}
 	}))
-	// Without an event of the build, the transaction stays in its way: what is wrong then must be an error, not a hang.
+	// Without an event of the build, the transaction stays in its way: what is wrong then must be
+	// an error, not a hang.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := m.Up(ctx); err != nil {

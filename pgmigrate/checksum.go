@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Checksum identifies what the migration does: SHA-256, in hexadecimal, over the rendered SQL of both sections, so that an
-// edit of a shared template or of template data counts. CRLF counts as LF: a checkout on Windows is no edit.
+// Checksum identifies what the migration does: SHA-256, in hexadecimal, over the rendered SQL of
+// both sections, so that an edit of a shared template or of template data counts. CRLF counts as
+// LF: a checkout on Windows is no edit.
 func (m Migration) Checksum() string {
 	h := sha256.New()
 	h.Write([]byte(strings.ReplaceAll(m.Up, "\r\n", "\n")))

@@ -65,7 +65,8 @@ func TestFiftyInstancesAtOnce(t *testing.T) {
 	}
 }
 
-// With the migration lock taken, a run that has nothing to do returns and one that has waits until its context ends.
+// With the migration lock taken, a run that has nothing to do returns and one that has waits until
+// its context ends.
 func TestMigrationLockHeld(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -114,7 +115,8 @@ func TestMigrationLockHeld(t *testing.T) {
 	}
 }
 
-// A migration must not queue for a table lock behind a long transaction: everybody else's queries would queue behind it.
+// A migration must not queue for a table lock behind a long transaction: everybody else's queries
+// would queue behind it.
 func TestTableLockIsRetried(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -188,8 +190,8 @@ func TestTableLockUntilContextEnds(t *testing.T) {
 	}
 }
 
-// A concurrent index build waits for older transactions, longer than lock_timeout, and must not give up: it would leave an
-// invalid index.
+// A concurrent index build waits for older transactions, longer than lock_timeout, and must not
+// give up: it would leave an invalid index.
 func TestNoLockTimeoutWithoutTransaction(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -51,7 +51,8 @@ func classify(sql string) statementClass {
 // builds reports whether the statement is a concurrent index build whose index has a name.
 func (c statementClass) builds() bool { return c.index != "" && !c.drops }
 
-// qualified returns the name of the index with its schema, or "" if the table or the index to drop does not exist.
+// qualified returns the name of the index with its schema, or "" if the table or the index to drop
+// does not exist.
 func (c statementClass) qualified(ctx context.Context, conn *pgx.Conn) (string, error) {
 	relation := c.table // an index is in its table's schema
 	if c.drops {
@@ -103,8 +104,9 @@ from pg_catalog.pg_index i where i.indexrelid = pg_catalog.to_regclass($1)`, pgx
 	}
 }
 
-// dropInvalid drops what an interrupted build has left behind under the name that is about to be built. CREATE INDEX would stumble
-// over it, and with IF NOT EXISTS take it for the index: it is never used, and costs every write.
+// dropInvalid drops what an interrupted build has left behind under the name that is about to be
+// built. CREATE INDEX would stumble over it, and with IF NOT EXISTS take it for the index: it is
+// never used, and costs every write.
 func (r *run) dropInvalid(ctx context.Context, name string) error {
 	state, err := readIndexState(ctx, r.conn, name)
 	if err != nil || state != indexInvalid {
@@ -117,8 +119,8 @@ func (r *run) dropInvalid(ctx context.Context, name string) error {
 	return nil
 }
 
-// checkValid is asked after a build that the server calls a success. With IF NOT EXISTS that is also the case if it found
-// somebody else's build that is not ready, or failed.
+// checkValid is asked after a build that the server calls a success. With IF NOT EXISTS that is
+// also the case if it found somebody else's build that is not ready, or failed.
 func (r *run) checkValid(ctx context.Context, name string) error {
 	state, err := readIndexState(ctx, r.conn, name)
 	if err != nil || state == indexValid {
@@ -130,7 +132,8 @@ func (r *run) checkValid(ctx context.Context, name string) error {
 	return fmt.Errorf("index %s is not valid after its build", name)
 }
 
-// invalidIndexes lists the database's invalid indexes. It is advice beside an error: what cannot be read is left out.
+// invalidIndexes lists the database's invalid indexes. It is advice beside an error: what cannot be
+// read is left out.
 func invalidIndexes(ctx context.Context, conn *pgx.Conn) []string {
 	rows, err := conn.Query(ctx, `
 select i.indexrelid::regclass::text

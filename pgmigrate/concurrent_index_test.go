@@ -12,7 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// A concurrent build that fails leaves an invalid index, which the next try drops and builds again, whatever the name's quotes.
+// A concurrent build that fails leaves an invalid index, which the next try drops and builds again,
+// whatever the name's quotes.
 func TestInvalidIndexIsRebuilt(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ statement, index string }{
@@ -45,7 +46,8 @@ func TestInvalidIndexIsRebuilt(t *testing.T) {
 	}
 }
 
-// IF NOT EXISTS takes an invalid index for the index. An index that somebody else has left behind is replaced as well.
+// IF NOT EXISTS takes an invalid index for the index. An index that somebody else has left behind
+// is replaced as well.
 func TestIfNotExistsBuildsInvalidIndex(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -62,8 +64,8 @@ func TestIfNotExistsBuildsInvalidIndex(t *testing.T) {
 	}
 }
 
-// The session is ended between the last statement and the version: the index is there and valid, so that building it again
-// would fail. The next run must not guess.
+// The session is ended between the last statement and the version: the index is there and valid, so
+// that building it again would fail. The next run must not guess.
 func TestKilledAfterBuild(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -110,7 +112,8 @@ func TestBuildWithoutTable(t *testing.T) {
 	}
 }
 
-// The name of the index is the server's: whether the build may run again nobody knows, and the error names what it left.
+// The name of the index is the server's: whether the build may run again nobody knows, and the
+// error names what it left.
 func TestFailedBuildWithoutName(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -123,8 +126,8 @@ func TestFailedBuildWithoutName(t *testing.T) {
 	}
 }
 
-// Another session's build of the same index fails while the migration waits for its lock: IF NOT EXISTS then takes the invalid
-// index for the index, and the server calls that a success.
+// Another session's build of the same index fails while the migration waits for its lock: IF NOT
+// EXISTS then takes the invalid index for the index, and the server calls that a success.
 func TestBuildIsVerified(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

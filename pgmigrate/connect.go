@@ -16,16 +16,19 @@ import (
 )
 
 const (
-	// closeTimeout bounds what is done on the way out, after the caller's context has ended: unlock, close, read the version.
+	// closeTimeout bounds what is done on the way out, after the caller's context has ended:
+	// unlock, close, read the version.
 	closeTimeout = 5 * time.Second
 
-	// clientCheck is how often the server looks, during a statement, whether its client is still there. Without it the
-	// backend of a killed process keeps running, and keeps the migration lock, until its statement ends.
+	// clientCheck is how often the server looks, during a statement, whether its client is still
+	// there. Without it the backend of a killed process keeps running, and keeps the migration
+	// lock, until its statement ends.
 	clientCheck = "client_connection_check_interval"
 )
 
-// connConfig returns a copy of the caller's configuration with the session defaults of a migration. They travel as startup
-// parameters because tern runs "reset all" after every migration, which undoes a SET but returns to these.
+// connConfig returns a copy of the caller's configuration with the session defaults of a migration.
+// They travel as startup parameters because tern runs "reset all" after every migration, which
+// undoes a SET but returns to these.
 func (m *Migrator) connConfig() *pgx.ConnConfig {
 	cfg := m.conn.Copy()
 	if cfg.RuntimeParams == nil {
@@ -68,7 +71,8 @@ func (m *Migrator) open(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, er
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && strings.Contains(pgErr.Message, clientCheck) {
 		switch pgErr.Code {
-		// Unknown before PostgreSQL 14; refused where the platform cannot tell (Windows, some BSDs).
+		// Unknown before PostgreSQL 14; refused where the platform cannot tell (Windows, some
+		// BSDs).
 		case "42704", "22023":
 			delete(cfg.RuntimeParams, clientCheck)
 			conn, err = pgx.ConnectConfig(ctx, cfg)
@@ -83,8 +87,9 @@ func (m *Migrator) open(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, er
 	return conn, nil
 }
 
-// ErrPooled is wrapped by errors of a connection that leads to a pooler such as PgBouncer. It would give each transaction
-// another session: the migration lock and the lock timeout would be taken in one and missing in the next.
+// ErrPooled is wrapped by errors of a connection that leads to a pooler such as PgBouncer. It would
+// give each transaction another session: the migration lock and the lock timeout would be taken in
+// one and missing in the next.
 var ErrPooled = errors.New("this is a connection pooler such as PgBouncer: migrations need the direct address of the server")
 
 // checkDirect recognises a pooler that drops the settings it was given instead of refusing them.
@@ -101,7 +106,8 @@ func (r *run) checkDirect(ctx context.Context) error {
 	return nil
 }
 
-// disconnect closes conn whatever has become of ctx, and waits until the connection's own goroutines are gone.
+// disconnect closes conn whatever has become of ctx, and waits until the connection's own
+// goroutines are gone.
 func disconnect(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()

@@ -14,8 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Every migration, not only the first, sees the session settings: tern's "reset all" must not lose them. And what the
-// application's connection limits must not reach a migration.
+// Every migration, not only the first, sees the session settings: tern's "reset all" must not lose
+// them. And what the application's connection limits must not reach a migration.
 func TestSessionSettings(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -49,7 +49,8 @@ func TestSessionSettings(t *testing.T) {
 	}
 }
 
-// Limits are rounded up, because 0 is none to the server; 0 or less is none here too, and a nil option nothing.
+// Limits are rounded up, because 0 is none to the server; 0 or less is none here too, and a nil
+// option nothing.
 func TestLimitsAreRounded(t *testing.T) {
 	t.Parallel()
 	for limit, want := range map[time.Duration]string{-1: "0", 0: "0", 1: "1ms", time.Millisecond: "1ms", 1500*time.Millisecond + 1: "1501ms"} {
@@ -139,7 +140,8 @@ func TestCannotConnect(t *testing.T) {
 	}
 }
 
-// An address of several servers that asks for the one that takes writes: what only reads finds it too, and cannot write there.
+// An address of several servers that asks for the one that takes writes: what only reads finds it
+// too, and cannot write there.
 func TestReadsOfTheServerForWrites(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -7,7 +7,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// A migration that locks tables in another order than the application becomes the victim of a deadlock, and is tried again.
+// A migration that locks tables in another order than the application becomes the victim of a
+// deadlock, and is tried again.
 func TestDeadlockIsRetried(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -9,7 +9,8 @@ import (
 
 // begin prepares a disable-tx section: from here on an interruption must be visible.
 func (r *run) begin(ctx context.Context, s *step) error {
-	// A concurrent build that gave up waiting would leave an invalid index. tern's "reset all" brings the limit back.
+	// A concurrent build that gave up waiting would leave an invalid index. tern's "reset all"
+	// brings the limit back.
 	if _, err := r.conn.Exec(ctx, "set lock_timeout = 0"); err != nil {
 		return fmt.Errorf("switch lock_timeout off: %w", err)
 	}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// EditedError is returned, before anything is changed, when applied migrations are not what was applied: their files, or
-// templates or data that they use, have been edited since.
+// EditedError is returned, before anything is changed, when applied migrations are not what was
+// applied: their files, or templates or data that they use, have been edited since.
 type EditedError struct {
 	Migrations []Migration // as they are in the folder now; never empty
 }
@@ -24,8 +24,8 @@ func (e *EditedError) Error() string {
 		strings.Join(names, ", "))
 }
 
-// edited returns the folder's migrations that differ from what the history says was applied. Versions that tern itself
-// applied have no checksum and cannot differ.
+// edited returns the folder's migrations that differ from what the history says was applied.
+// Versions that tern itself applied have no checksum and cannot differ.
 func (m *Migrator) edited(p position) []Migration {
 	var edited []Migration
 	applied := p.applied()

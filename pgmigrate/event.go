@@ -6,18 +6,20 @@ import "time"
 type EventKind string
 
 const (
-	// EventWaiting is sent when another instance holds the migration lock, once a run; Err says who, as far as this role may know.
+	// EventWaiting is sent when another instance holds the migration lock, once a run; Err says
+	// who, as far as this role may know.
 	EventWaiting EventKind = "waiting"
 	// EventStart is sent when a migration begins.
 	EventStart EventKind = "start"
-	// EventStatement is sent when a statement of a disable-tx section begins. A section in a transaction is one statement to
-	// tern, and sends none.
+	// EventStatement is sent when a statement of a disable-tx section begins. A section in a
+	// transaction is one statement to tern, and sends none.
 	EventStatement EventKind = "statement"
 	// EventBuild is sent while an index is built, about every second. See [WithProgressInterval].
 	EventBuild EventKind = "build"
 	// EventDone is sent when a migration is applied (or rolled back) and its version is recorded.
 	EventDone EventKind = "done"
-	// EventRetry is sent when a migration in a transaction met a lock or a deadlock, has been rolled back and will be tried again.
+	// EventRetry is sent when a migration in a transaction met a lock or a deadlock, has been
+	// rolled back and will be tried again.
 	EventRetry EventKind = "retry"
 )
 
@@ -29,12 +31,13 @@ type Event struct {
 	Direction Direction // which of its sections runs
 	Line      int       // EventStatement, EventBuild: where the statement begins in the file, 0 if unknown
 	Duration  time.Duration
-	// Duration is that of the migration for EventDone, and the pause until the next try for EventRetry.
+	// Duration is that of the migration for EventDone, and the pause until the next try for
+	// EventRetry.
 
 	Err error // EventRetry: why the try failed; EventWaiting: what is waited for
 
-	// EventBuild: what pg_stat_progress_create_index says. Total is that of the phase, in blocks, tuples or transactions to
-	// wait for, and 0 if the phase has none.
+	// EventBuild: what pg_stat_progress_create_index says. Total is that of the phase, in blocks,
+	// tuples or transactions to wait for, and 0 if the phase has none.
 	Phase       string
 	Done, Total int64
 }

@@ -17,7 +17,8 @@ var pages = fstest.MapFS{
 	"002_titles.sql": {Data: []byte("alter table pages add title text;\n---- create above / drop below ----\nalter table pages drop title;\n")},
 }
 
-// databaseURL is what DATABASE_URL is to a service, here of an empty database of the example's own, and what drops that.
+// databaseURL is what DATABASE_URL is to a service, here of an empty database of the example's own,
+// and what drops that.
 func databaseURL() (url string, end func()) {
 	e := &example{}
 	return pgserver.Database(e), e.end

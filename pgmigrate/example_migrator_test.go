@@ -180,7 +180,8 @@ func ExampleMigrator_Seed() {
 	// [] [01_home.sql development/02_demo.sql] <nil>
 }
 
-// A section without a transaction failed half-way. Somebody has looked at what its statements did, and undone it.
+// A section without a transaction failed half-way. Somebody has looked at what its statements did,
+// and undone it.
 func ExampleMigrator_Resolve() {
 	m, cfg, end := newMigrator(fstest.MapFS{
 		"001_pages.sql": {Data: []byte("---- tern: disable-tx ----\ncreate table pages (id int);\nselect 1 / (count(*) - 1) from sites;\n")},

@@ -43,8 +43,8 @@ type numberedFile struct {
 	number int64 // 0 if it is not usable
 }
 
-// loadFolder reads and checks fsys. The numbers are checked before tern sees the folder: it panics on 0, and it allocates a
-// slice as long as the largest number.
+// loadFolder reads and checks fsys. The numbers are checked before tern sees the folder: it panics
+// on 0, and it allocates a slice as long as the largest number.
 func loadFolder(fsys fs.FS, data map[string]any, strict bool) (*folder, error) {
 	if fsys == nil {
 		return nil, &FolderError{Problems: []Problem{{
@@ -79,7 +79,8 @@ func loadFolder(fsys fs.FS, data map[string]any, strict bool) (*folder, error) {
 			Kind: ProblemNoMigrations, File: ".", Detail: "no migrations found",
 			Hint: "a migration is named NUMBER_NAME.sql, such as 001_create_pages.sql, at the top of the folder",
 		}
-		// With embed.FS the files are below the embedded folder's name: the most common way to arrive here.
+		// With embed.FS the files are below the embedded folder's name: the most common way to
+		// arrive here.
 		if subs := foldersWithMigrations(fsys, entries); len(subs) > 0 {
 			p.Hint = fmt.Sprintf("there are some in the subfolder %q: pass fs.Sub(fsys, %q)", subs[0], subs[0])
 		}
@@ -120,7 +121,8 @@ func foldersWithMigrations(fsys fs.FS, entries []fs.DirEntry) []string {
 	return found
 }
 
-// checkNumbers sorts files by number, fills the numbers in and reports which ones tern cannot count with.
+// checkNumbers sorts files by number, fills the numbers in and reports which ones tern cannot count
+// with.
 func checkNumbers(files []numberedFile) []Problem {
 	var problems []Problem
 	for i := range files {

@@ -26,7 +26,8 @@ const (
 	ProblemIgnored       ProblemKind = "ignored"     // a *.sql file that is no migration
 )
 
-// Problem is one thing in a migrations folder that tern could not run, or would run differently from what the file says.
+// Problem is one thing in a migrations folder that tern could not run, or would run differently
+// from what the file says.
 type Problem struct {
 	Kind   ProblemKind
 	File   string // path inside the folder; "." for the folder itself
@@ -34,7 +35,8 @@ type Problem struct {
 	Detail string // what is wrong
 	Hint   string // what to do
 
-	// Warning says that tern would run the folder, but differently from what the file says. Only [WithStrict] makes it an error.
+	// Warning says that tern would run the folder, but differently from what the file says. Only
+	// [WithStrict] makes it an error.
 	Warning bool
 }
 

@@ -36,8 +36,8 @@ func (a Action) applies() bool { return a == ActionUp || a == ActionBaseline || 
 // Progress says how far the action of an [Entry] got.
 type Progress string
 
-// How far an action got. Only the newest entry can be anything but done; older ones that are not done were repeated or
-// resolved by the entry after them.
+// How far an action got. Only the newest entry can be anything but done; older ones that are not
+// done were repeated or resolved by the entry after them.
 const (
 	ProgressDone Progress = "done"
 	// ProgressRunning is that of a disable-tx section that runs, or whose process was killed.
@@ -48,10 +48,11 @@ const (
 
 // Entry is a row of the history.
 //
-// The row of a migration that runs in a transaction is written in that transaction: it is there if, and only if, the migration
-// is. The row of a disable-tx section is committed as running before the section's first statement, brought up to date
-// before each statement, and marked done after tern has recorded the version. A killed process can therefore leave a row
-// that says running, never a section that ran without one; the version table decides whether its last statement was reached.
+// The row of a migration that runs in a transaction is written in that transaction: it is there if,
+// and only if, the migration is. The row of a disable-tx section is committed as running before the
+// section's first statement, brought up to date before each statement, and marked done after tern
+// has recorded the version. A killed process can therefore leave a row that says running, never a
+// section that ran without one; the version table decides whether its last statement was reached.
 type Entry struct {
 	ID        int64 // grows, with gaps
 	Version   int32
@@ -67,8 +68,9 @@ type Entry struct {
 	Client    string        // user@host of the process
 }
 
-// History returns what was done to the database, oldest first. It is empty if only tern itself has migrated it. It takes no
-// lock and cannot write. It returns an error if this role may not read the history.
+// History returns what was done to the database, oldest first. It is empty if only tern itself has
+// migrated it. It takes no lock and cannot write. It returns an error if this role may not read the
+// history.
 func (m *Migrator) History(ctx context.Context) ([]Entry, error) {
 	conn, err := m.connectReadOnly(ctx)
 	if err != nil {
@@ -108,8 +110,9 @@ func undefinedTable(err error) bool {
 	return errors.As(err, &pgErr) && (pgErr.Code == "42P01" || pgErr.Code == "3F000") // 3F000: no such schema
 }
 
-// createHistory makes the schema and the table. A schema that an administrator has made, for a role that may not, is taken as it
-// is: "create schema if not exists" asks for the right to create it even then.
+// createHistory makes the schema and the table. A schema that an administrator has made, for a role
+// that may not, is taken as it is: "create schema if not exists" asks for the right to create it
+// even then.
 func (r *run) createHistory(ctx context.Context) error {
 	schema := r.m.settings.historySchema
 	table := `
@@ -152,8 +155,9 @@ func (r *run) begun(ctx context.Context, mig *Migration, direction Direction) (i
 	return id, nil
 }
 
-// recording returns a section with what records it. A section in a transaction carries its own entry, because that costs no round
-// trip and cannot be lost: tern sends both in one message. It runs as the section left the session, so every name has a schema.
+// recording returns a section with what records it. A section in a transaction carries its own
+// entry, because that costs no round trip and cannot be lost: tern sends both in one message. It
+// runs as the section left the session, so every name has a schema.
 func (r *run) recording(mig *Migration, direction Direction) string {
 	sql := mig.sql(direction)
 	if sql == "" || !mig.Transactional(direction) {

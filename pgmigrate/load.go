@@ -25,8 +25,8 @@ func (m *loadedMigration) section(d Direction) section {
 	return m.up
 }
 
-// loadMigrations lets tern parse and render the files: tern stays the authority on its own format. numbered says that the
-// numbers are in order, so that the folder can be loaded as a whole.
+// loadMigrations lets tern parse and render the files: tern stays the authority on its own format.
+// numbered says that the numbers are in order, so that the folder can be loaded as a whole.
 func loadMigrations(fsys fs.FS, files []numberedFile, data map[string]any, numbered bool) ([]loadedMigration, []Problem) {
 	var problems []Problem
 	sources := make([]source, len(files))
@@ -84,7 +84,8 @@ func ternLoad(fsys fs.FS, data map[string]any) ([]*migrate.Migration, error) {
 	return m.Migrations, nil
 }
 
-// text/template's "template: NAME:LINE:COLUMN: message"; tern names a template after its file and section.
+// text/template's "template: NAME:LINE:COLUMN: message"; tern names a template after its file and
+// section.
 var templateError = regexp.MustCompile(`(?s)\Atemplate: (.+?)( up| down)?:(\d+):(?:\d+:)? ?(.*)\z`)
 
 // loadProblem turns tern's error for one isolated file into a problem.

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// migrationLock is the key of tern's session lock (lockNum in tern's migrate.go). Taken under the same key, ours keeps
-	// tern's own command out too; session locks are re-entrant, so tern then gets it again at once.
+	// migrationLock is the key of tern's session lock (lockNum in tern's migrate.go). Taken under
+	// the same key, ours keeps tern's own command out too; session locks are re-entrant, so tern
+	// then gets it again at once.
 	migrationLock int64 = 9628173550095224
 
 	// lockPoll is short against any migration, and long against what a poll costs the server.
@@ -21,8 +22,9 @@ const (
 
 var errLockHeld = errors.New("another instance holds the migration lock")
 
-// lock waits for the migration lock until ctx ends. It polls: a session that waits inside pg_advisory_lock holds a snapshot,
-// CREATE INDEX CONCURRENTLY waits for all older snapshots, and so tern's waiters and the builder of an index deadlock.
+// lock waits for the migration lock until ctx ends. It polls: a session that waits inside
+// pg_advisory_lock holds a snapshot, CREATE INDEX CONCURRENTLY waits for all older snapshots, and
+// so tern's waiters and the builder of an index deadlock.
 func (r *run) lock(ctx context.Context) error {
 	held := errLockHeld
 	waiting := false
@@ -68,19 +70,22 @@ limit 1`, pgx.QueryExecModeExec, migrationLock).Scan(&pid, &application, &addres
 	return fmt.Errorf("%w (pid %d, application %q, client %s)", errLockHeld, pid, application, address)
 }
 
-// unlock lets the next instance start at once instead of when the server has noticed the end of this session.
+// unlock lets the next instance start at once instead of when the server has noticed the end of
+// this session.
 func (r *run) unlock(ctx context.Context) {
 	if r.conn.IsClosed() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	// All, because tern cannot release its own when its context has ended. If it fails, the session's end releases the lock.
+	// All, because tern cannot release its own when its context has ended. If it fails, the
+	// session's end releases the lock.
 	_, _ = r.conn.Exec(ctx, "select pg_advisory_unlock_all()")
 }
 
-// lockHeld reports whether an instance holds the migration lock, which means that an unfinished section is being worked on. A
-// standby does not see the locks of its primary: there it is taken for granted.
+// lockHeld reports whether an instance holds the migration lock, which means that an unfinished
+// section is being worked on. A standby does not see the locks of its primary: there it is taken
+// for granted.
 func lockHeld(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	var held bool
 	err := conn.QueryRow(ctx, `

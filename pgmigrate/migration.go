@@ -24,8 +24,8 @@ type Migration struct {
 // Reversible reports whether the migration has a down section.
 func (m Migration) Reversible() bool { return m.Down != "" }
 
-// Transactional reports whether tern runs the section in a transaction: it does unless the section holds the line
-// "---- tern: disable-tx ----".
+// Transactional reports whether tern runs the section in a transaction: it does unless the section
+// holds the line "---- tern: disable-tx ----".
 func (m Migration) Transactional(d Direction) bool { return !disableTx.MatchString(m.sql(d)) }
 
 func (m Migration) sql(d Direction) string {
@@ -40,5 +40,6 @@ const (
 	sectionMarker   = "---- create above / drop below ----"
 )
 
-// The same expression as tern's: in multi-line mode $ stands before \n only, which is why CRLF hides the marker.
+// The same expression as tern's: in multi-line mode $ stands before \n only, which is why CRLF
+// hides the marker.
 var disableTx = regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(disableTxMarker) + `$`)

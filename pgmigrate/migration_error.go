@@ -15,14 +15,17 @@ type State string
 const (
 	// StateRolledBack means that the migration ran in a transaction, which was rolled back.
 	StateRolledBack State = "rolled back"
-	// StatePartlyApplied means that the migration has the disable-tx marker. The statements before the failed one stay applied and
-	// the version was not recorded. Unless Repeatable, the next run returns a *[DirtyError] until [Migrator.Resolve] is called.
+	// StatePartlyApplied means that the migration has the disable-tx marker. The statements before
+	// the failed one stay applied and the version was not recorded. Unless Repeatable, the next run
+	// returns a *[DirtyError] until [Migrator.Resolve] is called.
 	StatePartlyApplied State = "partly applied"
-	// StateUnknown means that the connection was lost. The server rolls back what it had not committed.
+	// StateUnknown means that the connection was lost. The server rolls back what it had not
+	// committed.
 	StateUnknown State = "unknown"
 )
 
-// MigrationError reports the migration that failed. Unwrap gives the cause, mostly a *[pgconn.PgError].
+// MigrationError reports the migration that failed. Unwrap gives the cause, mostly a
+// *[pgconn.PgError].
 type MigrationError struct {
 	Version        int32 // the migration's number
 	Name           string
@@ -72,7 +75,8 @@ func (e *MigrationError) Error() string {
 	return b.String()
 }
 
-// causeText leaves tern's file name out, and adds the server's hint. Detail stays out: it quotes rows.
+// causeText leaves tern's file name out, and adds the server's hint. Detail stays out: it quotes
+// rows.
 func causeText(err error) string {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
@@ -82,7 +86,8 @@ func causeText(err error) string {
 	if pgErr.Hint != "" {
 		text += ", hint: " + pgErr.Hint
 	}
-	// Both at once: the server's reason for the last try, and the end of the context that allowed no other.
+	// Both at once: the server's reason for the last try, and the end of the context that allowed
+	// no other.
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		text += ", tried again until the context ended"
 	}

@@ -136,7 +136,8 @@ func TestConnectionLost(t *testing.T) {
 	}
 }
 
-// The caller gives up in the middle of a migration: the server stops working on it, and the next run continues.
+// The caller gives up in the middle of a migration: the server stops working on it, and the next
+// run continues.
 func TestContextEndsDuringMigration(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -4,22 +4,26 @@
 //	...
 //	result, err := m.Up(ctx)
 //
-// The engine and the file format are tern's (github.com/jackc/tern/v2): numbered SQL files, an up and a down section, one
-// row in a version table. A folder that tern can apply, this package can apply, and the reverse; the two may take turns on
-// one database. What is added around tern:
+// The engine and the file format are tern's (github.com/jackc/tern/v2): numbered SQL files, an up
+// and a down section, one row in a version table. A folder that tern can apply, this package can
+// apply, and the reverse; the two may take turns on one database. What is added around tern:
 //
-//   - [New] checks the whole folder before a database is touched and reports every problem with its file and line.
-//   - Instances that start at the same time wait for each other without holding a snapshot, so that a migration with
-//     CREATE INDEX CONCURRENTLY succeeds whatever their number.
-//   - A migration that cannot get a table lock gives up after the lock timeout and tries again, so that it never makes the
-//     application's queries queue behind it for longer than that.
-//   - A database that is ahead of the folder is no error: an older instance keeps starting during a rolling deployment.
+//   - [New] checks the whole folder before a database is touched and reports every problem with its
+//     file and line.
+//   - Instances that start at the same time wait for each other without holding a snapshot, so that
+//     a migration with CREATE INDEX CONCURRENTLY succeeds whatever their number.
+//   - A migration that cannot get a table lock gives up after the lock timeout and tries again, so
+//     that it never makes the application's queries queue behind it for longer than that.
+//   - A database that is ahead of the folder is no error: an older instance keeps starting during a
+//     rolling deployment.
 //   - An error names the file, the line, the SQLSTATE and the state the database was left in.
-//   - A history, in a schema of its own, says when and by whom each migration was applied, and notices a file that was edited
-//     afterwards and a section without a transaction that was interrupted.
+//   - A history, in a schema of its own, says when and by whom each migration was applied, and
+//     notices a file that was edited afterwards and a section without a transaction that was
+//     interrupted.
 //
-// What a person has to act on is a type: *[FolderError] before anything is touched, *[MigrationError] for what failed, and
-// *[DirtyError] and *[EditedError] for what somebody has to decide. A [Migrator] is safe for concurrent use.
+// What a person has to act on is a type: *[FolderError] before anything is touched,
+// *[MigrationError] for what failed, and *[DirtyError] and *[EditedError] for what somebody has to
+// decide. A [Migrator] is safe for concurrent use.
 //
 // Use a direct connection. Session locks do not work through PgBouncer in transaction mode.
 package pgmigrate
@@ -35,22 +39,24 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Migrator applies the migrations of one folder to one database. It holds no connection: every method opens one and closes
-// it before it returns. It is safe for concurrent use; concurrent runs wait for each other on the database's migration lock.
+// Migrator applies the migrations of one folder to one database. It holds no connection: every
+// method opens one and closes it before it returns. It is safe for concurrent use; concurrent runs
+// wait for each other on the database's migration lock.
 type Migrator struct {
 	conn     *pgx.ConnConfig
 	folder   *folder
 	settings settings
 }
 
-// New reads and checks the migrations in fsys. It touches no database and does not block on anything but fsys, which is not
-// read again afterwards. conn must come from [pgx.ParseConfig] and is copied.
+// New reads and checks the migrations in fsys. It touches no database and does not block on
+// anything but fsys, which is not read again afterwards. conn must come from [pgx.ParseConfig] and
+// is copied.
 //
-// Migrations are the files named NUMBER_NAME.sql at the top of fsys, numbered 1, 2, 3 and so on. *.sql files in subfolders
-// are tern's shared templates. Everything else is ignored.
+// Migrations are the files named NUMBER_NAME.sql at the top of fsys, numbered 1, 2, 3 and so on.
+// *.sql files in subfolders are tern's shared templates. Everything else is ignored.
 //
-// What tern cannot run is returned, all at once, as a *[FolderError]. What it would run differently from what a file says is
-// logged as a warning; see [Migrator.Warnings] and [WithStrict].
+// What tern cannot run is returned, all at once, as a *[FolderError]. What it would run differently
+// from what a file says is logged as a warning; see [Migrator.Warnings] and [WithStrict].
 func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 	if conn == nil {
 		return nil, errors.New("new migrator: conn is nil: parse one with pgx.ParseConfig")
@@ -69,8 +75,8 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 	return &Migrator{conn: conn.Copy(), folder: f, settings: s}, nil
 }
 
-// Check reads and checks the migrations in fsys as [New] does and returns them in order. It is made for a unit test of the
-// folder, best with [WithStrict]. Besides, only [WithData] has an effect.
+// Check reads and checks the migrations in fsys as [New] does and returns them in order. It is made
+// for a unit test of the folder, best with [WithStrict]. Besides, only [WithData] has an effect.
 func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 	s, err := newSettings(opts)
 	if err != nil {
@@ -86,13 +92,14 @@ func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 // Migrations returns the folder's migrations in order. The caller owns the slice.
 func (m *Migrator) Migrations() []Migration { return m.folder.list() }
 
-// Warnings returns what tern would run differently from what the files say, such as a marker that CRLF hides or a COMMIT inside
-// a transaction, and files that are ignored. The caller owns the slice.
+// Warnings returns what tern would run differently from what the files say, such as a marker that
+// CRLF hides or a COMMIT inside a transaction, and files that are ignored. The caller owns the
+// slice.
 func (m *Migrator) Warnings() []Problem { return slices.Clone(m.folder.warnings) }
 
-// Checksum identifies what the folder does to an empty database: SHA-256, in hexadecimal, over the names and the rendered SQL
-// of all migrations (shared templates and template data included) and the name of the version table. A cache of migrated
-// databases may use it as its key.
+// Checksum identifies what the folder does to an empty database: SHA-256, in hexadecimal, over the
+// names and the rendered SQL of all migrations (shared templates and template data included) and
+// the name of the version table. A cache of migrated databases may use it as its key.
 func (m *Migrator) Checksum() string {
 	h := sha256.New()
 	// Lengths keep two fields from running into each other.

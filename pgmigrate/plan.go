@@ -12,8 +12,8 @@ type Plan struct {
 // Ahead reports whether the database is ahead of the folder. Up would do nothing but warn.
 func (p Plan) Ahead() bool { return p.Version > p.Latest }
 
-// Plan reads the database's version as [Migrator.Status] does and returns what Up would run. The SQL is rendered: values
-// from templates, such as {{env "NAME"}}, are in it.
+// Plan reads the database's version as [Migrator.Status] does and returns what Up would run. The
+// SQL is rendered: values from templates, such as {{env "NAME"}}, are in it.
 //
 // If Up would refuse, Plan returns the plan and that error: an *[EditedError] or a *[DirtyError].
 func (m *Migrator) Plan(ctx context.Context) (Plan, error) {

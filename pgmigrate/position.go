@@ -29,12 +29,13 @@ type mark struct {
 	checksum string
 }
 
-// readPosition reads by plain SQL: no lock, no write, one round trip whether or not there is a history. tern's own way to ask
-// takes the migration lock and creates the table.
+// readPosition reads by plain SQL: no lock, no write, one round trip whether or not there is a
+// history. tern's own way to ask takes the migration lock and creates the table.
 //
-// Two statements in one message of the simple protocol, without aggregates and sorting: on a new connection, which most starts
-// are, each function and each step of the extended protocol costs the server as much as the rest. The statements see two
-// snapshots; what looks like work to do is read again under the lock.
+// Two statements in one message of the simple protocol, without aggregates and sorting: on a new
+// connection, which most starts are, each function and each step of the extended protocol costs the
+// server as much as the rest. The statements see two snapshots; what looks like work to do is read
+// again under the lock.
 func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
 	var p position
 	results := conn.PgConn().Exec(ctx, "select version from "+m.settings.versionTable+
@@ -116,8 +117,8 @@ func (p position) last() (newest mark) {
 	return newest
 }
 
-// unfinished returns the newest mark if it is that of a disable-tx section that has not recorded its version. A section that
-// has recorded it is done, whatever became of its process afterwards.
+// unfinished returns the newest mark if it is that of a disable-tx section that has not recorded
+// its version. A section that has recorded it is done, whatever became of its process afterwards.
 func (p position) unfinished() (mark, bool) {
 	k := p.last()
 	if k.id == 0 || k.progress == ProgressDone {
@@ -130,8 +131,8 @@ func (p position) unfinished() (mark, bool) {
 	return k, !reached
 }
 
-// applied returns, for each applied version that was recorded when it was applied, its mark. Whether a section that was
-// interrupted counts, the version table decides.
+// applied returns, for each applied version that was recorded when it was applied, its mark.
+// Whether a section that was interrupted counts, the version table decides.
 func (p position) applied() map[int32]mark {
 	newest := make(map[int32]mark, len(p.marks))
 	for _, k := range p.marks {

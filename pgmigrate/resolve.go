@@ -7,24 +7,26 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Resolution is what a person found, or made, of a migration whose state the database does not tell.
+// Resolution is what a person found, or made, of a migration whose state the database does not
+// tell.
 type Resolution string
 
 const (
 	// ResolveApplied says that all that the migration's up section does is in the database.
 	ResolveApplied Resolution = "applied"
-	// ResolveRolledBack says that nothing of it is. The next Up runs it from its first statement. An invalid index that a
-	// concurrent build with a name has left behind need not be dropped before: it is when the build runs again.
+	// ResolveRolledBack says that nothing of it is. The next Up runs it from its first statement.
+	// An invalid index that a concurrent build with a name has left behind need not be dropped
+	// before: it is when the build runs again.
 	ResolveRolledBack Resolution = "rolled back"
 )
 
 // Resolve records, without running anything, what became of the migration version:
 //
-//   - After a *[DirtyError], whichever of its sections was interrupted: ResolveApplied makes the database's version this one,
-//     ResolveRolledBack the one before.
+//   - After a *[DirtyError], whichever of its sections was interrupted: ResolveApplied makes the
+//     database's version this one, ResolveRolledBack the one before.
 //   - After an *[EditedError], ResolveApplied accepts the file as it is now.
-//   - ResolveApplied of the version after the database's records it as applied, for a migration that was finished by hand after
-//     tern itself, which keeps no history, had failed.
+//   - ResolveApplied of the version after the database's records it as applied, for a migration
+//     that was finished by hand after tern itself, which keeps no history, had failed.
 //
 // Everything else is refused. It waits for the migration lock until ctx ends.
 func (m *Migrator) Resolve(ctx context.Context, version int32, resolution Resolution) error {

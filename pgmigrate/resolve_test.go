@@ -11,7 +11,8 @@ import (
 
 const noTx = "---- tern: disable-tx ----\n"
 
-// failing is a folder whose second migration fails at its second statement: only a person can tell what is to be done.
+// failing is a folder whose second migration fails at its second statement: only a person can tell
+// what is to be done.
 func failing() fs.FS {
 	return files("1_a.sql", "create table a (id int primary key);\n",
 		"2_b.sql", noTx+"insert into a values (1);\n\ninsert into a values (1);\ninsert into a values (2);\n",
@@ -97,7 +98,8 @@ func isIrreversible(err error) bool {
 	return errors.As(err, &irreversible)
 }
 
-// What fails at its first statement has left nothing behind: when the cause is gone, Up runs it again.
+// What fails at its first statement has left nothing behind: when the cause is gone, Up runs it
+// again.
 func TestFirstStatementIsRepeated(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

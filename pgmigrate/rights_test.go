@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Three of the folder's migrations are those of somebody else, who has applied two. A role that lacks a right is told what it may not
-// do, by every call, and leaves nothing half done.
+// Three of the folder's migrations are those of somebody else, who has applied two. A role that
+// lacks a right is told what it may not do, by every call, and leaves nothing half done.
 func TestRoleWithoutRights(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

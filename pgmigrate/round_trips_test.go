@@ -17,7 +17,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// A run with nothing to do is one round trip after connecting, with a history and without, and takes no lock.
+// A run with nothing to do is one round trip after connecting, with a history and without, and
+// takes no lock.
 func TestNothingToDoRoundTrips(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -56,7 +57,8 @@ type countingProxy struct {
 	ready  atomic.Int32
 }
 
-// newCountingProxy puts a proxy before the server of target. delay is what it adds to each round trip.
+// newCountingProxy puts a proxy before the server of target. delay is what it adds to each round
+// trip.
 func newCountingProxy(t testing.TB, target *pgx.ConnConfig, delay time.Duration) *countingProxy {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pgp") // a socket's path may only have 107 bytes

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// idle reports whether there is nothing to do. It takes no lock. What only the holder of the lock can know for sure counts as
-// something to do.
+// idle reports whether there is nothing to do. It takes no lock. What only the holder of the lock
+// can know for sure counts as something to do.
 func (r *run) idle(ctx context.Context, route route) (bool, error) {
 	p, targets, err := r.ask(ctx, route)
 	if err != nil || len(targets) > 0 {
@@ -61,7 +61,8 @@ func (r *run) ask(ctx context.Context, route route) (position, []int32, error) {
 	return p, targets, err
 }
 
-// notOurs reports whether an unfinished section is that of a newer folder, which this one has nothing to do with.
+// notOurs reports whether an unfinished section is that of a newer folder, which this one has
+// nothing to do with.
 func (r *run) notOurs(k mark) bool {
 	if k.version <= r.m.folder.latest() {
 		return false
@@ -70,7 +71,8 @@ func (r *run) notOurs(k mark) bool {
 	return true
 }
 
-// complete puts right an entry whose process ended between recording the version and noting that in the history.
+// complete puts right an entry whose process ended between recording the version and noting that in
+// the history.
 func (r *run) complete(ctx context.Context, p position) error {
 	k := p.last()
 	if k.id == 0 || k.progress == ProgressDone {

@@ -26,7 +26,8 @@ type run struct {
 	tries   int       // of the current step
 }
 
-// route decides, for a database at version current, which versions to go to in turn. An empty route means nothing to do.
+// route decides, for a database at version current, which versions to go to in turn. An empty route
+// means nothing to do.
 type route func(current int32) ([]int32, error)
 
 func (m *Migrator) newRun() *run {
@@ -50,7 +51,8 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	}
 	defer disconnect(ctx, r.conn)
 
-	// Most starts find nothing to do. They must not queue for the lock behind an instance that works.
+	// Most starts find nothing to do. They must not queue for the lock behind an instance that
+	// works.
 	if idle, err := r.idle(ctx, route); err != nil || idle {
 		return r.result, err
 	}

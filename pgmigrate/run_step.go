@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// stepStarted is tern's OnStart: the connection is idle, and inside the migration's transaction if it has one.
+// stepStarted is tern's OnStart: the connection is idle, and inside the migration's transaction if
+// it has one.
 func (r *run) stepStarted(ctx context.Context, version int32, direction Direction, sql string) {
 	retried := r.tracer.step != nil && r.tracer.step.failure != ""
 	if !retried {

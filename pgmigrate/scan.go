@@ -14,9 +14,9 @@ type statementText struct {
 	atomic bool     // it has a body of statements: BEGIN ATOMIC … END
 }
 
-// Statements returns the statements of sql in order, each from its first token to its last, without its semicolon and without the
-// comments around it. It knows quotes, comments and bodies of SQL functions as psql does, and nothing of grammar: it does not
-// fail.
+// Statements returns the statements of sql in order, each from its first token to its last, without
+// its semicolon and without the comments around it. It knows quotes, comments and bodies of SQL
+// functions as psql does, and nothing of grammar: it does not fail.
 func Statements(sql string) []string {
 	found := split(sql)
 	list := make([]string, len(found))
@@ -26,7 +26,8 @@ func Statements(sql string) []string {
 	return list
 }
 
-// split finds the statements of sql as psql does: semicolons in quotes, comments and bodies of SQL functions do not end one.
+// split finds the statements of sql as psql does: semicolons in quotes, comments and bodies of SQL
+// functions do not end one.
 func split(sql string) []statementText {
 	var statements []statementText
 	var current statementText

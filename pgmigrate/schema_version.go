@@ -13,9 +13,9 @@ type SchemaVersion struct {
 	Dirty   bool  // a disable-tx section was interrupted
 }
 
-// SchemaVersion reads, on a connection of the caller's, where the database stands: mostly one round trip, plain SQL that leaves
-// nothing behind and works through PgBouncer too. A role that may not read the history gets Dirty false. conn must be idle;
-// it is not kept.
+// SchemaVersion reads, on a connection of the caller's, where the database stands: mostly one round
+// trip, plain SQL that leaves nothing behind and works through PgBouncer too. A role that may not
+// read the history gets Dirty false. conn must be idle; it is not kept.
 func (m *Migrator) SchemaVersion(ctx context.Context, conn *pgx.Conn) (SchemaVersion, error) {
 	p, dirty, _, err := m.unfinished(ctx, conn)
 	if err != nil {

@@ -28,13 +28,15 @@ type seedFile struct {
 	path, sql, checksum string
 }
 
-// Seed runs the *.sql files at the top of fsys, then those in its folder environment, each part in the order of their names.
-// Each file is plain SQL, without templates, and runs in a transaction of its own, together with the row that records it: once
-// per content. A file that was edited runs again, so write what bears that, such as INSERT … ON CONFLICT DO UPDATE. An empty
-// environment means the top only; a folder that does not exist, a warning.
+// Seed runs the *.sql files at the top of fsys, then those in its folder environment, each part in
+// the order of their names. Each file is plain SQL, without templates, and runs in a transaction of
+// its own, together with the row that records it: once per content. A file that was edited runs
+// again, so write what bears that, such as INSERT … ON CONFLICT DO UPDATE. An empty environment
+// means the top only; a folder that does not exist, a warning.
 //
-// The schema must be at the folder's last version or above. Any number of instances may seed at once: they take turns by the
-// migration lock, and if nothing is to be done Seed takes no lock. The lock timeout applies, without retries.
+// The schema must be at the folder's last version or above. Any number of instances may seed at
+// once: they take turns by the migration lock, and if nothing is to be done Seed takes no lock. The
+// lock timeout applies, without retries.
 func (m *Migrator) Seed(ctx context.Context, fsys fs.FS, environment string) (SeedResult, error) {
 	files, err := m.readSeeds(fsys, environment)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// TestServerRestart stops or kills the server while a statement of a migration waits, and starts it again: the next Up
-// continues, or names the section that a person has to look at.
+// TestServerRestart stops or kills the server while a statement of a migration waits, and starts it
+// again: the next Up continues, or names the section that a person has to look at.
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -135,7 +135,8 @@ func (s *ownServer) stop(t *testing.T) {
 	}
 }
 
-// kill ends the server's first process, as the kernel does when memory is short; the others follow by themselves.
+// kill ends the server's first process, as the kernel does when memory is short; the others follow
+// by themselves.
 func (s *ownServer) kill(t *testing.T) {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(s.dev.Dir, "*", "data", "postmaster.pid"))

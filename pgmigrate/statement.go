@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// statementTracer watches what tern sends, because tern tells neither which statement of a step runs nor when the step is
-// committed. It is used by one run, on one goroutine. What its hooks send themselves it does not see.
+// statementTracer watches what tern sends, because tern tells neither which statement of a step
+// runs nor when the step is committed. It is used by one run, on one goroutine. What its hooks send
+// themselves it does not see.
 type statementTracer struct {
 	step *step // the current one, if any
 	hooks
@@ -20,7 +21,8 @@ type statementTracer struct {
 	err    error // of a hook
 }
 
-// hooks are called while the connection is idle. After an error of theirs tern's next statement fails without being sent.
+// hooks are called while the connection is idle. After an error of theirs tern's next statement
+// fails without being sent.
 type hooks struct {
 	statement func(ctx context.Context, sql string) error // before a statement of the step is sent
 	ended     func(ctx context.Context, ok bool) error    // the statement came to an end
@@ -52,7 +54,8 @@ func (t *statementTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data
 		t.ends = commit
 		return ctx // an error before has aborted the transaction: the server rolls back
 	default:
-		// tern sends statements in the order of the file and trimmed. What does not come next in the SQL is tern's own.
+		// tern sends statements in the order of the file and trimmed. What does not come next in
+		// the SQL is tern's own.
 		at := strings.Index(s.sql[s.next:], data.SQL)
 		if at < 0 || t.err != nil { // it is not sent after an error
 			break
@@ -106,7 +109,8 @@ func (t *statementTracer) takeErr() error {
 	return err
 }
 
-// vetoed returns a context with which pgx does not send the statement. It leaves the connection usable.
+// vetoed returns a context with which pgx does not send the statement. It leaves the connection
+// usable.
 func vetoed(ctx context.Context, err error) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	cancel(err)
@@ -135,7 +139,8 @@ type step struct {
 	stopWatch  func()
 }
 
-// repeatable reports whether a disable-tx section that has failed may run again from its start, once an invalid index is gone.
+// repeatable reports whether a disable-tx section that has failed may run again from its start,
+// once an invalid index is gone.
 func (s *step) repeatable() bool {
 	if s.statements == 0 {
 		return true
@@ -146,7 +151,8 @@ func (s *step) repeatable() bool {
 	return s.idempotent && (s.current.idempotent || s.current.atomic || s.current.builds())
 }
 
-// line returns the line in the file of the byte at offset in the step's SQL, or 0 if rendering moved the lines.
+// line returns the line in the file of the byte at offset in the step's SQL, or 0 if rendering
+// moved the lines.
 func (s *step) line(offset int) int {
 	section := s.migration.section(s.direction)
 	if section.template {
@@ -155,7 +161,8 @@ func (s *step) line(offset int) int {
 	return section.lineAt(offset)
 }
 
-// firstToken returns where the current statement really begins: tern's splitter leaves the comments before it in.
+// firstToken returns where the current statement really begins: tern's splitter leaves the comments
+// before it in.
 func (s *step) firstToken() int {
 	rest := s.sql[s.offset:]
 	for {
@@ -177,8 +184,9 @@ func (s *step) firstToken() int {
 	}
 }
 
-// errorLine returns the file's line of a PgError.Position in the current statement, counted in characters from 1; position 0
-// means unknown. In a disable-tx section the statement's first line is known without it.
+// errorLine returns the file's line of a PgError.Position in the current statement, counted in
+// characters from 1; position 0 means unknown. In a disable-tx section the statement's first line
+// is known without it.
 func (s *step) errorLine(position int32) int {
 	if position <= 0 {
 		if s.transactional || s.statements == 0 {

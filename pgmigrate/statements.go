@@ -9,8 +9,9 @@ type Statement struct {
 	Line   int    // of SQL in the file, counted from 1; 0 if a template moved the lines, or for a Migration made by hand
 }
 
-// Statements splits the rendered SQL of a section as psql does: semicolons in quotes, comments and bodies of SQL functions do
-// not end a statement. What lies between two statements is comments, white space and semicolons. It never blocks.
+// Statements splits the rendered SQL of a section as psql does: semicolons in quotes, comments and
+// bodies of SQL functions do not end a statement. What lies between two statements is comments,
+// white space and semicolons. It never blocks.
 func (m Migration) Statements(d Direction) []Statement {
 	sql := m.sql(d)
 	var statements []Statement

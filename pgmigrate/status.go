@@ -16,8 +16,8 @@ type Status struct {
 	Running *Unfinished // the section that another instance is working on, if any; on a standby also one that was interrupted
 }
 
-// MigrationStatus is one migration of the folder in a [Status]. What follows Applied is empty unless this package applied the
-// migration and the role may read the history.
+// MigrationStatus is one migration of the folder in a [Status]. What follows Applied is empty
+// unless this package applied the migration and the role may read the history.
 type MigrationStatus struct {
 	Migration
 	Applied   bool
@@ -33,12 +33,13 @@ type MigrationStatus struct {
 // Pending returns how many migrations Up would apply.
 func (s Status) Pending() int { return int(max(s.Latest-s.Version, 0)) }
 
-// Ahead reports whether the database is ahead of the folder, as during a deployment that this binary is older than.
+// Ahead reports whether the database is ahead of the folder, as during a deployment that this
+// binary is older than.
 func (s Status) Ahead() bool { return s.Version > s.Latest }
 
-// Status reads where the database stands. It takes no migration lock and cannot write: its session is read-only, so that a
-// standby answers too. It does not wait for a migration that is running. Without a history, or without the right to read it,
-// it says what the version table says.
+// Status reads where the database stands. It takes no migration lock and cannot write: its session
+// is read-only, so that a standby answers too. It does not wait for a migration that is running.
+// Without a history, or without the right to read it, it says what the version table says.
 func (m *Migrator) Status(ctx context.Context) (Status, error) {
 	conn, err := m.connectReadOnly(ctx)
 	if err != nil {

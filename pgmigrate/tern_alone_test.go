@@ -18,8 +18,9 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// The tests of this file are what the README says of tern alone, a row of its table each; TestAvailability is one more. One that
-// fails after an update of tern means that the README has to change.
+// The tests of this file are what the README says of tern alone, a row of its table each;
+// TestAvailability is one more. One that fails after an update of tern means that the README has to
+// change.
 
 // ternUp migrates with tern alone, on a connection of its own.
 func ternUp(ctx context.Context, cfg *pgx.ConnConfig, fsys fs.FS) error {
@@ -71,7 +72,8 @@ func TestTernTenAtOnce(t *testing.T) {
 			deadlocks++
 		}
 	}
-	// Whose deadlock is found first decides: those that wait, each by itself, or the one that builds, and then all fail.
+	// Whose deadlock is found first decides: those that wait, each by itself, or the one that
+	// builds, and then all fail.
 	if failed <= len(errs)/2 || deadlocks == 0 {
 		t.Errorf("%d failed, %d of them by deadlock: %v", failed, deadlocks, errs)
 	}
@@ -89,8 +91,8 @@ func TestTernDatabaseAhead(t *testing.T) {
 	}
 }
 
-// A client that goes without a word, as a killed process does: by tern its statement and lock are still there when the server
-// has long ended those of pgmigrate.
+// A client that goes without a word, as a killed process does: by tern its statement and lock are
+// still there when the server has long ended those of pgmigrate.
 func TestTernClientGone(t *testing.T) {
 	t.Parallel()
 	fsys := files("1_a.sql", "select pg_sleep(600);")

@@ -10,7 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// TestTernTakesTurns applies a folder half by tern and half by pgmigrate, in both orders, and goes back down by both.
+// TestTernTakesTurns applies a folder half by tern and half by pgmigrate, in both orders, and goes
+// back down by both.
 func TestTernTakesTurns(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -25,8 +25,8 @@ type Unfinished struct {
 	InvalidIndexes []string // of the database, such as an interrupted CREATE INDEX CONCURRENTLY leaves
 }
 
-// DirtyError is returned, before anything is changed, when a disable-tx section was interrupted where only a person can tell
-// what it left behind. See [Migrator.Resolve].
+// DirtyError is returned, before anything is changed, when a disable-tx section was interrupted
+// where only a person can tell what it left behind. See [Migrator.Resolve].
 type DirtyError struct {
 	Unfinished
 }
@@ -67,7 +67,8 @@ from `+m.settings.historySchema+`.history where id = $1`, pgx.QueryExecModeExec,
 	if k.progress == ProgressFailed || !u.Repeatable || index == "" {
 		return u, nil
 	}
-	// The process is gone, and nobody knows whether its last statement came to an end; the catalogue does.
+	// The process is gone, and nobody knows whether its last statement came to an end; the
+	// catalogue does.
 	state, err := readIndexState(ctx, conn, index)
 	if err != nil {
 		return nil, err
@@ -76,8 +77,9 @@ from `+m.settings.historySchema+`.history where id = $1`, pgx.QueryExecModeExec,
 	return u, nil
 }
 
-// unfinished returns what was interrupted, and what is being worked on right now; at most one of them. It reads twice before
-// it calls a section interrupted: the instance that worked on it may have come to its end between the two questions.
+// unfinished returns what was interrupted, and what is being worked on right now; at most one of
+// them. It reads twice before it calls a section interrupted: the instance that worked on it may
+// have come to its end between the two questions.
 func (m *Migrator) unfinished(ctx context.Context, conn *pgx.Conn) (p position, dirty, running *Unfinished, err error) {
 	for try := 0; ; try++ {
 		p, err = m.readPosition(ctx, conn)

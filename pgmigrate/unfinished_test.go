@@ -31,7 +31,8 @@ func TestInterruptedSectionThatWasEdited(t *testing.T) {
 	}
 }
 
-// A process that ended between recording the version and noting that in the history has done its work: the next run puts that right.
+// A process that ended between recording the version and noting that in the history has done its
+// work: the next run puts that right.
 func TestHistoryIsCompleted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -2,7 +2,8 @@ package pgmigrate
 
 import "fmt"
 
-// VersionError is returned when a run cannot start from, or arrive at, a version because the folder does not reach that far.
+// VersionError is returned when a run cannot start from, or arrive at, a version because the folder
+// does not reach that far.
 type VersionError struct {
 	Target   int32 // the version asked for
 	Database int32 // the version the database is at; meaningful only if Ahead
@@ -18,8 +19,8 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("migrate to version %d: the folder has versions 0 to %d", e.Target, e.Latest)
 }
 
-// IrreversibleError is returned, before anything has been changed, when the way down leads over a migration without a down
-// section.
+// IrreversibleError is returned, before anything has been changed, when the way down leads over a
+// migration without a down section.
 type IrreversibleError struct {
 	Version int32
 	Name    string

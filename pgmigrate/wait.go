@@ -11,15 +11,19 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// waitPoll suits a start that waits for seconds; with its jitter, a hundred instances ask the server 200 times a second.
+// waitPoll suits a start that waits for seconds; with its jitter, a hundred instances ask the
+// server 200 times a second.
 const waitPoll = 500 * time.Millisecond
 
-// WaitFor blocks until the database's version is at least version, so that a service may start before the job that migrates has
-// ended. It polls by plain SQL about every 500 ms (±50 %): no lock, no write, nothing but a select, on one connection, which may
-// lead through PgBouncer. A server that does not answer yet is waited for too; a wrong password or database is an error at once.
+// WaitFor blocks until the database's version is at least version, so that a service may start
+// before the job that migrates has ended. It polls by plain SQL about every 500 ms (±50 %): no
+// lock, no write, nothing but a select, on one connection, which may lead through PgBouncer. A
+// server that does not answer yet is waited for too; a wrong password or database is an error at
+// once.
 //
-// When ctx ends it returns an error that wraps ctx's and says which version the database is at. A section that was interrupted
-// is logged as a warning, once; WaitFor goes on, because somebody may be about to resolve it.
+// When ctx ends it returns an error that wraps ctx's and says which version the database is at. A
+// section that was interrupted is logged as a warning, once; WaitFor goes on, because somebody may
+// be about to resolve it.
 func (m *Migrator) WaitFor(ctx context.Context, version int32) error {
 	if version < 0 {
 		return &VersionError{Target: version, Latest: m.folder.latest()}
@@ -66,8 +70,8 @@ func (m *Migrator) WaitFor(ctx context.Context, version int32) error {
 	return fmt.Errorf("wait for version %d: %w", version, err)
 }
 
-// keepWaiting makes an error retryable that passes when the server has started. An error that is only the end of ctx does not
-// hide the reason of the time before.
+// keepWaiting makes an error retryable that passes when the server has started. An error that is
+// only the end of ctx does not hide the reason of the time before.
 func (m *Migrator) keepWaiting(ctx context.Context, reason *error, err error) error {
 	if ctx.Err() == nil {
 		*reason = err

@@ -15,20 +15,24 @@ var (
 	// ErrExhausted is what an [AcquireError] is if all connections of the pool were in use.
 	ErrExhausted = errors.New("pool exhausted")
 
-	// ErrNotAnswering is what an [AcquireError] is if the pool had room, but the server did not complete a connection.
+	// ErrNotAnswering is what an [AcquireError] is if the pool had room, but the server did not
+	// complete a connection.
 	ErrNotAnswering = errors.New("server does not answer")
 )
 
-// AcquireError is returned by every method of the pool that needs a connection (Acquire, Exec, Query, Begin, …) when it
-// got none in time. It is either [ErrExhausted] or [ErrNotAnswering], and always [context.DeadlineExceeded].
+// AcquireError is returned by every method of the pool that needs a connection (Acquire, Exec,
+// Query, Begin, …) when it got none in time. It is either [ErrExhausted] or [ErrNotAnswering], and
+// always [context.DeadlineExceeded].
 type AcquireError struct {
-	// Waited is how long the caller waited: the acquire timeout, or less if its own deadline was earlier.
+	// Waited is how long the caller waited: the acquire timeout, or less if its own deadline was
+	// earlier.
 	Waited time.Duration
-	// OwnDeadline says that it was the caller's deadline and not the acquire timeout that ended the wait.
+	// OwnDeadline says that it was the caller's deadline and not the acquire timeout that ended the
+	// wait.
 	OwnDeadline bool
 
-	// The pool's figures at that moment. Max is its limit, Total = InUse + Idle + Constructing, and Waiting counts the
-	// callers in line for a connection, this one included.
+	// The pool's figures at that moment. Max is its limit, Total = InUse + Idle + Constructing, and
+	// Waiting counts the callers in line for a connection, this one included.
 	Max, Total, InUse, Idle, Constructing int32
 	Waiting                               int64
 
@@ -51,8 +55,8 @@ func (o *observer) acquireError(pool *pgxpool.Pool, waited time.Duration, ours b
 	}
 }
 
-// notAnswering tells the two reasons for a vain wait apart: a pool with connections still under construction had room,
-// so what was missing is the server's answer.
+// notAnswering tells the two reasons for a vain wait apart: a pool with connections still under
+// construction had room, so what was missing is the server's answer.
 func (e *AcquireError) notAnswering() bool { return e.Constructing > 0 && e.InUse < e.Max }
 
 func (e *AcquireError) Error() string {
@@ -100,7 +104,8 @@ func (e *AcquireError) Is(target error) bool {
 // Timeout is true, as for every error that stands for an exceeded deadline.
 func (e *AcquireError) Timeout() bool { return true }
 
-// Category is [pgerr.Saturated] for a busy pool and [pgerr.Timeout] for a server that does not answer.
+// Category is [pgerr.Saturated] for a busy pool and [pgerr.Timeout] for a server that does not
+// answer.
 func (e *AcquireError) Category() pgerr.Category {
 	if e.notAnswering() {
 		return pgerr.Timeout

@@ -13,13 +13,15 @@ import (
 // errLimit marks, as its cause, a context that ended by our limit.
 var errLimit = errors.New("acquire timeout")
 
-// acquireContext is the context of one Acquire. pgxpool has no limit on the wait for a connection, but uses the context that
-// TraceAcquireStart returns for the rest of Acquire, and only for that: the query that follows runs on the caller's.
-// When it ends, the pool (puddle, in fact) returns what its Err method returns, which is where the AcquireError
-// comes from. A connect under way does not see it and goes on for the next caller.
+// acquireContext is the context of one Acquire. pgxpool has no limit on the wait for a connection,
+// but uses the context that TraceAcquireStart returns for the rest of Acquire, and only for that:
+// the query that follows runs on the caller's. When it ends, the pool (puddle, in fact) returns
+// what its Err method returns, which is where the AcquireError comes from. A connect under way does
+// not see it and goes on for the next caller.
 //
-// Nearly every Acquire finds an idle connection and waits for nothing. puddle asks for Done once, to see whether the
-// caller has given up already, and again when it has to wait; the timer is made only then. Tests pin both.
+// Nearly every Acquire finds an idle connection and waits for nothing. puddle asks for Done once,
+// to see whether the caller has given up already, and again when it has to wait; the timer is made
+// only then. Tests pin both.
 type acquireContext struct {
 	context.Context // the caller's
 	observer        *observer
@@ -60,7 +62,8 @@ func (c *acquireContext) Deadline() (time.Time, bool) {
 	return deadline, ok
 }
 
-// Err is an AcquireError once the limit or the caller's deadline is over, and the caller's own error if that gave up.
+// Err is an AcquireError once the limit or the caller's deadline is over, and the caller's own
+// error if that gave up.
 func (c *acquireContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

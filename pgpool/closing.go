@@ -9,18 +9,20 @@ import (
 )
 
 const (
-	// closeLimit is how long the pool waits for the server to take leave of a connection that is closed. Until then the
-	// connection counts, and pgx waits 15 s.
+	// closeLimit is how long the pool waits for the server to take leave of a connection that is
+	// closed. Until then the connection counts, and pgx waits 15 s.
 	closeLimit = 2 * time.Second
 	// cancelPause is how long a cancelled statement may take to end before it is cancelled again.
 	cancelPause = 100 * time.Millisecond
 )
 
-// closing hurries a connection that the pool is about to close. It runs in a goroutine of the pool's.
+// closing hurries a connection that the pool is about to close. It runs in a goroutine of the
+// pool's.
 //
-// A statement whose context ends soon after it was sent goes on: pgx's request to cancel it, which travels on a connection
-// of its own, overtakes it and finds nothing to cancel. The connection is closed and its place in the pool taken for as
-// long as pgx waits for the server: a few impatient callers would block a pool for 15 s. So it is cancelled once more.
+// A statement whose context ends soon after it was sent goes on: pgx's request to cancel it, which
+// travels on a connection of its own, overtakes it and finds nothing to cancel. The connection is
+// closed and its place in the pool taken for as long as pgx waits for the server: a few impatient
+// callers would block a pool for 15 s. So it is cancelled once more.
 func (s *session) closing(conn *pgx.Conn) {
 	time.AfterFunc(closeLimit, func() {
 		select {
@@ -44,8 +46,8 @@ func (s *session) closing(conn *pgx.Conn) {
 	_ = conn.PgConn().CancelRequest(ctx)
 }
 
-// limitCancel gives requests to cancel the same limit: pgx waits 15 s for each, and closes the connection after it. They
-// are the connections that are dialled without TraceConnectStart.
+// limitCancel gives requests to cancel the same limit: pgx waits 15 s for each, and closes the
+// connection after it. They are the connections that are dialled without TraceConnectStart.
 func limitCancel(cfg *pgx.ConnConfig) {
 	dial := cfg.DialFunc
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {

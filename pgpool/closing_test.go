@@ -11,7 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// A request to cancel that overtakes its statement finds nothing to cancel, and the statement goes on.
+// A request to cancel that overtakes its statement finds nothing to cancel, and the statement goes
+// on.
 func TestCancelIsRepeated(t *testing.T) {
 	t.Parallel()
 	config := database(t)

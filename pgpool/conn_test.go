@@ -33,7 +33,8 @@ func TestConnectOne(t *testing.T) {
 	}
 }
 
-// A replica's pool behind PgBouncer is not asked to send what PgBouncer refuses: it connects at the first attempt.
+// A replica's pool behind PgBouncer is not asked to send what PgBouncer refuses: it connects at the
+// first attempt.
 func TestConfigOfReplicas(t *testing.T) {
 	t.Parallel()
 	server := pgserver.Database(t)

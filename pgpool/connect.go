@@ -12,21 +12,22 @@ import (
 
 // Connect returns a pool that has reached the database and holds cfg.MinIdleConns open connections.
 //
-// A database that is not there yet (refused, reset, not resolvable, not answering, starting up, out of connection
-// slots) is tried again, with waits that grow to 250 ms at most, drawn at random so that the instances of a service do
-// not come in step; to 2 s while it is out of slots, because each refusal costs the server a process. Connect gives up
-// when cfg.StartupTimeout or ctx ends. Where waiting cannot help (wrong password, missing database, unknown setting, a
-// certificate that does not verify), it gives up at once. Either way the error is
-// a [*StartupError] with the last error of the database and what to do. Each failed attempt is logged as a warning.
+// A database that is not there yet (refused, reset, not resolvable, not answering, starting up, out
+// of connection slots) is tried again, with waits that grow to 250 ms at most, drawn at random so
+// that the instances of a service do not come in step; to 2 s while it is out of slots, because
+// each refusal costs the server a process. Connect gives up when cfg.StartupTimeout or ctx ends.
+// Where waiting cannot help (wrong password, missing database, unknown setting, a certificate that
+// does not verify), it gives up at once. Either way the error is a [*StartupError] with the last
+// error of the database and what to do. Each failed attempt is logged as a warning.
 //
-// The server's limits on statements are read back, and those that are not in effect are logged as a warning: PgBouncer
-// refuses or swallows them. If PgBouncer is found where the configuration does not name it, the pool uses no named
-// prepared statements.
+// The server's limits on statements are read back, and those that are not in effect are logged as a
+// warning: PgBouncer refuses or swallows them. If PgBouncer is found where the configuration does
+// not name it, the pool uses no named prepared statements.
 //
 // Queries on the pool wait at most cfg.AcquireTimeout for a connection: see [AcquireError].
 //
-// The caller ends the pool with [Shutdown]. cfg comes from package pgconfig; a cfg that describes no pool is an error
-// of pgconfig's.
+// The caller ends the pool with [Shutdown]. cfg comes from package pgconfig; a cfg that describes
+// no pool is an error of pgconfig's.
 func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool.Pool, error) {
 	poolConfig, err := cfg.PoolConfig()
 	if err != nil {
@@ -39,12 +40,14 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 	return connect(ctx, poolConfig, s)
 }
 
-// ConnectConfig is [Connect] for a configuration made by [pgxpool.ParseConfig]. It works on a copy. What is not set in
-// it becomes what [Connect] has by default: ConnectTimeout, PingTimeout, a tenth of MaxConnLifetime as its jitter,
-// [DefaultServerLimits] among the RuntimeParams, [DefaultKeepAlive]. The hooks in it stay and run beside this package's.
-// Limits that a pgxpool.Config has no field for are options.
+// ConnectConfig is [Connect] for a configuration made by [pgxpool.ParseConfig]. It works on a copy.
+// What is not set in it becomes what [Connect] has by default: ConnectTimeout, PingTimeout, a tenth
+// of MaxConnLifetime as its jitter, [DefaultServerLimits] among the RuntimeParams,
+// [DefaultKeepAlive]. The hooks in it stay and run beside this package's. Limits that a
+// pgxpool.Config has no field for are options.
 func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*pgxpool.Pool, error) {
-	// pgxpool panics on a Config that ParseConfig has not made, now or later; its zero values give such a one away.
+	// pgxpool panics on a Config that ParseConfig has not made, now or later; its zero values give
+	// such a one away.
 	if cfg == nil || cfg.ConnConfig == nil || cfg.HealthCheckPeriod <= 0 {
 		return nil, errors.New("connect: the pool configuration is incomplete: make it with pgxpool.ParseConfig and change that")
 	}
@@ -82,8 +85,8 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *settings) (*pgxpool.Po
 	}
 	start.checkServer()
 
-	// The pool is made only now: it would start connecting for its idle connections by itself, without telling anybody
-	// how that went.
+	// The pool is made only now: it would start connecting for its idle connections by itself,
+	// without telling anybody how that went.
 	o.hook(cfg)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

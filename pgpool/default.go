@@ -9,17 +9,18 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// process is the pool of [Default]. It is the one piece of global state in this package: a process-wide pool is what
-// it is for.
+// process is the pool of [Default]. It is the one piece of global state in this package: a
+// process-wide pool is what it is for.
 var process shared
 
-// Default returns the process's pool, connected on first use with [pgconfig.Load] and [Connect]. It is meant for small
-// programs and scripts; a service better passes the pool on from main.
+// Default returns the process's pool, connected on first use with [pgconfig.Load] and [Connect]. It
+// is meant for small programs and scripts; a service better passes the pool on from main.
 //
-// Calls that come while the first is still connecting wait for it and share its result; each of them stops waiting
-// when its own ctx ends. A failed attempt is forgotten: the next call reads the environment and tries again. After
-// [Shutdown] of the pool the next call connects anew. The pool carries the values of the first call's ctx into its
-// connects, but not its deadline. Default is safe for concurrent use.
+// Calls that come while the first is still connecting wait for it and share its result; each of
+// them stops waiting when its own ctx ends. A failed attempt is forgotten: the next call reads the
+// environment and tries again. After [Shutdown] of the pool the next call connects anew. The pool
+// carries the values of the first call's ctx into its connects, but not its deadline. Default is
+// safe for concurrent use.
 func Default(ctx context.Context) (*pgxpool.Pool, error) {
 	return process.get(ctx, func(ctx context.Context) (*pgxpool.Pool, error) {
 		cfg, err := pgconfig.Load()

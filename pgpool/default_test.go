@@ -73,7 +73,8 @@ func TestDefaultWithoutConfiguration(t *testing.T) {
 	}
 }
 
-// A caller that gives up does not take the attempt away from those who go on waiting, and the last one ends it.
+// A caller that gives up does not take the attempt away from those who go on waiting, and the last
+// one ends it.
 func TestDefaultStopsWaitingWithContext(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("APP_ENV", "test")

@@ -10,7 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// A cache of pages that follows what others write, and is read anew whenever notifications may have been missed.
+// A cache of pages that follows what others write, and is read anew whenever notifications may have
+// been missed.
 func ExampleListener() {
 	cfg, end := configured()
 	defer end()

@@ -12,7 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// What takes longer than a second is logged, with its SQL and without its arguments. To show it, nothing is fast here.
+// What takes longer than a second is logged, with its SQL and without its arguments. To show it,
+// nothing is fast here.
 func ExampleWithSlowQuery() {
 	cfg, end := configured()
 	defer end()

@@ -8,7 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// configured is what pgconfig.Load gives a service, here of an empty database of the example's own, and what drops that.
+// configured is what pgconfig.Load gives a service, here of an empty database of the example's own,
+// and what drops that.
 func configured() (cfg pgconfig.Config, end func()) {
 	e := &example{}
 	cfg, err := pgconfig.Parse(pgserver.Database(e))

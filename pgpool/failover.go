@@ -12,12 +12,14 @@ import (
 )
 
 const (
-	// roleInterval is how long a connection of a pool with target_session_attrs is used before the server's role is
-	// looked at again. A failover takes seconds, so a round trip every 5 s finds it soon and costs nothing to speak of.
+	// roleInterval is how long a connection of a pool with target_session_attrs is used before the
+	// server's role is looked at again. A failover takes seconds, so a round trip every 5 s finds
+	// it soon and costs nothing to speak of.
 	roleInterval = 5 * time.Second
 	// roleTimeout is far more than a round trip.
 	roleTimeout = 2 * time.Second
-	// resetInterval keeps a pool whose only server stays read-only from connecting anew for every write that fails.
+	// resetInterval keeps a pool whose only server stays read-only from connecting anew for every
+	// write that fails.
 	resetInterval = time.Second
 )
 
@@ -31,8 +33,8 @@ type role struct {
 	dropped int32 // connections that were replaced one by one since then
 }
 
-// hookError makes connections that were refused a write suspect. It cannot tell whether the server was demoted or the
-// transaction was READ ONLY; the next acquire asks.
+// hookError makes connections that were refused a write suspect. It cannot tell whether the server
+// was demoted or the transaction was READ ONLY; the next acquire asks.
 func hookError(cfg *pgx.ConnConfig) {
 	onError := cfg.OnPgError
 	cfg.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
@@ -71,8 +73,8 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 	}
 }
 
-// hasRole reports whether conn may be handed out. If it asked the server and the server has changed its role, all
-// others are replaced too.
+// hasRole reports whether conn may be handed out. If it asked the server and the server has changed
+// its role, all others are replaced too.
 func (o *observer) hasRole(ctx context.Context, conn *pgx.Conn, s *session) bool {
 	suspect := s.suspect.Load() && !o.role.readOnly
 	stale := o.role.validate != nil && time.Since(s.checked) >= roleInterval
@@ -102,8 +104,9 @@ func (o *observer) hasRole(ctx context.Context, conn *pgx.Conn, s *session) bool
 	if o.resetPool(err) {
 		return false
 	}
-	// Replaced a moment ago, and the server is still the wrong one. With target_session_attrs, connecting looks for the
-	// right one. Without, a new connection may meet the same one, or, where a load balancer follows the primary, the right one.
+	// Replaced a moment ago, and the server is still the wrong one. With target_session_attrs,
+	// connecting looks for the right one. Without, a new connection may meet the same one, or,
+	// where a load balancer follows the primary, the right one.
 	s.suspect.Store(false)
 	return o.role.validate == nil && !o.mayDrop()
 }
@@ -122,8 +125,9 @@ func (o *observer) resetPool(reason error) bool {
 	return true
 }
 
-// mayDrop reports whether one connection more may be replaced although all were within resetInterval: as many as the pool has,
-// so that in a failover each fails once, and a server that stays read-only is not connected to anew for every write.
+// mayDrop reports whether one connection more may be replaced although all were within
+// resetInterval: as many as the pool has, so that in a failover each fails once, and a server that
+// stays read-only is not connected to anew for every write.
 func (o *observer) mayDrop() bool {
 	pool := o.pool.Load()
 	if pool == nil {
@@ -139,13 +143,15 @@ func (o *observer) mayDrop() bool {
 	return true
 }
 
-// calm is for how long a connection must have been idle to be looked at: hardly anything happens to it in so short a time, and
-// a pool under load, which hands connections on sooner, does without the system call.
+// calm is for how long a connection must have been idle to be looked at: hardly anything happens to
+// it in so short a time, and a pool under load, which hands connections on sooner, does without the
+// system call.
 const calm = 100 * time.Microsecond
 
-// hookPing lets idle connections be checked before they are handed out: after a second, as pgxpool does, and at once
-// if any connection was lost since they were last used, or if something has arrived on them, such as the server's goodbye. So
-// a restart of the server is noticed by nobody whose query was not under way.
+// hookPing lets idle connections be checked before they are handed out: after a second, as pgxpool
+// does, and at once if any connection was lost since they were last used, or if something has
+// arrived on them, such as the server's goodbye. So a restart of the server is noticed by nobody
+// whose query was not under way.
 func (o *observer) hookPing(cfg *pgxpool.Config) {
 	shouldPing := cfg.ShouldPing
 	cfg.ShouldPing = func(ctx context.Context, params pgxpool.ShouldPingParams) bool {

@@ -11,7 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// A session whose default becomes read-only is what a demoted server looks like from one connection.
+// A session whose default becomes read-only is what a demoted server looks like from one
+// connection.
 func TestReadOnlyServerIsLeft(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -53,8 +54,9 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	}
 }
 
-// While the server stays read-only, each connection meets that once: it is replaced, as often as the pool has connections in a
-// second, and then kept, for a server that stays so must not be connected to anew for every write.
+// While the server stays read-only, each connection meets that once: it is replaced, as often as
+// the pool has connections in a second, and then kept, for a server that stays so must not be
+// connected to anew for every write.
 func TestConnectionsToReadOnlyServerFailOnce(t *testing.T) {
 	t.Parallel()
 	config := database(t)

@@ -4,7 +4,8 @@ package pgpool
 
 import "syscall"
 
-// heard reports whether something has arrived on an idle connection, or its end. It does not block and reads nothing.
+// heard reports whether something has arrived on an idle connection, or its end. It does not block
+// and reads nothing.
 func (s *session) heard() bool {
 	if s.raw == nil {
 		return false

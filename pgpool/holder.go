@@ -12,20 +12,22 @@ import (
 
 // Holder is somebody who has acquired a connection and not released it yet.
 type Holder struct {
-	// PID is the server's process behind the connection, as in pg_stat_activity. Behind PgBouncer it is not.
+	// PID is the server's process behind the connection, as in pg_stat_activity. Behind PgBouncer
+	// it is not.
 	PID uint32
 	// Since is when the connection was acquired.
 	Since time.Time
 	// Age is how long ago that was when the Holder was read.
 	Age time.Duration
-	// SQL is the statement sent last on it, without arguments, or "". A statement that mentions a password is not shown.
+	// SQL is the statement sent last on it, without arguments, or "". A statement that mentions a
+	// password is not shown.
 	SQL string
 
 	stack []uintptr
 }
 
-// Stack returns the calls that led to the acquire, one a line, innermost first, or "". It is recorded only after a leak
-// has been seen: see [WithLeakThreshold].
+// Stack returns the calls that led to the acquire, one a line, innermost first, or "". It is
+// recorded only after a leak has been seen: see [WithLeakThreshold].
 func (h Holder) Stack() string {
 	if len(h.stack) == 0 {
 		return ""
@@ -71,8 +73,9 @@ func (h Holder) String() string {
 	return fmt.Sprintf("%s (pid %d): %s", h.Age.Round(time.Millisecond), h.PID, sql)
 }
 
-// Holders returns who holds the pool's connections at this moment, oldest first. It is nil for a pool that does not come
-// from this package. It locks for as long as it takes to copy, asks the server nothing, and is safe for concurrent use.
+// Holders returns who holds the pool's connections at this moment, oldest first. It is nil for a
+// pool that does not come from this package. It locks for as long as it takes to copy, asks the
+// server nothing, and is safe for concurrent use.
 func Holders(pool *pgxpool.Pool) []Holder {
 	if o := observerOf(pool); o != nil {
 		return o.holders()

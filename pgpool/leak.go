@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// leaks watches for connections that are held too long. It has no goroutine, because nothing tells when a pool is
-// closed: a timer is armed by an acquire, and again by itself only while somebody holds a connection.
+// leaks watches for connections that are held too long. It has no goroutine, because nothing tells
+// when a pool is closed: a timer is armed by an acquire, and again by itself only while somebody
+// holds a connection.
 type leaks struct {
 	threshold time.Duration
 	recording atomic.Bool // a leak was seen: acquires record their stack
@@ -29,8 +30,8 @@ func (l *leaks) stack() []uintptr {
 	return calls[:runtime.Callers(3, calls)]
 }
 
-// watchLeaks is called after the holder is known: the scan clears armed before it looks, so it sees the holder, or
-// we see armed cleared.
+// watchLeaks is called after the holder is known: the scan clears armed before it looks, so it sees
+// the holder, or we see armed cleared.
 func (o *observer) watchLeaks() {
 	if o.leaks.threshold > 0 && !o.leaks.armed.Load() {
 		o.armLeaks(o.leaks.threshold)

@@ -110,7 +110,8 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 	}
 }
 
-// Who took a connection while another was being watched is noticed as well, when its own time is over.
+// Who took a connection while another was being watched is noticed as well, when its own time is
+// over.
 func TestLaterLeak(t *testing.T) {
 	t.Parallel()
 	const threshold = 100 * time.Millisecond
@@ -127,7 +128,8 @@ func TestLaterLeak(t *testing.T) {
 	second.Release()
 }
 
-// AcquireAllIdle tells nobody; those connections have no holder that could be named, and are no leak.
+// AcquireAllIdle tells nobody; those connections have no holder that could be named, and are no
+// leak.
 func TestAcquireAllIdleIsNotWatched(t *testing.T) {
 	t.Parallel()
 	config := database(t)

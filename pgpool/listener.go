@@ -16,35 +16,40 @@ import (
 )
 
 const (
-	// reconnectBase is the upper end of the first wait before connecting again, doubled for each further one.
+	// reconnectBase is the upper end of the first wait before connecting again, doubled for each
+	// further one.
 	reconnectBase = 100 * time.Millisecond
-	// reconnectCap bounds one wait. All instances of a service lose their listeners in the same moment.
+	// reconnectCap bounds one wait. All instances of a service lose their listeners in the same
+	// moment.
 	reconnectCap = 5 * time.Second
-	// listenTimeout limits login, the check for PgBouncer and each connect where the configuration has no limit.
+	// listenTimeout limits login, the check for PgBouncer and each connect where the configuration
+	// has no limit.
 	listenTimeout = DefaultConnectTimeout
 )
 
-// ErrPooled is what a [Listener] reports when its connection leads to PgBouncer or another pooler: LISTEN would be lost
-// with the server's connection that it went to.
+// ErrPooled is what a [Listener] reports when its connection leads to PgBouncer or another pooler:
+// LISTEN would be lost with the server's connection that it went to.
 var ErrPooled = errors.New("LISTEN does not work through PgBouncer: connect to the server itself (DIRECT_DATABASE_URL)")
 
-// Listener returns a listener for NOTIFY on a connection of its own, made with cfg: pgconfig's DirectConfig, or any
-// other that does not lead through PgBouncer. Nothing connects before its Listen method is called.
+// Listener returns a listener for NOTIFY on a connection of its own, made with cfg: pgconfig's
+// DirectConfig, or any other that does not lead through PgBouncer. Nothing connects before its
+// Listen method is called.
 //
 //	listener, err := pgpool.Listener(cfg, pgpool.WithListenerStatus(&status))
 //	...
 //	listener.Handle("pages", pgpool.Notified(onPage, reload))
 //	err = listener.Listen(ctx)
 //
-// Listen blocks until ctx ends and returns its error. When the connection is lost, or cannot be made, it connects
-// again: after a random wait of at most 100 ms, then 200, 400, … up to 5 s, until a connection has lasted that long. Each
-// failure is logged with its category.
+// Listen blocks until ctx ends and returns its error. When the connection is lost, or cannot be
+// made, it connects again: after a random wait of at most 100 ms, then 200, 400, … up to 5 s, until
+// a connection has lasted that long. Each failure is logged with its category.
 //
-// PostgreSQL keeps no notification for a listener that is away. Use [Notified] as the handler: it is called to
-// read the state anew after every connect, before any notification.
+// PostgreSQL keeps no notification for a listener that is away. Use [Notified] as the handler: it
+// is called to read the state anew after every connect, before any notification.
 //
-// [WithLogger], [WithTracer], [WithPassword], [WithKeepAlive] and [WithListenerStatus] apply; other options do nothing here.
-// It works on a copy of cfg. The listener's fields are the caller's to change before Listen, except Connect and ReconnectDelay.
+// [WithLogger], [WithTracer], [WithPassword], [WithKeepAlive] and [WithListenerStatus] apply; other
+// options do nothing here. It works on a copy of cfg. The listener's fields are the caller's to
+// change before Listen, except Connect and ReconnectDelay.
 func Listener(cfg *pgx.ConnConfig, opts ...Option) (*pgxlisten.Listener, error) {
 	if cfg == nil || cfg.Host == "" {
 		return nil, errors.New("listener: the configuration is incomplete: make it with pgconfig's DirectConfig or pgx.ParseConfig")
@@ -72,7 +77,8 @@ func Listener(cfg *pgx.ConnConfig, opts ...Option) (*pgxlisten.Listener, error) 
 	return &pgxlisten.Listener{
 		Connect:  l.connect,
 		LogError: l.logError,
-		// The waiting is connect's, which can draw it at random. 0 would be a minute, and less a busy loop.
+		// The waiting is connect's, which can draw it at random. 0 would be a minute, and less a
+		// busy loop.
 		ReconnectDelay: time.Nanosecond,
 	}, nil
 }
@@ -154,14 +160,17 @@ func (l *listening) logError(ctx context.Context, err error) {
 	l.settings.logger.LogAttrs(ctx, slog.LevelWarn, "listener", slog.String("category", string(pgerr.Of(err))), slog.String("error", err.Error()))
 }
 
-// Notified is a handler for [Listener]: handle is called for every notification of its channel, and resync after every
-// connect, the first included, when LISTEN is in effect and before any notification is handled.
+// Notified is a handler for [Listener]: handle is called for every notification of its channel, and
+// resync after every connect, the first included, when LISTEN is in effect and before any
+// notification is handled.
 //
-// Whatever was notified while nobody listened is lost; resync must read the state that notifications tell about, such
-// as reload a cache or look into a table of jobs, on conn or elsewhere. A change that is committed meanwhile may be seen by
-// both. If resync fails, the connection is given up and made anew, so that handle never builds on a state
-// that was not read. Both run in Listen's goroutine, one call at a time, and hold up what comes after; their errors are
-// logged, and one of handle's changes nothing else. They must not use conn after they have returned.
+// Whatever was notified while nobody listened is lost; resync must read the state that
+// notifications tell about, such as reload a cache or look into a table of jobs, on conn or
+// elsewhere. A change that is committed meanwhile may be seen by both. If resync fails, the
+// connection is given up and made anew, so that handle never builds on a state that was not read.
+// Both run in Listen's goroutine, one call at a time, and hold up what comes after; their errors
+// are logged, and one of handle's changes nothing else. They must not use conn after they have
+// returned.
 func Notified(
 	handle func(ctx context.Context, notification *pgconn.Notification) error,
 	resync func(ctx context.Context, conn *pgx.Conn) error,

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ListenerStatus shows what a [Listener] is doing, to a health check for example. The zero value is ready to be handed to
-// [WithListenerStatus]. It is safe for concurrent use.
+// ListenerStatus shows what a [Listener] is doing, to a health check for example. The zero value is
+// ready to be handed to [WithListenerStatus]. It is safe for concurrent use.
 type ListenerStatus struct {
 	mu    sync.Mutex
 	conn  *pgx.Conn
@@ -17,14 +17,16 @@ type ListenerStatus struct {
 
 // ListenerState is the state of a listener at one moment.
 type ListenerState struct {
-	// Connected says whether it has an open connection. One whose peer vanished counts until TCP gives it up, within
-	// a minute by [DefaultKeepAlive].
+	// Connected says whether it has an open connection. One whose peer vanished counts until TCP
+	// gives it up, within a minute by [DefaultKeepAlive].
 	Connected bool
 	// Since is when Connected last changed; zero before the first connection.
 	Since time.Time
-	// Connects counts the connections made. Each one beyond the first means that notifications may have been missed.
+	// Connects counts the connections made. Each one beyond the first means that notifications may
+	// have been missed.
 	Connects int
-	// Err is the last error, nil if there was none since the connection was made. It holds no password.
+	// Err is the last error, nil if there was none since the connection was made. It holds no
+	// password.
 	Err error
 }
 

@@ -46,7 +46,8 @@ func listening(t *testing.T, config *pgx.ConnConfig, status *pgpool.ListenerStat
 	})
 }
 
-// What is notified while the listener is away comes through resync, and what comes after through handle.
+// What is notified while the listener is away comes through resync, and what comes after through
+// handle.
 func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -106,7 +107,8 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	}
 }
 
-// A listener logs in with what the source says, for each connection, and shows what it does to tracers.
+// A listener logs in with what the source says, for each connection, and shows what it does to
+// tracers.
 func TestListenerWithPasswordAndTracers(t *testing.T) {
 	t.Parallel()
 	const password = "open-sesame-83"

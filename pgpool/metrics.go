@@ -6,17 +6,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Metrics receives the figures of a pool. The names are OpenTelemetry's, db.client.connection.*; which library keeps them is the
-// implementation's choice. Its methods are called by the callers of the pool, concurrently, and must not block.
+// Metrics receives the figures of a pool. The names are OpenTelemetry's, db.client.connection.*;
+// which library keeps them is the implementation's choice. Its methods are called by the callers of
+// the pool, concurrently, and must not block.
 type Metrics interface {
-	// Gauges is called once, when the pool has been made, with a function that reads the current figures. It may be
-	// called at any time, also after the pool has been closed, and takes a microsecond or two.
+	// Gauges is called once, when the pool has been made, with a function that reads the current
+	// figures. It may be called at any time, also after the pool has been closed, and takes a
+	// microsecond or two.
 	Gauges(read func() Gauges)
-	// WaitTime is told of every connection that was acquired, db.client.connection.wait_time: how long that took.
+	// WaitTime is told of every connection that was acquired, db.client.connection.wait_time: how
+	// long that took.
 	WaitTime(time.Duration)
-	// UseTime is told of every connection that was released, db.client.connection.use_time: how long it was held.
+	// UseTime is told of every connection that was released, db.client.connection.use_time: how
+	// long it was held.
 	UseTime(time.Duration)
-	// CreateTime is told of every connection that was opened, db.client.connection.create_time: how long that took.
+	// CreateTime is told of every connection that was opened, db.client.connection.create_time: how
+	// long that took.
 	CreateTime(time.Duration)
 	// Timeout counts the acquires that failed because time was up, db.client.connection.timeouts.
 	Timeout()

@@ -12,7 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// observer is what this package knows about one pool, told by pgx's hooks. The pool leads to it through its tracer.
+// observer is what this package knows about one pool, told by pgx's hooks. The pool leads to it
+// through its tracer.
 type observer struct {
 	settings *settings
 	cfg      *pgxpool.Config
@@ -27,8 +28,8 @@ type observer struct {
 	lost     atomic.Int64 // when a connection was last lost, as nanoseconds since 1970; 0: never
 }
 
-// tracer is the pool's: what the caller set, and last our own hooks, so that it is our context whose Err the pool
-// returns, whatever the others wrap around theirs.
+// tracer is the pool's: what the caller set, and last our own hooks, so that it is our context
+// whose Err the pool returns, whatever the others wrap around theirs.
 type tracer struct {
 	*multitracer.Tracer
 	observer *observer

@@ -9,17 +9,20 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// The limits of a pool made by [ConnectConfig] without the option that sets them; [Connect] takes them from its Config.
+// The limits of a pool made by [ConnectConfig] without the option that sets them; [Connect] takes
+// them from its Config.
 const (
-	// DefaultStartupTimeout outlasts a restart or failover of the database, and stays below the minutes after which
-	// orchestrators give up on a container.
+	// DefaultStartupTimeout outlasts a restart or failover of the database, and stays below the
+	// minutes after which orchestrators give up on a container.
 	DefaultStartupTimeout = 60 * time.Second
-	// DefaultAcquireTimeout is long for a pool that is merely busy and short for a person who waits for a page.
+	// DefaultAcquireTimeout is long for a pool that is merely busy and short for a person who waits
+	// for a page.
 	DefaultAcquireTimeout = 5 * time.Second
-	// DefaultConnectTimeout replaces the two minutes that pgxpool takes where ConnConfig.ConnectTimeout is not set.
+	// DefaultConnectTimeout replaces the two minutes that pgxpool takes where
+	// ConnConfig.ConnectTimeout is not set.
 	DefaultConnectTimeout = 5 * time.Second
-	// DefaultPingTimeout replaces pgxpool's default, no limit: a server that does not answer would keep a connection that
-	// was idle, and who waits for it, for ever.
+	// DefaultPingTimeout replaces pgxpool's default, no limit: a server that does not answer would
+	// keep a connection that was idle, and who waits for it, for ever.
 	DefaultPingTimeout = 2 * time.Second
 	// DefaultLeakThreshold is longer than a request takes.
 	DefaultLeakThreshold = 2 * time.Minute
@@ -44,11 +47,11 @@ type settings struct {
 	pgBouncer      bool // configured
 }
 
-// WithLogger sets where attempts to connect, slow and failed queries, leaks and changes of the server's role are
-// logged. Default: [slog.Default] at the time of the call. nil logs nothing.
+// WithLogger sets where attempts to connect, slow and failed queries, leaks and changes of the
+// server's role are logged. Default: [slog.Default] at the time of the call. nil logs nothing.
 //
-// Failures that a program is written to meet (constraints, serialization failures, cancellations) are logged at debug
-// level, all others as warnings. SQL is logged without arguments.
+// Failures that a program is written to meet (constraints, serialization failures, cancellations)
+// are logged at debug level, all others as warnings. SQL is logged without arguments.
 func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) {
 		if logger == nil {
@@ -58,8 +61,9 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithTracer adds a tracer, such as otelpgx's. It may implement any of pgx's and pgxpool's tracer interfaces. The tracer
-// that the ConnConfig already has stays, and further WithTracer options add further ones. Default: none.
+// WithTracer adds a tracer, such as otelpgx's. It may implement any of pgx's and pgxpool's tracer
+// interfaces. The tracer that the ConnConfig already has stays, and further WithTracer options add
+// further ones. Default: none.
 func WithTracer(tracer pgx.QueryTracer) Option {
 	return func(s *settings) {
 		if tracer != nil {
@@ -68,44 +72,49 @@ func WithTracer(tracer pgx.QueryTracer) Option {
 	}
 }
 
-// WithStartupTimeout sets how long to keep trying to reach the database before giving up. 0 or less: until ctx ends.
-// Default: [DefaultStartupTimeout], for [Connect] its Config's StartupTimeout.
+// WithStartupTimeout sets how long to keep trying to reach the database before giving up. 0 or
+// less: until ctx ends. Default: [DefaultStartupTimeout], for [Connect] its Config's
+// StartupTimeout.
 func WithStartupTimeout(limit time.Duration) Option {
 	return func(s *settings) { s.startupTimeout = limit }
 }
 
-// WithAcquireTimeout sets how long the pool's methods wait for a connection before they fail with an [*AcquireError]. It
-// does not limit what is then done on the connection. 0 or less: no limit but ctx's.
-// Default: [DefaultAcquireTimeout], for [Connect] its Config's AcquireTimeout.
+// WithAcquireTimeout sets how long the pool's methods wait for a connection before they fail with
+// an [*AcquireError]. It does not limit what is then done on the connection. 0 or less: no limit
+// but ctx's. Default: [DefaultAcquireTimeout], for [Connect] its Config's AcquireTimeout.
 func WithAcquireTimeout(limit time.Duration) Option {
 	return func(s *settings) { s.acquireTimeout = limit }
 }
 
-// WithLeakThreshold sets how long a connection may be held before it is logged as perhaps leaked, once, with the
-// statement sent last. After the first such report the pool records the stack of every acquire, which costs a few
-// microseconds, so that the next one names its place in the code. A connection that comes back after all is logged
-// again. 0 or less: off. Default: [DefaultLeakThreshold], for [Connect] its Config's LeakThreshold.
+// WithLeakThreshold sets how long a connection may be held before it is logged as perhaps leaked,
+// once, with the statement sent last. After the first such report the pool records the stack of
+// every acquire, which costs a few microseconds, so that the next one names its place in the code.
+// A connection that comes back after all is logged again. 0 or less: off. Default:
+// [DefaultLeakThreshold], for [Connect] its Config's LeakThreshold.
 func WithLeakThreshold(threshold time.Duration) Option {
 	return func(s *settings) { s.leakThreshold = threshold }
 }
 
-// WithServerLimits sets the limits that the server keeps for the pool's sessions, in place of those in the
-// configuration. Behind a PgBouncer that refuses them they are left out, with a warning. Default:
-// [DefaultServerLimits] for those that the configuration does not set, for [Connect] its Config's.
+// WithServerLimits sets the limits that the server keeps for the pool's sessions, in place of those
+// in the configuration. Behind a PgBouncer that refuses them they are left out, with a warning.
+// Default: [DefaultServerLimits] for those that the configuration does not set, for [Connect] its
+// Config's.
 func WithServerLimits(limits ServerLimits) Option {
 	return func(s *settings) { s.limits, s.limitsChosen = limits, true }
 }
 
-// WithKeepAlive sets the socket options of TCP connections, whatever dialled them. Default: [DefaultKeepAlive]; for [Connect]
-// the zero value, because pgconfig's dialer has set its Config's already.
+// WithKeepAlive sets the socket options of TCP connections, whatever dialled them. Default:
+// [DefaultKeepAlive]; for [Connect] the zero value, because pgconfig's dialer has set its Config's
+// already.
 func WithKeepAlive(keepAlive KeepAlive) Option {
 	return func(s *settings) { s.keepAlive = keepAlive }
 }
 
-// WithPassword sets where the password of each new connection comes from, such as a cloud's token service or a vault.
-// source is called before every connect, by several goroutines at once, with a context that ends after the connect
-// timeout; it should cache what is still valid. Its error fails the connect, and is logged: it must hold no secret.
-// Default: none, for [Connect] DATABASE_PASSWORD_FILE or DATABASE_URL_FILE, read again for each connection, if one of them is
+// WithPassword sets where the password of each new connection comes from, such as a cloud's token
+// service or a vault. source is called before every connect, by several goroutines at once, with a
+// context that ends after the connect timeout; it should cache what is still valid. Its error fails
+// the connect, and is logged: it must hold no secret. Default: none, for [Connect]
+// DATABASE_PASSWORD_FILE or DATABASE_URL_FILE, read again for each connection, if one of them is
 // set. The pool's BeforeConnect hook runs after it.
 func WithPassword(source func(ctx context.Context) (string, error)) Option {
 	return func(s *settings) {
@@ -125,9 +134,10 @@ func WithMetrics(metrics Metrics) Option {
 	return func(s *settings) { s.metrics = metrics }
 }
 
-// WithSlowQuery sets the duration from which a query, batch or copy is logged as slow, with its SQL and without its
-// arguments. It counts from sending to closing the rows, so it includes the time the caller takes to read them.
-// 0 or less: off. Default: off, for [Connect] its Config's SlowQuery.
+// WithSlowQuery sets the duration from which a query, batch or copy is logged as slow, with its SQL
+// and without its arguments. It counts from sending to closing the rows, so it includes the time
+// the caller takes to read them. 0 or less: off. Default: off, for [Connect] its Config's
+// SlowQuery.
 func WithSlowQuery(threshold time.Duration) Option {
 	return func(s *settings) { s.slowQuery = threshold }
 }
@@ -149,7 +159,8 @@ func newSettings(opts []Option) *settings {
 	return s
 }
 
-// fromConfig is the option that carries what an operator set. It goes first, so that options override it.
+// fromConfig is the option that carries what an operator set. It goes first, so that options
+// override it.
 func fromConfig(cfg pgconfig.Config) Option {
 	return func(s *settings) {
 		s.startupTimeout = cfg.StartupTimeout

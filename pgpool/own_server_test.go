@@ -91,7 +91,8 @@ func (s *ownServer) kill(t *testing.T) {
 	}
 }
 
-// standby makes a standby of s in a directory of its own and returns where its socket is, and how to promote it.
+// standby makes a standby of s in a directory of its own and returns where its socket is, and how
+// to promote it.
 func (s *ownServer) standby(t *testing.T) (dir string, promote func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.url)

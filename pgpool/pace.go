@@ -11,12 +11,14 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// pace is how often a pool tries to connect while that fails. pgxpool starts a connect for each caller that comes, at once,
-// and while a server recovers or is full each costs it a process: 100 pools that serve 100 requests a second each
-// are 10,000 processes a second, more than a server can start.
+// pace is how often a pool tries to connect while that fails. pgxpool starts a connect for each
+// caller that comes, at once, and while a server recovers or is full each costs it a process: 100
+// pools that serve 100 requests a second each are 10,000 processes a second, more than a server can
+// start.
 //
-// One connect at a time is let through, after a random wait of at most startupBase, doubled for each failure up to startupCap. Who waited
-// for a turn meanwhile gets the error of the one that failed, which is as new as its own would be.
+// One connect at a time is let through, after a random wait of at most startupBase, doubled for
+// each failure up to startupCap. Who waited for a turn meanwhile gets the error of the one that
+// failed, which is as new as its own would be.
 type pace struct {
 	mu       sync.Mutex
 	most     time.Duration // upper end of the wait; 0: the last connect worked
@@ -25,7 +27,8 @@ type pace struct {
 	err      error // the last one
 }
 
-// wait returns when it is time to connect, or with the error of a connect that failed meanwhile, or ctx's.
+// wait returns when it is time to connect, or with the error of a connect that failed meanwhile, or
+// ctx's.
 func (p *pace) wait(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +62,8 @@ func (p *pace) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// ended is told how a connect ended. An error that waiting does not mend, such as a wrong password, changes nothing.
+// ended is told how a connect ended. An error that waiting does not mend, such as a wrong password,
+// changes nothing.
 func (p *pace) ended(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

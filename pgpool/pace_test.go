@@ -14,8 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// Callers that come one after another while the server is away do not make a connect each: the pool tries at its own pace, and
-// they get what that met. When the server is back, so is the pool.
+// Callers that come one after another while the server is away do not make a connect each: the pool
+// tries at its own pace, and they get what that met. When the server is back, so is the pool.
 func TestFailingConnectsArePaced(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -46,8 +46,8 @@ func TestFailingConnectsArePaced(t *testing.T) {
 	}
 	group.Wait()
 	took := time.Since(began)
-	// 160 calls failed. The first are eight at once, before any has failed; then one goes after 125 ms on average, and until
-	// the waits have grown, a few more.
+	// 160 calls failed. The first are eight at once, before any has failed; then one goes after 125
+	// ms on average, and until the waits have grown, a few more.
 	if most := 16 + int64(took/(40*time.Millisecond)); dials.Load() > most {
 		t.Errorf("%d connects in %s, want at most %d", dials.Load(), took, most)
 	}
@@ -58,7 +58,8 @@ func TestFailingConnectsArePaced(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
-// While the server is full the waits become longer than while it is away: that it says so costs it something.
+// While the server is full the waits become longer than while it is away: that it says so costs it
+// something.
 func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
 	t.Parallel()
 	config := database(t)

@@ -13,10 +13,12 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// passwordSource returns what the next connection logs in with. An empty user keeps the configuration's.
+// passwordSource returns what the next connection logs in with. An empty user keeps the
+// configuration's.
 type passwordSource func(ctx context.Context) (user, password string, err error)
 
-// hookPassword asks source before each connect. The caller's own hook comes after it, and may overwrite the result.
+// hookPassword asks source before each connect. The caller's own hook comes after it, and may
+// overwrite the result.
 func hookPassword(cfg *pgx.ConnConfig, before func(context.Context, *pgx.ConnConfig) error, source passwordSource) func(context.Context, *pgx.ConnConfig) error {
 	limit := cfg.ConnectTimeout
 	return func(ctx context.Context, cfg *pgx.ConnConfig) error {
@@ -40,8 +42,9 @@ func hookPassword(cfg *pgx.ConnConfig, before func(context.Context, *pgx.ConnCon
 	}
 }
 
-// secretFiles returns the source that reads the configuration's secret file again, or nil if there is none. A file that
-// cannot be read for a moment, because it is being replaced, counts as unchanged.
+// secretFiles returns the source that reads the configuration's secret file again, or nil if there
+// is none. A file that cannot be read for a moment, because it is being replaced, counts as
+// unchanged.
 func secretFiles(cfg pgconfig.Config, s *settings) passwordSource {
 	read := readPasswordFile
 	path := cfg.PasswordFile()

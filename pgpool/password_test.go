@@ -50,7 +50,8 @@ func TestConnectFailsAtOnceForWrongPassword(t *testing.T) {
 	}
 }
 
-// serverWithPassword starts a server that asks the role for its password, and returns its URL with a given password.
+// serverWithPassword starts a server that asks the role for its password, and returns its URL with
+// a given password.
 func serverWithPassword(t *testing.T, role, password string) func(password string) string {
 	t.Helper()
 	// Not t.TempDir: as root the server runs as somebody else, who has to get in.

@@ -10,9 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// withoutStatements makes cfg work behind PgBouncer in transaction mode, in every version: before 1.21 it knows no
-// named prepared statements, since then only with max_prepared_statements. Describing a statement without naming it
-// works in all. An exec mode that the connection string asks for, or another than pgx's default, is left alone.
+// withoutStatements makes cfg work behind PgBouncer in transaction mode, in every version: before
+// 1.21 it knows no named prepared statements, since then only with max_prepared_statements.
+// Describing a statement without naming it works in all. An exec mode that the connection string
+// asks for, or another than pgx's default, is left alone.
 func withoutStatements(cfg *pgx.ConnConfig) bool {
 	if cfg.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement || strings.Contains(cfg.ConnString(), "default_query_exec_mode") {
 		return false
@@ -32,7 +33,8 @@ func refusedSetting(err error) string {
 	return strings.Trim(strings.TrimPrefix(name, " in options"), ": \"")
 }
 
-// dropLimits takes our settings out of what is sent, if err says that PgBouncer refuses one of them.
+// dropLimits takes our settings out of what is sent, if err says that PgBouncer refuses one of
+// them.
 func dropLimits(cfg *pgxpool.Config, err error) bool {
 	name := refusedSetting(err)
 	if _, ok := cfg.ConnConfig.RuntimeParams[name]; !ok || !slices.Contains(settingNames[:], name) {

@@ -31,7 +31,8 @@ type proxy struct {
 // through makes config connect through a proxy, which refuses until it is started.
 func through(t *testing.T, config *pgxpool.Config) *proxy {
 	t.Helper()
-	// The port was free a moment ago. Listening and closing again is the only way to know one that refuses.
+	// The port was free a moment ago. Listening and closing again is the only way to know one that
+	// refuses.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// statement is a statement under way. It is the context of that statement, which costs one allocation where
-// context.WithValue and a value cost two.
+// statement is a statement under way. It is the context of that statement, which costs one
+// allocation where context.WithValue and a value cost two.
 type statement struct {
 	context.Context
 	began      time.Time
@@ -39,8 +39,9 @@ func (o *observer) start(ctx context.Context, conn *pgx.Conn, sql string, statem
 	return &statement{Context: ctx, began: time.Now(), sql: sql, statements: statements}
 }
 
-// end logs a statement that failed or was slow. Of an error it logs the category and the SQLSTATE, not the text: a
-// server's message quotes values, and so does pgx's about an argument that does not fit.
+// end logs a statement that failed or was slow. Of an error it logs the category and the SQLSTATE,
+// not the text: a server's message quotes values, and so does pgx's about an argument that does not
+// fit.
 func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err error) {
 	s, ok := ctx.(*statement)
 	if !ok {
@@ -80,7 +81,8 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 	o.settings.logger.LogAttrs(ctx, level, message, attrs...)
 }
 
-// failureLevel is debug for what programs are written to meet: a user's duplicate is no operator's business.
+// failureLevel is debug for what programs are written to meet: a user's duplicate is no operator's
+// business.
 func failureLevel(category pgerr.Category) slog.Level {
 	switch category {
 	case pgerr.Canceled, pgerr.NotFound, pgerr.Constraint, pgerr.Serialization, pgerr.Deadlock, pgerr.Raised, pgerr.Data:
@@ -127,8 +129,9 @@ func (o *observer) TraceCopyFromEnd(ctx context.Context, conn *pgx.Conn, data pg
 // maxLoggedSQL keeps one generated statement from filling the log; the head names the tables.
 const maxLoggedSQL = 2000 // bytes
 
-// passwordSQL matches statements that carry a password as a literal, for which PostgreSQL takes no argument: CREATE and
-// ALTER ROLE, user mappings and connection strings of foreign servers and subscriptions.
+// passwordSQL matches statements that carry a password as a literal, for which PostgreSQL takes no
+// argument: CREATE and ALTER ROLE, user mappings and connection strings of foreign servers and
+// subscriptions.
 var passwordSQL = regexp.MustCompile(`(?i)password`)
 
 // loggedSQL is a statement as it may be logged.
@@ -142,8 +145,8 @@ func loggedSQL(sql string) string {
 	return sql
 }
 
-// failures logs what fails without a statement, at most once a second for each category: in an outage every caller
-// fails, and they all say the same.
+// failures logs what fails without a statement, at most once a second for each category: in an
+// outage every caller fails, and they all say the same.
 type failures struct {
 	mu   sync.Mutex
 	kept map[pgerr.Category]*kept

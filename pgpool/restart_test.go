@@ -41,7 +41,8 @@ func TestStaleConnectionsSurfaceToNobody(t *testing.T) {
 	server := startServer(t)
 	config := parse(t, server.url)
 	config.MaxConns, config.MinIdleConns = 8, 8
-	// pgxpool looks at what was idle for a second by itself: that would hide ours on a slow machine.
+	// pgxpool looks at what was idle for a second by itself: that would hide ours on a slow
+	// machine.
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	pool := connect(t, config)
 	server.stop(t)

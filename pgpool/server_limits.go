@@ -9,16 +9,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ServerLimits are limits that the server keeps. Reaching one costs the statement or the transaction, while a limit of
-// the client's, a context's deadline, costs the connection. 0 switches one off, whatever the role's own setting is.
-// They are rounded up to the millisecond.
+// ServerLimits are limits that the server keeps. Reaching one costs the statement or the
+// transaction, while a limit of the client's, a context's deadline, costs the connection. 0
+// switches one off, whatever the role's own setting is. They are rounded up to the millisecond.
 type ServerLimits struct {
 	Statement         time.Duration // statement_timeout
 	Lock              time.Duration // lock_timeout
 	IdleInTransaction time.Duration // idle_in_transaction_session_timeout
 }
 
-// DefaultServerLimits are those of [ConnectConfig]: long for a page and short for a statement that has gone wrong.
+// DefaultServerLimits are those of [ConnectConfig]: long for a page and short for a statement that
+// has gone wrong.
 var DefaultServerLimits = ServerLimits{Statement: 30 * time.Second, Lock: 10 * time.Second, IdleInTransaction: time.Minute}
 
 // settingNames are the server's names, in the order of ServerLimits.values.
@@ -28,7 +29,8 @@ func (l ServerLimits) values() [3]time.Duration {
 	return [3]time.Duration{l.Statement, l.Lock, l.IdleInTransaction}
 }
 
-// apply sends the limits when a connection starts. overwrite replaces those that the configuration has.
+// apply sends the limits when a connection starts. overwrite replaces those that the configuration
+// has.
 func (l ServerLimits) apply(cfg *pgx.ConnConfig, overwrite bool) {
 	for i, limit := range l.values() {
 		name := settingNames[i]
@@ -39,8 +41,8 @@ func (l ServerLimits) apply(cfg *pgx.ConnConfig, overwrite bool) {
 	}
 }
 
-// missing returns the settings that are not in effect: those that were asked for and are off or longer on the server. A
-// role's stricter limit is somebody's decision.
+// missing returns the settings that are not in effect: those that were asked for and are off or
+// longer on the server. A role's stricter limit is somebody's decision.
 func (l ServerLimits) missing(server *serverState) (names []string) {
 	for i, want := range l.values() {
 		got := server.limits[i]
@@ -76,8 +78,8 @@ const serverStateSQL = `select pg_backend_pid(), pg_is_in_recovery(), current_se
 	(select setting from pg_settings where name = 'lock_timeout'),
 	(select setting from pg_settings where name = 'idle_in_transaction_session_timeout')`
 
-// readServerState asks in one round trip, and as a simple query, which needs no prepared statement: PgBouncer may be
-// in between.
+// readServerState asks in one round trip, and as a simple query, which needs no prepared statement:
+// PgBouncer may be in between.
 func readServerState(ctx context.Context, conn *pgx.Conn) (*serverState, error) {
 	results, err := conn.PgConn().Exec(ctx, serverStateSQL).ReadAll()
 	if err != nil {

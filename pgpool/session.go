@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// session is what is known about one connection of the pool. It is found through the connection's CustomData, without
-// a lock that callers share.
+// session is what is known about one connection of the pool. It is found through the connection's
+// CustomData, without a lock that callers share.
 type session struct {
 	pid    uint32
 	socket net.Conn        // not the tls.Conn on it, whose Close may wait to say goodbye
@@ -46,7 +46,8 @@ func newSession(conn *pgx.Conn) *session {
 	return s
 }
 
-// sessionOf returns nil for a connection that is not one of the pool's, such as the one that Connect tries.
+// sessionOf returns nil for a connection that is not one of the pool's, such as the one that
+// Connect tries.
 func sessionOf(conn *pgx.Conn) *session {
 	if conn == nil {
 		return nil
@@ -67,7 +68,8 @@ func (s *session) sent(sql string) {
 	s.mu.Unlock()
 }
 
-// released returns how long the connection was held, who held it, and whether that was reported as a leak.
+// released returns how long the connection was held, who held it, and whether that was reported as
+// a leak.
 func (s *session) released() (held time.Duration, holder Holder, reported bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,8 +115,8 @@ func (r *sessions) remove(s *session) {
 	delete(r.all, s)
 }
 
-// each calls f for every connection that is open. A hijacked one leaves the pool without a word and counts until it
-// is closed.
+// each calls f for every connection that is open. A hijacked one leaves the pool without a word and
+// counts until it is closed.
 func (r *sessions) each(f func(*session)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

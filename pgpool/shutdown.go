@@ -8,11 +8,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ShutdownError is returned by [Shutdown] when its ctx ended before all connections had been released.
+// ShutdownError is returned by [Shutdown] when its ctx ended before all connections had been
+// released.
 type ShutdownError struct {
 	// InUse is how many connections were still in use.
 	InUse int
-	// Holders are those who had them, oldest first. It is nil for a pool that does not come from this package.
+	// Holders are those who had them, oldest first. It is nil for a pool that does not come from
+	// this package.
 	Holders []Holder
 	// Err is why the wait ended: the context's cause.
 	Err error
@@ -40,16 +42,17 @@ func (e *ShutdownError) Error() string {
 // Unwrap returns Err.
 func (e *ShutdownError) Unwrap() error { return e.Err }
 
-// Shutdown closes pool: it hands out no connection any more (who asks gets an error at once), closes the idle ones and
-// waits until the others have been released and closed, but never longer than ctx. If ctx ends first, the error is a
-// [*ShutdownError] that names the holders, and the sockets under their connections are closed, so that the server is
-// rid of them and whoever waits for an answer gets an error. One goroutine stays until they have been released.
+// Shutdown closes pool: it hands out no connection any more (who asks gets an error at once),
+// closes the idle ones and waits until the others have been released and closed, but never longer
+// than ctx. If ctx ends first, the error is a [*ShutdownError] that names the holders, and the
+// sockets under their connections are closed, so that the server is rid of them and whoever waits
+// for an answer gets an error. One goroutine stays until they have been released.
 //
-// The sockets of a pool that does not come from this package, and connections that were taken with Hijack or
-// AcquireAllIdle, stay open until they are released or the process ends.
+// The sockets of a pool that does not come from this package, and connections that were taken with
+// Hijack or AcquireAllIdle, stay open until they are released or the process ends.
 //
-// A ctx that has already ended starts the closing and waits for nothing. Shutdown may be called more than once and
-// concurrently. A nil pool is nothing to do.
+// A ctx that has already ended starts the closing and waits for nothing. Shutdown may be called
+// more than once and concurrently. A nil pool is nothing to do.
 func Shutdown(ctx context.Context, pool *pgxpool.Pool) error {
 	if pool == nil {
 		return nil

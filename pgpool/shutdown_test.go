@@ -53,7 +53,8 @@ func TestShutdownWaitsForHolders(t *testing.T) {
 	}
 }
 
-// A holder that never releases is named, and its socket closed: a query under way returns, the server is rid of it.
+// A holder that never releases is named, and its socket closed: a query under way returns, the
+// server is rid of it.
 func TestShutdownNamesHoldersAndClosesTheirSockets(t *testing.T) {
 	t.Parallel()
 	pool := connect(t, database(t))

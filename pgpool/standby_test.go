@@ -29,7 +29,8 @@ func TestPromotedStandby(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
-// The primary becomes read-only without breaking a connection, and a pool that only reads would stay there for ever.
+// The primary becomes read-only without breaking a connection, and a pool that only reads would
+// stay there for ever.
 func TestRoleIsLookedAtAgain(t *testing.T) {
 	t.Parallel()
 	primary := startServer(t)

@@ -17,14 +17,16 @@ import (
 const (
 	// startupBase is the upper end of the first wait, doubled for each further one.
 	startupBase = 50 * time.Millisecond
-	// startupCap bounds one wait. A refused attempt costs the server next to nothing, and a deployment stands still
-	// until the service is ready: with at most 250 ms it is within 300 ms of the server's first accept.
+	// startupCap bounds one wait. A refused attempt costs the server next to nothing, and a
+	// deployment stands still until the service is ready: with at most 250 ms it is within 300 ms
+	// of the server's first accept.
 	startupCap = 250 * time.Millisecond
-	// crowdedCap bounds one wait while the server has no free slot. To say so costs it nearly as much as a connection does, and comes
-	// out of the time of those that are connected; a slot becomes free when somebody goes, not soon.
+	// crowdedCap bounds one wait while the server has no free slot. To say so costs it nearly as
+	// much as a connection does, and comes out of the time of those that are connected; a slot
+	// becomes free when somebody goes, not soon.
 	crowdedCap = 2 * time.Second
-	// warmPoll is how often the pool's figures are read while its idle connections are being made in the background;
-	// pgxpool has no signal for it. A local connect takes about 5 ms.
+	// warmPoll is how often the pool's figures are read while its idle connections are being made
+	// in the background; pgxpool has no signal for it. A local connect takes about 5 ms.
 	warmPoll = 2 * time.Millisecond
 )
 
@@ -52,9 +54,11 @@ func newStartup(ctx context.Context, cfg *pgxpool.Config, s *settings) *startup 
 	return start
 }
 
-// waitForDatabase returns when a connection has been made and answered, or is not worth waiting for.
+// waitForDatabase returns when a connection has been made and answered, or is not worth waiting
+// for.
 //
-// The loop is not go-retry's own, which returns only ctx's error when ctx ends and drops the database's.
+// The loop is not go-retry's own, which returns only ctx's error when ctx ends and drops the
+// database's.
 func (s *startup) waitForDatabase() error {
 	backoff := retry.WithFullJitter(retry.WithCappedDuration(startupCap, retry.NewExponential(startupBase)))
 	crowded := retry.WithFullJitter(retry.WithCappedDuration(crowdedCap, retry.NewExponential(startupCap)))
@@ -92,14 +96,15 @@ func (s *startup) waitForDatabase() error {
 	}
 }
 
-// timeIsUp looks at the clock as well: a dial has a timer of its own for ctx's deadline, which may be ahead of ctx's.
+// timeIsUp looks at the clock as well: a dial has a timer of its own for ctx's deadline, which may
+// be ahead of ctx's.
 func (s *startup) timeIsUp() bool {
 	deadline, limited := s.ctx.Deadline()
 	return s.ctx.Err() != nil || limited && !time.Now().Before(deadline)
 }
 
-// probe makes one connection as the pool would, asks it for an answer and closes it. The answer matters behind
-// PgBouncer, which accepts a login while its server is down.
+// probe makes one connection as the pool would, asks it for an answer and closes it. The answer
+// matters behind PgBouncer, which accepts a login while its server is down.
 func (s *startup) probe() error {
 	ctx := s.ctx
 	if limit := s.cfg.ConnConfig.ConnectTimeout; limit > 0 {
@@ -136,7 +141,8 @@ func (s *startup) probe() error {
 	return err
 }
 
-// checkServer adapts the pool's configuration to what was found, and says what is not as it should be.
+// checkServer adapts the pool's configuration to what was found, and says what is not as it should
+// be.
 func (s *startup) checkServer() {
 	log, server, cfg := s.settings.logger, s.server, s.cfg.ConnConfig
 	if server.pooled || s.refused {
@@ -160,7 +166,8 @@ func (s *startup) checkServer() {
 	}
 }
 
-// warm waits until the pool has opened the idle connections it is to hold, which it does by itself in the background.
+// warm waits until the pool has opened the idle connections it is to hold, which it does by itself
+// in the background.
 func (s *startup) warm(pool *pgxpool.Pool) error {
 	want := min(max(s.cfg.MinConns, s.cfg.MinIdleConns), s.cfg.MaxConns)
 	tick := time.NewTicker(warmPoll)
@@ -171,8 +178,8 @@ func (s *startup) warm(pool *pgxpool.Pool) error {
 			return nil
 		}
 		if stat.NewConnsCount() >= int64(want) && stat.ConstructingConns() == 0 {
-			// All were tried and some failed. The database answered a moment ago, so the pool works; what it lacks it
-			// makes on demand and at its next health check.
+			// All were tried and some failed. The database answered a moment ago, so the pool
+			// works; what it lacks it makes on demand and at its next health check.
 			s.settings.logger.WarnContext(s.ctx, "database connected, but not all idle connections could be opened",
 				"idle", stat.IdleConns(), "wanted", want)
 			return nil
@@ -198,8 +205,8 @@ func (s *startup) failed() error {
 	return e
 }
 
-// withoutPassword takes the password out of the copy of the configuration that pgx's error carries. Its text does not
-// show it, but what dumps errors by reflection would.
+// withoutPassword takes the password out of the copy of the configuration that pgx's error carries.
+// Its text does not show it, but what dumps errors by reflection would.
 func withoutPassword(err error) error {
 	var connectError *pgconn.ConnectError
 	if errors.As(err, &connectError) && connectError.Config != nil {

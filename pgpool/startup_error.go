@@ -8,16 +8,18 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// StartupError is returned by [Connect], [ConnectConfig] and [Default] when the database could not be reached.
+// StartupError is returned by [Connect], [ConnectConfig] and [Default] when the database could not
+// be reached.
 type StartupError struct {
 	// Attempts is how often a connection was tried, 0 if ctx had ended before.
 	Attempts int
 	// Elapsed is how long that took in all.
 	Elapsed time.Duration
-	// Err is the last error that says something about the database. It is nil if there was no attempt.
+	// Err is the last error that says something about the database. It is nil if there was no
+	// attempt.
 	Err error
-	// Ended is set if there was no more time: the context's cause, or the start-up timeout, which wraps
-	// [context.DeadlineExceeded]. It is nil if waiting could not have helped.
+	// Ended is set if there was no more time: the context's cause, or the start-up timeout, which
+	// wraps [context.DeadlineExceeded]. It is nil if waiting could not have helped.
 	Ended error
 }
 

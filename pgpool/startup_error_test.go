@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// ownRole makes a role for the database that goes with the test, and returns its URL and its quoted name.
+// ownRole makes a role for the database that goes with the test, and returns its URL and its quoted
+// name.
 func ownRole(t *testing.T, admin *pgxpool.Pool, database, attributes string) (as, name string) {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -93,7 +94,8 @@ func TestStartupErrorBeforeTheFirstAttempt(t *testing.T) {
 	}
 }
 
-// A hook of the caller's that fails is an error like the server's: Connect does not return a pool that cannot make connections.
+// A hook of the caller's that fails is an error like the server's: Connect does not return a pool
+// that cannot make connections.
 func TestConnectWithHookThatFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the type is not there")
@@ -115,7 +117,8 @@ func TestConnectWithoutRoom(t *testing.T) {
 	}
 }
 
-// A server that does not show its settings to everybody is one, only without the check of the limits.
+// A server that does not show its settings to everybody is one, only without the check of the
+// limits.
 func TestServerThatHidesItsSettings(t *testing.T) {
 	t.Parallel()
 	database := pgserver.Database(t)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// tcpUserTimeout is TCP_USER_TIMEOUT of <linux/tcp.h>, the same on all architectures. Package syscall does not have it.
+// tcpUserTimeout is TCP_USER_TIMEOUT of <linux/tcp.h>, the same on all architectures. Package
+// syscall does not have it.
 const tcpUserTimeout = 0x12
 
 func setUserTimeout(fd uintptr, timeout time.Duration) {

@@ -29,7 +29,8 @@ func TestConnectWithFewerIdleConnections(t *testing.T) {
 	eventually(t, func() bool { return pool.Ping(t.Context()) == nil })
 }
 
-// The server answers once and falls silent: Connect does not wait for the idle connections longer than it may.
+// The server answers once and falls silent: Connect does not wait for the idle connections longer
+// than it may.
 func TestConnectGivesUpOnIdleConnections(t *testing.T) {
 	t.Parallel()
 	config := database(t)

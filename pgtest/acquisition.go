@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// acquisitions remembers who acquired the connections that are out, as a tracer: AfterRelease would make each release a
-// goroutine of its own. It is safe for concurrent use.
+// acquisitions remembers who acquired the connections that are out, as a tracer: AfterRelease would
+// make each release a goroutine of its own. It is safe for concurrent use.
 type acquisitions struct {
 	mu  sync.Mutex
 	out map[*pgx.Conn][]uintptr
@@ -74,7 +74,8 @@ func (a *acquisitions) some() bool {
 	return len(a.out) > 0
 }
 
-// stacks says where each connection that is still out was acquired, without the frames of pgx and of package testing.
+// stacks says where each connection that is still out was acquired, without the frames of pgx and
+// of package testing.
 func (a *acquisitions) stacks() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

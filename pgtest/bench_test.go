@@ -6,7 +6,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// BenchmarkNew measures New and a first query on a template that is there already, the drop at the end included.
+// BenchmarkNew measures New and a first query on a template that is there already, the drop at the
+// end included.
 func BenchmarkNew(b *testing.B) {
 	pgtest.New(b, pgtest.Migrations(twoTables))
 	for b.Loop() {

@@ -6,8 +6,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// closePool closes the pool, and fails the test if a connection was never given back: Close alone would block for
-// ever. On a busy machine it takes long for connections that were given back, too; that is no fault of the test's.
+// closePool closes the pool, and fails the test if a connection was never given back: Close alone
+// would block for ever. On a busy machine it takes long for connections that were given back, too;
+// that is no fault of the test's.
 func closePool(t TB, pool *pgxpool.Pool, acquired *acquisitions) {
 	t.Helper()
 	done := make(chan struct{})
@@ -23,7 +24,8 @@ func closePool(t TB, pool *pgxpool.Pool, acquired *acquisitions) {
 			return
 		case <-every.C:
 		}
-		// The pool counts connections that it is about to destroy, and the tracer those that were taken from the pool for good.
+		// The pool counts connections that it is about to destroy, and the tracer those that were
+		// taken from the pool for good.
 		if out := pool.Stat().AcquiredConns(); out > 0 && acquired.some() {
 			// Dropping the database, which comes next, ends the server's side.
 			t.Errorf("pgtest: %d connection(s) of the pool were acquired and not released when the test ended: "+

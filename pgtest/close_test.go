@@ -12,7 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// A connection that the code under test never gives back fails the test, and neither hangs it nor keeps the database.
+// A connection that the code under test never gives back fails the test, and neither hangs it nor
+// keeps the database.
 func TestLeakedConnection(t *testing.T) {
 	t.Parallel()
 	r := &recorder{TB: t}

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Switch stands between a program and a database and breaks the connection on demand, to test what the program does then.
-// The faults act on every connection made with URL, present ones too; Heal ends them. It is safe for concurrent
-// use.
+// Switch stands between a program and a database and breaks the connection on demand, to test what
+// the program does then. The faults act on every connection made with URL, present ones too; Heal
+// ends them. It is safe for concurrent use.
 type Switch struct {
 	url      string
 	socket   string
@@ -31,8 +31,9 @@ type Switch struct {
 	closed   bool
 }
 
-// Cut puts a switch in front of the database that connString names: [URL]'s result, or pool.Config().ConnString(). It listens on
-// a Unix socket until the test ends, and reaches the server without TLS.
+// Cut puts a switch in front of the database that connString names: [URL]'s result, or
+// pool.Config().ConnString(). It listens on a Unix socket until the test ends, and reaches the
+// server without TLS.
 func Cut(t TB, connString string) *Switch {
 	t.Helper()
 	s, err := newSwitch(connString)
@@ -94,8 +95,9 @@ func (s *Switch) Sever() {
 	}
 }
 
-// BlackHole lets nothing pass in either direction, and closes nothing: a frozen server, or a network that drops packets. New
-// connections are accepted and get no answer. After Heal what was held up goes on.
+// BlackHole lets nothing pass in either direction, and closes nothing: a frozen server, or a
+// network that drops packets. New connections are accepted and get no answer. After Heal what was
+// held up goes on.
 func (s *Switch) BlackHole() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +113,9 @@ func (s *Switch) Delay(d time.Duration) {
 	s.delay = d
 }
 
-// CutCommits lets the next n COMMITs reach the server, waits for them to be done, and then ends the connection instead of
-// passing on the answer: the program cannot know whether its transaction was committed. It was.
+// CutCommits lets the next n COMMITs reach the server, waits for them to be done, and then ends the
+// connection instead of passing on the answer: the program cannot know whether its transaction was
+// committed. It was.
 func (s *Switch) CutCommits(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +194,8 @@ func (s *Switch) close() {
 	os.RemoveAll(filepath.Dir(s.socket))
 }
 
-// pass blocks while there is a black hole, and returns the delay. It reports false if done closes meanwhile.
+// pass blocks while there is a black hole, and returns the delay. It reports false if done closes
+// meanwhile.
 func (s *Switch) pass(done <-chan struct{}) (time.Duration, bool) {
 	for {
 		s.mu.Lock()

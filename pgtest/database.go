@@ -22,7 +22,8 @@ type database struct {
 	recycled *recycled // nil: to be dropped
 }
 
-// open takes a clone for the test and registers its end. It fails the test and returns nil if there is none.
+// open takes a clone for the test and registers its end. It fails the test and returns nil if there
+// is none.
 func open(t TB, o options) *database {
 	t.Helper()
 	m, err := o.migrator()
@@ -116,8 +117,9 @@ func (db *database) take(ctx context.Context, recycle, connect bool) error {
 		c.warm.close()
 		c.warm = nil
 	}
-	// From here on no other process may take it for unused. One that is marked already may have been made long ago: that the
-	// server still answers is to be seen either way, before the test gets the address of one that has gone.
+	// From here on no other process may take it for unused. One that is marked already may have
+	// been made long ago: that the server still answers is to be seen either way, before the test
+	// gets the address of one that has gone.
 	mark := ""
 	if c.adoptable {
 		mark = comment(c.name, usedMark)
@@ -156,8 +158,8 @@ func (db *database) end(t TB) error {
 	return db.host.drop(db.name)
 }
 
-// sweepOnce removes what ended processes left, once. On a throw-away server that may take its time: a package with a
-// single test would otherwise spend more on it than on its own database.
+// sweepOnce removes what ended processes left, once. On a throw-away server that may take its time:
+// a package with a single test would otherwise spend more on it than on its own database.
 func (h *host) sweepOnce(ctx context.Context) {
 	h.sweeping.Do(func() {
 		ctx := context.WithoutCancel(ctx)

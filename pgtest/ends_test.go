@@ -8,7 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// The tests of this file end badly, in processes of their own; TestEnds and others look at what they leave.
+// The tests of this file end badly, in processes of their own; TestEnds and others look at what
+// they leave.
 
 func TestChildPanics(t *testing.T) {
 	onlyAsChild(t)

@@ -42,7 +42,8 @@ type undigested struct{ explosive }
 
 func (undigested) Hash() (string, error) { return "", errors.New("no digest") }
 
-// A server that does not answer fails the test, and what lists or cleans; the password is in neither.
+// A server that does not answer fails the test, and what lists or cleans; the password is in
+// neither.
 func TestNobodyListens(t *testing.T) {
 	t.Setenv("PGTEST_URL", "postgres://u:s3cretword@127.0.0.1:1/postgres")
 	var failures []string
@@ -118,7 +119,8 @@ func TestAcquireCalledOff(t *testing.T) {
 	}
 }
 
-// Somebody ends the session that a recycled database is kept with: the next test gets another database.
+// Somebody ends the session that a recycled database is kept with: the next test gets another
+// database.
 func TestRecycledSessionEnded(t *testing.T) {
 	t.Parallel()
 	_, env := ownServer(t)
@@ -143,7 +145,8 @@ func TestChildRecycledSessionEnded(t *testing.T) {
 	}
 }
 
-// Of the databases that many parallel tests left to be used again a process that goes on by itself keeps few.
+// Of the databases that many parallel tests left to be used again a process that goes on by itself
+// keeps few.
 func TestRecycledAreTrimmed(t *testing.T) {
 	t.Parallel()
 	_, env := ownServer(t)

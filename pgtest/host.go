@@ -18,28 +18,32 @@ import (
 )
 
 const (
-	// creators is how many clones one process makes at a time. More gain nothing: a clone is a copy of files followed by
-	// a checkpoint, of which the server makes one at a time.
+	// creators is how many clones one process makes at a time. More gain nothing: a clone is a copy
+	// of files followed by a checkpoint, of which the server makes one at a time.
 	creators = 2
-	// ahead is how many clones wait for tests that have not asked yet. With pendingDrops it bounds what a process holds
-	// beyond the databases of its running tests: 8 databases.
+	// ahead is how many clones wait for tests that have not asked yet. With pendingDrops it bounds
+	// what a process holds beyond the databases of its running tests: 8 databases.
 	ahead = 4
 	// primedAhead is how many of those are connected to. They are lost for the next process.
 	primedAhead = 2
 	// refillDelay is how long a test that got its clone at once has the machine for itself.
 	refillDelay = 5 * time.Millisecond
-	// pendingDrops is how many databases of ended tests may still be there. The next test's end waits.
+	// pendingDrops is how many databases of ended tests may still be there. The next test's end
+	// waits.
 	pendingDrops = 4
-	// droppers is how many drops one process has under way. One alone would hold up the others while it waits for a backend to
-	// exit, which DROP DATABASE does 100 ms at a time.
+	// droppers is how many drops one process has under way. One alone would hold up the others
+	// while it waits for a backend to exit, which DROP DATABASE does 100 ms at a time.
 	droppers = 2
-	// dropDelay is how soon a drop may begin, exitWait how long it waits for the backends of a closed pool to exit.
+	// dropDelay is how soon a drop may begin, exitWait how long it waits for the backends of a
+	// closed pool to exit.
 	dropDelay = 10 * time.Millisecond
 	exitWait  = 50 * time.Millisecond
-	// sweepDelay is how long the first sweep waits, unless more than sweepAtOnce databases are to be dropped.
+	// sweepDelay is how long the first sweep waits, unless more than sweepAtOnce databases are to
+	// be dropped.
 	sweepDelay  = time.Second
 	sweepAtOnce = 8
-	// adminLimit bounds one statement of ours. A clone takes 20 ms; a machine that swaps may need seconds.
+	// adminLimit bounds one statement of ours. A clone takes 20 ms; a machine that swaps may need
+	// seconds.
 	adminLimit = time.Minute
 )
 
@@ -48,8 +52,8 @@ type host struct {
 	server   *pgserver.Server
 	token    string // in the names of this process's databases
 	fileCopy bool
-	// owner holds the advisory lock that tells other processes that this one lives; see leftover.go. The lock goes with
-	// the connection, so with the process.
+	// owner holds the advisory lock that tells other processes that this one lives; see
+	// leftover.go. The lock goes with the connection, so with the process.
 	ownerMu  sync.Mutex
 	owner    *pgx.Conn
 	lockedIn string // the database whose locks those are
@@ -110,8 +114,9 @@ func (h *host) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", h.token, err)
 	}
-	// Copying files beats logging each page only where nothing is flushed to disk; elsewhere it would force a
-	// checkpoint of somebody's whole cluster. PostgreSQL 15 and later know the choice, older ones always copy.
+	// Copying files beats logging each page only where nothing is flushed to disk; elsewhere it
+	// would force a checkpoint of somebody's whole cluster. PostgreSQL 15 and later know the
+	// choice, older ones always copy.
 	h.fileCopy = h.server.Ephemeral() && version >= 150000
 	return nil
 }
@@ -123,7 +128,8 @@ func lockKey(token string) int64 {
 	return int64(f.Sum64())
 }
 
-// control runs a statement on the connection that holds the lock. If that is lost the host is of no use any more.
+// control runs a statement on the connection that holds the lock. If that is lost the host is of no
+// use any more.
 func (h *host) control(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()
@@ -139,7 +145,8 @@ func (h *host) control(ctx context.Context, fn func(context.Context, *pgx.Conn) 
 // errLost: the server has gone, or has ended the connection that holds this process's lock.
 var errLost = errors.New("the server has gone")
 
-// gone adds errLost to err if that is so: nobody answers at the server's address, or the connection with the lock is dead.
+// gone adds errLost to err if that is so: nobody answers at the server's address, or the connection
+// with the lock is dead.
 func (h *host) gone(ctx context.Context, err error) error {
 	var (
 		connect *pgconn.ConnectError

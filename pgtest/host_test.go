@@ -39,7 +39,8 @@ func TestChildKillsServer(t *testing.T) {
 				}
 				defer session.Close(context.Background())
 				syscall.Kill(pid, syscall.SIGKILL)
-				// While the kernel tears the process down it refuses new connections already, and its sessions still answer.
+				// While the kernel tears the process down it refuses new connections already, and
+				// its sessions still answer.
 				for session.Ping(context.Background()) == nil {
 					time.Sleep(5 * time.Millisecond)
 				}

@@ -25,7 +25,8 @@ func (o options) keeps() bool {
 	return o.keep || os.Getenv("PGTEST_KEEP") == "1"
 }
 
-// keep marks the database of a failed test, so that no sweep takes it before its time, and says how to open it.
+// keep marks the database of a failed test, so that no sweep takes it before its time, and says how
+// to open it.
 func (db *database) keep(t TB) error {
 	if db.recycled != nil {
 		db.recycled.conn.Close(context.WithoutCancel(t.Context()))
@@ -48,7 +49,8 @@ func (db *database) keep(t TB) error {
 	return nil
 }
 
-// psql is the command that opens the database, as the server's administrator and without a password.
+// psql is the command that opens the database, as the server's administrator and without a
+// password.
 func (h *host) psql(name string) string {
 	u, err := url.Parse(h.server.DatabaseURL(name))
 	if err != nil {
@@ -82,8 +84,8 @@ func parseKept(mark string) (since time.Time, test string, ok bool) {
 	return since, test, err == nil
 }
 
-// Kept lists the databases that failed tests left on the server that tests would use now. It starts a throw-away server if
-// none runs.
+// Kept lists the databases that failed tests left on the server that tests would use now. It starts
+// a throw-away server if none runs.
 func Kept(ctx context.Context) ([]KeptDatabase, error) {
 	var kept []KeptDatabase
 	err := withHost(ctx, func(h *host) error {
@@ -100,9 +102,10 @@ func Kept(ctx context.Context) ([]KeptDatabase, error) {
 	return kept, err
 }
 
-// Clean drops what tests left on the server that tests would use now, and returns the names: databases of processes that have
-// ended, kept ones among them, and, if no test process runs, the templates and then the roles. It never touches what this
-// package did not make, nor a database that somebody is connected to. A throw-away server that was kept goes.
+// Clean drops what tests left on the server that tests would use now, and returns the names:
+// databases of processes that have ended, kept ones among them, and, if no test process runs, the
+// templates and then the roles. It never touches what this package did not make, nor a database
+// that somebody is connected to. A throw-away server that was kept goes.
 func Clean(ctx context.Context) (dropped []string, err error) {
 	err = withHost(ctx, func(h *host) error {
 		if err := h.server.EndKeep(); err != nil {

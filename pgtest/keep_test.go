@@ -13,8 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// A failed test's database stays on request, is found again, spared by sweeps for a day, and dropped by Clean; what pgtest did
-// not make is never touched.
+// A failed test's database stays on request, is found again, spared by sweeps for a day, and
+// dropped by Clean; what pgtest did not make is never touched.
 func TestKeepOfFailedTest(t *testing.T) {
 	t.Parallel()
 	admin, env := configured(t)

@@ -43,8 +43,8 @@ func own(t interface {
 	}
 }
 
-// In a fuzz target New works for the target and for each input, with the seeds and with a fuzzer's worker processes. The
-// full reliability run fuzzes for some seconds.
+// In a fuzz target New works for the target and for each input, with the seeds and with a fuzzer's
+// worker processes. The full reliability run fuzzes for some seconds.
 func TestFuzzTarget(t *testing.T) {
 	t.Parallel()
 	server, env := ownServer(t)
@@ -111,8 +111,8 @@ func BenchmarkChild(b *testing.B) {
 	}
 }
 
-// The same tests again and again in one process, with subtests of subtests, in parallel or not; each has a database of its own, and
-// on a configured server none is left.
+// The same tests again and again in one process, with subtests of subtests, in parallel or not;
+// each has a database of its own, and on a configured server none is left.
 func TestCountAndSubtests(t *testing.T) {
 	t.Parallel()
 	admin, env := configured(t)

@@ -11,17 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// roleIsOurs: a role r whose name is of the form that testdbConfig makes, with the mark that it got then. Advisory locks are
-// a database's, not a server's: the mark names the one in which the role's processes hold theirs, so that what belongs
-// to processes with another PGTEST_URL for the same server is left to those.
+// roleIsOurs: a role r whose name is of the form that testdbConfig makes, with the mark that it got
+// then. Advisory locks are a database's, not a server's: the mark names the one in which the role's
+// processes hold theirs, so that what belongs to processes with another PGTEST_URL for the same
+// server is left to those.
 const roleIsOurs = `(r.rolname ~ '^pgtest_[0-9a-f]{8}(_su)?$'
 	and shobj_description(r.oid, 'pg_authid') = '` + roleMark + `' || current_database())`
 
 const roleMark = "pgtest role, locks in "
 
-// A database is this package's if its name is of the form that newName makes and its owner one of our roles. Whose it is
-// the token tells: a process holds the advisory lock of its token as long as it lives, and with that lock in hand one
-// knows that nobody will use the database again.
+// A database is this package's if its name is of the form that newName makes and its owner one of
+// our roles. Whose it is the token tells: a process holds the advisory lock of its token as long as
+// it lives, and with that lock in hand one knows that nobody will use the database again.
 const listOurs = `
 	select d.datname, coalesce(shobj_description(d.oid, 'pg_database'), ''),
 		pg_stat_get_db_numbackends(d.oid) > 0
@@ -62,8 +63,8 @@ func leftovers(ctx context.Context, conn *pgx.Conn) ([]leftover, error) {
 	})
 }
 
-// orphans calls fn for each database whose process has ended and that nobody is connected to, with the lock of that process
-// in hand, so that no two do the same.
+// orphans calls fn for each database whose process has ended and that nobody is connected to, with
+// the lock of that process in hand, so that no two do the same.
 func (h *host) orphans(ctx context.Context, conn *pgx.Conn, fn func(leftover) error) error {
 	all, err := leftovers(ctx, conn)
 	if err != nil {
@@ -97,7 +98,8 @@ func (h *host) orphans(ctx context.Context, conn *pgx.Conn, fn func(leftover) er
 	return nil
 }
 
-// adopt takes over clones that other processes made ahead and did not use, at most [ahead], and counts the rest.
+// adopt takes over clones that other processes made ahead and did not use, at most [ahead], and
+// counts the rest.
 func (h *host) adopt(ctx context.Context, conn *pgx.Conn, key string) (clones []clone, err error) {
 	err = h.orphans(ctx, conn, func(l leftover) error {
 		if _, of := l.of(); !l.adoptable() || !strings.HasPrefix(key, of) || len(clones) == ahead {

@@ -29,8 +29,9 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	// Longer than goleak itself waits: copies and drops in the background must end by themselves.
 	for deadline := time.Now().Add(20 * time.Second); code == 0 && os.Getenv(childEnv) == ""; {
-		// pgtestdb leaves a *sql.DB open where a migration fails, as it does in some tests here. And a write that took long made
-		// pgx read ahead on a connection, which goes on for as long as that is idle and kept.
+		// pgtestdb leaves a *sql.DB open where a migration fails, as it does in some tests here.
+		// And a write that took long made pgx read ahead on a connection, which goes on for as long
+		// as that is idle and kept.
 		err := goleak.Find(goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"),
 			goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgconn/internal/bgreader.(*BGReader).bgRead"))
 		if err == nil {

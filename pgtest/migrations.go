@@ -93,7 +93,8 @@ func newMigrator(fsys fs.FS) (*migrator, error) {
 // Hash changes with whatever the migrations do to an empty database.
 func (m *migrator) Hash() (string, error) { return m.hash, nil }
 
-// Migrate is called by pgtestdb for a new template. It makes a connection of its own: tern needs pgx's.
+// Migrate is called by pgtestdb for a new template. It makes a connection of its own: tern needs
+// pgx's.
 func (m *migrator) Migrate(ctx context.Context, _ *sql.DB, conf pgtestdb.Config) error {
 	conn, err := pgx.ParseConfig(conf.URL())
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// What is wrong with the migrations fails the test with the file's name, and no log line holds a password.
+// What is wrong with the migrations fails the test with the file's name, and no log line holds a
+// password.
 func TestBadMigrations(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

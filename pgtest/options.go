@@ -31,51 +31,57 @@ func newOptions(opts []Option) options {
 	return o
 }
 
-// Migrations names the tern migrations that the database starts with. The default is the folder "migrations" beside the
-// nearest go.mod or go.work upwards from the test's package that has one. Of Migrations and [Migrator] the last
-// counts.
+// Migrations names the tern migrations that the database starts with. The default is the folder
+// "migrations" beside the nearest go.mod or go.work upwards from the test's package that has one.
+// Of Migrations and [Migrator] the last counts.
 func Migrations(fsys fs.FS) Option {
 	return func(o *options) { o.migrations, o.custom = fsys, nil }
 }
 
-// Migrator fills the template by other means than tern's files: goose, golang-migrate, atlas and others have one for
-// pgtestdb. The driver of the *sql.DB that it is given is pgx.
+// Migrator fills the template by other means than tern's files: goose, golang-migrate, atlas and
+// others have one for pgtestdb. The driver of the *sql.DB that it is given is pgx.
 func Migrator(m pgtestdb.Migrator) Option {
 	return func(o *options) { o.custom = m }
 }
 
-// Seed applies the *.sql files in the root of fsys to the template after its migrations, in the order of their names, each in
-// one transaction unless it has its own. So they run once, however many tests there are. Several add up.
+// Seed applies the *.sql files in the root of fsys to the template after its migrations, in the
+// order of their names, each in one transaction unless it has its own. So they run once, however
+// many tests there are. Several add up.
 func Seed(fsys fs.FS) Option {
 	return func(o *options) { o.seeds = append(o.seeds, fsys) }
 }
 
-// Superuser makes the owner of the database, which the test connects as, a superuser: for extensions that only one may
-// create. Leave it out otherwise, so that tests fail on missing rights as production would.
+// Superuser makes the owner of the database, which the test connects as, a superuser: for
+// extensions that only one may create. Leave it out otherwise, so that tests fail on missing rights
+// as production would.
 func Superuser() Option {
 	return func(o *options) { o.superuser = true }
 }
 
-// Config changes the pool's configuration before [New] makes the pool: registered types, a tracer, the pool's size, a runtime
-// parameter. [Tx] takes its ConnConfig only, and [URL] nothing. Several run in their order.
+// Config changes the pool's configuration before [New] makes the pool: registered types, a tracer,
+// the pool's size, a runtime parameter. [Tx] takes its ConnConfig only, and [URL] nothing. Several
+// run in their order.
 func Config(fn func(*pgxpool.Config)) Option {
 	return func(o *options) { o.config = append(o.config, fn) }
 }
 
-// Keep leaves the database there if the test fails, and logs the psql command that opens it, without a password. On a
-// throw-away server it stays for an hour, and the server with it; on PGTEST_URL's for a day, until the first test process
-// after that. [Clean] drops it earlier. PGTEST_KEEP=1 does the same for every test.
+// Keep leaves the database there if the test fails, and logs the psql command that opens it,
+// without a password. On a throw-away server it stays for an hour, and the server with it; on
+// PGTEST_URL's for a day, until the first test process after that. [Clean] drops it earlier.
+// PGTEST_KEEP=1 does the same for every test.
 func Keep() Option {
 	return func(o *options) { o.keep = true }
 }
 
-// Recycle lets a test use a database that an earlier one with this option had, after its rows were restored: sequences
-// are set back and all rows deleted from the tables that had none. A new database is made where that is not enough: the
-// earlier test failed, leaked a connection, changed the catalog (TRUNCATE counts), or the rows that migrations and seeds made;
-// or the schema has triggers that fire always, rules, foreign tables or materialized views. On PGTEST_URL it has
-// no effect.
+// Recycle lets a test use a database that an earlier one with this option had, after its rows were
+// restored: sequences are set back and all rows deleted from the tables that had none. A new
+// database is made where that is not enough: the earlier test failed, leaked a connection, changed
+// the catalog (TRUNCATE counts), or the rows that migrations and seeds made; or the schema has
+// triggers that fire always, rules, foreign tables or materialized views. On PGTEST_URL it has no
+// effect.
 //
-// Leave it out for tests that depend on the physical order of rows or on statistics: deleted rows leave their space behind.
+// Leave it out for tests that depend on the physical order of rows or on statistics: deleted rows
+// leave their space behind.
 func Recycle() Option {
 	return func(o *options) { o.recycle = true }
 }

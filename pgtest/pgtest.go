@@ -1,4 +1,5 @@
-// Package pgtest gives each test a PostgreSQL database of its own, with the project's migrations applied.
+// Package pgtest gives each test a PostgreSQL database of its own, with the project's migrations
+// applied.
 //
 //	func TestPages(t *testing.T) {
 //		t.Parallel()
@@ -6,12 +7,14 @@
 //		...
 //	}
 //
-// There is nothing to install besides PostgreSQL, to start, or to clean up: the server is started by the first test that
-// needs one and stops when the last is done (see [github.com/page-builder/persistence/pgtest/pgserver]). The migrations
-// run once, into a template database, which each test's database is a copy of; github.com/peterldowns/pgtestdb keeps the
+// There is nothing to install besides PostgreSQL, to start, or to clean up: the server is started
+// by the first test that needs one and stops when the last is done (see
+// [github.com/page-builder/persistence/pgtest/pgserver]). The migrations run once, into a template
+// database, which each test's database is a copy of; github.com/peterldowns/pgtestdb keeps the
 // template.
 //
-// PGTEST_URL names another server to use. DATABASE_URL is never read: a test must not meet somebody's data by accident.
+// PGTEST_URL names another server to use. DATABASE_URL is never read: a test must not meet
+// somebody's data by accident.
 package pgtest
 
 import (
@@ -21,7 +24,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver that pgtestdb makes templates with
 )
 
-// TB is the part of [testing.TB] that this package needs. *testing.T, *testing.B and *testing.F satisfy it.
+// TB is the part of [testing.TB] that this package needs. *testing.T, *testing.B and *testing.F
+// satisfy it.
 type TB interface {
 	Helper()
 	Name() string
@@ -33,11 +37,13 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// New makes a database and returns a pool connected to it, as a role that owns the database and has no superuser rights.
-// The pool is closed and the database dropped when the test ends. A failure fails the test.
+// New makes a database and returns a pool connected to it, as a role that owns the database and has
+// no superuser rights. The pool is closed and the database dropped when the test ends. A failure
+// fails the test.
 //
-// Each call makes another database; for a second way into the same one use pool.Config().ConnString(). New may be called
-// from parallel tests, subtests, benchmarks and fuzz targets.
+// Each call makes another database; for a second way into the same one use
+// pool.Config().ConnString(). New may be called from parallel tests, subtests, benchmarks and fuzz
+// targets.
 func New(t TB, opts ...Option) *pgxpool.Pool {
 	t.Helper()
 	cfg := openConfig(t, newOptions(opts))
@@ -54,9 +60,9 @@ func New(t TB, opts ...Option) *pgxpool.Pool {
 	return pool
 }
 
-// URL makes a database like [New] and returns its connection string, for other drivers and for programs that read
-// DATABASE_URL. It contains the role's password if the server asks for one. Every connection is ended when the test
-// ends.
+// URL makes a database like [New] and returns its connection string, for other drivers and for
+// programs that read DATABASE_URL. It contains the role's password if the server asks for one.
+// Every connection is ended when the test ends.
 func URL(t TB, opts ...Option) string {
 	t.Helper()
 	db := open(t, newOptions(opts))
@@ -66,7 +72,8 @@ func URL(t TB, opts ...Option) string {
 	return db.url
 }
 
-// openConfig makes a database and the pool's configuration for it. It fails the test and returns nil if it cannot.
+// openConfig makes a database and the pool's configuration for it. It fails the test and returns
+// nil if it cannot.
 func openConfig(t TB, o options) *pgxpool.Config {
 	t.Helper()
 	o.connects = true

@@ -15,8 +15,9 @@ const (
 	recycledRest = 2 * time.Second
 	// recycledUses: DELETE leaves dead rows behind, and nothing vacuums.
 	recycledUses = 100
-	// recycledWait is how long the backends of a closed pool may take to exit. They need milliseconds, on a busy machine much
-	// longer; who leaks a connection has failed already, and does not wait.
+	// recycledWait is how long the backends of a closed pool may take to exit. They need
+	// milliseconds, on a busy machine much longer; who leaks a connection has failed already, and
+	// does not wait.
 	recycledWait = 2 * time.Second
 )
 
@@ -53,8 +54,8 @@ func newRecycled(ctx context.Context, url, name string) (*recycled, error) {
 	return r, nil
 }
 
-// study reports whether restoring is possible: triggers that fire for the restoring session too, and rules, could change
-// anything.
+// study reports whether restoring is possible: triggers that fire for the restoring session too,
+// and rules, could change anything.
 func (r *recycled) study(ctx context.Context) (bool, error) {
 	// Foreign keys and triggers are no matter for rows that all go.
 	if _, err := r.conn.Exec(ctx, "set session_replication_role = replica"); err != nil {
@@ -99,8 +100,8 @@ func (r *recycled) study(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// restore undoes what a test did to the rows. It reports false if the test did more than that, or somebody is still
-// connected: the database must go then.
+// restore undoes what a test did to the rows. It reports false if the test did more than that, or
+// somebody is still connected: the database must go then.
 func (r *recycled) restore(ctx context.Context) (bool, error) {
 	if r.uses++; r.uses >= recycledUses {
 		return false, nil
@@ -140,8 +141,8 @@ func (r *recycled) restore(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// fingerprint changes with every row of the system catalog that belongs to the database's own objects: a changed row has
-// another xmin or place. TRUNCATE changes it too.
+// fingerprint changes with every row of the system catalog that belongs to the database's own
+// objects: a changed row has another xmin or place. TRUNCATE changes it too.
 func (r *recycled) fingerprint(ctx context.Context) (print string, err error) {
 	var b strings.Builder
 	for _, c := range []struct{ table, column string }{
@@ -212,8 +213,8 @@ func (s *source) takeRecycled(ctx context.Context) *recycled {
 	return r
 }
 
-// putRecycled keeps a database for the next test. There are never more than tests ran at a time; what nobody takes for
-// a while goes.
+// putRecycled keeps a database for the next test. There are never more than tests ran at a time;
+// what nobody takes for a while goes.
 func (s *source) putRecycled(r *recycled) {
 	s.mu.Lock()
 	s.recycled = append(s.recycled, r)

@@ -10,8 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// The rows of a recycled database are those of the template, whatever the test before did; what cannot be undone makes a new
-// database.
+// The rows of a recycled database are those of the template, whatever the test before did; what
+// cannot be undone makes a new database.
 func TestRecycle(t *testing.T) {
 	t.Parallel()
 	const schema = `create table parents (id int generated always as identity primary key, v text);

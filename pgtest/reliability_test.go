@@ -21,12 +21,13 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// fullReliability is the number of rounds of 500 tests in 20 processes, 50 for a release; the ordinary run is a small part
-// of one.
+// fullReliability is the number of rounds of 500 tests in 20 processes, 50 for a release; the
+// ordinary run is a small part of one.
 const fullReliability = "PGTEST_TEST_RELIABILITY"
 
-// Processes like those of go test ./... run many tests each, and some are killed at any moment: no test sees another's rows, a
-// throw-away server goes, and on a configured one nothing is left after the next start.
+// Processes like those of go test ./... run many tests each, and some are killed at any moment: no
+// test sees another's rows, a throw-away server goes, and on a configured one nothing is left after
+// the next start.
 func TestReliability(t *testing.T) {
 	t.Parallel()
 	rounds, processes, tests := 1, 5, 8
@@ -65,7 +66,8 @@ func TestReliability(t *testing.T) {
 		admin, env := configured(t)
 		for range rounds {
 			processesAtOnce(t, processes, tests, true, env)
-			// A backend of a killed process that is in the middle of a statement may outlive it for a moment.
+			// A backend of a killed process that is in the middle of a statement may outlive it for
+			// a moment.
 			for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 				runChild(t, "TestChildTakes", env)
 				left := scan(t, admin, allOurs)
@@ -80,7 +82,8 @@ func TestReliability(t *testing.T) {
 	})
 }
 
-// beside logs how long the same processes take with pgtest and with pgtestdb alone, when none is killed.
+// beside logs how long the same processes take with pgtest and with pgtestdb alone, when none is
+// killed.
 func beside(t *testing.T, processes, tests int, env string) {
 	t.Helper()
 	var took [2]time.Duration

@@ -31,8 +31,9 @@ func (r *recorded) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// resumed is a [warm] connection for a client that believes it to be new: it is given the recorded answer to its start-up message. If
-// that asks for anything else than the recorded one did, the client gets a connection that is new.
+// resumed is a [warm] connection for a client that believes it to be new: it is given the recorded
+// answer to its start-up message. If that asks for anything else than the recorded one did, the
+// client gets a connection that is new.
 type resumed struct {
 	warm *warm
 	ctx  context.Context // of the dial, which is put off
@@ -90,7 +91,8 @@ func (r *resumed) redial() error {
 	return r.ctx.Err() // a deadline that it set may have gone to the other
 }
 
-// Read returns the recorded answer first. pgx may read before its first write is done, and in one goroutine at a time.
+// Read returns the recorded answer first. pgx may read before its first write is done, and in one
+// goroutine at a time.
 func (r *resumed) Read(b []byte) (int, error) {
 	<-r.decided
 	if len(r.answer) > 0 {

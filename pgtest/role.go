@@ -32,9 +32,10 @@ func testdbConfig(server *pgserver.Server, superuser bool) (pgtestdb.Config, err
 	password, _ := u.User.Password()
 	// pgtestdb puts both into a URL as they are.
 	user, escaped, _ := strings.Cut(url.UserPassword(u.User.Username(), password).String(), ":")
-	// pgtestdb remembers for the life of the process which roles and templates it made. A server may stop within
-	// that life and another take its place: the role's name tells them apart, and goes into the template's name.
-	// The password is not pgtestdb's published default, since the server may be one that others can reach.
+	// pgtestdb remembers for the life of the process which roles and templates it made. A server
+	// may stop within that life and another take its place: the role's name tells them apart, and
+	// goes into the template's name. The password is not pgtestdb's published default, since the
+	// server may be one that others can reach.
 	id := sha256.Sum256([]byte("pgtest\x00" + server.URL()))
 	secret := sha256.Sum256([]byte("pgtest role\x00" + password + "\x00" + server.URL()))
 	role := pgtestdb.Role{

@@ -57,8 +57,9 @@ func (f *filled) Hash() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Migrate also leaves the file pg_internal.init behind, in which a backend finds the system catalog's shape at its start:
-// the last connection writes it. Copies of the template's files then have it too.
+// Migrate also leaves the file pg_internal.init behind, in which a backend finds the system
+// catalog's shape at its start: the last connection writes it. Copies of the template's files then
+// have it too.
 func (f *filled) Migrate(ctx context.Context, db *sql.DB, conf pgtestdb.Config) error {
 	if err := f.Migrator.Migrate(ctx, db, conf); err != nil {
 		return err

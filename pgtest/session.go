@@ -129,7 +129,8 @@ func readMessage(r io.Reader, first bool) (kind byte, message []byte, err error)
 	return kind, body.Bytes(), nil
 }
 
-// isCommit recognises COMMIT and END in the simple protocol, which pgx uses for them, and in a Parse message.
+// isCommit recognises COMMIT and END in the simple protocol, which pgx uses for them, and in a
+// Parse message.
 func isCommit(kind byte, message []byte) bool {
 	if (kind != 'Q' && kind != 'P') || len(message) < 5 {
 		return false

@@ -12,7 +12,8 @@ import (
 	"github.com/peterldowns/pgtestdb"
 )
 
-// source makes clones of one template, some of them before a test asks. It is safe for concurrent use.
+// source makes clones of one template, some of them before a test asks. It is safe for concurrent
+// use.
 type source struct {
 	host *host
 	key  string // of role and migrations; in comments on the server
@@ -36,23 +37,26 @@ type source struct {
 // clone is a database, or why it could not be made.
 type clone struct {
 	name string
-	// adoptable: another process may take it over when this one has ended, unless it is marked as used before.
+	// adoptable: another process may take it over when this one has ended, unless it is marked as
+	// used before.
 	adoptable bool
 	warm      *warm // nil: none
 	err       error
 }
 
-// take returns a clone that nobody else gets; connect says that the caller can use a warm connection. It blocks while there is
-// none, at most until ctx is done.
+// take returns a clone that nobody else gets; connect says that the caller can use a warm
+// connection. It blocks while there is none, at most until ctx is done.
 func (s *source) take(ctx context.Context, connect bool) (clone, error) {
 	s.mu.Lock()
 	s.taken++
 	if c, ok := s.pop(connect); ok {
 		if c.warm == nil {
-			// The test waits for its connection now. If it is the process's only one and short, this copy is the next process's.
+			// The test waits for its connection now. If it is the process's only one and short,
+			// this copy is the next process's.
 			s.refill()
 		} else {
-			// Not now: the test's own first steps are next, and would share the processors with a copy.
+			// Not now: the test's own first steps are next, and would share the processors with a
+			// copy.
 			time.AfterFunc(refillDelay, func() { background(s.refillLocked) })
 		}
 		s.mu.Unlock()
@@ -111,9 +115,10 @@ func (s *source) refillLocked() {
 	s.refill()
 }
 
-// refill starts creators as long as too few clones are there or on their way. s.mu is held. A first test alone may be the
-// only one: the clones ahead grow with the number of tests seen, and none is made when no test is running. On a server
-// that was not started for us nothing is made ahead, since nothing would remove it when the process ends.
+// refill starts creators as long as too few clones are there or on their way. s.mu is held. A first
+// test alone may be the only one: the clones ahead grow with the number of tests seen, and none is
+// made when no test is running. On a server that was not started for us nothing is made ahead,
+// since nothing would remove it when the process ends.
 func (s *source) refill() {
 	want := 0
 	if s.host.server.Ephemeral() && s.host.running.Load() > 0 {
@@ -195,8 +200,9 @@ func (s *source) url(name string) string {
 // notAdoptable stands in a name instead of a key.
 const notAdoptable = "0000000000000000"
 
-// newName carries what a sweep needs: that the database is ours, whose it is, and, for one that nobody waits for, what it is a
-// copy of. So a copy that is finished after its process ended is of use to the next.
+// newName carries what a sweep needs: that the database is ours, whose it is, and, for one that
+// nobody waits for, what it is a copy of. So a copy that is finished after its process ended is of
+// use to the next.
 func (h *host) newName(key string, adoptable bool) string {
 	if !adoptable {
 		key = notAdoptable

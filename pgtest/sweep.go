@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// sweep drops what ended processes left, but for a few clones that the next process may want, and kept databases before
-// their time. It does not force: a database that somebody is connected to stays for the next sweep.
+// sweep drops what ended processes left, but for a few clones that the next process may want, and
+// kept databases before their time. It does not force: a database that somebody is connected to
+// stays for the next sweep.
 func (h *host) sweep(ctx context.Context) error {
 	unused := 0
 	return h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
@@ -76,7 +77,8 @@ const (
 	making = "making" // shared while pgtestdb makes a template and an instance that bears no token yet
 )
 
-// dropInstances drops the instances of pgtestdb's whose process was killed before it gave them a name of ours.
+// dropInstances drops the instances of pgtestdb's whose process was killed before it gave them a
+// name of ours.
 func (h *host) dropInstances(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return dropUnderLock(ctx, conn, making, `select datname from pg_database d join pg_roles r on r.oid = d.datdba
 		where datname ~ '^testdb_tpl_[0-9a-f]+_inst_[0-9a-f]+$' and not datistemplate and `+roleIsOurs+`
@@ -97,7 +99,8 @@ func (h *host) dropTemplates(ctx context.Context, conn *pgx.Conn) ([]string, err
 		})
 }
 
-// dropRoles drops those that own nothing any more. PostgreSQL refuses where one has something that this cannot see.
+// dropRoles drops those that own nothing any more. PostgreSQL refuses where one has something that
+// this cannot see.
 func (h *host) dropRoles(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return dropUnderLock(ctx, conn, living, `select rolname from pg_roles r where `+roleIsOurs+`
 			and not exists (select from pg_database where datdba = r.oid)
@@ -138,7 +141,8 @@ func dropUnderLock(ctx context.Context, conn *pgx.Conn, lock, query string, drop
 	return dropped, nil
 }
 
-// dropUnused reports whether the database was dropped: another process may have been faster, or be connected.
+// dropUnused reports whether the database was dropped: another process may have been faster, or be
+// connected.
 func dropUnused(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
 	_, err := conn.Exec(ctx, "drop database "+quoted(name))
 	if missing(err) || inUse(err) {

@@ -13,7 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// Advisory locks are a database's own: processes that reach the same server through another database leave each other's alone.
+// Advisory locks are a database's own: processes that reach the same server through another
+// database leave each other's alone.
 func TestSweepFromAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	admin, env := configured(t)
@@ -64,7 +65,8 @@ func TestChildHolds(t *testing.T) {
 	select {} // until killed
 }
 
-// What a killed process left on a configured server goes at the next start; what a living one has, stays.
+// What a killed process left on a configured server goes at the next start; what a living one has,
+// stays.
 func TestSweepAfterKill(t *testing.T) {
 	t.Parallel()
 	admin, env := configured(t)
@@ -140,7 +142,8 @@ func TestChildEnds(t *testing.T) {
 	for range 3 {
 		execURL(t, pgtest.URL(t, pgtest.Migrations(twoTables)), "insert into pages values (1)")
 	}
-	// Three more than the tests have: two of them are for this process only, the third waits for the next.
+	// Three more than the tests have: two of them are for this process only, the third waits for
+	// the next.
 	for deadline := time.Now().Add(20 * time.Second); len(strings.Fields(scan(t, adminURL(t), allOurs))) < 6; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing is made ahead")
@@ -163,8 +166,8 @@ func TestChildTakes(t *testing.T) {
 	if os.Getenv("PGTEST_URL") != "" { // swept before New returned
 		return
 	}
-	// The sweep of a throw-away server comes a moment later. Two databases of this process may be used: its own and one that
-	// waits for its next test.
+	// The sweep of a throw-away server comes a moment later. Two databases of this process may be
+	// used: its own and one that waits for its next test.
 	mine := strings.Join(strings.SplitN(pool.Config().ConnConfig.Database, "_", 3)[:2], "_") + "_"
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if !slices.ContainsFunc(strings.Fields(scan(t, adminURL(t), usedNames)), func(name string) bool { return !strings.HasPrefix(name, mine) }) {

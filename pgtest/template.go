@@ -24,7 +24,8 @@ func (s *source) prepare(ctx context.Context, conf pgtestdb.Config, m pgtestdb.M
 	return s.err
 }
 
-// find looks for a template that an earlier process marked, and for clones that a process left unused when it ended.
+// find looks for a template that an earlier process marked, and for clones that a process left
+// unused when it ended.
 func (s *source) find(ctx context.Context) error {
 	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		err := conn.QueryRow(ctx, `select d.datname from pg_database d where d.datistemplate
@@ -63,8 +64,9 @@ func (s *source) make(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migr
 	return errors.Join(err, lock("pg_advisory_unlock_shared"))
 }
 
-// makeRole spares pgtestdb that: a process that is killed between its two statements leaves a role that cannot log in, for
-// good. The mark comes with the role, so one without it is half made, or an older pgtest's.
+// makeRole spares pgtestdb that: a process that is killed between its two statements leaves a role
+// that cannot log in, for good. The mark comes with the role, so one without it is half made, or an
+// older pgtest's.
 func (s *source) makeRole(ctx context.Context, role *pgtestdb.Role) error {
 	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
@@ -120,8 +122,9 @@ func comment(name, text string) string {
 
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-// custom is pgtestdb.Custom outside a test: the template outlives the test that happens to be the first, and pgtestdb must
-// neither log the connection string, which holds a password, nor drop the instance.
+// custom is pgtestdb.Custom outside a test: the template outlives the test that happens to be the
+// first, and pgtestdb must neither log the connection string, which holds a password, nor drop the
+// instance.
 func custom(conf pgtestdb.Config, m pgtestdb.Migrator) (instance *pgtestdb.Config, err error) {
 	done := make(chan struct{})
 	outcome := &firstTest{}

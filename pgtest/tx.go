@@ -7,12 +7,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Tx makes a database like [New] and returns one transaction in it, which is rolled back when the test ends: for code that
-// takes a transaction, or anything with Begin, Exec, Query and QueryRow. Begin on it sets a savepoint. A failure fails the
-// test.
+// Tx makes a database like [New] and returns one transaction in it, which is rolled back when the
+// test ends: for code that takes a transaction, or anything with Begin, Exec, Query and QueryRow.
+// Begin on it sets a savepoint. A failure fails the test.
 //
-// The database is the test's own, so no other test waits for the locks that the transaction holds. A pgx.Tx is one
-// connection: it is not for concurrent use.
+// The database is the test's own, so no other test waits for the locks that the transaction holds.
+// A pgx.Tx is one connection: it is not for concurrent use.
 func Tx(t TB, opts ...Option) pgx.Tx {
 	t.Helper()
 	o := newOptions(opts)
@@ -39,6 +39,6 @@ func Tx(t TB, opts ...Option) pgx.Tx {
 	return tx
 }
 
-// closeLimit is how long a test's end waits for connections that the test gave out. A second is long for a goroutine
-// that is about to release one, and short for a test run.
+// closeLimit is how long a test's end waits for connections that the test gave out. A second is
+// long for a goroutine that is about to release one, and short for a test run.
 const closeLimit = time.Second

@@ -13,9 +13,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// warm is a connection to a clone that was made before a test asks: starting a session and reading the catalog for the first
-// time take longer than all else that [New] does. Nothing happened on it that a test could see. It is offered to
-// the test's first connection, which gets it if it asks for just this session, by its address, user, database and parameters.
+// warm is a connection to a clone that was made before a test asks: starting a session and reading
+// the catalog for the first time take longer than all else that [New] does. Nothing happened on it
+// that a test could see. It is offered to the test's first connection, which gets it if it asks for
+// just this session, by its address, user, database and parameters.
 type warm struct {
 	conn    net.Conn
 	network string
@@ -25,7 +26,8 @@ type warm struct {
 	used    sync.Once
 }
 
-// warm connects. It returns nil if that cannot be repeated without the server: a password was asked for, or TLS.
+// warm connects. It returns nil if that cannot be repeated without the server: a password was asked
+// for, or TLS.
 func (h *host) warm(url string) *warm {
 	ctx, cancel := context.WithTimeout(context.Background(), adminLimit)
 	defer cancel()
@@ -59,8 +61,8 @@ func (h *host) warm(url string) *warm {
 // warmTables is how many tables are looked at; a test uses few.
 const warmTables = 50
 
-// readCatalog makes the server's process read the catalog: of the tables, which needs no row of theirs. It reports whether
-// the connection is as good as new.
+// readCatalog makes the server's process read the catalog: of the tables, which needs no row of
+// theirs. It reports whether the connection is as good as new.
 func readCatalog(ctx context.Context, conn *pgx.Conn) bool {
 	pg := conn.PgConn()
 	tables := pg.ExecParams(ctx, `select format('select from only %I.%I limit 0', nspname, relname) from pg_class c

@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// A test's first connection may have been there before it. It is like a new one, and a test that asks for anything else
-// than the usual session gets a new one.
+// A test's first connection may have been there before it. It is like a new one, and a test that
+// asks for anything else than the usual session gets a new one.
 func TestWarmConnection(t *testing.T) {
 	t.Parallel()
 	_, env := ownServer(t) // where nobody else's tests take or sweep

@@ -12,25 +12,27 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// Atomic sends batch as one transaction in one round trip: BEGIN with opts.TxOptions, its queries and COMMIT travel
-// together. (On a connection that has not prepared the statements yet, the caching modes of pgx take one more.) All of
-// its queries take effect, or none.
+// Atomic sends batch as one transaction in one round trip: BEGIN with opts.TxOptions, its queries
+// and COMMIT travel together. (On a connection that has not prepared the statements yet, the
+// caching modes of pgx take one more.) All of its queries take effect, or none.
 //
-// It is repeated like the function of [Run] on errors that are worth it, but not when the connection breaks after the
-// batch was sent: COMMIT was on its way, so the outcome is unknown and the result a [*CommitUnknownError]. The end of ctx
-// while it is under way breaks the connection; where deadlines are short, prefer Run, whose COMMIT outlasts ctx.
+// It is repeated like the function of [Run] on errors that are worth it, but not when the
+// connection breaks after the batch was sent: COMMIT was on its way, so the outcome is unknown and
+// the result a [*CommitUnknownError]. The end of ctx while it is under way breaks the connection;
+// where deadlines are short, prefer Run, whose COMMIT outlasts ctx.
 //
-// Callbacks queued with the batch run while results arrive, which is before the outcome is known: COMMIT may still fail,
-// on a deferred constraint for instance, and a repetition calls them again. An error of a callback cannot stop the COMMIT
-// that has already been sent. It keeps the callbacks after it from being called, and if the transaction committed the
-// result is a [*HookError].
+// Callbacks queued with the batch run while results arrive, which is before the outcome is known:
+// COMMIT may still fail, on a deferred constraint for instance, and a repetition calls them again.
+// An error of a callback cannot stop the COMMIT that has already been sent. It keeps the callbacks
+// after it from being called, and if the transaction committed the result is a [*HookError].
 //
-// With VerifyCommit or an IdempotencyKey the batch is sent inside a Run, in two round trips and more: what identifies the
-// transaction has to be known before COMMIT is sent.
+// With VerifyCommit or an IdempotencyKey the batch is sent inside a Run, in two round trips and
+// more: what identifies the transaction has to be known before COMMIT is sent.
 //
-// With the ctx of a Run on the same db, or on a pgx.Tx, the batch is a savepoint of that transaction; on a db that is
-// neither a pool nor a connection it is sent inside a Run. batch is not changed, and may be used again. An encoding error
-// closes the connection, as with SendBatch of pgx.
+// With the ctx of a Run on the same db, or on a pgx.Tx, the batch is a savepoint of that
+// transaction; on a db that is neither a pool nor a connection it is sent inside a Run. batch is
+// not changed, and may be used again. An encoding error closes the connection, as with SendBatch of
+// pgx.
 func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	if batch == nil {
 		return refused(errors.New("batch: the batch is nil"))
@@ -118,7 +120,8 @@ func begins(batch *pgx.Batch) bool {
 	return pgx.FailedBatchResults(batch, pgx.ErrTxClosed).Tx() != nil
 }
 
-// copyOf is the batch as it was queued: sending fills the queued queries with what belongs to one connection.
+// copyOf is the batch as it was queued: sending fills the queued queries with what belongs to one
+// connection.
 func copyOf(batch *pgx.Batch) *pgx.Batch {
 	fresh := &pgx.Batch{}
 	appendTo(fresh, batch)
@@ -164,8 +167,8 @@ func sendAtomic(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Ba
 			break
 		}
 		if q.Fn != nil && callback == nil {
-			// What the server answered and what the callback made of it are told apart by the next result: after an
-			// error of the server there is none.
+			// What the server answered and what the callback made of it are told apart by the next
+			// result: after an error of the server there is none.
 			callback = q.Fn(results)
 		} else {
 			_, err = results.Exec()
@@ -225,7 +228,8 @@ func beginSQL(txOptions pgx.TxOptions) string {
 	return b.QueuedQueries[0].SQL
 }
 
-// unwrapped takes away what pgx puts around an error met before a batch was sent, so that it reads as without a batch.
+// unwrapped takes away what pgx puts around an error met before a batch was sent, so that it reads
+// as without a batch.
 func unwrapped(err error) error {
 	if err == nil {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// ErrAttemptTimeout is the cause of the end of the function's ctx after Options.AttemptTimeout, and what another attempt, or
-// the [*RetryError], comes of. It wraps [context.DeadlineExceeded].
+// ErrAttemptTimeout is the cause of the end of the function's ctx after Options.AttemptTimeout, and
+// what another attempt, or the [*RetryError], comes of. It wraps [context.DeadlineExceeded].
 var ErrAttemptTimeout = fmt.Errorf("transaction: AttemptTimeout is over: %w", context.DeadlineExceeded)
 
 // attemptWithin is the ctx of one attempt.
@@ -18,8 +18,8 @@ func (o Options) attemptWithin(ctx context.Context) (context.Context, context.Ca
 	return context.WithTimeoutCause(ctx, o.AttemptTimeout, ErrAttemptTimeout)
 }
 
-// overdue reports whether err is that the attempt took too long, and not the call. An error of another kind, met when the
-// time was already over, stands for itself.
+// overdue reports whether err is that the attempt took too long, and not the call. An error of
+// another kind, met when the time was already over, stands for itself.
 func (s *session) overdue(err error) bool {
 	return s.ctx != nil && errors.Is(context.Cause(s.ctx), ErrAttemptTimeout) && errors.Is(err, context.DeadlineExceeded)
 }

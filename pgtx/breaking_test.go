@@ -33,7 +33,8 @@ type breakingConn struct {
 	lost   atomic.Bool // the answer was read, and kept from the client
 }
 
-// cancelRequest is how the message begins that pgx sends on a connection of its own when one breaks.
+// cancelRequest is how the message begins that pgx sends on a connection of its own when one
+// breaks.
 var cancelRequest = []byte{0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e}
 
 func (c *breakingConn) Write(b []byte) (int, error) {
@@ -73,7 +74,8 @@ func (c *breakingConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// lose waits for the answer. If the write is slow, pgx reads meanwhile, and it is Read that meets it.
+// lose waits for the answer. If the write is slow, pgx reads meanwhile, and it is Read that meets
+// it.
 func (c *breakingConn) lose() {
 	for !c.lost.Load() {
 		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))

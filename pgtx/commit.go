@@ -11,9 +11,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// commit ends the transaction after its function returned nil, and reports whether the function may run again. What
-// can be known without asking the server is checked first, because from COMMIT on a lost connection means an unknown
-// outcome. ROLLBACK is sent instead of COMMIT wherever the server could only roll back.
+// commit ends the transaction after its function returned nil, and reports whether the function may
+// run again. What can be known without asking the server is checked first, because from COMMIT on a
+// lost connection means an unknown outcome. ROLLBACK is sent instead of COMMIT wherever the server
+// could only roll back.
 func (s *session) commit(ctx context.Context, db DB) (again bool, err error) {
 	free := s.shut()
 	switch {
@@ -66,8 +67,8 @@ func (s *session) swallowed() error {
 	return &SwallowedError{First: first}
 }
 
-// commitError says what the answer to COMMIT means. pgconn.SafeToRetry must not be asked: it is true for a connection
-// that died after COMMIT was sent.
+// commitError says what the answer to COMMIT means. pgconn.SafeToRetry must not be asked: it is
+// true for a connection that died after COMMIT was sent.
 func (s *session) commitError(err error) error {
 	switch {
 	case err == nil:
@@ -83,10 +84,10 @@ func (s *session) commitError(err error) error {
 	return &CommitUnknownError{Err: err}
 }
 
-// refusesCommit reports whether a server error in answer to COMMIT means that the transaction was rolled back: an
-// ordinary ERROR does. A FATAL or PANIC may come after the commit record was written, and the connection exceptions
-// (08, PgBouncer's among them), 40003 (statement completion unknown) and the shutdowns (57P01 to 57P03) say themselves
-// that they do not know.
+// refusesCommit reports whether a server error in answer to COMMIT means that the transaction was
+// rolled back: an ordinary ERROR does. A FATAL or PANIC may come after the commit record was
+// written, and the connection exceptions (08, PgBouncer's among them), 40003 (statement completion
+// unknown) and the shutdowns (57P01 to 57P03) say themselves that they do not know.
 func refusesCommit(e *pgconn.PgError) bool {
 	severity := e.SeverityUnlocalized
 	if severity == "" {

@@ -50,7 +50,8 @@ func TestBrokenCommitIsUnknownAndNeverRetried(t *testing.T) {
 	}
 }
 
-// COMMIT that is never answered: Run returns some seconds after ctx, and what went before does not hide the outcome.
+// COMMIT that is never answered: Run returns some seconds after ctx, and what went before does not
+// hide the outcome.
 func TestCommitWithoutAnswerEndsAfterContext(t *testing.T) {
 	t.Parallel()
 	for name, eager := range map[string]bool{"lazy": false, "eager": true} {
@@ -91,7 +92,8 @@ func TestCommitWithoutAnswerEndsAfterContext(t *testing.T) {
 	}
 }
 
-// A transaction that can only be rolled back sends no COMMIT, so that a connection lost just then leaves no doubt.
+// A transaction that can only be rolled back sends no COMMIT, so that a connection lost just then
+// leaves no doubt.
 func TestFailedTransactionSendsNoCommit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -106,7 +108,8 @@ func TestFailedTransactionSendsNoCommit(t *testing.T) {
 	}
 }
 
-// A transaction around one with an unknown outcome is rolled back, and must not be repeated: the inner one would be too.
+// A transaction around one with an unknown outcome is rolled back, and must not be repeated: the
+// inner one would be too.
 func TestUnknownCommitOfSecondDatabaseStopsTheFirst(t *testing.T) {
 	t.Parallel()
 	first, second := setup(t), setup(t)
@@ -146,7 +149,8 @@ func TestCommitThroughProxy(t *testing.T) {
 	}
 }
 
-// COMMIT is not cut when ctx ends while it is under way: a deferred trigger holds it up until ctx is done.
+// COMMIT is not cut when ctx ends while it is under way: a deferred trigger holds it up until ctx
+// is done.
 func TestCommitOutlastsContext(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// TestConformance runs every first call over pgx's own transaction and over ours, followed by another statement and the
-// commit, and compares what the function saw and what the table holds.
+// TestConformance runs every first call over pgx's own transaction and over ours, followed by
+// another statement and the commit, and compares what the function saw and what the table holds.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for _, mode := range execModes {
@@ -56,7 +56,8 @@ func plain(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx
 	return tx.Commit(ctx)
 }
 
-// conform runs program twice, with cold and with warm caches, and describes the second run and what it left.
+// conform runs program twice, with cold and with warm caches, and describes the second run and what
+// it left.
 func conform(t *testing.T, pool *pgxpool.Pool,
 	run func(context.Context, *pgxpool.Pool, func(context.Context, pgx.Tx)) error, program func(context.Context, pgx.Tx) string,
 ) string {

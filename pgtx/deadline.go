@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The reserve is what a server-side limit stays below ctx's deadline: the statement has to get to the server and its
-// cancellation back. 50 ms are a round trip to another region or a stall of either side; a tenth scales it for callers
-// that have more time, so that the limit need not be renewed for every statement of a long transaction; more than a second
-// is of no use to anybody.
+// The reserve is what a server-side limit stays below ctx's deadline: the statement has to get to
+// the server and its cancellation back. 50 ms are a round trip to another region or a stall of
+// either side; a tenth scales it for callers that have more time, so that the limit need not be
+// renewed for every statement of a long transaction; more than a second is of no use to anybody.
 const (
 	reserveShare = 10
 	reserveLeast = 50 * time.Millisecond
@@ -37,9 +37,9 @@ const (
 	renewStatementTimeout = setStatementTimeout + ` where current_setting('statement_timeout')::interval = $2::text::interval`
 )
 
-// queuePreamble queues the preamble and returns how many statements that are. A limit that differs from call to call is an
-// argument, for each new text would be prepared, in one more round trip, and stay in the statement cache. It is not one
-// otherwise, because SELECT takes a snapshot.
+// queuePreamble queues the preamble and returns how many statements that are. A limit that differs
+// from call to call is an argument, for each new text would be prepared, in one more round trip,
+// and stay in the statement cache. It is not one otherwise, because SELECT takes a snapshot.
 func (o Options) queuePreamble(b *pgx.Batch, limit time.Duration) int {
 	preamble := o.preamble(limit)
 	for i, sql := range preamble {
@@ -52,13 +52,15 @@ func (o Options) queuePreamble(b *pgx.Batch, limit time.Duration) int {
 	return len(preamble)
 }
 
-// queriesLimit reports whether the preamble may have a query in it, in front of which SET TRANSACTION has to be.
+// queriesLimit reports whether the preamble may have a query in it, in front of which SET
+// TRANSACTION has to be.
 func (s *session) queriesLimit() bool {
 	_, ok := s.ctx.Deadline()
 	return ok && s.opts.StatementTimeout > 0
 }
 
-// simplePrefix is how long the text before the first statement is when pgx sends a batch by the simple protocol.
+// simplePrefix is how long the text before the first statement is when pgx sends a batch by the
+// simple protocol.
 func (o Options) simplePrefix(limit time.Duration) int {
 	var b pgx.Batch
 	o.queuePreamble(&b, limit)
@@ -72,9 +74,10 @@ func (o Options) simplePrefix(limit time.Duration) int {
 	return n
 }
 
-// renewal is a statement that lowers the limit in force to what ctx has left now, or "" if there is no need: half of the
-// reserve is enough for the way. It does nothing if somebody else has set the limit since, and takes effect for what
-// follows it. The caller is inside the gate and sends it in front of a statement of the simple protocol.
+// renewal is a statement that lowers the limit in force to what ctx has left now, or "" if there is
+// no need: half of the reserve is enough for the way. It does nothing if somebody else has set the
+// limit since, and takes effect for what follows it. The caller is inside the gate and sends it in
+// front of a statement of the simple protocol.
 func (s *session) renewal() string {
 	if s.limit <= 0 || s.ctx == nil {
 		return ""
@@ -92,8 +95,8 @@ func (s *session) renewal() string {
 	return strings.NewReplacer("$1", "'"+milliseconds(s.limit)+"'", "$2", "'"+milliseconds(old)+"ms'").Replace(renewStatementTimeout)
 }
 
-// renewable reports whether a statement may have a query in front of it in one text: SET TRANSACTION may not, and after a
-// comment, or nothing, the query's tag would be the result.
+// renewable reports whether a statement may have a query in front of it in one text: SET
+// TRANSACTION may not, and after a comment, or nothing, the query's tag would be the result.
 func renewable(sql string) bool {
 	sql = strings.TrimLeft(sql, " \t\r\n(")
 	return len(sql) > 3 && sql[0]|0x20 >= 'a' && sql[0]|0x20 <= 'z' && !strings.EqualFold(sql[:3], "set")

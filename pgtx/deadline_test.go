@@ -167,7 +167,8 @@ func TestDeadlineLeavesTheConnection(t *testing.T) {
 	}
 }
 
-// A long transaction takes what is left anew where that rides along. In 700 ms half of the largest reserve is over.
+// A long transaction takes what is left anew where that rides along. In 700 ms half of the largest
+// reserve is over.
 func TestStatementTimeoutIsRenewed(t *testing.T) {
 	t.Parallel()
 	exec := func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select 1`); return err }

@@ -10,28 +10,31 @@ import (
 )
 
 var (
-	// ErrTxClosed is returned by every use of a transaction whose function has returned: by its handle, and by a nested
-	// Run with the context of that function. It wraps [pgx.ErrTxClosed].
+	// ErrTxClosed is returned by every use of a transaction whose function has returned: by its
+	// handle, and by a nested Run with the context of that function. It wraps [pgx.ErrTxClosed].
 	ErrTxClosed = fmt.Errorf("the function this transaction was given to has returned: %w", pgx.ErrTxClosed)
 
-	// ErrTxInUse is returned instead of "conn busy" while the transaction's one connection is taken: rows or batch
-	// results are still open, another goroutine is in a statement, or a nested Run is under way elsewhere.
+	// ErrTxInUse is returned instead of "conn busy" while the transaction's one connection is
+	// taken: rows or batch results are still open, another goroutine is in a statement, or a nested
+	// Run is under way elsewhere.
 	ErrTxInUse = errors.New("the transaction is in use: close open rows and batch results first, and use it from one goroutine at a time")
 
 	// ErrManaged is returned by Commit and Rollback on the transaction that a function is given.
 	ErrManaged = errors.New("pgtx commits when the function returns nil and rolls back when it returns an error: return instead")
 
-	// ErrOptionConflict is returned by a nested RunWith whose options the transaction around it cannot take on any more:
-	// other TxOptions than its own, limits of the server, an AttemptTimeout, an IdempotencyKey.
+	// ErrOptionConflict is returned by a nested RunWith whose options the transaction around it
+	// cannot take on any more: other TxOptions than its own, limits of the server, an
+	// AttemptTimeout, an IdempotencyKey.
 	ErrOptionConflict = errors.New("nested transaction cannot change the transaction's options")
 
-	// ErrEnded is returned when the function itself sent COMMIT or ROLLBACK as SQL. What it did up to there has the
-	// outcome of that statement, what came after was not in a transaction. It is never retried.
+	// ErrEnded is returned when the function itself sent COMMIT or ROLLBACK as SQL. What it did up
+	// to there has the outcome of that statement, what came after was not in a transaction. It is
+	// never retried.
 	ErrEnded = errors.New("the function ended the transaction with a statement of its own: remove its COMMIT or ROLLBACK")
 )
 
-// RetryError is returned when an attempt failed with an error worth another one, and there is none left: MaxAttempts is
-// reached, or the context ended, between two attempts or in the next.
+// RetryError is returned when an attempt failed with an error worth another one, and there is none
+// left: MaxAttempts is reached, or the context ended, between two attempts or in the next.
 type RetryError struct {
 	// Attempts is how often the function was called or its BEGIN tried, at least 1.
 	Attempts int
@@ -60,15 +63,15 @@ func (e *RetryError) Unwrap() []error {
 	return []error{e.Err}
 }
 
-// CommitUnknownError is returned when the connection broke, or the server stopped, after COMMIT was sent: the
-// transaction may or may not be committed, and with VerifyCommit or an IdempotencyKey it could not be found out. It is
-// never retried. Resolve asks again; without XID and Key, look for its effects on a new connection, or run a transaction
-// again that is harmless twice.
+// CommitUnknownError is returned when the connection broke, or the server stopped, after COMMIT was
+// sent: the transaction may or may not be committed, and with VerifyCommit or an IdempotencyKey it
+// could not be found out. It is never retried. Resolve asks again; without XID and Key, look for
+// its effects on a new connection, or run a transaction again that is harmless twice.
 type CommitUnknownError struct {
 	// Err is what was met instead of the server's answer.
 	Err error
-	// XID is the transaction's id, as decimal text, and Server identifies the run of the server that gave it, if VerifyCommit
-	// was set. Server is an opaque text without secrets.
+	// XID is the transaction's id, as decimal text, and Server identifies the run of the server
+	// that gave it, if VerifyCommit was set. Server is an opaque text without secrets.
 	XID, Server string
 	// Key is the IdempotencyKey, if there was one.
 	Key string
@@ -101,11 +104,12 @@ func (e *CommitUnknownError) Unwrap() []error {
 // Category is [pgerr.CommitUnknown], which pgerr never takes for retryable.
 func (e *CommitUnknownError) Category() pgerr.Category { return pgerr.CommitUnknown }
 
-// SwallowedError is returned when a statement failed, the function returned nil all the same, and PostgreSQL therefore
-// could only roll back. It is retried if First is worth it.
+// SwallowedError is returned when a statement failed, the function returned nil all the same, and
+// PostgreSQL therefore could only roll back. It is retried if First is worth it.
 type SwallowedError struct {
-	// First is the error of the first statement that failed. It is [pgx.ErrTxCommitRollback] if that one did not pass
-	// through the transaction's handle (a statement on Conn() or through LargeObjects).
+	// First is the error of the first statement that failed. It is [pgx.ErrTxCommitRollback] if
+	// that one did not pass through the transaction's handle (a statement on Conn() or through
+	// LargeObjects).
 	First error
 }
 

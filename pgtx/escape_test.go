@@ -10,9 +10,9 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// A ctx and a handle that escape to goroutines meet errors with a name, never a data race, while the function runs, when it
-// returns and afterwards; and what the goroutines do is part of the transaction or does not happen. The race detector
-// is what this test is for.
+// A ctx and a handle that escape to goroutines meet errors with a name, never a data race, while
+// the function runs, when it returns and afterwards; and what the goroutines do is part of the
+// transaction or does not happen. The race detector is what this test is for.
 func TestEscapeToGoroutines(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]pgtx.Options{"lazy": {MaxAttempts: 1}, "eager": {MaxAttempts: 1, Eager: true}} {

@@ -8,7 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// openPages gives an example a database of its own with the pages 1 and 2, "Home" and "About", and what ends both.
+// openPages gives an example a database of its own with the pages 1 and 2, "Home" and "About", and
+// what ends both.
 func openPages() (pool *pgxpool.Pool, end func()) {
 	example := &example{}
 	pool, err := pgxpool.New(context.Background(), pgserver.Database(example))

@@ -166,7 +166,8 @@ func ExampleAttempt() {
 
 var errTaken = errors.New("that title is taken")
 
-// One rebuild of a site at a time: BEGIN and the lock are one round trip, and the lock ends with the transaction.
+// One rebuild of a site at a time: BEGIN and the lock are one round trip, and the lock ends with
+// the transaction.
 func ExampleLock() {
 	pool, end := openPages()
 	defer end()
@@ -210,7 +211,8 @@ func ExampleTryLock() {
 	// <nil>
 }
 
-// Join keeps no savepoint: what fails inside takes everything with it, even if the function around it goes on.
+// Join keeps no savepoint: what fails inside takes everything with it, even if the function around
+// it goes on.
 func ExampleNesting() {
 	pool, end := openPages()
 	defer end()

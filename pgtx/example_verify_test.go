@@ -20,8 +20,8 @@ func ExampleOptions_verifyCommit() {
 	})
 	var unknown *pgtx.CommitUnknownError
 	if errors.As(err, &unknown) {
-		// Rare: the server was restarted or replaced just then, or cannot be reached. What is needed to ask again
-		// later, also from another process, is plain text.
+		// Rare: the server was restarted or replaced just then, or cannot be reached. What is
+		// needed to ask again later, also from another process, is plain text.
 		log.Printf("publish: unknown outcome of transaction %s of server %q", unknown.XID, unknown.Server)
 	}
 	fmt.Println(err)
@@ -53,8 +53,8 @@ func ExampleOptions_idempotencyKey() {
 	// 3 <nil> Home, About, Contact
 }
 
-// Another process asks what became of a transaction whose connection broke in COMMIT. It has its id and server, or its key,
-// as text.
+// Another process asks what became of a transaction whose connection broke in COMMIT. It has its id
+// and server, or its key, as text.
 func ExampleCommitUnknownError_Resolve() {
 	pool, end := openPages()
 	defer end()

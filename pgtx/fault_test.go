@@ -9,8 +9,8 @@ import (
 type fault struct {
 	name  string
 	where cut
-	// killed is called with what ends the attempt's backend, when the function is in the middle of its work or, if
-	// atCommit, when COMMIT is on its way to the server.
+	// killed is called with what ends the attempt's backend, when the function is in the middle of
+	// its work or, if atCommit, when COMMIT is on its way to the server.
 	killed   func(l *ledger, kill func())
 	atCommit bool
 }
@@ -18,7 +18,8 @@ type fault struct {
 // holes reports whether the client gets no answer, on a connection that stays open.
 func (f fault) holes() bool { return f.where == hang || f.where == hangAfter }
 
-// faultKinds are all kinds, those that take seconds less often than the others, or only if holes says so at all.
+// faultKinds are all kinds, those that take seconds less often than the others, or only if holes
+// says so at all.
 func faultKinds(holes bool) []fault {
 	at := func(_ *ledger, kill func()) { kill() }
 	around := func(l *ledger, kill func()) {

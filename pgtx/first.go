@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// The methods below run a statement, the transaction's first one together with BEGIN. Their caller is inside the gate.
-// BatchResults that they return are closed by settle when what was returned with them has been read.
+// The methods below run a statement, the transaction's first one together with BEGIN. Their caller
+// is inside the gate. BatchResults that they return are closed by settle when what was returned
+// with them has been read.
 
 func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.CommandTag, error) {
 	if s.pending() && alone(sql, args) {
@@ -50,8 +51,8 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 	return tag, err
 }
 
-// execSimple sends BEGIN and sql as one simple query, which is how pgx sends a statement without arguments in every
-// mode: it may be several.
+// execSimple sends BEGIN and sql as one simple query, which is how pgx sends a statement without
+// arguments in every mode: it may be several.
 func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag, error) {
 	preamble := s.preamble()
 	prefix := strings.Join(preamble, ";\n") + ";\n"
@@ -63,7 +64,8 @@ func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag
 	if errors.As(err, &pgError) {
 		shift(pgError, len(prefix))
 	}
-	// A syntax error anywhere in the text comes before any of it has run, and so before a first tag.
+	// A syntax error anywhere in the text comes before any of it has run, and so before a first
+	// tag.
 	s.outcome(err, tag.String() != "", false)
 	if tag.String() == "" && isIdle(s.connected) && refusesBegin(err) {
 		err = PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
@@ -74,7 +76,8 @@ func (s *session) execSimple(ctx context.Context, sql string) (pgconn.CommandTag
 	return tag, unsupported(err)
 }
 
-// execRenewed sends sql, which has no arguments, with a renewal of the limit in front if one is due.
+// execRenewed sends sql, which has no arguments, with a renewal of the limit in front if one is
+// due.
 func (s *session) execRenewed(ctx context.Context, sql string) (pgconn.CommandTag, error) {
 	prefix := s.renewal()
 	if prefix == "" {
@@ -119,7 +122,8 @@ func (s *session) queryRow(ctx context.Context, sql string, args []any) (pgx.Row
 	return results.QueryRow(), results
 }
 
-// beginQuery sends BEGIN, with the query if possible. Without results the query is still to be sent.
+// beginQuery sends BEGIN, with the query if possible. Without results the query is still to be
+// sent.
 func (s *session) beginQuery(ctx context.Context, sql string, args []any) (pgx.BatchResults, error) {
 	if !s.pending() {
 		return nil, s.releaseBefore(ctx, sql)

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// firstCalls are the ways in which a transaction can begin, each described by what the function sees of it. The same
-// program runs over pgx's own transaction and over ours.
+// firstCalls are the ways in which a transaction can begin, each described by what the function
+// sees of it. The same program runs over pgx's own transaction and over ours.
 var firstCalls = []struct {
 	name string
 	call func(ctx context.Context, tx pgx.Tx) string

@@ -15,8 +15,8 @@ const (
 	gateClosed
 )
 
-// gate lets one goroutine at a time use a session's connection. pgx has no such lock: two goroutines on one connection
-// meet "conn busy" at best and a data race at worst.
+// gate lets one goroutine at a time use a session's connection. pgx has no such lock: two
+// goroutines on one connection meet "conn busy" at best and a data race at worst.
 type gate struct {
 	mu    sync.Mutex
 	state gateState
@@ -41,8 +41,8 @@ func (g *gate) take() error {
 	return nil
 }
 
-// enterOr is enter that calls interrupt if the gate is in use. It holds the lock meanwhile, so that the connection
-// cannot have been handed back.
+// enterOr is enter that calls interrupt if the gate is in use. It holds the lock meanwhile, so that
+// the connection cannot have been handed back.
 func (g *gate) enterOr(interrupt func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -53,8 +53,8 @@ func (g *gate) enterOr(interrupt func()) error {
 	return err
 }
 
-// resume goes on with rows or results that hold the gate, until hold or leave: they too read from the connection, which
-// must not be handed back meanwhile, and must not be read from afterwards.
+// resume goes on with rows or results that hold the gate, until hold or leave: they too read from
+// the connection, which must not be handed back meanwhile, and must not be read from afterwards.
 func (g *gate) resume() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -94,8 +94,9 @@ func (g *gate) set(state gateState) {
 	}
 }
 
-// shut closes the gate for good and reports whether it was free. If another goroutine is inside a call, interrupt is
-// called to get it out, and shut waits for it, at most limit: the connection must not be handed back under its feet.
+// shut closes the gate for good and reports whether it was free. If another goroutine is inside a
+// call, interrupt is called to get it out, and shut waits for it, at most limit: the connection
+// must not be handed back under its feet.
 func (g *gate) shut(interrupt func(), limit time.Duration) (free bool) {
 	g.mu.Lock()
 	free = g.state == gateIdle

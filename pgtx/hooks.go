@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// hooks are staged on the handle of the function in which they were registered. They move to the function around it when
-// that one's savepoint is released, and are dropped with a savepoint that is undone.
+// hooks are staged on the handle of the function in which they were registered. They move to the
+// function around it when that one's savepoint is released, and are dropped with a savepoint that
+// is undone.
 type hooks struct {
 	beforeCommit, afterCommit, afterRollback []func(context.Context) error
 
@@ -15,14 +16,15 @@ type hooks struct {
 	taken  bool // by whoever calls them, or the function around: a goroutine that comes now would add to what nobody reads
 }
 
-// BeforeCommit has fn called after the outermost function of the transaction on db in ctx has returned nil, and before
-// COMMIT: inside the transaction, so that [From] and [Querier] give it with fn's ctx. An error of fn rolls the
-// transaction back and is returned and repeated like one of the function. fn may register further ones.
+// BeforeCommit has fn called after the outermost function of the transaction on db in ctx has
+// returned nil, and before COMMIT: inside the transaction, so that [From] and [Querier] give it
+// with fn's ctx. An error of fn rolls the transaction back and is returned and repeated like one of
+// the function. fn may register further ones.
 //
-// Like the other hooks it is staged where it is registered: if that is in a savepoint (a nested Run) and that is undone,
-// the hook is dropped; if the whole is repeated, the hooks of the attempts before are. The error is [ErrNoTransaction] or
-// [ErrTxClosed] if there is no transaction to wait for, and one that says so if it was begun elsewhere: its end cannot be
-// seen.
+// Like the other hooks it is staged where it is registered: if that is in a savepoint (a nested
+// Run) and that is undone, the hook is dropped; if the whole is repeated, the hooks of the attempts
+// before are. The error is [ErrNoTransaction] or [ErrTxClosed] if there is no transaction to wait
+// for, and one that says so if it was begun elsewhere: its end cannot be seen.
 func BeforeCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return stage(ctx, db, fn, func(h *hooks) bool {
 		if h.called {
@@ -33,19 +35,21 @@ func BeforeCommit(ctx context.Context, db DB, fn func(context.Context) error) er
 	})
 }
 
-// AfterCommit has fn called once after the transaction on db in ctx is committed, in the goroutine of the outermost Run,
-// in the order of registration, with that Run's ctx except that it does not end: what follows a commit should not depend
-// on the caller's patience, so fn needs its own limit. The connection has been given back. All hooks are called, even if one
-// fails; their errors are a [*HookError], which says that the transaction is committed and is never retried. None is
-// called if the outcome of COMMIT is unknown. Staging and errors are those of [BeforeCommit].
+// AfterCommit has fn called once after the transaction on db in ctx is committed, in the goroutine
+// of the outermost Run, in the order of registration, with that Run's ctx except that it does not
+// end: what follows a commit should not depend on the caller's patience, so fn needs its own limit.
+// The connection has been given back. All hooks are called, even if one fails; their errors are a
+// [*HookError], which says that the transaction is committed and is never retried. None is called
+// if the outcome of COMMIT is unknown. Staging and errors are those of [BeforeCommit].
 func AfterCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return stage(ctx, db, fn, func(h *hooks) bool { h.afterCommit = append(h.afterCommit, fn); return true })
 }
 
-// AfterRollback has fn called once after the transaction on db in ctx was rolled back and will not be repeated, with a ctx
-// like that of [AfterCommit]; also when the function panicked. Its error is added to Run's. None is called if the
-// outcome of COMMIT is unknown, or the function ended the transaction itself ([ErrEnded]). A nested Run that is undone drops those registered in it: its error is seen at once.
-// Staging and errors are those of [BeforeCommit].
+// AfterRollback has fn called once after the transaction on db in ctx was rolled back and will not
+// be repeated, with a ctx like that of [AfterCommit]; also when the function panicked. Its error is
+// added to Run's. None is called if the outcome of COMMIT is unknown, or the function ended the
+// transaction itself ([ErrEnded]). A nested Run that is undone drops those registered in it: its
+// error is seen at once. Staging and errors are those of [BeforeCommit].
 func AfterRollback(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return stage(ctx, db, fn, func(h *hooks) bool { h.afterRollback = append(h.afterRollback, fn); return true })
 }
@@ -117,7 +121,8 @@ func (t *tx) runBeforeCommit(ctx context.Context) error {
 	}
 }
 
-// conclude calls the hooks that wait for the end of the transaction, after its last attempt ended with err.
+// conclude calls the hooks that wait for the end of the transaction, after its last attempt ended
+// with err.
 func (t *tx) conclude(ctx context.Context, err error) error {
 	staged := t.takeHooks()
 	if t.session.unknown || len(staged.afterCommit) == 0 && len(staged.afterRollback) == 0 {

@@ -11,10 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// IdempotencyTableSQL creates the table that Options.IdempotencyKey needs: put it into a migration. Its name is looked up
-// in the search_path. A role that runs transactions with keys needs SELECT, INSERT and UPDATE on it.
+// IdempotencyTableSQL creates the table that Options.IdempotencyKey needs: put it into a migration.
+// Its name is looked up in the search_path. A role that runs transactions with keys needs SELECT,
+// INSERT and UPDATE on it.
 //
-// A key protects for as long as its row is there. Delete those that are older than any client may repeat its request:
+// A key protects for as long as its row is there. Delete those that are older than any client may
+// repeat its request:
 //
 //	delete from pgtx_idempotency_keys where created_at < now() - interval '7 days'
 const IdempotencyTableSQL = `create table pgtx_idempotency_keys (
@@ -25,8 +27,8 @@ const IdempotencyTableSQL = `create table pgtx_idempotency_keys (
 create index on pgtx_idempotency_keys (created_at);
 `
 
-// ErrNoResult is returned by [ValueWith] if a transaction with the same key has committed, but left no result: it was not
-// run by ValueWith.
+// ErrNoResult is returned by [ValueWith] if a transaction with the same key has committed, but left
+// no result: it was not run by ValueWith.
 var ErrNoResult = errors.New("a transaction with this idempotency key has committed without storing a result: use keys of their own for ValueWith")
 
 const (
@@ -35,8 +37,8 @@ const (
 	storeSQL  = `update pgtx_idempotency_keys set result = $2::text::jsonb where key = $1`
 )
 
-// claim inserts the key's row. If it is there, applied is set: a transaction with the key has committed. One that is still
-// in progress is waited for by the server.
+// claim inserts the key's row. If it is there, applied is set: a transaction with the key has
+// committed. One that is still in progress is waited for by the server.
 func (s *session) claim(ctx context.Context) (applied bool, err error) {
 	key := s.opts.IdempotencyKey
 	var tag pgconn.CommandTag
@@ -76,8 +78,9 @@ func (s *session) claim(ctx context.Context) (applied bool, err error) {
 	return true, s.settledElsewhere(ctx)
 }
 
-// settledElsewhere makes sure, where replication is synchronous, that the row of another transaction with the key will
-// not be lost by a failover: it may have been committed on this server only.
+// settledElsewhere makes sure, where replication is synchronous, that the row of another
+// transaction with the key will not be lost by a failover: it may have been committed on this
+// server only.
 func (s *session) settledElsewhere(ctx context.Context) error {
 	var sync bool
 	if err := s.raw.QueryRow(ctx, `select current_setting('synchronous_standby_names') <> ''`).Scan(&sync); err != nil {
@@ -124,8 +127,9 @@ func replayed[T any](opts Options, result *T, fn func(context.Context, pgx.Tx) e
 	}
 }
 
-// askByKey looks for the key's row by trying to insert it, which waits for a transaction in progress that has: without a
-// row afterwards there will be none. It works on any server that has what the last one confirmed.
+// askByKey looks for the key's row by trying to insert it, which waits for a transaction in
+// progress that has: without a row afterwards there will be none. It works on any server that has
+// what the last one confirmed.
 func (e *CommitUnknownError) askByKey(ctx context.Context, conn *pgx.Conn) (outcome, error) {
 	limited, cancel := context.WithTimeout(ctx, 2*askLimit) // askLimit for the lock
 	defer cancel()

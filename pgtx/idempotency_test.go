@@ -134,7 +134,8 @@ func TestKeyResolvesBrokenCommit(t *testing.T) {
 	}
 }
 
-// A result that cannot be kept, or not be read as what is asked for, is an error; the first undoes the transaction.
+// A result that cannot be kept, or not be read as what is asked for, is an error; the first undoes
+// the transaction.
 func TestResultThatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	b := setupKeys(t)

@@ -122,8 +122,9 @@ func TestReturnWhileGoroutineIsInStatement(t *testing.T) {
 				}
 			}
 		}()
-		// Wait until the goroutine is in the statement: then the handle is in use. What asks is refused without a word to the
-		// server, or it would itself be in the handle nearly always, and on a busy machine the goroutine never.
+		// Wait until the goroutine is in the statement: then the handle is in use. What asks is
+		// refused without a word to the server, or it would itself be in the handle nearly always,
+		// and on a busy machine the goroutine never.
 		beginning := &pgx.Batch{}
 		beginning.BeginTx(pgx.TxOptions{})
 		for !errors.Is(tx.SendBatch(ctx, beginning).Close(), pgtx.ErrTxInUse) {

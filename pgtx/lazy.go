@@ -13,8 +13,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// lazy is the part of a session that begins its transaction with the first statement. Its fields belong to whoever is
-// inside the gate, except for those under mu, which interrupt needs from outside.
+// lazy is the part of a session that begins its transaction with the first statement. Its fields
+// belong to whoever is inside the gate, except for those under mu, which interrupt needs from
+// outside.
 type lazy struct {
 	pool     acquirer // nil if the transaction was begun at once
 	separate bool     // inside another transaction of the same pool
@@ -33,8 +34,8 @@ type lazy struct {
 	connected *pgx.Conn
 }
 
-// errAborted is what PostgreSQL answers in a failed transaction. The server's transaction does not exist if the first
-// statement could not be prepared, but to the function it has failed.
+// errAborted is what PostgreSQL answers in a failed transaction. The server's transaction does not
+// exist if the first statement could not be prepared, but to the function it has failed.
 var errAborted = &pgconn.PgError{
 	Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "25P02",
 	Message: "current transaction is aborted, commands ignored until end of transaction block",
@@ -127,7 +128,8 @@ func (s *session) beginNow(ctx context.Context, rest string) error {
 	return nil
 }
 
-// beginWith sends BEGIN and what add queues in one flush, and reads the answer to BEGIN. The results are closed by settle.
+// beginWith sends BEGIN and what add queues in one flush, and reads the answer to BEGIN. The
+// results are closed by settle.
 func (s *session) beginWith(ctx context.Context, add func(*pgx.Batch)) (pgx.BatchResults, error) {
 	if err := s.acquire(ctx); err != nil {
 		return nil, err
@@ -164,7 +166,8 @@ func (s *session) beginWith(ctx context.Context, add func(*pgx.Batch)) (pgx.Batc
 	return results, nil
 }
 
-// settle closes the results of the flush that carried BEGIN, and finds out whether the transaction began.
+// settle closes the results of the flush that carried BEGIN, and finds out whether the transaction
+// began.
 func (s *session) settle(results pgx.BatchResults, began bool) error {
 	err := results.Close()
 	if err == nil {
@@ -184,14 +187,15 @@ func (s *session) settle(results pgx.BatchResults, began bool) error {
 	return unwrapped(err)
 }
 
-// outcome records what became of the transaction after the flush that carried BEGIN. unsent says that the flush ended
-// in an error of the client before anything was sent, for which pgx may close the connection.
+// outcome records what became of the transaction after the flush that carried BEGIN. unsent says
+// that the flush ended in an error of the client before anything was sent, for which pgx may close
+// the connection.
 func (s *session) outcome(err error, began, unsent bool) {
 	conn := s.connected
 	switch {
 	case conn.IsClosed() && unsent:
-		// A value that cannot be encoded leaves a plain transaction in order. Here nothing has begun, so that the next
-		// statement can begin on another connection.
+		// A value that cannot be encoded leaves a plain transaction in order. Here nothing has
+		// begun, so that the next statement can begin on another connection.
 		s.raw = nil
 		s.giveBack()
 	case conn.IsClosed() || began || err == nil || conn.PgConn().TxStatus() != 'I':
@@ -214,8 +218,9 @@ func undone(ctx context.Context, conn *pgx.Conn) bool {
 	return err == nil
 }
 
-// refusesBegin reports whether the server's answer in BEGIN's place is about BEGIN. That the text of what came with it
-// cannot be parsed is said in the same place, with a position, and that it cannot be prepared, before.
+// refusesBegin reports whether the server's answer in BEGIN's place is about BEGIN. That the text
+// of what came with it cannot be parsed is said in the same place, with a position, and that it
+// cannot be prepared, before.
 func refusesBegin(err error) bool {
 	var pgError *pgconn.PgError
 	return errors.As(err, &pgError) && pgError.Position == 0 && !errors.As(err, new(pgx.ErrPreprocessingBatch))
@@ -228,8 +233,8 @@ func shift(e *pgconn.PgError, prefix int) {
 	}
 }
 
-// alone reports whether a first statement cannot share a flush with BEGIN: with options of pgx a batch does not know,
-// without text, and if it may be the name of a prepared statement.
+// alone reports whether a first statement cannot share a flush with BEGIN: with options of pgx a
+// batch does not know, without text, and if it may be the name of a prepared statement.
 func alone(sql string, args []any) bool {
 	for _, arg := range args {
 		switch arg.(type) {
@@ -243,7 +248,8 @@ func alone(sql string, args []any) bool {
 	return !strings.ContainsAny(strings.TrimSpace(sql), " \t\r\n;")
 }
 
-// rewrite does what pgx does with a QueryRewriter in front of the arguments, for it can leave none of them.
+// rewrite does what pgx does with a QueryRewriter in front of the arguments, for it can leave none
+// of them.
 func rewrite(ctx context.Context, conn *pgx.Conn, sql string, args []any) (string, []any, error) {
 	if len(args) == 0 {
 		return sql, args, nil

@@ -190,7 +190,8 @@ func TestLazyAcquireIsInterrupted(t *testing.T) {
 	}
 }
 
-// The connection breaks under the flush that carries BEGIN: nothing is committed, so the function runs again.
+// The connection breaks under the flush that carries BEGIN: nothing is committed, so the function
+// runs again.
 func TestLazyRepeatsAfterTheFirstFlushBreaks(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

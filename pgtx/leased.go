@@ -34,8 +34,9 @@ type queries interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// leased is a transaction on a connection of a pool, begun by a statement of ours: pgx makes a pgx.Tx only of a BEGIN of
-// its own. Commit and Rollback do what those of pgx do, except that Commit has cleanupLimit beyond the end of ctx.
+// leased is a transaction on a connection of a pool, begun by a statement of ours: pgx makes a
+// pgx.Tx only of a BEGIN of its own. Commit and Rollback do what those of pgx do, except that
+// Commit has cleanupLimit beyond the end of ctx.
 type leased struct {
 	queries
 	conn        *pgx.Conn
@@ -45,7 +46,8 @@ type leased struct {
 	watched     bool // whether notices at COMMIT are looked at
 }
 
-// onLease is the transaction that was begun on the session's connection, which belongs to a pool if there is a lease.
+// onLease is the transaction that was begun on the session's connection, which belongs to a pool if
+// there is a lease.
 func (s *session) onLease() *leased {
 	conn := s.connected
 	s.leased = leased{queries: conn, conn: conn, lease: s.lease, commitQuery: s.txOptions.CommitQuery, watched: s.opts.announced()}
@@ -102,8 +104,8 @@ func (l *leased) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	return l.conn.SendBatch(ctx, b)
 }
 
-// LargeObjects takes a pgx.Tx from pgx by letting it send an empty statement in BEGIN's place: a round trip, which has
-// its own limit because there is no ctx to bound it.
+// LargeObjects takes a pgx.Tx from pgx by letting it send an empty statement in BEGIN's place: a
+// round trip, which has its own limit because there is no ctx to bound it.
 func (l *leased) LargeObjects() pgx.LargeObjects {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
 	defer cancel()
@@ -114,7 +116,8 @@ func (l *leased) LargeObjects() pgx.LargeObjects {
 	return tx.LargeObjects()
 }
 
-// closedLargeObjects are those of a pgx.Tx that is closed: every use of them is pgx.ErrTxClosed. The zero value panics.
+// closedLargeObjects are those of a pgx.Tx that is closed: every use of them is pgx.ErrTxClosed.
+// The zero value panics.
 func closedLargeObjects() pgx.LargeObjects {
 	var b pgx.Batch
 	b.BeginTx(pgx.TxOptions{})

@@ -38,12 +38,14 @@ func naive(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx
 	return err
 }
 
-// ledgerAttempts are enough for transfers that meet in opposite directions: the limit is not what the test is about.
+// ledgerAttempts are enough for transfers that meet in opposite directions: the limit is not what
+// the test is about.
 const ledgerAttempts = 30
 
-// TestLedger breaks connections at and around COMMIT under concurrent transfers, each attempt of which writes a line, and
-// compares what the callers were told with the lines that are there. PGTX_FAULTS sets the number of faults; the
-// ordinary run has a few of each kind, but none for which a client waits.
+// TestLedger breaks connections at and around COMMIT under concurrent transfers, each attempt of
+// which writes a line, and compares what the callers were told with the lines that are there.
+// PGTX_FAULTS sets the number of faults; the ordinary run has a few of each kind, but none for
+// which a client waits.
 func TestLedger(t *testing.T) {
 	t.Parallel()
 	faults, err := strconv.Atoi(os.Getenv("PGTX_FAULTS"))
@@ -51,7 +53,8 @@ func TestLedger(t *testing.T) {
 	for name, run := range map[string]runner{
 		"pgtx":       with(pgtx.Options{MaxAttempts: ledgerAttempts}),
 		"pgtx eager": with(pgtx.Options{MaxAttempts: ledgerAttempts, Eager: true}),
-		// Under load a pool may take its time to notice what is dead: the limit is not what the test is about.
+		// Under load a pool may take its time to notice what is dead: the limit is not what the
+		// test is about.
 		"pgtx, verified":       with(pgtx.Options{MaxAttempts: ledgerAttempts, VerifyCommit: true, VerifyTimeout: time.Minute}),
 		"control: SafeToRetry": naive,
 	} {
@@ -82,7 +85,8 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// ledger is a database of accounts and a line for each transfer that was applied, and what their callers were told.
+// ledger is a database of accounts and a line for each transfer that was applied, and what their
+// callers were told.
 type ledger struct {
 	*bundle
 	proxy   *proxy
@@ -95,13 +99,15 @@ type ledger struct {
 	told       map[int]error
 }
 
-// ledgerAccounts is how many there are. One transfer in eight is between the first two, which deadlocks now and then.
+// ledgerAccounts is how many there are. One transfer in eight is between the first two, which
+// deadlocks now and then.
 const ledgerAccounts = 1000
 
 func newLedger(t *testing.T, b *bundle, workers int) *ledger {
 	t.Helper()
 	l := &ledger{bundle: b, workers: workers, met: map[string]int{}, told: map[int]error{}}
-	// The server looks for deadlocks only after deadlock_timeout, 1 s by default, which would be nearly all of the time.
+	// The server looks for deadlocks only after deadlock_timeout, 1 s by default, which would be
+	// nearly all of the time.
 	for _, sql := range []string{
 		`create table lines (transfer int, attempt int, source int not null, target int not null, primary key (transfer, attempt))`,
 		`insert into accounts select n, 100 from generate_series(3, ` + strconv.Itoa(ledgerAccounts) + `) n`,
@@ -204,7 +210,8 @@ func (l *ledger) count(f fault) {
 	l.met[f.name]++
 }
 
-// kill ends a backend and waits until it is gone. That it is gone already, or serves another attempt by now, does no harm.
+// kill ends a backend and waits until it is gone. That it is gone already, or serves another
+// attempt by now, does no harm.
 func (l *ledger) kill(pid uint32) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

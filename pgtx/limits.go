@@ -12,11 +12,13 @@ import (
 )
 
 var (
-	// ErrTimeout is the cause of the end of the function's ctx after Options.Timeout. It wraps [context.DeadlineExceeded].
+	// ErrTimeout is the cause of the end of the function's ctx after Options.Timeout. It wraps
+	// [context.DeadlineExceeded].
 	ErrTimeout = fmt.Errorf("transaction: Timeout is over: %w", context.DeadlineExceeded)
 
-	// ErrAcquireTimeout is returned when no connection was free within Options.AcquireTimeout: the pool is too small, or connections
-	// are held too long. It wraps [context.DeadlineExceeded]. The error that it is in wraps the pool's own too.
+	// ErrAcquireTimeout is returned when no connection was free within Options.AcquireTimeout: the
+	// pool is too small, or connections are held too long. It wraps [context.DeadlineExceeded]. The
+	// error that it is in wraps the pool's own too.
 	ErrAcquireTimeout = fmt.Errorf("no connection within AcquireTimeout: %w", context.DeadlineExceeded)
 )
 
@@ -55,7 +57,8 @@ func acquireWithin(ctx context.Context, pool acquirer, limit time.Duration) (*pg
 	return conn, inAcquire(err)
 }
 
-// inAcquire puts the operation before an error of a pool, unless the pool has done so itself, as pgpool's does.
+// inAcquire puts the operation before an error of a pool, unless the pool has done so itself, as
+// pgpool's does.
 func inAcquire(err error) error {
 	if err == nil || strings.HasPrefix(err.Error(), "acquire: ") {
 		return err
@@ -63,8 +66,8 @@ func inAcquire(err error) error {
 	return fmt.Errorf("acquire: %w", err)
 }
 
-// acquireTimeoutError is ErrAcquireTimeout with what the pool says of it: pgpool's tells a busy pool from a server that does not
-// answer, and names who holds the connections.
+// acquireTimeoutError is ErrAcquireTimeout with what the pool says of it: pgpool's tells a busy
+// pool from a server that does not answer, and names who holds the connections.
 type acquireTimeoutError struct {
 	limit time.Duration
 	pool  error
@@ -77,8 +80,8 @@ func (e *acquireTimeoutError) Error() string {
 // Unwrap has the pool's error first, whose category counts.
 func (e *acquireTimeoutError) Unwrap() []error { return []error{e.pool, ErrAcquireTimeout} }
 
-// Attempt returns how often the function of the transaction innermost in ctx has been called, this time included: 1 in
-// the first attempt, 0 outside a Run.
+// Attempt returns how often the function of the transaction innermost in ctx has been called, this
+// time included: 1 in the first attempt, 0 outside a Run.
 func Attempt(ctx context.Context) int {
 	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
 		return s.tx.session.attempt
@@ -86,8 +89,9 @@ func Attempt(ctx context.Context) int {
 	return 0
 }
 
-// Name returns the Options.Name of the Run innermost in ctx, "" outside. With [Attempt] it is for tracers of pgx: the ctx
-// of every statement of a transaction has it, BEGIN, COMMIT and the savepoints included.
+// Name returns the Options.Name of the Run innermost in ctx, "" outside. With [Attempt] it is for
+// tracers of pgx: the ctx of every statement of a transaction has it, BEGIN, COMMIT and the
+// savepoints included.
 func Name(ctx context.Context) string {
 	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
 		return s.tx.name
@@ -95,8 +99,8 @@ func Name(ctx context.Context) string {
 	return ""
 }
 
-// within gives ctx the limit of o.Timeout. The error is to be passed through the function that comes with it; o's observer
-// is told the same.
+// within gives ctx the limit of o.Timeout. The error is to be passed through the function that
+// comes with it; o's observer is told the same.
 func (o *Options) within(ctx context.Context) (context.Context, context.CancelFunc, func(error) error) {
 	if o.Timeout <= 0 {
 		return ctx, func() {}, func(err error) error { return err }

@@ -113,7 +113,8 @@ func TestAcquireTimeout(t *testing.T) {
 	}
 }
 
-// A pool that says itself what it lacks, as pgpool's does, is heard: its error, its category, and no operation twice.
+// A pool that says itself what it lacks, as pgpool's does, is heard: its error, its category, and
+// no operation twice.
 func TestAcquireErrorOfThePool(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -219,7 +220,8 @@ func TestRetryIf(t *testing.T) {
 	}
 }
 
-// The limit of a nested Run is its own: what it did is undone, and with Join, which cannot undo it alone, the whole.
+// The limit of a nested Run is its own: what it did is undone, and with Join, which cannot undo it
+// alone, the whole.
 func TestNestedTimeoutUndoesItsOwn(t *testing.T) {
 	t.Parallel()
 	for nesting, want := range map[pgtx.Nesting]int{pgtx.Savepoint: 90, pgtx.Join: 100} {

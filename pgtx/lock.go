@@ -12,45 +12,49 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// LockKey is what an advisory lock is taken on: a number all users of the database agree on. Make it of a name with
-// [KeyOf], or convert an integer that is used nowhere else.
+// LockKey is what an advisory lock is taken on: a number all users of the database agree on. Make
+// it of a name with [KeyOf], or convert an integer that is used nowhere else.
 type LockKey int64
 
-// KeyOf returns the key of a name in a namespace: the FNV-1a hash, 64 bits, of the namespace, a zero byte and the name. It
-// is the same in every version, so that programs built apart meet on the same lock. Two of a million names share a key
-// with a probability of about 3 in 100 million; they then wait for each other without need.
+// KeyOf returns the key of a name in a namespace: the FNV-1a hash, 64 bits, of the namespace, a
+// zero byte and the name. It is the same in every version, so that programs built apart meet on the
+// same lock. Two of a million names share a key with a probability of about 3 in 100 million; they
+// then wait for each other without need.
 func KeyOf(namespace, name string) LockKey {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(namespace + "\x00" + name)) // never fails
 	return LockKey(hash.Sum64())                         //nolint:gosec // all 64 bits are wanted
 }
 
-// LockOptions change how [Lock] and [TryLock] take their locks. The zero value is exclusive and waits without a limit of
-// its own.
+// LockOptions change how [Lock] and [TryLock] take their locks. The zero value is exclusive and
+// waits without a limit of its own.
 type LockOptions struct {
 	// Shared locks exclude exclusive ones, not each other.
 	Shared bool
 
-	// Timeout is how long the server waits for each lock at most, rounded up to whole milliseconds, in place of the
-	// lock_timeout in force, which is restored afterwards. 0 leaves that as it is, a negative one switches it off; TryLock
-	// never waits. Prefer it to a deadline of ctx, which costs the connection.
+	// Timeout is how long the server waits for each lock at most, rounded up to whole milliseconds,
+	// in place of the lock_timeout in force, which is restored afterwards. 0 leaves that as it is,
+	// a negative one switches it off; TryLock never waits. Prefer it to a deadline of ctx, which
+	// costs the connection.
 	Timeout time.Duration
 }
 
-// ErrLockTimeout is returned by [Lock] when a lock was not free within LockOptions.Timeout, or without that within the
-// lock_timeout in force.
+// ErrLockTimeout is returned by [Lock] when a lock was not free within LockOptions.Timeout, or
+// without that within the lock_timeout in force.
 var ErrLockTimeout = errors.New("advisory lock not free")
 
-// Lock takes advisory locks on keys, in one round trip; as the first statement of a lazy transaction, BEGIN is in
-// it too. They are held until the transaction ends, or the savepoint in which they were taken is undone: there is no
-// unlock. Several keys are taken in the order of their values, so that two transactions with the same keys cannot
-// deadlock over them.
+// Lock takes advisory locks on keys, in one round trip; as the first statement of a lazy
+// transaction, BEGIN is in it too. They are held until the transaction ends, or the savepoint in
+// which they were taken is undone: there is no unlock. Several keys are taken in the order of their
+// values, so that two transactions with the same keys cannot deadlock over them.
 //
-// A lock that is not free in time is an error that matches [ErrLockTimeout] and the server's (55P03). Like every error of
-// a statement it leaves the transaction good for nothing but a rollback; in a nested Run only that one is undone.
+// A lock that is not free in time is an error that matches [ErrLockTimeout] and the server's
+// (55P03). Like every error of a statement it leaves the transaction good for nothing but a
+// rollback; in a nested Run only that one is undone.
 //
-// Under REPEATABLE READ and SERIALIZABLE the statement that takes the lock also fixes the snapshot: what the last holder
-// committed while this one waited is not seen. Take locks under READ COMMITTED, or a lock on a row.
+// Under REPEATABLE READ and SERIALIZABLE the statement that takes the lock also fixes the snapshot:
+// what the last holder committed while this one waited is not seen. Take locks under READ
+// COMMITTED, or a lock on a row.
 func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) error {
 	batch := &pgx.Batch{}
 	if opts.Timeout != 0 {
@@ -77,8 +81,8 @@ func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) err
 	return nil
 }
 
-// TryLock is [Lock] without waiting: it reports whether all keys were free. If one was not, none is held by this call;
-// for several keys that takes a savepoint.
+// TryLock is [Lock] without waiting: it reports whether all keys were free. If one was not, none is
+// held by this call; for several keys that takes a savepoint.
 func TryLock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) (bool, error) {
 	keys = sorted(keys)
 	if len(keys) <= 1 {

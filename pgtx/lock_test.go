@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// The keys are a contract between programs of different versions: these never change. They were computed by
-// another implementation of FNV-1a.
+// The keys are a contract between programs of different versions: these never change. They were
+// computed by another implementation of FNV-1a.
 func TestKeyOfIsFrozen(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

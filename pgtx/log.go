@@ -9,13 +9,15 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// LogTo returns an observer that logs every attempt as one record: "transaction committed", "savepoint rolled_back" and so
-// on. The level is Debug for success and for a rollback because of an error of the function's own, Warn for what is
-// repeated or gave up and for failures of the database or a hook, Error for an unknown outcome.
+// LogTo returns an observer that logs every attempt as one record: "transaction committed",
+// "savepoint rolled_back" and so on. The level is Debug for success and for a rollback because of
+// an error of the function's own, Warn for what is repeated or gave up and for failures of the
+// database or a hook, Error for an unknown outcome.
 //
-// A record has the attributes name (if set), attempt, outcome, the durations acquire, begin, run, commit and wait (if not
-// 0) and elapsed, and of an error its category (see pgerr.Of), its sqlstate and the phase. It never has the text of an
-// error, which may hold arguments and row values: log what Run returns where those may be seen.
+// A record has the attributes name (if set), attempt, outcome, the durations acquire, begin, run,
+// commit and wait (if not 0) and elapsed, and of an error its category (see pgerr.Of), its sqlstate
+// and the phase. It never has the text of an error, which may hold arguments and row values: log
+// what Run returns where those may be seen.
 func LogTo(logger *slog.Logger) func(context.Context, Report) {
 	return func(ctx context.Context, r Report) {
 		level := r.level()

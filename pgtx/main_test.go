@@ -40,8 +40,8 @@ func setupOn(t *testing.T, url string) *bundle {
 	return b
 }
 
-// released fails the test if a connection stays acquired. A closed one counts as acquired until pgx has
-// cleaned up behind it, which the pool does in the background: hence the polling.
+// released fails the test if a connection stays acquired. A closed one counts as acquired until pgx
+// has cleaned up behind it, which the pool does in the background: hence the polling.
 func (b *bundle) released(t *testing.T) {
 	t.Helper()
 	for limit := time.Now().Add(5 * time.Second); b.pool.Stat().AcquiredConns() != 0; time.Sleep(time.Millisecond) {

@@ -38,7 +38,8 @@ func (s *scope) find(db int) *state {
 	return nil
 }
 
-// theirs reports whether a conflict is that of a transaction around, which alone can be repeated to get rid of it.
+// theirs reports whether a conflict is that of a transaction around, which alone can be repeated to
+// get rid of it.
 func theirs(around *scope, err marks) bool {
 	for ; around != nil; around = around.outer {
 		if err[around.state.origin()] {

@@ -167,7 +167,8 @@ func TestNestedOptionConflict(t *testing.T) {
 	}
 }
 
-// A conflict of the outermost transaction can be met inside one on a second database, which must not try to cure it.
+// A conflict of the outermost transaction can be met inside one on a second database, which must
+// not try to cure it.
 func TestConflictIsRepeatedWhereItBelongs(t *testing.T) {
 	t.Parallel()
 	first, second := setup(t), setup(t)

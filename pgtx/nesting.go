@@ -10,20 +10,23 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Nesting says what a Run does inside the function of another on the same database, and without one.
+// Nesting says what a Run does inside the function of another on the same database, and without
+// one.
 type Nesting int
 
 const (
 	// Savepoint is the zero value: a savepoint inside, a transaction of its own outside.
 	Savepoint Nesting = iota
-	// Join runs the function in the transaction around it without a savepoint: if it fails, nothing can be undone alone,
-	// so the whole rolls back, even if the outer function goes on. Its MaxAttempts do not count. Outside it begins a
-	// transaction. On a pgx.Tx that was begun elsewhere, whoever commits that has to look at the error.
+	// Join runs the function in the transaction around it without a savepoint: if it fails, nothing
+	// can be undone alone, so the whole rolls back, even if the outer function goes on. Its
+	// MaxAttempts do not count. Outside it begins a transaction. On a pgx.Tx that was begun
+	// elsewhere, whoever commits that has to look at the error.
 	Join
-	// Separate is a transaction of its own on a connection of its own also inside, which commits and is repeated by
-	// itself, and whatever becomes of the one around it. It waits for locks of the one around it until a limit of the
-	// server ends that. Inside it does not wait for a connection of a full pool, which may be waiting for this very
-	// function: the result is [ErrPoolFull].
+	// Separate is a transaction of its own on a connection of its own also inside, which commits
+	// and is repeated by itself, and whatever becomes of the one around it. It waits for locks of
+	// the one around it until a limit of the server ends that. Inside it does not wait for a
+	// connection of a full pool, which may be waiting for this very function: the result is
+	// [ErrPoolFull].
 	Separate
 	// Required is Savepoint inside and [ErrNoTransaction] outside.
 	Required
@@ -32,22 +35,24 @@ const (
 )
 
 var (
-	// ErrNoTransaction is returned where there has to be a transaction around the call and there is none.
+	// ErrNoTransaction is returned where there has to be a transaction around the call and there is
+	// none.
 	ErrNoTransaction = errors.New("no transaction on this db: call it inside the function of a Run, with the ctx that function was given")
 
 	// ErrNested is returned by a Run with Forbidden inside the function of another.
 	ErrNested = errors.New("inside another transaction, which this one forbids")
 
-	// ErrPoolFull is returned by a Run with Separate inside another if no connection of the pool is free. Raise the pool's
-	// MaxConns above the number of outer functions that run at a time.
+	// ErrPoolFull is returned by a Run with Separate inside another if no connection of the pool is
+	// free. Raise the pool's MaxConns above the number of outer functions that run at a time.
 	ErrPoolFull = errors.New("separate transaction: no connection of the pool is free while the function around it holds one")
 )
 
-// separateWait bounds the acquire of a separate transaction beyond the look at the pool's counters: the
-// connection they showed may be another's by now, or in the middle of a slow connect.
+// separateWait bounds the acquire of a separate transaction beyond the look at the pool's counters:
+// the connection they showed may be another's by now, or in the middle of a slow connect.
 const separateWait = time.Second
 
-// place applies opts.Nesting: it returns the transaction in which to nest, or nil to begin one on db.
+// place applies opts.Nesting: it returns the transaction in which to nest, or nil to begin one on
+// db.
 func (o Options) place(db DB, key any, parent *tx) (*tx, DB, error) {
 	outer, foreign := db.(pgx.Tx)
 	inside := parent != nil || foreign

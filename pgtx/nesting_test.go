@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// nestedIn runs a function that adds 10 to account 2 and returns result, inside one that takes 10 from account 1 and
-// returns nil whatever the inner one did.
+// nestedIn runs a function that adds 10 to account 2 and returns result, inside one that takes 10
+// from account 1 and returns nil whatever the inner one did.
 func nestedIn(ctx context.Context, pool *pgxpool.Pool, opts pgtx.Options, result error) (outer, inner error) {
 	outer = pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
 		if err := add(ctx, tx, 1, -10); err != nil {
@@ -82,7 +82,8 @@ func TestNestingOutside(t *testing.T) {
 	}
 }
 
-// What the transaction around it has not can neither be joined nor be had for a savepoint; the error says which, and what to do.
+// What the transaction around it has not can neither be joined nor be had for a savepoint; the
+// error says which, and what to do.
 func TestOptionsOfAnotherTransaction(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -21,8 +21,9 @@ func (n *notices) Write(message []byte) (int, error) {
 	return len(message), nil
 }
 
-// noticed runs do and reports whether a notice arrived. Handlers of notices belong to the connection's configuration, which
-// is not ours; the trace of messages can be set on a connection that is open.
+// noticed runs do and reports whether a notice arrived. Handlers of notices belong to the
+// connection's configuration, which is not ours; the trace of messages can be set on a connection
+// that is open.
 func noticed(conn *pgx.Conn, do func() error) (met bool, err error) {
 	var seen notices
 	frontend := conn.PgConn().Frontend()
@@ -34,8 +35,8 @@ func noticed(conn *pgx.Conn, do func() error) (met bool, err error) {
 	return seen.met, err
 }
 
-// execCommit sends COMMIT. A wait for a synchronous standby that somebody cancels ends in success with a warning: the
-// transaction is committed on this server, and lost if it is failed over from.
+// execCommit sends COMMIT. A wait for a synchronous standby that somebody cancels ends in success
+// with a warning: the transaction is committed on this server, and lost if it is failed over from.
 func (l *leased) execCommit(ctx context.Context, query string) (tag pgconn.CommandTag, err error) {
 	if !l.watched {
 		return l.Exec(ctx, query)

@@ -23,16 +23,18 @@ type Outcome string
 const (
 	// OutcomeCommitted also says that nothing was sent, if Begin is 0.
 	OutcomeCommitted Outcome = "committed"
-	// OutcomeReleased is the success of a nested Run: the transaction around it will commit it, or not.
+	// OutcomeReleased is the success of a nested Run: the transaction around it will commit it, or
+	// not.
 	OutcomeReleased Outcome = "released"
 	// OutcomeRolledBack also says that it did not begin.
 	OutcomeRolledBack Outcome = "rolled_back"
-	// OutcomeUnknown is that of a [*CommitUnknownError], and of a function that ended the transaction itself ([ErrEnded]).
+	// OutcomeUnknown is that of a [*CommitUnknownError], and of a function that ended the
+	// transaction itself ([ErrEnded]).
 	OutcomeUnknown Outcome = "unknown"
 )
 
-// Report tells an observer how one attempt went. Times are as the client sees them. What is left of the attempt beside
-// its phases is work of this package and hooks.
+// Report tells an observer how one attempt went. Times are as the client sees them. What is left of
+// the attempt beside its phases is work of this package and hooks.
 type Report struct {
 	// Name is Options.Name.
 	Name string
@@ -40,18 +42,22 @@ type Report struct {
 	// Attempt counts from 1. In a nested Run it is that of the outermost.
 	Attempt int
 	Outcome Outcome
-	// Again says that another attempt follows, which gets a report of its own: count transactions by reports without.
+	// Again says that another attempt follows, which gets a report of its own: count transactions
+	// by reports without.
 	Again bool
-	// Err is the attempt's error, and without Again that of the whole, which may be a *RetryError or, with OutcomeCommitted, a
-	// *HookError. It is nil after success. Its text may hold arguments and row values.
+	// Err is the attempt's error, and without Again that of the whole, which may be a *RetryError
+	// or, with OutcomeCommitted, a *HookError. It is nil after success. Its text may hold arguments
+	// and row values.
 	Err error
 	// Start is when the attempt began.
 	Start time.Time
-	// Acquire is the wait for the connection; 0 on a connection as db, and part of Begin where db's own BeginTx is used.
+	// Acquire is the wait for the connection; 0 on a connection as db, and part of Begin where db's
+	// own BeginTx is used.
 	Acquire time.Duration
 	// Begin is the round trip of BEGIN. Where the first statement travelled with it, it is in it.
 	Begin time.Duration
-	// Run is the function and BeforeCommit hooks, without Acquire and Begin. In a batch it is the flush with BEGIN and COMMIT.
+	// Run is the function and BeforeCommit hooks, without Acquire and Begin. In a batch it is the
+	// flush with BEGIN and COMMIT.
 	Run time.Duration
 	// Commit is COMMIT or ROLLBACK; in a nested Run, RELEASE or ROLLBACK TO.
 	Commit time.Duration

@@ -204,8 +204,8 @@ func TestObserverTimesPhases(t *testing.T) {
 	}
 }
 
-// An observer costs nothing when there is none: a name and an unset observer allocate what no options do. An empty
-// transaction is used because nothing of it depends on the network.
+// An observer costs nothing when there is none: a name and an unset observer allocate what no
+// options do. An empty transaction is used because nothing of it depends on the network.
 func TestNoObserverAllocatesNothing(t *testing.T) {
 	b := setup(t)
 	allocations := func(opts pgtx.Options) float64 {

@@ -55,7 +55,8 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// start starts the server; after a crash it may need a moment until the last of its processes is gone.
+// start starts the server; after a crash it may need a moment until the last of its processes is
+// gone.
 func (s *ownServer) start(t *testing.T) {
 	t.Helper()
 	var err error
@@ -67,7 +68,8 @@ func (s *ownServer) start(t *testing.T) {
 	t.Fatal(err)
 }
 
-// crash is an immediate stop: no checkpoint, no word to the clients. It returns when the postmaster is gone.
+// crash is an immediate stop: no checkpoint, no word to the clients. It returns when the postmaster
+// is gone.
 func (s *ownServer) crash(t *testing.T) {
 	t.Helper()
 	file := filepath.Join(s.dir, "data", "postmaster.pid")

@@ -8,9 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// patience ends a statement cleanupLimit after the end of ctx. What outlast does with a context costs several per cent of
-// a short transaction; this costs next to nothing unless ctx ends. It takes the socket away, so it must be stopped before
-// the connection is handed on, which nobody can do within the Commit of a pgx.Tx.
+// patience ends a statement cleanupLimit after the end of ctx. What outlast does with a context
+// costs several per cent of a short transaction; this costs next to nothing unless ctx ends. It
+// takes the socket away, so it must be stopped before the connection is handed on, which nobody can
+// do within the Commit of a pgx.Tx.
 type patience struct {
 	mu    sync.Mutex
 	timer *time.Timer
@@ -18,7 +19,8 @@ type patience struct {
 	cut   bool
 }
 
-// start begins to watch ctx. The function it returns stops that, and reports whether the socket was closed.
+// start begins to watch ctx. The function it returns stops that, and reports whether the socket was
+// closed.
 func (p *patience) start(ctx context.Context, conn *pgx.Conn) (stop func() bool) {
 	if ctx.Done() == nil {
 		return func() bool { return false }

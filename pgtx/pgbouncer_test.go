@@ -18,7 +18,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// The mode that caches prepared statements fails behind PgBouncer in transaction mode for pgx as well.
+// The mode that caches prepared statements fails behind PgBouncer in transaction mode for pgx as
+// well.
 func TestPgBouncer(t *testing.T) {
 	t.Parallel()
 	binary, err := osexec.LookPath("pgbouncer")

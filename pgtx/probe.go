@@ -11,20 +11,23 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrVerifyUnsupported is returned by a transaction with VerifyCommit, and by [CommitUnknownError.Resolve], on a server
-// that does not know transaction ids as PostgreSQL 13 and later do: another engine that speaks its protocol, for instance.
+// ErrVerifyUnsupported is returned by a transaction with VerifyCommit, and by
+// [CommitUnknownError.Resolve], on a server that does not know transaction ids as PostgreSQL 13 and
+// later do: another engine that speaks its protocol, for instance.
 var ErrVerifyUnsupported = errors.New("the server has no pg_current_xact_id, pg_xact_status or pg_stat_bgwriter for this role: unset VerifyCommit, or use an IdempotencyKey")
 
-// The probe tells the transaction's id, which makes the server assign one, and when the server was started: another
-// server, a promoted standby and one that was restarted have another time. A crash of a single backend lets the server
-// start anew without a new start time, and it may then give the same ids again: what shows that is when its statistics were reset.
-// Reading them can be slow up to PostgreSQL 14, and they are the same for all transactions of a connection, which does not
-// survive such a crash: they are asked for only now and then.
+// The probe tells the transaction's id, which makes the server assign one, and when the server was
+// started: another server, a promoted standby and one that was restarted have another time. A crash
+// of a single backend lets the server start anew without a new start time, and it may then give the
+// same ids again: what shows that is when its statistics were reset. Reading them can be slow up to
+// PostgreSQL 14, and they are the same for all transactions of a connection, which does not survive
+// such a crash: they are asked for only now and then.
 //
 // The text of a timestamp would depend on the session's settings.
 //
-// The timeline is not asked for: it changes only when a standby is promoted, which has given no ids before under its start
-// time; and the one that pg_control_checkpoint tells is behind until the next checkpoint.
+// The timeline is not asked for: it changes only when a standby is promoted, which has given no ids
+// before under its start time; and the one that pg_control_checkpoint tells is behind until the
+// next checkpoint.
 const (
 	startSQL   = `extract(epoch from pg_catalog.pg_postmaster_start_time())::text`
 	resetSQL   = `(select coalesce(extract(epoch from stats_reset)::text, '') from pg_catalog.pg_stat_bgwriter)`
@@ -32,9 +35,9 @@ const (
 	lineageSQL = `select ` + startSQL + `, ` + resetSQL
 )
 
-// lineageAge is for how long a connection's lineage is used. Directly connected it cannot change. Behind PgBouncer the
-// server of a connection can, and everywhere somebody may reset the statistics: the outcomes that cannot be resolved after
-// that are those of this long.
+// lineageAge is for how long a connection's lineage is used. Directly connected it cannot change.
+// Behind PgBouncer the server of a connection can, and everywhere somebody may reset the
+// statistics: the outcomes that cannot be resolved after that are those of this long.
 const lineageAge = time.Minute
 
 // lineage is what a connection keeps about its server.
@@ -54,13 +57,14 @@ type verification struct {
 	lineage *lineage
 }
 
-// verifies reports whether the transaction asks for its id. One that writes nothing has no outcome to lose.
+// verifies reports whether the transaction asks for its id. One that writes nothing has no outcome
+// to lose.
 func (o Options) verifies() bool {
 	return o.VerifyCommit && o.TxOptions.AccessMode != pgx.ReadOnly
 }
 
-// announced reports whether BEGIN is accompanied by what only a flush of our own can carry, which is the probe or the insert
-// of a key.
+// announced reports whether BEGIN is accompanied by what only a flush of our own can carry, which
+// is the probe or the insert of a key.
 func (o Options) announced() bool { return o.verifies() || o.IdempotencyKey != "" }
 
 // preamble is that of the options, and the probes.
@@ -88,8 +92,8 @@ var (
 	bothProbes = []string{probeSQL, lineageSQL}
 )
 
-// server identifies the server's run in which the transaction got its id, or is empty if that is not known: behind PgBouncer
-// the probe and the lineage of the connection may be of two.
+// server identifies the server's run in which the transaction got its id, or is empty if that is
+// not known: behind PgBouncer the probe and the lineage of the connection may be of two.
 func (v *verification) server() string {
 	if v.lineage == nil || v.lineage.start != v.start {
 		return ""
@@ -136,8 +140,9 @@ func (s *session) keep(start, reset string) *lineage {
 	return known
 }
 
-// execOpening sends text, which begins with the statements of opening, as one simple query. It returns the tag of the last
-// statement that was answered and how many were, which is -1 if nothing was to be read of them.
+// execOpening sends text, which begins with the statements of opening, as one simple query. It
+// returns the tag of the last statement that was answered and how many were, which is -1 if nothing
+// was to be read of them.
 func (s *session) execOpening(ctx context.Context, opening []string, text string) (pgconn.CommandTag, int, error) {
 	if !s.opts.verifies() {
 		tag, err := s.connected.Exec(ctx, text)
@@ -181,7 +186,8 @@ func (s *session) probe(ctx context.Context) error {
 	return unsupported(err)
 }
 
-// unsupported adds ErrVerifyUnsupported to the error of a server that has not what the probes ask for, or not for this role.
+// unsupported adds ErrVerifyUnsupported to the error of a server that has not what the probes ask
+// for, or not for this role.
 func unsupported(err error) error {
 	var pgError *pgconn.PgError
 	if !errors.As(err, &pgError) || pgError.Code != "42883" && pgError.Code != "42501" {

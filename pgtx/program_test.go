@@ -56,7 +56,8 @@ type step struct {
 	run     *run
 }
 
-// deepest is how far runs nest: enough for a savepoint in a savepoint on one database with one on the other between them.
+// deepest is how far runs nest: enough for a savepoint in a savepoint on one database with one on
+// the other between them.
 const deepest = 4
 
 func drawRun(t *rapid.T, depth int) *run {

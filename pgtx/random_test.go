@@ -22,7 +22,8 @@ func ended(r *run, err marks) string { return fmt.Sprintf("%d: %s", r.id, err) }
 
 func called(what string, hook step) string { return fmt.Sprintf("%s %d", what, hook.id) }
 
-// TestRandomPrograms compares random programs of nested runs with a model. PGTX_PROGRAMS sets how many.
+// TestRandomPrograms compares random programs of nested runs with a model. PGTX_PROGRAMS sets how
+// many.
 //
 // It is not parallel: it looks for goroutines that a program left.
 func TestRandomPrograms(t *testing.T) { //nolint:paralleltest // see above
@@ -42,7 +43,8 @@ func TestRandomPrograms(t *testing.T) { //nolint:paralleltest // see above
 	rapid.Check(t, func(t *rapid.T) {
 		program := drawRun(t, 0)
 		program.number(new(int))
-		// pgx keeps a reader on a connection on which a write was slow, until the server says something.
+		// pgx keeps a reader on a connection on which a write was slow, until the server says
+		// something.
 		before := []goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgconn/internal/bgreader.(*BGReader).bgRead")}
 		m := &model{met: map[int]bool{}}
 		m.run(program, nil, nil)

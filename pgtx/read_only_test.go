@@ -10,8 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// A write that is refused as read-only is what a failover looks like from a connection that was led to the wrong server: it
-// is repeated, unless the transaction or the session is meant to read.
+// A write that is refused as read-only is what a failover looks like from a connection that was led
+// to the wrong server: it is repeated, unless the transaction or the session is meant to read.
 func TestReadOnlyServerIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	const demote = `set transaction read only`

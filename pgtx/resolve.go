@@ -11,15 +11,17 @@ import (
 )
 
 const (
-	// DefaultVerifyTimeout is how long a broken COMMIT is inquired after at most. A server that is up answers at once; the
-	// rest is for one that is slow, for a transaction still in progress, and for a pool that has to notice dead connections.
+	// DefaultVerifyTimeout is how long a broken COMMIT is inquired after at most. A server that is
+	// up answers at once; the rest is for one that is slow, for a transaction still in progress,
+	// and for a pool that has to notice dead connections.
 	DefaultVerifyTimeout = 10 * time.Second
 
-	// fenceAfter is for how long a transaction may be in progress before its backend is terminated: time enough for a
-	// COMMIT that is at work, and for a server to notice a closed socket.
+	// fenceAfter is for how long a transaction may be in progress before its backend is terminated:
+	// time enough for a COMMIT that is at work, and for a server to notice a closed socket.
 	fenceAfter = time.Second
 
-	// askLimit bounds one question, so that a dead connection of the pool does not use up all the time.
+	// askLimit bounds one question, so that a dead connection of the pool does not use up all the
+	// time.
 	askLimit = 2 * time.Second
 
 	// askPause is the first wait between two questions, doubled up to askPauseMax.
@@ -28,24 +30,27 @@ const (
 )
 
 var (
-	// ErrServerChanged is returned by [CommitUnknownError.Resolve] if the server that answers is not the run of the server
-	// that the transaction was in: it was restarted, has crashed, another one was promoted, or its statistics were reset. Its
-	// transaction ids may mean other transactions.
+	// ErrServerChanged is returned by [CommitUnknownError.Resolve] if the server that answers is
+	// not the run of the server that the transaction was in: it was restarted, has crashed, another
+	// one was promoted, or its statistics were reset. Its transaction ids may mean other
+	// transactions.
 	ErrServerChanged = errors.New("another server, or the same after a restart or crash, whose transaction ids may mean others")
 
-	// ErrUnresolved is returned by [CommitUnknownError.Resolve] if the outcome could not be learnt for another reason than
-	// those with an error of their own.
+	// ErrUnresolved is returned by [CommitUnknownError.Resolve] if the outcome could not be learnt
+	// for another reason than those with an error of their own.
 	ErrUnresolved = errors.New("the outcome could not be learnt")
 )
 
-// Resolve finds out whether the transaction committed: err says that it could not, and then committed means nothing. db is
-// a pool or a connection to the same database; in place of a connection that is closed or in a transaction, another one is
-// opened with its configuration. It waits for an answer until ctx ends, at most [DefaultVerifyTimeout], and may be called
-// again. A transaction that is still in progress after a second, and whose backend belongs to the same role, is ended by
-// pg_terminate_backend, unless replication is synchronous.
+// Resolve finds out whether the transaction committed: err says that it could not, and then
+// committed means nothing. db is a pool or a connection to the same database; in place of a
+// connection that is closed or in a transaction, another one is opened with its configuration. It
+// waits for an answer until ctx ends, at most [DefaultVerifyTimeout], and may be called again. A
+// transaction that is still in progress after a second, and whose backend belongs to the same role,
+// is ended by pg_terminate_backend, unless replication is synchronous.
 //
-// It needs XID and Server, or Key, which VerifyCommit and IdempotencyKey set. They are plain text: another process can
-// resolve a CommitUnknownError that it makes of them. Where both are there, Key answers what XID cannot.
+// It needs XID and Server, or Key, which VerifyCommit and IdempotencyKey set. They are plain text:
+// another process can resolve a CommitUnknownError that it makes of them. Where both are there, Key
+// answers what XID cannot.
 //
 // The errors are [ErrServerChanged], [ErrVerifyUnsupported] and [ErrUnresolved].
 func (e *CommitUnknownError) Resolve(ctx context.Context, db DB) (committed bool, err error) {
@@ -143,8 +148,9 @@ const statusSQL = `select pg_is_in_recovery(), s.server, current_setting('synchr
 	case when not pg_is_in_recovery() and s.server = $1 then pg_xact_status($2::text::xid8) end
 	from (select ` + startSQL + ` || ' ' || ` + resetSQL + `) s (server)`
 
-// fenceSQL ends the backend that is in the transaction. Only those of roles of which the own one is a member show their
-// transaction. One that waits for a synchronous standby must not be ended: it would be committed, but only here.
+// fenceSQL ends the backend that is in the transaction. Only those of roles of which the own one is
+// a member show their transaction. One that waits for a synchronous standby must not be ended: it
+// would be committed, but only here.
 const fenceSQL = `select pg_terminate_backend(pid) from pg_stat_activity
 	where backend_xid = $1::text::xid8::xid and pid <> pg_backend_pid() and wait_event is distinct from 'SyncRep'
 	and current_setting('synchronous_standby_names') = ''`
@@ -195,9 +201,9 @@ func (e *CommitUnknownError) askByXID(fence time.Time) func(context.Context, *pg
 	}
 }
 
-// replicated makes sure that what is committed on a server with synchronous replication is not on this server only, as
-// after a wait for the standby that was cancelled. COMMIT of something written later is answered when a standby has all
-// that came before.
+// replicated makes sure that what is committed on a server with synchronous replication is not on
+// this server only, as after a wait for the standby that was cancelled. COMMIT of something written
+// later is answered when a standby has all that came before.
 func replicated(ctx context.Context, conn *pgx.Conn) (outcome, error) {
 	met, err := noticed(conn, func() error {
 		_, err := conn.Exec(ctx, `begin; set local synchronous_commit = on;

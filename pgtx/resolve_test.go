@@ -151,7 +151,8 @@ func TestResolveWithStandby(t *testing.T) {
 	ask("promoted")
 }
 
-// A transaction that waits for a standby is neither ended nor taken for committed before the standby has it.
+// A transaction that waits for a standby is neither ended nor taken for committed before the
+// standby has it.
 func verifyUnderSynchronousReplication(t *testing.T, s *ownBundle) {
 	soon := pgtx.Options{VerifyCommit: true, VerifyTimeout: 1500 * time.Millisecond}
 	waiting := `select exists (select from pg_stat_activity where wait_event = 'SyncRep')`
@@ -252,8 +253,8 @@ func TestVerifyCommitUnsupported(t *testing.T) {
 	}
 }
 
-// The id and what identifies the server travel in flushes that are sent anyway, from the second transaction on a
-// connection also in the modes that prepare statements.
+// The id and what identifies the server travel in flushes that are sent anyway, from the second
+// transaction on a connection also in the modes that prepare statements.
 func TestVerifyCommitTakesNoRoundTrip(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

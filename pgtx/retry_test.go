@@ -12,7 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// stale reads account 1 in a repeatable read snapshot, lets somebody else write it, and writes it: 40001.
+// stale reads account 1 in a repeatable read snapshot, lets somebody else write it, and writes it:
+// 40001.
 func stale(ctx context.Context, b *bundle, tx pgx.Tx) error {
 	var balance int
 	if err := tx.QueryRow(ctx, `select balance from accounts where id = 1`).Scan(&balance); err != nil {
@@ -106,7 +107,8 @@ func TestDeadlockIsRetried(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// More if both were the victim, or if the repetition took its first row before the other had woken up.
+	// More if both were the victim, or if the repetition took its first row before the other had
+	// woken up.
 	if attempts < 3 {
 		t.Errorf("%d attempts, want at least 3: one of two was the victim", attempts)
 	}

@@ -53,7 +53,8 @@ func pingAs(t *testing.T, url string) error {
 	return conn.Close(t.Context())
 }
 
-// Nothing of VerifyCommit needs more than a login: the probe, the question, and the end of a backend of the same role.
+// Nothing of VerifyCommit needs more than a login: the probe, the question, and the end of a
+// backend of the same role.
 func TestVerifyCommitAsOrdinaryRole(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -89,7 +90,8 @@ func TestResolveAsAnotherRole(t *testing.T) {
 	}
 }
 
-// A role that may not see what tells the server's runs apart is told so, before anything could be lost.
+// A role that may not see what tells the server's runs apart is told so, before anything could be
+// lost.
 func TestVerifyCommitWithoutTheRights(t *testing.T) {
 	t.Parallel()
 	for _, sql := range []string{

@@ -78,8 +78,8 @@ func (r *rows) read(do func() error) error {
 		return r.late
 	}
 	if err := do(); err != nil {
-		// pgx closes the rows when a value cannot be scanned, but not when there is no current row: Close does no harm
-		// where it has, and leaves nothing open where it has not.
+		// pgx closes the rows when a value cannot be scanned, but not when there is no current row:
+		// Close does no harm where it has, and leaves nothing open where it has not.
 		r.Rows.Close()
 		r.finish()
 		return err

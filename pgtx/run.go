@@ -11,35 +11,40 @@ import (
 	"github.com/sethvargo/go-retry"
 )
 
-// Run calls fn in a transaction on db and commits if fn returns nil. If fn returns an error, panics or calls
-// runtime.Goexit, the transaction is rolled back; the error is returned as it is, the panic goes on with its stack.
+// Run calls fn in a transaction on db and commits if fn returns nil. If fn returns an error, panics
+// or calls runtime.Goexit, the transaction is rolled back; the error is returned as it is, the
+// panic goes on with its stack.
 //
-// fn may be called again. On a serialization failure (40001), a deadlock (40P01), a server that is shutting down or
-// starting (57P01 to 57P03), too many connections (53300), a write refused as read-only (25006) where the transaction and the
-// session are not read-only by choice, or a connection lost before COMMIT was sent, Run rolls back,
-// waits (a random time up to 25 ms, doubled with every attempt, at most 1 s) and calls fn again, at most
-// [DefaultMaxAttempts] times; after that the result is a [*RetryError] with the last error. fn must return the error
-// it met, wrapped with %w: a text built with %s hides what happened. A result on a single *pgx.Conn or *pgxpool.Conn
-// that is closed is final.
+// fn may be called again. On a serialization failure (40001), a deadlock (40P01), a server that is
+// shutting down or starting (57P01 to 57P03), too many connections (53300), a write refused as
+// read-only (25006) where the transaction and the session are not read-only by choice, or a
+// connection lost before COMMIT was sent, Run rolls back, waits (a random time up to 25 ms, doubled
+// with every attempt, at most 1 s) and calls fn again, at most [DefaultMaxAttempts] times; after
+// that the result is a [*RetryError] with the last error. fn must return the error it met, wrapped
+// with %w: a text built with %s hides what happened. A result on a single *pgx.Conn or
+// *pgxpool.Conn that is closed is final.
 //
-// tx is a real [pgx.Tx] for sqlc, scany and the like, except that its Commit and Rollback are [ErrManaged]. It belongs
-// to fn: after fn has returned its use is [ErrTxClosed], and a second goroutine or open rows make it [ErrTxInUse].
-// Statements through tx.Conn() and tx.LargeObjects() bypass these checks.
+// tx is a real [pgx.Tx] for sqlc, scany and the like, except that its Commit and Rollback are
+// [ErrManaged]. It belongs to fn: after fn has returned its use is [ErrTxClosed], and a second
+// goroutine or open rows make it [ErrTxInUse]. Statements through tx.Conn() and tx.LargeObjects()
+// bypass these checks.
 //
-// The ctx fn is given carries the transaction: a Run with it on the same db, or on tx, is a savepoint, which is
-// rolled back and released if its fn fails and never repeated on its own. After a serialization failure or deadlock
-// inside, the whole transaction rolls back even if the outer function goes on, so that the outermost Run can repeat
-// it. A Run on another db is a transaction of its own; it commits by itself, and again if the outer one is repeated.
+// The ctx fn is given carries the transaction: a Run with it on the same db, or on tx, is a
+// savepoint, which is rolled back and released if its fn fails and never repeated on its own. After
+// a serialization failure or deadlock inside, the whole transaction rolls back even if the outer
+// function goes on, so that the outermost Run can repeat it. A Run on another db is a transaction
+// of its own; it commits by itself, and again if the outer one is repeated.
 //
-// ctx applies to the acquire, BEGIN and whatever fn does with it. A ctx that is done when fn returns nil means
-// rollback. COMMIT is not cut by ctx, for that would make its outcome unknowable: it has 5 s beyond the end of ctx, as
-// ROLLBACK has.
+// ctx applies to the acquire, BEGIN and whatever fn does with it. A ctx that is done when fn
+// returns nil means rollback. COMMIT is not cut by ctx, for that would make its outcome unknowable:
+// it has 5 s beyond the end of ctx, as ROLLBACK has.
 //
-// On a pool, the acquire and BEGIN wait for the first statement of fn and go with it in one flush; see [Options.Eager].
-// tx.Conn() and tx.LargeObjects() as the first call send BEGIN on ctx.
+// On a pool, the acquire and BEGIN wait for the first statement of fn and go with it in one flush;
+// see [Options.Eager]. tx.Conn() and tx.LargeObjects() as the first call send BEGIN on ctx.
 //
-// Errors beside fn's own, each in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets at its first statement;
-// [*SwallowedError] if a statement failed and fn returned nil; [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
+// Errors beside fn's own, each in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets at
+// its first statement; [*SwallowedError] if a statement failed and fn returned nil;
+// [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
 // server refused it (a deferred constraint, say). Run is safe for concurrent use if db is.
 func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	return RunWith(ctx, db, Options{}, fn)
@@ -89,7 +94,8 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 		s := newSession(ctx, limited, key, opts, attempts)
 		w.in(s)
 		if err = s.begin(db, inside); err != nil {
-			// Nothing has run. A single connection that is closed stays so, however often it is asked.
+			// Nothing has run. A single connection that is closed stays so, however often it is
+			// asked.
 			again = !isClosedConn(db) && s.again(err, pgerr.Retryable(err))
 		} else {
 			root = s.top
@@ -154,8 +160,9 @@ func endedBy(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }
 
-// around reports whether err is the conflict of a transaction around this one, met by way of a Run on that one's database.
-// Only that one's repetition can cure it, and a RetryError of ours would keep it from that.
+// around reports whether err is the conflict of a transaction around this one, met by way of a Run
+// on that one's database. Only that one's repetition can cure it, and a RetryError of ours would
+// keep it from that.
 func around(ctx context.Context, err error) bool {
 	outer, _ := ctx.Value(scopeKey{}).(*scope)
 	for ; outer != nil; outer = outer.outer {
@@ -183,7 +190,8 @@ func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) (again b
 	}
 	returned := false
 	defer func() {
-		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it came with.
+		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it
+		// came with.
 		if !returned {
 			s.rollback(s.ctx)
 			_ = callAll(context.WithoutCancel(s.call), root.takeHooks().afterRollback)

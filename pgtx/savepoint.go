@@ -57,8 +57,8 @@ func (p *savepoint) Commit(ctx context.Context) error {
 	return p.end(func() error { return p.release(ctx) })
 }
 
-// Rollback undoes what was done since the savepoint and releases it, so that none is left open: thousands of open
-// savepoints slow every statement of a transaction down.
+// Rollback undoes what was done since the savepoint and releases it, so that none is left open:
+// thousands of open savepoints slow every statement of a transaction down.
 func (p *savepoint) Rollback(ctx context.Context) error {
 	return p.end(func() error { return p.undo(ctx) })
 }
@@ -74,9 +74,10 @@ func (p *savepoint) end(do func() error) error {
 
 // release and undo are called inside the gate.
 //
-// RELEASE changes nothing that the client could see while the transaction is in order: it rides with the next SAVEPOINT,
-// and is left out before COMMIT or a rollback of what is around it. Nobody could send it after the end of an adopted
-// transaction's function, and in a failed one its error is the answer.
+// RELEASE changes nothing that the client could see while the transaction is in order: it rides
+// with the next SAVEPOINT, and is left out before COMMIT or a rollback of what is around it. Nobody
+// could send it after the end of an adopted transaction's function, and in a failed one its error
+// is the answer.
 func (p *savepoint) release(ctx context.Context) error {
 	s := p.session
 	s.unreleased = p.name
@@ -100,8 +101,8 @@ func (s *session) flushRelease(ctx context.Context) error {
 	return nil
 }
 
-// releaseBefore sends an outstanding RELEASE before a statement that may handle savepoints itself: one it sets would be
-// inside ours and vanish with it, and one it ends may be around ours.
+// releaseBefore sends an outstanding RELEASE before a statement that may handle savepoints itself:
+// one it sets would be inside ours and vanish with it, and one it ends may be around ours.
 func (s *session) releaseBefore(ctx context.Context, sql string) error {
 	if s.unreleased == "" {
 		return nil
@@ -179,7 +180,8 @@ func (t *tx) open(ctx context.Context) (*savepoint, error) {
 	s := t.session
 	defer s.gate.leave()
 	if s.top != t.function() {
-		// Savepoints end in the reverse of the order in which they began; two functions side by side cannot do that.
+		// Savepoints end in the reverse of the order in which they began; two functions side by
+		// side cannot do that.
 		return nil, errNotInnermost
 	}
 	p, err := t.setSavepoint(ctx)
@@ -195,8 +197,8 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 	s := p.session
 	p.closed.Store(true)
 	if err := s.gate.enterOr(s.interrupt); err != nil {
-		// Rows are open or a goroutine is at work: nothing can be undone, so that nothing may be committed. Nobody
-		// is waited for: the statement or the rows meet a closed socket.
+		// Rows are open or a goroutine is at work: nothing can be undone, so that nothing may be
+		// committed. Nobody is waited for: the statement or the rows meet a closed socket.
 		if result != nil {
 			return result
 		}
@@ -219,16 +221,18 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 		return p.release(ctx)
 	}
 	if !s.closed() {
-		// Its failure closes the connection, which the outer function and COMMIT meet; the cause is the better answer here.
+		// Its failure closes the connection, which the outer function and COMMIT meet; the cause is
+		// the better answer here.
 		_ = p.undo(ctx)
 	}
 	s.doomed = s.fate(result)
 	return result
 }
 
-// fate returns the error the whole transaction has to unwind with after a nested scope failed with err, or nil if
-// the outer function may go on. After a serialization failure or a deadlock it may not: a savepoint cannot take the
-// outer snapshot or locks back, only the outermost Run can repeat everything.
+// fate returns the error the whole transaction has to unwind with after a nested scope failed with
+// err, or nil if the outer function may go on. After a serialization failure or a deadlock it may
+// not: a savepoint cannot take the outer snapshot or locks back, only the outermost Run can repeat
+// everything.
 func (s *session) fate(err error) error {
 	if s.doomed != nil {
 		return s.doomed

@@ -11,8 +11,9 @@ import (
 
 type scopeKey struct{}
 
-// scope is one entry in the list of open transactions that a context carries, innermost first. There is one list for
-// all databases, so that a Run on a second database does not hide the first. It is the context that carries it, too.
+// scope is one entry in the list of open transactions that a context carries, innermost first.
+// There is one list for all databases, so that a Run on a second database does not hide the first.
+// It is the context that carries it, too.
 type scope struct {
 	context.Context
 	tx    *tx
@@ -42,9 +43,10 @@ func innermost(ctx context.Context, key any) *tx {
 	return nil
 }
 
-// From returns the transaction that a Run on db has put into ctx, innermost first, and whether there is one. db is the
-// value that was passed to Run, or a handle of that transaction. Once the function of that Run has returned, it is
-// still returned, and every use of it is [ErrTxClosed]: a context that escaped must not silently fall back to the pool.
+// From returns the transaction that a Run on db has put into ctx, innermost first, and whether
+// there is one. db is the value that was passed to Run, or a handle of that transaction. Once the
+// function of that Run has returned, it is still returned, and every use of it is [ErrTxClosed]: a
+// context that escaped must not silently fall back to the pool.
 func From(ctx context.Context, db DB) (pgx.Tx, bool) {
 	key, err := keyOf(db)
 	if err != nil {
@@ -56,7 +58,8 @@ func From(ctx context.Context, db DB) (pgx.Tx, bool) {
 	return nil, false
 }
 
-// keyOf identifies the database behind db: the value itself, and for a handle of ours what its transaction was begun on.
+// keyOf identifies the database behind db: the value itself, and for a handle of ours what its
+// transaction was begun on.
 func keyOf(db DB) (any, error) {
 	if t := handleOf(db); t != nil {
 		return t.session.key, nil

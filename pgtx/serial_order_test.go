@@ -17,7 +17,8 @@ import (
 // cells are a table of named numbers.
 type cells map[string]int
 
-// act is a transaction on cells that reports what it saw. It is run twice: by the database, and by the checker on a map.
+// act is a transaction on cells that reports what it saw. It is run twice: by the database, and by
+// the checker on a map.
 type act struct {
 	name string
 	do   func(c store) (saw string, err error)
@@ -27,7 +28,8 @@ type act struct {
 type store interface {
 	get(name string) (int, error)
 	set(name string, value int) error
-	// turn ends the act's turn and waits for its next one, in the attempt whose interleaving is laid down.
+	// turn ends the act's turn and waits for its next one, in the attempt whose interleaving is
+	// laid down.
 	turn()
 }
 
@@ -35,7 +37,8 @@ func (c cells) get(name string) (int, error)     { return c[name], nil }
 func (c cells) set(name string, value int) error { c[name] = value; return nil }
 func (c cells) turn()                            {}
 
-// inSomeOrder reports whether what the acts saw and what they left is what they see and leave one after another.
+// inSomeOrder reports whether what the acts saw and what they left is what they see and leave one
+// after another.
 func inSomeOrder(before, after cells, acts []act, saw []string) bool {
 	order := make([]int, 0, len(acts))
 	var try func(now cells) bool
@@ -175,8 +178,8 @@ func (s *tableStore) turn() {
 	s.held = true
 }
 
-// play runs acts at the same time on cells in the database, and returns what they saw in the attempt that committed, and
-// what they left.
+// play runs acts at the same time on cells in the database, and returns what they saw in the
+// attempt that committed, and what they left.
 func play(t *testing.T, b *bundle, level pgx.TxIsoLevel, before cells, acts []act, plan *schedule) (after cells, saw []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

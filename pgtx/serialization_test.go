@@ -28,8 +28,8 @@ func (r *reading) put(name string, value int) {
 	}
 }
 
-// anomaly is a history that REPEATABLE READ allows and no serial order explains. Each act takes a turn at its start, and
-// where it says so; the end of its last turn is its COMMIT.
+// anomaly is a history that REPEATABLE READ allows and no serial order explains. Each act takes a
+// turn at its start, and where it says so; the end of its last turn is its COMMIT.
 type anomaly struct {
 	name   string
 	before cells
@@ -106,8 +106,8 @@ var anomalies = []anomaly{
 		[]int{0, 1, 2, 0},
 	},
 	{
-		// Fekete, O'Neil and O'Neil, "A read-only transaction anomaly under snapshot isolation", 2004: without the report
-		// there is an order, with it there is none.
+		// Fekete, O'Neil and O'Neil, "A read-only transaction anomaly under snapshot isolation",
+		// 2004: without the report there is an order, with it there is none.
 		"read-only transaction",
 		cells{"checking": 0, "savings": 0},
 		[]act{
@@ -176,7 +176,8 @@ func setupCells(t *testing.T) *bundle {
 	return b
 }
 
-// mix is an act that reads some cells and writes the sum of what it read, and a number of its own, into another.
+// mix is an act that reads some cells and writes the sum of what it read, and a number of its own,
+// into another.
 func mix(n int) act {
 	names := []string{"a", "b", "c"}
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
@@ -192,7 +193,8 @@ func mix(n int) act {
 	})
 }
 
-// Random acts, four at a time and as they come; and the control, in which all read before one writes.
+// Random acts, four at a time and as they come; and the control, in which all read before one
+// writes.
 func TestRandomActsAreInSomeOrder(t *testing.T) {
 	t.Parallel()
 	b := setupCells(t)

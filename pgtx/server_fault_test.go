@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// What happens to the whole server needs servers of the test's own, which take seconds to make: these tests run if
-// PGTX_FAULTS is set.
+// What happens to the whole server needs servers of the test's own, which take seconds to make:
+// these tests run if PGTX_FAULTS is set.
 func needsFaults(t *testing.T) {
 	t.Helper()
 	if os.Getenv("PGTX_FAULTS") == "" {
@@ -21,8 +21,8 @@ func needsFaults(t *testing.T) {
 	}
 }
 
-// whileTransferring makes transfers, half of them verified, until during returns, which can wait for some more of them to be
-// told committed.
+// whileTransferring makes transfers, half of them verified, until during returns, which can wait
+// for some more of them to be told committed.
 func (l *ledger) whileTransferring(t *testing.T, ctx context.Context, during func(committed func(n int))) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -97,8 +97,9 @@ func (b *bundle) reconnect(t *testing.T) {
 	b.pool = connect(t, b.url)
 }
 
-// A transfer that the old primary committed and the standby never got is lost to the new one: that is the price of
-// asynchronous replication, and not pgtx's to know. Both ledgers together must be what the callers were told.
+// A transfer that the old primary committed and the standby never got is lost to the new one: that
+// is the price of asynchronous replication, and not pgtx's to know. Both ledgers together must be
+// what the callers were told.
 func TestLedgerAcrossPromotionOfLaggingStandby(t *testing.T) {
 	t.Parallel()
 	needsFaults(t)
@@ -142,8 +143,8 @@ func TestLedgerAcrossPromotionOfLaggingStandby(t *testing.T) {
 	l.judge(lines).check(t)
 }
 
-// What was told to be committed under synchronous replication must be on the standby, whatever happened to those that
-// were waiting for it.
+// What was told to be committed under synchronous replication must be on the standby, whatever
+// happened to those that were waiting for it.
 func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 	t.Parallel()
 	needsFaults(t)
@@ -162,8 +163,8 @@ func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 	l.whileTransferring(t, ctx, func(committed func(int)) {
 		committed(50)
 		second.stop(t)
-		// At least half of the workers wait: others may be behind their locks. Those that wait first are killed, of those
-		// after them the callers' patience ends.
+		// At least half of the workers wait: others may be behind their locks. Those that wait
+		// first are killed, of those after them the callers' patience ends.
 		for range 2 {
 			l.eventually(t, `select count(*) >= 4 `+waiting)
 			if _, err := l.bundle.pool.Exec(t.Context(), `select pg_terminate_backend(pid, 5000) `+waiting); err != nil {

@@ -13,11 +13,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// cleanupLimit is how long ROLLBACK may take, and COMMIT beyond the end of ctx. Both are answered at once by a server
-// that answers at all; a few seconds tell it from one that does not.
+// cleanupLimit is how long ROLLBACK may take, and COMMIT beyond the end of ctx. Both are answered
+// at once by a server that answers at all; a few seconds tell it from one that does not.
 const cleanupLimit = 5 * time.Second
 
-// session is one database transaction and the connection it occupies, shared by the handles of all its scopes.
+// session is one database transaction and the connection it occupies, shared by the handles of all
+// its scopes.
 type session struct {
 	key       any
 	raw       transaction // nil until a lazy one begins
@@ -66,8 +67,8 @@ func newSession(call, ctx context.Context, key any, opts Options, attempt int) *
 	return s
 }
 
-// begin starts the transaction on db, which is a pool or a connection. On a pool nothing happens yet, unless the options
-// say so.
+// begin starts the transaction on db, which is a pool or a connection. On a pool nothing happens
+// yet, unless the options say so.
 func (s *session) begin(db DB, separate bool) error {
 	if s.ctx.Err() != nil {
 		return refused(fmt.Errorf("begin: %w", context.Cause(s.ctx)))
@@ -123,8 +124,8 @@ func (s *session) beginTx(db DB) (pgx.Tx, error) {
 	return nil, fmt.Errorf("a db of type %T has no BeginTx, which TxOptions and time limits need", db)
 }
 
-// idle returns an error if conn is in a transaction already, where BEGIN would only warn, and our COMMIT would then end a
-// transaction that is not ours. conn is nil for a pool.
+// idle returns an error if conn is in a transaction already, where BEGIN would only warn, and our
+// COMMIT would then end a transaction that is not ours. conn is nil for a pool.
 func idle(conn *pgx.Conn) error {
 	if conn == nil || conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
 		return nil
@@ -132,7 +133,8 @@ func idle(conn *pgx.Conn) error {
 	return errors.New("the connection is already in a transaction: pass its pgx.Tx, or the ctx its function was given")
 }
 
-// adopt makes a session of a transaction that somebody else begun. Its root scope stays open: nobody tells when it ends.
+// adopt makes a session of a transaction that somebody else begun. Its root scope stays open:
+// nobody tells when it ends.
 func adopt(key any, outer pgx.Tx) *tx {
 	s := &session{key: key, raw: outer, attempt: 1, adopted: true}
 	s.connected = outer.Conn()
@@ -156,8 +158,9 @@ func isClosedConn(db DB) bool {
 	return conn != nil && conn.IsClosed()
 }
 
-// status is the transaction status the server reported last: 'T' in order, 'E' failed, 'I' ended. A pgx.Tx that knows
-// no connection counts as in order. The caller is inside the gate, or has shut it.
+// status is the transaction status the server reported last: 'T' in order, 'E' failed, 'I' ended. A
+// pgx.Tx that knows no connection counts as in order. The caller is inside the gate, or has shut
+// it.
 func (s *session) status() byte {
 	if s.refused {
 		return 'E'
@@ -194,8 +197,8 @@ func (s *session) lossCause() error {
 	return pgconn.ErrConnClosed
 }
 
-// note keeps err if it is what made the transaction fail. An error that leaves it in order (no rows, a value that
-// cannot be scanned) is the function's own business.
+// note keeps err if it is what made the transaction fail. An error that leaves it in order (no
+// rows, a value that cannot be scanned) is the function's own business.
 func (s *session) note(err error) {
 	if err != nil && s.failed == nil && (s.closed() || s.status() == 'E') {
 		s.failed = err
@@ -205,8 +208,9 @@ func (s *session) note(err error) {
 	}
 }
 
-// interrupt makes a statement that another goroutine is in return, by taking its socket away. Closing a net.Conn is the
-// only thing on a pgx connection that may be done from a second goroutine.
+// interrupt makes a statement that another goroutine is in return, by taking its socket away.
+// Closing a net.Conn is the only thing on a pgx connection that may be done from a second
+// goroutine.
 func (s *session) interrupt() {
 	s.broken.Store(true)
 	s.mu.Lock()
@@ -223,9 +227,10 @@ func (s *session) interrupt() {
 // shut ends all use of the session's handles and reports whether nobody was using them.
 func (s *session) shut() bool { return s.gate.shut(s.interrupt, cleanupLimit) }
 
-// rollback ends the transaction and gives the connection back. It reports whether the connection was lost before, and
-// whether the transaction had been ended by a statement of the function. Its own failure has no consequence: pgx then
-// closes the connection, and with it the server rolls back.
+// rollback ends the transaction and gives the connection back. It reports whether the connection
+// was lost before, and whether the transaction had been ended by a statement of the function. Its
+// own failure has no consequence: pgx then closes the connection, and with it the server rolls
+// back.
 func (s *session) rollback(ctx context.Context) (lost, ended bool) {
 	s.shut()
 	return s.abandon(ctx)
@@ -247,7 +252,8 @@ func (s *session) abandon(ctx context.Context) (lost, ended bool) {
 	s.unknown = ended // it has the outcome of a statement of the function's
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
-	// Sent even if the connection is closed or busy: on a pool this call is what releases the connection.
+	// Sent even if the connection is closed or busy: on a pool this call is what releases the
+	// connection.
 	_ = s.raw.Rollback(ctx)
 	s.times.commit = time.Since(start)
 	return lost && !s.broken.Load(), ended

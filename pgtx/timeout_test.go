@@ -14,8 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// clean fails the test if, seen from a connection outside the pool, a backend of this database is in a transaction, or if
-// a connection of the pool is: a statement on it would then not commit.
+// clean fails the test if, seen from a connection outside the pool, a backend of this database is
+// in a transaction, or if a connection of the pool is: a statement on it would then not commit.
 func (b *bundle) clean(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	second := dedicated(t, b)
@@ -47,8 +47,8 @@ func (b *bundle) clean(t *testing.T, pool *pgxpool.Pool) {
 	}
 }
 
-// What a function still does after its transaction timed out, in it or later, by whatever handle, is never applied: it must
-// not fall through to a connection on which it commits itself.
+// What a function still does after its transaction timed out, in it or later, by whatever handle,
+// is never applied: it must not fall through to a connection on which it commits itself.
 func TestNothingIsAppliedAfterATimeout(t *testing.T) {
 	t.Parallel()
 	waits := map[string]func(ctx context.Context, tx pgx.Tx){
@@ -100,8 +100,8 @@ func TestNothingIsAppliedAfterATimeout(t *testing.T) {
 	}
 }
 
-// Limits that run out at every point of the acquire, of BEGIN and of the first statements never leave a connection in a
-// transaction, nor half of one in the table.
+// Limits that run out at every point of the acquire, of BEGIN and of the first statements never
+// leave a connection in a transaction, nor half of one in the table.
 func TestNoConnectionComesBackInATransaction(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]func(*pgtx.Options, time.Duration){

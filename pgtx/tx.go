@@ -175,8 +175,9 @@ func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDe
 	return statement, err
 }
 
-// LargeObjects returns the transaction's large objects. Its calls bypass ErrTxInUse. A transaction that has not begun
-// begins, on Run's ctx; if that fails, every use of them is pgx.ErrTxClosed, and the failure is Run's result.
+// LargeObjects returns the transaction's large objects. Its calls bypass ErrTxInUse. A transaction
+// that has not begun begins, on Run's ctx; if that fails, every use of them is pgx.ErrTxClosed, and
+// the failure is Run's result.
 func (t *tx) LargeObjects() pgx.LargeObjects {
 	if t.session.pool != nil {
 		if t.enter() != nil {
@@ -190,9 +191,9 @@ func (t *tx) LargeObjects() pgx.LargeObjects {
 	return t.session.raw.LargeObjects()
 }
 
-// Conn returns the connection. What is done on it bypasses every check of this package. A transaction that has not begun
-// begins, on Run's ctx; if that fails, the failure is Run's result, and Conn returns nil unless there is a connection all
-// the same.
+// Conn returns the connection. What is done on it bypasses every check of this package. A
+// transaction that has not begun begins, on Run's ctx; if that fails, the failure is Run's result,
+// and Conn returns nil unless there is a connection all the same.
 func (t *tx) Conn() *pgx.Conn {
 	s := t.session
 	if s.pool != nil && t.enter() == nil {

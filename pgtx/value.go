@@ -11,8 +11,8 @@ func Value[T any](ctx context.Context, db DB, fn func(ctx context.Context, tx pg
 	return ValueWith(ctx, db, Options{}, fn)
 }
 
-// ValueWith is [RunWith] for a function with a result. On an error the result is T's zero value. With an IdempotencyKey the
-// result is stored as JSON, so that T has to survive that.
+// ValueWith is [RunWith] for a function with a result. On an error the result is T's zero value.
+// With an IdempotencyKey the result is stored as JSON, so that T has to survive that.
 func ValueWith[T any](ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) (T, error)) (T, error) {
 	var result T
 	if fn == nil {

@@ -12,7 +12,8 @@ import (
 
 var verified = pgtx.Options{VerifyCommit: true}
 
-// firsts are the calls that can begin a transaction: with the first statement, before it, and as text.
+// firsts are the calls that can begin a transaction: with the first statement, before it, and as
+// text.
 var firsts = map[string]func(context.Context, pgx.Tx) error{
 	"with arguments": func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, -10) },
 	"without": func(ctx context.Context, tx pgx.Tx) error {
@@ -82,7 +83,8 @@ func TestVerifyCommit(t *testing.T) {
 	}
 }
 
-// A single connection that broke is replaced by a new one for the question, not for another attempt.
+// A single connection that broke is replaced by a new one for the question, not for another
+// attempt.
 func TestVerifyCommitOnSingleConnection(t *testing.T) {
 	t.Parallel()
 	for _, mode := range execModes {

@@ -1,9 +1,10 @@
-// Package chaos loads a PostgreSQL cluster as services built with this repository's modules do, breaks parts of it, and
-// compares what the clients were told with what is there in the end.
+// Package chaos loads a PostgreSQL cluster as services built with this repository's modules do,
+// breaks parts of it, and compares what the clients were told with what is there in the end.
 //
-// A round is one fault. Everything that a service has runs in this process, and is not restarted: a pool and its replicas by
-// pgpool, transactions by pgtx, a listener, a readiness probe, a migration. Beside it runs a control, plain pgx with a
-// naive retry, and a floor, fresh connections to each node that tell when the cluster itself takes writes again.
+// A round is one fault. Everything that a service has runs in this process, and is not restarted: a
+// pool and its replicas by pgpool, transactions by pgtx, a listener, a readiness probe, a
+// migration. Beside it runs a control, plain pgx with a naive retry, and a floor, fresh connections
+// to each node that tell when the cluster itself takes writes again.
 package chaos
 
 import (
@@ -15,8 +16,9 @@ import (
 
 // System is what is put under load.
 type System struct {
-	// Environ is the configuration of a service, as package pgconfig reads it: DATABASE_URL, DIRECT_DATABASE_URL,
-	// DATABASE_REPLICA_URLS, DATABASE_PGBOUNCER. What it lacks of the limits in [Environ] is added.
+	// Environ is the configuration of a service, as package pgconfig reads it: DATABASE_URL,
+	// DIRECT_DATABASE_URL, DATABASE_REPLICA_URLS, DATABASE_PGBOUNCER. What it lacks of the limits
+	// in [Environ] is added.
 	Environ map[string]string
 	// Nodes are the URLs of the servers themselves.
 	Nodes []string
@@ -24,12 +26,13 @@ type System struct {
 	Primary func(ctx context.Context) (string, error)
 	// Ready waits until the system is whole again, or ctx ends. nil: it is when it takes writes.
 	Ready func(ctx context.Context) error
-	// Mend does what an operator does for servers that do not come back by themselves. nil: nothing.
+	// Mend does what an operator does for servers that do not come back by themselves. nil:
+	// nothing.
 	Mend func(ctx context.Context) error
 }
 
-// Environ are the limits of the service under test, as an operator sets them who wants failovers to be short: the
-// defaults but for these.
+// Environ are the limits of the service under test, as an operator sets them who wants failovers to
+// be short: the defaults but for these.
 func Environ() map[string]string {
 	return map[string]string{
 		"APP_ENV":                   "test",

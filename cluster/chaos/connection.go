@@ -9,8 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// connections counts, for each connection of a pool, how many statements failed on it because its server was gone or had
-// changed its role. It is a tracer.
+// connections counts, for each connection of a pool, how many statements failed on it because its
+// server was gone or had changed its role. It is a tracer.
 type connections struct {
 	mu     sync.Mutex
 	failed map[*pgx.Conn][]string // what failed
@@ -30,8 +30,8 @@ type statement struct {
 	told     bool // that it failed: pgx tells the end of a batch twice if it could not be prepared
 }
 
-// start marks what fails nobody anew: what is begun on a connection that is known to be dead, as nothing is sent, and the
-// ROLLBACK after a failure.
+// start marks what fails nobody anew: what is begun on a connection that is known to be dead, as
+// nothing is sent, and the ROLLBACK after a failure.
 func (c *connections) start(ctx context.Context, conn *pgx.Conn, sql string) context.Context {
 	return context.WithValue(ctx, statementKey{}, &statement{harmless: conn.IsClosed() || sql == "rollback"})
 }

@@ -16,14 +16,15 @@ import (
 
 const (
 	eventPause = 50 * time.Millisecond
-	// horizon is how far back the consumer looks for rows that became visible later than one after them.
+	// horizon is how far back the consumer looks for rows that became visible later than one after
+	// them.
 	horizon = 100
 	// consumeLimit bounds one look, after which it is tried again.
 	consumeLimit = 2 * time.Second
 )
 
-// events is a table that one producer writes, and one consumer reads whenever a notification hints at it, and after
-// every connect.
+// events is a table that one producer writes, and one consumer reads whenever a notification hints
+// at it, and after every connect.
 type events struct {
 	pool    *pgxpool.Pool
 	table   string

@@ -17,7 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// One server that crashes and is started again needs no packages: the load and the judge are tested on it everywhere.
+// One server that crashes and is started again needs no packages: the load and the judge are tested
+// on it everywhere.
 func TestCrashOfOneServer(t *testing.T) {
 	t.Parallel()
 	server, url := startServer(t)

@@ -18,7 +18,8 @@ type Kind struct {
 }
 
 const (
-	// frozenFor is longer than a failover takes, so that the old primary wakes up beside the new one.
+	// frozenFor is longer than a failover takes, so that the old primary wakes up beside the new
+	// one.
 	frozenFor = 15 * time.Second
 	// standbyGone is long enough for another standby to become the synchronous one.
 	standbyGone = 8 * time.Second

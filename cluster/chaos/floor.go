@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// floor measures how long the system itself is without a primary that takes writes, whoever the client is: one goroutine
-// for each node commits on a fresh connection to that node, again and again. No client can be back sooner.
+// floor measures how long the system itself is without a primary that takes writes, whoever the
+// client is: one goroutine for each node commits on a fresh connection to that node, again and
+// again. No client can be back sooner.
 type floor struct {
 	nodes []string
 	sql   string

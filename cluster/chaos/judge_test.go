@@ -9,7 +9,8 @@ import (
 func yes() *bool { b := true; return &b }
 func no() *bool  { b := false; return &b }
 
-// The judge must object to each history in which something went wrong, and to none in which nothing did.
+// The judge must object to each history in which something went wrong, and to none in which nothing
+// did.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	line := func(transfer int64, attempt int) chaos.Line {

@@ -20,11 +20,13 @@ const (
 type Told struct {
 	Transfer int64
 	Outcome  Outcome
-	// Resolved is what was found out afterwards about an Unknown one: that it committed, or that it did not. nil: nothing.
+	// Resolved is what was found out afterwards about an Unknown one: that it committed, or that it
+	// did not. nil: nothing.
 	Resolved *bool
 }
 
-// Line is an attempt at a transfer that was applied. Every attempt writes one, in the transaction that moves the money.
+// Line is an attempt at a transfer that was applied. Every attempt writes one, in the transaction
+// that moves the money.
 type Line struct {
 	Transfer       int64
 	Attempt        int

@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// A server that forgets one acknowledged transfer, does another one twice and loses an event must not get through: the whole
-// round, and not only the judge, is able to fail.
+// A server that forgets one acknowledged transfer, does another one twice and loses an event must
+// not get through: the whole round, and not only the judge, is able to fail.
 func TestLossesAreSeen(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

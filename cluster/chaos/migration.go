@@ -51,8 +51,8 @@ func (m *migration) run(ctx context.Context) {
 	m.done <- err
 }
 
-// complete waits for the first run and, if it failed, runs it again until it is complete, as whoever deploys does. It returns
-// how often it was begun, and what the first run met.
+// complete waits for the first run and, if it failed, runs it again until it is complete, as
+// whoever deploys does. It returns how often it was begun, and what the first run met.
 func (m *migration) complete(ctx context.Context) (runs int, first, err error) {
 	ctx, cancel := context.WithTimeout(ctx, completeLimit)
 	defer cancel()

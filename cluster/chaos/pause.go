@@ -37,8 +37,8 @@ func (m *moments) after(from time.Time) int {
 	return n
 }
 
-// pause returns the longest time without a success that ended after from, and before to. What has not ended by then ends
-// there.
+// pause returns the longest time without a success that ended after from, and before to. What has
+// not ended by then ends there.
 func (m *moments) pause(from, to time.Time) (start time.Time, length time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

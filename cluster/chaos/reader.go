@@ -22,7 +22,8 @@ const (
 	oldTokens   = 200 // how many an author keeps, to come back with one of them
 )
 
-// reading is what reads: readers that take any replica, and authors that write, and read what they wrote.
+// reading is what reads: readers that take any replica, and authors that write, and read what they
+// wrote.
 type reading struct {
 	cluster *replica.Cluster
 	table   string // writer, n

@@ -15,8 +15,9 @@ import (
 const (
 	// probeInterval is how often readiness is asked for.
 	probeInterval = 250 * time.Millisecond
-	// readinessLimit is when readiness must have noticed that the database is gone: the probe's interval, the age its answer
-	// may have, the time it waits for one; and as much again as a busy machine takes.
+	// readinessLimit is when readiness must have noticed that the database is gone: the probe's
+	// interval, the age its answer may have, the time it waits for one; and as much again as a busy
+	// machine takes.
 	readinessLimit = 2*probeInterval + pghealth.DefaultMaxAge + pghealth.DefaultTimeout
 )
 

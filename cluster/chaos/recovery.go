@@ -12,11 +12,13 @@ const (
 	recoverLimit = 2 * time.Minute
 	// loadedLimit is how long the load goes on while the system is not whole.
 	loadedLimit = time.Minute
-	// rejoinLimit is for a node that has to copy everything, on a busy machine. Then it is mended, and has as long again.
+	// rejoinLimit is for a node that has to copy everything, on a busy machine. Then it is mended,
+	// and has as long again.
 	rejoinLimit = 90 * time.Second
 )
 
-// bring brings the fault about and repairs it, whatever goes wrong in between, and returns when that was.
+// bring brings the fault about and repairs it, whatever goes wrong in between, and returns when
+// that was.
 func (r *round) bring(ctx context.Context, fault Fault) (repaired time.Time, err error) {
 	r.step("%s", fault.Name)
 	injected := time.Now()

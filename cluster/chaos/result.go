@@ -34,11 +34,12 @@ type Round struct {
 	MigrationRuns int
 	MigrationMet  string // what the run that met the fault failed with
 	Readiness     Readiness
-	// FailedConns is on how many of the pool's connections a statement failed because the server was gone, and FailedWorst how
-	// often on one of them.
+	// FailedConns is on how many of the pool's connections a statement failed because the server
+	// was gone, and FailedWorst how often on one of them.
 	FailedConns, FailedWorst int
 
-	// Mended says what was not whole until an operator's hand came to it; it is no matter of the modules'.
+	// Mended says what was not whole until an operator's hand came to it; it is no matter of the
+	// modules'.
 	Mended string
 
 	// Broken are the invariants that do not hold.
@@ -81,7 +82,8 @@ func (r *round) audit(ctx context.Context, conn *pgx.Conn, result *Round) error 
 	return r.auditEvents(ctx, conn, result)
 }
 
-// catchUpLimit is for the listener: its connection may have ended without a word, which TCP keepalive finds within a minute.
+// catchUpLimit is for the listener: its connection may have ended without a word, which TCP
+// keepalive finds within a minute.
 const catchUpLimit = 75 * time.Second
 
 func (r *round) auditEvents(ctx context.Context, conn *pgx.Conn, result *Round) error {

@@ -34,8 +34,9 @@ type round struct {
 	floor     *floor
 }
 
-// Run loads the system, brings the fault about, waits until all is well again and returns what happened. An error means that
-// the round could not be made or did not end; broken invariants are in the [Round].
+// Run loads the system, brings the fault about, waits until all is well again and returns what
+// happened. An error means that the round could not be made or did not end; broken invariants are
+// in the [Round].
 func Run(ctx context.Context, system System, fault Fault, opts Options) (*Round, error) {
 	r := &round{Options: opts.withDefaults(), system: system, schema: "chaos_" + strconv.FormatInt(time.Now().UnixMilli(), 36)}
 	if err := r.prepare(ctx); err != nil {

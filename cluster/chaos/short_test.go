@@ -9,8 +9,9 @@ import (
 	"github.com/page-builder/persistence/cluster/chaos"
 )
 
-// One round of each of the first three faults, on a whole cluster, by another way to connect each. How long writes are away
-// is not asserted: that they come back, and that nothing is lost, is. The long form is the command in cmd/chaos.
+// One round of each of the first three faults, on a whole cluster, by another way to connect each.
+// How long writes are away is not asserted: that they come back, and that nothing is lost, is. The
+// long form is the command in cmd/chaos.
 func TestFaultsUnderLoad(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

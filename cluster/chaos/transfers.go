@@ -18,15 +18,15 @@ const (
 	accounts = 500
 	opening  = 1000
 
-	// workers of each side, and the pause of each between two transfers: a load under which most of them are between
-	// statements at any time, on a machine that has the whole cluster to carry.
+	// workers of each side, and the pause of each between two transfers: a load under which most of
+	// them are between statements at any time, on a machine that has the whole cluster to carry.
 	workers = 5
 	thinks  = 25 * time.Millisecond
 
 	// patience is how long a client tries to make one transfer: more than a failover takes.
 	patience = 20 * time.Second
-	// attemptLimit is how long one attempt may take. A server that is frozen says nothing, and the kernel goes on answering
-	// for it: no keepalive notices.
+	// attemptLimit is how long one attempt may take. A server that is frozen says nothing, and the
+	// kernel goes on answering for it: no keepalive notices.
 	attemptLimit = 2 * time.Second
 )
 
@@ -51,7 +51,8 @@ func verified(pool *pgxpool.Pool, schema string) *side {
 	return ours("pgtx", pool, schema, false)
 }
 
-// keyed is pgtx with an IdempotencyKey too: an outcome can be found out on whichever server took over.
+// keyed is pgtx with an IdempotencyKey too: an outcome can be found out on whichever server took
+// over.
 func keyed(pool *pgxpool.Pool, schema string) *side {
 	return ours("pgtx, key", pool, schema, true)
 }

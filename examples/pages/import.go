@@ -14,9 +14,10 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// Import stores a site with all its pages and assets in one transaction: either the whole site is there afterwards, or
-// nothing of it. A live site with the same slug keeps its history; its pages are replaced. progress is called after each page and
-// may be nil; when the transaction is tried again, it counts from the beginning.
+// Import stores a site with all its pages and assets in one transaction: either the whole site is
+// there afterwards, or nothing of it. A live site with the same slug keeps its history; its pages
+// are replaced. progress is called after each page and may be nil; when the transaction is tried
+// again, it counts from the beginning.
 func Import(ctx context.Context, conn pgtx.DB, content *Content, progress func(done int)) (db.Site, error) {
 	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Site, error) {
 		q := db.New(tx)

@@ -44,8 +44,9 @@ func Create(ctx context.Context, conn pgtx.DB, d Draft) (db.Page, error) {
 	})
 }
 
-// RollBack puts the revision online that was online before the present one. Key as for [Publish]: a second try does not
-// roll back one step more. The error is [ErrNoContent] if there is no former revision.
+// RollBack puts the revision online that was online before the present one. Key as for [Publish]: a
+// second try does not roll back one step more. The error is [ErrNoContent] if there is no former
+// revision.
 func RollBack(ctx context.Context, conn pgtx.DB, page uuid.UUID, key, actor string) (db.Publication, error) {
 	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
 		q := db.New(tx)
@@ -67,8 +68,8 @@ func RollBack(ctx context.Context, conn pgtx.DB, page uuid.UUID, key, actor stri
 	})
 }
 
-// Unpublish takes a page offline; visitors get "not found". It stays as a draft. The error is [ErrNotFound] if it is not
-// online.
+// Unpublish takes a page offline; visitors get "not found". It stays as a draft. The error is
+// [ErrNotFound] if it is not online.
 func Unpublish(ctx context.Context, conn pgtx.DB, page uuid.UUID, actor string) error {
 	return change(ctx, conn, "unpublish", page, actor, func(ctx context.Context, q *db.Queries) error {
 		_, err := q.UnpublishPage(ctx, page)
@@ -76,7 +77,8 @@ func Unpublish(ctx context.Context, conn pgtx.DB, page uuid.UUID, actor string) 
 	})
 }
 
-// Delete takes a page and all pages below it offline and hides them from the authors. Nothing is lost: see [Restore].
+// Delete takes a page and all pages below it offline and hides them from the authors. Nothing is
+// lost: see [Restore].
 func Delete(ctx context.Context, conn pgtx.DB, page uuid.UUID, actor string) error {
 	return change(ctx, conn, "delete", page, actor, func(ctx context.Context, q *db.Queries) error {
 		if _, err := q.LockPage(ctx, page); err != nil {
@@ -87,7 +89,8 @@ func Delete(ctx context.Context, conn pgtx.DB, page uuid.UUID, actor string) err
 	})
 }
 
-// Restore brings a deleted page back, with the pages that were deleted together with it, all as drafts.
+// Restore brings a deleted page back, with the pages that were deleted together with it, all as
+// drafts.
 func Restore(ctx context.Context, conn pgtx.DB, page uuid.UUID, actor string) error {
 	return change(ctx, conn, "restore", page, actor, func(ctx context.Context, q *db.Queries) error {
 		paths, err := q.RestorePage(ctx, page)

@@ -1,6 +1,6 @@
-// Package pages is the domain of the example: a page builder's sites, pages and publications on PostgreSQL. It shows
-// what a service's own code looks like on these modules: typed queries from package db, and transactions that a caller may
-// nest in its own.
+// Package pages is the domain of the example: a page builder's sites, pages and publications on
+// PostgreSQL. It shows what a service's own code looks like on these modules: typed queries from
+// package db, and transactions that a caller may nest in its own.
 package pages
 
 import (
@@ -17,13 +17,16 @@ import (
 )
 
 var (
-	// ErrEditConflict says that somebody else saved the page after the editor read it. Nothing was changed; read it again.
+	// ErrEditConflict says that somebody else saved the page after the editor read it. Nothing was
+	// changed; read it again.
 	ErrEditConflict = errors.New("the page was changed by somebody else meanwhile")
 
-	// ErrNoContent says that the page does not have the revision that was to go online, or none at all.
+	// ErrNoContent says that the page does not have the revision that was to go online, or none at
+	// all.
 	ErrNoContent = errors.New("the page has no content to publish")
 
-	// ErrKeyReused says that the idempotency key belongs to another wish: another page, or another revision of it.
+	// ErrKeyReused says that the idempotency key belongs to another wish: another page, or another
+	// revision of it.
 	ErrKeyReused = errors.New("the idempotency key was used for something else before")
 
 	// ErrNotFound says that there is no such live page.
@@ -39,8 +42,8 @@ type Edit struct {
 	Actor        string // who edits, for the audit trail
 }
 
-// Save stores an edit as the page's next revision. The error is [ErrEditConflict] if the page is no longer at the
-// revision that the editor saw.
+// Save stores an edit as the page's next revision. The error is [ErrEditConflict] if the page is no
+// longer at the revision that the editor saw.
 func Save(ctx context.Context, conn pgtx.DB, e Edit) (db.PageRevision, error) {
 	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.PageRevision, error) {
 		q := db.New(tx)
@@ -68,8 +71,8 @@ type Publication struct {
 	Actor    string // who publishes, for the audit trail
 }
 
-// Publish puts a revision online in place of the one that was, and marks the page published. When it commits, the server
-// notifies the channel page_published.
+// Publish puts a revision online in place of the one that was, and marks the page published. When
+// it commits, the server notifies the channel page_published.
 func Publish(ctx context.Context, conn pgtx.DB, p Publication) (db.Publication, error) {
 	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
 		pub, err := publish(ctx, db.New(tx), p)
@@ -85,7 +88,8 @@ func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication,
 	if err := q.SetActor(ctx, p.Actor); err != nil {
 		return none, err
 	}
-	// The lock before the look for the key: a second try that runs at the same time waits here, and then finds it.
+	// The lock before the look for the key: a second try that runs at the same time waits here, and
+	// then finds it.
 	page, err := q.LockPage(ctx, p.PageID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return none, ErrNotFound
@@ -113,11 +117,13 @@ func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication,
 	return pub, err
 }
 
-// PublishTogether puts the newest revisions of several pages online in one transaction: all of them or none.
+// PublishTogether puts the newest revisions of several pages online in one transaction: all of them
+// or none.
 func PublishTogether(ctx context.Context, conn pgtx.DB, pages []uuid.UUID, key, actor string) error {
 	return pgtx.Run(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
 		for _, id := range pages {
-			// Publish runs in a transaction of its own elsewhere; here that is a savepoint in this one.
+			// Publish runs in a transaction of its own elsewhere; here that is a savepoint in this
+			// one.
 			_, err := Publish(ctx, tx, Publication{PageID: id, Key: key + "/" + id.String(), Actor: actor})
 			if err != nil {
 				return err

@@ -70,7 +70,8 @@ func readCorpus(t *testing.T) []change {
 	return corpus
 }
 
-// bench is a shadow with testdata/base.sql, of which every case gets copies. Nobody connects to the template: base is a copy.
+// bench is a shadow with testdata/base.sql, of which every case gets copies. Nobody connects to the
+// template: base is a copy.
 type bench struct{ template, base *shadow.DB }
 
 func baseFolder(t *testing.T) fstest.MapFS {

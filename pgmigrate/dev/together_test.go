@@ -10,7 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// together is one change of each kind that only the dump shows, on testdata/base.sql. The corpus has them one by one.
+// together is one change of each kind that only the dump shows, on testdata/base.sql. The corpus
+// has them one by one.
 const together = `
 alter domain email drop constraint email_has_at;
 alter domain email add constraint email_has_dot check (value like '%.%');
@@ -64,7 +65,8 @@ alter table audit.entries detach partition audit.entries_2026;
 create table audit.entries_2027 partition of audit.entries for values from ('2027-01-01') to ('2028-01-01');
 `
 
-// Many changes at once are found, and undone and made again by the statements that are found, in an order in which they run.
+// Many changes at once are found, and undone and made again by the statements that are found, in an
+// order in which they run.
 func TestTogether(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

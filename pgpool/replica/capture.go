@@ -5,26 +5,27 @@ import (
 	"fmt"
 )
 
-// captureSQL asks for the insert position, not for the one that is flushed: with synchronous_commit = off, which a
-// transaction may set for itself, a commit returns before it is flushed.
+// captureSQL asks for the insert position, not for the one that is flushed: with synchronous_commit
+// = off, which a transaction may set for itself, a commit returns before it is flushed.
 //
-// At the start of a page the insert position is already after the page's header of 24 bytes, which no record ends at, and
-// a replica that has everything would not reach it before the next write. Such a position means the start of the page.
+// At the start of a page the insert position is already after the page's header of 24 bytes, which
+// no record ends at, and a replica that has everything would not reach it before the next write.
+// Such a position means the start of the page.
 const captureSQL = `select s.system_identifier, ('x' || substr(pg_walfile_name(w.lsn), 1, 8))::bit(32)::bigint,
 	(w.lsn - '0/0' - case when (w.lsn - '0/0') % current_setting('wal_block_size')::int = 24 then 24 else 0 end)::bigint
 	from pg_control_system() s, (select pg_current_wal_insert_lsn() as lsn offset 0) w`
 
-// Token returns the position of the primary's log: whatever was committed before the call is before it. It is one query on
-// a connection of the primary's pool, and waits as long as that does. Call it after the commit has returned, not
-// within the transaction, whose commit would come after it.
+// Token returns the position of the primary's log: whatever was committed before the call is before
+// it. It is one query on a connection of the primary's pool, and waits as long as that does. Call
+// it after the commit has returned, not within the transaction, whose commit would come after it.
 //
-// A commit that is not flushed yet (synchronous_commit = off) is before it too. Such a commit reaches the replicas when
-// the server flushes it, within three times wal_writer_delay (200 ms): until then readers with the token wait for
-// [WaitLimit] and take the primary. A crash of the primary may lose the commit, and then a token shows what is not there
-// any more to nobody.
+// A commit that is not flushed yet (synchronous_commit = off) is before it too. Such a commit
+// reaches the replicas when the server flushes it, within three times wal_writer_delay (200 ms):
+// until then readers with the token wait for [WaitLimit] and take the primary. A crash of the
+// primary may lose the commit, and then a token shows what is not there any more to nobody.
 //
-// The error is the query's; it is "recovery is in progress" (55000) where the primary's address leads to a standby, and
-// [ErrUnsupported] on a server that has no such position.
+// The error is the query's; it is "recovery is in progress" (55000) where the primary's address
+// leads to a standby, and [ErrUnsupported] on a server that has no such position.
 func (c *Cluster) Token(ctx context.Context) (Token, error) {
 	var system, timeline, lsn int64
 	if err := c.primary.QueryRow(ctx, captureSQL).Scan(&system, &timeline, &lsn); err != nil {

@@ -33,21 +33,24 @@ type Cluster struct {
 	closed  bool
 }
 
-// Open connects to the primary as [pgpool.Connect] does, and returns its error where that fails. cfg comes from package
-// pgconfig: DATABASE_URL is the primary, and of each of DATABASE_REPLICA_URLS a goroutine makes a pool of its own, with the same
-// limits, as soon as that replica answers. Open does not wait for replicas: one that is down does not keep a service
-// from starting. Without any, the Cluster is the primary's pool.
+// Open connects to the primary as [pgpool.Connect] does, and returns its error where that fails.
+// cfg comes from package pgconfig: DATABASE_URL is the primary, and of each of
+// DATABASE_REPLICA_URLS a goroutine makes a pool of its own, with the same limits, as soon as that
+// replica answers. Open does not wait for replicas: one that is down does not keep a service from
+// starting. Without any, the Cluster is the primary's pool.
 //
-// The goroutine asks its replica about its health and lag on a connection that is not the pool's, every second (drawn from
-// 0.5 to 1.5 s), and answers later than 2 s count as none. It notices at once when its connection breaks, and when a query or a
-// connect on the pool fails because the server is gone. A replica is used while it answers, is a standby of
-// the same cluster, and is behind by no more than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
+// The goroutine asks its replica about its health and lag on a connection that is not the pool's,
+// every second (drawn from 0.5 to 1.5 s), and answers later than 2 s count as none. It notices at
+// once when its connection breaks, and when a query or a connect on the pool fails because the
+// server is gone. A replica is used while it answers, is a standby of the same cluster, and is
+// behind by no more than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
 //
-// Each replica's URL must lead to one server. Several hosts in one are an error here, a [*Error]; a load balancer cannot be
-// recognised, and behind it lag and tokens would be those of another server than the one that is read from.
+// Each replica's URL must lead to one server. Several hosts in one are an error here, a [*Error]; a
+// load balancer cannot be recognised, and behind it lag and tokens would be those of another server
+// than the one that is read from.
 //
-// opts apply to every pool; those of the connections that look after health as [pgpool.ConnectOne] says. The caller ends the
-// Cluster with [Cluster.Shutdown].
+// opts apply to every pool; those of the connections that look after health as [pgpool.ConnectOne]
+// says. The caller ends the Cluster with [Cluster.Shutdown].
 func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Cluster, error) {
 	configs, err := cfg.ReplicaConfigs()
 	if err != nil {
@@ -82,8 +85,8 @@ func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Clu
 	return c, nil
 }
 
-// replicaOptions are what the configuration says for a replica's pool. The password file counts for those whose URL had no
-// password and took the file's: the others must not have theirs replaced.
+// replicaOptions are what the configuration says for a replica's pool. The password file counts for
+// those whose URL had no password and took the file's: the others must not have theirs replaced.
 func replicaOptions(cfg pgconfig.Config, main, config *pgxpool.Config) []pgpool.Option {
 	opts := []pgpool.Option{pgpool.WithConfig(cfg)}
 	if cfg.PasswordFile() == "" || config.ConnConfig.Password != main.ConnConfig.Password {
@@ -92,8 +95,8 @@ func replicaOptions(cfg pgconfig.Config, main, config *pgxpool.Config) []pgpool.
 	return opts
 }
 
-// identify learns which cluster the primary is of. Where that fails, replicas are not compared with it; tokens still are. The
-// primary has answered a moment ago, and the pool's limits apply.
+// identify learns which cluster the primary is of. Where that fails, replicas are not compared with
+// it; tokens still are. The primary has answered a moment ago, and the pool's limits apply.
 func (c *Cluster) identify(ctx context.Context) {
 	var system int64
 	if err := c.primary.QueryRow(ctx, `select system_identifier from pg_control_system()`).Scan(&system); err != nil {
@@ -106,10 +109,11 @@ func (c *Cluster) identify(ctx context.Context) {
 // Primary returns the pool of the primary, never nil.
 func (c *Cluster) Primary() *pgxpool.Pool { return c.primary }
 
-// Shutdown ends looking after the replicas and closes all pools, as [pgpool.Shutdown] does, at the same time: it waits until
-// their connections have been released, but never longer than ctx. The error joins those of the pools, each a
-// [*pgpool.ShutdownError] in which [*Error] says which replica it is about. A health check under way may
-// hold it up for 2 s. It may be called more than once.
+// Shutdown ends looking after the replicas and closes all pools, as [pgpool.Shutdown] does, at the
+// same time: it waits until their connections have been released, but never longer than ctx. The
+// error joins those of the pools, each a [*pgpool.ShutdownError] in which [*Error] says which
+// replica it is about. A health check under way may hold it up for 2 s. It may be called more than
+// once.
 func (c *Cluster) Shutdown(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true // from here on no replica gets a pool
@@ -133,8 +137,8 @@ func (c *Cluster) Shutdown(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// publish makes what was learned about a replica known, all of it at the same time: its state, who may be read from, and
-// that there is news. It returns the last state.
+// publish makes what was learned about a replica known, all of it at the same time: its state, who
+// may be read from, and that there is news. It returns the last state.
 func (c *Cluster) publish(about *standby, next *state) (last *state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

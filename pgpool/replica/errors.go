@@ -18,8 +18,8 @@ var (
 	ErrNotStandby error = &reason{pgerr.WrongServer, "it is no standby: if it is the primary now, reads go to it through the primary's address"}
 	// ErrOtherCluster: its system identifier is not the primary's.
 	ErrOtherCluster error = &reason{pgerr.Config, "it belongs to another database cluster than the primary: check DATABASE_REPLICA_URLS"}
-	// ErrUnsupported: it lacks a function that lag and tokens are made of, or this role may not call it. [Cluster.Token] returns it
-	// for the primary.
+	// ErrUnsupported: it lacks a function that lag and tokens are made of, or this role may not
+	// call it. [Cluster.Token] returns it for the primary.
 	ErrUnsupported error = &reason{pgerr.Config, "the server does not tell this role where its write-ahead log is, as PostgreSQL does: read from the primary"}
 	// ErrSeveralHosts: its URL names several hosts.
 	ErrSeveralHosts error = &reason{pgerr.Config, "the URL names several hosts: give each its own in DATABASE_REPLICA_URLS"}
@@ -34,8 +34,9 @@ type reason struct {
 func (r *reason) Error() string            { return r.text }
 func (r *reason) Category() pgerr.Category { return r.category }
 
-// unsupported adds ErrUnsupported to the error of a server without the functions: another engine that speaks PostgreSQL's protocol, for
-// instance. They are missing (42883), say that they are not supported (0A000), or are not for this role (42501).
+// unsupported adds ErrUnsupported to the error of a server without the functions: another engine
+// that speaks PostgreSQL's protocol, for instance. They are missing (42883), say that they are not
+// supported (0A000), or are not for this role (42501).
 func unsupported(err error) error {
 	var said *pgconn.PgError
 	if errors.As(err, &said) && (said.Code == "42883" || said.Code == "0A000" || said.Code == "42501") {
@@ -46,8 +47,8 @@ func unsupported(err error) error {
 
 // LagError says that a replica is behind by more than the limit.
 type LagError struct {
-	// Lag is how far it is behind at least, or negative where it is not known: the replica receives nothing and has
-	// replayed no transaction since it started.
+	// Lag is how far it is behind at least, or negative where it is not known: the replica receives
+	// nothing and has replayed no transaction since it started.
 	Lag time.Duration
 	// Limit is the configuration's MaxReplicaLag.
 	Limit time.Duration

@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// configured is what pgconfig.Load gives a service whose second address leads to the primary by mistake, on a database with
-// a page, and what drops that.
+// configured is what pgconfig.Load gives a service whose second address leads to the primary by
+// mistake, on a database with a page, and what drops that.
 func configured() (cfg pgconfig.Config, end func()) {
 	e := &example{}
 	url := pgserver.Database(e)

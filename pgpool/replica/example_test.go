@@ -13,7 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgpool/replica"
 )
 
-// The life of a service's cluster: DATABASE_URL is the primary, DATABASE_REPLICA_URLS are what it reads from.
+// The life of a service's cluster: DATABASE_URL is the primary, DATABASE_REPLICA_URLS are what it
+// reads from.
 func ExampleOpen() {
 	run := func(ctx context.Context) error {
 		cfg, end := configured() // cfg, err := pgconfig.Load()
@@ -36,8 +37,8 @@ func ExampleOpen() {
 	// <nil>
 }
 
-// Who saves a page sees it saved, whichever instance and replica answers next: the write leaves a token in a cookie, and
-// reads carry it in their context.
+// Who saves a page sees it saved, whichever instance and replica answers next: the write leaves a
+// token in a cookie, and reads carry it in their context.
 func ExampleCluster_Token() {
 	cfg, end := configured()
 	defer end()

@@ -36,7 +36,8 @@ func config(t *testing.T, primary string, replicas []string, settings ...string)
 	return cfg
 }
 
-// open opens a cluster without logging, unless an option says otherwise; it is shut down at the end of the test.
+// open opens a cluster without logging, unless an option says otherwise; it is shut down at the end
+// of the test.
 func open(t *testing.T, cfg pgconfig.Config, opts ...pgpool.Option) *replica.Cluster {
 	t.Helper()
 	c, err := replica.Open(t.Context(), cfg, append([]pgpool.Option{pgpool.WithLogger(nil)}, opts...)...)

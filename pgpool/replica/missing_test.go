@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgpool/replica"
 )
 
-// Servers that lack the functions, as other engines do, say so: Token returns an error that can be told apart, a replica is not read
-// from, and reads go on from the primary.
+// Servers that lack the functions, as other engines do, say so: Token returns an error that can be
+// told apart, a replica is not read from, and reads go on from the primary.
 func TestServersWithoutPositions(t *testing.T) {
 	t.Parallel()
 	p := startPrimary(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgpool/replica"
 )
 
-// A standby that lacks the end of the log is promoted, while another one has it. That one is then ahead of the new
-// primary by position, and shows none of its writes.
+// A standby that lacks the end of the log is promoted, while another one has it. That one is then
+// ahead of the new primary by position, and shows none of its writes.
 func TestPromotion(t *testing.T) {
 	t.Parallel()
 	old := startPrimary(t)
@@ -64,7 +64,8 @@ func TestPromotion(t *testing.T) {
 	if served[astray.dir] != 0 {
 		t.Errorf("readers went to %v, with the astray one %s", served, astray.dir)
 	}
-	// What was before the promotion is on all of them, but positions of two timelines are not compared.
+	// What was before the promotion is on all of them, but positions of two timelines are not
+	// compared.
 	if pool := c.ReaderAfter(t.Context(), before); host(pool) == follower.dir {
 		t.Error("a token of the old timeline was led to a replica on the new one")
 	}

@@ -7,18 +7,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// WaitLimit is how long [Cluster.ReaderAfter] waits for a replica to replay what a token stands for. A replica that keeps up
-// is there within milliseconds of the commit; a person does not notice a tenth of a second, and the primary is always there.
+// WaitLimit is how long [Cluster.ReaderAfter] waits for a replica to replay what a token stands
+// for. A replica that keeps up is there within milliseconds of the commit; a person does not notice
+// a tenth of a second, and the primary is always there.
 const WaitLimit = 100 * time.Millisecond
 
-// Reader returns a pool to read from: of the next replica, of those that are healthy and not too far behind, or of the
-// primary if there is none. If ctx has a token ([WithToken]) it is [Cluster.ReaderAfter] with that, which may
-// wait for at most [WaitLimit]; otherwise it does not block.
+// Reader returns a pool to read from: of the next replica, of those that are healthy and not too
+// far behind, or of the primary if there is none. If ctx has a token ([WithToken]) it is
+// [Cluster.ReaderAfter] with that, which may wait for at most [WaitLimit]; otherwise it does not
+// block.
 //
-// It is never nil. Call it for each request rather than keeping its result: nothing moves a pool that was handed out to
-// another replica, and what is known of a replica is up to 3.5 s old, if it stopped answering without breaking a connection.
-// Two calls may return different replicas, of which the second shows an older state; a token prevents that only up to
-// where the token is. After Shutdown it is a pool that is closed.
+// It is never nil. Call it for each request rather than keeping its result: nothing moves a pool
+// that was handed out to another replica, and what is known of a replica is up to 3.5 s old, if it
+// stopped answering without breaking a connection. Two calls may return different replicas, of
+// which the second shows an older state; a token prevents that only up to where the token is. After
+// Shutdown it is a pool that is closed.
 func (c *Cluster) Reader(ctx context.Context) *pgxpool.Pool {
 	if token, ok := ctx.Value(tokenKey{}).(Token); ok && !token.IsZero() {
 		return c.ReaderAfter(ctx, token)
@@ -30,16 +33,19 @@ func (c *Cluster) Reader(ctx context.Context) *pgxpool.Pool {
 	return ready[c.next.Add(1)%uint64(len(ready))].pool.Load()
 }
 
-// ReaderAfter returns a pool that shows what token stands for: of the next replica that is known to have replayed it,
-// which costs nothing; or of the first that has within [WaitLimit]; else of the primary. It returns the primary at once
-// when no replica is healthy, when none is on the token's timeline, and when ctx ends.
+// ReaderAfter returns a pool that shows what token stands for: of the next replica that is known to
+// have replayed it, which costs nothing; or of the first that has within [WaitLimit]; else of the
+// primary. It returns the primary at once when no replica is healthy, when none is on the token's
+// timeline, and when ctx ends.
 //
-// Positions are compared only on the same timeline of the same cluster. After a promotion a token from before it, and one from
-// after it where the replica has not followed yet, mean the primary. A replica's timeline is known at once to a role that has the
-// privileges of pg_read_all_stats; for others it is what the replica wrote into its control file, up to
-// checkpoint_timeout (5 minutes) later, during which tokens mean the primary.
+// Positions are compared only on the same timeline of the same cluster. After a promotion a token
+// from before it, and one from after it where the replica has not followed yet, mean the primary. A
+// replica's timeline is known at once to a role that has the privileges of pg_read_all_stats; for
+// others it is what the replica wrote into its control file, up to checkpoint_timeout (5 minutes)
+// later, during which tokens mean the primary.
 //
-// A token from the future (made up, or from a primary that lost a commit in a failover) costs the wait and means the primary.
+// A token from the future (made up, or from a primary that lost a commit in a failover) costs the
+// wait and means the primary.
 func (c *Cluster) ReaderAfter(ctx context.Context, token Token) *pgxpool.Pool {
 	turn := c.next.Add(1)
 	if pool, _ := c.after(token, turn); pool != nil {

@@ -1,4 +1,5 @@
-// Package replica reads from standbys: a [Cluster] is the pool of the primary and one for each read replica.
+// Package replica reads from standbys: a [Cluster] is the pool of the primary and one for each read
+// replica.
 //
 //	cluster, err := replica.Open(ctx, cfg) // DATABASE_URL, DATABASE_REPLICA_URLS, DATABASE_REPLICA_MAX_LAG
 //	...
@@ -6,10 +7,10 @@
 //	cluster.Primary().Exec(ctx, "insert …")
 //	rows, err := cluster.Reader(ctx).Query(ctx, "select …")
 //
-// [Cluster.Reader] goes round the replicas that are healthy and not too far behind, and takes the primary if there is
-// none. It never blocks.
+// [Cluster.Reader] goes round the replicas that are healthy and not too far behind, and takes the
+// primary if there is none. It never blocks.
 //
-// A replica shows a commit a moment later than the primary. Who must see their own writes carries a [Token]:
-// [Cluster.Token] returns one after the commit, it travels as text in a header or cookie, and a Reader whose
-// context has it ([WithToken]) is a pool that shows the commit.
+// A replica shows a commit a moment later than the primary. Who must see their own writes carries a
+// [Token]: [Cluster.Token] returns one after the commit, it travels as text in a header or cookie,
+// and a Reader whose context has it ([WithToken]) is a pool that shows the commit.
 package replica

@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// The tests on one primary with two standbys, one after the other, and before the parallel ones: some count allocations.
+// The tests on one primary with two standbys, one after the other, and before the parallel ones:
+// some count allocations.
 func TestReplicas(t *testing.T) {
 	p := startPrimary(t)
 	p.exec(t, `create table counters (id int primary key, n int not null)`, `create role reader login`, `grant select on counters to reader`)
@@ -105,7 +106,8 @@ func lagBeyondLimit(t *testing.T, s *servers) {
 	used(t, c, s.a.dir, s.b.dir)
 }
 
-// Writers that read what they wrote, with one replica paused: with the token never an older state, without it some.
+// Writers that read what they wrote, with one replica paused: with the token never an older state,
+// without it some.
 func readYourWrites(t *testing.T, s *servers) {
 	const writers, rounds = 4, 40
 	c := s.open(t)
@@ -284,8 +286,9 @@ func downAtStart(t *testing.T, s *servers) {
 	used(t, c, s.a.dir, s.b.dir)
 }
 
-// When the primary is lost, a replica that had everything is not taken for one that is behind by all the time in which nobody
-// wrote; here that is not even known, because it has replayed no commit since it started.
+// When the primary is lost, a replica that had everything is not taken for one that is behind by
+// all the time in which nobody wrote; here that is not even known, because it has replayed no
+// commit since it started.
 func primaryLost(t *testing.T, s *servers) {
 	const rounds = 5 // a look that takes more than 2 s, on a busy machine, spoils one
 	for range rounds {

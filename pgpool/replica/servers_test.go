@@ -24,7 +24,8 @@ type server struct {
 	bin string
 }
 
-// startPrimary starts a server of the test's own. Where there is no pg_basebackup the test is skipped.
+// startPrimary starts a server of the test's own. Where there is no pg_basebackup the test is
+// skipped.
 func startPrimary(t *testing.T) *server {
 	t.Helper()
 	bin, err := pgserver.Binaries(t.Context(), pgserver.Options{})

@@ -10,7 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// The pool hears of the server's end before the connection that looks after it does: the replica is left until it has been looked at.
+// The pool hears of the server's end before the connection that looks after it does: the replica is
+// left until it has been looked at.
 func sessionEnded(t *testing.T, s *servers) {
 	var log logs
 	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}), log.option())

@@ -16,12 +16,13 @@ import (
 )
 
 const (
-	// checkInterval is the mean time between two looks at a replica. 1,000 instances ask it 1,000 times a second then, each
-	// for some 50 µs.
+	// checkInterval is the mean time between two looks at a replica. 1,000 instances ask it 1,000
+	// times a second then, each for some 50 µs.
 	checkInterval = time.Second
 	// checkLimit is for one look, connecting included: far more than a round trip.
 	checkLimit = 2 * time.Second
-	// pollInterval is the time between two looks while somebody waits for the replica to replay. All who wait share them.
+	// pollInterval is the time between two looks while somebody waits for the replica to replay.
+	// All who wait share them.
 	pollInterval = 5 * time.Millisecond
 )
 
@@ -83,7 +84,8 @@ func (s *standby) watch(ctx context.Context) {
 
 // look asks the replica, and makes the connection and the pool if they are missing.
 func (s *standby) look(ctx context.Context) *state {
-	// Not ctx's child: pgx closes a connection whose query was cancelled in the background, which Shutdown could not wait for.
+	// Not ctx's child: pgx closes a connection whose query was cancelled in the background, which
+	// Shutdown could not wait for.
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkLimit)
 	defer cancel()
 	if s.conn == nil {
@@ -153,8 +155,9 @@ func (s *standby) learn(ctx context.Context, next *state) {
 	s.cluster.log(ctx, slog.LevelInfo, "replica is read from", nil, append(attrs, slog.Duration("lag", next.lag))...)
 }
 
-// lost is told by the pool that the server is gone. Whether it is, the next look finds out, at once; until then nobody is
-// led there, and what it had replayed counts no more: a replica that crashed may start from an earlier position.
+// lost is told by the pool that the server is gone. Whether it is, the next look finds out, at
+// once; until then nobody is led there, and what it had replayed counts no more: a replica that
+// crashed may start from an earlier position.
 func (s *standby) lost(ctx context.Context, err error) {
 	s.learn(ctx, &state{err: err, lag: unknownLag})
 	s.wake()
@@ -168,7 +171,8 @@ func (s *standby) wake() {
 	}
 }
 
-// rest waits until it is time to look again. It listens on the connection meanwhile, so that its end is noticed at once.
+// rest waits until it is time to look again. It listens on the connection meanwhile, so that its
+// end is noticed at once.
 func (s *standby) rest(ctx context.Context) {
 	// At random, so that the instances of a service do not come in step.
 	wait := checkInterval/2 + rand.N(checkInterval)

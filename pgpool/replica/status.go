@@ -9,14 +9,16 @@ type Status struct {
 	// Host and Port are where it is.
 	Host string
 	Port uint16
-	// Lag is how far it was behind when it was asked last; negative if that is not known. It is seen from the replica: one
-	// whose link to the primary is silent, but not broken, does not know what it lacks.
+	// Lag is how far it was behind when it was asked last; negative if that is not known. It is
+	// seen from the replica: one whose link to the primary is silent, but not broken, does not know
+	// what it lacks.
 	Lag time.Duration
 	// Err is why it is not read from, an [*Error], or nil if it is.
 	Err error
 }
 
-// Replicas returns what is known about each replica, in the order of the configuration. It asks nobody.
+// Replicas returns what is known about each replica, in the order of the configuration. It asks
+// nobody.
 func (c *Cluster) Replicas() []Status {
 	c.mu.Lock() // what it says is what Reader does
 	defer c.mu.Unlock()

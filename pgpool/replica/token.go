@@ -10,27 +10,29 @@ import (
 // ErrMalformedToken is the error for a text that is no [Token]. The text itself is not in it.
 var ErrMalformedToken = errors.New("the token is malformed: drop it, or read from the primary")
 
-// Token is a position in the history of one database cluster: where its write-ahead log ended after a commit. A server
-// that has replayed that far shows the commit. The zero Token stands for no write. It is a value, comparable, and holds
-// no secret and no data.
+// Token is a position in the history of one database cluster: where its write-ahead log ended after
+// a commit. A server that has replayed that far shows the commit. The zero Token stands for no
+// write. It is a value, comparable, and holds no secret and no data.
 //
-// It is not signed. One that a client made up makes its reads come from an older state than they should, which is the
-// client's own loss, or makes them wait at most [WaitLimit] and go to the primary.
+// It is not signed. One that a client made up makes its reads come from an older state than they
+// should, which is the client's own loss, or makes them wait at most [WaitLimit] and go to the
+// primary.
 type Token struct {
 	system   uint64 // the system identifier, which initdb draws and replicas share
 	timeline uint32 // grows with each promotion; positions of different ones cannot be compared
 	lsn      uint64
 }
 
-// tokenFormat has a version first, and a fixed width, so that whatever else comes is recognised. Its characters need no
-// quoting in headers, cookies and URLs.
+// tokenFormat has a version first, and a fixed width, so that whatever else comes is recognised.
+// Its characters need no quoting in headers, cookies and URLs.
 const (
 	tokenFormat = "1-%016x-%08x-%016x"
 	tokenLength = 2 + 16 + 1 + 8 + 1 + 16
 )
 
-// ParseToken reads what [Token.String] wrote. The empty text is the zero Token, because a request without a header has
-// none. Every other text that String cannot have written is [ErrMalformedToken].
+// ParseToken reads what [Token.String] wrote. The empty text is the zero Token, because a request
+// without a header has none. Every other text that String cannot have written is
+// [ErrMalformedToken].
 func ParseToken(text string) (Token, error) {
 	if text == "" {
 		return Token{}, nil
@@ -77,8 +79,9 @@ func (t Token) sameHistory(other Token) bool {
 	return t.system == other.system && t.timeline == other.timeline
 }
 
-// Later returns the one that shows the writes of both: for a request that wrote twice, or that has a token and gets another
-// one. Of different timelines that is the newer one; of different clusters it is t.
+// Later returns the one that shows the writes of both: for a request that wrote twice, or that has
+// a token and gets another one. Of different timelines that is the newer one; of different clusters
+// it is t.
 func (t Token) Later(other Token) Token {
 	switch {
 	case t.IsZero():
@@ -93,8 +96,8 @@ func (t Token) Later(other Token) Token {
 
 type tokenKey struct{}
 
-// WithToken returns a context with which [Cluster.Reader] returns only pools that show what token stands for. It replaces
-// a token that ctx has. The zero Token takes it away.
+// WithToken returns a context with which [Cluster.Reader] returns only pools that show what token
+// stands for. It replaces a token that ctx has. The zero Token takes it away.
 func WithToken(ctx context.Context, token Token) context.Context {
 	return context.WithValue(ctx, tokenKey{}, token)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// BenchmarkAcquire measures the time until the first query is answered: start, with a cached data directory and no
-// server yet, and join, with one running.
+// BenchmarkAcquire measures the time until the first query is answered: start, with a cached data
+// directory and no server yet, and join, with one running.
 func BenchmarkAcquire(b *testing.B) {
 	ctx := context.Background()
 	firstQuery := func(b *testing.B, s *pgserver.Server) {

@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
-// NotFoundError says that there are no usable PostgreSQL binaries on this machine. Its text lists the places tried, the download
-// among them, and the command that installs them here.
+// NotFoundError says that there are no usable PostgreSQL binaries on this machine. Its text lists
+// the places tried, the download among them, and the command that installs them here.
 type NotFoundError struct {
 	Tried    []string // a place and why it would not do
 	Download error    // why nothing was downloaded; nil if a directory was named, which is then the only place
@@ -33,11 +33,12 @@ func (e *NotFoundError) Error() string {
 // Unwrap returns the error of the download.
 func (e *NotFoundError) Unwrap() error { return e.Download }
 
-// Binaries returns the directory of the PostgreSQL programs that [Acquire] would use. It looks, in this order, at opts.BinDir,
-// PGTEST_BINDIR, PATH, pg_config --bindir, the folders of Linux distributions, Homebrew, Postgres.app and EDB, and what was downloaded
-// before. Where all that has none of the wanted version it downloads one, unless PGTEST_DOWNLOAD is off, and says so on standard
-// error; that blocks for as long as it takes, at most 10 minutes or until ctx is done. It may be called from several processes at
-// once: one downloads.
+// Binaries returns the directory of the PostgreSQL programs that [Acquire] would use. It looks, in
+// this order, at opts.BinDir, PGTEST_BINDIR, PATH, pg_config --bindir, the folders of Linux
+// distributions, Homebrew, Postgres.app and EDB, and what was downloaded before. Where all that has
+// none of the wanted version it downloads one, unless PGTEST_DOWNLOAD is off, and says so on
+// standard error; that blocks for as long as it takes, at most 10 minutes or until ctx is done. It
+// may be called from several processes at once: one downloads.
 //
 // The error for a machine without PostgreSQL is a [*NotFoundError].
 func Binaries(ctx context.Context, opts Options) (string, error) {

@@ -42,8 +42,8 @@ func configured(getenv func(string) string) (*Server, error) {
 	return &Server{url: u, release: func() {}}, nil
 }
 
-// local tells loopback addresses and socket directories. A name other than localhost is not looked up: what it means may
-// change.
+// local tells loopback addresses and socket directories. A name other than localhost is not looked
+// up: what it means may change.
 func local(host string) bool {
 	if strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || host == "localhost" {
 		return true

@@ -18,14 +18,14 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
-// initdbArgs make the same cluster on every system: UTF-8, sorted by code point. The socket's directory is the access
-// control, hence trust.
+// initdbArgs make the same cluster on every system: UTF-8, sorted by code point. The socket's
+// directory is the access control, hence trust.
 var initdbArgs = []string{
 	"--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions",
 }
 
-// digest names what a server depends on: the binaries, who runs it, its settings, where it is, and this package's
-// own way of starting it.
+// digest names what a server depends on: the binaries, who runs it, its settings, where it is, and
+// this package's own way of starting it.
 func (s *spec) digest() (string, error) {
 	h := sha256.New()
 	fi, err := os.Stat(filepath.Join(s.bin, "postgres"))
@@ -58,8 +58,8 @@ func cacheDir(dir string) (string, error) {
 	return dir, private(dir, os.Geteuid())
 }
 
-// fillDataDir makes dir/data from the cache, and fills the cache first if need be. cached says that the data is a copy. anew: it is
-// made without the cache.
+// fillDataDir makes dir/data from the cache, and fills the cache first if need be. cached says that
+// the data is a copy. anew: it is made without the cache.
 func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (cached bool, err error) {
 	data := filepath.Join(dir, "data")
 	cache := s.cachedDataDir()
@@ -104,8 +104,8 @@ func (s *spec) initdb(ctx context.Context, data string) error {
 	return nil
 }
 
-// store copies data into the cache, in a directory with another name until it is whole. Servers with other settings
-// may do the same at the same time: the first one's copy stays.
+// store copies data into the cache, in a directory with another name until it is whole. Servers
+// with other settings may do the same at the same time: the first one's copy stays.
 func (s *spec) store(data, cache string) error {
 	s.sweepPartial()
 	partial, err := os.MkdirTemp(s.cache, "partial-")
@@ -123,8 +123,8 @@ func (s *spec) store(data, cache string) error {
 	return nil
 }
 
-// discardCached makes the next start fill the cache anew. It goes in one step for whoever is copying it, who then finds it
-// gone; see unchanged.
+// discardCached makes the next start fill the cache anew. It goes in one step for whoever is
+// copying it, who then finds it gone; see unchanged.
 func (s *spec) discardCached() {
 	partial, err := os.MkdirTemp(s.cache, "partial-")
 	if err != nil {
@@ -157,8 +157,8 @@ func (s *spec) sweepPartial() {
 	}
 }
 
-// copyTree copies a data directory and gives it to o. Two at a time: the files are small, and the kernel's work on
-// one overlaps with ours on the next.
+// copyTree copies a data directory and gives it to o. Two at a time: the files are small, and the
+// kernel's work on one overlaps with ours on the next.
 func copyTree(from, to string, o *owner) error {
 	var (
 		files  = make(chan string)

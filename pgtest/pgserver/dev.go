@@ -14,11 +14,12 @@ import (
 // ErrNotRunning is what [Dev.URL] returns for a server that is not up.
 var ErrNotRunning = errors.New("the development server is not running")
 
-// Dev is a durable PostgreSQL server for a developer's machine: it stays up until Stop, keeps its data, and survives
-// logout and crash like any server. The zero value is the machine's default one. Its methods may be called from several
-// processes at once.
+// Dev is a durable PostgreSQL server for a developer's machine: it stays up until Stop, keeps its
+// data, and survives logout and crash like any server. The zero value is the machine's default one.
+// Its methods may be called from several processes at once.
 //
-// It listens on a Unix socket in its directory, which only its user can enter, and on no TCP port unless Port is set.
+// It listens on a Unix socket in its directory, which only its user can enter, and on no TCP port
+// unless Port is set.
 type Dev struct {
 	// Name tells several servers apart. Default: "default".
 	Name string
@@ -26,16 +27,17 @@ type Dev struct {
 	// Database is created if it does not exist, and named in the URL. Default: "app".
 	Database string
 
-	// Port opens 127.0.0.1:Port as well, with a random password that URL contains; for programs that cannot use a
-	// Unix socket. It counts when the server is started. Zero: no TCP port.
+	// Port opens 127.0.0.1:Port as well, with a random password that URL contains; for programs
+	// that cannot use a Unix socket. It counts when the server is started. Zero: no TCP port.
 	Port int
 
-	// Dir is the parent of the server's directory. Default: pgserver in XDG_STATE_HOME, else /var/lib/pgserver for root,
-	// since the user that the server runs as cannot enter root's home, and pgserver in ~/.local/state for all others.
+	// Dir is the parent of the server's directory. Default: pgserver in XDG_STATE_HOME, else
+	// /var/lib/pgserver for root, since the user that the server runs as cannot enter root's home,
+	// and pgserver in ~/.local/state for all others.
 	Dir string
 
-	// BinDir and Version choose the binaries as in [Options]. A data directory that exists is served by the version that
-	// made it, if that is still installed.
+	// BinDir and Version choose the binaries as in [Options]. A data directory that exists is
+	// served by the version that made it, if that is still installed.
 	BinDir  string
 	Version int
 }
@@ -78,8 +80,8 @@ func (d Dev) resolve() (*devServer, error) {
 	return s, nil
 }
 
-// Start starts the server if it is not up, makes its database, and returns the connection string. The first start takes
-// a few seconds. If it is up already, with whatever port, nothing changes.
+// Start starts the server if it is not up, makes its database, and returns the connection string.
+// The first start takes a few seconds. If it is up already, with whatever port, nothing changes.
 func (d Dev) Start(ctx context.Context) (string, error) {
 	s, err := d.resolve()
 	if err != nil {
@@ -122,8 +124,8 @@ func (d Dev) Remove(ctx context.Context) error {
 	return nil
 }
 
-// URL returns the connection string of a running server; with a Port it contains the password. The error is
-// [ErrNotRunning] if the server is not up.
+// URL returns the connection string of a running server; with a Port it contains the password. The
+// error is [ErrNotRunning] if the server is not up.
 func (d Dev) URL() (string, error) {
 	s, err := d.resolve()
 	if err != nil {

@@ -30,7 +30,8 @@ func (s *devServer) listening() (port string, tcp bool, _ error) {
 	if err != nil {
 		return "", false, err
 	}
-	// Lines: pid, data directory, start time, port, socket directory, listen address, shared memory, status.
+	// Lines: pid, data directory, start time, port, socket directory, listen address, shared
+	// memory, status.
 	lines := strings.Split(string(b), "\n")
 	if len(lines) < 6 { // it is still being written
 		return "", false, ErrNotRunning
@@ -60,7 +61,8 @@ func (s *devServer) url() (*url.URL, error) {
 	}, nil
 }
 
-// password returns the superuser's password for TCP, made once: 26 letters and digits with 128 bits of randomness.
+// password returns the superuser's password for TCP, made once: 26 letters and digits with 128 bits
+// of randomness.
 func (s *devServer) password() (string, error) {
 	path := filepath.Join(s.dir, "password")
 	b, err := os.ReadFile(path)
@@ -183,7 +185,8 @@ func (s *devServer) configure(ctx context.Context, bin string) error {
 		set["port"] = strconv.Itoa(s.Port)
 		set["listen_addresses"] = "127.0.0.1"
 	}
-	// auto.conf is read last, so that the start's settings win over what a user wrote in postgresql.conf.
+	// auto.conf is read last, so that the start's settings win over what a user wrote in
+	// postgresql.conf.
 	path := filepath.Join(s.data(), "postgresql.auto.conf")
 	if err := os.WriteFile(path, []byte(formatSettings(set)), 0o600); err != nil {
 		return err

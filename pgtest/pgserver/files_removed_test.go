@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// Somebody cleans the temporary directory up while the server runs: its watchdog ends with its users all the same, and the
-// server, whom nothing can reach any more, with the loss of its lock file.
+// Somebody cleans the temporary directory up while the server runs: its watchdog ends with its
+// users all the same, and the server, whom nothing can reach any more, with the loss of its lock
+// file.
 func TestWatchdogOfRemovedFilesEnds(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)

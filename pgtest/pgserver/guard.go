@@ -11,12 +11,12 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
-// guardEvery is how often a user looks whether the watchdog lives. A watchdog and all users must be killed within it for a
-// server to stay behind.
+// guardEvery is how often a user looks whether the watchdog lives. A watchdog and all users must be
+// killed within it for a server to stay behind.
 const guardEvery = 2 * time.Second
 
-// guard replaces the server's watchdog if that dies before its user does. It runs on a timer, without a goroutine that
-// waits.
+// guard replaces the server's watchdog if that dies before its user does. It runs on a timer,
+// without a goroutine that waits.
 type guard struct {
 	spec *spec
 	inst *instance
@@ -56,8 +56,8 @@ func (g *guard) look() {
 	g.timer.Reset(guardEvery)
 }
 
-// check looks, and starts another watchdog if need be; whoever comes first does, under the lock. If that fails the next look
-// tries again.
+// check looks, and starts another watchdog if need be; whoever comes first does, under the lock. If
+// that fails the next look tries again.
 func (g *guard) check() {
 	if g.watched() {
 		return

@@ -35,8 +35,8 @@ var errUnwatched = errors.New("no watchdog")
 // instance is a server's directory and this user's hold on it.
 type instance struct {
 	dir string
-	// users is a raw descriptor: an *os.File would be closed by the garbage collector when a caller keeps the URL and
-	// drops the Server.
+	// users is a raw descriptor: an *os.File would be closed by the garbage collector when a caller
+	// keeps the URL and drops the Server.
 	users int
 	leave func()
 }
@@ -116,8 +116,9 @@ func (s *spec) start(ctx context.Context) (*instance, error) {
 	if err == nil || !cached || ctx.Err() != nil || errors.Is(err, syscall.ENOSPC) || badSettings(err) {
 		return inst, err
 	}
-	// A machine that crashed may have left the cached data directory half on disk. If a new one is better, the next start fills
-	// the cache anew; until that is known it stays, since others may be copying it.
+	// A machine that crashed may have left the cached data directory half on disk. If a new one is
+	// better, the next start fills the cache anew; until that is known it stays, since others may
+	// be copying it.
 	inst, _, err = s.startOnce(ctx, true)
 	if err == nil {
 		s.discardCached()
@@ -125,7 +126,8 @@ func (s *spec) start(ctx context.Context) (*instance, error) {
 	return inst, err
 }
 
-// badSettings reports whether the server refused its configuration, as the C locale puts it: no data directory mends that.
+// badSettings reports whether the server refused its configuration, as the C locale puts it: no
+// data directory mends that.
 func badSettings(err error) bool {
 	return strings.Contains(err.Error(), `postgresql.conf" contains errors`)
 }
@@ -141,7 +143,8 @@ func (s *spec) startOnce(ctx context.Context, anew bool) (_ *instance, cached bo
 		return nil, false, fmt.Errorf("the socket path in %s would have %d bytes, more than the %d a system allows; "+
 			"set TMPDIR to a shorter path", dir, n, binaries.MaxSocketPath)
 	}
-	// The watchdog comes before the first file: it discards them if this process dies before it says "start".
+	// The watchdog comes before the first file: it discards them if this process dies before it
+	// says "start".
 	guard, starter, err := os.Pipe()
 	if err != nil {
 		return nil, false, err
@@ -158,8 +161,8 @@ func (s *spec) startOnce(ctx context.Context, anew bool) (_ *instance, cached bo
 	if cached, err = s.fillDataDir(ctx, dir, anew); err != nil {
 		return nil, cached, err
 	}
-	// An end for reading, until the watchdog has opened its own: nobody can hold a FIFO that nobody reads. Kept for
-	// longer it would hide a dead watchdog.
+	// An end for reading, until the watchdog has opened its own: nobody can hold a FIFO that nobody
+	// reads. Kept for longer it would hide a dead watchdog.
 	reader, err := openFIFO(dir, syscall.O_RDONLY)
 	if err != nil {
 		return nil, cached, err
@@ -204,7 +207,8 @@ func openFIFO(dir string, mode int) (int, error) {
 	return fd, nil
 }
 
-// hold makes this process a user of the server in dir. It fails with ENXIO if no watchdog reads the FIFO.
+// hold makes this process a user of the server in dir. It fails with ENXIO if no watchdog reads the
+// FIFO.
 func hold(dir string) (*instance, error) {
 	fd, err := openFIFO(dir, syscall.O_WRONLY)
 	if err != nil {
@@ -219,7 +223,8 @@ func hold(dir string) (*instance, error) {
 	return inst, nil
 }
 
-// watch starts a watchdog for dir in a session of its own and returns when it is there. guard becomes its descriptor 3.
+// watch starts a watchdog for dir in a session of its own and returns when it is there. guard
+// becomes its descriptor 3.
 func (s *spec) watch(dir, mode string, guard *os.File) error {
 	cmd := exec.Command("/bin/sh", "-s", mode, dir, s.bin, strconv.Itoa(int(linger/time.Second)))
 	cmd.Stdin = strings.NewReader(watchdogScript)
@@ -236,8 +241,8 @@ func (s *spec) watch(dir, mode string, guard *os.File) error {
 	return nil
 }
 
-// serverEnv is the environment of the server's processes. The caller's may hold secrets that the server's user must
-// not see, and PG* variables that would change the server.
+// serverEnv is the environment of the server's processes. The caller's may hold secrets that the
+// server's user must not see, and PG* variables that would change the server.
 func serverEnv() []string {
 	env := []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
 	for _, k := range []string{"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"} {

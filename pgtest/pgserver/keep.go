@@ -12,15 +12,17 @@ import (
 	"time"
 )
 
-// keepScript holds the server for $1 seconds in the background, as long as the file "kept" is there.
+// keepScript holds the server for $1 seconds in the background, as long as the file "kept" is
+// there.
 const keepScript = `exec 9>"$0/users" && echo >&9 || exit
 while [ "$1" -gt 0 ] && [ -e "$0/kept" ]; do
 	sleep 1 9>&-
 	set -- $(($1 - 1))
 done </dev/null >/dev/null 2>&1 &`
 
-// Keep makes the server stay up for d, in whole seconds, even without users, so that somebody can look at a database after
-// the tests. It has no effect on a server that is kept already, nor on PGTEST_URL's. [Server.EndKeep] undoes it.
+// Keep makes the server stay up for d, in whole seconds, even without users, so that somebody can
+// look at a database after the tests. It has no effect on a server that is kept already, nor on
+// PGTEST_URL's. [Server.EndKeep] undoes it.
 func (s *Server) Keep(d time.Duration) error {
 	if !s.own {
 		return nil

@@ -18,8 +18,9 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// TestMain lets the test binary play another process that uses a server: with childDir set it acquires the server in that
-// directory, prints its URL, and holds it until its standard input ends.
+// TestMain lets the test binary play another process that uses a server: with childDir set it
+// acquires the server in that directory, prints its URL, and holds it until its standard input
+// ends.
 func TestMain(m *testing.M) {
 	// These tests kill and starve servers: their own, never the one that somebody named.
 	if err := os.Unsetenv("PGTEST_URL"); err != nil {
@@ -87,8 +88,9 @@ func startUser(t *testing.T, dir string, adapt ...func(*exec.Cmd)) user {
 	return user{Cmd: cmd, url: strings.TrimSpace(line), stop: stdin}
 }
 
-// shortTempDir is a directory that any user may enter, with a path short enough for a socket; t.TempDir has neither
-// property. When the test ends it waits until servers in it have gone: they must, by themselves.
+// shortTempDir is a directory that any user may enter, with a path short enough for a socket;
+// t.TempDir has neither property. When the test ends it waits until servers in it have gone: they
+// must, by themselves.
 func shortTempDir(t testing.TB) string {
 	t.Helper()
 	parent := "/dev/shm"

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// owner is the unprivileged user that the server runs as when the caller is root, whom PostgreSQL refuses.
+// owner is the unprivileged user that the server runs as when the caller is root, whom PostgreSQL
+// refuses.
 type owner struct {
 	name     string
 	uid, gid int
@@ -61,7 +62,8 @@ func (o *owner) id() int {
 	return o.uid
 }
 
-// private reports an error unless dir is a directory that belongs to uid and that nobody else can enter.
+// private reports an error unless dir is a directory that belongs to uid and that nobody else can
+// enter.
 func private(dir string, uid int) error {
 	fi, err := os.Lstat(dir)
 	if err != nil {

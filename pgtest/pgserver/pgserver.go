@@ -1,24 +1,29 @@
-// Package pgserver starts a throw-away PostgreSQL server for tests and shares it between all processes of the same
-// user: the first [Acquire] starts it from a cached data directory, later ones join it, and when the last process that
-// holds it has ended, however it ended, the server stops and its files are removed.
+// Package pgserver starts a throw-away PostgreSQL server for tests and shares it between all
+// processes of the same user: the first [Acquire] starts it from a cached data directory, later
+// ones join it, and when the last process that holds it has ended, however it ended, the server
+// stops and its files are removed.
 //
 //	func TestSomething(t *testing.T) {
 //		url := pgserver.Database(t) // an empty database of its own, dropped at the end of the test
 //		...
 //	}
 //
-// The server trades durability for speed (fsync is off), listens on a Unix socket in a directory that only its user can
-// enter, and opens no TCP port. PostgreSQL refuses to run as root: there it runs as the user postgres, or nobody.
+// The server trades durability for speed (fsync is off), listens on a Unix socket in a directory
+// that only its user can enter, and opens no TCP port. PostgreSQL refuses to run as root: there it
+// runs as the user postgres, or nobody.
 //
 // Variables, read at each Acquire:
 //
-//   - PGTEST_URL: use this server instead of starting one. It must be on loopback or a Unix socket, unless
-//     PGTEST_ALLOW_REMOTE is 1.
+//   - PGTEST_URL: use this server instead of starting one. It must be on loopback or a Unix socket,
+//     unless PGTEST_ALLOW_REMOTE is 1.
 //   - PGTEST_BINDIR: the directory of postgres, initdb and pg_ctl. Nothing else is searched.
-//   - PGTEST_VERSION: the major version to choose among the installed ones, or to download, such as 16.
+//   - PGTEST_VERSION: the major version to choose among the installed ones, or to download, such as
+//     16.
 //   - PGTEST_DOWNLOAD: off forbids to download PostgreSQL where none is found.
-//   - PGTEST_REPOSITORY: the Maven repository to download from. Default: https://repo1.maven.org/maven2
-//   - PGTEST_SHA256: the sum that the downloaded archive must have. Default: the one that the repository publishes.
+//   - PGTEST_REPOSITORY: the Maven repository to download from. Default:
+//     https://repo1.maven.org/maven2
+//   - PGTEST_SHA256: the sum that the downloaded archive must have. Default: the one that the
+//     repository publishes.
 //
 // [Dev] is a second kind of server, a durable one for a developer's machine.
 package pgserver
@@ -35,39 +40,41 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
-// Options says which server to acquire. The zero value is the server that every other caller with the zero value
-// shares.
+// Options says which server to acquire. The zero value is the server that every other caller with
+// the zero value shares.
 type Options struct {
 	// BinDir is the directory of postgres, initdb and pg_ctl. Default: PGTEST_BINDIR, then PATH,
 	// pg_config --bindir and the usual places of Linux distributions, Homebrew and Postgres.app.
 	BinDir string
 
-	// Version is a major version to choose among the installed ones, or to download. Default: PGTEST_VERSION, then
-	// the first found. Zero takes any from 14.
+	// Version is a major version to choose among the installed ones, or to download. Default:
+	// PGTEST_VERSION, then the first found. Zero takes any from 14.
 	Version int
 
-	// Settings are added to postgresql.conf, such as {"max_prepared_transactions": "10"}. Callers with
-	// different settings get different servers.
+	// Settings are added to postgresql.conf, such as {"max_prepared_transactions": "10"}. Callers
+	// with different settings get different servers.
 	Settings map[string]string
 
-	// Dir is where the server's files go. Default: /dev/shm if it has room, then [os.TempDir]. As root, the user
-	// that the server drops to must be able to enter it.
+	// Dir is where the server's files go. Default: /dev/shm if it has room, then [os.TempDir]. As
+	// root, the user that the server drops to must be able to enter it.
 	Dir string
 
-	// CacheDir keeps initialised data directories between runs (about 40 MB each). Default: pgserver in
-	// [os.UserCacheDir].
+	// CacheDir keeps initialised data directories between runs (about 40 MB each). Default:
+	// pgserver in [os.UserCacheDir].
 	CacheDir string
 }
 
-// linger is how long a server without users stays up. go test runs packages one after another when it is short of
-// processors, and starting anew costs more than waiting; a killed test run should leave nothing behind for long.
+// linger is how long a server without users stays up. go test runs packages one after another when
+// it is short of processors, and starting anew costs more than waiting; a killed test run should
+// leave nothing behind for long.
 const linger = 3 * time.Second
 
-// startLimit is for a machine with fifty busy processes for each core, where initdb takes a minute. A server that fails
-// exits, and is not waited for.
+// startLimit is for a machine with fifty busy processes for each core, where initdb takes a minute.
+// A server that fails exits, and is not waited for.
 const startLimit = 3 * time.Minute
 
-// Server is a running PostgreSQL that stays up at least until Release. It is safe for concurrent use.
+// Server is a running PostgreSQL that stays up at least until Release. It is safe for concurrent
+// use.
 type Server struct {
 	url     *url.URL
 	own     bool   // started by this package, not named by PGTEST_URL
@@ -75,10 +82,11 @@ type Server struct {
 	release func()
 }
 
-// Acquire joins the server that opts describes, and starts it if none runs. It blocks until the server accepts
-// connections or ctx is done, at most three minutes. Joining takes a millisecond or two, starting a few tenths of a second,
-// and about a second more the first time, when the data directory is made and cached. Where there is no PostgreSQL a download
-// comes before that; see [Binaries].
+// Acquire joins the server that opts describes, and starts it if none runs. It blocks until the
+// server accepts connections or ctx is done, at most three minutes. Joining takes a millisecond or
+// two, starting a few tenths of a second, and about a second more the first time, when the data
+// directory is made and cached. Where there is no PostgreSQL a download comes before that; see
+// [Binaries].
 //
 // The error for a machine without PostgreSQL is a [*NotFoundError].
 func Acquire(ctx context.Context, opts Options) (*Server, error) {
@@ -98,8 +106,8 @@ func Acquire(ctx context.Context, opts Options) (*Server, error) {
 	return &Server{url: inst.url(), own: true, dir: inst.dir, release: spec.guard(inst).release}, nil
 }
 
-// URL returns the connection string of the server's database postgres, with a superuser's rights on a server started
-// here.
+// URL returns the connection string of the server's database postgres, with a superuser's rights on
+// a server started here.
 func (s *Server) URL() string { return s.url.String() }
 
 // DatabaseURL returns the connection string of the named database on this server.
@@ -109,12 +117,12 @@ func (s *Server) DatabaseURL(name string) string {
 	return u.String()
 }
 
-// Ephemeral reports whether the server was started by this package: its data is thrown away, fsync is off and
-// the caller is superuser. It is false for the server that PGTEST_URL names.
+// Ephemeral reports whether the server was started by this package: its data is thrown away, fsync
+// is off and the caller is superuser. It is false for the server that PGTEST_URL names.
 func (s *Server) Ephemeral() bool { return s.own }
 
-// Release gives the server up. It stops a few seconds after its last user released it or ended. Release may be
-// called more than once.
+// Release gives the server up. It stops a few seconds after its last user released it or ended.
+// Release may be called more than once.
 func (s *Server) Release() { s.release() }
 
 // spec is what Options and the environment come to.
@@ -174,7 +182,8 @@ func (s *spec) joinOrStart(ctx context.Context, path string) (*instance, error) 
 	case err == nil:
 		return inst, nil
 	case errors.Is(err, errUnwatched):
-		// The watchdog was killed, its server was not: watch it again, so that it ends with its users.
+		// The watchdog was killed, its server was not: watch it again, so that it ends with its
+		// users.
 		if inst, err := s.adopt(path); err == nil {
 			return inst, nil
 		}

@@ -65,7 +65,8 @@ func TestNoTCPAndPrivateDirectory(t *testing.T) {
 	}
 }
 
-// Eight processes with an empty cache at once: one makes the data directory and starts the server, all use it.
+// Eight processes with an empty cache at once: one makes the data directory and starts the server,
+// all use it.
 func TestConcurrentColdStart(t *testing.T) {
 	t.Parallel()
 	dir, cache := shortTempDir(t), t.TempDir()
@@ -200,7 +201,8 @@ func TestUseAroundShutdown(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
 	seen := map[string]bool{}
-	// The pauses straddle the server's linger of 3 s, to come before, at and after the moment it gives up.
+	// The pauses straddle the server's linger of 3 s, to come before, at and after the moment it
+	// gives up.
 	for i, pause := range []time.Duration{0, 2980, 3020, 3060} {
 		u := startUser(t, dir)
 		if got := query(t, u.url, "select 'up'"); got != "up" {
@@ -243,7 +245,8 @@ func TestKilledWatchdogIsReplaced(t *testing.T) {
 	})
 }
 
-// A killed watchdog is replaced by a user too, without anybody coming: the user's own end is then seen.
+// A killed watchdog is replaced by a user too, without anybody coming: the user's own end is then
+// seen.
 func TestKilledWatchdogIsReplacedByItsUser(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
@@ -303,7 +306,8 @@ func TestBrokenCacheHeals(t *testing.T) {
 	if err := os.Truncate(control[0], 0); err != nil {
 		t.Fatal(err)
 	}
-	// What processes left that were killed while they filled it: one long ago, one a moment ago, which may still be at it.
+	// What processes left that were killed while they filled it: one long ago, one a moment ago,
+	// which may still be at it.
 	old, young := filepath.Join(cache, "partial-old"), filepath.Join(cache, "partial-young")
 	before := time.Now().Add(-2 * time.Hour)
 	if err := errors.Join(os.Mkdir(old, 0o700), os.Mkdir(young, 0o700), os.Chtimes(old, before, before)); err != nil {
@@ -323,8 +327,8 @@ func TestBrokenCacheHeals(t *testing.T) {
 	}
 }
 
-// An invalid setting is the caller's mistake: the error shows what the server said, and the cached data directory, which others
-// copy meanwhile, stays.
+// An invalid setting is the caller's mistake: the error shows what the server said, and the cached
+// data directory, which others copy meanwhile, stays.
 func TestBadSettingShowsTheLog(t *testing.T) {
 	t.Parallel()
 	cache := filepath.Join(t.TempDir(), "cache")
@@ -364,7 +368,8 @@ func TestAcquireHonoursContext(t *testing.T) {
 	}
 }
 
-// Root's server runs as somebody else; an ordinary user's as that user. The tests run as either: root plays both.
+// Root's server runs as somebody else; an ordinary user's as that user. The tests run as either:
+// root plays both.
 func TestOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -372,7 +377,8 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	dir, home := shortTempDir(t), shortTempDir(t)
 	binary := filepath.Join(home, "pgserver.test") // go test's own directory is closed to others
-	// Copied by another process: written by this one, it would be "text file busy" while a sibling test forks.
+	// Copied by another process: written by this one, it would be "text file busy" while a sibling
+	// test forks.
 	if out, err := exec.Command("cp", os.Args[0], binary).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -12,14 +12,15 @@ import (
 
 const (
 	mib = 1 << 20
-	// needMemory is the room wanted in /dev/shm: Docker gives containers 64 MB there, which a few test
-	// databases of 8 MB and the server's 40 MB would fill.
+	// needMemory is the room wanted in /dev/shm: Docker gives containers 64 MB there, which a few
+	// test databases of 8 MB and the server's 40 MB would fill.
 	needMemory = 1024 * mib
 	// needDisk is the least room elsewhere: the data directory and a handful of databases.
 	needDisk = 256 * mib
 )
 
-// parentDir chooses where the server's directory goes: memory if there is room, else the temporary directory.
+// parentDir chooses where the server's directory goes: memory if there is room, else the temporary
+// directory.
 func (s *spec) parentDir() (string, error) {
 	type place struct {
 		dir  string
@@ -72,7 +73,8 @@ func (s *spec) fits(dir string, need uint64) error {
 		}
 		return nil
 	}
-	// The watchdog removes the server's directory as that user. Asked in a way that a kill cannot leave anything of.
+	// The watchdog removes the server's directory as that user. Asked in a way that a kill cannot
+	// leave anything of.
 	cmd := exec.Command("/bin/sh", "-c", `test -w "$0" && test -x "$0"`, dir)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = s.owner.attr()

@@ -28,7 +28,8 @@ func TestNotEnoughMemory(t *testing.T) {
 	}
 }
 
-// The data goes to /dev/shm only where that has room for more than the server alone: Docker gives containers 64 MB there.
+// The data goes to /dev/shm only where that has room for more than the server alone: Docker gives
+// containers 64 MB there.
 func TestSmallSharedMemoryIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {

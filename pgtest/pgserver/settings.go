@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// throwAwaySettings is the postgresql.conf of a server whose data nobody will miss. Nothing in it changes what a query
-// returns.
+// throwAwaySettings is the postgresql.conf of a server whose data nobody will miss. Nothing in it
+// changes what a query returns.
 func throwAwaySettings(extra map[string]string) string {
 	set := map[string]string{
 		// Durability off: data is lost with the machine, and should be.
@@ -17,7 +17,8 @@ func throwAwaySettings(extra map[string]string) string {
 		"full_page_writes":   "off",
 		"wal_level":          "minimal",
 		"max_wal_senders":    "0",
-		// Short-lived databases give autovacuum nothing to do, and its workers delay CREATE and DROP DATABASE.
+		// Short-lived databases give autovacuum nothing to do, and its workers delay CREATE and
+		// DROP DATABASE.
 		"autovacuum": "off",
 		// Compiling takes longer than any test query runs.
 		"jit": "off",
@@ -25,7 +26,8 @@ func throwAwaySettings(extra map[string]string) string {
 		"max_connections": "500",
 		// A leftover backend goes away when its client died in the middle of a long statement.
 		"client_connection_check_interval": "1s",
-		// The log lives in memory with the rest: keep what explains a crash or a failed start, not each failed statement.
+		// The log lives in memory with the rest: keep what explains a crash or a failed start, not
+		// each failed statement.
 		"log_min_messages": "log",
 		"log_checkpoints":  "off",
 		// Files in the data directory, not in /dev/shm: they go with it even after a kill -9.

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// block is a piece of code that runs as a whole, as a profile has it: https://pkg.go.dev/golang.org/x/tools/cover#ProfileBlock.
+// block is a piece of code that runs as a whole, as a profile has it:
+// https://pkg.go.dev/golang.org/x/tools/cover#ProfileBlock.
 type block struct {
 	fromLine, fromColumn, toLine, toColumn int
 	statements                             int
@@ -106,7 +107,8 @@ func inFile(name, path string, blocks map[block]bool) ([]function, error) {
 	return functions, nil
 }
 
-// declared is the name of a function, with its receiver's type, or "var" for a literal in a variable.
+// declared is the name of a function, with its receiver's type, or "var" for a literal in a
+// variable.
 func declared(d ast.Decl) string {
 	fn, ok := d.(*ast.FuncDecl)
 	if !ok {

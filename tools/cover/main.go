@@ -1,12 +1,15 @@
-// Command cover tells what share of a module's statements its tests reach, from any of its packages, and which they do not.
+// Command cover tells what share of a module's statements its tests reach, from any of its
+// packages, and which they do not.
 //
 //	cover [-list] MODULE[=GOAL]...
 //
-// MODULE is a folder with a go.mod, GOAL a percentage. Under a module that misses its goal, or under every one with -list, are the
-// functions with statements that no test reaches, those with the most first, with their lines.
+// MODULE is a folder with a go.mod, GOAL a percentage. Under a module that misses its goal, or
+// under every one with -list, are the functions with statements that no test reaches, those with
+// the most first, with their lines.
 //
-// Counted are all packages of the module but commands, so package main, and generated files. A test that starts the test binary
-// as a process of its own counts if the process gets GOCOVERDIR and ends by itself: one that was killed has told nothing.
+// Counted are all packages of the module but commands, so package main, and generated files. A test
+// that starts the test binary as a process of its own counts if the process gets GOCOVERDIR and
+// ends by itself: one that was killed has told nothing.
 //
 // The exit status is 0, 1 if a module misses its goal, 2 if a test fails or the call is wrong.
 package main
@@ -86,7 +89,8 @@ func share(reached, all int) float64 {
 	return float64(reached*1000/all) / 10
 }
 
-// measure runs a module's tests and returns its functions, those with the most statements that were not reached first.
+// measure runs a module's tests and returns its functions, those with the most statements that were
+// not reached first.
 func measure(ctx context.Context, dir string) ([]function, error) {
 	listed, err := command(ctx, dir, "go", "list",
 		"-f", `{{if and .GoFiles (ne .Name "main")}}{{.Module.Path}}{{"\t"}}{{.Module.Dir}}{{"\t"}}{{.ImportPath}}{{end}}`, "./...")
@@ -128,7 +132,8 @@ func measure(ctx context.Context, dir string) ([]function, error) {
 	return functionsOf(string(text), path, folder)
 }
 
-// command runs a program and returns what it writes to its standard output; what it says to both is in the error.
+// command runs a program and returns what it writes to its standard output; what it says to both is
+// in the error.
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

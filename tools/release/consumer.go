@@ -16,7 +16,8 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// consumers are programs outside the workspace, one for each module. They share a module cache that was empty.
+// consumers are programs outside the workspace, one for each module. They share a module cache that
+// was empty.
 type consumers struct {
 	work      string
 	proxy     *proxy
@@ -36,7 +37,8 @@ func newConsumers(ctx context.Context, proxy *proxy, work, gorelease string) (*c
 		"GOPROXY=file://" + proxy.dir + ",file://" + filepath.Join(cache, "cache", "download") + "," + fallback,
 		"GOPRIVATE=", "GONOPROXY=none", // a private prefix would go past the proxy
 		"GOSUMDB=off", // go.sum vouches, and the sum database does not know what is not published
-		// trimpath: a package's place in the build cache does not depend on the module cache's, so the second run compiles nothing.
+		// trimpath: a package's place in the build cache does not depend on the module cache's, so
+		// the second run compiles nothing.
 		"GOFLAGS=-mod=mod -trimpath -modcacherw -buildvcs=false",
 	}}, nil
 }
@@ -151,8 +153,8 @@ func imports(m *mod, list string, of []pkg, packages map[string]pkg, allowed fun
 	return problems
 }
 
-// compare runs gorelease on the module as it is published, with sums of its siblings added: in the repository they are replaced,
-// and go.sum has none.
+// compare runs gorelease on the module as it is published, with sums of its siblings added: in the
+// repository they are replaced, and go.sum has none.
 func (c *consumers) compare(ctx context.Context, m *mod, sums []byte, out io.Writer) ([]string, error) {
 	dir := filepath.Join(c.work, "gorelease", m.name())
 	escaped, err := module.EscapePath(m.path())

@@ -1,20 +1,24 @@
-// Command release checks that the modules can be tagged: it publishes them into a module proxy in a temporary folder, as the
-// tags would, and uses each from outside.
+// Command release checks that the modules can be tagged: it publishes them into a module proxy in a
+// temporary folder, as the tags would, and uses each from outside.
 //
 //	release [-repository DIR] -gorelease PATH
 //
-// What is checked is the commit that is checked out, not the working tree. The version of a module is the one that its
-// CHANGELOG.md says it is to be, or was last. Of each module it checks that
+// What is checked is the commit that is checked out, not the working tree. The version of a module
+// is the one that its CHANGELOG.md says it is to be, or was last. Of each module it checks that
 //
 //   - LICENSE, CHANGELOG.md and the documentation of every package are there,
-//   - go.mod requires its siblings at the versions that are to be tagged, and replaces nothing else: a consumer ignores replace,
-//   - a program outside the workspace builds with its packages and commands, on an empty module cache,
+//   - go.mod requires its siblings at the versions that are to be tagged, and replaces nothing
+//     else: a consumer ignores replace,
+//   - a program outside the workspace builds with its packages and commands, on an empty module
+//     cache,
 //   - they compile the modules that .ci/imports lists, no other,
 //   - gorelease agrees, with the last tag of the module as the base if there is one.
 //
-// Then it prints the tags to push, a module after those it requires. Nothing is pushed, and no tag is made.
+// Then it prints the tags to push, a module after those it requires. Nothing is pushed, and no tag
+// is made.
 //
-// Other modules come from this machine's module cache, then from GOPROXY, and must be those that go.sum vouches for.
+// Other modules come from this machine's module cache, then from GOPROXY, and must be those that
+// go.sum vouches for.
 //
 // The exit status is 0, 1 if a check failed, 2 if the checks could not be made.
 package main

@@ -140,8 +140,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A module that was released is compared with its last tag. One that is tagged already is not tagged again, and the others use
-// what was tagged.
+// A module that was released is compared with its last tag. One that is tagged already is not
+// tagged again, and the others use what was tagged.
 func TestAfterARelease(t *testing.T) {
 	t.Parallel()
 	dir := repositoryOf(t, kit, nil)

@@ -74,8 +74,9 @@ var (
 	released = regexp.MustCompile(`(?m)^## (v\d\S*)`)
 )
 
-// nextVersion reads from a CHANGELOG.md which version is to be tagged, or is the last one if nothing is planned. Without a file
-// it is the first version of all: files reports that there is none, and everything else can still be checked.
+// nextVersion reads from a CHANGELOG.md which version is to be tagged, or is the last one if
+// nothing is planned. Without a file it is the first version of all: files reports that there is
+// none, and everything else can still be checked.
 func nextVersion(changelog string) (string, error) {
 	text, err := os.ReadFile(changelog)
 	if os.IsNotExist(err) {
@@ -92,8 +93,9 @@ func nextVersion(changelog string) (string, error) {
 	return "", fmt.Errorf("CHANGELOG.md names no version: write \"To be v0.1.0.\" under \"## Unreleased\"")
 }
 
-// files finds which of those that a published module has are missing. The go command would put the repository's LICENSE in the
-// place of one that is missing; a person who opens the folder would not see it.
+// files finds which of those that a published module has are missing. The go command would put the
+// repository's LICENSE in the place of one that is missing; a person who opens the folder would not
+// see it.
 func (m *mod) files() (problems []string) {
 	for _, name := range []string{"LICENSE", "CHANGELOG.md", "README.md"} {
 		if info, err := os.Stat(filepath.Join(m.root, m.dir, name)); err != nil || info.Size() == 0 {

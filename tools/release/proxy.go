@@ -16,7 +16,8 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// proxy is a folder that the go command reads as a module proxy: https://go.dev/ref/mod#goproxy-protocol.
+// proxy is a folder that the go command reads as a module proxy:
+// https://go.dev/ref/mod#goproxy-protocol.
 type proxy struct {
 	dir        string
 	repository string

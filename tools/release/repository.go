@@ -74,13 +74,15 @@ func inOrder(all []*mod) ([]*mod, error) {
 	return sorted, nil
 }
 
-// allowed returns the modules that a list of .ci/imports names, the one of a module or of one of its commands.
+// allowed returns the modules that a list of .ci/imports names, the one of a module or of one of
+// its commands.
 func (r *repository) allowed(list string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(r.dir, ".ci", "imports", list+".txt"))
 	return strings.Fields(string(text)), err
 }
 
-// command runs a program and returns what it writes to its standard output. The error holds all that it wrote.
+// command runs a program and returns what it writes to its standard output. The error holds all
+// that it wrote.
 func command(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

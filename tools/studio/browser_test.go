@@ -60,8 +60,8 @@ func TestInABrowser(t *testing.T) {
 	s.stop(t)
 }
 
-// profile is a directory for the browser, removed with patience: processes of the browser outlive the one that was
-// waited for by some milliseconds, and write into it.
+// profile is a directory for the browser, removed with patience: processes of the browser outlive
+// the one that was waited for by some milliseconds, and write into it.
 func profile(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "studio-browser-") //nolint:usetesting // TempDir tries only once

@@ -39,7 +39,8 @@ func newDatabase(cfg pgconfig.Config) (*database, error) {
 	return &database{config: config, params: params}, nil
 }
 
-// connect opens a connection as the configured user. Each task has one of its own: nothing idle that a firewall could cut.
+// connect opens a connection as the configured user. Each task has one of its own: nothing idle
+// that a firewall could cut.
 func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, d.config.Copy())
 }
@@ -78,7 +79,8 @@ func (d *database) source(user, password string) string {
 	return u.String()
 }
 
-// sslMode is the configured one, or, where that left it open, what pgx found: lib/pq knows no mode that tries both.
+// sslMode is the configured one, or, where that left it open, what pgx found: lib/pq knows no mode
+// that tries both.
 func (d *database) sslMode() string {
 	switch mode := d.params.Get("sslmode"); {
 	case mode != "" && mode != "prefer" && mode != "allow":

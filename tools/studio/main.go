@@ -1,14 +1,18 @@
-// Command studio shows a database's tables in the browser: [pgweb] on loopback, by default as a role that can only read.
+// Command studio shows a database's tables in the browser: [pgweb] on loopback, by default as a
+// role that can only read.
 //
 //	studio [-port N] [-write] [-remote]
 //
-// The database is the one of DATABASE_URL and the other variables of pgconfig. studio makes a role for itself that may read
-// everything and change nothing, prints an address that cannot be guessed, and ends with Ctrl-C; the role is dropped then, and
-// its password is worth nothing some minutes after a kill. It listens on 127.0.0.1 only.
+// The database is the one of DATABASE_URL and the other variables of pgconfig. studio makes a role
+// for itself that may read everything and change nothing, prints an address that cannot be guessed,
+// and ends with Ctrl-C; the role is dropped then, and its password is worth nothing some minutes
+// after a kill. It listens on 127.0.0.1 only.
 //
-// pgweb runs inside this process: there is no second one that could stay behind, and no password in an argument or a variable.
+// pgweb runs inside this process: there is no second one that could stay behind, and no password in
+// an argument or a variable.
 //
-// The exit status is 0 after Ctrl-C, 1 for a failure, 2 for a wrong call or a database that was refused.
+// The exit status is 0 after Ctrl-C, 1 for a failure, 2 for a wrong call or a database that was
+// refused.
 //
 // [pgweb]: https://github.com/sosedoff/pgweb
 package main
@@ -52,7 +56,8 @@ func main() {
 	}
 }
 
-// defaultLease is how long the role's password stays good after studio was killed. It is renewed three times as often.
+// defaultLease is how long the role's password stays good after studio was killed. It is renewed
+// three times as often.
 const defaultLease = 10 * time.Minute
 
 func run(ctx context.Context, args []string, environ map[string]string, out io.Writer) (err error) {

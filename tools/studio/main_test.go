@@ -20,7 +20,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// TestMain lets the test binary be the command: pgweb has its state in package variables, so each studio needs a process.
+// TestMain lets the test binary be the command: pgweb has its state in package variables, so each
+// studio needs a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("STUDIO_TEST_MAIN") == "1" {
 		main()

@@ -14,8 +14,8 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// permit refuses a database that may be in use by others: one on another machine, or production's. -remote permits to read it;
-// nothing permits to write it.
+// permit refuses a database that may be in use by others: one on another machine, or production's.
+// -remote permits to read it; nothing permits to write it.
 func permit(environment pgconfig.Environment, conn *pgx.ConnConfig, remote, write bool) error {
 	var looks string
 	if environment == pgconfig.Production {
@@ -45,8 +45,8 @@ func hosts(conn *pgx.ConnConfig) []string {
 	return hosts
 }
 
-// local reports whether a host is this machine. A name other than localhost is not, without asking DNS, whose answer may be
-// another one when the connection is made.
+// local reports whether a host is this machine. A name other than localhost is not, without asking
+// DNS, whose answer may be another one when the connection is made.
 func local(host string) bool {
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || strings.EqualFold(host, "localhost") ||

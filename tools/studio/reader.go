@@ -14,10 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// reader is the role that pgweb logs in as: a member of pg_read_all_data with a random password that is valid for one lease
-// from the last renewal.
+// reader is the role that pgweb logs in as: a member of pg_read_all_data with a random password
+// that is valid for one lease from the last renewal.
 //
-// A read-only role, because default_transaction_read_only is a default, which any session may set back.
+// A read-only role, because default_transaction_read_only is a default, which any session may set
+// back.
 type reader struct {
 	name, password string
 	db             *database
@@ -26,8 +27,9 @@ type reader struct {
 	renewing       sync.WaitGroup
 }
 
-// newReader makes the role and logs in once. It fails where the configured user may not create roles or grant
-// pg_read_all_data, or where the role cannot log in: a server that goes by the operating system's user (peer), for example.
+// newReader makes the role and logs in once. It fails where the configured user may not create
+// roles or grant pg_read_all_data, or where the role cannot log in: a server that goes by the
+// operating system's user (peer), for example.
 func newReader(ctx context.Context, db *database, lease time.Duration, out io.Writer) (*reader, error) {
 	r := &reader{name: "pgstudio_" + random(8), password: random(24), db: db, lease: lease}
 	conn, err := db.connect(ctx)
@@ -83,7 +85,8 @@ func (r *reader) create(ctx context.Context, conn *pgx.Conn) error {
 			// Eight connections: pgweb's pool has no limit of its own.
 			fmt.Sprintf("create role %s login connection limit 8 in role pg_read_all_data valid until '%s' password '%s'", role, until, secret),
 			fmt.Sprintf("comment on role %s is 'made by studio for one session; may be dropped when it is not valid any more'", role),
-			// Not what protects, but the clearer error; and a forgotten query or transaction must not hold back vacuum.
+			// Not what protects, but the clearer error; and a forgotten query or transaction must
+			// not hold back vacuum.
 			fmt.Sprintf("alter role %s set default_transaction_read_only = on", role),
 			fmt.Sprintf("alter role %s set statement_timeout = '5min'", role),
 			fmt.Sprintf("alter role %s set idle_in_transaction_session_timeout = '1min'", role),
@@ -113,7 +116,8 @@ func (r *reader) tryLogin(ctx context.Context) error {
 	return conn.Close(ctx)
 }
 
-// renew extends the lease until ctx ends. A renewal that fails is tried again: the machine may have slept.
+// renew extends the lease until ctx ends. A renewal that fails is tried again: the machine may have
+// slept.
 func (r *reader) renew(ctx context.Context, out io.Writer) {
 	ticker := time.NewTicker(r.lease / 3)
 	defer ticker.Stop()
@@ -160,7 +164,8 @@ func (r *reader) drop() error {
 	return nil
 }
 
-// sweep drops the roles of sessions that were killed. What cannot be dropped can do no harm, and is left for the next one.
+// sweep drops the roles of sessions that were killed. What cannot be dropped can do no harm, and is
+// left for the next one.
 func sweep(ctx context.Context, conn *pgx.Conn, out io.Writer) {
 	rows, err := conn.Query(ctx, `select rolname from pg_roles where rolname ~ '^pgstudio_[0-9a-f]{16}$' and rolvaliduntil < now()`)
 	if err != nil {
@@ -177,8 +182,8 @@ func sweep(ctx context.Context, conn *pgx.Conn, out io.Writer) {
 	}
 }
 
-// dropRole drops a role, and leaves what it owns to the current user: on PostgreSQL 14 everybody may create tables in public.
-// PostgreSQL wants a membership for that, of all but superusers.
+// dropRole drops a role, and leaves what it owns to the current user: on PostgreSQL 14 everybody
+// may create tables in public. PostgreSQL wants a membership for that, of all but superusers.
 func dropRole(ctx context.Context, conn *pgx.Conn, name string) error {
 	role := pgx.Identifier{name}.Sanitize()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {

@@ -26,7 +26,8 @@ func open(t *testing.T, url string) *database {
 	return db
 }
 
-// On a server that asks for passwords the role's is good for one lease, which is renewed while studio runs.
+// On a server that asks for passwords the role's is good for one lease, which is renewed while
+// studio runs.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("/tmp", "studio-") // a short path, for the socket
@@ -97,7 +98,8 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// A user who is no superuser needs CREATEROLE and, since PostgreSQL 16, pg_read_all_data with the right to grant it.
+// A user who is no superuser needs CREATEROLE and, since PostgreSQL 16, pg_read_all_data with the
+// right to grant it.
 func TestRoleOfAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	url, conn := pages(t)

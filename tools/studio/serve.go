@@ -22,10 +22,11 @@ type login struct {
 	readOnly bool // pgweb sets each transaction to read-only, and refuses queries that set it back
 }
 
-// serve runs pgweb on a listener until ctx ends. pgweb keeps its state in package variables: once in a process.
+// serve runs pgweb on a listener until ctx ends. pgweb keeps its state in package variables: once
+// in a process.
 func serve(ctx context.Context, listener net.Listener, as login, out io.Writer) error {
-	// Everything is below a path that cannot be guessed. Without it, any site in the same browser could send queries to a
-	// port on loopback, and so could this machine's other users.
+	// Everything is below a path that cannot be guessed. Without it, any site in the same browser
+	// could send queries to a port on loopback, and so could this machine's other users.
 	path := random(16) + "/"
 	command.Opts = command.Options{
 		URL: as.source, ReadOnly: as.readOnly, Prefix: path, OpenTimeout: 30, QueryTimeout: 300,
@@ -65,7 +66,8 @@ func serve(ctx context.Context, listener net.Listener, as login, out io.Writer) 
 // protect adds what pgweb leaves out.
 func protect(path string) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		// The pages ask GitHub for a newer version, which is not this machine's business; and no frame may hold them.
+		// The pages ask GitHub for a newer version, which is not this machine's business; and no
+		// frame may hold them.
 		c.Header("Content-Security-Policy", "default-src 'self' 'unsafe-inline' 'unsafe-eval' data:; frame-ancestors 'none'")
 		c.Header("Referrer-Policy", "no-referrer")
 		if c.FullPath() == "/"+path+"api/export" {

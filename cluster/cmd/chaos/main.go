@@ -1,7 +1,8 @@
-// Command chaos starts a cluster on this machine, loads it, breaks it, and tells whether anything that was acknowledged was
-// lost.
+// Command chaos starts a cluster on this machine, loads it, breaks it, and tells whether anything
+// that was acknowledged was lost.
 //
-// Its exit status is 1 if an invariant was broken or a round could not be made, 2 if the arguments are wrong.
+// Its exit status is 1 if an invariant was broken or a round could not be made, 2 if the arguments
+// are wrong.
 package main
 
 import (

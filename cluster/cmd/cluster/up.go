@@ -12,7 +12,8 @@ import (
 	"github.com/page-builder/persistence/cluster"
 )
 
-// up keeps a cluster until ctx ends. It stays in the foreground: a cluster has an owner, and ends with it.
+// up keeps a cluster until ctx ends. It stays in the foreground: a cluster has an owner, and ends
+// with it.
 func up(ctx context.Context, opts cluster.Options, out io.Writer) (err error) {
 	if err := cluster.Check(); err != nil {
 		return err

@@ -21,7 +21,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// writer is a small service: it writes all the time, listens to itself, and answers whether it is ready.
+// writer is a small service: it writes all the time, listens to itself, and answers whether it is
+// ready.
 type writer struct {
 	name, table string
 	pool        *pgxpool.Pool

@@ -21,8 +21,9 @@ const sumFile = "testdata/generated.sum"
 
 // The generated code is what sqlc makes of the queries and the migrations that are here.
 //
-// To build sqlc takes minutes, so that most runs compare sums: of what sqlc read and wrote when somebody last ran it. With SQLC
-// set to the path of a sqlc it is run: its output compared, and each query prepared on a migrated database.
+// To build sqlc takes minutes, so that most runs compare sums: of what sqlc read and wrote when
+// somebody last ran it. With SQLC set to the path of a sqlc it is run: its output compared, and
+// each query prepared on a migrated database.
 func TestGenerated(t *testing.T) {
 	t.Parallel()
 	got := sums(t)
@@ -75,7 +76,8 @@ func sums(t *testing.T) string {
 	return b.String()
 }
 
-// run runs sqlc on a migrated database of this test: sqlc vet must never meet one that somebody uses.
+// run runs sqlc on a migrated database of this test: sqlc vet must never meet one that somebody
+// uses.
 func run(t *testing.T, sqlc, command string) {
 	t.Helper()
 	cmd := exec.Command(sqlc, command)

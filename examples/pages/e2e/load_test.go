@@ -26,13 +26,14 @@ import (
 
 const (
 	editors, readers = 10, 40
-	// fresh is how old a publication may be that a reader does not see, while the listener is connected.
+	// fresh is how old a publication may be that a reader does not see, while the listener is
+	// connected.
 	fresh = time.Second
 )
 
-// TestLoad edits and reads with 50 clients while the server is restarted once. What an author was told is saved must be
-// there; and no reader may see an old page later than a second after the listener has connected again. PAGES_LOAD says for
-// how long, such as 1m.
+// TestLoad edits and reads with 50 clients while the server is restarted once. What an author was
+// told is saved must be there; and no reader may see an old page later than a second after the
+// listener has connected again. PAGES_LOAD says for how long, such as 1m.
 func TestLoad(t *testing.T) {
 	lasts := 2 * time.Second
 	if long, err := time.ParseDuration(os.Getenv("PAGES_LOAD")); err == nil {
@@ -70,7 +71,8 @@ func TestLoad(t *testing.T) {
 	l.report(t, url)
 }
 
-// work lets the clients go on for a while, and until some edits and reads have been made in it, however slow the machine is.
+// work lets the clients go on for a while, and until some edits and reads have been made in it,
+// however slow the machine is.
 func (l *load) work(t *testing.T, d time.Duration) {
 	t.Helper()
 	edits, reads := l.done()
@@ -262,7 +264,8 @@ func (l *load) reader(ctx context.Context) {
 	}
 }
 
-// mustBecome waits until a page that was old is not any more, as long as the listener has an excuse.
+// mustBecome waits until a page that was old is not any more, as long as the listener has an
+// excuse.
 func (l *load) mustBecome(ctx context.Context, n, want int) {
 	for ctx.Err() == nil {
 		connected, err := l.listening(ctx)

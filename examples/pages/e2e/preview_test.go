@@ -56,8 +56,8 @@ func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	}
 }
 
-// profile is a directory for the browser, removed with patience: processes of the browser outlive the one that was
-// waited for by some milliseconds, and write into it.
+// profile is a directory for the browser, removed with patience: processes of the browser outlive
+// the one that was waited for by some milliseconds, and write into it.
 func profile(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pages-browser-") //nolint:usetesting // TempDir tries only once

@@ -57,8 +57,8 @@ func TestPublicationReachesReaders(t *testing.T) {
 	b.await(t, about.Path, 0)
 }
 
-// A publication that nobody was listening to: the listener's connection is cut, and it connects again after the commit or
-// before it. Either way readers see it.
+// A publication that nobody was listening to: the listener's connection is cut, and it connects
+// again after the commit or before it. Either way readers see it.
 func TestPublicationDuringAReconnect(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)

@@ -1,4 +1,5 @@
-// Package e2e_test runs both services of the example and looks at them from outside, as authors and readers do.
+// Package e2e_test runs both services of the example and looks at them from outside, as authors and
+// readers do.
 package e2e_test
 
 import (

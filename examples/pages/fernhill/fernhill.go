@@ -1,4 +1,5 @@
-// Package fernhill is the content of the example: the site of the public library of a small town, as files.
+// Package fernhill is the content of the example: the site of the public library of a small town,
+// as files.
 package fernhill
 
 import (

@@ -13,8 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// The commands of this repository run as they are. Those that are not here, or take long, are this binary under another
-// name: it checks the arguments and does nothing.
+// The commands of this repository run as they are. Those that are not here, or take long, are this
+// binary under another name: it checks the arguments and does nothing.
 func TestMain(m *testing.M) {
 	if check, ok := standIns[filepath.Base(os.Args[0])]; ok {
 		if err := check(os.Args[1:]); err != nil {
@@ -45,7 +45,8 @@ func oneOf(commands ...string) func([]string) error {
 	}
 }
 
-// goCommand: `go tool mage` names a target, `go tool pgmigrate` and `go run …/pgdoctor@latest` run, `go get` names a package.
+// goCommand: `go tool mage` names a target, `go tool pgmigrate` and `go run …/pgdoctor@latest` run,
+// `go get` names a package.
 func goCommand(args []string) error {
 	call := strings.Join(args, " ")
 	switch {
@@ -85,8 +86,9 @@ func through(name string, args []string) error {
 
 var continued = regexp.MustCompile(`(?m)^\$ ((?:.*\\\n)*.*)$`)
 
-// A guide's commands run one after another, in a folder with the example's migrations, on a database of their own. What a
-// block shows of their output is in it, line by line; … stands for anything.
+// A guide's commands run one after another, in a folder with the example's migrations, on a
+// database of their own. What a block shows of their output is in it, line by line; … stands for
+// anything.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	bin := commands(t)
@@ -113,8 +115,9 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// begin fills the folder with what the guide's reader has, and returns the address of that reader's database: a migrated one with
-// the example's files, or an empty one with the files of another tool, which are in testdata.
+// begin fills the folder with what the guide's reader has, and returns the address of that reader's
+// database: a migrated one with the example's files, or an empty one with the files of another
+// tool, which are in testdata.
 func begin(t *testing.T, g guide, dir string) (url string) {
 	t.Helper()
 	theirs := "testdata/" + strings.TrimSuffix(filepath.Base(g.name), ".md")

@@ -16,7 +16,8 @@ type target struct {
 	flags     []string
 }
 
-// targets reads the magefile: a method of a namespace is namespace:method, a pointer parameter a flag.
+// targets reads the magefile: a method of a namespace is namespace:method, a pointer parameter a
+// flag.
 func targets(magefile string) (map[string]target, error) {
 	tree, err := parser.ParseFile(token.NewFileSet(), magefile, nil, 0)
 	if err != nil {

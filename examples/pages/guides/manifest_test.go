@@ -10,7 +10,8 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// What the guides' manifests are made of, as far as they use it: a key that is not here is a spelling mistake, or belongs here.
+// What the guides' manifests are made of, as far as they use it: a key that is not here is a
+// spelling mistake, or belongs here.
 type (
 	manifest struct {
 		APIVersion string        `yaml:"apiVersion"`

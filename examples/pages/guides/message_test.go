@@ -28,8 +28,8 @@ var (
 	verb    = regexp.MustCompile(`%[+#]?[a-z]`)
 )
 
-// Every message of troubleshooting.md is one that is printed: by a mistake made here, by a constant of the modules' code, or by
-// the server's program.
+// Every message of troubleshooting.md is one that is printed: by a mistake made here, by a constant
+// of the modules' code, or by the server's program.
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(root + "/docs/troubleshooting.md")
@@ -59,7 +59,8 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// contains reports whether all parts between … are there. Short parts say nothing, one must be long.
+// contains reports whether all parts between … are there. Short parts say nothing, one must be
+// long.
 func contains(message string, there func(part string) bool) bool {
 	long := 0
 	for part := range strings.SplitSeq(message, "…") {
@@ -205,7 +206,8 @@ func constants(t *testing.T) []string {
 	return texts
 }
 
-// serverProgram returns the texts in the server's program, or "" if it is elsewhere: on another machine, in a container.
+// serverProgram returns the texts in the server's program, or "" if it is elsewhere: on another
+// machine, in a container.
 func serverProgram(t *testing.T) string {
 	t.Helper()
 	var folder string

@@ -14,7 +14,8 @@ var (
 	inPod  = regexp.MustCompile(`command: \[pgmigrate\]\n\s+args: \[(.*)\]`)
 )
 
-// inProse: commands in the middle of a sentence, of a table or a manifest name targets, subcommands and flags that exist.
+// inProse: commands in the middle of a sentence, of a table or a manifest name targets, subcommands
+// and flags that exist.
 func inProse(t *testing.T, bin string) {
 	t.Parallel()
 	all, err := targets(root + "/magefile.go")

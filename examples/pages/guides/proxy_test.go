@@ -28,7 +28,8 @@ func TestHAProxy(t *testing.T) {
 
 var iniKey = regexp.MustCompile(`(?m)^([a-z_]+) = [a-z0-9]+$`)
 
-// PgBouncer has no command that checks its configuration: its program knows the names of the settings.
+// PgBouncer has no command that checks its configuration: its program knows the names of the
+// settings.
 func TestPgBouncer(t *testing.T) {
 	t.Parallel()
 	program, err := os.ReadFile(installed(t, "pgbouncer"))

@@ -35,8 +35,8 @@ const given = `func _(ctx context.Context, pool, analytics *pgxpool.Pool, cfg pg
 {
 `
 
-// All Go of the guides and of the modules' READMEs is compiled in one package, with their lines in the compiler's messages, and
-// its tests are run.
+// All Go of the guides and of the modules' READMEs is compiled in one package, with their lines in
+// the compiler's messages, and its tests are run.
 func TestGo(t *testing.T) {
 	t.Parallel()
 	folder, err := filepath.Abs("snippets")
@@ -82,7 +82,8 @@ func TestGo(t *testing.T) {
 	}
 }
 
-// readmes are those of the modules. Their tables, links and other blocks are each module's own affair.
+// readmes are those of the modules. Their tables, links and other blocks are each module's own
+// affair.
 func readmes(t *testing.T) (all []guide) {
 	t.Helper()
 	for _, pattern := range []string{"/*/README.md", "/pg*/*/README.md"} {
@@ -100,7 +101,8 @@ func readmes(t *testing.T) (all []guide) {
 	return all
 }
 
-// inTests reports whether each line of a block is a line of the tests beside it, which are compiled there.
+// inTests reports whether each line of a block is a line of the tests beside it, which are compiled
+// there.
 func inTests(t *testing.T, b block) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, filepath.Dir(b.guide), "*_test.go"))
@@ -131,7 +133,8 @@ func bare(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// file makes a source file of a block: of declarations as it is, of statements in a function, and with what it imports.
+// file makes a source file of a block: of declarations as it is, of statements in a function, and
+// with what it imports.
 func file(b block) ([]byte, error) {
 	body := fmt.Sprintf("//line %s/%s:%d\n%s", filepath.ToSlash(absolute()), b.guide, b.line, b.text)
 	if _, err := parsed(body); err != nil {

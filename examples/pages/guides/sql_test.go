@@ -19,8 +19,8 @@ import (
 // migrationName is the first line of a block that is a migration.
 var migrationName = regexp.MustCompile(`^-- migrations/(\d+_\w+\.sql)\n`)
 
-// A guide's migrations continue the example's: they pass pgmigrate's checks and run up, down and up again. Its other SQL runs
-// on the result, block by block, in transactions that are rolled back.
+// A guide's migrations continue the example's: they pass pgmigrate's checks and run up, down and up
+// again. Its other SQL runs on the result, block by block, in transactions that are rolled back.
 func TestSQL(t *testing.T) {
 	t.Parallel()
 	for _, g := range guides(t) {

@@ -45,7 +45,8 @@ func TestVariablesExist(t *testing.T) {
 	}
 }
 
-// A block of variables is a configuration that pgconfig accepts, but for files that are not on this machine.
+// A block of variables is a configuration that pgconfig accepts, but for files that are not on this
+// machine.
 func TestVariablesAreAccepted(t *testing.T) {
 	t.Parallel()
 	for _, g := range guides(t) {

@@ -1,4 +1,5 @@
-// Package host is the authors' side of the example: an HTTP API in JSON for pages, their revisions and their publications.
+// Package host is the authors' side of the example: an HTTP API in JSON for pages, their revisions
+// and their publications.
 //
 //	GET    /sites/{site}/pages            the tree
 //	POST   /sites/{site}/pages            create: {"parent_id", "slug", "title", "blocks", "position"}
@@ -11,7 +12,8 @@
 //	GET    /pages/{page}/revisions        all saved states, newest first
 //	GET    /pages/{page}/audit            who did what to it, newest first
 //
-// An error is application/problem+json. Who acts is in the header X-Actor: a real service takes it from its log-in.
+// An error is application/problem+json. Who acts is in the header X-Actor: a real service takes it
+// from its log-in.
 package host
 
 import (

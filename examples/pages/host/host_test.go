@@ -34,7 +34,8 @@ func open(t *testing.T) *client {
 	return &client{t, host.New(pool), pool}
 }
 
-// do sends a request with pairs of headers, wants a status, and returns the body's fields and the ETag.
+// do sends a request with pairs of headers, wants a status, and returns the body's fields and the
+// ETag.
 func (c *client) do(want int, method, path, body string, headers ...string) (map[string]any, string) {
 	c.t.Helper()
 	answer := c.send(method, path, body, headers...)
@@ -96,7 +97,8 @@ func TestPublishOnce(t *testing.T) {
 	page, etag := c.create("about")
 	first, _ := c.do(http.StatusCreated, "POST", page+"/publications", "", "Idempotency-Key", "a")
 	c.do(http.StatusOK, "PUT", page, second, "If-Match", etag)
-	// The same request again, as after an answer that was lost: the newest revision is another one now.
+	// The same request again, as after an answer that was lost: the newest revision is another one
+	// now.
 	again, _ := c.do(http.StatusCreated, "POST", page+"/publications", "", "Idempotency-Key", "a")
 	if first["id"] != again["id"] || again["revision"] != 1.0 {
 		t.Errorf("the second try published %v, the first %v", again, first)

@@ -17,7 +17,8 @@ import (
 const (
 	// maxBody is the largest request: a page of a hundred thousand words is below it.
 	maxBody = 1 << 20
-	// requestLimit is how long a request may take. Less than what proxies wait, so that the answer is ours.
+	// requestLimit is how long a request may take. Less than what proxies wait, so that the answer
+	// is ours.
 	requestLimit = 10 * time.Second
 )
 

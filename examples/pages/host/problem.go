@@ -16,7 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// problem is an error as the client sees it (RFC 9457). It never holds the text of a database error.
+// problem is an error as the client sees it (RFC 9457). It never holds the text of a database
+// error.
 type problem struct {
 	Status     int    `json:"status"`
 	Title      string `json:"title"`
@@ -70,8 +71,8 @@ func problemOf(ctx context.Context, err error) problem {
 	return problem{Status: http.StatusInternalServerError, Title: "the request could not be carried out; nothing was changed"}
 }
 
-// constraint translates the refusals that the schema makes in the client's name. A constraint's name is ours and says
-// what it wants; the message would hold the values of other rows.
+// constraint translates the refusals that the schema makes in the client's name. A constraint's
+// name is ours and says what it wants; the message would hold the values of other rows.
 func constraint(e *pgconn.PgError) (problem, bool) {
 	p := problem{Constraint: e.ConstraintName}
 	switch e.Code {

@@ -29,7 +29,8 @@ type OpenTelemetry struct {
 	registration metric.Registration
 }
 
-// NewOpenTelemetry makes the instruments of a pool of that name, with the names and units of the semantic conventions.
+// NewOpenTelemetry makes the instruments of a pool of that name, with the names and units of the
+// semantic conventions.
 func NewOpenTelemetry(meter metric.Meter, pool string) (*OpenTelemetry, error) {
 	name := attribute.String("db.client.connection.pool.name", pool)
 	state := func(value string) metric.MeasurementOption {

@@ -22,7 +22,8 @@ type Prometheus struct {
 	timeouts                                  prometheus.Counter
 }
 
-// NewPrometheus makes a collector of a pool of that name. The names are OpenTelemetry's in Prometheus' spelling.
+// NewPrometheus makes a collector of a pool of that name. The names are OpenTelemetry's in
+// Prometheus' spelling.
 func NewPrometheus(pool string) *Prometheus {
 	labels := prometheus.Labels{"pool": pool}
 	desc := func(name, help string, variable ...string) *prometheus.Desc {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// cache keeps the pages that are online. However many ask for a page at once, it is read once. Paths where nothing is
-// online are not kept: there is no end of them.
+// cache keeps the pages that are online. However many ask for a page at once, it is read once.
+// Paths where nothing is online are not kept: there is no end of them.
 type cache struct {
 	load func(ctx context.Context, path string) (*page, error)
 
@@ -22,7 +22,8 @@ type reading struct {
 	err  error
 }
 
-// get returns the page at a path. Who asks after a forget has returned gets what the database said after it.
+// get returns the page at a path. Who asks after a forget has returned gets what the database said
+// after it.
 func (c *cache) get(ctx context.Context, path string) (*page, error) {
 	c.mu.Lock()
 	if p, ok := c.pages[path]; ok {
@@ -51,7 +52,8 @@ func (c *cache) get(ctx context.Context, path string) (*page, error) {
 func (c *cache) read(ctx context.Context, path string, now *reading) {
 	now.page, now.err = c.load(ctx, path)
 	c.mu.Lock()
-	// If it was forgotten meanwhile, what was read may be old: those who waited since before that get it, nobody else.
+	// If it was forgotten meanwhile, what was read may be old: those who waited since before that
+	// get it, nobody else.
 	if c.reading[path] == now {
 		delete(c.reading, path)
 		if now.err == nil {

@@ -69,7 +69,8 @@ func TestCacheKeepsNothingThatWasForgottenWhileItWasRead(t *testing.T) {
 			older, newer := &page{revision: 1}, &page{revision: 2}
 			d.answer <- older
 			d.answer <- newer
-			// Which of the reads gets which answer is open: both are in the database. What counts is what is kept.
+			// Which of the reads gets which answer is open: both are in the database. What counts
+			// is what is kept.
 			got := [2]*page{<-before, <-after}
 			if kept := <-ask(t, c, "/"); kept != got[1] {
 				t.Errorf("kept revision %d; who asked afterwards had %d", kept.revision, got[1].revision)

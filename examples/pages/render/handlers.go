@@ -19,7 +19,8 @@ import (
 const (
 	// readLimit is how long a reader waits for a page that is not in the cache.
 	readLimit = 5 * time.Second
-	// beat is how often an event stream shows that it lives: below the idle limits of the usual proxies, 30 to 60 s.
+	// beat is how often an event stream shows that it lives: below the idle limits of the usual
+	// proxies, 30 to 60 s.
 	beat = 15 * time.Second
 )
 
@@ -86,7 +87,8 @@ func (r *Renderer) servePreview(w http.ResponseWriter, req *http.Request) {
 	_, _ = w.Write(html)
 }
 
-// serveEvents sends an event whenever the path may show something else, until the client goes or the service ends.
+// serveEvents sends an event whenever the path may show something else, until the client goes or
+// the service ends.
 func (r *Renderer) serveEvents(w http.ResponseWriter, req *http.Request) {
 	changed, end := r.viewers.watch(path(req.URL.Query().Get("path")))
 	defer end()

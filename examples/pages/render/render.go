@@ -5,9 +5,10 @@
 //	GET /events?path={path} what the preview listens to: server-sent events
 //	GET /assets/{name}      a picture
 //
-// The cache is right because of three rules. What is read while a notification arrives is not kept (see cache.go). After
-// each connect of the listener everything is read anew, because notifications that came while it was away are lost. And
-// a page is kept under the site and path that notifications name.
+// The cache is right because of three rules. What is read while a notification arrives is not kept
+// (see cache.go). After each connect of the listener everything is read anew, because notifications
+// that came while it was away are lost. And a page is kept under the site and path that
+// notifications name.
 package render
 
 import (
@@ -128,7 +129,8 @@ func (r *Renderer) notified(_ context.Context, n *pgconn.Notification) error {
 	return nil
 }
 
-// resync runs after each connect of the listener. What was notified before is lost, so nothing kept can be trusted.
+// resync runs after each connect of the listener. What was notified before is lost, so nothing kept
+// can be trusted.
 func (r *Renderer) resync(context.Context, *pgx.Conn) error {
 	r.cache.forgetAll()
 	r.viewers.tellAll()

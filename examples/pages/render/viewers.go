@@ -9,8 +9,9 @@ type viewers struct {
 	byPath map[string]map[chan struct{}]bool
 }
 
-// watch returns a channel that has something in it when the path may show something else, and is closed when the service
-// ends; and a function that ends the watching. A viewer that is slow misses repetitions, never the last change.
+// watch returns a channel that has something in it when the path may show something else, and is
+// closed when the service ends; and a function that ends the watching. A viewer that is slow misses
+// repetitions, never the last change.
 func (v *viewers) watch(path string) (<-chan struct{}, func()) {
 	changed := make(chan struct{}, 1)
 	v.mu.Lock()

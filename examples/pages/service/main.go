@@ -13,9 +13,9 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// Main is what the main functions of the services share: the address from a flag, the database from the environment, a JSON
-// log on stderr, spans, and SIGINT or SIGTERM for an orderly end. A second signal ends the process at once. It returns the
-// exit status.
+// Main is what the main functions of the services share: the address from a flag, the database from
+// the environment, a JSON log on stderr, spans, and SIGINT or SIGTERM for an orderly end. A second
+// signal ends the process at once. It returns the exit status.
 func Main(name, address string, run func(ctx context.Context, opts Options) error) int {
 	flag.StringVar(&address, "address", address, "where to listen")
 	flag.Parse()

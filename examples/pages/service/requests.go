@@ -35,7 +35,8 @@ func newRequests(service string, log *slog.Logger) *requests {
 	}
 }
 
-// observe wraps a service's routes. A span is the parent of those that otelpgx makes for the queries of the request.
+// observe wraps a service's routes. A span is the parent of those that otelpgx makes for the
+// queries of the request.
 func (q *requests) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()

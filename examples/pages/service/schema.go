@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pghealth"
 )
 
-// NeededSchema is the version of the migrations that the queries of this binary need. A service reads the version that a
-// deployment has migrated to, and compiles no migration tool for it.
+// NeededSchema is the version of the migrations that the queries of this binary need. A service
+// reads the version that a deployment has migrated to, and compiles no migration tool for it.
 const NeededSchema = 8
 
 var schema = pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {

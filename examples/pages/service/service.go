@@ -1,5 +1,5 @@
-// Package service runs a service of the example: its pool, its probes, its figures and its log, and an end that loses no
-// request. What a service does itself is its [App].
+// Package service runs a service of the example: its pool, its probes, its figures and its log, and
+// an end that loses no request. What a service does itself is its [App].
 package service
 
 import (
@@ -25,15 +25,16 @@ import (
 )
 
 const (
-	// DefaultDrain is how long a service goes on serving after it has begun to say that it is not ready: a load balancer
-	// that asks every second needs that long to notice.
+	// DefaultDrain is how long a service goes on serving after it has begun to say that it is not
+	// ready: a load balancer that asks every second needs that long to notice.
 	DefaultDrain = 2 * time.Second
 
-	// endLimit is how long requests that are being served may take once no new ones come, and releasing the pool after that.
+	// endLimit is how long requests that are being served may take once no new ones come, and
+	// releasing the pool after that.
 	endLimit = 10 * time.Second
 
-	// parallel is how many requests are served at a time. More than the pool has connections, because most of them wait for
-	// the client or find their answer in memory.
+	// parallel is how many requests are served at a time. More than the pool has connections,
+	// because most of them wait for the client or find their answer in memory.
 	parallel = 256
 )
 
@@ -55,8 +56,9 @@ type App struct {
 	Background func(ctx context.Context) error // runs until ctx ends, and ends what it feeds; may be nil
 }
 
-// Run connects, builds the app and serves it until ctx ends. Then /readyz answers 503 for a while, no new connections are
-// accepted, what is being answered is finished, and the pool is closed. A nil error means that all of it went well.
+// Run connects, builds the app and serves it until ctx ends. Then /readyz answers 503 for a while,
+// no new connections are accepted, what is being answered is finished, and the pool is closed. A
+// nil error means that all of it went well.
 func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, error)) (err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -156,7 +158,8 @@ func serve(
 		return errors.Join(err, server.Close())
 	case <-time.After(opts.Drain):
 	}
-	// The streams that the background work feeds end with it. Nothing is lost: their clients connect again, elsewhere.
+	// The streams that the background work feeds end with it. Nothing is lost: their clients
+	// connect again, elsewhere.
 	stopWorking()
 	<-done
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)

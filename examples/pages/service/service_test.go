@@ -63,7 +63,8 @@ func (r *running) get(t *testing.T, path string) (int, string) {
 	return answer.StatusCode, string(b)
 }
 
-// A service that is told to end says that it is not ready, goes on answering, and finishes what it has begun.
+// A service that is told to end says that it is not ready, goes on answering, and finishes what it
+// has begun.
 func TestRunEndsInOrder(t *testing.T) {
 	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})
@@ -114,7 +115,8 @@ func TestRunEndsInOrder(t *testing.T) {
 	}
 }
 
-// Work in the background that ends by itself ends the service: it would serve what nobody keeps true any more.
+// Work in the background that ends by itself ends the service: it would serve what nobody keeps
+// true any more.
 func TestRunEndsWithItsBackground(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")

@@ -1,4 +1,5 @@
-// Package throwaway makes a database for a program that was given none: on a PostgreSQL of its own that is gone afterwards.
+// Package throwaway makes a database for a program that was given none: on a PostgreSQL of its own
+// that is gone afterwards.
 package throwaway
 
 import (
@@ -17,8 +18,8 @@ func Wanted() bool {
 	return os.Getenv("DATABASE_URL") == "" && os.Getenv("DATABASE_URL_FILE") == ""
 }
 
-// Open makes an empty database and returns its URL, and a function that removes it. Tests may use the same server at the
-// same time; the last to end stops it.
+// Open makes an empty database and returns its URL, and a function that removes it. Tests may use
+// the same server at the same time; the last to end stops it.
 func Open(ctx context.Context, name string) (url string, remove func() error, err error) {
 	server, err := pgserver.Acquire(ctx, pgserver.Options{})
 	if err != nil {

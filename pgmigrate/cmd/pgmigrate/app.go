@@ -123,7 +123,8 @@ func (a *app) migrator(opts ...pgmigrate.Option) (*pgmigrate.Migrator, *pgx.Conn
 	return m, conn, nil
 }
 
-// warnings logs what the progress does not show: ignored files, locks in the way, a database that is ahead.
+// warnings logs what the progress does not show: ignored files, locks in the way, a database that
+// is ahead.
 func (a *app) warnings() *slog.Logger { return a.logger(slog.LevelWarn) }
 
 // logger writes to stderr: stdout is for the result.

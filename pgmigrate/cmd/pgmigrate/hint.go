@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// hint says what to do about an error that the server or the network reports in its own words. It is "" where the error
-// says so itself.
+// hint says what to do about an error that the server or the network reports in its own words. It
+// is "" where the error says so itself.
 func hint(err error) string {
 	if hint := resolveHint(err); hint != "" {
 		return hint

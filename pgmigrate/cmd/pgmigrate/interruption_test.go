@@ -22,9 +22,10 @@ import (
 // asCommand makes the test binary the command: see TestMain.
 const asCommand = "PGMIGRATE_TEST_COMMAND"
 
-// TestInterruptedAnywhere interrupts runs at random points: the server ends the session, the context ends, the command is
-// killed. After each interruption nothing may be half recorded, and the next run continues or names a section for a person, who
-// is this test. PGMIGRATE_INTERRUPTIONS sets how often; the default is for every day, 200 for a release.
+// TestInterruptedAnywhere interrupts runs at random points: the server ends the session, the
+// context ends, the command is killed. After each interruption nothing may be half recorded, and
+// the next run continues or names a section for a person, who is this test. PGMIGRATE_INTERRUPTIONS
+// sets how often; the default is for every day, 200 for a release.
 func TestInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	want := 24
@@ -122,7 +123,8 @@ func (x *interrupted) exec(sql string) {
 
 const sessions = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
 
-// interrupt starts a run and interrupts it somewhere. It returns the run's error, and waits until its sessions are gone.
+// interrupt starts a run and interrupts it somewhere. It returns the run's error, and waits until
+// its sessions are gone.
 func (x *interrupted) interrupt(kind string) error {
 	x.t.Helper()
 	ctx, cancel := context.WithCancel(x.t.Context())
@@ -190,7 +192,8 @@ func (x *interrupted) numbers(sql string) []int32 {
 	return numbers
 }
 
-// check compares what is recorded with what is there, and resolves what is left for a person, which it describes.
+// check compares what is recorded with what is there, and resolves what is left for a person, which
+// it describes.
 func (x *interrupted) check() string {
 	x.t.Helper()
 	s, err := x.migrator.Status(x.t.Context())

@@ -189,7 +189,8 @@ func newResultView(r pgmigrate.Result, err error) resultView {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// printJSON prints v and returns err, so that a failed run has its result on stdout and its exit code.
+// printJSON prints v and returns err, so that a failed run has its result on stdout and its exit
+// code.
 func (a *app) printJSON(v any, err error) error {
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)

@@ -1,11 +1,14 @@
-// Command pgmigrate applies a folder of tern migrations to the PostgreSQL database that the environment names.
+// Command pgmigrate applies a folder of tern migrations to the PostgreSQL database that the
+// environment names.
 //
 //	go get -tool github.com/page-builder/persistence/pgmigrate/cmd/pgmigrate
 //	DATABASE_URL=postgres://app@localhost/app go tool pgmigrate up
 //
-// The database is DATABASE_URL, or what libpq's PG* variables say; beside them, and not alone, DIRECT_DATABASE_URL may name the
-// server's own address where they name PgBouncer. See pgconfig for the rest. Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line, the configuration or the folder
-// is wrong; 3 a person has to decide: a section without a transaction was interrupted, or an applied file was edited.
+// The database is DATABASE_URL, or what libpq's PG* variables say; beside them, and not alone,
+// DIRECT_DATABASE_URL may name the server's own address where they name PgBouncer. See pgconfig for
+// the rest. Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the
+// command line, the configuration or the folder is wrong; 3 a person has to decide: a section
+// without a transaction was interrupted, or an applied file was edited.
 package main
 
 import (
@@ -28,7 +31,8 @@ const (
 )
 
 func main() {
-	// Ctrl-C closes the connection, so that the server rolls back, and lets the message say what state that leaves.
+	// Ctrl-C closes the connection, so that the server rolls back, and lets the message say what
+	// state that leaves.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

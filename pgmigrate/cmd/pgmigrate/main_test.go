@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"pgmigrate": main})
 }
 
-// Every script has an empty database of its own in DATABASE_URL, and an empty environment otherwise.
+// Every script has an empty database of its own in DATABASE_URL, and an empty environment
+// otherwise.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
@@ -133,7 +134,8 @@ func query(ts *testscript.TestScript, statement string) (string, error) {
 	return "", nil
 }
 
-// A wrong password needs a server that asks for one, and a role without rights should not be left on a shared one.
+// A wrong password needs a server that asks for one, and a role without rights should not be left
+// on a shared one.
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("PGTEST_URL") != "" {

@@ -10,8 +10,9 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// TestOutside follows the README in a module outside the workspace: the command as a tool, and as a target of mage. It
-// compiles everything anew, so it runs when PGMIGRATE_OUTSIDE is set. What is not published yet comes from beside this module.
+// TestOutside follows the README in a module outside the workspace: the command as a tool, and as a
+// target of mage. It compiles everything anew, so it runs when PGMIGRATE_OUTSIDE is set. What is
+// not published yet comes from beside this module.
 func TestOutside(t *testing.T) {
 	if os.Getenv("PGMIGRATE_OUTSIDE") == "" {
 		t.Skip("set PGMIGRATE_OUTSIDE=1 to compile a module of its own")
@@ -44,7 +45,8 @@ func TestOutside(t *testing.T) {
 		t.Helper()
 		cmd := exec.Command("go", args...)
 		cmd.Dir = dir
-		// Nothing from the network: the modules are in the cache, where the workspace's go.sum files vouched for them.
+		// Nothing from the network: the modules are in the cache, where the workspace's go.sum
+		// files vouched for them.
 		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOPROXY=off", "GONOSUMDB=*", "DATABASE_URL="+url)
 		out, err := cmd.CombinedOutput()
 		if err != nil {

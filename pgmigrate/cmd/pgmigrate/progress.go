@@ -10,8 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// progress shows what a run does: a line a migration on a terminal, the last of which is redrawn while it runs, and log lines
-// elsewhere.
+// progress shows what a run does: a line a migration on a terminal, the last of which is redrawn
+// while it runs, and log lines elsewhere.
 type progress struct {
 	log *slog.Logger // nil on a terminal
 	w   io.Writer
@@ -29,7 +29,8 @@ func (a *app) progress() *progress {
 	return &progress{log: a.logger(slog.LevelInfo)}
 }
 
-// isTerminal takes other character devices, such as /dev/null, for terminals too: nobody reads them.
+// isTerminal takes other character devices, such as /dev/null, for terminals too: nobody reads
+// them.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

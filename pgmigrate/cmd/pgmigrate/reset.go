@@ -38,8 +38,9 @@ this machine is accepted: every address must be a unix socket, localhost or a lo
 	})
 }
 
-// onThisMachine returns an error if an address that pgx would try is not on this machine. A name other than localhost is
-// refused without asking DNS, whose answer may be another one when the connection is made.
+// onThisMachine returns an error if an address that pgx would try is not on this machine. A name
+// other than localhost is refused without asking DNS, whose answer may be another one when the
+// connection is made.
 func onThisMachine(conn *pgx.ConnConfig) error {
 	hosts := []string{conn.Host}
 	for _, f := range conn.Fallbacks {

@@ -7,8 +7,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// without-tls VARIABLE: listens on the address that goes into the variable, and says to everybody that it knows no TLS, as a server with
-// ssl=off does.
+// without-tls VARIABLE: listens on the address that goes into the variable, and says to everybody
+// that it knows no TLS, as a server with ssl=off does.
 func withoutTLS(ts *testscript.TestScript, neg bool, args []string) {
 	listen(ts, neg, args, func(conn net.Conn) {
 		_, _ = io.ReadFull(conn, make([]byte, 8)) // SSLRequest

@@ -48,7 +48,8 @@ func (a *app) down() *cobra.Command {
 				if steps == 1 {
 					return m.Down(ctx)
 				}
-				// Down several times would find a missing down section only after it has rolled others back.
+				// Down several times would find a missing down section only after it has rolled
+				// others back.
 				s, err := m.Status(ctx)
 				if err != nil {
 					return pgmigrate.Result{}, err

@@ -1,8 +1,9 @@
 // Package diff makes tern migrations from a schema that somebody edited.
 //
-// The wanted schema is SQL that makes it on an empty database. One shadow database gets that, another one the migrations, and
-// what differs becomes one migration or several. Nothing is handed out before the files have been applied to a shadow, with
-// nothing different from the wanted schema afterwards, and taken back, with nothing different from the former one.
+// The wanted schema is SQL that makes it on an empty database. One shadow database gets that,
+// another one the migrations, and what differs becomes one migration or several. Nothing is handed
+// out before the files have been applied to a shadow, with nothing different from the wanted schema
+// afterwards, and taken back, with nothing different from the former one.
 package diff
 
 import (
@@ -18,7 +19,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// Options say where the shadows go and how the folder is read. The zero value suits a folder with pgmigrate's defaults.
+// Options say where the shadows go and how the folder is read. The zero value suits a folder with
+// pgmigrate's defaults.
 type Options struct {
 	// VersionTable and HistorySchema are pgmigrate's, with its defaults.
 	VersionTable, HistorySchema string
@@ -26,8 +28,8 @@ type Options struct {
 	// Data are values for migrations that are templates.
 	Data map[string]any
 
-	// Shadow is where the shadow databases go and what is created in them before the migrations. Its Migrations, Version
-	// and Migrate do not count.
+	// Shadow is where the shadow databases go and what is created in them before the migrations.
+	// Its Migrations, Version and Migrate do not count.
 	Shadow shadow.Options
 }
 
@@ -53,13 +55,13 @@ func (e *RefusedError) Error() string {
 	return b.String()
 }
 
-// maxRounds bounds how often what is left is added: a table that is made anew loses its comments, which the second round
-// finds, and a third is hardly ever needed.
+// maxRounds bounds how often what is left is added: a table that is made anew loses its comments,
+// which the second round finds, and a third is hardly ever needed.
 const maxRounds = 4
 
-// Make returns the files that turn what the folder makes into the wanted schema. name is the new files' name, such as
-// add_page_titles. It blocks for some seconds, and touches no database but shadows of its own. A *[RefusedError] says that
-// there is no way to do it here.
+// Make returns the files that turn what the folder makes into the wanted schema. name is the new
+// files' name, such as add_page_titles. It blocks for some seconds, and touches no database but
+// shadows of its own. A *[RefusedError] says that there is no way to do it here.
 func Make(ctx context.Context, folder fs.FS, wanted, name string, opts Options) (*Result, error) {
 	w := &work{folder: folder, name: name, opts: opts, dumps: map[*shadow.DB]*schema.Dump{}}
 	if err := w.open(ctx, wanted); err != nil {
@@ -203,7 +205,8 @@ func (w *work) make(ctx context.Context) (*Result, error) {
 	return &Result{Files: w.files(sections), Notes: w.notes}, nil
 }
 
-// up finds the statements, round by round, each on a fresh copy and by pgmigrate itself. It returns a copy with all applied.
+// up finds the statements, round by round, each on a fresh copy and by pgmigrate itself. It returns
+// a copy with all applied.
 func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 	var (
 		statements []schema.Statement

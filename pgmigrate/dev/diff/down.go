@@ -8,9 +8,9 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// down finds each section's way back: from the state after it to the state before it, so that any number of them can be taken
-// back. Then all are, and if anything differs from the former schema, or does not run, the sections stay without a way
-// back and say why.
+// down finds each section's way back: from the state after it to the state before it, so that any
+// number of them can be taken back. Then all are, and if anything differs from the former schema,
+// or does not run, the sections stay without a way back and say why.
 func (w *work) down(ctx context.Context, sections []*section, after *shadow.DB) error {
 	states, err := w.states(ctx, sections, after)
 	if err != nil {

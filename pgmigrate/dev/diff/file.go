@@ -39,7 +39,8 @@ func (w *work) files(sections []*section) []File {
 	return files
 }
 
-// apply goes up or down until the first n sections are applied, by pgmigrate and from files: as it will be done.
+// apply goes up or down until the first n sections are applied, by pgmigrate and from files: as it
+// will be done.
 func (w *work) apply(ctx context.Context, db *shadow.DB, sections []*section, n int) error {
 	dir, err := os.MkdirTemp("", "pgmigrate-dev-")
 	if err != nil {
@@ -125,8 +126,9 @@ func width(migrations []pgmigrate.Migration) int {
 	return len(number)
 }
 
-// Write puts the files into the folder. It overwrites nothing, and each file appears whole, in order: if something stops it,
-// there are the first ones, which is a folder that can be applied. After an error that it could see there are none.
+// Write puts the files into the folder. It overwrites nothing, and each file appears whole, in
+// order: if something stops it, there are the first ones, which is a folder that can be applied.
+// After an error that it could see there are none.
 func Write(dir string, files []File) (err error) {
 	var made []string
 	defer func() {
@@ -146,7 +148,8 @@ func Write(dir string, files []File) (err error) {
 	return nil
 }
 
-// writeNew makes a file under a name that no migration has, and links it to its own, which fails if that exists.
+// writeNew makes a file under a name that no migration has, and links it to its own, which fails if
+// that exists.
 func writeNew(dir, path, content string) error {
 	f, err := os.CreateTemp(dir, ".pgmigrate-dev-")
 	if err != nil {

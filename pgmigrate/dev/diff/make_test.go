@@ -20,8 +20,8 @@ func after(sql string) fstest.MapFS {
 	return fstest.MapFS{"1_base.sql": &fstest.MapFile{Data: []byte(sql)}}
 }
 
-// Values of an enum, and the reading of a whole table, come in files of their own; what PostgreSQL cannot take back has no
-// way down and says why; and a rename looks like a loss.
+// Values of an enum, and the reading of a whole table, come in files of their own; what PostgreSQL
+// cannot take back has no way down and says why; and a rename looks like a loss.
 func TestSections(t *testing.T) {
 	t.Parallel()
 	result, err := diff.Make(t.Context(), after(base), `create type mood as enum ('good', 'fair', 'bad');

@@ -20,10 +20,11 @@ var (
 	alterTable  = regexp.MustCompile(`^ALTER TABLE (?:ONLY )?("(?:[^"]|"")+"\."(?:[^"]|"")+")`)
 )
 
-// split puts statements that may be in one transaction together, in order. A statement that cannot be in a transaction, such as a
-// concurrent index, gets a section of its own; on a table that is new nothing has to be concurrent. Values of enums come
-// apart from what may use them. VALIDATE CONSTRAINT reads a whole table: it comes apart from statements whose locks would
-// keep others out meanwhile.
+// split puts statements that may be in one transaction together, in order. A statement that cannot
+// be in a transaction, such as a concurrent index, gets a section of its own; on a table that is
+// new nothing has to be concurrent. Values of enums come apart from what may use them. VALIDATE
+// CONSTRAINT reads a whole table: it comes apart from statements whose locks would keep others out
+// meanwhile.
 func split(statements []schema.Statement) []*section {
 	fresh := map[string]bool{}
 	for _, s := range statements {

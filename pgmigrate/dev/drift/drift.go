@@ -1,7 +1,7 @@
 // Package drift tells whether a database still is what its migrations make.
 //
-// A shadow database gets the migrations up to the version that the live one is at, and the two are compared. The live
-// database is only read, in read-only sessions.
+// A shadow database gets the migrations up to the version that the live one is at, and the two are
+// compared. The live database is only read, in read-only sessions.
 package drift
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// Options say how the live database was migrated and where its shadow goes. The zero value suits a database with pgmigrate's
-// defaults.
+// Options say how the live database was migrated and where its shadow goes. The zero value suits a
+// database with pgmigrate's defaults.
 type Options struct {
 	// VersionTable and HistorySchema are pgmigrate's, with its defaults.
 	VersionTable, HistorySchema string
@@ -32,8 +32,8 @@ type Options struct {
 	// NoDump compares without pg_dump; see [schema.Options].
 	NoDump bool
 
-	// Shadow is where the shadow database goes and what is created in it before the migrations. Its Migrations, Version, Migrate
-	// and Live do not count.
+	// Shadow is where the shadow database goes and what is created in it before the migrations. Its
+	// Migrations, Version, Migrate and Live do not count.
 	Shadow shadow.Options
 }
 
@@ -44,7 +44,8 @@ type Report struct {
 	// Difference is between the live database, its from, and the shadow.
 	Difference *schema.Difference
 
-	// Plan is what would bring the live database back to what the migrations make. Read its hazards first.
+	// Plan is what would bring the live database back to what the migrations make. Read its hazards
+	// first.
 	Plan schema.Plan
 
 	// Notes say what was not compared, and why.
@@ -57,14 +58,15 @@ func (r *Report) Drifted() bool { return !r.Difference.Empty() }
 // ErrNotMigrated is returned for a database without a version table.
 var ErrNotMigrated = errors.New("the database has no version table: it was never migrated; if it has the schema already, record that with pgmigrate baseline")
 
-// Check compares the live database with the migrations of folder. It blocks for as long as the migrations take on an empty
-// database, and a second or so per hundred tables.
+// Check compares the live database with the migrations of folder. It blocks for as long as the
+// migrations take on an empty database, and a second or so per hundred tables.
 //
-// Owners and grants are compared. What belongs to a role that has run migrations on the live database counts as belonging to
-// the one who migrates, whatever the roles are called there and on the shadow; so does the owner of the version table. What
-// else belongs to another role, or is granted to one, is drift unless the migrations say so too, or the role is one of
-// IgnoreRoles. Owner, grants and comment of the schema public itself count only if the migrations change them. The version of
-// an extension does not count.
+// Owners and grants are compared. What belongs to a role that has run migrations on the live
+// database counts as belonging to the one who migrates, whatever the roles are called there and on
+// the shadow; so does the owner of the version table. What else belongs to another role, or is
+// granted to one, is drift unless the migrations say so too, or the role is one of IgnoreRoles.
+// Owner, grants and comment of the schema public itself count only if the migrations change them.
+// The version of an extension does not count.
 func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options) (*Report, error) {
 	migrate := opts.migrate()
 	m, err := pgmigrate.New(live, folder, migrate...)

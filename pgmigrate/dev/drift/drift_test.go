@@ -77,7 +77,8 @@ func TestNotComparable(t *testing.T) {
 	}
 }
 
-// The check must not be able to change the database that it is about: it works in sessions that cannot.
+// The check must not be able to change the database that it is about: it works in sessions that
+// cannot.
 func TestReadOnlyRole(t *testing.T) {
 	t.Parallel()
 	live := migrated(t, 2, `do $$ begin create role drift_test_reader login; exception when duplicate_object then null; end $$;

@@ -42,7 +42,8 @@ func waitFor(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// Between two versions there is nothing to compare with: while a migration runs, and when it was interrupted.
+// Between two versions there is nothing to compare with: while a migration runs, and when it was
+// interrupted.
 func TestBetweenVersions(t *testing.T) {
 	t.Parallel()
 	blocked := fstest.MapFS{"001_a.sql": folder["001_a.sql"], "002_wait.sql": &fstest.MapFile{Data: []byte("---- tern: disable-tx ----\nselect pg_advisory_lock(42);\n")}}
@@ -75,7 +76,8 @@ func TestBetweenVersions(t *testing.T) {
 	}
 }
 
-// Somebody migrates the live database while its shadow is made: what was compared then is of two versions.
+// Somebody migrates the live database while its shadow is made: what was compared then is of two
+// versions.
 func TestMigratedMeanwhile(t *testing.T) {
 	t.Parallel()
 	live := migrated(t, 1, "")

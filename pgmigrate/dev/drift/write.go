@@ -9,8 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/schema"
 )
 
-// WriteText writes the report as SQL: what a person should know is comments, and what would bring the database back,
-// statements.
+// WriteText writes the report as SQL: what a person should know is comments, and what would bring
+// the database back, statements.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	if r.Drifted() {
@@ -53,7 +53,8 @@ var verbs = map[string]string{"create": "missing", "drop": "not in the migration
 // comment keeps text from leaving its comment.
 func comment(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// differingLines are the lines that only one side has. Names and bodies in them are an object's own text.
+// differingLines are the lines that only one side has. Names and bodies in them are an object's own
+// text.
 func differingLines(c schema.Change) []string {
 	text := func(o *schema.Object) []string {
 		if o == nil {
@@ -84,7 +85,8 @@ func differingLines(c schema.Change) []string {
 	return lines
 }
 
-// WriteJSON writes the report as one object: version, drifted, objects, statements with sql and hazards, unexpressed, notes.
+// WriteJSON writes the report as one object: version, drifted, objects, statements with sql and
+// hazards, unexpressed, notes.
 func (r *Report) WriteJSON(w io.Writer) error {
 	type hazard struct {
 		Type    string `json:"type"`

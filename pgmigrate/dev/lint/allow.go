@@ -18,8 +18,9 @@ type allowance struct {
 
 var allowComment = regexp.MustCompile(`\A\s*--\s*pgmigrate:allow\b\s*(\S*)\s*(.*?)\s*\z`)
 
-// allowances reads the comments of a section. One above a statement, or behind it on its last line, is for that statement; one
-// at the section's top that an empty line separates from the first statement is for all.
+// allowances reads the comments of a section. One above a statement, or behind it on its last line,
+// is for that statement; one at the section's top that an empty line separates from the first
+// statement is for all.
 func allowances(sql string, statements []pgmigrate.Statement) []*allowance {
 	var found []*allowance
 	end := 0
@@ -61,7 +62,8 @@ func hasEmptyLine(lines []string) bool {
 	return false
 }
 
-// lineOf returns the file's line of the byte at offset, counted from a statement whose line is known.
+// lineOf returns the file's line of the byte at offset, counted from a statement whose line is
+// known.
 func lineOf(sql string, statements []pgmigrate.Statement, offset int) int {
 	if len(statements) == 0 || statements[0].Line == 0 {
 		return 0

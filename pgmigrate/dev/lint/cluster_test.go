@@ -12,7 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// On a server that the user named there are databases of others: what reaches beyond the shadow is judged, not run.
+// On a server that the user named there are databases of others: what reaches beyond the shadow is
+// judged, not run.
 func TestClusterWide(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

@@ -73,7 +73,8 @@ func (j *judge) validated(table *relation, c constraint) {
 	}
 }
 
-// lockedBefore returns an existing table of which the transaction blocked queries before the current statement.
+// lockedBefore returns an existing table of which the transaction blocked queries before the
+// current statement.
 func (j *judge) lockedBefore() *relation {
 	for _, oid := range sortedKeys(j.obs.held) {
 		if r := j.existing(oid); r != nil && blocks(r, j.obs.held[oid]) {

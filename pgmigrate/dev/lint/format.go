@@ -120,8 +120,8 @@ func (r Report) WriteJSON(w io.Writer, dir string) error {
 	return e.Encode(v)
 }
 
-// WriteGitHub writes workflow commands, which GitHub shows beside the lines of a pull request. File names have to be relative to
-// the repository's root: dir is that of the migrations.
+// WriteGitHub writes workflow commands, which GitHub shows beside the lines of a pull request. File
+// names have to be relative to the repository's root: dir is that of the migrations.
 func (r Report) WriteGitHub(w io.Writer, dir string) error {
 	var b strings.Builder
 	level := map[Severity]string{SeverityError: "error", SeverityWarning: "warning", SeverityHint: "notice"}

@@ -40,7 +40,8 @@ func (j *judge) relationsGone() {
 	})
 }
 
-// unlessReplaced reports at the end of the section, unless something has the old name then: nobody outside sees the gap.
+// unlessReplaced reports at the end of the section, unless something has the old name then: nobody
+// outside sees the gap.
 func (j *judge) unlessReplaced(r *relation, report func()) {
 	statement := j.statement
 	j.atEnd = append(j.atEnd, func() {

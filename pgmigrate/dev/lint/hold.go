@@ -34,7 +34,8 @@ func (j *judge) concurrentRefresh() bool {
 	return j.parsed.kind == "RefreshMatViewStmt" && j.parsed.node.is("concurrent")
 }
 
-// scans judges scans of existing tables while they, or others, are locked, for a reason that no other rule has named.
+// scans judges scans of existing tables while they, or others, are locked, for a reason that no
+// other rule has named.
 func (j *judge) scans() {
 	if !j.obs.inTransaction || j.explained() {
 		return

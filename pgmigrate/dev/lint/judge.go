@@ -63,8 +63,8 @@ func (j *judge) begin(s pgmigrate.Statement, p parsed) {
 // transaction forgets the locks of the transaction before.
 func (j *judge) transaction() { j.exclusive = map[uint32]int{} }
 
-// judge applies the rules to the current statement. The specific ones come first: the general ones pass over what has been
-// explained.
+// judge applies the rules to the current statement. The specific ones come first: the general ones
+// pass over what has been explained.
 func (j *judge) judge(obs observation) {
 	j.obs = obs
 	j.commands()
@@ -105,7 +105,8 @@ func (j *judge) addAt(s pgmigrate.Statement, rule, message, fix string) {
 	}
 }
 
-// explained reports whether the current statement has a finding, of one of the rules if any are given.
+// explained reports whether the current statement has a finding, of one of the rules if any are
+// given.
 func (j *judge) explained(rules ...string) bool {
 	return slices.ContainsFunc(j.findings[j.from:], func(f Finding) bool { return len(rules) == 0 || slices.Contains(rules, f.Rule) })
 }
@@ -113,7 +114,8 @@ func (j *judge) explained(rules ...string) bool {
 // existing returns the relation if it existed before the section.
 func (j *judge) existing(oid uint32) *relation { return j.observer.existing[oid] }
 
-// named returns the existing relations that a statement names; without a schema there may be several.
+// named returns the existing relations that a statement names; without a schema there may be
+// several.
 func (j *judge) named(schema, name string) []*relation {
 	var found []*relation
 	for _, oid := range slices.Sorted(maps.Keys(j.observer.existing)) {
@@ -125,8 +127,8 @@ func (j *judge) named(schema, name string) []*relation {
 	return found
 }
 
-// changed returns the existing relations that the statement changed, as they were and as they are, nil if they are gone. What
-// partitions only inherit is left out.
+// changed returns the existing relations that the statement changed, as they were and as they are,
+// nil if they are gone. What partitions only inherit is left out.
 func (j *judge) changed() [][2]*relation {
 	var list [][2]*relation
 	for _, oid := range slices.Sorted(maps.Keys(j.obs.before)) {

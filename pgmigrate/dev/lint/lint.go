@@ -1,8 +1,10 @@
-// Package lint judges migrations by what they do to a shadow database: which locks a statement takes on relations that
-// existed before, what it scans and what it rewrites, and how the catalogue looks afterwards. What a shadow cannot show, such
-// as an UPDATE without WHERE, is read from the parsed SQL.
+// Package lint judges migrations by what they do to a shadow database: which locks a statement
+// takes on relations that existed before, what it scans and what it rewrites, and how the catalogue
+// looks afterwards. What a shadow cannot show, such as an UPDATE without WHERE, is read from the
+// parsed SQL.
 //
-// A finding names the rule, the file and line, why it is dangerous on a table in use, the safe form, and how to allow it:
+// A finding names the rule, the file and line, why it is dangerous on a table in use, the safe
+// form, and how to allow it:
 //
 //	-- pgmigrate:allow drop-table the table was never used
 //	drop table drafts;
@@ -21,14 +23,16 @@ import (
 
 // Options says what to judge. The zero value judges the up sections of the whole folder.
 type Options struct {
-	// Versions are the migrations to judge. Default: all. The others are applied as far as the last of these needs them.
+	// Versions are the migrations to judge. Default: all. The others are applied as far as the last
+	// of these needs them.
 	Versions []int32
 
 	// Down judges the down sections too.
 	Down bool
 
-	// Target is the major version of the PostgreSQL that the migrations are for. Default: the shadow's. What is observed is
-	// observed on the shadow whatever it says; it chooses the safe forms.
+	// Target is the major version of the PostgreSQL that the migrations are for. Default: the
+	// shadow's. What is observed is observed on the shadow whatever it says; it chooses the safe
+	// forms.
 	Target int
 
 	// Data are the values of migrations that are templates. The shadow's own options need them too.
@@ -54,12 +58,12 @@ func (r Report) Count(s Severity) int {
 	return n
 }
 
-// Run judges the migrations in fsys on db, which must be empty and is left with the migrations applied. It blocks until all is
-// judged or ctx is done.
+// Run judges the migrations in fsys on db, which must be empty and is left with the migrations
+// applied. It blocks until all is judged or ctx is done.
 //
-// A migration that fails is a finding, of rule "fails", and ends the run: what comes after cannot be observed. An error is
-// something else: a folder that cannot be read (*[pgmigrate.FolderError]), a database that does not answer, a migration that
-// fails and was not to be judged.
+// A migration that fails is a finding, of rule "fails", and ends the run: what comes after cannot
+// be observed. An error is something else: a folder that cannot be read (*[pgmigrate.FolderError]),
+// a database that does not answer, a migration that fails and was not to be judged.
 func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, error) {
 	migrations, err := pgmigrate.Check(fsys, pgmigrate.WithData(opts.Data))
 	if err != nil {

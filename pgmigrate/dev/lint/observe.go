@@ -44,8 +44,9 @@ func (o *observer) transaction(ctx context.Context) error {
 	return err
 }
 
-// The number of scans that this transaction has begun is counted even for a table without rows, which is what makes a
-// validation visible on an empty shadow. The counters are per session, flushed between transactions only.
+// The number of scans that this transaction has begun is counted even for a table without rows,
+// which is what makes a validation visible on an empty shadow. The counters are per session,
+// flushed between transactions only.
 const observeSQL = `
 select 'l', relation::oid, mode, 0 from pg_locks
 where pid = pg_backend_pid() and locktype = 'relation' and granted and relation >= 16384

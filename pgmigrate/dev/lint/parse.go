@@ -8,10 +8,11 @@ import (
 	"github.com/wasilibs/go-pgquery/parser"
 )
 
-// The parser is PostgreSQL 17's own, compiled to WebAssembly: without a C compiler, but the first parse of a process compiles it.
+// The parser is PostgreSQL 17's own, compiled to WebAssembly: without a C compiler, but the first
+// parse of a process compiles it.
 
-// parsing lets one parse run at a time: the parser keeps its compiled instances in a pool of the process, and a parse that finds
-// none idle compiles another.
+// parsing lets one parse run at a time: the parser keeps its compiled instances in a pool of the
+// process, and a parse that finds none idle compiles another.
 var parsing sync.Mutex
 
 func parseSQL(sql string) (string, error) {
@@ -26,8 +27,8 @@ func parsePLpgSQL(sql string) (string, error) {
 	return parser.ParsePlPgSqlToJSON(sql)
 }
 
-// Warm makes the parser compile itself, a second or two on one core, which the first parse of a process does otherwise. Call
-// it on a goroutine beside what makes the shadow.
+// Warm makes the parser compile itself, a second or two on one core, which the first parse of a
+// process does otherwise. Call it on a goroutine beside what makes the shadow.
 func Warm() { _, _ = parseSQL("select 1") }
 
 // node is a node of the parse tree: the fields that are set, by PostgreSQL's names.
@@ -54,8 +55,8 @@ func asNode(v any) node {
 	return m
 }
 
-// parsed is a statement as far as it could be read. Without a tree, because the grammar is newer than the parser, only what is
-// observed is judged.
+// parsed is a statement as far as it could be read. Without a tree, because the grammar is newer
+// than the parser, only what is observed is judged.
 type parsed struct {
 	kind string // such as AlterTableStmt; "" if it could not be parsed
 	node node
@@ -146,7 +147,8 @@ func each(tree any, kind string, fn func(node)) {
 // all returns the statement and those of its body.
 func (p parsed) all() []parsed { return append([]parsed{p}, p.body...) }
 
-// each calls fn for every node of that kind in the statement and its body, the statement itself included.
+// each calls fn for every node of that kind in the statement and its body, the statement itself
+// included.
 func (p parsed) each(kind string, fn func(node)) {
 	for _, s := range p.all() {
 		if s.kind == kind {

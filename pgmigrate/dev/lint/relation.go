@@ -94,7 +94,8 @@ select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name'
 from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_index i on i.indexrelid = c.oid
 where c.oid >= 16384 and c.relkind in ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'S') and c.relpersistence <> 't' and n.nspname <> 'pg_toast'`
 
-// readRelations reads those relations, or all if oids is nil. Temporary ones are left out: nobody else can wait for them.
+// readRelations reads those relations, or all if oids is nil. Temporary ones are left out: nobody
+// else can wait for them.
 func readRelations(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint32]*relation, error) {
 	sql := relationsSQL
 	if oids != nil {

@@ -7,8 +7,9 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// roles makes those that the section names and that nobody has made: roles belong to a server, and in production an
-// administrator creates them. On a server that the user named nothing is made, and the migration fails there.
+// roles makes those that the section names and that nobody has made: roles belong to a server, and
+// in production an administrator creates them. On a server that the user named nothing is made, and
+// the migration fails there.
 func (s *session) roles(ctx context.Context, statements []pgmigrate.Statement) error {
 	made := map[string]bool{}
 	for _, statement := range statements {

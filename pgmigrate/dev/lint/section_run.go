@@ -78,8 +78,8 @@ func (r *sectionRun) statement(ctx context.Context, i int) (observation, error) 
 	}
 }
 
-// clusterWide reports whether the statement reaches beyond its database. It is judged without being run: the server may be one
-// that the user named, with databases of others on it.
+// clusterWide reports whether the statement reaches beyond its database. It is judged without being
+// run: the server may be one that the user named, with databases of others on it.
 func (p parsed) clusterWide() bool {
 	switch p.kind {
 	case "AlterSystemStmt", "CreatedbStmt", "DropdbStmt", "CreateTableSpaceStmt", "DropTableSpaceStmt":
@@ -95,8 +95,8 @@ const (
 	unsafeEnumValue    = "55P04" // unsafe use of new value of enum type
 )
 
-// inTransaction runs a statement in the migration's transaction. What PostgreSQL refuses there is a finding, and is run so that the
-// rest can be judged: what came before is committed first.
+// inTransaction runs a statement in the migration's transaction. What PostgreSQL refuses there is a
+// finding, and is run so that the rest can be judged: what came before is committed first.
 func (r *sectionRun) inTransaction(ctx context.Context, i int) (observation, error) {
 	err := r.exec(ctx, r.statements[i].SQL)
 	switch code(err) {
@@ -163,8 +163,9 @@ func (r *sectionRun) open(ctx context.Context, first int) error {
 	return r.observer.transaction(ctx)
 }
 
-// commitBefore replaces the failed transaction by one that ends before statement i. Savepoints would be simpler, but in a
-// subtransaction PostgreSQL refuses enum values that it accepts at the top level.
+// commitBefore replaces the failed transaction by one that ends before statement i. Savepoints
+// would be simpler, but in a subtransaction PostgreSQL refuses enum values that it accepts at the
+// top level.
 func (r *sectionRun) commitBefore(ctx context.Context, i int) error {
 	if err := r.exec(ctx, "rollback"); err != nil {
 		return err

@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// session applies migrations to the shadow, statement by statement, as pgmigrate would, and lets each be judged.
+// session applies migrations to the shadow, statement by statement, as pgmigrate would, and lets
+// each be judged.
 type session struct {
 	db       *shadow.DB
 	conn     *pgx.Conn
@@ -27,7 +28,8 @@ func newSession(ctx context.Context, db *shadow.DB) (*session, error) {
 	if cfg.RuntimeParams == nil {
 		cfg.RuntimeParams = map[string]string{}
 	}
-	// What a migration finds under pgmigrate. Startup parameters, because RESET ALL returns to them.
+	// What a migration finds under pgmigrate. Startup parameters, because RESET ALL returns to
+	// them.
 	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(pgmigrate.DefaultLockTimeout.Milliseconds(), 10)
 	cfg.RuntimeParams["application_name"] = "pgmigrate-dev lint"
 	conn, err := pgx.ConnectConfig(ctx, cfg)
@@ -53,7 +55,8 @@ func (s *session) close(ctx context.Context) {
 	}
 }
 
-// file judges a migration and leaves it applied. It returns false if the migration fails, as the last finding says.
+// file judges a migration and leaves it applied. It returns false if the migration fails, as the
+// last finding says.
 func (s *session) file(ctx context.Context, mig pgmigrate.Migration, target int, down bool) ([]Finding, bool, error) {
 	findings, ok, err := s.section(ctx, mig, pgmigrate.DirectionUp, target)
 	if err != nil || !ok || !down || !mig.Reversible() {
@@ -71,8 +74,8 @@ func (s *session) file(ctx context.Context, mig pgmigrate.Migration, target int,
 	return findings, ok, err
 }
 
-// section runs one section. Its own transaction is tern's, or, without one, a transaction for each statement that can run in
-// one: only there locks are seen.
+// section runs one section. Its own transaction is tern's, or, without one, a transaction for each
+// statement that can run in one: only there locks are seen.
 func (s *session) section(ctx context.Context, mig pgmigrate.Migration, d pgmigrate.Direction, target int) ([]Finding, bool, error) {
 	j, err := s.newJudge(ctx, mig, d, target)
 	if err != nil {

@@ -23,8 +23,8 @@ var squawkStyle = []string{
 	"require-statement-timeout", "require-timeout-settings",
 }
 
-// TestSquawk prints what squawk and this package find in the corpus, statement by statement. PGMIGRATE_SQUAWK is squawk's binary:
-// npm pack @squawk-cli/linux-x64 holds one.
+// TestSquawk prints what squawk and this package find in the corpus, statement by statement.
+// PGMIGRATE_SQUAWK is squawk's binary: npm pack @squawk-cli/linux-x64 holds one.
 func TestSquawk(t *testing.T) {
 	squawk := os.Getenv("PGMIGRATE_SQUAWK")
 	if squawk == "" {

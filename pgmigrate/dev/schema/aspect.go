@@ -101,8 +101,8 @@ func readAspect(sql string) (name string, a aspect, ok bool) {
 	return "", aspect{}, false
 }
 
-// changedAspects returns the statements for what pg-schema-diff does not see, and whether that is all that differs. from is
-// the zero Object for one that is new.
+// changedAspects returns the statements for what pg-schema-diff does not see, and whether that is
+// all that differs. from is the zero Object for one that is new.
 func changedAspects(from, to Object) (all bool, list []Statement) {
 	fromKnown, fromAspects := from.aspects()
 	toKnown, toAspects := to.aspects()

@@ -33,7 +33,8 @@ func (c Change) String() string {
 	return text
 }
 
-// compareDumps returns what is new or other in to in its order, behind what is gone in the reverse of from's.
+// compareDumps returns what is new or other in to in its order, behind what is gone in the reverse
+// of from's.
 func compareDumps(from, to *Dump) []Change {
 	fromByKey, toByKey := byKey(from), byKey(to)
 	var changes []Change
@@ -64,8 +65,9 @@ func byKey(d *Dump) map[string]*Object {
 	return m
 }
 
-// ofPublic: owner, grants and comment of the schema public itself depend on the version that the cluster was once made
-// with. They count only where to, the side that is wanted, has something to say about them.
+// ofPublic: owner, grants and comment of the schema public itself depend on the version that the
+// cluster was once made with. They count only where to, the side that is wanted, has something to
+// say about them.
 func ofPublic(o Object) bool {
 	switch o.Type {
 	case "SCHEMA":

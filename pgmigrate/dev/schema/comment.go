@@ -19,8 +19,8 @@ func (d *Difference) comment(c Change) []Statement {
 	return []Statement{{SQL: commentOn.ReplaceAllString(c.From.SQL[0], "$1 IS NULL")}}
 }
 
-// gone reports whether an object goes on which a comment or grant is. name is the dump's, such as "TABLE pages", "COLUMN
-// pages.title" or "FUNCTION f(integer)".
+// gone reports whether an object goes on which a comment or grant is. name is the dump's, such as
+// "TABLE pages", "COLUMN pages.title" or "FUNCTION f(integer)".
 func (d *Difference) gone(name string) bool {
 	kind, name, _ := strings.Cut(name, " ")
 	full := name

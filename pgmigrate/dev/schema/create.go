@@ -110,7 +110,8 @@ func domainParts(sql string) (head string, constraints map[string]string) {
 	return lines[0], constraints
 }
 
-// alterComposite changes the attributes of a composite type. A type of another kind it cannot change.
+// alterComposite changes the attributes of a composite type. A type of another kind it cannot
+// change.
 func alterComposite(from, to string) (list []Statement, ok bool) {
 	name := createComposite.FindStringSubmatch(to)
 	if name == nil || !createComposite.MatchString(from) {

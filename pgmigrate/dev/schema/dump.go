@@ -15,12 +15,14 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/internal/readonly"
 )
 
-// Dump is a schema as pg_dump writes it, cut into objects, in an order in which they can be created.
+// Dump is a schema as pg_dump writes it, cut into objects, in an order in which they can be
+// created.
 type Dump struct {
 	Objects []Object
 }
 
-// readBoth reads both sides with the same pg_dump: two versions of it would write one thing in two ways.
+// readBoth reads both sides with the same pg_dump: two versions of it would write one thing in two
+// ways.
 func readBoth(ctx context.Context, from, to Database, opts Options) (fromDump, toDump *Dump, err error) {
 	if from.Dump != nil && to.Dump != nil {
 		return from.Dump, to.Dump, nil
@@ -50,8 +52,9 @@ func readBoth(ctx context.Context, from, to Database, opts Options) (fromDump, t
 	return fromDump, toDump, nil
 }
 
-// Read reads one database. It returns a *[NoProgramError] where there is no pg_dump. What it returns may be compared with databases on
-// the same server only: of two versions of pg_dump each would write one thing in its own way.
+// Read reads one database. It returns a *[NoProgramError] where there is no pg_dump. What it
+// returns may be compared with databases on the same server only: of two versions of pg_dump each
+// would write one thing in its own way.
 func Read(ctx context.Context, db Database, opts Options) (*Dump, error) {
 	s, err := describe(ctx, db, opts)
 	if err != nil {
@@ -102,7 +105,8 @@ func readOnly(cfg *pgx.ConnConfig) *pgx.ConnConfig {
 	return cfg
 }
 
-// lockWait is how long pg_dump waits for a table that a migration has locked. It takes the weakest lock itself.
+// lockWait is how long pg_dump waits for a table that a migration has locked. It takes the weakest
+// lock itself.
 const lockWait = "10s"
 
 func (s side) dump(ctx context.Context, program string, opts Options) (*Dump, error) {
@@ -119,7 +123,8 @@ func (s side) dump(ctx context.Context, program string, opts Options) (*Dump, er
 func pattern(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...string) (string, error) {
-	// Subscriptions and, where objects are read, user mappings are left out: they hold passwords and belong to one server.
+	// Subscriptions and, where objects are read, user mappings are left out: they hold passwords
+	// and belong to one server.
 	args = append([]string{
 		"--schema-only", "--no-password", "--no-tablespaces", "--no-subscriptions", "--no-security-labels", "--lock-wait-timeout=" + lockWait,
 	}, args...)
@@ -142,8 +147,9 @@ func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...st
 
 var errDump = errors.New("pg_dump failed; its role needs the right to read every table, or use --no-dump")
 
-// Pull writes the schema of a database as SQL that makes it anew: pg_dump's, without owners, session settings, the
-// version table and the history. It returns a *[NoProgramError] where there is no pg_dump.
+// Pull writes the schema of a database as SQL that makes it anew: pg_dump's, without owners,
+// session settings, the version table and the history. It returns a *[NoProgramError] where there
+// is no pg_dump.
 func Pull(ctx context.Context, w io.Writer, cfg *pgx.ConnConfig, opts Options) error {
 	opts.NoOwners = true
 	dump, err := Read(ctx, Database{Config: cfg}, opts)

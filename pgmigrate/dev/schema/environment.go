@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// libpqParameters are the settings of an address that pgx turns into something else than text, and libpq's variables for
-// them.
+// libpqParameters are the settings of an address that pgx turns into something else than text, and
+// libpq's variables for them.
 var libpqParameters = map[string]string{
 	"sslmode":              "PGSSLMODE",
 	"sslrootcert":          "PGSSLROOTCERT",
@@ -25,8 +25,8 @@ var libpqParameters = map[string]string{
 	"target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 
-// libpqEnvironment makes libpq connect as pgx does with cfg. The password travels in it and not on the command line, which
-// every user of the machine can read.
+// libpqEnvironment makes libpq connect as pgx does with cfg. The password travels in it and not on
+// the command line, which every user of the machine can read.
 func libpqEnvironment(cfg *pgx.ConnConfig) []string {
 	environment := slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		return strings.HasPrefix(variable, "PG") && !strings.HasPrefix(variable, "PGSSL")

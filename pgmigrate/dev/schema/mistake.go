@@ -18,7 +18,8 @@ var (
 //   - functions that belong to a range type, which come and go with it;
 //   - the index of an exclusion constraint, which is not to be had as an index;
 //   - a partition that is attached or detached, which it drops with its rows and makes anew;
-//   - an enum from which a value is to go: DROP TYPE cannot work while a column has the type, and with it nothing has to be done.
+//   - an enum from which a value is to go: DROP TYPE cannot work while a column has the type, and
+//     with it nothing has to be done.
 func (d *Difference) mistaken(s Statement) bool {
 	if grants.MatchString(s.SQL) {
 		return true

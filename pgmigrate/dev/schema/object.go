@@ -32,7 +32,8 @@ var (
 	restrict = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`) // psql's, with a random word
 )
 
-// parse cuts the text of a dump into objects. What comes before the first one is session settings and version numbers.
+// parse cuts the text of a dump into objects. What comes before the first one is session settings
+// and version numbers.
 func parse(text string, n normaliser) []Object {
 	text = restrict.ReplaceAllString(text, "")
 	places := header.FindAllStringSubmatchIndex(text, -1)
@@ -58,8 +59,8 @@ func parse(text string, n normaliser) []Object {
 	return objects
 }
 
-// leftOut are objects that say nothing about the schema: an extension's own comment comes with its version, and a user
-// mapping holds a password.
+// leftOut are objects that say nothing about the schema: an extension's own comment comes with its
+// version, and a user mapping holds a password.
 func leftOut(o Object) bool {
 	return o.Type == "USER MAPPING" || o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ")
 }
@@ -108,8 +109,9 @@ func unquote(identifier string) string {
 	return identifier
 }
 
-// canonical is the same for two objects that mean the same: the order of a table's columns, of its storage parameters and of
-// grants does not count, because neither migrations nor pg-schema-diff can change it.
+// canonical is the same for two objects that mean the same: the order of a table's columns, of its
+// storage parameters and of grants does not count, because neither migrations nor pg-schema-diff
+// can change it.
 func (o Object) canonical() string {
 	sql := slices.Clone(o.SQL)
 	switch {

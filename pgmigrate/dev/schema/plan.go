@@ -15,8 +15,9 @@ type Plan struct {
 	Unexpressed []Change
 }
 
-// Plan returns what has to be run. Whether it does what it says, a trial on a copy tells: what one statement takes along, such as
-// the comment of a column that is dropped and made anew, is missing from it until the next comparison.
+// Plan returns what has to be run. Whether it does what it says, a trial on a copy tells: what one
+// statement takes along, such as the comment of a column that is dropped and made anew, is missing
+// from it until the next comparison.
 func (d *Difference) Plan() Plan {
 	var (
 		p                    Plan
@@ -36,7 +37,8 @@ func (d *Difference) Plan() Plan {
 			after = append(after, statements...)
 		}
 	}
-	// Domains and composite types may be in a schema that is new, and tables that are new may use them.
+	// Domains and composite types may be in a schema that is new, and tables that are new may use
+	// them.
 	leading := 0
 	for leading < len(d.Structure) && leads.MatchString(d.Structure[leading].SQL) {
 		leading++
@@ -67,7 +69,8 @@ const (
 	withTypes
 )
 
-// structural are the objects that pg-schema-diff creates, changes and drops. Enums are too, other types are not.
+// structural are the objects that pg-schema-diff creates, changes and drops. Enums are too, other
+// types are not.
 var structural = map[string]bool{
 	"SCHEMA": true, "EXTENSION": true, "TABLE": true, "TABLE ATTACH": true, "SEQUENCE": true, "SEQUENCE OWNED BY": true,
 	"DEFAULT": true, "CONSTRAINT": true, "CHECK CONSTRAINT": true, "FK CONSTRAINT": true, "INDEX": true, "INDEX ATTACH": true,
@@ -76,7 +79,8 @@ var structural = map[string]bool{
 
 func (o Object) structural() bool { return structural[o.Type] || o.isEnum() }
 
-// express returns the statements for one change of the dump, and false if they are not all that is needed.
+// express returns the statements for one change of the dump, and false if they are not all that is
+// needed.
 func (d *Difference) express(c Change) (place, []Statement, bool) {
 	o := c.Object()
 	switch {
@@ -128,7 +132,8 @@ var leadsOthers = map[string]bool{
 	"TEXT SEARCH CONFIGURATION": true, "TEXT SEARCH DICTIONARY": true, "TEXT SEARCH PARSER": true, "TEXT SEARCH TEMPLATE": true,
 }
 
-// partitions without pg-schema-diff, which gives up where one goes or gets other bounds. What is left, the next round has.
+// partitions without pg-schema-diff, which gives up where one goes or gets other bounds. What is
+// left, the next round has.
 func (d *Difference) dropPartition(c Change) ([]Statement, bool) {
 	o := *c.From
 	if d.StructureError == nil || o.Type != "TABLE" || d.parents[o.Name] == "" {
@@ -157,8 +162,8 @@ func (d *Difference) expressStructural(c Change) (place, []Statement, bool) {
 	return afterStructure, list, same || d.covers(*c.To)
 }
 
-// covers reports whether one of pg-schema-diff's statements is about the object, or about the table or partitioned table that
-// takes it along.
+// covers reports whether one of pg-schema-diff's statements is about the object, or about the table
+// or partitioned table that takes it along.
 func (d *Difference) covers(o Object) bool {
 	name, _, _ := strings.Cut(o.Name, "(") // f(integer)
 	names := strings.Fields(name)          // "pages pages_pkey": table and constraint

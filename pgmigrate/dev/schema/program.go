@@ -25,8 +25,8 @@ func (e *NoProgramError) Error() string {
 	return fmt.Sprintf("no pg_dump of version %d or later (%s); install PostgreSQL's client programs, or put it into PATH", e.Major, tried)
 }
 
-// findPgDump returns the pg_dump of the version nearest to major that is not older: one that is much newer writes things
-// differently.
+// findPgDump returns the pg_dump of the version nearest to major that is not older: one that is
+// much newer writes things differently.
 func findPgDump(ctx context.Context, major int) (string, error) {
 	missing := &NoProgramError{Major: major}
 	best, bestVersion := "", 0

@@ -54,7 +54,8 @@ func TestNoDifference(t *testing.T) {
 	}
 }
 
-// Reading must not be able to write, and must not wait forever behind a migration: a role that may only read suffices.
+// Reading must not be able to write, and must not wait forever behind a migration: a role that may
+// only read suffices.
 func TestWithoutDump(t *testing.T) {
 	t.Parallel()
 	from := database(t, "create table t (a int); comment on table t is 'x'")
@@ -123,7 +124,8 @@ func TestPasswordIsNoArgument(t *testing.T) {
 	}
 }
 
-// Whoever migrates has another name on each side; what a third role owns or may do is a difference, unless ignored.
+// Whoever migrates has another name on each side; what a third role owns or may do is a difference,
+// unless ignored.
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	live := database(t, `do $$ begin

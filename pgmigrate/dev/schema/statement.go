@@ -25,7 +25,8 @@ var (
 )
 
 var (
-	// Inside quotes and comments the word does not count, so it is looked for only where PostgreSQL's grammar has it.
+	// Inside quotes and comments the word does not count, so it is looked for only where
+	// PostgreSQL's grammar has it.
 	concurrently = regexp.MustCompile(`(?is)^\s*(CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b[^;]*\bCONCURRENTLY|ALTER\s+TABLE\b[^;']*\bDETACH\s+PARTITION\b[^;']*\bCONCURRENTLY|REFRESH\s+MATERIALIZED\s+VIEW\s+CONCURRENTLY)\b`)
 	validates    = regexp.MustCompile(`(?is)^\s*ALTER\s+TABLE\b[^;']*\bVALIDATE\s+CONSTRAINT\b`)
 	addsEnum     = regexp.MustCompile(`(?is)^\s*ALTER\s+TYPE\b[^;']*\bADD\s+VALUE\b`)
@@ -38,11 +39,13 @@ func (s Statement) Transactional() bool {
 	return match == "" || strings.HasPrefix(strings.ToUpper(strings.TrimSpace(match)), "REFRESH")
 }
 
-// Validates reports whether the statement is a VALIDATE CONSTRAINT: it reads the whole table under a lock that lets readers and
-// writers through, unless an earlier statement of its transaction holds a stronger one.
+// Validates reports whether the statement is a VALIDATE CONSTRAINT: it reads the whole table under
+// a lock that lets readers and writers through, unless an earlier statement of its transaction
+// holds a stronger one.
 func (s Statement) Validates() bool { return validates.MatchString(s.SQL) }
 
-// AddsEnumValue reports whether the statement adds a value that the rest of its transaction may not use.
+// AddsEnumValue reports whether the statement adds a value that the rest of its transaction may not
+// use.
 func (s Statement) AddsEnumValue() bool { return addsEnum.MatchString(s.SQL) }
 
 // DeletesData reports whether data is lost that taking the statement back does not bring back.

@@ -14,8 +14,9 @@ import (
 	"github.com/stripe/pg-schema-diff/pkg/diff"
 )
 
-// structure asks pg-schema-diff. Its own trial of the plan is left out: it starts from an empty database, in which the types
-// that it does not know are missing. Whoever runs the statements tries them on a copy of from.
+// structure asks pg-schema-diff. Its own trial of the plan is left out: it starts from an empty
+// database, in which the types that it does not know are missing. Whoever runs the statements tries
+// them on a copy of from.
 func structure(ctx context.Context, from, to *pgx.ConnConfig, opts Options) ([]Statement, []string, error) {
 	// It names the collation of every column, the default one too.
 	defaultCollation := strings.NewReplacer(` COLLATE "pg_catalog"."default"`, "")
@@ -61,11 +62,12 @@ func structure(ctx context.Context, from, to *pgx.ConnConfig, opts Options) ([]S
 	return statements, notes, nil
 }
 
-// maxConns is one: pg-schema-diff asks some queries per table, and each further session has to plan them and read the catalogue
-// anew. On a hundred tables and two cores one takes 1.5 s, two take 3.
+// maxConns is one: pg-schema-diff asks some queries per table, and each further session has to plan
+// them and read the catalogue anew. On a hundred tables and two cores one takes 1.5 s, two take 3.
 const maxConns = 1
 
-// ofVersionTable recognises statements about tern's table, which is there or not depending on who made the database.
+// ofVersionTable recognises statements about tern's table, which is there or not depending on who
+// made the database.
 func (o Options) ofVersionTable() *regexp.Regexp {
 	schema, table := o.versionTable()
 	name := regexp.QuoteMeta(quoted(schema) + "." + quoted(table))
@@ -76,12 +78,14 @@ func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 var extensionUpdate = regexp.MustCompile(`^ALTER EXTENSION .* UPDATE`)
 
-// cannotRead reports whether pg-schema-diff gave up before it compared anything, over something that it does not know.
+// cannotRead reports whether pg-schema-diff gave up before it compared anything, over something
+// that it does not know.
 func cannotRead(err error) bool {
 	return err != nil && !unreadable(err) && strings.HasPrefix(err.Error(), "pg-schema-diff: getting ")
 }
 
-// unreadable reports whether the error is a server's: what pg-schema-diff cannot do, it says itself.
+// unreadable reports whether the error is a server's: what pg-schema-diff cannot do, it says
+// itself.
 func unreadable(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr)

@@ -86,7 +86,8 @@ func TestRoleWithoutTheRight(t *testing.T) {
 	open(t, shadow.Options{URL: roleURL(t, "shadow_test_with_right", "createdb")})
 }
 
-// A role that may not read the cluster's identifier is told the live database by its address alone, by any of several.
+// A role that may not read the cluster's identifier is told the live database by its address alone,
+// by any of several.
 func TestLiveByItsAddress(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
@@ -132,7 +133,8 @@ func TestCloneOfOneInUse(t *testing.T) {
 	}
 }
 
-// The session that holds the lock is ended by somebody: the database goes all the same, and no other can be made.
+// The session that holds the lock is ended by somebody: the database goes all the same, and no
+// other can be made.
 func TestCloseAfterItsSessionEnded(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

@@ -20,12 +20,14 @@ import (
 const (
 	// cleanupLimit bounds what is done on the way out, whatever has become of the caller's context.
 	cleanupLimit = 10 * time.Second
-	// createLimit bounds the copy of a template: 20 ms where nothing is flushed, seconds on a server that is busy.
+	// createLimit bounds the copy of a template: 20 ms where nothing is flushed, seconds on a
+	// server that is busy.
 	createLimit = time.Minute
 	prefix      = "pgmigrate_shadow_"
 )
 
-// host is a server and the session on it that tells other processes that this one lives. It goes with its last database.
+// host is a server and the session on it that tells other processes that this one lives. It goes
+// with its last database.
 type host struct {
 	server *pgserver.Server // nil for a server that the caller named
 	base   *pgx.ConnConfig
@@ -58,7 +60,8 @@ func newHost(ctx context.Context, opts Options) (*host, error) {
 	return h, nil
 }
 
-// settings make a server of the shadows' own: roles that migrations need must not appear among those of the tests' server.
+// settings make a server of the shadows' own: roles that migrations need must not appear among
+// those of the tests' server.
 var settings = map[string]string{"cluster_name": "pgmigrate_shadow"}
 
 // acquire finds the server. It does not connect.
@@ -119,8 +122,8 @@ func (h *host) connect(ctx context.Context, live identity) error {
 	return h.sweep(ctx)
 }
 
-// lockKey is the advisory lock of a token. That its process lives, every session can see in pg_locks, in whichever database
-// the lock was taken.
+// lockKey is the advisory lock of a token. That its process lives, every session can see in
+// pg_locks, in whichever database the lock was taken.
 func lockKey(token string) int64 {
 	f := fnv.New64a()
 	f.Write([]byte("pgmigrate shadow\x00" + token))
@@ -136,12 +139,13 @@ func (h *host) create(ctx context.Context, template string, opts Options) (*DB, 
 	h.made++
 	name := fmt.Sprintf("%s%s_%d", prefix, h.token, h.made)
 	sql := "create database " + quoted(name) + " template " + quoted(template)
-	// Copying files is faster where nothing is flushed to disk; elsewhere it would force a checkpoint of somebody's cluster.
-	// PostgreSQL 15 and later know the choice.
+	// Copying files is faster where nothing is flushed to disk; elsewhere it would force a
+	// checkpoint of somebody's cluster. PostgreSQL 15 and later know the choice.
 	if h.ours() && h.major >= 15 {
 		sql += " strategy file_copy"
 	}
-	// Not the caller's context: cancelled in the middle, it would close the session that holds the lock.
+	// Not the caller's context: cancelled in the middle, it would close the session that holds the
+	// lock.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -214,8 +218,8 @@ func (h *host) leave(ctx context.Context) {
 	}
 }
 
-// waitUnused returns when nobody is connected to the database: a closed connection's backend takes a moment to go, and a
-// database with a session cannot be a template.
+// waitUnused returns when nobody is connected to the database: a closed connection's backend takes
+// a moment to go, and a database with a session cannot be a template.
 func (h *host) waitUnused(ctx context.Context, name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -239,7 +243,8 @@ func (h *host) createRole(ctx context.Context, name string) error {
 	defer h.mu.Unlock()
 	_, err := h.conn.Exec(ctx, "create role "+quoted(name))
 	var pgErr *pgconn.PgError
-	// Another process may make it at the same time: 42710 duplicate object, 23505 from the catalogue's index.
+	// Another process may make it at the same time: 42710 duplicate object, 23505 from the
+	// catalogue's index.
 	if errors.As(err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
 		return nil
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Migrate applies or takes back migrations of the folder until the shadow is at version; 0 is an empty database.
+// Migrate applies or takes back migrations of the folder until the shadow is at version; 0 is an
+// empty database.
 func (db *DB) Migrate(ctx context.Context, folder fs.FS, version int32) error {
 	// No logs of its own: a shadow is not what the caller is about.
 	m, err := pgmigrate.New(db.config, folder, append([]pgmigrate.Option{pgmigrate.WithLogger(nil)}, db.opts.Migrate...)...)
@@ -30,8 +31,8 @@ func (db *DB) Migrate(ctx context.Context, folder fs.FS, version int32) error {
 	return nil
 }
 
-// Exec runs one or several statements in one transaction, as psql -1 does. Bodies of functions are not checked: a schema may
-// define a function before the tables that it reads.
+// Exec runs one or several statements in one transaction, as psql -1 does. Bodies of functions are
+// not checked: a schema may define a function before the tables that it reads.
 func (db *DB) Exec(ctx context.Context, sql string) error {
 	cfg := db.Config()
 	cfg.RuntimeParams["check_function_bodies"] = "off"
@@ -49,7 +50,8 @@ func (db *DB) Exec(ctx context.Context, sql string) error {
 // PostgreSQL's words, in English: a throw-away server has no other language.
 var missingRole = regexp.MustCompile(`^role "(.+)" does not exist$`)
 
-// withRoles repeats fn, each time with one role more, as long as all it lacks is a role that nobody made.
+// withRoles repeats fn, each time with one role more, as long as all it lacks is a role that nobody
+// made.
 func (db *DB) withRoles(ctx context.Context, fn func() error) error {
 	last := ""
 	for {

@@ -1,6 +1,7 @@
-// Package shadow makes databases that a development command may do anything to: a shadow has what the migrations make, and
-// nobody's data. Each is new, private to the process that made it, and dropped by [DB.Close]; what a killed process left is
-// dropped by the next [Open] on the same server.
+// Package shadow makes databases that a development command may do anything to: a shadow has what
+// the migrations make, and nobody's data. Each is new, private to the process that made it, and
+// dropped by [DB.Close]; what a killed process left is dropped by the next [Open] on the same
+// server.
 //
 //	db, err := shadow.Open(ctx, shadow.Options{Migrations: os.DirFS("migrations")})
 //	if err != nil {
@@ -8,7 +9,8 @@
 //	}
 //	defer db.Close()
 //
-// A shadow lives on a throw-away server of pgserver's, or on one that the caller names, and nowhere else.
+// A shadow lives on a throw-away server of pgserver's, or on one that the caller names, and nowhere
+// else.
 package shadow
 
 import (
@@ -21,7 +23,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Options says what a shadow is to hold and where it is to be. The zero value is an empty database on a throw-away server.
+// Options says what a shadow is to hold and where it is to be. The zero value is an empty database
+// on a throw-away server.
 type Options struct {
 	// Migrations is the folder to apply. Default: none, an empty database.
 	Migrations fs.FS
@@ -32,16 +35,18 @@ type Options struct {
 	// Migrate are the options of the migrator, such as the version table's name and template data.
 	Migrate []pgmigrate.Option
 
-	// URL is the address of a server to use, by any of its databases; the role needs the right to create databases. Default:
-	// a server of pgserver's, which starts in a few tenths of a second and is shared with other shadows; then PGTEST_URL,
-	// if that is set.
+	// URL is the address of a server to use, by any of its databases; the role needs the right to
+	// create databases. Default: a server of pgserver's, which starts in a few tenths of a second
+	// and is shared with other shadows; then PGTEST_URL, if that is set.
 	URL string
 
-	// Live is the database that the shadow stands in for, if there is one. It is asked for its major version, of which the
-	// shadow is as well if that is installed, and Open refuses a URL that names the same database. It is never changed.
+	// Live is the database that the shadow stands in for, if there is one. It is asked for its
+	// major version, of which the shadow is as well if that is installed, and Open refuses a URL
+	// that names the same database. It is never changed.
 	Live *pgx.ConnConfig
 
-	// Extensions are created before the migrations run: those that in production an administrator creates.
+	// Extensions are created before the migrations run: those that in production an administrator
+	// creates.
 	Extensions []string
 }
 
@@ -53,11 +58,13 @@ type DB struct {
 	opts   Options
 }
 
-// Open makes a shadow. It blocks until the migrations are applied or ctx is done; an error leaves nothing behind.
+// Open makes a shadow. It blocks until the migrations are applied or ctx is done; an error leaves
+// nothing behind.
 //
-// Roles belong to a server, not to a database. On a throw-away server a role that the migrations name and do not create is
-// made, without login; on a server that was named it has to exist. A migration with a bare CREATE ROLE fails where the role
-// exists, as it would on a second database of any server.
+// Roles belong to a server, not to a database. On a throw-away server a role that the migrations
+// name and do not create is made, without login; on a server that was named it has to exist. A
+// migration with a bare CREATE ROLE fails where the role exists, as it would on a second database
+// of any server.
 func Open(ctx context.Context, opts Options) (*DB, error) {
 	h, err := newHost(ctx, opts)
 	if err != nil {
@@ -104,10 +111,12 @@ func (db *DB) Name() string { return db.name }
 // Major returns the major version of the shadow's server, such as 16.
 func (db *DB) Major() int { return db.host.major }
 
-// Note says in what the shadow differs from what was asked for, such as the major version; "" if in nothing.
+// Note says in what the shadow differs from what was asked for, such as the major version; "" if in
+// nothing.
 func (db *DB) Note() string { return db.host.note }
 
-// Clone makes a copy. Nobody may be connected to db while it is copied; ctx bounds the wait for sessions that are ending.
+// Clone makes a copy. Nobody may be connected to db while it is copied; ctx bounds the wait for
+// sessions that are ending.
 func (db *DB) Clone(ctx context.Context) (*DB, error) {
 	if err := db.host.waitUnused(ctx, db.name); err != nil {
 		return nil, fmt.Errorf("copy the shadow database: %w", err)
@@ -134,8 +143,9 @@ func (db *DB) Empty(ctx context.Context) (*DB, error) {
 	return empty, nil
 }
 
-// Close drops the database, whoever is connected. With the last database of its server the server is given up as well. It
-// does not depend on a context, blocks for 10 s at most, and may be called more than once.
+// Close drops the database, whoever is connected. With the last database of its server the server
+// is given up as well. It does not depend on a context, blocks for 10 s at most, and may be called
+// more than once.
 func (db *DB) Close() error {
 	if err := db.host.drop(db.name); err != nil {
 		return fmt.Errorf("shadow database: drop %s: %w", db.name, err)

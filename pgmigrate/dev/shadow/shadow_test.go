@@ -197,7 +197,8 @@ func TestNoSecretInErrors(t *testing.T) {
 	}
 }
 
-// A killed process leaves its database; the next Open on the server drops it, and not that of a process that lives.
+// A killed process leaves its database; the next Open on the server drops it, and not that of a
+// process that lives.
 func TestSweepAfterKill(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

@@ -12,10 +12,11 @@ import (
 
 var ourName = regexp.MustCompile(`^` + prefix + `([0-9a-f]{16})_[0-9]+$`)
 
-// sweep drops the databases of processes that have ended. It does not force: where somebody is connected still, such as the
-// child of a killed process, the next sweep will do.
+// sweep drops the databases of processes that have ended. It does not force: where somebody is
+// connected still, such as the child of a killed process, the next sweep will do.
 func (h *host) sweep(ctx context.Context) error {
-	// The names first: a process takes its lock before it makes a database, so a name without a lock is a dead one's.
+	// The names first: a process takes its lock before it makes a database, so a name without a
+	// lock is a dead one's.
 	names, err := column[string](ctx, h.conn, `select datname from pg_database where datname like 'pgmigrate\_shadow\_%'`)
 	if err != nil || len(names) == 0 {
 		return err

@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Find returns the migrations folder: dir, or if that is empty "migrations" beside the nearest go.mod or go.work upwards that has one.
-// A module of a workspace may keep its migrations at the root, so a module without the folder does not end the search.
+// Find returns the migrations folder: dir, or if that is empty "migrations" beside the nearest
+// go.mod or go.work upwards that has one. A module of a workspace may keep its migrations at the
+// root, so a module without the folder does not end the search.
 func Find(dir string) (string, error) {
 	if dir != "" {
 		if fi, err := os.Stat(dir); err != nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// A connection that breaks while questions are asked is a database that was not reached. What was learnt until then stays said.
+// A connection that breaks while questions are asked is a database that was not reached. What was
+// learnt until then stays said.
 func TestConnectionThatBreaks(t *testing.T) {
 	t.Parallel()
 	const said = "ok connection 127.0.0.1:"

@@ -169,7 +169,8 @@ func (d *doctor) encryption(p *patient) {
 	if secured, ok := socket.(*tls.Conn); ok {
 		state := secured.ConnectionState()
 		if len(state.VerifiedChains) == 0 {
-			// verify-ca and require with a root verify by a callback, which leaves no chain: the configuration knows.
+			// verify-ca and require with a root verify by a callback, which leaves no chain: the
+			// configuration knows.
 			if config := p.conn.Config().TLSConfig; config == nil || config.VerifyPeerCertificate == nil && config.VerifyConnection == nil {
 				d.say("warn", "TLS", "%s, but the server is not verified: sslmode=verify-full does", tls.VersionName(state.Version))
 				return

@@ -1,14 +1,17 @@
-// Command pgdoctor checks how a program is configured to use PostgreSQL, and then the database itself.
+// Command pgdoctor checks how a program is configured to use PostgreSQL, and then the database
+// itself.
 //
 //	pgdoctor [-prefix NAME] [-instances N] [-timeout 10s]
 //	pgdoctor -explain
 //
-// It reads the same variables as the program, .env included, and changes nothing: it lists every setting with where it
-// came from, connects, and reports the server's version, TLS, the server's role and the user's, settings that did not
-// take effect, PgBouncer, the connection budget and the clocks' difference. It prints no password.
+// It reads the same variables as the program, .env included, and changes nothing: it lists every
+// setting with where it came from, connects, and reports the server's version, TLS, the server's
+// role and the user's, settings that did not take effect, PgBouncer, the connection budget and the
+// clocks' difference. It prints no password.
 //
-// The exit code is 0 if nothing is wrong (there may be warnings), 1 if the configuration cannot be used, 2 for wrong
-// arguments, 3 if a database cannot be reached, and 4 if it was reached and something is wrong.
+// The exit code is 0 if nothing is wrong (there may be warnings), 1 if the configuration cannot be
+// used, 2 for wrong arguments, 3 if a database cannot be reached, and 4 if it was reached and
+// something is wrong.
 package main
 
 import (

@@ -54,8 +54,8 @@ func (p *patient) ask(ctx context.Context) error {
 	return nil
 }
 
-// setting returns the value of a setting, and the value that it has where wanted is in effect: the server writes both,
-// so that '30000' and '30s' are the same.
+// setting returns the value of a setting, and the value that it has where wanted is in effect: the
+// server writes both, so that '30000' and '30s' are the same.
 func (p *patient) setting(ctx context.Context, name, value string) (got, wanted string, err error) {
 	tx, err := p.conn.Begin(ctx)
 	if err != nil {

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// process is the command in a process of its own, in an empty folder and with nothing else in its environment.
+// process is the command in a process of its own, in an empty folder and with nothing else in its
+// environment.
 func process(t *testing.T, out *bytes.Buffer, environ ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -63,7 +64,8 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends the examination of a database that does not answer, with the report of what it was doing.
+// Ctrl-C ends the examination of a database that does not answer, with the report of what it was
+// doing.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

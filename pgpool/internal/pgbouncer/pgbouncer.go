@@ -19,9 +19,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Start starts PgBouncer in transaction mode in front of the database, which is on a socket, and returns its URL. It ends
-// with the test. It has two connections to the server, so that clients meet each other's prepared statements.
-// settings are lines of its configuration. Where PgBouncer is not installed the test is skipped.
+// Start starts PgBouncer in transaction mode in front of the database, which is on a socket, and
+// returns its URL. It ends with the test. It has two connections to the server, so that clients
+// meet each other's prepared statements. settings are lines of its configuration. Where PgBouncer
+// is not installed the test is skipped.
 func Start(t testing.TB, database string, settings ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")

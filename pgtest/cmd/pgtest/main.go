@@ -1,9 +1,11 @@
-// Command pgtest lists and drops what tests left on the server that tests use: PGTEST_URL, or the throw-away one.
+// Command pgtest lists and drops what tests left on the server that tests use: PGTEST_URL, or the
+// throw-away one.
 //
 //	pgtest list    # databases that failed tests kept, and the command that opens each
 //	pgtest clean   # drops those, what killed processes left, unused templates and their roles
 //
-// It never touches a database that pgtest did not make, that a running test process owns, or that somebody is connected to.
+// It never touches a database that pgtest did not make, that a running test process owns, or that
+// somebody is connected to.
 package main
 
 import (

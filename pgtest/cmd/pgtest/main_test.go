@@ -32,7 +32,8 @@ type failing struct {
 func (f *failing) Cleanup(fn func()) { f.cleanups = append(f.cleanups, fn) }
 func (*failing) Failed() bool        { return true }
 
-// What a failed test left is listed with the command that opens it, and dropped, by the command in a process of its own.
+// What a failed test left is listed with the command that opens it, and dropped, by the command in
+// a process of its own.
 func TestListAndClean(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "t") // short enough for a socket
 	if err != nil {

@@ -1,6 +1,7 @@
-// Command demo shows the modules at work, from an empty database to published pages: it starts a PostgreSQL of its own, or
-// uses DATABASE_URL, migrates it, imports a site, and publishes, breaks, retries, queries and probes. It takes no
-// arguments and exits with 0 if everything went as it says.
+// Command demo shows the modules at work, from an empty database to published pages: it starts a
+// PostgreSQL of its own, or uses DATABASE_URL, migrates it, imports a site, and publishes, breaks,
+// retries, queries and probes. It takes no arguments and exits with 0 if everything went as it
+// says.
 //
 // With DATABASE_URL it changes that database. It refuses one that holds tables of somebody else.
 package main

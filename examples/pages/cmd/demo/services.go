@@ -110,7 +110,8 @@ func (s *story) editThroughTheServices(ctx context.Context, hostURL, renderURL s
 	return nil
 }
 
-// call makes a request with pairs of headers and wants a status. It returns the answer's ETag and body.
+// call makes a request with pairs of headers and wants a status. It returns the answer's ETag and
+// body.
 func call(ctx context.Context, want int, method, url, body string, headers ...string) (etag, answer string, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {

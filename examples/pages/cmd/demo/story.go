@@ -15,7 +15,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// story is the state that its parts hand on. Each part is a method: it does one thing, and says what it did.
+// story is the state that its parts hand on. Each part is a method: it does one thing, and says
+// what it did.
 type story struct {
 	out    io.Writer
 	began  time.Time

@@ -129,8 +129,8 @@ func (a *app) runLint(ctx context.Context, f *lintFlags, args []string, since bo
 	return nil
 }
 
-// named returns the versions of the files or numbers on the command line. Paths are what a hook or an editor passes: only the
-// name counts.
+// named returns the versions of the files or numbers on the command line. Paths are what a hook or
+// an editor passes: only the name counts.
 func named(migrations []pgmigrate.Migration, args []string) ([]int32, error) {
 	var versions []int32
 	for _, arg := range args {

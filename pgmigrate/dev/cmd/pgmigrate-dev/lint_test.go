@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// In one process, because the parser compiles itself in each: the environment and the directory are the process's, so the cases
-// run one after another.
+// In one process, because the parser compiles itself in each: the environment and the directory are
+// the process's, so the cases run one after another.
 func TestLint(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

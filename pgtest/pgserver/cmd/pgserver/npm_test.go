@@ -17,7 +17,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
-// npmArchive writes a package as npm pack does, and returns its path and sum. A name that ends in "->" is a link.
+// npmArchive writes a package as npm pack does, and returns its path and sum. A name that ends in
+// "->" is a link.
 func npmArchive(t *testing.T, files map[string]string) (path, sum string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -130,7 +131,8 @@ func TestNPMPackage(t *testing.T) {
 	}
 }
 
-// npm writes the archive where it is told to, and what is in it is at its place then, whole; anything else leaves nothing.
+// npm writes the archive where it is told to, and what is in it is at its place then, whole;
+// anything else leaves nothing.
 func TestDownload(t *testing.T) {
 	archive, sum := npmArchive(t, npmFiles(`[]`))
 	bin := t.TempDir()
@@ -165,7 +167,8 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-// One process downloads at a time; who waits can be called off, and finds what the other one brought.
+// One process downloads at a time; who waits can be called off, and finds what the other one
+// brought.
 func TestWaitForDownload(t *testing.T) {
 	t.Parallel()
 	p := npmPackage{goos: "linux", goarch: "amd64", store: filepath.Join(t.TempDir(), "store"), uid: os.Geteuid(), log: io.Discard}

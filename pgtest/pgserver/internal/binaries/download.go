@@ -33,7 +33,8 @@ type Download struct {
 // downloadLimit is for a slow line: 40 MB at 70 kB/s.
 const downloadLimit = 10 * time.Minute
 
-// Stored returns the places where the store has the wanted major version, or any for 0, newest first.
+// Stored returns the places where the store has the wanted major version, or any for 0, newest
+// first.
 func (d Download) Stored(version int) []Place {
 	var places []Place
 	for _, r := range releases {
@@ -64,9 +65,10 @@ func (d Download) name(release string) (string, error) {
 
 func (d Download) bin(name string) string { return filepath.Join(d.Store, name, "bin") }
 
-// Get returns the directory of the programs of a major version, the newest for 0. It downloads them unless the store has them, in one
-// process at a time; the others wait. It blocks for at most 10 minutes or until ctx is done. What is in the store is whole:
-// an interrupted download leaves a folder that the next one removes.
+// Get returns the directory of the programs of a major version, the newest for 0. It downloads them
+// unless the store has them, in one process at a time; the others wait. It blocks for at most 10
+// minutes or until ctx is done. What is in the store is whole: an interrupted download leaves a
+// folder that the next one removes.
 func (d Download) Get(ctx context.Context, version int) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, downloadLimit, fmt.Errorf("not done within %v", downloadLimit))
 	defer cancel()

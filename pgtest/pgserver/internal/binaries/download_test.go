@@ -56,7 +56,8 @@ func TestDownload(t *testing.T) {
 	if again, err := d.Get(t.Context(), 17); err != nil || again != dir || log.Len() > 0 {
 		t.Errorf("again: %s, %v, said %q", again, err, log.String())
 	}
-	// The script is read, not run: while a parallel test forks, a file that was just written is "text file busy".
+	// The script is read, not run: while a parallel test forks, a file that was just written is
+	// "text file busy".
 	d.System.Output = func(_ context.Context, name string, _ ...string) ([]byte, error) { return os.ReadFile(name) }
 	if found, tried := d.System.Find(d.Stored(17), 17); found != dir {
 		t.Errorf("stored: %q, tried %q", found, tried)
@@ -230,7 +231,8 @@ func noise(n int) string {
 	return b.String()
 }
 
-// A sum that somebody trusts replaces the repository's, and what was stored without it is not taken for it.
+// A sum that somebody trusts replaces the repository's, and what was stored without it is not taken
+// for it.
 func TestDownloadWithSum(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)

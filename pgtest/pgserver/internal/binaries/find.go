@@ -18,7 +18,8 @@ const Oldest = 14
 // programs is what a directory of binaries must hold.
 var programs = []string{"postgres", "initdb", "pg_ctl"}
 
-// Place is a place to look in. dir is called only when the places before it would not do: some run a program.
+// Place is a place to look in. dir is called only when the places before it would not do: some run
+// a program.
 type Place struct {
 	name string
 	dir  func() string
@@ -32,8 +33,8 @@ func Only(name, dir string) []Place {
 	return []Place{{name, func() string { return dir }}}
 }
 
-// Find returns the first directory that holds PostgreSQL of the wanted major version, or of any supported one for 0; "" if none
-// does. tried is what was found where instead.
+// Find returns the first directory that holds PostgreSQL of the wanted major version, or of any
+// supported one for 0; "" if none does. tried is what was found where instead.
 func (s System) Find(places []Place, version int) (dir string, tried []string) {
 	for _, p := range places {
 		d := p.dir()
@@ -109,8 +110,9 @@ func versionInPath(path string) int {
 	return n
 }
 
-// usable returns dir made absolute if it holds all programs, of the wanted version. Asking a program for its version
-// takes milliseconds, which every join would pay: without a wanted version it is left to the start.
+// usable returns dir made absolute if it holds all programs, of the wanted version. Asking a
+// program for its version takes milliseconds, which every join would pay: without a wanted version
+// it is left to the start.
 func (s System) usable(dir string, version int) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
-// machine makes a system up: installed maps directories of programs to what postgres --version says there.
+// machine makes a system up: installed maps directories of programs to what postgres --version says
+// there.
 func machine(goos string, installed map[string]string, env map[string]string) binaries.System {
 	root := fstest.MapFS{}
 	for dir := range installed {
@@ -163,7 +164,8 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
-// macOS' sun_path has 104 bytes, its temporary directories are long: a server's socket must fit with room to spare.
+// macOS' sun_path has 104 bytes, its temporary directories are long: a server's socket must fit
+// with room to spare.
 func TestSocketPathFitsOnMacOS(t *testing.T) {
 	t.Parallel()
 	s := machine("darwin", nil, map[string]string{"HOME": "/Users/a.rather.long.user.name", "TMPDIR": "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/"})

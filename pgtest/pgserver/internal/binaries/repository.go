@@ -11,8 +11,8 @@ import (
 // MavenCentral is the repository that PGTEST_REPOSITORY replaces.
 const MavenCentral = "https://repo1.maven.org/maven2"
 
-// releases are the downloads, newest first: those that fergusstrange/embedded-postgres v1.34.0 names, so that they are known to
-// exist for each platform.
+// releases are the downloads, newest first: those that fergusstrange/embedded-postgres v1.34.0
+// names, so that they are known to exist for each platform.
 var releases = []string{"18.3.0", "17.5.0", "16.9.0", "15.13.0", "14.18.0"}
 
 // release returns the release of a major version, or the newest for 0.
@@ -27,7 +27,8 @@ func release(major int) (string, error) {
 	return releases[i], nil
 }
 
-// platform is the part of an artifact's name that says for which machine it is: linux-amd64, linux-arm64v8-alpine, darwin-arm64v8.
+// platform is the part of an artifact's name that says for which machine it is: linux-amd64,
+// linux-arm64v8-alpine, darwin-arm64v8.
 func (s System) platform() (string, error) {
 	arch := map[string]string{"amd64": "amd64", "arm64": "arm64v8"}[s.GOARCH]
 	if arch == "" || (s.GOOS != "linux" && s.GOOS != "darwin") {
@@ -45,8 +46,8 @@ func artifact(repository *url.URL, platform, release string) *url.URL {
 	return repository.JoinPath("io/zonky/test/postgres", name, release, name+"-"+release+".jar")
 }
 
-// parseRepository accepts what cannot be changed on its way: the archive holds programs to run. No error quotes the value, which may hold
-// a password.
+// parseRepository accepts what cannot be changed on its way: the archive holds programs to run. No
+// error quotes the value, which may hold a password.
 func parseRepository(raw string) (*url.URL, error) {
 	if raw == "" {
 		raw = MavenCentral

@@ -44,7 +44,8 @@ func pack(t testing.TB, bin string) []byte {
 	debian := regexp.MustCompile(`^/usr/lib/postgresql/\d+/bin$`).MatchString(bin)
 	switch _, err := os.Stat(filepath.Join(prefix, "share")); {
 	case debian:
-		// PostgreSQL finds its files by their places relative to the program's; the link makes it "bin" nevertheless.
+		// PostgreSQL finds its files by their places relative to the program's; the link makes it
+		// "bin" nevertheless.
 		version := filepath.Base(prefix)
 		addTree(t, w, "/usr/lib/postgresql/"+version, "lib/postgresql/"+version)
 		addTree(t, w, "/usr/share/postgresql/"+version, "share/postgresql/"+version)
@@ -231,7 +232,8 @@ func TestBinariesDownloads(t *testing.T) {
 	}
 }
 
-// A real second version is downloaded and run by Acquire, if "pgserver fetch -npm" has put one on this machine.
+// A real second version is downloaded and run by Acquire, if "pgserver fetch -npm" has put one on
+// this machine.
 func TestServerOfAnotherVersion(t *testing.T) {
 	found, _ := filepath.Glob(filepath.Join(binaries.Here().StoreDir(), "npm-*", "native", "bin"))
 	version := 0

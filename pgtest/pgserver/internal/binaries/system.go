@@ -1,4 +1,5 @@
-// Package binaries finds PostgreSQL's programs on a machine, and downloads them where there are none.
+// Package binaries finds PostgreSQL's programs on a machine, and downloads them where there are
+// none.
 package binaries
 
 import (
@@ -45,8 +46,9 @@ func Here() System {
 	}
 }
 
-// CacheDir is where this user keeps what can be made anew, a folder for each user id: sudo keeps HOME on some systems. It is not
-// made here. XDG_CACHE_HOME counts on macOS too, unlike in [os.UserCacheDir]: it is what error messages tell people to set.
+// CacheDir is where this user keeps what can be made anew, a folder for each user id: sudo keeps
+// HOME on some systems. It is not made here. XDG_CACHE_HOME counts on macOS too, unlike in
+// [os.UserCacheDir]: it is what error messages tell people to set.
 func (s System) CacheDir() string {
 	uid := strconv.Itoa(s.UID)
 	switch home := s.Getenv("HOME"); {
@@ -61,8 +63,8 @@ func (s System) CacheDir() string {
 	}
 }
 
-// StateDir is where this user keeps what must stay: development servers. Root's are outside its home, which the user that its
-// servers run as cannot enter.
+// StateDir is where this user keeps what must stay: development servers. Root's are outside its
+// home, which the user that its servers run as cannot enter.
 func (s System) StateDir() (string, error) {
 	switch home := s.Getenv("HOME"); {
 	case s.Getenv("XDG_STATE_HOME") != "":
@@ -76,7 +78,8 @@ func (s System) StateDir() (string, error) {
 	}
 }
 
-// StoreDir is where downloaded programs go. Root's are outside its home, like its development servers.
+// StoreDir is where downloaded programs go. Root's are outside its home, like its development
+// servers.
 func (s System) StoreDir() string {
 	switch {
 	case s.UID != 0:
@@ -98,8 +101,8 @@ func (s System) TempDir() string {
 	return "/tmp"
 }
 
-// MaxSocketPath is how long the path of a Unix socket may be: the least of the systems' sun_path sizes (Linux 108, macOS 104), without the
-// final zero.
+// MaxSocketPath is how long the path of a Unix socket may be: the least of the systems' sun_path
+// sizes (Linux 108, macOS 104), without the final zero.
 const MaxSocketPath = 103
 
 func (s System) exists(path string) bool {

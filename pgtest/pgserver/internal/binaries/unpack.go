@@ -18,12 +18,14 @@ type Limits struct {
 	Entries int
 }
 
-// RealLimits are several times what a release needs: 15 to 40 MB, 60 to 150 MB unpacked, 1,500 files.
+// RealLimits are several times what a release needs: 15 to 40 MB, 60 to 150 MB unpacked, 1,500
+// files.
 func RealLimits() Limits { return Limits{Archive: 256 << 20, Bytes: 1 << 30, Entries: 20_000} }
 
-// Unpack writes a tar archive's files into dir, which must exist. Nothing is written outside of it, whatever the names and links say:
-// [os.Root] refuses that. An archive that tries is an error, and so is one with a link that leaves dir, with anything but
-// files, directories and links, or beyond the limits. Set-user-id bits and others' right to write are not kept.
+// Unpack writes a tar archive's files into dir, which must exist. Nothing is written outside of it,
+// whatever the names and links say: [os.Root] refuses that. An archive that tries is an error, and
+// so is one with a link that leaves dir, with anything but files, directories and links, or beyond
+// the limits. Set-user-id bits and others' right to write are not kept.
 func Unpack(r io.Reader, dir string, limits Limits) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -104,7 +106,8 @@ func (u *unpacker) file(name string, h *tar.Header, content io.Reader) error {
 	return errors.Join(err, f.Chmod(mode), f.Close())
 }
 
-// checkLinks resolves the links when all are there: through a link to a directory, ".." leads elsewhere than its text says.
+// checkLinks resolves the links when all are there: through a link to a directory, ".." leads
+// elsewhere than its text says.
 func (u *unpacker) checkLinks() error {
 	for _, name := range u.links {
 		if _, err := u.root.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

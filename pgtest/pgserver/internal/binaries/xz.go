@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// unpackXZ is Unpack for a tar archive that xz compressed. A program decompresses: xz, which Linux distributions come with, or
-// macOS' tar. A Go package for it would be one more in the go.sum of every module whose tests use this one.
+// unpackXZ is Unpack for a tar archive that xz compressed. A program decompresses: xz, which Linux
+// distributions come with, or macOS' tar. A Go package for it would be one more in the go.sum of
+// every module whose tests use this one.
 func (s System) unpackXZ(ctx context.Context, archive io.Reader, dir string, limits Limits) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
