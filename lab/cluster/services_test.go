@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 )
 
 // services are the example's programs, as they are, with other variables: serve imports the site,

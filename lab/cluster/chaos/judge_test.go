@@ -3,7 +3,7 @@ package chaos_test
 import (
 	"testing"
 
-	"github.com/page-builder/persistence/cluster/chaos"
+	"github.com/page-builder/persistence/lab/cluster/chaos"
 )
 
 func yes() *bool { b := true; return &b }

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 	"github.com/page-builder/persistence/migrations"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgmigrate"

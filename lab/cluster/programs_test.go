@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 )
 
 func TestMissingPrograms(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"log"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 )
 
 func Example() {

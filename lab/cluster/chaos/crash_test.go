@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/page-builder/persistence/cluster/chaos"
+	"github.com/page-builder/persistence/lab/cluster/chaos"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"go.uber.org/goleak"
 )

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/page-builder/persistence/cluster/chaos"
+	"github.com/page-builder/persistence/lab/cluster/chaos"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 

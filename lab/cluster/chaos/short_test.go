@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/page-builder/persistence/cluster"
-	"github.com/page-builder/persistence/cluster/chaos"
+	"github.com/page-builder/persistence/lab/cluster"
+	"github.com/page-builder/persistence/lab/cluster/chaos"
 )
 
 // One round of each of the first three faults, on a whole cluster, by another way to connect each.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 )
 
 // up keeps a cluster until ctx ends. It stays in the foreground: a cluster has an owner, and ends

@@ -1,4 +1,4 @@
-module github.com/page-builder/persistence/cluster
+module github.com/page-builder/persistence/lab/cluster
 
 go 1.25.0
 
@@ -40,18 +40,18 @@ require (
 	golang.org/x/text v0.41.0 // indirect
 )
 
-replace github.com/page-builder/persistence/pgtest/pgserver => ../pgtest/pgserver
+replace github.com/page-builder/persistence/pgtest/pgserver => ../../pgtest/pgserver
 
-replace github.com/page-builder/persistence/pgconfig => ../pgconfig
+replace github.com/page-builder/persistence/pgconfig => ../../pgconfig
 
-replace github.com/page-builder/persistence/pgerr => ../pgerr
+replace github.com/page-builder/persistence/pgerr => ../../pgerr
 
-replace github.com/page-builder/persistence/pghealth => ../pghealth
+replace github.com/page-builder/persistence/pghealth => ../../pghealth
 
-replace github.com/page-builder/persistence/pgmigrate => ../pgmigrate
+replace github.com/page-builder/persistence/pgmigrate => ../../pgmigrate
 
-replace github.com/page-builder/persistence/pgpool => ../pgpool
+replace github.com/page-builder/persistence/pgpool => ../../pgpool
 
-replace github.com/page-builder/persistence/pgtx => ../pgtx
+replace github.com/page-builder/persistence/pgtx => ../../pgtx
 
-replace github.com/page-builder/persistence/migrations => ../migrations
+replace github.com/page-builder/persistence/migrations => ../../migrations

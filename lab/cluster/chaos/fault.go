@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 )
 
 // Kind is a fault that a cluster can be made to have.

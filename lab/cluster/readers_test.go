@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
 )

@@ -18,8 +18,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/page-builder/persistence/cluster"
-	"github.com/page-builder/persistence/cluster/chaos"
+	"github.com/page-builder/persistence/lab/cluster"
+	"github.com/page-builder/persistence/lab/cluster/chaos"
 )
 
 func main() {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/page-builder/persistence/cluster"
+	"github.com/page-builder/persistence/lab/cluster"
 	"github.com/page-builder/persistence/migrations"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgmigrate"
