@@ -37,14 +37,13 @@ func Serve() error { return run("./examples/pages/cmd/serve") }
 type Test mg.Namespace
 
 // All runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is.
-func (Test) All() error {
-	args := []string{"test"}
-	if raceDetector() {
-		args = append(args, "-race")
-	} else {
-		fmt.Println("no C compiler: testing without the race detector")
-	}
-	return command("go", append(args, "work")...)
+func (Test) All() error { return command("go", append(testArgs(), "work")...) }
+
+// Lab runs the tests of the laboratory, which stays outside the workspace, in the same way.
+func (Test) Lab() error {
+	return inModules("lab/*/go.mod", func(dir string) error {
+		return outsideWorkspace(dir, "go", append(testArgs(), "./...")...)
+	})
 }
 
 // Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18";
@@ -55,11 +54,11 @@ func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 // its goal; -module=pgtx: of one.
 func Cover(module *string) error {
 	if module != nil {
-		return runAlone("tools/cover", "-list", coverGoal(*module))
+		return runAlone("tools/cover", ".", "-list", coverGoal(*module))
 	}
 	var modules []string
-	err := inEveryModule(func(dir string) error {
-		if dir != "bench" && dir != "cluster" && !strings.HasPrefix(dir, "examples") {
+	err := inWorkspace(func(dir string) error {
+		if !strings.HasPrefix(dir, "examples") {
 			modules = append(modules, coverGoal(dir))
 		}
 		return nil
@@ -67,7 +66,7 @@ func Cover(module *string) error {
 	if err != nil {
 		return err
 	}
-	return runAlone("tools/cover", modules...)
+	return runAlone("tools/cover", ".", modules...)
 }
 
 func coverGoal(module string) string {
@@ -90,14 +89,12 @@ func Lint() error {
 	if err != nil {
 		return err
 	}
-	lint := func(dir string) error {
-		return commandIn(dir, linter, "run", "--config", root(".golangci.yml"), "./...")
-	}
-	err = inEveryModule(lint)
-	if off := os.Setenv("GOWORK", "off"); off != nil {
-		return off
-	}
-	return errors.Join(err, lint("tools/studio"), lint("tools/release"), lint("tools/cover"))
+	args := []string{"run", "--config", root(".golangci.yml"), "./..."}
+	outside := func(dir string) error { return outsideWorkspace(dir, linter, args...) }
+	return errors.Join(
+		inWorkspace(func(dir string) error { return commandIn(dir, linter, args...) }),
+		inModules("lab/*/go.mod", outside),
+		inModules("tools/*/go.mod", outside))
 }
 
 // Modules checks that each module stands alone: tidy, built and vetted without the workspace,
@@ -117,18 +114,23 @@ func (Release) Check() error {
 	if err != nil {
 		return err
 	}
-	return runAlone("tools/release", "-gorelease="+gorelease)
+	return runAlone("tools/release", ".", "-gorelease="+gorelease)
 }
 
-// Tidy runs go mod tidy in every module: a change in one reaches the go.sum of those that import
-// it.
+// Tidy runs go mod tidy in every module, because a change in one reaches the go.sum of those that
+// import it, and writes go.work.sum from nothing.
 func Tidy() error {
-	return inEveryModule(func(dir string) error {
-		if err := os.Setenv("GOWORK", "off"); err != nil {
-			return err
-		}
-		return commandIn(dir, "go", "mod", "tidy")
-	})
+	tidy := func(dir string) error { return outsideWorkspace(dir, "go", "mod", "tidy") }
+	err := errors.Join(inWorkspace(tidy), inModules("lab/*/go.mod", tidy), inModules("tools/*/go.mod", tidy))
+	if err != nil {
+		return err
+	}
+	if err := os.Remove("go.work.sum"); err != nil {
+		return err
+	}
+	// This adds the sum of every module of the workspace. go doc and go list add those of the
+	// modules that happen to be in the module cache, so fewer would leave a clone changed.
+	return command("go", "mod", "download")
 }
 
 // Generate is the family of commands for generated code.
@@ -200,12 +202,12 @@ func Studio(port *int, write, remote *bool) error {
 	if remote != nil && *remote {
 		args = append(args, "-remote")
 	}
-	return runAlone("tools/studio", args...)
+	return runAlone("tools/studio", ".", args...)
 }
 
 // Bench compares the modules with what one would use without them, side by side, for some minutes,
-// and writes bench/RESULTS.md with charts.
-func Bench() error { return run("./bench", "-results", "bench") }
+// and writes lab/bench/RESULTS.md with charts.
+func Bench() error { return runAlone("lab/bench", ".", "-results", "lab/bench") }
 
 // Migrate is the family of commands for the schema, on DATABASE_URL or the development server.
 type Migrate mg.Namespace
@@ -309,13 +311,13 @@ type Cluster mg.Namespace
 
 // Up starts a cluster of three nodes, prints how to connect, and keeps it until Ctrl-C or
 // cluster:down.
-func (Cluster) Up() error { return run("./cluster/cmd/cluster", "up") }
+func (Cluster) Up() error { return runAlone("lab/cluster", "./cmd/cluster", "up") }
 
 // Down stops the cluster that cluster:up keeps.
-func (Cluster) Down() error { return run("./cluster/cmd/cluster", "down") }
+func (Cluster) Down() error { return runAlone("lab/cluster", "./cmd/cluster", "down") }
 
 // Demo starts a cluster, kills its primary under load, and tells what programs see of it.
-func (Cluster) Demo() error { return run("./cluster/cmd/cluster", "demo") }
+func (Cluster) Demo() error { return runAlone("lab/cluster", "./cmd/cluster", "demo") }
 
 // Chaos breaks a cluster under load, 20 rounds of the main faults and 5 of the others, and judges
 // what became of it; -rounds, -fault=a,b and -via shorten it.
@@ -330,7 +332,7 @@ func (Cluster) Chaos(rounds *int, fault, via *string) error {
 	if via != nil {
 		args = append(args, "-via="+*via)
 	}
-	return run("./cluster/cmd/chaos", args...)
+	return runAlone("lab/cluster", "./cmd/chaos", args...)
 }
 
 const developmentServer = "./pgtest/pgserver/cmd/pgserver"

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,32 +19,28 @@ type failed int
 func (f failed) Error() string   { return fmt.Sprintf("exit status %d", int(f)) }
 func (f failed) ExitStatus() int { return int(f) }
 
-// run builds and runs a command of one of the modules. go run would hide its exit status.
+// run builds and runs a command of one of the workspace's modules. go run would hide its exit
+// status.
 func run(pkg string, args ...string) error {
-	dir, err := os.MkdirTemp("", "mage-run-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, filepath.Base(pkg))
-	if err := command("go", "build", "-o", binary, pkg); err != nil {
-		return err
-	}
-	return command(binary, args...)
+	return buildAndRun(exec.Command("go", "build"), pkg, args)
 }
 
-// runAlone is run for a command in a module of its own outside the workspace, with a folder for a
-// path.
-func runAlone(dir string, args ...string) error {
+// runAlone builds and runs a command of the module in dir, which is outside the workspace.
+func runAlone(dir, pkg string, args ...string) error {
+	build := exec.Command("go", "build")
+	build.Dir = dir
+	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	return buildAndRun(build, pkg, args)
+}
+
+func buildAndRun(build *exec.Cmd, pkg string, args []string) error {
 	temp, err := os.MkdirTemp("", "mage-run-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	binary := filepath.Join(temp, filepath.Base(dir))
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = dir
-	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	binary := filepath.Join(temp, filepath.Base(root(filepath.Join(build.Dir, pkg))))
+	build.Args = append(build.Args, "-o", binary, pkg)
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	if err := build.Run(); err != nil {
 		return err
@@ -56,10 +51,20 @@ func runAlone(dir string, args ...string) error {
 func command(name string, args ...string) error { return commandIn(".", name, args...) }
 
 func commandIn(dir, name string, args ...string) error {
-	if mg.Verbose() {
-		fmt.Println("+", dir, name, strings.Join(args, " "))
-	}
+	return runCommand(dir, exec.Command(name, args...))
+}
+
+// outsideWorkspace runs a command in a module that go.work does not name.
+func outsideWorkspace(dir, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	return runCommand(dir, cmd)
+}
+
+func runCommand(dir string, cmd *exec.Cmd) error {
+	if mg.Verbose() {
+		fmt.Println("+", dir, strings.Join(cmd.Args, " "))
+	}
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
@@ -96,21 +101,49 @@ func unformatted() error {
 	return nil
 }
 
-// inEveryModule calls fn with the folder of each module of the workspace but the root, and returns
-// the first error after all.
-func inEveryModule(fn func(dir string) error) error {
-	var first error
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Name() != "go.mod" || path == "go.mod" || strings.HasPrefix(path, "tools") {
+// inWorkspace calls fn with the folder of each module that go.work names but the root, and returns
+// all errors.
+func inWorkspace(fn func(dir string) error) error {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return fmt.Errorf("list the workspace's modules: %w", err)
+	}
+	var failed []error
+	for dir := range strings.Lines(string(out)) {
+		dir, err := filepath.Rel(root("."), strings.TrimSpace(dir))
+		if err != nil {
 			return err
 		}
-		fmt.Println("==", filepath.Dir(path))
-		if err := fn(filepath.Dir(path)); err != nil && first == nil {
-			first = err
+		if dir != "." {
+			fmt.Println("==", dir)
+			failed = append(failed, fn(dir))
 		}
-		return nil
-	})
-	return errors.Join(err, first)
+	}
+	return errors.Join(failed...)
+}
+
+// inModules calls fn with the folder of each go.mod that the pattern matches, and returns all
+// errors.
+func inModules(pattern string, fn func(dir string) error) error {
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, file := range files {
+		fmt.Println("==", filepath.Dir(file))
+		failed = append(failed, fn(filepath.Dir(file)))
+	}
+	return errors.Join(failed...)
+}
+
+// testArgs are go test's, with the race detector where it can be built.
+func testArgs() []string {
+	if !raceDetector() {
+		fmt.Println("no C compiler: testing without the race detector")
+		return []string{"test"}
+	}
+	return []string{"test", "-race"}
 }
 
 func raceDetector() bool {

@@ -31,7 +31,7 @@ func firstQuery(ctx context.Context, r *report, rounds int) error {
 	for round := range rounds + 1 {
 		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "./testdata/first")
 		cmd.Dir = benchDir()
-		cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+own)
+		cmd.Env = append(os.Environ(), "GOWORK=off", "XDG_CACHE_HOME="+own)
 		if os.Getenv("GOCACHE") == "" { // its default would move too
 			cmd.Env = append(cmd.Env, "GOCACHE="+filepath.Join(cache, "go-build"))
 		}
@@ -64,10 +64,10 @@ func firstQuery(ctx context.Context, r *report, rounds int) error {
 	return nil
 }
 
-// benchDir is this module's folder: the working directory, or "bench" in it.
+// benchDir returns this module's folder: the working directory, or lab/bench in it.
 func benchDir() string {
-	if _, err := os.Stat("bench/testdata/first"); err == nil {
-		return "bench"
+	if _, err := os.Stat("lab/bench/testdata/first"); err == nil {
+		return "lab/bench"
 	}
 	return "."
 }

@@ -50,7 +50,7 @@ func machine(ctx context.Context, now time.Time) []fact {
 	}
 	return []fact{
 		{"date", now.UTC().Format("2006-01-02 15:04 MST")},
-		{"command", strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " ")},
+		{"command", strings.Join(append([]string{"bench"}, os.Args[1:]...), " ")},
 		{"processors", processors},
 		{"memory", memory},
 		{"system", runtime.GOOS + " " + kernel},

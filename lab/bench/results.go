@@ -83,7 +83,7 @@ func results(r *report, facts []fact, drawn []*chart) []byte {
 		fmt.Fprintf(&b, "| %s | %s |\n", f.name, f.value)
 	}
 	for _, s := range r.sections {
-		fmt.Fprintf(&b, "\n## %s\n\n`go run ./bench -rounds %d %s`: %s.\n", s.comparison, s.rounds, s.comparison, s.took.Round(time.Second))
+		fmt.Fprintf(&b, "\n## %s\n\n`GOWORK=off go -C lab/bench run . -rounds %d %s`: %s.\n", s.comparison, s.rounds, s.comparison, s.took.Round(time.Second))
 		for _, c := range drawn {
 			if c.comparison == s.comparison {
 				fmt.Fprintf(&b, "\n![%s](charts/%s.svg)\n", c.alt, c.file)

@@ -105,7 +105,7 @@ func TestResults(t *testing.T) {
 		"1. Every acquire gets a context",
 		"2. Eager sends BEGIN in a round trip of its own",
 		"| processors | 2 × a processor |",
-		"## query\n\n`go run ./bench -rounds 4 query`: 1m0s.",
+		"## query\n\n`GOWORK=off go -C lab/bench run . -rounds 4 query`: 1m0s.",
 		"![A query through the pool. one query: pgxpool ×1.00, pgpool.Connect ×1.01; acquire",
 		"](charts/query.svg)\n\nwhat query printed\n",
 		"](charts/transaction.svg)",

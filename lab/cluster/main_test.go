@@ -82,7 +82,7 @@ func start(t *testing.T) *cluster.Cluster {
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CLUSTER_LONG") == "" {
-		t.Skip("takes a minute: CLUSTER_LONG=1 go test ./cluster/...")
+		t.Skip("takes a minute: CLUSTER_LONG=1 GOWORK=off go -C lab/cluster test ./...")
 	}
 }
 

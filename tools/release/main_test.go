@@ -33,9 +33,9 @@ func TestMain(m *testing.M) {
 // kit is a repository of two modules, as small as they can be with nothing to complain about.
 var kit = map[string]string{
 	"go.mod":  "module example.com/kit\n\ngo 1.25.0\n",
-	"go.work": "go 1.25.0\n\nuse (\n\t.\n\t./stem\n\t./stem/leaf\n\t./bench\n)\n",
+	"go.work": "go 1.25.0\n\nuse (\n\t.\n\t./stem\n\t./stem/leaf\n)\n",
 
-	"bench/go.mod": "module example.com/kit/bench\n\ngo 1.25.0\n",
+	"lab/bench/go.mod": "module example.com/kit/lab/bench\n\ngo 1.25.0\n",
 
 	"stem/leaf/go.mod":       "module example.com/kit/stem/leaf\n\ngo 1.25.0\n",
 	"stem/leaf/leaf.go":      "// Package leaf is required.\npackage leaf\n\n// Old is exported.\nfunc Old() {}\n",
@@ -76,9 +76,9 @@ func TestCheck(t *testing.T) {
 			},
 		},
 		"requires what is never published": {
-			change: map[string]string{"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nrequire example.com/kit/bench v0.1.0\n"},
+			change: map[string]string{"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nrequire example.com/kit/lab/bench v0.1.0\n"},
 			want: []string{
-				`stem/leaf: go.mod requires example.com/kit/bench v0.1.0: it is never published`,
+				`stem/leaf: go.mod requires example.com/kit/lab/bench v0.1.0: it is never published`,
 				`stem/leaf: gorelease `,
 				`stem: gorelease `,
 			},
@@ -102,7 +102,7 @@ func TestCheck(t *testing.T) {
 			want:   []string{`stem: package example.com/kit/stem/internal/sap has no documentation`},
 		},
 		"works through replace only": {
-			change: map[string]string{"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nreplace example.com/elsewhere => ../../bench\n"},
+			change: map[string]string{"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nreplace example.com/elsewhere => ../../lab/bench\n"},
 			want:   []string{`stem/leaf: go.mod replaces example.com/elsewhere, which consumers ignore`},
 		},
 		"does not compile outside": {

@@ -14,7 +14,7 @@ import (
 )
 
 // unpublished are the modules that nobody requires: they have no version.
-var unpublished = []string{".", "bench", "cluster", "examples/pages"}
+var unpublished = []string{".", "examples/pages"}
 
 // repository is a clone of its own, at the commit that was checked out in the original.
 type repository struct {

@@ -86,7 +86,7 @@ func TestGo(t *testing.T) {
 // affair.
 func readmes(t *testing.T) (all []guide) {
 	t.Helper()
-	for _, pattern := range []string{"/*/README.md", "/pg*/*/README.md"} {
+	for _, pattern := range []string{"/*/README.md", "/pg*/*/README.md", "/lab/*/README.md"} {
 		files, err := filepath.Glob(root + pattern)
 		if err != nil {
 			t.Fatal(err)
