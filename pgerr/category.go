@@ -1,72 +1,75 @@
 package pgerr
 
-// Category is what kind of failure an error is. Its text is stable: it may be used as a metric's
-// label.
+// Category names the kind of failure. The text is stable, so it may be used as a metric label.
 type Category string
 
-// Reaching a server.
+// Failures to reach a server.
 const (
-	// Config: the configuration cannot work: an unparsable connection string, a database that does
-	// not exist (3D000), a startup setting the server does not know (42704 while connecting).
+	// Config: the configuration cannot work. The connection string does not parse, the database
+	// does not exist (3D000), or the server refuses a startup setting (42704, 22023, 42601 or
+	// 55P02 while connecting).
 	Config Category = "config"
-	// Auth: the server does not accept who we say we are: class 28, or a failed SASL exchange.
+	// Auth: the server does not accept the user: class 28, or a failed SASL exchange.
 	Auth Category = "auth"
-	// Permission: logged in, but not allowed to do that (42501).
+	// Permission: the user is logged in and may not do that (42501).
 	Permission Category = "permission"
-	// DNS: the host name could not be resolved.
+	// DNS: the host name does not resolve.
 	DNS Category = "dns"
-	// Refused: nothing listens at that address, it cannot be reached, or PgBouncer says so of the
-	// server behind it.
+	// Refused: nothing listens at the address, the address cannot be reached, or a pooler cannot
+	// reach the server behind it.
 	Refused Category = "refused"
-	// TLS: the handshake failed: certificate, host name, protocol version, or no TLS on the other
-	// side.
+	// TLS: the handshake failed. The cause is a certificate, a host name, a protocol version, or a
+	// side that does not use TLS.
 	TLS Category = "tls"
-	// WrongServer: a healthy server, but not a standby, which target_session_attrs asks for. A
+	// WrongServer: the server is healthy and not the standby that target_session_attrs asks for. A
 	// standby where a primary is asked for is ReadOnly.
 	WrongServer Category = "wrong_server"
-	// StartingUp: the server is there but does not accept connections yet (57P03).
+	// Lagging: a replica is too far behind the primary. No server reports it; the package that
+	// measures the lag states it.
+	Lagging Category = "lagging"
+	// StartingUp: the server does not accept connections yet (57P03).
 	StartingUp Category = "starting_up"
-	// TooManyConnections: the server, or PgBouncer, has no connection slot left (53300).
+	// TooManyConnections: the server or a pooler has no connection slot left (53300).
 	TooManyConnections Category = "too_many_connections"
-	// Saturated: the pool on our side, or PgBouncer's, had no free connection in time.
+	// Saturated: the pool in this process, or a pooler's, had no free connection in time.
 	Saturated Category = "saturated"
 )
 
-// Losing or giving up a connection.
+// Failures of an established connection, and work that was given up.
 const (
-	// Connection: an established connection broke: reset, end of file, closed, class 08.
+	// Connection: the connection broke: reset, end of file, closed, class 08.
 	Connection Category = "connection"
 	// Shutdown: the server ended the session because it shuts down or crashed (57P01, 57P02).
 	Shutdown Category = "shutdown"
-	// Timeout: a limit ran out: ours (context.DeadlineExceeded) or the server's (57014 by
-	// statement_timeout, 25P03, 25P04).
+	// Timeout: a limit ran out. It is the caller's (context.DeadlineExceeded), the server's (57014
+	// by statement_timeout, 25P03, 25P04) or a pooler's.
 	Timeout Category = "timeout"
-	// Canceled: somebody gave up: context.Canceled, 57014 by request, a closed pool.
+	// Canceled: the client gave up: context.Canceled, 57014 on request, a COPY whose source
+	// failed, a closed pool.
 	Canceled Category = "canceled"
-	// CommitUnknown: whether the transaction was committed cannot be told (08007, 40003).
+	// CommitUnknown: the transaction may or may not have been committed (08007, 40003).
 	CommitUnknown Category = "commit_unknown"
 )
 
 // Answers to a statement.
 const (
-	// ReadOnly: a write reached a server or transaction that only reads (25006): a standby, or a
-	// primary demoted since.
+	// ReadOnly: a write reached a server or a transaction that only reads (25006). The server is a
+	// standby, or was demoted.
 	ReadOnly Category = "read_only"
-	// Serialization: a concurrent transaction was in the way (40001).
+	// Serialization: a concurrent transaction conflicts with this one (40001).
 	Serialization Category = "serialization"
-	// Deadlock: this transaction was chosen to resolve a deadlock (40P01).
+	// Deadlock: the server ended this transaction to resolve a deadlock (40P01).
 	Deadlock Category = "deadlock"
 	// LockTimeout: a lock was not free within lock_timeout, or at once with NOWAIT (55P03).
 	LockTimeout Category = "lock_timeout"
-	// Constraint: the data breaks a constraint (class 23, 40002, 44000).
+	// Constraint: the data violates a constraint (class 23, 40002, 44000).
 	Constraint Category = "constraint"
-	// Data: a value does not fit its type or function (class 22, 21000): out of range, not a date,
-	// division by zero.
+	// Data: a value does not fit its type or function (classes 20, 21 and 22).
 	Data Category = "data"
 	// Raised: a function or trigger raised an error of its own (class P0 without P0002).
 	Raised Category = "raised"
-	// Statement: the statement is wrong, does not fit the schema, or not the state of the
-	// transaction (classes 42, 0A, 25, 26, 34, 3F, 54 and others).
+	// Statement: the statement is wrong, or does not fit the schema or the state of the transaction
+	// (classes 42, 0A, 25, 26, 34, 3F, 54 and others; 08P01 that the server reports itself).
 	Statement Category = "statement"
 	// NotFound: no row where one was expected (pgx.ErrNoRows, sql.ErrNoRows, P0002).
 	NotFound Category = "not_found"

@@ -15,14 +15,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// judge walks the tree of wrapped errors from the outside in and stops at the first one it
-// recognises. It does not use errors.As over the whole tree: among several joined errors that would
-// pick by type, not by order or weight.
+// judge walks the tree of wrapped errors from the outside in and stops at the first error it
+// recognizes. errors.As over the whole tree would pick among joined errors by type, where their
+// order and weight should decide.
 func judge(err error, connecting bool) verdict {
 	if err == nil {
 		return unknown
 	}
-	if v, ok := stated(err, connecting); ok {
+	if v, ok := askError(err, connecting); ok {
 		return v
 	}
 	switch e := err.(type) { //nolint:errorlint // judge walks what err wraps by itself
@@ -33,7 +33,7 @@ func judge(err error, connecting bool) verdict {
 	case *pgconn.PgError:
 		return judgePgError(e, connecting)
 	}
-	if v, ok := judgeLeaf(err); ok {
+	if v, ok := judgeLeaf(err, connecting); ok {
 		return v
 	}
 
@@ -60,8 +60,8 @@ func judgeWrapped(err error, connecting bool) verdict {
 	return unknown
 }
 
-// stated asks err itself, and what it wraps for what it leaves open.
-func stated(err error, connecting bool) (verdict, bool) {
+// askError calls the methods Category and Retryable of err. What err wraps answers the rest.
+func askError(err error, connecting bool) (verdict, bool) {
 	categorized, hasCategory := err.(interface{ Category() Category })
 	retryer, hasRetryable := err.(interface{ Retryable() bool })
 	var v verdict
@@ -82,8 +82,8 @@ func stated(err error, connecting bool) (verdict, bool) {
 	return v, true
 }
 
-// judgeConnect handles an attempt to connect: nothing was begun, so whatever is worth waiting for
-// may also run again.
+// judgeConnect judges a failed attempt to connect. No transaction had begun, so what is worth
+// waiting for may also run again.
 func judgeConnect(err *pgconn.ConnectError) verdict {
 	v := judge(err.Unwrap(), true)
 	v.retry = v.wait
@@ -95,8 +95,8 @@ func judgeJoined(errs []error, connecting bool) verdict {
 	var noTLS []verdict
 	for _, err := range errs {
 		v := judge(err, connecting)
-		// With sslmode=prefer the attempt with TLS fails on every server without TLS and says
-		// nothing: the attempt without it counts, if there was one.
+		// With sslmode=prefer, the attempt with TLS fails on each server without TLS. The attempt
+		// without TLS decides, if there was one.
 		if connecting && isTLSRefused(err) {
 			noTLS = append(noTLS, v)
 			continue
@@ -109,9 +109,12 @@ func judgeJoined(errs []error, connecting bool) verdict {
 	return merge(verdicts, connecting)
 }
 
-// judgeLeaf recognises errors by identity and type.
-func judgeLeaf(err error) (verdict, bool) {
+// judgeLeaf recognizes errors by identity and type.
+func judgeLeaf(err error, connecting bool) (verdict, bool) {
 	switch {
+	case connecting && same(err, io.EOF):
+		// The peer closed the connection. Elsewhere io.EOF may come from any reader.
+		return of(Connection), true
 	case same(err, context.Canceled):
 		return of(Canceled), true
 	case same(err, context.DeadlineExceeded), same(err, os.ErrDeadlineExceeded):
@@ -143,7 +146,7 @@ func judgeLeaf(err error) (verdict, bool) {
 	return verdict{}, false
 }
 
-// same is errors.Is for one error without what it wraps.
+// same reports whether err itself is target, whatever it wraps.
 func same(err, target error) bool {
 	if err == target { //nolint:errorlint // judge walks what err wraps by itself
 		return true
@@ -155,19 +158,19 @@ func same(err, target error) bool {
 func judgeOpError(err *net.OpError) (verdict, bool) {
 	switch err.Op {
 	case "dial":
-		// The server's socket file: not there while no server runs, and perhaps not open to our
-		// user. Only here, because everywhere else these two are about some other file.
+		// These two are about the server's socket file here. In other operations they are about
+		// some other file.
 		if errors.Is(err.Err, syscall.ENOENT) {
 			return of(Refused), true
 		}
 		if errors.Is(err.Err, syscall.EACCES) {
 			return of(Permission), true
 		}
-	case "remote error", "local error": // crypto/tls reports alerts so; their type is not exported
+	case "remote error", "local error": // how crypto/tls reports alerts, whose type is not exported
 		return of(TLS), true
 	case "read", "write":
-		// ETIMEDOUT on an established connection is TCP giving up on a peer that vanished. A
-		// deadline set by us is os.ErrDeadlineExceeded instead.
+		// On an established connection ETIMEDOUT says that TCP gave up on a peer that vanished. A
+		// deadline of the caller is os.ErrDeadlineExceeded.
 		if errors.Is(err.Err, syscall.ETIMEDOUT) {
 			return of(Connection), true
 		}
@@ -189,8 +192,8 @@ func judgeErrno(err syscall.Errno) (verdict, bool) {
 
 const tlsRefused = "server refused TLS connection"
 
-// judgeText recognises what has neither a type nor a value of its own. pgconn prefixes the step
-// that failed; the step decides only if the cause inside it was not recognised.
+// judgeText recognizes what has neither a type nor a value of its own, when nothing inside it was
+// recognized either.
 func judgeText(err error, connecting bool) (verdict, bool) {
 	text := err.Error()
 	if text == "closed pool" { // puddle.ErrClosedPool; its module is not worth a dependency
@@ -199,12 +202,11 @@ func judgeText(err error, connecting bool) (verdict, bool) {
 	if !connecting {
 		return verdict{}, false
 	}
-	step, rest, _ := strings.Cut(text, ": ")
+	// crypto/tls and crypto/x509 begin the text of each error with their name. pgconn begins it
+	// with the step that failed.
+	step, _, _ := strings.Cut(text, ": ")
 	switch step {
-	case "tls error":
-		if rest == io.EOF.Error() { // the peer closed during the handshake
-			return of(Connection), true
-		}
+	case "tls error", "tls", "x509":
 		return of(TLS), true
 	case "failed SASL auth", "failed GSS auth", "require_auth check failed", "channel binding check failed", "sslcertmode check failed":
 		return of(Auth), true

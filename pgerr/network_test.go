@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +41,35 @@ func TestAddress(t *testing.T) {
 		{"black hole in TLS", "postgres://u@" + listening(t, hold) + "/d?sslmode=require&connect_timeout=1", pgerr.Timeout, wait},
 		{"end of file", "postgres://u@" + listening(t, drop) + "/d?sslmode=disable", pgerr.Connection, wait},
 		{"end of file in TLS", "postgres://u@" + listening(t, drop) + "/d?sslmode=require", pgerr.Connection, wait},
+		{
+			"end of file in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(drop)) + "/d?sslmode=require",
+			pgerr.Connection, wait,
+		},
+		{
+			"reset in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(reset)) + "/d?sslmode=require",
+			pgerr.Connection, wait,
+		},
+		{
+			"black hole in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(hold)) + "/d?sslmode=require&connect_timeout=1",
+			pgerr.Timeout, wait,
+		},
+		{
+			"end of file in direct TLS", "postgres://u@" + listening(t, drop) + "/d?sslmode=require&sslnegotiation=direct",
+			pgerr.Connection, wait,
+		},
+		{
+			"end of file in the TLS handshake, second starting",
+			"postgres://u@" + listening(t, acceptTLSThen(drop)) + "," + listening(t, noTLSThen(fail("57P03"))) + "/d?sslmode=prefer",
+			pgerr.StartingUp, wait,
+		},
+		{
+			"old version of TLS", "postgres://u@" + listening(t, acceptTLSThen(answer(helloTLS10))) + "/d?sslmode=require",
+			pgerr.TLS, !wait,
+		},
+		{
+			"no TLS after all", "postgres://u@" + listening(t, acceptTLSThen(answer("HTTP/1.1 400 Bad Request\r\n\r\n"))) + "/d?sslmode=require",
+			pgerr.TLS, !wait,
+		},
 		{"reset", "postgres://u@" + listening(t, reset) + "/d?sslmode=disable", pgerr.Connection, wait},
 		{"no TLS", "postgres://u@" + listening(t, answer("N")) + "/d?sslmode=require", pgerr.TLS, !wait},
 		{"starting up", "postgres://u@" + listening(t, fail("57P03")) + "/d?sslmode=disable", pgerr.StartingUp, wait},
@@ -223,6 +253,18 @@ func noTLSThen(next func(net.Conn)) func(net.Conn) {
 		next(conn)
 	}
 }
+
+// acceptTLSThen accepts TLS and serves the handshake by next.
+func acceptTLSThen(next func(net.Conn)) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = io.ReadFull(conn, make([]byte, 8))
+		_, _ = conn.Write([]byte("S"))
+		next(conn)
+	}
+}
+
+// helloTLS10 is a ServerHello of TLS 1.0, which crypto/tls refuses without a type of its own.
+var helloTLS10 = "\x16\x03\x01\x00\x2a" + "\x02\x00\x00\x26" + "\x03\x01" + strings.Repeat("r", 32) + "\x00" + "\xc0\x13" + "\x00"
 
 func serveTLS(t *testing.T, ip string, until time.Time) func(net.Conn) {
 	cert, _ := certificate(t, ip, until)

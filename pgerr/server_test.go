@@ -56,14 +56,81 @@ func TestStatement(t *testing.T) {
 	}
 }
 
-// TestFailedTransaction: the error after the cause does not say the cause.
+// TestFailedTransaction: the error that follows has no opinion, so that the cause decides wherever
+// the two are joined.
 func TestFailedTransaction(t *testing.T) {
 	t.Parallel()
 	conn := database(t)
 	must(t, conn, "begin")
-	_, _ = conn.Exec(t.Context(), "select 1/0")
+	_, cause := conn.Exec(t.Context(), "do $$ begin raise serialization_failure; end $$")
 	_, err := conn.Exec(t.Context(), "select 1")
 	check(t, err, pgerr.Statement, false, false)
+	check(t, errors.Join(err, cause), pgerr.Serialization, true, false)
+	check(t, errors.Join(cause, err), pgerr.Serialization, true, false)
+	check(t, errors.Join(err, errors.New("close the file")), pgerr.Statement, false, false)
+	check(t, errors.Join(errors.New("close the file"), err), pgerr.Statement, false, false)
+	check(t, errors.Join(err, context.DeadlineExceeded), pgerr.Timeout, false, true)
+}
+
+// TestCopySource: the source of a COPY fails, and nobody ran out of time.
+func TestCopySource(t *testing.T) {
+	t.Parallel()
+	conn := database(t)
+	must(t, conn, "create table t (n int)")
+	source := pgx.CopyFromFunc(func() ([]any, error) { return nil, errors.New("no more rows") })
+	_, err := conn.CopyFrom(t.Context(), pgx.Identifier{"t"}, []string{"n"}, source)
+	check(t, err, pgerr.Canceled, false, false)
+}
+
+// TestStaleStatement: a column is added between two runs of one statement. The third run works.
+func TestStaleStatement(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			conn := database(t)
+			run := func() error {
+				rows, _ := conn.Query(t.Context(), "select * from t", mode)
+				rows.Close()
+				return rows.Err()
+			}
+			must(t, conn, "create table t (n int, m int)")
+			check(t, run(), "", false, false)
+			must(t, conn, "alter table t add column k int")
+			check(t, run(), pgerr.Statement, true, false)
+			check(t, run(), "", false, false)
+		})
+	}
+}
+
+// TestLostStatement: the server forgot a statement that pgx had prepared, as behind a pooler.
+func TestLostStatement(t *testing.T) {
+	t.Parallel()
+	conn := database(t)
+	run := func() error {
+		_, err := conn.Exec(t.Context(), "select $1::int", 1)
+		return err
+	}
+	check(t, run(), "", false, false)
+	must(t, conn, "deallocate all")
+	check(t, run(), pgerr.Statement, true, false)
+	check(t, run(), "", false, false)
+}
+
+// TestNUL: a NUL character in the text of a statement ends the text early on the wire.
+func TestNUL(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			conn := database(t)
+			_, err := conn.Exec(t.Context(), "select $1::text || '\x00'", mode, "a")
+			check(t, err, pgerr.Statement, false, false)
+			_, err = conn.Exec(t.Context(), "select 1 \x00 + 1", mode)
+			check(t, err, pgerr.Statement, false, false)
+			must(t, conn, "select 1") // the connection is sound
+		})
+	}
 }
 
 func TestNoRows(t *testing.T) {
@@ -135,6 +202,10 @@ func TestLogin(t *testing.T) {
 		{"no such database", func(u *url.URL, _ url.Values) { u.Path = "/nothing" }, pgerr.Config, false},
 		{"no such role", func(u *url.URL, _ url.Values) { u.User = url.User("pgerr_stranger") }, pgerr.Auth, false},
 		{"no such setting", func(_ *url.URL, q url.Values) { q.Set("connection_limit", "5") }, pgerr.Config, false},
+		{"no number", func(_ *url.URL, q url.Values) { q.Set("statement_timeout", "soon") }, pgerr.Config, false},
+		{"no option", func(_ *url.URL, q url.Values) { q.Set("options", "project=p-1") }, pgerr.Config, false},
+		{"setting of the server", func(_ *url.URL, q url.Values) { q.Set("shared_buffers", "1GB") }, pgerr.Config, false},
+		{"template", func(u *url.URL, _ url.Values) { u.Path = "/template0" }, pgerr.Config, false},
 		{"standby wanted", func(_ *url.URL, q url.Values) { q.Set("target_session_attrs", "standby") }, pgerr.WrongServer, true},
 		{"primary wanted", func(_ *url.URL, q url.Values) {
 			q.Set("target_session_attrs", "read-write")

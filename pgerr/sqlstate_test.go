@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgerr"
@@ -24,7 +25,7 @@ func TestSQLState(t *testing.T) {
 		{"08004", pgerr.Refused, !retry, wait},
 		{"08006", pgerr.Connection, retry, wait},
 		{"08007", pgerr.CommitUnknown, !retry, !wait},
-		{"08P01", pgerr.Connection, !retry, !wait},
+		{"08P01", pgerr.Statement, !retry, !wait},
 		{"0A000", pgerr.Statement, !retry, !wait},
 		{"21000", pgerr.Data, !retry, !wait},
 		{"22003", pgerr.Data, !retry, !wait},
@@ -38,7 +39,7 @@ func TestSQLState(t *testing.T) {
 		{"25P02", pgerr.Statement, !retry, !wait},
 		{"25P03", pgerr.Timeout, !retry, wait},
 		{"25P04", pgerr.Timeout, !retry, wait},
-		{"26000", pgerr.Statement, !retry, !wait},
+		{"26000", pgerr.Statement, retry, !wait},
 		{"28000", pgerr.Auth, !retry, !wait},
 		{"28P01", pgerr.Auth, !retry, !wait},
 		{"3D000", pgerr.Config, !retry, !wait},
@@ -81,27 +82,158 @@ func TestSQLState(t *testing.T) {
 	}
 }
 
-func TestPgBouncer(t *testing.T) {
+// TestConnectingSQLState: while connecting there is no statement, so the server refuses a setting.
+func TestConnectingSQLState(t *testing.T) {
 	t.Parallel()
-	// Texts of PgBouncer 1.18's source, all sent with 08P01.
 	for _, test := range []struct {
+		code     string
+		category pgerr.Category
+		wait     bool
+	}{
+		{"0A000", pgerr.Config, false}, // a protocol version, or RDS Proxy without command-line options
+		{"22023", pgerr.Config, false},
+		{"42501", pgerr.Permission, false},
+		{"42601", pgerr.Config, false},
+		{"42704", pgerr.Config, false},
+		{"55000", pgerr.Config, false}, // template0 accepts no connections
+		{"55P02", pgerr.Config, false},
+		{"08P01", pgerr.Connection, false},
+		{"28P01", pgerr.Auth, false},
+		{"53300", pgerr.TooManyConnections, true},
+		{"57P03", pgerr.StartingUp, true},
+		{"XX000", pgerr.Internal, false},
+	} {
+		t.Run(test.code, func(t *testing.T) {
+			t.Parallel()
+			_, err := pgx.Connect(t.Context(), "postgres://u@"+listening(t, fail(test.code))+"/d?sslmode=disable")
+			check(t, err, test.category, test.wait, test.wait)
+		})
+	}
+}
+
+// TestPooler: texts in the sources of PgBouncer and Supavisor.
+func TestPooler(t *testing.T) {
+	t.Parallel()
+	const retry, wait = true, true
+	const pgBouncer, supavisor = "08P01", "XX000"
+	for _, test := range []struct {
+		code     string
 		message  string
 		category pgerr.Category
 		retry    bool
 		wait     bool
 	}{
-		{"server login has been failing, try again later (server_login_retry)", pgerr.Refused, true, true},
-		{"no more connections allowed (max_client_conn)", pgerr.TooManyConnections, true, true},
-		{"query_wait_timeout", pgerr.Saturated, false, true},
-		{"unsupported startup parameter: statement_timeout", pgerr.Config, false, false},
-		{"no such user: nobody", pgerr.Auth, false, false},
-		{"no such database: nothing", pgerr.Config, false, false},
-		{"server conn crashed?", pgerr.Connection, true, true},
-		{"bad packet", pgerr.Connection, false, false},
+		{pgBouncer, "server login has been failing, try again later (server_login_retry)", pgerr.Refused, retry, wait},
+		{pgBouncer, "server login failed: wrong password type", pgerr.Refused, retry, wait},
+		{pgBouncer, "pgbouncer cannot connect to server", pgerr.Refused, retry, wait},
+		{pgBouncer, "database is paused", pgerr.Refused, retry, wait},
+		{pgBouncer, "no more connections allowed (max_client_conn)", pgerr.TooManyConnections, retry, wait},
+		{pgBouncer, "query_wait_timeout", pgerr.Saturated, !retry, wait},
+		{pgBouncer, "idle transaction timeout", pgerr.Timeout, !retry, wait},
+		{pgBouncer, "transaction timeout", pgerr.Timeout, !retry, wait},
+		{pgBouncer, "query timeout", pgerr.Timeout, !retry, wait},
+		{pgBouncer, "query_timeout", pgerr.Timeout, !retry, wait},
+		{pgBouncer, "client_login_timeout", pgerr.Timeout, !retry, wait},
+		{pgBouncer, "client_idle_timeout", pgerr.Connection, retry, wait},
+		{pgBouncer, "pgbouncer is shut down", pgerr.Shutdown, retry, wait},
+		{pgBouncer, "pooler is shutting down", pgerr.Shutdown, retry, wait},
+		{pgBouncer, "admin forced disconnect", pgerr.Shutdown, retry, wait},
+		{pgBouncer, "server conn crashed?", pgerr.Connection, retry, wait},
+		{pgBouncer, "server connection closed", pgerr.Connection, retry, wait},
+		{pgBouncer, "no such user: nobody", pgerr.Auth, !retry, !wait},
+		{pgBouncer, "password authentication failed", pgerr.Auth, !retry, !wait},
+		{pgBouncer, "auth failed", pgerr.Auth, !retry, !wait},
+		{pgBouncer, "login rejected", pgerr.Auth, !retry, !wait},
+		{pgBouncer, "not allowed", pgerr.Auth, !retry, !wait},
+		{pgBouncer, "SSL required", pgerr.TLS, !retry, !wait},
+		{pgBouncer, "no such database: nothing", pgerr.Config, !retry, !wait},
+		{pgBouncer, "unsupported startup parameter: statement_timeout", pgerr.Config, !retry, !wait},
+		{pgBouncer, "unsupported startup parameter in options: work_mem", pgerr.Config, !retry, !wait},
+		{pgBouncer, "unsupported options startup parameter: only '-c config=val' is allowed", pgerr.Config, !retry, !wait},
+		{pgBouncer, "prepared statement did not exist", pgerr.Statement, retry, !wait},
+		{pgBouncer, "transaction blocks not allowed in statement pooling mode", pgerr.Statement, !retry, !wait},
+		{pgBouncer, "bad packet", pgerr.Connection, !retry, !wait},
+
+		{supavisor, "Max client connections reached", pgerr.TooManyConnections, retry, wait},
+		{supavisor, "MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited to pool_size", pgerr.TooManyConnections, retry, wait},
+		{supavisor, "(EMAXCONN) max client connections reached, limit: 200", pgerr.TooManyConnections, retry, wait},
+		{supavisor, "max proxy connections reached, limit: 20", pgerr.TooManyConnections, retry, wait},
+		{supavisor, "max pools count reached", pgerr.TooManyConnections, retry, wait},
+		{supavisor, "unable to check out connection from the pool after 60000ms in transaction mode", pgerr.Saturated, !retry, wait},
+		{supavisor, "failed to check out a connection after multiple retries", pgerr.Saturated, !retry, wait},
+		{supavisor, "pool checkout failed: timeout", pgerr.Saturated, !retry, wait},
+		{supavisor, "circuit breaker open for operation: db_connection", pgerr.Refused, retry, wait},
+		{supavisor, "connection to database closed. Check logs for more information", pgerr.Connection, retry, wait},
+		{supavisor, "DbHandler exited. Check logs for more information", pgerr.Connection, retry, wait},
+		{supavisor, "Tenant or user not found", pgerr.Auth, !retry, !wait},
+		{supavisor, "tenant/user postgres.abc not found", pgerr.Auth, !retry, !wait},
+		{supavisor, "SSL connection is required for user: postgres", pgerr.TLS, !retry, !wait},
+		{supavisor, "no tenant identifier provided (external_id or sni_hostname required)", pgerr.Config, !retry, !wait},
+		{supavisor, "transaction mode only supports prepared statements using the Extended Query Protocol", pgerr.Statement, !retry, !wait},
+		{supavisor, "something else", pgerr.Internal, !retry, !wait},
+
+		{supavisor, "Endpoint ID is not specified. Either please upgrade the postgres client library", pgerr.Config, !retry, !wait},
 	} {
 		t.Run(test.message, func(t *testing.T) {
 			t.Parallel()
-			check(t, &pgconn.PgError{Code: "08P01", Severity: "FATAL", Message: test.message}, test.category, test.retry, test.wait)
+			check(t, &pgconn.PgError{Code: test.code, Severity: "FATAL", Message: test.message}, test.category, test.retry, test.wait)
+		})
+	}
+}
+
+// TestRoutine: the name of the routine tells causes that share a code apart in any language. Of
+// PostgreSQL's own errors, the message does not count where it could come from a user.
+func TestRoutine(t *testing.T) {
+	t.Parallel()
+	const retry, wait = true, true
+	for _, test := range []struct {
+		name     string
+		err      pgconn.PgError
+		category pgerr.Category
+		retry    bool
+		wait     bool
+	}{
+		{
+			"COPY, German", pgconn.PgError{Code: "57014", Severity: "FEHLER", Routine: "CopyGetData", Message: "COPY FROM STDIN fehlgeschlagen: x"},
+			pgerr.Canceled, !retry, !wait,
+		},
+		{"COPY, relayed", pgconn.PgError{Code: "57014", Message: "COPY from stdin failed: x"}, pgerr.Canceled, !retry, !wait},
+		{
+			"cached plan, German", pgconn.PgError{Code: "0A000", Routine: "RevalidateCachedQuery", Message: "gecachter Plan darf den Ergebnistyp nicht ändern"},
+			pgerr.Statement, retry, !wait,
+		},
+		{"cached plan, relayed", pgconn.PgError{Code: "0A000", Message: "cached plan must not change result type"}, pgerr.Statement, retry, !wait},
+		{
+			"result formats, German", pgconn.PgError{Code: "08P01", Routine: "PortalSetResultFormat", Message: "Bind-Message hat 3 Ergebnisspalten"},
+			pgerr.Statement, retry, !wait,
+		},
+		{
+			"result formats, relayed", pgconn.PgError{Code: "08P01", Message: "bind message has 3 result formats but query has 4 columns"},
+			pgerr.Statement, retry, !wait,
+		},
+		{
+			"canceled, German", pgconn.PgError{Code: "57014", Routine: "ProcessInterrupts", Message: "storniere Anfrage wegen Benutzeraufforderung"},
+			pgerr.Timeout, !retry, wait, // one routine, and no other difference than the text
+		},
+		{
+			"fatal, German", pgconn.PgError{Code: "08P01", Severity: "FATAL", SeverityUnlocalized: "FATAL", Routine: "SocketBackend"},
+			pgerr.Connection, !retry, !wait,
+		},
+		{
+			"error, translated to a false friend", pgconn.PgError{Code: "08P01", Severity: "FATAL", SeverityUnlocalized: "ERROR", Routine: "pq_getmsgend"},
+			pgerr.Statement, !retry, !wait,
+		},
+		{"panic", pgconn.PgError{Code: "08P01", Severity: "PANIC"}, pgerr.Connection, !retry, !wait},
+		{
+			"raised with a pooler's text", pgconn.PgError{Code: "XX000", Severity: "ERROR", Routine: "exec_stmt_raise", Message: "max client connections"},
+			pgerr.Internal, !retry, !wait,
+		},
+		{"a pooler's text with another code", pgconn.PgError{Code: "23505", Severity: "ERROR", Message: "auth failed"}, pgerr.Constraint, !retry, !wait},
+		{"another code with a text about plans", pgconn.PgError{Code: "42601", Message: "cached plan must not change result type"}, pgerr.Statement, !retry, !wait},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			check(t, &test.err, test.category, test.retry, test.wait)
 		})
 	}
 }

@@ -43,6 +43,10 @@ type lost struct{ error }
 func (lost) Category() pgerr.Category { return pgerr.Connection }
 func (e lost) Unwrap() error          { return e.error }
 
+type lagging struct{ error }
+
+func (lagging) Category() pgerr.Category { return pgerr.Lagging }
+
 type deadlock struct{ error }
 
 func (deadlock) Category() pgerr.Category { return pgerr.Deadlock }
@@ -76,6 +80,7 @@ func TestStated(t *testing.T) {
 		{"connection given up by us", lost{context.DeadlineExceeded}, pgerr.Connection, false, true},
 		{"unknown", unknowable{down}, pgerr.Unknown, false, false},
 		{"nothing wrapped", noCategory{nothing{}}, pgerr.Unknown, false, false},
+		{"lagging", lagging{io.EOF}, pgerr.Lagging, false, true},
 		{"category that repeats", deadlock{io.EOF}, pgerr.Deadlock, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,14 +1,14 @@
 package pgerr
 
-// A verdict is what one look at an error says about it.
+// verdict holds the answers to the three questions about one error.
 type verdict struct {
 	category Category
 	retry    opinion
 	wait     opinion
 }
 
-// opinion is unknown until an error is recognised: of several joined errors, one that is not
-// recognised has no say.
+// opinion is an answer that may be missing. An error that is not recognized has no opinion, and
+// among joined errors no say. The same goes for an error that only follows from another one.
 type opinion int8
 
 const (
@@ -29,7 +29,7 @@ var unknown = verdict{category: Unknown}
 // waitable are the categories worth waiting for at start-up.
 var waitable = map[Category]bool{
 	DNS: true, Refused: true, Connection: true, Timeout: true, StartingUp: true, TooManyConnections: true,
-	Saturated: true, Shutdown: true, ReadOnly: true, WrongServer: true,
+	Saturated: true, Shutdown: true, ReadOnly: true, WrongServer: true, Lagging: true,
 }
 
 // repeatable are the categories for which an error that states only its category is retryable.
@@ -44,9 +44,9 @@ func of(c Category) verdict {
 	return verdict{category: c, retry: answer(repeatable[c]), wait: answer(waitable[c])}
 }
 
-// furthest orders the categories of failed attempts to connect by how far the attempt came: what a
-// server answered, then what happened on the way to it. Categories that are not listed come after
-// all of these.
+// furthest orders the categories of failed attempts to connect by how far the attempt came: first
+// what a server answered, then what happened on the way to it. Categories that are not listed come
+// after all of these.
 var furthest = []Category{
 	Auth, Permission, Config, TLS, ReadOnly, WrongServer, TooManyConnections, Saturated, StartingUp, Shutdown, Connection, Refused,
 	Timeout, DNS, Canceled,
@@ -64,24 +64,27 @@ func rank(c Category) int {
 	return len(furthest)
 }
 
-// merge combines the verdicts on joined errors: the category of the first known one, or while
-// connecting of the one that came furthest; yes if at least one says yes and no other says no.
+// merge combines the verdicts on joined errors. The category is the first one with an opinion, or
+// while connecting the one that came furthest. An answer is yes if at least one error says yes and
+// none says no.
 func merge(all []verdict, connecting bool) verdict {
 	merged := unknown
 	for _, v := range all {
 		switch {
-		case merged.category == Unknown:
-			merged.category = v.category
-		case connecting && rank(v.category) < rank(merged.category):
+		case connecting:
+			if rank(v.category) < rank(merged.category) {
+				merged.category = v.category
+			}
+		case merged.category == Unknown, merged.retry == noOpinion && v.retry != noOpinion:
 			merged.category = v.category
 		}
-		merged.retry = merge2(merged.retry, v.retry)
-		merged.wait = merge2(merged.wait, v.wait)
+		merged.retry = mergeOpinions(merged.retry, v.retry)
+		merged.wait = mergeOpinions(merged.wait, v.wait)
 	}
 	return merged
 }
 
-func merge2(a, b opinion) opinion {
+func mergeOpinions(a, b opinion) opinion {
 	if a == noOpinion {
 		return b
 	}

@@ -61,8 +61,8 @@ func (e *LagError) Error() string {
 	return fmt.Sprintf("it is behind by %s, more than %s", e.Lag.Round(time.Millisecond), e.Limit)
 }
 
-// Category is "lagging", which pgerr does not have: it comes from no server.
-func (e *LagError) Category() pgerr.Category { return "lagging" }
+// Category is [pgerr.Lagging].
+func (e *LagError) Category() pgerr.Category { return pgerr.Lagging }
 
 // Error is about one replica.
 type Error struct {
