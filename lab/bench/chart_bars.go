@@ -33,12 +33,12 @@ const (
 	panelGap   = 14 * vg.Length(1)
 )
 
-// draw is nil if one of the tables was not measured, or has other sides than the first.
+// draw is nil if one of the tables was not measured as a whole, or has other sides than the first.
 func (b bars) draw(all []measured) (*chart, error) {
 	tables := make([]measured, len(b.panels))
 	for i, p := range b.panels {
 		m, ok := tableOf(all, p.table)
-		if !ok || i > 0 && !slices.EqualFunc(m.sides, tables[0].sides, func(a, b measuredSide) bool { return a.name == b.name }) {
+		if !ok || m.anyFailed() || i > 0 && !slices.EqualFunc(m.sides, tables[0].sides, func(a, b measuredSide) bool { return a.name == b.name }) {
 			return nil, nil
 		}
 		tables[i] = m

@@ -85,6 +85,9 @@ func (c *growing) lines() []*chartLine {
 	counts := map[bool]int{}
 	for _, p := range c.tables {
 		for _, s := range p.sides {
+			if s.failed != nil {
+				continue
+			}
 			at := slices.IndexFunc(all, func(l *chartLine) bool { return l.name == s.name })
 			if at < 0 {
 				at = len(all)
@@ -105,8 +108,12 @@ func (c *growing) lines() []*chartLine {
 	return all
 }
 
+// draw is nil if all sides failed at all sizes.
 func (c *growing) draw() (*chart, error) {
 	lines := c.lines()
+	if len(lines) == 0 {
+		return nil, nil
+	}
 	first, last := c.tables[0], c.tables[len(c.tables)-1]
 	alt := make([]string, len(lines))
 	for i, l := range lines {

@@ -50,7 +50,9 @@ func charts(all []measured) ([]*chart, error) {
 		if err != nil {
 			return nil, err
 		}
-		drawn = append(drawn, d)
+		if d != nil {
+			drawn = append(drawn, d)
+		}
 	}
 	return drawn, nil
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
@@ -17,27 +15,27 @@ type side struct {
 }
 
 // compare runs ops operations of each side in each of the rounds, after a round that does not
-// count, and reports them.
+// count, and reports them. A side that fails is reported as failed; the error is that of ctx.
 func compare(ctx context.Context, r *report, title string, rounds, ops int, sides ...side) error {
 	rows := make([]measuredSide, len(sides))
 	allocs := make([][]float64, len(sides))
 	for i, s := range sides {
 		rows[i].name = s.name
 	}
-	for round := range rounds + 1 {
-		for _, i := range rand.Perm(len(sides)) {
-			took, allocated, err := measure(ctx, ops, sides[i].op)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", title, sides[i].name, err)
-			}
-			if round > 0 {
-				rows[i].timesByRound = append(rows[i].timesByRound, took)
-				allocs[i] = append(allocs[i], allocated)
-			}
+	err := takeTurns(ctx, 1, rounds, rows, func(i int, counts bool) (time.Duration, error) {
+		took, allocated, err := measure(ctx, ops, sides[i].op)
+		if counts {
+			allocs[i] = append(allocs[i], allocated)
 		}
+		return took, err
+	})
+	if err != nil {
+		return err
 	}
 	for i := range rows {
-		rows[i].allocs = quantile(allocs[i], 0.5)
+		if rows[i].failed == nil {
+			rows[i].allocs = quantile(allocs[i], 0.5)
+		}
 	}
 	r.add(title, rounds, ops, rows)
 	return nil

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"os/exec"
@@ -26,7 +26,7 @@ func database(ctx context.Context) (string, func(), error) {
 	if err != nil {
 		return "", nil, err
 	}
-	name := fmt.Sprintf("bench_%d", os.Getpid())
+	name := "bench_" + strings.ToLower(rand.Text())
 	admin := func(sql string) error {
 		conn, err := pgx.Connect(context.WithoutCancel(ctx), server.URL())
 		if err != nil {
@@ -82,12 +82,10 @@ func databases(ctx context.Context, r *report, rounds int) error {
 	}
 	for _, w := range ways { // the template, and the first copies
 		for range 4 {
-			if _, err := w.once(ctx, 0); err != nil {
-				return err
-			}
+			_, _ = w.once(ctx, 0) // what fails here fails again below
 		}
 	}
-	err = inTurn(r, "A database and a first query, in tests with 50 ms of own work, one at a time", rounds, ways, func(w way) (time.Duration, error) {
+	err = inTurn(ctx, r, "A database and a first query, in tests with 50 ms of own work, one at a time", rounds, ways, func(w way) (time.Duration, error) {
 		return w.once(ctx, 50*time.Millisecond)
 	})
 	if err != nil {
@@ -95,7 +93,7 @@ func databases(ctx context.Context, r *report, rounds int) error {
 	}
 	for _, workers := range []int{8, 32} {
 		title := fmt.Sprintf("The same without own work, %d at a time, time for a test with its drop", workers)
-		err := inTurn(r, title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 10*workers) })
+		err := inTurn(ctx, r, title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 10*workers) })
 		if err != nil {
 			return err
 		}
@@ -104,7 +102,7 @@ func databases(ctx context.Context, r *report, rounds int) error {
 	if err != nil || strings.HasSuffix(self, ".test") {
 		return err
 	}
-	err = inTurn(r, "A process with a single test, server and template already there", rounds, ways[:2], func(w way) (time.Duration, error) {
+	err = inTurn(ctx, r, "A process with a single test, server and template already there", rounds, ways[:2], func(w way) (time.Duration, error) {
 		cmd := exec.CommandContext(ctx, self, "database")
 		cmd.Env = append(os.Environ(), singleTest+"="+w.name)
 		cmd.Stderr = os.Stderr
@@ -122,31 +120,50 @@ func databases(ctx context.Context, r *report, rounds int) error {
 const singleTest = "BENCH_SINGLE_TEST"
 
 func waysToDatabase(ctx context.Context, server *pgserver.Server) ([]way, error) {
-	u, err := url.Parse(server.URL())
+	alone, err := pgtestdbAlone(ctx, server.URL())
 	if err != nil {
 		return nil, err
-	}
-	conf := pgtestdb.Config{
-		DriverName: "pgx", Host: "localhost", Port: "5432", User: "postgres", Database: "postgres", Options: u.RawQuery,
-		ForceTerminateConnections: true,
 	}
 	schema := fstest.MapFS{}
 	for i := range 20 {
 		schema[fmt.Sprintf("%03d_t.sql", i+1)] = &fstest.MapFile{Data: fmt.Appendf(nil, "create table t%d (id bigint primary key, v text);", i)}
 	}
 	return []way{
-		{"pgtestdb", func(t *test) (*pgxpool.Pool, error) {
-			pool, err := pgxpool.New(ctx, pgtestdb.Custom(t, conf, twentyTables{}).URL())
-			if err == nil {
-				t.Cleanup(pool.Close)
-			}
-			return pool, err
-		}},
+		alone,
 		{"pgtest", func(t *test) (*pgxpool.Pool, error) { return pgtest.New(t, pgtest.Migrations(schema)), nil }},
 		{"pgtest recycled", func(t *test) (*pgxpool.Pool, error) {
 			return pgtest.New(t, pgtest.Migrations(schema), pgtest.Recycle()), nil
 		}},
 	}, nil
+}
+
+// pgtestdbAlone is pgtestdb without pgtest, on the server of serverURL.
+func pgtestdbAlone(ctx context.Context, serverURL string) (way, error) {
+	u, err := url.Parse(serverURL)
+	if err != nil {
+		return way{}, errors.New("the server's URL cannot be parsed")
+	}
+	// pgtestdb remembers for the life of the process which roles and templates it has made, by the
+	// role's name and not by the server. The throw-away server may have been started again since
+	// the last comparison, so each server gets a role with a name of its own.
+	role := pgtestdb.DefaultRole()
+	err = session(ctx, serverURL, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "select $1 || '_' || (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint", role.Username).Scan(&role.Username)
+	})
+	if err != nil {
+		return way{}, err
+	}
+	conf := pgtestdb.Config{
+		DriverName: "pgx", Host: "localhost", Port: "5432", User: "postgres", Database: "postgres", Options: u.RawQuery,
+		TestRole: &role, ForceTerminateConnections: true,
+	}
+	return way{"pgtestdb", func(t *test) (*pgxpool.Pool, error) {
+		pool, err := pgxpool.New(ctx, pgtestdb.Custom(t, conf, twentyTables{}).URL())
+		if err == nil {
+			t.Cleanup(pool.Close)
+		}
+		return pool, err
+	}}, nil
 }
 
 // once runs one test and returns how long it waited for its database's first answer.
@@ -193,20 +210,18 @@ func (w way) many(ctx context.Context, workers, tests int) (time.Duration, error
 	return time.Since(began) / time.Duration(tests), err
 }
 
-// inTurn measures each way once in every round, in random order, and reports them.
-func inTurn(r *report, title string, rounds int, ways []way, fn func(way) (time.Duration, error)) error {
+// inTurn measures each way once in every round, in random order, and reports them. A way that fails
+// is reported as failed; the error is that of ctx.
+func inTurn(
+	ctx context.Context, r *report, title string, rounds int, ways []way, fn func(way) (time.Duration, error),
+) error {
 	rows := make([]measuredSide, len(ways))
-	for range rounds {
-		for _, i := range rand.Perm(len(ways)) {
-			took, err := fn(ways[i])
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", title, ways[i].name, err)
-			}
-			rows[i].timesByRound = append(rows[i].timesByRound, took)
-		}
-	}
 	for i, w := range ways {
 		rows[i].name = w.name
+	}
+	err := takeTurns(ctx, 0, rounds, rows, func(i int, _ bool) (time.Duration, error) { return fn(ways[i]) })
+	if err != nil {
+		return err
 	}
 	r.add(title, rounds, 1, rows)
 	return nil

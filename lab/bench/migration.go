@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,11 +72,15 @@ from pg_index where indexrelid = to_regclass('pages_id') and indisvalid`).Scan(&
 			return err
 		}
 		longest, err := stall(ctx, cfg, t)
-		if err != nil {
-			return fmt.Errorf("stall, %s: %w", t.name, err)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		stalls = append(stalls, measuredSide{name: t.name, timesByRound: []time.Duration{longest}})
-		r.printf("| %-20s | %-17s | %6d of 5 | %13s |\n", t.name, strings.Join(succeeded, ", "), complete, short(longest))
+		stalls = append(stalls, measuredSide{name: t.name, failed: err, timesByRound: []time.Duration{longest}})
+		stalled := short(longest).String()
+		if err != nil {
+			stalled = "failed"
+		}
+		r.printf("| %-20s | %-17s | %6d of 5 | %13s |\n", t.name, strings.Join(succeeded, ", "), complete, stalled)
 		slices.Sort(failures)
 		for _, f := range slices.Compact(failures) {
 			said = append(said, t.name+": "+f)
@@ -87,6 +90,7 @@ from pg_index where indexrelid = to_regclass('pages_id') and indisvalid`).Scan(&
 	for _, f := range said {
 		r.printf("- %s\n", f)
 	}
+	r.explainFailures(stalls)
 	r.gather(stallTitle, 1, stalls)
 
 	sides := make([]side, 0, len(tools))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"runtime"
 	"syscall"
@@ -218,37 +217,35 @@ func openPrisma(ctx context.Context, node, driver, url string, conns int, named 
 }
 
 func throughput(ctx context.Context, r *report, url string, rounds int, plan prismaPlan, openers []opener) error {
-	contenders := make([]*contender, len(openers))
+	contenders, failed := make([]*contender, len(openers)), make([]error, len(openers))
 	for i, o := range openers {
-		c, err := o.open(ctx, url, plan.conns)
-		if err != nil {
-			return fmt.Errorf("%s: %w", o.name, err)
+		if contenders[i], failed[i] = o.open(ctx, url, plan.conns); failed[i] == nil {
+			defer contenders[i].close()
 		}
-		defer c.close()
-		contenders[i] = c
 	}
 	for _, op := range operations {
 		for i, c := range contenders {
-			if _, err := c.batch(ctx, op.name, plan.conns, plan.warmUp); err != nil {
-				return fmt.Errorf("%s, %s: %w", op.name, openers[i].name, err)
+			if failed[i] == nil {
+				_, failed[i] = c.batch(ctx, op.name, plan.conns, plan.warmUp)
 			}
 		}
 		for _, callers := range []int{1, 8, manyCallers} {
 			wall, cpu := make([]measuredSide, len(contenders)), make([]measuredSide, len(contenders))
-			for round := range rounds + 1 {
-				for _, i := range rand.Perm(len(contenders)) {
-					took, err := contenders[i].batch(ctx, op.name, callers, plan.count)
-					if err != nil {
-						return fmt.Errorf("%s, %s: %w", op.name, openers[i].name, err)
-					}
-					if round > 0 {
-						wall[i].timesByRound = append(wall[i].timesByRound, took.wall/time.Duration(plan.count))
-						cpu[i].timesByRound = append(cpu[i].timesByRound, took.cpu/time.Duration(plan.count))
-					}
-				}
-			}
 			for i, o := range openers {
-				wall[i].name, cpu[i].name = o.name, o.name
+				wall[i].name, wall[i].failed = o.name, failed[i]
+			}
+			err := takeTurns(ctx, 1, rounds, wall, func(i int, counts bool) (time.Duration, error) {
+				took, err := contenders[i].batch(ctx, op.name, callers, plan.count)
+				if counts {
+					cpu[i].timesByRound = append(cpu[i].timesByRound, took.cpu/time.Duration(plan.count))
+				}
+				return took.wall / time.Duration(plan.count), err
+			})
+			if err != nil {
+				return err
+			}
+			for i, w := range wall {
+				cpu[i].name, cpu[i].failed = w.name, w.failed
 			}
 			title := fmt.Sprintf("%s, %d at a time on %d connections", op.title, callers, plan.conns)
 			r.add(title, rounds, plan.count, wall)

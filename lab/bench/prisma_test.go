@@ -67,9 +67,7 @@ func TestPrismaRuns(t *testing.T) {
 func TestWithoutNode(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	var said strings.Builder
-	if err := run(t.Context(), &report{Writer: &said}, 1, []string{"prisma"}); err != nil {
-		t.Fatal(err)
-	}
+	runNamed(t, &report{Writer: &said}, "prisma")
 	if want := "prisma is skipped: node is not in PATH"; !strings.Contains(said.String(), want) {
 		t.Errorf("said %q, want %q", said.String(), want)
 	}

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// record runs the comparisons, and when all have succeeded writes RESULTS.md and the charts of what
-// ran to dir. Before that nothing there is touched.
-func record(ctx context.Context, r *report, dir string, rounds int, names []string) error {
+// record runs the comparisons and writes RESULTS.md and the charts of what ran to dir, after each
+// of them.
+func record(ctx context.Context, r *report, dir string, rounds int, chosen []comparison) error {
 	began := time.Now()
 	facts, loadBefore := machine(ctx, began), loadAverage(ctx)
 	version, err := serverVersion(ctx)
@@ -22,22 +22,22 @@ func record(ctx context.Context, r *report, dir string, rounds int, names []stri
 		return err
 	}
 	r.version("PostgreSQL", version)
-	if err := run(ctx, r, rounds, names); err != nil {
-		return err
-	}
-	facts = append(facts,
-		fact{"load average, 1, 5 and 15 minutes", fmt.Sprintf("%s at the beginning, %s at the end", loadBefore, loadAverage(ctx))},
-		fact{"duration", time.Since(began).Round(time.Second).String()})
-	facts = slices.Concat(facts, r.versions, built())
-	drawn, err := charts(r.measured)
-	if err != nil {
-		return err
-	}
-	files := []resultFile{{"RESULTS.md", results(r, facts, drawn)}}
-	for _, c := range drawn {
-		files = append(files, resultFile{filepath.Join("charts", c.file+".svg"), c.svg})
-	}
-	return writeAll(dir, files)
+	return run(ctx, r, rounds, chosen, func() error {
+		load := fmt.Sprintf("%s at the beginning, %s at the end", loadBefore, loadAverage(ctx))
+		facts := slices.Concat(facts, []fact{
+			{"load average, 1, 5 and 15 minutes", load},
+			{"duration", time.Since(began).Round(time.Second).String()},
+		}, r.versions, built())
+		drawn, err := charts(r.measured)
+		if err != nil {
+			return err
+		}
+		files := []resultFile{{"RESULTS.md", results(r, facts, drawn)}}
+		for _, c := range drawn {
+			files = append(files, resultFile{filepath.Join("charts", c.file+".svg"), c.svg})
+		}
+		return writeAll(dir, files)
+	})
 }
 
 const howToRead = `# Results
@@ -50,6 +50,15 @@ beside it: ×0.70 takes 0.70 of the other's time, so lower is better. Times mean
 func results(r *report, facts []fact, drawn []*chart) []byte {
 	var b bytes.Buffer
 	b.WriteString(howToRead)
+	if len(r.missing) > 0 {
+		fmt.Fprintf(&b, "\nThe run is not complete. These comparisons have not run: %s.\n", strings.Join(r.missing, ", "))
+	}
+	if failures := r.failures(); len(failures) > 0 {
+		b.WriteString("\n## Failed\n\n")
+		for _, err := range failures {
+			fmt.Fprintf(&b, "- %s\n", strings.Join(strings.Fields(err.Error()), " "))
+		}
+	}
 	fmt.Fprintf(&b, "\n## Worse than a peer\n\nWhat of ours took more than %.2f times as long as a peer in the same table, the lower quartile of the ratio above 1 too; the worst first. Listed are the "+
 		"tables whose sides took turns; what a comparison counts is in its section.\n\n", worseFrom)
 	if found := worseThanPeers(r.measured); len(found) == 0 {
@@ -63,6 +72,8 @@ func results(r *report, facts []fact, drawn []*chart) []byte {
 			case w.peer:
 			case w.side:
 				toFirst = "is the first"
+			case "":
+				toFirst = "the first failed"
 			default:
 				toFirst = fmt.Sprintf("%s %s", w.toFirst, w.first)
 			}

@@ -45,7 +45,7 @@ func recorded() *report {
 			of("pgx.BeginFunc", 300*workers, 310*workers, 290*workers), of("pgtx.Run", 200*workers, 210*workers, 190*workers), of("GORM", 320*workers, 700*workers, 310*workers+float64(i)*100))
 	}
 	for _, name := range []string{"query", "transaction", "prisma", "scaling"} {
-		r.sections = append(r.sections, section{name, 4, time.Minute, "\nwhat " + name + " printed\n"})
+		r.sections = append(r.sections, section{comparison: name, rounds: 4, took: time.Minute, text: "\nwhat " + name + " printed\n"})
 	}
 	return r
 }
@@ -214,8 +214,12 @@ func TestRecord(t *testing.T) {
 		return names
 	}
 	before := files()
+	query, err := choose([]string{"query"})
+	if err != nil {
+		t.Fatal(err)
+	}
 
-	// Cut off in the middle: when the first table has been printed.
+	// Cut off in the first comparison: when its first table has been printed.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := writerFunc(func(p []byte) (int, error) {
@@ -224,7 +228,7 @@ func TestRecord(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	if err := record(ctx, &report{Writer: out}, dir, 1, []string{"query"}); !errors.Is(err, context.Canceled) {
+	if err := record(ctx, &report{Writer: out}, dir, 1, query); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want that of the context", err)
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "old" {
@@ -235,7 +239,7 @@ func TestRecord(t *testing.T) {
 	}
 
 	var printed strings.Builder
-	if err := record(t.Context(), &report{Writer: &printed}, dir, 1, []string{"query"}); err != nil {
+	if err := record(t.Context(), &report{Writer: &printed}, dir, 1, query); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -252,6 +256,103 @@ func TestRecord(t *testing.T) {
 	}
 	if old, err := os.ReadFile(filepath.Join(dir, "charts/transaction.svg")); err != nil || string(old) != "of another run" {
 		t.Errorf("the chart of what did not run is %q, %v", old, err)
+	}
+}
+
+// What is measured is written after each comparison. A side that fails is shown with its reason, a
+// comparison too, and the others go on.
+func TestFailuresAreRecorded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	written := func() string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	noRole, noServer := errors.New("role \"pgtdbuser\"\ndoes not exist"), errors.New("no server")
+	works := func(context.Context) error { return nil }
+	calls := 0
+	var first string // what is there when the second comparison begins
+	chosen := []comparison{
+		{"one", func(ctx context.Context, r *report, rounds int) error {
+			return compare(ctx, r, "A table", rounds, 1, side{"pgxpool", works}, side{"pgtestdb", func(context.Context) error {
+				if calls++; calls > 2 { // in the second of the rounds that count
+					return noRole
+				}
+				return nil
+			}}, side{"pgtest", works})
+		}},
+		{"two", func(_ context.Context, r *report, _ int) error {
+			first = written()
+			r.printf("half of it\n")
+			return noServer
+		}},
+		{"three", func(ctx context.Context, r *report, rounds int) error {
+			fails := func(context.Context) error { return noRole }
+			return compare(ctx, r, "Another table", rounds, 1, side{"pgxpool", fails}, side{"pgtest", works})
+		}},
+	}
+	err := record(t.Context(), &report{Writer: t.Output()}, dir, 4, chosen)
+	if !errors.Is(err, noRole) || !errors.Is(err, noServer) {
+		t.Errorf("error is %v, want both failures", err)
+	}
+	if calls != 3 {
+		t.Errorf("the side that failed was called %d times, want 3: it is left out then", calls)
+	}
+	for _, want := range []string{"These comparisons have not run: two, three.", "| pgtestdb ", "| pgtest "} {
+		if !strings.Contains(first, want) {
+			t.Errorf("after the first comparison there is no %q in:\n%s", want, first)
+		}
+	}
+	last := written()
+	for _, want := range []string{
+		"\n- one: A table, pgtestdb: role \"pgtdbuser\" does not exist\n", "\n- two: no server\n",
+		"     failed |", "\n- pgtestdb failed: role \"pgtdbuser\" does not exist\n", "half of it\n\ntwo failed: no server\n", "## three",
+	} {
+		if !strings.Contains(last, want) {
+			t.Errorf("in the end there is no %q in:\n%s", want, last)
+		}
+	}
+	if strings.Contains(last, "have not run") {
+		t.Errorf("in the end something is missing:\n%s", last)
+	}
+}
+
+// Charts leave out the sides that failed; bars, which compare, are not drawn then. What failed
+// bends nowhere and is worse than nothing.
+func TestChartsWithFailures(t *testing.T) {
+	t.Parallel()
+	r := recorded()
+	for i, m := range r.measured {
+		for j, s := range m.sides {
+			if s.name == "pgtx.Run" || m.comparison == "query" {
+				r.measured[i].sides[j] = measuredSide{name: s.name, failed: errors.New("gone")}
+			}
+		}
+	}
+	drawn, err := charts(r.measured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(drawn) != 2 || drawn[0].comparison != "prisma" || drawn[1].comparison != "scaling" || strings.Contains(drawn[1].alt, "pgtx.Run ") {
+		t.Errorf("drawn are %v", drawn)
+	}
+	for _, w := range worseThanPeers(r.measured) {
+		if w.side == "pgtx.Run" || w.peer == "pgxpool" && strings.Contains(w.table, "pool") {
+			t.Errorf("%s is worse than %s, of which one failed", w.side, w.peer)
+		}
+	}
+	c := &curve{unit: "rows", per: "row"}
+	for _, size := range []int{1, 2} {
+		c.points = append(c.points, point{load: load{size: size, work: 1, atOnce: 1}, sides: []measuredSide{{name: "GORM", failed: errors.New("gone")}}})
+	}
+	var said strings.Builder
+	c.summary(&report{Writer: &said})
+	if strings.Count(said.String(), "failed") != 2 {
+		t.Errorf("the summary is:\n%s", said.String())
 	}
 }
 

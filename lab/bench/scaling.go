@@ -94,10 +94,10 @@ func (g growth) measure(ctx context.Context, c *curve, url string, rounds int, l
 		for _, i := range rand.Perm(len(loads)) {
 			p := &c.points[i]
 			w.begin(ctx)
-			err := p.round(round > 0)
+			err := p.round(ctx, round > 0)
 			p.seen.add(w.end())
 			if err != nil {
-				return fmt.Errorf("%s, %d %s, %w", c.what, p.size, c.unit, err)
+				return err
 			}
 		}
 	}
@@ -108,16 +108,13 @@ func (g growth) measure(ctx context.Context, c *curve, url string, rounds int, l
 }
 
 // round measures each side once.
-func (p *point) round(counts bool) error {
-	for _, i := range rand.Perm(len(p.sides)) {
-		took, err := p.time(i)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.sides[i].name, err)
-		}
-		p.done += p.ops * p.work
-		if counts {
-			p.sides[i].timesByRound = append(p.sides[i].timesByRound, took)
-		}
+func (p *point) round(ctx context.Context, counts bool) error {
+	warmUp, rounds := 1, 0
+	if counts {
+		warmUp, rounds = 0, 1
 	}
-	return nil
+	return takeTurns(ctx, warmUp, rounds, p.sides, func(i int, _ bool) (time.Duration, error) {
+		p.done += p.ops * p.work
+		return p.time(i)
+	})
 }

@@ -43,10 +43,16 @@ func (p *point) held(side, round int) float64 {
 const bendsBy = 1.5
 
 // bend is the first size at which a side's curve has left its ideal, or 0. It compares what was
-// measured in the same round.
+// measured in the same round, at the sizes at which the side did not fail.
 func (c *curve) bend(side int) int {
 	for i := range c.points {
+		if c.points[i].sides[side].failed != nil {
+			continue
+		}
 		for smaller := range c.points[:i] {
+			if c.points[smaller].sides[side].failed != nil {
+				continue
+			}
 			longer := make([]float64, len(c.points[i].sides[side].timesByRound))
 			for round := range longer {
 				longer[round] = c.points[i].held(side, round) / c.points[smaller].held(side, round)
@@ -59,15 +65,19 @@ func (c *curve) bend(side int) int {
 	return 0
 }
 
-// fastest is the size at which most is done in a time.
-func (c *curve) fastest(side int) int {
-	best := &c.points[0]
+// fastest is the size at which most is done in a time, or 0 if the side failed at all of them.
+func (c *curve) fastest(side int) (size int) {
+	var least time.Duration
 	for i := range c.points {
-		if c.points[i].perUnit(side) < best.perUnit(side) {
-			best = &c.points[i]
+		p := &c.points[i]
+		if p.sides[side].failed != nil {
+			continue
+		}
+		if took := p.perUnit(side); size == 0 || took < least {
+			size, least = p.size, took
 		}
 	}
-	return best.size
+	return size
 }
 
 // summary prints the whole curve: what a unit of work costs at each size, where it bends, and what
@@ -85,7 +95,11 @@ func (c *curve) summary(r *report) {
 	for side, s := range c.points[0].sides {
 		r.printf("| %-24s |", s.name)
 		for i := range c.points {
-			r.printf(" %8s |", short(c.points[i].perUnit(side)))
+			if c.points[i].sides[side].failed != nil {
+				r.printf(" %8s |", "failed")
+			} else {
+				r.printf(" %8s |", short(c.points[i].perUnit(side)))
+			}
 		}
 		bends := "–"
 		if size := c.bend(side); size > 0 {

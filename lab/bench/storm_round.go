@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -19,25 +17,28 @@ import (
 // realStorm prints the medians of the rounds, in each of which every side meets the server once, in
 // random order.
 func realStorm(ctx context.Context, r *report, server *ownServer, title string, rounds int, sides []stormSide) error {
-	tallies := make([][]*tally, len(sides))
-	for range rounds {
-		for _, i := range rand.Perm(len(sides)) {
-			t, err := stormRound(ctx, server, sides[i])
-			if err != nil {
-				return fmt.Errorf("%s: %w", sides[i].name, err)
-			}
-			tallies[i] = append(tallies[i], t)
+	tallies, rows := make([][]*tally, len(sides)), make([]measuredSide, len(sides))
+	for i, s := range sides {
+		rows[i].name = s.name
+	}
+	err := takeTurns(ctx, 0, rounds, rows, func(i int, _ bool) (time.Duration, error) {
+		t, err := stormRound(ctx, server, sides[i])
+		if err != nil {
+			return 0, err
 		}
+		tallies[i] = append(tallies[i], t)
+		return t.allConnected, nil
+	})
+	if err != nil {
+		return err
 	}
 	printHead(r, title)
-	rows := make([]measuredSide, len(sides))
-	for i, s := range sides {
-		medianOf(tallies[i]).print(r, s.name)
-		rows[i].name = s.name
-		for _, t := range tallies[i] {
-			rows[i].timesByRound = append(rows[i].timesByRound, t.allConnected)
+	for i, row := range rows {
+		if row.failed == nil {
+			medianOf(tallies[i]).print(r, row.name)
 		}
 	}
+	r.explainFailures(rows)
 	r.gather(title+", until all are connected", rounds, rows)
 	return nil
 }

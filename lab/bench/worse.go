@@ -14,7 +14,7 @@ const worseFrom = 1.05
 type worse struct {
 	table       string
 	side        string
-	peer, first string // the best peer, and the side that the table's ratios are to
+	peer, first string // the best peer, and the side that the table's ratios are to, if it has any
 	ratio       spread // to that peer
 	toFirst     spread
 	reason      string
@@ -25,12 +25,15 @@ func worseThanPeers(all []measured) []worse {
 	var found []worse
 	for _, m := range all {
 		for _, s := range m.sides {
-			if !isOurs(s.name) {
+			if !isOurs(s.name) || s.failed != nil {
 				continue
 			}
-			w := worse{table: m.title, side: s.name, first: m.sides[0].name, toFirst: s.ratio}
+			w := worse{table: m.title, side: s.name, toFirst: s.ratio}
+			if m.sides[0].failed == nil {
+				w.first = m.sides[0].name
+			}
 			for _, peer := range m.sides {
-				if isOurs(peer.name) {
+				if isOurs(peer.name) || peer.failed != nil {
 					continue
 				}
 				if ratio := s.ratioTo(peer); ratio.q1 > 1 && ratio.median > w.ratio.median {
