@@ -16,15 +16,15 @@ import (
 // clients are lost without a word, in both directions, until [Node.Heal] or [Cluster.Stop]. What
 // the node does on its own goes on.
 //
-// It drops packets on loopback with nftables, which takes root and the package of that name.
-// Otherwise the error is an [errors.ErrUnsupported] that says what is missing.
+// It drops packets on loopback with nftables, which takes root and the package of that name. The
+// error is that of [CheckPartition] where that is not possible.
 func (n *Node) Partition() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.cut {
 		return nil
 	}
-	if err := n.c.partitions(); err != nil {
+	if err := checkPartition(n.c.programs.nft, n.c.table); err != nil {
 		return fmt.Errorf("partition %s: %w", n.Name, err)
 	}
 	n.c.say("partition %s", n.Name)
@@ -68,16 +68,19 @@ func (n *Node) heal() error {
 	return nil
 }
 
-// partitions returns why nodes cannot be partitioned here.
-func (c *Cluster) partitions() error {
-	if c.owner == nil {
+// CheckPartition returns an [errors.ErrUnsupported] that says what is missing if [Node.Partition]
+// is not possible on this machine. No cluster has to run.
+func CheckPartition() error { return checkPartition(find("nft"), "cluster_check") }
+
+func checkPartition(nft, table string) error {
+	if os.Geteuid() != 0 {
 		return fmt.Errorf("only root may drop packets: %w", errors.ErrUnsupported)
 	}
-	if c.programs.nft == "" {
+	if nft == "" {
 		return fmt.Errorf("it takes nft, which is not installed: sudo apt-get install nftables: %w", errors.ErrUnsupported)
 	}
 	// The kernel, or the container, may not have it.
-	if out, err := exec.Command(c.programs.nft, "--check", "add table inet "+c.table).CombinedOutput(); err != nil {
+	if out, err := exec.Command(nft, "--check", "add table inet "+table).CombinedOutput(); err != nil {
 		return fmt.Errorf("nft: %s: %w", bytes.TrimSpace(out), errors.ErrUnsupported)
 	}
 	return nil

@@ -13,8 +13,18 @@ import (
 type Kind struct {
 	Name string
 	// Goal is how many rounds of it make a whole run.
-	Goal int
-	make func(c *cluster.Cluster) Fault
+	Goal  int
+	make  func(c *cluster.Cluster) Fault
+	check func() error // nil: it is possible everywhere
+}
+
+// Check returns an [errors.ErrUnsupported] that says why this machine cannot have the fault, or
+// nil. No cluster has to run.
+func (k Kind) Check() error {
+	if k.check == nil {
+		return nil
+	}
+	return k.check()
 }
 
 const (
@@ -32,14 +42,14 @@ const (
 // Kinds returns all kinds of faults. The first three are those of the short form.
 func Kinds() []Kind {
 	return []Kind{
-		{"kill-primary", 20, killPrimary},
-		{"switchover", 20, switchover},
-		{"kill-sync-standby", 20, killStandby},
-		{"freeze-primary", 20, freezePrimary},
-		{"partition", 5, partition},
-		{"lose-etcd", 5, loseEtcd},
-		{"restart-pgbouncer", 5, func(c *cluster.Cluster) Fault { return Fault{Inject: c.RestartPgBouncer} }},
-		{"restart-haproxy", 5, func(c *cluster.Cluster) Fault { return Fault{Inject: c.RestartHAProxy} }},
+		{Name: "kill-primary", Goal: 20, make: killPrimary},
+		{Name: "switchover", Goal: 20, make: switchover},
+		{Name: "kill-sync-standby", Goal: 20, make: killStandby},
+		{Name: "freeze-primary", Goal: 20, make: freezePrimary},
+		{Name: "partition", Goal: 5, make: partition, check: cluster.CheckPartition},
+		{Name: "lose-etcd", Goal: 5, make: loseEtcd},
+		{Name: "restart-pgbouncer", Goal: 5, make: func(c *cluster.Cluster) Fault { return Fault{Inject: c.RestartPgBouncer} }},
+		{Name: "restart-haproxy", Goal: 5, make: func(c *cluster.Cluster) Fault { return Fault{Inject: c.RestartHAProxy} }},
 	}
 }
 

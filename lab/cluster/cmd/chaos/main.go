@@ -54,6 +54,10 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, "chaos:", err)
 		return 2
 	}
+	if kinds = possible(kinds, out); len(kinds) == 0 {
+		fmt.Fprintln(errs, "chaos: none of these faults is possible here")
+		return 1
+	}
 	if err := cluster.Check(); err != nil {
 		fmt.Fprintln(errs, "chaos:", err)
 		return 1
@@ -86,15 +90,26 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	return 0
 }
 
+// possible returns the kinds that this machine can have, and says why it leaves out the others.
+func possible(kinds []chaos.Kind, out io.Writer) (left []chaos.Kind) {
+	for _, kind := range kinds {
+		if err := kind.Check(); err != nil {
+			fmt.Fprintf(out, "SKIPPED %s: %v\n", kind.Name, err)
+		} else {
+			left = append(left, kind)
+		}
+	}
+	return left
+}
+
 // play makes the rounds, of all kinds in turn, so that a run that is cut short has some of each.
 func play(ctx context.Context, c *cluster.Cluster, kinds []chaos.Kind, rounds int, ways []chaos.Via, out, steps io.Writer) ([]*chaos.Round, error) {
 	var all []*chaos.Round
 	var failed error
-	skipped := map[string]bool{}
 	for n := 1; ; n++ {
 		more := false
 		for _, kind := range kinds {
-			if n > rounds && (rounds > 0 || n > kind.Goal) || skipped[kind.Name] {
+			if n > rounds && (rounds > 0 || n > kind.Goal) {
 				continue
 			}
 			more = true
@@ -105,10 +120,6 @@ func play(ctx context.Context, c *cluster.Cluster, kinds []chaos.Kind, rounds in
 			}
 			round, err := chaos.Run(ctx, system, kind.On(c), chaos.Options{Log: steps})
 			switch {
-			case errors.Is(err, errors.ErrUnsupported):
-				skipped[kind.Name] = true
-				fmt.Fprintf(out, "%s  SKIPPED %s: %v\n", time.Now().Format(time.TimeOnly), kind.Name, err)
-				continue
 			case ctx.Err() != nil:
 				return all, errors.Join(failed, ctx.Err())
 			case err != nil:
