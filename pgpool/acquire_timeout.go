@@ -37,7 +37,7 @@ type acquireContext struct {
 }
 
 func (c *acquireContext) Done() <-chan struct{} {
-	limit := c.observer.settings.acquireTimeout
+	limit := c.observer.settings.AcquireTimeout
 	if limit <= 0 || c.asked.CompareAndSwap(false, true) {
 		return c.Context.Done()
 	}
@@ -54,7 +54,7 @@ func (c *acquireContext) Done() <-chan struct{} {
 
 func (c *acquireContext) Deadline() (time.Time, bool) {
 	deadline, ok := c.Context.Deadline()
-	if limit := c.observer.settings.acquireTimeout; limit > 0 {
+	if limit := c.observer.settings.AcquireTimeout; limit > 0 {
 		if ours := c.began.Add(limit); !ok || ours.Before(deadline) {
 			return ours, true
 		}
@@ -72,7 +72,7 @@ func (c *acquireContext) Err() error {
 		ctx = c.limited
 	}
 	err := ctx.Err()
-	if c.observer.settings.acquireTimeout <= 0 || !errors.Is(err, context.DeadlineExceeded) {
+	if c.observer.settings.AcquireTimeout <= 0 || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	if c.err == nil { // Err has to return the same error every time, and the figures of the moment the wait ended

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
 // Connect returns a pool that has reached the database and holds cfg.MinIdleConns open connections.
@@ -33,9 +36,9 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	s := newSettings(append([]Option{fromConfig(cfg)}, opts...))
-	if s.limitsChosen && !s.pgBouncer {
-		s.limits.apply(poolConfig.ConnConfig, true)
+	s := newSettings(append([]Option{option.FromConfig(cfg)}, opts...))
+	if s.LimitsChosen && !s.PgBouncer {
+		applyLimits(s.Limits, poolConfig.ConnConfig, true)
 	}
 	return connect(ctx, poolConfig, s)
 }
@@ -62,20 +65,20 @@ func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*p
 		cfg.MaxConnLifetimeJitter = cfg.MaxConnLifetime / 10 // as pgconfig: all at once is a storm of connects
 	}
 	s := newSettings(opts)
-	if !s.pgBouncer { // it refuses them
-		s.limits.apply(cfg.ConnConfig, s.limitsChosen)
+	if !s.PgBouncer { // it refuses them
+		applyLimits(s.Limits, cfg.ConnConfig, s.LimitsChosen)
 	}
-	s.limits = sent(cfg.ConnConfig)
+	s.Limits = sentLimits(cfg.ConnConfig)
 	return connect(ctx, cfg, s)
 }
 
-func connect(ctx context.Context, cfg *pgxpool.Config, s *settings) (*pgxpool.Pool, error) {
+func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgxpool.Pool, error) {
 	o := observe(cfg, s)
 	hookError(cfg.ConnConfig)
 	limitCancel(cfg.ConnConfig)
-	s.keepAlive.apply(cfg.ConnConfig)
-	if s.password != nil {
-		cfg.BeforeConnect = hookPassword(cfg.ConnConfig, cfg.BeforeConnect, s.password)
+	s.KeepAlive.Apply(cfg.ConnConfig)
+	if s.Password != nil {
+		hookPassword(cfg, s.Password)
 	}
 
 	start := newStartup(ctx, cfg, s)
@@ -93,17 +96,32 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *settings) (*pgxpool.Po
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	o.pool.Store(pool)
-	if s.metrics != nil {
-		s.metrics.Gauges(func() Gauges { return o.gauges(pool) })
+	if o.metrics != nil {
+		o.metrics.Gauges(func() Gauges { return o.gauges(pool) })
 	}
 	if err := start.warm(pool); err != nil {
 		go pool.Close() // waits for connects under way, at most their ConnectTimeout
 		return nil, err
 	}
-	s.logger.InfoContext(ctx, "database connected",
+	s.Logger.InfoContext(ctx, "database connected",
 		"attempts", start.attempts, "duration", time.Since(start.began).Round(time.Millisecond),
 		"host", cfg.ConnConfig.Host, "port", cfg.ConnConfig.Port, "database", cfg.ConnConfig.Database,
-		"server_version", start.server.version, "standby", start.server.standby, "pgbouncer", start.server.pooled,
+		"server_version", start.server.Version, "standby", start.server.Standby, "pgbouncer", start.server.Pooled,
 		"max_conns", cfg.MaxConns)
 	return pool, nil
+}
+
+// hookPassword asks for the password before each connect. The caller's own hook comes after it and
+// may overwrite the result.
+func hookPassword(cfg *pgxpool.Config, password dial.Password) {
+	next, limit := cfg.BeforeConnect, cfg.ConnConfig.ConnectTimeout
+	cfg.BeforeConnect = func(ctx context.Context, connConfig *pgx.ConnConfig) error {
+		if err := password.Set(ctx, connConfig, limit); err != nil {
+			return err
+		}
+		if next != nil {
+			return next(ctx, connConfig)
+		}
+		return nil
+	}
 }

@@ -63,25 +63,6 @@ func ExampleConnectConfig() {
 	// Output: 10s 2s <nil>
 }
 
-// One connection outside the pool.
-func ExampleConnectOne() {
-	cfg, end := configured()
-	defer end()
-	direct, err := cfg.DirectConfig()
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	conn, err := pgpool.ConnectOne(context.Background(), direct)
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer conn.Close(context.Background())
-	fmt.Println(conn.Ping(context.Background()))
-	// Output: <nil>
-}
-
 // A script: DATABASE_URL is set, and nothing else is to be done.
 func ExampleDefault() {
 	example := &example{}

@@ -121,7 +121,7 @@ func (o *observer) resetPool(reason error) bool {
 	}
 	o.role.reset, o.role.dropped = now, 0
 	pool.Reset()
-	o.settings.logger.Warn("the server changed its role, replacing all connections", "reason", reason.Error())
+	o.settings.Logger.Warn("the server changed its role, replacing all connections", "reason", reason.Error())
 	return true
 }
 
@@ -167,5 +167,14 @@ func (o *observer) hookPing(cfg *pgxpool.Config) {
 			return shouldPing(ctx, params)
 		}
 		return params.IdleDuration > time.Second
+	}
+}
+
+// connectionLost remembers that a connection broke, so that the others are looked at before they
+// are handed out.
+func (o *observer) connectionLost(ctx context.Context, err error) {
+	o.lost.Store(time.Now().UnixNano())
+	if o.settings.OnLost != nil {
+		o.settings.OnLost(ctx, err)
 	}
 }

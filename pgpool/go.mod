@@ -4,7 +4,6 @@ go 1.25.0
 
 require (
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/jackc/pgxlisten v0.0.0-20241106001234-1d6f6656415c
 	github.com/page-builder/persistence/pgconfig v0.1.0
 	github.com/page-builder/persistence/pgerr v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0

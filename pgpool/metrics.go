@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
 // Metrics receives the figures of a pool. The names are OpenTelemetry's, db.client.connection.*;
@@ -35,6 +36,11 @@ type Gauges struct {
 	IdleMax         int64 // db.client.connection.idle.max; the same as Max, since pgxpool has no limit of its own for it
 	IdleMin         int64 // db.client.connection.idle.min
 	PendingRequests int64 // db.client.connection.pending_requests
+}
+
+func metricsOf(s *option.Settings) Metrics {
+	metrics, _ := s.Metrics.(Metrics)
+	return metrics
 }
 
 func (o *observer) gauges(pool *pgxpool.Pool) Gauges {

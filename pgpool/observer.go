@@ -10,12 +10,15 @@ import (
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
 // observer is what this package knows about one pool, told by pgx's hooks. The pool leads to it
 // through its tracer.
 type observer struct {
-	settings *settings
+	settings *option.Settings
+	metrics  Metrics // or nil
 	cfg      *pgxpool.Config
 	pool     atomic.Pointer[pgxpool.Pool] // nil until Connect has reached the database
 
@@ -46,8 +49,8 @@ var (
 )
 
 // observe makes the observer of the pool that cfg will make.
-func observe(cfg *pgxpool.Config, s *settings) *observer {
-	o := &observer{settings: s, cfg: cfg, leaks: leaks{threshold: s.leakThreshold}}
+func observe(cfg *pgxpool.Config, s *option.Settings) *observer {
+	o := &observer{settings: s, metrics: metricsOf(s), cfg: cfg, leaks: leaks{threshold: s.LeakThreshold}}
 	var others []pgx.QueryTracer
 	switch own := cfg.ConnConfig.Tracer.(type) {
 	case nil:
@@ -56,7 +59,7 @@ func observe(cfg *pgxpool.Config, s *settings) *observer {
 	default:
 		others = append(others, own)
 	}
-	others = append(others, s.tracers...)
+	others = append(others, s.Tracers...)
 	cfg.ConnConfig.Tracer = &tracer{
 		Tracer:   multitracer.New(append(others[:len(others):len(others)], o)...),
 		observer: o,
@@ -125,20 +128,20 @@ func (o *observer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pg
 		s.acquired(now, o.leaks.stack())
 		o.watchLeaks()
 	}
-	if m := o.settings.metrics; m != nil && c != nil {
+	if m := o.metrics; m != nil && c != nil {
 		m.WaitTime(now.Sub(c.began))
 	}
 }
 
 func (o *observer) acquireFailed(ctx context.Context, err error) {
-	if m := o.settings.metrics; m != nil && errors.Is(err, context.DeadlineExceeded) {
+	if m := o.metrics; m != nil && errors.Is(err, context.DeadlineExceeded) {
 		m.Timeout()
 	}
 	category := pgerr.Of(err)
 	if category == pgerr.Canceled { // the caller gave up, or the pool is closed
 		return
 	}
-	o.failures.log(ctx, o.settings.logger, "no connection", category, err)
+	o.failures.log(ctx, o.settings.Logger, "no connection", category, err)
 }
 
 func (o *observer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) {
@@ -150,7 +153,7 @@ func (o *observer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) 
 	if reported {
 		o.leakCameBack(holder)
 	}
-	if m := o.settings.metrics; m != nil && held > 0 {
+	if m := o.metrics; m != nil && held > 0 {
 		m.UseTime(held)
 	}
 }
@@ -166,13 +169,19 @@ func (o *observer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEnd
 		return // Connect's own attempts, which it logs itself
 	}
 	if data.Err != nil {
-		err := withoutPassword(data.Err)
+		err := dial.WithoutPassword(data.Err)
 		o.pace.ended(err)
-		o.failures.log(ctx, o.settings.logger, "connecting to the database failed", pgerr.Of(err), err)
+		if o.settings.OnLost != nil {
+			switch pgerr.Of(err) {
+			case pgerr.Connection, pgerr.Shutdown, pgerr.Refused, pgerr.StartingUp:
+				o.settings.OnLost(ctx, err)
+			}
+		}
+		o.failures.log(ctx, o.settings.Logger, "connecting to the database failed", pgerr.Of(err), err)
 		return
 	}
 	o.pace.ended(nil)
-	if began, ok := ctx.Value(connectKey{}).(time.Time); ok && o.settings.metrics != nil {
-		o.settings.metrics.CreateTime(time.Since(began))
+	if began, ok := ctx.Value(connectKey{}).(time.Time); ok && o.metrics != nil {
+		o.metrics.CreateTime(time.Since(began))
 	}
 }

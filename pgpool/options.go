@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
 // The limits of a pool made by [ConnectConfig] without the option that sets them; [Connect] takes
@@ -29,23 +30,7 @@ const (
 )
 
 // Option changes how [Connect] and [ConnectConfig] build a pool.
-type Option func(*settings)
-
-type settings struct {
-	logger         *slog.Logger
-	tracers        []pgx.QueryTracer
-	startupTimeout time.Duration
-	acquireTimeout time.Duration
-	slowQuery      time.Duration
-	leakThreshold  time.Duration
-	limits         ServerLimits
-	limitsChosen   bool // by an option
-	keepAlive      KeepAlive
-	password       passwordSource
-	metrics        Metrics
-	status         *ListenerStatus
-	pgBouncer      bool // configured
-}
+type Option func(*option.Settings)
 
 // WithLogger sets where attempts to connect, slow and failed queries, leaks and changes of the
 // server's role are logged. Default: [slog.Default] at the time of the call. nil logs nothing.
@@ -53,11 +38,11 @@ type settings struct {
 // Failures that a program is written to meet (constraints, serialization failures, cancellations)
 // are logged at debug level, all others as warnings. SQL is logged without arguments.
 func WithLogger(logger *slog.Logger) Option {
-	return func(s *settings) {
+	return func(s *option.Settings) {
 		if logger == nil {
 			logger = slog.New(slog.DiscardHandler)
 		}
-		s.logger = logger
+		s.Logger = logger
 	}
 }
 
@@ -65,9 +50,9 @@ func WithLogger(logger *slog.Logger) Option {
 // interfaces. The tracer that the ConnConfig already has stays, and further WithTracer options add
 // further ones. Default: none.
 func WithTracer(tracer pgx.QueryTracer) Option {
-	return func(s *settings) {
+	return func(s *option.Settings) {
 		if tracer != nil {
-			s.tracers = append(s.tracers, tracer)
+			s.Tracers = append(s.Tracers, tracer)
 		}
 	}
 }
@@ -76,14 +61,14 @@ func WithTracer(tracer pgx.QueryTracer) Option {
 // less: until ctx ends. Default: [DefaultStartupTimeout], for [Connect] its Config's
 // StartupTimeout.
 func WithStartupTimeout(limit time.Duration) Option {
-	return func(s *settings) { s.startupTimeout = limit }
+	return func(s *option.Settings) { s.StartupTimeout = limit }
 }
 
 // WithAcquireTimeout sets how long the pool's methods wait for a connection before they fail with
 // an [*AcquireError]. It does not limit what is then done on the connection. 0 or less: no limit
 // but ctx's. Default: [DefaultAcquireTimeout], for [Connect] its Config's AcquireTimeout.
 func WithAcquireTimeout(limit time.Duration) Option {
-	return func(s *settings) { s.acquireTimeout = limit }
+	return func(s *option.Settings) { s.AcquireTimeout = limit }
 }
 
 // WithLeakThreshold sets how long a connection may be held before it is logged as perhaps leaked,
@@ -92,7 +77,7 @@ func WithAcquireTimeout(limit time.Duration) Option {
 // A connection that comes back after all is logged again. 0 or less: off. Default:
 // [DefaultLeakThreshold], for [Connect] its Config's LeakThreshold.
 func WithLeakThreshold(threshold time.Duration) Option {
-	return func(s *settings) { s.leakThreshold = threshold }
+	return func(s *option.Settings) { s.LeakThreshold = threshold }
 }
 
 // WithServerLimits sets the limits that the server keeps for the pool's sessions, in place of those
@@ -100,14 +85,14 @@ func WithLeakThreshold(threshold time.Duration) Option {
 // Default: [DefaultServerLimits] for those that the configuration does not set, for [Connect] its
 // Config's.
 func WithServerLimits(limits ServerLimits) Option {
-	return func(s *settings) { s.limits, s.limitsChosen = limits, true }
+	return func(s *option.Settings) { s.Limits, s.LimitsChosen = limits.values(), true }
 }
 
 // WithKeepAlive sets the socket options of TCP connections, whatever dialled them. Default:
 // [DefaultKeepAlive]; for [Connect] the zero value, because pgconfig's dialer has set its Config's
 // already.
 func WithKeepAlive(keepAlive KeepAlive) Option {
-	return func(s *settings) { s.keepAlive = keepAlive }
+	return func(s *option.Settings) { s.KeepAlive = dial.KeepAlive(keepAlive) }
 }
 
 // WithPassword sets where the password of each new connection comes from, such as a cloud's token
@@ -117,21 +102,12 @@ func WithKeepAlive(keepAlive KeepAlive) Option {
 // DATABASE_PASSWORD_FILE or DATABASE_URL_FILE, read again for each connection, if one of them is
 // set. The pool's BeforeConnect hook runs after it.
 func WithPassword(source func(ctx context.Context) (string, error)) Option {
-	return func(s *settings) {
-		if source == nil {
-			s.password = nil
-			return
-		}
-		s.password = func(ctx context.Context) (string, string, error) {
-			password, err := source(ctx)
-			return "", password, err
-		}
-	}
+	return func(s *option.Settings) { s.Password = dial.PasswordOnly(source) }
 }
 
 // WithMetrics sets what receives the pool's figures. Default: none.
 func WithMetrics(metrics Metrics) Option {
-	return func(s *settings) { s.metrics = metrics }
+	return func(s *option.Settings) { s.Metrics = metrics }
 }
 
 // WithSlowQuery sets the duration from which a query, batch or copy is logged as slow, with its SQL
@@ -139,17 +115,17 @@ func WithMetrics(metrics Metrics) Option {
 // the caller takes to read them. 0 or less: off. Default: off, for [Connect] its Config's
 // SlowQuery.
 func WithSlowQuery(threshold time.Duration) Option {
-	return func(s *settings) { s.slowQuery = threshold }
+	return func(s *option.Settings) { s.SlowQuery = threshold }
 }
 
-func newSettings(opts []Option) *settings {
-	s := &settings{
-		logger:         slog.Default(),
-		startupTimeout: DefaultStartupTimeout,
-		acquireTimeout: DefaultAcquireTimeout,
-		leakThreshold:  DefaultLeakThreshold,
-		limits:         DefaultServerLimits,
-		keepAlive:      DefaultKeepAlive,
+func newSettings(opts []Option) *option.Settings {
+	s := &option.Settings{
+		Logger:         slog.Default(),
+		StartupTimeout: DefaultStartupTimeout,
+		AcquireTimeout: DefaultAcquireTimeout,
+		LeakThreshold:  DefaultLeakThreshold,
+		Limits:         DefaultServerLimits.values(),
+		KeepAlive:      dial.KeepAlive(DefaultKeepAlive),
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -157,19 +133,4 @@ func newSettings(opts []Option) *settings {
 		}
 	}
 	return s
-}
-
-// fromConfig is the option that carries what an operator set. It goes first, so that options
-// override it.
-func fromConfig(cfg pgconfig.Config) Option {
-	return func(s *settings) {
-		s.startupTimeout = cfg.StartupTimeout
-		s.acquireTimeout = cfg.AcquireTimeout
-		s.slowQuery = cfg.SlowQuery
-		s.leakThreshold = cfg.LeakThreshold
-		s.limits = ServerLimits{Statement: cfg.StatementTimeout, Lock: cfg.LockTimeout, IdleInTransaction: cfg.IdleInTransactionTimeout}
-		s.keepAlive = KeepAlive{}
-		s.password = secretFiles(cfg, s)
-		s.pgBouncer = cfg.PgBouncer
-	}
 }

@@ -4,23 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
-	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgpool/internal/login"
 )
 
 func TestConnectFailsAtOnceForWrongPassword(t *testing.T) {
 	t.Parallel()
 	const right, wrong = "open-sesame-31", "open-barley-47"
-	secured := serverWithPassword(t, "visitor", right)
+	secured := login.Server(t, "visitor", right)
 
 	// The right one first, or a server that lets nobody in would pass.
 	connect(t, parse(t, secured(right)))
@@ -47,44 +43,5 @@ func TestConnectFailsAtOnceForWrongPassword(t *testing.T) {
 		if strings.Contains(text, wrong) {
 			t.Errorf("the password is in %s", where)
 		}
-	}
-}
-
-// serverWithPassword starts a server that asks the role for its password, and returns its URL with
-// a given password.
-func serverWithPassword(t *testing.T, role, password string) func(password string) string {
-	t.Helper()
-	// Not t.TempDir: as root the server runs as somebody else, who has to get in.
-	dir, err := os.MkdirTemp("", "pgpool-hba-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	hba := filepath.Join(dir, "pg_hba.conf")
-	rules := fmt.Sprintf("local all %s scram-sha-256\nlocal all all trust\n", role)
-	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(hba, []byte(rules), 0o644)); err != nil { //nolint:gosec // holds no secret
-		t.Fatal(err)
-	}
-	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Settings: map[string]string{"hba_file": hba}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Release() })
-
-	admin, err := pgx.Connect(t.Context(), server.DatabaseURL("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close(t.Context())
-	if _, err := admin.Exec(t.Context(), fmt.Sprintf(`create role %s login password '%s'`, role, password)); err != nil {
-		t.Fatal("cannot create the role")
-	}
-	return func(password string) string {
-		u, err := url.Parse(server.DatabaseURL("postgres"))
-		if err != nil {
-			t.Fatal("cannot parse the server's URL")
-		}
-		u.User = url.UserPassword(role, password)
-		return u.String()
 	}
 }

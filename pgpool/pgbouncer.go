@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // withoutStatements makes cfg work behind PgBouncer in transaction mode, in every version: before
@@ -37,10 +38,10 @@ func refusedSetting(err error) string {
 // them.
 func dropLimits(cfg *pgxpool.Config, err error) bool {
 	name := refusedSetting(err)
-	if _, ok := cfg.ConnConfig.RuntimeParams[name]; !ok || !slices.Contains(settingNames[:], name) {
+	if _, ok := cfg.ConnConfig.RuntimeParams[name]; !ok || !slices.Contains(dial.Limits[:], name) {
 		return false
 	}
-	for _, name := range settingNames {
+	for _, name := range dial.Limits {
 		delete(cfg.ConnConfig.RuntimeParams, name)
 	}
 	return true

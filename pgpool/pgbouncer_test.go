@@ -1,7 +1,6 @@
 package pgpool_test
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -123,16 +122,5 @@ func TestNoPgBouncer(t *testing.T) {
 	}
 	if len(log.lines(foundPgBouncer)) != 0 {
 		t.Errorf("log is %q, want nothing about PgBouncer", &log)
-	}
-}
-
-func TestListenerRefusesPgBouncer(t *testing.T) {
-	t.Parallel()
-	config := parse(t, pgbouncer.Start(t, pgserver.Database(t))).ConnConfig
-	var status pgpool.ListenerStatus
-	listening(t, config, &status, "pages", nil, nil)
-	eventually(t, func() bool { return errors.Is(status.State().Err, pgpool.ErrPooled) })
-	if state := status.State(); state.Connected || state.Connects != 0 {
-		t.Errorf("state is %+v, want not connected", state)
 	}
 }

@@ -10,7 +10,7 @@
 //
 // It also says who holds connections ([Holders]) and reports leaks, leaves a server that became
 // read-only, checks what the server made of the limits that were asked for, and ends within a limit
-// ([Shutdown]). [Listener] is for NOTIFY.
+// ([Shutdown]). Package listen is for NOTIFY.
 //
 // The pool is pgx's own. What this package adds rides on pgx's hooks, so the pool works with sqlc,
 // River, scany and everything else that takes one. [ConnectConfig] does the same for a

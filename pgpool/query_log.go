@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // statement is a statement under way. It is the context of that statement, which costs one
@@ -51,12 +52,12 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 	}
 	took := time.Since(s.began)
 	level, message := slog.LevelWarn, "slow "+what
-	slow := o.settings.slowQuery > 0 && took >= o.settings.slowQuery
+	slow := o.settings.SlowQuery > 0 && took >= o.settings.SlowQuery
 	var category pgerr.Category
 	if err != nil {
 		category = pgerr.Of(err)
 		if conn != nil && conn.IsClosed() && ctx.Err() == nil {
-			o.lost.Store(time.Now().UnixNano())
+			o.connectionLost(ctx, err)
 		}
 		if !slow {
 			level, message = failureLevel(category), what+" failed"
@@ -64,7 +65,7 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 	} else if !slow {
 		return
 	}
-	if !o.settings.logger.Enabled(ctx, level) {
+	if !o.settings.Logger.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{slog.Duration("duration", took), slog.String("sql", loggedSQL(s.sql))}
@@ -78,7 +79,7 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 			attrs = append(attrs, slog.String("code", answer.Code))
 		}
 	}
-	o.settings.logger.LogAttrs(ctx, level, message, attrs...)
+	o.settings.Logger.LogAttrs(ctx, level, message, attrs...)
 }
 
 // failureLevel is debug for what programs are written to meet: a user's duplicate is no operator's
@@ -179,7 +180,7 @@ func (f *failures) log(ctx context.Context, logger *slog.Logger, message string,
 	k.logged, k.quiet = now, 0
 	f.mu.Unlock()
 
-	attrs := []slog.Attr{slog.String("category", string(category)), slog.String("error", oneLine.Replace(err.Error()))}
+	attrs := []slog.Attr{slog.String("category", string(category)), slog.String("error", dial.OneLine.Replace(err.Error()))}
 	if quiet > 0 {
 		attrs = append(attrs, slog.Int("not_logged", quiet))
 	}

@@ -2,15 +2,15 @@ package pgpool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+	"github.com/page-builder/persistence/pgpool/internal/option"
 	"github.com/sethvargo/go-retry"
 )
 
@@ -36,18 +36,18 @@ type startup struct {
 	cancel   context.CancelFunc
 	caller   context.Context
 	cfg      *pgxpool.Config
-	settings *settings
+	settings *option.Settings
 	began    time.Time
 	attempts int
 	last     error // the last error that tells something about the database
-	server   *serverState
+	server   *dial.Server
 	refused  bool // PgBouncer did not take the limits
 }
 
-func newStartup(ctx context.Context, cfg *pgxpool.Config, s *settings) *startup {
+func newStartup(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) *startup {
 	start := &startup{caller: ctx, cfg: cfg, settings: s, began: time.Now()}
-	if s.startupTimeout > 0 {
-		start.ctx, start.cancel = context.WithTimeout(ctx, s.startupTimeout)
+	if s.StartupTimeout > 0 {
+		start.ctx, start.cancel = context.WithTimeout(ctx, s.StartupTimeout)
 	} else {
 		start.ctx, start.cancel = context.WithCancel(ctx)
 	}
@@ -85,8 +85,8 @@ func (s *startup) waitForDatabase() error {
 		if pgerr.Of(err) == pgerr.TooManyConnections {
 			wait, _ = crowded.Next()
 		}
-		s.settings.logger.WarnContext(s.ctx, "database not reachable yet, trying again",
-			"attempt", s.attempts, "category", string(pgerr.Of(err)), "error", oneLine.Replace(err.Error()), "wait", wait.Round(time.Millisecond))
+		s.settings.Logger.WarnContext(s.ctx, "database not reachable yet, trying again",
+			"attempt", s.attempts, "category", string(pgerr.Of(err)), "error", dial.OneLine.Replace(err.Error()), "wait", wait.Round(time.Millisecond))
 		timer := time.NewTimer(wait)
 		select {
 		case <-s.ctx.Done():
@@ -106,13 +106,8 @@ func (s *startup) timeIsUp() bool {
 // probe makes one connection as the pool would, asks it for an answer and closes it. The answer
 // matters behind PgBouncer, which accepts a login while its server is down.
 func (s *startup) probe() error {
-	ctx := s.ctx
-	if limit := s.cfg.ConnConfig.ConnectTimeout; limit > 0 {
-		// ConnectTimeout counts per host; the hooks and the ping get as much again.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit*time.Duration(2+len(s.cfg.ConnConfig.Fallbacks)))
-		defer cancel()
-	}
+	ctx, cancel := dial.Budget(s.ctx, s.cfg.ConnConfig)
+	defer cancel()
 	connConfig := s.cfg.ConnConfig.Copy()
 	if s.cfg.BeforeConnect != nil {
 		if err := s.cfg.BeforeConnect(ctx, connConfig); err != nil {
@@ -121,22 +116,18 @@ func (s *startup) probe() error {
 	}
 	conn, err := pgx.ConnectConfig(ctx, connConfig)
 	if err != nil {
-		return withoutPassword(err)
+		return dial.WithoutPassword(err)
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = conn.Close(closing)
-	}()
+	defer dial.Close(ctx, conn)
 	if s.cfg.AfterConnect != nil {
 		if err := s.cfg.AfterConnect(ctx, conn); err != nil {
 			return err
 		}
 	}
-	s.server, err = readServerState(ctx, conn)
+	s.server, err = dial.Ask(ctx, conn)
 	if err != nil && !conn.IsClosed() {
 		// It answered, if only to say that it is not quite PostgreSQL.
-		s.server, err = &serverState{}, conn.Ping(ctx)
+		s.server, err = &dial.Server{}, conn.Ping(ctx)
 	}
 	return err
 }
@@ -144,22 +135,22 @@ func (s *startup) probe() error {
 // checkServer adapts the pool's configuration to what was found, and says what is not as it should
 // be.
 func (s *startup) checkServer() {
-	log, server, cfg := s.settings.logger, s.server, s.cfg.ConnConfig
-	if server.pooled || s.refused {
-		server.pooled = true
+	log, server, cfg := s.settings.Logger, s.server, s.cfg.ConnConfig
+	if server.Pooled || s.refused {
+		server.Pooled = true
 		changed := withoutStatements(cfg)
-		if !s.settings.pgBouncer {
+		if !s.settings.PgBouncer {
 			log.WarnContext(s.ctx, "PgBouncer is in front of the database, and the configuration does not say so",
 				"prepared_statements", !changed && cfg.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement,
 				"hint", "set DATABASE_PGBOUNCER=true, and DIRECT_DATABASE_URL for migrations and LISTEN")
 		}
 	}
-	if !server.verified {
+	if !server.Verified {
 		return
 	}
-	if names := s.settings.limits.missing(server); len(names) > 0 {
+	if names := missingLimits(s.settings.Limits, server); len(names) > 0 {
 		hint := "something between here and the server, or a hook of the pool, takes them out"
-		if server.pooled {
+		if server.Pooled {
 			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET statement_timeout = '30s'"
 		}
 		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings", strings.Join(names, ", "), "hint", hint)
@@ -180,7 +171,7 @@ func (s *startup) warm(pool *pgxpool.Pool) error {
 		if stat.NewConnsCount() >= int64(want) && stat.ConstructingConns() == 0 {
 			// All were tried and some failed. The database answered a moment ago, so the pool
 			// works; what it lacks it makes on demand and at its next health check.
-			s.settings.logger.WarnContext(s.ctx, "database connected, but not all idle connections could be opened",
+			s.settings.Logger.WarnContext(s.ctx, "database connected, but not all idle connections could be opened",
 				"idle", stat.IdleConns(), "wanted", want)
 			return nil
 		}
@@ -200,19 +191,7 @@ func (s *startup) failed() error {
 	case s.caller.Err() != nil:
 		e.Ended = context.Cause(s.caller)
 	case s.ctx.Err() != nil:
-		e.Ended = fmt.Errorf("start-up timeout of %s: %w", s.settings.startupTimeout, s.ctx.Err())
+		e.Ended = fmt.Errorf("start-up timeout of %s: %w", s.settings.StartupTimeout, s.ctx.Err())
 	}
 	return e
-}
-
-// withoutPassword takes the password out of the copy of the configuration that pgx's error carries.
-// Its text does not show it, but what dumps errors by reflection would.
-func withoutPassword(err error) error {
-	var connectError *pgconn.ConnectError
-	if errors.As(err, &connectError) && connectError.Config != nil {
-		config := connectError.Config.Copy()
-		config.Password = ""
-		connectError.Config = config
-	}
-	return err
 }

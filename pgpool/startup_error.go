@@ -2,10 +2,10 @@ package pgpool
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // StartupError is returned by [Connect], [ConnectConfig] and [Default] when the database could not
@@ -27,7 +27,7 @@ func (e *StartupError) Error() string {
 	if e.Err == nil {
 		return fmt.Sprintf("connect: %v before the first attempt", e.Ended)
 	}
-	text := "connect: " + oneLine.Replace(e.Err.Error())
+	text := "connect: " + dial.OneLine.Replace(e.Err.Error())
 	if e.Ended != nil {
 		noun := "attempts"
 		if e.Attempts == 1 {
@@ -40,9 +40,6 @@ func (e *StartupError) Error() string {
 	}
 	return text
 }
-
-// oneLine joins what pgx prints for several addresses on a line each.
-var oneLine = strings.NewReplacer(":\n\t", ": ", "\n\t", "; ", "\n", "; ")
 
 // Unwrap returns Err and Ended, as far as they are set.
 func (e *StartupError) Unwrap() []error {

@@ -18,6 +18,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -126,23 +127,22 @@ func (w *writer) write(ctx context.Context) error {
 }
 
 func (w *writer) listen(ctx context.Context, cfg pgconfig.Config) error {
-	direct, err := cfg.DirectConfig()
+	listener, err := listen.New(cfg, listen.WithLogger(nil))
 	if err != nil {
 		return err
 	}
-	listener, err := pgpool.Listener(direct, pgpool.WithLogger(nil))
-	if err != nil {
-		return err
-	}
-	listener.Handle(w.name, pgpool.Notified(
+	err = listener.Handle(w.name,
 		func(_ context.Context, got *pgconn.Notification) error {
 			var n int64
 			_, err := fmt.Sscan(got.Payload, &n)
 			w.heard.Store(n)
 			return err
 		},
-		func(context.Context, *pgx.Conn) error { return nil },
-	))
+		nil,
+	)
+	if err != nil {
+		return err
+	}
 	if err := listener.Listen(ctx); ctx.Err() == nil {
 		return fmt.Errorf("%s: the listener ended: %w", w.name, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
 // Cluster is a primary and its read replicas. Its methods are safe for concurrent use.
@@ -49,8 +50,8 @@ type Cluster struct {
 // load balancer cannot be recognised, and behind it lag and tokens would be those of another server
 // than the one that is read from.
 //
-// opts apply to every pool; those of the connections that look after health as [pgpool.ConnectOne]
-// says. The caller ends the Cluster with [Cluster.Shutdown].
+// opts apply to every pool. The connections that look after health take the password, the keepalive
+// and the logger from them. The caller ends the Cluster with [Cluster.Shutdown].
 func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Cluster, error) {
 	configs, err := cfg.ReplicaConfigs()
 	if err != nil {
@@ -60,10 +61,11 @@ func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Clu
 	if err != nil {
 		return nil, fmt.Errorf("open cluster: %w", err)
 	}
-	c := &Cluster{maxLag: cfg.MaxReplicaLag, logger: pgpool.LoggerOf(opts...), changed: make(chan struct{})}
+	c := &Cluster{maxLag: cfg.MaxReplicaLag, logger: slog.Default(), changed: make(chan struct{})}
 	c.ready.Store(&[]*standby{})
 	for i, config := range configs {
-		s := newStandby(c, i, config, append(replicaOptions(cfg, main, config), opts...))
+		s := newStandby(c, i, config, slices.Concat(replicaOptions(cfg, main, config), opts))
+		c.logger = s.settings.Logger
 		for _, other := range config.ConnConfig.Fallbacks {
 			if other.Host != s.host || other.Port != s.port {
 				return nil, fmt.Errorf("open cluster: %w", s.failed(ErrSeveralHosts))
@@ -88,7 +90,7 @@ func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Clu
 // replicaOptions are what the configuration says for a replica's pool. The password file counts for
 // those whose URL had no password and took the file's: the others must not have theirs replaced.
 func replicaOptions(cfg pgconfig.Config, main, config *pgxpool.Config) []pgpool.Option {
-	opts := []pgpool.Option{pgpool.WithConfig(cfg)}
+	opts := []pgpool.Option{option.FromConfig(cfg)}
 	if cfg.PasswordFile() == "" || config.ConnConfig.Password != main.ConnConfig.Password {
 		opts = append(opts, pgpool.WithPassword(nil))
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // Why a replica that answers is not read from.
@@ -82,12 +82,9 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// oneLine makes pgx's error for several addresses fit for a log.
-var oneLine = strings.NewReplacer("\n", " ", "\t", "")
-
 func (c *Cluster) log(ctx context.Context, level slog.Level, message string, err error, attrs ...slog.Attr) {
 	if err != nil {
-		attrs = append(attrs, slog.String("category", string(pgerr.Of(err))), slog.String("error", oneLine.Replace(err.Error())))
+		attrs = append(attrs, slog.String("category", string(pgerr.Of(err))), slog.String("error", dial.OneLine.Replace(err.Error())))
 	}
 	c.logger.LogAttrs(ctx, level, message, attrs...)
 }

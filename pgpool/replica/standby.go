@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
 const (
@@ -31,12 +33,13 @@ var errNotYet = errors.New("it has not answered yet")
 
 // standby is one replica. All but its atomics belong to the goroutine of watch.
 type standby struct {
-	cluster *Cluster
-	index   int
-	host    string
-	port    uint16
-	config  *pgxpool.Config
-	opts    []pgpool.Option
+	cluster  *Cluster
+	index    int
+	host     string
+	port     uint16
+	config   *pgxpool.Config
+	opts     []pgpool.Option
+	settings option.Settings // what opts choose
 
 	pool  atomic.Pointer[pgxpool.Pool] // nil until the replica has answered
 	state atomic.Pointer[state]
@@ -61,6 +64,12 @@ func newStandby(c *Cluster, index int, config *pgxpool.Config, opts []pgpool.Opt
 	s := &standby{
 		cluster: c, index: index, host: config.ConnConfig.Host, port: config.ConnConfig.Port,
 		config: config, opts: opts, ended: make(chan struct{}),
+		settings: option.Settings{Logger: slog.Default(), KeepAlive: dial.KeepAlive(pgpool.DefaultKeepAlive)},
+	}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&s.settings)
+		}
 	}
 	s.state.Store(&state{err: errNotYet, lag: unknownLag})
 	return s
@@ -91,7 +100,9 @@ func (s *standby) look(ctx context.Context) *state {
 	if s.conn == nil {
 		connecting, cancel := context.WithTimeout(ctx, checkLimit)
 		defer cancel()
-		conn, err := pgpool.ConnectOne(connecting, s.config.ConnConfig, s.opts...)
+		cfg := s.config.ConnConfig.Copy()
+		s.settings.KeepAlive.Apply(cfg)
+		conn, err := dial.Connect(connecting, cfg, s.settings.Password)
 		if err != nil {
 			return &state{err: err, lag: unknownLag}
 		}
@@ -112,7 +123,10 @@ func (s *standby) look(ctx context.Context) *state {
 
 // connect makes the pool. The replica has answered a moment ago.
 func (s *standby) connect(ctx context.Context) error {
-	opts := slices.Concat(s.opts, []pgpool.Option{pgpool.WithStartupTimeout(checkLimit), pgpool.WithTracer(&failures{standby: s})})
+	opts := slices.Concat(s.opts, []pgpool.Option{
+		pgpool.WithStartupTimeout(checkLimit),
+		func(settings *option.Settings) { settings.OnLost = s.lost },
+	})
 	pool, err := pgpool.ConnectConfig(ctx, s.config, opts...)
 	if err != nil {
 		return err

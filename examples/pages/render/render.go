@@ -29,7 +29,7 @@ import (
 	"github.com/page-builder/persistence/examples/pages/db"
 	"github.com/page-builder/persistence/examples/pages/fernhill"
 	"github.com/page-builder/persistence/examples/pages/service"
-	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/listen"
 )
 
 // DefaultSite is the slug of the example's own site.
@@ -42,19 +42,15 @@ func Run(site string) func(ctx context.Context, opts service.Options) error {
 	}
 	return func(ctx context.Context, opts service.Options) error {
 		opts.Name = "render"
-		opts.Listener = &pgpool.ListenerStatus{}
-		direct, err := opts.Database.DirectConfig() // LISTEN does not work through PgBouncer
-		if err != nil {
-			return err
-		}
 		log := opts.Logger
 		if log == nil {
 			log = slog.Default()
 		}
-		listener, err := pgpool.Listener(direct, pgpool.WithListenerStatus(opts.Listener), pgpool.WithLogger(log))
+		listener, err := listen.New(opts.Database, listen.WithLogger(log))
 		if err != nil {
 			return err
 		}
+		opts.Listener = listener
 		return service.Run(ctx, opts, func(pool *pgxpool.Pool) (service.App, error) {
 			found, err := db.New(pool).SiteBySlug(ctx, site)
 			if errors.Is(err, pgx.ErrNoRows) {
@@ -64,7 +60,9 @@ func Run(site string) func(ctx context.Context, opts service.Options) error {
 				return service.App{}, fmt.Errorf("site %q: %w", site, err)
 			}
 			r := New(pool, found)
-			listener.Handle("page_published", pgpool.Notified(r.notified, r.resync))
+			if err := listener.Handle("page_published", r.notified, r.resync); err != nil {
+				return service.App{}, err
+			}
 			return service.App{Handler: r.routes(), Background: func(ctx context.Context) error {
 				defer r.viewers.close()
 				return listener.Listen(ctx)

@@ -47,7 +47,7 @@ type Options struct {
 	Logger   *slog.Logger         // default: slog.Default()
 	Drain    time.Duration        // default: DefaultDrain; negative: none
 	Started  func(address string) // called once, when the service answers
-	Listener *pgpool.ListenerStatus
+	Listener pghealth.Listener    // nil: none
 }
 
 // App is what a service does.
@@ -104,17 +104,7 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 }
 
 func newProbe(pool *pgxpool.Pool, opts Options, log *slog.Logger) (*pghealth.Probe, error) {
-	config := pghealth.Options{Logger: log, Schema: schema}
-	if opts.Listener != nil {
-		config.Listener = pghealth.ListenerFunc(func() (time.Time, error) {
-			state := opts.Listener.State()
-			if state.Connected {
-				return state.Since, nil
-			}
-			return state.Since, errors.Join(errors.New("no connection for LISTEN"), state.Err)
-		})
-	}
-	return pghealth.New(pool, config)
+	return pghealth.New(pool, pghealth.Options{Logger: log, Schema: schema, Listener: opts.Listener})
 }
 
 // serve answers on listener until ctx ends or something fails.

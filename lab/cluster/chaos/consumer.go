@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
-	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -26,10 +27,10 @@ const (
 // events is a table that one producer writes, and one consumer reads whenever a notification hints
 // at it, and after every connect.
 type events struct {
-	pool    *pgxpool.Pool
-	table   string
-	channel string
-	status  pgpool.ListenerStatus
+	pool     *pgxpool.Pool
+	table    string
+	channel  string
+	listener atomic.Pointer[listen.Listener] // nil until consume
 
 	mu      sync.Mutex
 	written map[int64]time.Time // acknowledged
@@ -63,15 +64,12 @@ func (e *events) produce(stop context.Context) {
 
 // consume listens until ctx ends.
 func (e *events) consume(ctx context.Context, cfg pgconfig.Config) error {
-	direct, err := cfg.DirectConfig()
+	listener, err := listen.New(cfg, listen.WithLogger(nil))
 	if err != nil {
 		return err
 	}
-	listener, err := pgpool.Listener(direct, pgpool.WithLogger(nil), pgpool.WithListenerStatus(&e.status))
-	if err != nil {
-		return err
-	}
-	listener.Handle(e.channel, pgpool.Notified(
+	e.listener.Store(listener)
+	err = listener.Handle(e.channel,
 		func(ctx context.Context, _ *pgconn.Notification) error {
 			for {
 				// A hint comes once: what it hints at is looked for until that could be read.
@@ -83,7 +81,10 @@ func (e *events) consume(ctx context.Context, cfg pgconfig.Config) error {
 			}
 		},
 		func(ctx context.Context, conn *pgx.Conn) error { return e.look(ctx, conn.Query, true) },
-	))
+	)
+	if err != nil {
+		return err
+	}
 	if err := listener.Listen(ctx); ctx.Err() == nil {
 		return err
 	}

@@ -116,7 +116,9 @@ func (r *round) auditEvents(ctx context.Context, conn *pgx.Conn, result *Round) 
 		result.broke("%d acknowledged events are lost", lost)
 	}
 	result.Events, result.EventsResync, result.EventDelay = len(there), r.events.resync, r.events.delay()
-	result.Listens = r.events.status.State().Connects
+	if listener := r.events.listener.Load(); listener != nil {
+		result.Listens = listener.Connects()
+	}
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -110,7 +111,7 @@ func (w *writer) write(ctx context.Context) {
 
 // listen hears what is written, and reads what was written while it did not listen.
 func (w *writer) listen(ctx context.Context) error {
-	listener, err := pgpool.Listener(w.direct, pgpool.WithLogger(nil))
+	listener, err := listen.NewConfig(w.direct, listen.WithLogger(nil))
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (w *writer) listen(ctx context.Context) error {
 		w.heard = max(w.heard, n)
 		w.mu.Unlock()
 	}
-	listener.Handle(w.name, pgpool.Notified(
+	err = listener.Handle(w.name,
 		func(_ context.Context, got *pgconn.Notification) error {
 			var n int
 			_, err := fmt.Sscan(got.Payload, &n)
@@ -132,7 +133,10 @@ func (w *writer) listen(ctx context.Context) error {
 			know(n)
 			return err
 		},
-	))
+	)
+	if err != nil {
+		return err
+	}
 	if err := listener.Listen(ctx); ctx.Err() == nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package pgpool
+package dial
 
 import "time"
 

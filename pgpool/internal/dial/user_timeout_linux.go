@@ -1,4 +1,4 @@
-package pgpool
+package dial
 
 import (
 	"syscall"

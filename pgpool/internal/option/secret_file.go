@@ -1,51 +1,22 @@
-package pgpool
+package option
 
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
-// passwordSource returns what the next connection logs in with. An empty user keeps the
-// configuration's.
-type passwordSource func(ctx context.Context) (user, password string, err error)
-
-// hookPassword asks source before each connect. The caller's own hook comes after it, and may
-// overwrite the result.
-func hookPassword(cfg *pgx.ConnConfig, before func(context.Context, *pgx.ConnConfig) error, source passwordSource) func(context.Context, *pgx.ConnConfig) error {
-	limit := cfg.ConnectTimeout
-	return func(ctx context.Context, cfg *pgx.ConnConfig) error {
-		asking, cancel := ctx, context.CancelFunc(func() {})
-		if limit > 0 { // pgx's covers connecting only
-			asking, cancel = context.WithTimeout(ctx, limit)
-		}
-		user, password, err := source(asking)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("get the password: %w", err)
-		}
-		if user != "" {
-			cfg.User = user
-		}
-		cfg.Password = password
-		if before != nil {
-			return before(ctx, cfg)
-		}
-		return nil
-	}
-}
-
-// secretFiles returns the source that reads the configuration's secret file again, or nil if there
-// is none. A file that cannot be read for a moment, because it is being replaced, counts as
-// unchanged.
-func secretFiles(cfg pgconfig.Config, s *settings) passwordSource {
+// SecretFile returns a Password that reads the configuration's secret file for each connection. It
+// is nil if there is no such file. A file that cannot be read while it is being replaced counts as
+// unchanged. logger is called late: an option may set the logger after this.
+func SecretFile(cfg pgconfig.Config, logger func() *slog.Logger) dial.Password {
 	read := readPasswordFile
 	path := cfg.PasswordFile()
 	if path == "" {
@@ -69,7 +40,7 @@ func secretFiles(cfg pgconfig.Config, s *settings) passwordSource {
 		defer mu.Unlock()
 		u, p, err := read(path)
 		if err != nil {
-			s.logger.WarnContext(ctx, "the file with the database password cannot be read again, using what it said last", "error", err.Error())
+			logger().WarnContext(ctx, "cannot read the file with the database password again, using its last content", "error", err.Error())
 			return user, password, nil
 		}
 		user, password = u, p

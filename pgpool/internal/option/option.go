@@ -1,0 +1,46 @@
+// Package option holds what pgpool's options set, because package replica reads some of it.
+package option
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+)
+
+// Settings are the settings of one pool. pgpool's options document them.
+type Settings struct {
+	Logger         *slog.Logger
+	Tracers        []pgx.QueryTracer
+	StartupTimeout time.Duration
+	AcquireTimeout time.Duration
+	SlowQuery      time.Duration
+	LeakThreshold  time.Duration
+	Limits         [3]time.Duration // in the order of dial.Limits
+	LimitsChosen   bool             // by an option
+	KeepAlive      dial.KeepAlive
+	Password       dial.Password
+	Metrics        any  // a pgpool.Metrics, or nil
+	PgBouncer      bool // the configuration names it
+
+	// OnLost is called when a connection of the pool broke or the server refused a connect. It may
+	// be called by several goroutines at once.
+	OnLost func(ctx context.Context, err error)
+}
+
+// FromConfig takes over what an operator set. It goes before options, which override it.
+func FromConfig(cfg pgconfig.Config) func(*Settings) {
+	return func(s *Settings) {
+		s.StartupTimeout = cfg.StartupTimeout
+		s.AcquireTimeout = cfg.AcquireTimeout
+		s.SlowQuery = cfg.SlowQuery
+		s.LeakThreshold = cfg.LeakThreshold
+		s.Limits = [3]time.Duration{cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout}
+		s.KeepAlive = dial.KeepAlive{} // pgconfig's dialer sets it
+		s.Password = SecretFile(cfg, func() *slog.Logger { return s.Logger })
+		s.PgBouncer = cfg.PgBouncer
+	}
+}

@@ -1,0 +1,295 @@
+// Package listen receives notifications (LISTEN and NOTIFY) on a connection of its own, and makes a
+// new connection whenever the old one breaks.
+//
+//	listener, err := listen.New(cfg) // DIRECT_DATABASE_URL, or DATABASE_URL
+//	...
+//	err = listener.Handle("pages", onPage, reload)
+//	...
+//	err = listener.Listen(ctx) // until ctx ends
+//
+// PostgreSQL keeps no notification for a listener that is away. The resync function of [Listener.Handle]
+// therefore reads the state again after every connect, before any notification is handled.
+//
+// [Listener.Alive] says whether notifications arrive. A Listener fits pghealth's Options.Listener.
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+	"github.com/page-builder/persistence/pgpool/internal/option"
+	"github.com/sethvargo/go-retry"
+)
+
+const (
+	// reconnectBase is the upper end of the first wait before connecting again. It doubles for each
+	// further wait.
+	reconnectBase = 100 * time.Millisecond
+	// reconnectCap bounds one wait. All instances of a service lose their listeners at the same
+	// moment.
+	reconnectCap = 5 * time.Second
+	// heartbeat is the silence after which the listener asks the server whether it is still there.
+	// The kernel of a frozen server answers TCP keepalive in its place.
+	heartbeat = 10 * time.Second
+	// heartbeatLimit is far more than a round trip.
+	heartbeatLimit = 5 * time.Second
+	// maxChannel is the longest identifier that PostgreSQL does not cut.
+	maxChannel = 63 // bytes
+)
+
+var (
+	// ErrPooled is the cause when the connection leads to PgBouncer or another pooler. LISTEN would
+	// be lost together with the server connection that it went to.
+	ErrPooled = errors.New("LISTEN does not work through PgBouncer: connect to the server itself (DIRECT_DATABASE_URL)")
+
+	// ErrNotListening is the cause while the Listener has not listened yet, and after Listen has
+	// returned.
+	ErrNotListening = errors.New("not listening yet, or not any more")
+)
+
+// Option changes how [New] and [NewConfig] build a Listener.
+type Option func(*Listener)
+
+// WithLogger sets where lost connections and errors of the handlers are logged. nil logs nothing.
+// Defaults to [slog.Default] at the time of the call.
+func WithLogger(logger *slog.Logger) Option {
+	return func(l *Listener) {
+		if logger == nil {
+			logger = slog.New(slog.DiscardHandler)
+		}
+		l.logger = logger
+	}
+}
+
+// WithPassword sets where the password of each new connection comes from. pgpool.WithPassword
+// describes source. Defaults to none for [NewConfig]; for [New] to the secret file of the
+// configuration, if it has one, which is read again for each connection.
+func WithPassword(source func(ctx context.Context) (string, error)) Option {
+	return func(l *Listener) { l.password = dial.PasswordOnly(source) }
+}
+
+// WithAnyBackend turns off the check behind [ErrPooled]. The check compares the process ID that the
+// login named with the one that answers. Some proxies rewrite the first although each client has a
+// server connection of its own.
+func WithAnyBackend() Option {
+	return func(l *Listener) { l.anyBackend = true }
+}
+
+// Listener receives notifications. Handle must not be called after Listen. Everything else is safe
+// for concurrent use.
+type Listener struct {
+	cfg        *pgx.ConnConfig
+	logger     *slog.Logger
+	password   dial.Password
+	anyBackend bool
+	handlers   map[string]handler
+
+	mu    sync.Mutex
+	state state
+}
+
+type handler struct {
+	notify func(context.Context, *pgconn.Notification) error
+	resync func(context.Context, *pgx.Conn) error
+}
+
+// New returns a Listener for cfg's DirectConfig. It connects when [Listener.Listen] is called.
+//
+// A secret file of cfg is read again for each connection, unless DIRECT_DATABASE_URL has a password
+// of its own.
+func New(cfg pgconfig.Config, opts ...Option) (*Listener, error) {
+	direct, err := cfg.DirectConfig()
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	l := newListener(direct)
+	if main, err := cfg.PoolConfig(); err == nil && main.ConnConfig.Password == direct.Password {
+		l.password = option.SecretFile(cfg, func() *slog.Logger { return l.logger })
+	}
+	return l.with(opts), nil
+}
+
+// NewConfig returns a Listener for cfg, which must not lead through PgBouncer. It works on a copy.
+// What is not set in cfg becomes pgpool's default: ConnectTimeout and TCP keepalive.
+func NewConfig(cfg *pgx.ConnConfig, opts ...Option) (*Listener, error) {
+	if cfg == nil || cfg.Host == "" {
+		return nil, errors.New("listen: the configuration is incomplete: make it with pgx.ParseConfig, or use listen.New")
+	}
+	cfg = cfg.Copy()
+	dial.KeepAlive(pgpool.DefaultKeepAlive).Apply(cfg)
+	return newListener(cfg).with(opts), nil
+}
+
+func newListener(cfg *pgx.ConnConfig) *Listener {
+	if cfg.ConnectTimeout <= 0 {
+		cfg.ConnectTimeout = pgpool.DefaultConnectTimeout
+	}
+	return &Listener{cfg: cfg, logger: slog.Default(), handlers: map[string]handler{}, state: state{err: ErrNotListening}}
+}
+
+func (l *Listener) with(opts []Option) *Listener {
+	for _, opt := range opts {
+		if opt != nil {
+			opt(l)
+		}
+	}
+	return l
+}
+
+// Handle sets what happens with the notifications of a channel. Call it before Listen. A later call
+// for the same channel replaces the earlier one.
+//
+// notify is called for every notification. resync is called after every connect, the first
+// included, when LISTEN is in effect and before any notification is handled. It must read the state
+// that the notifications are about, on conn or elsewhere: fill a cache, or look into a table of
+// jobs. Both may see a change that is committed meanwhile. If resync fails, the Listener makes a
+// new connection, so notify never builds on a state that was not read. A nil resync does nothing.
+//
+// Both run in Listen's goroutine, one call at a time, and delay what comes after. Their errors are
+// logged; an error of notify changes nothing else. They must not use conn after they have returned.
+//
+// A channel that is empty or longer than 63 bytes is an error: PostgreSQL cuts the name for LISTEN
+// and refuses it for NOTIFY, so nothing would arrive.
+func (l *Listener) Handle(
+	channel string,
+	notify func(ctx context.Context, notification *pgconn.Notification) error,
+	resync func(ctx context.Context, conn *pgx.Conn) error,
+) error {
+	if channel == "" || len(channel) > maxChannel {
+		return fmt.Errorf("listen: the channel name has %d bytes: PostgreSQL takes 1 to %d", len(channel), maxChannel)
+	}
+	if notify == nil {
+		return errors.New("listen: there is no function for the notifications of a channel")
+	}
+	l.handlers[channel] = handler{notify, resync}
+	return nil
+}
+
+// Listen receives notifications until ctx ends, and returns the cause of that. When the connection
+// breaks, cannot be made, or cannot LISTEN, it connects again after a random wait of at most 100 ms,
+// then 200, 400, … up to 5 s, until it has listened for that long. It logs each failure with its
+// category.
+//
+// It also asks the server after 10 s of silence, and connects again if there is no answer within
+// 5 s.
+func (l *Listener) Listen(ctx context.Context) error {
+	if len(l.handlers) == 0 {
+		return errors.New("listen: there is no handler: call Handle first")
+	}
+	l.began()
+	var backoff retry.Backoff
+	for {
+		alive, err := l.session(ctx)
+		if ctx.Err() != nil {
+			l.stopped(ErrNotListening)
+			return context.Cause(ctx)
+		}
+		l.stopped(err)
+		if backoff == nil || alive >= reconnectCap {
+			backoff = retry.WithFullJitter(retry.WithCappedDuration(reconnectCap, retry.NewExponential(reconnectBase)))
+		}
+		wait, _ := backoff.Next()
+		l.log(ctx, "listener connects again", err, slog.Duration("wait", wait.Round(time.Millisecond)))
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// session listens on one connection until that fails, and returns for how long it did.
+func (l *Listener) session(ctx context.Context) (alive time.Duration, err error) {
+	conn, err := l.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer dial.Close(ctx, conn)
+	channels := slices.Sorted(maps.Keys(l.handlers))
+	for _, channel := range channels {
+		if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+			return 0, fmt.Errorf("listen %q: %w", channel, err)
+		}
+	}
+	for _, channel := range channels {
+		if resync := l.handlers[channel].resync; resync != nil {
+			if err := resync(ctx, conn); err != nil {
+				return 0, fmt.Errorf("resync %q: %w", channel, err)
+			}
+		}
+	}
+	began := time.Now()
+	l.listening()
+	err = l.receive(ctx, conn)
+	return time.Since(began), err
+}
+
+// connect makes the connection and checks that it is no pooler's.
+func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := dial.Budget(ctx, l.cfg)
+	defer cancel()
+	conn, err := dial.Connect(ctx, l.cfg, l.password)
+	if err != nil {
+		return nil, err
+	}
+	server, err := dial.Ask(ctx, conn)
+	if err == nil && server.Pooled && !l.anyBackend {
+		err = ErrPooled
+	}
+	if err != nil {
+		dial.Close(ctx, conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// receive hands notifications on until the connection fails or ctx ends.
+func (l *Listener) receive(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		notification, err := receiveOne(ctx, conn)
+		switch {
+		case err != nil:
+			return fmt.Errorf("wait for a notification: %w", err)
+		case notification == nil:
+			continue // silence, and the server is still there
+		}
+		h, ok := l.handlers[notification.Channel]
+		if !ok {
+			continue // resync has sent a LISTEN of its own
+		}
+		if err := h.notify(ctx, notification); err != nil {
+			l.log(ctx, "cannot handle a notification", err, slog.String("channel", notification.Channel))
+		}
+	}
+}
+
+// receiveOne returns nil without an error if there is no notification for a while.
+func receiveOne(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	waiting, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	notification, err := conn.WaitForNotification(waiting)
+	if err == nil || ctx.Err() != nil || waiting.Err() == nil || conn.IsClosed() {
+		return notification, err
+	}
+	asking, cancel := context.WithTimeout(ctx, heartbeatLimit)
+	defer cancel()
+	return nil, conn.Ping(asking)
+}
+
+func (l *Listener) log(ctx context.Context, message string, err error, attrs ...slog.Attr) {
+	attrs = append(attrs, slog.String("category", string(pgerr.Of(err))), slog.String("error", dial.OneLine.Replace(err.Error())))
+	l.logger.LogAttrs(ctx, slog.LevelWarn, message, attrs...)
+}

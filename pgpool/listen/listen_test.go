@@ -1,0 +1,336 @@
+package listen_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool/internal/login"
+	"github.com/page-builder/persistence/pgpool/internal/pgbouncer"
+	"github.com/page-builder/persistence/pgpool/listen"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// A notification that was sent while the listener was away comes through resync, and a later one
+// through notify.
+func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	writer := connect(t, config)
+	execute(t, writer, `create table pages (id int)`)
+	line := through(config)
+	heard, counted := make(chan string, 10), make(chan int, 10)
+	var log logs
+	listener := newListener(t, config, log.option())
+	handle(t, listener, "pages",
+		func(_ context.Context, n *pgconn.Notification) error { heard <- n.Payload; return nil },
+		func(ctx context.Context, conn *pgx.Conn) error {
+			var count int
+			err := conn.QueryRow(ctx, `select count(*) from pages`).Scan(&count)
+			if err == nil {
+				counted <- count
+			}
+			return err
+		})
+	run(t, listener)
+	publish := func(id string) {
+		execute(t, writer, `with page as (insert into pages values ($1::text::int)) select pg_notify('pages', $1)`, id)
+	}
+	if got := receive(t, counted); got != 0 {
+		t.Fatalf("first resync counted %d, want 0", got)
+	}
+	publish("1")
+	if got := receive(t, heard); got != "1" {
+		t.Errorf("heard %q, want 1", got)
+	}
+
+	line.refuse.Store(true)
+	before := time.Now()
+	execute(t, writer, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()`)
+	eventually(t, func() bool { since, err := listener.Alive(); return err != nil && since.After(before) })
+	publish("2")
+	line.refuse.Store(false)
+	if got := receive(t, counted); got != 2 {
+		t.Errorf("resync counted %d, want 2 with the one that was missed", got)
+	}
+	publish("3")
+	if got := receive(t, heard); got != "3" {
+		t.Errorf("heard %q, want 3: the one that was missed is not repeated", got)
+	}
+	if since, err := listener.Alive(); err != nil || since.IsZero() || listener.Connects() != 2 {
+		t.Errorf("alive since %s, %v, %d connects; want alive for the second time", since, err, listener.Connects())
+	}
+	if len(log.lines("category=shutdown")) == 0 {
+		t.Errorf("log is %q, want the loss with its category", log.lines(""))
+	}
+}
+
+// notify never builds on a state that was not read. A listener whose resync always fails is not
+// alive, and the time since when does not start again.
+func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	writer := connect(t, config)
+	heard, mend := make(chan string, 10), make(chan struct{})
+	cold := errors.New("the cache is not there yet")
+	var log logs
+	listener := newListener(t, config, log.option())
+	handle(t, listener, "pages",
+		func(_ context.Context, n *pgconn.Notification) error { heard <- n.Payload; return nil },
+		func(ctx context.Context, conn *pgx.Conn) error {
+			select {
+			case <-mend:
+				return nil
+			default:
+			}
+			_, err := conn.Exec(ctx, `select pg_notify('pages', 'too early')`)
+			return errors.Join(err, cold)
+		})
+	run(t, listener)
+	eventually(t, func() bool { _, err := listener.Alive(); return errors.Is(err, cold) })
+	first, _ := listener.Alive()
+	eventually(t, func() bool { return len(log.lines(cold.Error())) >= 3 })
+	if since, err := listener.Alive(); !errors.Is(err, cold) || !since.Equal(first) || listener.Connects() != 0 {
+		t.Errorf("since %s, %v, %d connects; want down since %s with the cause", since, err, listener.Connects(), first)
+	}
+	close(mend)
+	eventually(t, func() bool { return alive(listener) })
+	execute(t, writer, `select pg_notify('pages', 'in time')`)
+	if got := receive(t, heard); got != "in time" {
+		t.Errorf("heard %q before a resync succeeded", got)
+	}
+}
+
+// A session that may not LISTEN is not alive, and the cause stays.
+func TestListenerThatCannotListenIsNotAlive(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.OnNotice = nil
+	var log logs
+	listener := newListener(t, config, log.option())
+	handle(t, listener, "pages", nil, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `listen 1`) // a syntax error, as a standby's refusal is an error of LISTEN
+		return err
+	})
+	run(t, listener)
+	eventually(t, func() bool { return len(log.lines("42601")) >= 2 })
+	var cause *pgconn.PgError
+	if _, err := listener.Alive(); !errors.As(err, &cause) || cause.Code != "42601" {
+		t.Errorf("%v, want the server's error", err)
+	}
+}
+
+// The server freezes without closing a connection, as a stopped machine does.
+func TestListenerLeavesAFrozenServer(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	line := through(config)
+	resynced := make(chan struct{}, 10)
+	listener := newListener(t, config)
+	handle(t, listener, "pages", nil, func(context.Context, *pgx.Conn) error { resynced <- struct{}{}; return nil })
+	run(t, listener)
+	receive(t, resynced)
+	eventually(t, func() bool { return alive(listener) })
+	thaw := line.freeze()
+	defer thaw()
+	eventually(t, func() bool { return !alive(listener) })
+	thaw()
+	receive(t, resynced)
+	eventually(t, func() bool { return alive(listener) })
+}
+
+// Silence is no reason to connect again.
+func TestListenerStaysThroughSilence(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	writer := connect(t, config)
+	heard := make(chan string, 1)
+	listener := newListener(t, config)
+	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error { heard <- n.Payload; return nil }, nil)
+	run(t, listener)
+	eventually(t, func() bool { return alive(listener) })
+	since, _ := listener.Alive()
+	eventually(t, func() bool { return time.Since(since) > 11*time.Second }) // longer than the heartbeat
+	execute(t, writer, `notify pages, 'after the silence'`)
+	if got := receive(t, heard); got != "after the silence" || listener.Connects() != 1 {
+		t.Errorf("heard %q after %d connects, want the notification on the first connection", got, listener.Connects())
+	}
+}
+
+func TestListenerWaitsForTheServer(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	line := through(config)
+	line.refuse.Store(true)
+	listener := newListener(t, config)
+	if since, err := listener.Alive(); !since.IsZero() || !errors.Is(err, listen.ErrNotListening) {
+		t.Errorf("before Listen: since %s, %v", since, err)
+	}
+	handle(t, listener, "pages", nil, nil)
+	run(t, listener)
+	eventually(t, func() bool { _, err := listener.Alive(); return !errors.Is(err, listen.ErrNotListening) })
+	line.refuse.Store(false)
+	eventually(t, func() bool { return alive(listener) })
+}
+
+// The waits are drawn at random, so that instances do not reconnect in lockstep.
+func TestListenerWaitsAtRandom(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	through(config).refuse.Store(true)
+	var log logs
+	listener := newListener(t, config, log.option())
+	handle(t, listener, "pages", nil, nil)
+	run(t, listener)
+	const again = "listener connects again"
+	eventually(t, func() bool { return len(log.lines(again)) >= 5 })
+	drawn, most := 0, 100*time.Millisecond
+	for _, line := range log.lines(again) {
+		_, text, _ := strings.Cut(line, "wait=")
+		text, _, _ = strings.Cut(text, " ")
+		wait, err := time.ParseDuration(strings.TrimSpace(text))
+		if err != nil || wait > most {
+			t.Errorf("wait %q, %v; want at most %s", text, err, most)
+		}
+		if wait < most {
+			drawn++
+		}
+		most = min(2*most, 5*time.Second)
+	}
+	if drawn == 0 {
+		t.Errorf("log is %q, want waits below their most", log.lines(again))
+	}
+}
+
+// An error of notify is logged and changes nothing else.
+func TestListenerGoesOnAfterAnErrorOfNotify(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	writer := connect(t, config)
+	heard := make(chan string, 2)
+	var log logs
+	listener := newListener(t, config, log.option())
+	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
+		heard <- n.Payload
+		return errors.New("no room")
+	}, nil)
+	run(t, listener)
+	eventually(t, func() bool { return alive(listener) })
+	for _, id := range []string{"1", "2"} {
+		execute(t, writer, `select pg_notify('pages', $1)`, id)
+		if got := receive(t, heard); got != id {
+			t.Errorf("heard %q, want %s", got, id)
+		}
+	}
+	eventually(t, func() bool { return len(log.lines("no room")) == 2 })
+	if listener.Connects() != 1 {
+		t.Errorf("%d connects, want 1", listener.Connects())
+	}
+}
+
+func TestListenerBehindPgBouncer(t *testing.T) {
+	t.Parallel()
+	config := parse(t, pgbouncer.Start(t, pgserver.Database(t)))
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	listener := newListener(t, config)
+	handle(t, listener, "pages", nil, nil)
+	run(t, listener)
+	eventually(t, func() bool { _, err := listener.Alive(); return errors.Is(err, listen.ErrPooled) })
+
+	trusting := newListener(t, config, listen.WithAnyBackend())
+	handle(t, trusting, "pages", nil, nil)
+	run(t, trusting)
+	eventually(t, func() bool { return alive(trusting) })
+}
+
+// The listener of a configuration with a password file logs in with what the file says now.
+func TestListenerReadsThePasswordFileAgain(t *testing.T) {
+	t.Parallel()
+	const old, renewed = "open-sesame-83", "open-barley-84"
+	url := login.Server(t, "listening", old)
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(password string) {
+		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(old)
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: map[string]string{
+		"APP_ENV": "test", "DATABASE_URL": url(""), "DATABASE_PASSWORD_FILE": file,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := connect(t, parse(t, url(old)))
+	var log logs
+	listener, err := listen.New(cfg, log.option())
+	if err != nil {
+		t.Fatal(err)
+	}
+	handle(t, listener, "pages", nil, nil)
+	run(t, listener)
+	eventually(t, func() bool { return listener.Connects() == 1 })
+	execute(t, admin, `alter role current_user password '`+renewed+`'`)
+	execute(t, admin, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and usename = current_user`)
+	eventually(t, func() bool { return len(log.lines("category=auth")) > 0 })
+	write(renewed)
+	eventually(t, func() bool { return listener.Connects() == 2 })
+	for _, secret := range []string{old, renewed} {
+		if len(log.lines(secret)) != 0 {
+			t.Error("a password is in the log")
+		}
+	}
+}
+
+func TestListenerWithPasswordSource(t *testing.T) {
+	t.Parallel()
+	const password = "open-sesame-85"
+	config := parse(t, login.Server(t, "asking", password)("none-of-them"))
+	closed := errors.New("the vault is closed")
+	asked := 0
+	listener := newListener(t, config, listen.WithPassword(func(context.Context) (string, error) {
+		if asked++; asked == 1 {
+			return "", closed
+		}
+		return password, nil
+	}))
+	handle(t, listener, "pages", nil, nil)
+	run(t, listener)
+	eventually(t, func() bool { return alive(listener) })
+	if asked != 2 {
+		t.Errorf("the source was asked %d times, want 2", asked)
+	}
+}
+
+func TestListenerRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]*pgx.ConnConfig{"nil": nil, "zero": {}} {
+		if _, err := listen.NewConfig(config); err == nil {
+			t.Errorf("%s configuration: no error", name)
+		}
+	}
+	listener := newListener(t, database(t))
+	if err := listener.Listen(t.Context()); err == nil {
+		t.Error("without a handler: no error")
+	}
+	notify := func(context.Context, *pgconn.Notification) error { return nil }
+	for name, err := range map[string]error{
+		"no name":           listener.Handle("", notify, nil),
+		"a name of 64 byte": listener.Handle(strings.Repeat("ä", 32), notify, nil),
+		"no function":       listener.Handle("pages", nil, nil),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if err := listener.Handle(strings.Repeat("x", 63), notify, nil); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,213 @@
+package listen_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgpool/listen"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a busy machine may need for what usually takes milliseconds.
+const patience = 30 * time.Second
+
+func parse(t *testing.T, url string) *pgx.ConnConfig {
+	t.Helper()
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal("cannot parse the database's URL")
+	}
+	return config
+}
+
+func connect(t *testing.T, config *pgx.ConnConfig) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func execute(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newListener(t *testing.T, config *pgx.ConnConfig, opts ...listen.Option) *listen.Listener {
+	t.Helper()
+	listener, err := listen.NewConfig(config, append([]listen.Option{listen.WithLogger(nil)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+func handle(t *testing.T, listener *listen.Listener, channel string,
+	notify func(context.Context, *pgconn.Notification) error, resync func(context.Context, *pgx.Conn) error,
+) {
+	t.Helper()
+	if notify == nil {
+		notify = func(context.Context, *pgconn.Notification) error { return nil }
+	}
+	if err := listener.Handle(channel, notify, resync); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs the listener until the end of the test and checks that it ends with its context.
+func run(t *testing.T, listener *listen.Listener) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- listener.Listen(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-result:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Listen returned %v, want the context's error", err)
+			}
+		case <-time.After(patience):
+			t.Error("Listen did not end with its context")
+		}
+		if _, err := listener.Alive(); !errors.Is(err, listen.ErrNotListening) {
+			t.Errorf("after Listen: %v, want ErrNotListening", err)
+		}
+	})
+}
+
+func alive(listener *listen.Listener) bool {
+	_, err := listener.Alive()
+	return err == nil
+}
+
+// eventually waits until condition holds.
+func eventually(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s", patience)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// receive waits for a value.
+func receive[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(patience):
+		t.Fatalf("nothing within %s", patience)
+		panic("unreachable")
+	}
+}
+
+// line is the network between a listener and its server.
+type line struct {
+	refuse atomic.Bool
+	mu     sync.Mutex
+	frozen chan struct{} // not nil: reads wait until it is closed
+}
+
+// through makes config connect over a line.
+func through(config *pgx.ConnConfig) *line {
+	l := &line{}
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if l.refuse.Load() {
+			return nil, syscall.ECONNREFUSED
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &lineConn{Conn: conn, line: l}, nil
+	}
+	return l
+}
+
+// freeze keeps back what the server sends until the returned function is called.
+func (l *line) freeze() (thaw func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	frozen := make(chan struct{})
+	l.frozen = frozen
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.frozen = nil
+		close(frozen)
+	})
+}
+
+type lineConn struct {
+	net.Conn
+	line *line
+}
+
+func (c *lineConn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		c.line.mu.Lock()
+		frozen := c.line.frozen
+		c.line.mu.Unlock()
+		if frozen == nil || err != nil {
+			return n, err
+		}
+		// What arrived is lost, as it is when the peer's machine goes away.
+	}
+}
+
+// logs keeps what is logged.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logs) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logs) option() listen.Option {
+	return listen.WithLogger(slog.New(slog.NewTextHandler(l, nil)))
+}
+
+// lines returns the lines that contain text.
+func (l *logs) lines(text string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func database(t *testing.T) *pgx.ConnConfig {
+	t.Helper()
+	return parse(t, pgserver.Database(t))
+}

@@ -1,0 +1,51 @@
+package listen
+
+import "time"
+
+// state is what was observed last.
+type state struct {
+	since    time.Time // when err became nil or stopped being nil
+	err      error     // nil: LISTEN is in effect and every resync has succeeded
+	connects int       // how often err became nil
+}
+
+// Alive returns a nil error while notifications arrive: LISTEN is in effect on all channels and
+// every resync has succeeded. Otherwise err is the cause. since is when the one became the other,
+// and does not start again while the Listener tries to connect. Before Listen is called, since is
+// zero and err is [ErrNotListening]; a first attempt under way has that error too.
+//
+// err holds no password. Alive does not block.
+func (l *Listener) Alive() (since time.Time, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.since, l.state.err
+}
+
+// Connects returns how often the Listener began to receive notifications. Each time after the first
+// means that notifications may have been missed, and that resync has run.
+func (l *Listener) Connects() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.connects
+}
+
+func (l *Listener) began() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.since = time.Now()
+}
+
+func (l *Listener) listening() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state = state{since: time.Now(), connects: l.state.connects + 1}
+}
+
+func (l *Listener) stopped(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.err == nil {
+		l.state.since = time.Now()
+	}
+	l.state.err = err
+}
