@@ -109,15 +109,15 @@ func downloadAllowed() (bool, error) {
 
 // entered reports an error if the server's user could not run what is in dir.
 func entered(dir string) error {
-	o, err := serverOwner()
-	if err != nil || o == nil {
+	o, err := FindOwner()
+	if err != nil || o.IsCaller() {
 		return err
 	}
 	cmd := exec.Command("/bin/sh", "-c", `test -x "$0"`, dir)
 	cmd.Dir = "/"
-	cmd.SysProcAttr = o.attr()
+	cmd.SysProcAttr = o.Attr()
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("user %s, which the server runs as, cannot enter %s; set XDG_CACHE_HOME to a directory that it can", o.name, dir)
+		return fmt.Errorf("user %s, which the server runs as, cannot enter %s; set XDG_CACHE_HOME to a directory that it can", o.Name, dir)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (s *spec) digest() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), s.owner.id(), s.dir)
+	fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), s.owner.UID, s.dir)
 	fmt.Fprintln(h, s.settings, initdbArgs)
 	fmt.Fprint(h, watchdogScript)
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
@@ -96,7 +96,7 @@ func (s *spec) initdb(ctx context.Context, data string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), append(initdbArgs, "--pgdata="+data)...)
 	cmd.Dir = "/"
 	cmd.Env = serverEnv()
-	cmd.SysProcAttr = s.owner.attr()
+	cmd.SysProcAttr = s.owner.Attr()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("initdb: %w\n  %s", err, strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "))
@@ -114,7 +114,7 @@ func (s *spec) store(data, cache string) error {
 	}
 	defer os.RemoveAll(partial)
 	whole := filepath.Join(partial, "data")
-	if err := copyTree(data, whole, nil); err != nil {
+	if err := copyTree(data, whole, caller()); err != nil {
 		return noRoom(err, partial)
 	}
 	if err := os.Rename(whole, cache); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
@@ -159,7 +159,7 @@ func (s *spec) sweepPartial() {
 
 // copyTree copies a data directory and gives it to o. Two at a time: the files are small, and the
 // kernel's work on one overlaps with ours on the next.
-func copyTree(from, to string, o *owner) error {
+func copyTree(from, to string, o Owner) error {
 	var (
 		files  = make(chan string)
 		errs   = make(chan error, 2)
@@ -191,13 +191,13 @@ func copyTree(from, to string, o *owner) error {
 		if err := os.Mkdir(filepath.Join(to, rel), 0o700); err != nil {
 			return err
 		}
-		return o.chown(filepath.Join(to, rel))
+		return o.Chown(filepath.Join(to, rel))
 	})
 	close(files)
 	return errors.Join(walked, <-errs, <-errs)
 }
 
-func copyFile(from, to string, o *owner) error {
+func copyFile(from, to string, o Owner) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
@@ -207,8 +207,8 @@ func copyFile(from, to string, o *owner) error {
 	if err != nil {
 		return err
 	}
-	if _, err = io.Copy(dst, src); err == nil && o != nil {
-		err = dst.Chown(o.uid, o.gid)
+	if _, err = io.Copy(dst, src); err == nil && !o.IsCaller() {
+		err = dst.Chown(o.UID, o.GID)
 	}
 	return errors.Join(err, dst.Close())
 }

@@ -45,7 +45,7 @@ type Dev struct {
 // devServer is a Dev with its defaults filled in.
 type devServer struct {
 	Dev
-	owner *owner
+	owner Owner
 	dir   string
 }
 
@@ -62,7 +62,7 @@ func (d Dev) resolve() (*devServer, error) {
 	if d.Port < 0 || d.Port > 65535 {
 		return nil, fmt.Errorf("port %d: want 1 to 65535, or 0 for none", d.Port)
 	}
-	o, err := serverOwner()
+	o, err := FindOwner()
 	if err != nil {
 		return nil, err
 	}

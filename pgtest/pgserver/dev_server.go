@@ -127,11 +127,11 @@ func (s *devServer) makeDir() error {
 		return err
 	}
 	if err == nil {
-		if err := s.owner.chown(s.dir); err != nil {
+		if err := s.owner.Chown(s.dir); err != nil {
 			return err
 		}
 	}
-	return private(s.dir, s.owner.id())
+	return private(s.dir, s.owner.UID)
 }
 
 func (s *devServer) lock(ctx context.Context) (*os.File, error) {
@@ -191,7 +191,7 @@ func (s *devServer) configure(ctx context.Context, bin string) error {
 	if err := os.WriteFile(path, []byte(formatSettings(set)), 0o600); err != nil {
 		return err
 	}
-	return s.owner.chown(path)
+	return s.owner.Chown(path)
 }
 
 // createDatabase makes the database if it is missing, and sets the password if there is a TCP port.
@@ -246,7 +246,7 @@ func (s *devServer) run(ctx context.Context, bin, program string, args ...string
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
 	cmd.Dir = "/"
 	cmd.Env = serverEnv()
-	cmd.SysProcAttr = s.owner.attr()
+	cmd.SysProcAttr = s.owner.Attr()
 	out, err := cmd.CombinedOutput()
 	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "), err
 }

@@ -85,7 +85,7 @@ func (s *spec) running(lockFile string) (string, error) {
 	if !filepath.IsAbs(string(b)) {
 		return "", errors.New("no server")
 	}
-	return string(b), private(string(b), s.owner.id())
+	return string(b), private(string(b), s.owner.UID)
 }
 
 // adopt starts a new watchdog for a running server that lost its own. It runs under the lock.
@@ -188,14 +188,14 @@ func (s *spec) makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if err := s.owner.chown(dir); err != nil {
+	if err := s.owner.Chown(dir); err != nil {
 		return err
 	}
 	fifo := filepath.Join(dir, "users")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		return fmt.Errorf("make %s: %w", fifo, err)
 	}
-	return s.owner.chown(fifo)
+	return s.owner.Chown(fifo)
 }
 
 func openFIFO(dir string, mode int) (int, error) {
@@ -233,7 +233,7 @@ func (s *spec) watch(dir, mode string, guard *os.File) error {
 	if guard != nil {
 		cmd.ExtraFiles = []*os.File{guard}
 	}
-	cmd.SysProcAttr = s.owner.attr()
+	cmd.SysProcAttr = s.owner.Attr()
 	// Standard output is /dev/null: go test waits for whoever holds its own.
 	if err := cmd.Run(); err != nil { // returns at once: the script goes on in the background
 		return fmt.Errorf("start the watchdog: %w", err)

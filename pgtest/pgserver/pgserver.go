@@ -131,12 +131,12 @@ type spec struct {
 	settings string // postgresql.conf
 	dir      string // wanted parent directory, or ""
 	cache    string
-	owner    *owner // nil: the calling user
+	owner    Owner
 	key      string // same key, same server
 }
 
 func resolve(ctx context.Context, opts Options) (*spec, error) {
-	owner, err := serverOwner()
+	owner, err := FindOwner()
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (s *spec) parentDir() (string, error) {
 		fallthrough
 	default:
 		places = append(places, place{os.TempDir(), needDisk})
-		if s.owner != nil { // root's TMPDIR may be closed to the server's user
+		if !s.owner.IsCaller() { // root's TMPDIR may be closed to the server's user
 			places = append(places, place{"/tmp", needDisk}, place{"/var/tmp", needDisk})
 		}
 	}
@@ -48,14 +48,7 @@ func (s *spec) parentDir() (string, error) {
 		tried = append(tried, err.Error())
 	}
 	return "", fmt.Errorf("no room for a server:\n  %s\nset TMPDIR to a directory that user %s can enter, with %d MB free",
-		strings.Join(tried, "\n  "), s.userName(), needDisk/mib)
-}
-
-func (s *spec) userName() string {
-	if s.owner == nil {
-		return fmt.Sprint(os.Geteuid())
-	}
-	return s.owner.name
+		strings.Join(tried, "\n  "), s.owner.Name, needDisk/mib)
 }
 
 // fits reports why a server cannot live in dir.
@@ -67,7 +60,7 @@ func (s *spec) fits(dir string, need uint64) error {
 	if free := fs.Bavail * uint64(fs.Bsize); free < need {
 		return fmt.Errorf("%s: %d MB free, %d MB needed", dir, free/mib, need/mib)
 	}
-	if s.owner == nil {
+	if s.owner.IsCaller() {
 		if err := syscall.Access(dir, accessWrite|accessEnter); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
@@ -77,9 +70,9 @@ func (s *spec) fits(dir string, need uint64) error {
 	// leave anything of.
 	cmd := exec.Command("/bin/sh", "-c", `test -w "$0" && test -x "$0"`, dir)
 	cmd.Dir = "/"
-	cmd.SysProcAttr = s.owner.attr()
+	cmd.SysProcAttr = s.owner.Attr()
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: user %s, which the server runs as, cannot write there", dir, s.owner.name)
+		return fmt.Errorf("%s: user %s, which the server runs as, cannot write there", dir, s.owner.Name)
 	}
 	return nil
 }
