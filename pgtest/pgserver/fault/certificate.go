@@ -1,0 +1,87 @@
+package fault
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// Certificate is a certificate of localhost and 127.0.0.1 that is its own authority.
+type Certificate struct {
+	PEM    []byte
+	KeyPEM []byte
+	// File holds PEM, and nobody else's certificate: for sslrootcert. It goes with the test.
+	File string
+	Pair tls.Certificate
+	Pool *x509.CertPool // of this certificate alone
+}
+
+// NewCertificate makes a certificate that is valid for a day until end. One that ends in the past
+// has expired.
+func NewCertificate(t pgserver.TB, end time.Time) *Certificate {
+	t.Helper()
+	c, err := newCertificate(end)
+	if err == nil {
+		err = c.write(t)
+	}
+	if err != nil {
+		t.Fatalf("fault: certificate: %v", err)
+	}
+	return c
+}
+
+func newCertificate(end time.Time) (*Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	about := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "localhost"},
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:    end.Add(-24 * time.Hour),
+		NotAfter:     end,
+		IsCA:         true,
+		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	c := &Certificate{
+		PEM:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		KeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
+		Pair:   tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		Pool:   x509.NewCertPool(),
+	}
+	c.Pool.AppendCertsFromPEM(c.PEM)
+	return c, nil
+}
+
+func (c *Certificate) write(t pgserver.TB) error {
+	dir, err := os.MkdirTemp("", "fault")
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	c.File = filepath.Join(dir, "root.crt")
+	return os.WriteFile(c.File, c.PEM, 0o600)
+}
