@@ -95,7 +95,7 @@ func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (cached b
 func (s *spec) initdb(ctx context.Context, data string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), append(initdbArgs, "--pgdata="+data)...)
 	cmd.Dir = "/"
-	cmd.Env = serverEnv()
+	cmd.Env = binaries.Environ()
 	cmd.SysProcAttr = s.owner.Attr()
 	out, err := cmd.CombinedOutput()
 	if err != nil {

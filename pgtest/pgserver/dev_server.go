@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
@@ -245,7 +246,7 @@ func (s *devServer) stop(ctx context.Context) error {
 func (s *devServer) run(ctx context.Context, bin, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
 	cmd.Dir = "/"
-	cmd.Env = serverEnv()
+	cmd.Env = binaries.Environ()
 	cmd.SysProcAttr = s.owner.Attr()
 	out, err := cmd.CombinedOutput()
 	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "), err

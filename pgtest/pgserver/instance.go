@@ -229,7 +229,7 @@ func (s *spec) watch(dir, mode string, guard *os.File) error {
 	cmd := exec.Command("/bin/sh", "-s", mode, dir, s.bin, strconv.Itoa(int(linger/time.Second)))
 	cmd.Stdin = strings.NewReader(watchdogScript)
 	cmd.Dir = "/"
-	cmd.Env = serverEnv()
+	cmd.Env = binaries.Environ()
 	if guard != nil {
 		cmd.ExtraFiles = []*os.File{guard}
 	}
@@ -239,18 +239,6 @@ func (s *spec) watch(dir, mode string, guard *os.File) error {
 		return fmt.Errorf("start the watchdog: %w", err)
 	}
 	return nil
-}
-
-// serverEnv is the environment of the server's processes. The caller's may hold secrets that the
-// server's user must not see, and PG* variables that would change the server.
-func serverEnv() []string {
-	env := []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
-	for _, k := range []string{"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"} {
-		if v, ok := os.LookupEnv(k); ok {
-			env = append(env, k+"="+v)
-		}
-	}
-	return env
 }
 
 // waitReady returns when the server answers a query, or with its log when it exited.

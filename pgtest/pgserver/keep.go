@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
 // keepScript holds the server for $1 seconds in the background, as long as the file "kept" is
@@ -37,7 +39,7 @@ func (s *Server) Keep(d time.Duration) error {
 	f.Close()
 	cmd := exec.Command("/bin/sh", "-c", keepScript, s.dir, strconv.Itoa(int(d/time.Second)))
 	cmd.Dir = "/"
-	cmd.Env = serverEnv()
+	cmd.Env = binaries.Environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Run(); err != nil { // returns at once, with the server held
 		os.Remove(s.keptFile())

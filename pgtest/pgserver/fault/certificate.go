@@ -23,8 +23,8 @@ type Certificate struct {
 	KeyPEM []byte
 	// File holds PEM, and nobody else's certificate: for sslrootcert. It goes with the test.
 	File string
-	Pair tls.Certificate
-	Pool *x509.CertPool // of this certificate alone
+	pair tls.Certificate
+	pool *x509.CertPool
 }
 
 // NewCertificate makes a certificate that is valid for a day until end. One that ends in the past
@@ -39,6 +39,16 @@ func NewCertificate(t pgserver.TB, end time.Time) *Certificate {
 		t.Fatalf("fault: certificate: %v", err)
 	}
 	return c
+}
+
+// Server returns the configuration of a server that has this certificate, for Options.TLS.
+func (c *Certificate) Server() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c.pair}, MinVersion: tls.VersionTLS12}
+}
+
+// Client returns the configuration of a client that trusts this certificate alone.
+func (c *Certificate) Client() *tls.Config {
+	return &tls.Config{RootCAs: c.pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
 }
 
 func newCertificate(end time.Time) (*Certificate, error) {
@@ -69,10 +79,10 @@ func newCertificate(end time.Time) (*Certificate, error) {
 	c := &Certificate{
 		PEM:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		KeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
-		Pair:   tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
-		Pool:   x509.NewCertPool(),
+		pair:   tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		pool:   x509.NewCertPool(),
 	}
-	c.Pool.AppendCertsFromPEM(c.PEM)
+	c.pool.AppendCertsFromPEM(c.PEM)
 	return c, nil
 }
 

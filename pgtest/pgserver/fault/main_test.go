@@ -21,6 +21,9 @@ import (
 // TestMain: the tests wait for servers and faults far more than they compute.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if os.Getenv(childEnv) != "" { // a process that is killed; its tests are its own
+		os.Exit(m.Run())
+	}
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
@@ -34,7 +37,7 @@ const patience = 30 * time.Second
 func through(t *testing.T, opts fault.Options) (direct string, p *fault.Proxy) {
 	t.Helper()
 	direct = pgserver.Database(t)
-	exec(t, connect(t, direct), "create table notes (id int primary key)")
+	execute(t, connect(t, direct), "create table notes (id int primary key)")
 	return direct, fault.NewProxy(t, direct, opts)
 }
 
@@ -61,7 +64,7 @@ func tryConnect(ctx context.Context, url string, adapt ...func(*pgx.ConnConfig))
 	return pgx.ConnectConfig(ctx, cfg)
 }
 
-func exec(t *testing.T, conn *pgx.Conn, sqls ...string) {
+func execute(t *testing.T, conn *pgx.Conn, sqls ...string) {
 	t.Helper()
 	for _, sql := range sqls {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {

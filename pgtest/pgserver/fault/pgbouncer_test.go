@@ -48,7 +48,7 @@ func TestPgBouncerStopAndStart(t *testing.T) {
 		t.Error("it accepts connections")
 	}
 	b.Start(t)
-	exec(t, connect(t, b.URL(), simple), "select 1")
+	execute(t, connect(t, b.URL(), simple), "select 1")
 }
 
 // A server that asks for a password gets it from PgBouncer, and a proxy may stand between the two.
@@ -56,7 +56,7 @@ func TestPgBouncerBehindProxy(t *testing.T) {
 	t.Parallel()
 	_, p := through(t, fault.Options{})
 	b := fault.NewPgBouncer(t, p.URL(), nil)
-	exec(t, connect(t, b.URL(), simple), "select 1")
+	execute(t, connect(t, b.URL(), simple), "select 1")
 	if p.Stats().Connections == 0 {
 		t.Error("PgBouncer is not connected through the proxy")
 	}

@@ -38,7 +38,7 @@ func TestRefuse(t *testing.T) {
 			}
 			p.Heal()
 			p.Heal() // does no harm
-			exec(t, connect(t, p.URL()), "select 1")
+			execute(t, connect(t, p.URL()), "select 1")
 		})
 	}
 }
@@ -54,7 +54,7 @@ func TestRefuseKeepsThePort(t *testing.T) {
 		}
 	}
 	p.Heal()
-	exec(t, connect(t, p.URL()), "select 1")
+	execute(t, connect(t, p.URL()), "select 1")
 }
 
 func TestSever(t *testing.T) {
@@ -68,7 +68,7 @@ func TestSever(t *testing.T) {
 			if err := conn.Ping(t.Context()); err == nil {
 				t.Error("the open connection works")
 			}
-			exec(t, connect(t, p.URL()), "select 1")
+			execute(t, connect(t, p.URL()), "select 1")
 		})
 	}
 }
@@ -80,8 +80,8 @@ func TestSeverWhatIsHeldUp(t *testing.T) {
 		"frozen":       func(p *fault.Proxy) { p.Freeze(fault.Both) },
 		"delayed":      func(p *fault.Proxy) { p.Delay(fault.FromServer, time.Hour) },
 		"slow":         func(p *fault.Proxy) { p.Rate(fault.ToServer, 1) },
-		"held request": func(p *fault.Proxy) { p.OnRequest(func(fault.Request) fault.Cut { return fault.HoldRequest }) },
-		"held answer":  func(p *fault.Proxy) { p.OnRequest(func(fault.Request) fault.Cut { return fault.HoldAnswer }) },
+		"held request": func(p *fault.Proxy) { p.OnRequest(always(fault.HoldRequest)) },
+		"held answer":  func(p *fault.Proxy) { p.OnRequest(always(fault.HoldAnswer)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,9 +96,13 @@ func TestSeverWhatIsHeldUp(t *testing.T) {
 				t.Error("answered")
 			}
 			p.Heal()
-			exec(t, connect(t, p.URL()), "select 1")
+			execute(t, connect(t, p.URL()), "select 1")
 		})
 	}
+}
+
+func always(where fault.Cut) func(fault.Request) fault.Cut {
+	return func(fault.Request) fault.Cut { return where }
 }
 
 func TestFreeze(t *testing.T) {
@@ -153,7 +157,11 @@ func TestDelay(t *testing.T) {
 	for name, tt := range map[string]struct {
 		direction fault.Direction
 		least     time.Duration
-	}{"to the server": {fault.ToServer, delay}, "from the server": {fault.FromServer, delay}, "both": {fault.Both, 2 * delay}} {
+	}{
+		"to the server":   {fault.ToServer, delay},
+		"from the server": {fault.FromServer, delay},
+		"both":            {fault.Both, 2 * delay},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, p := through(t, fault.Options{})
@@ -187,9 +195,10 @@ func TestRate(t *testing.T) {
 			if took := timed(t, conn, tt.slow); took < 450*time.Millisecond || took > patience {
 				t.Errorf("the slow direction took %s, want half a second", took)
 			}
-			once(t, "the other direction to be fast", func() bool { return timed(t, conn, tt.fast) < 400*time.Millisecond })
+			const fast = 400 * time.Millisecond
+			once(t, "the other direction to be fast", func() bool { return timed(t, conn, tt.fast) < fast })
 			p.Heal()
-			once(t, "a healed direction to be fast", func() bool { return timed(t, conn, tt.slow) < 400*time.Millisecond })
+			once(t, "a healed direction to be fast", func() bool { return timed(t, conn, tt.slow) < fast })
 		})
 	}
 }
@@ -198,7 +207,7 @@ func TestRate(t *testing.T) {
 func timed(t *testing.T, conn *pgx.Conn, sql string) time.Duration {
 	t.Helper()
 	began := time.Now()
-	exec(t, conn, sql)
+	execute(t, conn, sql)
 	return time.Since(began)
 }
 
@@ -220,7 +229,7 @@ func TestRedirect(t *testing.T) {
 	before := connect(t, p.URL())
 	p.Redirect(second.URL())
 	connect(t, p.URL())
-	exec(t, before, "select 1")
+	execute(t, before, "select 1")
 	if n := second.Stats().Connections; n != 1 {
 		t.Errorf("%d connections to the second server, want 1", n)
 	}
@@ -230,7 +239,7 @@ func TestRedirect(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	certificate := fault.NewCertificate(t, time.Now().Add(time.Hour))
-	secured := fault.Options{TLS: &tls.Config{Certificates: []tls.Certificate{certificate.Pair}}}
+	secured, verified := fault.Options{TLS: certificate.Server()}, "verify-full&sslrootcert="+certificate.File
 	for name, tt := range map[string]struct {
 		opts    fault.Options
 		mode    string
@@ -242,7 +251,7 @@ func TestTLS(t *testing.T) {
 		"not offered, required":       {mode: "require", wantErr: "server refused TLS connection"},
 		"offered, not wanted":         {opts: secured, mode: "disable"},
 		"offered, required":           {opts: secured, mode: "require", wantTLS: true},
-		"offered, verified":           {opts: secured, mode: "verify-full&sslrootcert=" + certificate.File, wantTLS: true},
+		"offered, verified":           {opts: secured, mode: verified, wantTLS: true},
 		"offered, not the right root": {opts: secured, mode: "verify-full", wantErr: "certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +269,7 @@ func TestTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close(t.Context())
-			exec(t, conn, "select 1")
+			execute(t, conn, "select 1")
 			if _, ok := conn.PgConn().Conn().(*tls.Conn); ok != tt.wantTLS {
 				t.Errorf("TLS is %v, want %v", ok, tt.wantTLS)
 			}
@@ -271,9 +280,9 @@ func TestTLS(t *testing.T) {
 func TestExpiredCertificate(t *testing.T) {
 	t.Parallel()
 	certificate := fault.NewCertificate(t, time.Now().Add(-time.Hour))
-	_, p := through(t, fault.Options{TLS: &tls.Config{Certificates: []tls.Certificate{certificate.Pair}}})
+	_, p := through(t, fault.Options{TLS: certificate.Server()})
 	_, err := tryConnect(t.Context(), p.URL(), func(cfg *pgx.ConnConfig) {
-		cfg.TLSConfig = &tls.Config{RootCAs: certificate.Pool, ServerName: "127.0.0.1"}
+		cfg.TLSConfig = certificate.Client()
 	})
 	if err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("error is %v, want an expired certificate", err)
@@ -285,13 +294,13 @@ func TestExpiredCertificate(t *testing.T) {
 func TestTLSToServer(t *testing.T) {
 	t.Parallel()
 	certificate := fault.NewCertificate(t, time.Now().Add(time.Hour))
-	_, server := through(t, fault.Options{TLS: &tls.Config{Certificates: []tls.Certificate{certificate.Pair}}})
+	_, server := through(t, fault.Options{TLS: certificate.Server()})
 	for name, opts := range map[string]fault.Options{"plain to the client": {}, "raw": {Raw: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := fault.NewProxy(t, server.URL(), opts)
 			conn := connect(t, p.URL())
-			exec(t, conn, "select 1")
+			execute(t, conn, "select 1")
 			if _, ok := conn.PgConn().Conn().(*tls.Conn); ok != opts.Raw {
 				t.Errorf("the client's TLS is %v, want %v", ok, opts.Raw)
 			}
@@ -305,7 +314,8 @@ func TestTLSToServer(t *testing.T) {
 			}
 		})
 	}
-	if _, err := tryConnect(t.Context(), fault.NewProxy(t, "postgres://app@127.0.0.1:1/app?sslmode=require", fault.Options{}).URL()); err == nil {
+	nobody := fault.NewProxy(t, "postgres://app@127.0.0.1:1/app?sslmode=require", fault.Options{})
+	if _, err := tryConnect(t.Context(), nobody.URL()); err == nil {
 		t.Error("connected to nobody")
 	}
 }
@@ -315,7 +325,7 @@ func TestCancelRequest(t *testing.T) {
 	t.Parallel()
 	certificate := fault.NewCertificate(t, time.Now().Add(time.Hour))
 	for name, opts := range map[string]fault.Options{
-		"TCP": {}, "Unix socket": {Unix: true}, "TLS": {TLS: &tls.Config{Certificates: []tls.Certificate{certificate.Pair}}},
+		"TCP": {}, "Unix socket": {Unix: true}, "TLS": {TLS: certificate.Server()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -326,7 +336,8 @@ func TestCancelRequest(t *testing.T) {
 				_, err := conn.Exec(context.Background(), "select pg_sleep(3600)")
 				answered <- err
 			}()
-			eventually(t, other, "select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')")
+			eventually(t, other, "select exists (select from pg_stat_activity "+
+				"where datname = current_database() and wait_event = 'PgSleep')")
 			if err := conn.PgConn().CancelRequest(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -344,7 +355,9 @@ func TestCancelRequest(t *testing.T) {
 func TestStats(t *testing.T) {
 	t.Parallel()
 	_, p := through(t, fault.Options{})
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeCacheStatement} {
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeCacheStatement,
+	} {
 		conn := connect(t, p.URL(), func(cfg *pgx.ConnConfig) { cfg.DefaultQueryExecMode = mode })
 		if n := p.Stats().Open; n != 1 {
 			t.Errorf("%d open, want 1", n)
@@ -367,7 +380,8 @@ func TestStats(t *testing.T) {
 		if got := after.Flushes - before.Flushes; got != want {
 			t.Errorf("%s: %d flushes, want %d", mode, got, want)
 		}
-		if sent, received := after.Sent-before.Sent, after.Received-before.Received; sent < 20*rounds || received < 20*rounds || sent > 200*rounds {
+		sent, received := after.Sent-before.Sent, after.Received-before.Received
+		if sent < 20*rounds || received < 20*rounds || sent > 200*rounds {
 			t.Errorf("%s: %d bytes sent, %d received", mode, sent, received)
 		}
 	}
@@ -376,7 +390,8 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// Many messages in one flush are one round trip, also with several points of synchronization.
+// Many messages in one flush are one round trip, also with several points of synchronization, and
+// if they are too long to be read at once.
 func TestStatsOfPipeline(t *testing.T) {
 	t.Parallel()
 	_, p := through(t, fault.Options{})
@@ -393,15 +408,27 @@ func TestStatsOfPipeline(t *testing.T) {
 	if got := p.Stats().Flushes - before; got != 1 {
 		t.Errorf("%d flushes, want 1", got)
 	}
+	before++
+	pipeline = conn.PgConn().StartPipeline(t.Context())
+	for range 5 {
+		pipeline.SendQueryParams("select '"+strings.Repeat("x", 100_000)+"' = ''", nil, nil, nil, nil)
+	}
+	if err := errors.Join(pipeline.Sync(), pipeline.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Stats().Flushes - before; got != 1 {
+		t.Errorf("%d flushes of a long message, want 1", got)
+	}
 }
 
 // Parameters, users and passwords survive; of errors only the reason does.
 func TestURL(t *testing.T) {
 	t.Parallel()
-	const to = "postgres://a%20b:s3cret%2F+@127.0.0.1:1/shop?application_name=a+b&sslmode=prefer&pool_max_conns=7&connect_timeout=3"
 	for name, server := range map[string]string{
-		"URL":                 to,
-		"keywords and values": "host=127.0.0.1 port=1 user='a b' password='s3cret/+' dbname=shop application_name='a b' pool_max_conns=7 sslmode=prefer",
+		"URL": "postgres://a%20b:s3cret%2F+@127.0.0.1:1/shop?" +
+			"application_name=a+b&sslmode=prefer&pool_max_conns=7&connect_timeout=3",
+		"keywords and values": "host=127.0.0.1 port=1 user='a b' password='s3cret/+' dbname=shop " +
+			"application_name='a b' pool_max_conns=7 sslmode=prefer",
 	} {
 		for kind, opts := range kinds {
 			p := fault.NewProxy(t, server, opts)

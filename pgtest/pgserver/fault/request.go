@@ -34,8 +34,8 @@ func (p *Proxy) OnRequest(decide func(Request) Cut) {
 }
 
 // CutCommits cuts the next n COMMITs, or all from now on if n is negative. Where the answer is cut,
-// the transaction is committed: a COMMIT that the server refuses, or turns into a rollback, does not
-// count and passes with its answer.
+// the transaction is committed: a COMMIT that the server refuses, or turns into a rollback, does
+// not count and passes with its answer.
 func (p *Proxy) CutCommits(n int, where Cut) {
 	p.mustRead()
 	p.mu.Lock()

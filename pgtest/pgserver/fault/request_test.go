@@ -62,7 +62,7 @@ func TestCutCommits(t *testing.T) {
 				t.Parallel()
 				direct, p := through(t, fault.Options{})
 				conn := connect(t, p.URL())
-				exec(t, conn, "begin", "insert into notes values (1)")
+				execute(t, conn, "begin", "insert into notes values (1)")
 				p.CutCommits(1, where)
 				err := commit(t.Context(), conn.PgConn())
 				after := name == "in one flush with other messages" && where == fault.AfterAnswer // "select 3" fails
@@ -74,8 +74,8 @@ func TestCutCommits(t *testing.T) {
 					t.Errorf("afterwards: %v", err)
 				}
 				other := connect(t, direct)
-				eventually(t, other, "select not exists (select from pg_stat_activity where datname = current_database() "+
-					"and pid <> pg_backend_pid() and state like 'idle in transaction%')")
+				eventually(t, other, "select not exists (select from pg_stat_activity "+
+					"where datname = current_database() and state like 'idle in transaction%')")
 				if n := scan[int](t, other, "select count(*) from notes"); n == 1 != want.committed {
 					t.Errorf("%d rows", n)
 				}
@@ -84,7 +84,7 @@ func TestCutCommits(t *testing.T) {
 				}
 				// The next one passes.
 				conn = connect(t, p.URL())
-				exec(t, conn, "begin", "insert into notes values (2)", "commit")
+				execute(t, conn, "begin", "insert into notes values (2)", "commit")
 			})
 		}
 	}
@@ -99,7 +99,7 @@ func TestHold(t *testing.T) {
 				t.Parallel()
 				direct, p := through(t, fault.Options{})
 				conn, other := connect(t, p.URL()), connect(t, direct)
-				exec(t, conn, "begin", "insert into notes values (1)")
+				execute(t, conn, "begin", "insert into notes values (1)")
 				p.CutCommits(-1, where)
 				ctx, giveUp := context.WithCancel(t.Context())
 				defer giveUp()
@@ -136,9 +136,10 @@ func TestRefusedCommit(t *testing.T) {
 				t.Run(name+", "+how, func(t *testing.T) {
 					t.Parallel()
 					direct, p := through(t, fault.Options{})
-					exec(t, connect(t, direct), "create table links (id int references notes deferrable initially deferred)")
+					execute(t, connect(t, direct),
+						"create table links (id int references notes deferrable initially deferred)")
 					conn := connect(t, p.URL())
-					exec(t, conn, "begin")
+					execute(t, conn, "begin")
 					_, _ = conn.Exec(t.Context(), tt.sql)
 					p.CutCommits(1, where)
 					if tt.code == "" && how != "simple" { // nothing but the end is allowed
@@ -146,10 +147,12 @@ func TestRefusedCommit(t *testing.T) {
 					}
 					err := commit(t.Context(), conn.PgConn())
 					var refused *pgconn.PgError
-					if tt.code != "" && (!errors.As(err, &refused) || refused.Code != tt.code) || tt.code == "" && err != nil {
+					errors.As(err, &refused)
+					if err != nil && refused == nil || refused != nil && refused.Code != tt.code ||
+						tt.code != "" && err == nil {
 						t.Errorf("error is %v, want %q", err, tt.code)
 					}
-					exec(t, conn, "select 1", "begin", "insert into notes values (1)")
+					execute(t, conn, "select 1", "begin", "insert into notes values (1)")
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					if where == fault.HoldAnswer {
@@ -172,7 +175,7 @@ func TestRefusedCommit(t *testing.T) {
 func TestCommitsAreRecognized(t *testing.T) {
 	t.Parallel()
 	direct, p := through(t, fault.Options{})
-	exec(t, connect(t, direct), "create table texts (e text)")
+	execute(t, connect(t, direct), "create table texts (e text)")
 	for sql, want := range map[string]int{
 		"commit":                     1,
 		" \n\tCoMmIt;":               1,
@@ -197,11 +200,13 @@ func TestCommitsAreRecognized(t *testing.T) {
 		"do $$ begin null; end $$":   0,
 		"do $do$ begin; end $do$":    0,
 		"select 1 as a$b; end":       1,
-		"select case when true then 1 end; select 2": 0,
-		"create or replace function one() returns int language sql begin atomic select case when true then 1 end; end":         0,
-		"create or replace function two() returns int language sql begin atomic select case when true then 1 end; end; commit": 1,
-		"create or replace procedure three() language sql begin atomic select 1; select 2; end":                                0,
-		"create table if not exists begin_atomic (n int); begin; end":                                                          1,
+		"select case when true then 1 end; select 2":                  0,
+		"create table if not exists begin_atomic (n int); begin; end": 1,
+		"create or replace function one() returns int language sql " +
+			"begin atomic select case when true then 1 end; end": 0,
+		"create or replace function two() returns int language sql " +
+			"begin atomic select case when true then 1 end; end; commit": 1,
+		"create or replace procedure three() language sql begin atomic select 1; select 2; end": 0,
 	} {
 		conn := connect(t, p.URL())
 		before := p.Stats().Commits
@@ -217,8 +222,8 @@ func TestOnRequest(t *testing.T) {
 	t.Parallel()
 	_, p := through(t, fault.Options{Unix: true})
 	first, second := connect(t, p.URL()), connect(t, p.URL())
-	exec(t, first, "begin")
-	exec(t, second, "begin")
+	execute(t, first, "begin")
+	execute(t, second, "begin")
 	var seen []fault.Request
 	p.OnRequest(func(r fault.Request) fault.Cut {
 		seen = append(seen, r)
@@ -227,7 +232,7 @@ func TestOnRequest(t *testing.T) {
 		}
 		return fault.Pass
 	})
-	exec(t, second, "commit")
+	execute(t, second, "commit")
 	if _, err := first.Exec(t.Context(), "commit"); err == nil {
 		t.Error("the first session's COMMIT is not cut")
 	}

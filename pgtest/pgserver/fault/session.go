@@ -184,7 +184,8 @@ func (s *session) readRaw(from net.Conn, d Direction) {
 	}
 }
 
-// flush hands a piece to the writer, and begins another one. It reports whether the session goes on.
+// flush hands a piece to the writer, and begins another one. It reports whether the session goes
+// on.
 func (s *session) flush(d Direction, p *piece) bool {
 	if len(p.data) == 0 {
 		return true

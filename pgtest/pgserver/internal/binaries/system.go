@@ -113,3 +113,20 @@ func (s System) exists(path string) bool {
 func (s System) stat(path string) (fs.FileInfo, error) {
 	return fs.Stat(s.Root, strings.TrimPrefix(path, "/"))
 }
+
+// Environ is the environment of PostgreSQL's processes. The caller's may hold secrets that the
+// server's user must not see, and PG* variables that would change the server.
+func Environ() []string {
+	// The scripts need programs of the system, whatever PATH is in a test.
+	path := "/usr/bin:/bin"
+	if p := os.Getenv("PATH"); p != "" {
+		path = p + ":" + path
+	}
+	env := []string{"LC_ALL=C", "PATH=" + path}
+	for _, k := range []string{"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"} {
+		if v, ok := os.LookupEnv(k); ok {
+			env = append(env, k+"="+v)
+		}
+	}
+	return env
+}

@@ -1,0 +1,298 @@
+package fault
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+)
+
+// ServerOptions of a [Server].
+type ServerOptions struct {
+	// Settings are added to postgresql.conf. fsync is off unless they say otherwise: no commit is
+	// lost by a kill, only by a crash of the machine.
+	Settings map[string]string
+
+	// TCP opens a port of 127.0.0.1 as well, where the server asks for a password. The port stays
+	// the same, and reserved while the server is down. URL then leads there.
+	TCP bool
+}
+
+// Server is a PostgreSQL server of one test. It ends with the test, also if the test's process is
+// killed.
+//
+// Methods that take a test fail it if they do not succeed. They must not be called concurrently.
+type Server struct {
+	bin      string
+	dir      string // with the socket and the data
+	owner    pgserver.Owner
+	settings map[string]string
+	port     *port // on TCP, or nil
+	password string
+	process  *process // nil: down
+	primary  *Server
+	link     *Proxy
+}
+
+// NewServer makes and starts a server with a superuser and a database postgres, of the version that
+// [pgserver.Acquire] would start. It listens on a Unix socket in a directory that only its user and
+// root can enter. Where there is no PostgreSQL the test is skipped.
+//
+// It blocks for about a second, until the server accepts connections.
+func NewServer(t TB, opts ServerOptions) *Server {
+	t.Helper()
+	s := newServer(t)
+	s.settings = map[string]string{
+		"fsync":                       "off",
+		"shared_buffers":              "32MB",
+		"dynamic_shared_memory_type":  "mmap", // files that go with the directory, even after a kill
+		"timezone":                    "UTC",
+		"log_timezone":                "UTC",
+		"wal_retrieve_retry_interval": "100ms", // of a standby whose link is back
+	}
+	maps.Copy(s.settings, opts.Settings)
+	ctx, cancel := limited(t)
+	defer cancel()
+	if opts.TCP {
+		if err := s.openTCP(); err != nil {
+			t.Fatalf("fault: server: %v", err)
+			return nil
+		}
+	}
+	if err := s.initialize(ctx); err != nil {
+		t.Fatalf("fault: server: %v", err)
+		return nil
+	}
+	s.Start(t)
+	return s
+}
+
+// newServer finds the programs and makes the directory, which goes with the test.
+func newServer(t TB) *Server {
+	t.Helper()
+	ctx, cancel := limited(t)
+	defer cancel()
+	bin, err := pgserver.Binaries(ctx, pgserver.Options{})
+	var missing *pgserver.NotFoundError
+	if errors.As(err, &missing) {
+		t.Skipf("fault: server: %v", err)
+		return nil
+	}
+	s := &Server{bin: bin}
+	if err == nil {
+		s.owner, err = pgserver.FindOwner()
+	}
+	if err == nil {
+		s.dir, err = shortDir(s.owner, memory()...)
+	}
+	var g *guard
+	if err == nil {
+		g, err = s.guard()
+	}
+	if err != nil {
+		t.Fatalf("fault: server: %v", err)
+		return nil
+	}
+	t.Cleanup(func() {
+		_ = s.halt(syscall.SIGQUIT) // it may be down
+		s.removeSegment()
+		if s.port != nil {
+			s.port.close()
+		}
+		os.RemoveAll(s.dir)
+		g.release()
+	})
+	return s
+}
+
+// memory returns a file system in memory with room for some servers, if there is one.
+func memory() []string {
+	const shm, room = "/dev/shm", 1 << 30
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(shm, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < room {
+		return nil
+	}
+	return []string{shm}
+}
+
+func limited(t pgserver.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(t.Context()), startLimit)
+}
+
+func (s *Server) openTCP() (err error) {
+	s.port, err = openPort(false)
+	s.password = rand.Text()
+	return err
+}
+
+func (s *Server) initialize(ctx context.Context) error {
+	args := []string{
+		"-D", s.Data(), "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256",
+		"--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions", "--wal-segsize=1",
+	}
+	if s.password != "" {
+		file := filepath.Join(s.dir, "password")
+		if err := s.write(file, s.password); err != nil {
+			return err
+		}
+		defer os.Remove(file)
+		args = append(args, "--pwfile="+file)
+	}
+	if err := s.run(ctx, "initdb", args...); err != nil {
+		return err
+	}
+	conf := filepath.Join(s.Data(), "postgresql.conf")
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		return err
+	}
+	if err := s.write(conf, string(text)+"\ninclude = '"+ownConf+"'\n"); err != nil {
+		return err
+	}
+	return s.configure()
+}
+
+// ownConf is a file in the data directory.
+const ownConf = "fault.conf"
+
+func (s *Server) configure() error {
+	set := maps.Clone(s.settings)
+	set["unix_socket_directories"], set["port"], set["listen_addresses"] = s.dir, "5432", ""
+	if s.port != nil {
+		_, number, err := net.SplitHostPort(s.port.address)
+		if err != nil {
+			return err
+		}
+		set["port"], set["listen_addresses"] = number, "127.0.0.1"
+	}
+	if s.link != nil {
+		host, number, err := net.SplitHostPort(s.link.Addr())
+		if err != nil {
+			return err
+		}
+		set["primary_conninfo"] = fmt.Sprintf("host=%s port=%s user=postgres sslmode=disable application_name=%s",
+			host, number, filepath.Base(s.dir))
+	}
+	var conf strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		fmt.Fprintf(&conf, "%s = %s\n", name, quoteValue(set[name]))
+	}
+	return s.write(filepath.Join(s.Data(), ownConf), conf.String())
+}
+
+// write makes a file of the owner.
+func (s *Server) write(path, text string) error {
+	os.Remove(path) // not through a link that the server's user may have put there
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return s.owner.Chown(path)
+}
+
+// run runs one of PostgreSQL's programs as the owner.
+func (s *Server) run(ctx context.Context, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, program), args...)
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", binaries.Environ(), s.owner.Attr()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", program, err, out)
+	}
+	return nil
+}
+
+// URL returns the connection string of the server's database postgres, for a superuser.
+func (s *Server) URL() string { return s.DatabaseURL("postgres") }
+
+// DatabaseURL returns the connection string of the named database on this server, which need not
+// exist.
+func (s *Server) DatabaseURL(name string) string {
+	if s.port == nil {
+		return s.socketURL(name)
+	}
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword("postgres", s.password), Host: s.port.address, Path: "/" + name,
+		RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+func (s *Server) socketURL(database string) string {
+	number := "5432"
+	if s.port != nil {
+		_, number, _ = net.SplitHostPort(s.port.address)
+	}
+	query := url.Values{"host": {s.dir}, "port": {number}}
+	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: query.Encode()}
+	return u.String()
+}
+
+// SocketDir returns the directory of the server's socket, where it trusts all users.
+func (s *Server) SocketDir() string { return s.dir }
+
+// Data returns the path of a file in the data directory, or of the directory itself.
+func (s *Server) Data(name ...string) string {
+	return filepath.Join(append([]string{s.dir, "data"}, name...)...)
+}
+
+// Write makes or replaces a file in the data directory, such as pg_hba.conf or server.key, which
+// only the server's user can read.
+func (s *Server) Write(t pgserver.TB, name, text string) {
+	t.Helper()
+	if err := s.write(s.Data(name), text); err != nil {
+		t.Fatalf("fault: write %s: %v", name, err)
+	}
+}
+
+// Configure changes settings in postgresql.conf. They take effect at the next start.
+func (s *Server) Configure(t pgserver.TB, settings map[string]string) {
+	t.Helper()
+	maps.Copy(s.settings, settings)
+	if err := s.configure(); err != nil {
+		t.Fatalf("fault: configure the server: %v", err)
+	}
+}
+
+// Exec runs statements one by one, each in its own transaction, on a new connection.
+func (s *Server) Exec(t pgserver.TB, sqls ...string) {
+	t.Helper()
+	ctx, cancel := limited(t)
+	defer cancel()
+	if err := s.exec(ctx, sqls...); err != nil {
+		t.Fatalf("fault: %v", err)
+	}
+}
+
+func (s *Server) exec(ctx context.Context, sqls ...string) error {
+	return s.ask(ctx, func(conn *pgx.Conn) error {
+		for _, sql := range sqls {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				return fmt.Errorf("%s: %w", sql, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Server) ask(ctx context.Context, fn func(*pgx.Conn) error) error {
+	conn, err := pgx.Connect(ctx, s.socketURL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	return fn(conn)
+}
+
+var errDown = errors.New("the server is down")
