@@ -1,7 +1,6 @@
 package pgtest_test
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -11,35 +10,24 @@ import (
 
 	"github.com/page-builder/persistence/pgtest"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // The server named by PGTEST_URL is used, with a password that URLs must quote.
 func TestConfiguredServer(t *testing.T) {
-	dev := pgserver.Dev{Dir: shortDir(t), Port: freePort(t)}
-	url, err := dev.Start(t.Context())
+	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
+	server.Exec(t, `create role "ad min" superuser login password 'p@ss/w:rd %'`)
+	cfg, err := pgx.ParseConfig(server.URL())
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal("the server's URL does not parse")
 	}
-	t.Cleanup(func() { // after the databases' own cleanups
-		if err := dev.Remove(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Exec(t.Context(), `create role "ad min" superuser login password 'p@ss/w:rd %'`); err != nil {
-		t.Fatal(err)
-	}
-	conn.Close(t.Context())
-	configured := conn.Config().Copy()
-	t.Setenv("PGTEST_URL", fmt.Sprintf("postgres://ad%%20min:p%%40ss%%2Fw%%3Ard%%20%%25@127.0.0.1:%d/postgres?sslmode=disable", configured.Port))
+	t.Setenv("PGTEST_URL", fmt.Sprintf(
+		"postgres://ad%%20min:p%%40ss%%2Fw%%3Ard%%20%%25@127.0.0.1:%d/postgres?sslmode=disable", cfg.Port))
 
 	pool := pgtest.New(t, pgtest.Migrations(twoTables))
 	exec(t, pool, "insert into pages values (1)")
-	if got := pool.Config().ConnConfig.Port; got != configured.Port {
-		t.Errorf("port %d, want %d", got, configured.Port)
+	if got := pool.Config().ConnConfig.Port; got != cfg.Port {
+		t.Errorf("port %d, want %d", got, cfg.Port)
 	}
 
 	// A switch reaches it by TCP as well.

@@ -3,11 +3,13 @@ package pgtest_test
 import (
 	"context"
 	"errors"
+	"net"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest"
 )
@@ -122,4 +124,44 @@ func TestCutCommits(t *testing.T) {
 	if err := insert(cutConnect(t, s), 2); err != nil {
 		t.Error(err)
 	}
+}
+
+// A program that hears of a COMMIT which the server refuses is told so, and the cut waits for one
+// that is done.
+func TestCutCommitsPassesRefusal(t *testing.T) {
+	t.Parallel()
+	direct, s, conn := cutDatabase(t)
+	execURL(t, direct, "create table links (id int references pages deferrable initially deferred)")
+	s.CutCommits(1)
+	var refused *pgconn.PgError
+	if _, err := conn.Exec(t.Context(), "begin; insert into links values (99); commit"); !errors.As(err, &refused) {
+		t.Errorf("got %v, want the server's refusal", err)
+	}
+	if _, err := conn.Exec(t.Context(), "begin; insert into pages values (1); commit"); err == nil || !conn.IsClosed() {
+		t.Errorf("commit: %v, closed %v", err, conn.IsClosed())
+	}
+	if got := scan(t, direct, "select count(*)::text from pages"); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+}
+
+// libpq asks for TLS on a Unix socket, too.
+func TestCutAnswersSSLRequest(t *testing.T) {
+	t.Parallel()
+	_, s, conn := cutDatabase(t)
+	network, address := pgconn.NetworkAddress(conn.Config().Host, conn.Config().Port)
+	client, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	answer := make([]byte, 1)
+	_, err = client.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}) // SSLRequest
+	if err == nil {
+		_, err = client.Read(answer)
+	}
+	if err != nil || answer[0] != 'N' {
+		t.Errorf("answer %q, %v; want N", answer, err)
+	}
+	s.Sever()
 }

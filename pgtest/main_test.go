@@ -3,7 +3,6 @@ package pgtest_test
 import (
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -62,7 +61,7 @@ func shortDir(t *testing.T) string {
 				os.RemoveAll(dir)
 				return
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond) // that they have gone is seen in the folder only
 		}
 		t.Errorf("a server is still in %s", dir)
 	})
@@ -70,14 +69,4 @@ func shortDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
