@@ -12,6 +12,7 @@ import (
 
 	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // Connecting is included on both sides: it is part of every start of a service.
@@ -64,10 +65,7 @@ func compare(b *testing.B, fsys fs.FS, before string) {
 
 func compareAcross(b *testing.B, fsys fs.FS, before string, delay time.Duration) {
 	b.Helper()
-	cfg, err := pgx.ParseConfig(pgserver.Database(b))
-	if err != nil {
-		b.Fatal("parse the test database's address")
-	}
+	cfg := parse(b, pgserver.Database(b))
 	admin, err := pgx.ConnectConfig(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -75,7 +73,9 @@ func compareAcross(b *testing.B, fsys fs.FS, before string, delay time.Duration)
 	b.Cleanup(func() { admin.Close(b.Context()) })
 
 	if delay > 0 {
-		cfg = newCountingProxy(b, cfg, delay).config
+		proxy := fault.NewProxy(b, cfg.ConnString(), fault.Options{Unix: true})
+		proxy.Delay(fault.ToServer, delay)
+		cfg = parse(b, proxy.URL())
 	}
 	tern := func(b *testing.B) error {
 		conn, err := pgx.ConnectConfig(b.Context(), cfg)

@@ -20,13 +20,23 @@ type bench struct {
 
 func setup(t *testing.T) *bench {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(pgserver.Database(t))
+	return setupOn(t, pgserver.Database(t))
+}
+
+func setupOn(t *testing.T, url string) *bench {
+	t.Helper()
+	b := &bench{config: parse(t, url)}
+	b.conn = b.connect(t)
+	return b
+}
+
+func parse(t testing.TB, url string) *pgx.ConnConfig {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		t.Fatal("parse the test database's address") // not err: it may quote the password
 	}
-	b := &bench{config: cfg}
-	b.conn = b.connect(t)
-	return b
+	return cfg
 }
 
 func (b *bench) connect(t *testing.T) *pgx.Conn {
@@ -65,21 +75,21 @@ func files(pairs ...string) fs.FS {
 	return fsys
 }
 
+const (
+	below      = "---- create above / drop below ----\n"
+	disableTx  = "---- tern: disable-tx ----\n"
+	firstPages = "create table pages (id int primary key);\n" + below + "drop table pages;\n"
+	thenTitle  = "alter table pages add title text;\n" + below + "alter table pages drop title;\n"
+	thenIndex  = disableTx + "create index concurrently pages_title on pages (title);\n" +
+		below + disableTx + "drop index concurrently pages_title;\n"
+)
+
 // firstTwo is what three was before its third migration.
-func firstTwo() fs.FS {
-	return files(
-		"001_pages.sql", "create table pages (id int primary key);\n---- create above / drop below ----\ndrop table pages;\n",
-		"002_title.sql", "alter table pages add title text;\n---- create above / drop below ----\nalter table pages drop title;\n",
-	)
-}
+func firstTwo() fs.FS { return files("001_pages.sql", firstPages, "002_title.sql", thenTitle) }
 
 // three is a folder of three reversible migrations.
 func three() fs.FS {
-	return files(
-		"001_pages.sql", "create table pages (id int primary key);\n---- create above / drop below ----\ndrop table pages;\n",
-		"002_title.sql", "alter table pages add title text;\n---- create above / drop below ----\nalter table pages drop title;\n",
-		"003_index.sql", "---- tern: disable-tx ----\ncreate index concurrently pages_title on pages (title);\n---- create above / drop below ----\n---- tern: disable-tx ----\ndrop index concurrently pages_title;\n",
-	)
+	return files("001_pages.sql", firstPages, "002_title.sql", thenTitle, "003_index.sql", thenIndex)
 }
 
 func migrator(t *testing.T, b *bench, fsys fs.FS, opts ...pgmigrate.Option) *pgmigrate.Migrator {

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestMain(m *testing.M) {
@@ -53,7 +54,9 @@ func runScript(t *testing.T, script, url string) {
 				"GORACE=atexit_sleep_ms=0") // under -race every exit would take a second
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sql": sql, "sql-until": sqlUntil, "without-tls": withoutTLS, "silent": silent},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "sql": sql, "sql-until": sqlUntil, "without-tls": withoutTLS, "silent": silent,
+		},
 	})
 }
 
@@ -138,52 +141,18 @@ func query(ts *testscript.TestScript, statement string) (string, error) {
 // on a shared one.
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("PGTEST_URL") != "" {
-		t.Skip("the server of PGTEST_URL has an authentication of its own")
+	server := fault.NewServer(t, fault.ServerOptions{})
+	server.Write(t, "pg_hba.conf", "local all app scram-sha-256\nlocal all all trust\n")
+	server.Restart(t)
+	server.Exec(t, "create role app login password 'right'", "revoke create on schema public from public")
+	as := func(password string) string {
+		return fmt.Sprintf("postgres://app:%s@/postgres?host=%s&port=5432", password, server.SocketDir())
 	}
-	dir, err := os.MkdirTemp("", "pgmigrate-hba-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	hba := filepath.Join(dir, "pg_hba.conf")
-	if err := os.WriteFile(hba, []byte("local all app scram-sha-256\nlocal all all trust\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	// The server runs as another user if the test runs as root.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Settings: map[string]string{"hba_file": hba}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Release)
-	conn, err := pgx.Connect(t.Context(), server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), "create role app login password 'right'; revoke create on schema public from public"); err != nil {
-		t.Fatal(err)
-	}
-	cfg := conn.Config()
 	for password, script := range map[string]string{"s3cret": "wrong_password", "right": "no_permission"} {
-		t.Run(script, func(t *testing.T) {
-			runScript(t, "testdata/"+script+".txtar",
-				fmt.Sprintf("postgres://app:%s@/postgres?host=%s&port=%d", password, cfg.Host, cfg.Port))
-		})
+		t.Run(script, func(t *testing.T) { runScript(t, "testdata/"+script+".txtar", as(password)) })
 	}
-	if _, err := conn.Exec(t.Context(), "grant create on schema public to app"); err != nil {
-		t.Fatal(err)
-	}
-	t.Run("no_schema", func(t *testing.T) {
-		runScript(t, "testdata/no_schema.txtar", fmt.Sprintf("postgres://app:right@/postgres?host=%s&port=%d", cfg.Host, cfg.Port))
-	})
-	if _, err := conn.Exec(t.Context(), "alter role app connection limit 0"); err != nil {
-		t.Fatal(err)
-	}
-	t.Run("no_slot", func(t *testing.T) {
-		runScript(t, "testdata/no_slot.txtar", fmt.Sprintf("postgres://app:right@/postgres?host=%s&port=%d", cfg.Host, cfg.Port))
-	})
+	server.Exec(t, "grant create on schema public to app")
+	t.Run("no_schema", func(t *testing.T) { runScript(t, "testdata/no_schema.txtar", as("right")) })
+	server.Exec(t, "alter role app connection limit 0")
+	t.Run("no_slot", func(t *testing.T) { runScript(t, "testdata/no_slot.txtar", as("right")) })
 }
