@@ -168,7 +168,8 @@ func checkQueries(sqlc string, flags ...string) error {
 	if err := os.Setenv("SQLC", sqlc); err != nil {
 		return err
 	}
-	return command("go", append([]string{"test", "-count=1", "-run=^TestGenerated$", "./examples/pages/db"}, flags...)...)
+	return command("go", append([]string{"test", "-count=1", "-run=^TestGenerated$", "./examples/pages/db"},
+		flags...)...)
 }
 
 // Doctor checks the configuration, connects, and reports what will not work; -explain prints the
@@ -354,7 +355,9 @@ func useDevelopmentServer() error {
 	default:
 		return nil
 	}
-	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "DIRECT_DATABASE_URL", "PGHOST", "PGSERVICE", "PGDATABASE"} {
+	for _, name := range []string{
+		"DATABASE_URL", "DATABASE_URL_FILE", "DIRECT_DATABASE_URL", "PGHOST", "PGSERVICE", "PGDATABASE",
+	} {
 		if os.Getenv(name) != "" {
 			return nil
 		}
@@ -366,7 +369,8 @@ func useDevelopmentServer() error {
 	cmd := exec.Command("go", "run", developmentServer, "url")
 	cmd.Stdout = &out
 	if cmd.Run() != nil {
-		fmt.Fprintln(os.Stderr, "no database: set DATABASE_URL, or start the development server with: go tool mage db:start")
+		fmt.Fprintln(os.Stderr,
+			"no database: set DATABASE_URL, or start the development server with: go tool mage db:start")
 		return failed(2)
 	}
 	fmt.Fprintln(os.Stderr, "using the development server; set DATABASE_URL for another database")

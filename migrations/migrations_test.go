@@ -84,17 +84,23 @@ func objects(t *testing.T, conn *pgx.Conn) []string {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), `
 		with spaces as (
-		  select oid from pg_namespace where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'
+		  select oid from pg_namespace where nspname not in ('pg_catalog', 'information_schema')
+			and nspname !~ '^pg_(toast|temp)'
 		)
-		select format('class %s %s %s', relkind, oid::regclass, pg_get_indexdef(oid)) from pg_class where relnamespace in (select oid from spaces)
+		select format('class %s %s %s', relkind, oid::regclass, pg_get_indexdef(oid)) from pg_class
+			where relnamespace in (select oid from spaces)
 		union all select 'type ' || oid::regtype from pg_type where typnamespace in (select oid from spaces)
-		union all select 'function ' || pg_get_functiondef(oid) from pg_proc where pronamespace in (select oid from spaces)
+		union all select 'function ' || pg_get_functiondef(oid) from pg_proc where pronamespace in (select oid
+			from spaces)
 		union all select 'constraint ' || conrelid::regclass || conname || pg_get_constraintdef(oid)
 		  from pg_constraint where connamespace in (select oid from spaces)
-		union all select 'trigger ' || pg_get_triggerdef(t.oid) from pg_trigger as t join pg_class as c on c.oid = tgrelid
+		union all select 'trigger ' || pg_get_triggerdef(t.oid) from pg_trigger as t
+			join pg_class as c on c.oid = tgrelid
 		  where relnamespace in (select oid from spaces) and not tgisinternal
-		union all select format('column %s %s %s %s %s', attrelid::regclass, attname, atttypid::regtype, attnotnull, pg_get_expr(adbin, adrelid))
-		  from pg_attribute join pg_class as c on c.oid = attrelid left join pg_attrdef on adrelid = attrelid and adnum = attnum
+		union all select format('column %s %s %s %s %s', attrelid::regclass, attname, atttypid::regtype, attnotnull,
+			pg_get_expr(adbin, adrelid))
+		  from pg_attribute join pg_class as c on c.oid = attrelid left join pg_attrdef on adrelid = attrelid
+			and adnum = attnum
 		  where relnamespace in (select oid from spaces) and attnum > 0 and not attisdropped
 		union all select 'schema ' || nspname from pg_namespace where oid in (select oid from spaces)
 		order by 1`)

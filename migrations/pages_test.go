@@ -46,7 +46,8 @@ func newSite(t *testing.T, conn *pgx.Conn) string {
 func newPage(t *testing.T, conn *pgx.Conn, site string, parent *string, slug string) string {
 	t.Helper()
 	return value[string](t, conn,
-		`insert into pages (site_id, parent_id, slug, title) values ($1, $2, $3, 'Title') returning id::text`, site, parent, slug)
+		`insert into pages (site_id, parent_id, slug, title) values ($1, $2, $3, 'Title') returning id::text`,
+		site, parent, slug)
 }
 
 func path(t *testing.T, conn *pgx.Conn, page string) string {
@@ -64,7 +65,9 @@ func TestPathFollowsTheTree(t *testing.T) {
 	step := newPage(t, conn, site, &guide, "step")
 	other := newPage(t, conn, site, nil, "other")
 
-	for page, want := range map[string]string{home: "/", docs: "/docs", guide: "/docs/guide", step: "/docs/guide/step", other: "/other"} {
+	for page, want := range map[string]string{
+		home: "/", docs: "/docs", guide: "/docs/guide", step: "/docs/guide/step", other: "/other",
+	} {
 		if got := path(t, conn, page); got != want {
 			t.Errorf("created: path %s, want %s", got, want)
 		}
@@ -93,7 +96,8 @@ func TestPathFollowsTheTree(t *testing.T) {
 		t.Errorf("after refused changes: path %s", got)
 	}
 
-	elsewhere := value[string](t, conn, `insert into sites (slug, name) values ('elsewhere', 'Elsewhere') returning id::text`)
+	elsewhere := value[string](t, conn,
+		`insert into sites (slug, name) values ('elsewhere', 'Elsewhere') returning id::text`)
 	refused(t, conn, "23503", "pages_parent_fkey",
 		`insert into pages (site_id, parent_id, slug, title) values ($1, $2, 'x', 'Title')`, elsewhere, home)
 }
@@ -114,7 +118,8 @@ func TestEditDoesNotBlockReferences(t *testing.T) {
 		exec(t, conn, `update pages set title = 'Being edited', revision = 1 where id = $1`, home)
 		exec(t, second, `set lock_timeout = '5s'`)
 		newPage(t, second, site, &home, "below")
-		exec(t, second, `insert into page_revisions (page_id, revision, title, blocks) values ($1, 1, 'Title', '[]')`, home)
+		exec(t, second, `insert into page_revisions (page_id, revision, title, blocks) values ($1, 1, 'Title', '[]')`,
+			home)
 		return nil
 	})
 	if err != nil {
@@ -134,7 +139,8 @@ func TestSoftDeletedNamesCanBeUsedAgain(t *testing.T) {
 	exec(t, conn, again, site)
 	refused(t, conn, "23505", "pages_path_live", `update pages set deleted_at = null where id = $1`, page)
 	refused(t, conn, "23503", "pages_parent_fkey",
-		`insert into pages (site_id, parent_id, slug, title) values ($1, $2, 'below', 'Below a deleted page')`, site, page)
+		`insert into pages (site_id, parent_id, slug, title) values ($1, $2, 'below', 'Below a deleted page')`,
+		site, page)
 
 	refused(t, conn, "23505", "sites_slug_live", `insert into sites (slug, name) values ('demo', 'Again')`)
 	exec(t, conn, `update sites set deleted_at = now() where id = $1`, site)
@@ -145,7 +151,8 @@ func TestStampsSayWhoAndWhen(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)
 	site := newSite(t, conn)
-	if got, want := value[string](t, conn, `select created_by from sites`), value[string](t, conn, `select current_user::text`); got != want {
+	if got, want := value[string](t, conn, `select created_by from sites`), value[string](t, conn,
+		`select current_user::text`); got != want {
 		t.Errorf("created_by without app.actor: %q, want the role %q", got, want)
 	}
 
@@ -161,11 +168,13 @@ func TestStampsSayWhoAndWhen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const stamps = `select created_by || ' ' || (created_at > '2002-01-01') || ' ' || (updated_at = created_at) from pages where id = $1`
+	const stamps = `select created_by || ' ' || (created_at > '2002-01-01') || ' ' || (updated_at = created_at)
+		from pages where id = $1`
 	if got := value[string](t, conn, stamps, page); got != "ann true true" {
 		t.Errorf("after insert: created_by, created_at is now, updated_at is created_at: %s", got)
 	}
-	exec(t, conn, `update pages set title = 'B', created_by = 'forged', created_at = '2001-01-01', updated_at = '2001-01-01' where id = $1`, page)
+	exec(t, conn, `update pages set title = 'B', created_by = 'forged', created_at = '2001-01-01',
+		updated_at = '2001-01-01' where id = $1`, page)
 	if got := value[string](t, conn, stamps, page); got != "ann true false" {
 		t.Errorf("after update: created_by, created_at is kept, updated_at is created_at: %s", got)
 	}

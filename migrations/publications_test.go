@@ -14,14 +14,16 @@ import (
 const (
 	publish = `insert into publications (site_id, page_id, revision, path, idempotency_key)
 		select site_id, id, $2, path, $3 from pages where id = $1`
-	end = `update publications set ended_at = greatest(now(), published_at), ended_by = actor() where page_id = $1 and ended_at is null`
+	end = `update publications set ended_at = greatest(now(), published_at), ended_by = actor() where page_id = $1
+		and ended_at is null`
 )
 
 // newRevisions creates a page with two revisions.
 func newRevisions(t *testing.T, conn *pgx.Conn, site, slug string) string {
 	t.Helper()
 	page := newPage(t, conn, site, nil, slug)
-	exec(t, conn, `insert into page_revisions (page_id, revision, title, blocks) values ($1, 1, 'One', '[]'), ($1, 2, 'Two', '[]')`, page)
+	exec(t, conn, `insert into page_revisions (page_id, revision, title, blocks) values ($1, 1, 'One', '[]'), ($1,
+		2, 'Two', '[]')`, page)
 	return page
 }
 
@@ -35,7 +37,8 @@ func TestOneCurrentPublication(t *testing.T) {
 	refused(t, conn, "23505", "publications_page_current", publish, page, 2, "key-2")
 	refused(t, conn, "23505", "publications_idempotency_key_key", publish, other, 1, "key-1")
 	refused(t, conn, "23503", "publications_revision_fkey", publish, other, 3, "key-3")
-	refused(t, conn, "23505", "publications_path_current", `insert into publications (site_id, page_id, revision, path, idempotency_key)
+	refused(t, conn, "23505", "publications_path_current",
+		`insert into publications (site_id, page_id, revision, path, idempotency_key)
 		select site_id, id, 1, '/a', 'key-4' from pages where id = $1`, other)
 
 	refused(t, conn, "23001", "", `update publications set revision = 2`)

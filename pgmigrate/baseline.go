@@ -24,7 +24,8 @@ func (m *Migrator) Baseline(ctx context.Context, version int32) error {
 			return err
 		}
 		if p.version != 0 && p.version != version {
-			return fmt.Errorf("baseline at version %d: the database is at version %d already: baseline is for databases that have none", version, p.version)
+			return fmt.Errorf("baseline at version %d: the database is at version %d already: baseline is for "+
+				"databases that have none", version, p.version)
 		}
 		if k, ok := p.unfinished(); ok {
 			return r.dirty(ctx, k)

@@ -62,7 +62,8 @@ func (r *run) pollBuild(ctx context.Context, pid uint32, e Event) {
 select phase,
   case when blocks_total > 0 then blocks_done when tuples_total > 0 then tuples_done else lockers_done end,
   case when blocks_total > 0 then blocks_total when tuples_total > 0 then tuples_total else lockers_total end
-from pg_catalog.pg_stat_progress_create_index where pid = $1`, pgx.QueryExecModeExec, pid).Scan(&e.Phase, &e.Done, &e.Total)
+from pg_catalog.pg_stat_progress_create_index where pid = $1`, pgx.QueryExecModeExec,
+			pid).Scan(&e.Phase, &e.Done, &e.Total)
 		switch {
 		case err == nil && ctx.Err() == nil:
 			r.m.settings.event(e)

@@ -22,15 +22,18 @@ type statementClass struct {
 const identifier = `(?:"(?:[^"]|"")+"|[\pL_][\pL\pN_$]*)`
 
 var (
-	createIndex = regexp.MustCompile(`(?is)\Acreate\s+(?:unique\s+)?index\s+concurrently\s+(if\s+not\s+exists\s+)?(?:(` +
+	createIndex = regexp.MustCompile(`(?is)\Acreate\s+(?:unique\s+)?index\s+concurrently\s+` +
+		`(if\s+not\s+exists\s+)?(?:(` +
 		identifier + `)\s*)?\bon\s+(?:only\s+)?(` + identifier + `(?:\s*\.\s*` + identifier + `)?)`)
-	dropIndex = regexp.MustCompile(`(?is)\Adrop\s+index\s+concurrently\s+(if\s+exists\s+)?(` + identifier + `(?:\s*\.\s*` + identifier + `)?)`)
+	dropIndex = regexp.MustCompile(`(?is)\Adrop\s+index\s+concurrently\s+(if\s+exists\s+)?(` + identifier +
+		`(?:\s*\.\s*` + identifier + `)?)`)
 	// What does nothing the second time.
 	repeatable = regexp.MustCompile(`(?is)\A(?:set|reset|analyze|vacuum)\b|\Adrop\s+[a-z ]+\s+if\s+exists\s|` +
 		`\Acreate\s+(?:table|schema|sequence|extension|(?:unique\s+)?index)\s+if\s+not\s+exists\s|` +
 		`\Aalter\s+type\s.*\sadd\s+value\s+if\s+not\s+exists\s`)
 	// What commits more than once.
-	severalTransactions = regexp.MustCompile(`(?is)\A(?:call|do|cluster|reindex|begin|start|commit|end|rollback|abort|alter\s+table\s.*\sdetach\s)`)
+	severalTransactions = regexp.MustCompile(`(?is)\A(?:call|do|cluster|reindex|begin|start|commit|` +
+		`end|rollback|abort|alter\s+table\s.*\sdetach\s)`)
 )
 
 // classify looks at a statement as tern sends it.
@@ -89,7 +92,8 @@ func readIndexState(ctx context.Context, conn *pgx.Conn, name string) (indexStat
 	var valid, building bool
 	err := conn.QueryRow(ctx, `
 select i.indisvalid, exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid)
-from pg_catalog.pg_index i where i.indexrelid = pg_catalog.to_regclass($1)`, pgx.QueryExecModeExec, name).Scan(&valid, &building)
+from pg_catalog.pg_index i where i.indexrelid = pg_catalog.to_regclass($1)`, pgx.QueryExecModeExec,
+		name).Scan(&valid, &building)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return indexMissing, nil

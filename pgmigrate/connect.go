@@ -90,12 +90,14 @@ func (m *Migrator) open(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, er
 // ErrPooled is wrapped by errors of a connection that leads to a pooler such as PgBouncer. It would
 // give each transaction another session: the migration lock and the lock timeout would be taken in
 // one and missing in the next.
-var ErrPooled = errors.New("this is a connection pooler such as PgBouncer: migrations need the direct address of the server")
+var ErrPooled = errors.New("this is a connection pooler such as PgBouncer: migrations need the direct address of " +
+	"the server")
 
 // checkDirect recognises a pooler that drops the settings it was given instead of refusing them.
 func (r *run) checkDirect(ctx context.Context) error {
 	var milliseconds int64
-	err := r.conn.QueryRow(ctx, "select setting::bigint from pg_catalog.pg_settings where name = 'lock_timeout'", pgx.QueryExecModeExec).
+	err := r.conn.QueryRow(ctx, "select setting::bigint from pg_catalog.pg_settings where name = 'lock_timeout'",
+		pgx.QueryExecModeExec).
 		Scan(&milliseconds)
 	if err != nil {
 		return fmt.Errorf("check connection: %w", err)

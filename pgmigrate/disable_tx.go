@@ -48,7 +48,8 @@ func (r *run) note(ctx context.Context, s *step, sql string, line int) error {
 		index = &s.index
 	}
 	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+`.history
-set statement = $2, line = $3, repeatable = $4, index_name = $5, drops_index = $6 where id = $1`, pgx.QueryExecModeExec, s.entry, s.statements, line,
+set statement = $2, line = $3, repeatable = $4, index_name = $5, drops_index = $6 where id = $1`, pgx.QueryExecModeExec,
+		s.entry, s.statements, line,
 		s.idempotent && (s.current.idempotent || s.index != ""), index, s.current.drops)
 	if err != nil {
 		return fmt.Errorf("record statement %d of %s in the history: %w", s.statements, s.migration.Name, err)

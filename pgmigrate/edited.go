@@ -17,10 +17,14 @@ func (e *EditedError) Error() string {
 		names[i] = m.Name
 	}
 	if len(names) == 1 {
-		return fmt.Sprintf("check applied migrations: %s was edited after it had been applied: restore it and put the change into a new migration, or, if the database already agrees with it, resolve version %d as applied",
+		return fmt.Sprintf("check applied migrations: %s was edited after it had been applied: restore it and put "+
+			"the change into a new migration, or, if the database already agrees with it, resolve version %d as "+
+			"applied",
 			names[0], e.Migrations[0].Version)
 	}
-	return fmt.Sprintf("check applied migrations: %s were edited after they had been applied: restore them and put the changes into a new migration, or, if the database already agrees with them, resolve each version as applied",
+	return fmt.Sprintf("check applied migrations: %s were edited after they had been applied: restore them and put "+
+		"the changes into a new migration, or, if the database already agrees with them, resolve each version as "+
+		"applied",
 		strings.Join(names, ", "))
 }
 

@@ -50,7 +50,8 @@ func (r *run) failure(ctx context.Context, cause error) error {
 		if conn == r.conn && conn.PgConn().TxStatus() == 'I' && s.entry > 0 {
 			// If this fails the entry says that the section runs; without an instance that holds
 			// the lock that means the same.
-			_, _ = conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $2, repeatable = $3 where id = $1",
+			_, _ = conn.Exec(ctx,
+				"update "+r.m.settings.historySchema+".history set progress = $2, repeatable = $3 where id = $1",
 				pgx.QueryExecModeExec, s.entry, string(ProgressFailed), e.Repeatable)
 		}
 	}

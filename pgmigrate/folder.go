@@ -114,7 +114,9 @@ func foldersWithMigrations(fsys fs.FS, entries []fs.DirEntry) []string {
 		}
 		// An unreadable subfolder only costs the hint.
 		below, _ := fs.ReadDir(fsys, e.Name())
-		if slices.ContainsFunc(below, func(b fs.DirEntry) bool { return !b.IsDir() && fileName.MatchString(path.Base(b.Name())) }) {
+		if slices.ContainsFunc(below, func(b fs.DirEntry) bool {
+			return !b.IsDir() && fileName.MatchString(path.Base(b.Name()))
+		}) {
 			found = append(found, e.Name())
 		}
 	}
@@ -131,7 +133,8 @@ func checkNumbers(files []numberedFile) []Problem {
 		switch {
 		case err == nil && n == 0:
 			problems = append(problems, Problem{
-				Kind: ProblemNumberZero, File: f.name, Detail: "number 0 is not possible", Hint: "the first migration is 1",
+				Kind: ProblemNumberZero, File: f.name, Detail: "number 0 is not possible",
+				Hint: "the first migration is 1",
 			})
 		case err != nil || n > maxNumber:
 			detail := fmt.Sprintf("number %s is too large", f.digits)
@@ -139,7 +142,8 @@ func checkNumbers(files []numberedFile) []Problem {
 				detail = fmt.Sprintf("number %s looks like a timestamp", f.digits)
 			}
 			problems = append(problems, Problem{
-				Kind: ProblemNumberLarge, File: f.name, Detail: detail, Hint: "number migrations 1, 2, 3 and so on, without a gap",
+				Kind: ProblemNumberLarge, File: f.name, Detail: detail,
+				Hint: "number migrations 1, 2, 3 and so on, without a gap",
 			})
 		default:
 			f.number = n

@@ -21,9 +21,10 @@ const (
 	ProblemEmptyUp       ProblemKind = "empty up section"
 	ProblemMarker        ProblemKind = "marker" // a line that is nearly one of tern's markers
 	ProblemTemplate      ProblemKind = "template"
-	ProblemTransaction   ProblemKind = "transaction" // a statement that begins or ends one, in a section that runs in one
-	ProblemAtomicBody    ProblemKind = "atomic body" // BEGIN ATOMIC in a disable-tx section
-	ProblemIgnored       ProblemKind = "ignored"     // a *.sql file that is no migration
+	// A statement that begins or ends one, in a section that runs in one.
+	ProblemTransaction ProblemKind = "transaction"
+	ProblemAtomicBody  ProblemKind = "atomic body" // BEGIN ATOMIC in a disable-tx section
+	ProblemIgnored     ProblemKind = "ignored"     // a *.sql file that is no migration
 )
 
 // Problem is one thing in a migrations folder that tern could not run, or would run differently

@@ -84,14 +84,16 @@ func (m *Migrator) history(ctx context.Context, conn *pgx.Conn) ([]Entry, error)
 	rows, err := conn.Query(ctx, `
 select id, version, name, action, progress, checksum, coalesce(statement, 0), coalesce(line, 0), started_at,
   coalesce(duration_ms, 0), role, client
-from `+m.settings.historySchema+`.history where version_table = $1 order by id`, pgx.QueryExecModeExec, m.settings.versionTable)
+from `+m.settings.historySchema+`.history where version_table = $1 order by id`, pgx.QueryExecModeExec,
+		m.settings.versionTable)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
 	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Entry, error) {
 		var e Entry
 		var milliseconds float64
-		err := row.Scan(&e.ID, &e.Version, &e.Name, &e.Action, &e.Progress, &e.Checksum, &e.Statement, &e.Line, &e.StartedAt,
+		err := row.Scan(&e.ID, &e.Version, &e.Name, &e.Action, &e.Progress, &e.Checksum,
+			&e.Statement, &e.Line, &e.StartedAt,
 			&milliseconds, &e.Role, &e.Client)
 		e.Duration = time.Duration(milliseconds * float64(time.Millisecond))
 		return e, err
@@ -127,7 +129,8 @@ create table if not exists ` + schema + `.history (
   statement int4,
   line int4,
   repeatable bool, -- the section may run again from its start
-  index_name text, -- that the statement builds or drops without IF (NOT) EXISTS: it may run again unless it came to its end
+  -- that the statement builds or drops without IF (NOT) EXISTS: it may run again unless it came to its end
+  index_name text,
   drops_index bool,
   started_at timestamptz not null,
   duration_ms float8,
@@ -148,7 +151,8 @@ create table if not exists ` + schema + `.history (
 
 // begun adds the entry of a disable-tx section that is about to run and returns its number.
 func (r *run) begun(ctx context.Context, mig *Migration, direction Direction) (id int64, err error) {
-	err = r.conn.QueryRow(ctx, r.entrySQL(mig, Action(direction), ProgressRunning, "null")+" returning id", pgx.QueryExecModeExec).Scan(&id)
+	err = r.conn.QueryRow(ctx, r.entrySQL(mig, Action(direction), ProgressRunning, "null")+" returning id",
+		pgx.QueryExecModeExec).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("record %s in the history: %w", mig.Name, err)
 	}
@@ -164,14 +168,17 @@ func (r *run) recording(mig *Migration, direction Direction) string {
 		return sql
 	}
 	// The line's end closes a comment, the semicolon a last statement that has none.
-	return sql + "\n;\n" + r.entrySQL(mig, Action(direction), ProgressDone, "1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())")
+	return sql + "\n;\n" + r.entrySQL(mig, Action(direction), ProgressDone,
+		"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())")
 }
 
 // entrySQL adds an entry. duration is SQL, in milliseconds.
 func (r *run) entrySQL(mig *Migration, action Action, progress Progress, duration string) string {
-	return fmt.Sprintf(`insert into %s.history (version_table, version, name, action, progress, checksum, started_at, duration_ms, role, client) `+
+	return fmt.Sprintf(`insert into %s.history (version_table, version, name, action, progress, checksum,
+		started_at, duration_ms, role, client) `+
 		`values (%s, %d, %s, %s, %s, %s, pg_catalog.now(), %s, session_user, %s)`,
-		r.m.settings.historySchema, literal(r.m.settings.versionTable), mig.Version, literal(mig.Name), literal(string(action)),
+		r.m.settings.historySchema, literal(r.m.settings.versionTable), mig.Version, literal(mig.Name),
+		literal(string(action)),
 		literal(string(progress)), literal(mig.Checksum()), duration, literal(r.client))
 }
 

@@ -27,7 +27,9 @@ func (m *loadedMigration) section(d Direction) section {
 
 // loadMigrations lets tern parse and render the files: tern stays the authority on its own format.
 // numbered says that the numbers are in order, so that the folder can be loaded as a whole.
-func loadMigrations(fsys fs.FS, files []numberedFile, data map[string]any, numbered bool) ([]loadedMigration, []Problem) {
+func loadMigrations(
+	fsys fs.FS, files []numberedFile, data map[string]any, numbered bool,
+) ([]loadedMigration, []Problem) {
 	var problems []Problem
 	sources := make([]source, len(files))
 	for i, f := range files {
@@ -66,7 +68,10 @@ func loadMigrations(fsys fs.FS, files []numberedFile, data map[string]any, numbe
 		}
 	}
 	if numbered && !faulty(problems) {
-		problems = append(problems, Problem{Kind: ProblemUnreadable, File: ".", Detail: "the folder changed while it was read", Hint: "try again"})
+		problems = append(problems,
+			Problem{
+				Kind: ProblemUnreadable, File: ".", Detail: "the folder changed while it was read", Hint: "try again",
+			})
 	}
 	return nil, problems
 }

@@ -27,16 +27,21 @@ const (
 // MigrationError reports the migration that failed. Unwrap gives the cause, mostly a
 // *[pgconn.PgError].
 type MigrationError struct {
-	Version        int32 // the migration's number
-	Name           string
-	Direction      Direction
-	Line           int // of the file; 0 if the server gave no position, or if the section is a template that moves lines
-	State          State
-	Database       int32    // the version the database is at; -1 if it could not be read
-	Statement      int      // StatePartlyApplied: the number of the failed statement in its section, from 1; 0 if none was sent
-	InvalidIndexes []string // StatePartlyApplied: the database's invalid indexes, such as CREATE INDEX CONCURRENTLY leaves
-	Repeatable     bool     // StatePartlyApplied: nothing is to be repaired, the next run repeats the section
-	ConnectionLost bool     // StatePartlyApplied: the next run finds out what became of the last statement
+	Version   int32 // the migration's number
+	Name      string
+	Direction Direction
+	// Of the file; 0 if the server gave no position, or if the section is a template that moves
+	// lines.
+	Line     int
+	State    State
+	Database int32 // the version the database is at; -1 if it could not be read
+	// StatePartlyApplied: the number of the failed statement in its section, from 1; 0 if none was
+	// sent.
+	Statement int
+	// StatePartlyApplied: the database's invalid indexes, such as CREATE INDEX CONCURRENTLY leaves.
+	InvalidIndexes []string
+	Repeatable     bool // StatePartlyApplied: nothing is to be repaired, the next run repeats the section
+	ConnectionLost bool // StatePartlyApplied: the next run finds out what became of the last statement
 	Err            error
 }
 
@@ -61,13 +66,17 @@ func (e *MigrationError) Error() string {
 	case e.State == StateUnknown:
 		fmt.Fprintf(&b, "; the connection is gone, %s, and the server rolls back what was not committed", at)
 	case e.Repeatable && e.Statement == 0:
-		fmt.Fprintf(&b, "; it runs without a transaction and failed before its first statement, %s: when the cause is gone, run it again", at)
+		fmt.Fprintf(&b, "; it runs without a transaction and failed before its first statement, %s: when the cause "+
+			"is gone, run it again", at)
 	case e.Repeatable:
-		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: when the cause is gone, run it again", e.Statement, at)
+		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: when the cause is gone, "+
+			"run it again", e.Statement, at)
 	case e.ConnectionLost:
-		fmt.Fprintf(&b, "; it runs without a transaction, the connection was lost at statement %d, %s: run it again, and it continues or says what to repair", e.Statement, at)
+		fmt.Fprintf(&b, "; it runs without a transaction, the connection was lost at statement %d, %s: run it "+
+			"again, and it continues or says what to repair", e.Statement, at)
 	default:
-		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: finish it or undo it by hand, then resolve version %d as applied or as rolled back", e.Statement, at, e.Version)
+		fmt.Fprintf(&b, "; it runs without a transaction and failed at statement %d, %s: finish it or undo it by "+
+			"hand, then resolve version %d as applied or as rolled back", e.Statement, at, e.Version)
 	}
 	if len(e.InvalidIndexes) > 0 {
 		fmt.Fprintf(&b, "; invalid indexes: %s", strings.Join(e.InvalidIndexes, ", "))

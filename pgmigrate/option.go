@@ -132,7 +132,8 @@ func newSettings(opts []Option) (settings, error) {
 		return s, fmt.Errorf("version table %q: write schema.table in lower case without quotes", s.versionTable)
 	}
 	if !schemaName.MatchString(s.historySchema) || strings.HasPrefix(s.historySchema, "pg_") {
-		return s, fmt.Errorf("history schema %q: write its name in lower case without quotes; pg_ is reserved", s.historySchema)
+		return s, fmt.Errorf("history schema %q: write its name in lower case without quotes; pg_ is reserved",
+			s.historySchema)
 	}
 	if s.progressInterval < shortestProgressInterval {
 		return s, fmt.Errorf("progress interval %s: at least %s", s.progressInterval, shortestProgressInterval)

@@ -39,7 +39,8 @@ type mark struct {
 func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
 	var p position
 	results := conn.PgConn().Exec(ctx, "select version from "+m.settings.versionTable+
-		"; select id, version, action, progress, checksum from "+m.settings.historySchema+".history where version_table = '"+
+		"; select id, version, action, progress, checksum from "+m.settings.historySchema+
+		".history where version_table = '"+
 		m.settings.versionTable+"'") // the names were checked by newSettings
 	var versions []int32
 	var scanErr error

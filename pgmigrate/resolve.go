@@ -59,9 +59,11 @@ func (m *Migrator) Resolve(ctx context.Context, version int32, resolution Resolu
 		case resolution == ResolveApplied && version == p.version+1:
 			target = version
 		case resolution == ResolveApplied:
-			return fmt.Errorf("resolve version %d as applied: the database is at version %d, and %d is next", version, p.version, p.version+1)
+			return fmt.Errorf("resolve version %d as applied: the database is at version %d, and %d is next",
+				version, p.version, p.version+1)
 		default:
-			return fmt.Errorf("resolve version %d as rolled back: it was not interrupted, and the database is at version %d: to roll an applied migration back, migrate down",
+			return fmt.Errorf("resolve version %d as rolled back: it was not interrupted, and the database is at "+
+				"version %d: to roll an applied migration back, migrate down",
 				version, p.version)
 		}
 		r.recorded = p.recorded

@@ -42,7 +42,8 @@ func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
 	if !u.Repeatable || len(targets) == 0 || firstStep(p.version, targets[0]) != (stepID{u.Version, u.Direction}) {
 		return nil, &DirtyError{*u}
 	}
-	r.m.settings.logger.Info("continuing an interrupted migration", "migration", u.Name, "direction", string(u.Direction))
+	r.m.settings.logger.Info("continuing an interrupted migration", "migration", u.Name,
+		"direction", string(u.Direction))
 	return targets, nil
 }
 

@@ -32,7 +32,9 @@ type route func(current int32) ([]int32, error)
 
 func (m *Migrator) newRun() *run {
 	r := &run{m: m, result: Result{Latest: m.folder.latest()}}
-	r.tracer.hooks = hooks{statement: r.statementStarted, ended: r.statementEnded, versioned: r.versioned, committed: r.stepDone}
+	r.tracer.hooks = hooks{
+		statement: r.statementStarted, ended: r.statementEnded, versioned: r.versioned, committed: r.stepDone,
+	}
 	r.tracer.versionUpdate = "update " + m.settings.versionTable + " set version=$1"
 	return r
 }
@@ -70,9 +72,12 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	}
 	for i := range m.folder.migrations {
 		mig := &m.folder.migrations[i]
-		r.tern.AppendMigration(mig.Name, r.recording(&mig.Migration, DirectionUp), r.recording(&mig.Migration, DirectionDown))
+		r.tern.AppendMigration(mig.Name, r.recording(&mig.Migration, DirectionUp),
+			r.recording(&mig.Migration, DirectionDown))
 	}
-	r.tern.OnStart = func(version int32, _, direction, sql string) { r.stepStarted(ctx, version, Direction(direction), sql) }
+	r.tern.OnStart = func(version int32, _, direction, sql string) {
+		r.stepStarted(ctx, version, Direction(direction), sql)
+	}
 	for _, target := range targets {
 		if err := r.migrateTo(ctx, target); err != nil {
 			return r.result, err

@@ -34,7 +34,8 @@ func (r *run) statementStarted(ctx context.Context, sql string) error {
 	if !s.transactional {
 		line := s.line(s.firstToken())
 		r.m.settings.event(Event{
-			Kind: EventStatement, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction, Line: line,
+			Kind: EventStatement, Version: s.migration.Version, Name: s.migration.Name,
+			Direction: s.direction, Line: line,
 		})
 		if err := r.note(ctx, s, sql, line); err != nil {
 			return err
@@ -70,7 +71,8 @@ func (r *run) versioned(ctx context.Context) error {
 		return nil // it carries its entry
 	}
 	duration := time.Since(r.started)
-	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $2, duration_ms = $3 where id = $1",
+	_, err := r.conn.Exec(ctx,
+		"update "+r.m.settings.historySchema+".history set progress = $2, duration_ms = $3 where id = $1",
 		pgx.QueryExecModeExec, s.entry, string(ProgressDone), float64(duration.Microseconds())/1000)
 	if err != nil {
 		return fmt.Errorf("record %s in the history: %w", s.migration.Name, err)

@@ -59,7 +59,8 @@ func (m *Migrator) Seed(ctx context.Context, fsys fs.FS, environment string) (Se
 			return r.dirty(ctx, k)
 		}
 		if p.version < m.folder.latest() {
-			return fmt.Errorf("seed: the database is at version %d of %d: migrate up first", p.version, m.folder.latest())
+			return fmt.Errorf("seed: the database is at version %d of %d: migrate up first",
+				p.version, m.folder.latest())
 		}
 		r.recorded = p.recorded
 		if err := r.prepare(ctx); err != nil {
@@ -133,13 +134,15 @@ func (m *Migrator) readSeeds(fsys fs.FS, environment string) ([]seedFile, error)
 func newSeedFile(name, sql string) (seedFile, error) {
 	switch {
 	case strings.HasPrefix(sql, "\ufeff"):
-		return seedFile{}, fmt.Errorf("%s:1: the file begins with a byte order mark: save it as UTF-8 without BOM", name)
+		return seedFile{}, fmt.Errorf("%s:1: the file begins with a byte order mark: save it as UTF-8 without BOM",
+			name)
 	case !utf8.ValidString(sql):
 		return seedFile{}, fmt.Errorf("%s: the file is not valid UTF-8: save it as UTF-8", name)
 	}
 	for _, s := range split(sql) {
 		if s.endsTransaction() {
-			return seedFile{}, fmt.Errorf("%s:%d: %s: a seed runs in a transaction of its own: remove it", name, 1+strings.Count(sql[:s.offset], "\n"), s.words[0])
+			return seedFile{}, fmt.Errorf("%s:%d: %s: a seed runs in a transaction of its own: remove it", name,
+				1+strings.Count(sql[:s.offset], "\n"), s.words[0])
 		}
 	}
 	sum := sha256.Sum256([]byte(strings.ReplaceAll(sql, "\r\n", "\n")))
@@ -176,7 +179,8 @@ func (m *Migrator) unseeded(ctx context.Context, files []seedFile) (int, error) 
 
 // seeded returns the checksums of the files that were run.
 func (m *Migrator) seeded(ctx context.Context, conn *pgx.Conn) (map[string]string, error) {
-	rows, err := conn.Query(ctx, "select path, checksum from "+m.settings.historySchema+".seed where version_table = $1",
+	rows, err := conn.Query(ctx, "select path, checksum from "+m.settings.historySchema+
+		".seed where version_table = $1",
 		pgx.QueryExecModeExec, m.settings.versionTable)
 	if err != nil {
 		return nil, fmt.Errorf("read seeds: %w", err)
@@ -218,7 +222,8 @@ func (r *run) seed(ctx context.Context, f seedFile) error {
 		}
 		_, err := tx.Exec(ctx, `
 insert into `+r.m.settings.historySchema+`.seed (version_table, path, checksum, client) values ($1, $2, $3, $4)
-on conflict (version_table, path) do update set checksum = excluded.checksum, run_at = excluded.run_at, role = excluded.role, client = excluded.client`,
+on conflict (version_table, path) do update set checksum = excluded.checksum, run_at = excluded.run_at,
+	role = excluded.role, client = excluded.client`,
 			pgx.QueryExecModeExec, r.m.settings.versionTable, f.path, f.checksum, r.client)
 		return err
 	})
@@ -227,7 +232,8 @@ on conflict (version_table, path) do update set checksum = excluded.checksum, ru
 		var pgErr *pgconn.PgError
 		if errors.As(err, &pgErr) && pgErr.Position > 0 {
 			runes := []rune(f.sql)
-			place = fmt.Sprintf("%s:%d", place, 1+strings.Count(string(runes[:min(int(pgErr.Position)-1, len(runes))]), "\n"))
+			place = fmt.Sprintf("%s:%d", place,
+				1+strings.Count(string(runes[:min(int(pgErr.Position)-1, len(runes))]), "\n"))
 		}
 		return fmt.Errorf("seed %s: %w; the transaction was rolled back", place, err)
 	}

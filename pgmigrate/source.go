@@ -78,7 +78,8 @@ func (s source) check() []Problem {
 
 	switch {
 	case strings.HasPrefix(s.body, "\ufeff"):
-		add(ProblemByteOrderMark, 1, "the file begins with a byte order mark, a syntax error in SQL", "save it as UTF-8 without BOM")
+		add(ProblemByteOrderMark, 1, "the file begins with a byte order mark, a syntax error in SQL",
+			"save it as UTF-8 without BOM")
 	case strings.HasPrefix(s.body, "\xff\xfe"), strings.HasPrefix(s.body, "\xfe\xff"):
 		add(ProblemByteOrderMark, 1, "the file is UTF-16", "save it as UTF-8 without BOM")
 		return problems
@@ -88,11 +89,13 @@ func (s source) check() []Problem {
 		line := 1 + strings.Count(valid[:strings.IndexByte(valid, 0)], "\n")
 		add(ProblemEncoding, line, "the line is not valid UTF-8", "save the file as UTF-8")
 	case strings.Contains(s.body, "\x00"):
-		add(ProblemEncoding, 1+strings.Count(s.body[:strings.IndexByte(s.body, 0)], "\n"), "the line holds a NUL byte", "save the file as UTF-8 text")
+		add(ProblemEncoding, 1+strings.Count(s.body[:strings.IndexByte(s.body, 0)], "\n"), "the line holds a NUL byte",
+			"save the file as UTF-8 text")
 	}
 
 	warn := func(line int, detail, hint string) {
-		problems = append(problems, Problem{Kind: ProblemMarker, File: s.name, Line: line, Detail: detail, Hint: hint, Warning: true})
+		problems = append(problems,
+			Problem{Kind: ProblemMarker, File: s.name, Line: line, Detail: detail, Hint: hint, Warning: true})
 	}
 	if !strings.Contains(s.body, sectionMarker) {
 		for i, line := range strings.Split(s.body, "\n") {
@@ -128,8 +131,9 @@ func (s source) checkRendered(m *migrate.Migration) []Problem {
 		// text/template's text for a key that the data does not have.
 		if strings.Contains(r.sql, "<no value>") && !strings.Contains(r.raw.text, "<no value>") {
 			problems = append(problems, Problem{
-				Kind: ProblemTemplate, File: s.name, Line: r.raw.templateLine(), Detail: "a template value has not been given",
-				Hint: "pass it, or write {{\"{{\"}} for two braces that are no template", Warning: true,
+				Kind: ProblemTemplate, File: s.name, Line: r.raw.templateLine(),
+				Detail: "a template value has not been given",
+				Hint:   "pass it, or write {{\"{{\"}} for two braces that are no template", Warning: true,
 			})
 		}
 		// tern's statement splitter takes U+FFFD for the end of the file.
@@ -156,10 +160,13 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 		}
 		switch {
 		case transactional && statement.endsTransaction():
-			p.Kind, p.Detail = ProblemTransaction, strings.ToUpper(statement.words[0])+" inside the migration's own transaction"
-			p.Hint = "remove it; if the migration fails afterwards, what came before stays; or add the line " + disableTxMarker
+			p.Kind, p.Detail = ProblemTransaction, strings.ToUpper(statement.words[0])+
+				" inside the migration's own transaction"
+			p.Hint = "remove it; if the migration fails afterwards, what came before stays; or add the line " +
+				disableTxMarker
 		case !transactional && statement.atomic:
-			p.Kind, p.Detail = ProblemAtomicBody, "tern splits a body between BEGIN ATOMIC and END at its semicolons in a disable-tx section"
+			p.Kind, p.Detail = ProblemAtomicBody,
+				"tern splits a body between BEGIN ATOMIC and END at its semicolons in a disable-tx section"
 			p.Hint = "move it into a migration of its own without the marker, or quote the body as AS $$ … $$"
 		default:
 			continue

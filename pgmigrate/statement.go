@@ -26,8 +26,9 @@ type statementTracer struct {
 type hooks struct {
 	statement func(ctx context.Context, sql string) error // before a statement of the step is sent
 	ended     func(ctx context.Context, ok bool) error    // the statement came to an end
-	versioned func(ctx context.Context) error             // the version was updated, in the migration's transaction if it has one
-	committed func()                                      // the step is over
+	// The version was updated, in the migration's transaction if it has one.
+	versioned func(ctx context.Context) error
+	committed func() // the step is over
 }
 
 type what int
@@ -41,7 +42,9 @@ const (
 
 var _ pgx.QueryTracer = (*statementTracer)(nil)
 
-func (t *statementTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+func (t *statementTracer) TraceQueryStart(
+	ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData,
+) context.Context {
 	s := t.step
 	if t.inHook || s == nil {
 		return ctx

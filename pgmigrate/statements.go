@@ -6,7 +6,9 @@ import "strings"
 type Statement struct {
 	SQL    string // from its first token to the semicolon, which is left out; comments before it too
 	Offset int    // of SQL in the section's rendered SQL, in bytes
-	Line   int    // of SQL in the file, counted from 1; 0 if a template moved the lines, or for a Migration made by hand
+	// Of SQL in the file, counted from 1; 0 if a template moved the lines, or for a Migration made
+	// by hand.
+	Line int
 }
 
 // Statements splits the rendered SQL of a section as psql does: semicolons in quotes, comments and

@@ -12,8 +12,12 @@ type Status struct {
 	Tracked    bool  // there is a version table
 	Migrations []MigrationStatus
 
-	Dirty   *Unfinished // the section that was interrupted, if any; the next run continues it or returns a *[DirtyError]
-	Running *Unfinished // the section that another instance is working on, if any; on a standby also one that was interrupted
+	// The section that was interrupted, if any; the next run continues it or returns a
+	// *[DirtyError].
+	Dirty *Unfinished
+	// The section that another instance is working on, if any; on a standby also one that was
+	// interrupted.
+	Running *Unfinished
 }
 
 // MigrationStatus is one migration of the folder in a [Status]. What follows Applied is empty

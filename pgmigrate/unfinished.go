@@ -40,7 +40,8 @@ func (e *DirtyError) Error() string {
 	fmt.Fprintf(&b, ": begun by %s (%s) at %s and interrupted at statement %d, without a transaction: ",
 		e.Client, e.Role, e.StartedAt.Format(time.RFC3339), e.Statement)
 	applied, rolledBack := "all of the migration is in the database", "nothing of it is"
-	fmt.Fprintf(&b, "finish it or undo it by hand, then resolve version %d as applied (%s) or as rolled back (%s)", e.Version, applied, rolledBack)
+	fmt.Fprintf(&b, "finish it or undo it by hand, then resolve version %d as applied (%s) or as rolled back (%s)",
+		e.Version, applied, rolledBack)
 	if len(e.InvalidIndexes) > 0 {
 		fmt.Fprintf(&b, "; invalid indexes: %s", strings.Join(e.InvalidIndexes, ", "))
 	}
@@ -53,7 +54,8 @@ func (m *Migrator) readUnfinished(ctx context.Context, conn *pgx.Conn, k mark) (
 	var index string
 	var drops bool
 	err := conn.QueryRow(ctx, `
-select name, coalesce(statement, 0), coalesce(line, 0), started_at, role, client, coalesce(repeatable, true), coalesce(index_name, ''), coalesce(drops_index, false)
+select name, coalesce(statement, 0), coalesce(line, 0), started_at, role, client, coalesce(repeatable, true),
+	coalesce(index_name, ''), coalesce(drops_index, false)
 from `+m.settings.historySchema+`.history where id = $1`, pgx.QueryExecModeExec, k.id).
 		Scan(&u.Name, &u.Statement, &u.Line, &u.StartedAt, &u.Role, &u.Client, &u.Repeatable, &index, &drops)
 	if err != nil {

@@ -23,7 +23,8 @@ import "context"
 func (m *Migrator) Up(ctx context.Context) (Result, error) {
 	result, err := m.run(ctx, m.routeUp)
 	if err == nil && result.Ahead() { // an error under WithStrict
-		m.settings.logger.Warn("the database is ahead of the migrations folder: expected while a newer version is being deployed",
+		m.settings.logger.Warn("the database is ahead of the migrations folder: expected while a newer version is "+
+			"being deployed",
 			"database", result.To, "folder", result.Latest)
 	}
 	return result, err

@@ -13,7 +13,8 @@ type VersionError struct {
 
 func (e *VersionError) Error() string {
 	if e.Ahead {
-		return fmt.Sprintf("migrate to version %d: the database is at version %d, and the folder ends at %d: use the folder that it was migrated with",
+		return fmt.Sprintf("migrate to version %d: the database is at version %d, and the folder ends at %d: use "+
+			"the folder that it was migrated with",
 			e.Target, e.Database, e.Latest)
 	}
 	return fmt.Sprintf("migrate to version %d: the folder has versions 0 to %d", e.Target, e.Latest)

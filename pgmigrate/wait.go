@@ -56,7 +56,8 @@ func (m *Migrator) WaitFor(ctx context.Context, version int32) error {
 			reason = fmt.Errorf("%w: %w", reason, &DirtyError{*dirty})
 			if !warned {
 				warned = true
-				m.settings.logger.Warn("waiting for a version, but a migration was interrupted", "version", version, "migration", dirty.Name)
+				m.settings.logger.Warn("waiting for a version, but a migration was interrupted", "version",
+					version, "migration", dirty.Name)
 			}
 		}
 		return retry.RetryableError(reason)
@@ -77,7 +78,8 @@ func (m *Migrator) keepWaiting(ctx context.Context, reason *error, err error) er
 		*reason = err
 	}
 	switch pgerr.Of(err) {
-	case pgerr.Refused, pgerr.StartingUp, pgerr.Shutdown, pgerr.Connection, pgerr.TooManyConnections, pgerr.DNS, pgerr.Timeout:
+	case pgerr.Refused, pgerr.StartingUp, pgerr.Shutdown, pgerr.Connection, pgerr.TooManyConnections,
+		pgerr.DNS, pgerr.Timeout:
 		return retry.RetryableError(err)
 	default:
 		return err

@@ -75,7 +75,8 @@ func (e *AcquireError) Error() string {
 	if e.notAnswering() {
 		text.WriteString("check that the database is up and reachable")
 	} else {
-		text.WriteString("look for connections held too long or never released, or raise the pool's limit (DATABASE_POOL_MAX_CONNS)")
+		text.WriteString("look for connections held too long or never released, or raise the pool's limit " +
+			"(DATABASE_POOL_MAX_CONNS)")
 	}
 	for i, holder := range e.Oldest {
 		if i == 0 {

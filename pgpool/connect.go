@@ -52,7 +52,8 @@ func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*p
 	// pgxpool panics on a Config that ParseConfig has not made, now or later; its zero values give
 	// such a one away.
 	if cfg == nil || cfg.ConnConfig == nil || cfg.HealthCheckPeriod <= 0 {
-		return nil, errors.New("connect: the pool configuration is incomplete: make it with pgxpool.ParseConfig and change that")
+		return nil, errors.New("connect: the pool configuration is incomplete: make it with pgxpool.ParseConfig and " +
+			"change that")
 	}
 	cfg = cfg.Copy()
 	if cfg.ConnConfig.ConnectTimeout <= 0 {

@@ -58,7 +58,8 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 	case "on", "true", "yes", "1":
 		o.role.readOnly = true
 	}
-	prepare, beforeAcquire := cfg.PrepareConn, cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
+	prepare, beforeAcquire := cfg.PrepareConn,
+		cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
 	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		if s := sessionOf(conn); s != nil && !o.hasRole(ctx, conn, s) {
 			return false, nil

@@ -49,7 +49,8 @@ func (h Holder) Stack() string {
 
 func isOurs(function string) bool {
 	for _, prefix := range []string{
-		"github.com/page-builder/persistence/pgpool.", "github.com/jackc/pgx/v5/multitracer.", "github.com/jackc/pgx/v5/pgxpool.",
+		"github.com/page-builder/persistence/pgpool.", "github.com/jackc/pgx/v5/multitracer.",
+		"github.com/jackc/pgx/v5/pgxpool.",
 	} {
 		if strings.HasPrefix(function, prefix) {
 			return true

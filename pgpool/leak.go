@@ -74,7 +74,8 @@ func (o *observer) scanForLeaks() {
 		if len(h.stack) == 0 {
 			attrs = append(attrs, slog.String("hint", "the stack of further acquires is recorded from now on"))
 		}
-		o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection held too long, perhaps leaked", attrs...)
+		o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
+			"connection held too long, perhaps leaked", attrs...)
 	}
 	if next >= 0 {
 		o.armLeaks(next)
@@ -82,7 +83,8 @@ func (o *observer) scanForLeaks() {
 }
 
 func (o *observer) leakCameBack(h Holder) {
-	o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection that was held too long came back", h.attrs()...)
+	o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection that was held too long came back",
+		h.attrs()...)
 }
 
 func (h Holder) attrs() []slog.Attr {

@@ -30,10 +30,11 @@ type Metrics interface {
 
 // Gauges are the figures of a pool at one moment.
 type Gauges struct {
-	Used            int64 // db.client.connection.count with state=used
-	Idle            int64 // db.client.connection.count with state=idle
-	Max             int64 // db.client.connection.max
-	IdleMax         int64 // db.client.connection.idle.max; the same as Max, since pgxpool has no limit of its own for it
+	Used int64 // db.client.connection.count with state=used
+	Idle int64 // db.client.connection.count with state=idle
+	Max  int64 // db.client.connection.max
+	// db.client.connection.idle.max; the same as Max, since pgxpool has no limit of its own for it.
+	IdleMax         int64
 	IdleMin         int64 // db.client.connection.idle.min
 	PendingRequests int64 // db.client.connection.pending_requests
 }

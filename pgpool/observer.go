@@ -108,7 +108,9 @@ func (o *observer) hook(cfg *pgxpool.Config) {
 	o.hookPing(cfg)
 }
 
-func (o *observer) TraceAcquireStart(ctx context.Context, pool *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+func (o *observer) TraceAcquireStart(
+	ctx context.Context, pool *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
+) context.Context {
 	o.waiting.Add(1)
 	return &acquireContext{Context: ctx, observer: o, pool: pool, began: time.Now()}
 }

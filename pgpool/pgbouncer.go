@@ -16,7 +16,8 @@ import (
 // Describing a statement without naming it works in all. An exec mode that the connection string
 // asks for, or another than pgx's default, is left alone.
 func withoutStatements(cfg *pgx.ConnConfig) bool {
-	if cfg.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement || strings.Contains(cfg.ConnString(), "default_query_exec_mode") {
+	if cfg.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement || strings.Contains(cfg.ConnString(),
+		"default_query_exec_mode") {
 		return false
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe

@@ -86,7 +86,8 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 // business.
 func failureLevel(category pgerr.Category) slog.Level {
 	switch category {
-	case pgerr.Canceled, pgerr.NotFound, pgerr.Constraint, pgerr.Serialization, pgerr.Deadlock, pgerr.Raised, pgerr.Data:
+	case pgerr.Canceled, pgerr.NotFound, pgerr.Constraint, pgerr.Serialization, pgerr.Deadlock,
+		pgerr.Raised, pgerr.Data:
 		return slog.LevelDebug
 	}
 	return slog.LevelWarn
@@ -119,7 +120,9 @@ func (o *observer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, data pgx.T
 	o.end(ctx, conn, "batch", data.Err)
 }
 
-func (o *observer) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+func (o *observer) TraceCopyFromStart(
+	ctx context.Context, conn *pgx.Conn, data pgx.TraceCopyFromStartData,
+) context.Context {
 	return o.start(ctx, conn, "copy "+data.TableName.Sanitize(), 1)
 }
 
@@ -180,7 +183,9 @@ func (f *failures) log(ctx context.Context, logger *slog.Logger, message string,
 	k.logged, k.quiet = now, 0
 	f.mu.Unlock()
 
-	attrs := []slog.Attr{slog.String("category", string(category)), slog.String("error", dial.OneLine.Replace(err.Error()))}
+	attrs := []slog.Attr{
+		slog.String("category", string(category)), slog.String("error", dial.OneLine.Replace(err.Error())),
+	}
 	if quiet > 0 {
 		attrs = append(attrs, slog.Int("not_logged", quiet))
 	}

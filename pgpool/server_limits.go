@@ -20,7 +20,9 @@ type ServerLimits struct {
 
 // DefaultServerLimits are those of [ConnectConfig]: long for a page and short for a statement that
 // has gone wrong.
-var DefaultServerLimits = ServerLimits{Statement: 30 * time.Second, Lock: 10 * time.Second, IdleInTransaction: time.Minute}
+var DefaultServerLimits = ServerLimits{
+	Statement: 30 * time.Second, Lock: 10 * time.Second, IdleInTransaction: time.Minute,
+}
 
 func (l ServerLimits) values() [3]time.Duration {
 	return [3]time.Duration{l.Statement, l.Lock, l.IdleInTransaction}
@@ -34,7 +36,8 @@ func applyLimits(limits [3]time.Duration, cfg *pgx.ConnConfig, overwrite bool) {
 	}
 	for i, limit := range limits {
 		name := dial.Limits[i]
-		if _, ok := cfg.RuntimeParams[name]; (ok || strings.Contains(cfg.RuntimeParams["options"], name)) && !overwrite {
+		if _, ok := cfg.RuntimeParams[name]; (ok || strings.Contains(cfg.RuntimeParams["options"], name)) &&
+			!overwrite {
 			continue
 		}
 		cfg.RuntimeParams[name] = strconv.FormatInt(int64((max(limit, 0)+time.Millisecond-1)/time.Millisecond), 10)

@@ -26,7 +26,8 @@ func (e *ShutdownError) Error() string {
 		count = "connection was"
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "shutdown: %d %s still in use: %v: look for a missing Release, Close, Commit or Rollback, or allow more time",
+	fmt.Fprintf(&text, "shutdown: %d %s still in use: %v: look for a missing Release, Close, Commit or Rollback, or "+
+		"allow more time",
 		e.InUse, count, e.Err)
 	for i, holder := range e.Holders {
 		if i == 0 {

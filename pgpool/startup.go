@@ -86,7 +86,8 @@ func (s *startup) waitForDatabase() error {
 			wait, _ = crowded.Next()
 		}
 		s.settings.Logger.WarnContext(s.ctx, "database not reachable yet, trying again",
-			"attempt", s.attempts, "category", string(pgerr.Of(err)), "error", dial.OneLine.Replace(err.Error()), "wait", wait.Round(time.Millisecond))
+			"attempt", s.attempts, "category", string(pgerr.Of(err)), "error", dial.OneLine.Replace(err.Error()),
+			"wait", wait.Round(time.Millisecond))
 		timer := time.NewTimer(wait)
 		select {
 		case <-s.ctx.Done():
@@ -151,9 +152,11 @@ func (s *startup) checkServer() {
 	if names := missingLimits(s.settings.Limits, server); len(names) > 0 {
 		hint := "something between here and the server, or a hook of the pool, takes them out"
 		if server.Pooled {
-			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET statement_timeout = '30s'"
+			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET " +
+				"statement_timeout = '30s'"
 		}
-		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings", strings.Join(names, ", "), "hint", hint)
+		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings",
+			strings.Join(names, ", "), "hint", hint)
 	}
 }
 

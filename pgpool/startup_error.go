@@ -33,7 +33,8 @@ func (e *StartupError) Error() string {
 		if e.Attempts == 1 {
 			noun = "attempt"
 		}
-		text += fmt.Sprintf(" (gave up after %d %s in %s: %v)", e.Attempts, noun, e.Elapsed.Round(time.Millisecond), e.Ended)
+		text += fmt.Sprintf(" (gave up after %d %s in %s: %v)", e.Attempts, noun,
+			e.Elapsed.Round(time.Millisecond), e.Ended)
 	}
 	if hint := e.Hint(); hint != "" {
 		text += ": " + hint
@@ -68,7 +69,8 @@ func (e *StartupError) Hint() string {
 	case pgerr.Permission:
 		return "grant the role CONNECT on the database"
 	case pgerr.Config:
-		return "check the database name and the parameters of the connection string (DATABASE_URL); a missing database has to be created first"
+		return "check the database name and the parameters of the connection string (DATABASE_URL); a missing " +
+			"database has to be created first"
 	case pgerr.DNS:
 		return "check the host name of the connection string (DATABASE_URL)"
 	case pgerr.Refused:
@@ -76,13 +78,17 @@ func (e *StartupError) Hint() string {
 	case pgerr.TLS:
 		return "check sslmode and sslrootcert, and that the certificate names the host"
 	case pgerr.StartingUp, pgerr.Shutdown:
-		return "the server is there but takes no connections yet: look at its log, or allow more time (DATABASE_STARTUP_TIMEOUT)"
+		return "the server is there but takes no connections yet: look at its log, or allow more time " +
+			"(DATABASE_STARTUP_TIMEOUT)"
 	case pgerr.TooManyConnections:
-		return "all connection slots are taken: lower DATABASE_POOL_MAX_CONNS of the services that share the server, or raise max_connections"
+		return "all connection slots are taken: lower DATABASE_POOL_MAX_CONNS of the services that share the " +
+			"server, or raise max_connections"
 	case pgerr.WrongServer, pgerr.ReadOnly:
-		return "no host has the role that target_session_attrs asks for: check the hosts, or wait for the failover to end"
+		return "no host has the role that target_session_attrs asks for: check the hosts, or wait for the " +
+			"failover to end"
 	case pgerr.Timeout, pgerr.Connection:
-		return "the address does not answer as PostgreSQL does: check host, port and firewall, and that it is not an HTTP or TLS-only port"
+		return "the address does not answer as PostgreSQL does: check host, port and firewall, and that it is not " +
+			"an HTTP or TLS-only port"
 	}
 	return ""
 }

@@ -36,7 +36,9 @@ func trace(cfg *pgxpool.Config) *acquisitions {
 }
 
 // TraceAcquireStart has nothing to do.
-func (a *acquisitions) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+func (a *acquisitions) TraceAcquireStart(
+	ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
+) context.Context {
 	return ctx
 }
 

@@ -133,7 +133,8 @@ func (db *database) take(ctx context.Context, recycle, connect bool) error {
 	}
 	db.name, db.warm = c.name, c.warm
 	if recycle {
-		if db.recycled, err = newRecycled(context.WithoutCancel(ctx), db.host.server.DatabaseURL(c.name), c.name); err != nil {
+		if db.recycled, err = newRecycled(context.WithoutCancel(ctx), db.host.server.DatabaseURL(c.name),
+			c.name); err != nil {
 			return fmt.Errorf("prepare recycling: %w", err)
 		}
 	}

@@ -37,7 +37,9 @@ func (h *host) waitForBackends(name string) {
 	for deadline := time.Now().Add(exitWait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var used bool
 		err := h.control(context.Background(), func(ctx context.Context, conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, "select coalesce(bool_or(pg_stat_get_db_numbackends(oid) > 0), false) from pg_database where datname = $1", name).Scan(&used)
+			return conn.QueryRow(ctx,
+				"select coalesce(bool_or(pg_stat_get_db_numbackends(oid) > 0), false) from pg_database where "+
+					"datname = $1", name).Scan(&used)
 		})
 		if err != nil || !used {
 			return

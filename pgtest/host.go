@@ -109,7 +109,8 @@ func (h *host) start(ctx context.Context) error {
 	}
 	h.owner = owner
 	var version int
-	err = owner.QueryRow(ctx, "select current_setting('server_version_num')::int, current_database()::text, pg_advisory_lock($1)::text, pg_advisory_lock_shared($2)::text",
+	err = owner.QueryRow(ctx, "select current_setting('server_version_num')::int, current_database()::text, "+
+		"pg_advisory_lock($1)::text, pg_advisory_lock_shared($2)::text",
 		lockKey(h.token), lockKey(living)).Scan(&version, &h.lockedIn, nil, nil)
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", h.token, err)
@@ -155,7 +156,9 @@ func (h *host) gone(ctx context.Context, err error) error {
 	if errors.As(err, &connect) && !errors.As(err, &refused) {
 		return errors.Join(errLost, err)
 	}
-	ping := h.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error { return conn.Ping(ctx) })
+	ping := h.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.Ping(ctx)
+	})
 	return errors.Join(ping, err)
 }
 

@@ -74,7 +74,8 @@ func (h *host) orphans(ctx context.Context, conn *pgx.Conn, fn func(leftover) er
 	defer func() {
 		for token, got := range held {
 			if got {
-				conn.Exec(ctx, "select pg_advisory_unlock($1)", lockKey(token)) //nolint:errcheck // it goes with the session at the latest
+				conn.Exec(ctx, "select pg_advisory_unlock($1)",
+					lockKey(token)) //nolint:errcheck // it goes with the session at the latest
 			}
 		}
 	}()

@@ -63,7 +63,8 @@ func (r *recycled) study(ctx context.Context) (bool, error) {
 	}
 	var forbidden bool
 	err := r.conn.QueryRow(ctx, `select exists (select from pg_trigger where tgenabled in ('A', 'R'))
-		or exists (select from pg_rewrite w join pg_class c on c.oid = w.ev_class where c.oid >= 16384 and c.relkind in ('r', 'p'))
+		or exists (select from pg_rewrite w join pg_class c on c.oid = w.ev_class where c.oid >= 16384
+			and c.relkind in ('r', 'p'))
 		or exists (select from pg_class where oid >= 16384 and relkind in ('f', 'm'))`).Scan(&forbidden)
 	if err != nil || forbidden {
 		return false, err
@@ -108,7 +109,9 @@ func (r *recycled) restore(ctx context.Context) (bool, error) {
 	}
 	alone := false
 	for deadline := time.Now().Add(recycledWait); !alone && time.Now().Before(deadline); {
-		err := r.conn.QueryRow(ctx, `select not exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid())
+		err := r.conn.QueryRow(ctx,
+			`select not exists (select from pg_stat_activity where datname = current_database()
+				and pid <> pg_backend_pid())
 			and not exists (select from pg_prepared_xacts where database = current_database())`).Scan(&alone)
 		if err != nil {
 			return false, err
@@ -168,19 +171,23 @@ func (r *recycled) fingerprint(ctx context.Context) (print string, err error) {
 		{"pg_ts_config", "oid"},
 		{"pg_collation", "oid"},
 	} {
-		fmt.Fprintf(&b, "select '%s' as c, xmin::text as x, ctid::text as i from %[1]s where %s >= 16384 union all ", c.table, c.column)
+		fmt.Fprintf(&b, "select '%s' as c, xmin::text as x, ctid::text as i from %[1]s where %s >= 16384 union all ",
+			c.table, c.column)
 	}
-	err = r.conn.QueryRow(ctx, `select md5(coalesce(string_agg(c || x || i, ' ' order by c, i), '')) from (`+b.String()+`
+	err = r.conn.QueryRow(ctx,
+		`select md5(coalesce(string_agg(c || x || i, ' ' order by c, i), '')) from (`+b.String()+`
 		select 'n', xmin::text, ctid::text from pg_namespace where nspname !~ '^pg_(toast_)?temp_' union all
 		select 'd', xmin::text, ctid::text from pg_database where datname = current_database() union all
-		select 's', xmin::text, ctid::text from pg_db_role_setting where setdatabase = (select oid from pg_database where datname = current_database())
+		select 's', xmin::text, ctid::text from pg_db_role_setting where setdatabase = (select oid from pg_database
+			where datname = current_database())
 		union all select 'l', xmin::text, ctid::text from pg_largeobject_metadata) t`).Scan(&print)
 	return print, err
 }
 
 // names lists relations, quoted and with their schema.
 func (r *recycled) names(ctx context.Context, kind string) ([]string, error) {
-	rows, err := r.conn.Query(ctx, `select format('%I.%I', nspname, relname) from pg_class c join pg_namespace n on n.oid = relnamespace
+	rows, err := r.conn.Query(ctx,
+		`select format('%I.%I', nspname, relname) from pg_class c join pg_namespace n on n.oid = relnamespace
 		where c.oid >= 16384 and relkind = $1::"char" and nspname !~ '^pg_' order by 1`, kind)
 	if err != nil {
 		return nil, err
@@ -190,7 +197,8 @@ func (r *recycled) names(ctx context.Context, kind string) ([]string, error) {
 
 // digest is "" for a table without rows.
 func (r *recycled) digest(ctx context.Context, table string) (digest string, err error) {
-	err = r.conn.QueryRow(ctx, "select coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') from only "+table+" t").Scan(&digest)
+	err = r.conn.QueryRow(ctx, "select coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') from only "+
+		table+" t").Scan(&digest)
 	return digest, err
 }
 

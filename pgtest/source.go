@@ -183,7 +183,8 @@ func (s *source) deliver(c clone, aside *[]clone) {
 }
 
 func (s *source) createStatement(name string) string {
-	create := fmt.Sprintf("create database %s template %s owner %s", quoted(name), quoted(s.template), quoted(s.conf.User))
+	create := fmt.Sprintf("create database %s template %s owner %s", quoted(name),
+		quoted(s.template), quoted(s.conf.User))
 	if s.host.fileCopy {
 		create += " strategy file_copy"
 	}

@@ -115,12 +115,16 @@ func (h *host) dropRoles(ctx context.Context, conn *pgx.Conn) ([]string, error) 
 }
 
 // dropUnderLock drops what the query lists if nobody else holds the lock.
-func dropUnderLock(ctx context.Context, conn *pgx.Conn, lock, query string, drop func(context.Context, *pgx.Conn, string) (bool, error)) (dropped []string, err error) {
+func dropUnderLock(
+	ctx context.Context, conn *pgx.Conn, lock, query string,
+	drop func(context.Context, *pgx.Conn, string) (bool, error),
+) (dropped []string, err error) {
 	var got bool
 	if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", lockKey(lock)).Scan(&got); err != nil || !got {
 		return nil, err
 	}
-	defer conn.Exec(ctx, "select pg_advisory_unlock($1)", lockKey(lock)) //nolint:errcheck // it goes with the session at the latest
+	defer conn.Exec(ctx, "select pg_advisory_unlock($1)",
+		lockKey(lock)) //nolint:errcheck // it goes with the session at the latest
 	rows, err := conn.Query(ctx, query)
 	if err != nil {
 		return nil, err

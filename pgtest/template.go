@@ -76,7 +76,8 @@ func (s *source) makeRole(ctx context.Context, role *pgtestdb.Role) error {
 			}
 			var exists, marked bool
 			mark := roleMark + s.host.lockedIn
-			err := tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(shobj_description(oid, 'pg_authid') = $2), false)
+			err := tx.QueryRow(ctx,
+				`select count(*) > 0, coalesce(bool_or(shobj_description(oid, 'pg_authid') = $2), false)
 				from pg_roles where rolname = $1`, role.Username, mark).Scan(&exists, &marked)
 			if err != nil || marked {
 				return err
@@ -85,8 +86,9 @@ func (s *source) makeRole(ctx context.Context, role *pgtestdb.Role) error {
 			if exists {
 				verb = "alter"
 			}
-			_, err = tx.Conn().PgConn().Exec(ctx, fmt.Sprintf("%s role %s with login password %s %s; comment on role %[2]s is %[5]s", verb,
-				quoted(role.Username), literal(role.Password), role.Capabilities, literal(mark))).ReadAll()
+			_, err = tx.Conn().PgConn().Exec(ctx,
+				fmt.Sprintf("%s role %s with login password %s %s; comment on role %[2]s is %[5]s", verb,
+					quoted(role.Username), literal(role.Password), role.Capabilities, literal(mark))).ReadAll()
 			return err
 		})
 	})

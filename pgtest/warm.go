@@ -46,7 +46,10 @@ func (h *host) warm(url string) *warm {
 	if err != nil {
 		return nil
 	}
-	w := &warm{conn: r.Conn, network: r.network, address: r.address, asked: bytes.Clone(r.asked), answer: bytes.Clone(r.answer)}
+	w := &warm{
+		conn: r.Conn, network: r.network, address: r.address, asked: bytes.Clone(r.asked),
+		answer: bytes.Clone(r.answer),
+	}
 	if r.messages != 1 || !readCatalog(ctx, conn) {
 		conn.Close(ctx)
 		return nil
@@ -66,7 +69,8 @@ const warmTables = 50
 func readCatalog(ctx context.Context, conn *pgx.Conn) bool {
 	pg := conn.PgConn()
 	tables := pg.ExecParams(ctx, `select format('select from only %I.%I limit 0', nspname, relname) from pg_class c
-		join pg_namespace n on n.oid = relnamespace where c.oid >= 16384 and relkind = 'r' and nspname !~ '^pg_' limit $1`,
+		join pg_namespace n on n.oid = relnamespace where c.oid >= 16384 and relkind = 'r' and nspname !~ '^pg_'
+			limit $1`,
 		[][]byte{[]byte(strconv.Itoa(warmTables))}, nil, nil, nil).Read()
 	if tables.Err != nil {
 		return false

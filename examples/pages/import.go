@@ -73,7 +73,8 @@ func removePages(ctx context.Context, q *db.Queries, site uuid.UUID) error {
 	return nil
 }
 
-func importPage(ctx context.Context, q *db.Queries, site uuid.UUID, ids map[string]uuid.UUID, p PageContent, position int32,
+func importPage(ctx context.Context, q *db.Queries, site uuid.UUID, ids map[string]uuid.UUID,
+	p PageContent, position int32,
 ) (uuid.UUID, error) {
 	params := db.CreatePageParams{SiteID: site, Slug: path.Base(p.Path), Title: p.Title, Position: position}
 	switch p.Parent {

@@ -27,7 +27,10 @@ func TestServicesImportOnlyWhatTheyNeed(t *testing.T) {
 				if own, ok := strings.CutPrefix(path, prefix); ok && !strings.Contains(own, "/") {
 					got = append(got, own)
 				}
-				for _, weight := range []string{"jackc/tern", "peterldowns/pgtestdb", "magefile", "spf13/cobra", prefix + "pgtest", prefix + "migrations"} {
+				for _, weight := range []string{
+					"jackc/tern", "peterldowns/pgtestdb", "magefile", "spf13/cobra", prefix + "pgtest",
+					prefix + "migrations",
+				} {
 					if strings.Contains(path, weight) {
 						t.Errorf("imports %s", path)
 					}

@@ -101,7 +101,10 @@ func Restore(ctx context.Context, conn pgtx.DB, page uuid.UUID, actor string) er
 	})
 }
 
-func change(ctx context.Context, conn pgtx.DB, what string, page uuid.UUID, actor string, fn func(context.Context, *db.Queries) error) error {
+func change(
+	ctx context.Context, conn pgtx.DB, what string, page uuid.UUID, actor string,
+	fn func(context.Context, *db.Queries) error,
+) error {
 	return pgtx.Run(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
 		q := db.New(tx)
 		err := q.SetActor(ctx, actor)

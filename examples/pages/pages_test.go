@@ -55,7 +55,8 @@ func TestImportKeepsTheTree(t *testing.T) {
 	}
 	for i, p := range content.Pages {
 		if tree[i].Path != p.Path || tree[i].Title != p.Title || tree[i].Words == 0 {
-			t.Errorf("page %d is %s %q with %d words, want %s %q", i, tree[i].Path, tree[i].Title, tree[i].Words, p.Path, p.Title)
+			t.Errorf("page %d is %s %q with %d words, want %s %q", i, tree[i].Path, tree[i].Title,
+				tree[i].Words, p.Path, p.Title)
 		}
 	}
 }
@@ -85,7 +86,8 @@ func TestPublishTogetherIsAllOrNothing(t *testing.T) {
 	pool, site := fernhill(t)
 	q := db.New(pool)
 	home := page(t, pool, site, "/")
-	empty, err := q.CreatePage(t.Context(), db.CreatePageParams{SiteID: site.ID, Slug: "soon", Title: "Soon", Position: 99})
+	empty, err := q.CreatePage(t.Context(),
+		db.CreatePageParams{SiteID: site.ID, Slug: "soon", Title: "Soon", Position: 99})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +115,8 @@ func TestPublishOncePerKey(t *testing.T) {
 	for i := range got {
 		wg.Go(func() {
 			var err error
-			got[i], err = pages.Publish(t.Context(), pool, pages.Publication{PageID: home.ID, Key: "once", Actor: "ann"})
+			got[i], err = pages.Publish(t.Context(), pool,
+				pages.Publication{PageID: home.ID, Key: "once", Actor: "ann"})
 			if err != nil {
 				t.Error(err)
 			}

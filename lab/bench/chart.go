@@ -85,6 +85,8 @@ func accessible(svg []byte, title, alt string) []byte {
 	const last = `xmlns:xlink="http://www.w3.org/1999/xlink">`
 	svg = bytes.Replace(svg, []byte(last), []byte(strings.TrimSuffix(last, ">")+
 		` role="img" aria-labelledby="title desc">`+
-		"\n<title id=\"title\">"+html.EscapeString(title)+"</title>\n<desc id=\"desc\">"+html.EscapeString(alt)+"</desc>"), 1)
-	return bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;"))
+		"\n<title id=\"title\">"+html.EscapeString(title)+"</title>\n<desc id=\"desc\">"+
+		html.EscapeString(alt)+"</desc>"), 1)
+	return bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"),
+		[]byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;"))
 }

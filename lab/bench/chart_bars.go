@@ -38,13 +38,16 @@ func (b bars) draw(all []measured) (*chart, error) {
 	tables := make([]measured, len(b.panels))
 	for i, p := range b.panels {
 		m, ok := tableOf(all, p.table)
-		if !ok || m.anyFailed() || i > 0 && !slices.EqualFunc(m.sides, tables[0].sides, func(a, b measuredSide) bool { return a.name == b.name }) {
+		if !ok || m.anyFailed() || i > 0 && !slices.EqualFunc(m.sides, tables[0].sides, func(a, b measuredSide) bool {
+			return a.name == b.name
+		}) {
 			return nil, nil
 		}
 		tables[i] = m
 	}
 	sides := tables[0].sides
-	below := fmt.Sprintf("Time against %s = 1 (dashed) in the same round: lower is better. Bars: medians; whiskers: quartiles.", sides[0].name)
+	below := fmt.Sprintf("Time against %s = 1 (dashed) in the same round: lower is better. Bars: medians; whiskers: "+
+		"quartiles.", sides[0].name)
 	if b.times {
 		below = "Lower is better."
 	}
@@ -56,11 +59,14 @@ func (b bars) draw(all []measured) (*chart, error) {
 		}
 		alt = append(alt, b.panels[i].heading+": "+strings.Join(figures, ", "))
 	}
-	c := &chart{comparison: b.comparison, file: b.file, title: b.title, alt: b.title + ". " + strings.Join(alt, "; ") + "."}
+	c := &chart{
+		comparison: b.comparison, file: b.file, title: b.title, alt: b.title + ". " + strings.Join(alt, "; ") + ".",
+	}
 	var err error
-	c.svg, err = card(b.title, below, c.alt, panelHead+barHeight*vg.Length(len(sides))+axisHeight+margin/2, func(area draw.Canvas) error {
-		return b.drawPanels(area, tables)
-	})
+	c.svg, err = card(b.title, below, c.alt, panelHead+barHeight*vg.Length(len(sides))+axisHeight+margin/2,
+		func(area draw.Canvas) error {
+			return b.drawPanels(area, tables)
+		})
 	return c, err
 }
 
@@ -117,7 +123,8 @@ func (b bars) drawPanels(area draw.Canvas, tables []measured) error {
 		top := cell.Max.Y
 		cell = draw.Crop(cell, 0, 0, 0, -panelHead)
 		p.Draw(cell)
-		area.FillText(letters(11, muted, text.XLeft, text.YTop), vg.Point{X: p.DataCanvas(cell).Min.X, Y: top}, b.panels[i].heading)
+		area.FillText(letters(11, muted, text.XLeft, text.YTop), vg.Point{X: p.DataCanvas(cell).Min.X, Y: top},
+			b.panels[i].heading)
 		if i > 0 {
 			continue
 		}
@@ -173,7 +180,9 @@ func (b bars) plot(m measured, reach, highest, wide float64) (*plot.Plot, error)
 		if !b.times && end < 1 && end+wide > 1 {
 			end = 1 // not on the line
 		}
-		label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: end, Y: row}}, Labels: []string{b.label(value.median)}})
+		label, err := plotter.NewLabels(plotter.XYLabels{
+			XYs: plotter.XYs{{X: end, Y: row}}, Labels: []string{b.label(value.median)},
+		})
 		if err != nil {
 			return nil, err
 		}

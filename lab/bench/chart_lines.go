@@ -122,10 +122,12 @@ func (c *growing) draw() (*chart, error) {
 	}
 	drawn := &chart{
 		comparison: c.comparison, file: "scaling-" + fileName(c.what), title: "Scaling: " + c.what,
-		alt: fmt.Sprintf("Time of %s from %.0f to %.0f %s: %s.", c.what, first.size, last.size, c.unit, strings.Join(alt, "; ")),
+		alt: fmt.Sprintf("Time of %s from %.0f to %.0f %s: %s.", c.what, first.size, last.size,
+			c.unit, strings.Join(alt, "; ")),
 	}
 	var err error
-	drawn.svg, err = card(drawn.title, "Time by "+c.unit+", both on log scales: lower is better. Points: medians; whiskers: quartiles.",
+	drawn.svg, err = card(drawn.title,
+		"Time by "+c.unit+", both on log scales: lower is better. Points: medians; whiskers: quartiles.",
 		drawn.alt, plotHeight, func(area draw.Canvas) error { return c.drawLines(area, lines) })
 	return drawn, err
 }
@@ -139,7 +141,8 @@ func (c *growing) drawLines(area draw.Canvas, lines []*chartLine) error {
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Padding, axis.Color, axis.Tick.Color = 4, border, border
 	}
-	p.X.Tick.Label, p.Y.Tick.Label = letters(9, muted, text.XCenter, text.YTop), letters(9, muted, text.XRight, text.YCenter)
+	p.X.Tick.Label, p.Y.Tick.Label = letters(9, muted, text.XCenter, text.YTop), letters(9, muted,
+		text.XRight, text.YCenter)
 	p.X.Label.Text, p.X.Label.TextStyle = c.unit, letters(10, muted, text.XCenter, text.YBottom)
 	var sizes plot.ConstantTicks
 	for _, at := range c.tables {
@@ -181,7 +184,9 @@ func (c *growing) drawLines(area draw.Canvas, lines []*chartLine) error {
 	// The lines' names are at their ends, moved apart where they would lie on each other.
 	data := p.DataCanvas(cell)
 	_, y := p.Transforms(&data)
-	slices.SortStableFunc(lines, func(a, b *chartLine) int { return cmp.Compare(a.xys[len(a.xys)-1].Y, b.xys[len(b.xys)-1].Y) })
+	slices.SortStableFunc(lines, func(a, b *chartLine) int {
+		return cmp.Compare(a.xys[len(a.xys)-1].Y, b.xys[len(b.xys)-1].Y)
+	})
 	lowest := vg.Length(math.Inf(-1))
 	for _, l := range lines {
 		at := max(y(l.xys[len(l.xys)-1].Y), lowest+13)

@@ -9,7 +9,10 @@ import (
 var barCharts = []bars{
 	{
 		comparison: "query", file: "query", title: "A query through the pool",
-		panels: []panel{{"One query through the pool", "one query"}, {"Acquire and release", "acquire and release, without a query"}},
+		panels: []panel{
+			{"One query through the pool", "one query"},
+			{"Acquire and release", "acquire and release, without a query"},
+		},
 	},
 	{
 		comparison: "transaction", file: "transaction", title: "A transaction with one statement",
@@ -22,13 +25,17 @@ var barCharts = []bars{
 	{
 		comparison: "database", file: "database", title: "A migrated database for a test",
 		panels: []panel{
-			{"A database and a first query, in tests with 50 ms of own work, one at a time", "one at a time, until ready"},
+			{
+				"A database and a first query, in tests with 50 ms of own work, one at a time",
+				"one at a time, until ready",
+			},
 			{"The same without own work, 8 at a time, time for a test with its drop", "8 at a time, with drop"},
 			{"The same without own work, 32 at a time, time for a test with its drop", "32 at a time, with drop"},
 		},
 	},
 	{
-		comparison: "migration", file: "migration", title: "The longest stall of a query while ALTER TABLE waits for a transaction of 5 s",
+		comparison: "migration", file: "migration",
+		title:  "The longest stall of a query while ALTER TABLE waits for a transaction of 5 s",
 		panels: []panel{{stallTitle, "seconds, one attempt of each"}}, times: true,
 	},
 }

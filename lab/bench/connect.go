@@ -153,7 +153,8 @@ func reuse(ctx context.Context, r *report, rounds int) error {
 	if acquired == 0 {
 		return fmt.Errorf("nothing was acquired")
 	}
-	r.printf("\nReuse with 64 workers on 10 connections for %s, lifetime 5–7 s, one restart: %.3f %% of %d acquires (%d opened, %d answers, %d failures)\n",
+	r.printf("\nReuse with 64 workers on 10 connections for %s, lifetime 5–7 s, one restart: %.3f %% of %d acquires "+
+		"(%d opened, %d answers, %d failures)\n",
 		length, 100*(1-float64(opened)/float64(acquired)), acquired, opened, answers.Load(), failures.Load())
 	return nil
 }

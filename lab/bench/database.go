@@ -85,15 +85,18 @@ func databases(ctx context.Context, r *report, rounds int) error {
 			_, _ = w.once(ctx, 0) // what fails here fails again below
 		}
 	}
-	err = inTurn(ctx, r, "A database and a first query, in tests with 50 ms of own work, one at a time", rounds, ways, func(w way) (time.Duration, error) {
-		return w.once(ctx, 50*time.Millisecond)
-	})
+	err = inTurn(ctx, r, "A database and a first query, in tests with 50 ms of own work, one at a time", rounds, ways,
+		func(w way) (time.Duration, error) {
+			return w.once(ctx, 50*time.Millisecond)
+		})
 	if err != nil {
 		return err
 	}
 	for _, workers := range []int{8, 32} {
 		title := fmt.Sprintf("The same without own work, %d at a time, time for a test with its drop", workers)
-		err := inTurn(ctx, r, title, (rounds+9)/10, ways, func(w way) (time.Duration, error) { return w.many(ctx, workers, 10*workers) })
+		err := inTurn(ctx, r, title, (rounds+9)/10, ways, func(w way) (time.Duration, error) {
+			return w.many(ctx, workers, 10*workers)
+		})
 		if err != nil {
 			return err
 		}
@@ -102,14 +105,15 @@ func databases(ctx context.Context, r *report, rounds int) error {
 	if err != nil || strings.HasSuffix(self, ".test") {
 		return err
 	}
-	err = inTurn(ctx, r, "A process with a single test, server and template already there", rounds, ways[:2], func(w way) (time.Duration, error) {
-		cmd := exec.CommandContext(ctx, self, "database")
-		cmd.Env = append(os.Environ(), singleTest+"="+w.name)
-		cmd.Stderr = os.Stderr
-		began := time.Now()
-		err := cmd.Run()
-		return time.Since(began), err
-	})
+	err = inTurn(ctx, r, "A process with a single test, server and template already there", rounds, ways[:2],
+		func(w way) (time.Duration, error) {
+			cmd := exec.CommandContext(ctx, self, "database")
+			cmd.Env = append(os.Environ(), singleTest+"="+w.name)
+			cmd.Stderr = os.Stderr
+			began := time.Now()
+			err := cmd.Run()
+			return time.Since(began), err
+		})
 	if err != nil {
 		return err
 	}
@@ -126,7 +130,9 @@ func waysToDatabase(ctx context.Context, server *pgserver.Server) ([]way, error)
 	}
 	schema := fstest.MapFS{}
 	for i := range 20 {
-		schema[fmt.Sprintf("%03d_t.sql", i+1)] = &fstest.MapFile{Data: fmt.Appendf(nil, "create table t%d (id bigint primary key, v text);", i)}
+		schema[fmt.Sprintf("%03d_t.sql", i+1)] = &fstest.MapFile{
+			Data: fmt.Appendf(nil, "create table t%d (id bigint primary key, v text);", i),
+		}
 	}
 	return []way{
 		alone,
@@ -148,7 +154,8 @@ func pgtestdbAlone(ctx context.Context, serverURL string) (way, error) {
 	// the last comparison, so each server gets a role with a name of its own.
 	role := pgtestdb.DefaultRole()
 	err = session(ctx, serverURL, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, "select $1 || '_' || (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint", role.Username).Scan(&role.Username)
+		return conn.QueryRow(ctx, "select $1 || '_' || (extract(epoch from pg_postmaster_start_time()) * 1e6)::bigint",
+			role.Username).Scan(&role.Username)
 	})
 	if err != nil {
 		return way{}, err

@@ -52,7 +52,8 @@ func firstQuery(ctx context.Context, r *report, rounds int) error {
 		}
 		time.Sleep(5 * time.Second) // until the server has gone
 	}
-	r.printf("\ngo test of a package with one test, no server running, caches warm, until its first query (%d rounds)\n\n", rounds)
+	r.printf("\ngo test of a package with one test, no server running, caches warm, until its first query (%d "+
+		"rounds)\n\n", rounds)
 	r.printf("| %-28s | %10s | %21s |\n|%s|%s|%s|\n", "", "median", "quartiles", dashes(30), dashes(12), dashes(23))
 	for _, line := range []struct {
 		name  string

@@ -30,7 +30,8 @@ func floor(ctx context.Context, r *report, url string, databaseURL func(string) 
 	for range 2 { // the second session leaves what the first had to read, in a file that is copied
 		if err := session(ctx, databaseURL(template), func(conn *pgx.Conn) error {
 			for i := range 20 {
-				if _, err := conn.Exec(ctx, fmt.Sprintf("create table if not exists t%d (id bigint primary key, v text)", i)); err != nil {
+				if _, err := conn.Exec(ctx,
+					fmt.Sprintf("create table if not exists t%d (id bigint primary key, v text)", i)); err != nil {
 					return err
 				}
 			}
@@ -113,7 +114,8 @@ func floor(ctx context.Context, r *report, url string, databaseURL func(string) 
 		return err
 	}
 	steps[5].times[0] /= time.Duration(2 * rounds)
-	r.printf("\nThe steps by themselves (%d rounds)\n\n| %-40s | %10s |\n|%s|%s|\n", rounds, "", "median", dashes(42), dashes(12))
+	r.printf("\nThe steps by themselves (%d rounds)\n\n| %-40s | %10s |\n|%s|%s|\n", rounds, "",
+		"median", dashes(42), dashes(12))
 	for _, s := range steps {
 		r.printf("| %-40s | %10s |\n", s.name, short(quantile(s.times, 0.5)))
 	}

@@ -47,7 +47,8 @@ func memory(ctx context.Context, r *report, url string, w way) error {
 		case <-time.After(5 * time.Millisecond):
 		}
 		var n int64
-		if err := conn.QueryRow(ctx, "select count(*) from pg_database where starts_with(datname, $1)", ours).Scan(&n); err != nil {
+		if err := conn.QueryRow(ctx, "select count(*) from pg_database where starts_with(datname, $1)",
+			ours).Scan(&n); err != nil {
 			return errors.Join(err, <-done)
 		}
 		most = max(most, n)

@@ -100,7 +100,8 @@ func (t *faultTable) print(r *report) {
 			nobody = append(nobody, row.name)
 		}
 	}
-	r.printf("\n%s does worse than another side: %s.\nNo better than another, and not well: %s.\nAs well as another: %s.\n",
+	r.printf("\n%s does worse than another side: %s.\nNo better than another, and not well: %s.\nAs well as "+
+		"another: %s.\n",
 		t.sides[0], listed(worse), listed(nobody), listed(same))
 	for _, n := range t.notes {
 		r.printf("- %s\n", n)

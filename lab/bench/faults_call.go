@@ -17,9 +17,18 @@ func (s *stage) callFaults(ctx context.Context) ([]faultTable, error) {
 	defer admin.Close()
 	var p plays
 	tables := []faultTable{
-		{title: "Faults of the connection", sides: names(programs), ours: 1, rows: p.meet(ctx, s, admin, programs, connectionFaults)},
-		{title: "Faults of a transaction", sides: names(transactors), ours: 2, rows: p.meet(ctx, s, admin, transactors, transactionFaults)},
-		{title: "Mistakes in the configuration", sides: names(programs), ours: 1, rows: p.meet(ctx, s, admin, programs, configurationFaults)},
+		{
+			title: "Faults of the connection", sides: names(programs), ours: 1, rows: p.meet(ctx, s, admin,
+				programs, connectionFaults),
+		},
+		{
+			title: "Faults of a transaction", sides: names(transactors), ours: 2, rows: p.meet(ctx, s, admin,
+				transactors, transactionFaults),
+		},
+		{
+			title: "Mistakes in the configuration", sides: names(programs), ours: 1, rows: p.meet(ctx, s, admin,
+				programs, configurationFaults),
+		},
 	}
 	migrations := s.migrationFaults(ctx, &p, admin)
 	err = p.run()

@@ -17,8 +17,14 @@ var configurationFaults = []fault{
 	{"DATABASE_URL is not set", false, misconfigured("", "DATABASE_URL")},
 	{"its host is left out", false, misconfigured("postgres://app:"+secret+"@/app", "host")},
 	// The user is called localhost, so that who takes that for the host asks no name server.
-	{"its password has a / that is not encoded", false, misconfigured("postgres://localhost:1/"+secret+"@127.0.0.1:1/app", "%2F")},
-	{"its password has a % that is not encoded", false, misconfigured("postgres://app:1%"+secret+"@127.0.0.1:1/app", "%25", "percent-encoded")},
+	{
+		"its password has a / that is not encoded", false,
+		misconfigured("postgres://localhost:1/"+secret+"@127.0.0.1:1/app", "%2F"),
+	},
+	{
+		"its password has a % that is not encoded", false, misconfigured("postgres://app:1%"+secret+"@127.0.0.1:1/app",
+			"%25", "percent-encoded"),
+	},
 	{"a parameter is misspelt", false, func(ctx context.Context, s *scene) (cell, error) {
 		s.url += "&sslmod=disable"
 		return s.refusal(ctx, "sslmod")
@@ -28,7 +34,8 @@ var configurationFaults = []fault{
 		if err != nil {
 			return cell{}, unparsable(err)
 		}
-		s.url = fmt.Sprintf("postgres://%s:%s@/%s?host=%s&port=%d", passwordRole, secret, cfg.Database, cfg.Host, cfg.Port)
+		s.url = fmt.Sprintf("postgres://%s:%s@/%s?host=%s&port=%d", passwordRole, secret,
+			cfg.Database, cfg.Host, cfg.Port)
 		return s.refusal(ctx, "password")
 	}},
 }

@@ -19,7 +19,10 @@ var connectionFaults = []fault{
 	{"a statement never ends, ctx has no deadline", true, neverEnding},
 	{"all connections are in use, ctx has no deadline", true, exhausted},
 	{"in a transaction, a query goes to the pool and not to it; one connection", true, queryBesideTransaction},
-	{fmt.Sprintf("the network cut %d connections, idle for a moment: the next %d calls", pooled, calls), false, cutIdle},
+	{
+		fmt.Sprintf("the network cut %d connections, idle for a moment: the next %d calls",
+			pooled, calls), false, cutIdle,
+	},
 	{"the same, idle for 1.5 s", false, cutLongIdle},
 	{"the network cut the answer to an update without a transaction and arguments", false, cutAnswer},
 	{"ctx ends while a statement runs; the next call, one connection", false, endedStatement},
@@ -30,7 +33,9 @@ func neverEnding(ctx context.Context, s *scene) (cell, error) {
 	if err != nil {
 		return cell{}, err
 	}
-	took, ended, err := endless(ctx, s.limit, func(ctx context.Context) error { return p.exec(ctx, "select pg_sleep(3600)") })
+	took, ended, err := endless(ctx, s.limit, func(ctx context.Context) error {
+		return p.exec(ctx, "select pg_sleep(3600)")
+	})
 	return waited(took, ended, err, s.limit), nil
 }
 
@@ -47,7 +52,9 @@ func exhausted(ctx context.Context, s *scene) (cell, error) {
 		done := make(chan struct{})
 		go func() { // another request
 			defer close(done)
-			took, ended, err := endless(context.WithoutCancel(s.ctx), s.limit, func(ctx context.Context) error { return p.exec(ctx, "select 1") })
+			took, ended, err := endless(context.WithoutCancel(s.ctx), s.limit, func(ctx context.Context) error {
+				return p.exec(ctx, "select 1")
+			})
 			c = waited(took, ended, err, s.limit)
 		}()
 		<-done

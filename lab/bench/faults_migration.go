@@ -27,7 +27,8 @@ var migrators = []tool{
 const withoutTransaction = "-- without a transaction, as create index concurrently needs\n"
 
 // threeStatements leave the rows 1, 2 and 3 in applied. The third takes long, if hold does.
-const threeStatements = "insert into applied values (1);\ninsert into applied values (2);\ninsert into applied values (hold())"
+const threeStatements = "insert into applied values (1);\ninsert into applied values (2);\ninsert into applied " +
+	"values (hold())"
 
 type migrationFault struct {
 	name string
@@ -37,7 +38,10 @@ type migrationFault struct {
 var migrationFaults = []migrationFault{
 	{"kill -9 in the third statement of a migration; the next run", killed(threeStatements)},
 	{"the same, without a transaction", killed(withoutTransaction + threeStatements)},
-	{"the same, with statements that fail if they run again", killed(withoutTransaction + "create table pages (id int);\n" + threeStatements)},
+	{
+		"the same, with statements that fail if they run again",
+		killed(withoutTransaction + "create table pages (id int);\n" + threeStatements),
+	},
 	{"a file was edited after it was applied", edited},
 }
 
@@ -86,7 +90,9 @@ func (s *stage) migrationFaults(ctx context.Context, p *plays, admin *pgxpool.Po
 	return table
 }
 
-func (m *migrationScene) play(ctx context.Context, s *stage, admin *pgxpool.Pool, f migrationFault) (_ cell, err error) {
+func (m *migrationScene) play(
+	ctx context.Context, s *stage, admin *pgxpool.Pool, f migrationFault,
+) (_ cell, err error) {
 	name := fmt.Sprintf("migrated_%d", s.scenes.Add(1))
 	if _, err := admin.Exec(ctx, "create database "+name); err != nil {
 		return cell{}, err
@@ -110,7 +116,8 @@ func (m *migrationScene) play(ctx context.Context, s *stage, admin *pgxpool.Pool
 
 // holdFor makes hold, a function that returns 3 after d.
 func holdFor(d time.Duration) string {
-	return fmt.Sprintf("create or replace function hold() returns int language plpgsql as 'begin perform pg_sleep(%f); return 3; end'", d.Seconds())
+	return fmt.Sprintf("create or replace function hold() returns int language plpgsql as 'begin perform "+
+		"pg_sleep(%f); return 3; end'", d.Seconds())
 }
 
 // killed kills a process of the tool's, and looks what a next run makes of it.
@@ -122,7 +129,9 @@ func killed(migration string) func(context.Context, *migrationScene) (cell, erro
 		if _, err := m.admin.Exec(ctx, holdFor(0)); err != nil {
 			return cell{}, err
 		}
-		took, ended, err := endless(ctx, m.limit, func(ctx context.Context) error { return m.tool.up(ctx, m.cfg, []string{migration}) })
+		took, ended, err := endless(ctx, m.limit, func(ctx context.Context) error {
+			return m.tool.up(ctx, m.cfg, []string{migration})
+		})
 		if err != nil {
 			m.note(firstLine(err))
 		}
@@ -164,7 +173,9 @@ func firstLine(err error) string {
 func (m *migrationScene) rows(ctx context.Context) (rows string, err error) {
 	for others := true; others && err == nil; {
 		time.Sleep(20 * time.Millisecond)
-		err = m.admin.QueryRow(ctx, "select exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend')").Scan(&others)
+		err = m.admin.QueryRow(ctx,
+			"select exists (select from pg_stat_activity where datname = current_database() and pid <> "+
+				"pg_backend_pid() and backend_type = 'client backend')").Scan(&others)
 	}
 	if err != nil {
 		return "", err
@@ -220,7 +231,8 @@ func (m *migrationScene) killInHold(ctx context.Context, migration string) error
 	}
 	var output strings.Builder
 	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // this program
-	cmd.Env = append(os.Environ(), migratingProcess+"="+m.tool.name, migratingURL+"="+m.url, migratingText+"="+migration)
+	cmd.Env = append(os.Environ(), migratingProcess+"="+m.tool.name, migratingURL+"="+m.url,
+		migratingText+"="+migration)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		return err
@@ -235,7 +247,9 @@ func (m *migrationScene) killInHold(ctx context.Context, migration string) error
 		case <-deadline:
 			err = errors.New("the migration has not come to its third statement")
 		case <-time.After(20 * time.Millisecond):
-			err = m.admin.QueryRow(ctx, "select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')").Scan(&holds)
+			err = m.admin.QueryRow(ctx,
+				"select exists (select from pg_stat_activity where datname = current_database() and wait_event = "+
+					"'PgSleep')").Scan(&holds)
 		}
 		if err != nil {
 			return errors.Join(err, cmd.Process.Kill(), <-ended)

@@ -82,7 +82,8 @@ func (n *network) pour(client, server net.Conn) {
 	answer := make([]byte, 16<<10)
 	for {
 		length, err := server.Read(answer)
-		if err != nil || bytes.Contains(answer[:length], []byte("UPDATE ")) && n.loseUpdate.CompareAndSwap(true, false) {
+		if err != nil || bytes.Contains(answer[:length], []byte("UPDATE ")) &&
+			n.loseUpdate.CompareAndSwap(true, false) {
 			return
 		}
 		if _, err := client.Write(answer[:length]); err != nil {

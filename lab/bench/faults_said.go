@@ -52,7 +52,8 @@ func said(err error) string {
 		return "cannot connect"
 	case errors.Is(err, driver.ErrBadConn):
 		return "`ErrBadConn`"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), strings.Contains(err.Error(), "conn closed"):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network),
+		strings.Contains(err.Error(), "conn closed"):
 		return "broken connection"
 	default:
 		return "an error"

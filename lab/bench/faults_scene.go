@@ -33,9 +33,14 @@ func (p *plays) meet(ctx context.Context, s *stage, admin *pgxpool.Pool, sides [
 		rows[i] = faultRow{f.name, make([]cell, len(sides))}
 		for j, side := range sides {
 			p.add(f.waits, func() error {
-				sc := &scene{test: &test{ctx: ctx}, side: side, url: s.server.url, admin: admin, limit: s.limit, table: fmt.Sprintf("counters_%d", s.scenes.Add(1))}
+				sc := &scene{
+					test: &test{ctx: ctx}, side: side, url: s.server.url, admin: admin, limit: s.limit,
+					table: fmt.Sprintf("counters_%d", s.scenes.Add(1)),
+				}
 				err := sc.run(func() error {
-					_, err := admin.Exec(ctx, "create table "+sc.table+" (id int primary key, n int not null); insert into "+sc.table+" values (1, 0), (2, 0)")
+					_, err := admin.Exec(ctx,
+						"create table "+sc.table+" (id int primary key, n int not null); insert into "+
+							sc.table+" values (1, 0), (2, 0)")
 					if err == nil {
 						rows[i].cells[j], err = f.see(ctx, sc)
 					}
@@ -68,13 +73,17 @@ func (s *scene) increment(id int) string {
 
 // applied is what the rows have now.
 func (s *scene) applied(ctx context.Context) (first, second int, err error) {
-	err = s.admin.QueryRow(ctx, fmt.Sprintf("select (select n from %[1]s where id = 1), (select n from %[1]s where id = 2)", s.table)).Scan(&first, &second)
+	err = s.admin.QueryRow(ctx,
+		fmt.Sprintf("select (select n from %[1]s where id = 1), (select n from %[1]s where id = 2)",
+			s.table)).Scan(&first, &second)
 	return first, second, err
 }
 
 // endless runs op with a ctx without a deadline, which is cancelled at the limit so that the table
 // comes to its end.
-func endless(ctx context.Context, limit time.Duration, op func(context.Context) error) (took time.Duration, ended bool, err error) {
+func endless(
+	ctx context.Context, limit time.Duration, op func(context.Context) error,
+) (took time.Duration, ended bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	timer := time.AfterFunc(limit, cancel)

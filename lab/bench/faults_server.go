@@ -30,10 +30,19 @@ func (s *stage) acts() []serverAct {
 	nothing := func(context.Context) error { return nil }
 	return []serverAct{
 		{[]serverFault{{"it comes 2 s after the program", tooEarly}}, s.server.Stop, s.comeLate, nothing},
-		{[]serverFault{{fmt.Sprintf("it was restarted: the next %d calls", calls), restarted}}, s.server.restart, nothing, nothing},
+		{
+			[]serverFault{{fmt.Sprintf("it was restarted: the next %d calls", calls), restarted}},
+			s.server.restart, nothing, nothing,
+		},
 		{[]serverFault{
-			{"it is frozen, the connection was idle for 1.5 s; ctx has no deadline", frozenAfter(0, 1500*time.Millisecond)},
-			{"it is frozen, the connection was used a moment ago; ctx has no deadline", frozenAfter(1500*time.Millisecond, 0)},
+			{
+				"it is frozen, the connection was idle for 1.5 s; ctx has no deadline",
+				frozenAfter(0, 1500*time.Millisecond),
+			},
+			{
+				"it is frozen, the connection was used a moment ago; ctx has no deadline",
+				frozenAfter(1500*time.Millisecond, 0),
+			},
 		}, s.freeze, nothing, s.thaw},
 	}
 }
@@ -128,7 +137,9 @@ func frozenAfter(wait, idle time.Duration) func(context.Context, *scene) (func(c
 		err = p.exec(ctx, "select 1")
 		time.Sleep(idle)
 		return func(ctx context.Context) (cell, error) {
-			took, ended, err := endless(ctx, sc.limit, func(ctx context.Context) error { return p.exec(ctx, "select 1") })
+			took, ended, err := endless(ctx, sc.limit, func(ctx context.Context) error {
+				return p.exec(ctx, "select 1")
+			})
 			return waited(took, ended, err, sc.limit), nil
 		}, err
 	}

@@ -57,7 +57,8 @@ var (
 func ours(opts pgtx.Options) func(context.Context, string, int) (*program, error) {
 	return func(ctx context.Context, url string, conns int) (*program, error) {
 		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: map[string]string{
-			"APP_ENV": "production", "DATABASE_URL": url, "DATABASE_POOL_MAX_CONNS": fmt.Sprint(conns), "DATABASE_POOL_MIN_IDLE_CONNS": "0",
+			"APP_ENV": "production", "DATABASE_URL": url, "DATABASE_POOL_MAX_CONNS": fmt.Sprint(conns),
+			"DATABASE_POOL_MIN_IDLE_CONNS": "0",
 		}})
 		if err != nil {
 			return nil, err
@@ -68,13 +69,17 @@ func ours(opts pgtx.Options) func(context.Context, string, int) (*program, error
 		}
 		p := onPool(pool)
 		p.transaction = func(ctx context.Context, fn func(context.Context, execution) error) error {
-			return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error { return fn(ctx, onPGX(tx)) })
+			return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				return fn(ctx, onPGX(tx))
+			})
 		}
 		return p, p.first(ctx)
 	}
 }
 
-func plain(begin func(context.Context, beginnerOf, func(pgx.Tx) error) error) func(context.Context, string, int) (*program, error) {
+func plain(
+	begin func(context.Context, beginnerOf, func(pgx.Tx) error) error,
+) func(context.Context, string, int) (*program, error) {
 	return func(ctx context.Context, url string, conns int) (*program, error) {
 		cfg, err := pgxpool.ParseConfig(url)
 		if err != nil {
@@ -176,7 +181,9 @@ func overGORM(ctx context.Context, url string, conns int) (*program, error) {
 	p := onSQL(db, conns)
 	p.transaction = func(ctx context.Context, fn func(context.Context, execution) error) error {
 		return g.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			return fn(ctx, func(ctx context.Context, statement string) error { return tx.WithContext(ctx).Exec(statement).Error })
+			return fn(ctx, func(ctx context.Context, statement string) error {
+				return tx.WithContext(ctx).Exec(statement).Error
+			})
 		})
 	}
 	return p, p.first(ctx)

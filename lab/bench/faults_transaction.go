@@ -143,7 +143,9 @@ func nestedOnPool(ctx context.Context, s *scene) (cell, error) {
 			if err := exec(ctx, s.increment(1)); err != nil {
 				return err
 			}
-			return p.transaction(ctx, func(ctx context.Context, exec execution) error { return exec(ctx, s.increment(2)) })
+			return p.transaction(ctx, func(ctx context.Context, exec execution) error {
+				return exec(ctx, s.increment(2))
+			})
 		})
 	})
 	if !ended || err != nil {

@@ -74,7 +74,8 @@ func probeTimes(ctx context.Context, r *report, url string, rounds int) error {
 			}
 		})
 	}
-	err = compare(ctx, r, fmt.Sprintf("A probe request, %d callers with queries of 5 ms on the pool's %d connections", 2*connections, connections), rounds, 10, sides...)
+	err = compare(ctx, r, fmt.Sprintf("A probe request, %d callers with queries of 5 ms on the pool's %d connections",
+		2*connections, connections), rounds, 10, sides...)
 	stop()
 	load.Wait()
 	r.printf("\n%d of these answers were not 200\n", others.Load())

@@ -27,7 +27,9 @@ func probeFaults(ctx context.Context, r *report, server *ownServer, callers int)
 	handlers := make([]http.Handler, len(probers))
 	pools := make([]*pgxpool.Pool, len(probers))
 	for i, p := range probers {
-		if pools[i], err = configured(ctx, server.url, func(c *pgxpool.Config) { c.MaxConns = connections }); err != nil {
+		if pools[i], err = configured(ctx, server.url, func(c *pgxpool.Config) {
+			c.MaxConns = connections
+		}); err != nil {
 			return nil, err
 		}
 		defer pools[i].Close()
@@ -83,12 +85,15 @@ func probeFaults(ctx context.Context, r *report, server *ownServer, callers int)
 		return nil, err
 	}
 
-	r.printf("\n%d probes at once when the application uses all %d connections of the pool, and when the server is frozen\n\n", callers, connections)
-	r.printf("| %-28s | %9s | %8s | %8s | %9s | %8s | %8s | %14s |\n|%s|%s|%s|%s|%s|%s|%s|%s|\n", "", "exhausted", "first", "last", "frozen", "first", "last", "thawed: 200 in",
+	r.printf("\n%d probes at once when the application uses all %d connections of the pool, and when the server is "+
+		"frozen\n\n", callers, connections)
+	r.printf("| %-28s | %9s | %8s | %8s | %9s | %8s | %8s | %14s |\n|%s|%s|%s|%s|%s|%s|%s|%s|\n", "", "exhausted",
+		"first", "last", "frozen", "first", "last", "thawed: 200 in",
 		dashes(30), dashes(11), dashes(10), dashes(10), dashes(11), dashes(10), dashes(10), dashes(16))
 	for i, p := range probers {
 		f := results[i]
-		r.printf("| %-28s | %9s | %8s | %8s | %9s | %8s | %8s | %14s |\n", p.name, f.exhausted, short(quantile(f.exhausted.times, 0)), short(quantile(f.exhausted.times, 1)),
+		r.printf("| %-28s | %9s | %8s | %8s | %9s | %8s | %8s | %14s |\n", p.name, f.exhausted,
+			short(quantile(f.exhausted.times, 0)), short(quantile(f.exhausted.times, 1)),
 			f.frozen, short(quantile(f.frozen.times, 0)), short(quantile(f.frozen.times, 1)), short(f.again))
 	}
 	return results, nil

@@ -20,7 +20,8 @@ func probeFloods(ctx context.Context, r *report, server *ownServer, callers int)
 	}
 	defer observer.Close(context.WithoutCancel(ctx))
 	r.printf("\n%d callers, %d probes in a row each: what reaches the database\n\n", callers, times)
-	r.printf("| %-28s | %11s | %12s | %16s | %10s | %10s |\n|%s|%s|%s|%s|%s|%s|\n", "", "connections", "transactions", "answers", "median", "slowest",
+	r.printf("| %-28s | %11s | %12s | %16s | %10s | %10s |\n|%s|%s|%s|%s|%s|%s|\n", "", "connections", "transactions",
+		"answers", "median", "slowest",
 		dashes(30), dashes(13), dashes(14), dashes(18), dashes(12), dashes(12))
 	for _, p := range probers {
 		before, err := count(ctx, observer)
@@ -43,7 +44,8 @@ func probeFloods(ctx context.Context, r *report, server *ownServer, callers int)
 		if err != nil {
 			return err
 		}
-		r.printf("| %-28s | %11d | %12d | %16s | %10s | %10s |\n", p.name, after.sessions-before.sessions, after.transactions-before.transactions,
+		r.printf("| %-28s | %11d | %12d | %16s | %10s | %10s |\n", p.name, after.sessions-before.sessions,
+			after.transactions-before.transactions,
 			a, short(quantile(a.times, 0.5)), short(quantile(a.times, 1)))
 	}
 	return nil
@@ -65,13 +67,16 @@ func (s *ownServer) observer(ctx context.Context) (*pgx.Conn, error) {
 // count waits until nobody is connected, for a session's counts are there when it has ended.
 func count(ctx context.Context, observer *pgx.Conn) (s served, err error) {
 	for n := 1; n > 0; {
-		if err := observer.QueryRow(ctx, "select count(*) from pg_stat_activity where datname = 'app'").Scan(&n); err != nil {
+		if err := observer.QueryRow(ctx,
+			"select count(*) from pg_stat_activity where datname = 'app'").Scan(&n); err != nil {
 			return s, err
 		}
 		if n > 0 {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	err = observer.QueryRow(ctx, "select sessions, xact_commit + xact_rollback from pg_stat_database where datname = 'app'").Scan(&s.sessions, &s.transactions)
+	err = observer.QueryRow(ctx,
+		"select sessions, xact_commit + xact_rollback from pg_stat_database where datname = 'app'").Scan(&s.sessions,
+		&s.transactions)
 	return s, err
 }

@@ -56,9 +56,11 @@ func wrongAnswers(ctx context.Context, r *report, server *ownServer) (wrong []st
 		{"pghealth, MaxAge: -1", http.StatusOK, http.StatusServiceUnavailable},
 	} {
 		got := results[i]
-		if probers[i].name != want.prober || got.exhausted.codes[want.exhausted] != callers || got.frozen.codes[want.frozen] != callers {
-			wrong = append(wrong, fmt.Sprintf("%s: %s while the pool was exhausted, %s while the server was frozen, want %d and %d",
-				probers[i].name, got.exhausted, got.frozen, want.exhausted, want.frozen))
+		if probers[i].name != want.prober || got.exhausted.codes[want.exhausted] != callers ||
+			got.frozen.codes[want.frozen] != callers {
+			wrong = append(wrong,
+				fmt.Sprintf("%s: %s while the pool was exhausted, %s while the server was frozen, want %d and %d",
+					probers[i].name, got.exhausted, got.frozen, want.exhausted, want.frozen))
 		}
 	}
 	return wrong, nil

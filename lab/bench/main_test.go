@@ -22,7 +22,8 @@ func TestComparisonsRun(t *testing.T) {
 	r := &report{Writer: t.Output()}
 	runNamed(t, r, "query", "database")
 	// Their tables are called as the charts expect.
-	if drawn, err := charts(r.measured); err != nil || len(drawn) != 2 || drawn[0].file != "query" || drawn[1].file != "database" {
+	if drawn, err := charts(r.measured); err != nil || len(drawn) != 2 || drawn[0].file != "query" ||
+		drawn[1].file != "database" {
 		t.Errorf("error is %v, charts %v", err, drawn)
 	}
 	if _, err := choose([]string{"query", "nonsense"}); err == nil {

@@ -39,12 +39,15 @@ func migrations(ctx context.Context, r *report, rounds int) error {
 	}
 	defer admin.Close(context.WithoutCancel(ctx))
 	reset := func() error {
-		_, err := admin.Exec(ctx, "drop schema public cascade; create schema public; drop schema if exists pgmigrate cascade")
+		_, err := admin.Exec(ctx,
+			"drop schema public cascade; create schema public; drop schema if exists pgmigrate cascade")
 		return err
 	}
 
-	r.printf("\nten instances at once on an empty database, one index built concurrently, five times; the slowest query behind a migration that waits 5 s\n\n")
-	r.printf("| %-20s | %-17s | %9s | %13s |\n|%s|%s|%s|%s|\n", "", "succeeded", "complete", "longest stall", dashes(22), dashes(19), dashes(11), dashes(15))
+	r.printf("\nten instances at once on an empty database, one index built concurrently, five times; the slowest " +
+		"query behind a migration that waits 5 s\n\n")
+	r.printf("| %-20s | %-17s | %9s | %13s |\n|%s|%s|%s|%s|\n", "", "succeeded", "complete", "longest stall",
+		dashes(22), dashes(19), dashes(11), dashes(15))
 	var (
 		stalls []measuredSide
 		said   []string // the distinct failures of each tool
@@ -60,7 +63,9 @@ func migrations(ctx context.Context, r *report, rounds int) error {
 			n, failed := atOnce(ctx, cfg, t)
 			succeeded, failures = append(succeeded, strconv.Itoa(n)), append(failures, failed...)
 			var all bool
-			if err := admin.QueryRow(ctx, `select count(*) = 1 and exists (select from pg_attribute where attrelid = to_regclass('pages') and attname = 'title')
+			if err := admin.QueryRow(ctx,
+				`select count(*) = 1 and exists (select from pg_attribute where attrelid = to_regclass('pages')
+					and attname = 'title')
 from pg_index where indexrelid = to_regclass('pages_id') and indisvalid`).Scan(&all); err != nil {
 				return err
 			}

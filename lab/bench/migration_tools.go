@@ -98,7 +98,9 @@ func gooseLockedUp(ctx context.Context, cfg *pgx.ConnConfig, statements []string
 	return gooseWith(ctx, cfg, statements, goose.WithSessionLocker(locker))
 }
 
-func gooseWith(ctx context.Context, cfg *pgx.ConnConfig, statements []string, opts ...goose.ProviderOption) (err error) {
+func gooseWith(
+	ctx context.Context, cfg *pgx.ConnConfig, statements []string, opts ...goose.ProviderOption,
+) (err error) {
 	db := stdlib.OpenDB(*cfg)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	fsys := folder(statements, func(n int, s string, concurrent bool) (string, string) {

@@ -87,8 +87,10 @@ func accounts(ctx context.Context, url string) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.Exec(ctx, "create table accounts (id int primary key, name text not null, balance int not null, opened timestamptz not null); "+
-		"create table entries (id serial primary key, account int not null, amount int not null, note text not null, made timestamptz not null default now()); "+
+	_, err = conn.Exec(ctx, "create table accounts (id int primary key, name text not null, balance int not null, "+
+		"opened timestamptz not null); "+
+		"create table entries (id serial primary key, account int not null, amount int not null, note text not "+
+		"null, made timestamptz not null default now()); "+
 		"insert into accounts select i, 'account ' || i, 0, now() from generate_series(1, 1000) i; analyze accounts")
 	return err
 }
@@ -190,7 +192,9 @@ func processors() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func openPrisma(ctx context.Context, node, driver, url string, conns int, named bool, limits prismaLimits) (*contender, error) {
+func openPrisma(
+	ctx context.Context, node, driver, url string, conns int, named bool, limits prismaLimits,
+) (*contender, error) {
 	p, err := startPrisma(ctx, node, driver, url, conns, named)
 	if err != nil {
 		return nil, err
@@ -201,7 +205,9 @@ func openPrisma(ctx context.Context, node, driver, url string, conns int, named 
 			return spent{milliseconds(a.MS), milliseconds(a.CPU)}, err
 		},
 		hold: func(_ context.Context, after, callers int, holdFor time.Duration) ([]held, error) {
-			a, err := p.call(command{Op: "hold", After: after, Callers: callers, HoldFor: holdFor.Milliseconds(), Limits: limits})
+			a, err := p.call(command{
+				Op: "hold", After: after, Callers: callers, HoldFor: holdFor.Milliseconds(), Limits: limits,
+			})
 			calls := make([]held, len(a.Calls))
 			for i, c := range a.Calls {
 				calls[i] = held{milliseconds(c.MS), c.Error}

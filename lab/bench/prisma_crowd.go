@@ -112,11 +112,13 @@ func (c crowd) print(ctx context.Context, r *report, conn *pgx.Conn, sides []ope
 		dashes(38), dashes(11), dashes(15), dashes(9), dashes(15), dashes(14), dashes(18), dashes(14))
 	for i, o := range sides {
 		var changed, open int
-		err := conn.QueryRow(ctx, "select sum(balance) from accounts where id > $1 and id <= $2", i*c.callers, (i+1)*c.callers).Scan(&changed)
+		err := conn.QueryRow(ctx, "select sum(balance) from accounts where id > $1 and id <= $2", i*c.callers,
+			(i+1)*c.callers).Scan(&changed)
 		if err != nil {
 			return err
 		}
-		const inTransaction = "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1 and state like 'idle in transaction%'"
+		const inTransaction = "select count(*) from pg_stat_activity where datname = current_database() and " +
+			"application_name = $1 and state like 'idle in transaction%'"
 		if err := conn.QueryRow(ctx, inTransaction, applicationName(i)).Scan(&open); err != nil {
 			return err
 		}
@@ -136,7 +138,8 @@ func (c crowd) printSide(r *report, name string, calls []held, changed, open int
 		}
 	}
 	r.printf("| %-36s | %9d | %13s | %7d | %13s | %12d | %16d | %s |\n", name,
-		len(committed), medianAndLast(committed), len(refused), medianAndLast(refused), changed, open, firstWords(reason))
+		len(committed), medianAndLast(committed), len(refused), medianAndLast(refused), changed,
+		open, firstWords(reason))
 }
 
 func medianAndLast(times []time.Duration) string {

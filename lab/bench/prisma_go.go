@@ -47,7 +47,9 @@ type goSide struct {
 	close func()
 }
 
-func openOurs(ctx context.Context, url string, conns int, acquire time.Duration, options pgtx.Options) (*goSide, error) {
+func openOurs(
+	ctx context.Context, url string, conns int, acquire time.Duration, options pgtx.Options,
+) (*goSide, error) {
 	cfg, err := pgconfig.Parse(url)
 	if err != nil {
 		return nil, err
@@ -62,7 +64,9 @@ func openOurs(ctx context.Context, url string, conns int, acquire time.Duration,
 	}
 	s := onPgxPool(pool)
 	s.payIn = func(ctx context.Context, id int32, holdFor time.Duration) error {
-		return pgtx.RunWith(ctx, pool, options, func(ctx context.Context, tx pgx.Tx) error { return payIn(ctx, tx, id, holdFor) })
+		return pgtx.RunWith(ctx, pool, options, func(ctx context.Context, tx pgx.Tx) error {
+			return payIn(ctx, tx, id, holdFor)
+		})
 	}
 	return s, nil
 }
@@ -155,7 +159,8 @@ func openGORM(url string, conns int) (*goSide, error) {
 		return nil, err
 	}
 	// As its page on performance says: else every insert is a transaction of its own.
-	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{Logger: logger.Discard, SkipDefaultTransaction: true})
+	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}),
+		&gorm.Config{Logger: logger.Discard, SkipDefaultTransaction: true})
 	if err != nil {
 		_ = db.Close()
 		return nil, err

@@ -36,7 +36,9 @@ func prismaFolder() (folder string, files map[string][]byte, err error) {
 	}
 	files = make(map[string][]byte)
 	sum := sha256.New()
-	for _, name := range []string{"package.json", "package-lock.json", "schema.prisma", "prisma.config.ts", "driver.mjs"} {
+	for _, name := range []string{
+		"package.json", "package-lock.json", "schema.prisma", "prisma.config.ts", "driver.mjs",
+	} {
 		if files[name], err = prismaFiles.ReadFile("prisma/" + name); err != nil {
 			return "", nil, err
 		}
@@ -130,7 +132,8 @@ func inFolder(ctx context.Context, folder, program string, args ...string) error
 	cmd.Dir, cmd.WaitDelay = folder, 5*time.Second
 	// The client needs no engine, but the command downloads one for migrations unless it is told
 	// that there is one. It calls home unless told not to.
-	cmd.Env = append(os.Environ(), "PRISMA_SCHEMA_ENGINE_BINARY=package.json", "CHECKPOINT_DISABLE=1", "PRISMA_HIDE_UPDATE_MESSAGE=1")
+	cmd.Env = append(os.Environ(), "PRISMA_SCHEMA_ENGINE_BINARY=package.json", "CHECKPOINT_DISABLE=1",
+		"PRISMA_HIDE_UPDATE_MESSAGE=1")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	err := cmd.Run()
@@ -141,7 +144,10 @@ func inFolder(ctx context.Context, folder, program string, args ...string) error
 		return ended
 	}
 	lines := strings.Split(strings.TrimSpace(said.String()), "\n")
-	return &noPrismaError{fmt.Sprintf("%s %s: %v: %s", filepath.Base(program), args[0], err, strings.Join(lines[max(0, len(lines)-5):], "; "))}
+	return &noPrismaError{
+		fmt.Sprintf("%s %s: %v: %s", filepath.Base(program), args[0], err,
+			strings.Join(lines[max(0, len(lines)-5):], "; ")),
+	}
 }
 
 // writeOnce leaves a file that is there as it is: a process may be reading it.

@@ -35,8 +35,12 @@ func TestPrismaRuns(t *testing.T) {
 	var said strings.Builder
 	r := &report{Writer: &said}
 	// Ten of the callers are served at once; the others would be after they have been refused.
-	busy := crowd{callers: 20, conns: 10, holdFor: 2 * time.Second, acquire: time.Second, limits: prismaLimits{MaxWait: 1000, Timeout: 60_000}}
-	if err := prismaAs(t.Context(), r, 1, prismaPlan{conns: 2, warmUp: 2, count: manyCallers, crowds: []crowd{busy}}); err != nil {
+	busy := crowd{
+		callers: 20, conns: 10, holdFor: 2 * time.Second, acquire: time.Second,
+		limits: prismaLimits{MaxWait: 1000, Timeout: 60_000},
+	}
+	if err := prismaAs(t.Context(), r, 1,
+		prismaPlan{conns: 2, warmUp: 2, count: manyCallers, crowds: []crowd{busy}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Log(said.String())

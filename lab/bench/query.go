@@ -38,7 +38,8 @@ func queries(ctx context.Context, r *report, rounds int) error {
 			return pool.QueryRow(ctx, "select 1").Scan(&one)
 		}
 	}
-	if err := compare(ctx, r, "One query through the pool", rounds, 300, side{"pgxpool", query(bare)}, side{"pgpool.Connect", query(ours)}); err != nil {
+	if err := compare(ctx, r, "One query through the pool", rounds, 300, side{"pgxpool", query(bare)},
+		side{"pgpool.Connect", query(ours)}); err != nil {
 		return err
 	}
 	acquire := func(pool *pgxpool.Pool) func(context.Context) error {
@@ -51,5 +52,6 @@ func queries(ctx context.Context, r *report, rounds int) error {
 			return nil
 		}
 	}
-	return compare(ctx, r, "Acquire and release", rounds, 3000, side{"pgxpool", acquire(bare)}, side{"pgpool.Connect", acquire(ours)})
+	return compare(ctx, r, "Acquire and release", rounds, 3000, side{"pgxpool", acquire(bare)},
+		side{"pgpool.Connect", acquire(ours)})
 }

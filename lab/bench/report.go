@@ -73,7 +73,8 @@ func (s measuredSide) ratioTo(other measuredSide) spread {
 // takeTurns measures each side once in each round, in random order, after warmUp rounds that do not
 // count. It leaves out a side from its first failure on. The error is that of ctx.
 func takeTurns(
-	ctx context.Context, warmUp, rounds int, sides []measuredSide, measure func(side int, counts bool) (time.Duration, error),
+	ctx context.Context, warmUp, rounds int, sides []measuredSide,
+	measure func(side int, counts bool) (time.Duration, error),
 ) error {
 	for round := range warmUp + rounds {
 		for _, i := range rand.Perm(len(sides)) {

@@ -42,7 +42,8 @@ func record(ctx context.Context, r *report, dir string, rounds int, chosen []com
 
 const howToRead = `# Results
 
-Written by ` + "`go tool mage bench`" + `; [README.md](README.md) says how to read it. A ratio is the median of the rounds' ratios, with the quartiles
+Written by ` + "`go tool mage bench`" +
+	`; [README.md](README.md) says how to read it. A ratio is the median of the rounds' ratios, with the quartiles
 beside it: ×0.70 takes 0.70 of the other's time, so lower is better. Times mean little on a machine that is shared.
 `
 
@@ -51,7 +52,8 @@ func results(r *report, facts []fact, drawn []*chart) []byte {
 	var b bytes.Buffer
 	b.WriteString(howToRead)
 	if len(r.missing) > 0 {
-		fmt.Fprintf(&b, "\nThe run is not complete. These comparisons have not run: %s.\n", strings.Join(r.missing, ", "))
+		fmt.Fprintf(&b, "\nThe run is not complete. These comparisons have not run: %s.\n",
+			strings.Join(r.missing, ", "))
 	}
 	if failures := r.failures(); len(failures) > 0 {
 		b.WriteString("\n## Failed\n\n")
@@ -59,7 +61,8 @@ func results(r *report, facts []fact, drawn []*chart) []byte {
 			fmt.Fprintf(&b, "- %s\n", strings.Join(strings.Fields(err.Error()), " "))
 		}
 	}
-	fmt.Fprintf(&b, "\n## Worse than a peer\n\nWhat of ours took more than %.2f times as long as a peer in the same table, the lower quartile of the ratio above 1 too; the worst first. Listed are the "+
+	fmt.Fprintf(&b, "\n## Worse than a peer\n\nWhat of ours took more than %.2f times as long as a peer in the same "+
+		"table, the lower quartile of the ratio above 1 too; the worst first. Listed are the "+
 		"tables whose sides took turns; what a comparison counts is in its section.\n\n", worseFrom)
 	if found := worseThanPeers(r.measured); len(found) == 0 {
 		b.WriteString("Nothing.\n")
@@ -94,7 +97,8 @@ func results(r *report, facts []fact, drawn []*chart) []byte {
 		fmt.Fprintf(&b, "| %s | %s |\n", f.name, f.value)
 	}
 	for _, s := range r.sections {
-		fmt.Fprintf(&b, "\n## %s\n\n`GOWORK=off go -C lab/bench run . -rounds %d %s`: %s.\n", s.comparison, s.rounds, s.comparison, s.took.Round(time.Second))
+		fmt.Fprintf(&b, "\n## %s\n\n`GOWORK=off go -C lab/bench run . -rounds %d %s`: %s.\n", s.comparison, s.rounds,
+			s.comparison, s.took.Round(time.Second))
 		for _, c := range drawn {
 			if c.comparison == s.comparison {
 				fmt.Fprintf(&b, "\n![%s](charts/%s.svg)\n", c.alt, c.file)

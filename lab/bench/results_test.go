@@ -30,22 +30,31 @@ func recorded() *report {
 		}
 		return s
 	}
-	add("query", "One query through the pool", of("pgxpool", 19.7, 19.6, 19.9, 40), of("pgpool.Connect", 19.9, 19.8, 20.1, 40))
-	add("query", "Acquire and release", of("pgxpool", 0.32, 0.32, 0.32, 0.9), of("pgpool.Connect", 0.64, 0.65, 0.66, 0.8))
+	add("query", "One query through the pool", of("pgxpool", 19.7, 19.6, 19.9, 40),
+		of("pgpool.Connect", 19.9, 19.8, 20.1, 40))
+	add("query", "Acquire and release", of("pgxpool", 0.32, 0.32, 0.32, 0.9),
+		of("pgpool.Connect", 0.64, 0.65, 0.66, 0.8))
 	for _, where := range []string{"loopback", "1ms round trip", "5ms round trip"} {
 		add("transaction", "A transaction with one statement, "+where,
-			of("pgx.BeginFunc", 200, 200, 200, 700), of("pgtx.Run", 182, 180, 184, 900), of("pgtx.Run, eager", 218, 220, 216, 500),
+			of("pgx.BeginFunc", 200, 200, 200, 700), of("pgtx.Run", 182, 180, 184, 900), of("pgtx.Run, eager",
+				218, 220, 216, 500),
 			of("pgtx.Run, verified", 214, 210, 213, 600), of("by hand: BEGIN pipelined, no checks", 164, 164, 166, 500),
-			of("go-transaction-manager", 216, 220, 215, 600), of("database/sql over pgx", 212, 211, 213, 900), of("GORM", 224, 230, 220, 2000))
+			of("go-transaction-manager", 216, 220, 215, 600), of("database/sql over pgx", 212, 211, 213, 900),
+			of("GORM", 224, 230, 220, 2000))
 	}
-	add("prisma", "A row read by primary key, 1 at a time on 8 connections", of("pgpool and pgtx", 50, 51, 50, 49), of("pgxpool", 49, 48, 49, 51), of("Prisma", 400, 420, 410, 900))
-	add("prisma", "A row read by primary key, 64 at a time on 8 connections", of("pgpool and pgtx", 20, 21, 20, 19), of("pgxpool", 19.5, 20.5, 19.5, 21), of("Prisma", 200, 220, 210, 400))
+	add("prisma", "A row read by primary key, 1 at a time on 8 connections", of("pgpool and pgtx", 50, 51, 50, 49),
+		of("pgxpool", 49, 48, 49, 51), of("Prisma", 400, 420, 410, 900))
+	add("prisma", "A row read by primary key, 64 at a time on 8 connections", of("pgpool and pgtx", 20, 21, 20, 19),
+		of("pgxpool", 19.5, 20.5, 19.5, 21), of("Prisma", 200, 220, 210, 400))
 	for i, workers := range []float64{1, 4, 16, 64} {
-		add("scaling", fmt.Sprintf("Scaling: a transaction with one statement on 16 connections, %.0f workers", workers),
-			of("pgx.BeginFunc", 300*workers, 310*workers, 290*workers), of("pgtx.Run", 200*workers, 210*workers, 190*workers), of("GORM", 320*workers, 700*workers, 310*workers+float64(i)*100))
+		add("scaling", fmt.Sprintf("Scaling: a transaction with one statement on 16 connections, %.0f workers",
+			workers),
+			of("pgx.BeginFunc", 300*workers, 310*workers, 290*workers), of("pgtx.Run", 200*workers, 210*workers,
+				190*workers), of("GORM", 320*workers, 700*workers, 310*workers+float64(i)*100))
 	}
 	for _, name := range []string{"query", "transaction", "prisma", "scaling"} {
-		r.sections = append(r.sections, section{comparison: name, rounds: 4, took: time.Minute, text: "\nwhat " + name + " printed\n"})
+		r.sections = append(r.sections,
+			section{comparison: name, rounds: 4, took: time.Minute, text: "\nwhat " + name + " printed\n"})
 	}
 	return r
 }
@@ -64,7 +73,8 @@ func TestWorseThanPeers(t *testing.T) {
 	}
 	// The pool's one query is ×1.01, and pgtx.Run behind pgx.BeginFunc in none of the undisturbed
 	// rounds.
-	if len(found) != 10 || found[0] != "pgpool.Connect pgxpool 2.03" || found[1] != "pgtx.Run, eager by hand: BEGIN pipelined, no checks 1.33" {
+	if len(found) != 10 || found[0] != "pgpool.Connect pgxpool 2.03" ||
+		found[1] != "pgtx.Run, eager by hand: BEGIN pipelined, no checks 1.33" {
 		t.Errorf("found %q", found)
 	}
 	for _, unknown := range [][3]string{
@@ -80,8 +90,9 @@ func TestWorseThanPeers(t *testing.T) {
 func TestOurs(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
-		"pgtx.Run, eager": true, "pgpool.Connect": true, "pgtest recycled": true, "pgmigrate": true, "pghealth, ready": true,
-		"pgtestdb": false, "pgxpool": false, "pgx.BeginFunc": false, "GORM": false, "tern": false,
+		"pgtx.Run, eager": true, "pgpool.Connect": true, "pgtest recycled": true, "pgmigrate": true,
+		"pghealth, ready": true,
+		"pgtestdb":        false, "pgxpool": false, "pgx.BeginFunc": false, "GORM": false, "tern": false,
 	} {
 		if isOurs(name) != want {
 			t.Errorf("%s: want %v", name, want)
@@ -101,7 +112,8 @@ func TestResults(t *testing.T) {
 	for _, want := range []string{
 		"## Worse than a peer",
 		"| pgpool.Connect | Acquire and release | ×2.03 (2.00–2.03) pgxpool | the same | 1 |\n",
-		"| pgtx.Run, eager | A transaction with one statement, loopback | ×1.33 (1.30–1.33) by hand: BEGIN pipelined, no checks | ×1.09 (1.08–1.09) pgx.BeginFunc | 2 |\n",
+		"| pgtx.Run, eager | A transaction with one statement, loopback | ×1.33 (1.30–1.33) by hand: BEGIN " +
+			"pipelined, no checks | ×1.09 (1.08–1.09) pgx.BeginFunc | 2 |\n",
 		"1. Every acquire gets a context",
 		"2. Eager sends BEGIN in a round trip of its own",
 		"| processors | 2 × a processor |",
@@ -246,7 +258,9 @@ func TestRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"## Worse than a peer", "| PostgreSQL | ", "| load average", strings.TrimSpace(printed.String())} {
+	for _, want := range []string{
+		"## Worse than a peer", "| PostgreSQL | ", "| load average", strings.TrimSpace(printed.String()),
+	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
@@ -254,7 +268,8 @@ func TestRecord(t *testing.T) {
 	if after := files(); !slices.Equal(after, []string{"RESULTS.md", "charts/query.svg", "charts/transaction.svg"}) {
 		t.Errorf("there are %q", after)
 	}
-	if old, err := os.ReadFile(filepath.Join(dir, "charts/transaction.svg")); err != nil || string(old) != "of another run" {
+	if old, err := os.ReadFile(filepath.Join(dir, "charts/transaction.svg")); err != nil ||
+		string(old) != "of another run" {
 		t.Errorf("the chart of what did not run is %q, %v", old, err)
 	}
 }
@@ -278,12 +293,13 @@ func TestFailuresAreRecorded(t *testing.T) {
 	var first string // what is there when the second comparison begins
 	chosen := []comparison{
 		{"one", func(ctx context.Context, r *report, rounds int) error {
-			return compare(ctx, r, "A table", rounds, 1, side{"pgxpool", works}, side{"pgtestdb", func(context.Context) error {
-				if calls++; calls > 2 { // in the second of the rounds that count
-					return noRole
-				}
-				return nil
-			}}, side{"pgtest", works})
+			return compare(ctx, r, "A table", rounds, 1, side{"pgxpool", works},
+				side{"pgtestdb", func(context.Context) error {
+					if calls++; calls > 2 { // in the second of the rounds that count
+						return noRole
+					}
+					return nil
+				}}, side{"pgtest", works})
 		}},
 		{"two", func(_ context.Context, r *report, _ int) error {
 			first = written()
@@ -310,7 +326,8 @@ func TestFailuresAreRecorded(t *testing.T) {
 	last := written()
 	for _, want := range []string{
 		"\n- one: A table, pgtestdb: role \"pgtdbuser\" does not exist\n", "\n- two: no server\n",
-		"     failed |", "\n- pgtestdb failed: role \"pgtdbuser\" does not exist\n", "half of it\n\ntwo failed: no server\n", "## three",
+		"     failed |", "\n- pgtestdb failed: role \"pgtdbuser\" does not exist\n",
+		"half of it\n\ntwo failed: no server\n", "## three",
 	} {
 		if !strings.Contains(last, want) {
 			t.Errorf("in the end there is no %q in:\n%s", want, last)
@@ -337,7 +354,8 @@ func TestChartsWithFailures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(drawn) != 2 || drawn[0].comparison != "prisma" || drawn[1].comparison != "scaling" || strings.Contains(drawn[1].alt, "pgtx.Run ") {
+	if len(drawn) != 2 || drawn[0].comparison != "prisma" || drawn[1].comparison != "scaling" ||
+		strings.Contains(drawn[1].alt, "pgtx.Run ") {
 		t.Errorf("drawn are %v", drawn)
 	}
 	for _, w := range worseThanPeers(r.measured) {
@@ -347,7 +365,11 @@ func TestChartsWithFailures(t *testing.T) {
 	}
 	c := &curve{unit: "rows", per: "row"}
 	for _, size := range []int{1, 2} {
-		c.points = append(c.points, point{load: load{size: size, work: 1, atOnce: 1}, sides: []measuredSide{{name: "GORM", failed: errors.New("gone")}}})
+		c.points = append(c.points,
+			point{
+				load:  load{size: size, work: 1, atOnce: 1},
+				sides: []measuredSide{{name: "GORM", failed: errors.New("gone")}},
+			})
 	}
 	var said strings.Builder
 	c.summary(&report{Writer: &said})

@@ -107,11 +107,13 @@ func (c *curve) summary(r *report) {
 		}
 		r.printf(" %8s | %10d |\n", bends, c.fastest(side))
 	}
-	r.printf("\n| %-24s | %10s | %12s | %6s | %12s | %-80s |\n|%s|%s|%s|%s|%s|%s|\n", c.unit, "cores busy", "this process", "server", "CPU for each",
+	r.printf("\n| %-24s | %10s | %12s | %6s | %12s | %-80s |\n|%s|%s|%s|%s|%s|%s|\n", c.unit, "cores busy",
+		"this process", "server", "CPU for each",
 		"what the server's sessions did", dashes(26), dashes(12), dashes(14), dashes(8), dashes(14), dashes(82))
 	for i := range c.points {
 		p := &c.points[i]
-		r.printf("| %-24d | %10.2f | %12.2f | %6.2f | %12s | %-80s |\n", p.size, p.seen.cores/p.seen.length, p.seen.ours/p.seen.length,
+		r.printf("| %-24d | %10.2f | %12.2f | %6.2f | %12s | %-80s |\n", p.size, p.seen.cores/p.seen.length,
+			p.seen.ours/p.seen.length,
 			p.seen.server/p.seen.length, short(p.cpu()), p.seen.sessions())
 	}
 }

@@ -37,14 +37,17 @@ func (g growth) migrations(ctx context.Context) error {
 			err := tools[i].up(ctx, cfg, statements)
 			return time.Since(began), err
 		}
-		fromEmpty = append(fromEmpty, load{size: n, work: n, atOnce: 1, ops: 1, names: names, time: func(i int) (time.Duration, error) {
-			for _, sql := range []string{"drop database if exists %s with (force)", "create database %s"} {
-				if _, err := admin.Exec(ctx, fmt.Sprintf(sql, migrated(i, n))); err != nil {
-					return 0, err
+		fromEmpty = append(fromEmpty, load{
+			size: n, work: n, atOnce: 1, ops: 1, names: names,
+			time: func(i int) (time.Duration, error) {
+				for _, sql := range []string{"drop database if exists %s with (force)", "create database %s"} {
+					if _, err := admin.Exec(ctx, fmt.Sprintf(sql, migrated(i, n))); err != nil {
+						return 0, err
+					}
 				}
-			}
-			return up(i)
-		}})
+				return up(i)
+			},
+		})
 		nothing = append(nothing, load{size: n, work: 1, atOnce: 1, ops: 1, names: names, time: up})
 	}
 	c := &curve{what: "migrations from an empty database", unit: "migrations", per: "migration"}
@@ -83,9 +86,12 @@ func (g growth) databases(ctx context.Context) error {
 	var loads []load
 	for _, n := range g.sizes(1, 4, 16, 64) {
 		tests := max(2*n, 16)
-		loads = append(loads, load{size: n, work: 1, atOnce: n, ops: tests, names: names, time: func(i int) (time.Duration, error) {
-			return ways[i].many(ctx, n, tests)
-		}})
+		loads = append(loads, load{
+			size: n, work: 1, atOnce: n, ops: tests, names: names,
+			time: func(i int) (time.Duration, error) {
+				return ways[i].many(ctx, n, tests)
+			},
+		})
 	}
 	c := &curve{what: "a test database with a query and its drop", unit: "tests at a time", per: "test"}
 	if err := g.measure(ctx, c, server.URL(), g.share(10), loads); err != nil {

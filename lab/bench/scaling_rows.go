@@ -39,7 +39,8 @@ func (g growth) rows(ctx context.Context) error {
 		return err
 	}
 	defer ours.Close()
-	_, err = theirs.Exec(ctx, fmt.Sprintf(`create table entries (id bigint primary key, title text not null); create table written (id bigint, title text);
+	_, err = theirs.Exec(ctx, fmt.Sprintf(`create table entries (id bigint primary key, title text not null);
+		create table written (id bigint, title text);
 insert into entries select i, 'title ' || i from generate_series(1, %d) i; analyze entries`, mostRows))
 	if err != nil {
 		return err
@@ -106,9 +107,10 @@ func readInTransaction(pool *pgxpool.Pool, rows int) []side {
 
 func copies(pool *pgxpool.Pool, rows int) []side {
 	write := func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.CopyFrom(ctx, pgx.Identifier{"written"}, []string{"id", "title"}, pgx.CopyFromSlice(rows, func(i int) ([]any, error) {
-			return []any{int64(i), "a title"}, nil
-		}))
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"written"}, []string{"id", "title"},
+			pgx.CopyFromSlice(rows, func(i int) ([]any, error) {
+				return []any{int64(i), "a title"}, nil
+			}))
 		return err
 	}
 	return []side{

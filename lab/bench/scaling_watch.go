@@ -101,7 +101,9 @@ func (s *seen) add(more seen) {
 // look counts who works, and what the others wait for. A session without a wait event is on a core
 // or waits for one. Which one of the client's pauses it is does not matter.
 func look(ctx context.Context, conn *pgx.Conn, states map[string]int) {
-	rows, _ := conn.Query(ctx, `select case when wait_event = 'ClientRead' then 'client' else coalesce(wait_event_type || ' ' || wait_event, 'core') end, count(*)::int
+	rows, _ := conn.Query(ctx,
+		`select case when wait_event = 'ClientRead' then 'client'
+			else coalesce(wait_event_type || ' ' || wait_event, 'core') end, count(*)::int
 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() group by 1`)
 	var (
 		state string
@@ -136,7 +138,8 @@ func busyCores() float64 {
 	}
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	var user, nice, system, idle, waiting, irq, softirq float64
-	if _, err := fmt.Sscanf(string(line), "cpu %f %f %f %f %f %f %f", &user, &nice, &system, &idle, &waiting, &irq, &softirq); err != nil {
+	if _, err := fmt.Sscanf(string(line), "cpu %f %f %f %f %f %f %f", &user, &nice, &system, &idle, &waiting,
+		&irq, &softirq); err != nil {
 		return 0
 	}
 	return (user + nice + system + irq + softirq) / ticks

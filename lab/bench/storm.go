@@ -22,7 +22,8 @@ func storms(ctx context.Context, r *report, rounds int) error {
 	if err != nil {
 		return err
 	}
-	r.printf("\nThe server starts %.0f connections a second and refuses %.0f for lack of room (clients on the same cores)\n",
+	r.printf("\nThe server starts %.0f connections a second and refuses %.0f for lack of room (clients on the same "+
+		"cores)\n",
 		perSecond(speed.accept), perSecond(speed.refuse))
 	calculate(r, speed)
 	return realStorms(ctx, r, server, min(rounds, 5))
@@ -40,7 +41,9 @@ type backoff struct {
 var backoffs = []backoff{
 	{"none", func(int, bool) time.Duration { return 0 }},
 	{"250 ms, always", func(int, bool) time.Duration { return 250 * time.Millisecond }},
-	{"random up to 50, 100, 200, 250 ms", func(n int, _ bool) time.Duration { return fullJitter(n, 250*time.Millisecond) }},
+	{"random up to 50, 100, 200, 250 ms", func(n int, _ bool) time.Duration {
+		return fullJitter(n, 250*time.Millisecond)
+	}},
 	{"the same, up to 2 s if full (Connect)", func(n int, full bool) time.Duration {
 		if full {
 			return fullJitter(n+2, 2*time.Second)
@@ -85,11 +88,13 @@ func (t *tally) peaks() (ever, up int) {
 
 func printHead(r *report, title string) {
 	r.printf("\n%s\n\n| %-40s | %8s | %11s | %13s | %8s | %7s | %7s | %13s |\n|%s|%s|%s|%s|%s|%s|%s|%s|\n", title,
-		"wait before the next attempt", "attempts", "peak/100 ms", "once it is up", "starting", "no room", "other", "all connected",
+		"wait before the next attempt", "attempts", "peak/100 ms", "once it is up", "starting", "no room",
+		"other", "all connected",
 		dashes(42), dashes(10), dashes(13), dashes(15), dashes(10), dashes(9), dashes(9), dashes(15))
 }
 
 func (t *tally) print(r *report, name string) {
 	ever, up := t.peaks()
-	r.printf("| %-40s | %8d | %11d | %13d | %8d | %7d | %7d | %13s |\n", name, t.attempts, ever, up, t.starting, t.full, t.other, t.allConnected.Round(10*time.Millisecond))
+	r.printf("| %-40s | %8d | %11d | %13d | %8d | %7d | %7d | %13s |\n", name, t.attempts, ever, up, t.starting, t.full,
+		t.other, t.allConnected.Round(10*time.Millisecond))
 }

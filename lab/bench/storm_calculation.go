@@ -17,7 +17,10 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{"500 pools, room for 600; 2 s down, 1 s of recovery", 500, 600, 2 * time.Second, time.Second, 0},
-	{"500 pools, room for 300, each goes after 5 s; 2 s down, 1 s of recovery", 500, 300, 2 * time.Second, time.Second, 5 * time.Second},
+	{
+		"500 pools, room for 300, each goes after 5 s; 2 s down, 1 s of recovery", 500, 300, 2 * time.Second,
+		time.Second, 5 * time.Second,
+	},
 }
 
 const (

@@ -159,7 +159,8 @@ func realStorms(ctx context.Context, r *report, server *ownServer, rounds int) e
 			return pgpool.ConnectConfig(ctx, cfg, quiet)
 		})},
 	}
-	title = fmt.Sprintf("Real: %d running pools of %d connections, each used by %d callers that come again after %s (median of %d)", instances, callers, callers, nextCaller, rounds)
+	title = fmt.Sprintf("Real: %d running pools of %d connections, each used by %d callers that come again after %s "+
+		"(median of %d)", instances, callers, callers, nextCaller, rounds)
 	return realStorm(ctx, r, server, title, rounds, running)
 }
 
@@ -196,7 +197,9 @@ func startingPool(_ context.Context, cfg *pgxpool.Config) (func(context.Context)
 	}, nil
 }
 
-func runningPool(open func(context.Context, *pgxpool.Config) (*pgxpool.Pool, error)) func(context.Context, *pgxpool.Config) (func(context.Context) error, func(), error) {
+func runningPool(
+	open func(context.Context, *pgxpool.Config) (*pgxpool.Pool, error),
+) func(context.Context, *pgxpool.Config) (func(context.Context) error, func(), error) {
 	return func(ctx context.Context, cfg *pgxpool.Config) (func(context.Context) error, func(), error) {
 		pool, err := open(ctx, cfg)
 		if err != nil {

@@ -15,13 +15,16 @@ func TestCalculatedStorms(t *testing.T) {
 			c := &calculation{scenario: s, speed: speed{accept, refuse}, backoff: b, clients: make([]client, s.pools)}
 			c.run()
 			if least := time.Duration(s.pools)*accept + time.Duration(c.full)*refuse; c.allConnected < least {
-				t.Errorf("%s, %s: all were connected in %s, less than the %s that it takes", s.title, b.name, c.allConnected, least)
+				t.Errorf("%s, %s: all were connected in %s, less than the %s that it takes", s.title,
+					b.name, c.allConnected, least)
 			}
 			if c.most > s.slots || (s.slots < s.pools) != (c.full > 0) {
-				t.Errorf("%s, %s: %d connections at once of %d, %d refused for lack of room", s.title, b.name, c.most, s.slots, c.full)
+				t.Errorf("%s, %s: %d connections at once of %d, %d refused for lack of room", s.title,
+					b.name, c.most, s.slots, c.full)
 			}
 			if most := int(s.recovery/refuse) + 1; c.starting == 0 || c.starting > most {
-				t.Errorf("%s, %s: %d attempts refused while it started, want 1 to %d", s.title, b.name, c.starting, most)
+				t.Errorf("%s, %s: %d attempts refused while it started, want 1 to %d", s.title,
+					b.name, c.starting, most)
 			}
 			_, ups[b.name] = c.peaks()
 		}

@@ -48,7 +48,8 @@ func (twentyTables) Hash() (string, error) { return "twenty tables", nil }
 
 func (twentyTables) Migrate(ctx context.Context, db *sql.DB, _ pgtestdb.Config) error {
 	for i := range 20 {
-		if _, err := db.ExecContext(ctx, fmt.Sprintf("create table t%d (id bigint primary key, v text)", i)); err != nil {
+		if _, err := db.ExecContext(ctx,
+			fmt.Sprintf("create table t%d (id bigint primary key, v text)", i)); err != nil {
 			return err
 		}
 	}

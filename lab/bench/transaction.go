@@ -35,7 +35,8 @@ func transactions(ctx context.Context, r *report, rounds int) error {
 
 // counters makes the table that the transactions update.
 func counters(ctx context.Context, pool *pgxpool.Pool) error {
-	_, err := pool.Exec(ctx, "create table if not exists counters (id int primary key, n bigint not null); truncate counters; "+
+	_, err := pool.Exec(ctx, "create table if not exists counters (id int primary key, n bigint not null); truncate "+
+		"counters; "+
 		"insert into counters select i, 0 from generate_series(1, 64) i")
 	return err
 }
@@ -60,12 +61,15 @@ func configured(ctx context.Context, url string, set func(*pgxpool.Config)) (*pg
 
 // withoutCache is the exec mode for poolers such as PgBouncer, without prepared statements.
 func withoutCache(ctx context.Context, r *report, url string, rounds int) error {
-	pool, err := configured(ctx, url, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })
+	pool, err := configured(ctx, url, func(c *pgxpool.Config) {
+		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	})
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	return compare(ctx, r, "A transaction with one statement, loopback, QueryExecModeExec", rounds, 25, oneStatement(pool)...)
+	return compare(ctx, r, "A transaction with one statement, loopback, QueryExecModeExec", rounds,
+		25, oneStatement(pool)...)
 }
 
 func transactionsAt(ctx context.Context, r *report, url string, roundTrip time.Duration, rounds int) error {

@@ -21,7 +21,8 @@ func workers(ctx context.Context, r *report, url string, rounds int) error {
 	defer pool.Close()
 	const transactions = 128
 	for _, n := range []int{1, 8, 64} {
-		title := fmt.Sprintf("%d transactions with one statement, loopback, %d at a time on 8 connections", transactions, n)
+		title := fmt.Sprintf("%d transactions with one statement, loopback, %d at a time on 8 connections",
+			transactions, n)
 		err := compare(ctx, r, title, rounds, 1,
 			side{"pgx.BeginFunc", inParallel(n, transactions, func(ctx context.Context, id int) error {
 				return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return updateRow(ctx, tx, id) })

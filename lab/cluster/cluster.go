@@ -106,7 +106,8 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.etcdPort, c.etcdPeerPort, c.writerPort, c.readerPort, c.poolPort = ports[0], ports[1], ports[2], ports[3], ports[4]
+	c.etcdPort, c.etcdPeerPort, c.writerPort, c.readerPort, c.poolPort = ports[0], ports[1],
+		ports[2], ports[3], ports[4]
 	for i := range c.opts.Nodes {
 		c.nodes = append(c.nodes, c.newNode(i, ports[5+2*i], ports[6+2*i]))
 	}

@@ -17,7 +17,9 @@ type Env struct {
 	MultiHost string // all nodes, with target_session_attrs=read-write: the driver looks for the primary
 	Writer    string // a port of HAProxy that leads to the primary
 	Reader    string // a port of HAProxy that leads to the standbys in turn
-	Pooled    string // PgBouncer in transaction mode, on the writer's port; migrations and LISTEN need one of the others
+	// PgBouncer in transaction mode, on the writer's port; migrations and LISTEN need one of the
+	// others.
+	Pooled string
 
 	Nodes []string // each node's own, in the order of Cluster.Nodes
 }
@@ -37,7 +39,8 @@ func (c *Cluster) Env() Env {
 func (c *Cluster) url(port int) string { return c.urlOf(address(port)) }
 
 func (c *Cluster) urlOf(hosts string) string {
-	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", url.UserPassword(database, c.secrets.app), hosts, database)
+	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", url.UserPassword(database, c.secrets.app),
+		hosts, database)
 }
 
 func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
@@ -55,6 +58,10 @@ func (e Env) Ways() []Way {
 	return []Way{
 		{"several hosts", map[string]string{"DATABASE_URL": e.MultiHost}},
 		{"HAProxy", map[string]string{"DATABASE_URL": e.Writer}},
-		{"PgBouncer", map[string]string{"DATABASE_URL": e.Pooled, "DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": e.Writer}},
+		{
+			"PgBouncer", map[string]string{
+				"DATABASE_URL": e.Pooled, "DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": e.Writer,
+			},
+		},
 	}
 }

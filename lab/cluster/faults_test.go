@@ -113,7 +113,8 @@ func TestKillPostgres(t *testing.T) {
 func TestRestartsAround(t *testing.T) {
 	c := start(t)
 	ctx := limited(t)
-	if err := errors.Join(c.StopEtcd(), c.StartEtcd(ctx), c.RestartHAProxy(ctx), c.RestartPgBouncer(ctx), c.Ready(ctx)); err != nil {
+	if err := errors.Join(c.StopEtcd(), c.StartEtcd(ctx), c.RestartHAProxy(ctx), c.RestartPgBouncer(ctx),
+		c.Ready(ctx)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -29,7 +29,8 @@ type Node struct {
 func (c *Cluster) newNode(i, port, rest int) *Node {
 	name := "n" + strconv.Itoa(i+1)
 	return &Node{
-		Name: name, URL: c.url(port), c: c, dir: filepath.Join(c.dir, name), port: port, rest: rest, owner: c.owner.group(),
+		Name: name, URL: c.url(port), c: c, dir: filepath.Join(c.dir, name), port: port,
+		rest: rest, owner: c.owner.group(),
 	}
 }
 

@@ -61,7 +61,8 @@ func (n *Node) heal() error {
 		return nil
 	}
 	n.c.say("heal %s", n.Name)
-	if err := n.filter(fmt.Sprintf("delete chain inet %[1]s %[2]s_out\ndelete chain inet %[1]s %[2]s_in\n", n.c.table, n.Name)); err != nil {
+	if err := n.filter(fmt.Sprintf("delete chain inet %[1]s %[2]s_out\ndelete chain inet %[1]s %[2]s_in\n",
+		n.c.table, n.Name)); err != nil {
 		return fmt.Errorf("heal %s: %w", n.Name, err)
 	}
 	n.cut = false
@@ -77,7 +78,8 @@ func checkPartition(nft, table string) error {
 		return fmt.Errorf("only root may drop packets: %w", errors.ErrUnsupported)
 	}
 	if nft == "" {
-		return fmt.Errorf("it takes nft, which is not installed: sudo apt-get install nftables: %w", errors.ErrUnsupported)
+		return fmt.Errorf("it takes nft, which is not installed: sudo apt-get install nftables: %w",
+			errors.ErrUnsupported)
 	}
 	// The kernel, or the container, may not have it.
 	if out, err := exec.Command(nft, "--check", "add table inet "+table).CombinedOutput(); err != nil {

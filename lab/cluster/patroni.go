@@ -33,7 +33,8 @@ func (c *Cluster) patroniSettings(n *Node) settings {
 				"postgresql": settings{
 					"use_pg_rewind": true, "use_slots": true,
 					"parameters": settings{
-						"max_connections": 200, "shared_buffers": "32MB", "wal_log_hints": "on", "wal_keep_size": "256MB",
+						"max_connections": 200, "shared_buffers": "32MB", "wal_log_hints": "on",
+						"wal_keep_size":   "256MB",
 						"max_wal_senders": 10, "max_replication_slots": 10, "hot_standby": "on", "wal_level": "replica",
 					},
 				},

@@ -32,7 +32,8 @@ func (c *Cluster) run(o *owner, dir, log, program string, args ...string) (*proc
 	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = dir, out, out, o.attr()
 	cmd.Env = []string{
-		"PATH=" + c.programs.postgres + ":/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "HOME=" + dir,
+		"PATH=" + c.programs.postgres + ":/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+		"LC_ALL=C.UTF-8", "HOME=" + dir,
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -18,7 +18,8 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	return "a cluster needs programs that are not installed here: sudo apt-get install " + strings.Join(e.Packages, " ") +
+	return "a cluster needs programs that are not installed here: sudo apt-get install " +
+		strings.Join(e.Packages, " ") +
 		" (stop the services that this starts; the cluster runs its own)"
 }
 
@@ -86,9 +87,10 @@ func serverPrograms() string {
 			path = real
 		}
 		dir := filepath.Dir(path)
-		if !slices.ContainsFunc([]string{"postgres", "initdb", "pg_ctl", "pg_controldata", "pg_rewind", "pg_isready"}, func(name string) bool {
-			return !executable(filepath.Join(dir, name))
-		}) {
+		if !slices.ContainsFunc([]string{"postgres", "initdb", "pg_ctl", "pg_controldata", "pg_rewind", "pg_isready"},
+			func(name string) bool {
+				return !executable(filepath.Join(dir, name))
+			}) {
 			return dir
 		}
 	}

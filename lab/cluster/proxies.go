@@ -32,7 +32,8 @@ defaults
 		name, role string
 		port       int
 	}{{"writer", "/primary", c.writerPort}, {"reader", "/replica", c.readerPort}} {
-		fmt.Fprintf(&b, "listen %s\n\tbind %s\n\tbalance roundrobin\n\toption httpchk OPTIONS %s\n\thttp-check expect status 200\n",
+		fmt.Fprintf(&b, "listen %s\n\tbind %s\n\tbalance roundrobin\n\toption httpchk OPTIONS %s\n\thttp-check "+
+			"expect status 200\n",
 			port.name, address(port.port), port.role)
 		for _, n := range c.nodes {
 			fmt.Fprintf(&b, "\tserver %s %s check port %d\n", n.Name, address(n.port), n.rest)
@@ -78,7 +79,9 @@ func (c *Cluster) RestartPgBouncer(ctx context.Context) error {
 }
 
 // restart ends a program if it runs, starts it, and waits until it listens.
-func (c *Cluster) restart(ctx context.Context, p **process, port int, end syscall.Signal, log, program string, args ...string) error {
+func (c *Cluster) restart(
+	ctx context.Context, p **process, port int, end syscall.Signal, log, program string, args ...string,
+) error {
 	if c.stopped {
 		return errStopped
 	}

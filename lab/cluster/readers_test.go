@@ -20,7 +20,9 @@ import (
 func readers(t *testing.T, c *cluster.Cluster) (work func()) {
 	ctx := t.Context()
 	env := c.Env()
-	cfg := load(t, map[string]string{"DATABASE_URL": env.MultiHost, "DATABASE_REPLICA_URLS": strings.Join(env.Nodes, ",")})
+	cfg := load(t, map[string]string{
+		"DATABASE_URL": env.MultiHost, "DATABASE_REPLICA_URLS": strings.Join(env.Nodes, ","),
+	})
 	db, err := replica.Open(ctx, cfg, pgpool.WithLogger(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +47,8 @@ func readers(t *testing.T, c *cluster.Cluster) (work func()) {
 				return err
 			}
 			standby := false
-			err = db.Reader(replica.WithToken(ctx, token)).QueryRow(ctx, "select count(*), pg_is_in_recovery() from seen").Scan(&got, &standby)
+			err = db.Reader(replica.WithToken(ctx, token)).QueryRow(ctx,
+				"select count(*), pg_is_in_recovery() from seen").Scan(&got, &standby)
 			if err != nil {
 				return err
 			}

@@ -38,13 +38,16 @@ func (c *Cluster) healthy(ctx context.Context) error {
 		}
 	}
 	streams := 0
-	if err := query(ctx, primary.URL, "select count(*) from pg_stat_replication where state = 'streaming'", &streams); err != nil {
+	if err := query(ctx, primary.URL, "select count(*) from pg_stat_replication where state = 'streaming'",
+		&streams); err != nil {
 		return fmt.Errorf("%s: %w", primary.Name, err)
 	}
 	if streams != len(c.nodes)-1 {
 		return fmt.Errorf("%d of %d standbys stream", streams, len(c.nodes)-1)
 	}
-	for _, way := range []struct{ name, url string }{{"HAProxy", c.url(c.writerPort)}, {"PgBouncer", c.url(c.poolPort)}} {
+	for _, way := range []struct{ name, url string }{
+		{"HAProxy", c.url(c.writerPort)}, {"PgBouncer", c.url(c.poolPort)},
+	} {
 		// A write that changes nothing; its commit waits for the standby.
 		var lsn string
 		if err := query(ctx, way.url, "select pg_logical_emit_message(true, 'ready', '')::text", &lsn); err != nil {

@@ -29,7 +29,8 @@ func services(t *testing.T, c *cluster.Cluster) (work func()) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	ways := ways(c)
-	serve := run(t, ways["several hosts"], filepath.Join(bin, "serve"), "-host", "127.0.0.1:0", "-render", "127.0.0.1:0")
+	serve := run(t, ways["several hosts"], filepath.Join(bin, "serve"), "-host", "127.0.0.1:0",
+		"-render", "127.0.0.1:0")
 	home := serve.await(t, regexp.MustCompile(`/pages/([0-9a-f-]+) -H`))
 	serve.end(t)
 	serving := regexp.MustCompile(`"msg":"serving".*"address":"([^"]+)"`)
@@ -100,7 +101,8 @@ func run(t *testing.T, environ map[string]string, path string, args ...string) *
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
 	cmd.Dir = filepath.Dir(path) // without a .env
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "DATABASE_") || strings.HasPrefix(v, "APP_ENV") || strings.HasPrefix(v, "DIRECT_")
+		return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "DATABASE_") || strings.HasPrefix(v, "APP_ENV") ||
+			strings.HasPrefix(v, "DIRECT_")
 	})
 	for name, value := range environ {
 		cmd.Env = append(cmd.Env, name+"="+value)

@@ -121,7 +121,8 @@ func TestStartGivesUp(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(kept, "etcd.log")); err != nil {
 			t.Error(err)
 		}
-		if _, err := cluster.Start(t.Context(), cluster.Options{Dir: kept}); err == nil || !strings.Contains(err.Error(), "is not empty") {
+		if _, err := cluster.Start(t.Context(), cluster.Options{Dir: kept}); err == nil ||
+			!strings.Contains(err.Error(), "is not empty") {
 			t.Errorf("error %v for a directory that is in use", err)
 		}
 	})

@@ -18,7 +18,8 @@ func (c *Cluster) Switchover(ctx context.Context, to *Node) error {
 		return fmt.Errorf("switch over: %w", err)
 	}
 	c.say("switch over from %s to %s", primary, to)
-	status, answer, err := primary.request(ctx, http.MethodPost, "/switchover", settings{"leader": primary.Name, "candidate": to.Name})
+	status, answer, err := primary.request(ctx, http.MethodPost, "/switchover",
+		settings{"leader": primary.Name, "candidate": to.Name})
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("patroni answers %d: %s", status, answer)
 	}

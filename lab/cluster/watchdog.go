@@ -30,7 +30,9 @@ func watch(dir, table, nft string, keep bool) (*watchdog, error) {
 		return nil, err
 	}
 	defer r.Close()
-	d := &watchdog{args: []string{"-c", watchdogScript, "cluster-watchdog", dir, table, strconv.FormatBool(keep), nft}, pipe: w}
+	d := &watchdog{
+		args: []string{"-c", watchdogScript, "cluster-watchdog", dir, table, strconv.FormatBool(keep), nft}, pipe: w,
+	}
 	if err := d.run(r); err != nil {
 		w.Close()
 		return nil, err
@@ -50,7 +52,8 @@ func (d *watchdog) run(alive *os.File) error {
 func (d *watchdog) stop() error {
 	d.pipe.Close()
 	err := d.cmd.Wait()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == -1 { // it was killed: here is another
+	// It was killed: here is another.
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == -1 {
 		nothing, open := os.Open(os.DevNull)
 		if open != nil {
 			return open

@@ -93,7 +93,8 @@ func newWriter(t *testing.T, name string, cfg pgconfig.Config) *writer {
 		t.Fatal(err)
 	}
 	table := pgx.Identifier{name}.Sanitize()
-	if _, err := pool.Exec(t.Context(), "create table "+table+" (n int not null)"); err != nil { // no key: what is applied twice shows
+	// No key: what is applied twice shows.
+	if _, err := pool.Exec(t.Context(), "create table "+table+" (n int not null)"); err != nil {
 		t.Fatal(err)
 	}
 	return &writer{name: name, table: table, pool: pool}

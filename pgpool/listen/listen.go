@@ -125,7 +125,8 @@ func New(cfg pgconfig.Config, opts ...Option) (*Listener, error) {
 // What is not set in cfg becomes pgpool's default: ConnectTimeout and TCP keepalive.
 func NewConfig(cfg *pgx.ConnConfig, opts ...Option) (*Listener, error) {
 	if cfg == nil || cfg.Host == "" {
-		return nil, errors.New("listen: the configuration is incomplete: make it with pgx.ParseConfig, or use listen.New")
+		return nil, errors.New("listen: the configuration is incomplete: make it with pgx.ParseConfig, or use " +
+			"listen.New")
 	}
 	cfg = cfg.Copy()
 	dial.KeepAlive(pgpool.DefaultKeepAlive).Apply(cfg)
@@ -136,7 +137,9 @@ func newListener(cfg *pgx.ConnConfig) *Listener {
 	if cfg.ConnectTimeout <= 0 {
 		cfg.ConnectTimeout = pgpool.DefaultConnectTimeout
 	}
-	return &Listener{cfg: cfg, logger: slog.Default(), handlers: map[string]handler{}, state: state{err: ErrNotListening}}
+	return &Listener{
+		cfg: cfg, logger: slog.Default(), handlers: map[string]handler{}, state: state{err: ErrNotListening},
+	}
 }
 
 func (l *Listener) with(opts []Option) *Listener {
@@ -290,6 +293,7 @@ func receiveOne(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, erro
 }
 
 func (l *Listener) log(ctx context.Context, message string, err error, attrs ...slog.Attr) {
-	attrs = append(attrs, slog.String("category", string(pgerr.Of(err))), slog.String("error", dial.OneLine.Replace(err.Error())))
+	attrs = append(attrs, slog.String("category", string(pgerr.Of(err))),
+		slog.String("error", dial.OneLine.Replace(err.Error())))
 	l.logger.LogAttrs(ctx, slog.LevelWarn, message, attrs...)
 }

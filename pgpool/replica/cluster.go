@@ -102,7 +102,8 @@ func replicaOptions(cfg pgconfig.Config, main, config *pgxpool.Config) []pgpool.
 func (c *Cluster) identify(ctx context.Context) {
 	var system int64
 	if err := c.primary.QueryRow(ctx, `select system_identifier from pg_control_system()`).Scan(&system); err != nil {
-		c.log(ctx, slog.LevelWarn, "the primary does not say which cluster it is, so replicas of another one are not recognised", err)
+		c.log(ctx, slog.LevelWarn,
+			"the primary does not say which cluster it is, so replicas of another one are not recognised", err)
 		return
 	}
 	c.system = uint64(system)

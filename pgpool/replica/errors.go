@@ -15,14 +15,23 @@ import (
 // Why a replica that answers is not read from.
 var (
 	// ErrNotStandby: it is not in recovery: it was promoted, or the URL leads to the primary.
-	ErrNotStandby error = &reason{pgerr.WrongServer, "it is no standby: if it is the primary now, reads go to it through the primary's address"}
+	ErrNotStandby error = &reason{
+		pgerr.WrongServer, "it is no standby: if it is the primary now, reads go to it through the primary's address",
+	}
 	// ErrOtherCluster: its system identifier is not the primary's.
-	ErrOtherCluster error = &reason{pgerr.Config, "it belongs to another database cluster than the primary: check DATABASE_REPLICA_URLS"}
+	ErrOtherCluster error = &reason{
+		pgerr.Config, "it belongs to another database cluster than the primary: check DATABASE_REPLICA_URLS",
+	}
 	// ErrUnsupported: it lacks a function that lag and tokens are made of, or this role may not
 	// call it. [Cluster.Token] returns it for the primary.
-	ErrUnsupported error = &reason{pgerr.Config, "the server does not tell this role where its write-ahead log is, as PostgreSQL does: read from the primary"}
+	ErrUnsupported error = &reason{
+		pgerr.Config, "the server does not tell this role where its write-ahead log is, as PostgreSQL does: read " +
+			"from the primary",
+	}
 	// ErrSeveralHosts: its URL names several hosts.
-	ErrSeveralHosts error = &reason{pgerr.Config, "the URL names several hosts: give each its own in DATABASE_REPLICA_URLS"}
+	ErrSeveralHosts error = &reason{
+		pgerr.Config, "the URL names several hosts: give each its own in DATABASE_REPLICA_URLS",
+	}
 )
 
 // reason is an error with a category.
@@ -84,7 +93,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func (c *Cluster) log(ctx context.Context, level slog.Level, message string, err error, attrs ...slog.Attr) {
 	if err != nil {
-		attrs = append(attrs, slog.String("category", string(pgerr.Of(err))), slog.String("error", dial.OneLine.Replace(err.Error())))
+		attrs = append(attrs, slog.String("category", string(pgerr.Of(err))),
+			slog.String("error", dial.OneLine.Replace(err.Error())))
 	}
 	c.logger.LogAttrs(ctx, level, message, attrs...)
 }

@@ -33,7 +33,8 @@ func (s *standby) ask(ctx context.Context) (*state, error) {
 	var lsn, system, timeline int64
 	asked := time.Now()
 	// In one message, and without a name for it: there may be PgBouncer in between.
-	err := s.conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&standby, &behind, &lsn, &system, &timeline)
+	err := s.conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&standby, &behind,
+		&lsn, &system, &timeline)
 	if err != nil {
 		return nil, unsupported(err)
 	}

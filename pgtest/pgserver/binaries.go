@@ -117,7 +117,8 @@ func entered(dir string) error {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = o.Attr()
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("user %s, which the server runs as, cannot enter %s; set XDG_CACHE_HOME to a directory that it can", o.Name, dir)
+		return fmt.Errorf("user %s, which the server runs as, cannot enter %s; set XDG_CACHE_HOME to a directory "+
+			"that it can", o.Name, dir)
 	}
 	return nil
 }

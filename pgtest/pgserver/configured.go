@@ -34,7 +34,8 @@ func configured(getenv func(string) string) (*Server, error) {
 	if allow := getenv("PGTEST_ALLOW_REMOTE"); allow != "1" && allow != "true" {
 		for _, h := range hosts {
 			if !local(h) {
-				return nil, fmt.Errorf("pgserver: PGTEST_URL names the host %s, which is not this machine: tests create and "+
+				return nil, fmt.Errorf("pgserver: PGTEST_URL names the host %s, which is not this machine: tests "+
+					"create and "+
 					"drop databases there. If that is meant, set PGTEST_ALLOW_REMOTE=1", h)
 			}
 		}

@@ -38,7 +38,9 @@ func Database(t TB) string {
 	t.Cleanup(s.Release)
 
 	name := databaseName(t.Name())
-	if err := s.admin(t.Context(), func(ctx context.Context, conn *pgx.Conn) error { return s.create(ctx, conn, name) }); err != nil {
+	if err := s.admin(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+		return s.create(ctx, conn, name)
+	}); err != nil {
 		t.Fatalf("pgserver: create database: %v", err)
 	}
 	t.Cleanup(func() {
@@ -59,7 +61,8 @@ func (s *Server) create(ctx context.Context, conn *pgx.Conn, name string) error 
 	// Copying files beats logging each page where nothing is flushed to disk (19 against 38 ms);
 	// elsewhere it would force a checkpoint of somebody's whole cluster. PostgreSQL 15 and later
 	// know the choice.
-	if v, _ := strconv.Atoi(strings.SplitN(conn.PgConn().ParameterStatus("server_version"), ".", 2)[0]); s.own && v >= 15 {
+	if v, _ := strconv.Atoi(strings.SplitN(conn.PgConn().ParameterStatus("server_version"), ".", 2)[0]); s.own &&
+		v >= 15 {
 		sql += " strategy file_copy"
 	}
 	_, err := conn.Exec(ctx, sql)

@@ -117,7 +117,8 @@ func (s *spec) store(data, cache string) error {
 	if err := copyTree(data, whole, caller()); err != nil {
 		return noRoom(err, partial)
 	}
-	if err := os.Rename(whole, cache); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+	if err := os.Rename(whole, cache); err != nil && !errors.Is(err, fs.ErrExist) &&
+		!errors.Is(err, syscall.ENOTEMPTY) {
 		return err
 	}
 	return nil
@@ -140,7 +141,8 @@ func unchanged(dir string, before fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(before, now) || !before.ModTime().Equal(now.ModTime()) { // a new directory may get the inode of an old one
+	// A new directory may get the inode of an old one.
+	if !os.SameFile(before, now) || !before.ModTime().Equal(now.ModTime()) {
 		return fmt.Errorf("%s was replaced while it was copied", dir)
 	}
 	return nil

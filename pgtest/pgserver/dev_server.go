@@ -102,7 +102,8 @@ func (s *devServer) start(ctx context.Context) error {
 		return err
 	}
 	log := filepath.Join(s.dir, "log")
-	if out, err := s.run(ctx, bin, "pg_ctl", "start", "--pgdata="+s.data(), "--log="+log, "--wait", "--silent"); err != nil {
+	if out, err := s.run(ctx, bin, "pg_ctl", "start", "--pgdata="+s.data(), "--log="+log, "--wait",
+		"--silent"); err != nil {
 		return fmt.Errorf("%w: %s; the log ends:\n%s", err, out, logTail(log))
 	}
 	return s.createDatabase(ctx)
@@ -159,7 +160,8 @@ func (s *devServer) binaries(ctx context.Context) (string, error) {
 	}
 	bin, err := findBinaries(ctx, s.BinDir, made)
 	if err != nil {
-		return "", fmt.Errorf("%s was made by PostgreSQL %d: %w\nor remove the data and begin anew: pgserver remove", s.data(), made, err)
+		return "", fmt.Errorf("%s was made by PostgreSQL %d: %w\nor remove the data and begin anew: pgserver remove",
+			s.data(), made, err)
 	}
 	return bin, nil
 }
@@ -204,7 +206,8 @@ func (s *devServer) createDatabase(ctx context.Context) error {
 	server := &Server{url: socketURL(s.dir, port, "postgres")}
 	return server.admin(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		var exists bool
-		err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", s.Database).Scan(&exists)
+		err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)",
+			s.Database).Scan(&exists)
 		if err == nil && !exists {
 			_, err = conn.Exec(ctx, "create database "+pgx.Identifier{s.Database}.Sanitize())
 		}
@@ -236,7 +239,8 @@ func (s *devServer) stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if out, err := s.run(ctx, bin, "pg_ctl", "stop", "--pgdata="+s.data(), "--mode=fast", "--wait", "--silent"); err != nil {
+	if out, err := s.run(ctx, bin, "pg_ctl", "stop", "--pgdata="+s.data(), "--mode=fast", "--wait",
+		"--silent"); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil

@@ -249,11 +249,13 @@ func (i *instance) waitReady(ctx context.Context) error {
 			return nil
 		}
 		if _, e := os.Stat(filepath.Join(i.dir, "exited")); e == nil {
-			return fmt.Errorf("the server exited while it was starting; its log ends:\n%s", logTail(filepath.Join(i.dir, "log")))
+			return fmt.Errorf("the server exited while it was starting; its log ends:\n%s",
+				logTail(filepath.Join(i.dir, "log")))
 		}
 		// 2 ms: a start takes about 50, and each try is a local connect.
 		if cause := sleep(ctx, 2*time.Millisecond); cause != nil {
-			return fmt.Errorf("wait for the server: %w: %w; its log ends:\n%s", cause, err, logTail(filepath.Join(i.dir, "log")))
+			return fmt.Errorf("wait for the server: %w: %w; its log ends:\n%s", cause, err,
+				logTail(filepath.Join(i.dir, "log")))
 		}
 	}
 }

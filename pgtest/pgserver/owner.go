@@ -34,7 +34,8 @@ func FindOwner() (Owner, error) {
 			return Owner{Name: name, UID: uid, GID: gid}, nil
 		}
 	}
-	return Owner{}, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as; " +
+	return Owner{}, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run " +
+		"it as; " +
 		"run as an ordinary user")
 }
 

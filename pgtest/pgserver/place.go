@@ -47,7 +47,8 @@ func (s *spec) parentDir() (string, error) {
 		}
 		tried = append(tried, err.Error())
 	}
-	return "", fmt.Errorf("no room for a server:\n  %s\nset TMPDIR to a directory that user %s can enter, with %d MB free",
+	return "", fmt.Errorf("no room for a server:\n  %s\nset TMPDIR to a directory that user %s can enter, with %d "+
+		"MB free",
 		strings.Join(tried, "\n  "), s.owner.Name, needDisk/mib)
 }
 
@@ -84,7 +85,8 @@ const accessWrite, accessEnter = 2, 1
 func noRoom(err error, dir string) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), err != nil && strings.Contains(err.Error(), "No space left"):
-		return fmt.Errorf("%w\nthe file system of %s is full: free some space, or set TMPDIR to another directory", err, dir)
+		return fmt.Errorf("%w\nthe file system of %s is full: free some space, or set TMPDIR to another directory",
+			err, dir)
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w\nset TMPDIR and XDG_CACHE_HOME to writable directories", err)
 	}

@@ -30,7 +30,8 @@ func (f function) String() string {
 	if f.reached == f.statements {
 		return ""
 	}
-	return fmt.Sprintf("%6d of %-4d %s:%d %s: %s\n", f.statements-f.reached, f.statements, f.file, f.line, f.name, strings.Join(f.lines, ", "))
+	return fmt.Sprintf("%6d of %-4d %s:%d %s: %s\n", f.statements-f.reached, f.statements, f.file, f.line, f.name,
+		strings.Join(f.lines, ", "))
 }
 
 // functionsOf reads a profile. path is the module's, dir its folder.
@@ -43,7 +44,8 @@ func functionsOf(profile, path, dir string) ([]function, error) {
 		colon := strings.LastIndex(line, ":")
 		var b block
 		var count int
-		_, err := fmt.Sscanf(line[colon+1:], "%d.%d,%d.%d %d %d", &b.fromLine, &b.fromColumn, &b.toLine, &b.toColumn, &b.statements, &count)
+		_, err := fmt.Sscanf(line[colon+1:], "%d.%d,%d.%d %d %d", &b.fromLine, &b.fromColumn, &b.toLine,
+			&b.toColumn, &b.statements, &count)
 		if err != nil {
 			return nil, fmt.Errorf("profile: %q: %w", line, err)
 		}

@@ -71,7 +71,8 @@ func run(ctx context.Context, modules []string, list bool, out io.Writer) (below
 			verdict = "  BELOW"
 		}
 		// Rounded down: 100.0 % is all of them.
-		fmt.Fprintf(out, "%-18s %5.1f %%  goal %g %%  %d of %d statements%s\n", dir, share(reached, all), goal, reached, all, verdict)
+		fmt.Fprintf(out, "%-18s %5.1f %%  goal %g %%  %d of %d statements%s\n", dir, share(reached, all),
+			goal, reached, all, verdict)
 		if missed || list {
 			for _, f := range functions {
 				fmt.Fprint(out, f)
@@ -92,8 +93,9 @@ func share(reached, all int) float64 {
 // measure runs a module's tests and returns its functions, those with the most statements that were
 // not reached first.
 func measure(ctx context.Context, dir string) ([]function, error) {
-	listed, err := command(ctx, dir, "go", "list",
-		"-f", `{{if and .GoFiles (ne .Name "main")}}{{.Module.Path}}{{"\t"}}{{.Module.Dir}}{{"\t"}}{{.ImportPath}}{{end}}`, "./...")
+	const format = `{{if and .GoFiles (ne .Name "main")}}` +
+		`{{.Module.Path}}{{"\t"}}{{.Module.Dir}}{{"\t"}}{{.ImportPath}}{{end}}`
+	listed, err := command(ctx, dir, "go", "list", "-f", format, "./...")
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,8 @@ var literal = func() int { return 1 }
 
 func Literal() int { return literal() }
 `,
-	"b/b.go": "package b\n\nimport \"os\"\n\n// Child ends its process.\nfunc Child() {\n\tos.Stdout.WriteString(\"child\")\n\tos.Exit(0)\n}\n",
+	"b/b.go": "package b\n\nimport \"os\"\n\n// Child ends its process.\nfunc Child() {\n" +
+		"\tos.Stdout.WriteString(\"child\")\n\tos.Exit(0)\n}\n",
 	"b/b_test.go": `package b
 
 import (
@@ -96,7 +97,10 @@ func TestRun(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	t.Parallel()
-	broken := map[string]string{"go.mod": files["go.mod"], "a.go": "package m\n", "a_test.go": "package m\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"it says why\") }\n"}
+	broken := map[string]string{
+		"go.mod": files["go.mod"], "a.go": "package m\n",
+		"a_test.go": "package m\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"it says why\") }\n",
+	}
 	tests := map[string]struct{ module, want string }{
 		"a test fails": {module(t, broken), "it says why"},
 		"no module":    {t.TempDir(), "go list"},
@@ -105,7 +109,8 @@ func TestFailures(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := run(t.Context(), []string{test.module}, false, t.Output()); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := run(t.Context(), []string{test.module}, false, t.Output()); err == nil ||
+				!strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})

@@ -58,12 +58,15 @@ func (p pkg) module() string {
 }
 
 // check builds a consumer of m and reports what m does to it.
-func (c *consumers) check(ctx context.Context, m *mod, allowed func(string) ([]string, error), out io.Writer) (problems []string, err error) {
+func (c *consumers) check(
+	ctx context.Context, m *mod, allowed func(string) ([]string, error), out io.Writer,
+) (problems []string, err error) {
 	dir := filepath.Join(c.work, "consumers", m.name())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	manifest := fmt.Sprintf("module example.com/consumer\n\ngo %s\n\nrequire %s %s\n", m.file.Go.Version, m.path(), m.version)
+	manifest := fmt.Sprintf("module example.com/consumer\n\ngo %s\n\nrequire %s %s\n",
+		m.file.Go.Version, m.path(), m.version)
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(manifest), 0o644); err != nil {
 		return nil, err
 	}
@@ -74,7 +77,8 @@ func (c *consumers) check(ctx context.Context, m *mod, allowed func(string) ([]s
 	if err := os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644); err != nil {
 		return nil, err
 	}
-	listed, err := command(ctx, dir, c.env, "go", "list", "-deps", "-json=ImportPath,Name,Doc,GoFiles,Deps,Module", m.path()+"/...")
+	listed, err := command(ctx, dir, c.env, "go", "list", "-deps", "-json=ImportPath,Name,Doc,GoFiles,Deps,Module",
+		m.path()+"/...")
 	if err != nil {
 		return []string{"cannot be required: " + err.Error()}, ctx.Err()
 	}
@@ -116,7 +120,8 @@ func (c *consumers) check(ctx context.Context, m *mod, allowed func(string) ([]s
 		problems = append(problems, imports(m, m.name(), libraries, packages, allowed)...)
 	}
 	for _, p := range commands {
-		problems = append(problems, imports(m, m.name()+"-cmd-"+path.Base(p.ImportPath), []pkg{p}, packages, allowed)...)
+		problems = append(problems, imports(m, m.name()+"-cmd-"+path.Base(p.ImportPath),
+			[]pkg{p}, packages, allowed)...)
 	}
 	if !m.tagged() {
 		found, err := c.compare(ctx, m, append(sums, c.proxy.sums...), out)
@@ -130,7 +135,9 @@ func (c *consumers) check(ctx context.Context, m *mod, allowed func(string) ([]s
 }
 
 // imports compares the modules that packages compile with the list of those that they may.
-func imports(m *mod, list string, of []pkg, packages map[string]pkg, allowed func(string) ([]string, error)) (problems []string) {
+func imports(
+	m *mod, list string, of []pkg, packages map[string]pkg, allowed func(string) ([]string, error),
+) (problems []string) {
 	may, err := allowed(list)
 	if err != nil {
 		return []string{err.Error() + "; bash .ci/modules -update writes it"}
@@ -140,7 +147,8 @@ func imports(m *mod, list string, of []pkg, packages map[string]pkg, allowed fun
 		for _, dependency := range p.Deps {
 			name := packages[dependency].module()
 			if !compiled[name] && !slices.Contains(may, name) {
-				problems = append(problems, fmt.Sprintf("%s compiles %s, which .ci/imports/%s.txt does not list", p.ImportPath, name, list))
+				problems = append(problems, fmt.Sprintf("%s compiles %s, which .ci/imports/%s.txt does not list",
+					p.ImportPath, name, list))
 			}
 			compiled[name] = true
 		}

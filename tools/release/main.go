@@ -118,7 +118,8 @@ func tags(modules []*mod, out io.Writer) {
 		push += " " + m.tag(m.version)
 	}
 	if push == "git push origin" {
-		fmt.Fprintln(out, "every version is tagged: a release needs a line \"To be v….\" under Unreleased in a CHANGELOG.md")
+		fmt.Fprintln(out, "every version is tagged: a release needs a line \"To be v….\" under Unreleased in a "+
+			"CHANGELOG.md")
 		return
 	}
 	fmt.Fprintln(out, push)

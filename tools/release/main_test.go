@@ -45,7 +45,8 @@ var kit = map[string]string{
 
 	"stem/go.mod": "module example.com/kit/stem\n\ngo 1.25.0\n\nrequire example.com/kit/stem/leaf v0.1.0\n\n" +
 		"replace example.com/kit/stem/leaf => ./leaf\n",
-	"stem/stem.go":             "// Package stem requires leaf.\npackage stem\n\nimport _ \"example.com/kit/stem/leaf\"\n",
+	"stem/stem.go": "// Package stem requires leaf.\npackage stem\n\nimport _ " +
+		"\"example.com/kit/stem/leaf\"\n",
 	"stem/internal/sap/sap.go": "// Package sap cannot be imported.\npackage sap\n",
 	"stem/cmd/grow/main.go":    "// Command grow does nothing.\npackage main\n\nfunc main() {}\n",
 	"stem/LICENSE":             "MIT\n",
@@ -59,7 +60,8 @@ var kit = map[string]string{
 
 const absent = "\x00" // instead of a file's content
 
-const inOrderOfRequirements = "git tag stem/leaf/v0.1.0\ngit tag stem/v0.1.0\ngit push origin stem/leaf/v0.1.0 stem/v0.1.0\n"
+const inOrderOfRequirements = "git tag stem/leaf/v0.1.0\ngit tag stem/v0.1.0\ngit push origin stem/leaf/v0.1.0 " +
+	"stem/v0.1.0\n"
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
@@ -76,22 +78,31 @@ func TestCheck(t *testing.T) {
 			},
 		},
 		"requires what is never published": {
-			change: map[string]string{"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nrequire example.com/kit/lab/bench v0.1.0\n"},
+			change: map[string]string{
+				"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nrequire example.com/kit/lab/bench v0.1.0\n",
+			},
 			want: []string{
 				`stem/leaf: go.mod requires example.com/kit/lab/bench v0.1.0: it is never published`,
 				`stem/leaf: gorelease `,
 				`stem: gorelease `,
 			},
 		},
-		"no license":   {change: map[string]string{"stem/LICENSE": absent}, want: []string{`stem: has no LICENSE`}},
-		"no changelog": {change: map[string]string{"stem/CHANGELOG.md": absent}, want: []string{`stem: has no CHANGELOG.md`}},
+		"no license": {change: map[string]string{"stem/LICENSE": absent}, want: []string{`stem: has no LICENSE`}},
+		"no changelog": {
+			change: map[string]string{"stem/CHANGELOG.md": absent}, want: []string{`stem: has no CHANGELOG.md`},
+		},
 		"an import that is not on the list": {
 			change: map[string]string{".ci/imports/stem.txt": ""},
-			want:   []string{`stem: example.com/kit/stem compiles example.com/kit/stem/leaf, which .ci/imports/stem.txt does not list`},
+			want: []string{
+				`stem: example.com/kit/stem compiles example.com/kit/stem/leaf, which ` +
+					`.ci/imports/stem.txt does not list`,
+			},
 		},
 		"a line of the list that is not imported": {
 			change: map[string]string{".ci/imports/stem-cmd-grow.txt": "example.com/kit/stem/leaf\n"},
-			want:   []string{`stem: .ci/imports/stem-cmd-grow.txt lists example.com/kit/stem/leaf, which nothing compiles`},
+			want: []string{
+				`stem: .ci/imports/stem-cmd-grow.txt lists example.com/kit/stem/leaf, which nothing compiles`,
+			},
 		},
 		"no list": {
 			change: map[string]string{".ci/imports/stem-leaf.txt": absent},
@@ -102,12 +113,16 @@ func TestCheck(t *testing.T) {
 			want:   []string{`stem: package example.com/kit/stem/internal/sap has no documentation`},
 		},
 		"works through replace only": {
-			change: map[string]string{"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nreplace example.com/elsewhere => ../../lab/bench\n"},
-			want:   []string{`stem/leaf: go.mod replaces example.com/elsewhere, which consumers ignore`},
+			change: map[string]string{
+				"stem/leaf/go.mod": kit["stem/leaf/go.mod"] + "\nreplace example.com/elsewhere => ../../lab/bench\n",
+			},
+			want: []string{`stem/leaf: go.mod replaces example.com/elsewhere, which consumers ignore`},
 		},
 		"does not compile outside": {
-			change: map[string]string{"stem/cmd/grow/main.go": "// Command grow is broken.\npackage main\n\nfunc main() { undefined() }\n"},
-			want:   []string{`stem: cannot be used: go build `},
+			change: map[string]string{
+				"stem/cmd/grow/main.go": "// Command grow is broken.\npackage main\n\nfunc main() { undefined() }\n",
+			},
+			want: []string{`stem: cannot be used: go build `},
 		},
 		"a name that a module's archive cannot hold": {
 			change: map[string]string{"stem/testdata/nul/a.sql": "x"},
@@ -147,9 +162,12 @@ func TestAfterARelease(t *testing.T) {
 	dir := repositoryOf(t, kit, nil)
 	git(t, dir, "tag", "stem/leaf/v0.1.0")
 
-	write(t, dir, map[string]string{"stem/leaf/leaf.go": "// Package leaf is required.\npackage leaf\n\nfunc New() {}\n"})
+	write(t, dir, map[string]string{
+		"stem/leaf/leaf.go": "// Package leaf is required.\npackage leaf\n\nfunc New() {}\n",
+	})
 	git(t, dir, "commit", "-q", "-a", "-m", "New for Old")
-	if failed, out := check(t, dir); failed != 0 || !strings.HasSuffix(out, "\ngit tag stem/v0.1.0\ngit push origin stem/v0.1.0\n") {
+	if failed, out := check(t, dir); failed != 0 || !strings.HasSuffix(out,
+		"\ngit tag stem/v0.1.0\ngit push origin stem/v0.1.0\n") {
 		t.Errorf("one module is tagged: %d problems\n%s", failed, out)
 	}
 
@@ -167,7 +185,8 @@ func TestAfterARelease(t *testing.T) {
 	git(t, dir, "tag", "stem/v0.1.0")
 	write(t, dir, map[string]string{"stem/leaf/leaf.go": "not committed"})
 	failed, out = check(t, dir)
-	if failed != 0 || !strings.Contains(out, "every version is tagged") || !strings.Contains(out, "what is not committed is not checked") {
+	if failed != 0 || !strings.Contains(out, "every version is tagged") ||
+		!strings.Contains(out, "what is not committed is not checked") {
 		t.Errorf("all is tagged: %d problems\n%s", failed, out)
 	}
 }
@@ -186,7 +205,8 @@ func TestVersionThatBreaksItsPromise(t *testing.T) {
 	git(t, dir, "tag", "stem/leaf/v0.9.0")
 	write(t, dir, map[string]string{"stem/leaf/leaf.go": "// Package leaf has lost Old.\npackage leaf\n"})
 	git(t, dir, "commit", "-q", "-a", "-m", "without Old")
-	if failed, out := check(t, dir); failed != 1 || !strings.Contains(out, "FAILED: stem/leaf: gorelease -base=v1.0.0 -version=v1.0.1") {
+	if failed, out := check(t, dir); failed != 1 ||
+		!strings.Contains(out, "FAILED: stem/leaf: gorelease -base=v1.0.0 -version=v1.0.1") {
 		t.Errorf("%d problems\n%s", failed, out)
 	}
 }
@@ -194,21 +214,28 @@ func TestVersionThatBreaksItsPromise(t *testing.T) {
 // What keeps the checks from being made is an error.
 func TestCannotBeChecked(t *testing.T) {
 	t.Parallel()
-	circle := map[string]string{"stem/leaf/go.mod": "module example.com/kit/stem/leaf\n\ngo 1.25.0\n\nrequire example.com/kit/stem v0.1.0\n"}
+	circle := map[string]string{
+		"stem/leaf/go.mod": "module example.com/kit/stem/leaf\n\ngo 1.25.0\n\nrequire example.com/kit/stem v0.1.0\n",
+	}
 	tests := map[string]struct {
 		dir  string
 		want string
 	}{
-		"no repository":        {t.TempDir(), "git status"},
-		"no workspace":         {repositoryOf(t, map[string]string{"a": "a"}, nil), "go.work"},
-		"circle":               {repositoryOf(t, kit, circle), "circle"},
-		"module elsewhere":     {repositoryOf(t, kit, map[string]string{"stem/go.mod": "module example.com/root\n"}), "another folder"},
-		"changelog unreadable": {repositoryOf(t, kit, map[string]string{"stem/CHANGELOG.md": "# Changelog\n"}), "names no version"},
+		"no repository": {t.TempDir(), "git status"},
+		"no workspace":  {repositoryOf(t, map[string]string{"a": "a"}, nil), "go.work"},
+		"circle":        {repositoryOf(t, kit, circle), "circle"},
+		"module elsewhere": {
+			repositoryOf(t, kit, map[string]string{"stem/go.mod": "module example.com/root\n"}), "another folder",
+		},
+		"changelog unreadable": {
+			repositoryOf(t, kit, map[string]string{"stem/CHANGELOG.md": "# Changelog\n"}), "names no version",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := run(t.Context(), test.dir, gorelease, t.Output()); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := run(t.Context(), test.dir, gorelease, t.Output()); err == nil ||
+				!strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})

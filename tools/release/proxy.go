@@ -56,7 +56,8 @@ func (p *proxy) version(ctx context.Context, dir string, m *mod, version, revisi
 		return err
 	}
 	defer file.Close()
-	if err := zip.CreateFromVCS(file, module.Version{Path: m.path(), Version: version}, p.repository, revision, m.dir); err != nil {
+	if err := zip.CreateFromVCS(file, module.Version{Path: m.path(), Version: version}, p.repository,
+		revision, m.dir); err != nil {
 		return fmt.Errorf("%s %s: %w", m.dir, version, err)
 	}
 	if err := file.Close(); err != nil {
@@ -73,7 +74,9 @@ func (p *proxy) version(ctx context.Context, dir string, m *mod, version, revisi
 	if err != nil {
 		return err
 	}
-	manifest, err := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil })
+	manifest, err := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(text)), nil
+	})
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,8 @@ func command(ctx context.Context, dir string, env []string, name string, args ..
 	var out, messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &messages
 	if err := cmd.Run(); err != nil {
-		return out.Bytes(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, out.Bytes(), messages.Bytes())
+		return out.Bytes(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err,
+			out.Bytes(), messages.Bytes())
 	}
 	return out.Bytes(), nil
 }

@@ -15,7 +15,9 @@ import (
 func TestInABrowser(t *testing.T) {
 	t.Parallel()
 	var browser string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
+	for _, name := range []string{
+		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell",
+	} {
 		if path, err := exec.LookPath(name); err == nil {
 			browser = path
 			break
@@ -28,7 +30,8 @@ func TestInABrowser(t *testing.T) {
 	s := start(t, database)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile(t)),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(patience))
 	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
 	defer end()
 	ctx, end = chromedp.NewContext(ctx)
@@ -51,7 +54,8 @@ func TestInABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(rows, "Home") || !strings.Contains(refused, "cannot execute UPDATE in a read-only transaction") {
+	if !strings.Contains(rows, "Home") || !strings.Contains(refused,
+		"cannot execute UPDATE in a read-only transaction") {
 		t.Errorf("the rows: %q; the update: %q", rows, refused)
 	}
 	if n := value[int](t, conn, "select count(*) from pages where title = 'x'"); n != 0 {

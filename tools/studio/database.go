@@ -28,7 +28,8 @@ func newDatabase(cfg pgconfig.Config) (*database, error) {
 	}
 	for _, host := range hosts(config) {
 		if host != config.Host {
-			return nil, refusal("several hosts are configured, and pgweb connects to one: set DIRECT_DATABASE_URL to that")
+			return nil, refusal("several hosts are configured, and pgweb connects to one: set DIRECT_DATABASE_URL " +
+				"to that")
 		}
 	}
 	_, query, _ := strings.Cut(string(cfg.DirectURL()), "?")

@@ -107,7 +107,9 @@ func run(ctx context.Context, args []string, environ map[string]string, out io.W
 }
 
 // logIn chooses what pgweb logs in as. end takes back what was made for it.
-func logIn(ctx context.Context, db *database, write bool, lease time.Duration, out io.Writer) (login, func() error, error) {
+func logIn(
+	ctx context.Context, db *database, write bool, lease time.Duration, out io.Writer,
+) (login, func() error, error) {
 	own := login{source: db.source(db.config.User, db.config.Password)}
 	nothing := func() error { return nil }
 	if write {

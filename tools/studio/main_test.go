@@ -42,11 +42,13 @@ func program(t *testing.T, database string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir()
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); name != "APP_ENV" && !strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "D") {
+		if name, _, _ := strings.Cut(v, "="); name != "APP_ENV" && !strings.HasPrefix(name, "PG") &&
+			!strings.HasPrefix(name, "D") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "STUDIO_TEST_MAIN=1", "DATABASE_URL="+database, "DATABASE_CONNECT_TIMEOUT="+patience.String())
+	cmd.Env = append(cmd.Env, "STUDIO_TEST_MAIN=1", "DATABASE_URL="+database,
+		"DATABASE_CONNECT_TIMEOUT="+patience.String())
 	return cmd
 }
 
@@ -152,7 +154,8 @@ func pages(t *testing.T) (database string, conn *pgx.Conn) {
 	t.Helper()
 	database = pgserver.Database(t)
 	conn = connect(t, database)
-	execute(t, conn, `create table pages (id int primary key, title text); insert into pages values (1, 'Home'), (2, 'Fern Hill')`)
+	execute(t, conn, `create table pages (id int primary key, title text);
+		insert into pages values (1, 'Home'), (2, 'Fern Hill')`)
 	return database, conn
 }
 
@@ -183,7 +186,8 @@ func TestReads(t *testing.T) {
 		"begin read write; copy pages to program 'true'":                             "external program",
 		"begin read write; select pg_read_file('PG_VERSION')":                        "permission denied",
 		"begin read write; create schema mine":                                       "permission denied",
-		"begin read write; select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and usename <> current_user": "",
+		"begin read write; select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client " +
+			"backend' and usename <> current_user": "",
 	} {
 		_, failure := s.query(t, "rollback; "+sql) // of what the statement before began
 		if want == "" {                            // others' sessions live on, whatever it says
@@ -221,13 +225,15 @@ func TestListensBehindAPathOnly(t *testing.T) {
 		must(t, err)
 		answer.Body.Close()
 		if answer.StatusCode != want {
-			t.Errorf("%s: status %d, want %d", strings.Replace(address, page.Path, "/PATH/", 1), answer.StatusCode, want)
+			t.Errorf("%s: status %d, want %d", strings.Replace(address, page.Path, "/PATH/", 1),
+				answer.StatusCode, want)
 		}
 	}
 	answer, err := http.PostForm(s.page+"api/connect", url.Values{"url": {database}})
 	must(t, err)
 	defer answer.Body.Close()
-	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "locked") {
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusBadRequest ||
+		!strings.Contains(string(body), "locked") {
 		t.Errorf("it connects as another user: %d %s", answer.StatusCode, body)
 	}
 }
@@ -279,7 +285,9 @@ func TestWithoutARole(t *testing.T) {
 	if rows, failure := s.query(t, "select title from pages"); len(rows) != 2 {
 		t.Errorf("%v %s", rows, failure)
 	}
-	for _, sql := range []string{"update pages set title = 'x'", "set default_transaction_read_only = off; update pages set title = 'x'"} {
+	for _, sql := range []string{
+		"update pages set title = 'x'", "set default_transaction_read_only = off; update pages set title = 'x'",
+	} {
 		if _, failure := s.query(t, sql); failure == "" {
 			t.Errorf("%s: not refused", sql)
 		}
@@ -298,7 +306,10 @@ func as(t *testing.T, database, user string) string {
 
 func TestRefuses(t *testing.T) {
 	t.Parallel()
-	const here, there = "postgres://app:s3cret@localhost:1/app", "postgres://app:s3cret@db.example:5432/app?sslmode=verify-full"
+	const (
+		here  = "postgres://app:s3cret@localhost:1/app"
+		there = "postgres://app:s3cret@db.example:5432/app?sslmode=verify-full"
+	)
 	for _, c := range []struct {
 		args, environ []string
 		want          string
@@ -306,7 +317,11 @@ func TestRefuses(t *testing.T) {
 		{nil, []string{"DATABASE_URL=" + there}, "-remote permits"},
 		{nil, []string{"APP_ENV=development", "DATABASE_URL=" + there}, "db.example is not this machine"},
 		{nil, []string{"APP_ENV=production", "DATABASE_URL=" + here + "?sslmode=disable"}, "-remote permits"},
-		{[]string{"-remote", "-write"}, []string{"APP_ENV=development", "DATABASE_URL=" + there}, "-write is for a local database"},
+		{
+			[]string{"-remote", "-write"},
+			[]string{"APP_ENV=development", "DATABASE_URL=" + there},
+			"-write is for a local database",
+		},
 		{nil, []string{"DATABASE_URL=postgres://app@localhost:1,127.0.0.1:2/app"}, "several hosts"},
 		{nil, []string{"APP_ENV=production"}, "DATABASE_URL"},
 		{[]string{"-port=70000"}, nil, "a port from 0"},
@@ -318,7 +333,8 @@ func TestRefuses(t *testing.T) {
 			environ[name] = value
 		}
 		err := run(t.Context(), c.args, environ, io.Discard)
-		if _, refused := err.(refusal); !refused || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
+		if _, refused := err.(refusal); !refused || !strings.Contains(err.Error(), c.want) ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v %v: %v, want a refusal with %q", c.args, c.environ, err, c.want)
 		}
 	}

@@ -83,8 +83,10 @@ func (r *reader) create(ctx context.Context, conn *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		for _, sql := range []string{
 			// Eight connections: pgweb's pool has no limit of its own.
-			fmt.Sprintf("create role %s login connection limit 8 in role pg_read_all_data valid until '%s' password '%s'", role, until, secret),
-			fmt.Sprintf("comment on role %s is 'made by studio for one session; may be dropped when it is not valid any more'", role),
+			fmt.Sprintf("create role %s login connection limit 8 in role pg_read_all_data valid until '%s' "+
+				"password '%s'", role, until, secret),
+			fmt.Sprintf("comment on role %s is 'made by studio for one session; may be dropped when it is not valid "+
+				"any more'", role),
 			// Not what protects, but the clearer error; and a forgotten query or transaction must
 			// not hold back vacuum.
 			fmt.Sprintf("alter role %s set default_transaction_read_only = on", role),
@@ -101,7 +103,8 @@ func (r *reader) create(ctx context.Context, conn *pgx.Conn) error {
 
 // validUntil is by the server's clock, which decides.
 func (r *reader) validUntil(ctx context.Context, conn *pgx.Conn) (until string, err error) {
-	err = conn.QueryRow(ctx, `select to_char((clock_timestamp() + make_interval(secs => $1)) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00')`,
+	err = conn.QueryRow(ctx, `select to_char((clock_timestamp() + make_interval(secs => $1)) at time zone 'UTC',
+		'YYYY-MM-DD HH24:MI:SS.US+00')`,
 		r.lease.Seconds()).Scan(&until)
 	return until, err
 }
@@ -159,7 +162,8 @@ func (r *reader) drop() error {
 		err = dropRole(ctx, conn, r.name)
 	}
 	if err != nil {
-		return fmt.Errorf("role %s is left, valid for %v at most: %w; drop it with: drop role %s", r.name, r.lease, err, r.name)
+		return fmt.Errorf("role %s is left, valid for %v at most: %w; drop it with: drop role %s",
+			r.name, r.lease, err, r.name)
 	}
 	return nil
 }
@@ -167,7 +171,8 @@ func (r *reader) drop() error {
 // sweep drops the roles of sessions that were killed. What cannot be dropped can do no harm, and is
 // left for the next one.
 func sweep(ctx context.Context, conn *pgx.Conn, out io.Writer) {
-	rows, err := conn.Query(ctx, `select rolname from pg_roles where rolname ~ '^pgstudio_[0-9a-f]{16}$' and rolvaliduntil < now()`)
+	rows, err := conn.Query(ctx,
+		`select rolname from pg_roles where rolname ~ '^pgstudio_[0-9a-f]{16}$' and rolvaliduntil < now()`)
 	if err != nil {
 		return
 	}

@@ -68,11 +68,13 @@ func protect(path string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		// The pages ask GitHub for a newer version, which is not this machine's business; and no
 		// frame may hold them.
-		c.Header("Content-Security-Policy", "default-src 'self' 'unsafe-inline' 'unsafe-eval' data:; frame-ancestors 'none'")
+		c.Header("Content-Security-Policy",
+			"default-src 'self' 'unsafe-inline' 'unsafe-eval' data:; frame-ancestors 'none'")
 		c.Header("Referrer-Policy", "no-referrer")
 		if c.FullPath() == "/"+path+"api/export" {
 			c.AbortWithStatusJSON(http.StatusForbidden, gin.H{
-				"error": "not here: pgweb gives pg_dump the password as an argument, which others can see; run pg_dump yourself",
+				"error": "not here: pgweb gives pg_dump the password as an argument, which others can see; run " +
+					"pg_dump yourself",
 			})
 		}
 	}

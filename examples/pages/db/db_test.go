@@ -91,7 +91,8 @@ func (s *site) page(t *testing.T, parent *uuid.UUID, slug string, position int32
 func (s *site) save(t *testing.T, page uuid.UUID, seen int32, text string) db.PageRevision {
 	t.Helper()
 	r, err := s.SavePageRevision(t.Context(), db.SavePageRevisionParams{
-		PageID: page, SeenRevision: seen, Title: "Saved", Blocks: []byte(`[{"type": "paragraph", "text": "` + text + `"}]`),
+		PageID: page, SeenRevision: seen, Title: "Saved",
+		Blocks: []byte(`[{"type": "paragraph", "text": "` + text + `"}]`),
 	})
 	must(t, err)
 	return r
@@ -142,16 +143,20 @@ func TestPageTreeIsListedInOrder(t *testing.T) {
 	if want := []string{"/", "/b", "/b/below", "/a"}; !slices.Equal(paths, want) {
 		t.Fatalf("paths %v, want %v", paths, want)
 	}
-	if p := tree[2]; p.Depth != 2 || p.Revision != 2 || p.Words != 2 || p.PublishedRevision == nil || *p.PublishedRevision != 1 || p.Status != "published" {
+	if p := tree[2]; p.Depth != 2 || p.Revision != 2 || p.Words != 2 || p.PublishedRevision == nil ||
+		*p.PublishedRevision != 1 || p.Status != "published" {
 		t.Errorf("below: %+v", p)
 	}
-	if p := tree[3]; p.PublishedRevision != nil || p.Words != 0 || p.Status != "draft" || p.ParentID == nil || *p.ParentID != s.home.ID {
+	if p := tree[3]; p.PublishedRevision != nil || p.Words != 0 || p.Status != "draft" || p.ParentID == nil ||
+		*p.ParentID != s.home.ID {
 		t.Errorf("a: %+v", p)
 	}
 
 	counts, err := s.CountPagesByStatus(t.Context(), s.id)
 	must(t, err)
-	if want := []db.CountPagesByStatusRow{{Status: "draft", Pages: 3}, {Status: "published", Pages: 1}}; !slices.Equal(counts, want) {
+	if want := []db.CountPagesByStatusRow{
+		{Status: "draft", Pages: 3}, {Status: "published", Pages: 1},
+	}; !slices.Equal(counts, want) {
 		t.Errorf("counts %v, want %v", counts, want)
 	}
 
@@ -175,7 +180,8 @@ func TestSecondEditorIsToldThatSomebodyWasFaster(t *testing.T) {
 	if r := s.save(t, s.home.ID, 0, "first"); r.Revision != 1 {
 		t.Errorf("revision %d, want 1", r.Revision)
 	}
-	_, err := s.SavePageRevision(t.Context(), db.SavePageRevisionParams{PageID: s.home.ID, SeenRevision: 0, Title: "Late", Blocks: []byte(`[]`)})
+	_, err := s.SavePageRevision(t.Context(),
+		db.SavePageRevisionParams{PageID: s.home.ID, SeenRevision: 0, Title: "Late", Blocks: []byte(`[]`)})
 	wantNoRow(t, err)
 	page, err := s.PageByID(t.Context(), s.home.ID)
 	must(t, err)
@@ -203,7 +209,9 @@ func TestSearchAndLargestPages(t *testing.T) {
 	s.save(t, b.ID, 0, "an old fox")
 	s.save(t, b.ID, 1, "a dog")
 
-	for query, want := range map[string][]string{`fox`: {"/a"}, `"brown fox" -dog`: {"/a"}, `dog or quick`: {"/a", "/b"}, `'); drop`: nil} {
+	for query, want := range map[string][]string{
+		`fox`: {"/a"}, `"brown fox" -dog`: {"/a"}, `dog or quick`: {"/a", "/b"}, `'); drop`: nil,
+	} {
 		found, err := s.SearchPages(t.Context(), db.SearchPagesParams{SiteID: s.id, Query: query, MaxPages: 10})
 		must(t, err)
 		var paths []string
@@ -230,7 +238,9 @@ func TestAssets(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	sum := sha256.Sum256([]byte("<svg/>"))
-	asset := db.SaveAssetParams{SiteID: s.id, Name: "a.svg", MediaType: "image/svg+xml", ByteSize: 6, SHA256: sum[:], Location: "assets/a.svg"}
+	asset := db.SaveAssetParams{
+		SiteID: s.id, Name: "a.svg", MediaType: "image/svg+xml", ByteSize: 6, SHA256: sum[:], Location: "assets/a.svg",
+	}
 	saved, err := s.SaveAsset(t.Context(), asset)
 	must(t, err)
 	asset.Location = "elsewhere/a.svg"
@@ -261,7 +271,8 @@ func TestHealthChecks(t *testing.T) {
 	detail := "no answer"
 	_, err := s.AddHealthCheck(t.Context(), db.AddHealthCheckParams{Component: "database", Status: "up", LatencyMS: 1})
 	must(t, err)
-	_, err = s.AddHealthCheck(t.Context(), db.AddHealthCheckParams{Component: "database", Status: "down", LatencyMS: 2, Detail: &detail})
+	_, err = s.AddHealthCheck(t.Context(),
+		db.AddHealthCheckParams{Component: "database", Status: "down", LatencyMS: 2, Detail: &detail})
 	must(t, err)
 	checks, err := s.ListHealthChecks(t.Context(), 10)
 	must(t, err)

@@ -47,7 +47,8 @@ func TestPublishAndRollBack(t *testing.T) {
 	for _, h := range history {
 		revisions = append(revisions, h.Revision)
 	}
-	if !slices.Equal(revisions, []int32{1, 2, 1}) || history[0].EndedAt != nil || history[1].EndedAt == nil || history[2].ID != first.ID {
+	if !slices.Equal(revisions, []int32{1, 2, 1}) || history[0].EndedAt != nil || history[1].EndedAt == nil ||
+		history[2].ID != first.ID {
 		t.Errorf("history %+v", history)
 	}
 
@@ -107,7 +108,8 @@ func TestPublishersOfOnePageTakeTurns(t *testing.T) {
 	watcher := connect(t, s.url)
 	limit := time.Now().Add(10 * time.Second)
 	for waiting := false; !waiting; {
-		must(t, watcher.QueryRow(t.Context(), `select cardinality(pg_blocking_pids($1)) > 0`, slow.PgConn().PID()).Scan(&waiting))
+		must(t, watcher.QueryRow(t.Context(), `select cardinality(pg_blocking_pids($1)) > 0`,
+			slow.PgConn().PID()).Scan(&waiting))
 		if time.Now().After(limit) {
 			t.Fatal("the second publisher does not wait for the first one")
 		}
@@ -191,7 +193,8 @@ func TestAuditTrailOfAPageNamesTheActor(t *testing.T) {
 	edit("bob", "lost", 1, boom)
 	s.publish(t, s.home.ID, 1, "key")
 
-	events, err := s.ListAuditEventsOfPage(t.Context(), db.ListAuditEventsOfPageParams{PageID: s.home.ID, MaxEvents: 10})
+	events, err := s.ListAuditEventsOfPage(t.Context(),
+		db.ListAuditEventsOfPageParams{PageID: s.home.ID, MaxEvents: 10})
 	must(t, err)
 	var role string
 	must(t, s.conn.QueryRow(t.Context(), `select current_user`).Scan(&role))

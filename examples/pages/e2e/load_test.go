@@ -275,7 +275,8 @@ func (l *load) mustBecome(ctx context.Context, n, want int) {
 			return
 		}
 		if err == nil && !excuse && ctx.Err() == nil {
-			text := fmt.Sprintf("%s shows revision %d, %d was published over a second ago, and the listener is connected for %s", l.pages[n].Path, got, want, connected)
+			text := fmt.Sprintf("%s shows revision %d, %d was published over a second ago, and the listener is "+
+				"connected for %s", l.pages[n].Path, got, want, connected)
 			l.stale.Store(&text)
 			return
 		}
@@ -315,7 +316,8 @@ func (l *load) report(t *testing.T, url string) {
 	lost := 0
 	for _, s := range l.saved {
 		var there bool
-		err := conn.QueryRow(t.Context(), "select exists (select from page_revisions where page_id = $1 and revision = $2 and body = $3)",
+		err := conn.QueryRow(t.Context(),
+			"select exists (select from page_revisions where page_id = $1 and revision = $2 and body = $3)",
 			s.page, s.revision, s.body).Scan(&there)
 		if err != nil {
 			t.Fatal(err)
@@ -330,10 +332,13 @@ func (l *load) report(t *testing.T, url string) {
 	if lost > 0 || len(l.saved) == 0 {
 		t.Errorf("%d of %d acknowledged edits are lost", lost, len(l.saved))
 	}
-	t.Logf("%d edits acknowledged, %d lost, %d met another author's, %d refused; longest pause between two %s; edit and publish %s",
-		len(l.saved), lost, l.conflicts.Load(), l.refused.Load(), l.pause.Round(time.Millisecond), spread(l.latencies.write))
+	t.Logf("%d edits acknowledged, %d lost, %d met another author's, %d refused; longest pause between two %s; edit "+
+		"and publish %s",
+		len(l.saved), lost, l.conflicts.Load(), l.refused.Load(), l.pause.Round(time.Millisecond),
+		spread(l.latencies.write))
 	t.Logf("%d pages read, %d refused, %d old while the listener was away, later than %s after it was back: %t; %s",
-		len(l.latencies.read), l.unreadable.Load(), l.old.Load(), fresh, l.stale.Load() != nil, spread(l.latencies.read))
+		len(l.latencies.read), l.unreadable.Load(), l.old.Load(), fresh, l.stale.Load() != nil,
+		spread(l.latencies.read))
 }
 
 func spread(d []time.Duration) string {
@@ -341,7 +346,8 @@ func spread(d []time.Duration) string {
 		return "none"
 	}
 	slices.Sort(d)
-	return fmt.Sprintf("median %s, 99 %% below %s", d[len(d)/2].Round(10*time.Microsecond), d[len(d)*99/100].Round(10*time.Microsecond))
+	return fmt.Sprintf("median %s, 99 %% below %s", d[len(d)/2].Round(10*time.Microsecond),
+		d[len(d)*99/100].Round(10*time.Microsecond))
 }
 
 func wait(ctx context.Context, d time.Duration) {

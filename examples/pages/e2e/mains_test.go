@@ -50,7 +50,8 @@ func TestMains(t *testing.T) {
 				var record struct{ Msg, Address string }
 				if json.Unmarshal(lines.Bytes(), &record) == nil && record.Msg == "serving" {
 					address = record.Address
-					if status, body, _, err := send(t.Context(), http.MethodGet, "http://"+address+"/readyz", ""); status != http.StatusOK || err != nil {
+					if status, body, _, err := send(t.Context(), http.MethodGet, "http://"+address+"/readyz",
+						""); status != http.StatusOK || err != nil {
 						t.Errorf("/readyz: %d %s %v", status, body, err)
 					}
 				}
@@ -72,7 +73,8 @@ func TestMains(t *testing.T) {
 			cmd.Dir = bin // without a .env
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !bytes.Contains(out, []byte("DATABASE_URL is not set")) {
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 ||
+				!bytes.Contains(out, []byte("DATABASE_URL is not set")) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -81,6 +83,7 @@ func TestMains(t *testing.T) {
 
 func withoutDatabase(env []string) []string {
 	return slices.DeleteFunc(env, func(v string) bool {
-		return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "DATABASE_") || strings.HasPrefix(v, "APP_ENV") || strings.HasPrefix(v, "DIRECT_")
+		return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "DATABASE_") || strings.HasPrefix(v, "APP_ENV") ||
+			strings.HasPrefix(v, "DIRECT_")
 	})
 }

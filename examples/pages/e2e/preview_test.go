@@ -16,7 +16,9 @@ import (
 func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	t.Parallel()
 	var browser string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
+	for _, name := range []string{
+		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell",
+	} {
 		if path, err := exec.LookPath(name); err == nil {
 			browser = path
 			break
@@ -28,7 +30,8 @@ func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	b := serve(t, pgtest.URL(t))
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile(t)),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(patience))
 	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
 	defer end()
 	ctx, end = chromedp.NewContext(ctx)

@@ -19,20 +19,25 @@ func TestEveryPageIsServed(t *testing.T) {
 		if err != nil || status != http.StatusOK || !strings.Contains(string(body), "<h1>") {
 			t.Errorf("%s: %d %v", p.Path, status, err)
 		}
-		if status, _, _, err := send(t.Context(), http.MethodGet, b.render+p.Path, "", "If-None-Match", header.Get("ETag")); status != http.StatusNotModified || err != nil {
+		if status, _, _, err := send(t.Context(), http.MethodGet, b.render+p.Path, "", "If-None-Match",
+			header.Get("ETag")); status != http.StatusNotModified || err != nil {
 			t.Errorf("%s, asked again: %d %v", p.Path, status, err)
 		}
 	}
 	for path, want := range map[string]int{
 		"/nowhere": http.StatusNotFound, "/assets/facade.svg": http.StatusOK, "/assets/none.svg": http.StatusNotFound,
-		"/readyz": http.StatusOK, "/livez": http.StatusOK, "/metrics": http.StatusOK, "/preview": http.StatusOK, "/preview/about": http.StatusOK,
+		"/readyz": http.StatusOK, "/livez": http.StatusOK, "/metrics": http.StatusOK, "/preview": http.StatusOK,
+		"/preview/about": http.StatusOK,
 	} {
 		if status, body, _, err := send(t.Context(), http.MethodGet, b.render+path, ""); status != want || err != nil {
 			t.Errorf("%s: %d %s %v", path, status, body, err)
 		}
 	}
 	_, figures, _, err := send(t.Context(), http.MethodGet, b.render+"/metrics", "")
-	for _, want := range []string{`db_client_connection_max{pool="render"}`, `http_server_request_duration_seconds_count{method="GET",route="/*",service="render",status="200"}`} {
+	for _, want := range []string{
+		`db_client_connection_max{pool="render"}`,
+		`http_server_request_duration_seconds_count{method="GET",route="/*",service="render",status="200"}`,
+	} {
 		if err != nil || !strings.Contains(string(figures), want) {
 			t.Errorf("%s is not in the metrics: %v", want, err)
 		}
@@ -47,11 +52,13 @@ func TestPublicationReachesReaders(t *testing.T) {
 	b.await(t, about.Path, b.edit(t, about, "Edited."))
 
 	page := b.host + "/pages/" + about.ID.String()
-	if status, body, _, err := send(t.Context(), http.MethodPost, page+"/rollback", "", "Idempotency-Key", "back"); status != http.StatusCreated || err != nil {
+	if status, body, _, err := send(t.Context(), http.MethodPost, page+"/rollback", "", "Idempotency-Key",
+		"back"); status != http.StatusCreated || err != nil {
 		t.Fatalf("%d %s %v", status, body, err)
 	}
 	b.await(t, about.Path, 1)
-	if status, body, _, err := send(t.Context(), http.MethodDelete, page, ""); status != http.StatusNoContent || err != nil {
+	if status, body, _, err := send(t.Context(), http.MethodDelete, page, ""); status != http.StatusNoContent ||
+		err != nil {
 		t.Fatalf("%d %s %v", status, body, err)
 	}
 	b.await(t, about.Path, 0)
@@ -87,7 +94,8 @@ func TestPublicationDuringAReconnect(t *testing.T) {
 
 func shownRevision(t *testing.T, pool *pgxpool.Pool, path string) (revision int32) {
 	t.Helper()
-	err := pool.QueryRow(t.Context(), "select revision from publications where path = $1 and ended_at is null", path).Scan(&revision)
+	err := pool.QueryRow(t.Context(), "select revision from publications where path = $1 and ended_at is null",
+		path).Scan(&revision)
 	if err != nil {
 		t.Fatal(err)
 	}

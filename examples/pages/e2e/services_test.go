@@ -71,7 +71,8 @@ func publishSite(t *testing.T, cfg pgconfig.Config) []db.ListPageTreeRow {
 		t.Fatal(err)
 	}
 	for _, p := range tree {
-		if _, err := pages.Publish(t.Context(), conn, pages.Publication{PageID: p.ID, Key: p.ID.String(), Actor: "test"}); err != nil {
+		if _, err := pages.Publish(t.Context(), conn,
+			pages.Publication{PageID: p.ID, Key: p.ID.String(), Actor: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,7 +143,8 @@ func (b *both) edit(t *testing.T, page db.ListPageTreeRow, text string) int {
 		t.Fatal(err)
 	}
 	key := fmt.Sprintf("%s/%d", page.ID, saved.Revision)
-	if status, body, _, err = send(t.Context(), http.MethodPost, path+"/publications", "", "Idempotency-Key", key); err != nil || status != http.StatusCreated {
+	if status, body, _, err = send(t.Context(), http.MethodPost, path+"/publications", "", "Idempotency-Key",
+		key); err != nil || status != http.StatusCreated {
 		t.Fatalf("publish: %d %s %v", status, body, err)
 	}
 	return int(saved.Revision)

@@ -27,11 +27,12 @@ func TestMain(m *testing.M) {
 }
 
 var standIns = map[string]func(args []string) error{
-	"go":      goCommand,
-	"docker":  oneOf("compose up -d --wait", "compose down"),
-	"kubectl": oneOf("create secret generic app-database", "apply -f", "wait --for=condition=complete", "logs job/", "rollout status deployment/"),
-	"npx":     oneOf("prisma migrate status", "prisma db pull"),
-	"goose":   oneOf("status"),
+	"go":     goCommand,
+	"docker": oneOf("compose up -d --wait", "compose down"),
+	"kubectl": oneOf("create secret generic app-database", "apply -f", "wait --for=condition=complete", "logs job/",
+		"rollout status deployment/"),
+	"npx":   oneOf("prisma migrate status", "prisma db pull"),
+	"goose": oneOf("status"),
 }
 
 func oneOf(commands ...string) func([]string) error {

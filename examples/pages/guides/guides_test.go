@@ -54,7 +54,8 @@ func read(t *testing.T, file string) guide {
 	g := guide{name: strings.TrimPrefix(filepath.ToSlash(file), root+"/"), text: string(text)}
 	for _, at := range fence.FindAllStringSubmatchIndex(g.text, -1) {
 		g.blocks = append(g.blocks, block{
-			guide: g.name, line: 1 + strings.Count(g.text[:at[4]], "\n"), kind: g.text[at[2]:at[3]], text: g.text[at[4]:at[5]],
+			guide: g.name, line: 1 + strings.Count(g.text[:at[4]], "\n"), kind: g.text[at[2]:at[3]],
+			text: g.text[at[4]:at[5]],
 		})
 	}
 	if open := strings.Count("\n"+g.text, "\n```"); open != 2*len(g.blocks) {
@@ -80,7 +81,8 @@ func TestEveryBlockIsChecked(t *testing.T) {
 	for _, g := range guides(t) {
 		for _, b := range g.blocks {
 			count[b.kind]++
-			if !slices.Contains([]string{"go", "sql", "console", "yaml", "env", "haproxy", "ini", "unchecked"}, b.kind) {
+			if !slices.Contains([]string{"go", "sql", "console", "yaml", "env", "haproxy", "ini", "unchecked"},
+				b.kind) {
 				t.Errorf("%s: no test knows the kind %q", b, b.kind)
 			}
 		}

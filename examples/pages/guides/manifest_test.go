@@ -181,7 +181,9 @@ func TestManifests(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"Deployment", "Job", "PodDisruptionBudget", "compose", "workflow", "alerts", "patroni"} {
+	for _, kind := range []string{
+		"Deployment", "Job", "PodDisruptionBudget", "compose", "workflow", "alerts", "patroni",
+	} {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s in the guides: %v", kind, kinds)
 		}
@@ -255,8 +257,11 @@ func pod(p template) error {
 				errs = append(errs, fmt.Errorf("no volume %s", v.Name))
 			}
 		}
-		for path, probe := range map[string]*probe{"/startupz": c.Startup, "/readyz": c.Readiness, "/livez": c.Liveness} {
-			if probe != nil && (probe.HTTPGet.Path != path || probe.HTTPGet.Port != c.Ports[0]["containerPort"] || probe.Timeout < 1 || probe.Threshold < 2) {
+		for path, probe := range map[string]*probe{
+			"/startupz": c.Startup, "/readyz": c.Readiness, "/livez": c.Liveness,
+		} {
+			if probe != nil && (probe.HTTPGet.Path != path || probe.HTTPGet.Port != c.Ports[0]["containerPort"] ||
+				probe.Timeout < 1 || probe.Threshold < 2) {
 				errs = append(errs, fmt.Errorf("the probe of %s: %+v", path, *probe))
 			}
 		}

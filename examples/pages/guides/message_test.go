@@ -100,7 +100,10 @@ func mistakes(t *testing.T) string {
 		{"DATABASE_URL_FILE": "/nowhere/database-url"},
 		{"DATABASE_URL": "postgres://app@localhost/app", "DATABASE_LOCK_TIMEOUT": "5"},
 		{"DATABASE_URL": "postgres://app@localhost/app", "APP_ENV": "prod"},
-		{"DATABASE_URL": "postgres://app@localhost/app", "DATABASE_POOL_MAX_CONNS": "2", "DATABASE_POOL_MIN_IDLE_CONNS": "3"},
+		{
+			"DATABASE_URL": "postgres://app@localhost/app", "DATABASE_POOL_MAX_CONNS": "2",
+			"DATABASE_POOL_MIN_IDLE_CONNS": "3",
+		},
 	} {
 		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env})
 		if err == nil {
@@ -180,7 +183,9 @@ func closedPort(t *testing.T) string {
 func constants(t *testing.T) []string {
 	t.Helper()
 	var texts []string
-	for _, part := range []string{"magefile.go", "pgconfig", "pgerr", "pghealth", "pgmigrate", "pgpool", "pgtest", "pgtx"} {
+	for _, part := range []string{
+		"magefile.go", "pgconfig", "pgerr", "pghealth", "pgmigrate", "pgpool", "pgtest", "pgtx",
+	} {
 		err := filepath.WalkDir(filepath.Join(root, part), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
@@ -212,7 +217,8 @@ func serverProgram(t *testing.T) string {
 	t.Helper()
 	var folder string
 	pool := pgtest.New(t, pgtest.Superuser())
-	if err := pool.QueryRow(t.Context(), "select setting from pg_config where name = 'BINDIR'").Scan(&folder); err != nil {
+	if err := pool.QueryRow(t.Context(),
+		"select setting from pg_config where name = 'BINDIR'").Scan(&folder); err != nil {
 		t.Fatal(err)
 	}
 	program, err := os.ReadFile(filepath.Join(folder, "postgres"))

@@ -27,7 +27,8 @@ func inProse(t *testing.T, bin string) {
 		calls := inline.FindAllStringSubmatch(g.prose(), -1)
 		for _, b := range g.of("yaml") {
 			for _, found := range inPod.FindAllStringSubmatch(b.text, -1) {
-				calls = append(calls, []string{"", "pgmigrate " + strings.NewReplacer(`"`, "", ",", "").Replace(found[1])})
+				calls = append(calls,
+					[]string{"", "pgmigrate " + strings.NewReplacer(`"`, "", ",", "").Replace(found[1])})
 			}
 		}
 		for _, found := range calls {
@@ -43,7 +44,8 @@ func inProse(t *testing.T, bin string) {
 			}
 		}
 	}
-	help, err := exec.CommandContext(t.Context(), "bash", "-c", "for c in up to down wait seed resolve status; do "+bin+"/pgmigrate $c --help; done").Output()
+	help, err := exec.CommandContext(t.Context(), "bash", "-c", "for c in up to down wait seed resolve status; do "+bin+
+		"/pgmigrate $c --help; done").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,14 +24,16 @@ var packages = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "slog": "log/slog", "http": "net/http", "os": "os",
 	"sync": "sync", "log": "log", "fs": "io/fs", "testing": "testing", "time": "time",
 	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
-	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth", "pgmigrate": ours + "pgmigrate",
-	"pgpool": ours + "pgpool", "replica": ours + "pgpool/replica", "pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
+	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth",
+	"pgmigrate": ours + "pgmigrate",
+	"pgpool":    ours + "pgpool", "replica": ours + "pgpool/replica", "pgtest": ours + "pgtest", "pgserver": ours +
+		"pgtest/pgserver", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 
 // given is what a piece of a function finds there.
-const given = `func _(ctx context.Context, pool, analytics *pgxpool.Pool, cfg pgconfig.Config, mux *http.ServeMux, server *http.Server,
-	w http.ResponseWriter, id uuid.UUID) error {
+const given = `func _(ctx context.Context, pool, analytics *pgxpool.Pool, cfg pgconfig.Config,
+	mux *http.ServeMux, server *http.Server, w http.ResponseWriter, id uuid.UUID) error {
 {
 `
 
@@ -73,7 +75,8 @@ func TestGo(t *testing.T) {
 	if err := os.WriteFile(at, overlay, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-overlay", at, "./snippets").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-overlay", at,
+		"./snippets").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

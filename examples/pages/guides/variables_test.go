@@ -13,11 +13,13 @@ import (
 )
 
 var (
-	variable = regexp.MustCompile(`\b(?:ANALYTICS_)?(?:APP_ENV|DATABASE_[A-Z_]+|DIRECT_[A-Z_]+|PG[A-Z]{2,}(?:_[A-Z]+)*)\b`)
+	variable = regexp.MustCompile(`\b(?:ANALYTICS_)?(?:APP_ENV|DATABASE_[A-Z_]+|` +
+		`DIRECT_[A-Z_]+|PG[A-Z]{2,}(?:_[A-Z]+)*)\b`)
 
 	// known are those that pgconfig does not list.
 	known = []string{
-		"PGTEST_URL", "PGTEST_BINDIR", "PGTEST_VERSION", "PGTEST_ALLOW_REMOTE", "PGTEST_KEEP", "PGTEST_DOWNLOAD", // pgtest/pgserver
+		// pgtest/pgserver.
+		"PGTEST_URL", "PGTEST_BINDIR", "PGTEST_VERSION", "PGTEST_ALLOW_REMOTE", "PGTEST_KEEP", "PGTEST_DOWNLOAD",
 		"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSERVICE", "PGSSLMODE", // libpq
 		"DIRECT_URL", // Prisma's
 	}

@@ -28,7 +28,8 @@ type client struct {
 func open(t *testing.T) *client {
 	t.Helper()
 	pool := pgtest.New(t)
-	if _, err := db.New(pool).SaveSite(t.Context(), db.SaveSiteParams{Slug: "fernhill", Name: "Fernhill Library"}); err != nil {
+	if _, err := db.New(pool).SaveSite(t.Context(),
+		db.SaveSiteParams{Slug: "fernhill", Name: "Fernhill Library"}); err != nil {
 		t.Fatal(err)
 	}
 	return &client{t, host.New(pool), pool}
@@ -138,11 +139,13 @@ func TestDeleteRestoreAndAudit(t *testing.T) {
 	if err := json.Unmarshal(c.send("GET", page+"/audit", "").Body.Bytes(), &events); err != nil {
 		t.Fatal(err)
 	}
-	if len(events) != 4 || events[0].Actor != "maren" || events[3].Action != "insert" { // insert, first revision, delete, restore
+	// Insert, first revision, delete, restore.
+	if len(events) != 4 || events[0].Actor != "maren" || events[3].Action != "insert" {
 		t.Errorf("the audit trail is %v", events)
 	}
 	var revisions []map[string]any
-	if err := json.Unmarshal(c.send("GET", page+"/revisions", "").Body.Bytes(), &revisions); err != nil || len(revisions) != 1 {
+	if err := json.Unmarshal(c.send("GET", page+"/revisions", "").Body.Bytes(), &revisions); err != nil ||
+		len(revisions) != 1 {
 		t.Errorf("the revisions are %v: %v", revisions, err)
 	}
 }
@@ -166,14 +169,16 @@ func TestRefusals(t *testing.T) {
 		"a blank title":          {422, "PUT", page, `{"title": " "}`, []string{"If-Match", etag}},
 		"blocks that are none":   {422, "PUT", page, `{"title": "A", "blocks": 1}`, []string{"If-Match", etag}},
 		"a path that is taken":   {409, "POST", "/sites/fernhill/pages", `{"slug": "about", "title": "A"}`, nil},
-		"a parent that is none":  {422, "POST", "/sites/fernhill/pages", `{"slug": "a", "title": "A", "parent_id": "` + none[7:] + `"}`, nil},
-		"a site that is none":    {404, "GET", "/sites/nowhere/pages", "", nil},
-		"a page that is none":    {404, "GET", none, "", nil},
-		"no page to edit":        {412, "PUT", none, second, []string{"If-Match", etag}},
-		"no page to publish":     {404, "POST", none + "/publications", "", []string{"Idempotency-Key", "k"}},
-		"an id that is none":     {404, "GET", "/pages/about", "", nil},
-		"a route that is none":   {404, "GET", "/", "", nil},
-		"too much":               {413, "PUT", page, `{"title": "` + strings.Repeat("x", 1<<20) + `"}`, []string{"If-Match", etag}},
+		"a parent that is none": {422, "POST", "/sites/fernhill/pages", `{"slug": "a", "title": "A", "parent_id": "` +
+			none[7:] + `"}`, nil},
+		"a site that is none":  {404, "GET", "/sites/nowhere/pages", "", nil},
+		"a page that is none":  {404, "GET", none, "", nil},
+		"no page to edit":      {412, "PUT", none, second, []string{"If-Match", etag}},
+		"no page to publish":   {404, "POST", none + "/publications", "", []string{"Idempotency-Key", "k"}},
+		"an id that is none":   {404, "GET", "/pages/about", "", nil},
+		"a route that is none": {404, "GET", "/", "", nil},
+		"too much": {413, "PUT", page, `{"title": "` + strings.Repeat("x", 1<<20) +
+			`"}`, []string{"If-Match", etag}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -191,7 +196,8 @@ func TestBusyPool(t *testing.T) {
 	t.Parallel()
 	config := pgtest.New(t).Config()
 	config.MaxConns = 1
-	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithAcquireTimeout(50*time.Millisecond), pgpool.WithLogger(nil))
+	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithAcquireTimeout(50*time.Millisecond),
+		pgpool.WithLogger(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,9 @@ func decode(r *http.Request, into any) error {
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return &badRequestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", tooLarge.Limit)}
+		return &badRequestError{
+			http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", tooLarge.Limit),
+		}
 	}
 	if errors.Is(err, io.EOF) {
 		return errNoBody
@@ -111,7 +113,10 @@ func actor(r *http.Request) string {
 func key(r *http.Request) (string, error) {
 	k := r.Header.Get("Idempotency-Key")
 	if k == "" || len(k) > 255 {
-		return "", &badRequestError{http.StatusBadRequest, "the header Idempotency-Key is missing: 1 to 255 bytes, the same for each try of a request"}
+		return "", &badRequestError{
+			http.StatusBadRequest,
+			"the header Idempotency-Key is missing: 1 to 255 bytes, the same for each try of a request",
+		}
 	}
 	return k, nil
 }
@@ -122,7 +127,9 @@ func etag(revision int32) string { return `"` + strconv.Itoa(int(revision)) + `"
 func seen(r *http.Request) (int32, error) {
 	h := r.Header.Get("If-Match")
 	if h == "" {
-		return 0, &badRequestError{http.StatusPreconditionRequired, "the header If-Match is missing: the ETag of the page that was edited"}
+		return 0, &badRequestError{
+			http.StatusPreconditionRequired, "the header If-Match is missing: the ETag of the page that was edited",
+		}
 	}
 	n, err := strconv.ParseInt(strings.Trim(h, `"`), 10, 32)
 	if err != nil || n < 0 {

@@ -58,7 +58,8 @@ func (a *api) create(r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	page, err := pages.Create(r.Context(), a.pool, pages.Draft{
-		SiteID: site.ID, ParentID: d.ParentID, Slug: d.Slug, Title: d.Title, Blocks: blocks(d.Blocks), Position: d.Position, Actor: actor(r),
+		SiteID: site.ID, ParentID: d.ParentID, Slug: d.Slug, Title: d.Title, Blocks: blocks(d.Blocks),
+		Position: d.Position, Actor: actor(r),
 	})
 	return answer{status: http.StatusCreated, body: page, revision: page.Revision}, err
 }
@@ -138,6 +139,7 @@ func (a *api) audit(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	list, err := db.New(a.pool).ListAuditEventsOfPage(r.Context(), db.ListAuditEventsOfPageParams{PageID: id, MaxEvents: maxEvents})
+	list, err := db.New(a.pool).ListAuditEventsOfPage(r.Context(),
+		db.ListAuditEventsOfPageParams{PageID: id, MaxEvents: maxEvents})
 	return answer{body: list}, err
 }

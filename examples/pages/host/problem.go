@@ -42,7 +42,10 @@ func problemOf(ctx context.Context, err error) problem {
 	case errors.As(err, &bad):
 		return problem{Status: bad.status, Title: http.StatusText(bad.status), Detail: bad.detail}
 	case errors.Is(err, pages.ErrEditConflict):
-		return problem{Status: http.StatusPreconditionFailed, Title: pages.ErrEditConflict.Error(), Detail: "read the page, and merge"}
+		return problem{
+			Status: http.StatusPreconditionFailed, Title: pages.ErrEditConflict.Error(),
+			Detail: "read the page, and merge",
+		}
 	case errors.Is(err, pages.ErrNotFound), errors.Is(err, pgx.ErrNoRows):
 		return problem{Status: http.StatusNotFound, Title: pages.ErrNotFound.Error()}
 	case errors.Is(err, pages.ErrNoContent):
@@ -53,7 +56,8 @@ func problemOf(ctx context.Context, err error) problem {
 		slog.ErrorContext(ctx, "the outcome of a commit is unknown", "error", err)
 		return problem{
 			Status: http.StatusServiceUnavailable, Title: "it is not known whether this was carried out",
-			Detail: "look at the page; a request with an Idempotency-Key can be sent again with the same key", retryAfter: 1,
+			Detail:     "look at the page; a request with an Idempotency-Key can be sent again with the same key",
+			retryAfter: 1,
 		}
 	case errors.As(err, &refused):
 		if p, ok := constraint(refused); ok {
@@ -62,13 +66,17 @@ func problemOf(ctx context.Context, err error) problem {
 	}
 	if errors.Is(err, pgpool.ErrExhausted) || pgerr.Retryable(err) || ctx.Err() != nil {
 		slog.WarnContext(ctx, "request refused", "category", pgerr.Of(err), "error", err)
-		return problem{Status: http.StatusServiceUnavailable, Title: "the service is busy; nothing was changed", retryAfter: 1}
+		return problem{
+			Status: http.StatusServiceUnavailable, Title: "the service is busy; nothing was changed", retryAfter: 1,
+		}
 	}
 	slog.ErrorContext(ctx, "request failed", "category", pgerr.Of(err), "error", err)
 	if pgerr.Of(err) != pgerr.Unknown && refused == nil { // the way to the database, not the request
 		return problem{Status: http.StatusServiceUnavailable, Title: "the database cannot be reached", retryAfter: 1}
 	}
-	return problem{Status: http.StatusInternalServerError, Title: "the request could not be carried out; nothing was changed"}
+	return problem{
+		Status: http.StatusInternalServerError, Title: "the request could not be carried out; nothing was changed",
+	}
 }
 
 // constraint translates the refusals that the schema makes in the client's name. A constraint's

@@ -26,7 +26,8 @@ func (a *api) publish(r *http.Request) (answer, error) {
 	}
 	// A second try of the same request is answered like the first: 201 and the publication that the
 	// first one made.
-	pub, err := pages.Publish(r.Context(), a.pool, pages.Publication{PageID: id, Revision: p.Revision, Key: k, Actor: actor(r)})
+	pub, err := pages.Publish(r.Context(), a.pool,
+		pages.Publication{PageID: id, Revision: p.Revision, Key: k, Actor: actor(r)})
 	return answer{status: http.StatusCreated, body: pub}, err
 }
 

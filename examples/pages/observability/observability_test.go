@@ -63,12 +63,14 @@ func work(ctx context.Context, t *testing.T, pool *pgxpool.Pool) {
 func TestOpenTelemetry(t *testing.T) {
 	t.Parallel()
 	reader, spans := sdkmetric.NewManualReader(), tracetest.NewSpanRecorder()
-	metrics, err := observability.NewOpenTelemetry(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("pages"), "main")
+	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	metrics, err := observability.NewOpenTelemetry(meters.Meter("pages"), "main")
 	if err != nil {
 		t.Fatal(err)
 	}
 	provider := trace.NewTracerProvider(trace.WithSpanProcessor(spans))
-	pool := connect(t, pgpool.WithMetrics(metrics), pgpool.WithTracer(otelpgx.NewTracer(otelpgx.WithTracerProvider(provider))))
+	pool := connect(t, pgpool.WithMetrics(metrics),
+		pgpool.WithTracer(otelpgx.NewTracer(otelpgx.WithTracerProvider(provider))))
 	ctx, request := provider.Tracer("pages").Start(t.Context(), "GET /") // otelpgx adds to a span, and begins none
 	work(ctx, t, pool)
 	request.End()
@@ -79,7 +81,8 @@ func TestOpenTelemetry(t *testing.T) {
 		"timeouts": "1", "wait_time": "3", "use_time": "2", "create_time": "2",
 	} {
 		if got["db.client.connection."+name] != want {
-			t.Errorf("db.client.connection.%s is %q, want %s; all: %v", name, got["db.client.connection."+name], want, slices.Sorted(maps.Keys(got)))
+			t.Errorf("db.client.connection.%s is %q, want %s; all: %v", name, got["db.client.connection."+name], want,
+				slices.Sorted(maps.Keys(got)))
 		}
 	}
 	var texts []string
@@ -136,12 +139,16 @@ func TestPrometheus(t *testing.T) {
 	work(t.Context(), t, connect(t, pgpool.WithMetrics(metrics)))
 
 	answer := httptest.NewRecorder()
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer,
+		httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{
-		`db_client_connection_count{pool="main",state="used"} 1`, `db_client_connection_count{pool="main",state="idle"} 1`,
-		`db_client_connection_max{pool="main"} 2`, `db_client_connection_idle_max{pool="main"} 2`, `db_client_connection_idle_min{pool="main"} 1`,
+		`db_client_connection_count{pool="main",state="used"} 1`,
+		`db_client_connection_count{pool="main",state="idle"} 1`,
+		`db_client_connection_max{pool="main"} 2`, `db_client_connection_idle_max{pool="main"} 2`,
+		`db_client_connection_idle_min{pool="main"} 1`,
 		`db_client_connection_pending_requests{pool="main"} 0`, `db_client_connection_timeouts_total{pool="main"} 1`,
-		`db_client_connection_wait_time_seconds_count{pool="main"} 3`, `db_client_connection_use_time_seconds_count{pool="main"} 2`,
+		`db_client_connection_wait_time_seconds_count{pool="main"} 3`,
+		`db_client_connection_use_time_seconds_count{pool="main"} 2`,
 		`db_client_connection_create_time_seconds_count{pool="main"} 2`,
 	} {
 		if !strings.Contains(answer.Body.String(), want+"\n") {

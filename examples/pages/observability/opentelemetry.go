@@ -39,13 +39,15 @@ func NewOpenTelemetry(meter metric.Meter, pool string) (*OpenTelemetry, error) {
 	o := &OpenTelemetry{meter: meter, attributes: metric.WithAttributes(name), used: state("used"), idle: state("idle")}
 	var errs []error
 	histogram := func(name, description string) metric.Float64Histogram {
-		h, err := meter.Float64Histogram("db.client.connection."+name, metric.WithUnit("s"), metric.WithDescription(description),
+		h, err := meter.Float64Histogram("db.client.connection."+name, metric.WithUnit("s"),
+			metric.WithDescription(description),
 			metric.WithExplicitBucketBoundaries(0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10))
 		errs = append(errs, err)
 		return h
 	}
 	gauge := func(name, unit, description string) metric.Int64ObservableUpDownCounter {
-		g, err := meter.Int64ObservableUpDownCounter("db.client.connection."+name, metric.WithUnit(unit), metric.WithDescription(description))
+		g, err := meter.Int64ObservableUpDownCounter("db.client.connection."+name, metric.WithUnit(unit),
+			metric.WithDescription(description))
 		errs = append(errs, err)
 		return g
 	}
@@ -59,7 +61,8 @@ func NewOpenTelemetry(meter metric.Meter, pool string) (*OpenTelemetry, error) {
 	o.pending = gauge("pending_requests", "{request}", "The number of current pending requests for an open connection.")
 	var err error
 	o.timeouts, err = meter.Int64Counter("db.client.connection.timeouts", metric.WithUnit("{timeout}"),
-		metric.WithDescription("The number of connection timeouts that have occurred trying to obtain a connection from the pool."))
+		metric.WithDescription("The number of connection timeouts that have occurred trying to obtain a connection "+
+			"from the pool."))
 	return o, errors.Join(append(errs, err)...)
 }
 

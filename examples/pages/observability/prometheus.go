@@ -45,7 +45,8 @@ func NewPrometheus(pool string) *Prometheus {
 		use:     histogram("use_time", "Time from getting a connection to giving it back."),
 		create:  histogram("create_time", "Time to open a connection."),
 		timeouts: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "db_client_connection_timeouts_total", Help: "Callers that got no connection in time.", ConstLabels: labels,
+			Name: "db_client_connection_timeouts_total", Help: "Callers that got no connection in time.",
+			ConstLabels: labels,
 		}),
 	}
 }

@@ -76,7 +76,9 @@ func refuse(ctx context.Context, w http.ResponseWriter, err error) {
 
 // servePreview answers with the frame; its script fetches the page and follows it.
 func (r *Renderer) servePreview(w http.ResponseWriter, req *http.Request) {
-	v := view{Site: r.site.Name, Title: "Preview", Preview: true, Path: path("/" + strings.Trim(chi.URLParam(req, "*"), "/"))}
+	v := view{
+		Site: r.site.Name, Title: "Preview", Preview: true, Path: path("/" + strings.Trim(chi.URLParam(req, "*"), "/")),
+	}
 	html, err := v.render("page.html")
 	if err != nil {
 		refuse(req.Context(), w, err)
@@ -126,12 +128,14 @@ func (r *Renderer) serveEvents(w http.ResponseWriter, req *http.Request) {
 func (r *Renderer) serveAsset(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithTimeout(req.Context(), readLimit)
 	defer cancel()
-	asset, err := db.New(r.pool).AssetByName(ctx, db.AssetByNameParams{SiteID: r.site.ID, Name: chi.URLParam(req, "name")})
+	asset, err := db.New(r.pool).AssetByName(ctx,
+		db.AssetByNameParams{SiteID: r.site.ID, Name: chi.URLParam(req, "name")})
 	if err != nil {
 		refuse(ctx, w, err)
 		return
 	}
 	w.Header().Set("Content-Type", asset.MediaType)
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'") // an SVG may hold a script
+	// An SVG may hold a script.
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	http.ServeFileFS(w, req, r.files, asset.Location)
 }

@@ -18,7 +18,9 @@ var sources embed.FS
 
 // layout escapes what it is given; inline is the one exception, and goldmark leaves out HTML in its
 // input.
-var layout = template.Must(template.New("page.html").Funcs(template.FuncMap{"inline": inline, "phrase": phrase}).ParseFS(sources, "page.html", "preview.js"))
+var layout = template.Must(template.New("page.html").Funcs(template.FuncMap{
+	"inline": inline, "phrase": phrase,
+}).ParseFS(sources, "page.html", "preview.js"))
 
 // page is a published page, rendered.
 type page struct {
@@ -82,7 +84,8 @@ func (v view) render(name string) ([]byte, error) {
 func phrase(text string) (template.HTML, error) {
 	html, err := inline(text)
 	if s := strings.TrimSpace(string(html)); strings.Count(s, "<p>") == 1 {
-		html = template.HTML(strings.TrimSuffix(strings.TrimPrefix(s, "<p>"), "</p>")) //nolint:gosec // goldmark's, as below
+		html = template.HTML(strings.TrimSuffix(strings.TrimPrefix(s, "<p>"),
+			"</p>")) //nolint:gosec // goldmark's, as below
 	}
 	return html, err
 }

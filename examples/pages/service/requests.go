@@ -60,6 +60,7 @@ func (q *requests) observe(next http.Handler) http.Handler {
 			span.SetStatus(codes.Error, http.StatusText(status))
 		}
 		q.log.LogAttrs(ctx, level, "request", slog.String("method", r.Method), slog.String("path", r.URL.Path),
-			slog.Int("status", status), slog.Duration("took", took), slog.String("trace", span.SpanContext().TraceID().String()))
+			slog.Int("status", status), slog.Duration("took", took), slog.String("trace",
+				span.SpanContext().TraceID().String()))
 	})
 }

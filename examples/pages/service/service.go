@@ -71,7 +71,8 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 	registry := prometheus.NewRegistry()
 	figures := observability.NewPrometheus(opts.Name)
 	registry.MustRegister(figures, collectors.NewGoCollector())
-	pool, err := pgpool.Connect(ctx, opts.Database, pgpool.WithLogger(log), pgpool.WithMetrics(figures), pgpool.WithTracer(otelpgx.NewTracer()))
+	pool, err := pgpool.Connect(ctx, opts.Database, pgpool.WithLogger(log), pgpool.WithMetrics(figures),
+		pgpool.WithTracer(otelpgx.NewTracer()))
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,8 @@ func serve(
 	background func(context.Context) error, drain func(),
 ) error {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(),
+			slog.LevelWarn),
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(listener) }()

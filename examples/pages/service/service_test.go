@@ -88,7 +88,8 @@ func TestRunEndsInOrder(t *testing.T) {
 	go func() { _, body := r.get(t, "/slow"); slow <- body }()
 	<-begun
 	r.end()
-	for limit := time.Now().Add(3 * time.Second); ; time.Sleep(time.Millisecond) { // it learns of the end in another goroutine
+	// It learns of the end in another goroutine.
+	for limit := time.Now().Add(3 * time.Second); ; time.Sleep(time.Millisecond) {
 		status, body := r.get(t, "/readyz")
 		if status == http.StatusServiceUnavailable && strings.Contains(body, "serving") {
 			break
@@ -120,7 +121,9 @@ func TestRunEndsInOrder(t *testing.T) {
 func TestRunEndsWithItsBackground(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	r := start(t, -1, service.App{Handler: http.NotFoundHandler(), Background: func(context.Context) error { return broken }})
+	r := start(t, -1, service.App{Handler: http.NotFoundHandler(), Background: func(context.Context) error {
+		return broken
+	}})
 	if err := <-r.ended; !errors.Is(err, broken) {
 		t.Errorf("it ended with %v", err)
 	}

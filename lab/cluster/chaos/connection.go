@@ -72,7 +72,9 @@ func (c *connections) read() (conns int, worst []string) {
 }
 
 // TraceQueryStart looks whether the connection is dead already.
-func (c *connections) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+func (c *connections) TraceQueryStart(
+	ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData,
+) context.Context {
 	return c.start(ctx, conn, data.SQL)
 }
 

@@ -91,7 +91,9 @@ func (e *events) consume(ctx context.Context, cfg pgconfig.Config) error {
 	return nil
 }
 
-func (e *events) look(ctx context.Context, query func(context.Context, string, ...any) (pgx.Rows, error), resync bool) error {
+func (e *events) look(
+	ctx context.Context, query func(context.Context, string, ...any) (pgx.Rows, error), resync bool,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, consumeLimit)
 	defer cancel()
 	e.mu.Lock()

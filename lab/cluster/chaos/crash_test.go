@@ -39,7 +39,8 @@ func TestCrashOfOneServer(t *testing.T) {
 	for _, broken := range round.Broken {
 		t.Error(broken)
 	}
-	if round.Ours[0].Verdict.Acknowledged == 0 || round.Ours[1].Verdict.Acknowledged == 0 || round.Control.Verdict.Acknowledged == 0 {
+	if round.Ours[0].Verdict.Acknowledged == 0 || round.Ours[1].Verdict.Acknowledged == 0 ||
+		round.Control.Verdict.Acknowledged == 0 {
 		t.Error("a side made no transfers")
 	}
 	if round.Checks == 0 || round.Events == 0 || round.Listens < 2 || round.Floor < 500*time.Millisecond {

@@ -48,8 +48,12 @@ func Kinds() []Kind {
 		{Name: "freeze-primary", Goal: 20, make: freezePrimary},
 		{Name: "partition", Goal: 5, make: partition, check: cluster.CheckPartition},
 		{Name: "lose-etcd", Goal: 5, make: loseEtcd},
-		{Name: "restart-pgbouncer", Goal: 5, make: func(c *cluster.Cluster) Fault { return Fault{Inject: c.RestartPgBouncer} }},
-		{Name: "restart-haproxy", Goal: 5, make: func(c *cluster.Cluster) Fault { return Fault{Inject: c.RestartHAProxy} }},
+		{Name: "restart-pgbouncer", Goal: 5, make: func(c *cluster.Cluster) Fault {
+			return Fault{Inject: c.RestartPgBouncer}
+		}},
+		{Name: "restart-haproxy", Goal: 5, make: func(c *cluster.Cluster) Fault {
+			return Fault{Inject: c.RestartHAProxy}
+		}},
 	}
 }
 
@@ -61,7 +65,10 @@ func (k Kind) On(c *cluster.Cluster) Fault {
 }
 
 // on is a fault of the node that choose finds when it comes.
-func on(choose func(context.Context) (*cluster.Node, error), inject func(context.Context, *cluster.Node) error, repair func(context.Context, *cluster.Node) error) Fault {
+func on(
+	choose func(context.Context) (*cluster.Node, error), inject func(context.Context, *cluster.Node) error,
+	repair func(context.Context, *cluster.Node) error,
+) Fault {
 	var node *cluster.Node
 	return Fault{
 		Inject: func(ctx context.Context) (err error) {
@@ -149,7 +156,9 @@ const (
 // SystemOf is a cluster with services that connect in one of the ways.
 func SystemOf(c *cluster.Cluster, via Via) (System, error) {
 	env := c.Env()
-	environ := map[string]string{"DIRECT_DATABASE_URL": env.MultiHost, "DATABASE_REPLICA_URLS": strings.Join(env.Nodes, ",")}
+	environ := map[string]string{
+		"DIRECT_DATABASE_URL": env.MultiHost, "DATABASE_REPLICA_URLS": strings.Join(env.Nodes, ","),
+	}
 	switch via {
 	case Writer:
 		environ["DATABASE_URL"] = env.Writer

@@ -26,7 +26,8 @@ func TestJudge(t *testing.T) {
 	}{
 		"nothing happened": {ends: balances(100, 100), fine: true},
 		"all is well": {
-			told: []chaos.Told{{Transfer: 1}, {Transfer: 2, Outcome: chaos.Refused}}, lines: []chaos.Line{line(1, 3)}, ends: balances(95, 105),
+			told: []chaos.Told{{Transfer: 1}, {Transfer: 2, Outcome: chaos.Refused}}, lines: []chaos.Line{line(1, 3)},
+			ends: balances(95, 105),
 			want: chaos.Verdict{Acknowledged: 1, Refused: 1}, fine: true,
 		},
 		"acknowledged and lost": {
@@ -42,16 +43,22 @@ func TestJudge(t *testing.T) {
 			want: chaos.Verdict{Unknown: 1, UnknownApplied: 1, Twice: 1},
 		},
 		"denied and yet applied": {
-			told: []chaos.Told{{Transfer: 1, Outcome: chaos.Refused}}, lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105),
+			told: []chaos.Told{{Transfer: 1, Outcome: chaos.Refused}}, lines: []chaos.Line{line(1, 1)},
+			ends: balances(95, 105),
 			want: chaos.Verdict{Refused: 1, Denied: 1},
 		},
 		"unknown, applied or not": {
 			told:  []chaos.Told{{Transfer: 1, Outcome: chaos.Unknown}, {Transfer: 2, Outcome: chaos.Unknown}},
-			lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105), want: chaos.Verdict{Unknown: 2, UnknownApplied: 1}, fine: true,
+			lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105),
+			want: chaos.Verdict{Unknown: 2, UnknownApplied: 1}, fine: true,
 		},
 		"resolved as it is": {
-			told:  []chaos.Told{{Transfer: 1, Outcome: chaos.Unknown, Resolved: yes()}, {Transfer: 2, Outcome: chaos.Unknown, Resolved: no()}},
-			lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105), want: chaos.Verdict{Unknown: 2, Resolved: 2}, fine: true,
+			told: []chaos.Told{
+				{Transfer: 1, Outcome: chaos.Unknown, Resolved: yes()},
+				{Transfer: 2, Outcome: chaos.Unknown, Resolved: no()},
+			},
+			lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105), want: chaos.Verdict{Unknown: 2, Resolved: 2},
+			fine: true,
 		},
 		"resolved as committed and lost": {
 			told: []chaos.Told{{Transfer: 1, Outcome: chaos.Unknown, Resolved: yes()}}, ends: balances(100, 100),
@@ -59,7 +66,8 @@ func TestJudge(t *testing.T) {
 		},
 		"resolved as rolled back and applied": {
 			told:  []chaos.Told{{Transfer: 1, Outcome: chaos.Unknown, Resolved: no()}},
-			lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105), want: chaos.Verdict{Unknown: 1, Resolved: 1, Denied: 1},
+			lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105),
+			want: chaos.Verdict{Unknown: 1, Resolved: 1, Denied: 1},
 		},
 		"nobody asked for it": {
 			lines: []chaos.Line{line(1, 1)}, ends: balances(95, 105), want: chaos.Verdict{Strange: 1},
@@ -69,7 +77,8 @@ func TestJudge(t *testing.T) {
 			want: chaos.Verdict{Acknowledged: 1, Money: 2}, // the account, and the sum
 		},
 		"money on the wrong account": {
-			told: []chaos.Told{{Transfer: 1}}, lines: []chaos.Line{line(1, 1)}, ends: map[int]int64{1: 95, 2: 100, 3: 105},
+			told: []chaos.Told{{Transfer: 1}}, lines: []chaos.Line{line(1, 1)},
+			ends: map[int]int64{1: 95, 2: 100, 3: 105},
 			want: chaos.Verdict{Acknowledged: 1, Money: 2},
 		},
 		"an account is gone": {

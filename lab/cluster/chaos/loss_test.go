@@ -45,12 +45,14 @@ func falsify(ctx context.Context, url string) error {
 	}
 	defer conn.Close(ctx)
 	var schema string
-	if err := conn.QueryRow(ctx, `select nspname from pg_namespace where nspname like 'chaos\_%'`).Scan(&schema); err != nil {
+	if err := conn.QueryRow(ctx,
+		`select nspname from pg_namespace where nspname like 'chaos\_%'`).Scan(&schema); err != nil {
 		return err
 	}
 	name := func(table string) string { return pgx.Identifier{schema, table}.Sanitize() }
 	for there := false; !there; time.Sleep(10 * time.Millisecond) { // an event
-		if err := conn.QueryRow(ctx, `select exists (select from `+name("events")+` where n = 1)`).Scan(&there); err != nil {
+		if err := conn.QueryRow(ctx,
+			`select exists (select from `+name("events")+` where n = 1)`).Scan(&there); err != nil {
 			return err
 		}
 	}
@@ -58,9 +60,11 @@ func falsify(ctx context.Context, url string) error {
 	for _, sql := range []string{
 		// Of different accounts, so that both are wrong afterwards; and one of them for good.
 		`with gone as (delete from ` + lines + ` where (transfer, attempt) =
-			(select transfer, attempt from ` + lines + ` where source <> target order by transfer limit 1) returning source)
+			(select transfer, attempt from ` + lines +
+			` where source <> target order by transfer limit 1) returning source)
 			update ` + accounts + ` set balance = balance - 1 where id = (select source from gone)`,
-		`insert into ` + name("pgtx, key lines") + ` select transfer, attempt + 100, source, target, amount from ` + name("pgtx, key lines") + ` order by transfer limit 1`,
+		`insert into ` + name("pgtx, key lines") + ` select transfer, attempt + 100, source, target, amount from ` +
+			name("pgtx, key lines") + ` order by transfer limit 1`,
 		`delete from ` + name("events") + ` where n = 1`,
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {

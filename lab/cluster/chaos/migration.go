@@ -73,7 +73,8 @@ func (m *migration) complete(ctx context.Context) (runs int, first, err error) {
 func (m *migration) check(ctx context.Context, conn *pgx.Conn) error {
 	name := func(table string) string { return pgx.Identifier{m.schema, table}.Sanitize() }
 	var marks, distinct int
-	if err := conn.QueryRow(ctx, `select count(*), count(distinct (step, half)) from `+name("marks")).Scan(&marks, &distinct); err != nil {
+	if err := conn.QueryRow(ctx, `select count(*), count(distinct (step, half)) from `+name("marks")).Scan(&marks,
+		&distinct); err != nil {
 		return err
 	}
 	if marks != 2*migrationSteps || distinct != marks {
@@ -81,7 +82,8 @@ func (m *migration) check(ctx context.Context, conn *pgx.Conn) error {
 	}
 	for step := 1; step <= migrationSteps; step++ {
 		var rows int
-		if err := conn.QueryRow(ctx, `select count(*) from `+name(fmt.Sprintf("step_%d", step))).Scan(&rows); err != nil {
+		if err := conn.QueryRow(ctx,
+			`select count(*) from `+name(fmt.Sprintf("step_%d", step))).Scan(&rows); err != nil {
 			return err
 		}
 		if rows != 1000 {
@@ -89,7 +91,8 @@ func (m *migration) check(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	var valid bool
-	err := conn.QueryRow(ctx, `select bool_and(indisvalid) and count(*) = 1 from pg_index where indexrelid::regclass::text like '%step_1_note%'
+	err := conn.QueryRow(ctx, `select bool_and(indisvalid) and count(*) = 1 from pg_index
+		where indexrelid::regclass::text like '%step_1_note%'
 		and indrelid = $1::regclass`, name("step_1")).Scan(&valid)
 	if err == nil && !valid {
 		err = errors.New("the index is not there, or not valid")

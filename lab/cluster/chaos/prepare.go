@@ -37,7 +37,10 @@ func (r *round) prepare(ctx context.Context) (err error) {
 	r.ours = []*side{verified(primary, r.schema), keyed(primary, r.schema)}
 	r.control = naive(r.plain, r.schema)
 	r.reading = &reading{cluster: r.cluster, table: name("written")}
-	r.events = &events{pool: primary, table: name("events"), channel: r.schema, written: map[int64]time.Time{}, got: map[int64]time.Time{}}
+	r.events = &events{
+		pool: primary, table: name("events"), channel: r.schema, written: map[int64]time.Time{},
+		got: map[int64]time.Time{},
+	}
 	r.floor = &floor{nodes: r.system.Nodes, sql: `insert into ` + name("floor") + ` values ($1, clock_timestamp())`}
 	return r.onPrimary(ctx, r.create)
 }
@@ -59,7 +62,8 @@ func (r *round) create(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := conn.Exec(ctx, `create schema `+pgx.Identifier{r.schema}.Sanitize()); err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, `create table `+pgx.Identifier{r.schema, "floor"}.Sanitize()+` (node int, at timestamptz)`); err != nil {
+	if _, err := conn.Exec(ctx, `create table `+pgx.Identifier{r.schema, "floor"}.Sanitize()+
+		` (node int, at timestamptz)`); err != nil {
 		return err
 	}
 	var there bool

@@ -43,7 +43,8 @@ type reading struct {
 func (r *reading) create(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, fmt.Sprintf(`create table %s (writer int primary key, n bigint not null)`, r.table))
 	if err == nil {
-		_, err = conn.Exec(ctx, fmt.Sprintf(`insert into %s select n, 0 from generate_series(0, $1) n`, r.table), authors-1)
+		_, err = conn.Exec(ctx, fmt.Sprintf(`insert into %s select n, 0 from generate_series(0, $1) n`, r.table),
+			authors-1)
 	}
 	return err
 }

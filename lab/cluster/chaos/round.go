@@ -38,7 +38,9 @@ type round struct {
 // happened. An error means that the round could not be made or did not end; broken invariants are
 // in the [Round].
 func Run(ctx context.Context, system System, fault Fault, opts Options) (*Round, error) {
-	r := &round{Options: opts.withDefaults(), system: system, schema: "chaos_" + strconv.FormatInt(time.Now().UnixMilli(), 36)}
+	r := &round{
+		Options: opts.withDefaults(), system: system, schema: "chaos_" + strconv.FormatInt(time.Now().UnixMilli(), 36),
+	}
 	if err := r.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("prepare the round: %w", err)
 	}
@@ -77,7 +79,9 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 		}
 	}()
 
-	if err := r.until(ctx, "the load runs", func() bool { return r.flows(time.Time{}, 20) && r.readiness.up() }); err != nil {
+	if err := r.until(ctx, "the load runs", func() bool {
+		return r.flows(time.Time{}, 20) && r.readiness.up()
+	}); err != nil {
 		return nil, err
 	}
 	sleep(ctx, r.Calm)
@@ -90,7 +94,8 @@ func (r *round) play(ctx context.Context, fault Fault) (*Round, error) {
 		return nil, err
 	}
 	if err := r.until(ctx, "writes are back", func() bool {
-		return r.flows(repaired, 20) && r.control.acks.after(repaired) > 0 && r.reading.reads.after(repaired) > 0 && r.readiness.up()
+		return r.flows(repaired, 20) && r.control.acks.after(repaired) > 0 && r.reading.reads.after(repaired) > 0 &&
+			r.readiness.up()
 	}); err != nil {
 		return nil, err
 	}
@@ -138,7 +143,9 @@ func (r *round) settle(ctx context.Context, result *Round, ended time.Time) erro
 		return err
 	}
 	r.step("all is quiet")
-	if err := r.onPrimary(ctx, func(ctx context.Context, conn *pgx.Conn) error { return r.audit(ctx, conn, result) }); err != nil {
+	if err := r.onPrimary(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return r.audit(ctx, conn, result)
+	}); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	r.measure(result, ended)

@@ -20,7 +20,8 @@ func TestFaultsUnderLoad(t *testing.T) {
 	if err := cluster.Check(); err != nil {
 		t.Skip(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute) // below go test's own limit, which leaves everything behind
+	// Below go test's own limit, which leaves everything behind.
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
 	defer cancel()
 	c, err := cluster.Start(ctx, cluster.Options{Log: t.Output()})
 	if err != nil {

@@ -16,11 +16,15 @@ func (r *Round) String() string {
 	fmt.Fprintf(&b, "%-16s no writes %s", r.Fault, seconds(r.Floor))
 	for _, s := range append(slices.Clone(r.Ours), r.Control) {
 		v := s.Verdict
-		fmt.Fprintf(&b, " | %s %s: %d acknowledged, %d refused, %d unknown (%d resolved, %d of the rest applied), %d lost, %d twice, %d denied",
-			s.Name, seconds(s.Pause), v.Acknowledged, v.Refused, v.Unknown, v.Resolved, v.UnknownApplied, v.Lost, v.Twice, v.Denied)
+		fmt.Fprintf(&b, " | %s %s: %d acknowledged, %d refused, %d unknown (%d resolved, %d of the rest applied), "+
+			"%d lost, %d twice, %d denied",
+			s.Name, seconds(s.Pause), v.Acknowledged, v.Refused, v.Unknown, v.Resolved, v.UnknownApplied,
+			v.Lost, v.Twice, v.Denied)
 	}
-	fmt.Fprintf(&b, " | reads %d, pause %s, %d of %d checks failed, %d violations | events %d, %d by resync, delay %s | migration in %d runs | readiness %s",
-		r.Reads, seconds(r.ReadPause), r.ChecksFailed, r.Checks, r.Violations, r.Events, r.EventsResync, seconds(r.EventDelay), r.MigrationRuns, r.Readiness)
+	fmt.Fprintf(&b, " | reads %d, pause %s, %d of %d checks failed, %d violations | events %d, %d by resync, delay "+
+		"%s | migration in %d runs | readiness %s",
+		r.Reads, seconds(r.ReadPause), r.ChecksFailed, r.Checks, r.Violations, r.Events, r.EventsResync,
+		seconds(r.EventDelay), r.MigrationRuns, r.Readiness)
 	fmt.Fprintf(&b, " | %d connections failed, at most %d times each", r.FailedConns, r.FailedWorst)
 	for i, s := range append(slices.Clone(r.Ours), r.Control) {
 		if len(s.Errors) > 0 {
@@ -73,7 +77,8 @@ func Table(rounds []*Round) string {
 		byFault[r.Fault] = append(byFault[r.Fault], r)
 	}
 	var b strings.Builder
-	b.WriteString("| time without writes: median, worst | rounds | cluster itself | pgtx | pgtx, key | control | pgtx above the cluster: median, worst | readiness: down after, up after | reads: longest pause |\n")
+	b.WriteString("| time without writes: median, worst | rounds | cluster itself | pgtx | pgtx, key | control | " +
+		"pgtx above the cluster: median, worst | readiness: down after, up after | reads: longest pause |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
 	for _, name := range names {
 		all := byFault[name]
@@ -90,7 +95,8 @@ func Table(rounds []*Round) string {
 			followed(all),
 			of(func(r *Round) time.Duration { return r.ReadPause }))
 	}
-	b.WriteString("\n| transfers | side | acknowledged | refused | unknown | resolved | of the rest applied | lost | twice | denied |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| transfers | side | acknowledged | refused | unknown | resolved | of the rest applied | lost " +
+		"| twice | denied |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, name := range names {
 		for _, s := range sums(byFault[name]) {
 			v := s.Verdict
@@ -98,7 +104,8 @@ func Table(rounds []*Round) string {
 				v.Acknowledged, v.Refused, v.Unknown, v.Resolved, v.UnknownApplied, v.Lost, v.Twice, v.Denied)
 		}
 	}
-	b.WriteString("\n| beside | reads | with a token | violations | events | by resync | longest delay | migrations met | connections that failed, most on one | broken |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| beside | reads | with a token | violations | events | by resync | longest delay | migrations " +
+		"met | connections that failed, most on one | broken |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, name := range names {
 		var t Round
 		met := 0
@@ -116,7 +123,8 @@ func Table(rounds []*Round) string {
 				met++
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %s | %d | %d, %d | %d |\n", name, t.Reads, t.Checks, t.Violations,
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %s | %d | %d, %d | %d |\n", name,
+			t.Reads, t.Checks, t.Violations,
 			t.Events, t.EventsResync, seconds(t.EventDelay), met, t.FailedConns, t.FailedWorst, len(t.Broken))
 	}
 	b.WriteString("\n| errors | side | |\n|---|---|---|\n")
@@ -160,7 +168,8 @@ func followed(rounds []*Round) string {
 	if len(noticed) > 0 {
 		down, downWorst := spread(noticed, func(r *Round) time.Duration { return r.Readiness.Down })
 		up, upWorst := spread(noticed, func(r *Round) time.Duration { return r.Readiness.Up })
-		text = fmt.Sprintf("%.1f, %s; %.1f, %s (%s)", down.Seconds(), seconds(downWorst), up.Seconds(), seconds(upWorst), text)
+		text = fmt.Sprintf("%.1f, %s; %.1f, %s (%s)", down.Seconds(), seconds(downWorst), up.Seconds(),
+			seconds(upWorst), text)
 	}
 	if alarms > 0 {
 		text += fmt.Sprintf(", %d false", alarms)

@@ -109,7 +109,8 @@ func (s *side) create(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	_, err := conn.Exec(ctx, fmt.Sprintf(`create table %s (transfer bigint, attempt int, source int not null, target int not null,
+	_, err := conn.Exec(ctx, fmt.Sprintf(`create table %s (transfer bigint, attempt int, source int not null,
+		target int not null,
 		amount bigint not null, primary key (transfer, attempt))`, s.table("lines")))
 	return err
 }
@@ -133,7 +134,9 @@ func (s *side) work(stop context.Context) {
 }
 
 func (s *side) transfer(ctx context.Context, n int64) {
-	line := Line{Transfer: n, Source: 1 + rand.IntN(accounts), Target: 1 + rand.IntN(accounts), Amount: 1 + rand.Int64N(5)}
+	line := Line{
+		Transfer: n, Source: 1 + rand.IntN(accounts), Target: 1 + rand.IntN(accounts), Amount: 1 + rand.Int64N(5),
+	}
 	err := s.run(ctx, fmt.Sprint(n), func(ctx context.Context, tx pgx.Tx) error {
 		line.Attempt++
 		return s.apply(ctx, tx, line)
@@ -192,21 +195,25 @@ func (s *side) settle(ctx context.Context) {
 // book reads what is there, in one snapshot.
 func (s *side) book(ctx context.Context, conn *pgx.Conn) (Book, error) {
 	book := Book{Balances: map[int]int64{}, Opening: opening}
-	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `select transfer, attempt, source, target, amount from `+s.table("lines"))
-		if err != nil {
+	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},
+		func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `select transfer, attempt, source, target, amount from `+s.table("lines"))
+			if err != nil {
+				return err
+			}
+			if book.Lines, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Line]); err != nil {
+				return err
+			}
+			if rows, err = tx.Query(ctx, `select id, balance from `+s.table("accounts")); err != nil {
+				return err
+			}
+			var id int
+			var balance int64
+			_, err = pgx.ForEachRow(rows, []any{&id, &balance}, func() error {
+				book.Balances[id] = balance
+				return nil
+			})
 			return err
-		}
-		if book.Lines, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Line]); err != nil {
-			return err
-		}
-		if rows, err = tx.Query(ctx, `select id, balance from `+s.table("accounts")); err != nil {
-			return err
-		}
-		var id int
-		var balance int64
-		_, err = pgx.ForEachRow(rows, []any{&id, &balance}, func() error { book.Balances[id] = balance; return nil })
-		return err
-	})
+		})
 	return book, err
 }

@@ -39,11 +39,13 @@ func (a *app) root() *cobra.Command {
 		Short: "Apply tern migrations to a PostgreSQL database that is in use",
 		Long: `Apply tern migrations to a PostgreSQL database that is in use.
 
-The database is what the environment names: DATABASE_URL, or libpq's PG* variables. It must be the server's own address;
-where those name PgBouncer, set DIRECT_DATABASE_URL beside them, which is used instead. The folder is "migrations" beside the nearest go.mod or go.work, or --dir.
+The database is what the environment names: DATABASE_URL, or libpq's PG* variables. It must be the
+server's own address; where those name PgBouncer, set DIRECT_DATABASE_URL beside them, which is used
+instead. The folder is "migrations" beside the nearest go.mod or go.work, or --dir.
 
-Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line, the configuration or the
-folder is wrong; 3 a person has to decide: a section without a transaction was interrupted, or an applied file was edited.`,
+Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line,
+the configuration or the folder is wrong; 3 a person has to decide: a section without a transaction
+was interrupted, or an applied file was edited.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) {

@@ -8,9 +8,11 @@ import (
 
 func (a *app) baseline() *cobra.Command {
 	return a.limited(a.withJSON(&cobra.Command{
-		Use: "baseline VERSION", Short: "Record that an existing database has what the migrations up to VERSION do; runs none", Args: cobra.ExactArgs(1),
-		Long: `Record that an existing database, which was not made by migrations, has what those up to VERSION do. Nothing is run. A
-database that tern has migrated needs no baseline.`,
+		Use:   "baseline VERSION",
+		Short: "Record that an existing database has what the migrations up to VERSION do; runs none",
+		Args:  cobra.ExactArgs(1),
+		Long: `Record that an existing database, which was not made by migrations, has what those up to
+VERSION do. Nothing is run. A database that tern has migrated needs no baseline.`,
 		ValidArgsFunction: a.completeVersion,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			version, err := parseVersion(args[0])
@@ -24,7 +26,8 @@ database that tern has migrated needs no baseline.`,
 			ctx, cancel := a.limit(cmd.Context())
 			defer cancel()
 			err = m.Baseline(ctx, version)
-			return a.report(doneView{Version: version}, fmt.Sprintf("version %d recorded, nothing was run", version), err)
+			return a.report(doneView{Version: version}, fmt.Sprintf("version %d recorded, nothing was run", version),
+				err)
 		},
 	}))
 }

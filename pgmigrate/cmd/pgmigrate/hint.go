@@ -20,17 +20,22 @@ func hint(err error) string {
 	var connect *pgconn.ConnectError
 	if !errors.As(err, &connect) {
 		var pgErr *pgconn.PgError
-		if errors.As(err, &pgErr) && pgerr.Of(err) == pgerr.Permission && strings.Contains(err.Error(), "create version table") {
-			return "The role may not create tables in that schema. Migrate as the owner of the database, or grant create on the schema."
+		if errors.As(err, &pgErr) && pgerr.Of(err) == pgerr.Permission &&
+			strings.Contains(err.Error(), "create version table") {
+			return "The role may not create tables in that schema. Migrate as the owner of the database, or grant " +
+				"create on the schema."
 		}
-		if errors.As(err, &pgErr) && pgerr.Of(err) == pgerr.Permission && strings.Contains(err.Error(), "create history schema") {
-			return "The role may not create schemas. Let the owner of the database create it for the role: create schema pgmigrate authorization ROLE."
+		if errors.As(err, &pgErr) && pgerr.Of(err) == pgerr.Permission &&
+			strings.Contains(err.Error(), "create history schema") {
+			return "The role may not create schemas. Let the owner of the database create it for the role: create " +
+				"schema pgmigrate authorization ROLE."
 		}
 		return ""
 	}
 	switch pgerr.Of(err) {
 	case pgerr.Auth:
-		return "The server refused the login: check user and password in DATABASE_URL, or in DIRECT_DATABASE_URL if it is set."
+		return "The server refused the login: check user and password in DATABASE_URL, or in DIRECT_DATABASE_URL if " +
+			"it is set."
 	case pgerr.Refused:
 		return "No PostgreSQL answers at that address: start it, or check host and port in DATABASE_URL."
 	case pgerr.DNS:
@@ -38,7 +43,8 @@ func hint(err error) string {
 	case pgerr.TLS:
 		return "The encrypted connection failed: check sslmode and sslrootcert in DATABASE_URL."
 	case pgerr.Config:
-		return "The server refused the connection's settings: check the database name in DATABASE_URL, and create the database if it is missing."
+		return "The server refused the connection's settings: check the database name in DATABASE_URL, and create " +
+			"the database if it is missing."
 	case pgerr.Timeout:
 		return "The server did not answer in time: check host and port in DATABASE_URL, and firewalls."
 	case pgerr.StartingUp, pgerr.TooManyConnections:

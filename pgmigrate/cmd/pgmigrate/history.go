@@ -12,7 +12,8 @@ import (
 
 func (a *app) history() *cobra.Command {
 	return a.withJSON(&cobra.Command{
-		Use: "history", Short: "Show what was done to the database, when and by whom; takes no lock and writes nothing", Args: cobra.NoArgs,
+		Use: "history", Short: "Show what was done to the database, when and by whom; takes no lock and writes nothing",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, _, err := a.migrator()
 			if err != nil {
@@ -31,7 +32,8 @@ func (a *app) history() *cobra.Command {
 				if e.Progress != pgmigrate.ProgressDone {
 					what = fmt.Sprintf("%s, %s at statement %d", e.Action, e.Progress, e.Statement)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s (%s)\n", e.StartedAt.UTC().Format(time.RFC3339), e.Name, what, rounded(e.Duration), e.Client, e.Role)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s (%s)\n", e.StartedAt.UTC().Format(time.RFC3339), e.Name, what,
+					rounded(e.Duration), e.Client, e.Role)
 			}
 			return w.Flush()
 		},

@@ -143,15 +143,19 @@ func newHistoryView(entries []pgmigrate.Entry) historyView {
 	v := historyView{Entries: make([]entryView, 0, len(entries))}
 	for _, e := range entries {
 		v.Entries = append(v.Entries, entryView{
-			ID: e.ID, Version: e.Version, Name: e.Name, Action: string(e.Action), Progress: string(e.Progress), Checksum: e.Checksum,
-			Statement: e.Statement, Line: e.Line, StartedAt: e.StartedAt, DurationMS: milliseconds(e.Duration), Role: e.Role, Client: e.Client,
+			ID: e.ID, Version: e.Version, Name: e.Name, Action: string(e.Action), Progress: string(e.Progress),
+			Checksum:  e.Checksum,
+			Statement: e.Statement, Line: e.Line, StartedAt: e.StartedAt, DurationMS: milliseconds(e.Duration),
+			Role: e.Role, Client: e.Client,
 		})
 	}
 	return v
 }
 
 func newSeedView(environment string, r pgmigrate.SeedResult, err error) seedView {
-	v := seedView{Environment: environment, Run: append([]string{}, r.Run...), Skipped: append([]string{}, r.Skipped...)}
+	v := seedView{
+		Environment: environment, Run: append([]string{}, r.Run...), Skipped: append([]string{}, r.Skipped...),
+	}
 	if err != nil {
 		v.Error = err.Error()
 	}
@@ -178,7 +182,8 @@ func newResultView(r pgmigrate.Result, err error) resultView {
 	}
 	for _, s := range r.Steps {
 		v.Steps = append(v.Steps, stepView{
-			Version: s.Version, Name: s.Name, Direction: string(s.Direction), DurationMS: milliseconds(s.Duration), Tries: s.Tries,
+			Version: s.Version, Name: s.Name, Direction: string(s.Direction), DurationMS: milliseconds(s.Duration),
+			Tries: s.Tries,
 		})
 	}
 	if err != nil {

@@ -86,5 +86,6 @@ func needsPerson(err error) bool {
 		failed *pgmigrate.MigrationError
 	)
 	return errors.As(err, &dirty) || errors.As(err, &edited) ||
-		errors.As(err, &failed) && failed.State == pgmigrate.StatePartlyApplied && !failed.Repeatable && !failed.ConnectionLost
+		errors.As(err, &failed) && failed.State == pgmigrate.StatePartlyApplied && !failed.Repeatable &&
+			!failed.ConnectionLost
 }

@@ -12,8 +12,8 @@ import (
 func (a *app) plan() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "plan", Short: "Show the SQL that up would run; takes no lock and writes nothing", Args: cobra.NoArgs,
-		Long: `Show the SQL that up would run. Takes no lock and writes nothing. Passwords after the word PASSWORD are masked; other values
-that templates fill in are shown.`,
+		Long: `Show the SQL that up would run. Takes no lock and writes nothing. Passwords after the
+word PASSWORD are masked; other values that templates fill in are shown.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, _, err := a.migrator()
 			if err != nil {

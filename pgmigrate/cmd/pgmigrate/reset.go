@@ -16,24 +16,26 @@ import (
 func (a *app) reset() *cobra.Command {
 	return a.running(&cobra.Command{
 		Use: "reset", Short: "Roll everything back and apply it again; only on a local database", Args: cobra.NoArgs,
-		Long: `Roll everything back and apply it again. All data in the migrated tables is lost. Nothing is asked, so only a database on
-this machine is accepted: every address must be a unix socket, localhost or a loopback address.`,
+		Long: `Roll everything back and apply it again. All data in the migrated tables is lost.
+Nothing is asked, so only a database on this machine is accepted: every address must be a unix
+socket, localhost or a loopback address.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.migrateIf(cmd.Context(), onThisMachine, func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
-				down, err := m.To(ctx, 0)
-				var irreversible *pgmigrate.IrreversibleError
-				if errors.As(err, &irreversible) {
-					return down, fmt.Errorf("reset: %w: drop and create the database instead", err)
-				}
-				if err != nil {
-					return down, err
-				}
-				up, err := m.Up(ctx)
-				up.From = down.From
-				up.Steps = append(down.Steps, up.Steps...)
-				up.Duration += down.Duration
-				return up, err
-			})
+			return a.migrateIf(cmd.Context(), onThisMachine,
+				func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
+					down, err := m.To(ctx, 0)
+					var irreversible *pgmigrate.IrreversibleError
+					if errors.As(err, &irreversible) {
+						return down, fmt.Errorf("reset: %w: drop and create the database instead", err)
+					}
+					if err != nil {
+						return down, err
+					}
+					up, err := m.Up(ctx)
+					up.From = down.From
+					up.Steps = append(down.Steps, up.Steps...)
+					up.Duration += down.Duration
+					return up, err
+				})
 		},
 	})
 }

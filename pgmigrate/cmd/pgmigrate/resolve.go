@@ -12,10 +12,11 @@ import (
 func (a *app) resolve() *cobra.Command {
 	var applied, rolledBack bool
 	cmd := a.limited(a.withJSON(&cobra.Command{
-		Use: "resolve VERSION --applied|--rolled-back", Short: "Record what became of a migration that was interrupted; runs nothing", Args: cobra.ExactArgs(1),
-		Long: `Record what became of a migration without a transaction that was interrupted. Nothing is run: look at the database, finish or
-undo the migration by hand, then say which of the two it was. --applied also accepts a file that was edited after it had been
-applied.`,
+		Use:   "resolve VERSION --applied|--rolled-back",
+		Short: "Record what became of a migration that was interrupted; runs nothing", Args: cobra.ExactArgs(1),
+		Long: `Record what became of a migration without a transaction that was interrupted. Nothing is
+run: look at the database, finish or undo the migration by hand, then say which of the two it was.
+--applied also accepts a file that was edited after it had been applied.`,
 		ValidArgsFunction: a.completeVersion,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			version, err := parseVersion(args[0])
@@ -36,7 +37,8 @@ applied.`,
 			ctx, cancel := a.limit(cmd.Context())
 			defer cancel()
 			err = m.Resolve(ctx, version, resolution)
-			return a.report(doneView{Version: version, Resolution: string(resolution)}, fmt.Sprintf("version %d recorded as %s", version, resolution), err)
+			return a.report(doneView{Version: version, Resolution: string(resolution)},
+				fmt.Sprintf("version %d recorded as %s", version, resolution), err)
 		},
 	}))
 	cmd.Flags().BoolVar(&applied, "applied", false, "all of the migration is in the database")

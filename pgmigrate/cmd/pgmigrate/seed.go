@@ -12,8 +12,9 @@ func (a *app) seed() *cobra.Command {
 	var dir, environment string
 	cmd := a.limited(a.withJSON(&cobra.Command{
 		Use: "seed", Short: "Run seeds/*.sql and seeds/ENVIRONMENT/*.sql, each once per content", Args: cobra.NoArgs,
-		Long: `Run the files seeds/*.sql, then seeds/ENVIRONMENT/*.sql, each in a transaction and once per content: a file that was edited
-runs again. The folder "seeds" is looked for beside the migrations folder, and the environment is APP_ENV's.`,
+		Long: `Run the files seeds/*.sql, then seeds/ENVIRONMENT/*.sql, each in a transaction and once
+per content: a file that was edited runs again. The folder "seeds" is looked for beside the
+migrations folder, and the environment is APP_ENV's.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, _, err := a.migrator()
 			if err != nil {
@@ -42,7 +43,8 @@ runs again. The folder "seeds" is looked for beside the migrations folder, and t
 				fmt.Fprintf(a.stdout, "seeded %s\n", name)
 			}
 			if err == nil {
-				fmt.Fprintf(a.stdout, "environment %s: %d run, %d unchanged\n", environment, len(result.Run), len(result.Skipped))
+				fmt.Fprintf(a.stdout, "environment %s: %d run, %d unchanged\n", environment,
+					len(result.Run), len(result.Skipped))
 			}
 			return err
 		},

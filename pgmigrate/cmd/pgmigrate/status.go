@@ -12,7 +12,8 @@ import (
 
 func (a *app) status() *cobra.Command {
 	return a.withJSON(&cobra.Command{
-		Use: "status", Short: "Show the database's version and what is pending; takes no lock and writes nothing", Args: cobra.NoArgs,
+		Use: "status", Short: "Show the database's version and what is pending; takes no lock and writes nothing",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, _, err := a.migrator()
 			if err != nil {
@@ -33,7 +34,8 @@ func (a *app) status() *cobra.Command {
 				return err
 			}
 			if s.Running != nil {
-				fmt.Fprintf(a.stdout, "running: %s, statement %d, since %s\n", s.Running.Name, s.Running.Statement, s.Running.StartedAt.UTC().Format(time.RFC3339))
+				fmt.Fprintf(a.stdout, "running: %s, statement %d, since %s\n", s.Running.Name, s.Running.Statement,
+					s.Running.StartedAt.UTC().Format(time.RFC3339))
 			}
 			if s.Dirty != nil {
 				fmt.Fprintf(a.stdout, "interrupted: %v\n", &pgmigrate.DirtyError{Unfinished: *s.Dirty})
@@ -42,7 +44,8 @@ func (a *app) status() *cobra.Command {
 			case s.Ahead():
 				fmt.Fprintf(a.stdout, "version %d, ahead of the folder, which ends at %d\n", s.Version, s.Latest)
 			case !s.Tracked:
-				fmt.Fprintf(a.stdout, "version 0 of %d, %d pending: the database has never been migrated\n", s.Latest, s.Pending())
+				fmt.Fprintf(a.stdout, "version 0 of %d, %d pending: the database has never been migrated\n",
+					s.Latest, s.Pending())
 			default:
 				fmt.Fprintf(a.stdout, "version %d of %d, %d pending\n", s.Version, s.Latest, s.Pending())
 			}
@@ -71,5 +74,6 @@ func details(mig pgmigrate.MigrationStatus) string {
 	if mig.AppliedAt.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("\t%s\t%s\t%s (%s)\t%.12s", mig.AppliedAt.UTC().Format(time.RFC3339), rounded(mig.Duration), mig.Client, mig.Role, mig.Recorded)
+	return fmt.Sprintf("\t%s\t%s\t%s (%s)\t%.12s", mig.AppliedAt.UTC().Format(time.RFC3339), rounded(mig.Duration),
+		mig.Client, mig.Role, mig.Recorded)
 }

@@ -15,7 +15,9 @@ func (a *app) up() *cobra.Command {
 	return a.running(&cobra.Command{
 		Use: "up", Short: "Apply all pending migrations", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) { return m.Up(ctx) })
+			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
+				return m.Up(ctx)
+			})
 		},
 	})
 }
@@ -66,7 +68,9 @@ func (a *app) redo() *cobra.Command {
 	return a.running(&cobra.Command{
 		Use: "redo", Short: "Roll the last applied migration back and apply it again", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) { return m.Redo(ctx) })
+			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
+				return m.Redo(ctx)
+			})
 		},
 	})
 }
@@ -105,7 +109,8 @@ func (a *app) migrateIf(ctx context.Context, acceptable func(*pgx.ConnConfig) er
 	}
 	switch {
 	case result.Ahead():
-		fmt.Fprintf(a.stdout, "nothing to do: the database is at version %d, ahead of the folder's %d\n", result.To, result.Latest)
+		fmt.Fprintf(a.stdout, "nothing to do: the database is at version %d, ahead of the folder's %d\n",
+			result.To, result.Latest)
 	case len(result.Steps) == 0:
 		fmt.Fprintf(a.stdout, "nothing to do: the database is at version %d of %d\n", result.To, result.Latest)
 	default:

@@ -8,9 +8,11 @@ import (
 
 func (a *app) wait() *cobra.Command {
 	return a.limited(a.withJSON(&cobra.Command{
-		Use: "wait [VERSION]", Short: "Wait until the database is at VERSION or above; default: the folder's last", Args: cobra.MaximumNArgs(1),
-		Long: `Wait until the database is at VERSION, or above. Without VERSION that is the folder's last. Takes no lock and writes nothing; a
-server that does not answer yet is waited for too. Give a --timeout.`,
+		Use: "wait [VERSION]", Short: "Wait until the database is at VERSION or above; default: the folder's last",
+		Args: cobra.MaximumNArgs(1),
+		Long: `Wait until the database is at VERSION, or above. Without VERSION that is the folder's
+last. Takes no lock and writes nothing; a server that does not answer yet is waited for too. Give a
+--timeout.`,
 		ValidArgsFunction: a.completeVersion,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, _, err := a.migrator()
@@ -26,7 +28,8 @@ server that does not answer yet is waited for too. Give a --timeout.`,
 			ctx, cancel := a.limit(cmd.Context())
 			defer cancel()
 			err = m.WaitFor(ctx, version)
-			return a.report(doneView{Version: version}, fmt.Sprintf("the database is at version %d or above", version), err)
+			return a.report(doneView{Version: version}, fmt.Sprintf("the database is at version %d or above", version),
+				err)
 		},
 	}))
 }

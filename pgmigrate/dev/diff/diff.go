@@ -98,7 +98,8 @@ func (w *work) open(ctx context.Context, wanted string) error {
 	migrations, err := pgmigrate.Check(w.folder, opts.Migrate...)
 	var problems *pgmigrate.FolderError
 	switch {
-	case errors.As(err, &problems) && len(problems.Problems) == 1 && problems.Problems[0].Kind == pgmigrate.ProblemNoMigrations:
+	case errors.As(err, &problems) && len(problems.Problems) == 1 &&
+		problems.Problems[0].Kind == pgmigrate.ProblemNoMigrations:
 		// The first migration is as good as any.
 	case err != nil:
 		return err
@@ -152,7 +153,8 @@ func (w *work) migrate() []pgmigrate.Option {
 
 func (w *work) compare(ctx context.Context, from, to *shadow.DB, noConcurrently bool) (*schema.Difference, error) {
 	opts := schema.Options{
-		VersionTable: w.opts.VersionTable, HistorySchema: w.opts.HistorySchema, NoConcurrently: noConcurrently, NoOwners: true, DumpDecides: true,
+		VersionTable: w.opts.VersionTable, HistorySchema: w.opts.HistorySchema, NoConcurrently: noConcurrently,
+		NoOwners: true, DumpDecides: true,
 	}
 	var (
 		reading          sync.WaitGroup
@@ -167,8 +169,10 @@ func (w *work) compare(ctx context.Context, from, to *shadow.DB, noConcurrently 
 	}
 	d, err := schema.Compare(ctx, fromSide, toSide, opts)
 	if err == nil && d.NoDump != "" && len(w.notes) == 0 {
-		w.notes = append(w.notes, "compared by pg-schema-diff alone, so comments, domains, composite types, rules, aggregates, statistics, "+
-			"publications, most grants, owners, storage parameters, UNLOGGED and disabled triggers are not in it. Reason: "+d.NoDump)
+		w.notes = append(w.notes,
+			"compared by pg-schema-diff alone, so comments, domains, composite types, rules, aggregates, statistics, "+
+				"publications, most grants, owners, storage parameters, UNLOGGED and disabled triggers are not in it. "+
+				"Reason: "+d.NoDump)
 	}
 	return d, err
 }
@@ -238,10 +242,14 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 
 func refused(d *schema.Difference, plan schema.Plan) error {
 	if d.StructureError != nil {
-		return &RefusedError{Reason: "there is no automatic way to this schema: " + d.StructureError.Error(), Changes: d.Objects}
+		return &RefusedError{
+			Reason: "there is no automatic way to this schema: " + d.StructureError.Error(), Changes: d.Objects,
+		}
 	}
 	if len(plan.Unexpressed) > 0 {
 		return &RefusedError{Reason: "there is no statement known for:", Changes: plan.Unexpressed}
 	}
-	return &RefusedError{Reason: "the statements that were found do not lead to the wanted schema; what is left:", Changes: d.Objects}
+	return &RefusedError{
+		Reason: "the statements that were found do not lead to the wanted schema; what is left:", Changes: d.Objects,
+	}
 }

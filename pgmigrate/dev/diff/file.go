@@ -87,7 +87,8 @@ func write(b *strings.Builder, statements []schema.Statement, transactional bool
 			fmt.Fprintf(b, "-- %s: %s\n", h.Type, comment(h.Message))
 		}
 		if s.DeletesData() && replaces(s, statements) {
-			b.WriteString("-- If this is a rename, write it as ALTER … RENAME … TO … in place of the two statements, here and below.\n")
+			b.WriteString("-- If this is a rename, write it as ALTER … RENAME … TO … in place of the two " +
+				"statements, here and below.\n")
 		}
 		b.WriteString(escaped(s.SQL) + ";\n")
 	}

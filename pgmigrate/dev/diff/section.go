@@ -15,9 +15,11 @@ type section struct {
 }
 
 var (
-	newRelation = regexp.MustCompile(`^CREATE (?:UNLOGGED )?(?:TABLE|MATERIALIZED VIEW) ("(?:[^"]|"")+"\."(?:[^"]|"")+")`)
-	indexOn     = regexp.MustCompile(`^(CREATE (?:UNIQUE )?INDEX) CONCURRENTLY (.+? ON )(ONLY )?((?:"(?:[^"]|"")+"|[^\s".(]+)\.(?:"(?:[^"]|"")+"|[^\s".(]+))( .*)$`)
-	alterTable  = regexp.MustCompile(`^ALTER TABLE (?:ONLY )?("(?:[^"]|"")+"\."(?:[^"]|"")+")`)
+	newRelation = regexp.MustCompile(`^CREATE (?:UNLOGGED )?(?:TABLE|MATERIALIZED VIEW) ` +
+		`("(?:[^"]|"")+"\."(?:[^"]|"")+")`)
+	indexOn = regexp.MustCompile(`^(CREATE (?:UNIQUE )?INDEX) CONCURRENTLY (.+? ON )(ONLY )?` +
+		`((?:"(?:[^"]|"")+"|[^\s".(]+)\.(?:"(?:[^"]|"")+"|[^\s".(]+))( .*)$`)
+	alterTable = regexp.MustCompile(`^ALTER TABLE (?:ONLY )?("(?:[^"]|"")+"\."(?:[^"]|"")+")`)
 )
 
 // split puts statements that may be in one transaction together, in order. A statement that cannot

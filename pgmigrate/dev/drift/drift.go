@@ -56,7 +56,8 @@ type Report struct {
 func (r *Report) Drifted() bool { return !r.Difference.Empty() }
 
 // ErrNotMigrated is returned for a database without a version table.
-var ErrNotMigrated = errors.New("the database has no version table: it was never migrated; if it has the schema already, record that with pgmigrate baseline")
+var ErrNotMigrated = errors.New("the database has no version table: it was never migrated; if it has the schema " +
+	"already, record that with pgmigrate baseline")
 
 // Check compares the live database with the migrations of folder. It blocks for as long as the
 // migrations take on an empty database, and a second or so per hundred tables.
@@ -102,8 +103,12 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 			migrators = append(migrators, s.Role)
 		}
 	}
-	r.Difference, err = schema.Compare(ctx, schema.Database{Config: live, Migrators: migrators}, schema.Database{Config: db.Config()},
-		schema.Options{VersionTable: opts.VersionTable, HistorySchema: opts.HistorySchema, IgnoreRoles: opts.IgnoreRoles, NoDump: opts.NoDump})
+	r.Difference, err = schema.Compare(ctx, schema.Database{Config: live, Migrators: migrators},
+		schema.Database{Config: db.Config()},
+		schema.Options{
+			VersionTable: opts.VersionTable, HistorySchema: opts.HistorySchema, IgnoreRoles: opts.IgnoreRoles,
+			NoDump: opts.NoDump,
+		})
 	if err != nil {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
@@ -113,8 +118,12 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 	r.Plan = r.Difference.Plan()
 	r.Notes = append(r.Notes, r.Difference.Notes...)
 	if r.Difference.NoDump != "" {
-		r.Notes = append(r.Notes, "compared by pg-schema-diff alone, so not compared: comments, domains, composite types, rules, aggregates, "+
-			"statistics, publications, most grants, owners, storage parameters, UNLOGGED, disabled triggers. Reason: "+r.Difference.NoDump)
+		r.Notes = append(r.Notes,
+			"compared by pg-schema-diff alone, so not compared: comments, domains, composite types, rules, "+
+				"aggregates, "+
+				"statistics, publications, most grants, owners, storage parameters, UNLOGGED, disabled triggers. "+
+				"Reason: "+
+				r.Difference.NoDump)
 	}
 	return r, nil
 }
@@ -136,18 +145,21 @@ func (r *Report) accept(s pgmigrate.Status) error {
 	case !s.Tracked:
 		return ErrNotMigrated
 	case s.Ahead():
-		return fmt.Errorf("the database is at version %d, and the folder ends at %d: use the folder that it was migrated with", s.Version, s.Latest)
+		return fmt.Errorf("the database is at version %d, and the folder ends at %d: use the folder that it was "+
+			"migrated with", s.Version, s.Latest)
 	case s.Running != nil:
 		return fmt.Errorf("%s is being applied at the moment: try again when it is done", s.Running.Name)
 	case s.Dirty != nil:
 		return fmt.Errorf("%s was interrupted: pgmigrate up, or pgmigrate resolve, comes first", s.Dirty.Name)
 	}
 	if n := s.Pending(); n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("compared at version %d: the folder has %d more, which the database has not", s.Version, n))
+		r.Notes = append(r.Notes,
+			fmt.Sprintf("compared at version %d: the folder has %d more, which the database has not", s.Version, n))
 	}
 	for _, m := range s.Migrations {
 		if m.Edited {
-			r.Notes = append(r.Notes, fmt.Sprintf("%s was edited after it was applied: the shadow has it as it is now", m.Name))
+			r.Notes = append(r.Notes,
+				fmt.Sprintf("%s was edited after it was applied: the shadow has it as it is now", m.Name))
 		}
 	}
 	return nil
@@ -160,7 +172,8 @@ func (r *Report) unmoved(ctx context.Context, m *pgmigrate.Migrator) error {
 		return fmt.Errorf("drift: %w", err)
 	}
 	if s.Version != r.Version || s.Running != nil {
-		return fmt.Errorf("drift: the database was migrated in the meantime, from version %d to %d: try again", r.Version, s.Version)
+		return fmt.Errorf("drift: the database was migrated in the meantime, from version %d to %d: try again",
+			r.Version, s.Version)
 	}
 	return nil
 }

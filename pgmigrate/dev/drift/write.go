@@ -38,7 +38,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		b.WriteString(s.SQL + ";\n")
 	}
 	for _, c := range r.Plan.Unexpressed {
-		fmt.Fprintf(&b, "\n-- No statement is known for: %s. The database has -, the migrations make +.\n", comment(c.String()))
+		fmt.Fprintf(&b, "\n-- No statement is known for: %s. The database has -, the migrations make +.\n",
+			comment(c.String()))
 		for _, line := range differingLines(c) {
 			b.WriteString("-- " + line + "\n")
 		}
@@ -104,8 +105,9 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Unexpressed []string    `json:"unexpressed"`
 		Notes       []string    `json:"notes"`
 	}{
-		Version: r.Version, Drifted: r.Drifted(), Objects: []string{}, Statements: []statement{}, Unexpressed: []string{},
-		Notes: append([]string{}, r.Notes...),
+		Version: r.Version, Drifted: r.Drifted(), Objects: []string{}, Statements: []statement{},
+		Unexpressed: []string{},
+		Notes:       append([]string{}, r.Notes...),
 	}
 	for _, c := range r.Difference.Objects {
 		view.Objects = append(view.Objects, verbs[c.Verb()]+": "+c.Object().String())

@@ -90,16 +90,20 @@ func (j *judge) allowed() []Finding {
 		}
 	}
 	for _, a := range allows {
-		at := pgmigrate.Statement{Line: a.line, SQL: strings.TrimSpace(fmt.Sprintf("-- pgmigrate:allow %s %s", a.rule, a.reason))}
+		at := pgmigrate.Statement{
+			Line: a.line, SQL: strings.TrimSpace(fmt.Sprintf("-- pgmigrate:allow %s %s", a.rule, a.reason)),
+		}
 		j.findings = nil
 		_, known := ruleNamed(a.rule)
 		switch {
 		case !known:
-			j.addAt(at, "unknown-rule", fmt.Sprintf("there is no rule %q", a.rule), "pgmigrate-dev lint --rules lists them.")
+			j.addAt(at, "unknown-rule", fmt.Sprintf("there is no rule %q", a.rule),
+				"pgmigrate-dev lint --rules lists them.")
 		case a.reason == "":
 			j.addAt(at, "allow-without-reason", "gives no reason", at.SQL+" REASON")
 		case !a.used:
-			j.addAt(at, "unused-allow", fmt.Sprintf("nothing here is a finding of %s", a.rule), "Delete the comment, or move it above the statement that it is for.")
+			j.addAt(at, "unused-allow", fmt.Sprintf("nothing here is a finding of %s", a.rule),
+				"Delete the comment, or move it above the statement that it is for.")
 		}
 		kept = append(kept, j.findings...)
 	}
@@ -112,7 +116,8 @@ func matches(allows []*allowance, statements []pgmigrate.Statement, f Finding) b
 		if a.rule != f.Rule || a.reason == "" || f.Rule == "fails" {
 			continue
 		}
-		if a.statement == -1 || a.statement < len(statements) && statements[a.statement].Line == f.Line && statements[a.statement].SQL == f.Statement {
+		if a.statement == -1 || a.statement < len(statements) && statements[a.statement].Line == f.Line &&
+			statements[a.statement].SQL == f.Statement {
 			a.used, matched = true, true
 		}
 	}

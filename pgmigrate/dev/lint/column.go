@@ -30,8 +30,10 @@ func (j *judge) columns() {
 				if was.Type != now.Type {
 					j.newType(before, after, was, now)
 				}
-				if !was.NotNull && now.NotNull && j.scanned(after.OID) && !j.explained("unique-constraint", "column-type") {
-					j.add("set-not-null", fmt.Sprintf("checks that %s of %s has no null", quote(now.Name), after), j.notNullFix(after, now.Name))
+				if !was.NotNull && now.NotNull && j.scanned(after.OID) &&
+					!j.explained("unique-constraint", "column-type") {
+					j.add("set-not-null", fmt.Sprintf("checks that %s of %s has no null", quote(now.Name), after),
+						j.notNullFix(after, now.Name))
 				}
 			}
 		}
@@ -39,7 +41,8 @@ func (j *judge) columns() {
 			_, kept := after.Columns[number]
 			if _, old := j.existing(before.OID).Columns[number]; old && !kept && before.Kind != "v" {
 				j.add("drop-column", fmt.Sprintf("drops %s of %s", quote(before.Columns[number].Name), after),
-					"First release a version that does not name the column, SELECT * included; then drop it, with the allow comment.")
+					"First release a version that does not name the column, SELECT * included; then drop it, with "+
+						"the allow comment.")
 			}
 		}
 	}
@@ -48,7 +51,8 @@ func (j *judge) columns() {
 func (j *judge) notNullFix(table *relation, name string) string {
 	constraint := quote(table.Name + "_" + name + "_not_null")
 	if j.target >= 18 {
-		return fmt.Sprintf("alter table %s add constraint %s not null %s not valid;\n-- in the next migration:\nalter table %s validate constraint %s;",
+		return fmt.Sprintf("alter table %s add constraint %s not null %s not valid;\n-- in the next migration:\n"+
+			"alter table %s validate constraint %s;",
 			table, constraint, quote(name), table, constraint)
 	}
 	return fmt.Sprintf(`alter table %s add constraint %s check (%s is not null) not valid;
@@ -56,7 +60,8 @@ func (j *judge) notNullFix(table *relation, name string) string {
 alter table %s validate constraint %s;
 -- in the one after:
 alter table %s alter column %s set not null; -- no scan: the check is proof
-alter table %s drop constraint %s;`, table, constraint, quote(name), table, constraint, table, quote(name), table, constraint)
+alter table %s drop constraint %s;`, table, constraint, quote(name), table, constraint, table,
+		quote(name), table, constraint)
 }
 
 func (j *judge) newColumn(table *relation, c column) {
@@ -68,7 +73,8 @@ func (j *judge) newColumn(table *relation, c column) {
 	case !j.rewritten(table.OID):
 		if c.NotNull && c.Default == "" && c.Identity == "" && c.Generated == "" {
 			j.add("required-column", "adds "+name+" with NOT NULL and no default",
-				fmt.Sprintf("alter table %s add column %s %s not null default VALUE; -- a constant is not written to the rows", table, quote(c.Name), c.Type))
+				fmt.Sprintf("alter table %s add column %s %s not null default VALUE; -- a constant is not written "+
+					"to the rows", table, quote(c.Name), c.Type))
 		}
 	case c.Generated == "s":
 		fix := "Add an ordinary column, fill it for new rows by a trigger and for old ones in batches."
@@ -78,23 +84,27 @@ func (j *judge) newColumn(table *relation, c column) {
 		j.add("volatile-default", "writes generated column "+name+" to every row", fix)
 	case c.Identity != "" || strings.HasPrefix(c.Default, "nextval("):
 		j.add("volatile-default", "writes a number to "+name+" in every row",
-			"Add the column without a default, then the sequence as the default of new rows, and fill the old ones in batches.")
+			"Add the column without a default, then the sequence as the default of new rows, and fill the old ones "+
+				"in batches.")
 	case c.Default != "":
 		j.add("volatile-default", "computes "+c.Default+" for "+name+" in every row", fmt.Sprintf(
-			"alter table %s add column %s %s;\nalter table %s alter column %s set default %s; -- for new rows\n-- then fill the old ones in batches, each in a transaction of its own",
+			"alter table %s add column %s %s;\nalter table %s alter column %s set default %s; -- for new rows\n-- "+
+				"then fill the old ones in batches, each in a transaction of its own",
 			table, quote(c.Name), c.Type, table, quote(c.Name), c.Default))
 	}
 }
 
 func (j *judge) renamedColumn(table *relation, was, now column) {
 	j.add("rename-column", fmt.Sprintf("renames %s of %s to %s", quote(was.Name), table, quote(now.Name)),
-		fmt.Sprintf("Add %s, write both, fill it in batches, read it, stop using %s, drop that: each in a release of its own.", quote(now.Name), quote(was.Name)))
+		fmt.Sprintf("Add %s, write both, fill it in batches, read it, stop using %s, drop that: each in a release "+
+			"of its own.", quote(now.Name), quote(was.Name)))
 }
 
 // newType judges a change of type by what it does: many are free.
 func (j *judge) newType(before, table *relation, was, now column) {
 	message := fmt.Sprintf("changes %s of %s from %s to %s", quote(now.Name), table, was.Type, now.Type)
-	fix := fmt.Sprintf("Add a column of type %s, write both, fill it in batches, read it, drop the old one: each in a release of its own.", now.Type)
+	fix := fmt.Sprintf("Add a column of type %s, write both, fill it in batches, read it, drop the old one: each in "+
+		"a release of its own.", now.Type)
 	switch {
 	case j.rewritten(table.OID):
 		j.add("column-type", message+": writes every row anew", fix)
@@ -104,7 +114,8 @@ func (j *judge) newType(before, table *relation, was, now column) {
 		j.add("column-type", message+": checks every row", fix)
 	case strings.HasPrefix(was.Type, "timestamp") && strings.HasPrefix(now.Type, "timestamp") &&
 		strings.HasSuffix(was.Type, "with time zone") != strings.HasSuffix(now.Type, "with time zone"):
-		j.add("column-type-timezone", message, "set local timezone = 'UTC'; -- if the column holds UTC\n"+j.statement.SQL+";")
+		j.add("column-type-timezone", message,
+			"set local timezone = 'UTC'; -- if the column holds UTC\n"+j.statement.SQL+";")
 	}
 }
 
@@ -121,7 +132,8 @@ func (j *judge) rebuiltIndex(table uint32) *relation {
 		}
 	}
 	for oid, before := range j.obs.before {
-		if after := j.obs.after[oid]; after != nil && before.Kind == "i" && j.family(before.Table, table) && before.File != after.File {
+		if after := j.obs.after[oid]; after != nil && before.Kind == "i" && j.family(before.Table, table) &&
+			before.File != after.File {
 			return after
 		}
 	}

@@ -20,7 +20,8 @@ func (j *judge) constraints() {
 			switch {
 			case known && !was.Validated && now.Validated:
 				j.validated(after, now)
-			case !known && !hadConstraint(before, now): // else made again by a change of a column's type, which is judged there
+			case !known && !hadConstraint(before,
+				now): // else made again by a change of a column's type, which is judged there
 				j.newConstraint(after, now)
 			}
 		}
@@ -28,12 +29,15 @@ func (j *judge) constraints() {
 }
 
 func hadConstraint(r *relation, c constraint) bool {
-	return slices.ContainsFunc(slices.Collect(maps.Values(r.Constraints)), func(k constraint) bool { return k.Name == c.Name && k.Type == c.Type })
+	return slices.ContainsFunc(slices.Collect(maps.Values(r.Constraints)), func(k constraint) bool {
+		return k.Name == c.Name && k.Type == c.Type
+	})
 }
 
 func (j *judge) newConstraint(table *relation, c constraint) {
 	name := fmt.Sprintf("%s of %s", quote(c.Name), table)
-	notValid := fmt.Sprintf("alter table %s add constraint %s %s not valid;\n-- in the next migration:\nalter table %s validate constraint %s;",
+	notValid := fmt.Sprintf("alter table %s add constraint %s %s not valid;\n-- in the next migration:\nalter table "+
+		"%s validate constraint %s;",
 		table, quote(c.Name), c.Definition, table, quote(c.Name))
 	switch c.Type {
 	case "f":
@@ -41,7 +45,8 @@ func (j *judge) newConstraint(table *relation, c constraint) {
 			return
 		}
 		if table.Kind == "p" && j.target < 18 {
-			notValid = "Foreign keys of partitioned tables cannot be NOT VALID before PostgreSQL 18: add it to each partition NOT VALID, validate those, " +
+			notValid = "Foreign keys of partitioned tables cannot be NOT VALID before PostgreSQL 18: add it to each " +
+				"partition NOT VALID, validate those, " +
 				"then add it to the table, which finds them."
 		}
 		j.add("foreign-key-without-not-valid", "validates foreign key "+name, notValid)
@@ -57,7 +62,8 @@ func (j *judge) newConstraint(table *relation, c constraint) {
 		if c.Type == "p" {
 			kind, columns = "primary key", strings.TrimPrefix(c.Definition, "PRIMARY KEY ")
 		}
-		fix := fmt.Sprintf("%screate unique index concurrently %s on %s %s;\n-- in the next migration:\nalter table %s add constraint %s %s using index %s;",
+		fix := fmt.Sprintf("%screate unique index concurrently %s on %s %s;\n-- in the next migration:\nalter table "+
+			"%s add constraint %s %s using index %s;",
 			disableTxNote, quote(c.Name), table, columns, table, quote(c.Name), kind, quote(c.Name))
 		j.add("unique-constraint", "builds the index of "+kind+" constraint "+name, fix)
 	case "x":
@@ -69,7 +75,8 @@ func (j *judge) newConstraint(table *relation, c constraint) {
 func (j *judge) validated(table *relation, c constraint) {
 	if held := j.lockedBefore(); held != nil {
 		j.add("validate-in-same-transaction", fmt.Sprintf("validates %s of %s while the transaction holds %s on %s",
-			quote(c.Name), table, j.obs.held[held.OID], held), "Validate in a migration of its own:\n"+j.statement.SQL+";")
+			quote(c.Name), table, j.obs.held[held.OID], held), "Validate in a migration of its own:\n"+
+			j.statement.SQL+";")
 	}
 }
 

@@ -106,8 +106,9 @@ func (r Report) WriteJSON(w io.Writer, dir string) error {
 	}
 	for _, f := range r.Findings {
 		fv := findingView{
-			Rule: f.Rule, Severity: f.Severity, Version: f.Version, File: path.Join(dir, f.File), Line: f.Line, Statement: f.Statement,
-			Message: f.Message, Why: f.Why, Fix: f.Fix,
+			Rule: f.Rule, Severity: f.Severity, Version: f.Version, File: path.Join(dir, f.File), Line: f.Line,
+			Statement: f.Statement,
+			Message:   f.Message, Why: f.Why, Fix: f.Fix,
 		}
 		if f.allowable() {
 			fv.Allow = f.Allow()
@@ -134,7 +135,8 @@ func (r Report) WriteGitHub(w io.Writer, dir string) error {
 		if f.Fix != "" {
 			text += "\n\n" + f.Fix
 		}
-		fmt.Fprintf(&b, "::%s file=%s%s,title=%s::%s\n", level[f.Severity], property.Replace(path.Join(dir, f.File)), line, property.Replace(f.Rule), data.Replace(text))
+		fmt.Fprintf(&b, "::%s file=%s%s,title=%s::%s\n", level[f.Severity], property.Replace(path.Join(dir, f.File)),
+			line, property.Replace(f.Rule), data.Replace(text))
 	}
 	b.WriteString(r.summary())
 	_, err := io.WriteString(w, b.String())

@@ -12,20 +12,25 @@ func (j *judge) relationsGone() {
 		switch {
 		case after == nil && before.view():
 			j.unlessReplaced(before, func() {
-				j.add("drop-view", "drops "+before.String(), "First release a version that does not read from it; then drop it, with the allow comment.")
+				j.add("drop-view", "drops "+before.String(),
+					"First release a version that does not read from it; then drop it, with the allow comment.")
 			})
 		case after == nil:
-			j.add("drop-table", "drops "+before.String(), "First release a version that does not use the table; then drop it, with the allow comment.")
+			j.add("drop-table", "drops "+before.String(),
+				"First release a version that does not use the table; then drop it, with the allow comment.")
 		case before.Name != after.Name || before.Schema != after.Schema:
 			message := fmt.Sprintf("renames %s to %s", before, after)
-			fix := fmt.Sprintf("alter table %s rename to %s;\ncreate view %s as select * from %s; -- for the release before, in the same migration; it can be written to\n"+
-				"-- when no instance uses the old name any more:\ndrop view %s;", before, quote(after.Name), before, after, before)
+			fix := fmt.Sprintf("alter table %s rename to %s;\ncreate view %s as select * from %s; -- for the "+
+				"release before, in the same migration; it can be written to\n"+
+				"-- when no instance uses the old name any more:\ndrop view %s;", before, quote(after.Name),
+				before, after, before)
 			j.unlessReplaced(before, func() { j.add("rename-table", message, fix) })
 		}
 	}
 	j.parsed.each("RenameStmt", func(n node) {
 		if n.text("renameType") == "OBJECT_SCHEMA" && j.schemas[n.text("subname")] {
-			j.add("rename-schema", "renames schema "+quote(n.text("subname")), "Make a new schema and move to it table by table, with views under the old names.")
+			j.add("rename-schema", "renames schema "+quote(n.text("subname")),
+				"Make a new schema and move to it table by table, with views under the old names.")
 		}
 	})
 	j.parsed.each("DropStmt", func(n node) {
@@ -34,7 +39,8 @@ func (j *judge) relationsGone() {
 		}
 		for _, o := range n.list("objects") {
 			if name := asNode(o).node("String").text("sval"); j.schemas[name] {
-				j.add("drop-schema", "drops schema "+quote(name), "First release a version that does not use it; then drop it, with the allow comment.")
+				j.add("drop-schema", "drops schema "+quote(name),
+					"First release a version that does not use it; then drop it, with the allow comment.")
 			}
 		}
 	})
@@ -87,5 +93,6 @@ func (j *judge) cascade() {
 	if len(gone) > 0 {
 		message += ": on the shadow, " + list(gone)
 	}
-	j.add("cascade", message, "Name what is to be dropped, one statement each, and leave CASCADE out: what was forgotten is an error then.")
+	j.add("cascade", message, "Name what is to be dropped, one statement each, and leave CASCADE out: what was "+
+		"forgotten is an error then.")
 }

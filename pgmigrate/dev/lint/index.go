@@ -46,7 +46,8 @@ func (j *judge) droppedIndexes() {
 	}
 	for _, oid := range sortedKeys(j.obs.before) {
 		r := j.obs.before[oid]
-		if r.Kind != "i" && r.Kind != "I" || j.observer.relations[oid] != nil || j.existing(oid) == nil || r.Constraint != 0 || made[r.Schema+"."+r.Name] {
+		if r.Kind != "i" && r.Kind != "I" || j.observer.relations[oid] != nil || j.existing(oid) == nil ||
+			r.Constraint != 0 || made[r.Schema+"."+r.Name] {
 			continue
 		}
 		table := j.observer.relations[r.Table]
@@ -61,7 +62,8 @@ func (j *judge) droppedIndexes() {
 		}
 		fix := disableTxNote + "drop index concurrently " + r.String() + ";"
 		if r.Kind == "I" {
-			fix = "PostgreSQL has no concurrent form for the index of a partitioned table: drop it when there is little traffic, and allow it."
+			fix = "PostgreSQL has no concurrent form for the index of a partitioned table: drop it when there is " +
+				"little traffic, and allow it."
 		}
 		j.add("drop-index", fmt.Sprintf("drops %s of %s", r, table), fix)
 	}
@@ -84,16 +86,19 @@ var indexWord = regexp.MustCompile(`(?is)\A(create\s+(?:unique\s+)?index)\b`)
 // concurrentIndex is the safe form of the current statement.
 func (j *judge) concurrentIndex() string {
 	if j.parsed.kind != "IndexStmt" {
-		return "Build the index with CREATE INDEX CONCURRENTLY before, in a migration of its own with the line \"---- tern: disable-tx ----\"."
+		return "Build the index with CREATE INDEX CONCURRENTLY before, in a migration of its own with the line " +
+			"\"---- tern: disable-tx ----\"."
 	}
 	relation := j.parsed.node.node("relation")
 	for _, r := range j.named(rangeVar(relation)) {
 		if r.Kind == "p" {
-			return fmt.Sprintf(`-- CONCURRENTLY is not possible on a partitioned table. First, for the table itself, which builds nothing:
+			return fmt.Sprintf(`-- CONCURRENTLY is not possible on a partitioned table.
+-- First, for the table itself, which builds nothing:
 %s;
 %s-- for each partition: create index concurrently PARTITION_INDEX on PARTITION (…);
 -- then, for each: alter index %s attach partition PARTITION_INDEX;`,
-				onlyWord.ReplaceAllString(j.statement.SQL, "${1}on only "), disableTxNote, quote(j.parsed.node.text("idxname")))
+				onlyWord.ReplaceAllString(j.statement.SQL, "${1}on only "), disableTxNote,
+				quote(j.parsed.node.text("idxname")))
 		}
 	}
 	return disableTxNote + indexWord.ReplaceAllString(j.statement.SQL, "${1} concurrently") + ";"

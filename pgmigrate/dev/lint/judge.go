@@ -36,7 +36,9 @@ type judge struct {
 	atEnd     []func()       // what depends on the statements that follow
 }
 
-func (s *session) newJudge(ctx context.Context, mig pgmigrate.Migration, d pgmigrate.Direction, target int) (*judge, error) {
+func (s *session) newJudge(
+	ctx context.Context, mig pgmigrate.Migration, d pgmigrate.Direction, target int,
+) (*judge, error) {
 	rows, err := s.conn.Query(ctx, "select nspname from pg_namespace", pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		return nil, err
@@ -97,7 +99,8 @@ func (j *judge) add(rule, message, fix string) { j.addAt(j.statement, rule, mess
 func (j *judge) addAt(s pgmigrate.Statement, rule, message, fix string) {
 	r, _ := ruleNamed(rule)
 	f := Finding{
-		Rule: rule, Severity: r.Severity, Version: j.migration.Version, File: j.migration.Name, Line: s.Line, Statement: s.SQL,
+		Rule: rule, Severity: r.Severity, Version: j.migration.Version, File: j.migration.Name,
+		Line: s.Line, Statement: s.SQL,
 		Message: message, Why: r.Why, Fix: strings.TrimSpace(fix),
 	}
 	if !slices.Contains(j.findings, f) {
@@ -108,7 +111,9 @@ func (j *judge) addAt(s pgmigrate.Statement, rule, message, fix string) {
 // explained reports whether the current statement has a finding, of one of the rules if any are
 // given.
 func (j *judge) explained(rules ...string) bool {
-	return slices.ContainsFunc(j.findings[j.from:], func(f Finding) bool { return len(rules) == 0 || slices.Contains(rules, f.Rule) })
+	return slices.ContainsFunc(j.findings[j.from:], func(f Finding) bool {
+		return len(rules) == 0 || slices.Contains(rules, f.Rule)
+	})
 }
 
 // existing returns the relation if it existed before the section.
@@ -178,7 +183,8 @@ func (j *judge) scanned(table uint32) bool {
 func (j *judge) rewritten(table uint32) bool {
 	for oid, before := range j.obs.before {
 		after := j.obs.after[oid]
-		if after != nil && before.table() && before.File != after.File && before.File != 0 && after.File != 0 && j.family(oid, table) {
+		if after != nil && before.table() && before.File != after.File && before.File != 0 && after.File != 0 &&
+			j.family(oid, table) {
 			return true
 		}
 	}

@@ -100,7 +100,8 @@ func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, 
 		}
 		if !ok {
 			if !wanted {
-				return report, fmt.Errorf("lint: %s, which comes before those that are to be judged, fails: %s", mig.Name, findings[len(findings)-1].Message)
+				return report, fmt.Errorf("lint: %s, which comes before those that are to be judged, fails: %s",
+					mig.Name, findings[len(findings)-1].Message)
 			}
 			break
 		}

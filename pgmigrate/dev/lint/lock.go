@@ -22,7 +22,8 @@ var lockModes = map[string]lockMode{
 }
 
 var lockNames = [...]string{
-	"none", "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE",
+	"none", "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE",
+	"EXCLUSIVE", "ACCESS EXCLUSIVE",
 }
 
 func (m lockMode) String() string { return lockNames[m] }

@@ -18,7 +18,8 @@ func (j *judge) newTables() {
 			for _, c := range r.Columns {
 				if k.Definition == "PRIMARY KEY ("+quote(c.Name)+")" && (c.Type == "integer" || c.Type == "smallint") &&
 					(c.Identity != "" || strings.HasPrefix(c.Default, "nextval(")) {
-					j.add("int-primary-key", fmt.Sprintf("numbers the rows of %s in %s", r, c.Type), fmt.Sprintf("%s bigint generated always as identity primary key", quote(c.Name)))
+					j.add("int-primary-key", fmt.Sprintf("numbers the rows of %s in %s", r, c.Type),
+						fmt.Sprintf("%s bigint generated always as identity primary key", quote(c.Name)))
 				}
 			}
 		}

@@ -57,7 +57,9 @@ where oid >= 16384 and relkind in ('r', 'm', 'i') and pg_stat_get_xact_numscans(
 union all
 select 't', 0, current_setting('lock_timeout'), 0`
 
-func (o *observer) read(ctx context.Context) (locks map[uint32]lockMode, scans map[uint32]int64, lockTimeout string, err error) {
+func (o *observer) read(
+	ctx context.Context,
+) (locks map[uint32]lockMode, scans map[uint32]int64, lockTimeout string, err error) {
 	rows, err := o.conn.Query(ctx, observeSQL, pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("read locks: %w", err)
@@ -151,6 +153,7 @@ func (o *observer) update(obs *observation, oid uint32, now *relation) {
 
 func (r *relation) equal(other *relation) bool {
 	return r.Schema == other.Schema && r.Name == other.Name && r.File == other.File && r.Partition == other.Partition &&
-		r.Root == other.Root && r.Table == other.Table && r.Constraint == other.Constraint && maps.Equal(r.Columns, other.Columns) &&
+		r.Root == other.Root && r.Table == other.Table && r.Constraint == other.Constraint &&
+		maps.Equal(r.Columns, other.Columns) &&
 		maps.Equal(r.Constraints, other.Constraints) && maps.Equal(r.Triggers, other.Triggers)
 }

@@ -20,7 +20,8 @@ func (j *judge) partitions() {
 	}
 	for _, oid := range sortedKeys(j.obs.scanned) {
 		table := j.existing(oid)
-		if table == nil || !table.table() || j.obs.locks[oid] < accessExclusive || j.explained("index-without-concurrently") && !table.Partition && !j.attached(oid) {
+		if table == nil || !table.table() || j.obs.locks[oid] < accessExclusive ||
+			j.explained("index-without-concurrently") && !table.Partition && !j.attached(oid) {
 			continue
 		}
 		now := j.observer.relations[oid]
@@ -29,7 +30,8 @@ func (j *judge) partitions() {
 		}
 		name := quote(now.Name + "_bound")
 		j.add("attach-partition", fmt.Sprintf("checks every row of %s", now), fmt.Sprintf(
-			"alter table %s add constraint %s check (%s) not valid;\n-- in the next migration:\nalter table %s validate constraint %s;\n-- in the one after, which needs no scan then:\n%s;",
+			"alter table %s add constraint %s check (%s) not valid;\n-- in the next migration:\nalter table %s "+
+				"validate constraint %s;\n-- in the one after, which needs no scan then:\n%s;",
 			now, name, now.Bound, now, name, j.statement.SQL))
 	}
 }

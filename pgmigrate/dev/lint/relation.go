@@ -77,22 +77,30 @@ func quote(name string) string {
 // 16384 is FirstNormalObjectId: what is below belongs to PostgreSQL.
 const relationsSQL = `
 select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name', c.relname, 'Kind', c.relkind,
-	'File', coalesce(pg_relation_filenode(c.oid), 0)::int8, 'Partition', c.relispartition, 'Bound', coalesce(pg_get_partition_constraintdef(c.oid), ''),
+	'File', coalesce(pg_relation_filenode(c.oid), 0)::int8, 'Partition', c.relispartition, 'Bound',
+		coalesce(pg_get_partition_constraintdef(c.oid), ''),
 	'Root', coalesce(pg_partition_root(c.oid), c.oid)::oid::int8, 'Table', coalesce(i.indrelid, 0)::int8,
-	'Constraint', coalesce((select k.oid from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x') limit 1), 0)::int8,
+	'Constraint', coalesce((select k.oid from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u',
+		'x') limit 1), 0)::int8,
 	'Columns', (select jsonb_object_agg(a.attnum, jsonb_build_object('Name', a.attname,
-			'Type', format_type(a.atttypid, a.atttypmod) || coalesce((select ' collate ' || quote_ident(l.collname) from pg_collation l
-				join pg_type y on y.oid = a.atttypid where l.oid = a.attcollation and l.oid <> y.typcollation), ''), 'NotNull', a.attnotnull, 'Identity', a.attidentity, 'Generated', a.attgenerated,
+			'Type', format_type(a.atttypid, a.atttypmod) || coalesce((select ' collate ' || quote_ident(l.collname)
+				from pg_collation l
+				join pg_type y on y.oid = a.atttypid where l.oid = a.attcollation and l.oid <> y.typcollation), ''),
+					'NotNull', a.attnotnull, 'Identity', a.attidentity, 'Generated', a.attgenerated,
 			'Default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')))
 		from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'm', 'v', 'f')),
-	'Constraints', (select jsonb_object_agg(k.oid, jsonb_build_object('Name', k.conname, 'Type', k.contype, 'Validated', k.convalidated,
-			'Local', k.conislocal, 'Index', k.conindid::int8, 'References', k.confrelid::int8, 'Definition', pg_get_constraintdef(k.oid)))
+	'Constraints', (select jsonb_object_agg(k.oid, jsonb_build_object('Name', k.conname, 'Type', k.contype,
+		'Validated', k.convalidated,
+			'Local', k.conislocal, 'Index', k.conindid::int8, 'References', k.confrelid::int8, 'Definition',
+				pg_get_constraintdef(k.oid)))
 		from pg_constraint k where k.conrelid = c.oid),
-	'Triggers', (select jsonb_object_agg(t.tgname, t.tgenabled) from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
+	'Triggers', (select jsonb_object_agg(t.tgname, t.tgenabled) from pg_trigger t where t.tgrelid = c.oid
+		and not t.tgisinternal)
 )
 from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_index i on i.indexrelid = c.oid
-where c.oid >= 16384 and c.relkind in ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'S') and c.relpersistence <> 't' and n.nspname <> 'pg_toast'`
+where c.oid >= 16384 and c.relkind in ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'S') and c.relpersistence <> 't'
+	and n.nspname <> 'pg_toast'`
 
 // readRelations reads those relations, or all if oids is nil. Temporary ones are left out: nobody
 // else can wait for them.

@@ -42,7 +42,8 @@ func (r *sectionRun) statement(ctx context.Context, i int) (observation, error) 
 		return observation{}, nil
 	}
 	if r.transactional {
-		if r.conn.PgConn().TxStatus() == 'I' && r.judge.parsed.kind != "TransactionStmt" { // the file has a COMMIT of its own
+		// The file has a COMMIT of its own.
+		if r.conn.PgConn().TxStatus() == 'I' && r.judge.parsed.kind != "TransactionStmt" {
 			if err := r.open(ctx, i); err != nil {
 				return observation{}, err
 			}

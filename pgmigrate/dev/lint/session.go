@@ -76,7 +76,9 @@ func (s *session) file(ctx context.Context, mig pgmigrate.Migration, target int,
 
 // section runs one section. Its own transaction is tern's, or, without one, a transaction for each
 // statement that can run in one: only there locks are seen.
-func (s *session) section(ctx context.Context, mig pgmigrate.Migration, d pgmigrate.Direction, target int) ([]Finding, bool, error) {
+func (s *session) section(
+	ctx context.Context, mig pgmigrate.Migration, d pgmigrate.Direction, target int,
+) ([]Finding, bool, error) {
 	j, err := s.newJudge(ctx, mig, d, target)
 	if err != nil {
 		return nil, false, err

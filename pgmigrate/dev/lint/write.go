@@ -7,7 +7,8 @@ func (j *judge) writes() {
 	j.parsed.each("TruncateStmt", func(n node) {
 		for _, v := range n.list("relations") {
 			for _, r := range j.named(rangeVar(asNode(v).node("RangeVar"))) {
-				j.add("truncate", fmt.Sprintf("deletes all rows of %s", r), "Delete in batches what is not needed; or, if nobody uses the table any more, drop it.")
+				j.add("truncate", fmt.Sprintf("deletes all rows of %s", r),
+					"Delete in batches what is not needed; or, if nobody uses the table any more, drop it.")
 			}
 		}
 	})
@@ -24,13 +25,16 @@ func (j *judge) writes() {
 					continue // another one of the same name
 				}
 				j.add("write-without-where", fmt.Sprintf("%s every row of %s", w.verb, r),
-					"Change the rows in batches, each in a transaction of its own, from the application or in a disable-tx migration.")
+					"Change the rows in batches, each in a transaction of its own, from the application or in a "+
+						"disable-tx migration.")
 			}
 		})
 	}
 	if held := j.lockedBefore(); held != nil && j.changesRows() {
 		if read := j.readTable(); read != nil {
-			j.add("backfill-in-ddl-transaction", fmt.Sprintf("reads all of %s to change rows while the transaction holds %s on %s", read, j.obs.held[held.OID], held),
+			j.add("backfill-in-ddl-transaction",
+				fmt.Sprintf("reads all of %s to change rows while the transaction holds %s on %s", read,
+					j.obs.held[held.OID], held),
 				"Change the rows in a migration of its own, after this one.")
 		}
 	}
@@ -39,7 +43,8 @@ func (j *judge) writes() {
 // runsQueries reports whether the statement runs what is in it, and does not only store it.
 func (j *judge) runsQueries() bool {
 	switch j.parsed.kind {
-	case "UpdateStmt", "DeleteStmt", "InsertStmt", "MergeStmt", "SelectStmt", "DoStmt", "CallStmt", "CreateTableAsStmt", "ExplainStmt":
+	case "UpdateStmt", "DeleteStmt", "InsertStmt", "MergeStmt", "SelectStmt", "DoStmt", "CallStmt",
+		"CreateTableAsStmt", "ExplainStmt":
 		return true
 	default:
 		return false
@@ -73,9 +78,11 @@ func always(where node) bool {
 		return c.node("boolval").is("boolval")
 	}
 	e := where.node("A_Expr")
-	if e == nil || e.text("kind") != "AEXPR_OP" || len(e.list("name")) != 1 || asNode(e.list("name")[0]).node("String").text("sval") != "=" {
+	if e == nil || e.text("kind") != "AEXPR_OP" || len(e.list("name")) != 1 ||
+		asNode(e.list("name")[0]).node("String").text("sval") != "=" {
 		return false
 	}
 	left, right := e.node("lexpr").node("A_Const"), e.node("rexpr").node("A_Const")
-	return left != nil && right != nil && left.node("ival") != nil && right.node("ival") != nil && left.node("ival")["ival"] == right.node("ival")["ival"]
+	return left != nil && right != nil && left.node("ival") != nil && right.node("ival") != nil &&
+		left.node("ival")["ival"] == right.node("ival")["ival"]
 }

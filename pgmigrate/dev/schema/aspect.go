@@ -20,10 +20,14 @@ var (
 	createTable   = regexp.MustCompile(`^CREATE (UNLOGGED )?(TABLE|SEQUENCE) (` + identifier + `\.` + identifier + `)`)
 	tableOptions  = regexp.MustCompile(`(?m)^WITH \((.*)\)$`)
 	tableOption   = regexp.MustCompile(`([a-z_.]+)=('(?:[^']|'')*')`)
-	columnSetting = regexp.MustCompile(`^(ALTER (?:FOREIGN )?(?:TABLE|INDEX)(?: ONLY)? ` + identifier + `\.` + identifier + ` ALTER COLUMN ` + identifier + `) SET (STATISTICS|STORAGE|COMPRESSION|\()(.*)$`)
-	triggerState  = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + identifier + `\.` + identifier + `) (?:DISABLE|ENABLE ALWAYS|ENABLE REPLICA) TRIGGER (` + identifier + `)$`)
-	clusterOn     = regexp.MustCompile(`^(ALTER (?:TABLE|MATERIALIZED VIEW)(?: ONLY)? ` + identifier + `\.` + identifier + `) CLUSTER ON .*$`)
-	identityIndex = regexp.MustCompile(`^(ALTER TABLE ONLY ` + identifier + `\.` + identifier + `) REPLICA IDENTITY USING INDEX .*$`)
+	columnSetting = regexp.MustCompile(`^(ALTER (?:FOREIGN )?(?:TABLE|INDEX)(?: ONLY)? ` + identifier + `\.` +
+		identifier + ` ALTER COLUMN ` + identifier + `) SET (STATISTICS|STORAGE|COMPRESSION|\()(.*)$`)
+	triggerState = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + identifier + `\.` + identifier +
+		`) (?:DISABLE|ENABLE ALWAYS|ENABLE REPLICA) TRIGGER (` + identifier + `)$`)
+	clusterOn = regexp.MustCompile(`^(ALTER (?:TABLE|MATERIALIZED VIEW)(?: ONLY)? ` + identifier + `\.` +
+		identifier + `) CLUSTER ON .*$`)
+	identityIndex = regexp.MustCompile(`^(ALTER TABLE ONLY ` + identifier + `\.` + identifier +
+		`) REPLICA IDENTITY USING INDEX .*$`)
 )
 
 // aspects takes an object apart: what pg-schema-diff knows, and the rest by name.
@@ -56,12 +60,16 @@ func createdWithout(sql string, found map[string]aspect) string {
 	}
 	alter := "ALTER " + match[2] + " " + match[3]
 	if match[1] != "" {
-		found["unlogged"] = aspect{set: alter + " SET UNLOGGED", reset: alter + " SET LOGGED", rewrite: match[2] == "TABLE"}
+		found["unlogged"] = aspect{
+			set: alter + " SET UNLOGGED", reset: alter + " SET LOGGED", rewrite: match[2] == "TABLE",
+		}
 		sql = "CREATE " + strings.TrimPrefix(sql, "CREATE UNLOGGED ")
 	}
 	if options := tableOptions.FindStringSubmatch(sql); match[2] == "TABLE" && options != nil {
 		for _, option := range tableOption.FindAllStringSubmatch(options[1], -1) {
-			found["option "+option[1]] = aspect{set: alter + " SET (" + option[0] + ")", reset: alter + " RESET (" + option[1] + ")"}
+			found["option "+option[1]] = aspect{
+				set: alter + " SET (" + option[0] + ")", reset: alter + " RESET (" + option[1] + ")",
+			}
 		}
 		sql = strings.TrimSpace(tableOptions.ReplaceAllString(sql, ""))
 	}
@@ -96,7 +104,8 @@ func readAspect(sql string) (name string, a aspect, ok bool) {
 	case clusterOn.MatchString(sql):
 		return "cluster", aspect{set: sql, reset: clusterOn.ReplaceAllString(sql, "$1 SET WITHOUT CLUSTER")}, true
 	case identityIndex.MatchString(sql):
-		return "identity", aspect{set: sql, reset: identityIndex.ReplaceAllString(sql, "$1 REPLICA IDENTITY DEFAULT")}, true
+		return "identity", aspect{set: sql, reset: identityIndex.ReplaceAllString(sql, "$1 REPLICA IDENTITY DEFAULT")},
+			true
 	}
 	return "", aspect{}, false
 }

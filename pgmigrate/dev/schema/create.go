@@ -10,14 +10,18 @@ import (
 const qualified = identifier + `(?:\.` + identifier + `)?`
 
 var (
-	simpleCreate    = regexp.MustCompile(`^CREATE (DOMAIN|TYPE|STATISTICS|PUBLICATION|COLLATION|SERVER|FOREIGN TABLE|FOREIGN DATA WRAPPER|EVENT TRIGGER|CONVERSION|TEXT SEARCH (?:CONFIGURATION|DICTIONARY|PARSER|TEMPLATE)) (` + qualified + `)`)
+	simpleCreate = regexp.MustCompile(`^CREATE (DOMAIN|TYPE|STATISTICS|PUBLICATION|COLLATION|SERVER|` +
+		`FOREIGN TABLE|FOREIGN DATA WRAPPER|EVENT TRIGGER|CONVERSION|` +
+		`TEXT SEARCH (?:CONFIGURATION|DICTIONARY|PARSER|TEMPLATE)) (` + qualified + `)`)
 	createAggregate = regexp.MustCompile(`^CREATE AGGREGATE (.+) \(\n`)
 	createCast      = regexp.MustCompile(`^CREATE CAST (\(.+? AS .+?\)) WITH`)
 	createRule      = regexp.MustCompile(`^CREATE RULE (` + identifier + `) AS\s+ON \w+ TO (` + qualified + `)`)
 	createOperator  = regexp.MustCompile(`^CREATE OPERATOR (\S+) \(`)
 	operatorArg     = regexp.MustCompile(`(?m)^\s*(LEFT|RIGHT)ARG = (.+?),?$`)
-	addExclusion    = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + qualified + `)\s+ADD CONSTRAINT (` + identifier + `) `)
-	publicationAdd  = regexp.MustCompile(`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`)
+	addExclusion    = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + qualified + `)\s+ADD CONSTRAINT (` +
+		identifier + `) `)
+	publicationAdd = regexp.MustCompile(`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` +
+		qualified + `)`)
 )
 
 // drop returns the statement that drops the object, and false where it is not known.
@@ -122,7 +126,11 @@ func alterComposite(from, to string) (list []Statement, ok bool) {
 	alter := "ALTER TYPE " + name[1] + " "
 	for _, a := range fromNames {
 		if toTypes[a] == "" {
-			list = append(list, Statement{SQL: alter + "DROP ATTRIBUTE " + a, Hazards: []Hazard{{deletesData, "The values of the attribute are lost."}}})
+			list = append(list,
+				Statement{
+					SQL:     alter + "DROP ATTRIBUTE " + a,
+					Hazards: []Hazard{{deletesData, "The values of the attribute are lost."}},
+				})
 		}
 	}
 	for _, a := range toNames {

@@ -116,7 +116,9 @@ func (s side) dump(ctx context.Context, program string, opts Options) (*Dump, er
 	if err != nil {
 		return nil, err
 	}
-	return &Dump{Objects: parse(text, normaliser{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners})}, nil
+	return &Dump{
+		Objects: parse(text, normaliser{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners}),
+	}, nil
 }
 
 // pattern quotes a name for pg_dump's patterns, in which ., * and ? mean something.
@@ -126,7 +128,8 @@ func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...st
 	// Subscriptions and, where objects are read, user mappings are left out: they hold passwords
 	// and belong to one server.
 	args = append([]string{
-		"--schema-only", "--no-password", "--no-tablespaces", "--no-subscriptions", "--no-security-labels", "--lock-wait-timeout=" + lockWait,
+		"--schema-only", "--no-password", "--no-tablespaces", "--no-subscriptions", "--no-security-labels",
+		"--lock-wait-timeout=" + lockWait,
 	}, args...)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = libpqEnvironment(cfg)

@@ -50,7 +50,8 @@ func libpqEnvironment(cfg *pgx.ConnConfig) []string {
 		"LC_ALL":    "C", // messages in English
 	}
 	if cfg.ConnectTimeout > 0 {
-		set["PGCONNECT_TIMEOUT"] = strconv.Itoa(max(2, int(cfg.ConnectTimeout.Seconds()))) // libpq takes less than 2 s for 2 s
+		// libpq takes less than 2 s for 2 s.
+		set["PGCONNECT_TIMEOUT"] = strconv.Itoa(max(2, int(cfg.ConnectTimeout.Seconds())))
 	}
 	for name, value := range addressParameters(cfg.ConnString()) {
 		if variable, ok := libpqParameters[name]; ok {

@@ -75,8 +75,9 @@ type normaliser struct {
 var (
 	sessionSetting = regexp.MustCompile(`^(SET [a-z_]+ = |SELECT pg_catalog\.set_config\()`)
 	isOwner        = regexp.MustCompile(`^ALTER [^\n]* OWNER TO ("(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)$`)
-	isGrant        = regexp.MustCompile(`^(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES)\b[^\n]* (?:TO|FROM) ("(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)(?: WITH GRANT OPTION)?$`)
-	forRole        = regexp.MustCompile(`^ALTER DEFAULT PRIVILEGES FOR ROLE ("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)`)
+	isGrant        = regexp.MustCompile(`^(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES)\b[^\n]* ` +
+		`(?:TO|FROM) ("(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)(?: WITH GRANT OPTION)?$`)
+	forRole = regexp.MustCompile(`^ALTER DEFAULT PRIVILEGES FOR ROLE ("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)`)
 )
 
 // normalise returns false for what is not compared.

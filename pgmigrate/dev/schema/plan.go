@@ -73,8 +73,10 @@ const (
 // types are not.
 var structural = map[string]bool{
 	"SCHEMA": true, "EXTENSION": true, "TABLE": true, "TABLE ATTACH": true, "SEQUENCE": true, "SEQUENCE OWNED BY": true,
-	"DEFAULT": true, "CONSTRAINT": true, "CHECK CONSTRAINT": true, "FK CONSTRAINT": true, "INDEX": true, "INDEX ATTACH": true,
-	"VIEW": true, "MATERIALIZED VIEW": true, "FUNCTION": true, "PROCEDURE": true, "TRIGGER": true, "POLICY": true, "ROW SECURITY": true,
+	"DEFAULT": true, "CONSTRAINT": true, "CHECK CONSTRAINT": true, "FK CONSTRAINT": true,
+	"INDEX": true, "INDEX ATTACH": true,
+	"VIEW": true, "MATERIALIZED VIEW": true, "FUNCTION": true, "PROCEDURE": true, "TRIGGER": true,
+	"POLICY": true, "ROW SECURITY": true,
 }
 
 func (o Object) structural() bool { return structural[o.Type] || o.isEnum() }
@@ -129,7 +131,8 @@ func (d *Difference) express(c Change) (place, []Statement, bool) {
 // leadsOthers are objects that tables may be made of. What is not here, tables do not depend on.
 var leadsOthers = map[string]bool{
 	"DOMAIN": true, "TYPE": true, "SHELL TYPE": true, "COLLATION": true, "FOREIGN DATA WRAPPER": true, "SERVER": true,
-	"TEXT SEARCH CONFIGURATION": true, "TEXT SEARCH DICTIONARY": true, "TEXT SEARCH PARSER": true, "TEXT SEARCH TEMPLATE": true,
+	"TEXT SEARCH CONFIGURATION": true, "TEXT SEARCH DICTIONARY": true, "TEXT SEARCH PARSER": true,
+	"TEXT SEARCH TEMPLATE": true,
 }
 
 // partitions without pg-schema-diff, which gives up where one goes or gets other bounds. What is
@@ -143,7 +146,12 @@ func (d *Difference) dropPartition(c Change) ([]Statement, bool) {
 	if match == nil {
 		return nil, false
 	}
-	return []Statement{{SQL: "DROP TABLE " + match[3], Hazards: []Hazard{{deletesData, "Deletes all rows of the partition (and the partition itself)."}}}}, true
+	return []Statement{
+		{
+			SQL:     "DROP TABLE " + match[3],
+			Hazards: []Hazard{{deletesData, "Deletes all rows of the partition (and the partition itself)."}},
+		},
+	}, true
 }
 
 // expressStructural adds what pg-schema-diff does not see of an object that it does see.
@@ -182,16 +190,19 @@ func (d *Difference) covers(o Object) bool {
 	return false
 }
 
-var relation = regexp.MustCompile(`(?:^ALTER TABLE(?: ONLY)?|^ALTER SEQUENCE|^ALTER INDEX|^CREATE (?:UNIQUE )?INDEX ` + identifier + ` ON(?: ONLY)?) (` + qualified + `)`)
+var relation = regexp.MustCompile(`(?:^ALTER TABLE(?: ONLY)?|^ALTER SEQUENCE|^ALTER INDEX|^CREATE (?:UNIQUE )?INDEX ` +
+	identifier + ` ON(?: ONLY)?) (` + qualified + `)`)
 
-var attaches = regexp.MustCompile(`^ALTER (?:TABLE|INDEX)(?: ONLY)? (` + qualified + `) ATTACH PARTITION (` + qualified + `)`)
+var attaches = regexp.MustCompile(`^ALTER (?:TABLE|INDEX)(?: ONLY)? (` + qualified +
+	`) ATTACH PARTITION (` + qualified + `)`)
 
 // parents are what partitions, and their indexes, are attached to.
 func parents(dumps ...*Dump) map[string]string {
 	found := map[string]string{}
 	for _, d := range dumps {
 		for _, o := range d.Objects {
-			if match := attaches.FindStringSubmatch(o.SQL[0]); match != nil && lastPart(match[1]) != lastPart(match[2]) {
+			if match := attaches.FindStringSubmatch(o.SQL[0]); match != nil &&
+				lastPart(match[1]) != lastPart(match[2]) {
 				found[lastPart(match[2])] = lastPart(match[1])
 			}
 		}
@@ -201,7 +212,9 @@ func parents(dumps ...*Dump) map[string]string {
 
 // mentions reports whether a statement of pg-schema-diff's has both words in it.
 func (d *Difference) mentions(name, verb string) bool {
-	return slices.ContainsFunc(d.Structure, func(s Statement) bool { return strings.Contains(s.SQL, verb) && names(s.SQL, name) })
+	return slices.ContainsFunc(d.Structure, func(s Statement) bool {
+		return strings.Contains(s.SQL, verb) && names(s.SQL, name)
+	})
 }
 
 // names reports whether name is a word of sql.

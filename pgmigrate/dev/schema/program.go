@@ -22,7 +22,8 @@ func (e *NoProgramError) Error() string {
 	if len(e.Tried) > 0 {
 		tried = "found " + strings.Join(e.Tried, ", ")
 	}
-	return fmt.Sprintf("no pg_dump of version %d or later (%s); install PostgreSQL's client programs, or put it into PATH", e.Major, tried)
+	return fmt.Sprintf("no pg_dump of version %d or later (%s); install PostgreSQL's client programs, or put it "+
+		"into PATH", e.Major, tried)
 }
 
 // findPgDump returns the pg_dump of the version nearest to major that is not older: one that is

@@ -19,18 +19,27 @@ type Hazard struct {
 
 // Hazards of statements that pg-schema-diff does not make, in its words.
 var (
-	hazardRewrite  = Hazard{"ACQUIRES_ACCESS_EXCLUSIVE_LOCK", "This rewrites the whole table, and locks out reads and writes while it does."}
-	hazardRecreate = Hazard{"HAS_UNTRACKABLE_DEPENDENCIES", "The object is dropped and made anew: what depends on it may be in the way, and is not changed."}
-	hazardGrant    = Hazard{"AUTHZ_UPDATE", "This changes who may do what."}
+	hazardRewrite = Hazard{
+		"ACQUIRES_ACCESS_EXCLUSIVE_LOCK",
+		"This rewrites the whole table, and locks out reads and writes while it does.",
+	}
+	hazardRecreate = Hazard{
+		"HAS_UNTRACKABLE_DEPENDENCIES",
+		"The object is dropped and made anew: what depends on it may be in the way, and is not changed.",
+	}
+	hazardGrant = Hazard{"AUTHZ_UPDATE", "This changes who may do what."}
 )
 
 var (
 	// Inside quotes and comments the word does not count, so it is looked for only where
 	// PostgreSQL's grammar has it.
-	concurrently = regexp.MustCompile(`(?is)^\s*(CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY|DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b[^;]*\bCONCURRENTLY|ALTER\s+TABLE\b[^;']*\bDETACH\s+PARTITION\b[^;']*\bCONCURRENTLY|REFRESH\s+MATERIALIZED\s+VIEW\s+CONCURRENTLY)\b`)
-	validates    = regexp.MustCompile(`(?is)^\s*ALTER\s+TABLE\b[^;']*\bVALIDATE\s+CONSTRAINT\b`)
-	addsEnum     = regexp.MustCompile(`(?is)^\s*ALTER\s+TYPE\b[^;']*\bADD\s+VALUE\b`)
-	deletesData  = "DELETES_DATA"
+	concurrently = regexp.MustCompile(`(?is)^\s*(CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY|` +
+		`DROP\s+INDEX\s+CONCURRENTLY|REINDEX\b[^;]*\bCONCURRENTLY|` +
+		`ALTER\s+TABLE\b[^;']*\bDETACH\s+PARTITION\b[^;']*\bCONCURRENTLY|` +
+		`REFRESH\s+MATERIALIZED\s+VIEW\s+CONCURRENTLY)\b`)
+	validates   = regexp.MustCompile(`(?is)^\s*ALTER\s+TABLE\b[^;']*\bVALIDATE\s+CONSTRAINT\b`)
+	addsEnum    = regexp.MustCompile(`(?is)^\s*ALTER\s+TYPE\b[^;']*\bADD\s+VALUE\b`)
+	deletesData = "DELETES_DATA"
 )
 
 // Transactional reports whether the statement can run in a transaction.

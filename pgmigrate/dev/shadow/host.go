@@ -86,7 +86,8 @@ func (h *host) acquire(ctx context.Context, url string, live identity) error {
 func parse(url string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("the shadow server's address does not parse: want the form postgres://USER:PASSWORD@HOST:5432/postgres")
+		return nil, errors.New("the shadow server's address does not parse: want the form " +
+			"postgres://USER:PASSWORD@HOST:5432/postgres")
 	}
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "pgmigrate-dev"
@@ -109,7 +110,8 @@ func (h *host) connect(ctx context.Context, live identity) error {
 	}
 	h.major = self.major
 	if live.major != 0 && live.major != self.major {
-		h.note = fmt.Sprintf("the database is on PostgreSQL %d, its shadow on %d: differences may be those of the versions", live.major, self.major)
+		h.note = fmt.Sprintf("the database is on PostgreSQL %d, its shadow on %d: differences may be those of the "+
+			"versions", live.major, self.major)
 	}
 	// An idle session is ended by some servers, and with it went the lock.
 	if _, err := conn.Exec(ctx, "set idle_session_timeout = 0"); err != nil {
@@ -225,7 +227,8 @@ func (h *host) waitUnused(ctx context.Context, name string) error {
 	defer h.mu.Unlock()
 	for {
 		var used bool
-		err := h.conn.QueryRow(context.WithoutCancel(ctx), "select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
+		err := h.conn.QueryRow(context.WithoutCancel(ctx),
+			"select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
 		if err != nil || !used {
 			return err
 		}

@@ -22,7 +22,8 @@ func (i identity) same(other identity) bool {
 	return i.system != 0 && i.system == other.system && i.oid == other.oid
 }
 
-var errSame = errors.New("the shadow's address names the live database: name another database or server with --shadow-url or SHADOW_DATABASE_URL")
+var errSame = errors.New("the shadow's address names the live database: name another database or server with " +
+	"--shadow-url or SHADOW_DATABASE_URL")
 
 // askLive returns the live database's identity, without one if there is no live database or it does
 // not answer: the caller who needs it will say so. It refuses a shadow address that is written like
@@ -53,7 +54,8 @@ func askLive(ctx context.Context, opts Options) (identity, error) {
 func identify(ctx context.Context, conn *pgx.Conn) (identity, error) {
 	var i identity
 	var number int
-	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, oid from pg_database where datname = current_database()`).
+	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, oid from pg_database
+		where datname = current_database()`).
 		Scan(&number, &i.oid)
 	if err != nil {
 		return i, fmt.Errorf("read the server's version: %w", err)

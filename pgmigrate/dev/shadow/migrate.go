@@ -17,7 +17,8 @@ import (
 // empty database.
 func (db *DB) Migrate(ctx context.Context, folder fs.FS, version int32) error {
 	// No logs of its own: a shadow is not what the caller is about.
-	m, err := pgmigrate.New(db.config, folder, append([]pgmigrate.Option{pgmigrate.WithLogger(nil)}, db.opts.Migrate...)...)
+	m, err := pgmigrate.New(db.config, folder,
+		append([]pgmigrate.Option{pgmigrate.WithLogger(nil)}, db.opts.Migrate...)...)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,8 @@ func (db *DB) hint(err error) string {
 	case pgErr.Code == "42710" && pgErr.Routine == "CreateRole":
 		return "; roles belong to the server, which other databases share: create it only if it is missing"
 	case pgErr.Code == "0A000" || pgErr.Code == "58P01": // extension is not available; control file missing
-		return "; if the extension is not installed here, name a server that has it with --shadow-url or SHADOW_DATABASE_URL"
+		return "; if the extension is not installed here, name a server that has it with --shadow-url or " +
+			"SHADOW_DATABASE_URL"
 	}
 	return ""
 }

@@ -17,7 +17,8 @@ var ourName = regexp.MustCompile(`^` + prefix + `([0-9a-f]{16})_[0-9]+$`)
 func (h *host) sweep(ctx context.Context) error {
 	// The names first: a process takes its lock before it makes a database, so a name without a
 	// lock is a dead one's.
-	names, err := column[string](ctx, h.conn, `select datname from pg_database where datname like 'pgmigrate\_shadow\_%'`)
+	names, err := column[string](ctx, h.conn,
+		`select datname from pg_database where datname like 'pgmigrate\_shadow\_%'`)
 	if err != nil || len(names) == 0 {
 		return err
 	}

@@ -65,12 +65,16 @@ func (d *doctor) examine(ctx context.Context) error {
 }
 
 // database connects and examines what it is connected to.
-func (d *doctor) database(ctx context.Context, title string, cfg *pgx.ConnConfig, examine func(context.Context, *patient) error) {
+func (d *doctor) database(
+	ctx context.Context, title string, cfg *pgx.ConnConfig, examine func(context.Context, *patient) error,
+) {
 	fmt.Fprintf(d.out, "\n%s\n", title)
 	began := time.Now()
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if name := refused(err); name != "" {
-		d.say("WRONG", "PgBouncer", "does not take the setting %s: set DATABASE_PGBOUNCER=true, and the limits on the role (ALTER ROLE … SET …)", name)
+		d.say("WRONG", "PgBouncer",
+			"does not take the setting %s: set DATABASE_PGBOUNCER=true, and the limits on the role (ALTER ROLE … "+
+				"SET …)", name)
 		cfg = cfg.Copy()
 		cfg.RuntimeParams = map[string]string{}
 		conn, err = pgx.ConnectConfig(ctx, cfg)
@@ -120,11 +124,14 @@ func (d *doctor) primary(ctx context.Context, p *patient) error {
 	d.role(p)
 	switch {
 	case p.pooled && !d.cfg.PgBouncer:
-		d.say("WRONG", "PgBouncer", "is in front of the database: set DATABASE_PGBOUNCER=true, and DIRECT_DATABASE_URL for migrations and LISTEN")
+		d.say("WRONG", "PgBouncer",
+			"is in front of the database: set DATABASE_PGBOUNCER=true, and DIRECT_DATABASE_URL for migrations "+
+				"and LISTEN")
 	case p.pooled:
 		d.say("ok", "PgBouncer", "is in front of the database, as configured")
 	case d.cfg.PgBouncer:
-		d.say("warn", "PgBouncer", "is configured and not there: without DATABASE_PGBOUNCER statements are prepared and limits set")
+		d.say("warn", "PgBouncer",
+			"is configured and not there: without DATABASE_PGBOUNCER statements are prepared and limits set")
 	}
 	if err := d.settings(ctx, p); err != nil {
 		return err
@@ -171,8 +178,10 @@ func (d *doctor) encryption(p *patient) {
 		if len(state.VerifiedChains) == 0 {
 			// verify-ca and require with a root verify by a callback, which leaves no chain: the
 			// configuration knows.
-			if config := p.conn.Config().TLSConfig; config == nil || config.VerifyPeerCertificate == nil && config.VerifyConnection == nil {
-				d.say("warn", "TLS", "%s, but the server is not verified: sslmode=verify-full does", tls.VersionName(state.Version))
+			if config := p.conn.Config().TLSConfig; config == nil || config.VerifyPeerCertificate == nil &&
+				config.VerifyConnection == nil {
+				d.say("warn", "TLS", "%s, but the server is not verified: sslmode=verify-full does",
+					tls.VersionName(state.Version))
 				return
 			}
 		}
@@ -239,7 +248,8 @@ func (d *doctor) settings(ctx context.Context, p *patient) error {
 		missing++
 		hint := "something between here and the server takes it out"
 		if p.pooled {
-			hint = "PgBouncer takes it out: set it on the role, ALTER ROLE " + pgx.Identifier{p.user}.Sanitize() + " SET " + name + " = '" + wanted + "'"
+			hint = "PgBouncer takes it out: set it on the role, ALTER ROLE " + pgx.Identifier{p.user}.Sanitize() +
+				" SET " + name + " = '" + wanted + "'"
 		}
 		d.say("WRONG", "setting", "%s is %q and not %q: %s", name, got, wanted, hint)
 	}
@@ -255,7 +265,8 @@ func (d *doctor) budget(p *patient) {
 	text := fmt.Sprintf("%d × %s = %d of %d", d.cfg.MaxConns, count(d.instances, "instance"), want, p.available)
 	switch {
 	case p.pooled:
-		d.say("ok", "connections", "%d × %s = %d of PgBouncer's max_client_conn", d.cfg.MaxConns, count(d.instances, "instance"), want)
+		d.say("ok", "connections", "%d × %s = %d of PgBouncer's max_client_conn", d.cfg.MaxConns,
+			count(d.instances, "instance"), want)
 	case want > p.available:
 		d.say("WRONG", "connections", "%s (%s): lower DATABASE_POOL_MAX_CONNS, or raise that", text, p.availableBy)
 	case want*10 > p.available*8: // others need some: migrations, LISTEN, health checks, a person
@@ -274,7 +285,8 @@ func (d *doctor) clock(ctx context.Context, p *patient) error {
 		return err
 	}
 	if skew.Abs() > maxSkew {
-		d.say("warn", "clock", "the server's is %s ahead of this machine's: check NTP on both", skew.Round(time.Millisecond))
+		d.say("warn", "clock", "the server's is %s ahead of this machine's: check NTP on both",
+			skew.Round(time.Millisecond))
 		return nil
 	}
 	d.say("ok", "clock", "the server's differs by %s", skew.Abs().Round(time.Millisecond))

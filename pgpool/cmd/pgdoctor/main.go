@@ -57,7 +57,8 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		return badArguments
 	}
 	if flags.NArg() > 0 || *instances < 1 || *timeout <= 0 {
-		fmt.Fprintln(stderr, "pgdoctor: takes no arguments, at least one instance and a timeout above 0; see pgdoctor -help")
+		fmt.Fprintln(stderr, "pgdoctor: takes no arguments, at least one instance and a timeout above 0; see "+
+			"pgdoctor -help")
 		return badArguments
 	}
 	if *explain {

@@ -31,15 +31,18 @@ func (p *patient) ask(ctx context.Context) error {
 	var pid uint32
 	var server, reserved, user, database int64
 	err := p.conn.QueryRow(ctx, `
-		select pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', r.rolsuper, current_user,
+		select pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', r.rolsuper,
+			current_user,
 			current_setting('server_version'), current_setting('server_version_num')::int,
 			current_setting('max_connections')::int,
-			current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true), '0')::int,
+			current_setting('superuser_reserved_connections')::int
+			+ coalesce(current_setting('reserved_connections', true), '0')::int,
 			r.rolconnlimit, d.datconnlimit,
 			(select count(*) from pg_stat_activity where backend_type = 'client backend')
 		from pg_roles r, pg_database d where r.rolname = current_user and d.datname = current_database()`,
 		pgx.QueryExecModeSimpleProtocol,
-	).Scan(&pid, &p.standby, &p.readOnly, &p.superuser, &p.user, &p.version, &p.number, &server, &reserved, &user, &database, &p.inUse)
+	).Scan(&pid, &p.standby, &p.readOnly, &p.superuser, &p.user, &p.version, &p.number, &server, &reserved,
+		&user, &database, &p.inUse)
 	if err != nil {
 		return err
 	}
@@ -62,10 +65,12 @@ func (p *patient) setting(ctx context.Context, name, value string) (got, wanted 
 		return "", "", err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := tx.QueryRow(ctx, `select coalesce(current_setting($1, true), '')`, pgx.QueryExecModeSimpleProtocol, name).Scan(&got); err != nil {
+	if err := tx.QueryRow(ctx, `select coalesce(current_setting($1, true), '')`, pgx.QueryExecModeSimpleProtocol,
+		name).Scan(&got); err != nil {
 		return "", "", err
 	}
-	err = tx.QueryRow(ctx, `select set_config($1, $2, true)`, pgx.QueryExecModeSimpleProtocol, name, value).Scan(&wanted)
+	err = tx.QueryRow(ctx, `select set_config($1, $2, true)`, pgx.QueryExecModeSimpleProtocol,
+		name, value).Scan(&wanted)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) { // nor would it have been accepted when connecting: it never got here
 		return got, value, nil
@@ -79,7 +84,8 @@ func (p *patient) skew(ctx context.Context) (time.Duration, error) {
 	for i := range 3 {
 		var server time.Time
 		began := time.Now()
-		if err := p.conn.QueryRow(ctx, `select clock_timestamp()`, pgx.QueryExecModeSimpleProtocol).Scan(&server); err != nil {
+		if err := p.conn.QueryRow(ctx, `select clock_timestamp()`,
+			pgx.QueryExecModeSimpleProtocol).Scan(&server); err != nil {
 			return 0, err
 		}
 		if took := time.Since(began); i == 0 || took < best {

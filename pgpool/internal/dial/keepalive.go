@@ -39,7 +39,9 @@ func (k KeepAlive) Apply(cfg *pgx.ConnConfig) {
 
 func (k KeepAlive) set(socket *net.TCPConn) {
 	if k.Idle > 0 {
-		_ = socket.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: k.Idle, Interval: k.Interval, Count: k.Count})
+		_ = socket.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: true, Idle: k.Idle, Interval: k.Interval, Count: k.Count,
+		})
 	}
 	if k.UserTimeout <= 0 {
 		return

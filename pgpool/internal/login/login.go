@@ -25,7 +25,8 @@ func Server(t testing.TB, role, password string) func(password string) string {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	hba := filepath.Join(dir, "pg_hba.conf")
 	rules := fmt.Sprintf("local all %s scram-sha-256\nlocal all all trust\n", role)
-	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(hba, []byte(rules), 0o644)); err != nil { //nolint:gosec // holds no secret
+	if err := errors.Join(os.Chmod(dir, 0o755),
+		os.WriteFile(hba, []byte(rules), 0o644)); err != nil { //nolint:gosec // holds no secret
 		t.Fatal(err)
 	}
 	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Settings: map[string]string{"hba_file": hba}})
@@ -39,7 +40,8 @@ func Server(t testing.TB, role, password string) func(password string) string {
 		t.Fatal(err)
 	}
 	defer admin.Close(t.Context())
-	if _, err := admin.Exec(t.Context(), fmt.Sprintf(`create role %s login password '%s'`, role, password)); err != nil {
+	if _, err := admin.Exec(t.Context(), fmt.Sprintf(`create role %s login password '%s'`,
+		role, password)); err != nil {
 		t.Fatal("cannot create the role")
 	}
 	return func(password string) string {

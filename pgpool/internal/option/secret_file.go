@@ -40,7 +40,8 @@ func SecretFile(cfg pgconfig.Config, logger func() *slog.Logger) dial.Password {
 		defer mu.Unlock()
 		u, p, err := read(path)
 		if err != nil {
-			logger().WarnContext(ctx, "cannot read the file with the database password again, using its last content", "error", err.Error())
+			logger().WarnContext(ctx, "cannot read the file with the database password again, using its last content",
+				"error", err.Error())
 			return user, password, nil
 		}
 		user, password = u, p

@@ -39,10 +39,13 @@ func Start(t testing.TB, database string, settings ...string) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	users, ini := filepath.Join(dir, "users"), filepath.Join(dir, "ini")
-	text := fmt.Sprintf("[databases]\napp = host=%s port=%d dbname=%s user=%s\n[pgbouncer]\nunix_socket_dir = %s\nlisten_port = 6432\n"+
+	text := fmt.Sprintf("[databases]\napp = host=%s port=%d dbname=%s user=%s\n[pgbouncer]\nunix_socket_dir = %s\n"+
+		"listen_port = 6432\n"+
 		"auth_type = any\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 2\nlogfile = %s\n%s\n",
-		server.Host, server.Port, server.Database, server.User, dir, users, filepath.Join(dir, "log"), strings.Join(settings, "\n"))
-	if err := errors.Join(os.WriteFile(users, nil, 0o644), os.WriteFile(ini, []byte(text), 0o644), //nolint:gosec // no secrets
+		server.Host, server.Port, server.Database, server.User, dir, users, filepath.Join(dir, "log"),
+		strings.Join(settings, "\n"))
+	if err := errors.Join(os.WriteFile(users, nil, 0o644),
+		os.WriteFile(ini, []byte(text), 0o644),                          //nolint:gosec // no secrets
 		os.Chmod(dir, 0o755), ChownLike(dir, server.Host)); err != nil { //nolint:gosec // its user has to enter
 		t.Fatal(err)
 	}

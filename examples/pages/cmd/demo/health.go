@@ -17,7 +17,8 @@ import (
 
 func (s *story) probe(ctx context.Context) error {
 	s.title("Readiness over HTTP, as Kubernetes would ask (pghealth)")
-	probe, err := pghealth.New(s.pool, pghealth.Options{Logger: s.log, MaxAge: -1}) // a fresh look each time: the story asks twice at once
+	// A fresh look each time: the story asks twice at once.
+	probe, err := pghealth.New(s.pool, pghealth.Options{Logger: s.log, MaxAge: -1})
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,8 @@ func (s *story) probe(ctx context.Context) error {
 		}
 		held = append(held, c)
 	}
-	s.say("all %d connections of the pool are taken; the answer must stay 200, or every instance would go at once:", len(held))
+	s.say("all %d connections of the pool are taken; the answer must stay 200, or every instance would go at once:",
+		len(held))
 	err = s.ask(ctx, "http://"+l.Addr().String()+"/readyz", http.StatusOK)
 	for _, c := range held {
 		c.Release()

@@ -41,7 +41,8 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	for _, part := range []func(context.Context) error{
-		s.migrate, s.connect, s.listen, s.importSite, s.failHalfway, s.publish, s.services, s.retry, s.query, s.probe, s.figures,
+		s.migrate, s.connect, s.listen, s.importSite, s.failHalfway, s.publish, s.services, s.retry,
+		s.query, s.probe, s.figures,
 		s.rollBackAndForth,
 	} {
 		if err := part(ctx); err != nil {
@@ -74,7 +75,8 @@ func (s *story) openDatabase(ctx context.Context) error {
 			fmt.Fprintln(os.Stderr, "demo: remove the database:", err)
 		}
 	})
-	s.say("ready in %s, on a Unix socket in a private directory; no port, no password, removed afterwards", since(began))
+	s.say("ready in %s, on a Unix socket in a private directory; no port, no password, removed afterwards",
+		since(began))
 	s.own = true
 	if s.cfg, err = pgconfig.Parse(url); err != nil {
 		return err
@@ -100,14 +102,18 @@ func (s *story) describeServer(ctx context.Context) error {
 			select format('%I.%I', schemaname, tablename) from pg_tables
 			where schemaname not in ('pg_catalog', 'information_schema', 'pgmigrate') and tablename <> all ($1)
 			order by 1)`,
-		[]string{"schema_version", "sites", "pages", "page_revisions", "assets", "publications", "audit_events", "health_checks"},
+		[]string{
+			"schema_version", "sites", "pages", "page_revisions", "assets", "publications",
+			"audit_events", "health_checks",
+		},
 	).Scan(&version, &foreign)
 	if err != nil {
 		return err
 	}
 	s.say("PostgreSQL %s, database %s", version, direct.Database)
 	if len(foreign) > 0 {
-		return errors.New("the database has tables that are not the demo's (" + strings.Join(foreign[:min(len(foreign), 3)], ", ") +
+		return errors.New("the database has tables that are not the demo's (" +
+			strings.Join(foreign[:min(len(foreign), 3)], ", ") +
 			" …): give it an empty one, or unset DATABASE_URL to let it start a server of its own")
 	}
 	return nil

@@ -33,7 +33,8 @@ func (s *story) figures(context.Context) error {
 	st := s.pool.Stat()
 	s.say("%d times a connection was taken, %d connections were opened for it: %.1f %% reused",
 		st.AcquireCount(), st.NewConnsCount(), 100*(1-float64(st.NewConnsCount())/float64(st.AcquireCount())))
-	s.say("%s to get one on average; %d in use now", (st.AcquireDuration() / time.Duration(st.AcquireCount())).Round(100*time.Nanosecond),
+	s.say("%s to get one on average; %d in use now",
+		(st.AcquireDuration() / time.Duration(st.AcquireCount())).Round(100*time.Nanosecond),
 		st.AcquiredConns())
 	if st.AcquiredConns() != 0 {
 		return fmt.Errorf("%d connections were not given back", st.AcquiredConns())

@@ -47,7 +47,9 @@ func (s *story) services(ctx context.Context) error {
 }
 
 // serve starts a service on a free port.
-func (s *story) serve(ctx context.Context, both *errgroup.Group, run func(context.Context, service.Options) error) (string, error) {
+func (s *story) serve(
+	ctx context.Context, both *errgroup.Group, run func(context.Context, service.Options) error,
+) (string, error) {
 	started := make(chan string, 1)
 	both.Go(func() error {
 		return run(ctx, service.Options{
@@ -73,7 +75,8 @@ func (s *story) editThroughTheServices(ctx context.Context, hostURL, renderURL s
 	if err != nil {
 		return err
 	}
-	if _, _, err := call(ctx, http.StatusOK, http.MethodGet, renderURL+about.Path, ""); err != nil { // now it is in the cache
+	// Now it is in the cache.
+	if _, _, err := call(ctx, http.StatusOK, http.MethodGet, renderURL+about.Path, ""); err != nil {
 		return err
 	}
 	preview, err := follow(ctx, renderURL+"/events?path="+about.Path)
@@ -92,7 +95,8 @@ func (s *story) editThroughTheServices(ctx context.Context, hostURL, renderURL s
 		return err
 	}
 	s.say("the same from an author who read the old one → 412, nothing is overwritten")
-	if _, _, err := call(ctx, http.StatusCreated, http.MethodPost, page+"/publications", "", "Idempotency-Key", "roof-"+etag+about.ID.String()); err != nil {
+	if _, _, err := call(ctx, http.StatusCreated, http.MethodPost, page+"/publications", "", "Idempotency-Key",
+		"roof-"+etag+about.ID.String()); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -106,7 +110,8 @@ func (s *story) editThroughTheServices(ctx context.Context, hostURL, renderURL s
 	if !strings.Contains(html, text) {
 		return errors.New("render shows the old page after it was told of the new one")
 	}
-	s.say("published → 201; NOTIFY empties render's cache, the open preview is told, and readers have it: %s later", since(began))
+	s.say("published → 201; NOTIFY empties render's cache, the open preview is told, and readers have it: %s later",
+		since(began))
 	return nil
 }
 

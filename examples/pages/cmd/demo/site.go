@@ -70,11 +70,13 @@ func (s *story) failHalfway(ctx context.Context) error {
 	if len(online) != 0 {
 		return fmt.Errorf("%d pages are online after a rollback", len(online))
 	}
-	s.say("the %d pages of the workshop were to go online together; %d were published, then:", len(workshop), len(workshop)-1)
+	s.say("the %d pages of the workshop were to go online together; %d were published, then:",
+		len(workshop), len(workshop)-1)
 	s.say("%v: rolled back, %d pages online", pages.ErrNoContent, len(online))
 	_, err = pages.Save(ctx, s.pool, pages.Edit{
 		PageID: draft.ID, Title: "The kiln", Actor: "Tomasz Zieliński",
-		Blocks: json.RawMessage(`[{"type":"paragraph","text":"It arrives in spring. Until then, Odile takes pots to the school on Thursdays."}]`),
+		Blocks: json.RawMessage(`[{"type":"paragraph",
+			"text":"It arrives in spring. Until then, Odile takes pots to the school on Thursdays."}]`),
 	})
 	if err != nil {
 		return err

@@ -70,10 +70,13 @@ func run(ctx context.Context, out io.Writer, at addresses) (err error) {
 	started := make(chan struct{}, 2)
 	start := func(address string, put *string, run func(context.Context, service.Options) error) {
 		both.Go(func() error {
-			return run(ctx, service.Options{Address: address, Database: cfg, Logger: log, Started: func(address string) {
-				*put = "http://" + address
-				started <- struct{}{}
-			}})
+			return run(ctx, service.Options{
+				Address: address, Database: cfg, Logger: log,
+				Started: func(address string) {
+					*put = "http://" + address
+					started <- struct{}{}
+				},
+			})
 		})
 	}
 	var hostURL, renderURL string
@@ -158,7 +161,8 @@ func importSite(ctx context.Context, conn *pgx.Conn) (db.Site, error) {
 		return site, err
 	}
 	for _, p := range tree {
-		if _, err := pages.Publish(ctx, conn, pages.Publication{PageID: p.ID, Key: "import/" + p.ID.String(), Actor: "import"}); err != nil {
+		if _, err := pages.Publish(ctx, conn,
+			pages.Publication{PageID: p.ID, Key: "import/" + p.ID.String(), Actor: "import"}); err != nil {
 			return site, err
 		}
 	}

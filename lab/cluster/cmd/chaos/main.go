@@ -33,10 +33,13 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	var (
-		faults  = flags.String("fault", "all", "the `faults`, separated by commas: "+strings.Join(names(), ", "))
-		rounds  = flags.Int("rounds", 0, "how many rounds of each; 0: 20 of the first four, 5 of the others")
-		via     = flags.String("via", "", "the `way` of the services: writer, multihost or pooled; default: all in turns")
-		async   = flags.Bool("async", false, "replicate asynchronously, a control: whoever waits for a frozen primary loses what it acknowledges when it goes on")
+		faults = flags.String("fault", "all", "the `faults`, separated by commas: "+strings.Join(names(), ", "))
+		rounds = flags.Int("rounds", 0, "how many rounds of each; 0: 20 of the first four, 5 of the others")
+		via    = flags.String("via", "",
+			"the `way` of the services: writer, multihost or pooled; default: all in turns")
+		async = flags.Bool("async", false,
+			"replicate asynchronously, a control: whoever waits for a frozen primary loses what it acknowledges "+
+				"when it goes on")
 		verbose = flags.Bool("v", false, "tell each step")
 	)
 	if err := flags.Parse(args); err != nil {
@@ -103,7 +106,9 @@ func possible(kinds []chaos.Kind, out io.Writer) (left []chaos.Kind) {
 }
 
 // play makes the rounds, of all kinds in turn, so that a run that is cut short has some of each.
-func play(ctx context.Context, c *cluster.Cluster, kinds []chaos.Kind, rounds int, ways []chaos.Via, out, steps io.Writer) ([]*chaos.Round, error) {
+func play(
+	ctx context.Context, c *cluster.Cluster, kinds []chaos.Kind, rounds int, ways []chaos.Via, out, steps io.Writer,
+) ([]*chaos.Round, error) {
 	var all []*chaos.Round
 	var failed error
 	for n := 1; ; n++ {

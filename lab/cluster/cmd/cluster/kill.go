@@ -46,7 +46,8 @@ func (s *story) kill(ctx context.Context) error {
 		return err
 	}
 	s.say("")
-	s.say("%-14s %12s %14s %11s %9s %8s %6s  %s", "", "acknowledged", "without writes", "not ready", "unknown", "retried", "lost", "errors that the caller got")
+	s.say("%-14s %12s %14s %11s %9s %8s %6s  %s", "", "acknowledged", "without writes", "not ready", "unknown",
+		"retried", "lost", "errors that the caller got")
 	lost, twice := 0, 0
 	for _, w := range s.writers {
 		l, t, err := w.missing(ctx)
@@ -54,7 +55,8 @@ func (s *story) kill(ctx context.Context) error {
 			return err
 		}
 		lost, twice = lost+l, twice+t
-		s.say("%-14s %12d %12.1f s %9.1f s %9d %8d %6d  %s", w.name, len(w.acknowledged), w.gap.Seconds(), w.notReady.Seconds(), w.unknown, w.retried, l, w.errors())
+		s.say("%-14s %12d %12.1f s %9.1f s %9d %8d %6d  %s", w.name, len(w.acknowledged), w.gap.Seconds(),
+			w.notReady.Seconds(), w.unknown, w.retried, l, w.errors())
 	}
 	s.say("")
 	if lost+twice > 0 {

@@ -43,6 +43,7 @@ func printWays(out io.Writer, c *cluster.Cluster) {
 		}
 		fmt.Fprintln(out)
 	}
-	fmt.Fprintf(out, "\n# with any of them, for reads from standbys\nexport DATABASE_REPLICA_URLS='%s'\n", strings.Join(env.Nodes, ","))
+	fmt.Fprintf(out, "\n# with any of them, for reads from standbys\nexport DATABASE_REPLICA_URLS='%s'\n",
+		strings.Join(env.Nodes, ","))
 	fmt.Fprintf(out, "\nThe logs are below %s. To stop: Ctrl-C, or go tool mage cluster:down\n", c.Dir())
 }

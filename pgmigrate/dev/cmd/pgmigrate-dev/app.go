@@ -21,8 +21,8 @@ func (a *app) root() *cobra.Command {
 		Short: "Write and review tern migrations",
 		Long: `Write and review tern migrations.
 
-Exit codes: 0 nothing was found; 1 something was found, or the work failed; 2 the command line, the configuration or the
-folder is wrong.`,
+Exit codes: 0 nothing was found; 1 something was found, or the work failed; 2 the command line, the
+configuration or the folder is wrong.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) {

@@ -22,12 +22,13 @@ func (a *app) diff() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "diff NAME", Short: "Write the migration that leads to schema.sql", Args: cobra.MinimumNArgs(1),
-		Long: `Write the migration, or migrations, that lead from what the folder makes to the schema in schema.sql, which is SQL that makes it on an
-empty database. Each is applied to a shadow database, and taken back, before a file is written. No database but shadows is
-touched; if the environment names one (DATABASE_URL), it is asked for its version.
+		Long: `Write the migration, or migrations, that lead from what the folder makes to the schema
+in schema.sql, which is SQL that makes it on an empty database. Each is applied to a shadow
+database, and taken back, before a file is written. No database but shadows is touched; if the
+environment names one (DATABASE_URL), it is asked for its version.
 
-Exit codes: 0 files were written, or nothing differs; 1 a person has to write the migration, or the work failed; 2 the command line,
-the configuration or the folder is wrong.`,
+Exit codes: 0 files were written, or nothing differs; 1 a person has to write the migration, or the
+work failed; 2 the command line, the configuration or the folder is wrong.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := migrationName(strings.Join(args, " "))
 			if err != nil {
@@ -42,7 +43,10 @@ the configuration or the folder is wrong.`,
 			}
 			wanted, err := os.ReadFile(path)
 			if err != nil {
-				return usageError{fmt.Errorf("the wanted schema: %w; write it, make it with pgmigrate-dev pull, or name another file with --schema", err)}
+				return usageError{
+					fmt.Errorf("the wanted schema: %w; write it, make it with pgmigrate-dev pull, or name another "+
+						"file with --schema", err),
+				}
 			}
 			live, err := liveDatabase()
 			if err != nil {

@@ -22,15 +22,18 @@ type schemaFlags struct {
 
 // databaseFlags adds the flags about what pgmigrate keeps in a database.
 func (f *schemaFlags) databaseFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.versionTable, "version-table", pgmigrate.DefaultVersionTable, "table that holds the version")
+	cmd.Flags().StringVar(&f.versionTable, "version-table", pgmigrate.DefaultVersionTable,
+		"table that holds the version")
 	cmd.Flags().StringVar(&f.historySchema, "history-schema", pgmigrate.DefaultHistorySchema, "schema of the history")
 }
 
 // shadowFlags adds the flags about the shadow database.
 func (f *schemaFlags) shadowFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.shadow, "shadow-url", os.Getenv("SHADOW_DATABASE_URL"), "server for the shadow database (SHADOW_DATABASE_URL); default: a throw-away one")
+	cmd.Flags().StringVar(&f.shadow, "shadow-url", os.Getenv("SHADOW_DATABASE_URL"),
+		"server for the shadow database (SHADOW_DATABASE_URL); default: a throw-away one")
 	cmd.Flags().Lookup("shadow-url").DefValue = "" // help must not show a password
-	cmd.Flags().StringArrayVar(&f.extensions, "extension", nil, "create this extension in the shadow first; for those that no migration creates")
+	cmd.Flags().StringArrayVar(&f.extensions, "extension", nil,
+		"create this extension in the shadow first; for those that no migration creates")
 }
 
 func (a *app) templateData() map[string]any {
@@ -50,11 +53,13 @@ func (a *app) drift() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "drift", Short: "Tell whether the database still is what its migrations make", Args: cobra.NoArgs,
-		Long: `Tell whether the database that the environment names (DATABASE_URL) still is what its migrations make, and show the SQL that would
-bring it back. The database is only read. The migrations run on a shadow database, which is made on a throw-away server of the
-installed PostgreSQL, or on the server that --shadow-url or SHADOW_DATABASE_URL names, and dropped at the end.
+		Long: `Tell whether the database that the environment names (DATABASE_URL) still is what its
+migrations make, and show the SQL that would bring it back. The database is only read. The
+migrations run on a shadow database, which is made on a throw-away server of the installed
+PostgreSQL, or on the server that --shadow-url or SHADOW_DATABASE_URL names, and dropped at the end.
 
-Exit codes: 0 no difference; 1 a difference, or the work failed; 2 the command line, the configuration or the folder is wrong.`,
+Exit codes: 0 no difference; 1 a difference, or the work failed; 2 the command line, the
+configuration or the folder is wrong.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := a.folder()
 			if err != nil {
@@ -65,7 +70,8 @@ Exit codes: 0 no difference; 1 a difference, or the work failed; 2 the command l
 				return err
 			}
 			report, err := drift.Check(cmd.Context(), live, os.DirFS(dir), drift.Options{
-				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(), IgnoreRoles: ignored, NoDump: noDump,
+				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(),
+				IgnoreRoles: ignored, NoDump: noDump,
 				Shadow: shadow.Options{URL: f.shadow, Extensions: f.extensions},
 			})
 			if err != nil {
@@ -86,8 +92,10 @@ Exit codes: 0 no difference; 1 a difference, or the work failed; 2 the command l
 	}
 	f.databaseFlags(cmd)
 	f.shadowFlags(cmd)
-	cmd.Flags().StringArrayVar(&ignored, "ignore-role", nil, "do not compare grants to this role, nor that it owns something")
-	cmd.Flags().BoolVar(&noDump, "no-dump", false, "compare without pg_dump, for a role that may not read every table: finds less")
+	cmd.Flags().StringArrayVar(&ignored, "ignore-role", nil,
+		"do not compare grants to this role, nor that it owns something")
+	cmd.Flags().BoolVar(&noDump, "no-dump", false,
+		"compare without pg_dump, for a role that may not read every table: finds less")
 	cmd.Flags().BoolVar(&json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -95,7 +103,9 @@ Exit codes: 0 no difference; 1 a difference, or the work failed; 2 the command l
 func requiredDatabase() (*pgx.ConnConfig, error) {
 	live, err := liveDatabase()
 	if err == nil && live == nil {
-		err = usageError{errors.New("no database: set DATABASE_URL, such as postgres://app:PASSWORD@localhost:5432/app")}
+		err = usageError{
+			errors.New("no database: set DATABASE_URL, such as postgres://app:PASSWORD@localhost:5432/app"),
+		}
 	}
 	return live, err
 }

@@ -32,16 +32,17 @@ func (a *app) lint() *cobra.Command {
 	f := &lintFlags{}
 	cmd := &cobra.Command{
 		Use: "lint [FILE|VERSION]...", Short: "Judge migrations by what they do to a shadow database",
-		Long: `Judge migrations by what they do to a shadow database: the locks that they take, what they scan and rewrite, what they drop.
+		Long: `Judge migrations by what they do to a shadow database: the locks that they take, what
+they scan and rewrite, what they drop.
 
-Which ones: those that are named; otherwise those above --since; otherwise, if the environment names a database (DATABASE_URL), those
-that are pending there, which is only read; otherwise the newest.
+Which ones: those that are named; otherwise those above --since; otherwise, if the environment names
+a database (DATABASE_URL), those that are pending there, which is only read; otherwise the newest.
 
-The shadow is made on a throw-away server of the installed PostgreSQL, or on the server that --shadow-url or SHADOW_DATABASE_URL
-names, and dropped at the end.
+The shadow is made on a throw-away server of the installed PostgreSQL, or on the server that
+--shadow-url or SHADOW_DATABASE_URL names, and dropped at the end.
 
-Exit codes: 0 no errors (there may be warnings and hints); 1 an error was found, or the work failed; 2 the command line, the
-configuration or the folder is wrong.`,
+Exit codes: 0 no errors (there may be warnings and hints); 1 an error was found, or the work failed;
+2 the command line, the configuration or the folder is wrong.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.rules {
 				return a.printRules()
@@ -54,8 +55,10 @@ configuration or the folder is wrong.`,
 	flags.Int32Var(&f.since, "since", 0, "judge the migrations above this version")
 	flags.BoolVar(&f.all, "all", false, "judge the whole folder")
 	flags.BoolVar(&f.opts.Down, "down", false, "judge down sections too")
-	flags.IntVar(&f.opts.Target, "target", 0, "major version of the PostgreSQL in production, if it is not the shadow's: chooses the safe forms")
-	flags.StringVar(&f.shadow, "shadow-url", os.Getenv("SHADOW_DATABASE_URL"), "server for the shadow database (SHADOW_DATABASE_URL); default: a throw-away one")
+	flags.IntVar(&f.opts.Target, "target", 0,
+		"major version of the PostgreSQL in production, if it is not the shadow's: chooses the safe forms")
+	flags.StringVar(&f.shadow, "shadow-url", os.Getenv("SHADOW_DATABASE_URL"),
+		"server for the shadow database (SHADOW_DATABASE_URL); default: a throw-away one")
 	flags.Lookup("shadow-url").DefValue = "" // help must not show a password
 	flags.BoolVar(&f.rules, "rules", false, "list the rules and exit")
 	return cmd
@@ -108,7 +111,8 @@ func (a *app) runLint(ctx context.Context, f *lintFlags, args []string, since bo
 	warmed := make(chan struct{})
 	go func() { defer close(warmed); lint.Warm() }()
 	defer func() { <-warmed }()
-	db, err := shadow.Open(ctx, shadow.Options{URL: f.shadow, Live: live, Migrate: []pgmigrate.Option{pgmigrate.WithData(f.opts.Data)}})
+	db, err := shadow.Open(ctx,
+		shadow.Options{URL: f.shadow, Live: live, Migrate: []pgmigrate.Option{pgmigrate.WithData(f.opts.Data)}})
 	if err != nil {
 		return err
 	}
@@ -145,7 +149,9 @@ func named(migrations []pgmigrate.Migration, args []string) ([]int32, error) {
 			}
 		}
 		if version == 0 {
-			return nil, usageError{fmt.Errorf("%s is not in the migrations folder: name a file or a version of it", arg)}
+			return nil, usageError{
+				fmt.Errorf("%s is not in the migrations folder: name a file or a version of it", arg),
+			}
 		}
 		versions = append(versions, version)
 	}
@@ -168,14 +174,17 @@ func above(migrations []pgmigrate.Migration, version int32) []int32 {
 }
 
 // pending asks the database. Its session is read-only.
-func (a *app) pending(ctx context.Context, live *pgx.ConnConfig, dir string, data map[string]any, migrations []pgmigrate.Migration) ([]int32, error) {
+func (a *app) pending(
+	ctx context.Context, live *pgx.ConnConfig, dir string, data map[string]any, migrations []pgmigrate.Migration,
+) ([]int32, error) {
 	m, err := pgmigrate.New(live, os.DirFS(dir), pgmigrate.WithData(data), pgmigrate.WithLogger(nil))
 	if err != nil {
 		return nil, err
 	}
 	status, err := m.Status(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("which migrations are pending: %w; name files, or --since VERSION, to judge without the database", err)
+		return nil, fmt.Errorf("which migrations are pending: %w; name files, or --since VERSION, to judge without "+
+			"the database", err)
 	}
 	return above(migrations, status.Version), nil
 }

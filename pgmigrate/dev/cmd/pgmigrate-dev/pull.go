@@ -21,8 +21,8 @@ func (a *app) pull() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "pull", Short: "Write schema.sql from the database", Args: cobra.NoArgs,
-		Long: `Write the schema of the database that the environment names (DATABASE_URL) to schema.sql: pg_dump's, without owners, the version table
-and the history. The database is only read.`,
+		Long: `Write the schema of the database that the environment names (DATABASE_URL) to
+schema.sql: pg_dump's, without owners, the version table and the history. The database is only read.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if path == "" {
 				dir, err := a.folder()
@@ -32,14 +32,17 @@ and the history. The database is only read.`,
 				path = defaultSchema(dir)
 			}
 			if _, err := os.Lstat(path); err == nil && !force {
-				return usageError{fmt.Errorf("%s exists: name another file with --schema, or overwrite it with --force", path)}
+				return usageError{
+					fmt.Errorf("%s exists: name another file with --schema, or overwrite it with --force", path),
+				}
 			}
 			live, err := requiredDatabase()
 			if err != nil {
 				return err
 			}
 			var text bytes.Buffer
-			err = schema.Pull(cmd.Context(), &text, live, schema.Options{VersionTable: f.versionTable, HistorySchema: f.historySchema})
+			err = schema.Pull(cmd.Context(), &text, live,
+				schema.Options{VersionTable: f.versionTable, HistorySchema: f.historySchema})
 			if err != nil {
 				return fmt.Errorf("pull: %w", err)
 			}

