@@ -123,7 +123,7 @@ func TestProgress(t *testing.T) {
 
 func TestCannotConnect(t *testing.T) {
 	t.Parallel()
-	cfg, err := pgx.ParseConfig("postgres://app:s3cret@127.0.0.1:1/db?connect_timeout=2&sslmode=disable")
+	cfg, err := pgx.ParseConfig("postgres://app:s3cret@/db?sslmode=disable&host=" + t.TempDir()) // no socket is there
 	if err != nil {
 		t.Fatal("parse")
 	}
@@ -147,8 +147,9 @@ func TestReadsOfTheServerForWrites(t *testing.T) {
 	b := setup(t)
 	asked := false
 	for _, attrs := range []string{"read-write", "primary"} {
-		several, err := pgx.ParseConfig(fmt.Sprintf("host=/nonexistent,%s port=5432,5432 user=%s dbname='%s' sslmode=disable target_session_attrs=%s",
-			b.config.Host, b.config.User, b.config.Database, attrs))
+		several, err := pgx.ParseConfig(fmt.Sprintf(
+			"host=%s,%s port=5432,5432 user=%s dbname='%s' sslmode=disable target_session_attrs=%s", t.TempDir(), b.config.Host,
+			b.config.User, b.config.Database, attrs))
 		if err != nil {
 			t.Fatal("parse the address")
 		}

@@ -20,7 +20,7 @@ func TestDefault(t *testing.T) {
 	t.Chdir(t.TempDir()) // no .env of ours
 	t.Setenv("APP_ENV", "test")
 
-	t.Setenv("DATABASE_URL", "postgres://app@127.0.0.1:1/nowhere?sslmode=disable")
+	t.Setenv("DATABASE_URL", "postgres://app@/nowhere?host="+t.TempDir()) // no socket is there
 	t.Setenv("DATABASE_STARTUP_TIMEOUT", "100ms")
 	for _, err := range concurrently(t.Context(), 8, nil) {
 		var failed *pgpool.StartupError

@@ -53,7 +53,8 @@ func TestServersWithoutPositions(t *testing.T) {
 // A cluster without its primary is none.
 func TestOpenWithoutPrimary(t *testing.T) {
 	t.Parallel()
-	_, err := replica.Open(t.Context(), config(t, "postgres://app@127.0.0.1:1/app?sslmode=disable", nil, "DATABASE_STARTUP_TIMEOUT=100ms"), pgpool.WithLogger(nil))
+	cfg := config(t, "postgres://app@/app?host="+t.TempDir(), nil, "DATABASE_STARTUP_TIMEOUT=100ms") // no socket is there
+	_, err := replica.Open(t.Context(), cfg, pgpool.WithLogger(nil))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "open cluster: primary: connect: ") {
 		t.Errorf("error is %v, want why the primary cannot be reached", err)

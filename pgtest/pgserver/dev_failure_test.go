@@ -183,7 +183,7 @@ func TestDatabaseFails(t *testing.T) {
 		after string // done to the server while the test has its database
 		want  string
 	}{
-		"nobody listens":       {"postgres://u:s3cretword@127.0.0.1:1/postgres", "", "pgserver: create database: "},
+		"nobody listens":       {"postgres://u:s3cretword@/postgres?host=" + t.TempDir(), "", "pgserver: create database: "},
 		"no URL":               {"s3cretword", "", "not a postgres:// URL"},
 		"no right":             {as("nobody_much"), "", "permission denied to create database"},
 		"it cannot be dropped": {as("maker"), "alter role maker nologin", "pgserver: drop database: "},

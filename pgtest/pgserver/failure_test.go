@@ -51,7 +51,7 @@ func TestPlacesThatWillNotDo(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Remove(long) })
 	for name, c := range map[string]struct{ dir, want string }{
-		"missing":       {"/nonexistent/dir", "no such file or directory"},
+		"missing":       {filepath.Join(shortTempDir(t), "missing"), "no such file or directory"},
 		"read only":     {"/proc", "no room for a server"},
 		"path too long": {long, "set TMPDIR to a shorter path"},
 	} {

@@ -25,9 +25,9 @@ var packages = map[string]string{
 	"sync": "sync", "log": "log", "fs": "io/fs", "testing": "testing", "time": "time",
 	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
 	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth",
-	"pgmigrate": ours + "pgmigrate",
-	"pgpool":    ours + "pgpool", "replica": ours + "pgpool/replica", "pgtest": ours + "pgtest", "pgserver": ours +
-		"pgtest/pgserver", "pgtx": ours + "pgtx", "migrations": ours + "migrations",
+	"pgmigrate": ours + "pgmigrate", "migrations": ours + "migrations",
+	"pgpool": ours + "pgpool", "listen": ours + "pgpool/listen", "replica": ours + "pgpool/replica",
+	"pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "pgtx": ours + "pgtx",
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 

@@ -125,7 +125,7 @@ func TestFolderAndAddresses(t *testing.T) {
 	}
 
 	nobody := live.Copy()
-	nobody.Host, nobody.Port, nobody.Password, nobody.Fallbacks = "127.0.0.1", 1, "hunter2", nil
+	nobody.Host, nobody.Password, nobody.Fallbacks = t.TempDir(), "hunter2", nil
 	tests := map[string]struct {
 		live   *pgx.ConnConfig
 		folder fstest.MapFS
@@ -133,8 +133,8 @@ func TestFolderAndAddresses(t *testing.T) {
 		want   string
 	}{
 		"a gap in the folder":     {live, fstest.MapFS{"002_b.sql": folder["002_b.sql"]}, drift.Options{}, "002_b.sql"},
-		"nobody listens":          {nobody, folder, drift.Options{}, "refused"},
-		"no such shadow server":   {live, folder, drift.Options{Shadow: shadow.Options{URL: "postgres://me:hunter2@127.0.0.1:1/postgres"}}, "drift: shadow database: connect"},
+		"nobody listens":          {nobody, folder, drift.Options{}, "no such file"},
+		"no such shadow server":   {live, folder, drift.Options{Shadow: shadow.Options{URL: "postgres://me:hunter2@/postgres?host=" + t.TempDir()}}, "drift: shadow database: connect"},
 		"it does not run anymore": {live, fstest.MapFS{"001_a.sql": folder["001_a.sql"], "002_b.sql": &fstest.MapFile{Data: []byte("create table a (i int);")}}, drift.Options{}, `relation "a" already exists`},
 		"a table of its own":      {live, folder, drift.Options{VersionTable: "versions", HistorySchema: "other"}, "no version table"},
 	}

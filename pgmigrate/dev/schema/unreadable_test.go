@@ -80,7 +80,8 @@ func TestCalledOff(t *testing.T) {
 func TestSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	db := database(t, "create table t (i int)")
-	several, err := pgx.ParseConfig("host=/nonexistent," + db.Config.Host + " port=5432,5432 user=" + db.Config.User + " dbname='" + db.Config.Database + `' connect_timeout=5 sslmode=disable target_session_attrs=read\-write`)
+	several, err := pgx.ParseConfig("host=" + t.TempDir() + "," + db.Config.Host + " port=5432,5432 user=" + db.Config.User +
+		" dbname='" + db.Config.Database + `' connect_timeout=5 sslmode=disable target_session_attrs=read\-write`)
 	if err != nil {
 		t.Fatal("parse the address")
 	}

