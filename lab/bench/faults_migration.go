@@ -230,7 +230,7 @@ func (m *migrationScene) killInHold(ctx context.Context, migration string) error
 		args = []string{"-test.run=^TestMigratingProcess$"}
 	}
 	var output strings.Builder
-	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, self, args...) // this program
 	cmd.Env = append(os.Environ(), migratingProcess+"="+m.tool.name, migratingURL+"="+m.url,
 		migratingText+"="+migration)
 	cmd.Stdout, cmd.Stderr = &output, &output

@@ -85,7 +85,7 @@ func plain(
 		if err != nil {
 			return nil, err
 		}
-		cfg.MaxConns = int32(conns) //nolint:gosec // a few
+		cfg.MaxConns = int32(conns) // a few
 		pool, err := pgxpool.NewWithConfig(ctx, cfg)
 		if err != nil {
 			return nil, err

@@ -159,7 +159,7 @@ func contending(s *goSide, err error) (*contender, error) {
 		batch: func(ctx context.Context, operation string, callers, count int) (spent, error) {
 			each := func(times int) error {
 				group, ctx := errgroup.WithContext(ctx)
-				for caller := range int32(callers) { //nolint:gosec // 64
+				for caller := range int32(callers) {
 					group.Go(func() error {
 						for range times {
 							if err := do[operation](ctx, caller+1); err != nil {

@@ -166,7 +166,7 @@ func (s *goSide) hold(ctx context.Context, after, callers int, holdFor time.Dura
 	for i := range calls {
 		group.Go(func() {
 			began := time.Now()
-			err := s.payIn(ctx, int32(after+i+1), holdFor) //nolint:gosec // less than 1,000
+			err := s.payIn(ctx, int32(after+i+1), holdFor) // less than 1,000
 			calls[i].took = time.Since(began)
 			if err != nil {
 				calls[i].err = err.Error()

@@ -54,7 +54,7 @@ func openOurs(
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxConns = int32(conns) //nolint:gosec // 10
+	cfg.MaxConns = int32(conns)
 	if acquire > 0 {
 		cfg.AcquireTimeout = acquire
 	}
@@ -76,7 +76,7 @@ func openPgx(ctx context.Context, url string, conns int) (*goSide, error) {
 	if err != nil {
 		return nil, errors.New("the throw-away server's URL cannot be parsed")
 	}
-	cfg.MaxConns = int32(conns) //nolint:gosec // 10
+	cfg.MaxConns = int32(conns)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err

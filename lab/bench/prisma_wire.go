@@ -140,7 +140,7 @@ func newTap(ctx context.Context, address string) (*tap, func(), error) {
 // carry carries a connection until one of its ends closes it.
 func (t *tap) carry(client net.Conn, network, address string) {
 	defer client.Close()
-	server, err := net.Dial(network, address) //nolint:noctx // until the client closes
+	server, err := net.Dial(network, address) // until the client closes
 	if err != nil {
 		return
 	}

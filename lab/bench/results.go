@@ -127,7 +127,7 @@ func writeAll(dir string, files []resultFile) (err error) {
 	}()
 	for i, f := range files {
 		path := filepath.Join(dir, f.path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // for everybody to read
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // for everybody to read
 			return err
 		}
 		temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")

@@ -60,7 +60,7 @@ func (g growth) pools(ctx context.Context) error {
 	}
 	var loads []load
 	for _, n := range g.sizes(2, 8, 25, 50, 100) {
-		most := int32(n) //nolint:gosec // at most 100
+		most := int32(n) // at most 100
 		theirs, err := configured(ctx, g.url, func(c *pgxpool.Config) { c.MaxConns = most })
 		if err != nil {
 			return err

@@ -27,7 +27,7 @@ func startServer(ctx context.Context) (*ownServer, error) {
 		return nil, err
 	}
 	s := &ownServer{Dev: pgserver.Dev{Name: "s", Dir: dir}}
-	if err = os.Chmod(dir, 0o755); err == nil { //nolint:gosec // the server's user has to enter
+	if err = os.Chmod(dir, 0o755); err == nil { // the server's user has to enter
 		s.url, err = s.Start(ctx)
 	}
 	if err != nil {

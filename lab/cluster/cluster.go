@@ -165,7 +165,7 @@ func (c *Cluster) makeDir() error {
 		return fmt.Errorf("%s is not empty", dir)
 	}
 	c.dir = dir
-	return errors.Join(os.Chmod(dir, 0o700), c.owner.chown(dir)) //nolint:gosec // private
+	return errors.Join(os.Chmod(dir, 0o700), c.owner.chown(dir)) // private
 }
 
 // Stop ends all processes of the cluster, frozen and partitioned ones too, at once, and removes its

@@ -109,7 +109,7 @@ func TestStartGivesUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { os.RemoveAll(dir) })
-		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nothing is in it but another directory
+		if err := os.Chmod(dir, 0o755); err != nil { // nothing is in it but another directory
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

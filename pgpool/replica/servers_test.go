@@ -191,7 +191,7 @@ func shortDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // holds no secret
+	if err := os.Chmod(dir, 0o755); err != nil { // holds no secret
 		t.Fatal(err)
 	}
 	return dir

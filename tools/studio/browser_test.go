@@ -68,7 +68,7 @@ func TestInABrowser(t *testing.T) {
 // the one that was waited for by some milliseconds, and write into it.
 func profile(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "studio-browser-") //nolint:usetesting // TempDir tries only once
+	dir, err := os.MkdirTemp("", "studio-browser-") // TempDir tries only once
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,15 +68,13 @@ type Page struct {
 	// The parent's path; filled from parent_id and kept by the foreign key.
 	ParentPath *string `json:"parent_path"`
 	Slug       string  `json:"slug"`
-	// Derived, never written. Where the next publication puts the page; the current one keeps its
-	// own path.
+	// Derived, never written. Where the next publication puts the page; the current one keeps its own path.
 	Path   string `json:"path"`
 	Title  string `json:"title"`
 	Status string `json:"status"`
 	// Order among the pages of the same parent, ascending.
 	Position int32 `json:"position"`
-	// Number of the newest page_revisions row, 0 before the first. Also the version for optimistic
-	// concurrency: an editor says which one it saw.
+	// Number of the newest page_revisions row, 0 before the first. Also the version for optimistic concurrency: an editor says which one it saw.
 	Revision  int32     `json:"revision"`
 	CreatedAt time.Time `json:"created_at"`
 	CreatedBy string    `json:"created_by"`
@@ -90,8 +88,7 @@ type PageRevision struct {
 	PageID   uuid.UUID `json:"page_id"`
 	Revision int32     `json:"revision"`
 	Title    string    `json:"title"`
-	// Array of content blocks, each an object with a type; columns, callouts and sections hold
-	// further blocks.
+	// Array of content blocks, each an object with a type; columns, callouts and sections hold further blocks.
 	Blocks json.RawMessage `json:"blocks"`
 	// The plain text of the blocks, for search and excerpts.
 	Body string `json:"body"`
@@ -107,11 +104,9 @@ type Publication struct {
 	SiteID   uuid.UUID `json:"site_id"`
 	PageID   uuid.UUID `json:"page_id"`
 	Revision int32     `json:"revision"`
-	// The page's path when it was published: a page that is renamed stays online at this path until
-	// it is published again.
+	// The page's path when it was published: a page that is renamed stays online at this path until it is published again.
 	Path string `json:"path"`
-	// Chosen by the client once per wish to publish: a retried request finds its publication
-	// instead of making another.
+	// Chosen by the client once per wish to publish: a retried request finds its publication instead of making another.
 	IdempotencyKey string     `json:"idempotency_key"`
 	PublishedAt    time.Time  `json:"published_at"`
 	PublishedBy    string     `json:"published_by"`

@@ -101,7 +101,7 @@ func ownServer(t *testing.T) pgserver.Dev {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // holds no secret
+	if err := os.Chmod(dir, 0o755); err != nil { // holds no secret
 		t.Fatal(err)
 	}
 	server := pgserver.Dev{Name: "s", Dir: filepath.Clean(dir)}

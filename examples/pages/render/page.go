@@ -85,7 +85,7 @@ func phrase(text string) (template.HTML, error) {
 	html, err := inline(text)
 	if s := strings.TrimSpace(string(html)); strings.Count(s, "<p>") == 1 {
 		html = template.HTML(strings.TrimSuffix(strings.TrimPrefix(s, "<p>"),
-			"</p>")) //nolint:gosec // goldmark's, as below
+			"</p>")) // goldmark's, as below
 	}
 	return html, err
 }
@@ -96,5 +96,5 @@ func inline(text string) (template.HTML, error) {
 	if err := goldmark.Convert([]byte(text), &b); err != nil {
 		return "", err
 	}
-	return template.HTML(b.String()), nil //nolint:gosec // goldmark escapes, and omits raw HTML and javascript: links
+	return template.HTML(b.String()), nil // goldmark escapes, and omits raw HTML and javascript: links
 }

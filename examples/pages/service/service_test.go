@@ -50,7 +50,7 @@ func start(t *testing.T, drain time.Duration, app service.App) *running {
 
 func (r *running) get(t *testing.T, path string) (int, string) {
 	t.Helper()
-	answer, err := http.Get(r.url + path) //nolint:noctx // the service ends before the test does
+	answer, err := http.Get(r.url + path) // the service ends before the test does
 	if err != nil {
 		t.Error(err)
 		return 0, ""

@@ -52,7 +52,7 @@ func startServer(t *testing.T) (server pgserver.Dev, url string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pc")
 	if err == nil {
-		err = os.Chmod(dir, 0o755) //nolint:gosec // holds no secret; the server's user has to enter it
+		err = os.Chmod(dir, 0o755) // holds no secret; the server's user has to enter it
 	}
 	if err != nil {
 		t.Fatal(err)

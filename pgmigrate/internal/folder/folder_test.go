@@ -10,7 +10,7 @@ import (
 )
 
 // A workspace with migrations at its root, a module with its own, and one without.
-func TestFind(t *testing.T) { //nolint:paralleltest // the working directory is the process's
+func TestFind(t *testing.T) { // the working directory is the process's
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ func TestStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // holds no secret
+	if err := os.Chmod(dir, 0o755); err != nil { // holds no secret
 		t.Fatal(err)
 	}
 	server := pgserver.Dev{Name: "s", Dir: dir}
@@ -36,7 +36,7 @@ func TestStandby(t *testing.T) {
 	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "s", "data", "standby.signal"), nil, 0o644); err != nil { //nolint:gosec // the server reads it
+	if err := os.WriteFile(filepath.Join(dir, "s", "data", "standby.signal"), nil, 0o644); err != nil { // the server reads it
 		t.Fatal(err)
 	}
 	if _, err := server.Start(t.Context()); err != nil {

@@ -26,7 +26,7 @@ func Server(t testing.TB, role, password string) func(password string) string {
 	hba := filepath.Join(dir, "pg_hba.conf")
 	rules := fmt.Sprintf("local all %s scram-sha-256\nlocal all all trust\n", role)
 	if err := errors.Join(os.Chmod(dir, 0o755),
-		os.WriteFile(hba, []byte(rules), 0o644)); err != nil { //nolint:gosec // holds no secret
+		os.WriteFile(hba, []byte(rules), 0o644)); err != nil { // holds no secret
 		t.Fatal(err)
 	}
 	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Settings: map[string]string{"hba_file": hba}})

@@ -45,8 +45,8 @@ func Start(t testing.TB, database string, settings ...string) string {
 		server.Host, server.Port, server.Database, server.User, dir, users, filepath.Join(dir, "log"),
 		strings.Join(settings, "\n"))
 	if err := errors.Join(os.WriteFile(users, nil, 0o644),
-		os.WriteFile(ini, []byte(text), 0o644),                          //nolint:gosec // no secrets
-		os.Chmod(dir, 0o755), ChownLike(dir, server.Host)); err != nil { //nolint:gosec // its user has to enter
+		os.WriteFile(ini, []byte(text), 0o644),                          // no secrets
+		os.Chmod(dir, 0o755), ChownLike(dir, server.Host)); err != nil { // its user has to enter
 		t.Fatal(err)
 	}
 

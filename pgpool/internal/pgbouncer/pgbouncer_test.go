@@ -81,7 +81,7 @@ func TestProgramThatIsMissingOrBroken(t *testing.T) {
 	if said := failure(t, start); !strings.HasPrefix(said, "skipped: ") || !strings.Contains(said, "apt-get install pgbouncer") {
 		t.Errorf("%q, want a skip that says how to install it", said)
 	}
-	if err := os.WriteFile(filepath.Join(path, "pgbouncer"), []byte("no program"), 0o755); err != nil { //nolint:gosec // is to be run
+	if err := os.WriteFile(filepath.Join(path, "pgbouncer"), []byte("no program"), 0o755); err != nil { // is to be run
 		t.Fatal(err)
 	}
 	// As root it is run as the server's user, who cannot enter a folder of ours.

@@ -51,7 +51,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 	for _, url := range regexp.MustCompile(`http://[^ \n']+(/|/pages)\s`).FindAllString(out.text(), -1) {
-		answer, err := http.Get(url[:len(url)-1]) //nolint:noctx // the services end with the test
+		answer, err := http.Get(url[:len(url)-1]) // the services end with the test
 		if err != nil {
 			t.Fatal(err)
 		}
