@@ -5,30 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 )
 
 var (
-	// ErrExhausted is what an [AcquireError] is if all connections of the pool were in use.
+	// ErrExhausted is what an [AcquireError] is if the pool's connections were in use.
 	ErrExhausted = errors.New("pool exhausted")
 
-	// ErrNotAnswering is what an [AcquireError] is if the pool had room, but the server did not
-	// complete a connection.
+	// ErrNotAnswering is what an [AcquireError] is if a place in the pool was free, and the server
+	// did not complete a connection there or did not answer on an idle one.
 	ErrNotAnswering = errors.New("server does not answer")
 )
 
 // AcquireError is returned by every method of the pool that needs a connection (Acquire, Exec,
 // Query, Begin, …) when it got none in time. It is either [ErrExhausted] or [ErrNotAnswering], and
 // always [context.DeadlineExceeded].
+//
+// A context that had ended before the call is no AcquireError: nothing was waited for.
 type AcquireError struct {
 	// Waited is how long the caller waited: the acquire timeout, or less if its own deadline was
 	// earlier.
 	Waited time.Duration
-	// OwnDeadline says that it was the caller's deadline and not the acquire timeout that ended the
-	// wait.
+	// OwnDeadline says that the caller's deadline ended the wait and not the acquire timeout.
 	OwnDeadline bool
 
 	// The pool's figures at that moment. Max is its limit, Total = InUse + Idle + Constructing, and
@@ -36,28 +37,49 @@ type AcquireError struct {
 	Max, Total, InUse, Idle, Constructing int32
 	Waiting                               int64
 
-	// Oldest are those who have held a connection longest, at most three, oldest first.
+	// Oldest are the holders that have had a connection longest, at most three, oldest first.
 	Oldest []Holder
+
+	notAnswering bool
 }
 
 // maxOldest is how many holders an error names: usually they all do the same.
 const maxOldest = 3
 
-func (o *observer) acquireError(pool *pgxpool.Pool, waited time.Duration, ours bool) *AcquireError {
-	stat, oldest := pool.Stat(), o.holders()
-	if len(oldest) > maxOldest {
-		oldest = oldest[:maxOldest]
-	}
-	return &AcquireError{
-		Waited: waited, OwnDeadline: !ours,
-		Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
-		Constructing: stat.ConstructingConns(), Waiting: o.waiting.Load(), Oldest: oldest,
-	}
+// figuresAge is how old the figures of an error may be. All callers whose limit ends within that
+// time share them, because reading them costs as much as the pool has connections.
+const figuresAge = acquireTick
+
+// figures are what the errors of one moment have in common.
+type figures struct {
+	mu    sync.Mutex
+	at    time.Duration
+	error AcquireError
+	held  int
 }
 
-// notAnswering tells the two reasons for a vain wait apart: a pool with connections still under
-// construction had room, so what was missing is the server's answer.
-func (e *AcquireError) notAnswering() bool { return e.Constructing > 0 && e.InUse < e.Max }
+func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireError {
+	now := o.clock()
+	o.figures.mu.Lock()
+	defer o.figures.mu.Unlock()
+	f := &o.figures
+	if f.at == 0 || now-f.at > figuresAge {
+		stat := o.pool.Load().Stat()
+		held := o.held()
+		f.at, f.held = now, len(held)
+		f.error = AcquireError{
+			Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
+			Constructing: stat.ConstructingConns(), Oldest: o.holders(held, maxOldest, maxErrorSQL),
+		}
+	}
+	e := f.error
+	e.Waited, e.OwnDeadline, e.Waiting = now-c.began, ownDeadline, o.waiting.Load()
+	// A caller that never got a place sees who has the places: holders, or the server, which is
+	// asked on connections that nobody holds.
+	asked := int(e.InUse+e.Constructing) - f.held
+	e.notAnswering = c.asking.Load() || asked > f.held
+	return &e
+}
 
 func (e *AcquireError) Error() string {
 	var text strings.Builder
@@ -65,27 +87,20 @@ func (e *AcquireError) Error() string {
 	if e.OwnDeadline {
 		text.WriteString(" (the caller's deadline)")
 	}
-	if e.notAnswering() {
+	if e.notAnswering {
 		text.WriteString(": the server does not answer")
 	} else {
 		text.WriteString(": the pool is busy")
 	}
 	fmt.Fprintf(&text, " (limit %d, total %d, in use %d, idle %d, constructing %d, waiting %d): ",
 		e.Max, e.Total, e.InUse, e.Idle, e.Constructing, e.Waiting)
-	if e.notAnswering() {
+	if e.notAnswering {
 		text.WriteString("check that the database is up and reachable")
 	} else {
 		text.WriteString("look for connections held too long or never released, or raise the pool's limit " +
 			"(DATABASE_POOL_MAX_CONNS)")
 	}
-	for i, holder := range e.Oldest {
-		if i == 0 {
-			text.WriteString("; held longest: ")
-		} else {
-			text.WriteString("; ")
-		}
-		text.WriteString(holder.String())
-	}
+	writeHolders(&text, "; held longest: ", e.Oldest)
 	return text.String()
 }
 
@@ -93,9 +108,9 @@ func (e *AcquireError) Error() string {
 func (e *AcquireError) Is(target error) bool {
 	switch target {
 	case ErrNotAnswering:
-		return e.notAnswering()
+		return e.notAnswering
 	case ErrExhausted:
-		return !e.notAnswering()
+		return !e.notAnswering
 	case context.DeadlineExceeded:
 		return true
 	}
@@ -108,7 +123,7 @@ func (e *AcquireError) Timeout() bool { return true }
 // Category is [pgerr.Saturated] for a busy pool and [pgerr.Timeout] for a server that does not
 // answer.
 func (e *AcquireError) Category() pgerr.Category {
-	if e.notAnswering() {
+	if e.notAnswering {
 		return pgerr.Timeout
 	}
 	return pgerr.Saturated

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
-	// closeLimit is how long the pool waits for the server to take leave of a connection that is
-	// closed. Until then the connection counts, and pgx waits 15 s.
+	// closeLimit is how long the pool waits for the server to close a connection. Until then the
+	// connection counts in the pool. pgx waits 15 s.
 	closeLimit = 2 * time.Second
 	// cancelPause is how long a cancelled statement may take to end before it is cancelled again.
 	cancelPause = 100 * time.Millisecond
@@ -19,15 +20,13 @@ const (
 // closing hurries a connection that the pool is about to close. It runs in a goroutine of the
 // pool's.
 //
-// A statement whose context ends soon after it was sent goes on: pgx's request to cancel it, which
-// travels on a connection of its own, overtakes it and finds nothing to cancel. The connection is
-// closed and its place in the pool taken for as long as pgx waits for the server: a few impatient
-// callers would block a pool for 15 s. So it is cancelled once more.
+// A statement whose context ends soon after it was sent goes on: pgx's request to cancel it travels
+// on a connection of its own, overtakes it and finds nothing to cancel. The connection keeps its
+// place in the pool for as long as pgx waits for the server. A few impatient callers would block a
+// pool for 15 s, so closing cancels the statement once more.
 func (s *session) closing(conn *pgx.Conn) {
 	time.AfterFunc(closeLimit, func() {
-		select {
-		case <-s.closed:
-		default:
+		if !s.isClosed() {
 			s.cut()
 		}
 	})
@@ -46,20 +45,32 @@ func (s *session) closing(conn *pgx.Conn) {
 	_ = conn.PgConn().CancelRequest(ctx)
 }
 
-// limitCancel gives requests to cancel the same limit: pgx waits 15 s for each, and closes the
-// connection after it. They are the connections that are dialled without TraceConnectStart.
-func limitCancel(cfg *pgx.ConnConfig) {
-	dial := cfg.DialFunc
+// limitDial gives each dial of cfg as long as the ConnectTimeout, and what follows it up to the end
+// of the TLS handshake. That is pgx's own limit for a connect. A request to cancel, which pgx dials
+// with the same function and gives 15 s, is limited too: a connection is closed only after it.
+//
+// AfterNetConnect runs for connects only, when the handshake is over. It takes the limit off.
+func limitDial(cfg *pgx.ConnConfig) {
+	dial, next, limit := cfg.DialFunc, cfg.AfterNetConnect, cfg.ConnectTimeout
+	if limit <= 0 {
+		return
+	}
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if ctx.Value(connectKey{}) != nil {
-			return dial(ctx, network, address)
-		}
-		ctx, cancel := context.WithTimeout(ctx, closeLimit)
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
+		deadline, _ := ctx.Deadline()
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return conn, conn.SetDeadline(time.Now().Add(closeLimit))
+		_ = conn.SetDeadline(deadline) // a connection without deadlines has no limit
+		return conn, nil
+	}
+	cfg.AfterNetConnect = func(ctx context.Context, config *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		_ = conn.SetDeadline(time.Time{})
+		if next != nil {
+			return next(ctx, config, conn)
+		}
+		return conn, nil
 	}
 }

@@ -76,7 +76,6 @@ func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*p
 func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgxpool.Pool, error) {
 	o := observe(cfg, s)
 	hookError(cfg.ConnConfig)
-	limitCancel(cfg.ConnConfig)
 	s.KeepAlive.Apply(cfg.ConnConfig)
 	if s.Password != nil {
 		hookPassword(cfg, s.Password)

@@ -2,10 +2,13 @@ package pgpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/puddle/v2"
 	"github.com/page-builder/persistence/pgconfig"
 )
 
@@ -18,9 +21,9 @@ var process shared
 //
 // Calls that come while the first is still connecting wait for it and share its result; each of
 // them stops waiting when its own ctx ends. A failed attempt is forgotten: the next call reads the
-// environment and tries again. After [Shutdown] of the pool the next call connects anew. The pool
-// carries the values of the first call's ctx into its connects, but not its deadline. Default is
-// safe for concurrent use.
+// environment and tries again. After [Shutdown] or Close of the pool the next call connects again.
+// The pool carries the values of the first call's ctx into its connects, but not its deadline.
+// Default is safe for concurrent use.
 func Default(ctx context.Context) (*pgxpool.Pool, error) {
 	return process.get(ctx, func(ctx context.Context) (*pgxpool.Pool, error) {
 		cfg, err := pgconfig.Load()
@@ -51,6 +54,9 @@ func (s *shared) get(ctx context.Context, connect func(context.Context) (*pgxpoo
 		return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
 	}
 	s.mu.Lock()
+	if s.pool != nil && isClosed(s.pool) {
+		s.pool = nil
+	}
 	if s.pool != nil {
 		defer s.mu.Unlock()
 		return s.pool, nil
@@ -110,4 +116,20 @@ func (s *shared) forget(pool *pgxpool.Pool) {
 	if s.pool == pool {
 		s.pool = nil
 	}
+}
+
+// peekKey marks the context of an acquire that only asks whether the pool is closed. Hooks leave it
+// alone.
+type peekKey struct{}
+
+// isClosed asks the pool for a connection, because nothing else tells. It waits for at most a
+// millisecond.
+func isClosed(pool *pgxpool.Pool) bool {
+	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), peekKey{}, true), time.Millisecond)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	if err == nil {
+		conn.Release()
+	}
+	return errors.Is(err, puddle.ErrClosedPool)
 }

@@ -130,7 +130,7 @@ func ExampleHolders() {
 		return
 	}
 	defer pgpool.Shutdown(context.Background(), pool)
-	rows, err := pool.Query(context.Background(), `select 'Home'`)
+	rows, err := pool.Query(context.Background(), `select title from (values (1)) page (title)`)
 	if err != nil {
 		log.Print(err)
 		return
@@ -141,7 +141,7 @@ func ExampleHolders() {
 	rows.Close()
 	fmt.Println(len(pgpool.Holders(pool)))
 	// Output:
-	// select 'Home'
+	// select title from (values (1)) page (title)
 	// 0
 }
 

@@ -4,6 +4,7 @@ go 1.25.0
 
 require (
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/jackc/puddle/v2 v2.2.3
 	github.com/page-builder/persistence/pgconfig v0.1.0
 	github.com/page-builder/persistence/pgerr v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
@@ -15,7 +16,6 @@ require (
 	github.com/caarlos0/env/v11 v11.4.1 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/joho/godotenv v1.5.1 // indirect
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/text v0.41.0 // indirect

@@ -3,14 +3,13 @@ package pgpool
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Holder is somebody who has acquired a connection and not released it yet.
+// Holder is a caller that has acquired a connection and not released it yet.
 type Holder struct {
 	// PID is the server's process behind the connection, as in pg_stat_activity. Behind PgBouncer
 	// it is not.
@@ -19,15 +18,15 @@ type Holder struct {
 	Since time.Time
 	// Age is how long ago that was when the Holder was read.
 	Age time.Duration
-	// SQL is the statement sent last on it, without arguments, or "". A statement that mentions a
-	// password is not shown.
+	// SQL is the statement that was sent last, or "". It has no arguments, its literals are
+	// replaced by '…', and it is cut: after 2,000 bytes in [Holders], after 80 in an error.
 	SQL string
 
 	stack []uintptr
 }
 
 // Stack returns the calls that led to the acquire, one a line, innermost first, or "". It is
-// recorded only after a leak has been seen: see [WithLeakThreshold].
+// recorded only for a while after a leak has been seen: see [WithLeakThreshold].
 func (h Holder) Stack() string {
 	if len(h.stack) == 0 {
 		return ""
@@ -59,40 +58,59 @@ func isOurs(function string) bool {
 	return false
 }
 
-// maxErrorSQL keeps an error that names holders readable.
-const maxErrorSQL = 80 // bytes
+const (
+	// maxErrorSQL keeps an error that names holders readable.
+	maxErrorSQL = 80 // bytes
+	// maxLoggedSQL keeps one generated statement from filling the log. The head names the tables.
+	maxLoggedSQL = 2000 // bytes
+)
 
-// String is one line: age, process and statement.
+// String is one line: age, process and at most 80 bytes of the statement.
 func (h Holder) String() string {
-	sql := strings.Join(strings.Fields(h.SQL), " ")
-	if len(sql) > maxErrorSQL {
-		sql = strings.ToValidUTF8(sql[:maxErrorSQL], "") + " …"
+	sql := h.SQL
+	if len(sql) > maxErrorSQL+len(cutMark) {
+		sql = strings.ToValidUTF8(sql[:maxErrorSQL], "") + cutMark
 	}
-	if sql == "" {
+	if sql = strings.Join(strings.Fields(sql), " "); sql == "" {
 		sql = "no statement yet"
 	}
 	return fmt.Sprintf("%s (pid %d): %s", h.Age.Round(time.Millisecond), h.PID, sql)
 }
 
-// Holders returns who holds the pool's connections at this moment, oldest first. It is nil for a
-// pool that does not come from this package. It locks for as long as it takes to copy, asks the
-// server nothing, and is safe for concurrent use.
-func Holders(pool *pgxpool.Pool) []Holder {
-	if o := observerOf(pool); o != nil {
-		return o.holders()
+func writeHolders(text *strings.Builder, before string, holders []Holder) {
+	for _, holder := range holders {
+		text.WriteString(before)
+		text.WriteString(holder.String())
+		before = "; "
 	}
-	return nil
 }
 
-func (o *observer) holders() []Holder {
+// Holders returns who holds the pool's connections at this moment, oldest first. It is nil for a
+// pool that does not come from this package.
+//
+// Hijacked connections are not the pool's any more. pgx does not tell which ones were hijacked, so
+// Holders leaves out as many of the oldest holders. It asks the server nothing.
+func Holders(pool *pgxpool.Pool) []Holder {
+	o := observerOf(pool)
+	if o == nil {
+		return nil
+	}
+	held := o.held()
+	return o.holders(held, len(held), maxLoggedSQL)
+}
+
+// holders describes at most the first n of held, with at most maxSQL bytes of their statements.
+func (o *observer) holders(held []*hold, n, maxSQL int) []Holder {
 	var all []Holder
-	o.sessions.each(func(s *session) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.since.IsZero() {
-			all = append(all, s.holder())
-		}
-	})
-	slices.SortFunc(all, func(a, b Holder) int { return a.Since.Compare(b.Since) })
+	for _, h := range held[:min(n, len(held))] {
+		all = append(all, o.holder(h, maxSQL))
+	}
 	return all
+}
+
+func (o *observer) holder(h *hold, maxSQL int) Holder {
+	return Holder{
+		PID: h.session.pid, Since: o.epoch.Add(h.since), Age: o.clock() - h.since,
+		SQL: maskSQL(h.sql, maxSQL), stack: h.stack,
+	}
 }

@@ -10,28 +10,33 @@ import (
 )
 
 // leaks watches for connections that are held too long. It has no goroutine, because nothing tells
-// when a pool is closed: a timer is armed by an acquire, and again by itself only while somebody
-// holds a connection.
+// when a pool is closed: an acquire arms a timer, which arms itself again only while a connection
+// is held.
 type leaks struct {
 	threshold time.Duration
-	recording atomic.Bool // a leak was seen: acquires record their stack
+	recording atomic.Int64 // until when acquires record their stack, on the observer's clock
 	armed     atomic.Bool
 	mu        sync.Mutex // guards arming
 }
 
-// maxStack is deep enough for a handler under a router and its middleware.
-const maxStack = 48 // calls
+const (
+	// maxStack is deep enough for a handler under a router and its middleware.
+	maxStack = 48 // calls
+	// recordFor is how many thresholds long acquires record their stack after a leak was seen: long
+	// enough for the next one of the same kind, and not for the life of the process.
+	recordFor = 10
+)
 
-func (l *leaks) stack() []uintptr {
-	if !l.recording.Load() {
+func (l *leaks) stack(now time.Duration) []uintptr {
+	if until := l.recording.Load(); until == 0 || int64(now) > until {
 		return nil
 	}
 	calls := make([]uintptr, maxStack)
 	return calls[:runtime.Callers(3, calls)]
 }
 
-// watchLeaks is called after the holder is known: the scan clears armed before it looks, so it sees
-// the holder, or we see armed cleared.
+// watchLeaks is called when the holder is known. The scan clears armed before it looks, so either
+// it sees the holder, or watchLeaks sees armed cleared.
 func (o *observer) watchLeaks() {
 	if o.leaks.threshold > 0 && !o.leaks.armed.Load() {
 		o.armLeaks(o.leaks.threshold)
@@ -48,50 +53,56 @@ func (o *observer) armLeaks(wait time.Duration) {
 
 func (o *observer) scanForLeaks() {
 	o.leaks.armed.Store(false)
-	now := time.Now()
-	var found []Holder
+	now := o.clock()
+	var found []*hold
 	next := time.Duration(-1)
-	o.sessions.each(func(s *session) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.since.IsZero() || s.reported {
-			return
-		}
-		if age := now.Sub(s.since); age < o.leaks.threshold {
-			if wait := o.leaks.threshold - age; next < 0 || wait < next {
-				next = wait
+	for _, h := range o.held() {
+		switch age := now - h.since; {
+		case h.reported:
+		case age < o.leaks.threshold:
+			if next < 0 { // the oldest of the others
+				next = o.leaks.threshold - age
 			}
-			return
+		case h.session.report(h.since):
+			found = append(found, h)
 		}
-		s.reported = true
-		found = append(found, s.holder())
-	})
+	}
 	if len(found) > 0 {
-		o.leaks.recording.Store(true)
+		o.leaks.recording.Store(int64(now + recordFor*o.leaks.threshold))
 	}
 	for _, h := range found {
-		attrs := append(h.attrs(), slog.Duration("threshold", o.leaks.threshold))
+		attrs := append(o.leakAttrs(h), slog.Duration("threshold", o.leaks.threshold))
 		if len(h.stack) == 0 {
-			attrs = append(attrs, slog.String("hint", "the stack of further acquires is recorded from now on"))
+			attrs = append(attrs, slog.String("hint", "the stack of further acquires is recorded for a while"))
 		}
-		o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn,
-			"connection held too long, perhaps leaked", attrs...)
+		o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection held too long, perhaps leaked", attrs...)
 	}
 	if next >= 0 {
 		o.armLeaks(next)
 	}
 }
 
-func (o *observer) leakCameBack(h Holder) {
-	o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection that was held too long came back",
-		h.attrs()...)
+// report marks the use that began at since as reported. It returns false if it has ended.
+func (s *session) report(since time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.holding || s.since != since {
+		return false
+	}
+	s.reported = true
+	return true
 }
 
-func (h Holder) attrs() []slog.Attr {
+func (o *observer) leakCameBack(h *hold) {
+	o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection that was held too long came back", o.leakAttrs(h)...)
+}
+
+func (o *observer) leakAttrs(h *hold) []slog.Attr {
+	holder := o.holder(h, maxLoggedSQL)
 	attrs := []slog.Attr{
-		slog.Uint64("pid", uint64(h.PID)), slog.Duration("held", h.Age), slog.String("sql", h.SQL),
+		slog.Uint64("pid", uint64(holder.PID)), slog.Duration("held", holder.Age), slog.String("sql", holder.SQL),
 	}
-	if stack := h.Stack(); stack != "" {
+	if stack := holder.Stack(); stack != "" {
 		attrs = append(attrs, slog.String("stack", stack))
 	}
 	return attrs

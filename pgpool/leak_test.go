@@ -27,7 +27,7 @@ func TestHolders(t *testing.T) {
 	if len(holders) != 3 {
 		t.Fatalf("%d holders, want 3", len(holders))
 	}
-	for i, sql := range []string{`select $1::text`, "(not shown: the statement mentions a password)", ""} {
+	for i, sql := range []string{`select $1::text`, "select '…'", ""} {
 		if holders[i].SQL != sql {
 			t.Errorf("holder %d sent %q last, want %q", i, holders[i].SQL, sql)
 		}
@@ -76,11 +76,11 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 	const leaked, back = "connection held too long", "connection that was held too long came back"
 
 	first := acquire(t, pool)
-	if _, err := first.Exec(t.Context(), `select 'first'`); err != nil {
+	if _, err := first.Exec(t.Context(), `select 1 as first`); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool { return len(log.lines(leaked)) == 1 })
-	if line := log.lines(leaked)[0]; !strings.Contains(line, "select 'first'") || !strings.Contains(line, "hint=") || strings.Contains(line, "stack=") {
+	if line := log.lines(leaked)[0]; !strings.Contains(line, "select 1 as first") || !strings.Contains(line, "hint=") || strings.Contains(line, "stack=") {
 		t.Errorf("log is %q, want the statement and no stack yet", line)
 	}
 
@@ -91,21 +91,21 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 		!strings.Contains(line, "TestLeakIsLoggedOnceAndWhenItComesBack") {
 		t.Errorf("log is %q, want the stack from the caller on", line)
 	}
-	if len(log.lines("select 'first'")) != 1 {
+	if len(log.lines("select 1 as first")) != 1 {
 		t.Errorf("log is %q, want the first leak once", &log)
 	}
 
 	second.Release()
 	first.Release()
-	if lines := log.lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") || !strings.Contains(lines[1], "select 'first'") {
+	if lines := log.lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") || !strings.Contains(lines[1], "select 1 as first") {
 		t.Errorf("log is %q, want both to come back", &log)
 	}
 	// Who is quick is not reported, unless a busy machine made it slow.
 	began := time.Now()
-	if _, err := pool.Exec(t.Context(), `select 'quick'`); err != nil {
+	if _, err := pool.Exec(t.Context(), `select 1 as quick`); err != nil {
 		t.Fatal(err)
 	}
-	if quick := time.Since(began) < threshold; quick && len(log.lines("'quick'")) != 0 {
+	if quick := time.Since(began) < threshold; quick && len(log.lines("quick")) != 0 {
 		t.Errorf("log is %q, want nothing about a quick one", &log)
 	}
 }

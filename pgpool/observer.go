@@ -10,25 +10,31 @@ import (
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
-	"github.com/page-builder/persistence/pgpool/internal/dial"
 	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
-// observer is what this package knows about one pool, told by pgx's hooks. The pool leads to it
+// observer is what this package knows about one pool. pgx's hooks tell it. The pool leads to it
 // through its tracer.
+//
+// The hooks are copied with the pool's Config. A pool that somebody makes from that runs them too,
+// so each hook first finds out whether it runs for this pool: by the pool that TraceAcquireStart
+// names, or by the connection's owner. For another pool it does nothing.
 type observer struct {
 	settings *option.Settings
 	metrics  Metrics // or nil
 	cfg      *pgxpool.Config
 	pool     atomic.Pointer[pgxpool.Pool] // nil until Connect has reached the database
+	epoch    time.Time                    // of clock
 
+	acquires acquires
+	waiting  atomic.Int64 // callers inside Acquire
+	figures  figures
 	sessions sessions
 	leaks    leaks
-	waiting  atomic.Int64 // callers inside Acquire
-	failures failures
+	log      throttle
 	role     role
 	pace     pace
-	lost     atomic.Int64 // when a connection was last lost, as nanoseconds since 1970; 0: never
+	lost     atomic.Int64 // when a connection was last lost, on the clock; 0: never
 }
 
 // tracer is the pool's: what the caller set, and last our own hooks, so that it is our context
@@ -50,7 +56,11 @@ var (
 
 // observe makes the observer of the pool that cfg will make.
 func observe(cfg *pgxpool.Config, s *option.Settings) *observer {
-	o := &observer{settings: s, metrics: metricsOf(s), cfg: cfg, leaks: leaks{threshold: s.LeakThreshold}}
+	o := &observer{
+		settings: s, metrics: metricsOf(s), cfg: cfg, leaks: leaks{threshold: s.LeakThreshold},
+		epoch: time.Now().Add(-time.Nanosecond), // so that the clock is never 0
+	}
+	o.log.logger = s.Logger
 	var others []pgx.QueryTracer
 	switch own := cfg.ConnConfig.Tracer.(type) {
 	case nil:
@@ -70,120 +80,111 @@ func observe(cfg *pgxpool.Config, s *option.Settings) *observer {
 
 // observerOf returns nil for a pool that another package made.
 func observerOf(pool *pgxpool.Pool) *observer {
-	if t, ok := pool.Config().ConnConfig.Tracer.(*tracer); ok {
+	if t, ok := pool.Config().ConnConfig.Tracer.(*tracer); ok && t.observer.pool.Load() == pool {
 		return t.observer
 	}
 	return nil
 }
 
+// clock is the time since the observer was made. It is monotonic and costs half of time.Now.
+func (o *observer) clock() time.Duration { return time.Since(o.epoch) }
+
 // hook makes cfg's pool report its connections. The caller's own hooks stay.
 func (o *observer) hook(cfg *pgxpool.Config) {
-	afterConnect, beforeClose := cfg.AfterConnect, cfg.BeforeClose
-	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		var s *session
-		if sessionOf(conn) == nil { // cfg may be another pool's Config: then its hook comes after this one
-			s = newSession(conn)
-		}
-		if afterConnect != nil {
-			if err := afterConnect(ctx, conn); err != nil {
-				return err // pgxpool closes it without BeforeClose
-			}
-		}
-		if s != nil {
-			o.sessions.add(s)
-		}
-		return nil
-	}
-	cfg.BeforeClose = func(conn *pgx.Conn) {
-		if s := sessionOf(conn); s != nil {
-			o.sessions.remove(s)
-			defer s.closing(conn)
-		}
-		if beforeClose != nil {
-			beforeClose(conn)
-		}
-	}
+	o.hookConnect(cfg)
+	o.hookClose(cfg)
 	o.hookPace(cfg)
 	o.hookRole(cfg)
 	o.hookPing(cfg)
 }
 
-func (o *observer) TraceAcquireStart(
-	ctx context.Context, pool *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
-) context.Context {
-	o.waiting.Add(1)
-	return &acquireContext{Context: ctx, observer: o, pool: pool, began: time.Now()}
+func (o *observer) hookConnect(cfg *pgxpool.Config) {
+	next := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if sessionOf(conn) == nil { // the hook of another pool may have come before this one
+			newSession(conn)
+		}
+		if next != nil {
+			return next(ctx, conn)
+		}
+		return nil
+	}
 }
 
-func (o *observer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
-	o.waiting.Add(-1)
-	now := time.Now()
-	c := acquireContextOf(ctx)
-	if c != nil {
-		c.end()
-	}
-	if data.Err != nil {
-		o.acquireFailed(ctx, data.Err)
-		return
-	}
-	if s := sessionOf(data.Conn); s != nil {
-		s.acquired(now, o.leaks.stack())
-		o.watchLeaks()
-	}
-	if m := o.metrics; m != nil && c != nil {
-		m.WaitTime(now.Sub(c.began))
+func (o *observer) hookClose(cfg *pgxpool.Config) {
+	next := cfg.BeforeClose
+	cfg.BeforeClose = func(conn *pgx.Conn) {
+		if s := o.owned(conn); s != nil {
+			o.forget(s)
+			defer s.closing(conn)
+		}
+		if next != nil {
+			next(conn)
+		}
 	}
 }
 
 func (o *observer) acquireFailed(ctx context.Context, err error) {
-	if m := o.metrics; m != nil && errors.Is(err, context.DeadlineExceeded) {
-		m.Timeout()
+	if o.metrics != nil && errors.Is(err, context.DeadlineExceeded) {
+		o.metrics.Timeout()
 	}
 	category := pgerr.Of(err)
 	if category == pgerr.Canceled { // the caller gave up, or the pool is closed
 		return
 	}
-	o.failures.log(ctx, o.settings.Logger, "no connection", category, err)
+	o.log.failure(ctx, "no connection", category, err, o.hint(category))
+}
+
+// hint says what to do where the error cannot.
+func (o *observer) hint(category pgerr.Category) string {
+	if category == pgerr.TooManyConnections {
+		return "the server takes fewer connections than the pool's limit: lower DATABASE_POOL_MAX_CONNS, or raise max_connections or the role's CONNECTION LIMIT"
+	}
+	return ""
 }
 
 func (o *observer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) {
-	s := sessionOf(data.Conn)
+	s := o.owned(data.Conn)
 	if s == nil {
 		return
 	}
-	held, holder, reported := s.released()
-	if reported {
-		o.leakCameBack(holder)
+	since, leak, ok := s.released()
+	if leak != nil {
+		o.leakCameBack(leak)
 	}
-	if m := o.metrics; m != nil && held > 0 {
-		m.UseTime(held)
+	if o.metrics != nil && ok {
+		o.metrics.UseTime(o.clock() - since)
 	}
 }
 
 type connectKey struct{}
 
 func (o *observer) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
-	return context.WithValue(ctx, connectKey{}, time.Now())
+	if o.metrics == nil || o.pool.Load() == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, connectKey{}, o.clock())
 }
 
 func (o *observer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
-	if o.pool.Load() == nil {
-		return // Connect's own attempts, which it logs itself
+	if began, ok := ctx.Value(connectKey{}).(time.Duration); ok && data.Err == nil {
+		o.metrics.CreateTime(o.clock() - began)
 	}
-	if data.Err != nil {
-		err := dial.WithoutPassword(data.Err)
-		o.pace.ended(err)
-		if o.settings.OnLost != nil {
-			switch pgerr.Of(err) {
-			case pgerr.Connection, pgerr.Shutdown, pgerr.Refused, pgerr.StartingUp:
-				o.settings.OnLost(ctx, err)
-			}
-		}
-		o.failures.log(ctx, o.settings.Logger, "connecting to the database failed", pgerr.Of(err), err)
+	if o.acquireOf(ctx) == nil {
+		return // Connect's own attempts, which it logs itself, or another pool's
+	}
+	o.pace.ended(data.Err)
+	if data.Err == nil {
 		return
 	}
-	o.pace.ended(nil)
-	if began, ok := ctx.Value(connectKey{}).(time.Time); ok && o.metrics != nil {
-		o.metrics.CreateTime(time.Since(began))
+	category := pgerr.Of(data.Err)
+	switch category {
+	case pgerr.Canceled:
+		return // the pool is being closed
+	case pgerr.Connection, pgerr.Shutdown, pgerr.Refused, pgerr.StartingUp:
+		if o.settings.OnLost != nil {
+			o.settings.OnLost(ctx, data.Err)
+		}
 	}
+	o.log.failure(ctx, "connecting to the database failed", category, data.Err, o.hint(category))
 }

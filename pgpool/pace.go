@@ -82,12 +82,18 @@ func (p *pace) ended(err error) {
 func (o *observer) hookPace(cfg *pgxpool.Config) {
 	before := cfg.BeforeConnect
 	cfg.BeforeConnect = func(ctx context.Context, connConfig *pgx.ConnConfig) error {
-		if err := o.pace.wait(ctx); err != nil {
-			return err
+		if c := o.acquireOf(ctx); c != nil {
+			c.asking.Store(true)
+			if err := o.pace.wait(ctx); err != nil {
+				return err
+			}
 		}
 		if before != nil {
-			return before(ctx, connConfig)
+			if err := before(ctx, connConfig); err != nil {
+				return err
+			}
 		}
+		limitDial(connConfig) // here and not in the pool's Config, which others copy
 		return nil
 	}
 }

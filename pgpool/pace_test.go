@@ -82,7 +82,7 @@ func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
 		if !found {
 			return
 		}
-		wait, err := time.ParseDuration(text[strings.LastIndex(text, "wait=")+len("wait="):])
+		wait, err := time.ParseDuration(strings.Fields(text[strings.LastIndex(text, "wait=")+len("wait="):])[0])
 		if err != nil {
 			t.Error(err)
 		}

@@ -39,7 +39,7 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 		func() error {
 			ctx, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 			defer cancel()
-			_, err := pool.Exec(ctx, `select pg_sleep(60), 'gave up'`)
+			_, err := pool.Exec(ctx, `select pg_sleep(60) as gave_up`)
 			return err
 		},
 	} {
@@ -55,7 +55,7 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 		`sql="select $1::int + 1" category=`,
 		`level=DEBUG msg="batch failed"`, `category=data code=22012`,
 		`level=DEBUG msg="copy failed"`, `sql="copy \"notes\"" category=constraint code=23505`,
-		`sql="select pg_sleep(60), 'gave up'" category=timeout`,
+		`sql="select pg_sleep(60) as gave_up" category=timeout`,
 	} {
 		if len(log.lines(want)) == 0 {
 			t.Errorf("log has no line with %s:\n%s", want, &log)

@@ -1,33 +1,40 @@
 package pgpool
 
 import (
-	"crypto/tls"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
-// session is what is known about one connection of the pool. It is found through the connection's
-// CustomData, without a lock that callers share.
+// session is what is known about one connection. It is found through the connection's CustomData,
+// without a lock that callers share.
 type session struct {
 	pid    uint32
-	socket net.Conn        // not the tls.Conn on it, whose Close may wait to say goodbye
-	raw    syscall.RawConn // of socket, beneath TLS; nil if it has none
-	closed <-chan struct{} // when the connection has been closed, by whomever
+	socket net.Conn        // beneath TLS: closing a tls.Conn may wait to say goodbye
+	raw    syscall.RawConn // of socket; nil if it has none
+	closed <-chan struct{} // when the connection has been closed
+
+	// owner is the observer of the pool that has the connection, nil until that is known. A pool
+	// that was made from another pool's Config runs the hooks of both.
+	owner atomic.Pointer[observer]
 
 	mu       sync.Mutex
-	since    time.Time // zero: nobody holds it
-	sql      string    // last sent by the holder
-	stack    []uintptr // of the holder's Acquire, once a leak has been seen
-	reported bool      // as a leak
+	holding  bool
+	since    time.Duration // on the owner's clock
+	sql      string        // sent last by the holder, as it was sent
+	stack    []uintptr     // of the holder's Acquire, if it was recorded
+	reported bool          // as a leak
 
 	// suspect is set when the server refused a write (25006).
 	suspect atomic.Bool
-	// checked is when the server's role was last looked at. Only who has the connection touches it.
+	// checked is when the server's role was last looked at. Only an Acquire that has the connection
+	// touches it.
 	checked time.Time
 }
 
@@ -35,10 +42,7 @@ const sessionKey = "pgpool.session"
 
 func newSession(conn *pgx.Conn) *session {
 	pc := conn.PgConn()
-	s := &session{pid: pc.PID(), socket: pc.Conn(), closed: pc.CleanupDone(), checked: time.Now()}
-	if t, ok := s.socket.(*tls.Conn); ok {
-		s.socket = t.NetConn()
-	}
+	s := &session{pid: pc.PID(), socket: dial.Socket(pc.Conn()), closed: pc.CleanupDone(), checked: time.Now()}
 	if socket, ok := s.socket.(syscall.Conn); ok {
 		s.raw, _ = socket.SyscallConn() // nil with an error
 	}
@@ -46,8 +50,7 @@ func newSession(conn *pgx.Conn) *session {
 	return s
 }
 
-// sessionOf returns nil for a connection that is not one of the pool's, such as the one that
-// Connect tries.
+// sessionOf returns nil for a connection that no pool with our hooks made.
 func sessionOf(conn *pgx.Conn) *session {
 	if conn == nil {
 		return nil
@@ -56,9 +59,9 @@ func sessionOf(conn *pgx.Conn) *session {
 	return s
 }
 
-func (s *session) acquired(now time.Time, stack []uintptr) {
+func (s *session) acquired(now time.Duration, stack []uintptr) {
 	s.mu.Lock()
-	s.since, s.sql, s.stack, s.reported = now, "", stack, false
+	s.holding, s.since, s.sql, s.stack, s.reported = true, now, "", stack, false
 	s.mu.Unlock()
 }
 
@@ -68,30 +71,47 @@ func (s *session) sent(sql string) {
 	s.mu.Unlock()
 }
 
-// released returns how long the connection was held, who held it, and whether that was reported as
-// a leak.
-func (s *session) released() (held time.Duration, holder Holder, reported bool) {
+// released returns when the connection was acquired, and the holder if it was reported as a leak.
+// ok is false if the connection comes from AcquireAllIdle, which calls no tracer.
+func (s *session) released() (since time.Duration, leak *hold, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.IsZero() { // from AcquireAllIdle, which calls no tracer
-		return 0, Holder{}, false
+	if !s.holding {
+		return 0, nil, false
 	}
-	held, reported = time.Since(s.since), s.reported
-	if reported {
-		holder = s.holder()
+	if s.reported {
+		leak = s.hold()
 	}
-	s.since, s.sql, s.stack, s.reported = time.Time{}, "", nil, false
-	return held, holder, reported
+	since = s.since
+	s.holding, s.sql, s.stack, s.reported = false, "", nil, false
+	return since, leak, true
 }
 
-// holder is called with mu held.
-func (s *session) holder() Holder {
-	return Holder{PID: s.pid, Since: s.since, Age: time.Since(s.since), SQL: loggedSQL(s.sql), stack: s.stack}
+// hold is one use of a connection. It is copied under the session's lock, so it is small.
+type hold struct {
+	session  *session
+	since    time.Duration
+	sql      string
+	stack    []uintptr
+	reported bool
 }
 
-// cut closes the socket under whoever uses it.
-func (s *session) cut() {
-	s.socket.Close()
+// hold is called with mu held.
+func (s *session) hold() *hold {
+	return &hold{session: s, since: s.since, sql: s.sql, stack: s.stack, reported: s.reported}
+}
+
+// cut closes the socket under its user.
+func (s *session) cut() { s.socket.Close() }
+
+// isClosed reports whether the connection has been closed completely.
+func (s *session) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // sessions are the connections of one pool.
@@ -100,33 +120,72 @@ type sessions struct {
 	all map[*session]struct{}
 }
 
-func (r *sessions) add(s *session) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all == nil {
-		r.all = map[*session]struct{}{}
+// claim returns the session of a connection that the pool has, and nil for another pool's.
+func (o *observer) claim(conn *pgx.Conn) *session {
+	s := sessionOf(conn)
+	if s == nil {
+		return nil
 	}
-	r.all[s] = struct{}{}
-}
-
-func (r *sessions) remove(s *session) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.all, s)
-}
-
-// each calls f for every connection that is open. A hijacked one leaves the pool without a word and
-// counts until it is closed.
-func (r *sessions) each(f func(*session)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for s := range r.all {
-		select {
-		case <-s.closed:
-			delete(r.all, s)
-			continue
-		default:
+	if s.owner.CompareAndSwap(nil, o) {
+		o.sessions.mu.Lock()
+		if o.sessions.all == nil {
+			o.sessions.all = map[*session]struct{}{}
 		}
-		f(s)
+		o.sessions.all[s] = struct{}{}
+		o.sessions.mu.Unlock()
 	}
+	return o.owned(conn)
+}
+
+// owned returns the session of a connection that is known to be this pool's, or nil.
+func (o *observer) owned(conn *pgx.Conn) *session {
+	if s := sessionOf(conn); s != nil && s.owner.Load() == o {
+		return s
+	}
+	return nil
+}
+
+func (o *observer) forget(s *session) {
+	o.sessions.mu.Lock()
+	defer o.sessions.mu.Unlock()
+	delete(o.sessions.all, s)
+}
+
+// allHeld returns the uses of connections at this moment, oldest first. Those of hijacked
+// connections are among them until they are closed.
+func (o *observer) allHeld() (held []*hold) {
+	o.sessions.mu.Lock()
+	for s := range o.sessions.all {
+		if s.isClosed() {
+			delete(o.sessions.all, s) // it was hijacked, and left the pool without a word
+			continue
+		}
+		s.mu.Lock()
+		if s.holding {
+			held = append(held, s.hold())
+		}
+		s.mu.Unlock()
+	}
+	o.sessions.mu.Unlock()
+	slices.SortFunc(held, func(a, b *hold) int { return int(a.since - b.since) })
+	return held
+}
+
+// held returns the uses of the pool's connections, oldest first.
+//
+// Nothing tells that a connection was hijacked, but the pool no longer counts it. As many holders
+// as the pool does not count are left out, and those are the oldest: a connection that is hijacked
+// usually serves for as long as the process.
+func (o *observer) held() []*hold {
+	held, hijacked := o.heldAndHijacked()
+	return held[hijacked:]
+}
+
+func (o *observer) heldAndHijacked() (held []*hold, hijacked int) {
+	// A holder counts here for a shorter time than in the pool. So if there are more here, before
+	// and after, they are hijacked.
+	before := int(o.pool.Load().Stat().AcquiredConns())
+	held = o.allHeld()
+	after := int(o.pool.Load().Stat().AcquiredConns())
+	return held, max(len(held)-max(before, after), 0)
 }

@@ -29,28 +29,24 @@ func (e *ShutdownError) Error() string {
 	fmt.Fprintf(&text, "shutdown: %d %s still in use: %v: look for a missing Release, Close, Commit or Rollback, or "+
 		"allow more time",
 		e.InUse, count, e.Err)
-	for i, holder := range e.Holders {
-		if i == 0 {
-			text.WriteString("; held: ")
-		} else {
-			text.WriteString("; ")
-		}
-		text.WriteString(holder.String())
-	}
+	writeHolders(&text, "; held: ", e.Holders)
 	return text.String()
 }
 
 // Unwrap returns Err.
 func (e *ShutdownError) Unwrap() error { return e.Err }
 
-// Shutdown closes pool: it hands out no connection any more (who asks gets an error at once),
-// closes the idle ones and waits until the others have been released and closed, but never longer
-// than ctx. If ctx ends first, the error is a [*ShutdownError] that names the holders, and the
-// sockets under their connections are closed, so that the server is rid of them and whoever waits
-// for an answer gets an error. One goroutine stays until they have been released.
+// Shutdown closes pool. From then on an acquire fails at once. Shutdown closes the idle connections
+// and waits until the others have been released and closed, but never longer than ctx.
 //
-// The sockets of a pool that does not come from this package, and connections that were taken with
-// Hijack or AcquireAllIdle, stay open until they are released or the process ends.
+// If ctx ends first, the error is a [*ShutdownError] that names the holders, and Shutdown closes the
+// sockets under their connections: the server is rid of them, and a caller that waits for an answer
+// gets an error. One goroutine stays until they have been released.
+//
+// The sockets of a pool that does not come from this package stay open until their connections are
+// released or the process ends. So do connections that were taken with Hijack or AcquireAllIdle.
+// While a hijacked connection is open, Shutdown closes no socket at all: pgx does not tell which
+// connections were hijacked.
 //
 // A ctx that has already ended starts the closing and waits for nothing. Shutdown may be called
 // more than once and concurrently. A nil pool is nothing to do.
@@ -82,16 +78,15 @@ func Shutdown(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// cut closes the sockets of all connections that are held and returns their holders.
+// cut closes the sockets of all connections that are held, and returns their holders. If some were
+// hijacked it closes none, because nothing tells which.
 func (o *observer) cut() []Holder {
-	holders := o.holders()
-	o.sessions.each(func(s *session) {
-		s.mu.Lock()
-		held := !s.since.IsZero()
-		s.mu.Unlock()
-		if held {
-			s.cut()
+	held, hijacked := o.heldAndHijacked()
+	if hijacked == 0 {
+		for _, h := range held {
+			h.session.cut()
 		}
-	})
-	return holders
+	}
+	held = held[hijacked:]
+	return o.holders(held, len(held), maxLoggedSQL)
 }

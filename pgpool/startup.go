@@ -3,6 +3,7 @@ package pgpool
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -38,6 +39,7 @@ type startup struct {
 	cfg      *pgxpool.Config
 	settings *option.Settings
 	began    time.Time
+	log      throttle
 	attempts int
 	last     error // the last error that tells something about the database
 	server   *dial.Server
@@ -45,7 +47,7 @@ type startup struct {
 }
 
 func newStartup(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) *startup {
-	start := &startup{caller: ctx, cfg: cfg, settings: s, began: time.Now()}
+	start := &startup{caller: ctx, cfg: cfg, settings: s, log: throttle{logger: s.Logger}, began: time.Now()}
 	if s.StartupTimeout > 0 {
 		start.ctx, start.cancel = context.WithTimeout(ctx, s.StartupTimeout)
 	} else {
@@ -85,9 +87,13 @@ func (s *startup) waitForDatabase() error {
 		if pgerr.Of(err) == pgerr.TooManyConnections {
 			wait, _ = crowded.Next()
 		}
-		s.settings.Logger.WarnContext(s.ctx, "database not reachable yet, trying again",
-			"attempt", s.attempts, "category", string(pgerr.Of(err)), "error", dial.OneLine.Replace(err.Error()),
-			"wait", wait.Round(time.Millisecond))
+		category := pgerr.Of(err)
+		s.log.log(s.ctx, slog.LevelWarn, kind{message: "database not reachable yet, trying again", code: string(category)}, func() []slog.Attr {
+			return []slog.Attr{
+				slog.Int("attempt", s.attempts), slog.String("category", string(category)),
+				slog.String("error", dial.OneLine.Replace(err.Error())), slog.Duration("wait", wait.Round(time.Millisecond)),
+			}
+		})
 		timer := time.NewTimer(wait)
 		select {
 		case <-s.ctx.Done():
@@ -152,11 +158,9 @@ func (s *startup) checkServer() {
 	if names := missingLimits(s.settings.Limits, server); len(names) > 0 {
 		hint := "something between here and the server, or a hook of the pool, takes them out"
 		if server.Pooled {
-			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET " +
-				"statement_timeout = '30s'"
+			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET statement_timeout = '30s'"
 		}
-		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings",
-			strings.Join(names, ", "), "hint", hint)
+		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings", strings.Join(names, ", "), "hint", hint)
 	}
 }
 
@@ -171,7 +175,7 @@ func (s *startup) warm(pool *pgxpool.Pool) error {
 		if stat.IdleConns() >= want {
 			return nil
 		}
-		if stat.NewConnsCount() >= int64(want) && stat.ConstructingConns() == 0 {
+		if stat.NewConnsCount() >= int64(want) && stat.TotalConns() < want {
 			// All were tried and some failed. The database answered a moment ago, so the pool
 			// works; what it lacks it makes on demand and at its next health check.
 			s.settings.Logger.WarnContext(s.ctx, "database connected, but not all idle connections could be opened",

@@ -74,7 +74,7 @@ func TestConnectWaitsForLateServer(t *testing.T) {
 	p := through(t, config)
 	var once sync.Once
 	log := logs{onWrite: func(line string) {
-		if strings.Contains(line, "attempt=3") {
+		if strings.Contains(line, "attempt=1 ") {
 			once.Do(func() {
 				if err := p.start(); err != nil {
 					t.Error(err)
@@ -91,8 +91,8 @@ func TestConnectWaitsForLateServer(t *testing.T) {
 		t.Error(err)
 	}
 	waits := log.lines("trying again")
-	if len(waits) != 3 || !strings.Contains(waits[0], "category=refused") {
-		t.Errorf("log is %q, want three refused attempts", &log)
+	if len(waits) == 0 || !strings.Contains(waits[0], "category=refused") {
+		t.Errorf("log is %q, want a refused attempt", &log)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	transaction := &pgx.Batch{} // named after what it is about
-	for _, sql := range []string{`begin`, `select pg_sleep(0.35), 'the first statement of it'`, `commit`} {
+	for _, sql := range []string{`begin`, `select pg_sleep(0.35) as the_first_statement`, `commit`} {
 		transaction.Queue(sql)
 	}
 	if err := pool.SendBatch(ctx, transaction).Close(); err != nil {
@@ -100,9 +100,9 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	for _, want := range []string{
 		`msg="slow query"`, `sql="select pg_sleep(0.35), $1::text"`,
 		`msg="slow batch"`, `statements=2`,
-		`sql="select pg_sleep(0.35), 'the first statement of it'"`, `äää …"`,
+		`sql="select pg_sleep(0.35) as the_first_statement"`, `äää …"`,
 		`msg="slow copy" `, `sql="copy \"notes\""`,
-		`sql="(not shown: the statement mentions a password)"`,
+		`create role never_made password '…' valid until '…'"`,
 		`category=data`,
 	} {
 		if len(log.lines(want)) == 0 {

@@ -61,8 +61,10 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 	prepare, beforeAcquire := cfg.PrepareConn,
 		cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
 	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
-		if s := sessionOf(conn); s != nil && !o.hasRole(ctx, conn, s) {
-			return false, nil
+		if c := o.acquireOf(ctx); c != nil {
+			if s := o.claim(conn); s != nil && !o.hasRole(ctx, c, conn, s) {
+				return false, nil
+			}
 		}
 		switch {
 		case prepare != nil:
@@ -76,12 +78,13 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 
 // hasRole reports whether conn may be handed out. If it asked the server and the server has changed
 // its role, all others are replaced too.
-func (o *observer) hasRole(ctx context.Context, conn *pgx.Conn, s *session) bool {
+func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Conn, s *session) bool {
 	suspect := s.suspect.Load() && !o.role.readOnly
 	stale := o.role.validate != nil && time.Since(s.checked) >= roleInterval
 	if !suspect && !stale {
 		return true
 	}
+	c.asking.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
 	var err error
@@ -142,40 +145,4 @@ func (o *observer) mayDrop() bool {
 	}
 	o.role.dropped++
 	return true
-}
-
-// calm is for how long a connection must have been idle to be looked at: hardly anything happens to
-// it in so short a time, and a pool under load, which hands connections on sooner, does without the
-// system call.
-const calm = 100 * time.Microsecond
-
-// hookPing lets idle connections be checked before they are handed out: after a second, as pgxpool
-// does, and at once if any connection was lost since they were last used, or if something has
-// arrived on them, such as the server's goodbye. So a restart of the server is noticed by nobody
-// whose query was not under way.
-func (o *observer) hookPing(cfg *pgxpool.Config) {
-	shouldPing := cfg.ShouldPing
-	cfg.ShouldPing = func(ctx context.Context, params pgxpool.ShouldPingParams) bool {
-		if params.IdleDuration >= calm {
-			if s := sessionOf(params.Conn); s != nil && s.heard() {
-				return true
-			}
-		}
-		if lost := o.lost.Load(); lost != 0 && time.Now().Add(-params.IdleDuration).UnixNano() <= lost {
-			return true
-		}
-		if shouldPing != nil {
-			return shouldPing(ctx, params)
-		}
-		return params.IdleDuration > time.Second
-	}
-}
-
-// connectionLost remembers that a connection broke, so that the others are looked at before they
-// are handed out.
-func (o *observer) connectionLost(ctx context.Context, err error) {
-	o.lost.Store(time.Now().UnixNano())
-	if o.settings.OnLost != nil {
-		o.settings.OnLost(ctx, err)
-	}
 }

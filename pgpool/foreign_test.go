@@ -1,0 +1,173 @@
+package pgpool_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+// A connection outside the pool that was made from the pool's configuration lives on, whatever its
+// tracer: it is not taken for a request to cancel.
+func TestConnectionFromThePoolsConfigLives(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.ConnConfig.ConnectTimeout = time.Second
+	pool := connect(t, config)
+	held := acquire(t, pool)
+	for name, config := range map[string]*pgx.ConnConfig{
+		"the pool's":       pool.Config().ConnConfig,
+		"the connection's": held.Conn().Config(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config.Tracer = &counting{}
+			conn, err := pgx.ConnectConfig(t.Context(), config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.Background())
+			if _, err := conn.Exec(t.Context(), `select pg_sleep(2.5)`); err != nil {
+				t.Errorf("after 2.5s: %v", err)
+			}
+		})
+	}
+	if _, err := held.Exec(t.Context(), `select pg_sleep(2.5)`); err != nil {
+		t.Errorf("a connection of the pool after 2.5s: %v", err)
+	}
+}
+
+// River and others make a pool of their own from ours. It is none of ours: no limits, no figures,
+// no shared failures.
+func TestPoolFromAnotherPoolsConfigIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 2
+	p := through(t, config)
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	var log logs
+	ours := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithAcquireTimeout(limit))
+	foreignConfig := ours.Config()
+	direct := database(t).ConnConfig // it reaches a server when ours does not
+	foreignConfig.ConnConfig.DialFunc, foreignConfig.ConnConfig.Database = direct.DialFunc, direct.Database
+	foreign, err := pgxpool.NewWithConfig(t.Context(), foreignConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(foreign.Close)
+
+	// Its holders are not ours, and its waits have no limit but the caller's.
+	first := acquire(t, foreign)
+	if _, err := first.Exec(t.Context(), `select 1`); err != nil {
+		t.Fatal(err)
+	}
+	second := acquire(t, foreign)
+	if holders := pgpool.Holders(ours); len(holders) != 0 {
+		t.Errorf("our holders are %v, want none", holders)
+	}
+	if holders := pgpool.Holders(foreign); len(holders) != 0 {
+		t.Errorf("the other pool's holders are %v, want none: nobody observes it", holders)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
+	defer cancel()
+	if _, err := foreign.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgpool.ErrExhausted) {
+		t.Errorf("error is %v, want pgxpool's own", err)
+	}
+
+	// Our server goes away. Its connects do not fail with our errors.
+	p.stop()
+	ours.Reset()
+	var running sync.WaitGroup
+	running.Go(func() {
+		for range 20 {
+			if ours.Ping(t.Context()) == nil {
+				t.Error("a server that is not there answers")
+			}
+		}
+	})
+	second.Release()
+	for range 20 {
+		foreign.Reset()
+		if err := foreign.Ping(t.Context()); err != nil {
+			t.Errorf("the other pool fails with %v", err)
+		}
+	}
+	running.Wait()
+	if strings.Contains(log.String(), direct.Database) {
+		t.Error("the other pool's failures are in our log")
+	}
+
+	// Shutdown of ours leaves its connections alone.
+	_ = pgpool.Shutdown(canceled(t), ours)
+	if _, err := first.Exec(t.Context(), `select 1`); err != nil {
+		t.Errorf("a connection of the other pool was cut: %v", err)
+	}
+}
+
+// A hijacked connection is not the pool's any more: no leak, no holder, and Shutdown leaves it
+// open.
+func TestHijackedConnection(t *testing.T) {
+	t.Parallel()
+	const threshold = 50 * time.Millisecond
+	config := database(t)
+	config.MaxConns = 1
+	var log logs
+	pool := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold), pgpool.WithAcquireTimeout(limit))
+	hijacked := acquire(t, pool).Hijack()
+	defer hijacked.Close(context.Background())
+	if _, err := hijacked.Exec(t.Context(), `listen pages`); err != nil {
+		t.Fatal(err)
+	}
+	if holders := pgpool.Holders(pool); len(holders) != 0 {
+		t.Errorf("holders are %v, want none", holders)
+	}
+	conn := acquire(t, pool)
+	if _, err := conn.Exec(t.Context(), `select pg_sleep(0.2)`); err != nil {
+		t.Fatal(err)
+	}
+	_, err := pool.Acquire(t.Context())
+	var busy *pgpool.AcquireError
+	if !errors.As(err, &busy) || len(busy.Oldest) != 1 || busy.Oldest[0].PID != conn.Conn().PgConn().PID() {
+		t.Errorf("error is %v, want the one holder", err)
+	}
+	conn.Release()
+	eventually(t, func() bool { return time.Since(busy.Oldest[0].Since) > 3*threshold })
+	for _, line := range log.lines("perhaps leaked") {
+		if strings.Contains(line, "listen pages") {
+			t.Errorf("the hijacked connection is called a leak: %s", line)
+		}
+	}
+	if err := pgpool.Shutdown(t.Context(), pool); err != nil {
+		t.Error(err)
+	}
+	if err := hijacked.Ping(t.Context()); err != nil {
+		t.Errorf("Shutdown closed the hijacked connection: %v", err)
+	}
+}
+
+// Shutdown that cannot tell a hijacked connection from a leaked one closes neither.
+func TestShutdownBesideAHijackedConnection(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 2
+	pool := connect(t, config)
+	leaked := acquire(t, pool)
+	hijacked := acquire(t, pool).Hijack() // younger than the leak
+	defer hijacked.Close(context.Background())
+	var left *pgpool.ShutdownError
+	if err := pgpool.Shutdown(canceled(t), pool); !errors.As(err, &left) || left.InUse != 1 || len(left.Holders) != 1 {
+		t.Errorf("error is %v, want one holder", err)
+	}
+	if err := hijacked.Ping(t.Context()); err != nil {
+		t.Errorf("Shutdown closed the hijacked connection: %v", err)
+	}
+	leaked.Release()
+}

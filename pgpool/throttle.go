@@ -1,0 +1,107 @@
+package pgpool
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+)
+
+const (
+	// throttleInterval is the time between two lines of the same kind.
+	throttleInterval = time.Second
+	// maxKinds bounds the memory for kinds: a program that writes values into its SQL has as many
+	// as it has statements.
+	maxKinds = 1000
+	// maxKindSQL is how much of a statement tells it from others.
+	maxKindSQL = 200 // bytes
+)
+
+// kind is what lines of the log have in common that say the same.
+type kind struct{ message, code, sql string }
+
+// throttle logs one line a second for each kind. In an outage every caller fails, and all of them
+// say the same.
+type throttle struct {
+	logger *slog.Logger
+
+	mu    sync.Mutex
+	kinds map[kind]*counted
+}
+
+type counted struct {
+	logged time.Time
+	quiet  int // lines that were not logged since
+}
+
+// log logs a line, unless one of its kind was logged within the last second. attrs is called only
+// for a line that is logged.
+func (t *throttle) log(ctx context.Context, level slog.Level, k kind, attrs func() []slog.Attr) {
+	if !t.logger.Enabled(ctx, level) {
+		return
+	}
+	if len(k.sql) > maxKindSQL {
+		k.sql = k.sql[:maxKindSQL]
+	}
+	quiet, ok := t.take(k, time.Now())
+	if !ok {
+		return
+	}
+	all := attrs()
+	if quiet > 0 {
+		all = append(all, slog.Int("not_logged", quiet))
+	}
+	t.logger.LogAttrs(ctx, level, k.message, all...)
+}
+
+// take reports whether a line may be logged, and how many of its kind were not since the last one.
+func (t *throttle) take(k kind, now time.Time) (quiet int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.kinds[k]
+	if c == nil {
+		if len(t.kinds) >= maxKinds {
+			t.sweep(now)
+		}
+		if len(t.kinds) >= maxKinds {
+			k.sql = "" // the rest share one kind for each message and code
+			c = t.kinds[k]
+		}
+		if c == nil {
+			if t.kinds == nil {
+				t.kinds = map[kind]*counted{}
+			}
+			c = &counted{}
+			t.kinds[k] = c
+		}
+	}
+	if now.Sub(c.logged) < throttleInterval {
+		c.quiet++
+		return 0, false
+	}
+	quiet, c.logged, c.quiet = c.quiet, now, 0
+	return quiet, true
+}
+
+// sweep forgets the kinds that are not being held back.
+func (t *throttle) sweep(now time.Time) {
+	for k, c := range t.kinds {
+		if now.Sub(c.logged) >= throttleInterval {
+			delete(t.kinds, k)
+		}
+	}
+}
+
+// failure logs what failed without a statement.
+func (t *throttle) failure(ctx context.Context, message string, category pgerr.Category, err error, hint string) {
+	t.log(ctx, slog.LevelWarn, kind{message: message, code: string(category)}, func() []slog.Attr {
+		attrs := []slog.Attr{slog.String("category", string(category)), slog.String("error", dial.OneLine.Replace(err.Error()))}
+		if hint != "" {
+			attrs = append(attrs, slog.String("hint", hint))
+		}
+		return attrs
+	})
+}
