@@ -222,7 +222,9 @@ func (o *observer) tick() {
 	}
 }
 
-func (o *observer) TraceAcquireStart(ctx context.Context, pool *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+func (o *observer) TraceAcquireStart(
+	ctx context.Context, pool *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
+) context.Context {
 	if pool != o.pool.Load() || ctx.Err() != nil || ctx.Value(peekKey{}) != nil {
 		// Another pool has this one's hooks, or there is nothing to limit.
 		if acquireContextOf(ctx) != nil { // called by a hook, with the hook's ctx

@@ -75,7 +75,7 @@ func (o *observer) scanForLeaks() {
 		if len(h.stack) == 0 {
 			attrs = append(attrs, slog.String("hint", "the stack of further acquires is recorded for a while"))
 		}
-		o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection held too long, perhaps leaked", attrs...)
+		o.warnOfLeak("connection held too long, perhaps leaked", attrs)
 	}
 	if next >= 0 {
 		o.armLeaks(next)
@@ -94,7 +94,11 @@ func (s *session) report(since time.Duration) bool {
 }
 
 func (o *observer) leakCameBack(h *hold) {
-	o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection that was held too long came back", o.leakAttrs(h)...)
+	o.warnOfLeak("connection that was held too long came back", o.leakAttrs(h))
+}
+
+func (o *observer) warnOfLeak(message string, attrs []slog.Attr) {
+	o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
 }
 
 func (o *observer) leakAttrs(h *hold) []slog.Attr {

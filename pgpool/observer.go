@@ -138,7 +138,8 @@ func (o *observer) acquireFailed(ctx context.Context, err error) {
 // hint says what to do where the error cannot.
 func (o *observer) hint(category pgerr.Category) string {
 	if category == pgerr.TooManyConnections {
-		return "the server takes fewer connections than the pool's limit: lower DATABASE_POOL_MAX_CONNS, or raise max_connections or the role's CONNECTION LIMIT"
+		return "the server takes fewer connections than the pool's limit: lower DATABASE_POOL_MAX_CONNS, " +
+			"or raise max_connections or the role's CONNECTION LIMIT"
 	}
 	return ""
 }

@@ -88,11 +88,10 @@ func (s *startup) waitForDatabase() error {
 			wait, _ = crowded.Next()
 		}
 		category := pgerr.Of(err)
-		s.log.log(s.ctx, slog.LevelWarn, kind{message: "database not reachable yet, trying again", code: string(category)}, func() []slog.Attr {
-			return []slog.Attr{
-				slog.Int("attempt", s.attempts), slog.String("category", string(category)),
-				slog.String("error", dial.OneLine.Replace(err.Error())), slog.Duration("wait", wait.Round(time.Millisecond)),
-			}
+		k := kind{message: "database not reachable yet, trying again", code: string(category)}
+		s.log.log(s.ctx, slog.LevelWarn, k, func() []slog.Attr {
+			attrs := append([]slog.Attr{slog.Int("attempt", s.attempts)}, errorAttrs(category, err)...)
+			return append(attrs, slog.Duration("wait", wait.Round(time.Millisecond)))
 		})
 		timer := time.NewTimer(wait)
 		select {
@@ -158,9 +157,11 @@ func (s *startup) checkServer() {
 	if names := missingLimits(s.settings.Limits, server); len(names) > 0 {
 		hint := "something between here and the server, or a hook of the pool, takes them out"
 		if server.Pooled {
-			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET statement_timeout = '30s'"
+			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET " +
+				"statement_timeout = '30s'"
 		}
-		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings", strings.Join(names, ", "), "hint", hint)
+		log.WarnContext(s.ctx, "limits are not in effect on the server", "settings",
+			strings.Join(names, ", "), "hint", hint)
 	}
 }
 

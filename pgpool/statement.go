@@ -39,7 +39,9 @@ func (o *observer) start(ctx context.Context, conn *pgx.Conn, sql string, statem
 		return ctx
 	}
 	s.sent(sql)
-	return &statement{Context: ctx, conn: conn, began: o.clock(), sql: sql, statements: statements, dead: conn.IsClosed()}
+	return &statement{
+		Context: ctx, conn: conn, began: o.clock(), sql: sql, statements: statements, dead: conn.IsClosed(),
+	}
 }
 
 // end logs a statement that failed or was slow. Of an error it logs the category and the SQLSTATE,
@@ -77,7 +79,8 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 }
 
 func (o *observer) logStatement(
-	ctx context.Context, level slog.Level, message string, s *statement, took time.Duration, category pgerr.Category, err error,
+	ctx context.Context, level slog.Level, message string, s *statement, took time.Duration,
+	category pgerr.Category, err error,
 ) {
 	var answer *pgconn.PgError
 	code := string(category)
@@ -103,13 +106,16 @@ func (o *observer) logStatement(
 // user's duplicate.
 func failureLevel(category pgerr.Category) slog.Level {
 	switch category {
-	case pgerr.Canceled, pgerr.NotFound, pgerr.Constraint, pgerr.Serialization, pgerr.Deadlock, pgerr.Raised, pgerr.Data:
+	case pgerr.Canceled, pgerr.NotFound, pgerr.Constraint, pgerr.Data, pgerr.Raised,
+		pgerr.Serialization, pgerr.Deadlock:
 		return slog.LevelDebug
 	}
 	return slog.LevelWarn
 }
 
-func (o *observer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+func (o *observer) TraceQueryStart(
+	ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData,
+) context.Context {
 	return o.start(ctx, conn, data.SQL, 1)
 }
 
@@ -117,7 +123,9 @@ func (o *observer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.T
 	o.end(ctx, conn, "query", data.Err)
 }
 
-func (o *observer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+func (o *observer) TraceBatchStart(
+	ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchStartData,
+) context.Context {
 	if data.Batch == nil || data.Batch.Len() == 0 {
 		return o.start(ctx, conn, "", 0)
 	}
@@ -136,7 +144,9 @@ func (o *observer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, data pgx.T
 	o.end(ctx, conn, "batch", data.Err)
 }
 
-func (o *observer) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+func (o *observer) TraceCopyFromStart(
+	ctx context.Context, conn *pgx.Conn, data pgx.TraceCopyFromStartData,
+) context.Context {
 	return o.start(ctx, conn, "copy "+data.TableName.Sanitize(), 1)
 }
 
