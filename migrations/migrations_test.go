@@ -79,7 +79,7 @@ func run(t *testing.T, conn *pgx.Conn, what, sql string) {
 }
 
 // objects describes everything in the user's schemas, one line each, in the words of PostgreSQL's
-// own catalogue.
+// own catalog.
 func objects(t *testing.T, conn *pgx.Conn) []string {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), `
@@ -213,7 +213,7 @@ func TestFilesAreWhatTernExpects(t *testing.T) {
 	}
 }
 
-// What a reviewer would ask of each table and function, asked of the catalogue.
+// What a reviewer would ask of each table and function, asked of the catalog.
 func TestHouseRulesOfTheSchema(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)

@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// catalogue lists the objects of a database that are not PostgreSQL's own, but for the version
+// catalog lists the objects of a database that are not PostgreSQL's own, but for the version
 // table and the history.
-const catalogue = `
+const catalog = `
 with own as (select oid from pg_namespace where nspname = 'pgmigrate')
 select kind || ' ' || name from (
   select 'relation ' || relkind::text kind, relname::text name, relnamespace from pg_class where oid >= 16384 and relname <> 'schema_version'
@@ -43,7 +43,7 @@ func TestApplicationThereAndBack(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			objects := func() []string {
-				rows, err := b.conn.Query(t.Context(), catalogue)
+				rows, err := b.conn.Query(t.Context(), catalog)
 				if err != nil {
 					t.Fatal(err)
 				}

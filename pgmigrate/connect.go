@@ -93,7 +93,7 @@ func (m *Migrator) open(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, er
 var ErrPooled = errors.New("this is a connection pooler such as PgBouncer: migrations need the direct address of " +
 	"the server")
 
-// checkDirect recognises a pooler that drops the settings it was given instead of refusing them.
+// checkDirect recognizes a pooler that drops the settings it was given instead of refusing them.
 func (r *run) checkDirect(ctx context.Context) error {
 	var milliseconds int64
 	err := r.conn.QueryRow(ctx, "select setting::bigint from pg_catalog.pg_settings where name = 'lock_timeout'",
@@ -115,7 +115,7 @@ func disconnect(ctx context.Context, conn *pgx.Conn) {
 	defer cancel()
 	// A failed close leaves nothing to do: the server notices the missing client.
 	_ = conn.Close(ctx)
-	// A cancelled statement makes pgx send a cancel request in the background.
+	// A canceled statement makes pgx send a cancel request in the background.
 	select {
 	case <-conn.PgConn().CleanupDone():
 	case <-ctx.Done():

@@ -14,7 +14,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 	b := setup(t)
 	b.exec(t, "create table a (id int); create table b (id int)")
 	blocker := b.connect(t)
-	// Only the migration looks for deadlocks, so that it is the one that is cancelled.
+	// Only the migration looks for deadlocks, so that it is the one that is canceled.
 	if _, err := blocker.Exec(t.Context(), "set deadlock_timeout = '1 h'; begin; lock table b"); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// report recognises the errors that a person has to act on.
+// report recognizes the errors that a person has to act on.
 func report(err error) {
 	var (
 		failed       *pgmigrate.MigrationError

@@ -74,7 +74,7 @@ func WithHistorySchema(name string) Option {
 }
 
 // WithStatementTimeout sets PostgreSQL's statement_timeout for migrations, index builds without a
-// transaction included: each statement that takes longer is cancelled and fails its migration. 0 or
+// transaction included: each statement that takes longer is canceled and fails its migration. 0 or
 // less: no limit. It is rounded up to the millisecond. Default: no limit, because the limits that
 // suit queries cut migrations short.
 func WithStatementTimeout(limit time.Duration) Option {
@@ -108,7 +108,7 @@ func WithData(data map[string]any) Option {
 	return func(s *settings) { s.data = data }
 }
 
-// Names that tern's catalogue lookup and its unquoted interpolation read alike; 63 bytes is
+// Names that tern's catalog lookup and its unquoted interpolation read alike; 63 bytes is
 // PostgreSQL's limit.
 var (
 	schemaName       = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,62}\z`)

@@ -70,7 +70,7 @@ from `+m.settings.historySchema+`.history where id = $1`, pgx.QueryExecModeExec,
 		return u, nil
 	}
 	// The process is gone, and nobody knows whether its last statement came to an end; the
-	// catalogue does.
+	// catalog does.
 	state, err := readIndexState(ctx, conn, index)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ const (
 	// closeLimit is how long the pool waits for the server to close a connection. Until then the
 	// connection counts in the pool. pgx waits 15 s.
 	closeLimit = 2 * time.Second
-	// cancelPause is how long a cancelled statement may take to end before it is cancelled again.
+	// cancelPause is how long a canceled statement may take to end before it is canceled again.
 	cancelPause = 100 * time.Millisecond
 )
 

@@ -88,7 +88,7 @@ func WithServerLimits(limits ServerLimits) Option {
 	return func(s *option.Settings) { s.Limits, s.LimitsChosen = limits.values(), true }
 }
 
-// WithKeepAlive sets the socket options of TCP connections, whatever dialled them. Default:
+// WithKeepAlive sets the socket options of TCP connections, whatever dialed them. Default:
 // [DefaultKeepAlive]; for [Connect] the zero value, because pgconfig's dialer has set its Config's
 // already.
 func WithKeepAlive(keepAlive KeepAlive) Option {

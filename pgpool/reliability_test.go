@@ -164,7 +164,7 @@ func Test1000CancelledQueries(t *testing.T) {
 	config := database(t)
 	config.MaxConns = 4
 	config.ConnConfig.RuntimeParams["application_name"] = t.Name()
-	pool := connect(t, config, pgpool.WithServerLimits(pgpool.ServerLimits{})) // it is the cancelling that ends them
+	pool := connect(t, config, pgpool.WithServerLimits(pgpool.ServerLimits{})) // it is the canceling that ends them
 	var group sync.WaitGroup
 	for range 4 {
 		group.Add(1)

@@ -46,7 +46,7 @@ func onlyAsChild(t *testing.T) {
 }
 
 // ownServer starts a server that no other test shares and returns the variable that leads processes
-// to it: a cache directory of its own, with the initialised data directory from the user's, which
+// to it: a cache directory of its own, with the initialized data directory from the user's, which
 // takes a second to make.
 func ownServer(t *testing.T) (server *pgserver.Server, env string) {
 	t.Helper()

@@ -60,7 +60,7 @@ func growingOf(all []measured) []*growing {
 
 const plotHeight = 280 * vg.Length(1)
 
-// others are the colours of peers, which only have to differ.
+// others are the colors of peers, which only have to differ.
 var others = []color.Color{
 	color.RGBA{0x59, 0x63, 0x6e, 0xff},
 	color.RGBA{0xbc, 0x4c, 0x00, 0xff},

@@ -11,7 +11,7 @@ import (
 )
 
 // firstQuery measures go test of a package with one test when no server runs: the server's start,
-// the template, the first copy. What caches keep is there: the compiled package and an initialised
+// the template, the first copy. What caches keep is there: the compiled package and an initialized
 // data directory.
 func firstQuery(ctx context.Context, r *report, rounds int) error {
 	cache, err := os.UserCacheDir()

@@ -79,7 +79,7 @@ func (s *scene) applied(ctx context.Context) (first, second int, err error) {
 	return first, second, err
 }
 
-// endless runs op with a ctx without a deadline, which is cancelled at the limit so that the table
+// endless runs op with a ctx without a deadline, which is canceled at the limit so that the table
 // comes to its end.
 func endless(
 	ctx context.Context, limit time.Duration, op func(context.Context) error,

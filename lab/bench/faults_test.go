@@ -93,7 +93,7 @@ func TestCallFaults(t *testing.T) {
 		want{"deadlock", "pgtx.Run", "both succeed"},
 		want{"deadlock", "pgx.BeginFunc", "one gets error 40P01"},
 		want{"its function panics", "pgtx.Run", "panics, not applied; next call"},
-		want{"ctx is cancelled", "pgtx.Run", "`context.Canceled`"},
+		want{"ctx is canceled", "pgtx.Run", "`context.Canceled`"},
 		want{"its function ignores", "pgtx.Run", "`SwallowedError`, not applied, names the cause"},
 	)
 	configuration.check(t, want{"its password has a /", "pgxpool", "the error shows the password"})

@@ -18,7 +18,7 @@ var transactionFaults = []fault{
 	{"serialization failure", false, serializationFailure},
 	{"deadlock of two", false, deadlock},
 	{"its function panics, one connection", false, panicking},
-	{"ctx is cancelled between its statements, its function returns nil; one connection", false, cancelledBetween},
+	{"ctx is canceled between its statements, its function returns nil; one connection", false, cancelledBetween},
 	{"its function ignores a failed statement and returns nil", false, swallowed},
 }
 

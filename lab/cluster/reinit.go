@@ -17,20 +17,20 @@ import (
 func (c *Cluster) Reinit(ctx context.Context) error {
 	primary, err := c.Primary(ctx)
 	if err != nil {
-		return fmt.Errorf("reinitialise: %w", err)
+		return fmt.Errorf("reinitialize: %w", err)
 	}
 	conn, err := pgx.Connect(ctx, primary.URL)
 	if err != nil {
-		return fmt.Errorf("reinitialise: %w", err)
+		return fmt.Errorf("reinitialize: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	rows, err := conn.Query(ctx, "select application_name::text from pg_stat_replication where state = 'streaming'")
 	if err != nil {
-		return fmt.Errorf("reinitialise: %w", err)
+		return fmt.Errorf("reinitialize: %w", err)
 	}
 	streaming, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return fmt.Errorf("reinitialise: %w", err)
+		return fmt.Errorf("reinitialize: %w", err)
 	}
 	for _, n := range c.nodes {
 		if n == primary || slices.Contains(streaming, n.Name) {
@@ -42,7 +42,7 @@ func (c *Cluster) Reinit(ctx context.Context) error {
 			failed = fmt.Errorf("patroni answers %d: %s", status, answer)
 		}
 		if failed != nil {
-			err = errors.Join(err, fmt.Errorf("reinitialise %s: %w", n, failed))
+			err = errors.Join(err, fmt.Errorf("reinitialize %s: %w", n, failed))
 		}
 	}
 	return err

@@ -54,7 +54,7 @@ while left=$(members) && [ -n "$left" ]; do
 	sleep 0.05
 done
 
-# The file stays if the server was killed; its seventh line names the segment that it used to be recognised by.
+# The file stays if the server was killed; its seventh line names the segment that it used to be recognized by.
 for file in "$dir"/*/data/postmaster.pid; do
 	[ -e "$file" ] && ipcrm -m "$(sed -n '7s/.* //p' "$file")" 2>/dev/null
 done

@@ -47,7 +47,7 @@ type Cluster struct {
 // behind by no more than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
 //
 // Each replica's URL must lead to one server. Several hosts in one are an error here, a [*Error]; a
-// load balancer cannot be recognised, and behind it lag and tokens would be those of another server
+// load balancer cannot be recognized, and behind it lag and tokens would be those of another server
 // than the one that is read from.
 //
 // opts apply to every pool. The connections that look after health take the password, the keepalive
@@ -103,7 +103,7 @@ func (c *Cluster) identify(ctx context.Context) {
 	var system int64
 	if err := c.primary.QueryRow(ctx, `select system_identifier from pg_control_system()`).Scan(&system); err != nil {
 		c.log(ctx, slog.LevelWarn,
-			"the primary does not say which cluster it is, so replicas of another one are not recognised", err)
+			"the primary does not say which cluster it is, so replicas of another one are not recognized", err)
 		return
 	}
 	c.system = uint64(system)

@@ -93,7 +93,7 @@ func (s *standby) watch(ctx context.Context) {
 
 // look asks the replica, and makes the connection and the pool if they are missing.
 func (s *standby) look(ctx context.Context) *state {
-	// Not ctx's child: pgx closes a connection whose query was cancelled in the background, which
+	// Not ctx's child: pgx closes a connection whose query was canceled in the background, which
 	// Shutdown could not wait for.
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkLimit)
 	defer cancel()

@@ -23,7 +23,7 @@ type Token struct {
 	lsn      uint64
 }
 
-// tokenFormat has a version first, and a fixed width, so that whatever else comes is recognised.
+// tokenFormat has a version first, and a fixed width, so that whatever else comes is recognized.
 // Its characters need no quoting in headers, cookies and URLs.
 const (
 	tokenFormat = "1-%016x-%08x-%016x"

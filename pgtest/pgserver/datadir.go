@@ -73,7 +73,7 @@ func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (cached b
 			return true, noRoom(err, dir)
 		}
 	} else {
-		// Initialised in the server's directory, whose watchdog removes it if this process dies.
+		// Initialized in the server's directory, whose watchdog removes it if this process dies.
 		if err := s.initdb(ctx, data); err != nil {
 			return false, noRoom(err, dir)
 		}

@@ -59,7 +59,7 @@ type Options struct {
 	// root, the user that the server drops to must be able to enter it.
 	Dir string
 
-	// CacheDir keeps initialised data directories between runs (about 40 MB each). Default:
+	// CacheDir keeps initialized data directories between runs (about 40 MB each). Default:
 	// pgserver in [os.UserCacheDir].
 	CacheDir string
 }

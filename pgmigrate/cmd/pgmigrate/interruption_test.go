@@ -158,7 +158,7 @@ func (x *interrupted) interrupt(kind string) error {
 	if kind == "session ended" {
 		stop = func() { x.exec("select pg_terminate_backend(pid) " + sessions) }
 	}
-	// The delay is the fault, not a synchronisation: somewhere in a run.
+	// The delay is the fault, not a synchronization: somewhere in a run.
 	time.Sleep(rand.N(x.usual))
 	stop()
 	err := <-done

@@ -1,5 +1,5 @@
 // Package lint judges migrations by what they do to a shadow database: which locks a statement
-// takes on relations that existed before, what it scans and what it rewrites, and how the catalogue
+// takes on relations that existed before, what it scans and what it rewrites, and how the catalog
 // looks afterwards. What a shadow cannot show, such as an UPDATE without WHERE, is read from the
 // parsed SQL.
 //

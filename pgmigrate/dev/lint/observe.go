@@ -133,7 +133,7 @@ func (o *observer) outside(ctx context.Context) (observation, error) {
 	return obs, nil
 }
 
-// update takes note of what the catalogue says of a relation now.
+// update takes note of what the catalog says of a relation now.
 func (o *observer) update(obs *observation, oid uint32, now *relation) {
 	before := o.relations[oid]
 	switch {

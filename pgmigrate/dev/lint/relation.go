@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// relation is what the catalogue says of a table, an index, a view or a sequence.
+// relation is what the catalog says of a table, an index, a view or a sequence.
 type relation struct {
 	OID        uint32
 	Schema     string
@@ -123,7 +123,7 @@ func readRelations(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint
 		return json.Unmarshal(text, r)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the catalogue: %w", err)
+		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
 	return found, nil
 }

@@ -101,7 +101,7 @@ func readOnly(cfg *pgx.ConnConfig) *pgx.ConnConfig {
 	readonly.Session(cfg)
 	// Names are written in full then, whatever the role's own path is.
 	cfg.RuntimeParams["search_path"] = ""
-	cfg.RuntimeParams["jit"] = "off" // compiling costs more than queries of a catalogue take
+	cfg.RuntimeParams["jit"] = "off" // compiling costs more than queries of a catalog take
 	return cfg
 }
 
@@ -117,7 +117,7 @@ func (s side) dump(ctx context.Context, program string, opts Options) (*Dump, er
 		return nil, err
 	}
 	return &Dump{
-		Objects: parse(text, normaliser{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners}),
+		Objects: parse(text, normalizer{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners}),
 	}, nil
 }
 

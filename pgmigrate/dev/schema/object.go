@@ -34,7 +34,7 @@ var (
 
 // parse cuts the text of a dump into objects. What comes before the first one is session settings
 // and version numbers.
-func parse(text string, n normaliser) []Object {
+func parse(text string, n normalizer) []Object {
 	text = restrict.ReplaceAllString(text, "")
 	places := header.FindAllStringSubmatchIndex(text, -1)
 	var objects []Object
@@ -48,7 +48,7 @@ func parse(text string, n normaliser) []Object {
 			continue
 		}
 		for _, sql := range pgmigrate.Statements(text[at[1]:end]) {
-			if sql, ok := n.normalise(sql); ok {
+			if sql, ok := n.normalize(sql); ok {
 				o.SQL = append(o.SQL, sql)
 			}
 		}
@@ -65,8 +65,8 @@ func leftOut(o Object) bool {
 	return o.Type == "USER MAPPING" || o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ")
 }
 
-// normaliser makes the dumps of two servers comparable.
-type normaliser struct {
+// normalizer makes the dumps of two servers comparable.
+type normalizer struct {
 	migrators []string // become CURRENT_ROLE, so that the statement also says what is meant when it is run
 	ignored   []string // statements about them are left out
 	noOwners  bool
@@ -80,8 +80,8 @@ var (
 	forRole = regexp.MustCompile(`^ALTER DEFAULT PRIVILEGES FOR ROLE ("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)`)
 )
 
-// normalise returns false for what is not compared.
-func (n normaliser) normalise(sql string) (string, bool) {
+// normalize returns false for what is not compared.
+func (n normalizer) normalize(sql string) (string, bool) {
 	if sessionSetting.MatchString(sql) || n.noOwners && isOwner.MatchString(sql) {
 		return "", false
 	}

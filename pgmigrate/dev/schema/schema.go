@@ -1,6 +1,6 @@
 // Package schema compares two databases and says which SQL turns the one into the other.
 //
-// Two readers look, because each is blind where the other sees. pg-schema-diff reads the catalogue
+// Two readers look, because each is blind where the other sees. pg-schema-diff reads the catalog
 // and knows how to change tables, columns, indexes, constraints, views, functions, triggers, enums,
 // sequences and policies without stopping an application. It does not see comments, domains,
 // composite types, rules, aggregates, statistics, publications, grants other than on tables,

@@ -63,10 +63,10 @@ func structure(ctx context.Context, from, to *pgx.ConnConfig, opts Options) ([]S
 }
 
 // maxConns is one: pg-schema-diff asks some queries per table, and each further session has to plan
-// them and read the catalogue anew. On a hundred tables and two cores one takes 1.5 s, two take 3.
+// them and read the catalog anew. On a hundred tables and two cores one takes 1.5 s, two take 3.
 const maxConns = 1
 
-// ofVersionTable recognises statements about tern's table, which is there or not depending on who
+// ofVersionTable recognizes statements about tern's table, which is there or not depending on who
 // made the database.
 func (o Options) ofVersionTable() *regexp.Regexp {
 	schema, table := o.versionTable()

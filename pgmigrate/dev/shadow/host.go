@@ -146,7 +146,7 @@ func (h *host) create(ctx context.Context, template string, opts Options) (*DB, 
 	if h.ours() && h.major >= 15 {
 		sql += " strategy file_copy"
 	}
-	// Not the caller's context: cancelled in the middle, it would close the session that holds the
+	// Not the caller's context: canceled in the middle, it would close the session that holds the
 	// lock.
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -210,7 +210,7 @@ func (h *host) leave(ctx context.Context) {
 	}
 	if h.conn != nil {
 		h.conn.Close(ctx)
-		select { // goroutines of a cancelled statement
+		select { // goroutines of a canceled statement
 		case <-h.conn.PgConn().CleanupDone():
 		case <-ctx.Done():
 		}
@@ -247,7 +247,7 @@ func (h *host) createRole(ctx context.Context, name string) error {
 	_, err := h.conn.Exec(ctx, "create role "+quoted(name))
 	var pgErr *pgconn.PgError
 	// Another process may make it at the same time: 42710 duplicate object, 23505 from the
-	// catalogue's index.
+	// catalog's index.
 	if errors.As(err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
 		return nil
 	}

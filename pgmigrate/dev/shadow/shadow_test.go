@@ -256,7 +256,7 @@ func startOrphan(t *testing.T, url string) (name string, kill func()) {
 	return lines.Text(), kill
 }
 
-// A cancelled context leaves no database behind.
+// A canceled context leaves no database behind.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
