@@ -76,10 +76,10 @@ func coverGoal(module string) string {
 	return module + "=90"
 }
 
-// Lint checks format, vets, and runs golangci-lint. The first run builds the linter, which takes
-// minutes.
+// Lint checks the format and the width of comments, vets, and runs golangci-lint. The first run
+// builds the linter, which takes minutes.
 func Lint() error {
-	if err := unformatted(); err != nil {
+	if err := errors.Join(unformatted(), checkComments()); err != nil {
 		return err
 	}
 	if err := command("go", "vet", "-tags=mage", "."); err != nil {

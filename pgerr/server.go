@@ -122,8 +122,8 @@ func isStaleStatement(err *pgconn.PgError) bool {
 }
 
 // judgeQueryCanceled tells who canceled a statement. A failed source of a COPY is told by the name
-// of the routine in any language. A timeout and a request come from the same routine and differ only
-// in their message, so with a translated message both count as a timeout.
+// of the routine in any language. A timeout and a request come from the same routine and differ
+// only in their message, so with a translated message both count as a timeout.
 func judgeQueryCanceled(err *pgconn.PgError) Category {
 	if err.Routine == "CopyGetData" || strings.HasPrefix(err.Message, "COPY from stdin failed") ||
 		strings.Contains(err.Message, "user request") {

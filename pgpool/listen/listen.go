@@ -7,8 +7,9 @@
 //	...
 //	err = listener.Listen(ctx) // until ctx ends
 //
-// PostgreSQL keeps no notification for a listener that is away. The resync function of [Listener.Handle]
-// therefore reads the state again after every connect, before any notification is handled.
+// PostgreSQL keeps no notification for a listener that is away. The resync function of
+// [Listener.Handle] therefore reads the state again after every connect, before any notification is
+// handled.
 //
 // [Listener.Alive] says whether notifications arrive. A Listener fits pghealth's Options.Listener.
 package listen
@@ -181,9 +182,9 @@ func (l *Listener) Handle(
 }
 
 // Listen receives notifications until ctx ends, and returns the cause of that. When the connection
-// breaks, cannot be made, or cannot LISTEN, it connects again after a random wait of at most 100 ms,
-// then 200, 400, … up to 5 s, until it has listened for that long. It logs each failure with its
-// category.
+// breaks, cannot be made, or cannot LISTEN, it connects again after a random wait of at most 100
+// ms, then 200, 400, … up to 5 s, until it has listened for that long. It logs each failure with
+// its category.
 //
 // It also asks the server after 10 s of silence, and connects again if there is no answer within
 // 5 s.

@@ -1,7 +1,7 @@
 // Package replica reads from standbys: a [Cluster] is the pool of the primary and one for each read
 // replica.
 //
-//	cluster, err := replica.Open(ctx, cfg) // DATABASE_URL, DATABASE_REPLICA_URLS, DATABASE_REPLICA_MAX_LAG
+//	cluster, err := replica.Open(ctx, cfg) // DATABASE_URL, DATABASE_REPLICA_URLS and …_MAX_LAG
 //	...
 //	defer cluster.Shutdown(ctx)
 //	cluster.Primary().Exec(ctx, "insert …")

@@ -4,7 +4,7 @@
 // stops and its files are removed.
 //
 //	func TestSomething(t *testing.T) {
-//		url := pgserver.Database(t) // an empty database of its own, dropped at the end of the test
+//		url := pgserver.Database(t) // an empty database of its own, dropped after the test
 //		...
 //	}
 //

