@@ -39,9 +39,9 @@ func (e *ShutdownError) Unwrap() error { return e.Err }
 // Shutdown closes pool. From then on an acquire fails at once. Shutdown closes the idle connections
 // and waits until the others have been released and closed, but never longer than ctx.
 //
-// If ctx ends first, the error is a [*ShutdownError] that names the holders, and Shutdown closes the
-// sockets under their connections: the server is rid of them, and a caller that waits for an answer
-// gets an error. One goroutine stays until they have been released.
+// If ctx ends first, the error is a [*ShutdownError] that names the holders, and Shutdown closes
+// the sockets under their connections: the server is rid of them, and a caller that waits for an
+// answer gets an error. One goroutine stays until they have been released.
 //
 // The sockets of a pool that does not come from this package stay open until their connections are
 // released or the process ends. So do connections that were taken with Hijack or AcquireAllIdle.
