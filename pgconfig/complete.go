@@ -1,99 +1,236 @@
 package pgconfig
 
 import (
-	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgpassfile"
+	"github.com/jackc/pgservicefile"
+
+	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-const defaultPort = "5432"
+// fill completes a connection string as libpq does: from the password file, a service, and the PG*
+// variables. A service wins over PG* variables.
+func (l *loader) fill(c *connection) {
+	if !c.sound {
+		return
+	}
+	if c.Password == "" && l.password.text != "" {
+		c.Password, c.passFile = l.password.text, l.vars["DATABASE_PASSWORD_FILE"].text
+		l.part(c, "password", l.password.source)
+	}
+	params := l.libpq
+	if options := c.Options(); options != "" && params["options"] != "" {
+		params = without(params, "options") // as libpq, which takes one or the other
+		l.note(c.key, "PGOPTIONS is left out: the connection string has options")
+	}
+	take := func(name string) string {
+		value := params[name]
+		if own, ok := c.Params[name]; ok {
+			value = own
+			delete(c.Params, name)
+		}
+		params = without(params, name)
+		return value
+	}
+	service, serviceFile := take("service"), take("servicefile")
+	if service != "" && !l.fillService(c, service, serviceFile) {
+		c.sound = false
+		return
+	}
+	if len(params) == 0 {
+		return
+	}
+	from, found := dsn.Parse(dsn.Join(params))
+	for _, p := range found {
+		switch {
+		case p.Param == "":
+			l.add("PGPORT", "has a different number of ports than PGHOST has hosts", p.Hint)
+			c.sound = false
+		case !c.Names(p.Param): // otherwise it does not count
+			l.add(l.variable(p.Param), p.Detail, l.hint(p))
+		}
+	}
+	l.merge(c, from, func(param string) string {
+		variable := l.variable(param)
+		return variable + " (" + l.vars[variable].source + ")"
+	}, "PGPORT")
+}
 
-// complete gives a connection string the defaults of the environment, applies its rules, and checks
-// that pgx takes it.
-func (l *loader) complete(key string, d *dsn, cfg Config) {
-	strict := cfg.Environment.strict()
-	l.completeHosts(key, d, cfg.Environment)
-	for i := range d.hosts {
-		if d.hosts[i].port == "" {
-			d.hosts[i].port = defaultPort
+// fillService takes what is missing from a section of a service file.
+func (l *loader) fillService(c *connection, service, file string) bool {
+	where := "PGSERVICE"
+	if _, ok := l.vars[where]; !ok {
+		where = c.key
+	}
+	if home := l.system["HOME"]; file == "" && home != "" {
+		file = filepath.Join(home, ".pg_service.conf")
+	}
+	parsed, err := pgservicefile.ReadServicefile(file)
+	if err != nil {
+		l.add(where, "names a service, but the service file cannot be read", "set PGSERVICEFILE, or write ~/.pg_service.conf")
+		return false
+	}
+	section, err := parsed.GetService(service)
+	if err != nil {
+		l.add(where, "names a service that the service file does not have", "add a section with its name in square brackets")
+		return false
+	}
+	from, found := dsn.Parse(dsn.Join(section.Settings))
+	for _, p := range found {
+		l.add(where, "names a service which "+p.Sentence(), l.hint(p))
+	}
+	l.merge(c, from, func(string) string { return "service file " + file }, where)
+	return len(found) == 0
+}
+
+// merge takes what c leaves out from another source, and reports it.
+func (l *loader) merge(c *connection, from dsn.DSN, source func(param string) string, portKey string) {
+	l.note(c.key, from.Notes...)
+	limits := from.Limits
+	taken, ok := c.Fill(from)
+	if !ok {
+		l.add(portKey, "has a different number of ports than there are hosts", "give one port for all hosts, or one for each")
+	}
+	for _, name := range taken {
+		param := name
+		if limit, ok := limits[name]; ok {
+			param = limit.Param
 		}
-	}
-	if d.user == "" {
-		// libpq takes the name of the system's user. On a server that is more often forgotten than
-		// meant, except on a socket, where "peer" authentication relies on it.
-		if name := l.system["USER"]; name != "" && (!strict || d.local()) {
-			d.user = name
-		} else {
-			l.add(key, "names no user", "write postgres://USER:PASSWORD@host:5432/database")
-		}
-	}
-	if d.database == "" {
-		shown := d.clone()
-		shown.database, shown.params = "DATABASE", nil
-		l.add(key, "names no database", "put it at the end: "+shown.url(true))
-	}
-	l.fillHome(d, key == "DATABASE_URL")
-	l.secure(key, d, cfg)
-	l.checkBouncer(key, d, cfg)
-	if len(l.list) > 0 {
-		return // what pgx would say about it has been said, better
-	}
-	if _, err := d.connConfig(); err != nil {
-		// The cause is shown, the error is not: it quotes the connection string. What can still go
-		// wrong is in the files for TLS.
-		detail := "cannot be used"
-		var parse *pgconn.ParseConfigError
-		if cause := errors.Unwrap(err); errors.As(err, &parse) && cause != nil && d.params["sslrootcert"]+d.params["sslcert"] != "" && d.params["require_auth"] == "" {
-			detail += ": " + cause.Error()
-		}
-		l.add(key, detail, "check sslrootcert, sslcert, sslkey, sslpassword and require_auth")
+		l.part(c, param, source(param))
 	}
 }
 
-// completeHosts supplies the host that is left out: this machine in development and test; otherwise
-// it is an error, so that a forgotten variable never means "some server on this machine".
-func (l *loader) completeHosts(key string, d *dsn, e Environment) {
-	missing := len(d.hosts) == 0
-	for _, a := range d.hosts {
-		missing = missing || a.host == ""
+func (l *loader) part(c *connection, name, source string) {
+	value := map[string]string{"host": c.HostList(), "port": c.PortList(), "user": c.User, "database": c.Database, "options": c.Options()}[name]
+	for _, m := range []map[string]string{c.Params, c.Settings} {
+		if v, ok := m[name]; ok {
+			value = v
+		}
 	}
-	if !missing {
+	for _, limit := range c.Limits {
+		if limit.Param == name {
+			value = limit.Text
+		}
+	}
+	if name == "password" || dsn.IsSecret(name) {
+		value = Redacted
+	}
+	c.parts = append(c.parts, Setting{Key: partKey(l.prefix, name), Value: value, Source: source})
+}
+
+// partKey names a part of the main connection string in a report.
+func partKey(prefix, name string) string { return prefixed(prefix, "DATABASE_URL") + " " + name }
+
+// variable returns the PG* variable that is set for a parameter.
+func (l *loader) variable(param string) string {
+	if param == "database" {
+		param = "dbname"
+	}
+	for name := range l.vars {
+		if dsn.FromEnv(name) == param {
+			return name
+		}
+	}
+	return "PGOPTIONS" // a setting out of options
+}
+
+// complete gives a connection string the defaults of the environment: host, port, user, the
+// certificates in the home directory, and the password from the pass file.
+func (l *loader) complete(c *connection, e Environment) {
+	if !c.sound {
 		return
 	}
-	if e.strict() {
-		l.add(key, "names no host", "write postgres://user:password@HOST:5432/database, set PGHOST, or set APP_ENV=development to mean localhost")
+	if len(c.Hosts) == 0 {
+		c.Hosts = []dsn.Address{{}}
+	}
+	named := true
+	for i, a := range c.Hosts {
+		if a.Host == "" {
+			// Off a developer's machine a forgotten variable must not mean "some server on this
+			// machine".
+			named = false
+			if !e.strict() {
+				c.Hosts[i].Host = "localhost"
+			}
+		}
+		if a.Port == "" {
+			c.Hosts[i].Port = "5432"
+		}
+	}
+	if !named && e.strict() {
+		l.add(c.key, "names no host", "write postgres://user:password@HOST:5432/database, set PGHOST, or set APP_ENV=development to mean localhost")
+	}
+	// libpq takes the name of the system's user. On a server that is more often forgotten than
+	// meant, except on a socket, where "peer" authentication relies on it.
+	if c.User == "" && (!e.strict() || c.Local()) {
+		c.User = l.system["USER"]
+	}
+	l.fillCertificates(c)
+	l.fillPassword(c)
+}
+
+// fillCertificates names the certificates in ~/.postgresql, as libpq does.
+func (l *loader) fillCertificates(c *connection) {
+	home := l.system["HOME"]
+	if home == "" {
 		return
 	}
-	if len(d.hosts) == 0 {
-		d.hosts = []address{{}}
+	dir := filepath.Join(home, ".postgresql")
+	certificate, key, root := filepath.Join(dir, "postgresql.crt"), filepath.Join(dir, "postgresql.key"), filepath.Join(dir, "root.crt")
+	if c.Params["sslcert"] == "" && c.Params["sslkey"] == "" && exists(certificate) && exists(key) {
+		c.Params["sslcert"], c.Params["sslkey"] = certificate, key
 	}
-	for i := range d.hosts {
-		if d.hosts[i].host == "" {
-			d.hosts[i].host = "localhost"
+	if c.Params["sslrootcert"] == "" && exists(root) {
+		c.Params["sslrootcert"] = root
+	}
+}
+
+// fillPassword takes the password from the pass file. libpq looks up one for each host; pgx logs in
+// everywhere with one, so that they must be the same.
+func (l *loader) fillPassword(c *connection) {
+	path := c.Params["passfile"]
+	delete(c.Params, "passfile")
+	if home := l.system["HOME"]; path == "" && home != "" {
+		path = filepath.Join(home, ".pgpass")
+	}
+	if path == "" || c.Password != "" {
+		return
+	}
+	file, err := pgpassfile.ReadPassfile(path)
+	if err != nil {
+		return // as libpq: a password may not be needed
+	}
+	for _, a := range c.Hosts {
+		host := a.Host
+		if strings.HasPrefix(host, "/") {
+			host = "localhost"
+		}
+		switch password := file.FindPassword(host, a.Port, c.Database, c.User); {
+		case password == "" || password == c.Password:
+		case c.Password != "":
+			l.add(c.key, "names hosts for which the pass file has different passwords", "pgx logs in everywhere with one: give each host the same, or name one host")
+			return
+		default:
+			c.Password, c.passFile = password, path
+			l.part(c, "password", "file "+path)
 		}
 	}
 }
 
-// bouncerSettings are the settings that PgBouncer lets a client choose; it refuses the others.
-var bouncerSettings = map[string]bool{
-	"timezone": true, "TimeZone": true, "datestyle": true, "DateStyle": true, "standard_conforming_strings": true,
+func without(m map[string]string, name string) map[string]string {
+	less := make(map[string]string, len(m))
+	for k, v := range m {
+		if k != name {
+			less[k] = v
+		}
+	}
+	return less
 }
 
-// checkBouncer takes out the settings that PgBouncer would refuse to connect with.
-func (l *loader) checkBouncer(key string, d *dsn, cfg Config) {
-	if !cfg.PgBouncer || key == "DIRECT_DATABASE_URL" {
-		return
-	}
-	for name, value := range d.runtimeParams() {
-		if bouncerSettings[name] {
-			continue
-		}
-		if name == "search_path" && value != "public" {
-			l.add(key, "asks for a schema or search_path, which PgBouncer refuses",
-				"take it out, and set it on the role: ALTER ROLE … SET search_path = …")
-			continue
-		}
-		delete(d.params, name)
-		l.note(key, name+" is left out: PgBouncer refuses it; set it on the role")
-	}
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

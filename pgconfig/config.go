@@ -68,7 +68,7 @@ type Config struct {
 	// KeepAliveIdle is how long a connection is silent before TCP sends the first keepalive probe.
 	// Off: no keepalive.
 	KeepAliveIdle time.Duration
-	// KeepAliveInterval is the time between two unanswered keepalive probes.
+	// KeepAliveInterval is the time between two unanswered keepalive probes. Off: 15 s.
 	KeepAliveInterval time.Duration
 	// KeepAliveCount is how many unanswered probes end the connection.
 	KeepAliveCount int32

@@ -65,7 +65,7 @@ func TestDoctor(t *testing.T) {
 		{"postgres://app:horse@db/shop?hostaddr=1.2.3.4", "has the parameter hostaddr"},
 		{"postgres://app:horse@db/shop?connect_timeout=5s", "has the parameter connect_timeout, which is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT"},
 		{"postgres://app:horse@db/shop?statement_timeout=soon", "has the parameter statement_timeout, which is not a duration"},
-		{"postgres://app:horse@db/shop?sslidentity=id.p12", "has the parameter sslidentity, a PKCS#12 file, which Go cannot read: split it with openssl"},
+		{"postgres://app:horse@db/shop?sslidentity=id.p12", "has the parameter sslidentity, which names a PKCS#12 file, which Go cannot read: split it with openssl"},
 		{"postgres://app:horse@db/shop?sslaccept=maybe", "has the parameter sslaccept"},
 	} {
 		t.Run(test.url, func(t *testing.T) {
@@ -97,11 +97,11 @@ func TestAccepted(t *testing.T) {
 		"postgres://app@/d?host=localhost&port=5433":                             "postgres://app@localhost:5433/d?sslmode=prefer",
 		"postgres://app@localhost/d?ssl=true":                                    "postgres://app@localhost:5432/d?sslmode=require",
 		"postgres://app@localhost/d?options=-c%20search_path%3Da,b":              "postgres://app@localhost:5432/d?options=-c%20search_path%3Da%2Cb&sslmode=prefer",
-		"postgres://app@localhost/d?app.tenant=7&work_mem=8MB":                   "postgres://app@localhost:5432/d?app.tenant=7&sslmode=prefer&work_mem=8MB",
+		"postgres://app@localhost/d?app.tenant=7&work_mem=8MB":                   "postgres://app@localhost:5432/d?options=-c%20app.tenant%3D7%20-c%20work_mem%3D8MB&sslmode=prefer",
 		"postgres://app@localhost/d?gssencmode=disable":                          "postgres://app@localhost:5432/d?sslmode=prefer",
 		"postgres://app@localhost/d%20e":                                         "postgres://app@localhost:5432/d%20e?sslmode=prefer",
 		"postgres://app@localhost/d?sslmode=":                                    "postgres://app@localhost:5432/d?sslmode=prefer",
-		"host=localhost dbname=d user=app options=-capp.next=a://b":              "postgres://app@localhost:5432/d?options=-capp.next%3Da%3A//b&sslmode=prefer",
+		"host=localhost dbname=d user=app options=-capp.next=a://b":              "postgres://app@localhost:5432/d?options=-c%20app.next%3Da%3A//b&sslmode=prefer",
 		"host=/run/pg dbname=d user=app":                                         "postgres://app@/d?host=/run/pg&port=5432&sslmode=prefer",
 		"postgres://app@/d?host=/run/a,/run/b&port=1,2":                          "postgres://app@/d?host=/run/a%2C/run/b&port=1%2C2&sslmode=prefer",
 		"postgres://app@localhost/d?fallback_application_name=a&sslmode=disable": "postgres://app@localhost:5432/d?sslmode=disable",

@@ -1,57 +1,135 @@
 package pgconfig
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"regexp"
 	"strings"
-
-	"github.com/joho/godotenv"
 )
 
-// readDotEnv reads one .env file. A file that does not exist is passed over.
-func (l *loader) readDotEnv(path string) (map[string]string, bool) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false
-	}
-	if err != nil {
-		l.add(path, "cannot be read", "allow this user to read it, or remove it")
-		return nil, false
-	}
-	text := strings.TrimPrefix(string(data), "\ufeff")
-	values, err := godotenv.Unmarshal(text)
-	if err != nil {
-		// The error quotes the rest of the file.
-		l.add(fmt.Sprintf("%s line %d", path, brokenLine(text)), "is not of the form NAME=value",
-			"a value with spaces or a # stands in quotes, and a quotation mark is closed")
-		return nil, false
-	}
-	for _, m := range references.FindAllStringSubmatch(text, -1) {
-		if _, set := values[m[2]]; !set {
-			// Not shown: it is more often a piece of a password than the name of a variable.
-			l.add(path, "has a $ in "+m[1]+" that is taken for a variable and replaced by nothing", "put the value in single quotes")
-			return nil, false
-		}
-	}
-	return values, true
+// dotEnv is what a .env file says.
+type dotEnv struct {
+	values map[string]string
+	// doubtful are the variables with a $ that is neither quoted nor the name of a variable above.
+	doubtful map[string]bool
+	// brokenLine is the first line that is not of the form NAME=value, or 0.
+	brokenLine int
 }
 
-// references finds the variables that godotenv replaces: $NAME and ${NAME} in a value without
-// quotes or in double ones.
-var references = regexp.MustCompile(`(?m)^[ \t]*(?:export[ \t]+)?((?:[A-Z0-9]+_)?(?:DATABASE|DIRECT|PG)[A-Z0-9_]*)[ \t]*[=:][ \t]*[^'\n][^\n]*?[^\\\n]\$\{?([A-Z0-9_]+)`)
+var envLine = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:][ \t]*`)
 
-// brokenLine finds the line at which parsing fails: the first after which no longer beginning of
-// the text parses. A value in quotes may span lines, so that one failure is not enough.
-func brokenLine(text string) int {
-	lines := strings.Split(text, "\n")
-	good := 0
-	for n := 1; n <= len(lines); n++ {
-		if _, err := godotenv.Unmarshal(strings.Join(lines[:n], "\n")); err == nil {
-			good = n
+// parseDotEnv reads NAME=value lines. A value in single quotes is taken as it is. In double quotes
+// \n is a line break, and a backslash takes any other character literally. Both may span lines. A
+// value without quotes ends at the line or before " #". Outside of single quotes, $NAME and ${NAME}
+// stand for a variable that the file has set further up; \$ is a $.
+func parseDotEnv(text string) dotEnv {
+	d := dotEnv{values: map[string]string{}, doubtful: map[string]bool{}}
+	rest := strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n")
+	for line := 1; rest != ""; {
+		statement, _, _ := strings.Cut(rest, "\n")
+		if trimmed := strings.TrimSpace(statement); trimmed == "" || trimmed[0] == '#' {
+			rest = skipLine(rest)
+			line++
+			continue
+		}
+		m := envLine.FindStringSubmatch(statement)
+		if m == nil {
+			d.brokenLine = line
+			return d
+		}
+		raw, after, ok := envValue(rest[len(m[0]):])
+		if !ok {
+			d.brokenLine = line
+			return d
+		}
+		value, certain := d.expand(raw)
+		d.values[m[1]], d.doubtful[m[1]] = value, !certain
+		line += strings.Count(rest[:len(rest)-len(after)], "\n")
+		rest = after
+	}
+	return d
+}
+
+// envValue splits a value, quotes included, from the lines after it.
+func envValue(s string) (raw, after string, ok bool) {
+	if s == "" || s[0] != '\'' && s[0] != '"' {
+		line, _, _ := strings.Cut(s, "\n")
+		value := line
+		if i := strings.Index(" "+line, " #"); i >= 0 {
+			value = line[:i]
+		} else if i := strings.Index(line, "\t#"); i >= 0 {
+			value = line[:i]
+		}
+		return strings.TrimSpace(value), skipLine(s), true
+	}
+	end := 1
+	for ; end < len(s) && s[end] != s[0]; end++ {
+		if s[0] == '"' && s[end] == '\\' {
+			end++
 		}
 	}
-	return good + 1
+	if end >= len(s) {
+		return "", "", false
+	}
+	rest, _, _ := strings.Cut(s[end+1:], "\n")
+	if rest = strings.TrimSpace(rest); rest != "" && rest[0] != '#' {
+		return "", "", false
+	}
+	return s[:end+1], skipLine(s[end+1:]), true
+}
+
+func skipLine(s string) string {
+	_, after, _ := strings.Cut(s, "\n")
+	return after
+}
+
+var envReference = regexp.MustCompile(`^\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
+
+// expand takes the quotes off and puts values in the place of references. It reports whether
+// nothing in the value could also be meant otherwise.
+func (d dotEnv) expand(raw string) (value string, certain bool) {
+	quoted := strings.HasPrefix(raw, `"`)
+	if quoted {
+		raw = raw[1 : len(raw)-1]
+	} else if strings.HasPrefix(raw, "'") {
+		return raw[1 : len(raw)-1], true
+	}
+	certain = true
+	var b strings.Builder
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '\\' && i+1 < len(raw) && (quoted || raw[i+1] == '$'):
+			i++
+			b.WriteString(escaped(raw[i]))
+		case c == '$' && i+1 < len(raw) && startsReference(raw[i+1]):
+			m := envReference.FindStringSubmatch(raw[i:])
+			if m == nil {
+				certain = false
+				b.WriteByte(c)
+				continue
+			}
+			name := m[1] + m[2]
+			text, set := d.values[name]
+			certain = certain && set && !d.doubtful[name]
+			b.WriteString(text)
+			i += len(m[0]) - 1
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), certain
+}
+
+func escaped(c byte) string {
+	switch c {
+	case 'n':
+		return "\n"
+	case 'r':
+		return "\r"
+	}
+	return string([]byte{c})
+}
+
+// startsReference reports whether a $ before c may be taken for a reference by this parser, a shell
+// or Compose.
+func startsReference(c byte) bool {
+	return c == '{' || c == '(' || c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }

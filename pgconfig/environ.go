@@ -1,33 +1,35 @@
 package pgconfig
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"regexp"
 	"strings"
 )
 
 const fromEnvironment = "environment"
 
-var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+// entry is the text of a variable and where it came from.
+type entry struct{ text, source string }
 
 // readEnvironment fills l.vars from the given environment and the .env files.
 func (l *loader) readEnvironment(src Source) {
-	l.vars = l.ours(src.Environ, fromEnvironment)
+	l.vars = l.pick(src.Environ, fromEnvironment)
 
 	var appEnv Environment
-	text, set := l.vars["APP_ENV"]
-	if err := appEnv.UnmarshalText([]byte(text.text)); err != nil || (set && appEnv.strict()) {
+	e, set := l.vars["APP_ENV"]
+	if err := appEnv.UnmarshalText([]byte(e.text)); err != nil {
+		l.unread = true
 		return
 	}
-	if !set && l.namesDatabase() {
+	if set && appEnv.strict() || !set && l.namesDatabase() {
 		return
 	}
 	for _, path := range src.DotEnv {
-		values, ok := l.readDotEnv(path)
-		if !ok {
-			continue
-		}
-		for name, e := range l.ours(values, path) {
-			if _, taken := l.vars[name]; taken || l.otherForm(name) {
+		for name, e := range l.readDotEnv(path) {
+			if _, taken := l.vars[name]; taken || l.hasOtherForm(name) {
 				continue
 			}
 			l.vars[name] = e
@@ -35,13 +37,44 @@ func (l *loader) readEnvironment(src Source) {
 		}
 	}
 	if e := l.vars["APP_ENV"]; !set && (e.text == string(Production) || e.text == string(Staging)) {
-		l.add("APP_ENV", "is "+e.text+" in .env, which is not read there",
-			"set it in the environment, or write development")
+		l.add("APP_ENV", "is "+e.text+" in .env, which is not read there", "set it in the environment, or write development")
 	}
 }
 
-// ours picks our variables and libpq's out of an environment, the prefix taken off.
-func (l *loader) ours(environ map[string]string, source string) map[string]entry {
+// readDotEnv reads our variables and libpq's from one .env file. A file that does not exist has
+// none.
+func (l *loader) readDotEnv(path string) map[string]entry {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		l.add(path, "cannot be read", "allow this user to read it, or remove it")
+		l.unread = true
+		return nil
+	}
+	d := parseDotEnv(string(data))
+	if d.brokenLine > 0 { // the line is not shown: it may be a piece of a secret
+		l.add(fmt.Sprintf("%s line %d", path, d.brokenLine), "is not of the form NAME=value",
+			"a value with spaces or a # stands in quotes, and a quotation mark is closed")
+		l.unread = true
+		return nil
+	}
+	vars := l.pick(d.values, path)
+	for _, name := range sortedKeys(vars) {
+		full := prefixed(l.prefix, name)
+		if d.doubtful[full] {
+			l.add(path, "has a $ in "+full+" that may be taken for a variable", "put it in single quotes")
+			l.unread = true
+		}
+	}
+	return vars
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+
+// pick returns our variables and libpq's of an environment, the prefix taken off.
+func (l *loader) pick(environ map[string]string, source string) map[string]entry {
 	vars := map[string]entry{}
 	for name, value := range environ {
 		if value == "" || !plainName.MatchString(name) {
@@ -62,7 +95,7 @@ func (l *loader) ours(environ map[string]string, source string) map[string]entry
 
 // namesDatabase reports whether the variables say where a database is.
 func (l *loader) namesDatabase() bool {
-	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGDATABASE", "PGSERVICE"} {
+	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE"} {
 		if _, ok := l.vars[name]; ok {
 			return true
 		}
@@ -70,29 +103,10 @@ func (l *loader) namesDatabase() bool {
 	return false
 }
 
-// otherForm reports whether the stronger source has X_FILE where this one has X, or the other way
-// round: then this one is overridden as if it had the same name.
-func (l *loader) otherForm(name string) bool {
-	other := strings.TrimSuffix(name, "_FILE")
-	if other == name {
-		other = name + "_FILE"
-	}
+// hasOtherForm reports whether the stronger source has DATABASE_URL_FILE where this one has
+// DATABASE_URL, or the other way round. Then this one is overridden as if it had the same name.
+func (l *loader) hasOtherForm(name string) bool {
+	other := map[string]string{"DATABASE_URL": "DATABASE_URL_FILE", "DATABASE_URL_FILE": "DATABASE_URL"}[name]
 	_, ok := l.vars[other]
-	return ok && (other == "DATABASE_URL" || other == "DATABASE_URL_FILE")
-}
-
-// environment settles where the program runs.
-func (l *loader) environment(local bool) Environment {
-	var e Environment
-	if err := e.UnmarshalText([]byte(l.vars["APP_ENV"].text)); err != nil {
-		return Production // decode reports it
-	}
-	switch {
-	case e != "":
-		return e
-	case local:
-		return Development
-	default:
-		return Production
-	}
+	return ok
 }

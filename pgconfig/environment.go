@@ -9,12 +9,12 @@ type Environment string
 const (
 	// Development is a developer's machine: generous defaults, .env is read.
 	Development Environment = "development"
-	// Test is a test run: as Development.
+	// Test is a test run. It has the rules and defaults of Development.
 	Test Environment = "test"
 	// Staging has the rules and defaults of Production.
 	Staging Environment = "staging"
-	// Production is also what an unset APP_ENV means, unless every database is on this machine:
-	// then it is Development. A forgotten variable is never the weak setting.
+	// Production is also what an unset APP_ENV means, so that a forgotten variable is never the weak
+	// setting. The one exception is a database on this machine that a .env file names.
 	Production Environment = "production"
 )
 
@@ -24,15 +24,19 @@ func (e Environment) strict() bool { return e != Development && e != Test }
 
 // UnmarshalText implements encoding.TextUnmarshaler. It accepts the four names and the empty text.
 func (e *Environment) UnmarshalText(text []byte) error {
+	const known = "is not one of development, test, staging and production"
 	switch name := Environment(text); name {
 	case "", Development, Test, Staging, Production:
 		*e = name
 		return nil
 	case "dev", "local":
-		return errors.New("is not one of development, test, staging and production: did you mean development?")
+		return errors.New(known + ": did you mean development?")
 	case "prod", "live":
-		return errors.New("is not one of development, test, staging and production: did you mean production?")
+		return errors.New(known + ": did you mean production?")
 	default:
-		return errors.New("is not one of development, test, staging and production")
+		return errors.New(known)
 	}
 }
+
+// String returns the name.
+func (e *Environment) String() string { return string(*e) }

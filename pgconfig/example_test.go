@@ -109,7 +109,7 @@ func ExampleConfig_Report() {
 		}
 	}
 	// Output:
-	// APP_ENV = development (default)
+	// APP_ENV = production (default)
 	// DATABASE_URL = postgres://app:****@localhost:5432/shop?sslmode=prefer (environment)
 	// DATABASE_URL password = **** (PGPASSWORD (environment))
 	// DATABASE_POOL_MAX_CONNS = 5 (connection_limit in DATABASE_URL)

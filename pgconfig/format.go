@@ -16,7 +16,7 @@ func (c Config) String() string {
 	}
 	var b strings.Builder
 	b.WriteString("pgconfig.Config{")
-	b.WriteString(r.main.url(true))
+	b.WriteString(r.main.Masked())
 	for _, s := range c.Report() {
 		if s.Value != "" && s.Source != "default" && !strings.Contains(s.Key, "DATABASE_URL") {
 			fmt.Fprintf(&b, " %s=%s", s.Key, s.Value)

@@ -3,12 +3,10 @@ module github.com/page-builder/persistence/pgconfig
 go 1.25.0
 
 require (
-	github.com/caarlos0/env/v11 v11.4.1
 	github.com/google/go-cmp v0.7.0
 	github.com/jackc/pgpassfile v1.0.0
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/joho/godotenv v1.5.1
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	go.uber.org/goleak v1.3.0
 )

@@ -1,32 +1,42 @@
 package pgconfig
 
 import (
+	"cmp"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/caarlos0/env/v11"
+	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
 // Source is where a configuration is read from.
 type Source struct {
 	// Prefix goes before the variables that begin with DATABASE_ or DIRECT_, for a program with
 	// several databases: "ANALYTICS" reads ANALYTICS_DATABASE_URL. An underscore is added if it is
-	// missing. With a prefix libpq's PG* variables are not read, because they belong to the
+	// missing. With a prefix, libpq's PG* variables are not read, because they belong to the
 	// database without one.
 	Prefix string
-	// Environ are the variables by name. A variable set to "" counts as not set. HOME is where
-	// .pgpass, .pg_service.conf and .postgresql are looked for, and USER is the default user name;
-	// without them there is no default.
+	// Environ holds the variables by name. A variable set to "" counts as not set. HOME is where
+	// .pgpass, .pg_service.conf and .postgresql are looked for, and USER is the default user name.
+	// Without them there is no default.
 	Environ map[string]string
-	// DotEnv are the .env files to read, if they exist; in earlier ones a variable is stronger than
-	// in later ones, and in all weaker than in Environ. See [Load] for when they count.
+	// DotEnv names the .env files to read, if they exist. A variable in an earlier file is stronger
+	// than in a later one, and weaker than in Environ. See [Load] for when they count.
 	DotEnv []string
 }
 
-// Environ returns the environment of the process, for [Source]: LoadFrom with it and DotEnv ".env"
+// Environ returns the environment of the process, for [Source]. LoadFrom with it and DotEnv ".env"
 // reads what Load does.
-func Environ() map[string]string { return env.ToMap(os.Environ()) }
+func Environ() map[string]string {
+	environ := map[string]string{}
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		environ[name] = value
+	}
+	return environ
+}
 
 // Load reads the environment of the process and, in development and test only, the file .env in the
 // working directory.
@@ -35,99 +45,264 @@ func Environ() map[string]string { return env.ToMap(os.Environ()) }
 //
 // APP_ENV in the environment of the process decides about .env:
 //
-//   - development or test: it is read; what the environment sets is stronger.
+//   - development or test: it is read. What the environment sets is stronger.
 //   - staging or production: it is not read.
 //   - not set: it is read only if the environment names no database itself (DATABASE_URL,
-//     DATABASE_URL_FILE, PGHOST, PGDATABASE, PGSERVICE), and then every database it names must be
-//     on this machine; anything else is an error that says to set APP_ENV. So a copied example.env
-//     works at once with a local database, while a stray .env on a server can neither lead to a
-//     database elsewhere nor loosen a rule.
+//     DATABASE_URL_FILE, PGHOST, PGHOSTADDR, PGDATABASE, PGSERVICE). Every database that it names
+//     must then be on this machine, and the program runs in development. Anything else is an error
+//     that says to set APP_ENV.
 //
-// [Config.Report] tells of every value where it came from.
+// So a copied example.env works at once with a local database, while a stray .env on a server can
+// neither lead to a database elsewhere nor loosen a rule.
+//
+// [Config.Report] says where each value came from.
 func Load() (Config, error) {
-	return load(Source{Environ: Environ(), DotEnv: []string{".env"}}, filepath.Base(os.Args[0]))
+	return load(Source{Environ: Environ(), DotEnv: []string{".env"}}, filepath.Base(os.Args[0]), Production)
 }
 
 // LoadFrom reads src and nothing else: no variable of the process, no working directory, no home
-// directory. Files are read where src names them, by their path or through HOME. The rule on .env
+// directory. It reads files where src names them, by their path or through HOME. The rule on .env
 // files is [Load]'s, with src.Environ in place of the environment of the process.
 // DATABASE_APPLICATION_NAME has no default. The error is an [*Error].
-func LoadFrom(src Source) (Config, error) { return load(src, "") }
+func LoadFrom(src Source) (Config, error) { return load(src, "", Production) }
 
-// Parse makes a configuration of one URL and the defaults, for tests and programs that are told
+// Parse makes a configuration of one URL and the defaults, for tests and for programs that get
 // their database otherwise. It reads nothing but the files that the URL names. With every host on
 // this machine the defaults are those of development, otherwise those of production. The error is
 // an [*Error].
 func Parse(url string) (Config, error) {
-	return load(Source{Environ: map[string]string{"DATABASE_URL": url}}, "")
+	return load(Source{Environ: map[string]string{"DATABASE_URL": url}}, "", Development)
 }
-
-// entry is the text of a variable and where it came from.
-type entry struct{ text, source string }
 
 // loader is one run of load.
 type loader struct {
 	problems
-	vars   map[string]entry // our variables without the prefix, PG* and APP_ENV
-	system map[string]string
+	vars   map[string]entry  // our variables without the prefix, PG* and APP_ENV
+	system map[string]string // the whole environment, for HOME and USER
+	// unread: a .env file or APP_ENV has a problem, so variables may be missing because of it.
+	unread bool
 	// borrowed: APP_ENV is not set and the databases come from .env.
 	borrowed bool
+	libpq    map[string]string // the parameters of libpq's variables
+	password entry             // DATABASE_PASSWORD_FILE
 	notes    map[string][]string
-	parts    []Setting // what PG*, a service and files gave the main connection string
 }
 
-func load(src Source, program string) (Config, error) {
-	prefix := src.Prefix
-	if prefix != "" && !strings.HasSuffix(prefix, "_") {
-		prefix += "_"
-	}
-	l := &loader{problems: problems{prefix: prefix}, system: src.Environ, notes: map[string][]string{}}
-	l.readEnvironment(src)
+// connection is one connection string on its way.
+type connection struct {
+	key  string // the variable without the prefix
+	text string // as it was given
+	dsn.DSN
+	sound bool      // the parts are certain, and rules can be applied to them
+	parts []Setting // what came from elsewhere
+	// passFile is the file that gave the password, or "".
+	passFile string
+}
 
-	r := &resolved{prefix: prefix}
-	password := l.passwordFile(r)
-	main, haveMain := l.mainDSN(password)
-	var translated map[string]entry
-	if haveMain {
-		translated = l.translateDSN("DATABASE_URL", &main)
-	}
-	direct, haveDirect := l.optionalDSN("DIRECT_DATABASE_URL", password)
-	replicas := l.replicaDSNs(password)
+// connections holds what the variables name. main and direct may be nil.
+type connections struct {
+	main, direct *connection
+	replicas     []*connection
+}
 
-	all := map[string]*dsn{}
-	if haveMain {
-		all["DATABASE_URL"] = &main
-	}
-	if haveDirect {
-		all["DIRECT_DATABASE_URL"] = &direct
-	}
-	local := haveMain && main.local() && (!haveDirect || direct.local())
-	for i := range replicas {
-		local = local && replicas[i].local()
-	}
-	if l.borrowed && len(l.list) == 0 && !local {
-		l.add("APP_ENV", "is not set, and .env names a database on another machine",
-			"set APP_ENV=development in the environment on a developer's machine; on a server remove .env and set "+prefixed(prefix, "DATABASE_URL"))
-	}
-	environment := l.environment(local)
-
-	cfg, report := l.decode(environment, translated, program)
-	for _, key := range []string{"DATABASE_URL", "DIRECT_DATABASE_URL"} {
-		if d := all[key]; d != nil {
-			l.complete(key, d, cfg)
+func (c connections) all() []*connection {
+	var all []*connection
+	for _, one := range append([]*connection{c.main, c.direct}, c.replicas...) {
+		if one != nil {
+			all = append(all, one)
 		}
 	}
-	for i := range replicas {
-		l.complete("DATABASE_REPLICA_URLS", &replicas[i], cfg)
+	return all
+}
+
+// load parses, completes, checks and reports. unset is the environment to take for a database on
+// this machine if APP_ENV is not set.
+func load(src Source, program string, unset Environment) (Config, error) {
+	l := newLoader(src)
+
+	c := l.parse()
+	for _, one := range c.all() {
+		l.fill(one)
+	}
+	environment := l.settleEnvironment(c, unset)
+	cfg, set := l.decode(c.main, environment, program)
+	for _, one := range c.all() {
+		l.complete(one, environment)
+		l.check(one, cfg)
 	}
 	if err := l.err(); err != nil {
 		return Config{}, err
 	}
-	r.main, r.direct, r.replicas = main, main, replicas
-	if haveDirect {
-		r.direct, r.hasDirect = direct, true
-	}
-	r.report = l.finishReport(report, cfg, r)
-	cfg.resolved = func() *resolved { return r }
-	return cfg, nil
+	return l.resolve(cfg, c, set), nil
 }
+
+func newLoader(src Source) *loader {
+	prefix := src.Prefix
+	if prefix != "" && !strings.HasSuffix(prefix, "_") {
+		prefix += "_"
+	}
+	l := &loader{problems: problems{prefix: prefix}, system: src.Environ, libpq: map[string]string{}, notes: map[string][]string{}}
+	l.readEnvironment(src)
+	for name, e := range l.vars {
+		if param := dsn.FromEnv(name); param != "" {
+			l.libpq[param] = e.text
+		}
+	}
+	l.password, _ = l.readSecret("DATABASE_PASSWORD_FILE")
+	return l
+}
+
+// parse reads the connection strings. Without one, DATABASE_URL is made of libpq's variables.
+func (l *loader) parse() connections {
+	var c connections
+	_, hasURL := l.vars["DATABASE_URL"]
+	_, hasFile := l.vars["DATABASE_URL_FILE"]
+	switch {
+	case hasURL && hasFile:
+		l.add("DATABASE_URL", "and "+prefixed(l.prefix, "DATABASE_URL_FILE")+" are both set", "set one of them")
+	case hasFile:
+		if e, ok := l.readSecret("DATABASE_URL_FILE"); ok {
+			c.main = l.parseOne("DATABASE_URL_FILE", e.text)
+		}
+	case hasURL:
+		c.main = l.parseOne("DATABASE_URL", l.vars["DATABASE_URL"].text)
+	case l.namesDatabase():
+		c.main = &connection{key: "DATABASE_URL", sound: true}
+	case !l.unread:
+		detail := "is not set, and neither are PGHOST and PGDATABASE"
+		if l.prefix != "" {
+			detail = "is not set"
+		}
+		l.add("DATABASE_URL", detail, "set it to the address of the database, for example "+
+			prefixed(l.prefix, "DATABASE_URL")+"=postgres://app:PASSWORD@localhost:5432/app; see "+readOn)
+	}
+	if c.main != nil && c.main.Password != "" && l.password.text != "" {
+		l.add(c.main.key, "has a password, and DATABASE_PASSWORD_FILE is set too", "take the password out of one of them")
+	}
+	if e, ok := l.vars["DIRECT_DATABASE_URL"]; ok {
+		c.direct = l.parseOne("DIRECT_DATABASE_URL", e.text)
+	}
+	for _, text := range dsn.Split(l.vars["DATABASE_REPLICA_URLS"].text) {
+		c.replicas = append(c.replicas, l.parseOne("DATABASE_REPLICA_URLS", text))
+	}
+	return c
+}
+
+func (l *loader) parseOne(key, text string) *connection {
+	if text == "" { // libpq's variables say it all
+		return &connection{key: key, DSN: dsn.DSN{Params: map[string]string{}}, sound: true}
+	}
+	d, found := dsn.Parse(text)
+	for _, p := range found {
+		l.addFrom(key, p)
+	}
+	l.note(key, d.Notes...)
+	return &connection{key: key, text: text, DSN: d, sound: d.Params != nil}
+}
+
+// settleEnvironment decides where the program runs.
+func (l *loader) settleEnvironment(c connections, unset Environment) Environment {
+	local := c.main != nil
+	for _, one := range c.all() {
+		local = local && one.sound && one.Local()
+	}
+	var e Environment
+	if err := e.UnmarshalText([]byte(l.vars["APP_ENV"].text)); err != nil {
+		return Production // decode reports it
+	}
+	switch {
+	case l.borrowed && !local:
+		if len(l.list) == 0 {
+			l.add("APP_ENV", "is not set, and .env names a database on another machine",
+				"set APP_ENV=development in the environment on a developer's machine; on a server remove .env and set "+prefixed(l.prefix, "DATABASE_URL"))
+		}
+		return cmp.Or(e, Production)
+	case e != "":
+		return e
+	case !local:
+		return Production
+	case l.borrowed:
+		return Development
+	case unset == Production:
+		l.note("APP_ENV", "is not set: production, because a database on this machine may be reached through a proxy beside a "+
+			"service; set APP_ENV=development on a developer's machine")
+	}
+	return unset
+}
+
+// decode makes a Config of the variables: those that are set, then what the parameters of
+// DATABASE_URL say, then the defaults. It returns where each value came from too.
+func (l *loader) decode(main *connection, environment Environment, program string) (cfg Config, sources map[string]string) {
+	sources = map[string]string{}
+	for _, v := range table {
+		e, set := l.vars[v.Name]
+		if main != nil {
+			if p, ok := main.Limits[v.Name]; ok && !set {
+				e = entry{text: p.Text, source: l.origin(main, p.Param)}
+			} else if ok && p.Text != e.text {
+				l.note(v.Name, "wins over "+l.origin(main, p.Param))
+			}
+		}
+		if e.text == "" {
+			e = entry{text: v.Default, source: "default"}
+			if !environment.strict() {
+				e.text = v.DefaultDevelopment
+			}
+			switch v.Name {
+			case "APP_ENV":
+				e.text = string(environment)
+			case "DATABASE_APPLICATION_NAME":
+				e.text = program
+			}
+		}
+		sources[v.Name] = e.source
+		if v.bind == nil {
+			continue
+		}
+		if err := v.bind(&cfg).UnmarshalText([]byte(e.text)); err != nil {
+			l.add(v.Name, err.Error(), "")
+		}
+	}
+	l.noteUnknown()
+	cfg.Environment = environment
+
+	switch {
+	case cfg.MaxConns < 1 && !l.has("DATABASE_POOL_MAX_CONNS"):
+		l.add("DATABASE_POOL_MAX_CONNS", "is 0", "a pool needs 1 connection or more")
+	case cfg.MinIdleConns > cfg.MaxConns && sources["DATABASE_POOL_MIN_IDLE_CONNS"] == "default":
+		cfg.MinIdleConns = cfg.MaxConns // the default does not fit a small pool
+	case cfg.MinIdleConns > cfg.MaxConns && !l.has("DATABASE_POOL_MAX_CONNS"):
+		l.add("DATABASE_POOL_MIN_IDLE_CONNS", "is more than "+prefixed(l.prefix, "DATABASE_POOL_MAX_CONNS"), "lower it, or raise the other")
+	}
+	if cfg.KeepAliveCount < 1 && !l.has("DATABASE_KEEPALIVE_COUNT") {
+		l.add("DATABASE_KEEPALIVE_COUNT", "is 0", "write 1 or more, or DATABASE_KEEPALIVE_IDLE=off for no keepalive")
+	}
+	return cfg, sources
+}
+
+// origin says where a parameter of a connection string came from.
+func (l *loader) origin(c *connection, param string) string {
+	for _, part := range c.parts {
+		if part.Key == partKey(l.prefix, param) {
+			return part.Source
+		}
+	}
+	return param + " in " + prefixed(l.prefix, c.key)
+}
+
+// noteUnknown notes variables that look like ours and are none: probably a slip.
+func (l *loader) noteUnknown() {
+	for _, name := range sortedKeys(l.vars) {
+		if _, known := find(name); !known && !strings.HasPrefix(name, "PG") {
+			l.note(name, "is not a variable of this package")
+		}
+	}
+}
+
+func (l *loader) note(key string, notes ...string) {
+	if len(notes) > 0 {
+		l.notes[key] = append(l.notes[key], notes...)
+	}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -24,11 +24,11 @@ func TestDefaults(t *testing.T) {
 		{"unset, one host elsewhere", env{"DATABASE_URL": "postgres://u:p@localhost,db/d"}, pgconfig.Production, 10, 30 * time.Second, "verify-full"},
 		{"unset, direct elsewhere", env{"DATABASE_URL": "postgres://u:p@localhost/d", "DIRECT_DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
 		{"unset, replica elsewhere", env{"DATABASE_URL": "postgres://u:p@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u:p@db/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"unset, localhost", env{"DATABASE_URL": "postgres://u:p@localhost/d"}, pgconfig.Development, 4, 60 * time.Second, "prefer"},
-		{"unset, IPv4 loopback", env{"DATABASE_URL": "postgres://u:p@127.0.0.9/d"}, pgconfig.Development, 4, 60 * time.Second, "prefer"},
-		{"unset, IPv6 loopback", env{"DATABASE_URL": "postgres://u:p@[::1]:5433/d"}, pgconfig.Development, 4, 60 * time.Second, "prefer"},
-		{"unset, socket", env{"DATABASE_URL": "postgres://postgres@/d?host=/dev/shm/x"}, pgconfig.Development, 4, 60 * time.Second, "prefer"},
-		{"unset, socket in the authority", env{"DATABASE_URL": "postgres://postgres@%2Fdev%2Fshm%2Fx/d"}, pgconfig.Development, 4, 60 * time.Second, "prefer"},
+		{"unset, localhost", env{"DATABASE_URL": "postgres://u:p@localhost/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
+		{"unset, IPv4 loopback", env{"DATABASE_URL": "postgres://u:p@127.0.0.9/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
+		{"unset, IPv6 loopback", env{"DATABASE_URL": "postgres://u:p@[::1]:5433/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
+		{"unset, socket", env{"DATABASE_URL": "postgres://postgres@/d?host=/dev/shm/x"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
+		{"unset, socket in the authority", env{"DATABASE_URL": "postgres://postgres@%2Fdev%2Fshm%2Fx/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
 		{"development elsewhere", env{"APP_ENV": "development", "DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Development, 4, 60 * time.Second, "prefer"},
 		{"test", env{"APP_ENV": "test", "DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Test, 4, 60 * time.Second, "prefer"},
 		{"production on a socket", env{"APP_ENV": "production", "DATABASE_URL": "postgres://u@/d?host=/run/pg"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
@@ -191,7 +191,7 @@ func TestFiles(t *testing.T) {
 
 	cfg = load(t, env{"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": password, "DATABASE_REPLICA_URLS": "postgres://app@r1,r2/shop, postgres://ro:x@r3/shop"})
 	equal(t, "URL", string(cfg.URL()), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full")
-	equal(t, "PasswordFile", cfg.PasswordFile(), password)
+	equal(t, "SecretFile", cfg.SecretFile().Path(), password)
 	equal(t, "replicas", len(cfg.ReplicaURLs()), 2)
 	equal(t, "first replica", string(cfg.ReplicaURLs()[0]), "postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full")
 	equal(t, "second replica", string(cfg.ReplicaURLs()[1]), "postgres://ro:x@r3:5432/shop?sslmode=verify-full")

@@ -87,14 +87,14 @@ func TestPrisma(t *testing.T) {
 		url   string // what follows the host
 		note  string
 	}{
-		{"schema=public", "localhost", "search_path=public&sslmode=prefer", "schema became search_path"},
-		{"schema=My+App", "localhost", "search_path=%22My%2BApp%22&sslmode=prefer", "schema became search_path"},
-		{"schema=a%22b", "localhost", "search_path=%22a%22%22b%22&sslmode=prefer", "schema became search_path"},
+		{"schema=public", "localhost", "options=-c%20search_path%3Dpublic&sslmode=prefer", "schema became search_path"},
+		{"schema=My+App", "localhost", "options=-c%20search_path%3D%22My%2BApp%22&sslmode=prefer", "the + in schema stands for itself: write a space as %20; schema became search_path"},
+		{"schema=a%22b", "localhost", "options=-c%20search_path%3D%22a%22%22b%22&sslmode=prefer", "schema became search_path"},
 		{"sslmode=require&sslaccept=strict", "db", "sslmode=verify-full", "sslaccept=strict became sslmode=verify-full"},
 		{"sslaccept=accept_invalid_certs", "localhost", "sslmode=require", "sslaccept=accept_invalid_certs does not verify the server"},
 		{"sslmode=require&sslcert=" + root, "db", "sslmode=require&sslrootcert=" + root, "sslcert without sslkey became sslrootcert, as Prisma means it"},
-		{"statement_cache_size=0", "localhost", "default_query_exec_mode=cache_describe&sslmode=prefer", "statement_cache_size=0 became default_query_exec_mode=cache_describe"},
-		{"statement_cache_size=100", "localhost", "sslmode=prefer&statement_cache_capacity=100", "statement_cache_size became statement_cache_capacity"},
+		{"statement_cache_size=0", "localhost", "sslmode=prefer", "statement_cache_size=0 became default_query_exec_mode=cache_describe"},
+		{"statement_cache_size=100", "localhost", "sslmode=prefer", "statement_cache_size became statement_cache_capacity"},
 	} {
 		t.Run(test.query, func(t *testing.T) {
 			t.Parallel()
@@ -129,7 +129,7 @@ func TestPgBouncer(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 
-	cfg = load(t, env{"DATABASE_URL": url, "DIRECT_DATABASE_URL": "postgres://u:p@localhost/d?work_mem=8MB"})
+	cfg = load(t, env{"APP_ENV": "test", "DATABASE_URL": url, "DIRECT_DATABASE_URL": "postgres://u:p@localhost/d?work_mem=8MB"})
 	cc, err := cfg.DirectConfig()
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,7 @@ func TestZeroConfig(t *testing.T) {
 	var cfg pgconfig.Config
 	equal(t, "URLs", cfg.URL()+cfg.DirectURL(), "")
 	equal(t, "replicas and settings", len(cfg.ReplicaURLs())+len(cfg.Report()), 0)
-	equal(t, "PasswordFile", cfg.PasswordFile(), "")
+	equal(t, "SecretFile", cfg.SecretFile() == nil, true)
 	equal(t, "String", cfg.String(), "pgconfig.Config{not loaded}")
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
 // readOn is where a person who meets an error reads on.
@@ -56,8 +58,12 @@ type problems struct {
 	list   []Problem
 }
 
+// add adds a problem, once: a PG* variable counts for several connection strings.
 func (p *problems) add(key, detail, hint string) {
-	p.list = append(p.list, Problem{Key: prefixed(p.prefix, key), Detail: detail, Hint: hint})
+	found := Problem{Key: prefixed(p.prefix, key), Detail: detail, Hint: hint}
+	if !slices.Contains(p.list, found) {
+		p.list = append(p.list, found)
+	}
 }
 
 func (p *problems) err() error {
@@ -78,4 +84,17 @@ func prefixed(prefix, key string) string {
 		return prefix + key
 	}
 	return key
+}
+
+// addFrom adds a problem with the connection string of a variable.
+func (p *problems) addFrom(key string, found dsn.Problem) { p.add(key, found.Sentence(), p.hint(found)) }
+
+// hint puts the prefix before the variables that a hint names.
+func (p *problems) hint(found dsn.Problem) string {
+	return strings.ReplaceAll(found.Hint, "DATABASE_", p.prefix+"DATABASE_")
+}
+
+// has reports whether there is a problem with a variable already.
+func (p *problems) has(key string) bool {
+	return slices.ContainsFunc(p.list, func(one Problem) bool { return one.Key == prefixed(p.prefix, key) })
 }

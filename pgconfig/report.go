@@ -1,9 +1,6 @@
 package pgconfig
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // Setting is one line of a report.
 type Setting struct {
@@ -13,7 +10,8 @@ type Setting struct {
 	// Value is the value in effect, secrets masked. Empty: none.
 	Value string
 	// Source says where it came from: environment, the path of a file, a parameter of DATABASE_URL,
-	// a PG* variable, default, or code if the program changed it after loading.
+	// a PG* variable, default, or code if the program changed it after loading. It is default where
+	// nobody set the variable: see [Config.IsSet].
 	Source string
 	// Note is what a person should know about it. Usually empty.
 	Note string
@@ -29,7 +27,8 @@ func (c Config) Report() []Setting {
 	values := c.values()
 	report := make([]Setting, len(r.report))
 	for i, s := range r.report {
-		if now, ok := values[strings.TrimPrefix(s.Key, r.prefix)]; ok && now != s.Value {
+		name := strings.TrimPrefix(s.Key, r.prefix)
+		if now, ok := values[name]; ok && now != r.values[name] {
 			s.Value, s.Source = now, "code"
 		}
 		report[i] = s
@@ -37,79 +36,51 @@ func (c Config) Report() []Setting {
 	return report
 }
 
-// values are the texts of the variables that have a field in Config.
-func (c Config) values() map[string]string {
-	number := func(n int32) string { return strconv.Itoa(int(n)) }
-	return map[string]string{
-		"APP_ENV":                                string(c.Environment),
-		"DATABASE_POOL_MAX_CONNS":                number(c.MaxConns),
-		"DATABASE_POOL_MIN_IDLE_CONNS":           number(c.MinIdleConns),
-		"DATABASE_POOL_MAX_CONN_LIFETIME":        formatLimit(c.MaxConnLifetime),
-		"DATABASE_POOL_MAX_CONN_LIFETIME_JITTER": formatLimit(c.MaxConnLifetimeJitter),
-		"DATABASE_POOL_MAX_CONN_IDLE_TIME":       formatLimit(c.MaxConnIdleTime),
-		"DATABASE_POOL_PING_TIMEOUT":             formatLimit(c.PingTimeout),
-		"DATABASE_ACQUIRE_TIMEOUT":               formatLimit(c.AcquireTimeout),
-		"DATABASE_CONNECT_TIMEOUT":               formatLimit(c.ConnectTimeout),
-		"DATABASE_STARTUP_TIMEOUT":               formatLimit(c.StartupTimeout),
-		"DATABASE_STATEMENT_TIMEOUT":             formatLimit(c.StatementTimeout),
-		"DATABASE_LOCK_TIMEOUT":                  formatLimit(c.LockTimeout),
-		"DATABASE_IDLE_IN_TRANSACTION_TIMEOUT":   formatLimit(c.IdleInTransactionTimeout),
-		"DATABASE_REPLICA_MAX_LAG":               formatLimit(c.MaxReplicaLag),
-		"DATABASE_SLOW_QUERY":                    formatLimit(c.SlowQuery),
-		"DATABASE_LEAK_THRESHOLD":                formatLimit(c.LeakThreshold),
-		"DATABASE_APPLICATION_NAME":              c.ApplicationName,
-		"DATABASE_PGBOUNCER":                     strconv.FormatBool(c.PgBouncer),
-		"DATABASE_ALLOW_INSECURE_TLS":            strconv.FormatBool(c.AllowInsecureTLS),
-		"DATABASE_KEEPALIVE_IDLE":                formatLimit(c.KeepAliveIdle),
-		"DATABASE_KEEPALIVE_INTERVAL":            formatLimit(c.KeepAliveInterval),
-		"DATABASE_KEEPALIVE_COUNT":               number(c.KeepAliveCount),
-		"DATABASE_TCP_USER_TIMEOUT":              formatLimit(c.TCPUserTimeout),
+// report puts the values, the parts of the connection string and the notes together.
+func (l *loader) report(cfg Config, c connections, sources map[string]string) []Setting {
+	if cfg.PgBouncer {
+		for _, name := range []string{"DATABASE_STATEMENT_TIMEOUT", "DATABASE_LOCK_TIMEOUT", "DATABASE_IDLE_IN_TRANSACTION_TIMEOUT"} {
+			if sources[name] != "default" {
+				l.note(name, "is not sent to PgBouncer, which refuses it: set it on the role")
+			}
+		}
 	}
-}
+	l.note("DATABASE_URL", l.notes["DATABASE_URL_FILE"]...)
+	delete(l.notes, "DATABASE_URL_FILE")
 
-// finishReport puts the values, the parts of the connection string and the notes into the report.
-func (l *loader) finishReport(report []Setting, cfg Config, r *resolved) []Setting {
 	values := cfg.values()
-	var replicas []string
-	for _, d := range r.replicas {
-		replicas = append(replicas, d.url(true))
-	}
-	var out []Setting
-	for _, s := range report {
-		name := s.Key
-		s.Key, s.Value = prefixed(l.prefix, name), values[name]
-		switch name {
+	var report []Setting
+	for _, v := range table {
+		s := Setting{Key: prefixed(l.prefix, v.Name), Value: values[v.Name], Source: sources[v.Name], Note: strings.Join(l.notes[v.Name], "; ")}
+		delete(l.notes, v.Name)
+		switch v.Name {
 		case "DATABASE_URL":
-			s.Value = r.main.url(true)
-			if s.Source != fromEnvironment && l.vars[name].text == "" {
+			s.Value = c.main.Masked()
+			if file, ok := l.vars["DATABASE_URL_FILE"]; ok {
+				s.Source = "file " + file.text
+			} else if s.Source == "default" {
 				s.Source = "its parts"
-				if file, ok := l.vars["DATABASE_URL_FILE"]; ok {
-					s.Source = "file " + file.text
-				}
 			}
 		case "DATABASE_URL_FILE", "DATABASE_PASSWORD_FILE":
-			s.Value = l.vars[name].text
+			s.Value = l.vars[v.Name].text
 		case "DIRECT_DATABASE_URL":
-			if r.hasDirect {
-				s.Value = r.direct.url(true)
+			if c.direct != nil {
+				s.Value = c.direct.Masked()
 			}
 		case "DATABASE_REPLICA_URLS":
-			s.Value = strings.Join(replicas, ",")
+			var urls []string
+			for _, one := range c.replicas {
+				urls = append(urls, one.Masked())
+			}
+			s.Value = strings.Join(urls, ",")
 		}
-		notes := l.notes[name]
-		delete(l.notes, name)
-		if name == "DATABASE_URL" {
-			notes = append(notes, l.notes["DATABASE_URL_FILE"]...)
-			delete(l.notes, "DATABASE_URL_FILE")
-		}
-		s.Note = strings.Join(notes, "; ")
-		out = append(out, s)
-		if name == "DATABASE_URL" {
-			out = append(out, l.parts...)
+		report = append(report, s)
+		if v.Name == "DATABASE_URL" {
+			report = append(report, c.main.parts...)
 		}
 	}
 	for _, name := range sortedKeys(l.notes) { // variables that are none of ours: their values may be secret
-		out = append(out, Setting{Key: prefixed(l.prefix, name), Source: l.vars[name].source, Note: strings.Join(l.notes[name], "; ")})
+		report = append(report, Setting{Key: prefixed(l.prefix, name), Source: l.vars[name].source, Note: strings.Join(l.notes[name], "; ")})
 	}
-	return out
+	return report
 }

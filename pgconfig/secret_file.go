@@ -8,19 +8,111 @@ import (
 	"strings"
 )
 
+// SecretFile is the file that a connection's password came from: DATABASE_PASSWORD_FILE,
+// DATABASE_URL_FILE or the pass file. Read it again for each connection, and a password may be
+// rotated under a running program.
+type SecretFile struct {
+	path string
+	read func() (user, password string, err error)
+}
+
+// Path returns the path of the file.
+func (f *SecretFile) Path() string { return f.path }
+
+// Read reads the file again and returns the login, completed from the variables that the
+// configuration was loaded from. Where the connection leads does not change. The error names no
+// path and holds no secret. Read is safe for concurrent use.
+func (f *SecretFile) Read() (user string, password Secret, err error) {
+	u, p, err := f.read()
+	return u, Secret(p), err
+}
+
+// SecretFile returns the file that the password of DATABASE_URL came from, or nil if it came from
+// none.
+func (c Config) SecretFile() *SecretFile {
+	r := c.state()
+	if r == nil {
+		return nil
+	}
+	return r.main.secret
+}
+
+// DirectSecretFile returns the same for the connection of [Config.DirectConfig].
+func (c Config) DirectSecretFile() *SecretFile {
+	r := c.state()
+	if r == nil {
+		return nil
+	}
+	return r.direct.secret
+}
+
+// ReplicaSecretFiles returns the same for each of DATABASE_REPLICA_URLS.
+func (c Config) ReplicaSecretFiles() []*SecretFile {
+	r := c.state()
+	if r == nil {
+		return nil
+	}
+	files := make([]*SecretFile, len(r.replicas))
+	for i, d := range r.replicas {
+		files[i] = d.secret
+	}
+	return files
+}
+
+// secretFile returns where the password of a connection came from.
+func (l *loader) secretFile(c *connection, e Environment) *SecretFile {
+	path := c.passFile
+	if path == "" && c.key == "DATABASE_URL_FILE" {
+		path = l.vars[c.key].text
+	}
+	if path == "" {
+		return nil
+	}
+	vars, system, libpq, prefix, key, text := l.vars, l.system, l.libpq, l.prefix, c.key, c.text
+	return &SecretFile{path: path, read: func() (user, password string, err error) {
+		again := &loader{problems: problems{prefix: prefix}, vars: vars, system: system, libpq: libpq, notes: map[string][]string{}}
+		again.password, _ = again.readSecret("DATABASE_PASSWORD_FILE")
+		if key == "DATABASE_URL_FILE" {
+			file, _ := again.readSecret(key)
+			text = file.text
+		}
+		return again.login(key, text, e)
+	}}
+}
+
+// login completes one connection string and returns its user and password.
+func (l *loader) login(key, text string, e Environment) (user, password string, err error) {
+	if len(l.list) == 0 {
+		c := l.parseOne(key, text)
+		l.fill(c)
+		l.complete(c, e)
+		user, password = c.User, c.Password
+	}
+	switch {
+	case len(l.list) > 0:
+		return "", "", errors.New(l.list[0].String())
+	case password == "":
+		return "", "", errors.New("it holds no password for this connection")
+	}
+	return user, password, nil
+}
+
 // maxSecretFile is far more than a URL or password has, and keeps a wrong path (a device, a log)
 // from filling the memory.
-const maxSecretFile = 64 << 10
+const maxSecretFile = 64 << 10 // bytes
 
-// readSecretFile reads the file that a variable names, without the white space at its ends. The
-// path is not shown in problems: people put the secret itself there.
-func (l *loader) readSecretFile(key string) (string, bool) {
+// readSecret reads the file that a variable names, without the white space at its ends. The path is
+// not shown in problems: people put the secret itself there.
+func (l *loader) readSecret(key string) (entry, bool) {
 	path := l.vars[key].text
+	if path == "" {
+		return entry{}, false
+	}
 	if strings.Contains(path, "://") {
 		l.add(key, "holds a URL, not the path of a file", "put the URL into "+prefixed(l.prefix, strings.TrimSuffix(key, "_FILE")))
-		return "", false
+		return entry{}, false
 	}
-	text, err := readLimited(path)
+	content, err := readLimited(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.add(key, "names a file that does not exist", "check the path and that the secret is mounted")
@@ -28,12 +120,14 @@ func (l *loader) readSecretFile(key string) (string, bool) {
 		l.add(key, "names a file that this user may not read", "make it readable for the user that the program runs as")
 	case err != nil:
 		l.add(key, "names a file that cannot be read", "name a file of text that holds nothing else")
-	case text == "":
+	case content == "":
 		l.add(key, "names a file that is empty", "write the secret into it")
+	case strings.ContainsAny(content, "\n\r"):
+		l.add(key, "names a file with more than one line", "write the secret into it, and nothing else")
 	default:
-		return text, true
+		return entry{text: content, source: "file " + path}, true
 	}
-	return "", false
+	return entry{}, false
 }
 
 func readLimited(path string) (string, error) {
@@ -50,18 +144,4 @@ func readLimited(path string) (string, error) {
 		return "", errors.New("too long")
 	}
 	return strings.TrimSpace(string(data)), nil
-}
-
-// passwordFile reads DATABASE_PASSWORD_FILE.
-func (l *loader) passwordFile(r *resolved) entry {
-	const key = "DATABASE_PASSWORD_FILE"
-	if _, ok := l.vars[key]; !ok {
-		return entry{}
-	}
-	text, ok := l.readSecretFile(key)
-	if !ok {
-		return entry{}
-	}
-	r.passwordFile = l.vars[key].text
-	return entry{text: text, source: "file " + r.passwordFile}
 }

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
 // hermetic are all settings that pgx would otherwise take from a variable of the process or from
@@ -26,19 +27,17 @@ var hermetic = map[string]string{
 // connConfig makes pgx's configuration. pgx insists that its parser makes it, so it gets a
 // connection string with every setting spelled out, except the secrets, which are put in
 // afterwards: ConnConfig.ConnString and pgx's error hold none.
-func (d dsn) connConfig() (*pgx.ConnConfig, error) {
+func connConfig(d dsn.DSN) (*pgx.ConnConfig, error) {
 	settings := maps.Clone(hermetic)
-	settings["host"] = d.join(func(a address) string { return a.host })
-	settings["port"] = d.join(func(a address) string { return a.port })
-	settings["user"], settings["database"] = d.user, d.database
-	for name, value := range d.params {
-		if _, ok := connectionParams[name]; (ok && !isSecretParam(name)) || cacheParams[name] {
+	settings["host"], settings["port"] = d.HostList(), d.PortList()
+	settings["user"], settings["database"] = d.User, d.Database
+	for name, value := range d.Params {
+		if !dsn.IsSecret(name) {
 			settings[name] = value
 		}
 	}
-	delete(settings, "ssl")
 	options := pgx.ParseConfigOptions{ParseConfigOptions: pgconn.ParseConfigOptions{
-		GetSSLPassword: func(context.Context) string { return d.params["sslpassword"] },
+		GetSSLPassword: func(context.Context) string { return d.Params["sslpassword"] },
 	}}
 	var cc *pgx.ConnConfig
 	err := spellOut(settings, func(text string) (err error) {
@@ -48,15 +47,19 @@ func (d dsn) connConfig() (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	cc.Password = d.password
-	cc.RuntimeParams = d.runtimeParams()
+	cc.Password = d.Password
+	cc.RuntimeParams = map[string]string{}
+	maps.Copy(cc.RuntimeParams, d.Settings)
+	if flags := d.FlagOptions(); len(flags) > 0 {
+		cc.RuntimeParams["options"] = strings.Join(flags, " ")
+	}
 	return cc, nil
 }
 
 // emptyPool makes a configuration of a pool without a connection: only pgxpool's parser can.
 func emptyPool() (*pgxpool.Config, error) {
 	settings := maps.Clone(hermetic)
-	settings["host"], settings["port"], settings["sslmode"] = "localhost", defaultPort, "disable"
+	settings["host"], settings["port"], settings["sslmode"] = "localhost", "5432", "disable"
 	settings["user"], settings["database"] = "none", "none"
 	var pc *pgxpool.Config
 	err := spellOut(settings, func(text string) (err error) {
@@ -72,8 +75,6 @@ func emptyPool() (*pgxpool.Config, error) {
 // there is none. That cannot be switched off, so pgx then gets a service without settings, through
 // a pipe: nothing is written to disk, which may be read-only.
 func spellOut(settings map[string]string, parse func(text string) error) error {
-	delete(settings, "service")
-	delete(settings, "servicefile")
 	if os.Getenv("PGSERVICE") != "" {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -86,20 +87,5 @@ func spellOut(settings map[string]string, parse func(text string) error) error {
 		_ = w.Close()
 		settings["service"], settings["servicefile"] = "none", fmt.Sprintf("/dev/fd/%d", r.Fd())
 	}
-	var text strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		fmt.Fprintf(&text, "%s=%s ", name, quoteKeyword(settings[name]))
-	}
-	return parse(strings.TrimSpace(text.String()))
-}
-
-// runtimeParams are the parameters that the server gets as settings when the connection starts.
-func (d dsn) runtimeParams() map[string]string {
-	settings := map[string]string{}
-	for name, value := range d.params {
-		if name == "options" || isServerSetting(name) {
-			settings[name] = value
-		}
-	}
-	return settings
+	return parse(dsn.Join(settings))
 }

@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// The types of values. Each has a text form of its own, so that an error is our text: the ones of
+// value is the text form of a field of Config. Each has error texts of its own, because those of
 // strconv and time quote the value, which may be a secret in the wrong variable.
+type value interface {
+	UnmarshalText(text []byte) error
+	String() string
+}
 
 // limit is a duration in Go's notation. "off" and 0 switch it off.
 type limit time.Duration
@@ -38,6 +42,13 @@ func (l *limit) UnmarshalText(text []byte) error {
 	return nil
 }
 
+func (l *limit) String() string {
+	if *l <= 0 {
+		return "off"
+	}
+	return time.Duration(*l).String()
+}
+
 // count is a whole number from 0.
 type count int32
 
@@ -49,6 +60,8 @@ func (c *count) UnmarshalText(text []byte) error {
 	*c = count(n)
 	return nil
 }
+
+func (c *count) String() string { return strconv.Itoa(int(*c)) }
 
 // flag is a switch.
 type flag bool
@@ -65,9 +78,11 @@ func (f *flag) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func formatLimit(d time.Duration) string {
-	if d <= 0 {
-		return "off"
-	}
-	return d.String()
-}
+func (f *flag) String() string { return strconv.FormatBool(bool(*f)) }
+
+// label is taken as it is.
+type label string
+
+func (t *label) UnmarshalText(s []byte) error { *t = label(s); return nil }
+
+func (t *label) String() string { return string(*t) }

@@ -5,4 +5,4 @@ package pgconfig
 import "time"
 
 // setUserTimeout does nothing: only Linux has TCP_USER_TIMEOUT.
-func setUserTimeout(uintptr, time.Duration) error { return nil }
+func setUserTimeout(uintptr, time.Duration) {}

@@ -19,25 +19,25 @@ const forever = 100 * 365 * 24 * time.Hour
 // pgpool applies.
 //
 // StatementTimeout, LockTimeout, IdleInTransactionTimeout and ApplicationName are sent when a
-// connection starts. Behind PgBouncer only ApplicationName is, and queries run in
-// pgx.QueryExecModeCacheDescribe, which names no prepared statement; default_query_exec_mode in the
-// URL overrides that.
+// connection starts, and overrule the settings of the role. Behind PgBouncer only ApplicationName
+// is sent, and queries run in pgx.QueryExecModeCacheDescribe, which names no prepared statement;
+// default_query_exec_mode in the URL overrules that.
 //
 // ConnString of the result has no password in it, so it cannot be logged by mistake and does not
 // connect by itself.
 //
-// Each call returns a new configuration, the caller's to change. The error is an [*Error]; there is
-// none for a Config that was loaded and not changed since.
+// Each call returns a new configuration, which the caller may change. The error is an [*Error];
+// there is none for a Config that was loaded and not changed since, unless a certificate has gone.
 func (c Config) PoolConfig() (*pgxpool.Config, error) {
 	r := c.state()
 	if r == nil {
 		return nil, notLoaded()
 	}
-	return c.poolConfig("DATABASE_URL", r, r.main)
+	return c.poolConfig(r, r.main)
 }
 
 // ReplicaConfigs returns the same for each of DATABASE_REPLICA_URLS, in their order, or nil if
-// there are none.
+// there are none. A parameter of such a URL counts for its pool: pool_max_conns, for example.
 func (c Config) ReplicaConfigs() ([]*pgxpool.Config, error) {
 	r := c.state()
 	if r == nil {
@@ -45,7 +45,7 @@ func (c Config) ReplicaConfigs() ([]*pgxpool.Config, error) {
 	}
 	var all []*pgxpool.Config
 	for _, d := range r.replicas {
-		pc, err := c.poolConfig("DATABASE_REPLICA_URLS", r, d)
+		pc, err := c.override(d).poolConfig(r, d)
 		if err != nil {
 			return nil, err
 		}
@@ -56,36 +56,48 @@ func (c Config) ReplicaConfigs() ([]*pgxpool.Config, error) {
 
 // DirectConfig returns the configuration of a single connection that does not go through PgBouncer,
 // for migrations and LISTEN: to DIRECT_DATABASE_URL, or to DATABASE_URL without one.
-// StatementTimeout is left out, because a migration may take longer than a query; the other limits
-// are as in [Config.PoolConfig], and so is what is said there about ConnString. The error is an
-// [*Error]: behind PgBouncer DIRECT_DATABASE_URL is needed.
+//
+// StatementTimeout is left out, because a migration may take longer than a query, unless
+// DIRECT_DATABASE_URL has the parameter statement_timeout. The other limits are as in
+// [Config.PoolConfig], and so is ConnString. The error is an [*Error]: behind PgBouncer
+// DIRECT_DATABASE_URL is needed.
 func (c Config) DirectConfig() (*pgx.ConnConfig, error) {
 	r := c.state()
 	if r == nil {
 		return nil, notLoaded()
 	}
-	key := "DIRECT_DATABASE_URL"
-	if !r.hasDirect {
-		if c.PgBouncer {
-			return nil, problem(r, key, "is not set, and DATABASE_URL leads to PgBouncer",
-				"set it to the address of the server itself: migrations and LISTEN do not work through PgBouncer")
-		}
-		key = "DATABASE_URL"
+	if !r.hasDirect && c.PgBouncer {
+		return nil, problem(r, "DIRECT_DATABASE_URL", "is not set, and DATABASE_URL leads to PgBouncer",
+			"set it to the address of the server itself: migrations and LISTEN do not work through PgBouncer")
 	}
 	c.StatementTimeout, c.PgBouncer = 0, false
-	return c.connConfig(key, r, r.direct)
+	if r.hasDirect {
+		c = c.override(r.direct)
+	}
+	return c.connConfig(r, r.direct)
 }
 
-func (c Config) poolConfig(key string, r *resolved, d dsn) (*pgxpool.Config, error) {
+// override applies the parameters of a direct or replica URL. Loading has checked their form.
+func (c Config) override(d login) Config {
+	for name, p := range d.Limits {
+		if v, ok := find(name); ok {
+			_ = v.bind(&c).UnmarshalText([]byte(p.Text))
+		}
+	}
+	c.MinIdleConns = min(c.MinIdleConns, c.MaxConns)
+	return c
+}
+
+func (c Config) poolConfig(r *resolved, d login) (*pgxpool.Config, error) {
 	if c.MaxConns < 1 || c.MinIdleConns < 0 || c.MinIdleConns > c.MaxConns {
 		return nil, problem(r, "DATABASE_POOL_MAX_CONNS", fmt.Sprintf("is %d with %d idle connections", c.MaxConns, c.MinIdleConns),
 			"there must be at least 1, and no more idle ones than that")
 	}
 	pc, err := emptyPool()
 	if err != nil {
-		return nil, problem(r, key, "cannot be used: "+err.Error(), "")
+		return nil, problem(r, d.key, "cannot be used: "+err.Error(), "")
 	}
-	if pc.ConnConfig, err = c.connConfig(key, r, d); err != nil {
+	if pc.ConnConfig, err = c.connConfig(r, d); err != nil {
 		return nil, err
 	}
 	pc.MaxConns, pc.MinConns, pc.MinIdleConns = c.MaxConns, 0, c.MinIdleConns
@@ -96,18 +108,18 @@ func (c Config) poolConfig(key string, r *resolved, d dsn) (*pgxpool.Config, err
 	return pc, nil
 }
 
-func (c Config) connConfig(key string, r *resolved, d dsn) (*pgx.ConnConfig, error) {
-	cc, err := d.connConfig()
+func (c Config) connConfig(r *resolved, d login) (*pgx.ConnConfig, error) {
+	cc, err := connConfig(d.DSN)
 	if err != nil {
-		return nil, problem(r, key, "cannot be used", "a file that it names was there when it was loaded and is not any more")
+		return nil, problem(r, d.key, "cannot be used", "a file that it names was there when it was loaded and is not any more")
 	}
 	if c.ApplicationName != "" {
 		cc.RuntimeParams["application_name"] = c.ApplicationName
 	}
 	cc.ConnectTimeout = max(c.ConnectTimeout, 0)
-	cc.DialFunc = c.dialer().DialContext
+	c.keepAlive().Apply(cc)
 	if c.PgBouncer {
-		if _, chosen := d.params["default_query_exec_mode"]; !chosen {
+		if _, chosen := d.Params["default_query_exec_mode"]; !chosen {
 			cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 			cc.StatementCacheCapacity = 0
 		}

@@ -1,0 +1,170 @@
+package pgconfig
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgconfig/internal/dsn"
+)
+
+// check applies the rules to a complete connection string, and sees that pgx takes it.
+func (l *loader) check(c *connection, cfg Config) {
+	if !c.sound {
+		return
+	}
+	if c.User == "" {
+		l.add(c.key, "names no user", "write postgres://USER:PASSWORD@host:5432/database")
+	}
+	if c.Database == "" {
+		shown := c.Clone()
+		shown.Database, shown.Params, shown.Settings, shown.Flags = "DATABASE", nil, nil, nil
+		l.add(c.key, "names no database", "put it at the end: "+shown.Masked())
+	}
+	cfg = l.override(c, cfg)
+	l.settleTLS(c, cfg)
+	l.checkFiles(c)
+	l.checkBouncer(c, cfg)
+	if len(l.list) > 0 {
+		return // what pgx would say about it has been said, better
+	}
+	if _, err := connConfig(c.DSN); err != nil {
+		// The cause is shown, the error is not: it quotes the connection string. What can still go
+		// wrong is in the files for TLS.
+		detail := "cannot be used"
+		var parse *pgconn.ParseConfigError
+		if cause := errors.Unwrap(err); errors.As(err, &parse) && cause != nil && c.Params["sslrootcert"]+c.Params["sslcert"] != "" && c.Params["require_auth"] == "" {
+			detail += ": " + cause.Error()
+		}
+		l.add(c.key, detail, "check sslrootcert, sslcert, sslkey, sslpassword, require_auth and the protocol versions")
+	}
+}
+
+// override applies the parameters of a direct or replica URL to that connection. Those of
+// DATABASE_URL are in cfg already.
+func (l *loader) override(c *connection, cfg Config) Config {
+	least := ofSession
+	switch c.key {
+	case "DIRECT_DATABASE_URL":
+	case "DATABASE_REPLICA_URLS":
+		least = ofPool
+	default:
+		return cfg
+	}
+	for _, name := range sortedKeys(c.Limits) {
+		v, _ := find(name)
+		param := c.Limits[name].Param
+		switch {
+		case name == "DATABASE_PGBOUNCER" && least == ofSession:
+			if c.Limits[name].Text == "true" {
+				l.add(c.key, "leads to PgBouncer", "name the server itself: migrations and LISTEN do not work through PgBouncer")
+			}
+			delete(c.Limits, name)
+		case v.scope < least:
+			l.note(c.key, param+" is left out: it counts in "+prefixed(l.prefix, "DATABASE_URL")+" only")
+			delete(c.Limits, name)
+		default:
+			_ = v.bind(&cfg).UnmarshalText([]byte(c.Limits[name].Text)) // its form was checked
+			l.note(c.key, param+" is "+v.bind(&cfg).String()+" for this connection")
+		}
+	}
+	if c.Limits["DATABASE_POOL_MAX_CONNS"].Text == "0" {
+		l.add(c.key, "has the parameter pool_max_conns, which is 0", "a pool needs 1 connection or more")
+	}
+	return cfg
+}
+
+// settleTLS settles sslmode and applies the rules on TLS.
+//
+// Under the rules of production, off this machine, it is verify-full unless said otherwise, and
+// only modes that verify the server are accepted: require encrypts for anybody who answers.
+// Everywhere else it is libpq's prefer.
+func (l *loader) settleTLS(c *connection, cfg Config) {
+	far := cfg.Environment.strict() && !c.Local()
+	root := c.Params["sslrootcert"]
+	mode, set := c.Params["sslmode"]
+	switch {
+	case root == "system" && set && mode != "verify-full":
+		l.add(c.key, "has sslrootcert=system with sslmode="+mode, "write sslmode=verify-full, which it stands for")
+		return
+	case root == "system":
+		mode = "verify-full"
+	case set:
+	case far && cfg.AllowInsecureTLS && root == "":
+		mode = "require"
+	case far:
+		mode = "verify-full"
+	default:
+		mode = "prefer"
+	}
+	c.Params["sslmode"] = mode
+
+	verified := mode == "verify-full" || mode == "verify-ca" || (mode == "require" && root != "")
+	if remote := c.RemoteHosts(); far && !verified && len(remote) > 0 {
+		what := "connects to " + strings.Join(remote, ", ") + " with sslmode=" + mode + ", which does not verify the server"
+		allow := prefixed(l.prefix, "DATABASE_ALLOW_INSECURE_TLS")
+		hint := "write sslmode=verify-full, with sslrootcert=/path/to/ca.crt unless a public authority signed the " +
+			"server's certificate; " + allow + "=true accepts it as it is"
+		if advice := dsn.Advice(remote[0]); advice != "" {
+			hint = strings.ReplaceAll(advice, "DATABASE_ALLOW_INSECURE_TLS", allow)
+			if !strings.Contains(hint, allow) {
+				hint += "; " + allow + "=true accepts it as it is"
+			}
+		}
+		if cfg.AllowInsecureTLS {
+			l.note(c.key, "INSECURE: "+what)
+		} else {
+			l.add(c.key, what, hint)
+		}
+	}
+	if l.vars["APP_ENV"].text != "" && cfg.Environment.strict() && c.Local() && !c.OnSocket() {
+		l.note(c.key, "is this machine itself: right with a proxy beside the program, wrong in a container without one")
+	}
+}
+
+// checkFiles sees that the files for TLS can be read.
+func (l *loader) checkFiles(c *connection) {
+	if c.Params["sslmode"] == "disable" || c.OnSocket() {
+		return
+	}
+	for _, name := range []string{"sslrootcert", "sslcert", "sslkey"} {
+		path := c.Params[name]
+		if path == "" || path == "system" {
+			continue
+		}
+		f, err := os.Open(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			l.add(c.key, "names a file in "+name+" that does not exist", "check the path, and that the file is mounted")
+		case err != nil:
+			l.add(c.key, "names a file in "+name+" that cannot be read", "make it readable for the user that the program runs as")
+		default:
+			_ = f.Close()
+		}
+	}
+}
+
+// bouncerSettings are the settings that PgBouncer lets a client choose; it refuses the others.
+var bouncerSettings = map[string]bool{"timezone": true, "datestyle": true, "standard_conforming_strings": true}
+
+// checkBouncer takes out the settings that PgBouncer would refuse to connect with.
+func (l *loader) checkBouncer(c *connection, cfg Config) {
+	if !cfg.PgBouncer || c.key == "DIRECT_DATABASE_URL" {
+		return
+	}
+	for _, name := range sortedKeys(c.Settings) {
+		if bouncerSettings[name] {
+			continue
+		}
+		if name == "search_path" && c.Settings[name] != "public" {
+			l.add(c.key, "asks for a schema or search_path, which PgBouncer refuses",
+				"take it out, and set it on the role: ALTER ROLE … SET search_path = …")
+			continue
+		}
+		delete(c.Settings, name)
+		l.note(c.key, name+" is left out: PgBouncer refuses it; set it on the role")
+	}
+}

@@ -1,0 +1,95 @@
+package dsn
+
+import "strings"
+
+const space = " \t\n\r\v\f" // as libpq
+
+// parseKeywords parses libpq's keyword=value form: host=db user=app password='two words'. In quotes
+// and out of them a backslash takes the next character literally.
+func parseKeywords(text string) (DSN, []Problem) {
+	p := newParser(false)
+	const hint = "write postgres://user:password@host:5432/database, or host=… user=… dbname=…; a value with spaces stands in single quotes"
+	// The name of an unknown keyword is shown only between known ones and before any secret: the
+	// whole text may be a password with a = in it.
+	mayShow := false
+	for rest := text; rest != ""; rest = strings.TrimLeft(rest, space) {
+		name, after, ok := strings.Cut(rest, "=")
+		name = strings.TrimRight(name, space)
+		if !ok || name == "" || strings.ContainsAny(name, space) {
+			return p.stop("is neither a URL nor libpq's keyword=value form", hint)
+		}
+		var value string
+		if value, rest, ok = keywordValue(strings.TrimLeft(after, space)); !ok {
+			return p.stop("has a quotation mark that is not closed", hint)
+		}
+		known := p.checkName(name, mayShow)
+		mayShow = known && !IsSecret(name) && p.raw["password"]+p.raw["sslpassword"] == ""
+		if known && (name != "user" || value != "") { // pgx takes an empty user for none
+			p.raw[name] = value
+		}
+	}
+	return p.finish()
+}
+
+func keywordValue(s string) (value, rest string, ok bool) {
+	end := space
+	quoted := strings.HasPrefix(s, "'")
+	if quoted {
+		s, end = s[1:], "'"
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\':
+			if i++; i < len(s) { // at the very end it is dropped, as in libpq
+				b.WriteByte(s[i])
+			}
+		case strings.IndexByte(end, s[i]) >= 0:
+			return b.String(), s[i+1:], true
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String(), "", !quoted
+}
+
+// Split splits a list of connection strings at commas, semicolons and white space. A URL or a host
+// list may have commas of its own, so the next string must begin with a scheme, or after a comma, a
+// semicolon or a line break with a keyword such as host=.
+func Split(list string) []string {
+	const separators = ",; \t\r\n"
+	var all []string
+	rest := strings.Trim(list, separators)
+	start, quoted, url := 0, false, startsURL(rest)
+	for i := 0; i < len(rest); i++ {
+		switch c := rest[i]; {
+		case !url && c == '\\':
+			i++
+		case !url && c == '\'':
+			quoted = !quoted
+		case !quoted && strings.IndexByte(separators, c) >= 0:
+			after := strings.TrimLeft(rest[i:], separators)
+			gap := rest[i : len(rest)-len(after)]
+			if startsURL(after) || (strings.ContainsAny(gap, ",;\n") && startsKeywords(after)) {
+				all = append(all, rest[start:i])
+				start, url = len(rest)-len(after), startsURL(after)
+			}
+			i = len(rest) - len(after) - 1
+		}
+	}
+	if rest != "" {
+		all = append(all, rest[start:])
+	}
+	return all
+}
+
+func startsURL(s string) bool {
+	scheme, _, ok := strings.Cut(s, "://")
+	return ok && scheme != "" && strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+") == ""
+}
+
+func startsKeywords(s string) bool {
+	name, _, ok := strings.Cut(s, "=")
+	_, known := libpqParams[strings.TrimRight(name, space)]
+	return ok && known
+}

@@ -1,0 +1,35 @@
+package dsn
+
+import "regexp"
+
+// placeholders are what documentation, templates and consoles show in place of a value, with a
+// sample of each. loose finds one anywhere in a host, a user or a database name. whole must be all
+// of a password, because a generated one may hold such characters.
+var placeholders = []struct {
+	sample       string
+	loose, whole *regexp.Regexp
+}{
+	{"[YOUR-PASSWORD]", regexp.MustCompile(`\[[A-Za-z][A-Za-z _-]*\]`), regexp.MustCompile(`(?i)^\[[a-z _-]*(pass|pw|secret|your)[a-z _-]*\]$`)},
+	{"<password>", regexp.MustCompile(`<[A-Za-z][\w -]*>`), regexp.MustCompile(`(?i)^<[a-z _-]*(pass|pw|secret|your)[a-z _-]*>$`)},
+	{"${NAME}", regexp.MustCompile(`\$\{\w+\}`), regexp.MustCompile(`^\$\{\w+\}$`)},
+	{"$(NAME)", regexp.MustCompile(`\$\(\w+\)`), regexp.MustCompile(`^\$\(\w+\)$`)},
+	{"{{ NAME }}", regexp.MustCompile(`\{\{.*\}\}`), regexp.MustCompile(`^\{\{.*\}\}$`)},
+	{"$NAME", regexp.MustCompile(`^\$[A-Z_]+$`), regexp.MustCompile(`^\$[A-Z0-9_]*(PASS|PW|SECRET)[A-Z0-9_]*$`)},
+	{"PASSWORD", regexp.MustCompile(`^(USER|HOST|DATABASE)$`), regexp.MustCompile(`^PASSWORD$|^(?i)your[ _-]?password$`)},
+	{Redacted, regexp.MustCompile(`^\*+$`), regexp.MustCompile(`^\*{4,}$`)},
+}
+
+// placeholder returns a sample of the placeholder that a part is, or "". The part itself is not
+// shown.
+func placeholder(part, text string) string {
+	for _, p := range placeholders {
+		pattern := p.loose
+		if part == "password" {
+			pattern = p.whole
+		}
+		if pattern.MatchString(text) {
+			return p.sample
+		}
+	}
+	return ""
+}

@@ -1,0 +1,41 @@
+package dsn
+
+import "strings"
+
+const (
+	publicRoots = "a public authority signs its certificates: write sslmode=verify-full&sslrootcert=system"
+	ownRoots    = "it has an authority of its own: download the certificate from its console, and write sslmode=verify-full&sslrootcert=/path/to/ca.crt"
+	amazonRoots = "download https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem, and write sslmode=verify-full&sslrootcert=/path/to/global-bundle.pem"
+	selfSigned  = "it signs its certificates itself, so they cannot be verified: use a private network, or set DATABASE_ALLOW_INSECURE_TLS=true"
+	encrypted   = "this private network is encrypted: set DATABASE_ALLOW_INSECURE_TLS=true"
+)
+
+// providers are the domains of managed services, with what to write so that TLS verifies the
+// server. docs/managed-providers.md says more.
+var providers = []struct{ contains, suffix, advice string }{
+	{".proxy-", ".rds.amazonaws.com", publicRoots}, // RDS Proxy
+	{"", ".rds.amazonaws.com", amazonRoots},
+	{"", ".postgres.database.azure.com", publicRoots},
+	{"", ".neon.tech", publicRoots},
+	{"", ".supabase.co", ownRoots},
+	{"", ".supabase.com", ownRoots},
+	{"", ".ondigitalocean.com", ownRoots},
+	{"", ".compute-1.amazonaws.com", selfSigned}, // Heroku
+	{"", ".compute.amazonaws.com", selfSigned},
+	{"", ".rlwy.net", selfSigned}, // Railway
+	{"", ".railway.internal", encrypted},
+	{"", ".flycast", encrypted}, // Fly
+	{"", ".flympg.net", encrypted},
+	{"", ".internal", encrypted},
+}
+
+// Advice says what to write for the TLS of the managed service that a host belongs to, or is "".
+func Advice(host string) string {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, p := range providers {
+		if strings.HasSuffix(host, p.suffix) && strings.Contains(host, p.contains) {
+			return p.advice
+		}
+	}
+	return ""
+}
