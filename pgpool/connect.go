@@ -36,7 +36,7 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	s := newSettings(append([]Option{option.FromConfig(cfg)}, opts...))
+	s := newSettings(append([]Option{option.FromConfig(cfg, poolConfig.ConnConfig, cfg.SecretFile())}, opts...))
 	if s.LimitsChosen && !s.PgBouncer {
 		applyLimits(s.Limits, poolConfig.ConnConfig, true)
 	}

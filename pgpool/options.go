@@ -89,10 +89,10 @@ func WithServerLimits(limits ServerLimits) Option {
 }
 
 // WithKeepAlive sets the socket options of TCP connections, whatever dialed them. Default:
-// [DefaultKeepAlive]; for [Connect] the zero value, because pgconfig's dialer has set its Config's
+// [DefaultKeepAlive]; for [Connect] the zero value, because pgconfig applies its Config's
 // already.
 func WithKeepAlive(keepAlive KeepAlive) Option {
-	return func(s *option.Settings) { s.KeepAlive = dial.KeepAlive(keepAlive) }
+	return func(s *option.Settings) { s.KeepAlive = keepAlive }
 }
 
 // WithPassword sets where the password of each new connection comes from, such as a cloud's token
@@ -125,7 +125,7 @@ func newSettings(opts []Option) *option.Settings {
 		AcquireTimeout: DefaultAcquireTimeout,
 		LeakThreshold:  DefaultLeakThreshold,
 		Limits:         DefaultServerLimits.values(),
-		KeepAlive:      dial.KeepAlive(DefaultKeepAlive),
+		KeepAlive:      DefaultKeepAlive,
 	}
 	for _, opt := range opts {
 		if opt != nil {

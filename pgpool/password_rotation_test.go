@@ -80,15 +80,15 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 				reason string
 				spoil  func() error
 			}{
-				{"it does not exist", func() error { return nil }},
-				{"it is empty or no secret", func() error { return os.WriteFile(file, []byte(" \n"), 0o600) }},
-				{"it cannot be read", func() error { return os.Mkdir(file, 0o700) }},
+				{"names a file that does not exist", func() error { return nil }},
+				{"names a file that is empty", func() error { return os.WriteFile(file, []byte(" \n"), 0o600) }},
+				{"names a file that cannot be read", func() error { return os.Mkdir(file, 0o700) }},
 			}
 			if name == "url" {
 				spoilt = append(spoilt, struct {
 					reason string
 					spoil  func() error
-				}{"it holds no connection string with a password", func() error { return os.WriteFile(file, []byte(url("")), 0o600) }})
+				}{"it holds no password for this connection", func() error { return os.WriteFile(file, []byte(url("")), 0o600) }})
 			}
 			for _, s := range spoilt {
 				if err := errors.Join(os.Remove(file), s.spoil()); err != nil {

@@ -116,9 +116,7 @@ func New(cfg pgconfig.Config, opts ...Option) (*Listener, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	l := newListener(direct)
-	if main, err := cfg.PoolConfig(); err == nil && main.ConnConfig.Password == direct.Password {
-		l.password = option.SecretFile(cfg, func() *slog.Logger { return l.logger })
-	}
+	l.password = option.SecretFile(cfg.DirectSecretFile(), direct, func() *slog.Logger { return l.logger })
 	return l.with(opts), nil
 }
 
@@ -130,7 +128,7 @@ func NewConfig(cfg *pgx.ConnConfig, opts ...Option) (*Listener, error) {
 			"listen.New")
 	}
 	cfg = cfg.Copy()
-	dial.KeepAlive(pgpool.DefaultKeepAlive).Apply(cfg)
+	pgpool.DefaultKeepAlive.Apply(cfg)
 	return newListener(cfg).with(opts), nil
 }
 

@@ -57,14 +57,12 @@ func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Clu
 	if err != nil {
 		return nil, fmt.Errorf("open cluster: %w", err)
 	}
-	main, err := cfg.PoolConfig()
-	if err != nil {
-		return nil, fmt.Errorf("open cluster: %w", err)
-	}
+	files := cfg.ReplicaSecretFiles()
 	c := &Cluster{maxLag: cfg.MaxReplicaLag, logger: slog.Default(), changed: make(chan struct{})}
 	c.ready.Store(&[]*standby{})
 	for i, config := range configs {
-		s := newStandby(c, i, config, slices.Concat(replicaOptions(cfg, main, config), opts))
+		configured := option.FromConfig(cfg, config.ConnConfig, files[i])
+		s := newStandby(c, i, config, slices.Concat([]pgpool.Option{configured}, opts))
 		c.logger = s.settings.Logger
 		for _, other := range config.ConnConfig.Fallbacks {
 			if other.Host != s.host || other.Port != s.port {
@@ -85,16 +83,6 @@ func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Clu
 		go s.watch(watching)
 	}
 	return c, nil
-}
-
-// replicaOptions are what the configuration says for a replica's pool. The password file counts for
-// those whose URL had no password and took the file's: the others must not have theirs replaced.
-func replicaOptions(cfg pgconfig.Config, main, config *pgxpool.Config) []pgpool.Option {
-	opts := []pgpool.Option{option.FromConfig(cfg)}
-	if cfg.PasswordFile() == "" || config.ConnConfig.Password != main.ConnConfig.Password {
-		opts = append(opts, pgpool.WithPassword(nil))
-	}
-	return opts
 }
 
 // identify learns which cluster the primary is of. Where that fails, replicas are not compared with

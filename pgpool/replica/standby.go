@@ -64,7 +64,7 @@ func newStandby(c *Cluster, index int, config *pgxpool.Config, opts []pgpool.Opt
 	s := &standby{
 		cluster: c, index: index, host: config.ConnConfig.Host, port: config.ConnConfig.Port,
 		config: config, opts: opts, ended: make(chan struct{}),
-		settings: option.Settings{Logger: slog.Default(), KeepAlive: dial.KeepAlive(pgpool.DefaultKeepAlive)},
+		settings: option.Settings{Logger: slog.Default(), KeepAlive: pgpool.DefaultKeepAlive},
 	}
 	for _, opt := range opts {
 		if opt != nil {

@@ -21,7 +21,7 @@ type Settings struct {
 	LeakThreshold  time.Duration
 	Limits         [3]time.Duration // in the order of dial.Limits
 	LimitsChosen   bool             // by an option
-	KeepAlive      dial.KeepAlive
+	KeepAlive      pgconfig.KeepAlive
 	Password       dial.Password
 	Metrics        any  // a pgpool.Metrics, or nil
 	PgBouncer      bool // the configuration names it
@@ -31,16 +31,17 @@ type Settings struct {
 	OnLost func(ctx context.Context, err error)
 }
 
-// FromConfig takes over what an operator set. It goes before options, which override it.
-func FromConfig(cfg pgconfig.Config) func(*Settings) {
+// FromConfig takes over what an operator set for the connections of conn, whose password came from
+// file. It goes before options, which override it.
+func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig, file *pgconfig.SecretFile) func(*Settings) {
 	return func(s *Settings) {
 		s.StartupTimeout = cfg.StartupTimeout
 		s.AcquireTimeout = cfg.AcquireTimeout
 		s.SlowQuery = cfg.SlowQuery
 		s.LeakThreshold = cfg.LeakThreshold
 		s.Limits = [3]time.Duration{cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout}
-		s.KeepAlive = dial.KeepAlive{} // pgconfig's dialer sets it
-		s.Password = SecretFile(cfg, func() *slog.Logger { return s.Logger })
+		s.KeepAlive = pgconfig.KeepAlive{} // cfg's connections have theirs
+		s.Password = SecretFile(file, conn, func() *slog.Logger { return s.Logger })
 		s.PgBouncer = cfg.PgBouncer
 	}
 }

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package dial
-
-import "time"
-
-// setUserTimeout does nothing: only Linux has TCP_USER_TIMEOUT.
-func setUserTimeout(uintptr, time.Duration) {}
