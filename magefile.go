@@ -374,5 +374,10 @@ func useDevelopmentServer() error {
 		return failed(2)
 	}
 	fmt.Fprintln(os.Stderr, "using the development server; set DATABASE_URL for another database")
+	if os.Getenv("APP_ENV") == "" { // unset, it would mean production
+		if err := os.Setenv("APP_ENV", "development"); err != nil {
+			return err
+		}
+	}
 	return os.Setenv("DATABASE_URL", strings.TrimSpace(out.String()))
 }

@@ -47,7 +47,7 @@ func program(t *testing.T, database string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "STUDIO_TEST_MAIN=1", "DATABASE_URL="+database,
+	cmd.Env = append(cmd.Env, "STUDIO_TEST_MAIN=1", "APP_ENV=development", "DATABASE_URL="+database,
 		"DATABASE_CONNECT_TIMEOUT="+patience.String())
 	return cmd
 }
@@ -322,7 +322,11 @@ func TestRefuses(t *testing.T) {
 			[]string{"APP_ENV=development", "DATABASE_URL=" + there},
 			"-write is for a local database",
 		},
-		{nil, []string{"DATABASE_URL=postgres://app@localhost:1,127.0.0.1:2/app"}, "several hosts"},
+		{
+			nil,
+			[]string{"APP_ENV=development", "DATABASE_URL=postgres://app@localhost:1,127.0.0.1:2/app"},
+			"several hosts",
+		},
 		{nil, []string{"APP_ENV=production"}, "DATABASE_URL"},
 		{[]string{"-port=70000"}, nil, "a port from 0"},
 		{[]string{"-bind=0.0.0.0"}, nil, "not defined"},
