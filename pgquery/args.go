@@ -1,0 +1,193 @@
+package pgquery
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/page-builder/persistence/pgquery/internal/decl"
+)
+
+// presence says how a field of an argument struct is left out.
+type presence uint8
+
+const (
+	required   presence = iota // it is always there
+	byFlag                     // false: a filter without arguments is off
+	byNil                      // a nil pointer, slice or map
+	byValid                    // a struct with a field Valid bool, as in package pgtype
+	byOptional                 // an Optional
+)
+
+// field is a field of an argument or row struct.
+type field struct {
+	name     string // the name in the tag, or of the field
+	tagged   bool
+	index    []int
+	declared reflect.Type
+	typ      reflect.Type // the type of the value, without a pointer or an Optional
+	presence presence
+	notNull  bool // the tag says so
+	checked  bool // a value may be one that the server refuses
+}
+
+// matches reports whether the field has that name: as tagged, or without regard to case and
+// underscores, as package pgx does it.
+func (f *field) matches(name string) bool {
+	if f.tagged {
+		return f.name == name
+	}
+	return strings.EqualFold(strings.ReplaceAll(f.name, "_", ""), strings.ReplaceAll(name, "_", ""))
+}
+
+func findField(fields []field, name string) int {
+	for i := range fields {
+		if fields[i].matches(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// fieldsOf lists the exported fields of a struct, those of embedded structs included.
+func fieldsOf(t reflect.Type) ([]field, error) {
+	if t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("%s is not a struct", t)
+	}
+	var fields []field
+	for _, sf := range reflect.VisibleFields(t) {
+		name, tagged := sf.Tag.Lookup("db")
+		name, option, _ := strings.Cut(name, ",")
+		if !sf.IsExported() || name == "-" || isFlattened(sf) || insidePointer(t, sf.Index) {
+			continue
+		}
+		if option != "" && option != "notnull" {
+			return nil, fmt.Errorf("field %s: the tag's option %q is unknown", sf.Name, option)
+		}
+		f := field{name: name, tagged: tagged && name != "", index: sf.Index, notNull: option != ""}
+		if !f.tagged {
+			f.name = sf.Name
+		}
+		f.declared = sf.Type
+		f.typ, f.presence = presenceOf(sf.Type)
+		f.checked = needsCheck(f.typ, nil)
+		fields = append(fields, f)
+	}
+	for i := range fields {
+		if j := findField(fields[:i], fields[i].name); j >= 0 {
+			return nil, fmt.Errorf("fields %s and %s have the same name", fields[j].name, fields[i].name)
+		}
+	}
+	return fields, nil
+}
+
+// isFlattened reports an embedded struct whose fields stand for themselves.
+func isFlattened(sf reflect.StructField) bool {
+	_, tagged := sf.Tag.Lookup("db")
+	return sf.Anonymous && sf.Type.Kind() == reflect.Struct && !tagged
+}
+
+// insidePointer reports a promoted field that is not there when a pointer is nil, or whose struct has
+// a name of its own.
+func insidePointer(t reflect.Type, index []int) bool {
+	for _, i := range index[:len(index)-1] {
+		sf := t.Field(i)
+		if !isFlattened(sf) {
+			return true
+		}
+		t = sf.Type
+	}
+	return false
+}
+
+func presenceOf(t reflect.Type) (reflect.Type, presence) {
+	if o, ok := reflect.Zero(t).Interface().(optional); ok && t.Kind() == reflect.Struct {
+		return o.inner(), byOptional
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return t.Elem(), byNil
+	case reflect.Bool:
+		return t, byFlag
+	case reflect.Struct:
+		if hasValid(t) {
+			return t, byValid
+		}
+	}
+	if isNilable(t) {
+		return t, byNil
+	}
+	return t, required
+}
+
+// isAmbiguous reports a field that can be null in two ways, as **string and *[]string can.
+func (f *field) isAmbiguous() bool {
+	return f.typ.Kind() == reflect.Interface || f.typ != f.declared && isNilable(f.typ) && f.presence != byOptional
+}
+
+func isNilable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+		return true
+	}
+	return hasValid(t)
+}
+
+// hasValid reports a struct whose field Valid says whether it is null.
+func hasValid(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	sf, ok := t.FieldByName("Valid")
+	return ok && sf.Type.Kind() == reflect.Bool
+}
+
+// read returns the value of the field in the struct, and whether it is there. The value is one that
+// pgx encodes; nil is an Optional that is null.
+func (f *field) read(args reflect.Value) (any, bool) {
+	v := args.FieldByIndex(f.index)
+	switch f.presence {
+	case byFlag:
+		return v.Bool(), v.Bool()
+	case byNil:
+		if v.IsNil() {
+			return nil, false
+		}
+	case byValid:
+		if !v.FieldByName("Valid").Bool() {
+			return nil, false
+		}
+	case byOptional:
+		value, s := v.Addr().Interface().(optional).optional()
+		if s != present {
+			value = nil
+		}
+		return value, s != absent
+	}
+	return v.Interface(), true
+}
+
+// bind returns the value for a text that needs the field.
+func (f *field) bind(declaration string, args reflect.Value) (any, error) {
+	v, ok := f.read(args)
+	switch {
+	case !ok && f.presence != byFlag:
+		return nil, &ArgumentError{Declaration: declaration, Argument: f.name, Reason: "is missing"}
+	case v == nil && f.notNull:
+		return nil, &ArgumentError{Declaration: declaration, Argument: f.name, Reason: "cannot be null"}
+	case f.checked:
+		if reason := checkValue(reflect.ValueOf(v), 0); reason != "" {
+			return nil, &ArgumentError{Declaration: declaration, Argument: f.name, Reason: reason}
+		}
+	}
+	return v, nil
+}
+
+// describe returns the field for package pgquerytest.
+func (f *field) describe() decl.Argument {
+	return decl.Argument{
+		Name: f.name, Type: f.typ, NotNull: f.notNull,
+		Required:  f.presence == required || f.presence == byFlag,
+		Validated: f.typ.Implements(reflect.TypeFor[validator]()) || f.typ.Implements(reflect.TypeFor[isValidator]()),
+	}
+}

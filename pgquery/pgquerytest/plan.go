@@ -1,0 +1,217 @@
+package pgquerytest
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// node is a node of a plan, as EXPLAIN (VERBOSE, FORMAT JSON) shows it.
+type node struct {
+	Type        string   `json:"Node Type"`
+	Parent      string   `json:"Parent Relationship"`
+	Join        string   `json:"Join Type"`
+	Strategy    string   `json:"Strategy"`
+	Schema      string   `json:"Schema"`
+	Relation    string   `json:"Relation Name"`
+	Alias       string   `json:"Alias"`
+	Index       string   `json:"Index Name"`
+	Rows        float64  `json:"Plan Rows"`
+	Output      []string `json:"Output"`
+	GroupKey    []string `json:"Group Key"`
+	IndexCond   string   `json:"Index Cond"`
+	HashCond    string   `json:"Hash Cond"`
+	MergeCond   string   `json:"Merge Cond"`
+	RecheckCond string   `json:"Recheck Cond"`
+	JoinFilter  string   `json:"Join Filter"`
+	Filter      string   `json:"Filter"`
+	Plans       []*node  `json:"Plans"`
+}
+
+// explain returns the generic plan of the statement that was prepared last. A failure ends the test.
+func (c *checker) explain(params int) *node {
+	c.Helper()
+	sql := "explain (verbose, costs on, format json) execute " + statement
+	if params > 0 {
+		sql += "(null" + strings.Repeat(", null", params-1) + ")"
+	}
+	var text []byte
+	err := c.tx.QueryRow(c.ctx, sql, pgx.QueryExecModeSimpleProtocol).Scan(&text)
+	var plans []struct{ Plan *node }
+	if err == nil {
+		err = json.Unmarshal(text, &plans)
+	}
+	if err != nil {
+		c.Fatalf("%s %s: explain: %v", c.d.Kind, c.d.Name, err)
+	}
+	return plans[0].Plan
+}
+
+// has reports whether the plan has a node of that type.
+func (n *node) has(kind string) bool {
+	return n.Type == kind || slices.ContainsFunc(n.Plans, func(child *node) bool { return child.has(kind) })
+}
+
+// isSubplan reports a plan of its own below a node, whose rows are not the node's.
+func (n *node) isSubplan() bool { return n.Parent == "SubPlan" || n.Parent == "InitPlan" }
+
+// isNullable reports whether an outer join makes the rows of n's child null where it finds nothing.
+func (n *node) isNullable(child *node) bool {
+	switch n.Join {
+	case "Left":
+		return child.Parent == "Inner"
+	case "Right":
+		return child.Parent == "Outer"
+	}
+	return n.Join == "Full"
+}
+
+// conditions returns what the node compares.
+func (n *node) conditions() []string {
+	return []string{n.IndexCond, n.HashCond, n.MergeCond, n.RecheckCond, n.JoinFilter, n.Filter}
+}
+
+// origin is the column of a table that a column of a result comes from.
+type origin struct {
+	scan     *node
+	column   string
+	nullable bool // by an outer join
+}
+
+// table returns the name of a scanned table.
+func (n *node) table() string { return pgx.Identifier{n.Schema, n.Relation}.Sanitize() }
+
+// origins returns where the expression in n's output comes from, or nothing if it is not a column.
+func (n *node) origins(expression string, nullable bool) []origin {
+	alias, column, ok := cutColumn(expression)
+	switch {
+	case !ok:
+		return nil
+	case n.Relation != "":
+		if alias != n.Alias || n.Type == "ModifyTable" && len(n.Plans) == 0 {
+			return nil
+		}
+		return []origin{{n, column, nullable}}
+	}
+	at := slices.Index(n.Output, expression)
+	var found []origin
+	for _, child := range n.Plans {
+		text := expression
+		switch {
+		case child.isSubplan():
+			continue
+		case n.Type == "Append" || n.Type == "Merge Append" || n.Type == "Subquery Scan" && alias == n.Alias:
+			if at < 0 || len(child.Output) != len(n.Output) {
+				return nil
+			}
+			text = child.Output[at]
+		}
+		found = append(found, child.origins(text, nullable || n.isNullable(child))...)
+	}
+	return found
+}
+
+// nullable returns why a column of the result may be null, if it is known. A column of an embedded
+// struct is null with all others where an outer join finds nothing, which is no reason.
+func (c *checker) nullable(p *node, column int, embedded bool) (why string, known bool) {
+	if column >= len(p.Output) {
+		return "", false
+	}
+	found := p.origins(p.Output[column], false)
+	for _, o := range found {
+		t, err := c.catalog.table(o.scan.table())
+		if err != nil {
+			c.Fatalf("pgquerytest: %v", err)
+		}
+		from := o.scan.Relation + "." + o.column
+		switch {
+		case o.nullable && !embedded:
+			return "an outer join may find no row for " + from, true
+		case !t.notNull[o.column]:
+			return from + " is not declared not null", true
+		}
+	}
+	return "", len(found) > 0
+}
+
+// cutColumn splits alias.column, as EXPLAIN writes it, without its quotes.
+func cutColumn(text string) (alias, column string, ok bool) {
+	alias, rest, ok := cutName(text)
+	if !ok || !strings.HasPrefix(rest, ".") {
+		return "", "", false
+	}
+	column, rest, ok = cutName(rest[1:])
+	return alias, column, ok && rest == ""
+}
+
+// cutName reads an identifier at the start of text.
+func cutName(text string) (name, rest string, ok bool) {
+	if !strings.HasPrefix(text, `"`) {
+		i := strings.IndexFunc(text, func(r rune) bool {
+			return r != '_' && r != '$' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && r < 0x80
+		})
+		if i < 0 {
+			i = len(text)
+		}
+		return text[:i], text[i:], i > 0
+	}
+	for i := 1; i < len(text); i++ {
+		switch {
+		case text[i] != '"':
+		case strings.HasPrefix(text[i:], `""`):
+			i++
+		default:
+			return strings.ReplaceAll(text[1:i], `""`, `"`), text[i+1:], true
+		}
+	}
+	return "", "", false
+}
+
+// split returns the conditions that AND joins, without the parentheses around them.
+func split(condition string) []string {
+	condition = trimParens(condition)
+	depth, quote, start := 0, byte(0), 0
+	var parts []string
+	for i := 0; i < len(condition); i++ {
+		switch c := condition[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case depth == 0 && strings.HasPrefix(condition[i:], " OR "):
+			return []string{condition}
+		case depth == 0 && strings.HasPrefix(condition[i:], " AND "):
+			parts = append(parts, trimParens(condition[start:i]))
+			start = i + len(" AND ")
+		}
+	}
+	return append(parts, trimParens(condition[start:]))
+}
+
+// trimParens removes parentheses around the whole text.
+func trimParens(text string) string {
+	for strings.HasPrefix(text, "(") && strings.HasSuffix(text, ")") {
+		depth := 0
+		for i := range len(text) - 1 {
+			switch text[i] {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+			if depth == 0 {
+				return text
+			}
+		}
+		text = text[1 : len(text)-1]
+	}
+	return text
+}

@@ -1,0 +1,257 @@
+package pgquerytest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// multiplies returns why two rows of the result may have the same values in the columns, or "" if
+// the catalog proves that they cannot.
+//
+// The proof is the closure of functional dependencies: the columns determine themselves, an equality
+// determines its other side, and a unique index whose columns are determined determines its table.
+// The rows are unique if all tables that the plan joins are determined.
+func (c *checker) multiplies(p *node, columns []int) string {
+	u := &uniqueness{checker: c, determined: map[string]bool{}, nullable: map[string]bool{}}
+	u.walk(p, nil)
+	var sorted []string // the tables that the columns come from
+	for _, i := range columns {
+		if i >= len(p.Output) {
+			continue
+		}
+		column := canonical(p.Output[i])
+		u.determined[column] = true
+		for _, o := range p.origins(p.Output[i], false) {
+			t, err := c.catalog.table(o.scan.table())
+			if err != nil {
+				c.Fatalf("pgquerytest: %v", err)
+			}
+			u.nullable[column] = o.nullable || !t.notNull[o.column]
+			sorted = append(sorted, o.scan.Alias)
+		}
+	}
+	u.close()
+	for _, s := range u.sources {
+		switch {
+		case s.done || s.grouped:
+		case s.scan == nil:
+			return "no index proves that " + s.name + " gives one row for each row of the list: two rows may have the same place in the order"
+		case slices.Contains(sorted, s.name):
+			return fmt.Sprintf("has no unique end: no unique index of %s is among its columns; end it with the primary key", s.scan.Relation)
+		}
+	}
+	for _, s := range u.sources {
+		if !s.done && !s.grouped {
+			return fmt.Sprintf("has no unique end: the join with %s may give a row several times, and no unique index says otherwise", s.scan.Relation)
+		}
+	}
+	return ""
+}
+
+// uniqueness collects what the plan joins, and by what.
+type uniqueness struct {
+	*checker
+	sources    []*joined
+	equalities []equality
+	determined map[string]bool // columns
+	nullable   map[string]bool // those that may be null, and are determined as part of the sort only
+}
+
+// joined is a table or something else that has rows.
+type joined struct {
+	name    string
+	scan    *node // nil if it is not a table
+	done    bool
+	filters []string // for the predicates of partial indexes
+	group   []string // the columns that GROUP BY makes unique
+	grouped bool     // GROUP BY is above it: it need not be determined
+}
+
+// equality determines a column if the other side is determined, or a constant.
+type equality struct {
+	column, by string // by is "" for a constant
+}
+
+// walk collects the sources below n. Conditions of an outer join determine columns in only only.
+func (u *uniqueness) walk(n *node, only map[string]bool) {
+	switch {
+	case n.isSubplan():
+		return
+	case n.Relation != "":
+		s := &joined{name: n.Alias, scan: n}
+		for _, condition := range n.conditions() {
+			for _, part := range split(condition) {
+				s.filters = append(s.filters, strings.ReplaceAll(part, n.Alias+".", ""))
+			}
+		}
+		u.sources = append(u.sources, s)
+	case n.Type == "Aggregate" && len(n.GroupKey) == 0, n.Type == "Result" && len(n.Plans) == 0,
+		n.Type == "Limit" && n.Rows <= 1 && n.Parent != "":
+		return // one row at most
+	case n.Type == "Aggregate" || n.Type == "Group" || n.Type == "Unique":
+		group := &joined{name: "the group"}
+		for _, key := range n.GroupKey {
+			group.group = append(group.group, canonical(key))
+		}
+		below := len(u.sources)
+		for _, child := range n.Plans {
+			u.walk(child, only)
+		}
+		for _, s := range u.sources[below:] {
+			s.grouped = true
+		}
+		u.sources = append(u.sources, group)
+		return
+	case strings.HasSuffix(n.Type, " Scan") && n.Type != "Subquery Scan", n.Type == "ProjectSet",
+		n.Type == "Append", n.Type == "Merge Append", n.Type == "SetOp":
+		u.sources = append(u.sources, &joined{name: strings.ToLower(n.Type) + " " + n.Alias})
+		return
+	}
+	u.conditions(n, u.narrow(n, only))
+	for _, child := range n.Plans {
+		if isInnerOfSemi(n, child) {
+			continue
+		}
+		inner := only
+		if n.isNullable(child) {
+			inner = map[string]bool{}
+			child.aliases(inner)
+		}
+		u.walk(child, inner)
+	}
+}
+
+// narrow returns the aliases whose columns a condition of the join n may determine.
+func (u *uniqueness) narrow(n *node, only map[string]bool) map[string]bool {
+	for _, child := range n.Plans {
+		if n.Join == "Full" {
+			return map[string]bool{}
+		}
+		if n.isNullable(child) {
+			only = map[string]bool{}
+			child.aliases(only)
+		}
+	}
+	return only
+}
+
+func (n *node) aliases(into map[string]bool) {
+	into[n.Alias] = true
+	for _, child := range n.Plans {
+		child.aliases(into)
+	}
+}
+
+// isInnerOfSemi reports the side of a semijoin or antijoin that gives no rows.
+func isInnerOfSemi(n, child *node) bool {
+	switch n.Join {
+	case "Semi", "Anti":
+		return child.Parent == "Inner"
+	case "Right Semi", "Right Anti":
+		return child.Parent == "Outer"
+	}
+	return false
+}
+
+// conditions collects the equalities of a node.
+func (u *uniqueness) conditions(n *node, only map[string]bool) {
+	for _, condition := range n.conditions() {
+		for _, part := range split(condition) {
+			left, right, ok := strings.Cut(part, " = ")
+			if !ok {
+				continue
+			}
+			left, right = bare(left), bare(right)
+			for _, side := range [][2]string{{left, right}, {right, left}} {
+				alias, _, isColumn := cutColumn(side[0])
+				if !isColumn || only != nil && !only[alias] {
+					continue
+				}
+				if _, _, isColumn := cutColumn(side[1]); isColumn {
+					u.equalities = append(u.equalities, equality{canonical(side[0]), canonical(side[1])})
+				} else if isConstant(side[1]) {
+					u.equalities = append(u.equalities, equality{canonical(side[0]), ""})
+				}
+			}
+		}
+	}
+}
+
+// canonical returns a column without the quotes that EXPLAIN writes.
+func canonical(expression string) string {
+	if alias, column, ok := cutColumn(expression); ok {
+		return alias + "." + column
+	}
+	return expression
+}
+
+// bare removes parentheses and casts from an expression.
+func bare(text string) string {
+	for {
+		before := text
+		text = trimParens(strings.TrimSpace(text))
+		if i := strings.LastIndex(text, "::"); i > 0 && !strings.ContainsAny(text[i:], "()'") {
+			text = text[:i]
+		}
+		if text == before {
+			return text
+		}
+	}
+}
+
+func isConstant(text string) bool {
+	digits := strings.TrimPrefix(text, "$")
+	if strings.Trim(digits, "0123456789") == "" && digits != "" {
+		return true
+	}
+	return len(text) > 1 && text[0] == '\'' && strings.IndexByte(text[1:], '\'') == len(text)-2
+}
+
+// close applies the rules until nothing changes.
+func (u *uniqueness) close() {
+	for changed := true; changed; {
+		changed = false
+		for _, e := range u.equalities {
+			if (e.by == "" || u.determined[e.by]) && (!u.determined[e.column] || u.nullable[e.column]) {
+				u.determined[e.column], changed = true, true
+				delete(u.nullable, e.column) // an equality is not true of null
+			}
+		}
+		for _, s := range u.sources {
+			if !s.done && u.isDetermined(s) {
+				s.done, changed = true, true
+				if s.scan != nil {
+					t, _ := u.catalog.table(s.scan.table())
+					for column := range t.types {
+						u.determined[s.name+"."+column] = true
+					}
+				}
+			}
+		}
+	}
+}
+
+// isDetermined reports whether the determined columns leave one row of the source.
+func (u *uniqueness) isDetermined(s *joined) bool {
+	if s.scan == nil {
+		return len(s.group) > 0 && !slices.ContainsFunc(s.group, func(column string) bool { return !u.determined[column] })
+	}
+	t, err := u.catalog.table(s.scan.table())
+	if err != nil {
+		u.Fatalf("pgquerytest: %v", err)
+	}
+	return slices.ContainsFunc(t.unique, func(i index) bool {
+		if i.predicate != "" && i.name != s.scan.Index {
+			for _, part := range split(i.predicate) {
+				if !slices.Contains(s.filters, part) {
+					return false
+				}
+			}
+		}
+		return !slices.ContainsFunc(i.columns, func(column string) bool {
+			name := s.name + "." + column
+			return !u.determined[name] || u.nullable[name]
+		})
+	})
+}

@@ -1,0 +1,273 @@
+package pgquery
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgquery/internal/decl"
+)
+
+// RowTo returns a function for [pgx.CollectRows] and its family that reads a row into the struct R.
+// Columns and fields must match by name, as for [pgx.RowToStructByName].
+//
+// A field that is a pointer to a struct and has a tag such as `db:"author.*"` takes the columns
+// "author.id", "author.name" and so on. It is nil if all of them are null, as an outer join makes
+// them where it finds nothing.
+//
+// The function is for one result, and not safe for concurrent use.
+func RowTo[R any]() pgx.RowToFunc[R] {
+	s, err := newScanner(reflect.TypeFor[R]())
+	var into []any
+	return func(row pgx.CollectableRow) (R, error) {
+		var r R
+		if err != nil {
+			return r, fmt.Errorf("pgquery: %w", err)
+		}
+		p, err := s.plan(row.FieldDescriptions())
+		if err != nil {
+			return r, fmt.Errorf("pgquery: %w", err)
+		}
+		if into == nil {
+			into = make([]any, len(p.targets))
+		}
+		return r, p.scan(row, reflect.ValueOf(&r).Elem(), into)
+	}
+}
+
+// Maybe reads the only row of a result with fn, or reports that there is none. It closes rows. More
+// than one row is [pgx.ErrTooManyRows].
+func Maybe[T any](rows pgx.Rows, fn pgx.RowToFunc[T]) (value T, found bool, err error) {
+	value, err = pgx.CollectExactlyOneRow(rows, fn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return value, false, nil
+	}
+	return value, err == nil, err
+}
+
+// column is a field of a row struct that takes a column.
+type column struct {
+	field
+	group *group // nil, or the struct behind a pointer
+}
+
+// group is a pointer to a struct that is nil if all of its columns are null.
+type group struct {
+	prefix string
+	index  []int
+	typ    reflect.Type // of the struct
+}
+
+// scanner reads rows into structs of a type. It is safe for concurrent use.
+type scanner struct {
+	columns []column
+	groups  []*group
+	last    atomic.Pointer[plan]
+}
+
+func newScanner(t reflect.Type) (*scanner, error) {
+	fields, err := fieldsOf(t)
+	if err != nil {
+		return nil, err
+	}
+	s := &scanner{}
+	for _, f := range fields {
+		prefix, isGroup := strings.CutSuffix(f.name, "*")
+		if !f.tagged || !isGroup {
+			s.columns = append(s.columns, column{field: f})
+			continue
+		}
+		if f.declared.Kind() != reflect.Pointer || f.typ.Kind() != reflect.Struct {
+			return nil, fmt.Errorf("field %s: %s is not a pointer to a struct", f.name, f.declared)
+		}
+		inner, err := fieldsOf(f.typ)
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.name, err)
+		}
+		g := &group{prefix: prefix, index: f.index, typ: f.typ}
+		s.groups = append(s.groups, g)
+		for _, f := range inner {
+			s.columns = append(s.columns, column{field: f, group: g})
+		}
+	}
+	return s, nil
+}
+
+// named returns the column with the name that SQL gives it, or -1.
+func (s *scanner) named(name string) int {
+	for i := range s.columns {
+		c := &s.columns[i]
+		rest, ok := name, true
+		if c.group != nil {
+			rest, ok = strings.CutPrefix(name, c.group.prefix)
+		}
+		if ok && c.matches(rest) {
+			return i
+		}
+	}
+	return -1
+}
+
+// plan says which column of a result goes into which field.
+type plan struct {
+	*scanner
+	names   []string
+	targets []*column // one for each column of the result
+}
+
+// plan returns the one for a result. The last one is kept: all results of a text look the same until
+// somebody alters a table.
+func (s *scanner) plan(columns []pgconn.FieldDescription) (*plan, error) {
+	if p := s.last.Load(); p != nil && p.fits(columns) {
+		return p, nil
+	}
+	p := &plan{scanner: s}
+	seen := make([]bool, len(s.columns))
+	for _, d := range columns {
+		i := s.named(d.Name)
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("column %q has no field in the row struct", d.Name)
+		case seen[i]:
+			return nil, fmt.Errorf("column %q occurs twice", d.Name)
+		}
+		seen[i] = true
+		p.names = append(p.names, d.Name)
+		p.targets = append(p.targets, &s.columns[i])
+	}
+	for i, ok := range seen {
+		if !ok {
+			return nil, fmt.Errorf("field %s of the row struct has no column", s.columns[i].path())
+		}
+	}
+	s.last.Store(p)
+	return p, nil
+}
+
+func (p *plan) fits(columns []pgconn.FieldDescription) bool {
+	if len(p.names) != len(columns) {
+		return false
+	}
+	for i := range columns {
+		if columns[i].Name != p.names[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// scan reads a row. The slice into is scratch space of one element for each column.
+func (p *plan) scan(row interface{ Scan(...any) error }, dst reflect.Value, into []any) error {
+	for i, c := range p.targets {
+		if c.group == nil {
+			into[i] = dst.FieldByIndex(c.index).Addr().Interface()
+		} else if into[i] == nil {
+			into[i] = c.holder()
+		}
+	}
+	if err := row.Scan(into...); err != nil {
+		return err
+	}
+	for _, g := range p.groups {
+		if err := p.fill(g, dst.FieldByIndex(g.index), into); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holder returns a pointer that a column of a group is scanned into, null or not.
+func (c *column) holder() any {
+	if c.isPlain() {
+		return reflect.New(reflect.PointerTo(c.declared)).Interface()
+	}
+	return reflect.New(c.declared).Interface()
+}
+
+// isPlain reports a field that cannot hold null.
+func (c *column) isPlain() bool { return c.presence == required || c.presence == byFlag }
+
+func (p *plan) fill(g *group, dst reflect.Value, into []any) error {
+	all, plain := true, "" // a plain field that is null
+	for i, c := range p.targets {
+		if c.group != g {
+			continue
+		}
+		held := reflect.ValueOf(into[i]).Elem()
+		switch {
+		case !held.IsZero():
+			all = false
+		case c.isPlain():
+			plain = p.names[i]
+		}
+	}
+	if all {
+		dst.SetZero()
+		return nil
+	}
+	if plain != "" {
+		return fmt.Errorf("pgquery: column %q is null, and others of %s* are not", plain, g.prefix)
+	}
+	value := reflect.New(g.typ)
+	for i, c := range p.targets {
+		if c.group != g {
+			continue
+		}
+		held := reflect.ValueOf(into[i]).Elem()
+		if c.isPlain() {
+			held = held.Elem()
+		}
+		value.Elem().FieldByIndex(c.index).Set(held)
+	}
+	dst.Set(value)
+	return nil
+}
+
+// path returns the name of the column that the field takes.
+func (c *column) path() string {
+	if c.group != nil {
+		return c.group.prefix + c.name
+	}
+	return c.name
+}
+
+// maxAllocated bounds what a page takes before its rows are there.
+const maxAllocated = 1000
+
+// collect appends all rows of a result to page, and closes it.
+func collect[R any](s *scanner, rows pgx.Rows, page []R) ([]R, error) {
+	defer rows.Close()
+	var p *plan
+	var into []any
+	for rows.Next() {
+		if p == nil {
+			var err error
+			if p, err = s.plan(rows.FieldDescriptions()); err != nil {
+				return nil, err
+			}
+			into = make([]any, len(p.targets))
+		}
+		var none R
+		page = append(page, none)
+		if err := p.scan(rows, reflect.ValueOf(&page[len(page)-1]).Elem(), into); err != nil {
+			return nil, err
+		}
+	}
+	return page, rows.Err()
+}
+
+// describe returns the columns for package pgquerytest.
+func (s *scanner) describe() (columns []decl.Column) {
+	for i := range s.columns {
+		c := &s.columns[i]
+		columns = append(columns, decl.Column{
+			Name: c.path(), Type: c.typ, Nullable: !c.isPlain(), Embedded: c.group != nil,
+		})
+	}
+	return columns
+}
