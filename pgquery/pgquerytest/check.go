@@ -68,6 +68,7 @@ func Check(t testing.TB, db interface {
 	// whatever the indexes are.
 	_, err = tx.Exec(ctx, `set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off;
 		set local enable_sort = off; set local enable_bitmapscan = off; set local enable_incremental_sort = off;
+		set local enable_partition_pruning = off; -- which is done for the values of EXECUTE
 		savepoint pgquerytest`)
 	if err != nil {
 		t.Fatalf("pgquerytest: prepare the transaction: %v", err)

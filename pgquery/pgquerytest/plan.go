@@ -80,6 +80,11 @@ type origin struct {
 	nullable bool // by an outer join
 }
 
+// partitionedAlias returns the alias of a partitioned table for that of one of its partitions.
+func partitionedAlias(alias string) string {
+	return strings.TrimSuffix(strings.TrimRight(alias, "0123456789"), "_")
+}
+
 // table returns the name of a scanned table.
 func (n *node) table() string { return pgx.Identifier{n.Schema, n.Relation}.Sanitize() }
 
@@ -90,7 +95,7 @@ func (n *node) origins(expression string, nullable bool) []origin {
 	case !ok:
 		return nil
 	case n.Relation != "":
-		if alias != n.Alias || n.Type == "ModifyTable" && len(n.Plans) == 0 {
+		if alias != n.Alias && alias != partitionedAlias(n.Alias) {
 			return nil
 		}
 		return []origin{{n, column, nullable}}
@@ -102,6 +107,7 @@ func (n *node) origins(expression string, nullable bool) []origin {
 		switch {
 		case child.isSubplan():
 			continue
+		case (n.Type == "Append" || n.Type == "Merge Append") && at < 0: // of partitions
 		case n.Type == "Append" || n.Type == "Merge Append" || n.Type == "Subquery Scan" && alias == n.Alias:
 			if at < 0 || len(child.Output) != len(n.Output) {
 				return nil

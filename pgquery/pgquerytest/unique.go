@@ -79,13 +79,10 @@ func (u *uniqueness) walk(n *node, only map[string]bool) {
 	case n.isSubplan():
 		return
 	case n.Relation != "":
-		s := &joined{name: n.Alias, scan: n}
-		for _, condition := range n.conditions() {
-			for _, part := range split(condition) {
-				s.filters = append(s.filters, strings.ReplaceAll(part, n.Alias+".", ""))
-			}
-		}
-		u.sources = append(u.sources, s)
+		u.sources = append(u.sources, newJoined(n))
+	case n.Type == "Append" && u.partitioned(n) != nil:
+		n = u.partitioned(n)
+		u.sources = append(u.sources, newJoined(n))
 	case n.Type == "Aggregate" && len(n.GroupKey) == 0, n.Type == "Result" && len(n.Plans) == 0,
 		n.Type == "Limit" && n.Rows <= 1 && n.Parent != "":
 		return // one row at most
@@ -120,6 +117,40 @@ func (u *uniqueness) walk(n *node, only map[string]bool) {
 		}
 		u.walk(child, inner)
 	}
+}
+
+func newJoined(scan *node) *joined {
+	s := &joined{name: scan.Alias, scan: scan}
+	for _, condition := range scan.conditions() {
+		for _, part := range split(condition) {
+			s.filters = append(s.filters, strings.ReplaceAll(part, scan.Alias+".", ""))
+		}
+	}
+	return s
+}
+
+// partitioned returns the scan of a table whose partitions are below n, or nil. They all have the
+// same conditions, so that the first one stands for them.
+func (u *uniqueness) partitioned(n *node) *node {
+	var whole *node
+	for _, child := range n.Plans {
+		if child.Relation == "" {
+			return nil
+		}
+		var schema, relation string
+		err := u.tx.QueryRow(u.ctx, `select nspname, relname from pg_class c join pg_namespace s on s.oid = relnamespace
+			where c.oid = pg_partition_root(to_regclass($1))`, child.table()).Scan(&schema, &relation)
+		if err != nil || whole != nil && (whole.Schema != schema || whole.Relation != relation) {
+			return nil
+		}
+		if whole == nil {
+			alias := partitionedAlias(child.Alias)
+			rename := func(condition string) string { return strings.ReplaceAll(condition, child.Alias+".", alias+".") }
+			whole = &node{Type: child.Type, Schema: schema, Relation: relation, Alias: alias,
+				IndexCond: rename(child.IndexCond), RecheckCond: rename(child.RecheckCond), Filter: rename(child.Filter)}
+		}
+	}
+	return whole
 }
 
 // narrow returns the aliases whose columns a condition of the join n may determine.

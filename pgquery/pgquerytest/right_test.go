@@ -1,0 +1,162 @@
+package pgquerytest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pgquery"
+	"github.com/page-builder/persistence/pgquery/pgquerytest"
+)
+
+type joinedArgs struct{ Site int32 }
+
+type author struct {
+	ID   int32
+	Name string
+	Bio  *string
+}
+
+type joinedRow struct {
+	ID     int64
+	Title  string
+	Author *author `db:"author.*"`
+}
+
+// What is right passes: Check is used only as long as it does not cry wolf.
+func TestRightJoins(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	_, err := pool.Exec(t.Context(), `
+		create table publications (id int primary key, page bigint not null references pages, online boolean not null);
+		create unique index on publications (page) where online;
+		create table parted (site int not null, id int not null, title text not null, primary key (site, id)) partition by list (site);
+		create table parted_1 partition of parted for values in (1);
+		create table parted_2 partition of parted for values in (2);
+		create domain price as numeric not null`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := `p.id, p.title, a.id as "author.id", a.name as "author.name", a.bio as "author.bio"`
+	for name, try := range map[string]struct{ query, sort string }{
+		"left join on a key":        {`select ` + columns + ` from pages p left join authors a on a.id = p.author`, `title`},
+		"inner join on a key":       {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `id`},
+		"the other way round":       {`select ` + columns + ` from authors a join pages p on a.id = p.author`, `id desc`},
+		"partial unique index":      {`select ` + columns + ` from pages p left join authors a on a.id = p.author left join publications o on o.page = p.id and o.online`, `id`},
+		"semijoin":                  {`select ` + columns + ` from (select * from pages where exists (select from tags t where t.page = pages.id)) p left join authors a on a.id = p.author`, `id`},
+		"lateral limit 1":           {`select ` + columns + ` from pages p left join lateral (select * from authors x where x.name > p.title order by x.id limit 1) a on true`, `id`},
+		"lateral count":             {`select ` + columns + ` from pages p left join authors a on a.id = p.author cross join lateral (select count(*) from tags where page = p.id) n`, `id`},
+		"grouped":                   {`select ` + columns + ` from (select p.id, p.title, p.site, p.author, count(*) from pages p left join tags t on t.page = p.id group by p.id) p left join authors a on a.id = p.author`, `id`},
+		"with":                      {`with live as (select * from pages where prio > 0) select ` + columns + ` from live p left join authors a on a.id = p.author`, `id`},
+		"a view":                    {`select ` + strings.ReplaceAll(columns, "p.title", "p.title") + ` from page_titles p left join authors a on a.id = p.id`, `id`},
+		"a column of a join":        {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `title`},
+		"unique by the list's site": {`select ` + columns + ` from pages p left join authors a on a.id = p.author`, `title desc`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			list := &pgquery.List[joinedArgs, joinedRow]{
+				Name: "joined", Select: try.query, Where: "p.site = @site",
+				Sorts: pgquery.Sorts{"only": try.sort}, Sizes: []int{10},
+			}
+			pgquerytest.Check(t, pool, list)
+			if _, err := list.Page(t.Context(), pool, joinedArgs{1}, pgquery.At{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	type partRow struct {
+		ID    int32
+		Title string
+	}
+	t.Run("partitions", func(t *testing.T) {
+		t.Parallel()
+		pgquerytest.Check(t, pool, &pgquery.List[joinedArgs, partRow]{
+			Name: "parted", Select: `select p.id, p.title from parted p`, Where: "p.site = @site",
+			Sorts: pgquery.Sorts{"only": "id"}, Sizes: []int{10},
+		})
+	})
+}
+
+type patchArgs struct {
+	ID      int64
+	Version int32
+	Title   pgquery.Optional[string] `db:"title,notnull"`
+	Due     pgquery.Optional[time.Time]
+	Mood    pgquery.Optional[Mood] `db:"mood,notnull"`
+}
+
+func patch() *pgquery.Patch[patchArgs, row] {
+	return &pgquery.Patch[patchArgs, row]{
+		Name: "patch_page", Table: "pages", Where: "id = @id", Version: "version",
+		Columns: []string{"title", "due", "mood"}, Returning: "id, title, prio, due, created",
+	}
+}
+
+func TestPlantedPatches(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	pgquerytest.Check(t, pool, patch())
+	type nullableArgs struct {
+		ID      int64
+		Version int32
+		Title   pgquery.Optional[string]
+		Due     pgquery.Optional[time.Time] `db:"due,notnull"`
+		Mood    pgquery.Optional[string]    `db:"mood,notnull"`
+	}
+	p := patch()
+	r := check(t, pool, &pgquery.Patch[nullableArgs, row]{Name: p.Name, Table: p.Table, Where: p.Where, Version: p.Version, Columns: p.Columns, Returning: p.Returning})
+	wants(t, r, `Columns[title]: the column is not null: write notnull`)
+	wants(t, r, `Columns[due]: the column may be null`)
+	wants(t, r, `argument @mood: is the enum mood`)
+	wants(t, r, `right_test.go:`)
+	for name, try := range map[string]struct {
+		change func(*pgquery.Patch[patchArgs, row])
+		want   string
+	}{
+		"several rows":     {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "site = @id" }, "Where: may find several rows"},
+		"or":               {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "id = @id or true" }, "Where: may find several rows"},
+		"no such table":    {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "page" }, `Returning: the server refuses it: relation "page" does not exist`},
+		"no such column":   {func(p *pgquery.Patch[patchArgs, row]) { p.Columns = []string{"titel", "due", "mood"} }, "Columns[titel]: has no field"},
+		"a bad version":    {func(p *pgquery.Patch[patchArgs, row]) { p.Version = "mood"; p.Columns = []string{"title", "due"} }, "may be left out"},
+		"a bad expression": {func(p *pgquery.Patch[patchArgs, row]) { p.Always = "updated = now()" }, `column "updated" of relation "pages" does not exist`},
+		"a subquery":       {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "(select * from pages) p" }, "Table: must be a name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := patch()
+			try.change(p)
+			wants(t, check(t, pool, p), try.want)
+		})
+	}
+}
+
+func TestPlantedIndexes(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	_, err := pool.Exec(t.Context(), "drop index pages_due; drop index pages_prio; create index on pages (prio)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := check(t, pool, pgquerytest.Indexed(pages(), "due"))
+	wants(t, r, "Sorts[due]: forward: no index has the order")
+	wants(t, r, "Sorts[due]: backward: no index finds the rows after the cursor's due")
+	wants(t, r, "check_test.go:")
+	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "prio")), "Sorts[prio]: forward: no index finds the rows after the cursor's prio")
+	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "dues")), `Indexed names the sort "dues"; declared: due, newest, prio, title`)
+	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "due", "moods")), `Indexed names the filter "moods"; declared: mood`)
+}
+
+// A list whose Where takes no argument says so.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	type guardArgs struct{ Site *int32 }
+	list := func(open bool) *pgquery.List[guardArgs, row] {
+		return &pgquery.List[guardArgs, row]{
+			Name: "guard", Select: selected, Where: "p.prio > 0", Filters: pgquery.Filters{"site": "p.site = @site"},
+			Sorts: pgquery.Sorts{"id": "id"}, Sizes: []int{10}, Open: open,
+		}
+	}
+	wants(t, check(t, pool, list(false)), "Where: has no argument: a filter that can be left out guards access")
+	pgquerytest.Check(t, pool, list(true))
+}
