@@ -185,9 +185,5 @@ func (f *field) bind(declaration string, args reflect.Value) (any, error) {
 
 // describe returns the field for package pgquerytest.
 func (f *field) describe() decl.Argument {
-	return decl.Argument{
-		Name: f.name, Type: f.typ, NotNull: f.notNull,
-		Required:  f.presence == required || f.presence == byFlag,
-		Validated: f.typ.Implements(reflect.TypeFor[validator]()) || f.typ.Implements(reflect.TypeFor[isValidator]()),
-	}
+	return decl.Argument{Name: f.name, Type: f.typ, NotNull: f.notNull}
 }

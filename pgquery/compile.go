@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 	"github.com/page-builder/persistence/pgquery/internal/lex"
@@ -92,8 +93,15 @@ func (c *compiler) piece(name, text string, forbidden ...string) piece {
 func (c *compiler) always(name, text string, forbidden ...string) piece {
 	p := c.piece(name, text, forbidden...)
 	for _, i := range p.args {
-		if f := &c.fields[i]; f.presence != required && f.presence != byFlag && f.typ.Kind() != reflect.Slice {
-			c.fail(name, "@%s may be left out: its field must not be a pointer or an Optional", f.name)
+		switch f := &c.fields[i]; f.presence {
+		case required, byFlag:
+		case byNil:
+			if f.declared.Kind() != reflect.Pointer {
+				continue // a slice is missing if it is nil, which is an error then
+			}
+			fallthrough
+		default:
+			c.fail(name, "the field %s may be left out: it must not be a pointer or an Optional", f.name)
 		}
 	}
 	return p
@@ -152,6 +160,36 @@ type text struct {
 	ranges []decl.Range
 }
 
+// maxTexts bounds the texts that a declaration keeps. Others are put together each time, in
+// microseconds.
+const maxTexts = 1024
+
+// texts keeps the texts of a declaration. It is safe for concurrent use.
+type texts[K comparable] struct {
+	mu    sync.RWMutex
+	known map[K]*text
+}
+
+// get returns the text of a variant, and builds it the first time.
+func (t *texts[K]) get(k K, build func(K) *text) *text {
+	t.mu.RLock()
+	known := t.known[k]
+	t.mu.RUnlock()
+	if known != nil {
+		return known
+	}
+	built := build(k)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known == nil {
+		t.known = map[K]*text{}
+	}
+	if len(t.known) < maxTexts {
+		t.known[k] = built
+	}
+	return built
+}
+
 // writer puts a text together.
 type writer struct {
 	strings.Builder
@@ -159,8 +197,8 @@ type writer struct {
 	each   bool // every use of an argument gets its own parameter
 }
 
-// param writes a placeholder.
-func (w *writer) param(p param) {
+// param writes a placeholder, and returns its number.
+func (w *writer) param(p param) int {
 	i := slices.Index(w.params, p)
 	if i < 0 || w.each {
 		i = len(w.params)
@@ -168,6 +206,7 @@ func (w *writer) param(p param) {
 	}
 	w.WriteByte('$')
 	w.WriteString(strconv.Itoa(i + 1))
+	return i + 1
 }
 
 // piece writes a declared text.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -130,23 +131,12 @@ func (c *list) encode(s *sort, backward bool, rows reflect.Value, at int, keys [
 				continue
 			}
 			var err error
-			if b, err = k.codec.encode(b, v); err != nil {
+			if b, err = appendValue(b, v); err != nil {
 				return "", fmt.Errorf("pgquery: list %s: column %s cannot be put into a cursor: %w", c.name, k.name, err)
 			}
 		}
 	}
-	if c.signed && len(keys) == 0 {
-		return "", c.keyError()
-	}
-	var key []byte
-	if c.signed {
-		key = keys[0]
-	}
-	tag, err := c.tag(b, key)
-	if err != nil {
-		return "", err
-	}
-	b = append(b, tag[:tagSize]...)
+	b = append(b, c.tag(b, keys[0])...)
 	if base64.RawURLEncoding.EncodedLen(len(b)) > maxCursor {
 		return "", fmt.Errorf("pgquery: list %s: a cursor of sort %s has more than %d bytes", c.name, s.name, maxCursor)
 	}
@@ -154,21 +144,14 @@ func (c *list) encode(s *sort, backward bool, rows reflect.Value, at int, keys [
 }
 
 // tag returns the HMAC of b, or its digest for a list without keys.
-func (c *list) tag(b, key []byte) (tag [sha256.Size]byte, err error) {
+func (c *list) tag(b, key []byte) []byte {
 	if !c.signed {
-		return sha256.Sum256(b), nil
-	}
-	if len(key) < minKey {
-		return tag, c.keyError()
+		digest := sha256.Sum256(b)
+		return digest[:tagSize]
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write(b)
-	mac.Sum(tag[:0])
-	return tag, nil
-}
-
-func (c *list) keyError() error {
-	return fmt.Errorf("pgquery: list %s: Keys must return keys of at least %d bytes", c.name, minKey)
+	return mac.Sum(nil)[:tagSize]
 }
 
 // decode returns the cursor of a text, or nil for "". It is the only place that reads one: the types
@@ -188,19 +171,17 @@ func (c *list) decode(text string, keys [][]byte) (*cursor, error) {
 		return fail("is cut or altered")
 	}
 	b, sent := b[:len(b)-tagSize], b[len(b)-tagSize:]
-	if ok, err := c.verify(b, sent, keys); err != nil {
-		return nil, err
-	} else if !ok {
+	if !slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal(c.tag(b, key), sent) }) {
 		return fail("is cut or altered, or its key is unknown")
 	}
 	d := decoder{b: b}
 	if d.byte() != cursorVersion {
 		return fail("is of another version")
 	}
-	if d.string() != c.name {
+	if string(d.bytes()) != c.name {
 		return fail("belongs to another list")
 	}
-	sortName := d.string()
+	sortName := string(d.bytes())
 	result := &cursor{}
 	for i := range c.sorts {
 		if c.sorts[i].name == sortName {
@@ -227,7 +208,7 @@ func (c *list) decode(text string, keys [][]byte) (*cursor, error) {
 				continue
 			}
 			v := reflect.New(k.typ).Elem()
-			k.codec.decode(&d, v)
+			d.value(v)
 			result.values = append(result.values, v.Interface())
 		}
 	}
@@ -235,25 +216,6 @@ func (c *list) decode(text string, keys [][]byte) (*cursor, error) {
 		return fail("is altered")
 	}
 	return result, nil
-}
-
-func (c *list) verify(b, sent []byte, keys [][]byte) (bool, error) {
-	if !c.signed {
-		keys = [][]byte{nil}
-	}
-	if len(keys) == 0 {
-		return false, c.keyError()
-	}
-	for _, key := range keys {
-		tag, err := c.tag(b, key)
-		if err != nil {
-			return false, err
-		}
-		if hmac.Equal(tag[:tagSize], sent) {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 func appendString(b []byte, s string) []byte {
@@ -313,8 +275,6 @@ func (d *decoder) varint() int64 {
 	d.take(n)
 	return v
 }
-
-func (d *decoder) string() string { return string(d.bytes()) }
 
 func (d *decoder) bytes() []byte {
 	n := d.uvarint()

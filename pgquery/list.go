@@ -106,7 +106,11 @@ func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], e
 	if err != nil {
 		return page, err
 	}
-	r, err := c.resolve(at, l.keys())
+	keys, err := l.keys()
+	if err != nil {
+		return page, err
+	}
+	r, err := c.resolve(at, keys)
 	if err != nil {
 		return page, err
 	}
@@ -115,7 +119,7 @@ func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], e
 		return page, err
 	}
 	page.Rows = rows
-	page.Next, page.Prev, err = c.cursors(&r, reflect.ValueOf(rows), more, l.keys())
+	page.Next, page.Prev, err = c.cursors(&r, reflect.ValueOf(rows), more, keys)
 	return page, err
 }
 
@@ -132,7 +136,11 @@ func (l *List[A, R]) All(ctx context.Context, db DB, args A, at At) iter.Seq2[R,
 			yield(none, err)
 			return
 		}
-		r, err := c.resolve(at, l.keys())
+		keys, err := l.keys()
+		var r request
+		if err == nil {
+			r, err = c.resolve(at, keys)
+		}
 		if err == nil && r.variant.backward {
 			err = &CursorError{List: l.Name, Reason: "leads backward"}
 		}
@@ -166,18 +174,23 @@ func (l *List[A, R]) compiled() (*list, error) {
 	return l.list, l.list.err
 }
 
-func (l *List[A, R]) keys() [][]byte {
+// keys returns the keys that sign cursors, or one that stands for none.
+func (l *List[A, R]) keys() ([][]byte, error) {
 	if l.Keys == nil {
-		return nil
+		return [][]byte{nil}, nil
 	}
-	return l.Keys()
+	keys := l.Keys()
+	if len(keys) == 0 || slices.ContainsFunc(keys, func(key []byte) bool { return len(key) < minKey }) {
+		return nil, fmt.Errorf("pgquery: list %s: Keys must return keys of at least %d bytes", l.Name, minKey)
+	}
+	return keys, nil
 }
 
 // fetch runs the query of a page. The rows are in the order of the list, and more says whether there
 // are further ones in the direction of the page.
 func fetch[R any](ctx context.Context, db DB, c *list, args reflect.Value, r *request) (page []R, more bool, err error) {
 	r.variant.filters = c.active(args)
-	t := c.text(r.variant)
+	t := c.texts.get(r.variant, c.build)
 	values, err := c.bind(t, args, r)
 	if err != nil {
 		return nil, false, err

@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 	"github.com/page-builder/persistence/pgquery/internal/lex"
@@ -37,9 +36,7 @@ type list struct {
 	signed  bool
 	scan    *scanner
 	source  *declaration
-
-	mu    sync.RWMutex
-	texts map[variant]*text
+	texts   texts[variant]
 }
 
 // filter is a condition that its field switches on.
@@ -64,16 +61,12 @@ type key struct {
 	nullsFirst bool
 	nullable   bool
 	index      []int // of the field in the row struct
-	codec      codec
 	typ        reflect.Type
 }
 
 func compileList(d *declaration) *list {
 	c := newCompiler(d.name, d.args)
-	l := &list{
-		compiler: c, name: d.name, sizes: d.sizes, replan: d.replan, signed: d.signed, source: d,
-		texts: map[variant]*text{},
-	}
+	l := &list{compiler: c, name: d.name, sizes: d.sizes, replan: d.replan, signed: d.signed, source: d}
 	var err error
 	if l.scan, err = newScanner(d.row); err != nil {
 		c.fail("row", "%v", err)
@@ -223,8 +216,7 @@ func (l *list) key(words []string) (k key, problem string) {
 	}
 	c := &l.scan.columns[i]
 	k.nullable, k.index, k.typ = !c.isPlain(), c.index, c.typ
-	var ok bool
-	if k.codec, ok = codecOf(k.typ); !ok && !l.signed {
+	if !isPortable(k.typ) && !l.signed {
 		return k, "column " + k.name + ": only a signed cursor can carry " + k.typ.String() + ": set Keys"
 	}
 	return k, ""

@@ -2,7 +2,6 @@ package pgquery
 
 import (
 	"reflect"
-	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -20,9 +19,6 @@ type variant struct {
 	backward bool
 }
 
-// maxTexts bounds the texts that a list keeps. Others are put together each time, in microseconds.
-const maxTexts = 1024
-
 // active returns which filters args switches on.
 func (c *list) active(args reflect.Value) (filters uint64) {
 	for i := range c.filters {
@@ -31,26 +27,6 @@ func (c *list) active(args reflect.Value) (filters uint64) {
 		}
 	}
 	return filters
-}
-
-// text returns the text of a variant.
-func (c *list) text(v variant) *text {
-	c.mu.RLock()
-	t := c.texts[v]
-	c.mu.RUnlock()
-	if t != nil {
-		return t
-	}
-	t = c.build(v, false)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if known := c.texts[v]; known != nil {
-		return known
-	}
-	if len(c.texts) < maxTexts {
-		c.texts[v] = t
-	}
-	return t
 }
 
 // bind returns the values of a text's parameters.
@@ -77,8 +53,9 @@ func (c *list) bind(t *text, args reflect.Value, r *request) ([]any, error) {
 // not those of its tables; the planner pulls it up. Rows after the cursor's are one range if a row
 // comparison can say it. Otherwise they are several that do not overlap, each with an index scan and
 // a limit of its own.
-func (c *list) build(v variant, each bool) *text {
-	w := &writer{each: each}
+func (c *list) build(v variant) *text { return c.write(&writer{}, v) }
+
+func (c *list) write(w *writer, v variant) *text {
 	s := &c.sorts[v.sort]
 	w.WriteString("-- name: " + c.name + " :many\n")
 	ranges := [][]condition{nil}
@@ -167,34 +144,28 @@ func (s *sort) write(w *writer, c condition, bounds *decl.Range) {
 		bounds.Nulls = append(bounds.Nulls, keys[0].name)
 		return
 	}
-	compare := func(from, to int) {
-		columns, values := "", writer{params: w.params}
-		for i := from; i < to; i++ {
-			if i > from {
-				columns += ", "
-				values.WriteString(", ")
+	write := func(open, separator, shut string, one func(i int)) {
+		w.WriteString(open)
+		for i := range keys {
+			if i > 0 {
+				w.WriteString(separator)
 			}
-			columns += s.keys[i].column
-			values.param(param{field: -1, key: i})
-			bounds.Params = append(bounds.Params, slices.Index(values.params, param{field: -1, key: i})+1)
+			one(i)
 		}
-		w.params = values.params
-		if to-from == 1 {
-			w.WriteString(columns + " " + c.operator + " " + values.String())
-		} else {
-			w.WriteString("(" + columns + ") " + c.operator + " (" + values.String() + ")")
-		}
+		w.WriteString(shut)
 	}
-	if c.operator != "=" {
-		compare(c.from, c.to)
+	column := func(i int) { w.WriteString(keys[i].column) }
+	value := func(i int) { bounds.Params = append(bounds.Params, w.param(param{field: -1, key: c.from + i})) }
+	if c.operator == "=" { // a row comparison is not what the planner looks for here
+		write("", " and ", "", func(i int) {
+			column(i)
+			w.WriteString(" = ")
+			value(i)
+		})
 		return
 	}
-	for i := c.from; i < c.to; i++ { // a row comparison is not what the planner looks for here
-		if i > c.from {
-			w.WriteString(" and ")
-		}
-		compare(i, i+1)
-	}
+	write("(", ", ", ") "+c.operator, column)
+	write(" (", ", ", ")", value)
 }
 
 // condition compares columns of a sort with the cursor's values.
@@ -258,7 +229,7 @@ func (c *list) variantText(d decl.Variant) decl.Text {
 			v.sort = uint16(i)
 		}
 	}
-	return c.describeText(c.build(v, d.Each), &c.sorts[v.sort])
+	return c.describeText(c.write(&writer{each: d.Each}, v), &c.sorts[v.sort])
 }
 
 func (c *list) describeText(t *text, s *sort) decl.Text {

@@ -58,7 +58,7 @@ func (p *Patch[A, R]) Apply(ctx context.Context, db DB, args A) (R, error) {
 		return row, err
 	}
 	values := reflect.ValueOf(&args).Elem()
-	found, err := query[R](ctx, db, c, c.text(c.given(values)), values)
+	found, err := query[R](ctx, db, c, c.texts.get(c.given(values), c.build), values)
 	if err != nil {
 		return row, err
 	}

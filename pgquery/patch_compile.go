@@ -4,7 +4,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 	"github.com/page-builder/persistence/pgquery/internal/lex"
@@ -31,9 +30,7 @@ type patch struct {
 	look      *text // reads the version
 	scan      *scanner
 	source    *patchTexts
-
-	mu    sync.RWMutex
-	texts map[uint64]*text
+	texts     texts[uint64]
 }
 
 type patchColumn struct {
@@ -43,7 +40,7 @@ type patchColumn struct {
 
 func compilePatch(name string, args, row reflect.Type, d *patchTexts) *patch {
 	c := newCompiler(name, args)
-	p := &patch{compiler: c, name: name, source: d, texts: map[uint64]*text{}}
+	p := &patch{compiler: c, name: name, source: d}
 	var err error
 	if p.scan, err = newScanner(row); err != nil {
 		c.fail("row", "%v", err)
@@ -134,26 +131,7 @@ func (p *patch) bind(t *text, args reflect.Value) ([]any, error) {
 	return values, nil
 }
 
-// text returns the statement that sets the columns.
-func (p *patch) text(columns uint64) *text {
-	p.mu.RLock()
-	t := p.texts[columns]
-	p.mu.RUnlock()
-	if t != nil {
-		return t
-	}
-	t = p.build(columns)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if known := p.texts[columns]; known != nil {
-		return known
-	}
-	if len(p.texts) < maxTexts {
-		p.texts[columns] = t
-	}
-	return t
-}
-
+// build returns the statement that sets the columns.
 func (p *patch) build(columns uint64) *text {
 	w := &writer{}
 	w.WriteString("-- name: " + p.name + " :one\n")

@@ -166,8 +166,8 @@ func (p *plan) scan(row interface{ Scan(...any) error }, dst reflect.Value, into
 	for i, c := range p.targets {
 		if c.group == nil {
 			into[i] = dst.FieldByIndex(c.index).Addr().Interface()
-		} else if into[i] == nil {
-			into[i] = c.holder()
+		} else if into[i] == nil { // a pointer to a pointer, which is nil for null
+			into[i] = reflect.New(reflect.PointerTo(c.declared)).Interface()
 		}
 	}
 	if err := row.Scan(into...); err != nil {
@@ -181,50 +181,29 @@ func (p *plan) scan(row interface{ Scan(...any) error }, dst reflect.Value, into
 	return nil
 }
 
-// holder returns a pointer that a column of a group is scanned into, null or not.
-func (c *column) holder() any {
-	if c.isPlain() {
-		return reflect.New(reflect.PointerTo(c.declared)).Interface()
-	}
-	return reflect.New(c.declared).Interface()
-}
-
 // isPlain reports a field that cannot hold null.
 func (c *column) isPlain() bool { return c.presence == required || c.presence == byFlag }
 
+// fill sets the pointer dst to a struct with the columns of a group, or to nil.
 func (p *plan) fill(g *group, dst reflect.Value, into []any) error {
-	all, plain := true, "" // a plain field that is null
-	for i, c := range p.targets {
-		if c.group != g {
-			continue
-		}
-		held := reflect.ValueOf(into[i]).Elem()
-		switch {
-		case !held.IsZero():
-			all = false
-		case c.isPlain():
-			plain = p.names[i]
-		}
-	}
-	if all {
-		dst.SetZero()
-		return nil
-	}
-	if plain != "" {
-		return fmt.Errorf("pgquery: column %q is null, and others of %s* are not", plain, g.prefix)
-	}
+	dst.SetZero()
 	value := reflect.New(g.typ)
+	missing := "" // a plain field whose column is null
 	for i, c := range p.targets {
 		if c.group != g {
 			continue
 		}
-		held := reflect.ValueOf(into[i]).Elem()
-		if c.isPlain() {
-			held = held.Elem()
+		switch held := reflect.ValueOf(into[i]).Elem(); {
+		case !held.IsNil():
+			value.Elem().FieldByIndex(c.index).Set(held.Elem())
+			dst.Set(value)
+		case c.isPlain():
+			missing = p.names[i]
 		}
-		value.Elem().FieldByIndex(c.index).Set(held)
 	}
-	dst.Set(value)
+	if !dst.IsNil() && missing != "" {
+		return fmt.Errorf("pgquery: column %q is null, and others of %s* are not", missing, g.prefix)
+	}
 	return nil
 }
 

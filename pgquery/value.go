@@ -1,6 +1,8 @@
 package pgquery
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"strconv"
@@ -67,6 +69,8 @@ func checkValue(v reflect.Value, depth int) string {
 			return checkTime(known)
 		case json.RawMessage:
 			return checkJSON(known)
+		case json.Number:
+			return checkNumber(known)
 		case validator:
 			if !known.Valid() {
 				return "is not a value of its type"
@@ -80,10 +84,10 @@ func checkValue(v reflect.Value, depth int) string {
 	switch v.Kind() {
 	case reflect.String:
 		return checkString(v.String())
-	case reflect.Pointer, reflect.Interface:
-		if !v.IsNil() {
-			return checkValue(v.Elem(), depth+1)
-		}
+	case reflect.Pointer:
+		return checkValue(v.Elem(), depth+1)
+	case reflect.Interface:
+		return checkValue(v.Elem(), depth)
 	case reflect.Slice, reflect.Array:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
 			return ""
@@ -136,73 +140,28 @@ func checkTime(t time.Time) string {
 // surrogate pair, a number that is out of range, or deep nesting.
 func checkJSON(raw json.RawMessage) string {
 	const invalid = "is not JSON that the server accepts"
-	if !utf8.Valid(raw) || !json.Valid(raw) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil || !json.Valid(raw) || !utf8.Valid(raw) || checkValue(reflect.ValueOf(v), 0) != "" {
 		return invalid
 	}
-	depth := 0
-	for i := 0; i < len(raw); {
-		n, ok := 1, true
-		switch c := raw[i]; {
-		case c == '"':
-			n, ok = checkJSONString(raw[i:])
-		case c == '-' || c >= '0' && c <= '9':
-			n, ok = checkJSONNumber(raw[i:])
-		case c == '[' || c == '{':
-			depth++
-			ok = depth <= maxDepth
-		case c == ']' || c == '}':
-			depth--
-		}
-		if !ok {
+	// The decoder replaces half a pair by U+FFFD.
+	lower := bytes.ToLower(raw)
+	if bytes.Contains(lower, []byte(`\ud`)) && !bytes.Contains(lower, []byte(`\ufffd`)) && !bytes.ContainsRune(raw, utf8.RuneError) {
+		if decoded, err := json.Marshal(v); err != nil || bytes.ContainsRune(decoded, utf8.RuneError) {
 			return invalid
 		}
-		i += n
 	}
 	return ""
 }
 
-// checkJSONString returns the length of the string at the start of raw, which is valid JSON.
-func checkJSONString(raw []byte) (int, bool) {
-	high := false // the escape before was the first half of a pair
-	for i := 1; ; {
-		pair := high
-		high = false
-		if raw[i] != '\\' || raw[i+1] != 'u' {
-			switch {
-			case pair:
-				return 0, false
-			case raw[i] == '"':
-				return i + 1, true
-			case raw[i] == '\\':
-				i++
-			}
-			i++
-			continue
-		}
-		code, _ := strconv.ParseUint(string(raw[i+2:i+6]), 16, 16)
-		isLow := code >= 0xdc00 && code <= 0xdfff
-		high = code >= 0xd800 && code <= 0xdbff
-		if code == 0 || pair != isLow {
-			return 0, false
-		}
-		i += 6
+// checkNumber wants a number that is far inside the limits of the type numeric.
+func checkNumber(n json.Number) string {
+	const limit = 1000
+	_, exponent, _ := strings.Cut(strings.ToLower(n.String()), "e")
+	if e, err := strconv.Atoi(cmp.Or(exponent, "0")); err != nil || e > limit || e < -limit || len(n) > limit {
+		return "is a number out of range"
 	}
-}
-
-// checkJSONNumber returns the length of the number at the start of raw. Its limits are far inside
-// those of the type numeric.
-func checkJSONNumber(raw []byte) (int, bool) {
-	const maxDigits = 1000
-	n := 0
-	for n < len(raw) && strings.IndexByte("+-.eE0123456789", raw[n]) >= 0 {
-		n++
-	}
-	exponent := 0
-	if i := strings.IndexAny(string(raw[:n]), "eE"); i >= 0 {
-		var err error
-		if exponent, err = strconv.Atoi(string(raw[i+1 : n])); err != nil {
-			return 0, false
-		}
-	}
-	return n, n <= maxDigits && exponent <= maxDigits && exponent >= -maxDigits
+	return ""
 }

@@ -2,13 +2,9 @@ package pgquerytest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -26,10 +22,10 @@ type catalog struct {
 
 // dataType is a type of the server; a domain is its base type.
 type dataType struct {
-	name   string
-	enum   []string  // its labels
-	elem   *dataType // of an array
-	failed error
+	oid  uint32
+	name string
+	enum []string  // its labels
+	elem *dataType // of an array
 }
 
 func (c *catalog) typ(oid uint32) *dataType {
@@ -39,10 +35,10 @@ func (c *catalog) typ(oid uint32) *dataType {
 	if c.types == nil {
 		c.types = map[uint32]*dataType{}
 	}
-	t := &dataType{}
+	t := &dataType{oid: oid, name: fmt.Sprintf("of OID %d", oid)}
 	c.types[oid] = t
 	var base, elem uint32
-	t.failed = c.tx.QueryRow(c.ctx, `select typname, typbasetype, case when typcategory = 'A' then typelem else 0 end,
+	_ = c.tx.QueryRow(c.ctx, `select typname, typbasetype, case when typcategory = 'A' then typelem else 0 end,
 		(select array_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = pg_type.oid)
 		from pg_type where oid = $1`, oid).Scan(&t.name, &base, &elem, &t.enum)
 	if base != 0 {
@@ -113,30 +109,34 @@ var textTypes = []string{"text", "varchar", "bpchar", "name", "citext"}
 var integers = map[string]int{"int2": 16, "int4": 32, "int8": 64}
 
 // argument returns what is wrong with a field for a parameter of the type.
-func (c *catalog) argument(t *dataType, a decl.Argument) string {
-	typ := a.Type
-	if typ.Kind() == reflect.Slice && t.elem != nil && t.elem.enum == nil {
-		return c.argument(t.elem, decl.Argument{Name: a.Name, Type: typ.Elem(), Validated: a.Validated})
-	}
-	if t.enum != nil && unwrap(typ).Kind() == reflect.String {
+func (c *catalog) argument(t *dataType, typ reflect.Type) string {
+	switch {
+	case typ.Kind() == reflect.Slice && t.elem != nil:
+		if problem := c.argument(t.elem, typ.Elem()); problem != "" {
+			return problem
+		}
+	case t.enum != nil && unwrap(typ).Kind() == reflect.String:
 		return checkEnum(t, typ)
-	}
-	if t.enum != nil && t.elem == nil {
+	case t.enum != nil:
 		return fmt.Sprintf("is the enum %s, and the field is %s: make it a string type with a method Valid", t.name, typ)
 	}
-	if bits, ok := integers[t.name]; ok && isInteger(unwrap(typ)) {
-		if size := width(unwrap(typ)); size > bits {
+	if bits, ok := integers[t.name]; ok && (isInteger(unwrap(typ)) || unwrap(typ).Kind() >= reflect.Float32 && unwrap(typ).Kind() <= reflect.Float64) {
+		if width(unwrap(typ)) > bits || !isInteger(unwrap(typ)) {
 			return fmt.Sprintf("is %s, and the field is %s: the server would refuse values that it cannot hold", t.name, typ)
 		}
 		return ""
 	}
-	if isText := slices.Contains(textTypes, t.name); !isText && unwrap(typ).Kind() == reflect.String && !isCustom(typ) {
+	if !slices.Contains(textTypes, t.name) && unwrap(typ).Kind() == reflect.String {
 		return fmt.Sprintf("is %s, and the field is %s: the server would refuse some strings", t.name, typ)
 	}
 	if (t.name == "json" || t.name == "jsonb") && typ == reflect.TypeFor[[]byte]() {
 		return fmt.Sprintf("is %s, and the field is []byte: make it a json.RawMessage, which is looked at before it is sent", t.name)
 	}
-	return c.fits(t, typ)
+	m := c.tx.Conn().TypeMap()
+	if m.PlanEncode(t.oid, m.FormatCodeForOID(t.oid), reflect.Zero(typ).Interface()) == nil {
+		return fmt.Sprintf("is %s, and pgx does not encode %s for it: register the type, or cast the argument", t.name, typ)
+	}
+	return ""
 }
 
 // checkEnum wants a type that refuses what the enum does not have, before it is sent.
@@ -175,7 +175,14 @@ func (c *catalog) result(t *dataType, typ reflect.Type) string {
 		}
 		return ""
 	}
-	return c.fits(t, typ)
+	if t.enum != nil && unwrap(typ).Kind() != reflect.String {
+		return fmt.Sprintf("is the enum %s, and the field is %s", t.name, typ)
+	}
+	m := c.tx.Conn().TypeMap()
+	if m.Scan(t.oid, m.FormatCodeForOID(t.oid), nil, reflect.New(reflect.PointerTo(typ)).Interface()) != nil {
+		return fmt.Sprintf("is %s, and pgx does not decode it into %s", t.name, typ)
+	}
+	return ""
 }
 
 // key returns what is wrong with a column as part of a cursor.
@@ -189,6 +196,8 @@ func (c *catalog) key(t *dataType, k decl.Key, signed bool) string {
 		exact = integers[t.name] == width(typ)
 	case typ.Kind() == reflect.String:
 		exact = slices.Contains(textTypes, t.name) || t.enum != nil && checkEnum(t, typ) == ""
+	case typ.Kind() == reflect.Float32:
+		exact = t.name == "float4"
 	default:
 		exact = slices.Contains([]string{"bool", "float4", "float8", "uuid", "bytea", "timestamptz", "timestamp", "date"}, t.name)
 	}
@@ -196,49 +205,6 @@ func (c *catalog) key(t *dataType, k decl.Key, signed bool) string {
 		return fmt.Sprintf("is %s, and a cursor that is not signed could hold a %s that the server refuses: set Keys, or use the exact type", t.name, typ)
 	}
 	return ""
-}
-
-// fits returns what is wrong with a Go type for a type of the server.
-func (c *catalog) fits(t *dataType, typ reflect.Type) string {
-	wrong := fmt.Sprintf("is %s, and the field is %s", t.name, typ)
-	inner := unwrap(typ)
-	ok := false
-	switch kind := inner.Kind(); {
-	case t.failed != nil:
-		return t.failed.Error()
-	case t.enum != nil:
-		ok = kind == reflect.String
-	case slices.Contains(textTypes, t.name):
-		ok = kind == reflect.String || isCustom(inner)
-	case t.name == "bool":
-		ok = kind == reflect.Bool
-	case integers[t.name] != 0, t.name == "oid":
-		ok = isInteger(inner)
-	case t.name == "float4", t.name == "float8":
-		ok = kind == reflect.Float64 || kind == reflect.Float32 && t.name == "float4"
-	case t.name == "numeric":
-		ok = kind == reflect.Float64 || kind == reflect.String || isCustom(inner)
-	case t.name == "uuid":
-		ok = kind == reflect.Array && inner.Len() == 16 || kind == reflect.String || isCustom(inner)
-	case t.name == "timestamptz", t.name == "timestamp", t.name == "date":
-		ok = inner == reflect.TypeFor[time.Time]() || isCustom(inner)
-	case t.name == "interval":
-		ok = inner == reflect.TypeFor[time.Duration]() || isCustom(inner)
-	case t.name == "bytea":
-		ok = kind == reflect.Slice && inner.Elem().Kind() == reflect.Uint8
-	case t.name == "json", t.name == "jsonb":
-		ok = kind == reflect.Struct || kind == reflect.Map || kind == reflect.Slice || kind == reflect.String || kind == reflect.Interface
-	case t.name == "inet", t.name == "cidr":
-		ok = inner == reflect.TypeFor[netip.Addr]() || inner == reflect.TypeFor[netip.Prefix]()
-	case t.elem != nil:
-		ok = isCustom(inner)
-	default:
-		ok = kind == reflect.String || kind == reflect.Struct
-	}
-	if ok {
-		return ""
-	}
-	return wrong
 }
 
 // unwrap returns the type of the value in a struct such as pgtype.Text or sql.Null.
@@ -262,17 +228,6 @@ func unwrap(t reflect.Type) reflect.Type {
 		}
 	}
 	return inner
-}
-
-// isCustom reports a type that converts itself.
-func isCustom(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	for _, method := range []string{"Scan", "Value", "UnmarshalText"} {
-		if _, ok := p.MethodByName(method); ok {
-			return true
-		}
-	}
-	return strings.HasSuffix(t.PkgPath(), "/pgtype") || t == reflect.TypeFor[json.RawMessage]()
 }
 
 func isInteger(t reflect.Type) bool { return t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 }

@@ -192,7 +192,7 @@ func (c *checker) arguments(t decl.Text, d *pgconn.StatementDescription) {
 			c.args[name] = oid
 			for _, a := range c.d.Args {
 				if a.Name == name {
-					if problem := c.catalog.argument(c.catalog.typ(oid), a); problem != "" {
+					if problem := c.catalog.argument(c.catalog.typ(oid), a.Type); problem != "" {
 						c.fail("argument @"+name, "%s", problem)
 					}
 				}

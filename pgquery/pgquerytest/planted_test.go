@@ -111,7 +111,7 @@ func TestPlantedTypes(t *testing.T) {
 	wants(t, check(t, pool, &pgquery.List[anyMood, row]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
 		"argument @Mood: is the enum mood, and string takes any string")
 	wants(t, check(t, pool, &pgquery.List[optionalSite, row]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
-		"Where: @Site may be left out")
+		"Where: the field Site may be left out")
 	wants(t, check(t, pool, &pgquery.List[args, plainDue]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
 		`column "due" may be null: pages.due is not declared not null`)
 	wants(t, check(t, pool, &pgquery.List[wideSite, row]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),

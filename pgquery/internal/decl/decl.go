@@ -29,12 +29,8 @@ type Declaration struct {
 type Argument struct {
 	Name string
 	Type reflect.Type // without the pointer or the Optional
-	// Required reports a field that is there in each text.
-	Required bool
 	// NotNull reports a field of a patch that refuses null.
 	NotNull bool
-	// Validated reports a type that knows its values, by a method Valid or IsValid.
-	Validated bool
 }
 
 // Column is a field of the row struct.

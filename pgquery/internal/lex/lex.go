@@ -102,7 +102,7 @@ func (l *lexer) next() error {
 	case isWordStart(c):
 		l.take(Word, run(rest, isWord))
 	case isDigit(c) || c == '.' && len(rest) > 1 && isDigit(rest[1]):
-		l.take(Quoted, number(rest))
+		l.take(Quoted, run(rest, func(c byte) bool { return isWord(c) && c != '$' || c == '.' }))
 	case c == '$':
 		return l.dollar()
 	case isOperator(c):
@@ -141,9 +141,16 @@ func (l *lexer) blockComment() error {
 	return errors.New("a block comment is never closed")
 }
 
-// quote reads a string constant whose quote follows prefix bytes. A constant goes on after a line
-// break, by the same rules.
+// quote reads a string constant whose quote follows prefix bytes. One that goes on in the next line
+// would go on by the rules of its first part.
 func (l *lexer) quote(prefix int, escapes bool) error {
+	for i := len(l.tokens) - 1; i >= 0 && l.tokens[i].Kind != Word; i-- {
+		if t := l.tokens[i]; t.Kind == Quoted && t.Text[len(t.Text)-1] == '\'' {
+			return errors.New("a string constant follows another one: write it in one, or put || between them")
+		} else if t.Kind != Space {
+			break
+		}
+	}
 	i := l.pos + prefix + 1
 	for i < len(l.text) {
 		switch {
@@ -155,38 +162,11 @@ func (l *lexer) quote(prefix int, escapes bool) error {
 			i += 2
 		default:
 			i++
-			if escapes && continues(l.text[i:]) {
-				return errors.New("a string constant E'…' goes on in the next line: write it in one")
-			}
 			l.take(Quoted, i-l.pos)
 			return nil
 		}
 	}
 	return errors.New("a string constant is never closed")
-}
-
-// continues reports whether a string constant goes on after its quote: there is a line break before
-// the next quote, and only space and line comments around it.
-func continues(rest string) bool {
-	broken := false
-	for rest != "" {
-		switch c := rest[0]; {
-		case c == '\n' || c == '\r':
-			broken = true
-			rest = rest[1:]
-		case isSpace(c):
-			rest = rest[1:]
-		case strings.HasPrefix(rest, "--"):
-			end := strings.IndexAny(rest, "\n\r")
-			if end < 0 {
-				return false
-			}
-			rest = rest[end:]
-		default:
-			return broken && c == '\''
-		}
-	}
-	return false
 }
 
 func (l *lexer) quotedIdentifier(prefix int) error {
@@ -276,17 +256,6 @@ func (l *lexer) symbol(c byte) error {
 		l.take(Symbol, 1)
 	}
 	return nil
-}
-
-// number returns the length of the number at the start of text. What the server would refuse
-// is its own business.
-func number(text string) int {
-	n := run(text, func(c byte) bool { return isWord(c) && c != '$' || c == '.' })
-	if n < len(text) && (text[n] == '+' || text[n] == '-') && (text[n-1] == 'e' || text[n-1] == 'E') &&
-		n+1 < len(text) && isDigit(text[n+1]) && !strings.HasPrefix(text, "0x") && !strings.HasPrefix(text, "0X") {
-		n += 1 + run(text[n+1:], isDigit)
-	}
-	return n
 }
 
 // run returns how many bytes at the start of text are in the class.
