@@ -2,13 +2,13 @@ package pgquery
 
 import "strings"
 
-// EscapeLike returns a pattern for LIKE and ILIKE that matches s itself. Put % around it in Go, not
-// around what a client sent.
+// EscapeLike returns a pattern of LIKE and ILIKE that matches s itself: "%" + EscapeLike(s) + "%"
+// finds texts that contain s.
 func EscapeLike(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(s)
 }
 
-// EscapeRegexp returns a regular expression, for ~ and its family, that matches s itself.
+// EscapeRegexp returns a regular expression of ~ and its family that matches s itself.
 func EscapeRegexp(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -17,19 +17,16 @@ func EscapeRegexp(s string) string {
 		}
 		b.WriteRune(r)
 	}
-	if b.Len() == 0 {
-		return "(?:)"
-	}
-	return "***=" + s
+	return b.String()
 }
 
-// EscapeTSQuery returns s as one lexeme of a query for to_tsquery, without its operators. For what a
-// person types, websearch_to_tsquery accepts any text and needs no help.
+// EscapeTSQuery returns a query of to_tsquery that finds the words of s next to each other, whatever
+// operators it contains. For what a person types, websearch_to_tsquery needs no escaping.
 func EscapeTSQuery(s string) string {
 	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + `'`
 }
 
-// EscapeJSONPath returns s as a string of the jsonpath language.
+// EscapeJSONPath returns s as a string constant of a jsonpath.
 func EscapeJSONPath(s string) string {
-	return s
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
