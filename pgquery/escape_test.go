@@ -12,7 +12,7 @@ func TestEscape(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	for _, s := range []string{
-		"", "plain", "50%", "a_b", `\`, `a\`, `'`, `''`, `"`, `it's`, ".*", "(", "[", "{1", "a{2}", "***:", "***=x", "(?i)x", "^$", "a|b", "#", "-", "]",
+		"", " ", "\n", "plain", "50%", "a_b", `\`, `a\`, `'`, `''`, `"`, `it's`, ".*", "(", "[", "{1", "a{2}", "***:", "***=x", "(?i)x", "^$", "a|b", "#", "-", "]",
 		"a & b | !c", "<->", "a:*", `$.a ? (@.b == "c")`, "\n\t", "größe", "😀", strings.Repeat("x", 5000),
 	} {
 		var like, regex, path bool

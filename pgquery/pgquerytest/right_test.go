@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgquery"
 	"github.com/page-builder/persistence/pgquery/pgquerytest"
 )
@@ -159,4 +160,30 @@ func TestGuard(t *testing.T) {
 	}
 	wants(t, check(t, pool, list(false)), "Where: has no argument: a filter that can be left out guards access")
 	pgquerytest.Check(t, pool, list(true))
+}
+
+func TestConstraints(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	if _, err := pool.Exec(t.Context(), "create unique index prio_taken on pages (site, prio) where due is null"); err != nil {
+		t.Fatal(err)
+	}
+	pgquerytest.CheckConstraints(t, pool, pgerr.Constraints{
+		"pages.title_taken":       {Name: "title", Columns: []string{"title", "site"}},
+		"pages.prio_taken":        {Columns: []string{"site", "prio"}},
+		"pages.pages_author_fkey": {Columns: []string{"author"}},
+		"pages.title":             {Name: "title_missing"},
+	})
+	r := &recorder{TB: t, ctx: t.Context()}
+	pgquerytest.CheckConstraints(r, pool, pgerr.Constraints{
+		"pages.title_took":  {Name: "title"},
+		"page.title_taken":  {Name: "title"},
+		"pages.due":         {Name: "due"},
+		"pages.title_taken": {Columns: []string{"title"}},
+	})
+	if len(r.errors) != 4 {
+		t.Errorf("%q", r.errors)
+	}
+	wants(t, r, "constraint pages.title_took: the database has none of that name")
+	wants(t, r, "constraint pages.title_taken: is about site, title, and title are declared")
 }
