@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 const limit = 400 * time.Millisecond // more than a busy machine takes to connect
@@ -129,12 +130,9 @@ func TestServerThatDoesNotAnswerIsNoExhaustion(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.ConnConfig.ConnectTimeout = time.Second
-	p := through(t, config)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	p := through(t, config, fault.Options{})
 	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
-	p.black.Store(true)
+	p.Freeze(fault.Both)
 	_, err := pool.Exec(t.Context(), `select 1`)
 	if !errors.Is(err, pgpool.ErrNotAnswering) || errors.Is(err, pgpool.ErrExhausted) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error is %v, want ErrNotAnswering and DeadlineExceeded", err)

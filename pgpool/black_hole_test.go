@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // A black hole accepts, or has accepted, and never answers.
@@ -19,10 +20,7 @@ func TestBlackHole(t *testing.T) {
 	config.ConnConfig.ConnectTimeout = 300 * time.Millisecond
 	config.PingTimeout = 200 * time.Millisecond
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // as if idle for a second
-	p := through(t, config)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	p := through(t, config, fault.Options{})
 	const most = 500 * time.Millisecond
 	pool := connect(t, config, pgpool.WithAcquireTimeout(most))
 	var held []*pgxpool.Conn
@@ -32,8 +30,7 @@ func TestBlackHole(t *testing.T) {
 	held[1].Release()
 	held[2].Release()
 
-	thaw := p.freeze()
-	defer thaw()
+	p.Freeze(fault.Both)
 	for range 4 {
 		began := time.Now()
 		_, err := pool.Exec(t.Context(), `select 1`)
@@ -60,7 +57,7 @@ func TestBlackHole(t *testing.T) {
 		t.Errorf("closing took %s, want about 2s", took)
 	}
 
-	thaw()
+	p.Heal()
 	eventually(t, func() bool { return pool.Ping(t.Context()) == nil })
 	nothingIsLeft(t, pool)
 }
@@ -69,11 +66,7 @@ func TestConnectBlackHoleWithinBudget(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.ConnConfig.ConnectTimeout = 50 * time.Millisecond
-	p := through(t, config)
-	p.black.Store(true)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	through(t, config, fault.Options{}).Freeze(fault.Both)
 	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(400*time.Millisecond))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || failed.Attempts < 2 || pgerr.Of(err) != pgerr.Timeout || failed.Elapsed > slack {

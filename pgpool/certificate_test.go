@@ -2,21 +2,14 @@ package pgpool_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestCertificate(t *testing.T) {
@@ -31,14 +24,10 @@ func TestCertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			config := database(t)
-			p := through(t, config)
-			certificate, authority := certificate(t, tt.until)
-			p.tls = &tls.Config{Certificates: []tls.Certificate{certificate}}
-			if err := p.start(); err != nil {
-				t.Fatal(err)
-			}
+			certificate := fault.NewCertificate(t, tt.until)
+			through(t, config, fault.Options{TLS: certificate.Server()})
 			config.ConnConfig.Host = "127.0.0.1" // a socket has no TLS
-			config.ConnConfig.TLSConfig = &tls.Config{RootCAs: authority, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
+			config.ConnConfig.TLSConfig = certificate.Client()
 			pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil))
 			if tt.ok {
 				if err != nil {
@@ -54,30 +43,6 @@ func TestCertificate(t *testing.T) {
 			}
 		})
 	}
-}
-
-// certificate makes one for loopback that is its own authority.
-func certificate(t *testing.T, until time.Time) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.ParseIP("127.0.0.1")},
-		NotBefore: until.Add(-24 * time.Hour), NotAfter: until, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority := x509.NewCertPool()
-	authority.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, authority
 }
 
 func TestNameThatDoesNotResolve(t *testing.T) {

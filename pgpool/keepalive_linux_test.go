@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestKeepAlive(t *testing.T) {
@@ -25,9 +26,7 @@ func TestKeepAlive(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			config := database(t)
-			if err := through(t, config).start(); err != nil {
-				t.Fatal(err)
-			}
+			through(t, config, fault.Options{})
 			var called bool
 			config.ConnConfig.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
 				called = true

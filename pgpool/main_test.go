@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"go.uber.org/goleak"
 )
 
@@ -30,6 +31,14 @@ func parse(t *testing.T, url string) *pgxpool.Config {
 		t.Fatal("cannot parse the database's URL")
 	}
 	return config
+}
+
+// through makes config connect through a proxy.
+func through(t *testing.T, config *pgxpool.Config, opts fault.Options) *fault.Proxy {
+	t.Helper()
+	p := fault.NewProxy(t, config.ConnString(), opts)
+	config.ConnConfig.DialFunc = p.Dial
+	return p
 }
 
 // connect is ConnectConfig without logging; the pool is closed at the end of the test.

@@ -9,17 +9,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
-	"github.com/page-builder/persistence/pgpool/internal/pgbouncer"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 const foundPgBouncer = "PgBouncer is in front of the database"
 
 func TestPgBouncer(t *testing.T) {
 	t.Parallel()
-	const swallow = "ignore_startup_parameters = statement_timeout,lock_timeout,idle_in_transaction_session_timeout"
+	swallow := map[string]string{
+		"ignore_startup_parameters": "statement_timeout,lock_timeout,idle_in_transaction_session_timeout",
+	}
 	for name, tt := range map[string]struct {
-		settings   []string
+		settings   map[string]string
 		configured bool // DATABASE_PGBOUNCER
 		role       bool // the limits are set on the database
 		direct     bool // ConnectConfig
@@ -27,10 +29,10 @@ func TestPgBouncer(t *testing.T) {
 	}{
 		"refuses the limits":                    {found: 1, off: 1},
 		"refuses them of ConnectConfig":         {direct: true, found: 1, off: 1},
-		"swallows the limits":                   {settings: []string{swallow}, found: 1, off: 1},
+		"swallows the limits":                   {settings: swallow, found: 1, off: 1},
 		"configured, no limits":                 {configured: true, off: 1},
 		"configured, limits on the database":    {configured: true, role: true},
-		"swallows them, limits on the database": {settings: []string{swallow}, role: true, found: 1},
+		"swallows them, limits on the database": {settings: swallow, role: true, found: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,7 +45,7 @@ func TestPgBouncer(t *testing.T) {
 					}
 				}
 			}
-			url := pgbouncer.Start(t, database, tt.settings...)
+			url := fault.NewPgBouncer(t, database, tt.settings).URL()
 			var log logs
 			pool := connectBehind(t, url, tt.configured, tt.direct, pgpool.WithLogger(log.logger()))
 			if n := len(log.lines(foundPgBouncer)); n != tt.found {
@@ -104,7 +106,8 @@ func sameQueries(t *testing.T, pool *pgxpool.Pool) {
 // An exec mode that was asked for stays, and then fails as PgBouncer 1.18 makes it.
 func TestPgBouncerWithChosenExecMode(t *testing.T) {
 	t.Parallel()
-	url := pgbouncer.Start(t, pgserver.Database(t)) + "&default_query_exec_mode=simple_protocol"
+	url := fault.NewPgBouncer(t, pgserver.Database(t), nil).URL() +
+		"&default_query_exec_mode=simple_protocol"
 	pool := connectBehind(t, url, false, true)
 	if mode := pool.Config().ConnConfig.DefaultQueryExecMode; mode != pgx.QueryExecModeSimpleProtocol {
 		t.Errorf("exec mode is %s, want the one that was asked for", mode)

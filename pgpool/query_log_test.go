@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestFailuresAreLoggedWithCategory(t *testing.T) {
@@ -70,13 +71,10 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 func TestFailuresToConnectAreLoggedSparingly(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	p := through(t, config)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	p := through(t, config, fault.Options{})
 	var log logs
 	pool := connect(t, config, pgpool.WithLogger(log.logger()))
-	p.stop()
+	p.Refuse()
 	pool.Reset()
 	began := time.Now()
 	for range 200 {

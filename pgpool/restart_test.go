@@ -8,27 +8,28 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestServerStopsAndKilledUnderLoad(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
-	config := parse(t, server.url)
+	server := fault.NewServer(t, fault.ServerOptions{})
+	config := parse(t, server.URL())
 	config.MaxConns = 8
 	pool := connect(t, config, pgpool.WithAcquireTimeout(time.Second))
 	l := start(t, pool, 16, `select 1`)
 	l.answersAgain(t)
 
-	server.stop(t)
+	server.Stop(t)
 	before := l.failures()
 	eventually(t, func() bool { return l.failures() > before })
-	server.start(t)
+	server.Start(t)
 	l.answersAgain(t)
 
-	server.kill(t)
+	server.Kill(t)
 	before = l.failures()
 	eventually(t, func() bool { return l.failures() > before })
-	server.start(t)
+	server.Start(t)
 	l.answersAgain(t)
 
 	l.end(t, time.Second)
@@ -38,15 +39,15 @@ func TestServerStopsAndKilledUnderLoad(t *testing.T) {
 // After a restart the connections that are idle are stale, all of them; no caller gets to know.
 func TestStaleConnectionsSurfaceToNobody(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
-	config := parse(t, server.url)
+	server := fault.NewServer(t, fault.ServerOptions{})
+	config := parse(t, server.URL())
 	config.MaxConns, config.MinIdleConns = 8, 8
 	// pgxpool looks at what was idle for a second by itself: that would hide ours on a slow
 	// machine.
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	pool := connect(t, config)
-	server.stop(t)
-	server.start(t)
+	server.Stop(t)
+	server.Start(t)
 	if stat := pool.Stat(); stat.IdleConns() < 8 {
 		t.Fatalf("%d idle connections, want 8", stat.IdleConns())
 	}

@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // The primary stops, its standby is promoted, and the pool writes there.
 func TestPromotedStandby(t *testing.T) {
 	t.Parallel()
-	primary := startServer(t)
-	standby, promote := primary.standby(t)
-	config := parse(t, multiHost("read-write", primary.dir, standby))
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	standby := primary.Standby(t, nil)
+	config := parse(t, fault.HostsURL("read-write", primary, standby))
 	config.MaxConns = 4
 	pool := connect(t, config, pgpool.WithAcquireTimeout(2*time.Second))
 	if _, err := pool.Exec(t.Context(), `create table if not exists notes (id int)`); err != nil {
@@ -20,10 +21,10 @@ func TestPromotedStandby(t *testing.T) {
 	}
 	l := start(t, pool, 4, `insert into notes values (1)`)
 	l.answersAgain(t)
-	primary.stop(t)
+	primary.Kill(t)
 	before := l.failures()
 	eventually(t, func() bool { return l.failures() > before })
-	promote()
+	standby.Promote(t)
 	l.answersAgain(t)
 	l.end(t, 2*time.Second)
 	nothingIsLeft(t, pool)
@@ -33,20 +34,15 @@ func TestPromotedStandby(t *testing.T) {
 // stay there for ever.
 func TestRoleIsLookedAtAgain(t *testing.T) {
 	t.Parallel()
-	primary := startServer(t)
-	standby, promote := primary.standby(t)
-	promote()
-	config := parse(t, multiHost("read-write", primary.dir, standby))
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	standby := primary.Standby(t, nil)
+	standby.Promote(t)
+	config := parse(t, fault.HostsURL("read-write", primary, standby))
 	config.MaxConns = 2
 	var log logs
 	pool := connect(t, config, pgpool.WithLogger(log.logger()))
 	pid := pidOf(t, pool)
-	demote := connect(t, parse(t, primary.url))
-	for _, sql := range []string{`alter system set default_transaction_read_only = on`, `select pg_reload_conf()`} {
-		if _, err := demote.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
+	primary.Exec(t, `alter system set default_transaction_read_only = on`, `select pg_reload_conf()`)
 	eventually(t, func() bool {
 		if err := pool.Ping(t.Context()); err != nil {
 			t.Error(err)

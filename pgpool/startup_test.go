@@ -13,6 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestConnectWarmsIdleConnections(t *testing.T) {
@@ -71,15 +72,12 @@ func TestConnectUsesTheConfigsLimits(t *testing.T) {
 func TestConnectWaitsForLateServer(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	p := through(t, config)
+	p := through(t, config, fault.Options{})
+	p.Refuse()
 	var once sync.Once
 	log := logs{onWrite: func(line string) {
 		if strings.Contains(line, "attempt=1 ") {
-			once.Do(func() {
-				if err := p.start(); err != nil {
-					t.Error(err)
-				}
-			})
+			once.Do(p.Heal)
 		}
 	}}
 	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()))
@@ -101,21 +99,19 @@ func TestConnectGivesUp(t *testing.T) {
 	const budget = 300 * time.Millisecond
 	tests := []struct {
 		name     string
-		prepare  func(p *proxy) error
+		prepare  func(*fault.Proxy)
 		category pgerr.Category
 		attempts int // at least
 		text     string
 	}{
-		{"refused", func(*proxy) error { return nil }, pgerr.Refused, 2, "check that PostgreSQL runs"},
-		{"black hole", func(p *proxy) error { p.black.Store(true); return p.start() }, pgerr.Timeout, 1, "does not answer as PostgreSQL"},
+		{"refused", (*fault.Proxy).Refuse, pgerr.Refused, 2, "check that PostgreSQL runs"},
+		{"black hole", func(p *fault.Proxy) { p.Freeze(fault.Both) }, pgerr.Timeout, 1, "does not answer as PostgreSQL"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			config := database(t)
-			if err := tt.prepare(through(t, config)); err != nil {
-				t.Fatal(err)
-			}
+			tt.prepare(through(t, config, fault.Options{}))
 			began := time.Now()
 			_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(budget))
 			took := time.Since(began)
@@ -147,13 +143,12 @@ func TestConnectGivesUp(t *testing.T) {
 func TestConnectKeepsTheLastErrorThatTellsSomething(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	p := through(t, config)
-	p.black.Store(true)
+	p := through(t, config, fault.Options{})
+	p.Refuse()
 	log := logs{onWrite: func(line string) {
 		if strings.Contains(line, "attempt=1") {
-			if err := p.start(); err != nil {
-				t.Error(err)
-			}
+			p.Heal()
+			p.Freeze(fault.Both) // before the second attempt, which comes after a wait
 		}
 	}}
 	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()), pgpool.WithStartupTimeout(time.Second))
@@ -184,7 +179,7 @@ func TestConnectWantsAnAnswer(t *testing.T) {
 func TestConnectReturnsWhenContextEnds(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	through(t, config)
+	through(t, config, fault.Options{}).Refuse()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	log := logs{onWrite: func(line string) {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // A server without room for all idle connections is no reason to have no pool.
@@ -34,14 +35,13 @@ func TestConnectWithFewerIdleConnections(t *testing.T) {
 func TestConnectGivesUpOnIdleConnections(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	p := through(t, config)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	p := through(t, config, fault.Options{})
+	silent := fault.NewProxy(t, config.ConnString(), fault.Options{})
+	silent.Freeze(fault.Both)
 	config.MaxConns, config.MinIdleConns = 2, 2
 	config.ConnConfig.ConnectTimeout = 10 * time.Second
 	config.AfterConnect = func(context.Context, *pgx.Conn) error {
-		p.black.Store(true) // for who comes next
+		p.Redirect(silent.URL()) // who comes next gets no answer
 		return nil
 	}
 	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(2*time.Second))

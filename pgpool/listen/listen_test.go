@@ -13,10 +13,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool/internal/login"
-	"github.com/page-builder/persistence/pgpool/internal/pgbouncer"
 	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
+
+// nobody listens there.
+const nobody = "postgres://app@127.0.0.1:1/app"
 
 // A notification that was sent while the listener was away comes through resync, and a later one
 // through notify.
@@ -25,7 +28,7 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	config := database(t)
 	writer := connect(t, config)
 	execute(t, writer, `create table pages (id int)`)
-	line := through(config)
+	line := through(t, config)
 	heard, counted := make(chan string, 10), make(chan int, 10)
 	var log logs
 	listener := newListener(t, config, log.option())
@@ -51,12 +54,12 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 		t.Errorf("heard %q, want 1", got)
 	}
 
-	line.refuse.Store(true)
+	line.Redirect(nobody) // the next connection ends at once
 	before := time.Now()
 	execute(t, writer, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()`)
 	eventually(t, func() bool { since, err := listener.Alive(); return err != nil && since.After(before) })
 	publish("2")
-	line.refuse.Store(false)
+	line.Redirect(config.ConnString())
 	if got := receive(t, counted); got != 2 {
 		t.Errorf("resync counted %d, want 2 with the one that was missed", got)
 	}
@@ -131,17 +134,16 @@ func TestListenerThatCannotListenIsNotAlive(t *testing.T) {
 func TestListenerLeavesAFrozenServer(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	line := through(config)
+	line := through(t, config)
 	resynced := make(chan struct{}, 10)
 	listener := newListener(t, config)
 	handle(t, listener, "pages", nil, func(context.Context, *pgx.Conn) error { resynced <- struct{}{}; return nil })
 	run(t, listener)
 	receive(t, resynced)
 	eventually(t, func() bool { return alive(listener) })
-	thaw := line.freeze()
-	defer thaw()
+	line.Freeze(fault.FromServer)
 	eventually(t, func() bool { return !alive(listener) })
-	thaw()
+	line.Heal()
 	receive(t, resynced)
 	eventually(t, func() bool { return alive(listener) })
 }
@@ -167,8 +169,8 @@ func TestListenerStaysThroughSilence(t *testing.T) {
 func TestListenerWaitsForTheServer(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	line := through(config)
-	line.refuse.Store(true)
+	line := through(t, config)
+	line.Refuse()
 	listener := newListener(t, config)
 	if since, err := listener.Alive(); !since.IsZero() || !errors.Is(err, listen.ErrNotListening) {
 		t.Errorf("before Listen: since %s, %v", since, err)
@@ -176,7 +178,7 @@ func TestListenerWaitsForTheServer(t *testing.T) {
 	handle(t, listener, "pages", nil, nil)
 	run(t, listener)
 	eventually(t, func() bool { _, err := listener.Alive(); return !errors.Is(err, listen.ErrNotListening) })
-	line.refuse.Store(false)
+	line.Heal()
 	eventually(t, func() bool { return alive(listener) })
 }
 
@@ -184,7 +186,7 @@ func TestListenerWaitsForTheServer(t *testing.T) {
 func TestListenerWaitsAtRandom(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	through(config).refuse.Store(true)
+	through(t, config).Refuse()
 	var log logs
 	listener := newListener(t, config, log.option())
 	handle(t, listener, "pages", nil, nil)
@@ -237,7 +239,7 @@ func TestListenerGoesOnAfterAnErrorOfNotify(t *testing.T) {
 
 func TestListenerBehindPgBouncer(t *testing.T) {
 	t.Parallel()
-	config := parse(t, pgbouncer.Start(t, pgserver.Database(t)))
+	config := parse(t, fault.NewPgBouncer(t, pgserver.Database(t), nil).URL())
 	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	listener := newListener(t, config)
 	handle(t, listener, "pages", nil, nil)

@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"go.uber.org/goleak"
 )
 
@@ -123,60 +121,12 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	}
 }
 
-// line is the network between a listener and its server.
-type line struct {
-	refuse atomic.Bool
-	mu     sync.Mutex
-	frozen chan struct{} // not nil: reads wait until it is closed
-}
-
-// through makes config connect over a line.
-func through(config *pgx.ConnConfig) *line {
-	l := &line{}
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if l.refuse.Load() {
-			return nil, syscall.ECONNREFUSED
-		}
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &lineConn{Conn: conn, line: l}, nil
-	}
-	return l
-}
-
-// freeze keeps back what the server sends until the returned function is called.
-func (l *line) freeze() (thaw func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	frozen := make(chan struct{})
-	l.frozen = frozen
-	return sync.OnceFunc(func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.frozen = nil
-		close(frozen)
-	})
-}
-
-type lineConn struct {
-	net.Conn
-	line *line
-}
-
-func (c *lineConn) Read(b []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(b)
-		c.line.mu.Lock()
-		frozen := c.line.frozen
-		c.line.mu.Unlock()
-		if frozen == nil || err != nil {
-			return n, err
-		}
-		// What arrived is lost, as it is when the peer's machine goes away.
-	}
+// through makes config connect through a proxy.
+func through(t *testing.T, config *pgx.ConnConfig) *fault.Proxy {
+	t.Helper()
+	p := fault.NewProxy(t, config.ConnString(), fault.Options{})
+	config.DialFunc = p.Dial
+	return p
 }
 
 // logs keeps what is logged.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/page-builder/persistence/pgpool/internal/pgbouncer"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // examine runs the command in a process environment of its own and returns what it printed.
@@ -178,21 +178,21 @@ func TestWhatIsWrongWithADatabase(t *testing.T) {
 
 func TestPgBouncer(t *testing.T) {
 	t.Parallel()
-	const swallow = "ignore_startup_parameters = statement_timeout,lock_timeout,idle_in_transaction_session_timeout"
+	const ignored = "statement_timeout,lock_timeout,idle_in_transaction_session_timeout"
 	for name, tt := range map[string]struct {
-		settings []string
-		environ  map[string]string
-		want     []string
+		ignored string // by PgBouncer
+		environ map[string]string
+		want    []string
 	}{
-		"refuses settings":  {nil, nil, []string{"WRONG PgBouncer does not take the setting", "set DATABASE_PGBOUNCER=true"}},
-		"swallows settings": {[]string{swallow}, nil, []string{"WRONG PgBouncer is in front of the database", `WRONG setting lock_timeout is "0" and not "5s"`, "ALTER ROLE"}},
-		"swallows a role":   {[]string{swallow + ",role"}, map[string]string{"DATABASE_URL": "URL&role=nobody"}, []string{`WRONG setting role is "none" and not "nobody"`, "PgBouncer takes it out"}},
-		"is configured":     {nil, map[string]string{"DATABASE_PGBOUNCER": "true"}, []string{"ok PgBouncer is in front of the database, as configured", `WRONG setting statement_timeout is "0" and not "1min"`, "of PgBouncer's max_client_conn"}},
-		"is no direct way":  {nil, map[string]string{"DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": "URL"}, []string{"DIRECT_DATABASE_URL must lead to the server itself"}},
+		"refuses settings":  {"", nil, []string{"WRONG PgBouncer does not take the setting", "set DATABASE_PGBOUNCER=true"}},
+		"swallows settings": {ignored, nil, []string{"WRONG PgBouncer is in front of the database", `WRONG setting lock_timeout is "0" and not "5s"`, "ALTER ROLE"}},
+		"swallows a role":   {ignored + ",role", map[string]string{"DATABASE_URL": "URL&role=nobody"}, []string{`WRONG setting role is "none" and not "nobody"`, "PgBouncer takes it out"}},
+		"is configured":     {"", map[string]string{"DATABASE_PGBOUNCER": "true"}, []string{"ok PgBouncer is in front of the database, as configured", `WRONG setting statement_timeout is "0" and not "1min"`, "of PgBouncer's max_client_conn"}},
+		"is no direct way":  {"", map[string]string{"DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": "URL"}, []string{"DIRECT_DATABASE_URL must lead to the server itself"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bouncer := pgbouncer.Start(t, pgserver.Database(t), tt.settings...)
+			bouncer := fault.NewPgBouncer(t, pgserver.Database(t), map[string]string{"ignore_startup_parameters": tt.ignored}).URL()
 			environ := map[string]string{"DATABASE_URL": bouncer}
 			for key, value := range tt.environ {
 				environ[key] = strings.Replace(value, "URL", bouncer, 1)

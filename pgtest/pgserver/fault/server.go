@@ -230,11 +230,26 @@ func (s *Server) DatabaseURL(name string) string {
 }
 
 func (s *Server) socketURL(database string) string {
-	number := "5432"
-	if s.port != nil {
-		_, number, _ = net.SplitHostPort(s.port.address)
+	return hostsURL(database, url.Values{}, s)
+}
+
+// HostsURL returns a connection string that names several servers by their sockets. The client
+// chooses the first one that fits attrs, a value of target_session_attrs such as read-write.
+func HostsURL(attrs string, servers ...*Server) string {
+	return hostsURL("postgres", url.Values{"target_session_attrs": {attrs}}, servers...)
+}
+
+func hostsURL(database string, query url.Values, servers ...*Server) string {
+	var hosts, ports []string
+	for _, s := range servers {
+		number := "5432"
+		if s.port != nil {
+			_, number, _ = net.SplitHostPort(s.port.address)
+		}
+		hosts, ports = append(hosts, s.dir), append(ports, number)
 	}
-	query := url.Values{"host": {s.dir}, "port": {number}}
+	query.Set("host", strings.Join(hosts, ","))
+	query.Set("port", strings.Join(ports, ","))
 	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: query.Encode()}
 	return u.String()
 }
@@ -265,7 +280,8 @@ func (s *Server) Configure(t pgserver.TB, settings map[string]string) {
 	}
 }
 
-// Exec runs statements one by one, each in its own transaction, on a new connection.
+// Exec runs statements one by one, each in its own transaction, on a new connection. The error
+// quotes a statement unless it has the word password.
 func (s *Server) Exec(t pgserver.TB, sqls ...string) {
 	t.Helper()
 	ctx, cancel := limited(t)
@@ -278,7 +294,11 @@ func (s *Server) Exec(t pgserver.TB, sqls ...string) {
 func (s *Server) exec(ctx context.Context, sqls ...string) error {
 	return s.ask(ctx, func(conn *pgx.Conn) error {
 		for _, sql := range sqls {
-			if _, err := conn.Exec(ctx, sql); err != nil {
+			_, err := conn.Exec(ctx, sql)
+			if err != nil && strings.Contains(strings.ToLower(sql), "password") {
+				return fmt.Errorf("a statement about a password: %w", err)
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", sql, err)
 			}
 		}

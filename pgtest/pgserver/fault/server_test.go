@@ -191,6 +191,12 @@ func TestPromote(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "create table notes (id int)"); err == nil {
 		t.Error("a standby can write")
 	}
+	for attrs, want := range map[string]bool{"read-write": false, "standby": true} {
+		chosen := connect(t, fault.HostsURL(attrs, standby, primary, follower))
+		if got := scan[bool](t, chosen, "select pg_is_in_recovery()"); got != want {
+			t.Errorf("%s leads to a standby: %v", attrs, got)
+		}
+	}
 	primary.Kill(t)
 	standby.Promote(t)
 	execute(t, conn, "create table notes (id int)")
@@ -226,6 +232,8 @@ func TestServerFails(t *testing.T) {
 		"promoted for nothing": {func(r *recorder) { s.Promote(r) }, "recovery is not in progress"},
 		"wrong": {func(r *recorder) { s.Exec(r, "select no_such_column") },
 			"select no_such_column: ERROR"},
+		"wrong, with a secret": {func(r *recorder) { s.Exec(r, "create role postgres password 's3cret'") },
+			"a statement about a password: ERROR"},
 		"paused for nothing": {func(r *recorder) { s.PauseReplay(r) }, "pause replay: ERROR"},
 	} {
 		r := &recorder{T: t}
