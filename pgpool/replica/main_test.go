@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"go.uber.org/goleak"
 )
 
@@ -133,4 +135,37 @@ func (l *logs) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// dial connects past the pools.
+func dial(t *testing.T, s *fault.Server) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// position returns how far a standby has replayed the log.
+func position(t *testing.T, s *fault.Server) int64 {
+	t.Helper()
+	return logPosition(t, s, `pg_last_wal_replay_lsn()`)
+}
+
+// insertPosition returns where the log of a primary ends.
+func insertPosition(t *testing.T, s *fault.Server) int64 {
+	t.Helper()
+	return logPosition(t, s, `pg_current_wal_insert_lsn()`)
+}
+
+func logPosition(t *testing.T, s *fault.Server, function string) (lsn int64) {
+	t.Helper()
+	conn := dial(t, s)
+	defer conn.Close(t.Context())
+	if err := conn.QueryRow(t.Context(), `select (`+function+` - '0/0')::bigint`).Scan(&lsn); err != nil {
+		t.Fatal(err)
+	}
+	return lsn
 }

@@ -9,16 +9,17 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // Servers that lack the functions, as other engines do, say so: Token returns an error that can be
 // told apart, a replica is not read from, and reads go on from the primary.
 func TestServersWithoutPositions(t *testing.T) {
 	t.Parallel()
-	p := startPrimary(t)
-	a := p.standby(t)
-	c := open(t, config(t, p.url("any"), []string{a.url("any")}))
-	used(t, c, a.dir)
+	p := fault.NewServer(t, fault.ServerOptions{})
+	a := p.Standby(t, nil)
+	c := open(t, config(t, p.URL(), []string{a.URL()}))
+	used(t, c, a.SocketDir())
 	const allow = `set allow_system_table_mods = on`
 	check := func(what, function string, err error) {
 		if !errors.Is(err, replica.ErrUnsupported) || pgerr.Of(err) != pgerr.Config || !strings.Contains(err.Error(), function) {
@@ -26,14 +27,14 @@ func TestServersWithoutPositions(t *testing.T) {
 		}
 	}
 
-	p.exec(t, allow+`; alter function pg_catalog.pg_current_wal_insert_lsn() rename to gone_1`)
+	p.Exec(t, allow+`; alter function pg_catalog.pg_current_wal_insert_lsn() rename to gone_1`)
 	token, err := c.Token(t.Context())
 	check("token", "pg_current_wal_insert_lsn", err)
 	if !token.IsZero() {
 		t.Errorf("token is %s, want none", token)
 	}
 
-	p.exec(t, allow+`; alter function pg_catalog.pg_last_wal_replay_lsn() rename to gone_2`)
+	p.Exec(t, allow+`; alter function pg_catalog.pg_last_wal_replay_lsn() rename to gone_2`)
 	used(t, c)
 	check("replica", "pg_last_wal_replay_lsn", c.Replicas()[0].Err)
 	if c.Reader(t.Context()) != c.Primary() {
@@ -41,9 +42,9 @@ func TestServersWithoutPositions(t *testing.T) {
 	}
 
 	// Nor does it say which cluster it is: reading from the primary goes on working.
-	p.exec(t, allow+`; alter function pg_catalog.pg_control_system() rename to gone_3`)
+	p.Exec(t, allow+`; alter function pg_catalog.pg_control_system() rename to gone_3`)
 	var log logs
-	c = open(t, config(t, p.url("any"), []string{a.url("any")}), log.option())
+	c = open(t, config(t, p.URL(), []string{a.URL()}), log.option())
 	if !strings.Contains(log.String(), "the primary does not say which cluster it is") {
 		t.Errorf("log is %s, want a warning", &log)
 	}

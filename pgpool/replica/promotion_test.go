@@ -6,37 +6,38 @@ import (
 
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // A standby that lacks the end of the log is promoted, while another one has it. That one is then
 // ahead of the new primary by position, and shows none of its writes.
 func TestPromotion(t *testing.T) {
 	t.Parallel()
-	old := startPrimary(t)
-	next, astray := old.standby(t), old.standby(t)
-	follower := next.standby(t) // receives from next, and goes with it
-	old.exec(t, `create table notes (id int)`)
-	c := open(t, config(t, old.url("read-write", next), []string{astray.url("any"), follower.url("any")}), pgpool.WithAcquireTimeout(10*time.Second))
-	used(t, c, astray.dir, follower.dir)
+	old := fault.NewServer(t, fault.ServerOptions{})
+	next, astray := old.Standby(t, nil), old.Standby(t, nil)
+	follower := next.Standby(t, nil) // receives from next, and goes with it
+	old.Exec(t, `create table notes (id int)`)
+	c := open(t, config(t, fault.HostsURL("read-write", old, next), []string{astray.URL(), follower.URL()}), pgpool.WithAcquireTimeout(10*time.Second))
+	used(t, c, astray.SocketDir(), follower.SocketDir())
 	before := token(t, c)
 	hosts := map[string]bool{}
 	eventually(t, func() bool {
 		hosts[host(c.ReaderAfter(t.Context(), before))] = true
-		return hosts[astray.dir] && hosts[follower.dir]
+		return hosts[astray.SocketDir()] && hosts[follower.SocketDir()]
 	}, func() any { return hosts })
 
-	next.exec(t, `alter system set primary_conninfo = ''`, `select pg_reload_conf()`)
+	next.Link().Refuse()
+	receiver := dial(t, next)
 	eventually(t, func() bool {
 		var receivers int
-		conn := next.conn(t)
-		defer conn.Close(t.Context())
-		return conn.QueryRow(t.Context(), `select count(*) from pg_stat_wal_receiver`).Scan(&receivers) == nil && receivers == 0
+		err := receiver.QueryRow(t.Context(), `select count(*) from pg_stat_wal_receiver`).Scan(&receivers)
+		return err == nil && receivers == 0
 	}, func() any { return "still receiving" })
-	old.exec(t, `insert into notes select generate_series(1, 50000)`)
+	old.Exec(t, `insert into notes select generate_series(1, 50000)`)
 	lost := token(t, c)
-	eventually(t, func() bool { return host(c.ReaderAfter(t.Context(), lost)) == astray.dir }, func() any { return c.Replicas() })
-	old.stop(t)
-	next.exec(t, `select pg_promote()`)
+	eventually(t, func() bool { return host(c.ReaderAfter(t.Context(), lost)) == astray.SocketDir() }, func() any { return c.Replicas() })
+	old.Kill(t)
+	next.Promote(t)
 	eventually(t, func() bool {
 		_, err := c.Primary().Exec(t.Context(), `create table after_promotion (id int)`)
 		return err == nil
@@ -45,9 +46,9 @@ func TestPromotion(t *testing.T) {
 	if after.String()[19:27] != "00000002" {
 		t.Fatalf("the token is %s; want timeline 2", after)
 	}
-	next.exec(t, `checkpoint`)
-	used(t, c, astray.dir, follower.dir)
-	if ahead, behind := astray.position(t), next.insertPosition(t); ahead <= behind {
+	next.Exec(t, `checkpoint`)
+	used(t, c, astray.SocketDir(), follower.SocketDir())
+	if ahead, behind := position(t, astray), insertPosition(t, next); ahead <= behind {
 		t.Fatalf("the replica is at %d, not ahead of the new primary at %d: the test shows nothing", ahead, behind)
 	}
 
@@ -59,14 +60,14 @@ func TestPromotion(t *testing.T) {
 		if _, err := pool.Exec(ctx, `select from after_promotion`); err != nil {
 			t.Fatalf("a reader with the token does not see the write: %v", err)
 		}
-		return served[follower.dir] >= 10
+		return served[follower.SocketDir()] >= 10
 	}, func() any { return served })
-	if served[astray.dir] != 0 {
-		t.Errorf("readers went to %v, with the astray one %s", served, astray.dir)
+	if served[astray.SocketDir()] != 0 {
+		t.Errorf("readers went to %v, with the astray one %s", served, astray.SocketDir())
 	}
 	// What was before the promotion is on all of them, but positions of two timelines are not
 	// compared.
-	if pool := c.ReaderAfter(t.Context(), before); host(pool) == follower.dir {
+	if pool := c.ReaderAfter(t.Context(), before); host(pool) == follower.SocketDir() {
 		t.Error("a token of the old timeline was led to a replica on the new one")
 	}
 }

@@ -12,14 +12,15 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // The tests on one primary with two standbys, one after the other, and before the parallel ones:
 // some count allocations.
 func TestReplicas(t *testing.T) {
-	p := startPrimary(t)
-	p.exec(t, `create table counters (id int primary key, n int not null)`, `create role reader login`, `grant select on counters to reader`)
-	a, b := p.standby(t), p.standby(t)
+	p := fault.NewServer(t, fault.ServerOptions{})
+	p.Exec(t, `create table counters (id int primary key, n int not null)`, `create role reader login`, `grant select on counters to reader`)
+	a, b := p.Standby(t, nil), p.Standby(t, nil)
 	three := &servers{p, a, b}
 	for _, test := range []struct {
 		name string
@@ -42,19 +43,19 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-type servers struct{ p, a, b *server }
+type servers struct{ p, a, b *fault.Server }
 
 func (s *servers) open(t *testing.T, settings ...string) *replica.Cluster {
 	t.Helper()
-	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}, settings...))
-	used(t, c, s.a.dir, s.b.dir)
+	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}, settings...))
+	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	return c
 }
 
 func roundRobin(t *testing.T, s *servers) {
 	c := s.open(t)
-	if got := reads(t, c, 100); got[s.a.dir] != 50 || got[s.b.dir] != 50 {
-		t.Errorf("100 readers went to %v; want 50 to each of %s and %s", got, s.a.dir, s.b.dir)
+	if got := reads(t, c, 100); got[s.a.SocketDir()] != 50 || got[s.b.SocketDir()] != 50 {
+		t.Errorf("100 readers went to %v; want 50 to each of %s and %s", got, s.a.SocketDir(), s.b.SocketDir())
 	}
 	var standby bool
 	if err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery()`).Scan(&standby); err != nil || !standby {
@@ -69,7 +70,10 @@ func knownToken(t *testing.T, s *servers) {
 	written := token(t, c)
 	ctx := replica.WithToken(t.Context(), written)
 	hosts := map[string]bool{}
-	eventually(t, func() bool { hosts[host(c.Reader(ctx))] = true; return hosts[s.a.dir] && hosts[s.b.dir] }, func() any { return hosts })
+	eventually(t, func() bool {
+		hosts[host(c.Reader(ctx))] = true
+		return hosts[s.a.SocketDir()] && hosts[s.b.SocketDir()]
+	}, func() any { return hosts })
 	for name, ctx := range map[string]context.Context{"with": ctx, "without": t.Context()} {
 		if allocations := testing.AllocsPerRun(10_000, func() { c.Reader(ctx) }); allocations != 0 {
 			t.Errorf("%s a token: %v allocations", name, allocations)
@@ -85,25 +89,25 @@ func knownToken(t *testing.T, s *servers) {
 
 func lagBeyondLimit(t *testing.T, s *servers) {
 	c := s.open(t, "DATABASE_REPLICA_MAX_LAG=200ms")
-	s.a.pause(t)
+	s.a.PauseReplay(t)
 	execute(t, c.Primary(), `insert into counters values (-2, 0) on conflict (id) do update set n = counters.n + 1`)
-	used(t, c, s.b.dir)
+	used(t, c, s.b.SocketDir())
 	var lag *replica.LagError
 	if err := c.Replicas()[0].Err; !errors.As(err, &lag) || lag.Lag <= 200*time.Millisecond {
 		t.Errorf("the paused replica: %v; want a LagError beyond 200 ms", err)
 	}
-	if got := reads(t, c, 10); got[s.b.dir] != 10 {
-		t.Errorf("10 readers went to %v; want %s", got, s.b.dir)
+	if got := reads(t, c, 10); got[s.b.SocketDir()] != 10 {
+		t.Errorf("10 readers went to %v; want %s", got, s.b.SocketDir())
 	}
-	s.b.pause(t)
+	s.b.PauseReplay(t)
 	execute(t, c.Primary(), `insert into counters values (-2, 0) on conflict (id) do update set n = counters.n + 1`)
 	used(t, c)
 	if c.Reader(t.Context()) != c.Primary() {
 		t.Error("both are paused, and the reader is not the primary")
 	}
-	s.a.exec(t, `select pg_wal_replay_resume()`)
-	s.b.exec(t, `select pg_wal_replay_resume()`)
-	used(t, c, s.a.dir, s.b.dir)
+	s.a.ResumeReplay(t)
+	s.b.ResumeReplay(t)
+	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 }
 
 // Writers that read what they wrote, with one replica paused: with the token never an older state,
@@ -118,9 +122,9 @@ func readYourWrites(t *testing.T, s *servers) {
 		for range 4 {
 			known[host(c.ReaderAfter(t.Context(), primary))] = true
 		}
-		return known[s.a.dir] && known[s.b.dir]
+		return known[s.a.SocketDir()] && known[s.b.SocketDir()]
 	}, func() any { return c.Replicas() })
-	s.a.pause(t)
+	s.a.PauseReplay(t)
 
 	var violations, stale, fromReplica, fromPaused atomic.Int64
 	var running sync.WaitGroup
@@ -152,10 +156,10 @@ func readYourWrites(t *testing.T, s *servers) {
 				if got < n {
 					violations.Add(1)
 				}
-				if from == s.b.dir {
+				if from == s.b.SocketDir() {
 					fromReplica.Add(1)
 				}
-				if from == s.a.dir {
+				if from == s.a.SocketDir() {
 					fromPaused.Add(1)
 				}
 				if got, _ := read(t.Context()); got < n {
@@ -165,7 +169,7 @@ func readYourWrites(t *testing.T, s *servers) {
 		})
 	}
 	running.Wait()
-	s.a.exec(t, `select pg_wal_replay_resume()`)
+	s.a.ResumeReplay(t)
 	t.Logf("%d reads with token: %d older than the write, %d from the replica that keeps up; without: %d older",
 		writers*rounds, violations.Load(), fromReplica.Load(), stale.Load())
 	if violations.Load() != 0 || fromPaused.Load() != 0 {
@@ -236,22 +240,22 @@ func asynchronousCommit(t *testing.T, s *servers) {
 // A role without privileges over the server's statistics can do all of it.
 func ordinaryRole(t *testing.T, s *servers) {
 	as := func(url string) string { return strings.Replace(url, "postgres@", "reader@", 1) }
-	c := open(t, config(t, as(s.p.url("any")), []string{as(s.a.url("any")), as(s.b.url("any"))}))
-	used(t, c, s.a.dir, s.b.dir)
+	c := open(t, config(t, as(s.p.URL()), []string{as(s.a.URL()), as(s.b.URL())}))
+	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	written := token(t, c)
 	eventually(t, func() bool { return c.ReaderAfter(t.Context(), written) != c.Primary() }, func() any { return c.Replicas() })
 }
 
 func killedAndBack(t *testing.T, s *servers) {
 	var log logs
-	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}), log.option())
-	used(t, c, s.a.dir, s.b.dir)
-	s.a.kill(t)
-	used(t, c, s.b.dir)
-	if got := reads(t, c, 10); got[s.b.dir] != 10 {
-		t.Errorf("10 readers went to %v; want %s", got, s.b.dir)
+	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}), log.option())
+	used(t, c, s.a.SocketDir(), s.b.SocketDir())
+	s.a.Kill(t)
+	used(t, c, s.b.SocketDir())
+	if got := reads(t, c, 10); got[s.b.SocketDir()] != 10 {
+		t.Errorf("10 readers went to %v; want %s", got, s.b.SocketDir())
 	}
-	s.b.stop(t)
+	s.b.Kill(t)
 	used(t, c)
 	if c.Reader(t.Context()) != c.Primary() {
 		t.Error("both are down, and the reader is not the primary")
@@ -259,9 +263,9 @@ func killedAndBack(t *testing.T, s *servers) {
 	if c.ReaderAfter(t.Context(), token(t, c)) != c.Primary() {
 		t.Error("both are down, and the reader with a token is not the primary")
 	}
-	s.a.start(t)
-	s.b.start(t)
-	used(t, c, s.a.dir, s.b.dir)
+	s.a.Start(t)
+	s.b.Start(t)
+	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	for range 4 {
 		var standby bool
 		if err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery()`).Scan(&standby); err != nil || !standby {
@@ -276,14 +280,14 @@ func killedAndBack(t *testing.T, s *servers) {
 }
 
 func downAtStart(t *testing.T, s *servers) {
-	s.a.stop(t)
-	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}))
-	used(t, c, s.b.dir)
-	if got := reads(t, c, 10); got[s.b.dir] != 10 {
-		t.Errorf("10 readers went to %v; want %s", got, s.b.dir)
+	s.a.Kill(t)
+	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}))
+	used(t, c, s.b.SocketDir())
+	if got := reads(t, c, 10); got[s.b.SocketDir()] != 10 {
+		t.Errorf("10 readers went to %v; want %s", got, s.b.SocketDir())
 	}
-	s.a.start(t)
-	used(t, c, s.a.dir, s.b.dir)
+	s.a.Start(t)
+	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 }
 
 // When the primary is lost, a replica that had everything is not taken for one that is behind by
@@ -292,17 +296,17 @@ func downAtStart(t *testing.T, s *servers) {
 func primaryLost(t *testing.T, s *servers) {
 	const rounds = 5 // a look that takes more than 2 s, on a busy machine, spoils one
 	for range rounds {
-		s.p.exec(t, `checkpoint`)
-		end := s.p.insertPosition(t)
-		eventually(t, func() bool { return s.a.position(t) >= end-24 }, func() any { return "not replayed" }) // it may be after a page's header
-		s.a.exec(t, `checkpoint`)
-		s.a.stop(t)
-		s.a.start(t)
+		s.p.Exec(t, `checkpoint`)
+		end := insertPosition(t, s.p)
+		eventually(t, func() bool { return position(t, s.a) >= end-24 }, func() any { return "not replayed" }) // it may be after a page's header
+		s.a.Exec(t, `checkpoint`)
+		s.a.Kill(t)
+		s.a.Start(t)
 		c := s.open(t)
-		s.p.stop(t)
+		s.p.Kill(t)
 		eventually(t, func() bool { return c.Replicas()[0].Lag != 0 }, func() any { return c.Replicas() })
 		lag, reader := c.Replicas()[0].Lag, c.Reader(t.Context())
-		s.p.start(t)
+		s.p.Start(t)
 		if lag > 0 && reader != c.Primary() {
 			return
 		}
@@ -338,8 +342,8 @@ func TestNoReplica(t *testing.T) {
 // The address of another cluster's server is not read from, even if that is a standby.
 func TestOtherCluster(t *testing.T) {
 	t.Parallel()
-	p := startPrimary(t)
-	c := open(t, config(t, pgserver.Database(t), []string{p.url("any")}))
+	p := fault.NewServer(t, fault.ServerOptions{})
+	c := open(t, config(t, pgserver.Database(t), []string{p.URL()}))
 	eventually(t, func() bool { return errors.Is(c.Replicas()[0].Err, replica.ErrOtherCluster) }, func() any { return c.Replicas() })
 	if c.Reader(t.Context()) != c.Primary() {
 		t.Error("the reader is not the primary")

@@ -14,8 +14,8 @@ import (
 // left until it has been looked at.
 func sessionEnded(t *testing.T, s *servers) {
 	var log logs
-	c := open(t, config(t, s.p.url("any"), []string{s.a.url("any"), s.b.url("any")}), log.option())
-	used(t, c, s.a.dir, s.b.dir)
+	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}), log.option())
+	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	const left = "replica is not read from"
 	before := strings.Count(log.String(), left)
 	for name, use := range map[string]func(context.Context, *pgxpool.Conn) error{
@@ -34,10 +34,10 @@ func sessionEnded(t *testing.T, s *servers) {
 			t.Fatal(err)
 		}
 		on := s.a
-		if conn.Conn().Config().Host == s.b.dir {
+		if conn.Conn().Config().Host == s.b.SocketDir() {
 			on = s.b
 		}
-		if _, err := on.conn(t).Exec(t.Context(), `select pg_terminate_backend($1, 10000)`, conn.Conn().PgConn().PID()); err != nil {
+		if _, err := dial(t, on).Exec(t.Context(), `select pg_terminate_backend($1, 10000)`, conn.Conn().PgConn().PID()); err != nil {
 			t.Fatal(err)
 		}
 		err = use(t.Context(), conn)
@@ -49,6 +49,6 @@ func sessionEnded(t *testing.T, s *servers) {
 		if got := strings.Count(log.String(), left); got != before {
 			t.Errorf("%s: %d replicas left, want %d:\n%s", name, got, before, &log)
 		}
-		used(t, c, s.a.dir, s.b.dir) // it was only the session
+		used(t, c, s.a.SocketDir(), s.b.SocketDir()) // it was only the session
 	}
 }
