@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // An error that names holders costs the same whatever they sent. Work in proportion to the size of
@@ -71,16 +72,12 @@ func TestFrozenServerIsNoExhaustion(t *testing.T) {
 	config := database(t)
 	config.MaxConns = 2
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // as if idle for a second
-	p := through(t, config)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	p := through(t, config, fault.Options{})
 	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
 	first, second := acquire(t, pool), acquire(t, pool)
 	first.Release()
 	second.Release()
-	thaw := p.freeze()
-	defer thaw()
+	p.Freeze(fault.Both)
 	var running sync.WaitGroup
 	for range 6 {
 		running.Go(func() {
@@ -97,15 +94,12 @@ func TestBusyPoolThatGrowsIsExhausted(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 4
-	p := through(t, config)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	p := through(t, config, fault.Options{})
 	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
 	for range 3 {
 		acquire(t, pool)
 	}
-	p.black.Store(true) // the fourth takes for ever
+	p.Freeze(fault.Both) // the fourth takes for ever
 	var running sync.WaitGroup
 	kinds := make(chan error, 5)
 	for range 5 {

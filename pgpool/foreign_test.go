@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // A connection outside the pool that was made from the pool's configuration lives on, whatever its
@@ -49,10 +50,7 @@ func TestPoolFromAnotherPoolsConfigIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 2
-	p := through(t, config)
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
+	p := through(t, config, fault.Options{})
 	var log logs
 	ours := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithAcquireTimeout(limit))
 	foreignConfig := ours.Config()
@@ -83,7 +81,7 @@ func TestPoolFromAnotherPoolsConfigIsLeftAlone(t *testing.T) {
 	}
 
 	// Our server goes away. Its connects do not fail with our errors.
-	p.stop()
+	p.Refuse()
 	ours.Reset()
 	var running sync.WaitGroup
 	running.Go(func() {
