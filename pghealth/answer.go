@@ -4,21 +4,21 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/page-builder/persistence/pgerr"
 )
 
 // answer is the body of application/health+json, draft-inadarei-api-health-check-06. category,
-// figures, since, info and verbose are ours; the draft allows for more members.
+// figures, since, info and databases are ours; the draft allows more members.
 type answer struct {
 	Status status             `json:"status"`
 	Info   map[string]any     `json:"info,omitempty"`
 	Checks map[string][]entry `json:"checks,omitempty"`
 
-	Verbose sections `json:"verbose,omitempty"` // only for who has the token
-
-	encoded []byte // the public answer as JSON, if somebody has asked already
+	Databases map[string]details `json:"databases,omitempty"` // only by Probe.Details
+	service   string             // only by Probe.Details
 }
 
 type entry struct {
@@ -31,6 +31,8 @@ type entry struct {
 	Figures       map[string]int64 `json:"figures,omitempty"`
 	Time          *time.Time       `json:"time,omitempty"`
 	Since         *time.Time       `json:"since,omitempty"`
+
+	Text string `json:"-"` // value and figures, for the page
 }
 
 func (c *check) entry(seen observation) entry {
@@ -38,7 +40,7 @@ func (c *check) entry(seen observation) entry {
 		ComponentType: c.component,
 		ObservedValue: seen.value, ObservedUnit: seen.unit, Figures: seen.figures,
 		Status: seen.status, Category: seen.category, Output: seen.output,
-		Time: timestamp(seen.time), Since: timestamp(seen.since),
+		Time: timestamp(seen.time), Since: timestamp(seen.since), Text: seen.text,
 	}
 }
 
@@ -51,55 +53,36 @@ func timestamp(t time.Time) *time.Time {
 	return &t
 }
 
-// worst is fail before warn before pass.
-func worst(a, b status) status {
-	switch {
-	case a == fail || b == fail:
-		return fail
-	case a == warn || b == warn:
-		return warn
-	}
-	return pass
-}
-
 const mediaType = "application/health+json"
 
-// respond sends the answer: as HTML to a browser, to HEAD without its body, and with what is not
-// for the public to whoever asks for it with the token. An error is of the connection to the
-// client.
-func (p *Probe) respond(w http.ResponseWriter, r *http.Request, code int, a answer) error {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Add("Vary", "Accept, Authorization")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if p.opts.Token != "" && wantsVerbose(r) {
-		if !p.opts.Token.admits(r) {
-			h.Set("WWW-Authenticate", "Bearer")
-			http.Error(w, "the verbose form needs the header Authorization: Bearer and the token", http.StatusUnauthorized)
-			return nil
-		}
-		a.Verbose, a.encoded = p.verbose(), nil
-	}
+// respond sends the answer: as a page to a browser, and without its body to HEAD. An error is one
+// of the connection to the client.
+func (a answer) respond(w http.ResponseWriter, r *http.Request, code int) error {
 	var body []byte
-	if prefersHTML(r.Header.Get("Accept")) {
-		body = a.page()
+	var err error
+	h := w.Header()
+	if prefersPage(r.Header.Get("Accept")) {
+		if body, err = a.page(time.Now()); err != nil {
+			return err
+		}
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", pagePolicy)
+		h.Set("Referrer-Policy", "no-referrer")
 	} else {
-		if body = a.encoded; body == nil {
-			var err error
-			if body, err = a.json(); err != nil {
-				return err
-			}
+		if body, err = a.json(); err != nil {
+			return err
 		}
 		h.Set("Content-Type", mediaType)
 	}
+	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Accept")
+	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	_, err := w.Write(body)
+	_, err = w.Write(body)
 	return err
 }
 
@@ -112,4 +95,41 @@ func (a answer) json() ([]byte, error) {
 		}
 	}
 	return append(body, '\n'), nil
+}
+
+// maxAccept is several times what browsers send. A longer header is not worth reading.
+const maxAccept = 1024
+
+// prefersPage reports whether an Accept header names HTML and ranks it above JSON, as browsers do.
+// Wildcards count as JSON: curl and kube-probe send them.
+func prefersPage(accept string) bool {
+	if len(accept) > maxAccept {
+		return false
+	}
+	var page, data float64
+	for part := range strings.SplitSeq(accept, ",") {
+		kind, params, _ := strings.Cut(part, ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case "text/html", "application/xhtml+xml":
+			page = max(page, quality(params))
+		case mediaType, "application/json":
+			data = max(data, quality(params))
+		}
+	}
+	return page > data
+}
+
+// quality returns the q of a media type's parameters: 1 without, 0 if it is not a number.
+func quality(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		key, value, _ := strings.Cut(param, "=")
+		if strings.EqualFold(strings.TrimSpace(key), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil || q != q { // NaN
+				return 0
+			}
+			return q
+		}
+	}
+	return 1
 }

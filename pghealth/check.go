@@ -12,22 +12,19 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// check makes observations of one thing, keeps the last one, and logs when it changes.
+// check observes one thing, keeps the last observation, and logs when it changes.
 type check struct {
 	name      string // Options.Name, a colon, what is observed
 	component string
 	measure   func(ctx context.Context) observation
-	async     bool   // measure may block
+	blocking  bool   // measure may block
 	advisory  bool   // warns where others fail
 	late      string // output when measure did not end in time
-	timeout   time.Duration
-	maxAge    time.Duration
-	life      *lifetime
-	logger    *slog.Logger
+	db        *database
 
 	mu     sync.Mutex
 	last   observation // last.time is zero before the first
-	told   observation // what the log knows
+	logged observation // the last one that the log knows
 	flight *flight     // nil: measure is not running
 }
 
@@ -37,56 +34,28 @@ type flight struct {
 	seen observation
 }
 
-// flightLimit ends a measure that nobody waits for any more: it waits for its turn, connects and
-// asks.
-func (c *check) flightLimit() time.Duration { return connectLimit + 2*c.timeout }
-
-// instant is a check whose measure neither blocks nor costs anything.
-func (p *Probe) instant(name, component string, measure func() observation) *check {
-	return &check{
-		name: p.opts.Name + ":" + name, component: component, logger: p.opts.Logger, life: p.life, timeout: p.opts.Timeout,
-		measure: func(context.Context) observation { return measure() },
-	}
-}
-
-// background is a check of the database.
-func (p *Probe) background(name string, measure func(context.Context) observation) *check {
-	return &check{
-		name: p.opts.Name + ":" + name, component: componentDatastore, logger: p.opts.Logger, life: p.life,
-		measure: measure, async: true, late: outputNoAnswer, timeout: p.opts.Timeout, maxAge: p.opts.MaxAge,
-	}
-}
-
-// settle makes a failure of an advisory check a warning.
-func (c *check) settle(seen observation) observation {
-	if c.advisory && seen.status == fail {
-		seen.status = warn
-	}
-	return seen
-}
-
-// observe returns an observation that is at most maxAge old, or one of the measure that runs. It
-// waits no longer than timeout, ctx and the probe's lifetime; the measure goes on without it, so
-// that slow is not never.
-func (c *check) observe(ctx context.Context) observation {
-	if !c.async {
-		return c.record(c.guarded(ctx))
+// observe returns an observation that is at most Options.MaxAge old, or that of the measure that
+// runs. It waits no longer than timeout, ctx and the probe's lifetime. The measure continues
+// without the caller, so that slow does not become never.
+func (c *check) observe(ctx context.Context, timeout time.Duration) observation {
+	if !c.blocking {
+		return c.record(c.guard(ctx))
 	}
 	f, recent, ok := c.join()
 	if ok {
 		return recent
 	}
-	timer := time.NewTimer(c.timeout)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-f.done:
 		return f.seen
 	case <-timer.C:
-		return c.overdue(f)
+		return c.recordLate(f, timeout)
 	case <-ctx.Done():
 		// The caller's limit or loss says nothing about the database: it is not recorded.
 		return c.settle(unrecorded(context.Cause(ctx), "the caller did not wait for the answer"))
-	case <-c.life.ctx.Done():
+	case <-c.db.life.ctx.Done():
 		return c.settle(closedProbe())
 	}
 }
@@ -95,12 +64,12 @@ func (c *check) observe(ctx context.Context) observation {
 func (c *check) join() (*flight, observation, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if age := time.Since(c.last.time); !c.last.time.IsZero() && age < c.maxAge && c.life.ctx.Err() == nil {
+	if !c.last.time.IsZero() && time.Since(c.last.time) < c.db.opts.MaxAge && c.db.life.ctx.Err() == nil {
 		return nil, c.last, true
 	}
 	if c.flight == nil {
 		f := &flight{done: make(chan struct{})}
-		if !c.life.start(func(ctx context.Context) { c.fly(ctx, f) }) {
+		if !c.db.life.start(func(ctx context.Context) { c.fly(ctx, f) }) {
 			return nil, c.settle(closedProbe()), true
 		}
 		c.flight = f
@@ -108,15 +77,17 @@ func (c *check) join() (*flight, observation, bool) {
 	return c.flight, observation{}, false
 }
 
+// fly measures for the callers of f. Its limit ends a measure that nobody waits for any more: one
+// wait for the connection, one attempt to connect and one query.
 func (c *check) fly(life context.Context, f *flight) {
-	ctx, cancel := context.WithTimeout(life, c.flightLimit())
+	ctx, cancel := context.WithTimeout(life, connectLimit+2*c.db.opts.Timeout)
 	defer cancel()
-	seen := c.guarded(ctx)
+	seen := c.guard(ctx)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if life.Err() != nil {
-		f.seen = c.settle(closedProbe()) // what an interrupted measure saw is our doing
+		f.seen = c.settle(closedProbe()) // closing the probe interrupted the measure
 	} else {
 		f.seen = c.recordLocked(seen)
 	}
@@ -124,9 +95,9 @@ func (c *check) fly(life context.Context, f *flight) {
 	close(f.done)
 }
 
-// guarded runs measure. A Schema or a hook of the pool that panics must not end the process: a
-// checker of the health library would have caught it, and this is not its goroutine.
-func (c *check) guarded(ctx context.Context) (seen observation) {
+// guard runs measure. A Schema or a hook of the pool that panics must not end the process; the
+// health library would have caught it, but this is not its goroutine.
+func (c *check) guard(ctx context.Context) (seen observation) {
 	defer func() {
 		if v := recover(); v != nil {
 			seen = failure(fmt.Errorf("panic: %v\n%s", v, debug.Stack()), "the check panicked")
@@ -135,18 +106,26 @@ func (c *check) guarded(ctx context.Context) (seen observation) {
 	return c.measure(ctx)
 }
 
-// overdue records that f did not end in time.
-func (c *check) overdue(f *flight) observation {
+// settle turns a failure of an advisory check into a warning.
+func (c *check) settle(seen observation) observation {
+	if c.advisory && seen.status == fail {
+		seen.status = warn
+	}
+	return seen
+}
+
+// recordLate records that f did not end in time.
+func (c *check) recordLate(f *flight, timeout time.Duration) observation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
-	case <-f.done: // in the moment the timer fired
+	case <-f.done: // just when the timer fired
 		return f.seen
 	default:
 	}
 	return c.recordLocked(observation{
 		status: fail, category: pgerr.Timeout, output: c.late, unobserved: c.advisory && c.component == componentDatastore,
-		cause: fmt.Errorf("no answer within %v: %w", c.timeout, context.DeadlineExceeded),
+		cause: fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded),
 	})
 }
 
@@ -160,24 +139,26 @@ func (c *check) recordLocked(seen observation) observation {
 	seen = c.settle(seen)
 	seen.time = time.Now()
 	seen.since = seen.time
-	if seen.like(c.last) {
+	if seen.equals(c.last) {
 		seen.since = c.last.since
 	}
 	c.last = seen
-	// What a check could not see is for the one of connectivity to tell.
-	if seen.unobserved || seen.like(c.told) {
+	if seen.unobserved || seen.equals(c.logged) {
 		return seen
 	}
-	if !c.told.time.IsZero() || seen.status != pass {
-		c.log(c.told, seen)
+	if !c.logged.time.IsZero() || seen.status != pass {
+		c.log(c.logged, seen)
 	}
-	c.told = seen
+	c.logged = seen
 	return seen
 }
 
-// log tells a change. Telling each failure would multiply with the instances and their probes.
+// log reports a change. Reporting each failure would multiply with the instances and their probes.
 func (c *check) log(before, now observation) {
 	level := map[status]slog.Level{pass: slog.LevelInfo, warn: slog.LevelWarn, fail: slog.LevelError}[now.status]
+	if c.db.drained.Load() {
+		level = slog.LevelInfo
+	}
 	attrs := []slog.Attr{slog.String("check", c.name), slog.String("status", string(now.status))}
 	if now.category != "" {
 		attrs = append(attrs, slog.String("category", string(now.category)))
@@ -192,7 +173,7 @@ func (c *check) log(before, now observation) {
 		attrs = append(attrs, slog.String("before", string(before.status)),
 			slog.Duration("for", now.time.Sub(before.since).Round(time.Millisecond)))
 	}
-	c.logger.LogAttrs(context.Background(), level, "database health changed", attrs...)
+	c.db.opts.Logger.LogAttrs(context.Background(), level, "database health changed", attrs...)
 }
 
 // latest returns the last recorded observation, if there is one.

@@ -19,10 +19,10 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	pool := newPool(t, pgserver.Database(t))
 	entered, leave := make(chan struct{}), make(chan struct{})
 	probe, log := newProbe(t, pool, pghealth.Options{
-		Schema: pghealth.SchemaFunc(func(_ context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
+		Schema: pghealth.SchemaFunc(func(context.Context, *pgx.Conn) (current, needed int64, dirty bool, err error) {
 			close(entered)
 			<-leave
-			return pghealth.SchemaVersion{}, nil
+			return 0, 0, false, nil
 		}),
 	})
 	answered := make(chan response)

@@ -113,11 +113,11 @@ func TestConnectivityFaults(t *testing.T) {
 				test.url = pgserver.Database(t)
 			}
 			pool := newPool(t, test.url, func(cfg *pgxpool.Config) { test.adapt(t, cfg) })
-			probe, log := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout})
+			probe, log := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true})
 			both := serveBoth(t, pool, probe)
 			both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", test.category, "the database cannot be used"})
 			// Those that cannot see anything say so, and are no second fault.
-			both.want(want{http.StatusServiceUnavailable, "transactions", "warn", test.category, "not observed: the database cannot be reached"})
+			both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", test.category, "not observed: the database cannot be reached"})
 			// The cause is for the log, once however often somebody asks.
 			if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], `"cause":"`) || !strings.Contains(lines[0], `"level":"ERROR"`) {
 				t.Errorf("log: %s", log)

@@ -16,8 +16,7 @@ import (
 	"github.com/page-builder/persistence/pghealth"
 )
 
-// patient has a limit that suits a busy machine. So has every example here; a service has the
-// default, 0.8 s.
+// patient is a limit that suits a busy machine. A service uses the default, 0.8 s.
 const patient = 30 * time.Second
 
 func ExampleNew() {
@@ -65,7 +64,62 @@ func ExampleProbe_Ready() {
 	// Output: 200 warn
 }
 
-// The checks in a health.Checker of the application's own, beside others. Warnings come through
+// A handler asks for a password before it shows the details. On an address that only operators
+// reach, this is not necessary.
+func ExampleProbe_Details() {
+	pool, end := openPool()
+	defer end()
+	probe, err := pghealth.New(pool, pghealth.Options{Timeout: patient})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer probe.Close()
+
+	details := withPassword("operator", "correct horse battery staple", probe.Details())
+	for _, password := range []string{"wrong", "correct horse battery staple"} {
+		request := httptest.NewRequest(http.MethodGet, "/debug/health", nil)
+		request.SetBasicAuth("operator", password)
+		w := httptest.NewRecorder()
+		details.ServeHTTP(w, request)
+		fmt.Println(w.Code, strings.Contains(w.Body.String(), pool.Config().ConnConfig.Database))
+	}
+	// Output:
+	// 401 false
+	// 200 true
+}
+
+// Two databases in one set of handlers. The worse one decides.
+func ExampleJoin() {
+	pool, end := openPool()
+	defer end()
+	reports, gone := openPool()
+	gone() // the second database does not exist
+	first, err := pghealth.New(pool, pghealth.Options{Timeout: patient})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	second, err := pghealth.New(reports, pghealth.Options{Name: "reports", Timeout: patient, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	probe, err := pghealth.Join(first, second)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer probe.Close() // both
+
+	ask(first.Ready())
+	ask(probe.Ready())
+	// Output:
+	// 200 pass
+	// 503 fail
+}
+
+// The checks in a health.Checker of the application, next to others. Warnings come through
 // ResultWriter.
 func ExampleProbe_Checks() {
 	pool, end := openPool()
@@ -92,29 +146,7 @@ func ExampleProbe_Checks() {
 	// 200 pass
 }
 
-// Checks one by one: what gates the traffic is asked, what only warns is looked at twice a minute.
-func ExampleProbe_Transactions() {
-	pool, end := openPool()
-	defer end()
-	probe, err := pghealth.New(pool, pghealth.Options{Timeout: patient})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer probe.Close()
-
-	checker := health.NewChecker(
-		health.WithChecks(probe.Serving(), probe.Connectivity(), probe.Saturation()),
-		health.WithPeriodicCheck(30*time.Second, 0, probe.Transactions()),
-		health.WithPeriodicCheck(30*time.Second, 0, probe.Connections()),
-		health.WithTimeout(2*patient),
-	)
-	defer checker.Stop()
-	fmt.Println(checker.Check(context.Background()).Details["postgres:connectivity"].Status)
-	// Output: up
-}
-
-// The text of an error is fit for the public; what it wraps is for the log.
+// The text of an error is fit for the public. What it wraps is for the log.
 func ExampleFailedError() {
 	pool, end := openPool()
 	end() // the database is gone
@@ -125,16 +157,16 @@ func ExampleFailedError() {
 	}
 	defer probe.Close()
 
-	err = probe.Connectivity().Check(context.Background())
-	var failed *pghealth.FailedError
-	if errors.As(err, &failed) {
-		fmt.Println(failed.Check(), failed.Category(), errors.Unwrap(failed) != nil)
+	for _, check := range probe.Checks() {
+		var failed *pghealth.FailedError
+		if errors.As(check.Check(context.Background()), &failed) {
+			fmt.Println(failed.Check(), failed.Category(), errors.Unwrap(failed) != nil)
+		}
 	}
 	// Output: postgres:connectivity config true
 }
 
-// A check that hangs, of whoever it is, keeps its last status for ever, be it up. StaleAfter ends
-// that.
+// A periodic check that hangs keeps its last status forever. StaleAfter ends that.
 func ExampleStaleAfter() {
 	release := make(chan struct{})
 	first := true
@@ -162,21 +194,24 @@ func ExampleStaleAfter() {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	// Output: 503 the check has not ended for too long: its last result does not count any more
+	// Output: 503 the check has not ended for too long: its last result no longer counts
 }
 
-// A probe of a pool of read replicas, for a service whose reads may be half a minute old, and which
-// hears of changes by LISTEN.
+// A probe of a pool of read replicas, for a service whose reads may be half a minute old and which
+// learns of changes by LISTEN.
 func ExampleOptions() {
 	replicas, end := openPool()
 	defer end()
-	connected := false // pgpool.ListenerStatus tells
+	primary, endPrimary := openPool()
+	defer endPrimary()
+	connected := false // pgpool's listener status fits
 	probe, err := pghealth.New(replicas, pghealth.Options{
 		Name:          "replica",
 		Timeout:       patient,
 		MaxAge:        -1, // ask each time
 		AllowReadOnly: true,
 		MaxReplicaLag: 30 * time.Second,
+		Primary:       primary,
 		Listener: pghealth.ListenerFunc(func() (since time.Time, err error) {
 			if !connected {
 				return time.Now().Add(-time.Minute), errors.New("LISTEN is not connected")
@@ -195,7 +230,8 @@ func ExampleOptions() {
 	// Output: 503 fail
 }
 
-// A binary that needs version 12 of a schema that tern migrates.
+// A binary that needs version 12 of a schema that tern migrates. pgmigrate's Migrator is a Schema
+// itself.
 func ExampleSchemaFunc() {
 	pool, end := openPool()
 	defer end()
@@ -205,10 +241,9 @@ func ExampleSchemaFunc() {
 	}
 	probe, err := pghealth.New(pool, pghealth.Options{
 		Timeout: patient, MaxAge: -1, Logger: slog.New(slog.DiscardHandler),
-		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
-			v := pghealth.SchemaVersion{Needed: 12}
-			err := conn.QueryRow(ctx, "select version from public.schema_version").Scan(&v.Current)
-			return v, err
+		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+			err = conn.QueryRow(ctx, "select version from public.schema_version").Scan(&current)
+			return current, 12, false, err
 		}),
 	})
 	if err != nil {
@@ -216,33 +251,10 @@ func ExampleSchemaFunc() {
 		return
 	}
 	defer probe.Close()
-	fmt.Println(probe.Schema().Check(context.Background()))
-	// Output: postgres:schema: the schema is behind this binary
-}
-
-// Operators see more than the public: host, database, figures.
-func ExampleToken() {
-	pool, end := openPool()
-	defer end()
-	token := pghealth.Token("Z5BQ2VMT7JXK4WNE6RYC")
-	probe, err := pghealth.New(pool, pghealth.Options{Timeout: patient, Token: token})
-	if err != nil {
-		fmt.Println(err)
-		return
+	for _, check := range probe.Checks() {
+		if err := check.Check(context.Background()); err != nil {
+			fmt.Println(err)
+		}
 	}
-	defer probe.Close()
-
-	request := httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil)
-	w := httptest.NewRecorder()
-	probe.Ready().ServeHTTP(w, request)
-	fmt.Println(w.Code)
-	request.Header.Set("Authorization", "Bearer "+string(token))
-	w = httptest.NewRecorder()
-	probe.Ready().ServeHTTP(w, request)
-	fmt.Println(w.Code, strings.Contains(w.Body.String(), pool.Config().ConnConfig.Database))
-	fmt.Printf("%v %q\n", token, token)
-	// Output:
-	// 401
-	// 200 true
-	// **** ****
+	// Output: postgres:schema: the schema is behind this binary
 }

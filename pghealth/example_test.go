@@ -3,6 +3,8 @@ package pghealth_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"fmt"
 	"log"
 	"net"
@@ -41,6 +43,7 @@ func Example() {
 	mux.Handle("/startupz", probe.Startup())
 	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() { log.Print(server.ListenAndServe()) }()
+	go func() { log.Print(http.ListenAndServe("localhost:6060", probe.Details())) }() // for operators
 
 	<-ctx.Done()                // SIGTERM
 	probe.Drain()               // Ready: 503
@@ -48,7 +51,23 @@ func Example() {
 	_ = server.Shutdown(context.Background())
 }
 
-// An application that has a health.Checker of its own, with a check of Redis, adds the probe's.
+// withPassword asks for a password by HTTP's basic authentication, which browsers can do. Serve it
+// over TLS.
+func withPassword(user, password string, next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(user + ":" + password))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, given, _ := r.BasicAuth()
+		got := sha256.Sum256([]byte(name + ":" + given))
+		if subtle.ConstantTimeCompare(want[:], got[:]) == 0 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="health"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// An application that has its own health.Checker, with a check of Redis, adds the probe's checks.
 func Example_checker() {
 	var pool *pgxpool.Pool
 	probe, err := pghealth.New(pool, pghealth.Options{})
@@ -65,7 +84,7 @@ func Example_checker() {
 	defer checker.Stop()
 	http.Handle("/readyz", health.NewHandler(checker,
 		health.WithResultWriter(probe.ResultWriter()),
-		health.WithMiddleware(pghealth.StaleAfter(15*time.Second)), // of periodic checks that hang, the last status is served no longer
+		health.WithMiddleware(pghealth.StaleAfter(15*time.Second)), // a periodic check that hangs counts as down
 	))
 	http.Handle("/livez", probe.Live()) // not the checker's: liveness leaves the database alone
 }

@@ -4,8 +4,9 @@ import "time"
 
 // AgeSaturation makes the saturation window older, as if nobody had asked for so long.
 func (p *Probe) AgeSaturation(d time.Duration) {
-	p.acquires.mu.Lock()
-	defer p.acquires.mu.Unlock()
-	p.acquires.from.at = p.acquires.from.at.Add(-d)
-	p.acquires.to.at = p.acquires.to.at.Add(-d)
+	w := &p.databases[0].acquires
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.from.at = w.from.at.Add(-d)
+	w.to.at = w.to.at.Add(-d)
 }

@@ -33,7 +33,7 @@ type versionCounter struct {
 	hold               chan struct{} // received from in each call
 }
 
-func (v *versionCounter) SchemaVersion(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
+func (v *versionCounter) SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
 	v.mu.Lock()
 	v.calls++
 	v.now++
@@ -48,8 +48,8 @@ func (v *versionCounter) SchemaVersion(ctx context.Context, conn *pgx.Conn) (pgh
 	case <-v.hold:
 	case <-ctx.Done():
 	}
-	_, err := conn.Exec(ctx, "select pg_sleep(0.001)")
-	return pghealth.SchemaVersion{}, err
+	_, err = conn.Exec(ctx, "select pg_sleep(0.001)")
+	return 0, 0, false, err
 }
 
 // However many ask, there is one connection and one query.

@@ -4,106 +4,97 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"time"
 )
 
 // Live answers 200 as long as the process can answer at all. It never touches the database:
-// restarting a service does not repair it, and restarting all of them at once makes it worse.
+// restarting a service does not repair its database, and restarting all instances at once makes it
+// worse.
 //
-// Like the other handlers it answers GET and HEAD, and 405 to everything else; as a page to a
-// client that accepts HTML rather than JSON; and with more, if Options.Token is set, to ?verbose
-// with the header "Authorization: Bearer" and the token.
+// Like the other handlers it answers GET and HEAD, and 405 to other methods. A client whose Accept
+// header ranks HTML above JSON gets a page.
 func (p *Probe) Live() http.Handler {
-	return p.endpoint(func(context.Context) answer { return answer{Status: pass} })
+	return endpoint(func(context.Context) answer { return answer{Status: pass} })
 }
 
 // Ready answers 200 while the service should get traffic and 503 while it should not: after
 // [Probe.Drain], when the database cannot be reached and asked within Options.Timeout, when the
 // session cannot write (see Options.AllowReadOnly), and when the schema is behind or dirty (see
-// Options.Schema). With Options.MaxReplicaLag and Options.MaxListenerDown their limits count too. A
-// warning is 200.
+// Options.Schema). Options.MaxReplicaLag and Options.MaxListenerDown add their limits. A warning is
+// 200.
 //
-// It answers within Options.Timeout, or from a result at most Options.MaxAge old. The answer as a
-// whole is given again for a tenth of that, at most 100 ms, but not after Drain.
+// It answers within Options.Timeout, or from results at most Options.MaxAge old.
 func (p *Probe) Ready() http.Handler {
-	return p.endpoint(func(ctx context.Context) answer {
-		serving := observe(ctx, []*check{p.checks.serving})
-		if serving.Status == fail {
-			return serving // and leave a database alone whose pool may be closed by now
+	return endpoint(func(ctx context.Context) answer {
+		if p.draining() { // and the pool may be closed by now
+			return p.observe(ctx, func(c *check) bool { return c.name == c.db.opts.Name+":"+servingName })
 		}
-		if recent := p.answers.Load(); recent != nil && time.Since(recent.at) < p.answerAge() {
-			return recent.answer
+		return p.observeAll(ctx)
+	})
+}
+
+// Startup answers 503 until all checks have passed at the same time, here or in [Probe.Ready], and
+// from then on 200 without touching the database. A warning counts as passed.
+func (p *Probe) Startup() http.Handler {
+	return endpoint(func(ctx context.Context) answer {
+		if p.started.Load() {
+			return answer{Status: pass}
 		}
-		a := p.observeDatabase(ctx)
-		a.Checks[p.checks.serving.name] = serving.Checks[p.checks.serving.name]
-		if ctx.Err() == nil && p.answerAge() > 0 {
-			if body, err := a.json(); err == nil {
-				a.encoded = body
-				p.answers.Store(&recentAnswer{a, time.Now()})
-			}
-		}
+		return p.observeAll(ctx)
+	})
+}
+
+// Details answers what Ready does and adds, for each database, what is not for the public: host,
+// port, user, database, server version, SQLSTATEs and the pool's figures. It contains no password
+// and no error text, which is in the log.
+//
+// It has no access control. Serve it on an internal address, as net/http/pprof, or behind an
+// authenticating handler. After [Probe.Drain] it still asks the database.
+func (p *Probe) Details() http.Handler {
+	return endpoint(func(ctx context.Context) answer {
+		a := p.observeAll(ctx)
+		p.describe(&a)
 		return a
 	})
 }
 
-// recentAnswer is one of Ready that is given again.
-type recentAnswer struct {
-	answer
-	at time.Time
-}
-
-// answerAge is for how long. Encoding costs as much as everything else in an answer without a
-// query, which adds up in a flood.
-func (p *Probe) answerAge() time.Duration { return min(p.opts.MaxAge/10, 100*time.Millisecond) }
-
-// Startup answers 503 until all checks of the database have passed at the same time, here or in
-// [Probe.Ready], and from then on 200 without touching the database: whether it is there later is
-// what Ready tells. A warning counts as passed.
-func (p *Probe) Startup() http.Handler {
-	return p.endpoint(func(ctx context.Context) answer {
-		if p.started.Load() {
-			return answer{Status: pass}
-		}
-		return p.observeDatabase(ctx)
-	})
-}
-
-func (p *Probe) observeDatabase(ctx context.Context) answer {
-	a := observe(ctx, p.database)
+func (p *Probe) observeAll(ctx context.Context) answer {
+	a := p.observe(ctx, func(*check) bool { return true })
 	if a.Status != fail {
 		p.started.Store(true)
 	}
 	return a
 }
 
-// observe waits for all checks at the same time, so that together they take no longer than one.
-func observe(ctx context.Context, checks []*check) answer {
-	seen := make([]observation, len(checks))
-	var wait sync.WaitGroup
-	for i, c := range checks {
-		if c.async {
-			wait.Go(func() { seen[i] = c.observe(ctx) })
-		} else {
-			seen[i] = c.observe(ctx)
+// observe waits for the wanted checks at the same time, so that together they take no longer than
+// one.
+func (p *Probe) observe(ctx context.Context, wanted func(*check) bool) answer {
+	a := answer{Status: pass, Checks: make(map[string][]entry, len(p.checks))}
+	seen := make([]observation, len(p.checks))
+	var others sync.WaitGroup
+	for i, c := range p.checks {
+		if wanted(c) && c.blocking {
+			others.Go(func() { seen[i] = c.observe(ctx, c.db.opts.Timeout) })
+		} else if wanted(c) {
+			seen[i] = c.observe(ctx, 0)
 		}
 	}
-	wait.Wait()
-
-	a := answer{Status: pass, Checks: make(map[string][]entry, len(checks)+1)}
-	for i, c := range checks {
-		a.Status = worst(a.Status, seen[i].status)
-		a.Checks[c.name] = []entry{c.entry(seen[i])}
+	others.Wait()
+	for i, c := range p.checks {
+		if wanted(c) {
+			a.Status = worst(a.Status, seen[i].status)
+			a.Checks[c.name] = []entry{c.entry(seen[i])}
+		}
 	}
 	return a
 }
 
-// endpoint serves what answer returns: 503 for fail, otherwise 200.
-func (p *Probe) endpoint(ask func(context.Context) answer) http.Handler {
+// endpoint serves the answer that ask returns: 503 for fail, otherwise 200.
+func endpoint(ask func(context.Context) answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			w.Header().Set("Cache-Control", "no-store")
-			http.Error(w, "a health probe is asked by GET or HEAD", http.StatusMethodNotAllowed)
+			http.Error(w, "use GET or HEAD to ask a health probe", http.StatusMethodNotAllowed)
 			return
 		}
 		a := ask(r.Context())
@@ -111,6 +102,6 @@ func (p *Probe) endpoint(ask func(context.Context) answer) http.Handler {
 		if a.Status == fail {
 			code = http.StatusServiceUnavailable
 		}
-		_ = p.respond(w, r, code, a) // the client is gone: nobody to tell
+		_ = a.respond(w, r, code) // the client is gone: nobody to tell
 	})
 }

@@ -81,7 +81,7 @@ func TestListenerThatMisbehaves(t *testing.T) {
 	}{
 		"hangs": {
 			func() (time.Time, error) { <-leave; return time.Time{}, nil },
-			want{503, "listener", "fail", "timeout", "the listener does not tell its status in time"},
+			want{503, "listener", "fail", "timeout", "the listener does not report its status in time"},
 		},
 		"panics": {
 			func() (time.Time, error) { panic("select a secret") },

@@ -35,7 +35,7 @@ func TestThousandProbesASecond(t *testing.T) {
 	dials := make(chan struct{}, 10000)
 	url := pgserver.Database(t)
 	probed := newPool(t, url, dialed(dials))
-	probe, _ := newProbe(t, probed, pghealth.Options{MaxAge: pghealth.DefaultMaxAge, WarnConnections: 1, AllowReadOnly: true})
+	probe, _ := newProbe(t, probed, pghealth.Options{MaxAge: pghealth.DefaultMaxAge})
 	ready := newFlood(t, probe.Ready())
 	plain := newFlood(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }))
 	pool := newPool(t, url)

@@ -65,9 +65,6 @@ func newProbe(t *testing.T, pool *pgxpool.Pool, opts pghealth.Options) (*pghealt
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Second // a machine busy with other tests is not a fault; tests of the limit set it
 	}
-	if opts.WarnConnections == 0 {
-		opts.WarnConnections = -1 // other tests use the same server
-	}
 	opts.Logger = slog.New(slog.NewJSONHandler(log, nil))
 	probe, err := pghealth.New(pool, opts)
 	if err != nil {

@@ -1,128 +1,150 @@
 package pghealth
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
 	// DefaultTimeout leaves an answer 200 ms to arrive within the one second that Kubernetes gives
 	// a probe by default.
 	DefaultTimeout = 800 * time.Millisecond
-	// DefaultMaxAge is short against the interval of probes (Kubernetes' default is 10 s) and makes
-	// a flood of them cost the database one query a second.
+	// DefaultMaxAge is short compared with the interval of probes (10 s by default in Kubernetes).
+	// With it, a flood of probes costs the database one query a second.
 	DefaultMaxAge = time.Second
+	// DefaultWarnReplicaLag is far above the lag of a replica that keeps up, which is milliseconds.
+	DefaultWarnReplicaLag = 10 * time.Second
 )
 
-// Options says how a probe works. The zero value is ready for use against a primary.
+// Options configures a probe. The zero value is ready for use with a primary.
 type Options struct {
-	// Name is the first part of the checks' names, before the colon: "postgres:connectivity". It is
-	// in the public answer. Give each probe its own where a process has several: a health.Checker
-	// keeps only the last of equal names. It must not contain a colon. Default: "postgres".
+	// Name is the first part of the checks' names, before the colon: "postgres:connectivity". It
+	// is public. Give each probe of a process its own name: a health.Checker keeps only the last
+	// of equal names. It must not contain a colon. Defaults to "postgres".
 	Name string
 
-	// Timeout is how long an answer waits for the database. It is also the limit on one query of
-	// the probe. It does not limit connecting: an attempt that takes longer, up to 10 s, goes on in
-	// the background and serves the next probe, so that a slow handshake does not keep a service
-	// down for ever. Set it below the timeout of whoever probes. Default: DefaultTimeout. Negative
-	// is an error.
+	// Timeout limits how long an answer waits for the database, and one query of the probe. It
+	// does not limit connecting: an attempt that takes longer, up to 10 s, continues in the
+	// background and serves the next answer. Set it below the timeout of the prober. A negative
+	// Timeout is an error. Defaults to DefaultTimeout.
 	Timeout time.Duration
 
-	// MaxAge is how long the result of a query is given again before the next one. Default:
-	// DefaultMaxAge. Negative: never; callers that come while a query runs still share its result.
+	// MaxAge is how long a result is served before the database is asked again. Negative: never;
+	// callers that arrive while a query runs still share its result. Defaults to DefaultMaxAge.
 	MaxAge time.Duration
 
-	// AllowReadOnly makes a session that cannot write pass: for a pool of read replicas, or a
-	// service that only reads. Otherwise it fails, because a service that was left behind on a
-	// demoted primary answers reads and loses writes.
+	// AllowReadOnly lets a session pass that cannot write: for a pool of read replicas, or for a
+	// service that only reads. Without it such a session fails, because a service that stays on a
+	// demoted primary answers reads and loses writes. Defaults to false.
 	AllowReadOnly bool
 
-	// WarnReplicaLag and MaxReplicaLag are how far a replica may be behind before the check
-	// "replicaLag" warns, and before it fails: from then on reads are too old for the service to
-	// answer with. A lag that is not known fails too. Default: DefaultWarnReplicaLag (negative:
-	// never), and none: all instances share the replica. The check exists with AllowReadOnly or
-	// MaxReplicaLag.
-	WarnReplicaLag, MaxReplicaLag time.Duration
+	// WarnReplicaLag is the lag from which the check "replicaLag" warns. Negative: never. The
+	// check exists with AllowReadOnly or MaxReplicaLag. Defaults to DefaultWarnReplicaLag.
+	WarnReplicaLag time.Duration
 
-	// WarnConnections is the share of the server's connections for ordinary roles (max_connections
-	// without the reserved ones) that may be in use before the check "connections" warns. Default:
-	// DefaultWarnConnections. Negative: no such check.
-	WarnConnections float64
+	// MaxReplicaLag is the lag from which the check "replicaLag" fails. A lag that may be that
+	// large fails too. Defaults to none, because all instances share the replica.
+	MaxReplicaLag time.Duration
 
-	// WarnTransactionAge and WarnIdleInTransaction are how long a transaction of this database may
-	// be open, and a session idle in one, before the check "transactions" warns. Defaults:
-	// DefaultWarnTransactionAge and DefaultWarnIdleInTransaction. Negative: no warning; both
-	// negative: no such check. The probe sees the sessions of its own role, and others' only with
-	// pg_read_all_stats (pg_monitor has it).
-	WarnTransactionAge, WarnIdleInTransaction time.Duration
+	// Primary is a pool that connects to the primary of a replica. The probe opens one connection
+	// with its configuration, and compares the replica's position with the primary's.
+	//
+	// Without it, the probe takes the primary's position from what the replica's WAL receiver last
+	// heard, which only a member of pg_read_all_stats (or pg_monitor) may see. Without either, the
+	// lag is taken to be the time since the last replayed transaction, which also grows while
+	// nobody writes. Defaults to none.
+	Primary *pgxpool.Pool
 
-	// Listener is asked whether notifications arrive. Default: none, and no check "listener".
+	// Listener is asked whether notifications arrive; pgpool's listener status fits. Defaults to
+	// none, and no check "listener".
 	Listener Listener
 
-	// MaxListenerDown is for how long the listener may be down before its check fails instead of
-	// warning. Default: it never fails, because all instances lose their listeners at the same
-	// time, and those connect again by themselves.
+	// MaxListenerDown is how long the listener may be down before its check fails instead of
+	// warning. Defaults to never: all instances lose their listeners at the same time, and those
+	// reconnect by themselves.
 	MaxListenerDown time.Duration
 
-	// Pressure tells what Stat of the pool does not. It must not block. Default: none.
-	Pressure func() Pressure
-
-	// Token opens the verbose form of the handlers and of the ResultWriter, "?verbose" with the
-	// header "Authorization: Bearer" and the token: host, port, user, database, server version,
-	// SQLSTATE, pool figures. Fewer than 16 characters are an error. Default: none, and "?verbose"
-	// means nothing.
-	Token Token
-
-	// Schema is asked for the version of the database's schema. Default: none, and no check
-	// "schema".
+	// Schema is asked for the version of the database's schema; pgmigrate's Migrator fits. Defaults
+	// to none, and no check "schema".
 	Schema Schema
 
-	// Logger gets a record whenever a check's status or category changes: a failure at level Error
-	// with its cause, a warning at Warn, a recovery at Info. The cause has host, user and database
-	// in it, never the password. Default: slog.Default() at the time of New. For none, pass
-	// slog.New(slog.DiscardHandler).
+	// Logger gets a record when a check's status or category changes: a failure at level Error
+	// with its cause, a warning at Warn, a recovery at Info. The cause may contain host, user and
+	// database, never the password. Pass slog.New(slog.DiscardHandler) for none. Defaults to
+	// slog.Default() at the time of New.
 	Logger *slog.Logger
 }
+
+// Schema tells which version the database's schema has and which one this binary needs. current
+// below needed fails the check, and so does dirty, a migration that stopped half-way. current above
+// needed passes: during a rollout old instances keep serving on the new schema.
+//
+// SchemaVersion runs on the probe's own connection, so that a saturated pool does not matter. It
+// must not keep conn. ctx ends after Options.Timeout; the server ends each statement after half of
+// that, except behind a pooler. It is not called concurrently. A panic in it fails the check.
+type Schema interface {
+	SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error)
+}
+
+// SchemaFunc is a function as a [Schema].
+type SchemaFunc func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error)
+
+// SchemaVersion calls f.
+func (f SchemaFunc) SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+	return f(ctx, conn)
+}
+
+// Listener tells whether notifications arrive.
+//
+// Alive returns nil while LISTEN is established, otherwise what prevents it, and since when. The
+// zero time means since the start. Alive should return at once; after Options.Timeout it counts as
+// not alive. It is not called concurrently. A panic in it fails the check.
+type Listener interface {
+	Alive() (since time.Time, err error)
+}
+
+// ListenerFunc is a function as a [Listener].
+type ListenerFunc func() (since time.Time, err error)
+
+// Alive calls f.
+func (f ListenerFunc) Alive() (since time.Time, err error) { return f() }
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Name == "" {
 		o.Name = "postgres"
 	}
 	if strings.Contains(o.Name, ":") {
-		return o, fmt.Errorf("the name %q contains a colon, which separates it from the check's name: leave it out of Options.Name", o.Name)
+		return o, fmt.Errorf("the name %q contains a colon, which separates it from the check's name: remove it from Options.Name", o.Name)
 	}
 	if o.Timeout < 0 {
-		return o, fmt.Errorf("the timeout is %v, and a probe without a limit would hang with the database: set Options.Timeout to a positive one, or 0 for %v",
-			o.Timeout, DefaultTimeout)
+		return o, fmt.Errorf("the timeout is %v: set Options.Timeout to a positive duration, or to 0 for %v", o.Timeout, DefaultTimeout)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	if o.Token != "" && len(o.Token) < minToken {
-		return o, fmt.Errorf("the token has %d characters: set Options.Token to at least %d random ones, such as crypto/rand.Text returns",
-			len(o.Token), minToken)
-	}
-	if o.WarnConnections > 1 {
-		return o, fmt.Errorf("%v is no share of the server's connections: set Options.WarnConnections to at most 1", o.WarnConnections)
-	}
 	if o.MaxAge == 0 {
 		o.MaxAge = DefaultMaxAge
 	}
-	setDefault(&o.WarnConnections, DefaultWarnConnections)
-	setDefault(&o.WarnTransactionAge, DefaultWarnTransactionAge)
-	setDefault(&o.WarnIdleInTransaction, DefaultWarnIdleInTransaction)
-	setDefault(&o.WarnReplicaLag, DefaultWarnReplicaLag)
+	if o.WarnReplicaLag == 0 {
+		o.WarnReplicaLag = DefaultWarnReplicaLag
+	}
+	if o.Primary != nil && !o.checksLag() {
+		return o, fmt.Errorf("Options.Primary has no effect: set Options.AllowReadOnly or Options.MaxReplicaLag, or remove it")
+	}
+	if o.MaxListenerDown > 0 && o.Listener == nil {
+		return o, fmt.Errorf("Options.MaxListenerDown has no effect: set Options.Listener, or remove it")
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	return o, nil
 }
 
-func setDefault[T comparable](option *T, to T) {
-	var zero T
-	if *option == zero {
-		*option = to
-	}
-}
+// checksLag reports whether the probe may meet a replica.
+func (o Options) checksLag() bool { return o.AllowReadOnly || o.MaxReplicaLag > 0 }

@@ -19,6 +19,8 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"no pool":          {nil, pghealth.Options{}, "the pool is nil"},
 		"negative timeout": {pool, pghealth.Options{Timeout: -1}, "the timeout is -1ns"},
+		"no replica":       {pool, pghealth.Options{Primary: pool}, "Options.Primary has no effect"},
+		"no listener":      {pool, pghealth.Options{MaxListenerDown: 1}, "Options.MaxListenerDown has no effect"},
 		"colon":            {pool, pghealth.Options{Name: "a:b"}, `"a:b" contains a colon`},
 	}
 	for name, test := range tests {

@@ -2,105 +2,136 @@ package pghealth
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed" // for the page's files
+	"encoding/base64"
 	"fmt"
-	"html"
-	"maps"
-	"mime"
+	"html/template"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// prefersHTML reports whether an Accept header names HTML and ranks it above JSON, as browsers do.
-// Wildcards are JSON's: curl and kube-probe send them.
-func prefersHTML(accept string) bool {
-	if !strings.Contains(accept, "html") {
-		return false
-	}
-	var page, data float64
-	for part := range strings.SplitSeq(accept, ",") {
-		kind, params, err := mime.ParseMediaType(part)
-		if err != nil {
-			continue
-		}
-		q := 1.0
-		if v, ok := params["q"]; ok {
-			if q, err = strconv.ParseFloat(v, 64); err != nil {
-				continue
-			}
-		}
-		switch kind {
-		case "text/html", "application/xhtml+xml":
-			page = max(page, q)
-		case mediaType, "application/json":
-			data = max(data, q)
-		}
-	}
-	return page > data
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageCSS string
+	//go:embed page.js
+	pageJS string
+
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+		"symbol":  pageSymbol,
+		"ago":     pageAgo,
+		"seconds": func(s float64) string { return humanize(time.Duration(s * float64(time.Second))) },
+	}).Parse(pageHTML))
+
+	// pagePolicy allows the page its own style and script, and requests to its own origin. Nothing
+	// is loaded from elsewhere.
+	pagePolicy = "default-src 'none'; style-src " + pageHash(pageCSS) + "; script-src " + pageHash(pageJS) +
+		"; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+// pageHash is the source expression of an inline style or script.
+func pageHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// pageHead has no script, and nothing to load: Content-Security-Policy forbids both.
-const pageHead = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%[1]s</title>
-<style>body{font:1em system-ui,sans-serif;margin:2em}table{border-collapse:collapse;margin:1em 0}
-td,th{border:1px solid #8888;padding:.3em .6em;text-align:left;vertical-align:top}
-.pass{color:#161}.warn{color:#850}.fail{color:#b00}</style></head>
-<body><h1 class="%[1]s">%[1]s</h1>
-`
+// pageData is what the template shows.
+type pageData struct {
+	Style   template.CSS
+	Script  template.JS
+	Icon    template.URL
+	Now     time.Time
+	Service string
+	Status  status
+	Word    string
+	Summary string
+	Groups  []pageGroup
+	Info    map[string]any
+}
 
-// page is the answer for a browser.
-func (a answer) page() []byte {
+// pageGroup has the checks of one database, or those of the application.
+type pageGroup struct {
+	Name    string
+	Rows    []pageRow
+	Details *details
+}
+
+type pageRow struct {
+	Name string
+	entry
+}
+
+// page returns the answer as HTML.
+func (a answer) page(now time.Time) ([]byte, error) {
+	data := pageData{
+		Style: template.CSS(pageCSS), Script: template.JS(pageJS), // constants of this package
+		Now: now.UTC(), Service: cmp.Or(a.service, "Health"), Status: a.Status, Icon: pageIcon(a.Status), Info: a.Info,
+	}
+	total, counts := 0, make(map[status]int)
+	for key, entries := range a.Checks {
+		group, name, found := strings.Cut(key, ":")
+		if !found {
+			group, name = "", key // a check of the application
+		}
+		i := slices.IndexFunc(data.Groups, func(g pageGroup) bool { return g.Name == group })
+		if i < 0 {
+			i = len(data.Groups)
+			data.Groups = append(data.Groups, pageGroup{Name: group})
+			if d, ok := a.Databases[group]; ok {
+				data.Groups[i].Details = &d
+			}
+		}
+		for _, e := range entries {
+			data.Groups[i].Rows = append(data.Groups[i].Rows, pageRow{name, e})
+			total++
+			counts[e.Status]++
+		}
+	}
+	order := map[status]int{fail: 0, warn: 1, pass: 2}
+	byStatus := func(a, b pageRow) int { return cmp.Compare(order[a.Status], order[b.Status]) }
+	for _, g := range data.Groups {
+		slices.SortFunc(g.Rows, func(a, b pageRow) int { return cmp.Or(byStatus(a, b), cmp.Compare(a.Name, b.Name)) })
+	}
+	slices.SortFunc(data.Groups, func(a, b pageGroup) int { return cmp.Or(byStatus(a.Rows[0], b.Rows[0]), cmp.Compare(a.Name, b.Name)) })
+	switch {
+	case total == 0 && a.Status == pass:
+		data.Word = "Up"
+	case a.Status == pass:
+		data.Word, data.Summary = "Ready", fmt.Sprintf("all %d checks pass", total)
+	case a.Status == warn:
+		data.Word, data.Summary = "Ready, with warnings", fmt.Sprintf("%d of %d checks with a warning", counts[warn], total)
+	default:
+		data.Word, data.Summary = "Not ready", fmt.Sprintf("%d of %d checks failing", counts[fail], total)
+	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, pageHead, a.Status)
-	if len(a.Checks) > 0 {
-		b.WriteString("<table><tr><th>check<th>status<th>category<th>output<th>observed<th>figures<th>since<th>time</tr>\n")
-		for _, name := range slices.Sorted(maps.Keys(a.Checks)) {
-			for _, e := range a.Checks[name] {
-				fmt.Fprintf(&b, `<tr><td>%s<td class="%[2]s">%[2]s<td>%s<td>%s<td>%s<td>%s<td>%s<td>%s</tr>`+"\n",
-					html.EscapeString(name), e.Status, html.EscapeString(string(e.Category)), html.EscapeString(e.Output),
-					html.EscapeString(e.observed()), html.EscapeString(e.numbers()), clock(e.Since), clock(e.Time))
-			}
-		}
-		b.WriteString("</table>\n")
-	}
-	for _, section := range slices.Sorted(maps.Keys(a.Verbose)) {
-		rows(&b, section, a.Verbose[section])
-	}
-	rows(&b, "info", a.Info)
-	b.WriteString("</body></html>\n")
-	return b.Bytes()
+	err := pageTemplate.Execute(&b, data)
+	return b.Bytes(), err
 }
 
-func rows[V any](b *bytes.Buffer, title string, values map[string]V) {
-	if len(values) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "<h2>%s</h2><table>\n", html.EscapeString(title))
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		fmt.Fprintf(b, "<tr><th>%s<td>%s</tr>\n", html.EscapeString(key), html.EscapeString(fmt.Sprint(values[key])))
-	}
-	b.WriteString("</table>\n")
+// pageSymbol tells a status to readers who do not see its color.
+func pageSymbol(s status) string {
+	return map[status]string{pass: "✓", warn: "!", fail: "✕"}[s]
 }
 
-func (e entry) observed() string {
-	if e.ObservedValue == nil {
-		return ""
-	}
-	return strconv.FormatFloat(*e.ObservedValue, 'f', -1, 64) + " " + e.ObservedUnit
+// pageIcon shows the status in the browser's tab.
+func pageIcon(s status) template.URL {
+	color := map[status]string{pass: "0b6b2e", warn: "8a5200", fail: "a3121f"}[s]
+	return template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' fill='%23" +
+		color + "'/%3E%3Ctext x='16' y='24' text-anchor='middle' font-family='sans-serif' font-size='22' fill='white'%3E" + pageSymbol(s) + "%3C/text%3E%3C/svg%3E")
 }
 
-func (e entry) numbers() string {
-	var list []string
-	for _, key := range slices.Sorted(maps.Keys(e.Figures)) {
-		list = append(list, key+" "+strconv.FormatInt(e.Figures[key], 10))
+// pageAgo is the time since t in whole units.
+func pageAgo(now, t time.Time) string {
+	d := now.Sub(t)
+	if d < time.Second {
+		return "just now"
 	}
-	return strings.Join(list, ", ")
-}
-
-func clock(t *time.Time) string {
-	if t == nil {
-		return ""
+	if d < 10*time.Second {
+		return fmt.Sprintf("for %d s", d/time.Second)
 	}
-	return t.Format(time.RFC3339)
+	return "for " + humanize(d)
 }

@@ -1,59 +1,54 @@
 // Package pghealth tells orchestrators and load balancers whether a service can use its PostgreSQL
 // database, and tells busy from broken.
 //
-// A [Probe] has its own connection, never one of the pool's: a pool whose connections are all in
-// use is reported as a warning and keeps its traffic, where a probe that waits for a pooled
-// connection would take every instance out at once.
+// A [Probe] has its own connection and never borrows one from the pool. A pool whose connections
+// are all in use is reported as a warning and keeps its traffic. A probe that waits for a pooled
+// connection would take out every instance at once.
 //
 //	probe, err := pghealth.New(pool, pghealth.Options{})
 //	...
 //	mux.Handle("/livez", probe.Live())
 //	mux.Handle("/readyz", probe.Ready())
 //	mux.Handle("/startupz", probe.Startup())
+//	internal.Handle("/debug/health", probe.Details())
 //
-// An application that has a checker of github.com/alexliesenfeld/health adds [Probe.Checks] to it
-// and gives its handler [Probe.ResultWriter], which adds to the library's up and down what it has
-// no room for: warnings, latency and the category of a failure.
+// [Join] makes one probe of several. An application with its own checker of
+// github.com/alexliesenfeld/health adds [Probe.Checks] to it and gives its handler
+// [Probe.ResultWriter], which adds what the library has no room for: warnings, latency and the
+// category of a failure.
 //
-// Answers are application/health+json, or a page for a browser, and hold no error text, host, user
-// or SQL. What went wrong in detail is logged, once for each change, to [Options.Logger]. A check
-// of [Probe.Checks] fails with a [*FailedError].
+// Answers are application/health+json, or a page for a browser. Except for [Probe.Details], they
+// contain no error text, host, user or SQL. The cause of a change is logged once to
+// [Options.Logger].
 package pghealth
 
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Probe checks one database. It is safe for concurrent use. However many ask at once, it has at
-// most one connection and runs at most one query at a time. It has no goroutine while nobody asks.
+// Probe checks one database, or several after [Join]. It is safe for concurrent use.
+//
+// For each database it has at most one connection and runs at most one query at a time, however
+// many callers ask. It has no goroutine while nobody asks.
 type Probe struct {
-	pool    *pgxpool.Pool
-	opts    Options
-	life    *lifetime
-	session *session
+	databases []*database
+	checks    []*check // of all databases, serving included
 
-	checks   checks
-	database []*check // those of Ready, everything but serving
-
-	created  time.Time
-	acquires acquireWindow // for saturation
-	answers  atomic.Pointer[recentAnswer]
-
-	drained atomic.Pointer[time.Time] // when Drain was called
-	started atomic.Bool               // every check of the database has passed at the same time once
+	started atomic.Bool // every check but serving has passed at the same time once
 }
 
-// New returns a probe for the database that pool connects to. It does not connect: the first check
+// New returns a probe for the database that pool connects to. It does not connect; the first check
 // does. The caller ends it with [Probe.Close], before or after the pool is closed.
 //
-// It takes from the pool its configuration (ConnConfig, BeforeConnect, AfterConnect,
-// MaxConnLifetime), copied, and its Stat. Tracers are left out: they would report each probe as a
-// query of the application.
+// The probe copies the pool's configuration: ConnConfig, BeforeConnect, AfterConnect, BeforeClose
+// and MaxConnLifetime. It leaves out tracers, which would report each probe as a query of the
+// application. It reads the pool's Stat.
 //
 // The error says what is wrong with pool or opts.
 func New(pool *pgxpool.Pool, opts Options) (*Probe, error) {
@@ -64,37 +59,80 @@ func New(pool *pgxpool.Pool, opts Options) (*Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new health probe: %w", err)
 	}
-	p := &Probe{
-		pool: pool, opts: opts, life: newLifetime(), created: time.Now(),
-		session: newSession(pool.Config(), opts.Timeout, opts.MaxAge),
+	return newProbe(newDatabase(pool, opts)), nil
+}
+
+// Join returns a probe of all databases of the given probes, for one set of handlers, one
+// [Probe.Details] and one [Probe.ResultWriter]. The worst database decides the status.
+//
+// The given probes stay usable and share connections and results with the new one. Draining or
+// closing either affects both.
+//
+// Join fails without probes, and when two databases have the same Options.Name.
+func Join(probes ...*Probe) (*Probe, error) {
+	if len(probes) == 0 {
+		return nil, errors.New("join health probes: there is none: pass the probes that New returned")
 	}
-	p.acquires.from = readAcquires(pool.Stat())
-	p.acquires.to = p.acquires.from
-	p.checks = p.newChecks()
-	p.database = p.checks.wanted(opts)
-	return p, nil
+	var databases []*database
+	named := make(map[string]bool)
+	for i, p := range probes {
+		if p == nil {
+			return nil, fmt.Errorf("join health probes: probe %d is nil: pass the probes that New returned", i)
+		}
+		for _, d := range p.databases {
+			if named[d.opts.Name] {
+				return nil, fmt.Errorf("join health probes: two are named %q: give each its own Options.Name", d.opts.Name)
+			}
+			named[d.opts.Name] = true
+			databases = append(databases, d)
+		}
+	}
+	return newProbe(databases...), nil
 }
 
-// Drain makes [Probe.Ready] answer 503 from now on, without asking the database, and the check
-// "serving" of [Probe.Checks] fail. Call it when shutdown begins, before the server stops accepting
-// requests, and leave the load balancer the time to notice. It returns at once and cannot be
-// undone.
+func newProbe(databases ...*database) *Probe {
+	p := &Probe{databases: databases}
+	for _, d := range databases {
+		p.checks = append(p.checks, d.checks...)
+	}
+	return p
+}
+
+// Drain makes [Probe.Ready] answer 503 from now on, without asking the database, and makes the
+// check "serving" of [Probe.Checks] fail. Call it when shutdown begins, before the server stops
+// accepting requests, and give the load balancer time to notice.
+//
+// Drain returns at once and cannot be undone. From then on changes are logged at level Info: a
+// shutdown is not a failure.
 func (p *Probe) Drain() {
-	now := time.Now()
-	p.drained.CompareAndSwap(nil, &now)
+	for _, d := range p.databases {
+		d.drained.Store(true)
+	}
 }
 
-// Close drains the probe, stops checks under way and closes its connection. Ready and every check
-// that can fail do so from then on; [Probe.Live] goes on answering 200. Close returns after at most
-// two seconds, even when the database does not answer or a [Schema] or a hook of the pool ignores
-// its context. It may be called more than once.
+func (p *Probe) draining() bool {
+	for _, d := range p.databases {
+		if d.drained.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// Close drains the probe, stops running checks and closes its connections. From then on Ready and
+// every check that can fail do so; [Probe.Live] still answers 200.
+//
+// Close returns after at most two seconds, even when the database does not answer or a [Schema] or
+// a hook of the pool ignores its context. It may be called more than once.
 func (p *Probe) Close() {
 	p.Drain()
-	p.life.end(closeLimit)
-	p.session.end(closeLimit)
+	var closing sync.WaitGroup
+	for _, d := range p.databases {
+		closing.Go(d.close)
+	}
+	closing.Wait()
 }
 
-// closeLimit is for saying goodbye to the server, and for a check to notice that its context is
-// done. Both take microseconds unless something hangs, and a pod that is told to stop has better
-// things to wait for.
+// closeLimit bounds the farewell to the server, and the wait for a check to notice that its context
+// is done. Both take microseconds unless something hangs.
 const closeLimit = time.Second

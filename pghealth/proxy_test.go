@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,6 +29,7 @@ type proxy struct {
 	accepted atomic.Int32
 	cancels  atomic.Int32 // connections that asked to cancel a query
 	frozen   atomic.Bool
+	delay    time.Duration // before the first thing that a server says
 
 	mu   sync.Mutex
 	open []net.Conn
@@ -62,6 +64,7 @@ func newProxy(t *testing.T, url string) *proxy {
 func (p *proxy) copy(to, from net.Conn, fromClient bool) {
 	defer to.Close()
 	buf := make([]byte, 8192)
+	answered := false
 	for first := fromClient; ; first = false {
 		n, err := from.Read(buf)
 		if err != nil {
@@ -70,6 +73,10 @@ func (p *proxy) copy(to, from net.Conn, fromClient bool) {
 		if first && n >= 8 && binary.BigEndian.Uint32(buf[4:]) == cancelRequest {
 			p.cancels.Add(1)
 		}
+		if !fromClient && !answered && p.delay > 0 {
+			time.Sleep(p.delay)
+		}
+		answered = true
 		if p.frozen.Load() {
 			continue
 		}

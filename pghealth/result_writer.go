@@ -11,26 +11,24 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// ResultWriter returns a writer for health.WithResultWriter. It writes the checker's result in the
-// same shape as the probe's own handlers, with what the probe knows about its own checks: warnings,
-// latency, category, figures, since when. It has nothing to add where the checker was made with
-// health.WithDisabledDetails.
+// ResultWriter returns a writer for health.WithResultWriter. It writes the checker's result as the
+// probe's own handlers do, with what the probe knows about its checks: warnings, latency, category,
+// figures, since when. With checks of several probes in one checker, use the writer of a probe made
+// by [Join]. With health.WithDisabledDetails there is nothing to add.
 //
-// Of checks that are not the probe's it writes status and time. The text of their errors, which the
-// library's own writer serves to everybody, goes to Options.Logger instead, once for each change of
-// status.
+// Of other checks it writes status and time. The text of their errors, which the library's own
+// writer serves to everybody, goes to Options.Logger instead, once for each change of status.
 //
-// The HTTP status stays the checker's, but warnings count as up.
+// The HTTP status stays the checker's. A warning counts as up.
 func (p *Probe) ResultWriter() health.ResultWriter {
-	own := make(map[string]*check)
-	for _, c := range p.checks.every() {
-		own[c.name] = c
+	w := &resultWriter{own: make(map[string]*check), logger: p.databases[0].opts.Logger, others: make(map[string]health.AvailabilityStatus)}
+	for _, c := range p.checks {
+		w.own[c.name] = c
 	}
-	return &resultWriter{probe: p, own: own, logger: p.opts.Logger, others: make(map[string]health.AvailabilityStatus)}
+	return w
 }
 
 type resultWriter struct {
-	probe  *Probe
 	own    map[string]*check
 	logger *slog.Logger
 
@@ -53,7 +51,7 @@ func (w *resultWriter) Write(result *health.CheckerResult, code int, to http.Res
 	if a.Status == pass && warned {
 		a.Status = warn
 	}
-	return w.probe.respond(to, r, code, a)
+	return a.respond(to, r, code)
 }
 
 // statusOf takes unknown (not checked yet) for fail, as the library does when it chooses the HTTP
@@ -73,19 +71,19 @@ func (w *resultWriter) entry(name string, detail health.CheckResult) entry {
 	}
 	seen, ok := c.latest()
 	if !ok || (seen.status == fail) != (detail.Error != nil) || errors.Is(detail.Error, ErrStale) {
-		// Somebody else has asked since the checker did: the answer must not contradict itself.
+		// The check has been asked again since: the answer must not contradict itself.
 		e := plainEntry(detail)
 		e.ComponentType = c.component
 		return e
 	}
 	e := c.entry(seen)
-	e.Status = tolerated(detail, e.Status)
+	e.Status = tolerate(detail, e.Status)
 	return e
 }
 
-// plainEntry is all that the library tells.
+// plainEntry is what the library knows.
 func plainEntry(detail health.CheckResult) entry {
-	e := entry{Status: tolerated(detail, statusOf(detail.Status)), Time: timestamp(detail.Timestamp)}
+	e := entry{Status: tolerate(detail, statusOf(detail.Status)), Time: timestamp(detail.Timestamp)}
 	var failed *FailedError
 	switch {
 	case detail.Status == health.StatusUnknown:
@@ -100,9 +98,9 @@ func plainEntry(detail health.CheckResult) entry {
 	return e
 }
 
-// tolerated makes an error that the checker counts as up (MaxTimeInError, MaxContiguousFails) a
+// tolerate turns an error that the checker counts as up (MaxTimeInError, MaxContiguousFails) into a
 // warning.
-func tolerated(detail health.CheckResult, s status) status {
+func tolerate(detail health.CheckResult, s status) status {
 	if detail.Status == health.StatusUp && detail.Error != nil {
 		return warn
 	}

@@ -1,6 +1,7 @@
 package pghealth
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -8,21 +9,15 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// Pressure is what Stat of a pool does not tell.
-type Pressure struct {
-	Waiting     int // callers that wait for a connection now
-	HeldTooLong int // connections in use for longer than the pool takes for normal
-}
-
-// saturationWindow is the least time that waiting and giving up are counted over. Probes come every
-// few seconds, from several sides: from one to the next would be too short to mean anything. It is
-// twice that at most while probes come regularly.
+// saturationWindow is the shortest time over which waiting and giving up are counted. The time from
+// one probe to the next, which comes from several sides every few seconds, is too short to mean
+// anything. While probes come regularly the window is at most twice as long.
 const saturationWindow = 10 * time.Second
 
-// acquires are counters of a pool at a moment.
+// acquires are the counters of a pool at a moment.
 type acquires struct {
 	at       time.Time
-	waited   int64 // until somebody gave a connection back, or it was made
+	waited   int64 // for a connection that was given back, or made
 	made     int64
 	canceled int64
 	waitTime time.Duration
@@ -35,14 +30,14 @@ func readAcquires(stat *pgxpool.Stat) acquires {
 	}
 }
 
-// acquireWindow remembers the counters that the present ones are compared with.
+// acquireWindow remembers earlier counters, with which the present ones are compared.
 type acquireWindow struct {
 	mu       sync.Mutex
 	from, to acquires // the window begins at from; the next one will begin at to
 }
 
-// since returns what happened since the beginning of the window, which moves on, and how long that
-// is.
+// since returns what happened since the beginning of the window, and how long that is. It moves the
+// window on.
 func (w *acquireWindow) since(now acquires) (acquires, time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,14 +50,18 @@ func (w *acquireWindow) since(now acquires) (acquires, time.Duration) {
 	}, now.at.Sub(w.from.at)
 }
 
-// measureSaturation reads the pool's figures, which costs no connection. It never fails: a busy
-// instance that is taken out leaves its load to the others, which are as busy.
-func (p *Probe) measureSaturation() observation {
-	stat := p.pool.Stat()
-	lately, window := p.acquires.since(readAcquires(stat))
-	queued := max(lately.waited-lately.made, 0) // a pool that fills is not one that is full
-	limit := int64(stat.MaxConns())
-	seen := observation{status: pass}.of(float64(stat.AcquiredConns()), "connections", map[string]int64{
+// measureSaturation reads the pool's figures, which costs no connection. It never fails: an instance
+// that is taken out because it is busy leaves its load to others that are as busy.
+func (d *database) measureSaturation() observation {
+	stat := d.pool.Stat()
+	lately, window := d.acquires.since(readAcquires(stat))
+	queued := max(lately.waited-lately.made, 0) // filling a pool is not exhausting it
+	inUse, limit := int64(stat.AcquiredConns()), int64(stat.MaxConns())
+	text := fmt.Sprintf("%d of %d in use", inUse, limit)
+	if queued > 0 || lately.canceled > 0 {
+		text += fmt.Sprintf("; %d waited and %d gave up in %s", queued, lately.canceled, humanize(window))
+	}
+	seen := observation{status: pass, figures: map[string]int64{
 		"max":           limit,
 		"idle":          int64(stat.IdleConns()),
 		"constructing":  int64(stat.ConstructingConns()),
@@ -70,21 +69,13 @@ func (p *Probe) measureSaturation() observation {
 		"queued":        queued,
 		"waitedMs":      lately.waitTime.Milliseconds(),
 		"gaveUp":        lately.canceled,
-	})
-	var pressure Pressure
-	if p.opts.Pressure != nil {
-		pressure = p.opts.Pressure()
-		seen.figures["waiting"], seen.figures["heldTooLong"] = int64(pressure.Waiting), int64(pressure.HeldTooLong)
-	}
+	}}.withValue(float64(inUse), "connections", text)
 	switch {
-	// Acquired only: connections under construction fill a pool too when the server does not
-	// answer, and that is what the check of connectivity tells.
-	case int64(stat.AcquiredConns()) >= limit:
+	// Acquired only: connections under construction also fill a pool when the server does not
+	// answer, which connectivity reports.
+	case inUse >= limit:
 		seen.output = "all connections of the pool are in use"
-	case 2*int64(pressure.HeldTooLong) >= limit:
-		seen.output = "half of the pool's connections or more are held for too long"
-	// Together: a caller whose own context was done when it came gives up too, with a pool that is
-	// idle.
+	// Together: a caller whose context was already done gives up with an idle pool too.
 	case lately.canceled > 0 && queued > 0:
 		seen.output = "callers gave up waiting for a connection"
 	case queued > 0 && lately.waitTime >= window: // by Little's law

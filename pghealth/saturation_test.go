@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,29 +99,6 @@ func TestSaturationByWaiting(t *testing.T) {
 	if c := both.get("/ready").check(t, "db:saturation"); c.Figures["waitedMs"] < 100 || c.Figures["queued"] < 10 {
 		t.Errorf("%v", c.Figures)
 	}
-}
-
-// What the pool knows about itself.
-func TestSaturationByConnectionsHeldTooLong(t *testing.T) {
-	t.Parallel()
-	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.MaxConns = 4 })
-	var held atomic.Int32
-	probe, _ := newProbe(t, pool, pghealth.Options{Pressure: func() pghealth.Pressure {
-		if held.Load() < 0 {
-			panic("select a secret")
-		}
-		return pghealth.Pressure{Waiting: 3, HeldTooLong: int(held.Load())}
-	}})
-	both := serveBoth(t, pool, probe)
-	held.Store(1)
-	both.want(want{http.StatusOK, "saturation", "pass", "", ""})
-	held.Store(2)
-	both.want(want{http.StatusOK, "saturation", "warn", "saturated", "half of the pool's connections or more are held for too long"})
-	if c := both.get("/ready").check(t, "db:saturation"); c.Figures["waiting"] != 3 || c.Figures["heldTooLong"] != 2 {
-		t.Errorf("%v", c.Figures)
-	}
-	held.Store(-1)
-	both.want(want{http.StatusOK, "saturation", "warn", "unknown", "the check panicked"})
 }
 
 // queue makes callers wait for the connections of a small pool.

@@ -114,7 +114,7 @@ func TestDemotedPrimary(t *testing.T) {
 // All slots of the server, as they run out.
 func TestMaxConnections(t *testing.T) {
 	t.Parallel()
-	server := newServer(t, 0, "max_connections = 8\nsuperuser_reserved_connections = 3\nmax_wal_senders = 0\nmax_prepared_transactions = 2\n")
+	server := newServer(t, 0, "max_connections = 8\nsuperuser_reserved_connections = 3\nmax_wal_senders = 0\n")
 	url := server.start(t)
 	admin, err := pgx.Connect(t.Context(), url)
 	if err != nil {
@@ -128,13 +128,9 @@ func TestMaxConnections(t *testing.T) {
 		return func(cfg *pgxpool.Config) { cfg.ConnConfig.User = user }
 	}
 	pool := newPool(t, url, as("service"))
-	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout, WarnConnections: 0.9, WarnTransactionAge: 100 * time.Millisecond})
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout})
 	both := serveBoth(t, pool, probe)
-	both.want(want{http.StatusOK, "connections", "pass", "", ""}) // the probe's and the test's
-	c := both.get("/ready").check(t, "db:connections")
-	if *c.ObservedValue != 2 || c.ObservedUnit != "connections" || c.Figures["max"] != 8 || c.Figures["reserved"] != 3 || c.Figures["free"] != 3 {
-		t.Errorf("%v of %v", *c.ObservedValue, c.Figures)
-	}
+	both.want(want{http.StatusOK, "connectivity", "pass", "", ""})
 
 	acquire(t, pool)() // the pool's two
 	var others []*pgx.Conn
@@ -150,8 +146,6 @@ func TestMaxConnections(t *testing.T) {
 		others = append(others, conn)
 	}
 	connect()
-	both.want(want{http.StatusOK, "connections", "warn", "too_many_connections", "the server has few connection slots left"})
-
 	// The probe loses its connection, and somebody is faster.
 	if _, err := admin.Exec(t.Context(), "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like '%pghealth'"); err != nil {
 		t.Fatal(err)
@@ -168,19 +162,5 @@ func TestMaxConnections(t *testing.T) {
 	for _, conn := range others {
 		conn.Close(t.Context())
 	}
-	both.want(want{http.StatusOK, "connections", "pass", "", ""})
-
-	// Sessions of others are hidden from this role. Prepared transactions are not, and survive who
-	// made them.
-	if _, err := admin.Exec(t.Context(), "begin; create table held (); prepare transaction 'forgotten'"); err != nil {
-		t.Fatal(err)
-	}
-	both.want(want{http.StatusOK, "transactions", "warn", "", "a prepared transaction is open for too long"})
-	if c := both.get("/ready").check(t, "db:transactions"); c.Figures["hidden"] != 1 || *c.ObservedValue < 0.1 {
-		t.Errorf("%v %v", *c.ObservedValue, c.Figures)
-	}
-	if _, err := admin.Exec(t.Context(), "rollback prepared 'forgotten'"); err != nil {
-		t.Fatal(err)
-	}
-	both.want(want{http.StatusOK, "transactions", "pass", "", ""})
+	both.want(want{http.StatusOK, "connectivity", "pass", "", ""})
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,67 +15,61 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// connectLimit is for one attempt to connect, all hosts together. Probes do not wait for it. It is
-// short enough for a database that comes back behind a black hole to be noticed soon, and long for
-// any handshake.
+// connectLimit bounds one attempt to connect, over all hosts. Probes do not wait for it. It is
+// short enough to notice soon that a database came back behind a black hole, and long enough for
+// any login.
 const connectLimit = 10 * time.Second
 
-// session is the probe's own connection, made the way the pool makes its own. One user at a time.
+// session is the probe's own connection, made the way the pool makes its own. It has one user at a
+// time.
 type session struct {
 	cfg     *pgxpool.Config
 	timeout time.Duration
-	turn    chan struct{} // holds a token while somebody uses what follows
+	pause   time.Duration // between attempts to connect that fail
+	turn    chan struct{} // holds a token while the fields below are in use
 
-	conn    *pgx.Conn // nil: not connected
-	expires time.Time // zero: never
+	conn     *pgx.Conn // nil: not connected
+	expires  time.Time // zero: never
+	failure  *unreachedError
+	failedAt time.Time
 
-	maxAge   time.Duration               // of failure
-	failure  *unreachedError             // of the last attempt to connect, if it failed
-	failedAt time.Time                   // when
-	failures atomic.Int64                // so far
-	server   atomic.Pointer[serverFacts] // of the last connection
+	server atomic.Pointer[serverFacts] // of the last connection
 }
 
-// serverFacts is what a server tells when it is connected to.
+// serverFacts is what a server reports when a session connects.
 type serverFacts struct {
 	version   string
 	connected time.Time
 }
 
-// unreachedError is of an attempt to connect.
+// unreachedError is the error of an attempt to connect.
 type unreachedError struct{ err error }
 
 func (e *unreachedError) Error() string { return e.err.Error() }
 func (e *unreachedError) Unwrap() error { return e.err }
 
-func newSession(cfg *pgxpool.Config, timeout, maxAge time.Duration) *session {
-	c := cfg.ConnConfig
-	c.Tracer = nil
-	// The pool's may wait for an answer to a cancel request before it gives up, which a probe
+func newSession(cfg *pgxpool.Config, timeout, pause time.Duration) *session {
+	cfg.ConnConfig.Tracer = nil
+	// The pool's handler may wait for the answer to a cancel request before it gives up. A probe
 	// cannot.
-	c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+	cfg.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
 	}
-	// Recognisable in pg_stat_activity beside the application's own.
-	if c.RuntimeParams == nil {
-		c.RuntimeParams = make(map[string]string)
-	}
-	c.RuntimeParams["application_name"] = strings.TrimPrefix(c.RuntimeParams["application_name"]+"/pghealth", "/")
-	return &session{cfg: cfg, timeout: timeout, maxAge: maxAge, turn: make(chan struct{}, 1)}
+	return &session{cfg: cfg, timeout: timeout, pause: pause, turn: make(chan struct{}, 1)}
 }
 
-// do waits for its turn, connects if need be, and calls fn with a context limited to timeout. An
-// old connection may have died or been left behind by a failover since it was last used, which says
-// nothing about the database now: when that is what fn met, it is called again on a new one.
+// do waits for its turn, connects if necessary, and calls fn with a context limited to timeout. The
+// connection may have died or been left behind by a failover since it was last used, which says
+// nothing about the database now: when fn fails because of that, do calls it again on a new one.
 //
-// An attempt to connect that failed meanwhile, or less than maxAge ago, is not repeated: all checks
-// of a probe come at the same time, and a wrong password must not be tried by each of them. The
-// error is an *unreachedError.
+// An attempt to connect that failed since do was called, or less than pause ago, is not repeated:
+// all checks of a probe run at the same time, and each would try a wrong password. The error is an
+// *unreachedError.
 func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
-	failures := s.failures.Load()
+	called := time.Now()
 	select {
 	case s.turn <- struct{}{}:
-		defer s.pass(ctx)
+		defer s.release(ctx)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -83,7 +77,7 @@ func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 		s.disconnect()
 	}
 	reused := s.conn != nil
-	if !reused && s.failure != nil && (s.failures.Load() != failures || time.Since(s.failedAt) < s.maxAge) {
+	if !reused && s.failure != nil && (s.failedAt.After(called) || time.Since(s.failedAt) < s.pause) {
 		return s.failure
 	}
 	err := s.try(ctx, fn)
@@ -94,9 +88,9 @@ func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 	return err
 }
 
-// pass gives the turn to the next one. When ctx is done the probe may have been closed meanwhile,
-// and nobody may come.
-func (s *session) pass(ctx context.Context) {
+// release ends the turn. When ctx is done the probe may have been closed meanwhile, and nobody may
+// come to close the connection.
+func (s *session) release(ctx context.Context) {
 	if ctx.Err() != nil {
 		s.disconnect()
 	}
@@ -107,11 +101,9 @@ func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) e
 	if s.conn == nil {
 		if err := s.connect(ctx); err != nil {
 			s.failure, s.failedAt = &unreachedError{err}, time.Now()
-			s.failures.Add(1)
 			return s.failure
 		}
 		s.failure = nil
-		s.server.Store(&serverFacts{version: s.conn.PgConn().ParameterStatus("server_version"), connected: time.Now()})
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -122,8 +114,8 @@ func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) e
 		}
 	}()
 	err := fn(ctx, s.conn)
-	// A Schema may have left a transaction or unread rows behind; whoever comes next must not meet
-	// them. A session that cannot write is not kept, because a new one may reach the primary.
+	// A Schema may have left a transaction or unread rows behind, which the next user must not
+	// meet. A session that cannot write is not kept, because a new one may reach the primary.
 	pg := s.conn.PgConn()
 	healthy = !pg.IsClosed() && !pg.IsBusy() && pg.TxStatus() == 'I' && !errors.Is(err, errReadOnly)
 	return err
@@ -134,66 +126,108 @@ func (s *session) connect(ctx context.Context) error {
 	defer cancel()
 
 	cfg := s.cfg.ConnConfig.Copy()
-	if s.cfg.BeforeConnect != nil { // passwords that expire are set there
+	if s.cfg.BeforeConnect != nil { // it sets passwords that expire
 		if err := s.cfg.BeforeConnect(ctx, cfg); err != nil {
 			return err
 		}
 	}
 	// pgx tries one host after another, each for ConnectTimeout: the last one needs its share.
-	if share := connectLimit / time.Duration(hosts(cfg)); cfg.ConnectTimeout <= 0 || cfg.ConnectTimeout > share {
+	if share := connectLimit / time.Duration(countHosts(cfg)); cfg.ConnectTimeout <= 0 || cfg.ConnectTimeout > share {
 		cfg.ConnectTimeout = share
 	}
-	dial := cfg.DialFunc
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		// pgx dials again, on a context of its own, to cancel a query that timed out, and takes up
-		// to 15 s for it. A probe may not open a second connection, least of all to a server in
-		// trouble.
-		if ctx.Value(connecting{}) == nil {
-			return nil, errors.New("the health probe does not cancel queries")
-		}
-		return dial(ctx, network, addr)
-	}
+	cfg.DialFunc = dialConnects(cfg.DialFunc)
 	conn, err := pgx.ConnectConfig(context.WithValue(ctx, connecting{}, true), cfg)
 	if err != nil {
 		return err
 	}
+	adopted := false
+	defer func() { // also when a hook panics
+		if !adopted {
+			closeConn(conn)
+		}
+	}()
+	if s.cfg.AfterConnect != nil {
+		if err := s.cfg.AfterConnect(ctx, conn); err != nil {
+			return err
+		}
+	}
+	if err := s.introduce(ctx, conn); err != nil {
+		return err
+	}
+	adopted = true
 	s.conn = conn
 	s.expires = time.Time{}
 	if s.cfg.MaxConnLifetime > 0 {
 		s.expires = time.Now().Add(s.cfg.MaxConnLifetime)
 	}
-	if s.cfg.AfterConnect != nil {
-		ready := false
-		defer func() {
-			if !ready {
-				s.disconnect()
-			}
-		}()
-		if err := s.cfg.AfterConnect(ctx, conn); err != nil {
-			return err
-		}
-		ready = true
-	}
+	s.server.Store(&serverFacts{version: conn.PgConn().ParameterStatus("server_version"), connected: time.Now()})
 	return nil
+}
+
+// introduce names the session in pg_stat_activity, and lets the server end a statement that takes
+// half of timeout, which leaves the other half to the next check. A query that waits for a lock
+// would otherwise outlive the probe's interest in it.
+//
+// A pooler would keep both on a server connection that other clients use next. PgBouncer shows
+// itself by the PID it gives its clients, which is not the server's: then nothing is set.
+func (s *session) introduce(ctx context.Context, conn *pgx.Conn) error {
+	limit := max(s.timeout/2, time.Millisecond).Milliseconds()
+	_, err := conn.PgConn().Exec(ctx, fmt.Sprintf(
+		"select set_config('application_name', ltrim(left(current_setting('application_name'), 54) || '/pghealth', '/'), false), "+
+			"set_config('statement_timeout', '%d', false) where pg_backend_pid() = %d", limit, conn.PgConn().PID())).ReadAll()
+	return err
 }
 
 // connecting marks the context of an attempt to connect.
 type connecting struct{}
 
-// disconnect returns when the connection and the goroutine that pgx may have for it are gone.
+// dialConnects returns a DialFunc that makes connections with dial and refuses to cancel queries.
+//
+// pgx dials again, with a context of its own, to cancel a query that timed out, and takes up to 15
+// s for it. A probe may not open a second connection, least of all to a server in trouble. Such a
+// dial is known by its context, which is not the one given to ConnectConfig.
+//
+// A pool's DialFunc may put a deadline on sockets that it takes for cancel requests. On the probe's
+// connection pgx sets the deadlines, from the contexts that it is given.
+func dialConnects(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if ctx.Value(connecting{}) == nil {
+			return nil, errors.New("the health probe does not cancel queries")
+		}
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		if err := conn.SetDeadline(time.Time{}); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
+}
+
+// disconnect returns when the connection, and the goroutine that pgx may have for it, are gone.
 func (s *session) disconnect() {
-	if s.conn == nil {
+	conn := s.conn
+	if conn == nil {
 		return
 	}
-	if s.conn.IsClosed() {
-		hangUp(s.conn.PgConn().Conn()) // or pgx would go on reading for up to 15 s
+	s.conn = nil
+	defer closeConn(conn)
+	if s.cfg.BeforeClose != nil { // the counterpart of AfterConnect, which may count connections
+		s.cfg.BeforeClose(conn)
+	}
+}
+
+func closeConn(conn *pgx.Conn) {
+	if conn.IsClosed() {
+		hangUp(conn.PgConn().Conn()) // or pgx would keep reading for up to 15 s
 	} else {
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()
-		_ = s.conn.Close(ctx) // the server notices either way
+		_ = conn.Close(ctx) // the server notices either way
 	}
-	<-s.conn.PgConn().CleanupDone()
-	s.conn = nil
+	<-conn.PgConn().CleanupDone()
 }
 
 // hangUp closes the socket under TLS, without the alert that TLS would take up to 5 s to send.
@@ -204,7 +238,7 @@ func hangUp(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// end disconnects, unless somebody does not give the connection back within limit.
+// end disconnects, unless a user does not give the connection back within limit.
 func (s *session) end(limit time.Duration) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -216,9 +250,9 @@ func (s *session) end(limit time.Duration) {
 	}
 }
 
-// hosts counts the servers that pgx would try. Fallbacks has an entry for each host with and
+// countHosts counts the servers that pgx would try. Fallbacks has an entry for each host with and
 // without TLS.
-func hosts(cfg *pgx.ConnConfig) int {
+func countHosts(cfg *pgx.ConnConfig) int {
 	type address struct {
 		host string
 		port uint16

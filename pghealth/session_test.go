@@ -87,7 +87,7 @@ func TestMaxConnLifetime(t *testing.T) {
 			t.Parallel()
 			dials := make(chan struct{}, 10)
 			pool := newPool(t, pgserver.Database(t), dialed(dials), func(cfg *pgxpool.Config) { cfg.MaxConnLifetime = test.lifetime })
-			probe, _ := newProbe(t, pool, pghealth.Options{WarnTransactionAge: -1, WarnIdleInTransaction: -1}) // one query a probe
+			probe, _ := newProbe(t, pool, pghealth.Options{}) // one query a probe
 			for range 3 {
 				wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 			}
@@ -112,8 +112,9 @@ func TestTracersAreLeftOut(t *testing.T) {
 	t.Parallel()
 	var queries queryCount
 	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.ConnConfig.Tracer = &queries })
-	version := func(ctx context.Context, conn *pgx.Conn) (v pghealth.SchemaVersion, err error) {
-		return v, conn.QueryRow(ctx, "select 1").Scan(&v.Current)
+	version := func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+		err = conn.QueryRow(ctx, "select 1").Scan(&current)
+		return current, needed, dirty, err
 	}
 	probe, _ := newProbe(t, pool, pghealth.Options{Schema: pghealth.SchemaFunc(version)})
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
@@ -178,4 +179,95 @@ func TestSecondHostIsReached(t *testing.T) {
 	r := get(t, pool, probe.Ready())
 	wantCode(t, r, http.StatusServiceUnavailable)
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
+
+// A pool's DialFunc may put a deadline on sockets that it takes for cancel requests, as pgpool's
+// does. The probe's connection outlives it, and so does a login that takes longer.
+func TestDeadlineOfTheDialer(t *testing.T) {
+	t.Parallel()
+	const limit = 300 * time.Millisecond
+	url := pgserver.Database(t)
+	slow := newProxy(t, url)
+	slow.delay = 2 * limit // of what the server sends first
+	pool := newPool(t, url, on(slow.port), func(cfg *pgxpool.Config) {
+		dial := cfg.ConnConfig.DialFunc
+		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return conn, conn.SetDeadline(time.Now().Add(limit))
+		}
+	})
+	probe, log := newProbe(t, pool, pghealth.Options{})
+	for range 3 {
+		wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+		time.Sleep(limit)
+	}
+	if n := slow.accepted.Load(); n != 1 || log.String() != "" {
+		t.Errorf("%d connections; log: %s", n, log)
+	}
+}
+
+// A server that takes 2.5 s to log in becomes ready with the default timeout.
+func TestSlowLoginBecomesReady(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	slow := newProxy(t, url)
+	slow.delay = 2500 * time.Millisecond
+	pool := newPool(t, url, on(slow.port))
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: pghealth.DefaultTimeout, MaxAge: pghealth.DefaultMaxAge})
+	began := time.Now()
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+	if took := time.Since(began); took < slow.delay || slow.accepted.Load() != 1 {
+		t.Errorf("ready after %v and %d connections", took, slow.accepted.Load())
+	}
+}
+
+// AfterConnect has a counterpart: what counts a pool's connections with both must not keep the
+// probe's.
+func TestBeforeCloseIsCalled(t *testing.T) {
+	t.Parallel()
+	var open atomic.Int32
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
+		cfg.AfterConnect = func(context.Context, *pgx.Conn) error { open.Add(1); return nil }
+		cfg.BeforeClose = func(*pgx.Conn) { open.Add(-1) }
+		cfg.MaxConnLifetime = time.Nanosecond
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	for range 3 {
+		wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+	}
+	if n := open.Load(); n != 1 {
+		t.Errorf("%d connections are counted as open", n)
+	}
+	probe.Close()
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d connections are counted as open after Close", n)
+	}
+}
+
+// A query of the probe that waits for a lock ends on the server too: otherwise each probe would
+// leave a session behind.
+func TestLockedSchemaLeavesNoSessions(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	pool := newPool(t, url)
+	blocker := connect(t, url)
+	execute(t, blocker, "create table schema_version as select 1 as version, false as dirty")
+	execute(t, blocker, "begin")
+	execute(t, blocker, "lock table schema_version")
+	probe, _ := newProbe(t, pool, pghealth.Options{Schema: versionTable(1), Timeout: faultTimeout})
+	both := serveBoth(t, pool, probe)
+	for range 3 {
+		both.want(want{http.StatusServiceUnavailable, "schema", "fail", "timeout", "the database does not answer in time"})
+		// The other half of the time is for the other check.
+		both.want(want{http.StatusServiceUnavailable, "connectivity", "pass", "", ""})
+	}
+	if n := sessions(t, pool); n > 1 {
+		t.Errorf("%d sessions of one probe", n)
+	}
+	execute(t, blocker, "rollback")
+	both.want(want{http.StatusOK, "schema", "pass", "", ""})
 }

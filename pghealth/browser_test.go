@@ -1,0 +1,206 @@
+package pghealth_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+)
+
+// browserPage is a page to look at and what counts its requests.
+type browserPage struct {
+	name   string
+	server *httptest.Server
+	asked  atomic.Int32
+}
+
+// measuring opens the page in frames of the widths of a phone and a desktop, and reports what is too wide and
+// what is hard to read.
+const measuring = `<!doctype html><meta name="color-scheme" content="light dark"><body><pre id="result"></pre><script>
+const widths = [360, 1280];
+const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+const rgba = text => { const n = text.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n };
+const measure = (frame, width) => {
+  const doc = frame.contentDocument, view = frame.contentWindow, found = [], texts = [];
+  if (doc.documentElement.scrollWidth > width) found.push("the page is " + doc.documentElement.scrollWidth + " wide");
+  for (const e of doc.body.querySelectorAll("*")) {
+    const box = e.getBoundingClientRect(), style = view.getComputedStyle(e);
+    if (box.width === 0 || e.tagName === "SCRIPT") continue;
+    if (box.right > width + .5 || box.left < -.5) found.push(e.tagName + " " + e.className + " sticks out: " + e.textContent);
+    if (style.display !== "inline" && e.scrollWidth > e.clientWidth + 1) found.push(e.tagName + " " + e.className + " overflows: " + e.textContent);
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+    let under = e;
+    while (under && rgba(view.getComputedStyle(under).backgroundColor)[3] === 0) under = under.parentElement;
+    const pair = [rgba(style.color), under ? rgba(view.getComputedStyle(under).backgroundColor) : [255, 255, 255]].map(luminance).sort((a, b) => b - a);
+    const contrast = (pair[0] + .05) / (pair[1] + .05);
+    texts.push(contrast);
+    if (contrast < 4.5) found.push("contrast " + contrast.toFixed(2) + " of " + e.tagName + " " + e.className + ": " + e.textContent);
+  }
+  return {width: view.innerWidth, dark: view.matchMedia("(prefers-color-scheme: dark)").matches, texts: texts.length, least: Math.min(...texts), found};
+};
+Promise.all(widths.map(width => new Promise(done => {
+  const frame = document.createElement("iframe");
+  frame.width = width; frame.height = 1200; frame.src = "/";
+  frame.onload = () => setTimeout(() => done(measure(frame, width)), 11000); // after two refreshes
+  document.body.append(frame);
+}))).then(all => document.getElementById("result").textContent = JSON.stringify(all));
+</script>`
+
+type measured struct {
+	Width int
+	Dark  bool
+	Texts int
+	Least float64
+	Found []string
+}
+
+// browserPages serves pages that are well, that warn and that fail, with everything on them.
+func browserPages(t *testing.T) []*browserPage {
+	t.Helper()
+	url := pgserver.Database(t)
+	execute(t, connect(t, url), "create table schema_version as select 8 as version, false as dirty")
+	named := func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["application_name"] = "host-root" }
+	opts := pghealth.Options{
+		AllowReadOnly: true, Schema: versionTable(8),
+		Listener: pghealth.ListenerFunc(func() (time.Time, error) { return time.Now().Add(-112 * time.Second), nil }),
+	}
+	var pages []*browserPage
+	for _, name := range []string{"pass", "warn", "fail"} {
+		pool := newPool(t, url, named)
+		probe, _ := newProbe(t, pool, opts)
+		if name == "warn" {
+			acquire(t, pool)
+		}
+		if name == "fail" {
+			acquire(t, pool)
+			other := opts
+			other.Name, other.Schema = "reports-of-a-database-with-a-name-that-is-rather-longer-than-usual", versionTable(9)
+			behind, _ := newProbe(t, newPool(t, url, named), other)
+			unreached, _ := newProbe(t, refused(t), pghealth.Options{Name: "archive"})
+			var err error
+			if probe, err = pghealth.Join(probe, behind, unreached); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := &browserPage{name: name}
+		mux := http.NewServeMux()
+		mux.HandleFunc("/measure", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, measuring) })
+		mux.HandleFunc("/frame", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `<!doctype html><meta name="color-scheme" content="light dark"><style>body{margin:0}iframe{border:0}</style><iframe src="/" width="360" height="1200"></iframe>`)
+		})
+		details := probe.Details()
+		mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
+			p.asked.Add(1)
+			details.ServeHTTP(framable{w}, r)
+		})
+		p.server = httptest.NewServer(mux)
+		t.Cleanup(p.server.Close)
+		pages = append(pages, p)
+	}
+	return pages
+}
+
+// framable lets the test open a page in a frame. The rest of the policy stays.
+type framable struct{ http.ResponseWriter }
+
+func (f framable) WriteHeader(code int) {
+	policy := f.Header().Get("Content-Security-Policy")
+	f.Header().Set("Content-Security-Policy", strings.Replace(policy, "frame-ancestors 'none'", "frame-ancestors 'self'", 1))
+	f.ResponseWriter.WriteHeader(code)
+}
+
+// chromium runs the browser and returns what it prints.
+func chromium(t *testing.T, args ...string) string {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("needs Chromium: apt-get install chromium")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "pghealth-chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	out, err := exec.CommandContext(ctx, path, append([]string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+		"--disable-component-update", "--disable-sync", "--hide-scrollbars", "--user-data-dir=" + dir,
+	}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+const (
+	light = "--blink-settings=preferredColorScheme=1"
+	dark  = "--blink-settings=preferredColorScheme=0"
+)
+
+// The page on a phone and on a desktop, light and dark: nothing overflows, everything can be read, and it
+// refreshes itself.
+func TestPageInBrowser(t *testing.T) {
+	t.Parallel()
+	for _, page := range browserPages(t) {
+		for _, scheme := range []string{light, dark} {
+			page.asked.Store(0)
+			dom := chromium(t, scheme, "--window-size=1400,900", "--virtual-time-budget=20000", "--dump-dom", page.server.URL+"/measure")
+			_, result, _ := strings.Cut(dom, `<pre id="result">`)
+			result, _, _ = strings.Cut(result, "</pre>")
+			var all []measured
+			if err := json.Unmarshal([]byte(html.UnescapeString(result)), &all); err != nil {
+				t.Fatalf("%s: %v in %s", page.name, err, dom)
+			}
+			for i, width := range []int{360, 1280} {
+				m := all[i]
+				if m.Width != width || m.Dark != (scheme == dark) || m.Texts < 20 {
+					t.Errorf("%s: measured %+v", page.name, m)
+				}
+				for _, found := range m.Found {
+					t.Errorf("%s at %d, %s: %s", page.name, width, scheme, found)
+				}
+				t.Logf("%s at %d, dark %v: %d texts, least contrast %.1f", page.name, width, m.Dark, m.Texts, m.Least)
+			}
+			if n := page.asked.Load(); n < 4 {
+				t.Errorf("%s: %d requests of two frames in 11 s", page.name, n)
+			}
+		}
+	}
+}
+
+// Screenshots go to the directory in PGHEALTH_SCREENSHOTS.
+func TestScreenshots(t *testing.T) {
+	dir := os.Getenv("PGHEALTH_SCREENSHOTS")
+	if dir == "" {
+		t.Skip("set PGHEALTH_SCREENSHOTS to a directory")
+	}
+	for _, page := range browserPages(t) {
+		for name, scheme := range map[string]string{"light": light, "dark": dark} {
+			file := filepath.Join(dir, page.name+"-"+name)
+			chromium(t, scheme, "--window-size=1280,1100", "--screenshot="+file+"-1280.png", page.server.URL+"/")
+			chromium(t, scheme, "--window-size=500,1300", "--virtual-time-budget=2000", "--screenshot="+file+"-360.png", page.server.URL+"/frame")
+		}
+	}
+}

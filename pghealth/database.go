@@ -1,0 +1,150 @@
+package pghealth
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	componentDatastore = "datastore"
+	componentSystem    = "system"
+)
+
+// database is what a probe knows about one database.
+type database struct {
+	pool    *pgxpool.Pool
+	opts    Options
+	life    *lifetime
+	session *session
+	primary *session // nil without Options.Primary
+
+	position *check // of the primary; nil without Options.Primary
+	checks   []*check
+
+	created  time.Time
+	drained  atomic.Bool
+	acquires acquireWindow
+	lag      lagTracker
+}
+
+func newDatabase(pool *pgxpool.Pool, opts Options) *database {
+	d := &database{
+		pool: pool, opts: opts, created: time.Now(), life: newLifetime(),
+		session: newSession(pool.Config(), opts.Timeout, opts.MaxAge),
+	}
+	d.acquires.from = readAcquires(pool.Stat())
+	d.acquires.to = d.acquires.from
+
+	d.checks = []*check{
+		d.newCheck(servingName, componentSystem, d.measureServing),
+		d.newBlockingCheck("connectivity", d.measureConnectivity),
+		d.newCheck("saturation", componentDatastore, d.measureSaturation),
+	}
+	d.checks[2].advisory = true
+	if opts.checksLag() {
+		c := d.newBlockingCheck("replicaLag", d.measureReplicaLag)
+		c.advisory = opts.MaxReplicaLag <= 0
+		d.checks = append(d.checks, c)
+	}
+	if opts.Primary != nil {
+		d.primary = newSession(opts.Primary.Config(), opts.Timeout, opts.MaxAge)
+		d.position = d.newBlockingCheck("primary", d.measurePosition)
+		d.position.advisory = true
+	}
+	if opts.Schema != nil {
+		d.checks = append(d.checks, d.newBlockingCheck("schema", d.measureSchema))
+	}
+	if opts.Listener != nil {
+		c := d.newBlockingCheck("listener", d.measureListener)
+		c.advisory = opts.MaxListenerDown <= 0
+		c.component, c.late = componentSystem, "the listener does not report its status in time"
+		d.checks = append(d.checks, c)
+	}
+	return d
+}
+
+// newCheck returns a check whose measure neither blocks nor costs anything.
+func (d *database) newCheck(name, component string, measure func() observation) *check {
+	return &check{
+		name: d.opts.Name + ":" + name, component: component, db: d,
+		measure: func(context.Context) observation { return measure() },
+	}
+}
+
+func (d *database) newBlockingCheck(name string, measure func(context.Context) observation) *check {
+	return &check{
+		name: d.opts.Name + ":" + name, component: componentDatastore, db: d,
+		measure: measure, blocking: true, late: outputNoAnswer,
+	}
+}
+
+const servingName = "serving"
+
+// measureServing fails after Drain.
+func (d *database) measureServing() observation {
+	if d.drained.Load() {
+		return observation{status: fail, output: "the service is shutting down"}
+	}
+	return observation{status: pass}
+}
+
+func (d *database) close() {
+	d.life.end(closeLimit)
+	var closing sync.WaitGroup
+	closing.Go(func() { d.session.end(closeLimit) })
+	if d.primary != nil {
+		closing.Go(func() { d.primary.end(closeLimit) })
+	}
+	closing.Wait()
+}
+
+// lifetime owns the goroutines of a probe.
+type lifetime struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	ended   bool
+	running sync.WaitGroup
+}
+
+func newLifetime() *lifetime {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &lifetime{ctx: ctx, cancel: cancel}
+}
+
+// start runs fn in a goroutine. It returns false when the lifetime is over.
+func (l *lifetime) start(fn func(ctx context.Context)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return false
+	}
+	l.running.Go(func() { fn(l.ctx) })
+	return true
+}
+
+// end cancels the goroutines and waits for them, at most for limit: they run functions of the
+// application.
+func (l *lifetime) end(limit time.Duration) {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.cancel()
+
+	done := make(chan struct{})
+	go func() {
+		l.running.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,102 @@
+package pghealth
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// details are for people who may know where the database is. Error texts are not among them: they
+// may contain values of rows, and whatever a hook of the application put there.
+type details struct {
+	Host       string `json:"host"`
+	Port       uint16 `json:"port"`
+	OtherHosts int    `json:"otherHosts"` // that are tried too
+	Database   string `json:"database"`
+	User       string `json:"user"`
+	TLS        bool   `json:"tls"`
+
+	ServerVersion string     `json:"serverVersion,omitempty"`
+	Connected     *time.Time `json:"connected,omitempty"` // since when the probe's session is
+
+	SQLState map[string]string `json:"sqlstate,omitempty"` // by check
+	Pool     poolFigures       `json:"pool"`
+	Probe    probeFigures      `json:"probe"`
+}
+
+type poolFigures struct {
+	Max         int32   `json:"max"`
+	InUse       int32   `json:"inUse"`
+	Idle        int32   `json:"idle"`
+	Connecting  int32   `json:"connecting"`
+	Acquires    int64   `json:"acquires"`
+	Waited      int64   `json:"waited"` // acquires that found no idle connection
+	WaitSeconds float64 `json:"waitSeconds"`
+	GaveUp      int64   `json:"gaveUp"`
+	Made        int64   `json:"made"`
+}
+
+type probeFigures struct {
+	TimeoutMs     int64     `json:"timeoutMs"`
+	MaxAgeMs      int64     `json:"maxAgeMs"`
+	AllowReadOnly bool      `json:"allowReadOnly"`
+	Created       time.Time `json:"created"`
+}
+
+// Address is the server's, for the page.
+func (d details) Address() string {
+	address := net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port)))
+	if strings.HasPrefix(d.Host, "/") {
+		address = d.Host + ", port " + strconv.Itoa(int(d.Port))
+	}
+	if d.OtherHosts > 0 {
+		address += fmt.Sprintf(", or one of %d more", d.OtherHosts)
+	}
+	return address
+}
+
+// describe adds the details of all databases to an answer.
+func (p *Probe) describe(a *answer) {
+	a.Databases = make(map[string]details, len(p.databases))
+	for _, d := range p.databases {
+		a.Databases[d.opts.Name] = d.describe()
+	}
+	a.service = p.databases[0].session.cfg.ConnConfig.RuntimeParams["application_name"]
+	if a.service == "" {
+		a.service = filepath.Base(os.Args[0])
+	}
+}
+
+func (d *database) describe() details {
+	cfg, stat := d.session.cfg.ConnConfig, d.pool.Stat()
+	all := details{
+		Host: cfg.Host, Port: cfg.Port, OtherHosts: countHosts(cfg) - 1, Database: cfg.Database, User: cfg.User, TLS: cfg.TLSConfig != nil,
+		SQLState: make(map[string]string),
+		Pool: poolFigures{
+			Max: stat.MaxConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Connecting: stat.ConstructingConns(),
+			Acquires: stat.AcquireCount(), Waited: stat.EmptyAcquireCount(), WaitSeconds: stat.EmptyAcquireWaitTime().Seconds(),
+			GaveUp: stat.CanceledAcquireCount(), Made: stat.NewConnsCount(),
+		},
+		Probe: probeFigures{
+			TimeoutMs: d.opts.Timeout.Milliseconds(), MaxAgeMs: max(d.opts.MaxAge, 0).Milliseconds(),
+			AllowReadOnly: d.opts.AllowReadOnly, Created: *timestamp(d.created),
+		},
+	}
+	if facts := d.session.server.Load(); facts != nil {
+		all.ServerVersion, all.Connected = facts.version, timestamp(facts.connected)
+	}
+	for _, c := range d.checks {
+		var refused *pgconn.PgError
+		if seen, _ := c.latest(); errors.As(seen.cause, &refused) {
+			all.SQLState[c.name] = refused.Code
+		}
+	}
+	return all
+}

@@ -1,0 +1,144 @@
+package pghealth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgerr"
+)
+
+const (
+	outputNoAnswer  = "the database does not answer in time"
+	outputReadOnly  = "the session cannot write"
+	outputNoSlot    = "the server has no connection slot left for the probe; the pool's own connections are open"
+	outputBroken    = "the database cannot be used"
+	outputUnreached = "not observed: the database cannot be reached"
+)
+
+// errReadOnly is not an error of the server, which was only asked.
+var errReadOnly error = readOnlyError{}
+
+type readOnlyError struct{}
+
+func (readOnlyError) Error() string {
+	return "transaction_read_only is on: the server is a standby, or default_transaction_read_only is set for the server, database or role"
+}
+func (readOnlyError) Category() pgerr.Category { return pgerr.ReadOnly }
+
+// measureConnectivity asks the server one thing. The value is the time of the round trip, without
+// connecting. The setting is always on in a standby.
+func (d *database) measureConnectivity(ctx context.Context) observation {
+	var took time.Duration
+	err := d.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		took = 0
+		began := time.Now()
+		row, err := queryRow(ctx, conn, "show transaction_read_only")
+		if err != nil {
+			return err
+		}
+		took = time.Since(began)
+		if string(row[0]) == "on" && !d.opts.AllowReadOnly {
+			return errReadOnly
+		}
+		return nil
+	})
+
+	seen := observation{status: pass}
+	if err != nil {
+		seen = d.asBusy(failure(err, outputBroken))
+	}
+	switch {
+	case errors.Is(err, errReadOnly):
+		seen.output = outputReadOnly
+	case seen.category == pgerr.Timeout:
+		seen.output = outputNoAnswer
+	}
+	if took > 0 {
+		seen = seen.withValue(float64(took.Microseconds())/1000, "ms", humanize(took))
+	}
+	return seen
+}
+
+// asBusy turns a failure for lack of a connection slot into a warning while the pool has
+// connections: the server answered, and the service can use it.
+func (d *database) asBusy(seen observation) observation {
+	stat := d.pool.Stat()
+	if seen.category == pgerr.TooManyConnections && stat.AcquiredConns()+stat.IdleConns() > 0 {
+		seen.status, seen.output = warn, outputNoSlot
+	}
+	return seen
+}
+
+// unread is an observation that could not be made because of err.
+func unread(err error, output string) observation {
+	seen := failure(err, output)
+	var unreached *unreachedError
+	if errors.As(err, &unreached) {
+		seen.unobserved, seen.output = true, outputUnreached
+	}
+	if seen.category == pgerr.Timeout {
+		seen.output = outputNoAnswer
+	}
+	return seen
+}
+
+// queryRow returns the one row of a query, nil for NULL. It uses the simple protocol, which leaves
+// nothing prepared behind: PgBouncer may give each query another server connection.
+func queryRow(ctx context.Context, conn *pgx.Conn, sql string) ([][]byte, error) {
+	results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return nil, fmt.Errorf("health probe: %d results instead of one row", len(results))
+	}
+	return results[0].Rows[0], nil
+}
+
+func (d *database) measureSchema(ctx context.Context) observation {
+	var current, needed int64
+	var dirty bool
+	err := d.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		current, needed, dirty, err = d.opts.Schema.SchemaVersion(ctx, conn)
+		return err
+	})
+	if err != nil {
+		return d.asBusy(unread(err, "the version of the schema could not be read"))
+	}
+	text := "version " + strconv.FormatInt(current, 10) + " of " + strconv.FormatInt(needed, 10)
+	seen := observation{status: pass, figures: map[string]int64{"needed": needed}}.withValue(float64(current), "version", text)
+	switch {
+	case dirty:
+		seen.status, seen.output = fail, "a migration stopped half-way"
+		seen.cause = fmt.Errorf("version %d is dirty: repair it with the migration tool", current)
+	case current < needed:
+		seen.status, seen.output = fail, "the schema is behind this binary"
+		seen.cause = errors.New("migrations are missing: run them before or with the deployment of this binary")
+	}
+	return seen
+}
+
+// measureListener warns, and fails only after Options.MaxListenerDown: the listener reconnects by
+// itself, and all instances lose theirs at the same time.
+func (d *database) measureListener(context.Context) observation {
+	since, err := d.opts.Listener.Alive()
+	if since.IsZero() {
+		since = d.created
+	}
+	lasts := time.Since(since)
+	if err == nil {
+		return observation{status: pass}.withValue(lasts.Seconds(), "s", "up for "+humanize(lasts))
+	}
+	seen := observation{status: warn, category: pgerr.Of(err), output: "LISTEN is not established: notifications do not arrive", cause: err}
+	if reaches(lasts, d.opts.MaxListenerDown) {
+		seen.status = fail
+	}
+	return seen.withValue(lasts.Seconds(), "s", "down for "+humanize(lasts))
+}
+
+// reaches reports whether d reaches limit. A limit that is not positive is none.
+func reaches(d, limit time.Duration) bool { return limit > 0 && d >= limit }
