@@ -1,10 +1,15 @@
 package pghealth_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
+	"time"
 
+	"github.com/alexliesenfeld/health"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pghealth"
@@ -28,12 +33,50 @@ func BenchmarkReady(b *testing.B) {
 			ready := probe.Ready()
 			b.ReportAllocs()
 			for b.Loop() {
-				rec := httptest.NewRecorder()
-				ready.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
-				if rec.Code != http.StatusOK {
-					b.Fatal(rec.Body)
-				}
+				askOnce(b, ready)
 			}
 		})
+	}
+}
+
+func askOnce(t testing.TB, h http.Handler) {
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+	if rec.Code != http.StatusOK {
+		t.Fatal(rec.Body)
+	}
+}
+
+// Without the cache, a probe costs at most three times what pool.Ping costs in a checker of the
+// library. Behind a variable: it wants a quiet machine.
+func TestUncachedAgainstPing(t *testing.T) {
+	if os.Getenv("PGHEALTH_LOAD") == "" {
+		t.Skip("set PGHEALTH_LOAD=1")
+	}
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: -1})
+	ping := health.NewHandler(health.NewChecker(health.WithDisabledCache(),
+		health.WithCheck(health.Check{Name: "database", Timeout: 2 * time.Second, Check: pool.Ping})))
+	sides := []http.Handler{
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { _ = pool.Ping(context.Background()) }),
+		ping,
+		probe.Ready(),
+		handler(probe, checker(t, probe, well)),
+	}
+	took := make([][]time.Duration, len(sides))
+	for range 200 {
+		for i, h := range sides {
+			began := time.Now()
+			for range 10 {
+				askOnce(t, h)
+			}
+			took[i] = append(took[i], time.Since(began)/10)
+		}
+	}
+	t.Logf("pool.Ping %v; in a checker %v; Ready %v; Checks in a checker %v", median(took[0]), median(took[1]), median(took[2]), median(took[3]))
+	text := fmt.Sprintf("against pool.Ping in a checker: Ready %s, Checks in a checker %s", ratio(took[2], took[1]), ratio(took[3], took[1]))
+	t.Log(text)
+	if m := float64(median(took[3])) / float64(median(took[1])); m > 3 {
+		t.Errorf("×%.1f of pool.Ping", m)
 	}
 }

@@ -39,27 +39,25 @@ func newDatabase(pool *pgxpool.Pool, opts Options) *database {
 	d.acquires.from = readAcquires(pool.Stat())
 	d.acquires.to = d.acquires.from
 
-	d.checks = []*check{
-		d.newCheck(servingName, componentSystem, d.measureServing),
-		d.newBlockingCheck("connectivity", d.measureConnectivity),
-		d.newCheck("saturation", componentDatastore, d.measureSaturation),
-	}
-	d.checks[2].advisory = true
+	serving, saturation := d.newCheck(servingName, d.measureServing), d.newCheck("saturation", d.measureSaturation)
+	serving.blocking, serving.component = false, componentSystem
+	saturation.blocking, saturation.advisory = false, true
+	d.checks = []*check{serving, d.newCheck("connectivity", d.measureConnectivity), saturation}
 	if opts.checksLag() {
-		c := d.newBlockingCheck("replicaLag", d.measureReplicaLag)
+		c := d.newCheck("replicaLag", d.measureReplicaLag)
 		c.advisory = opts.MaxReplicaLag <= 0
 		d.checks = append(d.checks, c)
 	}
 	if opts.Primary != nil {
 		d.primary = newSession(opts.Primary.Config(), opts.Timeout, opts.MaxAge)
-		d.position = d.newBlockingCheck("primary", d.measurePosition)
+		d.position = d.newCheck("primary", d.measurePosition)
 		d.position.advisory = true
 	}
 	if opts.Schema != nil {
-		d.checks = append(d.checks, d.newBlockingCheck("schema", d.measureSchema))
+		d.checks = append(d.checks, d.newCheck("schema", d.measureSchema))
 	}
 	if opts.Listener != nil {
-		c := d.newBlockingCheck("listener", d.measureListener)
+		c := d.newCheck("listener", d.measureListener)
 		c.advisory = opts.MaxListenerDown <= 0
 		c.component, c.late = componentSystem, "the listener does not report its status in time"
 		d.checks = append(d.checks, c)
@@ -67,15 +65,8 @@ func newDatabase(pool *pgxpool.Pool, opts Options) *database {
 	return d
 }
 
-// newCheck returns a check whose measure neither blocks nor costs anything.
-func (d *database) newCheck(name, component string, measure func() observation) *check {
-	return &check{
-		name: d.opts.Name + ":" + name, component: component, db: d,
-		measure: func(context.Context) observation { return measure() },
-	}
-}
-
-func (d *database) newBlockingCheck(name string, measure func(context.Context) observation) *check {
+// newCheck returns a check whose measure may block.
+func (d *database) newCheck(name string, measure func(context.Context) observation) *check {
 	return &check{
 		name: d.opts.Name + ":" + name, component: componentDatastore, db: d,
 		measure: measure, blocking: true, late: outputNoAnswer,
@@ -85,7 +76,7 @@ func (d *database) newBlockingCheck(name string, measure func(context.Context) o
 const servingName = "serving"
 
 // measureServing fails after Drain.
-func (d *database) measureServing() observation {
+func (d *database) measureServing(context.Context) observation {
 	if d.drained.Load() {
 		return observation{status: fail, output: "the service is shutting down"}
 	}

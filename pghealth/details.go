@@ -2,12 +2,8 @@ package pghealth
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,7 +24,9 @@ type details struct {
 
 	SQLState map[string]string `json:"sqlstate,omitempty"` // by check
 	Pool     poolFigures       `json:"pool"`
-	Probe    probeFigures      `json:"probe"`
+
+	TimeoutMs int64 `json:"timeoutMs"`
+	MaxAgeMs  int64 `json:"maxAgeMs"`
 }
 
 type poolFigures struct {
@@ -41,25 +39,6 @@ type poolFigures struct {
 	WaitSeconds float64 `json:"waitSeconds"`
 	GaveUp      int64   `json:"gaveUp"`
 	Made        int64   `json:"made"`
-}
-
-type probeFigures struct {
-	TimeoutMs     int64     `json:"timeoutMs"`
-	MaxAgeMs      int64     `json:"maxAgeMs"`
-	AllowReadOnly bool      `json:"allowReadOnly"`
-	Created       time.Time `json:"created"`
-}
-
-// Address is the server's, for the page.
-func (d details) Address() string {
-	address := net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port)))
-	if strings.HasPrefix(d.Host, "/") {
-		address = d.Host + ", port " + strconv.Itoa(int(d.Port))
-	}
-	if d.OtherHosts > 0 {
-		address += fmt.Sprintf(", or one of %d more", d.OtherHosts)
-	}
-	return address
 }
 
 // describe adds the details of all databases to an answer.
@@ -84,10 +63,7 @@ func (d *database) describe() details {
 			Acquires: stat.AcquireCount(), Waited: stat.EmptyAcquireCount(), WaitSeconds: stat.EmptyAcquireWaitTime().Seconds(),
 			GaveUp: stat.CanceledAcquireCount(), Made: stat.NewConnsCount(),
 		},
-		Probe: probeFigures{
-			TimeoutMs: d.opts.Timeout.Milliseconds(), MaxAgeMs: max(d.opts.MaxAge, 0).Milliseconds(),
-			AllowReadOnly: d.opts.AllowReadOnly, Created: *timestamp(d.created),
-		},
+		TimeoutMs: d.opts.Timeout.Milliseconds(), MaxAgeMs: max(d.opts.MaxAge, 0).Milliseconds(),
 	}
 	if facts := d.session.server.Load(); facts != nil {
 		all.ServerVersion, all.Connected = facts.version, timestamp(facts.connected)

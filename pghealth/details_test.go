@@ -20,7 +20,7 @@ type detailed struct {
 		Port                                uint16
 		SQLState                            map[string]string
 		Pool                                struct{ Max, InUse, Idle, Acquires int }
-		Probe                               struct{ TimeoutMs int }
+		TimeoutMs                           int
 	}
 }
 
@@ -48,7 +48,7 @@ func TestDetails(t *testing.T) {
 	cfg := pool.Config().ConnConfig
 	got := d.Databases["db"]
 	if d.Status != "warn" || len(d.Checks) != 3 || len(d.Databases) != 1 || got.Host != cfg.Host || got.Port != cfg.Port || got.Database != cfg.Database ||
-		got.User != cfg.User || got.ServerVersion == "" || got.Pool.Max != 2 || got.Pool.InUse != 2 || got.Pool.Acquires != 2 || got.Probe.TimeoutMs != 5000 {
+		got.User != cfg.User || got.ServerVersion == "" || got.Pool.Max != 2 || got.Pool.InUse != 2 || got.Pool.Acquires != 2 || got.TimeoutMs != 5000 {
 		t.Error(body)
 	}
 	for name, h := range map[string]http.Handler{"ready": probe.Ready(), "live": probe.Live(), "own": handler(probe, checker(t, probe, well))} {

@@ -166,37 +166,6 @@ func ExampleFailedError() {
 	// Output: postgres:connectivity config true
 }
 
-// A periodic check that hangs keeps its last status forever. StaleAfter ends that.
-func ExampleStaleAfter() {
-	release := make(chan struct{})
-	first := true
-	checker := health.NewChecker(
-		health.WithPeriodicCheck(time.Millisecond, 0, health.Check{Name: "search", Check: func(context.Context) error {
-			if first {
-				first = false
-				return nil
-			}
-			<-release // hangs
-			return nil
-		}}),
-		health.WithDisabledCache(),
-	)
-	defer checker.Stop()
-	defer close(release)
-
-	handler := health.NewHandler(checker, health.WithMiddleware(pghealth.StaleAfter(50*time.Millisecond)))
-	for {
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-		if strings.Contains(w.Body.String(), pghealth.ErrStale.Error()) {
-			fmt.Println(w.Code, pghealth.ErrStale)
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	// Output: 503 the check has not ended for too long: its last result no longer counts
-}
-
 // A probe of a pool of read replicas, for a service whose reads may be half a minute old and which
 // learns of changes by LISTEN.
 func ExampleOptions() {

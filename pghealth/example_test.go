@@ -82,10 +82,7 @@ func Example_checker() {
 		health.WithPeriodicCheck(5*time.Second, 0, health.Check{Name: "redis", Timeout: time.Second, Check: pingRedis("127.0.0.1:6379")}),
 	)
 	defer checker.Stop()
-	http.Handle("/readyz", health.NewHandler(checker,
-		health.WithResultWriter(probe.ResultWriter()),
-		health.WithMiddleware(pghealth.StaleAfter(15*time.Second)), // a periodic check that hangs counts as down
-	))
+	http.Handle("/readyz", health.NewHandler(checker, health.WithResultWriter(probe.ResultWriter())))
 	http.Handle("/livez", probe.Live()) // not the checker's: liveness leaves the database alone
 }
 

@@ -1,6 +1,7 @@
 package pghealth
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func (w *acquireWindow) since(now acquires) (acquires, time.Duration) {
 
 // measureSaturation reads the pool's figures, which costs no connection. It never fails: an instance
 // that is taken out because it is busy leaves its load to others that are as busy.
-func (d *database) measureSaturation() observation {
+func (d *database) measureSaturation(context.Context) observation {
 	stat := d.pool.Stat()
 	lately, window := d.acquires.since(readAcquires(stat))
 	queued := max(lately.waited-lately.made, 0) // filling a pool is not exhausting it

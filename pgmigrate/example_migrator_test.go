@@ -113,7 +113,7 @@ func ExampleMigrator_Baseline() {
 	// Output: 1 2 <nil>
 }
 
-// For pghealth, or any other health check that has a connection of its own.
+// A Migrator is a Schema for pghealth. Any other health check with its own connection can ask too.
 func ExampleMigrator_SchemaVersion() {
 	m, cfg, end := newMigrator(pages)
 	defer end()
@@ -124,13 +124,13 @@ func ExampleMigrator_SchemaVersion() {
 	}
 	defer conn.Close(context.Background())
 	for range 2 {
-		v, err := m.SchemaVersion(context.Background(), conn)
+		current, needed, dirty, err := m.SchemaVersion(context.Background(), conn)
 		switch {
 		case err != nil:
 			fmt.Println(err)
-		case v.Dirty:
+		case dirty:
 			fmt.Println("a migration stopped half-way")
-		case v.Current < v.Latest:
+		case current < needed:
 			fmt.Println("the schema is behind this binary")
 		default:
 			fmt.Println("ready")

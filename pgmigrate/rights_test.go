@@ -72,7 +72,7 @@ func TestRoleWithoutRights(t *testing.T) {
 				"up":             func() error { _, err := m.Up(t.Context()); return err },
 				"plan":           func() error { _, err := m.Plan(t.Context()); return err },
 				"status":         func() error { _, err := m.Status(t.Context()); return err },
-				"schema version": func() error { _, err := m.SchemaVersion(t.Context(), as.conn); return err },
+				"schema version": func() error { _, _, _, err := m.SchemaVersion(t.Context(), as.conn); return err },
 				"wait for":       func() error { return m.WaitFor(t.Context(), 3) },
 				"history":        func() error { _, err := m.History(t.Context()); return err },
 				"baseline":       func() error { return m.Baseline(t.Context(), 3) },

@@ -6,20 +6,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// SchemaVersion is what a health check wants to know.
-type SchemaVersion struct {
-	Current int32 // the database's version
-	Latest  int32 // the folder's last version
-	Dirty   bool  // a disable-tx section was interrupted
-}
-
-// SchemaVersion reads, on a connection of the caller's, where the database stands: mostly one round
-// trip, plain SQL that leaves nothing behind and works through PgBouncer too. A role that may not
-// read the history gets Dirty false. conn must be idle; it is not kept.
-func (m *Migrator) SchemaVersion(ctx context.Context, conn *pgx.Conn) (SchemaVersion, error) {
-	p, dirty, _, err := m.unfinished(ctx, conn)
+// SchemaVersion reads where the database stands, for a health check: current is the version of the
+// database, needed the last version of the folder, and dirty reports a disable-tx section that was
+// interrupted. A Migrator fits pghealth's Options.Schema.
+//
+// It runs on conn, which must be idle and is not kept: mostly one round trip of plain SQL that
+// leaves nothing behind and works through PgBouncer. A role that may not read the history gets
+// dirty false.
+func (m *Migrator) SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+	p, unfinished, _, err := m.unfinished(ctx, conn)
 	if err != nil {
-		return SchemaVersion{}, err
+		return 0, 0, false, err
 	}
-	return SchemaVersion{Current: p.version, Latest: m.folder.latest(), Dirty: dirty != nil}, nil
+	return int64(p.version), int64(m.folder.latest()), unfinished != nil, nil
 }

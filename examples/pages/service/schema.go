@@ -12,8 +12,7 @@ import (
 // reads the version that a deployment has migrated to, and compiles no migration tool for it.
 const NeededSchema = 8
 
-var schema = pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (pghealth.SchemaVersion, error) {
-	version := pghealth.SchemaVersion{Needed: NeededSchema}
-	err := conn.QueryRow(ctx, "select version from public.schema_version").Scan(&version.Current)
-	return version, err
+var schema = pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+	err = conn.QueryRow(ctx, "select version from public.schema_version").Scan(&current)
+	return current, NeededSchema, false, err
 })
