@@ -1,27 +1,22 @@
 package pghealth_test
 
 import (
-	"net"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // A server that accepts and never answers, from the first connection on.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
-	l, port := listen(t)
-	var accepted atomic.Int32
-	var open sync.Map
-	go serve(l, func(c net.Conn) { accepted.Add(1); open.Store(c, true) })
-	t.Cleanup(func() { open.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true }) })
-
-	pool := newPool(t, pgserver.Database(t), on(port))
+	url := pgserver.Database(t)
+	hole := fault.NewProxy(t, url, fault.Options{})
+	hole.Freeze(fault.Both)
+	pool := newPool(t, url, through(hole))
 	const timeout = 300 * time.Millisecond
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: timeout})
 	inTime(t, timeout, func() time.Duration {
@@ -37,7 +32,7 @@ func TestBlackHole(t *testing.T) {
 	both := serveBoth(t, pool, other)
 	both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", "timeout", "the database does not answer in time"})
 	both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", "timeout", "the database does not answer in time"})
-	if n := accepted.Load(); n != 2 {
+	if n := hole.Stats().Connections; n != 2 {
 		t.Errorf("%d connections of two probes while the first one was still under way", n)
 	}
 	// Close does not wait for the black hole.
@@ -64,13 +59,13 @@ func inTime(t *testing.T, timeout time.Duration, ask func() time.Duration) {
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
-	proxy := newProxy(t, url)
-	pool := newPool(t, url, on(proxy.port))
+	proxy := fault.NewProxy(t, url, fault.Options{})
+	pool := newPool(t, url, through(proxy))
 	const timeout = 300 * time.Millisecond
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: timeout})
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
 
-	proxy.frozen.Store(true)
+	proxy.Freeze(fault.Both)
 	inTime(t, timeout, func() time.Duration {
 		r := get(t, pool, probe.Ready())
 		wantCode(t, r, http.StatusServiceUnavailable)
@@ -81,9 +76,9 @@ func TestFrozenServer(t *testing.T) {
 	})
 	// The query's connection was given up at once, one attempt at a new one is under way, and none
 	// was made to cancel.
-	if n, cancels := proxy.accepted.Load(), proxy.cancels.Load(); n != 2 || cancels != 0 {
-		t.Errorf("%d connections and %d for cancelling", n, cancels)
+	if s := proxy.Stats(); s.Connections != 2 || s.Cancels != 0 {
+		t.Errorf("%+v", s)
 	}
-	proxy.thaw()
+	proxy.Heal()
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
 }

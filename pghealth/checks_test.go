@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // checker is an application's own, with our checks beside one of its own.
@@ -166,8 +166,8 @@ func TestTwoProbesInOneChecker(t *testing.T) {
 func TestForeignPeriodicChecks(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
-	proxy := newProxy(t, url)
-	pool := newPool(t, url, on(proxy.port))
+	proxy := fault.NewProxy(t, url, fault.Options{})
+	pool := newPool(t, url, through(proxy))
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 300 * time.Millisecond})
 	opts := []health.CheckerOption{health.WithDisabledAutostart()}
 	for _, c := range probe.Checks() {
@@ -184,9 +184,9 @@ func TestForeignPeriodicChecks(t *testing.T) {
 	c.Start()
 	defer c.Stop()
 	wantEventually(t, pool, h, http.StatusOK)
-	proxy.frozen.Store(true)
+	proxy.Freeze(fault.Both)
 	wantEventually(t, pool, h, http.StatusServiceUnavailable)
-	proxy.thaw()
+	proxy.Heal()
 	wantEventually(t, pool, h, http.StatusOK)
 }
 
@@ -221,11 +221,10 @@ func TestCallerHangsUp(t *testing.T) {
 // timeout.
 func TestForeignCheckerTimeouts(t *testing.T) {
 	t.Parallel()
-	hole, port := listen(t)
-	held := make(chan net.Conn, 10)
-	go serve(hole, func(c net.Conn) { held <- c })
-	defer func() { (<-held).Close() }()
-	pool := newPool(t, pgserver.Database(t), on(port))
+	url := pgserver.Database(t)
+	hole := fault.NewProxy(t, url, fault.Options{})
+	hole.Freeze(fault.Both)
+	pool := newPool(t, url, through(hole))
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 300 * time.Millisecond})
 
 	// Before anything is known: a limit of the checker's that is too short for the check.

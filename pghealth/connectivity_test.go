@@ -240,3 +240,27 @@ func TestNoConnectionSlot(t *testing.T) {
 		t.Error(r.body)
 	}
 }
+
+// All checks of a probe run at the same time: a wrong password is tried once, and not again while
+// the result is recent.
+func TestChecksShareAFailedAttempt(t *testing.T) {
+	t.Parallel()
+	_, url := passwordServer(t)
+	for name, test := range map[string]struct {
+		maxAge       time.Duration
+		least, limit int
+	}{
+		"recent": {time.Hour, 1, 1},
+		"always": {-1, 5, 10},
+	} {
+		dials := make(chan struct{}, 100)
+		pool := newPool(t, url, func(cfg *pgxpool.Config) { cfg.ConnConfig.Password = "wrong-" + password }, dialed(dials))
+		probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: test.maxAge, AllowReadOnly: true, Schema: versionTable(1)})
+		for range 5 {
+			wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
+		}
+		if n := len(dials); n < test.least || n > test.limit {
+			t.Errorf("%s: %d attempts for 5 probes of 3 checks", name, n)
+		}
+	}
+}

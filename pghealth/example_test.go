@@ -67,23 +67,23 @@ func withPassword(user, password string, next http.Handler) http.Handler {
 	})
 }
 
-// An application that has its own health.Checker, with a check of Redis, adds the probe's checks.
+// An application with two databases and its own health.Checker, with a check of Redis.
 func Example_checker() {
-	var pool *pgxpool.Pool
-	probe, err := pghealth.New(pool, pghealth.Options{})
+	var primary, reports *pghealth.Probe
+	both, err := pghealth.Join(primary, reports) // each New with its own Options.Name
 	if err != nil {
 		log.Print(err)
 		return
 	}
-	defer probe.Close()
+	defer both.Close()
 
 	checker := health.NewChecker(
-		health.WithChecks(probe.Checks()...),
+		health.WithChecks(both.Checks()...),
 		health.WithPeriodicCheck(5*time.Second, 0, health.Check{Name: "redis", Timeout: time.Second, Check: pingRedis("127.0.0.1:6379")}),
 	)
 	defer checker.Stop()
-	http.Handle("/readyz", health.NewHandler(checker, health.WithResultWriter(probe.ResultWriter())))
-	http.Handle("/livez", probe.Live()) // not the checker's: liveness leaves the database alone
+	http.Handle("/readyz", health.NewHandler(checker, health.WithResultWriter(both.ResultWriter())))
+	http.Handle("/livez", both.Live()) // not the checker's: liveness leaves the database alone
 }
 
 // pingRedis is a check that has nothing to do with this package.

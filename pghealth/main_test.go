@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestMain(m *testing.M) {
@@ -198,6 +199,26 @@ func on(port uint16) func(*pgxpool.Config) {
 		cfg.ConnConfig.Host, cfg.ConnConfig.Port = "127.0.0.1", port
 		cfg.ConnConfig.Fallbacks, cfg.ConnConfig.TLSConfig = nil, nil
 	}
+}
+
+// serve hands each connection to fn until the listener is closed.
+func serve(l net.Listener, fn func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		fn(c)
+	}
+}
+
+// through makes a pool connect through a proxy.
+func through(p *fault.Proxy) func(*pgxpool.Config) { return on(port(p)) }
+
+func port(p *fault.Proxy) uint16 {
+	_, text, _ := net.SplitHostPort(p.Addr())
+	n, _ := strconv.ParseUint(text, 10, 16)
+	return uint16(n)
 }
 
 // acquire takes all of the pool's connections until the returned function is called.

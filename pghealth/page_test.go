@@ -130,7 +130,7 @@ func TestLongAcceptCostsNothing(t *testing.T) {
 	live := probe.Live()
 	took := func(accept string) time.Duration {
 		began := time.Now()
-		for range 1000 {
+		for range 100 {
 			accepting(t, live, accept)
 		}
 		return time.Since(began)
@@ -141,6 +141,6 @@ func TestLongAcceptCostsNothing(t *testing.T) {
 		best = min(best, took(long)-5*took("*/*"))
 	}
 	if best > 0 {
-		t.Errorf("1,000 answers took %v more than five times as long as with a short header", best)
+		t.Errorf("100 answers took %v more than five times as long as with a short header", best)
 	}
 }

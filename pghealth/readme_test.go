@@ -2,6 +2,8 @@ package pghealth_test
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,13 +42,17 @@ func TestReadmeCodeIsCompiled(t *testing.T) {
 }
 
 // The manifest's timings fit the defaults and each other.
-func TestReadmeProbeTimings(t *testing.T) {
+func TestManifestTimings(t *testing.T) {
 	t.Parallel()
+	guide, err := os.ReadFile("../docs/kubernetes.md")
+	if err != nil {
+		t.Skip("needs the guide of the repository")
+	}
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, manifest, _ := strings.Cut(string(readme), "```yaml\n")
+	_, manifest, _ := strings.Cut(string(guide), "kind: Deployment")
 	manifest, _, _ = strings.Cut(manifest, "```")
 	number := func(probe, key string) time.Duration {
 		t.Helper()
@@ -77,5 +83,48 @@ func TestReadmeProbeTimings(t *testing.T) {
 	}
 	if grace := number("spec:", "terminationGracePeriodSeconds"); grace < 2*wait {
 		t.Errorf("grace of %v", grace)
+	}
+}
+
+// Each row of BEHAVIOR.md names tests that exist, and the README is short.
+func TestBehaviorNamesTests(t *testing.T) {
+	t.Parallel()
+	behavior, err := os.ReadFile("BEHAVIOR.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code.Write(text)
+	}
+	names := regexp.MustCompile(`\bTest\w+`)
+	for line := range strings.Lines(string(behavior)) {
+		if !strings.HasPrefix(line, "| ") || strings.HasSuffix(line, "| test |\n") {
+			continue
+		}
+		found := names.FindAllString(line, -1)
+		if len(found) == 0 {
+			t.Errorf("no test: %s", line)
+		}
+		for _, name := range found {
+			if !strings.Contains(code.String(), "func "+name+"(") {
+				t.Errorf("there is no %s", name)
+			}
+		}
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(readme), "\n"); n > 120 {
+		t.Errorf("README.md has %d lines", n)
 	}
 }

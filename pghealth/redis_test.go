@@ -13,6 +13,7 @@ import (
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // The application of the example: its own check fails, then the database's, and neither hides the
@@ -33,8 +34,8 @@ func TestCheckerWithRedis(t *testing.T) {
 		_, _ = io.WriteString(c, answer)
 	})
 	url := pgserver.Database(t)
-	proxy := newProxy(t, url)
-	pool := newPool(t, url, on(proxy.port))
+	proxy := fault.NewProxy(t, url, fault.Options{})
+	pool := newPool(t, url, through(proxy))
 	probe, log := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout})
 	c := health.NewChecker(
 		health.WithChecks(probe.Checks()...),
@@ -57,8 +58,8 @@ func TestCheckerWithRedis(t *testing.T) {
 	}
 	loading.Store(false)
 	status(http.StatusOK, "pass", "pass")
-	proxy.frozen.Store(true)
+	proxy.Freeze(fault.Both)
 	status(http.StatusServiceUnavailable, "pass", "fail")
-	proxy.thaw()
+	proxy.Heal()
 	status(http.StatusOK, "pass", "pass")
 }

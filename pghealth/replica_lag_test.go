@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // A primary and its standby: idle, paused, resumed, without its primary.
@@ -71,8 +73,82 @@ func TestReplicaLag(t *testing.T) {
 	standby.start(t)
 	both.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica cannot tell how far behind it is"})
 	warned.want(want{http.StatusOK, "replicaLag", "warn", "", "the replica cannot tell how far behind it is"})
-	primary.start(t)
+	execute(t, connect(t, primary.start(t)), "create table u (i int)") // an idle primary may say nothing for 15 s
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+}
+
+// A replica that receives slowly has replayed all that it received, and is behind all the same.
+func TestReplicaLagOnASlowLine(t *testing.T) {
+	t.Parallel()
+	primary := newServer(t, 0, "")
+	primaryURL := primary.start(t)
+	primary.stop(t)
+	line := fault.NewProxy(t, primaryURL, fault.Options{Raw: true})
+	standby := copyServer(t, primary.Dir, 0, fmt.Sprintf("wal_retrieve_retry_interval = 100ms\nprimary_conninfo = 'host=127.0.0.1 port=%d user=postgres'\n", port(line)))
+	standby.append(t, "standby.signal", "")
+	master := connect(t, primary.start(t))
+	replicaURL := standby.start(t)
+	execute(t, master, "create role ordinary login")
+	execute(t, master, "create table t (i int, filler text)")
+
+	as := func(user string) func(*pgxpool.Config) {
+		return func(cfg *pgxpool.Config) { cfg.ConnConfig.User = user }
+	}
+	path := fault.NewProxy(t, primaryURL, fault.Options{}) // of the probe to the primary
+	const limit = 2 * time.Second
+	opts := pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true, MaxReplicaLag: limit}
+	probes := make(map[string]*asked)
+	for name, test := range map[string]struct {
+		user    string
+		primary bool
+	}{
+		"allowed to see": {"postgres", false},
+		"asks primary":   {"ordinary", true},
+		"neither":        {"ordinary", false},
+	} {
+		pool := newPool(t, replicaURL, as(test.user))
+		o := opts
+		if test.primary {
+			o.Primary = newPool(t, primaryURL, through(path), as("ordinary"))
+		}
+		probe, _ := newProbe(t, pool, o)
+		probes[name] = serveBoth(t, pool, probe)
+	}
+	const unknown = "the replica may be too far behind: the primary's position is not known"
+	for _, p := range probes {
+		p.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+	}
+	// Nobody writes for longer than the limit. Only without the primary's position that looks like a lag.
+	probes["neither"].want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", unknown})
+	for _, name := range []string{"allowed to see", "asks primary"} {
+		probes[name].want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+	}
+
+	line.Rate(fault.FromServer, 500_000)
+	execute(t, master, "insert into t select i, repeat('x', 1000) from generate_series(1, 15000) i") // 16 MB: half a minute
+	for name, output := range map[string]string{
+		"allowed to see": "the replica is too far behind", "asks primary": "the replica is too far behind", "neither": unknown,
+	} {
+		probes[name].want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", output})
+	}
+	replica := connect(t, replicaURL)
+	var received bool
+	if err := replica.QueryRow(t.Context(), "select pg_last_wal_receive_lsn() - pg_last_wal_replay_lsn() < 1e6").Scan(&received); err != nil || !received {
+		t.Errorf("the replica has not replayed what it received: %v, %v", received, err)
+	}
+	line.Heal()
+	for _, name := range []string{"allowed to see", "asks primary"} {
+		probes[name].want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+	}
+
+	// The primary does not answer. The replica's answer comes in time, and what it is worth is known for a while.
+	path.Freeze(fault.Both)
+	if c := probes["asks primary"].get("/ready").check(t, "db:connectivity"); c.Status != "pass" {
+		t.Errorf("%+v", c)
+	}
+	probes["asks primary"].want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", unknown})
+	path.Heal()
+	probes["asks primary"].want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 }
 
 func connect(t *testing.T, url string) *pgx.Conn {

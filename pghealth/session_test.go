@@ -17,6 +17,7 @@ import (
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // Passwords that expire are set by BeforeConnect.
@@ -161,24 +162,28 @@ func TestSlowHandshakeServesTheNextProbe(t *testing.T) {
 // Of several hosts, one that does not answer must not use up the time of the next one.
 func TestSecondHostIsReached(t *testing.T) {
 	t.Parallel()
-	hole, port := listen(t)
-	held := make(chan net.Conn, 10)
-	go serve(hole, func(c net.Conn) { held <- c })
-	t.Cleanup(func() {
-		for len(held) > 0 {
-			(<-held).Close()
-		}
-	})
 	raw := pgserver.Database(t)
-	second := newProxy(t, raw)
-	pool := newPool(t, raw, on(port), func(cfg *pgxpool.Config) {
+	hole, second := fault.NewProxy(t, raw, fault.Options{}), fault.NewProxy(t, raw, fault.Options{})
+	hole.Freeze(fault.Both)
+	pool := newPool(t, raw, through(hole), func(cfg *pgxpool.Config) {
 		cfg.ConnConfig.ConnectTimeout = time.Minute
-		cfg.ConnConfig.Fallbacks = []*pgconn.FallbackConfig{{Host: "127.0.0.1", Port: second.port}}
+		cfg.ConnConfig.Fallbacks = []*pgconn.FallbackConfig{{Host: "127.0.0.1", Port: port(second)}}
 	})
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: time.Second})
 	r := get(t, pool, probe.Ready())
 	wantCode(t, r, http.StatusServiceUnavailable)
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
+
+// slowLogin makes the server answer late until the session has begun.
+func slowLogin(proxy *fault.Proxy, delay time.Duration) func(*pgxpool.Config) {
+	proxy.Delay(fault.FromServer, delay)
+	return func(cfg *pgxpool.Config) {
+		cfg.AfterConnect = func(context.Context, *pgx.Conn) error {
+			proxy.Delay(fault.FromServer, 0)
+			return nil
+		}
+	}
 }
 
 // A pool's DialFunc may put a deadline on sockets that it takes for cancel requests, as pgpool's
@@ -187,9 +192,8 @@ func TestDeadlineOfTheDialer(t *testing.T) {
 	t.Parallel()
 	const limit = 300 * time.Millisecond
 	url := pgserver.Database(t)
-	slow := newProxy(t, url)
-	slow.delay = 2 * limit // of what the server sends first
-	pool := newPool(t, url, on(slow.port), func(cfg *pgxpool.Config) {
+	slow := fault.NewProxy(t, url, fault.Options{})
+	pool := newPool(t, url, through(slow), slowLogin(slow, 2*limit), func(cfg *pgxpool.Config) {
 		dial := cfg.ConnConfig.DialFunc
 		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
@@ -204,7 +208,7 @@ func TestDeadlineOfTheDialer(t *testing.T) {
 		wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 		time.Sleep(limit)
 	}
-	if n := slow.accepted.Load(); n != 1 || log.String() != "" {
+	if n := slow.Stats().Connections; n != 1 || log.String() != "" {
 		t.Errorf("%d connections; log: %s", n, log)
 	}
 }
@@ -212,16 +216,42 @@ func TestDeadlineOfTheDialer(t *testing.T) {
 // A server that takes 2.5 s to log in becomes ready with the default timeout.
 func TestSlowLoginBecomesReady(t *testing.T) {
 	t.Parallel()
+	const login = 2500 * time.Millisecond
 	url := pgserver.Database(t)
-	slow := newProxy(t, url)
-	slow.delay = 2500 * time.Millisecond
-	pool := newPool(t, url, on(slow.port))
+	slow := fault.NewProxy(t, url, fault.Options{})
+	pool := newPool(t, url, through(slow), slowLogin(slow, login))
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: pghealth.DefaultTimeout, MaxAge: pghealth.DefaultMaxAge})
 	began := time.Now()
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
-	if took := time.Since(began); took < slow.delay || slow.accepted.Load() != 1 {
-		t.Errorf("ready after %v and %d connections", took, slow.accepted.Load())
+	if took, n := time.Since(began), slow.Stats().Connections; took < login || n != 1 {
+		t.Errorf("ready after %v and %d connections", took, n)
+	}
+}
+
+// An answer without a recent result costs the server one question in one round trip.
+func TestOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	wire := fault.NewProxy(t, url, fault.Options{})
+	asked := make(chan string, 100)
+	wire.OnRequest(func(r fault.Request) fault.Cut {
+		asked <- r.SQL
+		return fault.Pass
+	})
+	pool := newPool(t, url, through(wire))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	own := handler(probe, checker(t, probe, well))
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK) // connects
+	before := wire.Stats()
+	connecting := len(asked)
+	for range 5 {
+		wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+		wantCode(t, get(t, pool, own), http.StatusOK)
+	}
+	after := wire.Stats()
+	if trips := after.Flushes - before.Flushes; trips != 10 || len(asked)-connecting != 10 || after.Connections != 1 {
+		t.Errorf("%d round trips with %d requests on %d connections for 10 answers", trips, len(asked)-connecting, after.Connections)
 	}
 }
 
@@ -253,7 +283,9 @@ func TestBeforeCloseIsCalled(t *testing.T) {
 func TestLockedSchemaLeavesNoSessions(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
-	pool := newPool(t, url)
+	pool := newPool(t, url, func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.RuntimeParams["client_connection_check_interval"] = "0" // PostgreSQL's default
+	})
 	blocker := connect(t, url)
 	execute(t, blocker, "create table schema_version as select 1 as version, false as dirty")
 	execute(t, blocker, "begin")

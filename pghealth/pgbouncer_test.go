@@ -1,0 +1,42 @@
+package pghealth_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
+)
+
+// Behind PgBouncer the probe's session is on a server connection that other clients use next. It
+// leaves neither its name nor its limit there.
+func TestPgBouncerKeepsNothingOfTheProbe(t *testing.T) {
+	t.Parallel()
+	direct := pgserver.Database(t)
+	bouncer := fault.NewPgBouncer(t, direct, map[string]string{"default_pool_size": "1"}) // so that all meet on one
+	pool := newPool(t, bouncer.URL(), func(cfg *pgxpool.Config) { cfg.MaxConns = 1 })
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	for range 3 {
+		wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+	}
+	other := connect(t, bouncer.URL())
+	var name, limit string
+	if err := other.QueryRow(t.Context(), "select current_setting('application_name'), current_setting('statement_timeout')").Scan(&name, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if name != "" || limit != "0" {
+		t.Errorf("another client's session is named %q with the limit %s", name, limit)
+	}
+
+	// Directly, both are there, and the service's own name in front.
+	own := newPool(t, direct, func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["application_name"] = "host-root" })
+	probe, _ = newProbe(t, own, pghealth.Options{})
+	wantCode(t, get(t, own, probe.Ready()), http.StatusOK)
+	if err := connect(t, direct).QueryRow(t.Context(), `select application_name from pg_stat_activity
+		where datname = current_database() and application_name like '%/pghealth'`).Scan(&name); err != nil || name != "host-root/pghealth" {
+		t.Errorf("%q, %v", name, err)
+	}
+}
