@@ -233,6 +233,7 @@ func (o *observer) TraceAcquireStart(
 		return ctx
 	}
 	o.waiting.Add(1)
+	o.addLoad(1)
 	c := &acquireContext{Context: ctx, observer: o, began: o.clock()}
 	if o.settings.AcquireTimeout > 0 {
 		c.done = make(chan struct{})
@@ -252,6 +253,7 @@ func (o *observer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pg
 		c.finish()
 	}
 	if data.Err != nil {
+		o.addLoad(-1)
 		o.acquireFailed(ctx, data.Err)
 		return
 	}
@@ -262,6 +264,12 @@ func (o *observer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pg
 	}
 	if o.metrics != nil {
 		o.metrics.WaitTime(now - c.began)
+	}
+}
+
+func (o *observer) addLoad(n int64) {
+	if o.settings.Load != nil {
+		o.settings.Load.Add(n)
 	}
 }
 

@@ -153,7 +153,11 @@ func (o *observer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) 
 	if leak != nil {
 		o.leakCameBack(leak)
 	}
-	if o.metrics != nil && ok {
+	if !ok {
+		return
+	}
+	o.addLoad(-1)
+	if o.metrics != nil {
 		o.metrics.UseTime(o.clock() - since)
 	}
 }

@@ -8,11 +8,13 @@ import (
 // captureSQL asks for the insert position, not for the one that is flushed: with synchronous_commit
 // = off, which a transaction may set for itself, a commit returns before it is flushed.
 //
-// At the start of a page the insert position is already after the page's header of 24 bytes, which
-// no record ends at, and a replica that has everything would not reach it before the next write.
-// Such a position means the start of the page.
+// At the start of a page the insert position is already after the page's header: 24 bytes, or 40 on
+// the first page of a segment. No record ends there, and a replica that has everything would not
+// reach it before the next write. Such a position means the start of the page.
 const captureSQL = `select s.system_identifier, ('x' || substr(pg_walfile_name(w.lsn), 1, 8))::bit(32)::bigint,
-	(w.lsn - '0/0' - case when (w.lsn - '0/0') % current_setting('wal_block_size')::int = 24 then 24 else 0 end)::bigint
+	(w.lsn - '0/0' - case
+		when (w.lsn - '0/0') % pg_size_bytes(current_setting('wal_segment_size')) = 40 then 40
+		when (w.lsn - '0/0') % current_setting('wal_block_size')::int = 24 then 24 else 0 end)::bigint
 	from pg_control_system() s, (select pg_current_wal_insert_lsn() as lsn offset 0) w`
 
 // Token returns the position of the primary's log: whatever was committed before the call is before

@@ -19,11 +19,13 @@ import (
 // Cluster is a primary and its read replicas. Its methods are safe for concurrent use.
 type Cluster struct {
 	primary  *pgxpool.Pool
+	position *primary // where its write-ahead log ends; nil without replicas
 	replicas []*standby
 	maxLag   time.Duration // 0: any
 	system   uint64        // the primary's system identifier, 0: not known
 	logger   *slog.Logger
 	stop     context.CancelFunc // of what looks after the replicas
+	watching sync.WaitGroup     // what looks after them
 
 	next    atomic.Uint64              // whose turn it is
 	ready   atomic.Pointer[[]*standby] // those that may be read from; the slice is never changed
@@ -40,8 +42,8 @@ type Cluster struct {
 // replica answers. Open does not wait for replicas: one that is down does not keep a service from
 // starting. Without any, the Cluster is the primary's pool.
 //
-// The goroutine asks its replica about its health and lag on a connection that is not the pool's,
-// every second (drawn from 0.5 to 1.5 s), and answers later than 2 s count as none. It notices at
+// The goroutine asks the primary where its log ends, and then its replica about health and lag, on
+// connections that are not the pools', every second (drawn from 0.5 to 1.5 s), and answers later than 2 s count as none. It notices at
 // once when its connection breaks, and when a query or a connect on the pool fails because the
 // server is gone. A replica is used while it answers, is a standby of the same cluster, and is
 // behind by no more than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
@@ -54,6 +56,10 @@ type Cluster struct {
 // and the logger from them. The caller ends the Cluster with [Cluster.Shutdown].
 func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Cluster, error) {
 	configs, err := cfg.ReplicaConfigs()
+	if err != nil {
+		return nil, fmt.Errorf("open cluster: %w", err)
+	}
+	main, err := cfg.PoolConfig()
 	if err != nil {
 		return nil, fmt.Errorf("open cluster: %w", err)
 	}
@@ -78,11 +84,27 @@ func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Clu
 	c.stop = stop
 	if len(c.replicas) > 0 {
 		c.identify(ctx)
+		configured := option.FromConfig(cfg, main.ConnConfig, cfg.SecretFile())
+		settings := newSettings(slices.Concat([]pgpool.Option{configured}, opts))
+		settings.KeepAlive.Apply(main.ConnConfig)
+		c.position = newPrimary(main.ConnConfig, settings.Password)
+		c.watching.Go(func() { c.position.watch(watching) })
 	}
 	for _, s := range c.replicas {
-		go s.watch(watching)
+		c.watching.Go(func() { s.watch(watching) })
 	}
 	return c, nil
+}
+
+// newSettings returns what opts choose, for what is not a pool.
+func newSettings(opts []pgpool.Option) *option.Settings {
+	s := &option.Settings{Logger: slog.Default(), KeepAlive: pgpool.DefaultKeepAlive}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(s)
+		}
+	}
+	return s
 }
 
 // identify learns which cluster the primary is of. Where that fails, replicas are not compared with
@@ -117,11 +139,13 @@ func (c *Cluster) Shutdown(ctx context.Context) error {
 			if err := pgpool.Shutdown(ctx, s.pool.Load()); err != nil {
 				failures[i] = s.failed(err)
 			}
-			select {
-			case <-s.ended:
-			case <-ctx.Done():
-			}
 		})
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); c.watching.Wait() }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
 	}
 	closing.Go(func() { failures[len(c.replicas)] = pgpool.Shutdown(ctx, c.primary) })
 	closing.Wait()

@@ -56,8 +56,8 @@ func unsupported(err error) error {
 
 // LagError says that a replica is behind by more than the limit.
 type LagError struct {
-	// Lag is how far it is behind at least, or negative where it is not known: the replica receives
-	// nothing and has replayed no transaction since it started.
+	// Lag is how far it is behind at most, or negative where it is not known: the primary has not
+	// said where its log ends, and the replica has replayed no transaction since it started.
 	Lag time.Duration
 	// Limit is the configuration's MaxReplicaLag.
 	Limit time.Duration
@@ -65,7 +65,7 @@ type LagError struct {
 
 func (e *LagError) Error() string {
 	if e.Lag < 0 {
-		return "it receives nothing from the primary and cannot tell how far behind it is"
+		return "how far it is behind is not known"
 	}
 	return fmt.Sprintf("it is behind by %s, more than %s", e.Lag.Round(time.Millisecond), e.Limit)
 }

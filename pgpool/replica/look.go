@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// lookSQL is a replica's state. The lag is in seconds, NaN if it is not known, and 0 if the replica
-// has replayed all that it received and still receives: the time since the last replayed
-// transaction alone would grow while nobody writes.
+// lookSQL is a replica's state. The second column is how old the last replayed transaction is, in
+// seconds, and NaN if there is none. That says how far the replica is behind only if it is behind:
+// it grows while nobody writes.
 //
 // There is no function for the timeline that is replayed. What the receiver streams is at least
 // that one, and a replica that has gone another way cannot stream it; received_tli is NULL for
@@ -18,8 +18,7 @@ import (
 // ahead. The position is read before the timeline, as a position on the old timeline must not be
 // taken for one on the new.
 const lookSQL = `select pg_is_in_recovery(),
-	case when pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() and exists (select from pg_stat_wal_receiver) then 0
-		else coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8, 'NaN') end,
+	coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8, 'NaN'),
 	coalesce(pg_last_wal_replay_lsn() - '0/0', 0)::bigint,
 	(select system_identifier from pg_control_system()),
 	greatest((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint()),
@@ -31,14 +30,14 @@ func (s *standby) ask(ctx context.Context) (*state, error) {
 	var standby bool
 	var behind float64
 	var lsn, system, timeline int64
-	asked := time.Now()
+	end, known := s.cluster.position.fresh(ctx)
 	// In one message, and without a name for it: there may be PgBouncer in between.
 	err := s.conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&standby, &behind,
 		&lsn, &system, &timeline)
 	if err != nil {
 		return nil, unsupported(err)
 	}
-	seen := &state{lag: s.lag(behind, asked)}
+	seen := &state{lag: s.lag(uint64(lsn), behind, end, known)}
 	limit := s.cluster.maxLag
 	switch {
 	case s.cluster.system != 0 && uint64(system) != s.cluster.system:
@@ -53,20 +52,23 @@ func (s *standby) ask(ctx context.Context) (*state, error) {
 	return seen, nil
 }
 
-// lag is never more than the time since the replica had everything: when the primary is lost after
-// a quiet hour, its replicas are not an hour behind, and reads go on for as long as the limit
-// allows.
-func (s *standby) lag(behind float64, asked time.Time) time.Duration {
-	if behind == 0 {
-		s.caughtUp = asked
+// lag measures against the primary's position, not against what the replica happens to have
+// received: a receiver that just started again has replayed all it received, and may lack hours.
+//
+// If the replica has replayed up to end, where the primary was a moment ago, it lacks nothing.
+// Otherwise it has at least what the primary had when it was last seen at a position that the
+// replica covers. That is also the answer while the primary does not answer: reads go on for as
+// long as the limit allows. A replica that covers no known position is measured by the last
+// transaction that it replayed. The lag is negative if that is not known either.
+func (s *standby) lag(replayed uint64, behind float64, end position, known bool) time.Duration {
+	if known && replayed >= end.flushed {
 		return 0
 	}
-	lag := time.Duration(unknownLag)
-	if !math.IsNaN(behind) {
-		lag = time.Duration(max(behind, 0) * float64(time.Second)) // the primary's clock may be ahead
+	if at, ok := s.cluster.position.covered(replayed); ok {
+		return time.Since(at)
 	}
-	if since := asked.Sub(s.caughtUp); !s.caughtUp.IsZero() && (lag < 0 || since < lag) {
-		lag = since
+	if math.IsNaN(behind) {
+		return unknownLag
 	}
-	return lag
+	return time.Duration(max(behind, 0) * float64(time.Second)) // the primary's clock may be ahead
 }

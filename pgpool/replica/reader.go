@@ -12,44 +12,49 @@ import (
 // a tenth of a second, and the primary is always there.
 const WaitLimit = 100 * time.Millisecond
 
-// Reader returns a pool to read from: of the next replica, of those that are healthy and not too
-// far behind, or of the primary if there is none. If ctx has a token ([WithToken]) it is
-// [Cluster.ReaderAfter] with that, which may wait for at most [WaitLimit]; otherwise it does not
-// block.
+// Reader returns a pool to read from. It takes the replica with the fewest connections in use, among
+// those that are healthy and not too far behind, and each in turn if they have equally many. If
+// there is none, it takes the primary. If ctx has a token ([WithToken]), Reader does the same as
+// [Cluster.ReaderAfter], which may wait for at most [WaitLimit]. Otherwise it does not block.
 //
-// It is never nil. Call it for each request rather than keeping its result: nothing moves a pool
-// that was handed out to another replica, and what is known of a replica is up to 3.5 s old, if it
-// stopped answering without breaking a connection. Two calls may return different replicas, of
-// which the second shows an older state; a token prevents that only up to where the token is. After
-// Shutdown it is a pool that is closed.
+// The result is never nil. Call Reader for each request and do not keep its result: nothing moves a
+// pool that was handed out to another replica, and what is known of a replica that stopped
+// answering without breaking a connection is up to 3.5 s old. Two calls may return different
+// replicas, and the second may show an older state; a token prevents that only up to where the
+// token is. After Shutdown it is a pool that is closed.
 func (c *Cluster) Reader(ctx context.Context) *pgxpool.Pool {
 	if token, ok := ctx.Value(tokenKey{}).(Token); ok && !token.IsZero() {
 		return c.ReaderAfter(ctx, token)
 	}
-	ready := *c.ready.Load()
-	if len(ready) == 0 {
-		return c.primary
-	}
-	return ready[c.next.Add(1)%uint64(len(ready))].pool.Load()
+	return c.after(Token{}, c.next.Add(1))
 }
 
-// ReaderAfter returns a pool that shows what token stands for: of the next replica that is known to
+// ReaderAfter returns a pool that shows what token stands for: the one of a replica that is known to
 // have replayed it, which costs nothing; or of the first that has within [WaitLimit]; else of the
 // primary. It returns the primary at once when no replica is healthy, when none is on the token's
 // timeline, and when ctx ends.
 //
 // Positions are compared only on the same timeline of the same cluster. After a promotion a token
 // from before it, and one from after it where the replica has not followed yet, mean the primary. A
-// replica's timeline is known at once to a role that has the privileges of pg_read_all_stats; for
+// replica's timeline is known at once to a role that has the privileges of pg_read_all_stats. For
 // others it is what the replica wrote into its control file, up to checkpoint_timeout (5 minutes)
 // later, during which tokens mean the primary.
 //
-// A token from the future (made up, or from a primary that lost a commit in a failover) costs the
-// wait and means the primary.
+// A token that stands for nothing in this cluster does not count: one of another cluster, and one
+// beyond the end of the primary's log, because it was made up or because a failover lost the
+// commit. ReaderAfter asks the primary where its log ends before it waits, for at most 250 ms.
 func (c *Cluster) ReaderAfter(ctx context.Context, token Token) *pgxpool.Pool {
 	turn := c.next.Add(1)
-	if pool, _ := c.after(token, turn); pool != nil {
+	if pool := c.after(token, turn); pool != nil {
 		return pool
+	}
+	if len(*c.ready.Load()) == 0 {
+		return c.primary
+	}
+	if c.isVoid(ctx, token) {
+		if pool := c.after(Token{}, turn); pool != nil {
+			return pool
+		}
 	}
 	first := c.waiting.Add(1) == 1 // the others find everybody awake
 	defer c.waiting.Add(-1)
@@ -57,9 +62,12 @@ func (c *Cluster) ReaderAfter(ctx context.Context, token Token) *pgxpool.Pool {
 	defer limit.Stop()
 	for {
 		news := c.news() // before looking, so that nothing is missed
-		pool, hope := c.after(token, turn)
-		if pool != nil {
+		if pool := c.after(token, turn); pool != nil {
 			return pool
+		}
+		hope := c.sameHistory(token)
+		if len(hope) == 0 {
+			return c.primary
 		}
 		if first {
 			for _, s := range hope {
@@ -77,22 +85,48 @@ func (c *Cluster) ReaderAfter(ctx context.Context, token Token) *pgxpool.Pool {
 	}
 }
 
-// after returns the pool that needs no waiting, or the replicas that are worth waiting for.
-func (c *Cluster) after(token Token, turn uint64) (*pgxpool.Pool, []*standby) {
+// after returns the pool of a replica that has replayed token. For the zero Token that is any, or
+// the primary if there is none.
+func (c *Cluster) after(token Token, turn uint64) *pgxpool.Pool {
 	ready := *c.ready.Load()
-	var hope []*standby
+	var best *standby
+	var least int64
 	for i := range ready {
 		s := ready[(turn+uint64(i))%uint64(len(ready))]
-		state := s.state.Load()
-		switch {
-		case token.IsZero(), state.replayed.sameHistory(token) && state.replayed.lsn >= token.lsn:
-			return s.pool.Load(), nil
-		case state.replayed.sameHistory(token):
+		if !token.IsZero() {
+			if known := s.state.Load().replayed; !known.sameHistory(token) || known.lsn < token.lsn {
+				continue
+			}
+		}
+		if load := s.load.Load(); best == nil || load < least {
+			best, least = s, load
+		}
+	}
+	switch {
+	case best != nil:
+		return best.pool.Load()
+	case token.IsZero():
+		return c.primary
+	}
+	return nil
+}
+
+// sameHistory returns the replicas that are worth waiting for.
+func (c *Cluster) sameHistory(token Token) (hope []*standby) {
+	for _, s := range *c.ready.Load() {
+		if s.state.Load().replayed.sameHistory(token) {
 			hope = append(hope, s)
 		}
 	}
-	if len(hope) == 0 {
-		return c.primary, nil
+	return hope
+}
+
+// isVoid reports whether token stands for nothing in this cluster. A client that makes tokens up
+// costs the primary a position each, which callers that come at the same time share.
+func (c *Cluster) isVoid(ctx context.Context, token Token) bool {
+	if c.system != 0 && token.system != c.system {
+		return true
 	}
-	return nil, hope
+	end, known := c.position.fresh(ctx)
+	return known && (token.timeline > end.timeline || token.timeline == end.timeline && token.lsn > end.inserted)
 }

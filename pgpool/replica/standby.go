@@ -39,16 +39,15 @@ type standby struct {
 	port     uint16
 	config   *pgxpool.Config
 	opts     []pgpool.Option
-	settings option.Settings // what opts choose
+	settings *option.Settings // what opts choose
 
 	pool  atomic.Pointer[pgxpool.Pool] // nil until the replica has answered
 	state atomic.Pointer[state]
+	load  atomic.Int64 // connections of the pool that are in use or waited for
 	woken atomic.Bool
 	rouse atomic.Pointer[context.CancelFunc] // ends the present rest
-	ended chan struct{}
 
-	conn     *pgx.Conn // the one that asks; nil: none
-	caughtUp time.Time // when it was last seen to have all that it received
+	conn *pgx.Conn // the one that asks; nil: none
 }
 
 // state is what is known about a replica. It is never changed.
@@ -63,13 +62,8 @@ const unknownLag = -1
 func newStandby(c *Cluster, index int, config *pgxpool.Config, opts []pgpool.Option) *standby {
 	s := &standby{
 		cluster: c, index: index, host: config.ConnConfig.Host, port: config.ConnConfig.Port,
-		config: config, opts: opts, ended: make(chan struct{}),
-		settings: option.Settings{Logger: slog.Default(), KeepAlive: pgpool.DefaultKeepAlive},
-	}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&s.settings)
-		}
+		config: config, opts: opts,
+		settings: newSettings(opts),
 	}
 	s.state.Store(&state{err: errNotYet, lag: unknownLag})
 	return s
@@ -83,7 +77,6 @@ func (s *standby) failed(err error) error {
 
 // watch looks after the replica until ctx ends.
 func (s *standby) watch(ctx context.Context) {
-	defer close(s.ended)
 	defer s.disconnect()
 	for ctx.Err() == nil {
 		s.learn(ctx, s.look(ctx))
@@ -91,24 +84,14 @@ func (s *standby) watch(ctx context.Context) {
 	}
 }
 
-// look asks the replica, and makes the connection and the pool if they are missing.
+// look asks the replica, and makes the connection and the pool if they are missing. A connection
+// that broke says nothing about the replica, so look asks again at once on a new one.
 func (s *standby) look(ctx context.Context) *state {
-	// Not ctx's child: pgx closes a connection whose query was canceled in the background, which
-	// Shutdown could not wait for.
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkLimit)
-	defer cancel()
-	if s.conn == nil {
-		connecting, cancel := context.WithTimeout(ctx, checkLimit)
-		defer cancel()
-		cfg := s.config.ConnConfig.Copy()
-		s.settings.KeepAlive.Apply(cfg)
-		conn, err := dial.Connect(connecting, cfg, s.settings.Password)
-		if err != nil {
-			return &state{err: err, lag: unknownLag}
-		}
-		s.conn = conn
+	seen, err := s.askOnce(ctx)
+	if err != nil && s.conn != nil {
+		s.disconnect()
+		seen, err = s.askOnce(ctx)
 	}
-	seen, err := s.ask(limited)
 	if err != nil {
 		s.disconnect()
 		return &state{err: err, lag: unknownLag}
@@ -121,11 +104,37 @@ func (s *standby) look(ctx context.Context) *state {
 	return seen
 }
 
+// askOnce asks on the connection that it has, or on a new one. If it fails and s.conn is set, that
+// connection was an old one.
+func (s *standby) askOnce(ctx context.Context) (*state, error) {
+	// Not a child of ctx: pgx closes a connection whose query was canceled in the background, which
+	// Shutdown could not wait for.
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkLimit)
+	defer cancel()
+	if s.conn != nil {
+		return s.ask(limited)
+	}
+	connecting, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	cfg := s.config.ConnConfig.Copy()
+	s.settings.KeepAlive.Apply(cfg)
+	conn, err := dial.Connect(connecting, cfg, s.settings.Password)
+	if err != nil {
+		return nil, err
+	}
+	s.conn = conn
+	seen, err := s.ask(limited)
+	if err != nil {
+		s.disconnect()
+	}
+	return seen, err
+}
+
 // connect makes the pool. The replica has answered a moment ago.
 func (s *standby) connect(ctx context.Context) error {
 	opts := slices.Concat(s.opts, []pgpool.Option{
 		pgpool.WithStartupTimeout(checkLimit),
-		func(settings *option.Settings) { settings.OnLost = s.lost },
+		func(settings *option.Settings) { settings.OnLost, settings.Load = s.lost, &s.load },
 	})
 	pool, err := pgpool.ConnectConfig(ctx, s.config, opts...)
 	if err != nil {
@@ -151,8 +160,7 @@ func (s *standby) disconnect() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.conn.Close(ctx)
-	// A server that crashed may go on from an earlier position than it had.
-	s.conn, s.caughtUp = nil, time.Time{}
+	s.conn = nil
 }
 
 // learn makes a state the replica's, and logs a change.

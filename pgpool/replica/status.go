@@ -9,9 +9,9 @@ type Status struct {
 	// Host and Port are where it is.
 	Host string
 	Port uint16
-	// Lag is how far it was behind when it was asked last; negative if that is not known. It is
-	// seen from the replica: one whose link to the primary is silent, but not broken, does not know
-	// what it lacks.
+	// Lag is how far it was behind when it was asked last, measured against the primary's position.
+	// It is 0 only if the replica has replayed up to where the primary was a moment ago, and
+	// negative if it is not known.
 	Lag time.Duration
 	// Err is why it is not read from, an [*Error], or nil if it is.
 	Err error

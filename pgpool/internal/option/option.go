@@ -4,6 +4,7 @@ package option
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,6 +30,8 @@ type Settings struct {
 	// OnLost is called when a connection of the pool broke or the server refused a connect. It may
 	// be called by several goroutines at once.
 	OnLost func(ctx context.Context, err error)
+	// Load counts the connections that are in use or waited for. Nil counts nothing.
+	Load *atomic.Int64
 }
 
 // FromConfig takes over what an operator set for the connections of conn, whose password came from

@@ -1,0 +1,150 @@
+package replica_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgpool/replica"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
+)
+
+// A replica whose link was cut, and that comes back slowly, has replayed all that it received and
+// is far behind all the same. An ordinary role notices that too.
+func TestLagIsMeasuredAgainstThePrimary(t *testing.T) {
+	t.Parallel()
+	p := fault.NewServer(t, fault.ServerOptions{})
+	p.Exec(t, `create table notes (body text)`, `create role reader login`, `grant select on notes to reader`)
+	a := p.Standby(t, nil)
+	a.CatchUp(t)
+	ordinary := func(s *fault.Server) string { return strings.Replace(s.URL(), "postgres@", "reader@", 1) }
+	c := open(t, config(t, ordinary(p), []string{ordinary(a)}, "DATABASE_REPLICA_MAX_LAG=1s"))
+	used(t, c, a.SocketDir())
+	if lag := c.Replicas()[0].Lag; lag != 0 {
+		t.Errorf("lag of a replica that has everything is %s, want 0", lag)
+	}
+
+	a.Link().Refuse()
+	p.Exec(t, `insert into notes select repeat('x', 1000) from generate_series(1, 20000)`)
+	a.Link().Heal()
+	a.Link().Rate(fault.FromServer, 300_000) // a minute for what it lacks
+	used(t, c)
+	began := time.Now()
+	for time.Since(began) < 4*time.Second { // over several looks, while it receives and replays
+		if status := c.Replicas()[0]; status.Err == nil || status.Lag == 0 {
+			t.Fatalf("%s after the link came back: lag %s, %v; it lacks megabytes", time.Since(began), status.Lag, status.Err)
+		}
+		if c.Reader(t.Context()) != c.Primary() {
+			t.Fatal("reads go to a replica that lacks megabytes")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	var lag *replica.LagError
+	if err := c.Replicas()[0].Err; !errors.As(err, &lag) || lag.Lag < 3*time.Second {
+		t.Errorf("error is %v, want a lag of more than 3s", err)
+	}
+	a.Link().Heal()
+	used(t, c, a.SocketDir())
+}
+
+// A token just after a switch of the log's segment is one that a replica can reach.
+func TestTokenAfterASegmentSwitch(t *testing.T) {
+	t.Parallel()
+	p := fault.NewServer(t, fault.ServerOptions{})
+	a := p.Standby(t, nil)
+	c := open(t, config(t, p.URL(), []string{a.URL()}))
+	used(t, c, a.SocketDir())
+	p.Exec(t, `create table notes (id int)`, `select pg_switch_wal()`)
+	written := token(t, c)
+	eventually(t, func() bool { return c.ReaderAfter(t.Context(), written) != c.Primary() },
+		func() any { return []any{c.Replicas(), written} })
+}
+
+// The end of the connection that looks after a replica says nothing about the replica.
+func TestReplicaStaysInUseWithoutItsHealthConnection(t *testing.T) {
+	t.Parallel()
+	p := fault.NewServer(t, fault.ServerOptions{})
+	a := p.Standby(t, nil)
+	var log logs
+	c := open(t, config(t, p.URL(), []string{a.URL()}), log.option())
+	used(t, c, a.SocketDir())
+	admin, err := pgx.Connect(t.Context(), a.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	for range 5 {
+		var ended int
+		err := admin.QueryRow(t.Context(), `select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity
+			where pid <> pg_backend_pid() and backend_type = 'client backend' and query like '%pg_is_in_recovery%'`).Scan(&ended)
+		if err != nil || ended == 0 {
+			t.Fatalf("%d sessions ended: %v", ended, err)
+		}
+		for began := time.Now(); time.Since(began) < 300*time.Millisecond; time.Sleep(time.Millisecond) {
+			if c.Reader(t.Context()) == c.Primary() {
+				t.Fatal("the replica is out of use")
+			}
+		}
+	}
+	if strings.Contains(log.String(), "replica is not read from") {
+		t.Errorf("the replica was left:\n%s", &log)
+	}
+}
+
+// The replica with fewer connections in use is read from.
+func TestReaderPrefersTheIdleReplica(t *testing.T) {
+	t.Parallel()
+	p := fault.NewServer(t, fault.ServerOptions{})
+	a, b := p.Standby(t, nil), p.Standby(t, nil)
+	c := open(t, config(t, p.URL(), []string{a.URL(), b.URL()}))
+	used(t, c, a.SocketDir(), b.SocketDir())
+	busy := c.Reader(t.Context())
+	conn, err := busy.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if c.Reader(t.Context()) == busy {
+			t.Error("read from the replica that is in use")
+		}
+	}
+	conn.Release()
+	if got := reads(t, c, 10); len(got) != 2 {
+		t.Errorf("10 readers went to %v, want both when both are idle", got)
+	}
+}
+
+// A caller that gives up, and what it does on its connection afterwards, says nothing about the
+// server.
+func TestCallersThatHangUpDoNotCostAReplica(t *testing.T) {
+	t.Parallel()
+	p := fault.NewServer(t, fault.ServerOptions{})
+	a := p.Standby(t, nil)
+	var log logs
+	c := open(t, config(t, p.URL(), []string{a.URL()}), log.option())
+	used(t, c, a.SocketDir())
+	for range 10 {
+		tx, err := c.Reader(t.Context()).Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if _, err := tx.Exec(ctx, `select pg_sleep(60)`); err == nil {
+			t.Fatal("slept through")
+		}
+		cancel()
+		if _, err := tx.Exec(t.Context(), `select 1`); err == nil {
+			t.Fatal("the connection survived")
+		}
+		_ = tx.Rollback(t.Context())
+		if c.Reader(t.Context()) == c.Primary() {
+			t.Fatal("the replica is out of use")
+		}
+	}
+	if strings.Contains(log.String(), "replica is not read from") {
+		t.Errorf("the replica was left:\n%s", &log)
+	}
+}
