@@ -16,9 +16,11 @@ import (
 const catalog = `
 with own as (select oid from pg_namespace where nspname = 'pgmigrate')
 select kind || ' ' || name from (
-  select 'relation ' || relkind::text kind, relname::text name, relnamespace from pg_class where oid >= 16384 and relname <> 'schema_version'
+  select 'relation ' || relkind::text kind, relname::text name, relnamespace from pg_class where oid >= 16384
+	and relname <> 'schema_version'
   union all select 'function', proname, pronamespace from pg_proc where oid >= 16384
-  union all select 'type', typname, typnamespace from pg_type where oid >= 16384 and typname not in ('schema_version', '_schema_version')
+  union all select 'type', typname, typnamespace from pg_type where oid >= 16384
+	and typname not in ('schema_version', '_schema_version')
   union all select 'operator', oprname, oprnamespace from pg_operator where oid >= 16384
   union all select 'constraint', conname, connamespace from pg_constraint where oid >= 16384
     and conname <> 'schema_version_version_not_null' -- PostgreSQL 18 lists these
@@ -71,7 +73,8 @@ func TestApplicationThereAndBack(t *testing.T) {
 			if after := objects(); !slices.Equal(after, before) {
 				t.Errorf("left behind:\n%s", strings.Join(after, "\n"))
 			}
-			if v := fmt.Sprint(ask[int](t, b, "select version from schema_version"), ask[int](t, b, "select count(*) from pgmigrate.history")); v != fmt.Sprint(0, 4*len(m.Migrations())) {
+			if v := fmt.Sprint(ask[int](t, b, "select version from schema_version"),
+				ask[int](t, b, "select count(*) from pgmigrate.history")); v != fmt.Sprint(0, 4*len(m.Migrations())) {
 				t.Errorf("version and history entries: %s", v)
 			}
 		})

@@ -48,7 +48,8 @@ func TestAvailability(t *testing.T) {
 		}
 		return m.MigrateTo(ctx, 2)
 	})
-	t.Logf("transaction %s, lock_timeout %s: longest stall with pgmigrate %s, with tern %s", long, lockTimeout, ours, tern)
+	t.Logf("transaction %s, lock_timeout %s: longest stall with pgmigrate %s, with tern %s",
+		long, lockTimeout, ours, tern)
 	if ours > lockTimeout+margin {
 		t.Errorf("longest stall %s, want at most %s", ours, lockTimeout+margin)
 	}

@@ -23,7 +23,8 @@ func TestBaseline(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := m.Status(t.Context())
-	if err != nil || s.Version != 2 || s.Migrations[1].Action != pgmigrate.ActionBaseline || s.Migrations[1].Recorded == "" {
+	if err != nil || s.Version != 2 || s.Migrations[1].Action != pgmigrate.ActionBaseline ||
+		s.Migrations[1].Recorded == "" {
 		t.Errorf("status: %+v, %v", s, err)
 	}
 	if err := m.Baseline(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "at version 2 already") {

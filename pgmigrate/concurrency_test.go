@@ -20,7 +20,8 @@ func TestFiftyInstancesAtOnce(t *testing.T) {
 	fsys := files(
 		"1_pages.sql", "create table pages (id int primary key, title text);\ncreate table runs (id serial);\n",
 		"2_fill.sql", "insert into pages select i, i::text from generate_series(1, 20000) i;\n",
-		"3_index.sql", "---- tern: disable-tx ----\ncreate index concurrently pages_title on pages (title);\ninsert into runs default values;\n",
+		"3_index.sql", "---- tern: disable-tx ----\ncreate index concurrently pages_title on pages (title);\ninsert "+
+			"into runs default values;\n",
 		"4_more.sql", "---- tern: disable-tx ----\ncreate index concurrently pages_upper on pages (upper(title));\n",
 	)
 	const instances = 50
@@ -60,7 +61,8 @@ func TestFiftyInstancesAtOnce(t *testing.T) {
 	if n := ask[int](t, b, "select count(*) from pg_index where not indisvalid"); n != 0 {
 		t.Errorf("%d invalid indexes", n)
 	}
-	if n := ask[int](t, b, "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"); n != 0 {
+	if n := ask[int](t, b, "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid "+
+		"from pg_database where datname = current_database())"); n != 0 {
 		t.Errorf("%d advisory locks left", n)
 	}
 }
@@ -133,23 +135,25 @@ func TestTableLockIsRetried(t *testing.T) {
 	}
 
 	retries := 0
-	m := migrator(t, b, three(), pgmigrate.WithLockTimeout(50*time.Millisecond), pgmigrate.WithProgress(func(e pgmigrate.Event) {
-		if e.Kind != pgmigrate.EventRetry {
-			return
-		}
-		if e.Name != "002_title.sql" || e.Duration <= 0 || e.Err == nil || !strings.Contains(e.Err.Error(), "55P03") {
-			t.Errorf("event %+v", e)
-		}
-		// The table must be usable while the migration pauses.
-		if n := ask[int](t, b, "select count(*) from pages"); n != 0 {
-			t.Errorf("%d pages", n)
-		}
-		if retries++; retries == 2 {
-			if err := tx.Commit(t.Context()); err != nil {
-				t.Error(err)
+	m := migrator(t, b, three(), pgmigrate.WithLockTimeout(50*time.Millisecond),
+		pgmigrate.WithProgress(func(e pgmigrate.Event) {
+			if e.Kind != pgmigrate.EventRetry {
+				return
 			}
-		}
-	}))
+			if e.Name != "002_title.sql" || e.Duration <= 0 || e.Err == nil ||
+				!strings.Contains(e.Err.Error(), "55P03") {
+				t.Errorf("event %+v", e)
+			}
+			// The table must be usable while the migration pauses.
+			if n := ask[int](t, b, "select count(*) from pages"); n != 0 {
+				t.Errorf("%d pages", n)
+			}
+			if retries++; retries == 2 {
+				if err := tx.Commit(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		}))
 	r, err := m.Up(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -173,14 +177,16 @@ func TestTableLockUntilContextEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	m := migrator(t, b, three(), pgmigrate.WithLockTimeout(50*time.Millisecond), pgmigrate.WithProgress(func(e pgmigrate.Event) {
-		if e.Kind == pgmigrate.EventRetry {
-			cancel()
-		}
-	}))
+	m := migrator(t, b, three(), pgmigrate.WithLockTimeout(50*time.Millisecond),
+		pgmigrate.WithProgress(func(e pgmigrate.Event) {
+			if e.Kind == pgmigrate.EventRetry {
+				cancel()
+			}
+		}))
 	_, err = m.Up(ctx)
 	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || failed.State != pgmigrate.StateRolledBack || failed.Database != 1 || !errors.Is(err, context.Canceled) {
+	if !errors.As(err, &failed) || failed.State != pgmigrate.StateRolledBack || failed.Database != 1 ||
+		!errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{"002_title.sql", "55P03", "until the context ended", "version 1"} {
@@ -210,7 +216,8 @@ func TestNoLockTimeoutWithoutTransaction(t *testing.T) {
 	go func() { _, err := m.Up(t.Context()); done <- err }()
 
 	// The build has to have waited for several times the lock timeout.
-	const waited = `select exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+	const waited = `select exists (select from pg_stat_activity where datname = current_database()
+		and pid <> pg_backend_pid()
   and query like '%create index concurrently pages_title%' and wait_event_type = 'Lock'
   and clock_timestamp() - query_start > interval '200 ms')`
 	for deadline := time.Now().Add(20 * time.Second); !ask[bool](t, b, waited); {

@@ -25,11 +25,14 @@ func TestInvalidIndexIsRebuilt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			b.exec(t, "create schema s; create table s.a (id int); insert into s.a values (1), (1); create table a (id int); insert into a values (1), (1)")
+			b.exec(t, "create schema s; create table s.a (id int); insert into s.a values (1), (1); create table a "+
+				"(id int); insert into a values (1), (1)")
 			m := migrator(t, b, files("1_a.sql", noTx+test.statement))
 			_, err := m.Up(t.Context())
 			var failed *pgmigrate.MigrationError
-			if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 1 || !strings.Contains(err.Error(), "failed at statement 1, the database is at version 0: when the cause is gone, run it again") {
+			if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 1 ||
+				!strings.Contains(err.Error(),
+					"failed at statement 1, the database is at version 0: when the cause is gone, run it again") {
 				t.Fatalf("got %v", err)
 			}
 			b.exec(t, "delete from s.a where ctid = '(0,1)'; delete from a where ctid = '(0,1)'")
@@ -73,7 +76,9 @@ func TestKilledAfterBuild(t *testing.T) {
 	folder := files("1_a.sql", noTx+"create index concurrently a_id on a (id);")
 	b.config.Tracer = tracerFunc(func(data pgx.TraceQueryEndData) {
 		if data.CommandTag.String() == "CREATE INDEX" {
-			b.conn.Exec(context.WithoutCancel(t.Context()), "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'pgmigrate'")
+			b.conn.Exec(context.WithoutCancel(t.Context()),
+				"select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and "+
+					"application_name = 'pgmigrate'")
 		}
 	})
 	_, err := migrator(t, b, folder).Up(t.Context())
@@ -103,7 +108,8 @@ func TestBuildWithoutTable(t *testing.T) {
 	m := migrator(t, b, files("1_a.sql", noTx+"create index concurrently a_id on a (id);"))
 	_, err := m.Up(t.Context())
 	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 0 || !strings.Contains(err.Error(), `relation "a" does not exist`) {
+	if !errors.As(err, &failed) || !failed.Repeatable || len(failed.InvalidIndexes) != 0 ||
+		!strings.Contains(err.Error(), `relation "a" does not exist`) {
 		t.Fatalf("got %v", err)
 	}
 	b.exec(t, "create table a (id int)")
@@ -120,7 +126,8 @@ func TestFailedBuildWithoutName(t *testing.T) {
 	b.exec(t, "create table a (id int); insert into a values (1), (1)")
 	m := migrator(t, b, files("1_a.sql", noTx+"create unique index concurrently on a (id);"))
 	for try, want := range []string{"finish it or undo it by hand, then resolve version 1", "begun by"} {
-		if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), "; invalid indexes: a_id_idx") {
+		if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.HasSuffix(err.Error(), "; invalid indexes: a_id_idx") {
 			t.Errorf("try %d: got %v, want %q and the index", try, err, want)
 		}
 	}
@@ -158,7 +165,8 @@ func TestBuildIsVerified(t *testing.T) {
 	m := migrator(t, b, files("1_a.sql", noTx+"create index concurrently if not exists a_id on a (id);"))
 	done := make(chan error, 1)
 	go func() { _, err := m.Up(t.Context()); done <- err }()
-	until("select exists (select from pg_stat_activity where datname = current_database() and application_name = 'pgmigrate' and wait_event_type = 'Lock')")
+	until("select exists (select from pg_stat_activity where datname = current_database() and application_name = " +
+		"'pgmigrate' and wait_event_type = 'Lock')")
 	if _, err := b.conn.Exec(t.Context(), "select pg_terminate_backend($1)", pid); err != nil {
 		t.Fatal(err)
 	}

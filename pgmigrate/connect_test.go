@@ -53,17 +53,23 @@ func TestSessionSettings(t *testing.T) {
 // option nothing.
 func TestLimitsAreRounded(t *testing.T) {
 	t.Parallel()
-	for limit, want := range map[time.Duration]string{-1: "0", 0: "0", 1: "1ms", time.Millisecond: "1ms", 1500*time.Millisecond + 1: "1501ms"} {
+	for limit, want := range map[time.Duration]string{
+		-1: "0", 0: "0", 1: "1ms", time.Millisecond: "1ms", 1500*time.Millisecond + 1: "1501ms",
+	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			m := migrator(t, b, files("1_a.sql", "create table seen as select current_setting('lock_timeout') || current_setting('statement_timeout') as it;"),
+			m := migrator(t, b,
+				files("1_a.sql",
+					"create table seen as select current_setting('lock_timeout') || "+
+						"current_setting('statement_timeout') as it;"),
 				pgmigrate.WithLockTimeout(limit), pgmigrate.WithStatementTimeout(10*time.Minute+limit), nil)
 			if _, err := m.Up(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			var got string
-			if err := b.conn.QueryRow(t.Context(), "select it from seen").Scan(&got); err != nil || !strings.HasPrefix(got, want) || want == "1501ms" && got != "1501ms601501ms" {
+			if err := b.conn.QueryRow(t.Context(), "select it from seen").Scan(&got); err != nil ||
+				!strings.HasPrefix(got, want) || want == "1501ms" && got != "1501ms601501ms" {
 				t.Errorf("limits are %s, want %s: %v", got, want, err)
 			}
 		})
@@ -88,10 +94,12 @@ func TestClientCheckRefused(t *testing.T) {
 func TestStatementTimeout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	m := migrator(t, b, files("1_a.sql", "create table a (id int);\nselect pg_sleep(60);"), pgmigrate.WithStatementTimeout(50*time.Millisecond))
+	m := migrator(t, b, files("1_a.sql", "create table a (id int);\nselect pg_sleep(60);"),
+		pgmigrate.WithStatementTimeout(50*time.Millisecond))
 	_, err := m.Up(t.Context())
 	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || failed.State != pgmigrate.StateRolledBack || !strings.Contains(err.Error(), "57014") {
+	if !errors.As(err, &failed) || failed.State != pgmigrate.StateRolledBack ||
+		!strings.Contains(err.Error(), "57014") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -102,7 +110,8 @@ func TestProgress(t *testing.T) {
 	var got []string
 	m := migrator(t, b, files(
 		"1_a.sql", "create table a (id int);\ncreate table b (id int);\n",
-		"2_b.sql", "---- tern: disable-tx ----\n\ncreate index concurrently a_id on a (id);\n-- next\ncreate index concurrently b_id on b (id);\n",
+		"2_b.sql", "---- tern: disable-tx ----\n\ncreate index concurrently a_id on a (id);\n-- next\ncreate index "+
+			"concurrently b_id on b (id);\n",
 	), pgmigrate.WithProgress(func(e pgmigrate.Event) {
 		if (e.Kind == pgmigrate.EventDone) != (e.Duration > 0) {
 			t.Errorf("duration in %+v", e)
@@ -148,7 +157,8 @@ func TestReadsOfTheServerForWrites(t *testing.T) {
 	asked := false
 	for _, attrs := range []string{"read-write", "primary"} {
 		several, err := pgx.ParseConfig(fmt.Sprintf(
-			"host=%s,%s port=5432,5432 user=%s dbname='%s' sslmode=disable target_session_attrs=%s", t.TempDir(), b.config.Host,
+			"host=%s,%s port=5432,5432 user=%s dbname='%s' sslmode=disable target_session_attrs=%s",
+			t.TempDir(), b.config.Host,
 			b.config.User, b.config.Database, attrs))
 		if err != nil {
 			t.Fatal("parse the address")
@@ -176,7 +186,8 @@ func TestReadsOfTheServerForWrites(t *testing.T) {
 			t.Errorf("%s: at version %d, %v", attrs, status.Version, err)
 		}
 		if readOnly != "on" || !asked {
-			t.Errorf("%s: default_transaction_read_only is %q; the caller's own function ran: %v", attrs, readOnly, asked)
+			t.Errorf("%s: default_transaction_read_only is %q; the caller's own function ran: %v",
+				attrs, readOnly, asked)
 		}
 	}
 }

@@ -47,7 +47,8 @@ alter table b add x int;`), pgmigrate.WithProgress(func(e pgmigrate.Event) {
 	done := make(chan outcome, 1)
 	go func() { r, err := m.Up(t.Context()); done <- outcome{r, err} }()
 
-	for !ask[bool](t, b, "select exists (select from pg_locks where relation = 'a'::regclass and mode = 'AccessExclusiveLock' and granted)") {
+	for !ask[bool](t, b, "select exists (select from pg_locks where relation = 'a'::regclass and mode = "+
+		"'AccessExclusiveLock' and granted)") {
 		select {
 		case o := <-done:
 			t.Fatalf("ended early: %+v", o)

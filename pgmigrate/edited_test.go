@@ -30,8 +30,10 @@ func TestEdited(t *testing.T) {
 	}{
 		"unchanged":         {folder("select 2;", ""), ""},
 		"a shared template": {folder("select 3;", ""), "002_b.sql was edited"},
-		"a down section":    {folder("select 2;", "---- create above / drop below ----\ndrop table a;"), "001_a.sql was edited"},
-		"both":              {folder("select 3;", "\n-- a comment"), "001_a.sql, 002_b.sql were edited"},
+		"a down section": {
+			folder("select 2;", "---- create above / drop below ----\ndrop table a;"), "001_a.sql was edited",
+		},
+		"both": {folder("select 3;", "\n-- a comment"), "001_a.sql, 002_b.sql were edited"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := migrator(t, b, test.folder)

@@ -13,8 +13,14 @@ import (
 
 // pages is what os.DirFS("migrations") might be.
 var pages = fstest.MapFS{
-	"001_pages.sql":  {Data: []byte("create table pages (id int primary key, slug text not null);\n---- create above / drop below ----\ndrop table pages;\n")},
-	"002_titles.sql": {Data: []byte("alter table pages add title text;\n---- create above / drop below ----\nalter table pages drop title;\n")},
+	"001_pages.sql": {
+		Data: []byte("create table pages (id int primary key, slug text not null);\n---- create above / drop below " +
+			"----\ndrop table pages;\n"),
+	},
+	"002_titles.sql": {
+		Data: []byte("alter table pages add title text;\n---- create above / drop below ----\nalter table pages " +
+			"drop title;\n"),
+	},
 }
 
 // databaseURL is what DATABASE_URL is to a service, here of an empty database of the example's own,
@@ -25,7 +31,9 @@ func databaseURL() (url string, end func()) {
 }
 
 // newMigrator gives an example a migrator of the folder for such a database.
-func newMigrator(folder fstest.MapFS, opts ...pgmigrate.Option) (m *pgmigrate.Migrator, cfg *pgx.ConnConfig, end func()) {
+func newMigrator(
+	folder fstest.MapFS, opts ...pgmigrate.Option,
+) (m *pgmigrate.Migrator, cfg *pgx.ConnConfig, end func()) {
 	e := &example{}
 	cfg, err := pgx.ParseConfig(pgserver.Database(e))
 	if err == nil {

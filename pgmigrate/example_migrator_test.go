@@ -184,7 +184,10 @@ func ExampleMigrator_Seed() {
 // and undone it.
 func ExampleMigrator_Resolve() {
 	m, cfg, end := newMigrator(fstest.MapFS{
-		"001_pages.sql": {Data: []byte("---- tern: disable-tx ----\ncreate table pages (id int);\nselect 1 / (count(*) - 1) from sites;\n")},
+		"001_pages.sql": {
+			Data: []byte("---- tern: disable-tx ----\ncreate table pages (id int);\nselect 1 / (count(*) - 1) from " +
+				"sites;\n"),
+		},
 	})
 	defer end()
 	execute(cfg, `create table sites (slug text)`)

@@ -18,18 +18,20 @@ import (
 
 // One folder per kind of bad input; what is expected is the kind and place of every problem.
 var badFolders = map[string][]string{
-	"bom":             {"byte order mark 001_a.sql:1"},
-	"date":            {"number too large 20260101_a.sql:0"},
-	"duplicate":       {"duplicate 2_c.sql:0"},
-	"empty_file":      {"empty up section 002_b.sql:1"},
-	"empty_up":        {"empty up section 001_a.sql:2"},
-	"gap":             {"gap 003_c.sql:0", "gap 007_g.sql:0"},
-	"huge":            {"number too large 2000000_b.sql:0"},
-	"latin1":          {"encoding 001_a.sql:2"},
-	"no_migrations":   {"no migrations .:0"},
-	"nul_byte":        {"encoding 001_a.sql:3"},
-	"overflow":        {"number too large 99999999999999999999_a.sql:0"},
-	"several":         {"number zero 0000_c.sql:0", "byte order mark 001_a.sql:1", "empty up section 003_b.sql:1", "gap 003_b.sql:0"},
+	"bom":           {"byte order mark 001_a.sql:1"},
+	"date":          {"number too large 20260101_a.sql:0"},
+	"duplicate":     {"duplicate 2_c.sql:0"},
+	"empty_file":    {"empty up section 002_b.sql:1"},
+	"empty_up":      {"empty up section 001_a.sql:2"},
+	"gap":           {"gap 003_c.sql:0", "gap 007_g.sql:0"},
+	"huge":          {"number too large 2000000_b.sql:0"},
+	"latin1":        {"encoding 001_a.sql:2"},
+	"no_migrations": {"no migrations .:0"},
+	"nul_byte":      {"encoding 001_a.sql:3"},
+	"overflow":      {"number too large 99999999999999999999_a.sql:0"},
+	"several": {
+		"number zero 0000_c.sql:0", "byte order mark 001_a.sql:1", "empty up section 003_b.sql:1", "gap 003_b.sql:0",
+	},
 	"shared_template": {"template shared/t.sql:2"},
 	"subfolder":       {"no migrations .:0"},
 	"template":        {"template 001_a.sql:5", "template 002_b.sql:1"},
@@ -136,15 +138,18 @@ func TestMissingFolder(t *testing.T) {
 func TestUnreadableFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "1_a.sql"), []byte("-- nothing"), 0o600), os.Symlink("nowhere", filepath.Join(dir, "2_b.sql"))); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "1_a.sql"), []byte("-- nothing"), 0o600),
+		os.Symlink("nowhere", filepath.Join(dir, "2_b.sql"))); err != nil {
 		t.Fatal(err)
 	}
 	_, err := pgmigrate.Check(os.DirFS(dir))
 	var wrong *pgmigrate.FolderError
-	if !errors.As(err, &wrong) || len(wrong.Problems) != 2 || wrong.Problems[0].File != "1_a.sql" || wrong.Problems[1].Kind != pgmigrate.ProblemUnreadable {
+	if !errors.As(err, &wrong) || len(wrong.Problems) != 2 || wrong.Problems[0].File != "1_a.sql" ||
+		wrong.Problems[1].Kind != pgmigrate.ProblemUnreadable {
 		t.Fatalf("got %v", err)
 	}
-	if text := wrong.Problems[1].String(); text != "2_b.sql: open 2_b.sql: no such file or directory" && !strings.HasSuffix(text, "2_b.sql: no such file or directory") {
+	if text := wrong.Problems[1].String(); text != "2_b.sql: open 2_b.sql: no such file or directory" &&
+		!strings.HasSuffix(text, "2_b.sql: no such file or directory") {
 		t.Errorf("got %q", text)
 	}
 	if _, err := pgmigrate.New(setup(t).config, os.DirFS(dir)); !errors.As(err, &wrong) {
@@ -159,7 +164,8 @@ func TestIgnoredFilesAreWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := pgmigrate.New(cfg, os.DirFS("testdata/ignored"), pgmigrate.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	m, err := pgmigrate.New(cfg, os.DirFS("testdata/ignored"),
+		pgmigrate.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +191,8 @@ func TestCheckReturnsMigrations(t *testing.T) {
 	if len(got) != 4 || got[1].Name != "002_t2.sql" || got[1].Up != "create table x_t2 (id serial primary key);\n" {
 		t.Errorf("got %+v", got)
 	}
-	if !got[1].Transactional(pgmigrate.DirectionUp) || got[2].Transactional(pgmigrate.DirectionUp) || !got[2].Reversible() {
+	if !got[1].Transactional(pgmigrate.DirectionUp) || got[2].Transactional(pgmigrate.DirectionUp) ||
+		!got[2].Reversible() {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -33,10 +33,12 @@ func TestHistory(t *testing.T) {
 	var got []string
 	for _, e := range entries {
 		got = append(got, fmt.Sprintf("%s %s %s %d:%d", e.Name, e.Action, e.Progress, e.Statement, e.Line))
-		if e.Duration <= 0 || e.Duration > time.Minute || e.StartedAt.Before(begin) || e.StartedAt.After(time.Now().Add(time.Second)) {
+		if e.Duration <= 0 || e.Duration > time.Minute || e.StartedAt.Before(begin) ||
+			e.StartedAt.After(time.Now().Add(time.Second)) {
 			t.Errorf("times of %+v", e)
 		}
-		if e.Role != b.config.User || !strings.Contains(e.Client, "@") || e.Checksum != m.Migrations()[e.Version-1].Checksum() {
+		if e.Role != b.config.User || !strings.Contains(e.Client, "@") ||
+			e.Checksum != m.Migrations()[e.Version-1].Checksum() {
 			t.Errorf("got %+v", e)
 		}
 	}
@@ -52,7 +54,8 @@ func TestHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second := s.Migrations[0], s.Migrations[1]
-	if first.AppliedAt.IsZero() || first.Role != b.config.User || first.Duration <= 0 || first.Recorded != first.Checksum() || first.Edited || first.Action != pgmigrate.ActionUp {
+	if first.AppliedAt.IsZero() || first.Role != b.config.User || first.Duration <= 0 ||
+		first.Recorded != first.Checksum() || first.Edited || first.Action != pgmigrate.ActionUp {
 		t.Errorf("status of an applied migration: %+v", first)
 	}
 	if second.Applied || !second.AppliedAt.IsZero() {

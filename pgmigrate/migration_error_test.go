@@ -27,54 +27,93 @@ func TestMigrationError(t *testing.T) {
 		message []string // parts of the text
 	}{
 		"unknown column": {
-			files: []string{"1_a.sql", good, "2_b.sql", "\n\n-- é, two bytes; 世, three\nselect 1;\nalter table a\n  alter column nope type text;\n"},
-			want:  pgmigrate.MigrationError{Version: 2, Name: "2_b.sql", Direction: "up", Line: 0, State: pgmigrate.StateRolledBack, Database: 1},
-			code:  "42703", // the server gives no position for this one
+			files: []string{
+				"1_a.sql", good, "2_b.sql",
+				"\n\n-- é, two bytes; 世, three\nselect 1;\nalter table a\n  alter column nope type text;\n",
+			},
+			want: pgmigrate.MigrationError{
+				Version: 2, Name: "2_b.sql", Direction: "up", Line: 0, State: pgmigrate.StateRolledBack, Database: 1,
+			},
+			code: "42703", // the server gives no position for this one
 		},
 		"syntax error after wide characters": {
-			files:   []string{"1_a.sql", good, "2_b.sql", "\n\n-- é, two bytes; 世世世世世世世世, three\nselect 'é';\nselect 1,\n  from;\nselect 2;\n"},
-			want:    pgmigrate.MigrationError{Version: 2, Name: "2_b.sql", Direction: "up", Line: 6, State: pgmigrate.StateRolledBack, Database: 1},
-			code:    "42601",
-			message: []string{"migrate up: 2_b.sql:6: ", "(SQLSTATE 42601)", "rolled back", "the database is at version 1"},
+			files: []string{
+				"1_a.sql", good, "2_b.sql",
+				"\n\n-- é, two bytes; 世世世世世世世世, three\nselect 'é';\nselect 1,\n  from;\nselect 2;\n",
+			},
+			want: pgmigrate.MigrationError{
+				Version: 2, Name: "2_b.sql", Direction: "up", Line: 6, State: pgmigrate.StateRolledBack, Database: 1,
+			},
+			code: "42601",
+			message: []string{
+				"migrate up: 2_b.sql:6: ", "(SQLSTATE 42601)", "rolled back", "the database is at version 1",
+			},
 		},
 		"in the down section": {
 			files: []string{"1_a.sql", good + downMark + "\n\ndrop table a;\nselect nope;\n"}, from: 1, down: true,
-			want:    pgmigrate.MigrationError{Version: 1, Name: "1_a.sql", Direction: "down", Line: 6, State: pgmigrate.StateRolledBack, Database: 1},
+			want: pgmigrate.MigrationError{
+				Version: 1, Name: "1_a.sql", Direction: "down", Line: 6, State: pgmigrate.StateRolledBack, Database: 1,
+			},
 			code:    "42703",
 			message: []string{"migrate down: 1_a.sql:6: ", "the database is at version 1"},
 		},
 		"without a transaction": {
-			files: []string{"1_a.sql", noTx + "\ncreate table a (id int);\n\n-- twice the same\ninsert into a values (1);\ninsert into a values (1);\n/* ; */\n-- ;\n  create unique index concurrently a_id on a (id);\nselect 1;\n"},
+			files: []string{
+				"1_a.sql", noTx + "\ncreate table a (id int);\n\n-- twice the same\ninsert into a values (1);\n" +
+					"insert into a values (1);\n/* ; */\n-- ;\n  create unique index concurrently a_id on a (id);\n" +
+					"select 1;\n",
+			},
 			want: pgmigrate.MigrationError{
-				Version: 1, Name: "1_a.sql", Direction: "up", Line: 10, State: pgmigrate.StatePartlyApplied, Database: 0,
+				Version: 1, Name: "1_a.sql", Direction: "up", Line: 10,
+				State: pgmigrate.StatePartlyApplied, Database: 0,
 				Statement: 4, InvalidIndexes: []string{"a_id"},
 			},
 			code:    "23505", // no position: the statement's own line
 			message: []string{"at statement 4", "version 0", "resolve version 1", "invalid indexes: a_id"},
 		},
 		"the second of two equal statements": {
-			files: []string{"1_a.sql", noTx + "create table a (id int primary key);\ninsert into a values (1);\ninsert into a values (1);\n"},
-			want:  pgmigrate.MigrationError{Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, State: pgmigrate.StatePartlyApplied, Statement: 3},
-			code:  "23505",
+			files: []string{
+				"1_a.sql", noTx +
+					"create table a (id int primary key);\ninsert into a values (1);\ninsert into a values (1);\n",
+			},
+			want: pgmigrate.MigrationError{
+				Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, State: pgmigrate.StatePartlyApplied,
+				Statement: 3,
+			},
+			code: "23505",
 		},
 		"position inside a statement without a transaction": {
 			files: []string{"1_a.sql", noTx + "create table a (id int);\nselect id,\n  nope\nfrom a;\n"},
-			want:  pgmigrate.MigrationError{Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, State: pgmigrate.StatePartlyApplied, Statement: 2},
-			code:  "42703",
+			want: pgmigrate.MigrationError{
+				Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, State: pgmigrate.StatePartlyApplied,
+				Statement: 2,
+			},
+			code: "42703",
 		},
 		"template": {
 			files: []string{"1_a.sql", "select {{ .n }},\n  nope;\n"}, data: map[string]any{"n": "1,\n 2"},
-			want: pgmigrate.MigrationError{Version: 1, Name: "1_a.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 0},
+			want: pgmigrate.MigrationError{
+				Version: 1, Name: "1_a.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 0,
+			},
 			code: "42703",
 		},
 		"at commit": {
-			files: []string{"1_a.sql", good, "2_b.sql", "create table b (a int references a deferrable initially deferred);\ninsert into b values (7);\n"},
-			want:  pgmigrate.MigrationError{Version: 2, Name: "2_b.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 1},
-			code:  "23503",
+			files: []string{
+				"1_a.sql", good, "2_b.sql",
+				"create table b (a int references a deferrable initially deferred);\ninsert into b values (7);\n",
+			},
+			want: pgmigrate.MigrationError{
+				Version: 2, Name: "2_b.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 1,
+			},
+			code: "23503",
 		},
 		"hint": {
-			files:   []string{"1_a.sql", "do $$ begin raise exception 'no' using hint = 'ask', detail = 'row 42'; end $$;\n"},
-			want:    pgmigrate.MigrationError{Version: 1, Name: "1_a.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 0},
+			files: []string{
+				"1_a.sql", "do $$ begin raise exception 'no' using hint = 'ask', detail = 'row 42'; end $$;\n",
+			},
+			want: pgmigrate.MigrationError{
+				Version: 1, Name: "1_a.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 0,
+			},
 			code:    "P0001",
 			message: []string{"no (SQLSTATE P0001), hint: ask;"},
 		},
@@ -97,7 +136,8 @@ func TestMigrationError(t *testing.T) {
 			}
 			t.Log(err)
 			if got.Version != test.want.Version || got.Name != test.want.Name || got.Direction != test.want.Direction ||
-				got.Line != test.want.Line || got.State != test.want.State || got.Statement != test.want.Statement || got.Database != test.want.Database ||
+				got.Line != test.want.Line || got.State != test.want.State || got.Statement != test.want.Statement ||
+				got.Database != test.want.Database ||
 				strings.Join(got.InvalidIndexes, " ") != strings.Join(test.want.InvalidIndexes, " ") {
 				t.Errorf("got %+v\nwant %+v", got, test.want)
 			}
@@ -142,12 +182,14 @@ func TestContextEndsDuringMigration(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.exec(t, "create table wait (n int); insert into wait values (1)")
-	folder := files("1_a.sql", "create table a (id int);", "2_b.sql", "create table b (id int);\nselect pg_sleep(n * 60) from wait;\n")
+	folder := files("1_a.sql", "create table a (id int);", "2_b.sql",
+		"create table b (id int);\nselect pg_sleep(n * 60) from wait;\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	m := migrator(t, b, folder)
 	done := make(chan error, 1)
 	go func() { _, err := m.Up(ctx); done <- err }()
-	for !ask[bool](t, b, "select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')") {
+	for !ask[bool](t, b, "select exists (select from pg_stat_activity where datname = current_database() and "+
+		"wait_event = 'PgSleep')") {
 		select {
 		case err := <-done:
 			t.Fatalf("ended early: %v", err)
@@ -157,7 +199,8 @@ func TestContextEndsDuringMigration(t *testing.T) {
 	cancel()
 	err := <-done
 	var got *pgmigrate.MigrationError
-	if !errors.As(err, &got) || !errors.Is(err, context.Canceled) || got.State != pgmigrate.StateUnknown || got.Database != 1 {
+	if !errors.As(err, &got) || !errors.Is(err, context.Canceled) || got.State != pgmigrate.StateUnknown ||
+		got.Database != 1 {
 		t.Fatalf("got %v", err)
 	}
 	t.Log(err)

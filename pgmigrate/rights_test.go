@@ -22,22 +22,41 @@ func TestRoleWithoutRights(t *testing.T) {
 	}{
 		"that reads nothing": {2, "", map[string]string{
 			"up": "read version table public.schema_version: ", "plan": "read version table public.schema_version: ",
-			"status": "read version table public.schema_version: ", "schema version": "read version table public.schema_version: ",
-			"wait for": "wait for version 3: read version table public.schema_version: ", "history": "read history: ",
-			"baseline": "read version table public.schema_version: ", "resolve": "read version table public.schema_version: ", "seed": "read seeds: ",
+			"status":         "read version table public.schema_version: ",
+			"schema version": "read version table public.schema_version: ",
+			"wait for":       "wait for version 3: read version table public.schema_version: ",
+			"history":        "read history: ",
+			"baseline":       "read version table public.schema_version: ",
+			"resolve":        "read version table public.schema_version: ", "seed": "read seeds: ",
 		}},
-		"that writes nothing": {2, "grant select on schema_version, pgmigrate.history to ROLE; grant usage on schema pgmigrate to ROLE", map[string]string{
-			"up": "migrate up: 003_index.sql: permission denied for table history (SQLSTATE 42501); it runs without a transaction and failed before its " +
-				"first statement, the database is at version 2: when the cause is gone, run it again",
-			"seed": "create seed table: ",
-		}},
-		"that cannot write the history": {0, "grant all on schema_version to ROLE; grant usage on schema pgmigrate to ROLE; grant select on pgmigrate.history to ROLE", map[string]string{
-			"baseline": "record 001_pages.sql in the history: ",
-		}},
-		"that cannot write the version": {0, "grant select on schema_version to ROLE; grant all on schema pgmigrate to ROLE; grant all on all tables in schema pgmigrate to ROLE; " +
-			"grant all on all sequences in schema pgmigrate to ROLE", map[string]string{
-			"baseline": "write version table public.schema_version: ",
-		}},
+		"that writes nothing": {
+			2,
+			"grant select on schema_version, pgmigrate.history to ROLE; grant usage on schema pgmigrate to ROLE",
+			map[string]string{
+				"up": "migrate up: 003_index.sql: permission denied for table history (SQLSTATE 42501); it runs " +
+					"without " +
+					"a transaction and failed before its " +
+					"first statement, the database is at version 2: when the cause is gone, run it again",
+				"seed": "create seed table: ",
+			},
+		},
+		"that cannot write the history": {
+			0,
+			"grant all on schema_version to ROLE; grant usage on schema pgmigrate to ROLE; grant select on " +
+				"pgmigrate.history to ROLE",
+			map[string]string{
+				"baseline": "record 001_pages.sql in the history: ",
+			},
+		},
+		"that cannot write the version": {
+			0,
+			"grant select on schema_version to ROLE; grant all on schema pgmigrate to ROLE; grant all on all tables " +
+				"in schema pgmigrate to ROLE; " +
+				"grant all on all sequences in schema pgmigrate to ROLE",
+			map[string]string{
+				"baseline": "write version table public.schema_version: ",
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +71,8 @@ func TestRoleWithoutRights(t *testing.T) {
 			b.exec(t, "create table done (id int)")
 			role := b.config.Database + "_app" // roles are the server's
 			quoted := pgx.Identifier{role}.Sanitize()
-			b.exec(t, "create role "+quoted+" login; grant all on schema public to "+quoted+"; "+strings.ReplaceAll(test.grants, "ROLE", quoted))
+			b.exec(t, "create role "+quoted+" login; grant all on schema public to "+quoted+"; "+
+				strings.ReplaceAll(test.grants, "ROLE", quoted))
 			t.Cleanup(func() {
 				conn, err := pgx.ConnectConfig(context.WithoutCancel(t.Context()), b.config)
 				if err != nil {
@@ -60,7 +80,8 @@ func TestRoleWithoutRights(t *testing.T) {
 					return
 				}
 				defer conn.Close(context.WithoutCancel(t.Context()))
-				if _, err := conn.Exec(context.WithoutCancel(t.Context()), "drop owned by "+quoted+"; drop role "+quoted); err != nil {
+				if _, err := conn.Exec(context.WithoutCancel(t.Context()),
+					"drop owned by "+quoted+"; drop role "+quoted); err != nil {
 					t.Error(err)
 				}
 			})

@@ -17,10 +17,16 @@ func TestStatements(t *testing.T) {
 		{" ; -- nothing\n;", []string{}},
 		{"select 1", []string{"select 1"}},
 		{"-- first\nselect 1; /* ; */ select 2 -- behind\n;", []string{"select 1", "select 2"}},
-		{"select ';', \";\", $a$ ; $a$, E'\\';'; select 2;", []string{"select ';', \";\", $a$ ; $a$, E'\\';'", "select 2"}},
+		{
+			"select ';', \";\", $a$ ; $a$, E'\\';'; select 2;",
+			[]string{"select ';', \";\", $a$ ; $a$, E'\\';'", "select 2"},
+		},
 		{
 			"create function f() returns int begin atomic select case when true then 1 end; select 2; end; select 3",
-			[]string{"create function f() returns int begin atomic select case when true then 1 end; select 2; end", "select 3"},
+			[]string{
+				"create function f() returns int begin atomic select case when true then 1 end; select 2; end",
+				"select 3",
+			},
 		},
 		// Whatever the server will say of it.
 		{"select 1; select 'open; select 2", []string{"select 1", "select 'open; select 2"}},

@@ -27,7 +27,8 @@ func TestSeed(t *testing.T) {
 		}
 	}
 	const good = "insert into pages values (2, 'two') on conflict (id) do update set title = excluded.title;"
-	if _, err := m.Seed(t.Context(), files(seeds(good)...), ""); err == nil || !strings.Contains(err.Error(), "version 0 of 3: migrate up first") {
+	if _, err := m.Seed(t.Context(), files(seeds(good)...), ""); err == nil || !strings.Contains(err.Error(),
+		"version 0 of 3: migrate up first") {
 		t.Errorf("before up: %v", err)
 	}
 	if _, err := m.Up(t.Context()); err != nil {
@@ -39,8 +40,14 @@ func TestSeed(t *testing.T) {
 		{good, "development", "run [10_all.sql 20_more.sql development/10_dev.sql] skipped []", ""},
 		{good, "development", "run [] skipped [10_all.sql 20_more.sql development/10_dev.sql]", ""},
 		{good, "", "run [] skipped [10_all.sql 20_more.sql]", ""},
-		{strings.ReplaceAll(good, "two", "edited"), "production", "run [20_more.sql production/10_prod.sql] skipped [10_all.sql]", ""},
-		{"insert into pages values (3, 'x');\ninsert into nope values (1);", "", "run [] skipped [10_all.sql]", "seed 20_more.sql:2: "},
+		{
+			strings.ReplaceAll(good, "two", "edited"), "production",
+			"run [20_more.sql production/10_prod.sql] skipped [10_all.sql]", "",
+		},
+		{
+			"insert into pages values (3, 'x');\ninsert into nope values (1);", "", "run [] skipped [10_all.sql]",
+			"seed 20_more.sql:2: ",
+		},
 		{"insert into pages values (3, 'x');\n\ncommit;", "", "run [] skipped []", "20_more.sql:3: commit"},
 		{"\ufeffselect 1;", "", "run [] skipped []", "byte order mark"},
 		{"select '\xff';", "", "run [] skipped []", "20_more.sql: the file is not valid UTF-8"},
@@ -50,7 +57,10 @@ func TestSeed(t *testing.T) {
 		{good, "../x", "run [] skipped []", "letters, digits"},
 		{good, "staging", "run [20_more.sql] skipped [10_all.sql]", ""},
 		{"savepoint s; insert into nope values (1);", "", "run [] skipped [10_all.sql]", `"nope" does not exist`},
-		{"savepoint s; insert into pages values (300, 'x'); rollback to s; ;", "", "run [20_more.sql] skipped [10_all.sql]", ""},
+		{
+			"savepoint s; insert into pages values (300, 'x'); rollback to s; ;", "",
+			"run [20_more.sql] skipped [10_all.sql]", "",
+		},
 	} {
 		r, err := m.Seed(t.Context(), files(seeds(step.second)...), step.environment)
 		if got := fmt.Sprintf("run %v skipped %v", r.Run, r.Skipped); got != step.want {
@@ -75,7 +85,8 @@ func TestUnreadableSeeds(t *testing.T) {
 	}
 	dir := t.TempDir()
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "1.sql"), []byte("insert into pages values (1);"), 0o600),
-		os.Symlink("nowhere", filepath.Join(dir, "2.sql")), os.WriteFile(filepath.Join(dir, "development"), nil, 0o600)); err != nil {
+		os.Symlink("nowhere", filepath.Join(dir, "2.sql")), os.WriteFile(filepath.Join(dir, "development"),
+			nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
@@ -83,12 +94,14 @@ func TestUnreadableSeeds(t *testing.T) {
 		environment string
 		want        string
 	}{
-		"no file system":        {nil, "", "seed: the file system is nil"},
-		"no folder":             {os.DirFS(filepath.Join(dir, "absent")), "", "seed: "},
-		"file without content":  {os.DirFS(dir), "", "2.sql: no such file or directory"},
-		"environment is a file": {files("1.sql", "insert into pages values (1);", "development", ""), "development", "development"},
+		"no file system":       {nil, "", "seed: the file system is nil"},
+		"no folder":            {os.DirFS(filepath.Join(dir, "absent")), "", "seed: "},
+		"file without content": {os.DirFS(dir), "", "2.sql: no such file or directory"},
+		"environment is a file": {files("1.sql", "insert into pages values (1);", "development",
+			""), "development", "development"},
 	} {
-		if r, err := m.Seed(t.Context(), test.fsys, test.environment); err == nil || !strings.Contains(err.Error(), test.want) || len(r.Run)+len(r.Skipped) > 0 {
+		if r, err := m.Seed(t.Context(), test.fsys, test.environment); err == nil || !strings.Contains(err.Error(),
+			test.want) || len(r.Run)+len(r.Skipped) > 0 {
 			t.Errorf("%s: %+v, %v; want %q", name, r, err, test.want)
 		}
 	}

@@ -34,7 +34,8 @@ create rule r as on delete to b do (select 1; select 2);
 		want      []pgmigrate.Statement
 	}{
 		{0, pgmigrate.DirectionUp, []pgmigrate.Statement{
-			{SQL: "create table a (id int)", Offset: 26, Line: 2}, {SQL: "do $$ begin perform 1; end $$", Offset: 93, Line: 5},
+			{SQL: "create table a (id int)", Offset: 26, Line: 2},
+			{SQL: "do $$ begin perform 1; end $$", Offset: 93, Line: 5},
 		}},
 		{0, pgmigrate.DirectionDown, []pgmigrate.Statement{
 			{SQL: "select ';'", Offset: 0, Line: 9},

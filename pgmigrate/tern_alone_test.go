@@ -56,7 +56,9 @@ func TestTernTenAtOnce(t *testing.T) {
 	for i := range errs {
 		wg.Go(func() { errs[i] = ternUp(t.Context(), b.config, fsys) })
 	}
-	for deadline := time.Now().Add(20 * time.Second); ask[int](t, b, "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())") < len(errs); {
+	for deadline := time.Now().Add(20 * time.Second); ask[int](t, b,
+		"select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from "+
+			"pg_database where datname = current_database())") < len(errs); {
 		if time.Now().After(deadline) {
 			t.Fatal("they never all wait")
 		}
@@ -96,7 +98,8 @@ func TestTernDatabaseAhead(t *testing.T) {
 func TestTernClientGone(t *testing.T) {
 	t.Parallel()
 	fsys := files("1_a.sql", "select pg_sleep(600);")
-	const busy = `select count(*) from pg_stat_activity where datname = current_database() and query like '%pg_sleep(600)%'
+	const busy = `select count(*) from pg_stat_activity where datname = current_database()
+		and query like '%pg_sleep(600)%'
   and state = 'active' and pid <> pg_backend_pid()`
 	cut := func(up func(*bench) error) *bench {
 		b := setup(t)
@@ -166,7 +169,8 @@ func TestTernRecordsNoFailure(t *testing.T) {
 	if v := ask[int](t, b, "select version from schema_version"); v != 1 {
 		t.Errorf("version %d, want 1", v)
 	}
-	if n := ask[int](t, b, "select count(*) from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"); n != 2 {
+	if n := ask[int](t, b, "select count(*) from pg_tables where schemaname not in ('pg_catalog', "+
+		"'information_schema')"); n != 2 {
 		t.Errorf("%d tables, want the migration's and the version table", n)
 	}
 }
@@ -181,7 +185,9 @@ func TestTernKeepsNoHistory(t *testing.T) {
 	if err := ternUp(t.Context(), b.config, edited); err != nil {
 		t.Errorf("tern has noticed the edit: %v", err)
 	}
-	if columns := ask[string](t, b, "select string_agg(column_name, ', ') from information_schema.columns where table_name = 'schema_version'"); columns != "version" {
+	if columns := ask[string](t, b,
+		"select string_agg(column_name, ', ') from information_schema.columns where table_name = "+
+			"'schema_version'"); columns != "version" {
 		t.Errorf("tern records %s", columns)
 	}
 }
@@ -235,7 +241,8 @@ func TestTernError(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	err := ternUp(t.Context(), b.config, files("1_a.sql", "select 1;\nselect nothing;\n"))
-	if err == nil || !strings.HasPrefix(err.Error(), "1_a.sql: ERROR: ") || !strings.HasSuffix(err.Error(), "(SQLSTATE 42703)") {
+	if err == nil || !strings.HasPrefix(err.Error(), "1_a.sql: ERROR: ") ||
+		!strings.HasSuffix(err.Error(), "(SQLSTATE 42703)") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -40,7 +40,8 @@ func TestHistoryIsCompleted(t *testing.T) {
 	if _, err := m.Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	const interrupt = "update pgmigrate.history set progress = 'running' where id = (select max(id) from pgmigrate.history)"
+	const interrupt = "update pgmigrate.history set progress = 'running' where id = (select max(id) from " +
+		"pgmigrate.history)"
 	for _, step := range []struct {
 		next func() (pgmigrate.Result, error)
 		to   int32

@@ -24,7 +24,8 @@ func TestUpDownStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.From != 0 || r.To != 3 || len(r.Steps) != 3 || r.Steps[2].Name != "003_index.sql" || r.Steps[2].Tries != 1 || r.Steps[2].Duration <= 0 {
+	if r.From != 0 || r.To != 3 || len(r.Steps) != 3 || r.Steps[2].Name != "003_index.sql" || r.Steps[2].Tries != 1 ||
+		r.Steps[2].Duration <= 0 {
 		t.Errorf("up: %+v", r)
 	}
 	if v := ask[int](t, b, "select version from schema_version"); v != 3 {

@@ -13,7 +13,8 @@ import (
 
 func older(t *testing.T) fs.FS {
 	t.Helper()
-	return files("001_pages.sql", "create table pages (id int primary key);\n---- create above / drop below ----\ndrop table pages;\n")
+	return files("001_pages.sql",
+		"create table pages (id int primary key);\n---- create above / drop below ----\ndrop table pages;\n")
 }
 
 // An older instance starts while a newer version is being deployed.
@@ -80,7 +81,8 @@ func TestVersionOutsideFolder(t *testing.T) {
 func TestIrreversible(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	m := migrator(t, b, files("1_a.sql", "create table a ();", "2_b.sql", "create table b ();\n---- create above / drop below ----\ndrop table b;"))
+	m := migrator(t, b, files("1_a.sql", "create table a ();", "2_b.sql",
+		"create table b ();\n---- create above / drop below ----\ndrop table b;"))
 	if _, err := m.Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +107,8 @@ func TestRedo(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := m.Redo(t.Context())
-	if err != nil || r.From != 2 || r.To != 2 || len(r.Steps) != 2 || r.Steps[0].Direction != "down" || r.Steps[1].Direction != "up" {
+	if err != nil || r.From != 2 || r.To != 2 || len(r.Steps) != 2 || r.Steps[0].Direction != "down" ||
+		r.Steps[1].Direction != "up" {
 		t.Errorf("redo: %+v, %v", r, err)
 	}
 }
@@ -113,9 +116,13 @@ func TestRedo(t *testing.T) {
 func TestBadVersionTable(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ sql, want string }{
-		"empty":     {"create table schema_version (version int4 not null)", "it is empty"},
-		"two rows":  {"create table schema_version (version int4 not null); insert into schema_version values (1), (2)", "2 rows"},
-		"negative":  {"create table schema_version (version int4 not null); insert into schema_version values (-1)", "version -1"},
+		"empty": {"create table schema_version (version int4 not null)", "it is empty"},
+		"two rows": {
+			"create table schema_version (version int4 not null); insert into schema_version values (1), (2)", "2 rows",
+		},
+		"negative": {
+			"create table schema_version (version int4 not null); insert into schema_version values (-1)", "version -1",
+		},
 		"no column": {"create table schema_version (v int4)", "42703"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +130,8 @@ func TestBadVersionTable(t *testing.T) {
 			b := setup(t)
 			b.exec(t, test.sql)
 			_, err := migrator(t, b, three()).Up(t.Context())
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "public.schema_version") {
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(),
+				"public.schema_version") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -161,7 +169,8 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err = m.Plan(t.Context())
-	if err != nil || p.Version != 1 || p.Latest != 3 || len(p.Steps) != 2 || p.Steps[0].Up != "alter table pages add title text;" {
+	if err != nil || p.Version != 1 || p.Latest != 3 || len(p.Steps) != 2 ||
+		p.Steps[0].Up != "alter table pages add title text;" {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

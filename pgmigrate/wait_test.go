@@ -20,7 +20,8 @@ func TestWaitFor(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- m.WaitFor(t.Context(), 2) }()
 
-	const asked = "select exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like 'select version from public.schema_version%')"
+	const asked = "select exists (select from pg_stat_activity where datname = current_database() and pid <> " +
+		"pg_backend_pid() and query like 'select version from public.schema_version%')"
 	for !ask[bool](t, b, asked) {
 	}
 	select {
@@ -72,9 +73,11 @@ func TestWaitBehindInterrupted(t *testing.T) {
 		}
 		return len(line), nil
 	}
-	err := migrator(t, b, failing(), pgmigrate.WithLogger(slog.New(slog.NewTextHandler(writerFunc(log), nil)))).WaitFor(ctx, 3)
+	err := migrator(t, b, failing(),
+		pgmigrate.WithLogger(slog.New(slog.NewTextHandler(writerFunc(log), nil)))).WaitFor(ctx, 3)
 	var dirty *pgmigrate.DirtyError
-	if !errors.As(err, &dirty) || dirty.Version != 2 || !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "wait for version 3: the database is at version 1: ") {
+	if !errors.As(err, &dirty) || dirty.Version != 2 || !errors.Is(err, context.Canceled) ||
+		!strings.HasPrefix(err.Error(), "wait for version 3: the database is at version 1: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -106,7 +109,8 @@ func TestWaitForServer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), test.limit)
 			defer cancel()
 			err = m.WaitFor(ctx, 1)
-			if err == nil || errors.Is(err, context.DeadlineExceeded) != test.waits || !strings.Contains(err.Error(), "connect") {
+			if err == nil || errors.Is(err, context.DeadlineExceeded) != test.waits ||
+				!strings.Contains(err.Error(), "connect") {
 				t.Errorf("got %v", err)
 			}
 		})

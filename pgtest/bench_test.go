@@ -16,7 +16,8 @@ func BenchmarkNew(b *testing.B) {
 		b.StartTimer()
 		failures := r.run(func() {
 			var one int
-			if err := pgtest.New(r, pgtest.Migrations(twoTables)).QueryRow(b.Context(), "select 1").Scan(&one); err != nil {
+			if err := pgtest.New(r, pgtest.Migrations(twoTables)).QueryRow(b.Context(),
+				"select 1").Scan(&one); err != nil {
 				b.Fatal(err)
 			}
 		})

@@ -28,14 +28,17 @@ func TestLeakedConnection(t *testing.T) {
 		}
 		leaked = conn
 	})
-	if len(failures) != 1 || !strings.Contains(failures[0], "1 connection(s)") || strings.Contains(failures[0], "pgxpool") ||
-		!strings.Contains(failures[0], "pgtest_test.TestLeakedConnection.func1\n") || !strings.Contains(failures[0], "close_test.go:") {
+	if len(failures) != 1 || !strings.Contains(failures[0], "1 connection(s)") ||
+		strings.Contains(failures[0], "pgxpool") ||
+		!strings.Contains(failures[0], "pgtest_test.TestLeakedConnection.func1\n") ||
+		!strings.Contains(failures[0], "close_test.go:") {
 		t.Errorf("failures: %q", failures)
 	}
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("the end took %s", took)
 	}
-	for deadline := time.Now().Add(time.Minute); leaked.Ping(context.Background()) == nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); leaked.Ping(context.Background()) == nil; time.Sleep(10 *
+		time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the leaked connection still works: its database was not dropped")
 		}

@@ -7,7 +7,9 @@ import (
 )
 
 // pageFiles is what os.DirFS("migrations") might be.
-var pageFiles = fstest.MapFS{"001_pages.sql": {Data: []byte("create table pages (id int primary key, title text not null);")}}
+var pageFiles = fstest.MapFS{
+	"001_pages.sql": {Data: []byte("create table pages (id int primary key, title text not null);")},
+}
 
 // test is the t of an example, which has no *testing.T, and end what happens when the test ends.
 func test() (t *example, end func()) {

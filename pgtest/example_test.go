@@ -52,7 +52,8 @@ func ExampleURL() {
 func ExampleSeed() {
 	t, end := test()
 	defer end()
-	seeds := fstest.MapFS{"home.sql": {Data: []byte("insert into pages values (1, 'Home')")}} // os.DirFS("testdata/seeds")
+	// os.DirFS("testdata/seeds").
+	seeds := fstest.MapFS{"home.sql": {Data: []byte("insert into pages values (1, 'Home')")}}
 	pool := pgtest.New(t, pgtest.Migrations(pageFiles), pgtest.Seed(seeds))
 
 	var title string

@@ -44,7 +44,8 @@ func TestChildKillsServer(t *testing.T) {
 				for session.Ping(context.Background()) == nil {
 					time.Sleep(5 * time.Millisecond)
 				}
-				for conn, err := pgx.Connect(context.Background(), url); err == nil; conn, err = pgx.Connect(context.Background(), url) {
+				for conn, err := pgx.Connect(context.Background(),
+					url); err == nil; conn, err = pgx.Connect(context.Background(), url) {
 					conn.Close(context.Background())
 					time.Sleep(5 * time.Millisecond)
 				}

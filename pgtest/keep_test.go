@@ -36,7 +36,8 @@ func TestKeepOfFailedTest(t *testing.T) {
 		return string(out)
 	}
 	failing()
-	if left := scan(t, admin, allOurs); left != strings.Join(foreign, " ") && len(strings.Fields(left)) != len(foreign) {
+	if left := scan(t, admin, allOurs); left != strings.Join(foreign, " ") &&
+		len(strings.Fields(left)) != len(foreign) {
 		t.Errorf("without the wish: %s", left)
 	}
 	out := failing("PGTEST_KEEP=1")
@@ -63,7 +64,8 @@ func TestKeepOfFailedTest(t *testing.T) {
 	}
 	failing("PGTEST_KEEP=1")
 	runChild(t, "TestChildClean", env)
-	if left := scan(t, admin, `select string_agg(datname, ' ' order by datname) from pg_database where datname ~ '^(pgtest_|testdb_)'`); left !=
+	if left := scan(t, admin, `select string_agg(datname, ' ' order by datname) from pg_database
+		where datname ~ '^(pgtest_|testdb_)'`); left !=
 		"pgtest_00000000_0000000000000000_0000000000 pgtest_mine testdb_tpl_00_inst_00" {
 		t.Errorf("after Clean: %s", left)
 	}

@@ -94,7 +94,8 @@ func nothingUsedStays(t *testing.T, admin, env string) {
 func TestBenchmarks(t *testing.T) {
 	t.Parallel()
 	_, env := configured(t)
-	out := runChildArgs(t, "BenchmarkChild", env, "-test.run=^$", "-test.bench=^BenchmarkChild$", "-test.benchtime=3x", "-test.count=2")
+	out := runChildArgs(t, "BenchmarkChild", env, "-test.run=^$", "-test.bench=^BenchmarkChild$",
+		"-test.benchtime=3x", "-test.count=2")
 	if n := strings.Count(out, "ns/op"); n != 2 {
 		t.Errorf("%d benchmarks ran:\n%s", n, out)
 	}
@@ -116,7 +117,8 @@ func BenchmarkChild(b *testing.B) {
 func TestCountAndSubtests(t *testing.T) {
 	t.Parallel()
 	admin, env := configured(t)
-	out := runChildArgs(t, "TestChildSubtests", env, "-test.run=^TestChildSubtests$", "-test.count=3", "-test.parallel=4", "-test.v")
+	out := runChildArgs(t, "TestChildSubtests", env, "-test.run=^TestChildSubtests$", "-test.count=3",
+		"-test.parallel=4", "-test.v")
 	if n := strings.Count(out, "--- PASS: TestChildSubtests "); n != 3 {
 		t.Errorf("ran %d times:\n%s", n, out)
 	}

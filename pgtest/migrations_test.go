@@ -18,7 +18,10 @@ func TestBadMigrations(t *testing.T) {
 		fsys fstest.MapFS
 		want string
 	}{
-		"gap":    {fstest.MapFS{"001_a.sql": {Data: []byte("select 1;")}, "003_c.sql": {Data: []byte("select 1;")}}, "003_c.sql"},
+		"gap": {
+			fstest.MapFS{"001_a.sql": {Data: []byte("select 1;")}, "003_c.sql": {Data: []byte("select 1;")}},
+			"003_c.sql",
+		},
 		"none":   {fstest.MapFS{}, "migration"},
 		"syntax": {fstest.MapFS{"001_a.sql": {Data: []byte("creat table x ();")}}, "001_a.sql"},
 	} {
@@ -63,7 +66,9 @@ func TestNearestMigrations(t *testing.T) {
 	alone := t.TempDir()
 	t.Chdir(alone)
 	r := &recorder{TB: t}
-	if failures := r.run(func() { pgtest.New(r) }); len(failures) != 1 || !strings.Contains(failures[0], "pgtest.Migrations") {
+	if failures := r.run(func() {
+		pgtest.New(r)
+	}); len(failures) != 1 || !strings.Contains(failures[0], "pgtest.Migrations") {
 		t.Errorf("without a folder: %q", failures)
 	}
 	write("third/go.mod", "module third\n")
@@ -72,7 +77,9 @@ func TestNearestMigrations(t *testing.T) {
 	}
 	t.Chdir(filepath.Join(root, "third"))
 	r = &recorder{TB: t}
-	if failures := r.run(func() { pgtest.New(r) }); len(failures) != 1 || !strings.Contains(failures[0], "third/migrations") ||
+	if failures := r.run(func() {
+		pgtest.New(r)
+	}); len(failures) != 1 || !strings.Contains(failures[0], "third/migrations") ||
 		!strings.Contains(failures[0], "put them there, or name them with pgtest.Migrations") {
 		t.Errorf("with empty folders: %q", failures)
 	}

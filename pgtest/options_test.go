@@ -18,7 +18,9 @@ import (
 // Seeds are part of the template: another seed, another template.
 func TestSeed(t *testing.T) {
 	t.Parallel()
-	one := fstest.MapFS{"1_authors.sql": {Data: []byte("insert into authors values (1); insert into authors values (2);")}}
+	one := fstest.MapFS{
+		"1_authors.sql": {Data: []byte("insert into authors values (1); insert into authors values (2);")},
+	}
 	two := fstest.MapFS{"2_pages.sql": {Data: []byte("insert into pages select id from authors")}}
 	both := pgtest.New(t, pgtest.Migrations(twoTables), pgtest.Seed(one), pgtest.Seed(two))
 	if a, p := count(t, both, "authors"), count(t, both, "pages"); a != 2 || p != 2 {
@@ -47,7 +49,8 @@ func TestSuperuser(t *testing.T) {
 	const mine = "select rolsuper from pg_roles where rolname = current_user"
 	for want, opts := range map[bool][]pgtest.Option{false: nil, true: {pgtest.Superuser()}} {
 		var super bool
-		if err := pgtest.New(t, append(opts, pgtest.Migrations(twoTables))...).QueryRow(t.Context(), mine).Scan(&super); err != nil {
+		if err := pgtest.New(t, append(opts, pgtest.Migrations(twoTables))...).QueryRow(t.Context(),
+			mine).Scan(&super); err != nil {
 			t.Fatal(err)
 		}
 		if super != want {
@@ -75,7 +78,9 @@ func TestMigrator(t *testing.T) {
 		t.Error(n)
 	}
 	r := &recorder{TB: t}
-	if failures := r.run(func() { pgtest.New(r, pgtest.Migrator(explosive{})) }); len(failures) != 1 || !strings.Contains(failures[0], "boom") {
+	if failures := r.run(func() {
+		pgtest.New(r, pgtest.Migrator(explosive{}))
+	}); len(failures) != 1 || !strings.Contains(failures[0], "boom") {
 		t.Errorf("%q", failures)
 	}
 }

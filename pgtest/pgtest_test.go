@@ -15,8 +15,14 @@ import (
 )
 
 var twoTables = fstest.MapFS{
-	"001_authors.sql": {Data: []byte("create table authors (id int primary key);\n---- create above / drop below ----\ndrop table authors;\n")},
-	"002_pages.sql":   {Data: []byte("create table pages (id int primary key);\n---- create above / drop below ----\ndrop table pages;\n")},
+	"001_authors.sql": {
+		Data: []byte("create table authors (id int primary key);\n---- create above / drop below ----\ndrop table " +
+			"authors;\n"),
+	},
+	"002_pages.sql": {
+		Data: []byte("create table pages (id int primary key);\n---- create above / drop below ----\ndrop table " +
+			"pages;\n"),
+	},
 }
 
 func TestNewIsMigratedAndOnesOwn(t *testing.T) {
@@ -75,7 +81,8 @@ func databaseExists(t *testing.T, server *pgserver.Server, name string) bool {
 	}
 	defer conn.Close(context.Background())
 	var exists bool
-	if err := conn.QueryRow(context.Background(), "select exists (select from pg_database where datname = $1)", name).Scan(&exists); err != nil {
+	if err := conn.QueryRow(context.Background(), "select exists (select from pg_database where datname = $1)",
+		name).Scan(&exists); err != nil {
 		t.Fatal(err)
 	}
 	return exists
@@ -84,7 +91,11 @@ func databaseExists(t *testing.T, server *pgserver.Server, name string) bool {
 // Two folders that differ in a byte are two schemas, in one process and server.
 func TestEachFolderIsASchemaOfItsOwn(t *testing.T) {
 	t.Parallel()
-	more := fstest.MapFS{"003_tags.sql": {Data: []byte("create table tags (id int);\n---- create above / drop below ----\ndrop table tags;\n")}}
+	more := fstest.MapFS{
+		"003_tags.sql": {
+			Data: []byte("create table tags (id int);\n---- create above / drop below ----\ndrop table tags;\n"),
+		},
+	}
 	for name, f := range twoTables {
 		more[name] = f
 	}

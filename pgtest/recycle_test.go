@@ -23,20 +23,33 @@ func TestRecycle(t *testing.T) {
 		extra, does string
 		reused      bool
 	}{
-		"rows":          {"", "insert into parents (v) values ('x'); insert into children (parent) select id from parents", true},
-		"nothing":       {"", "select 1", true},
-		"sequence":      {"", "select nextval('children_id_seq'), setval('parents_id_seq', 70)", true},
-		"temporary":     {"", "create temporary table scratch (id int)", true},
-		"trigger":       {"create function no() returns trigger language plpgsql as 'begin raise exception $$no$$; end'; create trigger no before delete on parents for each statement execute function no();", "insert into parents (v) values ('x')", true},
-		"seeded rows":   {"", "update kinds set k = 'c' where k = 'a'", false},
-		"table":         {"", "create table more (id int)", false},
-		"column":        {"", "alter table parents add more int", false},
-		"dropped":       {"", "drop table children", false},
-		"grant":         {"", "grant select on kinds to public", false},
-		"setting":       {"", "do $$ begin execute format('alter database %I set work_mem = ''5MB''', current_database()); end $$", false},
-		"function":      {"", "create function f() returns int language sql as 'select 1'", false},
-		"large object":  {"", "select lo_create(0)", false},
-		"always firing": {"create function nothing() returns trigger language plpgsql as 'begin return null; end'; create trigger t before delete on parents for each statement execute function nothing(); alter table parents enable always trigger t;", "select 1", false},
+		"rows": {
+			"", "insert into parents (v) values ('x'); insert into children (parent) select id from parents", true,
+		},
+		"nothing":   {"", "select 1", true},
+		"sequence":  {"", "select nextval('children_id_seq'), setval('parents_id_seq', 70)", true},
+		"temporary": {"", "create temporary table scratch (id int)", true},
+		"trigger": {
+			"create function no() returns trigger language plpgsql as 'begin raise exception $$no$$; end'; create " +
+				"trigger no before delete on parents for each statement execute function no();",
+			"insert into parents (v) values ('x')", true,
+		},
+		"seeded rows": {"", "update kinds set k = 'c' where k = 'a'", false},
+		"table":       {"", "create table more (id int)", false},
+		"column":      {"", "alter table parents add more int", false},
+		"dropped":     {"", "drop table children", false},
+		"grant":       {"", "grant select on kinds to public", false},
+		"setting": {
+			"", "do $$ begin execute format('alter database %I set work_mem = ''5MB''', current_database()); end $$",
+			false,
+		},
+		"function":     {"", "create function f() returns int language sql as 'select 1'", false},
+		"large object": {"", "select lo_create(0)", false},
+		"always firing": {
+			"create function nothing() returns trigger language plpgsql as 'begin return null; end'; create trigger " +
+				"t before delete on parents for each statement execute function nothing(); alter table parents " +
+				"enable always trigger t;", "select 1", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,8 +76,10 @@ func TestRecycle(t *testing.T) {
 func checkFresh(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	var got string
-	err := pool.QueryRow(t.Context(), `select concat_ws(' ', (select count(*) from parents), (select count(*) from children),
-		(select string_agg(k, ',' order by k) from kinds), to_regclass('more') is null, nextval('parents_id_seq'), nextval('children_id_seq'))`).Scan(&got)
+	err := pool.QueryRow(t.Context(),
+		`select concat_ws(' ', (select count(*) from parents), (select count(*) from children),
+		(select string_agg(k, ',' order by k) from kinds), to_regclass('more') is null, nextval('parents_id_seq'),
+			nextval('children_id_seq'))`).Scan(&got)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,8 @@ func TestRoleIsNoSuperuser(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, pgtest.Migrations(twoTables))
 	var super, createDB, createRole bool
-	err := pool.QueryRow(t.Context(), "select rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname = current_user").
+	err := pool.QueryRow(t.Context(),
+		"select rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname = current_user").
 		Scan(&super, &createDB, &createRole)
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,8 @@ func TestChildEightAtATime(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	number := func() (n int) {
-		if err := conn.QueryRow(context.Background(), "select count(*) from pg_database where datname ~ '^pgtest_'").Scan(&n); err != nil {
+		if err := conn.QueryRow(context.Background(),
+			"select count(*) from pg_database where datname ~ '^pgtest_'").Scan(&n); err != nil {
 			t.Error(err)
 		}
 		return n

@@ -90,7 +90,8 @@ const (
 		where datname ~ '^pgtest_' and datname !~ '_0{16}_' and shobj_description(oid, 'pg_database') is null`
 	usedNames = `select coalesce(string_agg(datname, ' '), '') from pg_database
 		where datname ~ '^pgtest_' and (datname ~ '_0{16}_' or shobj_description(oid, 'pg_database') is not null)`
-	allOurs = `select coalesce(string_agg(datname, ' '), '') from pg_database where datname ~ '^(pgtest_|testdb_tpl_.*_inst_)' and not datistemplate`
+	allOurs = `select coalesce(string_agg(datname, ' '), '') from pg_database
+		where datname ~ '^(pgtest_|testdb_tpl_.*_inst_)' and not datistemplate`
 )
 
 // What one process made ahead another takes, and what it used the other drops.
@@ -144,7 +145,8 @@ func TestChildEnds(t *testing.T) {
 	}
 	// Three more than the tests have: two of them are for this process only, the third waits for
 	// the next.
-	for deadline := time.Now().Add(20 * time.Second); len(strings.Fields(scan(t, adminURL(t), allOurs))) < 6; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); len(strings.Fields(scan(t, adminURL(t),
+		allOurs))) < 6; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing is made ahead")
 		}
@@ -159,7 +161,8 @@ func TestChildTakes(t *testing.T) {
 		t.Errorf("%d rows of another process's test", n)
 	}
 	var oid string
-	if err := pool.QueryRow(t.Context(), "select oid::text from pg_database where datname = current_database()").Scan(&oid); err != nil {
+	if err := pool.QueryRow(t.Context(),
+		"select oid::text from pg_database where datname = current_database()").Scan(&oid); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println("oid=" + oid)
@@ -170,7 +173,9 @@ func TestChildTakes(t *testing.T) {
 	// used: its own and one that waits for its next test.
 	mine := strings.Join(strings.SplitN(pool.Config().ConnConfig.Database, "_", 3)[:2], "_") + "_"
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if !slices.ContainsFunc(strings.Fields(scan(t, adminURL(t), usedNames)), func(name string) bool { return !strings.HasPrefix(name, mine) }) {
+		if !slices.ContainsFunc(strings.Fields(scan(t, adminURL(t), usedNames)), func(name string) bool {
+			return !strings.HasPrefix(name, mine)
+		}) {
 			return
 		}
 	} // the parent sees it

@@ -28,7 +28,8 @@ func TestChildWarm(t *testing.T) {
 		t.Helper()
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			n := scan(t, admin, `select count(*)::text from pg_stat_activity a join pg_database d using (datname)
-				where datname ~ '^pgtest_' and state = 'idle' and shobj_description(d.oid, 'pg_database') = 'pgtest used'`)
+				where datname ~ '^pgtest_' and state = 'idle' and shobj_description(d.oid,
+					'pg_database') = 'pgtest used'`)
 			if n >= "2" {
 				return
 			}
@@ -40,7 +41,8 @@ func TestChildWarm(t *testing.T) {
 	pgtest.URL(t, pgtest.Migrations(twoTables)) // a test that runs: copies are made while there is one
 	pgtest.URL(t, pgtest.Migrations(twoTables))
 	pgtest.URL(t, pgtest.Migrations(twoTables))
-	const older = "select backend_start < $1, current_setting('application_name') from pg_stat_activity where pid = pg_backend_pid()"
+	const older = "select backend_start < $1, current_setting('application_name') from pg_stat_activity where pid = " +
+		"pg_backend_pid()"
 	look := func(t *testing.T, conn interface {
 		QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	}, since time.Time,

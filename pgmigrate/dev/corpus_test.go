@@ -137,7 +137,8 @@ func config(t *testing.T, url string) *pgx.ConnConfig {
 
 func compare(t *testing.T, from, to *shadow.DB) *schema.Difference {
 	t.Helper()
-	d, err := schema.Compare(t.Context(), schema.Database{Config: from.Config()}, schema.Database{Config: to.Config()}, schema.Options{})
+	d, err := schema.Compare(t.Context(), schema.Database{Config: from.Config()}, schema.Database{Config: to.Config()},
+		schema.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

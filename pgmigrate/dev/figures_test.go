@@ -21,8 +21,10 @@ func TestFigures(t *testing.T) {
 	}
 	folder, wanted := fstest.MapFS{}, ""
 	for i := range 100 {
-		sql := fmt.Sprintf(`create table t%[1]d (id bigint generated always as identity primary key, parent_id bigint references t%[2]d (id),
-	title text not null, body text, price numeric(10,2) check (price >= 0), at timestamptz not null default now(), state text default 'new');
+		sql := fmt.Sprintf(`create table t%[1]d (id bigint generated always as identity primary key,
+			parent_id bigint references t%[2]d (id),
+	title text not null, body text, price numeric(10,2) check (price >= 0), at timestamptz not null default now(),
+		state text default 'new');
 create index t%[1]d_title on t%[1]d (title);
 create index t%[1]d_at on t%[1]d (at) where state = 'new';
 comment on table t%[1]d is 'table %[1]d';
@@ -46,10 +48,12 @@ comment on table t%[1]d is 'table %[1]d';
 		}
 		inDrift := time.Since(start)
 		start = time.Now()
-		result, err := diff.Make(t.Context(), folder, strings.Replace(wanted, "body text,", "body text, extra text,", 1), "extra", diff.Options{})
+		result, err := diff.Make(t.Context(), folder, strings.Replace(wanted, "body text,", "body text, extra text,",
+			1), "extra", diff.Options{})
 		if err != nil || len(result.Files) != 1 {
 			t.Fatalf("%v %+v", err, result)
 		}
-		fmt.Printf("100 tables, 100 migrations: drift %.1f s, diff with one new column %.1f s\n", inDrift.Seconds(), time.Since(start).Seconds())
+		fmt.Printf("100 tables, 100 migrations: drift %.1f s, diff with one new column %.1f s\n", inDrift.Seconds(),
+			time.Since(start).Seconds())
 	}
 }

@@ -25,8 +25,10 @@ var readers = [3]string{"pg-schema-diff alone", "the dump alone", "both"}
 
 func (s *score) add(t *testing.T, c change, live, base *shadow.DB, both *schema.Difference) {
 	t.Helper()
-	alone, err := schema.Compare(t.Context(), schema.Database{Config: live.Config()}, schema.Database{Config: base.Config()}, schema.Options{NoDump: true})
-	saw := [3]bool{err != nil || !alone.Empty(), len(both.Objects) > 0, !both.Empty()} // an error of pg-schema-diff's is a find
+	alone, err := schema.Compare(t.Context(), schema.Database{Config: live.Config()},
+		schema.Database{Config: base.Config()}, schema.Options{NoDump: true})
+	// An error of pg-schema-diff's is a find.
+	saw := [3]bool{err != nil || !alone.Empty(), len(both.Objects) > 0, !both.Empty()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.expects("none") {
@@ -48,7 +50,8 @@ func (s *score) add(t *testing.T, c change, live, base *shadow.DB, both *schema.
 
 func (s *score) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| %d changes, %d without one | found | missed | false alarms |\n|---|---|---|---|\n", s.changes, s.unchanged)
+	fmt.Fprintf(&b, "\n| %d changes, %d without one | found | missed | false alarms |\n|---|---|---|---|\n",
+		s.changes, s.unchanged)
 	for i, name := range readers {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d |\n", name, s.found[i], len(s.missed[i]), s.falseAlarms[i])
 	}

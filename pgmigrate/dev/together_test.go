@@ -71,7 +71,8 @@ func TestTogether(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	changed, partitioned := b.copy(t), b.copy(t)
-	if err := errors.Join(run(t, changed, pgmigrate.Statements(together)...), run(t, partitioned, pgmigrate.Statements(partitions)...)); err != nil {
+	if err := errors.Join(run(t, changed, pgmigrate.Statements(together)...),
+		run(t, partitioned, pgmigrate.Statements(partitions)...)); err != nil {
 		t.Fatal(err)
 	}
 	tests := map[string]struct {
@@ -105,7 +106,8 @@ func TestTogether(t *testing.T) {
 			`DROP TEXT SEARCH CONFIGURATION public.simple_pages`,
 			`COMMENT ON TABLE public.scratch IS NULL`,
 			`REVOKE INSERT,UPDATE ON TABLE public.authors FROM corpus_reader`,
-			`ALTER DEFAULT PRIVILEGES FOR ROLE CURRENT_ROLE IN SCHEMA audit REVOKE SELECT ON TABLES  FROM corpus_reader`,
+			`ALTER DEFAULT PRIVILEGES FOR ROLE CURRENT_ROLE IN SCHEMA audit REVOKE SELECT ON TABLES  ` +
+				`FROM corpus_reader`,
 		}},
 		"made again": {b.base, changed, []string{
 			`ALTER DOMAIN public.email DROP CONSTRAINT email_has_at`,
@@ -120,7 +122,8 @@ func TestTogether(t *testing.T) {
 		}},
 		"partitions undone": {partitioned, b.base, []string{
 			`DROP TABLE audit.entries_2027`,
-			`ALTER TABLE ONLY audit.entries ATTACH PARTITION audit.entries_2026 FOR VALUES FROM ('2026-01-01 00:00:00+00') TO ('2027-01-01 00:00:00+00')`,
+			`ALTER TABLE ONLY audit.entries ATTACH PARTITION audit.entries_2026 FOR VALUES ` +
+				`FROM ('2026-01-01 00:00:00+00') TO ('2027-01-01 00:00:00+00')`,
 		}},
 	}
 	for name, test := range tests {

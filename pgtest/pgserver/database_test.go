@@ -36,7 +36,8 @@ func TestDatabaseIsDropped(t *testing.T) {
 		}
 	})
 	defer leaked.Close(context.Background())
-	if got := query(t, s.URL(), "select count(*)::text from pg_database where datname = '"+name+"'"); got != "0" || name == "" {
+	if got := query(t, s.URL(), "select count(*)::text from pg_database where datname = '"+name+"'"); got != "0" ||
+		name == "" {
 		t.Errorf("%s databases %q", got, name)
 	}
 }

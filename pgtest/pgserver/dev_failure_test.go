@@ -65,7 +65,8 @@ func TestDevFails(t *testing.T) {
 	}
 
 	with(file("PG_VERSION"), "97\n", func() {
-		wants("another version", start(), "was made by PostgreSQL 97", "97 is wanted", "remove the data and begin anew: pgserver remove")
+		wants("another version", start(), "was made by PostgreSQL 97", "97 is wanted",
+			"remove the data and begin anew: pgserver remove")
 	})
 	with(file("PG_VERSION"), "\n", func() { wants("a damaged version", start(), "PG_VERSION") })
 	with(file("postgresql.conf"), "no_such_setting = 1\n", func() {
@@ -129,9 +130,11 @@ func TestCacheThatWillNotDo(t *testing.T) {
 	}
 	for cache, want := range map[string]string{
 		filepath.Join(file, "cache"): "set XDG_CACHE_HOME to a writable directory",
-		open:                         fmt.Sprintf("%s must be a directory of user %d with mode 0700", open, os.Geteuid()),
+		open: fmt.Sprintf("%s must be a directory of user %d with mode 0700",
+			open, os.Geteuid()),
 	} {
-		if _, err := pgserver.Acquire(t.Context(), pgserver.Options{CacheDir: cache}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := pgserver.Acquire(t.Context(), pgserver.Options{CacheDir: cache}); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", cache, err)
 		}
 	}
@@ -183,7 +186,9 @@ func TestDatabaseFails(t *testing.T) {
 		after string // done to the server while the test has its database
 		want  string
 	}{
-		"nobody listens":       {"postgres://u:s3cretword@/postgres?host=" + t.TempDir(), "", "pgserver: create database: "},
+		"nobody listens": {
+			"postgres://u:s3cretword@/postgres?host=" + t.TempDir(), "", "pgserver: create database: ",
+		},
 		"no URL":               {"s3cretword", "", "not a postgres:// URL"},
 		"no right":             {as("nobody_much"), "", "permission denied to create database"},
 		"it cannot be dropped": {as("maker"), "alter role maker nologin", "pgserver: drop database: "},

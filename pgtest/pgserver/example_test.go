@@ -27,7 +27,8 @@ func ExampleDatabase() {
 // A program that needs a server for as long as it runs.
 func ExampleAcquire() {
 	ctx := context.Background()
-	server, err := pgserver.Acquire(ctx, pgserver.Options{Settings: map[string]string{"max_prepared_transactions": "10"}})
+	server, err := pgserver.Acquire(ctx,
+		pgserver.Options{Settings: map[string]string{"max_prepared_transactions": "10"}})
 	if err != nil {
 		fmt.Println(err) // a *pgserver.NotFoundError says how to install PostgreSQL here
 		return

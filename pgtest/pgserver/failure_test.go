@@ -21,7 +21,9 @@ func TestNoBinaries(t *testing.T) {
 	if !errors.As(err, &notFound) {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{"no PostgreSQL server found", "no postgres in", "install it: ", "PGTEST_BINDIR", "PGTEST_URL"} {
+	for _, want := range []string{
+		"no PostgreSQL server found", "no postgres in", "install it: ", "PGTEST_BINDIR", "PGTEST_URL",
+	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}
@@ -79,7 +81,8 @@ func TestFullFileSystem(t *testing.T) {
 		t.Skip("mounting needs root")
 	}
 	dir := shortTempDir(t)
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300m,mode=1777", "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300m,mode=1777", "tmpfs",
+		dir).CombinedOutput(); err != nil {
 		t.Skipf("this system does not let root mount: %s", out)
 	}
 	t.Cleanup(func() { exec.Command("umount", dir).Run() })
@@ -158,7 +161,8 @@ func TestDevPortInUse(t *testing.T) {
 	dir := shortTempDir(t)
 	dev := pgserver.Dev{Dir: dir, Port: l.Addr().(*net.TCPAddr).Port}
 	_, err = dev.Start(t.Context())
-	if err == nil || !strings.Contains(err.Error(), strconv.Itoa(dev.Port)) || !strings.Contains(err.Error(), "choose another") {
+	if err == nil || !strings.Contains(err.Error(), strconv.Itoa(dev.Port)) ||
+		!strings.Contains(err.Error(), "choose another") {
 		t.Errorf("got %v", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {

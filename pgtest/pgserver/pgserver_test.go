@@ -155,7 +155,8 @@ func TestNothingIsLeftAfterGoTestIsKilled(t *testing.T) {
 	}
 	defer cmd.Wait()
 	ready := false
-	for deadline := time.Now().Add(2 * time.Minute); !ready && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ready &&
+		time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		_, err := os.Stat(filepath.Join(dir, "held")) // compiling comes first
 		ready = err == nil
 	}
@@ -253,7 +254,9 @@ func TestKilledWatchdogIsReplacedByItsUser(t *testing.T) {
 	only := startUser(t, dir)
 	killProcesses(t, filepath.Join(dir, "pgserver-"), "sh -s start ")
 	waitFor(t, "another watchdog", func() bool {
-		return slices.ContainsFunc(processes(t, filepath.Join(dir, "pgserver-")), func(p string) bool { return strings.Contains(p, "sh -s adopt ") })
+		return slices.ContainsFunc(processes(t, filepath.Join(dir, "pgserver-")), func(p string) bool {
+			return strings.Contains(p, "sh -s adopt ")
+		})
 	})
 	if got := query(t, only.url, "select 'up'"); got != "up" {
 		t.Fatal(got)
@@ -322,7 +325,8 @@ func TestBrokenCacheHeals(t *testing.T) {
 	if fi, err := os.Stat(control[0]); err != nil || fi.Size() == 0 {
 		t.Errorf("the cache is still broken: %v", err)
 	}
-	if left, err := filepath.Glob(filepath.Join(cache, "partial-*")); err != nil || !slices.Equal(left, []string{young}) {
+	if left, err := filepath.Glob(filepath.Join(cache, "partial-*")); err != nil ||
+		!slices.Equal(left, []string{young}) {
 		t.Errorf("left in the cache: %v, %v", left, err)
 	}
 }
@@ -342,8 +346,9 @@ func TestBadSettingShowsTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for setting, want := range map[string]string{
-		"shared_buffers":           `invalid value for parameter "shared_buffers"`,
-		"shared_preload_libraries": `could not access file "many"`, // after the configuration: blamed on the data directory at first
+		"shared_buffers": `invalid value for parameter "shared_buffers"`,
+		// After the configuration: blamed on the data directory at first.
+		"shared_preload_libraries": `could not access file "many"`,
 	} {
 		_, err := pgserver.Acquire(context.Background(), pgserver.Options{
 			Dir: shortTempDir(t), CacheDir: cache, Settings: map[string]string{setting: "many"},
@@ -352,7 +357,8 @@ func TestBadSettingShowsTheLog(t *testing.T) {
 			t.Errorf("%s: got %v", setting, err)
 		}
 	}
-	if after, err := os.Stat(made[0]); err != nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
+	if after, err := os.Stat(made[0]); err != nil || !os.SameFile(before, after) ||
+		!before.ModTime().Equal(after.ModTime()) {
 		t.Errorf("the cache did not stay: %v", err)
 	}
 }
@@ -396,7 +402,8 @@ func TestOrdinaryUser(t *testing.T) {
 	closed.Env = append(os.Environ(), childDir+"="+t.TempDir()) // root's
 	ordinary(closed)
 	if out, err := closed.CombinedOutput(); err == nil || !strings.Contains(string(out), "no room for a server") ||
-		!strings.Contains(string(out), "permission denied") || !strings.Contains(string(out), "that user 65534 can enter") {
+		!strings.Contains(string(out), "permission denied") || !strings.Contains(string(out),
+		"that user 65534 can enter") {
 		t.Errorf("in a directory of somebody else: %v: %s", err, out)
 	}
 	u := startUser(t, dir, ordinary)
@@ -432,6 +439,8 @@ func killProcesses(t *testing.T, texts ...string) {
 		t.Fatalf("no process with %q", texts)
 	}
 	waitFor(t, "the killed to be gone", func() bool {
-		return !slices.ContainsFunc(processes(t, texts[0]), func(p string) bool { return strings.Contains(p, texts[1]) })
+		return !slices.ContainsFunc(processes(t, texts[0]), func(p string) bool {
+			return strings.Contains(p, texts[1])
+		})
 	})
 }

@@ -63,7 +63,9 @@ func TestSmallSharedMemoryIsLeftAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd.Path, cmd.Args = unshare, []string{"unshare", "--mount", "/bin/sh", "-c", mount + ` && exec "$0"`, binary}
+			cmd.Path, cmd.Args = unshare, []string{
+				"unshare", "--mount", "/bin/sh", "-c", mount + ` && exec "$0"`, binary,
+			}
 			// A cache of its own: the server that other processes share is not to be joined.
 			cmd.Env = append(cmd.Env, "TMPDIR="+tmp, childCache+"="+filepath.Join(t.TempDir(), "cache"))
 		})

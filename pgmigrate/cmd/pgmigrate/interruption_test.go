@@ -74,8 +74,10 @@ var interruptedFolder = []string{
 	1: "insert into log values (1);\ncreate table t1 (id int);\nselect pg_sleep(0.003);\ncreate index on t1 (id);",
 	2: ternMarker + "create index concurrently i2 on log (n, (n + 2));",
 	3: "insert into log values (3);\nselect pg_sleep(0.003);\ncreate table t3 (id int);",
-	4: ternMarker + "insert into log values (41);\nselect pg_sleep(0.003);\ninsert into log values (42);\ninsert into log values (43);",
-	5: ternMarker + "create index concurrently if not exists i51 on log (n, (n + 51));\ncreate index concurrently if not exists i52 on log (n, (n + 52));",
+	4: ternMarker + "insert into log values (41);\nselect pg_sleep(0.003);\ninsert into log values (42);\ninsert " +
+		"into log values (43);",
+	5: ternMarker + "create index concurrently if not exists i51 on log (n, (n + 51));\ncreate index concurrently " +
+		"if not exists i52 on log (n, (n + 52));",
 	6: "insert into log values (6);",
 }
 
@@ -111,7 +113,8 @@ func newInterrupted(t *testing.T) *interrupted {
 }
 
 func (x *interrupted) empty() {
-	x.exec("drop schema public cascade; create schema public; drop schema if exists pgmigrate cascade; create table log (n int); insert into log select -i from generate_series(1, 3000) i")
+	x.exec("drop schema public cascade; create schema public; drop schema if exists pgmigrate cascade; create table " +
+		"log (n int); insert into log select -i from generate_series(1, 3000) i")
 }
 
 func (x *interrupted) exec(sql string) {
@@ -121,7 +124,8 @@ func (x *interrupted) exec(sql string) {
 	}
 }
 
-const sessions = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+const sessions = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and " +
+	"backend_type = 'client backend'"
 
 // interrupt starts a run and interrupts it somewhere. It returns the run's error, and waits until
 // its sessions are gone.
@@ -204,7 +208,8 @@ func (x *interrupted) check() string {
 		x.t.Fatalf("nothing runs: %+v", s.Running)
 	}
 	log := x.numbers("select n from log where n > 0 order by n")
-	indexes := x.numbers("select substr(relname, 2)::int from pg_class join pg_index on indexrelid = pg_class.oid where relname ~ '^i[0-9]+$' and indisvalid")
+	indexes := x.numbers("select substr(relname, 2)::int from pg_class join pg_index on indexrelid = pg_class.oid " +
+		"where relname ~ '^i[0-9]+$' and indisvalid")
 	var entries []pgmigrate.Entry
 	if s.Tracked {
 		if entries, err = x.migrator.History(x.t.Context()); err != nil {
@@ -281,7 +286,9 @@ func (x *interrupted) checkComplete() {
 	if log := x.numbers("select n from log where n > 0 order by n"); !slices.Equal(log, []int32{1, 3, 6, 41, 42, 43}) {
 		x.t.Fatalf("complete, but the log is %v", log)
 	}
-	if indexes := x.numbers("select substr(relname, 2)::int from pg_class join pg_index on indexrelid = pg_class.oid where relname ~ '^i[0-9]+$' and indisvalid order by 1"); !slices.Equal(indexes, []int32{2, 51, 52}) {
+	if indexes := x.numbers("select substr(relname, 2)::int from pg_class join pg_index on indexrelid = " +
+		"pg_class.oid where relname ~ '^i[0-9]+$' and indisvalid order by 1"); !slices.Equal(indexes,
+		[]int32{2, 51, 52}) {
 		x.t.Fatalf("complete, but the valid indexes are %v", indexes)
 	}
 	if x.ask("select exists (select from pg_index where not indisvalid)") {

@@ -47,7 +47,8 @@ func TestOutside(t *testing.T) {
 		cmd.Dir = dir
 		// Nothing from the network: the modules are in the cache, where the workspace's go.sum
 		// files vouched for them.
-		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOPROXY=off", "GONOSUMDB=*", "DATABASE_URL="+url)
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOPROXY=off",
+			"GONOSUMDB=*", "DATABASE_URL="+url)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -57,12 +58,14 @@ func TestOutside(t *testing.T) {
 	const prefix = "github.com/page-builder/persistence/"
 	run("mod", "init", "example.com/outside")
 	for _, module := range []string{"pgmigrate", "pgerr", "pgconfig", "pgtest/pgserver"} {
-		run("mod", "edit", "-require="+prefix+module+"@v0.1.0", "-replace="+prefix+module+"="+filepath.Join(root, module))
+		run("mod", "edit", "-require="+prefix+module+"@v0.1.0",
+			"-replace="+prefix+module+"="+filepath.Join(root, module))
 	}
 	run("get", "-tool", prefix+"pgmigrate/cmd/pgmigrate")
 	mage := mageVersion(t, filepath.Join(root, "go.mod"))
 	run("get", "-tool", "github.com/magefile/mage@"+mage)
-	write("migrations/001_pages.sql", "create table pages (id int);\n---- create above / drop below ----\ndrop table pages;\n")
+	write("migrations/001_pages.sql",
+		"create table pages (id int);\n---- create above / drop below ----\ndrop table pages;\n")
 	write("magefile.go", "//go:build mage\n"+magefile)
 
 	if out := run("tool", "pgmigrate", "status"); !strings.Contains(out, "version 0 of 1") {

@@ -23,9 +23,15 @@ func TestProgressLine(t *testing.T) {
 		{pgmigrate.EventWaiting, func(e *pgmigrate.Event) { e.Err = errors.New("busy") }, "\rwaiting: busy\n"},
 		{pgmigrate.EventStart, nil, "\rup   003_index.sql ..."},
 		{pgmigrate.EventStatement, func(e *pgmigrate.Event) { e.Line = 2 }, "\rup   003_index.sql:2 ..."},
-		{pgmigrate.EventBuild, func(e *pgmigrate.Event) { e.Line, e.Phase, e.Done, e.Total = 2, "building", 1, 4 }, "\rup   003_index.sql:2 ... building, 25 %"},
-		{pgmigrate.EventBuild, func(e *pgmigrate.Event) { e.Line, e.Phase = 2, "waiting" }, "\rup   003_index.sql:2 ... waiting       "},
-		{pgmigrate.EventDone, func(e *pgmigrate.Event) { e.Duration = 2 * time.Second }, "\rup   003_index.sql ... 2s       \n"},
+		{pgmigrate.EventBuild, func(e *pgmigrate.Event) {
+			e.Line, e.Phase, e.Done, e.Total = 2, "building", 1, 4
+		}, "\rup   003_index.sql:2 ... building, 25 %"},
+		{pgmigrate.EventBuild, func(e *pgmigrate.Event) {
+			e.Line, e.Phase = 2, "waiting"
+		}, "\rup   003_index.sql:2 ... waiting       "},
+		{pgmigrate.EventDone, func(e *pgmigrate.Event) {
+			e.Duration = 2 * time.Second
+		}, "\rup   003_index.sql ... 2s       \n"},
 	} {
 		event := e
 		event.Kind = step.kind

@@ -41,7 +41,9 @@ func TestManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, args...)
-	cmd.Env = []string{asCommand + "=1", manifestVariable(t, readme) + "=" + pgserver.Database(t), "GORACE=atexit_sleep_ms=0"}
+	cmd.Env = []string{
+		asCommand + "=1", manifestVariable(t, readme) + "=" + pgserver.Database(t), "GORACE=atexit_sleep_ms=0",
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("version 1 of 1")) {
 		t.Errorf("%v: %s", err, out)

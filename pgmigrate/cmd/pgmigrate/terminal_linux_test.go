@@ -23,7 +23,9 @@ func TestTerminal(t *testing.T) {
 	defer master.Close()
 	var number uint32
 	var unlock int32
-	for request, arg := range map[uintptr]unsafe.Pointer{syscall.TIOCGPTN: unsafe.Pointer(&number), syscall.TIOCSPTLCK: unsafe.Pointer(&unlock)} {
+	for request, arg := range map[uintptr]unsafe.Pointer{
+		syscall.TIOCGPTN: unsafe.Pointer(&number), syscall.TIOCSPTLCK: unsafe.Pointer(&unlock),
+	} {
 		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, master.Fd(), request, uintptr(arg)); errno != 0 {
 			t.Fatal(errno)
 		}
@@ -42,14 +44,18 @@ func TestTerminal(t *testing.T) {
 	}
 	var stderr strings.Builder
 	cmd := exec.Command(self, "up", "--dir", dir)
-	cmd.Env = []string{asCommand + "=1", "DATABASE_URL=" + pgserver.Database(t), "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
+	cmd.Env = []string{
+		asCommand + "=1", "DATABASE_URL=" + pgserver.Database(t), "GORACE=atexit_sleep_ms=0",
+		"GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
+	}
 	cmd.Stdout, cmd.Stderr = terminal, &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v: %s", err, stderr.String())
 	}
 	terminal.Close()
 	out, _ := io.ReadAll(master) // a closed terminal reads as an I/O error
-	if got := string(out); !strings.Contains(got, "\rup   1_a.sql ...\rup   1_a.sql ... ") || !strings.Contains(got, "version 1 of 1: 1 migration") {
+	if got := string(out); !strings.Contains(got, "\rup   1_a.sql ...\rup   1_a.sql ... ") ||
+		!strings.Contains(got, "version 1 of 1: 1 migration") {
 		t.Errorf("got %q", got)
 	}
 	if stderr.Len() > 0 {

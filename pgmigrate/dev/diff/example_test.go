@@ -12,7 +12,11 @@ import (
 
 // A column is added to the schema that somebody edits; the migration is written.
 func ExampleMake() {
-	migrations := fstest.MapFS{"001_pages.sql": {Data: []byte("create table pages (id int);\n---- create above / drop below ----\ndrop table pages;\n")}}
+	migrations := fstest.MapFS{
+		"001_pages.sql": {
+			Data: []byte("create table pages (id int);\n---- create above / drop below ----\ndrop table pages;\n"),
+		},
+	}
 	wanted := "create table pages (id int, title text);" // schema.sql
 	result, err := diff.Make(context.Background(), migrations, wanted, "add_titles", diff.Options{})
 	var refused *diff.RefusedError

@@ -40,7 +40,8 @@ func TestWrite(t *testing.T) {
 	if got := names(t, dir); !slices.Equal(got, []string{"002_a.sql", "003_a_2.sql"}) {
 		t.Error(got)
 	}
-	if err := diff.Write(filepath.Join(dir, "none"), files); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "write migration: ") {
+	if err := diff.Write(filepath.Join(dir, "none"), files); !errors.Is(err, fs.ErrNotExist) ||
+		!strings.HasPrefix(err.Error(), "write migration: ") {
 		t.Errorf("no folder: %v", err)
 	}
 }

@@ -67,8 +67,10 @@ func TestRefused(t *testing.T) {
 		},
 		"a table that got another name, with its sequence": {
 			"create table scratch (id serial primary key);",
-			`create sequence scratch_id_seq as integer; create table notes (id integer not null default nextval('scratch_id_seq'));
-			alter sequence scratch_id_seq owned by notes.id; alter table notes add constraint scratch_pkey primary key (id);`,
+			`create sequence scratch_id_seq as integer;
+				create table notes (id integer not null default nextval('scratch_id_seq'));
+			alter sequence scratch_id_seq owned by notes.id;
+				alter table notes add constraint scratch_pkey primary key (id);`,
 			"the statements that were found do not run: ", "",
 		},
 	}
@@ -80,8 +82,10 @@ func TestRefused(t *testing.T) {
 			if !errors.As(err, &refused) || result != nil {
 				t.Fatalf("%+v, %v", result, err)
 			}
-			if !strings.HasPrefix(refused.Reason, test.want) || !strings.Contains(err.Error(), "\n  "+test.change) && test.change != "" ||
-				!strings.HasSuffix(err.Error(), "write that with: pgmigrate new NAME; then run diff again for the rest") {
+			if !strings.HasPrefix(refused.Reason, test.want) || !strings.Contains(err.Error(), "\n  "+test.change) &&
+				test.change != "" ||
+				!strings.HasSuffix(err.Error(),
+					"write that with: pgmigrate new NAME; then run diff again for the rest") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -93,7 +97,8 @@ func TestNoWayBack(t *testing.T) {
 	t.Parallel()
 	const entries = `create table entries (at date not null, page int) partition by range (at);
 		create table entries_2026 partition of entries for values from ('2026-01-01') to ('2027-01-01');`
-	result, err := diff.Make(t.Context(), after(entries), entries+"create index entries_page on entries (page)", "index", diff.Options{})
+	result, err := diff.Make(t.Context(), after(entries), entries+"create index entries_page on entries (page)",
+		"index", diff.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,13 +120,41 @@ func TestMakeFails(t *testing.T) {
 		opts   diff.Options
 		want   []string
 	}{
-		"a gap in the folder":         {t.Context(), fstest.MapFS{"2_b.sql": &fstest.MapFile{Data: []byte("select 1")}}, "", diff.Options{}, []string{"diff: ", "2_b.sql"}},
-		"the line of the mistake":     {t.Context(), after(base), "select 1;\n\ncreate table é (a);", diff.Options{}, []string{"the wanted schema does not run on an empty database: line 3: "}},
-		"a mistake without a place":   {t.Context(), after(base), "select 1;\nselect 1 / 0", diff.Options{}, []string{"the wanted schema does not run on an empty database: ERROR: division by zero"}},
-		"migrations that do not run":  {t.Context(), after("create tabel a ()"), "", diff.Options{}, []string{"diff: migrate the shadow database: ", "1_base.sql"}},
-		"an extension that is not":    {t.Context(), after(base), "", diff.Options{Shadow: shadow.Options{Extensions: []string{"no such"}}}, []string{"extension no such: "}},
-		"ended before it began":       {ended, after(base), base, diff.Options{}, []string{"diff: shadow database: ", "canceled"}},
-		"names of a table and schema": {t.Context(), after("create table versions ()"), "", diff.Options{VersionTable: "versions", HistorySchema: "own"}, []string{"versions"}},
+		"a gap in the folder": {
+			t.Context(),
+			fstest.MapFS{"2_b.sql": &fstest.MapFile{Data: []byte("select 1")}},
+			"",
+			diff.Options{},
+			[]string{"diff: ", "2_b.sql"},
+		},
+		"the line of the mistake": {
+			t.Context(), after(base), "select 1;\n\ncreate table é (a);",
+			diff.Options{},
+			[]string{"the wanted schema does not run on an empty database: line 3: "},
+		},
+		"a mistake without a place": {
+			t.Context(), after(base), "select 1;\nselect 1 / 0",
+			diff.Options{},
+			[]string{"the wanted schema does not run on an empty database: ERROR: division by zero"},
+		},
+		"migrations that do not run": {
+			t.Context(), after("create tabel a ()"), "",
+			diff.Options{},
+			[]string{"diff: migrate the shadow database: ", "1_base.sql"},
+		},
+		"an extension that is not": {
+			t.Context(), after(base), "",
+			diff.Options{Shadow: shadow.Options{Extensions: []string{"no such"}}},
+			[]string{"extension no such: "},
+		},
+		"ended before it began": {
+			ended, after(base), base, diff.Options{}, []string{"diff: shadow database: ", "canceled"},
+		},
+		"names of a table and schema": {
+			t.Context(), after("create table versions ()"), "",
+			diff.Options{VersionTable: "versions", HistorySchema: "own"},
+			[]string{"versions"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -19,8 +19,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var folder = fstest.MapFS{
-	"001_a.sql": &fstest.MapFile{Data: []byte("create table a (i int);\n---- create above / drop below ----\ndrop table a;\n")},
-	"002_b.sql": &fstest.MapFile{Data: []byte("create table b (i int);\n---- create above / drop below ----\ndrop table b;\n")},
+	"001_a.sql": &fstest.MapFile{
+		Data: []byte("create table a (i int);\n---- create above / drop below ----\ndrop table a;\n"),
+	},
+	"002_b.sql": &fstest.MapFile{
+		Data: []byte("create table b (i int);\n---- create above / drop below ----\ndrop table b;\n"),
+	},
 }
 
 // migrated returns a database at version, after sql was run on it by hand.
@@ -61,18 +65,21 @@ func TestPendingIsNoDrift(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.Drifted() || report.Version != 1 || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "1 more") {
+	if report.Drifted() || report.Version != 1 || len(report.Notes) != 1 ||
+		!strings.Contains(report.Notes[0], "1 more") {
 		t.Errorf("%+v", report)
 	}
 }
 
 func TestNotComparable(t *testing.T) {
 	t.Parallel()
-	if _, err := drift.Check(t.Context(), migrated(t, 0, ""), folder, drift.Options{}); !errors.Is(err, drift.ErrNotMigrated) {
+	if _, err := drift.Check(t.Context(), migrated(t, 0, ""), folder, drift.Options{}); !errors.Is(err,
+		drift.ErrNotMigrated) {
 		t.Errorf("never migrated: %v", err)
 	}
 	ahead := migrated(t, 2, "update schema_version set version = 7")
-	if _, err := drift.Check(t.Context(), ahead, folder, drift.Options{}); err == nil || !strings.Contains(err.Error(), "at version 7") {
+	if _, err := drift.Check(t.Context(), ahead, folder, drift.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "at version 7") {
 		t.Errorf("ahead: %v", err)
 	}
 }
@@ -81,8 +88,10 @@ func TestNotComparable(t *testing.T) {
 // cannot.
 func TestReadOnlyRole(t *testing.T) {
 	t.Parallel()
-	live := migrated(t, 2, `do $$ begin create role drift_test_reader login; exception when duplicate_object then null; end $$;
-		grant pg_read_all_data to drift_test_reader; grant usage on schema pgmigrate to drift_test_reader; create index by_hand on a (i)`)
+	live := migrated(t, 2, `do $$ begin create role drift_test_reader login; exception
+		when duplicate_object then null; end $$;
+		grant pg_read_all_data to drift_test_reader; grant usage on schema pgmigrate to drift_test_reader;
+			create index by_hand on a (i)`)
 	live.User = "drift_test_reader"
 	report, err := drift.Check(t.Context(), live, folder, drift.Options{})
 	if err != nil {

@@ -16,8 +16,10 @@ import (
 // Somebody has made an index by hand.
 func ExampleCheck() {
 	ctx := context.Background()
-	migrations := fstest.MapFS{"001_pages.sql": {Data: []byte("create table pages (id int, slug text);")}} // os.DirFS("migrations")
-	live, err := shadow.Open(ctx, shadow.Options{})                                                        // stands for the one that DATABASE_URL names
+	// os.DirFS("migrations").
+	migrations := fstest.MapFS{"001_pages.sql": {Data: []byte("create table pages (id int, slug text);")}}
+	// Stands for the one that DATABASE_URL names.
+	live, err := shadow.Open(ctx, shadow.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -34,7 +36,8 @@ func ExampleCheck() {
 		fmt.Println(err)
 		return
 	}
-	report, err := drift.Check(ctx, live.Config(), migrations, drift.Options{NoDump: true}) // with pg_dump more is compared
+	// With pg_dump more is compared.
+	report, err := drift.Check(ctx, live.Config(), migrations, drift.Options{NoDump: true})
 	if err != nil {
 		fmt.Println(err)
 		return

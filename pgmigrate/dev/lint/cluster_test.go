@@ -26,7 +26,9 @@ func TestClusterWide(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	report, err := lint.Run(t.Context(), db, fstest.MapFS{"1_a.sql": {Data: []byte("---- tern: disable-tx ----\ndrop database " + cfg.Database + ";")}}, lint.Options{})
+	report, err := lint.Run(t.Context(), db,
+		fstest.MapFS{"1_a.sql": {Data: []byte("---- tern: disable-tx ----\ndrop database " + cfg.Database + ";")}},
+		lint.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

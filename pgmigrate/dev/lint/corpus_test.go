@@ -84,7 +84,8 @@ func TestCorpus(t *testing.T) {
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".sql"), func(t *testing.T) {
 			t.Parallel()
-			report := run(t, fstest.MapFS{"1_base.sql": {Data: base}, "2_case.sql": {Data: text}}, lint.Options{Versions: []int32{2}})
+			report := run(t, fstest.MapFS{"1_base.sql": {Data: base}, "2_case.sql": {Data: text}},
+				lint.Options{Versions: []int32{2}})
 			var got []string
 			for _, f := range report.Findings {
 				got = append(got, fmt.Sprintf("%d %s", f.Line, f.Rule))

@@ -18,8 +18,10 @@ import (
 
 // What squawk says about style, or about timeouts that pgmigrate sets itself, is no false alarm.
 var squawkStyle = []string{
-	"ban-char-field", "ban-drop-not-null", "identifier-too-long", "prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-identity",
-	"prefer-robust-stmts", "prefer-text-field", "prefer-timestamp-tz", "require-enum-value-ordering", "require-lock-timeout",
+	"ban-char-field", "ban-drop-not-null", "identifier-too-long", "prefer-bigint-over-int",
+	"prefer-bigint-over-smallint", "prefer-identity",
+	"prefer-robust-stmts", "prefer-text-field", "prefer-timestamp-tz", "require-enum-value-ordering",
+	"require-lock-timeout",
 	"require-statement-timeout", "require-timeout-settings",
 }
 
@@ -70,7 +72,8 @@ func TestSquawk(t *testing.T) {
 				if i > 0 {
 					first = statements[i-1].Line + strings.Count(statements[i-1].SQL, "\n") + 1
 				}
-				return f.Line+1 >= min(first, s.Line) && f.Line+1 <= last && (hint || !slices.Contains(squawkStyle, f.Rule))
+				return f.Line+1 >= min(first, s.Line) && f.Line+1 <= last &&
+					(hint || !slices.Contains(squawkStyle, f.Rule))
 			})
 			for _, side := range []struct {
 				word  bool
@@ -95,7 +98,8 @@ func TestSquawk(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d migrations; statements that are dangerous %d, harmless %d", len(files), ours.found+ours.missed, ours.quiet+ours.alarms)
+	t.Logf("%d migrations; statements that are dangerous %d, harmless %d", len(files), ours.found+ours.missed,
+		ours.quiet+ours.alarms)
 	t.Logf("%-20s %8s %8s %14s", "", "found", "missed", "false alarms")
 	t.Logf("%-20s %8d %8d %14d", "squawk", theirs.found, theirs.missed, theirs.alarms)
 	t.Logf("%-20s %8d %8d %14d", "pgmigrate-dev lint", ours.found, ours.missed, ours.alarms)

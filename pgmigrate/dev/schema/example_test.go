@@ -24,13 +24,15 @@ func ExampleCompare() {
 		return
 	}
 	defer to.Close()
-	if err := errors.Join(from.Exec(ctx, "create table pages (id int)"), to.Exec(ctx, "create table pages (id int, title text)")); err != nil {
+	if err := errors.Join(from.Exec(ctx, "create table pages (id int)"),
+		to.Exec(ctx, "create table pages (id int, title text)")); err != nil {
 		fmt.Println(err)
 		return
 	}
 
 	options := schema.Options{NoDump: true} // with pg_dump more is compared
-	difference, err := schema.Compare(ctx, schema.Database{Config: from.Config()}, schema.Database{Config: to.Config()}, options)
+	difference, err := schema.Compare(ctx, schema.Database{Config: from.Config()},
+		schema.Database{Config: to.Config()}, options)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -39,7 +39,8 @@ func database(t *testing.T, sql string) schema.Database {
 // What is tern's and pgmigrate's is on one side only, and no difference; nor is a column's place.
 func TestNoDifference(t *testing.T) {
 	t.Parallel()
-	from := database(t, `create table public.schema_version (version int4 not null); create schema pgmigrate; create table pgmigrate.history (id int);
+	from := database(t, `create table public.schema_version (version int4 not null); create schema pgmigrate;
+		create table pgmigrate.history (id int);
 		grant select on public.schema_version to public;
 		create table t (a int, b text, c int default 1)`)
 	to := database(t, "create table t (c int default 1, a int, b text)")
@@ -72,8 +73,10 @@ func TestWithoutDump(t *testing.T) {
 // A user mapping's password, and the connection's own, reach neither a file nor an error.
 func TestNoSecret(t *testing.T) {
 	t.Parallel()
-	db := database(t, `create extension postgres_fdw; create server far foreign data wrapper postgres_fdw options (host 'far.example');
-		create user mapping for current_user server far options (user 'me', password 'hunter2'); create table t (a int)`)
+	db := database(t, `create extension postgres_fdw;
+		create server far foreign data wrapper postgres_fdw options (host 'far.example');
+		create user mapping for current_user server far options (user 'me', password 'hunter2');
+			create table t (a int)`)
 	var text strings.Builder
 	if err := schema.Pull(t.Context(), &text, db.Config, schema.Options{}); err != nil {
 		t.Fatal(err)
@@ -83,7 +86,8 @@ func TestNoSecret(t *testing.T) {
 	}
 	cfg := db.Config.Copy()
 	cfg.Password, cfg.Database = "hunter2", "no_such_database"
-	if err := schema.Pull(t.Context(), &text, cfg, schema.Options{}); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if err := schema.Pull(t.Context(), &text, cfg, schema.Options{}); err == nil ||
+		strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}
 }
@@ -96,7 +100,8 @@ func TestPasswordIsNoArgument(t *testing.T) {
 		t.Skip("no pg_dump")
 	}
 	dir := t.TempDir()
-	script := "#!/bin/sh\necho \"$*\" >>" + dir + "/arguments\n[ \"$PGPASSWORD\" = hunter2 ] && echo yes >>" + dir + "/password\nexec " + real[0] + " \"$@\"\n"
+	script := "#!/bin/sh\necho \"$*\" >>" + dir + "/arguments\n[ \"$PGPASSWORD\" = hunter2 ] && echo yes >>" + dir +
+		"/password\nexec " + real[0] + " \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(dir, "pg_dump"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +136,8 @@ func TestRoles(t *testing.T) {
 	live := database(t, `do $$ begin
 			create role schema_test_owner; create role schema_test_old; create role schema_test_other;
 		exception when duplicate_object then null; end $$;
-		create table public.schema_version (version int4 not null); alter table schema_version owner to schema_test_owner;
+		create table public.schema_version (version int4 not null);
+			alter table schema_version owner to schema_test_owner;
 		create table a (i int); alter table a owner to schema_test_owner;
 		create table b (i int); alter table b owner to schema_test_old;
 		alter default privileges for role schema_test_owner grant select on tables to public`)
@@ -141,7 +147,9 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer made.Close()
-	if err := made.Exec(t.Context(), "create table a (i int); create table b (i int); alter default privileges grant select on tables to public"); err != nil {
+	if err := made.Exec(t.Context(),
+		"create table a (i int); create table b (i int); alter default privileges grant select on tables "+
+			"to public"); err != nil {
 		t.Fatal(err)
 	}
 	to := schema.Database{Config: made.Config()}
@@ -164,7 +172,8 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := compare(schema.Options{})
-	if plan := d.Plan(); len(plan.Statements) != 1 || plan.Statements[0].SQL != "ALTER TABLE public.b OWNER TO CURRENT_ROLE" {
+	if plan := d.Plan(); len(plan.Statements) != 1 ||
+		plan.Statements[0].SQL != "ALTER TABLE public.b OWNER TO CURRENT_ROLE" {
 		t.Errorf("%+v", plan)
 	}
 	// Whose it is does not count then; that the migrator's statement is missing must not either.

@@ -26,15 +26,24 @@ func TestUnreadable(t *testing.T) {
 		opts     schema.Options
 		want     string
 	}{
-		"no such database":          {missing, db.Config, schema.Options{}, `database "no_such_database" does not exist`},
-		"no such other database":    {db.Config, missing, schema.Options{}, `database "no_such_database" does not exist`},
-		"the same without pg_dump":  {db.Config, missing, schema.Options{NoDump: true}, "compare: connect: "},
-		"a table that is not ours":  {stranger, db.Config, schema.Options{}, "pg_dump failed; its role needs the right to read every table, or use --no-dump: "},
+		"no such database": {
+			missing, db.Config, schema.Options{}, `database "no_such_database" does not exist`,
+		},
+		"no such other database": {
+			db.Config, missing, schema.Options{}, `database "no_such_database" does not exist`,
+		},
+		"the same without pg_dump": {db.Config, missing, schema.Options{NoDump: true}, "compare: connect: "},
+		"a table that is not ours": {
+			stranger, db.Config,
+			schema.Options{},
+			"pg_dump failed; its role needs the right to read every table, or use --no-dump: ",
+		},
 		"the other one's is not":    {db.Config, stranger, schema.Options{}, "permission denied for table ***"},
 		"not ours, without pg_dump": {stranger, db.Config, schema.Options{NoDump: true}, ""},
 	}
 	for name, test := range tests {
-		d, err := schema.Compare(t.Context(), schema.Database{Config: test.from}, schema.Database{Config: test.to}, test.opts)
+		d, err := schema.Compare(t.Context(), schema.Database{Config: test.from},
+			schema.Database{Config: test.to}, test.opts)
 		if test.want == "" {
 			if err != nil || !d.Empty() {
 				t.Errorf("%s: %+v, %v", name, d, err)
@@ -64,7 +73,9 @@ func TestCalledOff(t *testing.T) {
 	enough := errors.New("enough")
 	go func() {
 		for waiting := false; !waiting && ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
-			if holder.QueryRow(ctx, "select exists (select from pg_locks where not granted and relation = 't'::regclass)").Scan(&waiting) != nil {
+			if holder.QueryRow(ctx,
+				"select exists (select from pg_locks where not granted and relation = "+
+					"'t'::regclass)").Scan(&waiting) != nil {
 				return
 			}
 		}
@@ -80,7 +91,8 @@ func TestCalledOff(t *testing.T) {
 func TestSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	db := database(t, "create table t (i int)")
-	several, err := pgx.ParseConfig("host=" + t.TempDir() + "," + db.Config.Host + " port=5432,5432 user=" + db.Config.User +
+	several, err := pgx.ParseConfig("host=" + t.TempDir() + "," + db.Config.Host +
+		" port=5432,5432 user=" + db.Config.User +
 		" dbname='" + db.Config.Database + `' connect_timeout=5 sslmode=disable target_session_attrs=read\-write`)
 	if err != nil {
 		t.Fatal("parse the address")

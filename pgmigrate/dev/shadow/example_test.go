@@ -12,7 +12,8 @@ import (
 func ExampleOpen() {
 	ctx := context.Background()
 	db, err := shadow.Open(ctx, shadow.Options{
-		Migrations: fstest.MapFS{"001_pages.sql": {Data: []byte("create table pages (id int);")}}, // os.DirFS("migrations")
+		// os.DirFS("migrations").
+		Migrations: fstest.MapFS{"001_pages.sql": {Data: []byte("create table pages (id int);")}},
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -22,14 +22,18 @@ func TestHints(t *testing.T) {
 	}{
 		"a role of the server's": {
 			shadow.Options{Migrations: folder("001_a.sql", "create role postgres")},
-			[]string{`role "postgres" already exists`, "roles belong to the server, which other databases share: create it only if it is missing"},
+			[]string{
+				`role "postgres" already exists`,
+				"roles belong to the server, which other databases share: create it only if it is missing",
+			},
 		},
 		"an extension that is not installed": {
 			shadow.Options{Migrations: folder("001_a.sql", "create extension no_such_extension")},
 			[]string{"name a server that has it with --shadow-url or SHADOW_DATABASE_URL"},
 		},
 		"an extension to be created first": {
-			shadow.Options{Extensions: []string{"no_such_extension"}}, []string{"shadow database: extension no_such_extension: "},
+			shadow.Options{Extensions: []string{"no_such_extension"}},
+			[]string{"shadow database: extension no_such_extension: "},
 		},
 		"a folder that is wrong": {shadow.Options{Migrations: folder("002_a.sql", "select 1")}, []string{"002_a.sql"}},
 		"an address that is wrong, beside a live database": {
@@ -92,12 +96,14 @@ func TestLiveByItsAddress(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
 	cfg := config(t, url)
-	execute(t, cfg, "revoke execute on function pg_control_system() from public", "drop role if exists shadow_test_live", "create role shadow_test_live login createdb")
+	execute(t, cfg, "revoke execute on function pg_control_system() from public",
+		"drop role if exists shadow_test_live", "create role shadow_test_live login createdb")
 	t.Cleanup(func() { execute(t, cfg, "drop role shadow_test_live") })
 	as := strings.Replace(url, cfg.User+"@", "shadow_test_live@", 1)
 	live := config(t, "host="+t.TempDir()+","+cfg.Host+" port=5432,5432 user=shadow_test_live dbname="+cfg.Database+
 		" sslmode=disable")
-	if _, err := shadow.Open(t.Context(), shadow.Options{URL: as, Live: live}); err == nil || !strings.Contains(err.Error(), "names the live database") {
+	if _, err := shadow.Open(t.Context(), shadow.Options{URL: as, Live: live}); err == nil ||
+		!strings.Contains(err.Error(), "names the live database") {
 		t.Errorf("got %v", err)
 	}
 	open(t, shadow.Options{URL: strings.Replace(as, "/"+cfg.Database+"?", "/postgres?", 1), Live: live})
@@ -121,7 +127,8 @@ func TestCloneOfOneInUse(t *testing.T) {
 	defer conn.Close(context.Background())
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
-	if _, err := db.Clone(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), db.Name()+" is in use") {
+	if _, err := db.Clone(ctx); !errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), db.Name()+" is in use") {
 		t.Errorf("got %v", err)
 	}
 	conn.Close(context.Background())
@@ -144,7 +151,9 @@ func TestCloseAfterItsSessionEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := strings.TrimSuffix(strings.TrimPrefix(db.Name(), "pgmigrate_shadow_"), "_1")
-	execute(t, config(t, url), "select pg_terminate_backend(pid, 60000) from pg_stat_activity where pid <> pg_backend_pid() and query like '%"+key+"%'")
+	execute(t, config(t, url),
+		"select pg_terminate_backend(pid, 60000) from pg_stat_activity where pid <> pg_backend_pid() and query like '%"+
+			key+"%'")
 	if _, err := db.Empty(t.Context()); err == nil {
 		t.Error("another one was made without the lock")
 	}
@@ -162,7 +171,9 @@ func TestCloseAfterItsSessionEnded(t *testing.T) {
 // A shadow of a database with another layout of the version table.
 func TestMigratorsOptions(t *testing.T) {
 	t.Parallel()
-	db := open(t, shadow.Options{Migrations: twoTables, Migrate: []pgmigrate.Option{pgmigrate.WithVersionTable("versions")}})
+	db := open(t, shadow.Options{
+		Migrations: twoTables, Migrate: []pgmigrate.Option{pgmigrate.WithVersionTable("versions")},
+	})
 	if got := ask[int](t, db.Config(), "select version from versions"); got != 2 {
 		t.Errorf("version %d", got)
 	}

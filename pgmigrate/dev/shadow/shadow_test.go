@@ -139,7 +139,8 @@ func TestCloneIsIndependent(t *testing.T) {
 // A role that nobody made is made on a throw-away server, and reported on one that the user named.
 func TestMissingRole(t *testing.T) {
 	t.Parallel()
-	grants := folder("001_a.sql", `create table a (id int); grant select on a to "Reader of ""a"""; grant select on a to shadow_test_writer`)
+	grants := folder("001_a.sql",
+		`create table a (id int); grant select on a to "Reader of ""a"""; grant select on a to shadow_test_writer`)
 	db := open(t, shadow.Options{Migrations: grants})
 	if !ask[bool](t, db.Config(), `select has_table_privilege('shadow_test_writer', 'a', 'select')`) {
 		t.Error("the grant is missing")

@@ -15,7 +15,9 @@ func TestFind(t *testing.T) { // the working directory is the process's
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"space/migrations", "space/own/migrations", "space/own/deep", "space/without", "empty", "nothing"} {
+	for _, dir := range []string{
+		"space/migrations", "space/own/migrations", "space/own/deep", "space/without", "empty", "nothing",
+	} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,8 @@ func TestListAndClean(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		server.Release()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // a server stays for some seconds
+		// A server stays for some seconds.
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			if left, err := os.ReadDir(dir); err != nil || len(left) == 0 || time.Now().After(deadline) {
 				return
 			}
@@ -94,13 +95,15 @@ func TestRun(t *testing.T) {
 		{[]string{"clean"}, 0, ""},
 	} {
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), c.args, &stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.stderr) {
+		if code := run(t.Context(), c.args, &stdout, &stderr); code != c.code ||
+			!strings.Contains(stderr.String(), c.stderr) {
 			t.Errorf("%q: status %d, %q", c.args, code, stderr.String())
 		}
 	}
 	t.Setenv("PGTEST_URL", "postgres://u:s3cretword@db.example.com/postgres")
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"list"}, &stdout, &stderr); code != 1 || strings.Contains(stderr.String(), "s3cretword") {
+	if code := run(t.Context(), []string{"list"}, &stdout, &stderr); code != 1 ||
+		strings.Contains(stderr.String(), "s3cretword") {
 		t.Errorf("status %d, %q", code, stderr.String())
 	}
 }

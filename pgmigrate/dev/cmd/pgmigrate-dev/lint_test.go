@@ -17,9 +17,10 @@ import (
 func TestLint(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":              "module example.com/m\n",
-		"migrations/1_a.sql":  "create table a (id int);\n",
-		"migrations/2_b.sql":  "-- a comment\ncreate index a_id on a (id);\n\n---- create above / drop below ----\n\ndrop index a_id;\n",
+		"go.mod":             "module example.com/m\n",
+		"migrations/1_a.sql": "create table a (id int);\n",
+		"migrations/2_b.sql": "-- a comment\ncreate index a_id on a (id);\n\n---- create above / drop below ----\n" +
+			"\ndrop index a_id;\n",
 		"fails/1_a.sql":       "alter table b add column c int;\n",
 		"template/1_a.sql":    "create table {{.name}} (id int);\n",
 		"template/2_b.sql":    "drop table {{.name}};\n",
@@ -34,17 +35,24 @@ func TestLint(t *testing.T) {
 		}
 	}
 	t.Chdir(dir)
-	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGSERVICE", "PGDATABASE", "SHADOW_DATABASE_URL"} {
+	for _, name := range []string{
+		"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGSERVICE", "PGDATABASE", "SHADOW_DATABASE_URL",
+	} {
 		t.Setenv(name, "")
 	}
 
-	command(t, 1, []string{"lint"}, "migrations/2_b.sql:2: error: index-without-concurrently: builds a_id on a", "\n1 judged", " 1 errors")
+	command(t, 1, []string{"lint"}, "migrations/2_b.sql:2: error: index-without-concurrently: builds a_id on a",
+		"\n1 judged", " 1 errors")
 	command(t, 0, []string{"lint", "1"}, "(1_a.sql): 0 errors")
-	command(t, 1, []string{"lint", "migrations/2_b.sql", "--format", "json"}, `"file": "migrations/2_b.sql"`, `"rule": "index-without-concurrently"`)
-	command(t, 1, []string{"lint", "--since", "0", "--format", "github"}, "::error file=migrations/2_b.sql,line=2,title=index-without-concurrently::")
+	command(t, 1, []string{"lint", "migrations/2_b.sql", "--format", "json"}, `"file": "migrations/2_b.sql"`,
+		`"rule": "index-without-concurrently"`)
+	command(t, 1, []string{"lint", "--since", "0", "--format", "github"},
+		"::error file=migrations/2_b.sql,line=2,title=index-without-concurrently::")
 	command(t, 1, []string{"lint", "--all", "--down"}, "2_b.sql:6: error: drop-index", "\n2 judged")
-	command(t, 1, []string{"lint", "--dir", "fails"}, `fails/1_a.sql:1: error: fails: relation "b" does not exist (SQLSTATE 42P01)`)
-	command(t, 1, []string{"lint", "--dir", "template", "--data", "name=z"}, "template/2_b.sql: error: drop-table: drops z")
+	command(t, 1, []string{"lint", "--dir", "fails"},
+		`fails/1_a.sql:1: error: fails: relation "b" does not exist (SQLSTATE 42P01)`)
+	command(t, 1, []string{"lint", "--dir", "template", "--data", "name=z"},
+		"template/2_b.sql: error: drop-table: drops z")
 
 	url := pgserver.Database(t)
 	t.Setenv("DATABASE_URL", url)

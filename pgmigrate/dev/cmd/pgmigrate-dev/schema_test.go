@@ -32,10 +32,14 @@ func TestSchemaScripts(t *testing.T) {
 				RequireUniqueNames:  true,
 				Setup: func(e *testscript.Env) error {
 					e.Vars = append(e.Vars, "DATABASE_URL="+url, "LIVE="+url, "APP_ENV=test",
-						"XDG_CACHE_HOME="+cacheHome(), "PGTEST_BINDIR="+os.Getenv("PGTEST_BINDIR"), "GORACE=atexit_sleep_ms=0") // under -race every exit would take a second
+						// Under -race every exit would take a second.
+						"XDG_CACHE_HOME="+cacheHome(), "PGTEST_BINDIR="+os.Getenv("PGTEST_BINDIR"),
+						"GORACE=atexit_sleep_ms=0")
 					return os.WriteFile(filepath.Join(e.WorkDir, "go.mod"), []byte("module example.com/app\n"), 0o644)
 				},
-				Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sql": execute, "up": up},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits": exits, "sql": execute, "up": up,
+				},
 				Condition: func(name string) (bool, error) { return condition(t, url, name) },
 			})
 		})

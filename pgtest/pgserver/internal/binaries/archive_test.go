@@ -90,7 +90,11 @@ func jar(t testing.TB, name string, content []byte) []byte {
 // programs is what every release holds, here as scripts that know their version.
 func programs(version string) []file {
 	script := "#!/bin/sh\necho 'postgres (PostgreSQL) " + version + "'\n"
-	return []file{{name: "./bin/postgres", content: script}, {name: "./bin/initdb", content: script}, {name: "./bin/pg_ctl", content: script}}
+	return []file{
+		{name: "./bin/postgres", content: script},
+		{name: "./bin/initdb", content: script},
+		{name: "./bin/pg_ctl", content: script},
+	}
 }
 
 func sum(b []byte) string {

@@ -111,7 +111,8 @@ func TestDownloadPlatforms(t *testing.T) {
 func writeFile(t *testing.T, path string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := errors.Join(os.MkdirAll(filepath.Join(dir, filepath.Dir(path)), 0o755), os.WriteFile(filepath.Join(dir, path), nil, 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, filepath.Dir(path)), 0o755),
+		os.WriteFile(filepath.Join(dir, path), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -133,8 +134,13 @@ func TestDownloadFails(t *testing.T) {
 		prepare func(*repository, *binaries.Download)
 		want    []string
 	}{
-		"offline":         {prepare: func(r *repository, _ *binaries.Download) { r.Close() }, want: []string{"connection refused", "without a network", "PGTEST_REPOSITORY", "install PostgreSQL"}},
-		"404":             {prepare: func(*repository, *binaries.Download) {}, want: []string{"HTTP status 404", "the repository does not have this release", newest}},
+		"offline": {prepare: func(r *repository, _ *binaries.Download) {
+			r.Close()
+		}, want: []string{"connection refused", "without a network", "PGTEST_REPOSITORY", "install PostgreSQL"}},
+		"404": {
+			prepare: func(*repository, *binaries.Download) {},
+			want:    []string{"HTTP status 404", "the repository does not have this release", newest},
+		},
 		"no such release": {version: 97, want: []string{"version 97 is not among the known releases 18."}},
 		"no sum": {prepare: func(r *repository, _ *binaries.Download) {
 			r.add(platform, newest, good)
@@ -152,26 +158,58 @@ func TestDownloadFails(t *testing.T) {
 			r.add(platform, newest, good)
 			d.SHA256 = sum([]byte("other"))
 		}, want: []string{"want " + sum([]byte("other"))}},
-		"a sum that is none":   {prepare: func(_ *repository, d *binaries.Download) { d.SHA256 = "abc" }, want: []string{"PGTEST_SHA256", "64 hexadecimal digits"}},
-		"truncated jar":        {prepare: set(good[:len(good)/2]), want: []string{"open the archive", "zip"}},
-		"truncated txz":        {prepare: set(jar(t, "postgres.txz", compressed[:len(compressed)/2])), want: []string{"the archive is damaged"}},
-		"not a txz":            {prepare: set(jar(t, "postgres.txz", []byte("no"))), want: []string{"the archive is damaged"}},
-		"no txz":               {prepare: set(jar(t, "postgres.tar", []byte("no"))), want: []string{"holds no .txz"}},
-		"no programs":          {prepare: set(jar(t, "postgres.txz", xz(t, tarball(t, file{name: "README"})))), want: []string{"holds no bin/postgres"}},
-		"a link for a program": {prepare: set(jar(t, "postgres.txz", xz(t, tarball(t, file{name: "bin/postgres", link: "/bin/sh", kind: tar.TypeSymlink})))), want: []string{"leaves"}},
-		"traversal":            {prepare: set(packed(file{name: "../../evil", content: "x"})), want: []string{"../../evil", "leaves"}},
-		"link out":             {prepare: set(packed(file{name: "lib", link: "../..", kind: tar.TypeSymlink})), want: []string{"leaves"}},
-		"absolute":             {prepare: set(packed(file{name: "/tmp/evil", content: "x"})), want: []string{"leaves"}},
-		"huge to download":     {prepare: func(r *repository, d *binaries.Download) { r.add(platform, newest, good); d.Limits.Archive = 100 }, want: []string{"larger than the 100 bytes"}},
+		"a sum that is none": {prepare: func(_ *repository, d *binaries.Download) {
+			d.SHA256 = "abc"
+		}, want: []string{"PGTEST_SHA256", "64 hexadecimal digits"}},
+		"truncated jar": {prepare: set(good[:len(good)/2]), want: []string{"open the archive", "zip"}},
+		"truncated txz": {
+			prepare: set(jar(t, "postgres.txz", compressed[:len(compressed)/2])),
+			want:    []string{"the archive is damaged"},
+		},
+		"not a txz": {
+			prepare: set(jar(t, "postgres.txz", []byte("no"))), want: []string{"the archive is damaged"},
+		},
+		"no txz": {prepare: set(jar(t, "postgres.tar", []byte("no"))), want: []string{"holds no .txz"}},
+		"no programs": {
+			prepare: set(jar(t, "postgres.txz", xz(t, tarball(t, file{name: "README"})))),
+			want:    []string{"holds no bin/postgres"},
+		},
+		"a link for a program": {
+			prepare: set(jar(t, "postgres.txz",
+				xz(t, tarball(t, file{name: "bin/postgres", link: "/bin/sh", kind: tar.TypeSymlink})))),
+			want: []string{"leaves"},
+		},
+		"traversal": {
+			prepare: set(packed(file{name: "../../evil", content: "x"})), want: []string{"../../evil", "leaves"},
+		},
+		"link out": {
+			prepare: set(packed(file{name: "lib", link: "../..", kind: tar.TypeSymlink})), want: []string{"leaves"},
+		},
+		"absolute": {prepare: set(packed(file{name: "/tmp/evil", content: "x"})), want: []string{"leaves"}},
+		"huge to download": {prepare: func(r *repository, d *binaries.Download) {
+			r.add(platform, newest, good)
+			d.Limits.Archive = 100
+		}, want: []string{"larger than the 100 bytes"}},
 		"huge to unpack": {prepare: func(r *repository, d *binaries.Download) {
 			r.add(platform, newest, packed(file{name: "zeros", content: strings.Repeat("\x00", 1<<20)}))
 			d.Limits.Bytes = 1 << 19
 		}, want: []string{"more than is allowed"}},
-		"http":              {prepare: func(_ *repository, d *binaries.Download) { d.Repository = "http://u:s3cretword@maven.example.com/m2" }, want: []string{"want https"}},
-		"no address":        {prepare: func(_ *repository, d *binaries.Download) { d.Repository = "s3cretword" }, want: []string{"PGTEST_REPOSITORY is not a URL"}},
-		"bad address":       {prepare: func(_ *repository, d *binaries.Download) { d.Repository = "https://u:s3cretword@%%/" }, want: []string{"PGTEST_REPOSITORY is not a URL"}},
-		"password, 404":     {prepare: func(r *repository, d *binaries.Download) { d.Repository = withPassword(r.URL) }, want: []string{"404"}},
-		"password, offline": {prepare: func(r *repository, d *binaries.Download) { d.Repository = withPassword(r.URL); r.Close() }, want: []string{"connection refused"}},
+		"http": {prepare: func(_ *repository, d *binaries.Download) {
+			d.Repository = "http://u:s3cretword@maven.example.com/m2"
+		}, want: []string{"want https"}},
+		"no address": {prepare: func(_ *repository, d *binaries.Download) {
+			d.Repository = "s3cretword"
+		}, want: []string{"PGTEST_REPOSITORY is not a URL"}},
+		"bad address": {prepare: func(_ *repository, d *binaries.Download) {
+			d.Repository = "https://u:s3cretword@%%/"
+		}, want: []string{"PGTEST_REPOSITORY is not a URL"}},
+		"password, 404": {prepare: func(r *repository, d *binaries.Download) {
+			d.Repository = withPassword(r.URL)
+		}, want: []string{"404"}},
+		"password, offline": {prepare: func(r *repository, d *binaries.Download) {
+			d.Repository = withPassword(r.URL)
+			r.Close()
+		}, want: []string{"connection refused"}},
 		"redirect to http": {prepare: func(r *repository, _ *binaries.Download) {
 			r.files[path+".sha256"] = []byte("redirect http://maven.example.com/x")
 		}, want: []string{"want https"}},
@@ -262,7 +300,8 @@ func TestDownloadAtOnce(t *testing.T) {
 	r.add(platform, newest, jar(t, "postgres.txz", xz(t, tarball(t, programs("18.3")...))))
 	d := downloader(t, r.URL+"/m2")
 	stale := filepath.Join(d.Store, newest+"-"+platform+".partial", "postgresql", "bin")
-	if err := errors.Join(os.MkdirAll(stale, 0o700), os.WriteFile(filepath.Join(stale, "postgres"), nil, 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(stale, 0o700),
+		os.WriteFile(filepath.Join(stale, "postgres"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -317,12 +356,15 @@ func TestDownloadToAFullFileSystem(t *testing.T) {
 		t.Skip("mounting needs root")
 	}
 	r := newRepository(t)
-	r.add(platform, newest, jar(t, "postgres.txz", xz(t, tarball(t, append(programs("18.3"), file{name: "noise", content: noise(3 << 20)})...))))
-	unpacksTo := jar(t, "postgres.txz", xz(t, tarball(t, append(programs("17.5"), file{name: "zeros", content: strings.Repeat("\x00", 3<<20)})...)))
+	r.add(platform, newest, jar(t, "postgres.txz",
+		xz(t, tarball(t, append(programs("18.3"), file{name: "noise", content: noise(3 << 20)})...))))
+	unpacksTo := jar(t, "postgres.txz",
+		xz(t, tarball(t, append(programs("17.5"), file{name: "zeros", content: strings.Repeat("\x00", 3<<20)})...)))
 	r.add(platform, "17.5.0", unpacksTo)
 	d := downloader(t, r.URL+"/m2")
 	parent := filepath.Dir(d.Store)
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs", parent).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs",
+		parent).CombinedOutput(); err != nil {
 		t.Skipf("this system does not let root mount: %s", out)
 	}
 	t.Cleanup(func() { exec.Command("umount", parent).Run() })

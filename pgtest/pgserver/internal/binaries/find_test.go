@@ -55,7 +55,8 @@ func TestFind(t *testing.T) {
 		"/usr/pgsql-15/bin": "15.1", "/usr/libexec/postgresql16": "16.9",
 	}
 	mac := map[string]string{
-		"/opt/homebrew/opt/postgresql@16/bin": "16.9 (Homebrew)", "/opt/homebrew/opt/postgresql@17/bin": "17.5 (Homebrew)",
+		"/opt/homebrew/opt/postgresql@16/bin":                     "16.9 (Homebrew)",
+		"/opt/homebrew/opt/postgresql@17/bin":                     "17.5 (Homebrew)",
 		"/usr/local/opt/postgresql@15/bin":                        "15.1 (Homebrew)",
 		"/Applications/Postgres.app/Contents/Versions/18/bin":     "18.0 (Postgres.app)",
 		"/Applications/Postgres.app/Contents/Versions/latest/bin": "18.0 (Postgres.app)",
@@ -71,24 +72,65 @@ func TestFind(t *testing.T) {
 		want      string
 		tried     []string
 	}{
-		"PATH first":          {goos: "linux", installed: linux, env: map[string]string{"in PATH: postgres": "/opt/own/bin/postgres", "pg_config": "/srv/configured/bin"}, want: "/opt/own/bin"},
-		"then pg_config":      {goos: "linux", installed: linux, env: map[string]string{"pg_config": "/srv/configured/bin"}, want: "/srv/configured/bin"},
-		"then the newest":     {goos: "linux", installed: linux, want: "/usr/lib/postgresql/18/bin"},
-		"PATH of another":     {goos: "linux", installed: linux, env: map[string]string{"in PATH: postgres": "/opt/own/bin/postgres"}, version: 14, want: "/usr/lib/postgresql/14/bin", tried: []string{"postgres in PATH: version 17 in /opt/own/bin, 14 is wanted"}},
-		"Red Hat":             {goos: "linux", installed: linux, version: 15, want: "/usr/pgsql-15/bin"},
-		"Alpine":              {goos: "linux", installed: linux, version: 16, want: "/usr/libexec/postgresql16"},
-		"beta":                {goos: "linux", installed: linux, env: map[string]string{"in PATH: postgres": "/opt/own/bin/postgres"}, version: 17, want: "/opt/own/bin"},
-		"no such version":     {goos: "linux", installed: linux, version: 97, tried: []string{"postgres in PATH: not there", "/usr/lib/postgresql/14/bin: version 14 in /usr/lib/postgresql/14/bin, 97 is wanted", "/usr/pgsql-15/bin: version 15 in"}},
-		"too old":             {goos: "linux", installed: map[string]string{"/usr/lib/postgresql/13/bin": "13.1"}, tried: []string{"version 13 in /usr/lib/postgresql/13/bin, at least 14 is needed"}},
-		"nothing":             {goos: "linux", tried: []string{"pg_config --bindir: not there", "/usr/lib/postgresql/*/bin: not there"}},
-		"not whole":           {goos: "linux", env: map[string]string{"in PATH: postgres": "/empty/postgres"}, tried: []string{"no postgres in /empty"}},
-		"Homebrew on arm64":   {goos: "darwin", installed: mac, want: "/opt/homebrew/opt/postgresql@17/bin"},
-		"Homebrew, older":     {goos: "darwin", installed: mac, version: 16, want: "/opt/homebrew/opt/postgresql@16/bin"},
-		"Homebrew on amd64":   {goos: "darwin", installed: mac, version: 15, want: "/usr/local/opt/postgresql@15/bin"},
-		"Postgres.app":        {goos: "darwin", installed: mac, version: 18, want: "/Applications/Postgres.app/Contents/Versions/18/bin"},
-		"Postgres.app latest": {goos: "darwin", installed: mac, without: []string{"/Applications/Postgres.app/Contents/Versions/18/bin"}, version: 18, want: "/Applications/Postgres.app/Contents/Versions/latest/bin"},
-		"EDB":                 {goos: "darwin", installed: mac, version: 14, want: "/Library/PostgreSQL/14/bin"},
-		"nothing on macOS":    {goos: "darwin", tried: []string{"/opt/homebrew/opt/postgresql@*/bin: not there", "/Applications/Postgres.app/Contents/Versions/*/bin: not there"}},
+		"PATH first": {
+			goos: "linux", installed: linux,
+			env:  map[string]string{"in PATH: postgres": "/opt/own/bin/postgres", "pg_config": "/srv/configured/bin"},
+			want: "/opt/own/bin",
+		},
+		"then pg_config": {
+			goos: "linux", installed: linux, env: map[string]string{"pg_config": "/srv/configured/bin"},
+			want: "/srv/configured/bin",
+		},
+		"then the newest": {goos: "linux", installed: linux, want: "/usr/lib/postgresql/18/bin"},
+		"PATH of another": {
+			goos: "linux", installed: linux, env: map[string]string{"in PATH: postgres": "/opt/own/bin/postgres"},
+			version: 14, want: "/usr/lib/postgresql/14/bin",
+			tried: []string{"postgres in PATH: version 17 in /opt/own/bin, 14 is wanted"},
+		},
+		"Red Hat": {goos: "linux", installed: linux, version: 15, want: "/usr/pgsql-15/bin"},
+		"Alpine":  {goos: "linux", installed: linux, version: 16, want: "/usr/libexec/postgresql16"},
+		"beta": {
+			goos: "linux", installed: linux, env: map[string]string{"in PATH: postgres": "/opt/own/bin/postgres"},
+			version: 17, want: "/opt/own/bin",
+		},
+		"no such version": {
+			goos: "linux", installed: linux, version: 97,
+			tried: []string{
+				"postgres in PATH: not there",
+				"/usr/lib/postgresql/14/bin: version 14 in /usr/lib/postgresql/14/bin, 97 is wanted",
+				"/usr/pgsql-15/bin: version 15 in",
+			},
+		},
+		"too old": {
+			goos: "linux", installed: map[string]string{"/usr/lib/postgresql/13/bin": "13.1"},
+			tried: []string{"version 13 in /usr/lib/postgresql/13/bin, at least 14 is needed"},
+		},
+		"nothing": {
+			goos: "linux", tried: []string{"pg_config --bindir: not there", "/usr/lib/postgresql/*/bin: not there"},
+		},
+		"not whole": {
+			goos: "linux", env: map[string]string{"in PATH: postgres": "/empty/postgres"},
+			tried: []string{"no postgres in /empty"},
+		},
+		"Homebrew on arm64": {goos: "darwin", installed: mac, want: "/opt/homebrew/opt/postgresql@17/bin"},
+		"Homebrew, older": {
+			goos: "darwin", installed: mac, version: 16, want: "/opt/homebrew/opt/postgresql@16/bin",
+		},
+		"Homebrew on amd64": {goos: "darwin", installed: mac, version: 15, want: "/usr/local/opt/postgresql@15/bin"},
+		"Postgres.app": {
+			goos: "darwin", installed: mac, version: 18, want: "/Applications/Postgres.app/Contents/Versions/18/bin",
+		},
+		"Postgres.app latest": {
+			goos: "darwin", installed: mac, without: []string{"/Applications/Postgres.app/Contents/Versions/18/bin"},
+			version: 18, want: "/Applications/Postgres.app/Contents/Versions/latest/bin",
+		},
+		"EDB": {goos: "darwin", installed: mac, version: 14, want: "/Library/PostgreSQL/14/bin"},
+		"nothing on macOS": {
+			goos: "darwin", tried: []string{
+				"/opt/homebrew/opt/postgresql@*/bin: not there",
+				"/Applications/Postgres.app/Contents/Versions/*/bin: not there",
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +155,8 @@ func TestFind(t *testing.T) {
 func TestFindOnlyNamed(t *testing.T) {
 	t.Parallel()
 	s := machine("linux", map[string]string{"/usr/lib/postgresql/15/bin": "15.1"}, nil)
-	if got, tried := s.Find(binaries.Only("PGTEST_BINDIR", "/elsewhere"), 0); got != "" || len(tried) != 1 || !strings.Contains(tried[0], "PGTEST_BINDIR: no postgres in /elsewhere") {
+	if got, tried := s.Find(binaries.Only("PGTEST_BINDIR", "/elsewhere"), 0); got != "" || len(tried) != 1 ||
+		!strings.Contains(tried[0], "PGTEST_BINDIR: no postgres in /elsewhere") {
 		t.Errorf("found %q, tried %q", got, tried)
 	}
 }
@@ -121,10 +164,12 @@ func TestFindOnlyNamed(t *testing.T) {
 func TestInstallCommand(t *testing.T) {
 	t.Parallel()
 	for want, s := range map[string]binaries.System{
-		"brew install postgresql@17":      machine("darwin", nil, nil),
-		"sudo apt-get install postgresql": machine("linux", nil, map[string]string{"in PATH: apt-get": "/usr/bin/apt-get"}),
-		"sudo apk add postgresql":         machine("linux", nil, map[string]string{"in PATH: apk": "/sbin/apk"}),
-		"with your system's package manager; the package is called postgresql or postgresql-server": machine("linux", nil, nil),
+		"brew install postgresql@17": machine("darwin", nil, nil),
+		"sudo apt-get install postgresql": machine("linux", nil,
+			map[string]string{"in PATH: apt-get": "/usr/bin/apt-get"}),
+		"sudo apk add postgresql": machine("linux", nil, map[string]string{"in PATH: apk": "/sbin/apk"}),
+		"with your system's package manager; the package is called postgresql or postgresql-server": machine("linux",
+			nil, nil),
 	} {
 		if got := s.InstallCommand(); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -142,15 +187,31 @@ func TestDirectories(t *testing.T) {
 		env                 map[string]string
 		cache, state, store string
 	}{
-		"macOS":           {"darwin", 501, home, "/Users/ann/Library/Caches/pgserver/501", "/Users/ann/.local/state/pgserver", "/Users/ann/Library/Caches/pgserver/501/binaries"},
-		"Linux":           {"linux", 501, home, "/Users/ann/.cache/pgserver/501", "/Users/ann/.local/state/pgserver", "/Users/ann/.cache/pgserver/501/binaries"},
-		"XDG":             {"linux", 501, xdg, "/c/pgserver/501", "/s/pgserver", "/c/pgserver/501/binaries"},
-		"XDG on macOS":    {"darwin", 501, xdg, "/c/pgserver/501", "/s/pgserver", "/c/pgserver/501/binaries"},
-		"root":            {"linux", 0, home, "/Users/ann/.cache/pgserver/0", "/var/lib/pgserver", "/var/cache/pgserver-binaries"},
-		"root with XDG":   {"linux", 0, xdg, "/c/pgserver/0", "/s/pgserver", "/c/pgserver-binaries"},
-		"root on macOS":   {"darwin", 0, home, "/Users/ann/Library/Caches/pgserver/0", "/var/lib/pgserver", "/Library/Caches/pgserver-binaries"},
-		"no home":         {"linux", 501, nil, "/tmp/pgserver-cache-501", "", "/tmp/pgserver-cache-501/binaries"},
-		"no home, TMPDIR": {"linux", 501, map[string]string{"TMPDIR": "/t"}, "/t/pgserver-cache-501", "", "/t/pgserver-cache-501/binaries"},
+		"macOS": {
+			"darwin", 501, home, "/Users/ann/Library/Caches/pgserver/501", "/Users/ann/.local/state/pgserver",
+			"/Users/ann/Library/Caches/pgserver/501/binaries",
+		},
+		"Linux": {
+			"linux", 501, home, "/Users/ann/.cache/pgserver/501", "/Users/ann/.local/state/pgserver",
+			"/Users/ann/.cache/pgserver/501/binaries",
+		},
+		"XDG":          {"linux", 501, xdg, "/c/pgserver/501", "/s/pgserver", "/c/pgserver/501/binaries"},
+		"XDG on macOS": {"darwin", 501, xdg, "/c/pgserver/501", "/s/pgserver", "/c/pgserver/501/binaries"},
+		"root": {
+			"linux", 0, home, "/Users/ann/.cache/pgserver/0", "/var/lib/pgserver", "/var/cache/pgserver-binaries",
+		},
+		"root with XDG": {"linux", 0, xdg, "/c/pgserver/0", "/s/pgserver", "/c/pgserver-binaries"},
+		"root on macOS": {
+			"darwin", 0, home, "/Users/ann/Library/Caches/pgserver/0", "/var/lib/pgserver",
+			"/Library/Caches/pgserver-binaries",
+		},
+		"no home": {"linux", 501, nil, "/tmp/pgserver-cache-501", "", "/tmp/pgserver-cache-501/binaries"},
+		"no home, TMPDIR": {
+			"linux", 501,
+			map[string]string{"TMPDIR": "/t"},
+			"/t/pgserver-cache-501", "",
+			"/t/pgserver-cache-501/binaries",
+		},
 	} {
 		s := machine(c.goos, nil, c.env)
 		s.UID = c.uid
@@ -168,7 +229,10 @@ func TestDirectories(t *testing.T) {
 // with room to spare.
 func TestSocketPathFitsOnMacOS(t *testing.T) {
 	t.Parallel()
-	s := machine("darwin", nil, map[string]string{"HOME": "/Users/a.rather.long.user.name", "TMPDIR": "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/"})
+	s := machine("darwin", nil,
+		map[string]string{
+			"HOME": "/Users/a.rather.long.user.name", "TMPDIR": "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/",
+		})
 	state, err := s.StateDir()
 	if err != nil {
 		t.Fatal(err)

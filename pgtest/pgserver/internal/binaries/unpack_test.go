@@ -51,24 +51,47 @@ func TestUnpackRefuses(t *testing.T) {
 		files []file
 		want  string
 	}{
-		"traversal":                 {[]file{{name: "bin/../../evil", content: "x"}}, "leaves"},
-		"traversal at once":         {[]file{{name: "../evil", content: "x"}}, "leaves"},
-		"traversal of a directory":  {[]file{{name: "../evil", kind: tar.TypeDir}}, "leaves"},
-		"absolute":                  {[]file{{name: "OUTSIDE/evil", content: "x"}}, "leaves"},
-		"absolute link":             {[]file{{name: "bin", link: "OUTSIDE", kind: tar.TypeSymlink}}, "leaves"},
-		"relative link out":         {[]file{{name: "bin", link: "../outside", kind: tar.TypeSymlink}}, "leaves"},
-		"link out, then through it": {[]file{{name: "a/b/s", link: "../..", kind: tar.TypeSymlink}, {name: "a/b/t", link: "s/../outside", kind: tar.TypeSymlink}, {name: "a/b/t/evil", content: "x"}}, "escapes"},
-		"link out by a detour":      {[]file{{name: "a/b/s", link: "../..", kind: tar.TypeSymlink}, {name: "a/b/t", link: "s/../outside", kind: tar.TypeSymlink}}, "leaves"},
-		"hard link out":             {[]file{{name: "bin/x", link: "../outside/secret", kind: tar.TypeLink}}, "leaves"},
-		"hard link through a link":  {[]file{{name: "a/b/s", link: "../..", kind: tar.TypeSymlink}, {name: "x", link: "a/b/s/../outside/secret", kind: tar.TypeLink}}, ""},
-		"device":                    {[]file{{name: "null", kind: tar.TypeChar}}, "neither a file"},
-		"fifo":                      {[]file{{name: "fifo", kind: tar.TypeFifo}}, "neither a file"},
-		"file twice":                {[]file{{name: "bin/x", content: "1"}, {name: "bin/x", content: "2"}}, "exists"},
-		"file over a link":          {[]file{{name: "x", link: "y", kind: tar.TypeSymlink}, {name: "x", content: "2"}}, "exists"},
-		"claims a terabyte":         {[]file{{name: "x", content: "1", size: 1 << 40}}, "more than is allowed"},
-		"too much in all":           {[]file{{name: "x", content: strings.Repeat("x", 600)}, {name: "y", content: strings.Repeat("x", 600)}}, "more than is allowed"},
-		"too many":                  {[]file{{name: "1"}, {name: "2"}, {name: "3"}, {name: "4"}, {name: "5"}}, "more than 4 entries"},
-		"cut off":                   {[]file{{name: "x", content: "1", size: 900}}, "unexpected EOF"},
+		"traversal":                {[]file{{name: "bin/../../evil", content: "x"}}, "leaves"},
+		"traversal at once":        {[]file{{name: "../evil", content: "x"}}, "leaves"},
+		"traversal of a directory": {[]file{{name: "../evil", kind: tar.TypeDir}}, "leaves"},
+		"absolute":                 {[]file{{name: "OUTSIDE/evil", content: "x"}}, "leaves"},
+		"absolute link":            {[]file{{name: "bin", link: "OUTSIDE", kind: tar.TypeSymlink}}, "leaves"},
+		"relative link out":        {[]file{{name: "bin", link: "../outside", kind: tar.TypeSymlink}}, "leaves"},
+		"link out, then through it": {
+			[]file{
+				{name: "a/b/s", link: "../..", kind: tar.TypeSymlink},
+				{name: "a/b/t", link: "s/../outside", kind: tar.TypeSymlink},
+				{name: "a/b/t/evil", content: "x"},
+			}, "escapes",
+		},
+		"link out by a detour": {
+			[]file{
+				{name: "a/b/s", link: "../..", kind: tar.TypeSymlink},
+				{name: "a/b/t", link: "s/../outside", kind: tar.TypeSymlink},
+			}, "leaves",
+		},
+		"hard link out": {[]file{{name: "bin/x", link: "../outside/secret", kind: tar.TypeLink}}, "leaves"},
+		"hard link through a link": {
+			[]file{
+				{name: "a/b/s", link: "../..", kind: tar.TypeSymlink},
+				{name: "x", link: "a/b/s/../outside/secret", kind: tar.TypeLink},
+			}, "",
+		},
+		"device":     {[]file{{name: "null", kind: tar.TypeChar}}, "neither a file"},
+		"fifo":       {[]file{{name: "fifo", kind: tar.TypeFifo}}, "neither a file"},
+		"file twice": {[]file{{name: "bin/x", content: "1"}, {name: "bin/x", content: "2"}}, "exists"},
+		"file over a link": {
+			[]file{{name: "x", link: "y", kind: tar.TypeSymlink}, {name: "x", content: "2"}}, "exists",
+		},
+		"claims a terabyte": {[]file{{name: "x", content: "1", size: 1 << 40}}, "more than is allowed"},
+		"too much in all": {
+			[]file{{name: "x", content: strings.Repeat("x", 600)}, {name: "y", content: strings.Repeat("x", 600)}},
+			"more than is allowed",
+		},
+		"too many": {
+			[]file{{name: "1"}, {name: "2"}, {name: "3"}, {name: "4"}, {name: "5"}}, "more than 4 entries",
+		},
+		"cut off": {[]file{{name: "x", content: "1", size: 900}}, "unexpected EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +109,8 @@ func TestUnpackRefuses(t *testing.T) {
 				c.files[i].name = strings.Replace(c.files[i].name, "OUTSIDE", outside, 1)
 				c.files[i].link = strings.Replace(c.files[i].link, "OUTSIDE", outside, 1)
 			}
-			err := binaries.Unpack(bytes.NewReader(tarball(t, c.files...)), dir, binaries.Limits{Bytes: 1000, Entries: 4})
+			err := binaries.Unpack(bytes.NewReader(tarball(t, c.files...)), dir,
+				binaries.Limits{Bytes: 1000, Entries: 4})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
