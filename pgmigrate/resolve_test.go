@@ -58,16 +58,20 @@ func TestDirty(t *testing.T) {
 					}
 					continue
 				}
-				if !errors.As(err, &dirty) || dirty.Version != 2 || dirty.Statement != 2 || dirty.Line != 4 || dirty.Repeatable {
+				if !errors.As(err, &dirty) || dirty.Version != 2 || dirty.Statement != 2 ||
+					dirty.Line != 4 || dirty.Repeatable {
 					t.Errorf("%s: got %v", call, err)
-				} else if !strings.Contains(err.Error(), "2_b.sql:4") || !strings.Contains(err.Error(), "resolve version 2 as applied") {
+				} else if !strings.Contains(err.Error(), "2_b.sql:4") || !strings.Contains(err.Error(),
+					"resolve version 2 as applied") {
 					t.Errorf("%s: %q does not say where, or what to do", call, err)
 				}
 			}
-			if s, err := m.Status(t.Context()); err != nil || s.Dirty == nil || s.Dirty.Version != 2 || s.Running != nil {
+			if s, err := m.Status(t.Context()); err != nil || s.Dirty == nil ||
+				s.Dirty.Version != 2 || s.Running != nil {
 				t.Errorf("status: %+v, %v", s, err)
 			}
-			if current, needed, dirty, err := m.SchemaVersion(t.Context(), b.conn); err != nil || current != 1 || needed != 3 || !dirty {
+			if current, needed, dirty, err := m.SchemaVersion(t.Context(), b.conn); err != nil || current != 1 ||
+				needed != 3 || !dirty {
 				t.Errorf("schema version: %d of %d, dirty %v, %v", current, needed, dirty, err)
 			}
 			// An older folder has nothing to do with it.
@@ -107,7 +111,8 @@ func TestFirstStatementIsRepeated(t *testing.T) {
 	for range 2 {
 		_, err := m.Up(t.Context())
 		var failed *pgmigrate.MigrationError
-		if !errors.As(err, &failed) || !failed.Repeatable || !strings.Contains(err.Error(), "when the cause is gone, run it again") {
+		if !errors.As(err, &failed) || !failed.Repeatable || !strings.Contains(err.Error(),
+			"when the cause is gone, run it again") {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -136,7 +141,8 @@ func TestResolveRefuses(t *testing.T) {
 		"unknown resolution":  {1, "perhaps", "ResolveApplied or ResolveRolledBack"},
 		"nothing interrupted": {2, pgmigrate.ResolveRolledBack, "it was not interrupted"},
 	} {
-		if err := m.Resolve(t.Context(), test.version, test.resolution); err == nil || !strings.Contains(err.Error(), test.want) {
+		if err := m.Resolve(t.Context(), test.version, test.resolution); err == nil ||
+			!strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

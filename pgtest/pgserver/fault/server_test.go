@@ -230,10 +230,14 @@ func TestServerFails(t *testing.T) {
 		}, "start the server: it exited; its log ends"},
 		"started twice":        {func(r *recorder) { s.Start(r) }, "it is up already"},
 		"promoted for nothing": {func(r *recorder) { s.Promote(r) }, "recovery is not in progress"},
-		"wrong": {func(r *recorder) { s.Exec(r, "select no_such_column") },
-			"select no_such_column: ERROR"},
-		"wrong, with a secret": {func(r *recorder) { s.Exec(r, "create role postgres password 's3cret'") },
-			"a statement about a password: ERROR"},
+		"wrong": {
+			func(r *recorder) { s.Exec(r, "select no_such_column") },
+			"select no_such_column: ERROR",
+		},
+		"wrong, with a secret": {
+			func(r *recorder) { s.Exec(r, "create role postgres password 's3cret'") },
+			"a statement about a password: ERROR",
+		},
 		"paused for nothing": {func(r *recorder) { s.PauseReplay(r) }, "pause replay: ERROR"},
 	} {
 		r := &recorder{T: t}
