@@ -61,7 +61,8 @@ func (c *compiler) err(name string) error {
 
 // clauses are the words that end the part of a SELECT that a list declares.
 var clauses = []string{
-	"where", "group", "having", "window", "union", "intersect", "except", "order", "limit", "offset", "fetch", "for", "into",
+	"where", "group", "having", "window", "union", "intersect", "except",
+	"order", "limit", "offset", "fetch", "for", "into",
 }
 
 // piece reads a declared text. Words outside of parentheses must not be among forbidden.

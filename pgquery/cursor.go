@@ -132,7 +132,7 @@ func (c *list) encode(s *sort, backward bool, rows reflect.Value, at int, keys [
 			}
 			var err error
 			if b, err = appendValue(b, v); err != nil {
-				return "", fmt.Errorf("pgquery: list %s: column %s cannot be put into a cursor: %w", c.name, k.name, err)
+				return "", fmt.Errorf("pgquery: list %s: no cursor can hold column %s: %w", c.name, k.name, err)
 			}
 		}
 	}

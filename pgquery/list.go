@@ -188,7 +188,9 @@ func (l *List[A, R]) keys() ([][]byte, error) {
 
 // fetch runs the query of a page. The rows are in the order of the list, and more says whether there
 // are further ones in the direction of the page.
-func fetch[R any](ctx context.Context, db DB, c *list, args reflect.Value, r *request) (page []R, more bool, err error) {
+func fetch[R any](
+	ctx context.Context, db DB, c *list, args reflect.Value, r *request,
+) (page []R, more bool, err error) {
 	r.variant.filters = c.active(args)
 	t := c.texts.get(r.variant, c.build)
 	values, err := c.bind(t, args, r)

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -382,4 +383,29 @@ func TestKeyTypes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The first use of a list may be several at once.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	pages := newPages()
+	var all sync.WaitGroup
+	for sort := range pages.Sorts {
+		for range 4 {
+			all.Go(func() {
+				seen := 0
+				for _, err := range pages.All(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Sort: sort}) {
+					if err != nil {
+						t.Error(err)
+					}
+					seen++
+				}
+				if seen != 60 {
+					t.Errorf("sort %s: %d rows", sort, seen)
+				}
+			})
+		}
+	}
+	all.Wait()
 }

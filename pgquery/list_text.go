@@ -249,7 +249,7 @@ func (c *list) keysOf(name string) (keys []decl.Key) {
 	for i := range c.sorts {
 		for _, k := range c.sorts[i].keys {
 			if c.sorts[i].name == name {
-				keys = append(keys, decl.Key{Column: k.name, Type: k.typ, Descending: k.descending, Nullable: k.nullable})
+				keys = append(keys, decl.Key{Column: k.name, Type: k.typ, Nullable: k.nullable})
 			}
 		}
 	}

@@ -230,11 +230,14 @@ func equals(where piece) (columns []string) {
 			words = append(words, t)
 		}
 	}
-	for i := range words {
-		if t := words[i]; t.Kind == lex.Word && t.Depth == 0 && strings.EqualFold(t.Text, "or") {
+	for i, t := range words {
+		if t.Depth > 0 {
+			continue
+		}
+		if t.Kind == lex.Word && (strings.EqualFold(t.Text, "or") || strings.EqualFold(t.Text, "not")) {
 			return nil
 		}
-		if i >= 2 && words[i].Kind == lex.Argument && words[i-1].Text == "=" && words[i].Depth == 0 && words[i-2].Kind == lex.Word {
+		if t.Kind == lex.Argument && i >= 2 && words[i-1].Text == "=" && words[i-2].Kind == lex.Word {
 			columns = append(columns, strings.ToLower(words[i-2].Text))
 		}
 	}

@@ -147,9 +147,10 @@ func checkJSON(raw json.RawMessage) string {
 		return invalid
 	}
 	// The decoder replaces half a pair by U+FFFD.
+	isReplaced := func(text []byte) bool { return bytes.ContainsRune(text, utf8.RuneError) }
 	lower := bytes.ToLower(raw)
-	if bytes.Contains(lower, []byte(`\ud`)) && !bytes.Contains(lower, []byte(`\ufffd`)) && !bytes.ContainsRune(raw, utf8.RuneError) {
-		if decoded, err := json.Marshal(v); err != nil || bytes.ContainsRune(decoded, utf8.RuneError) {
+	if bytes.Contains(lower, []byte(`\ud`)) && !bytes.Contains(lower, []byte(`\ufffd`)) && !isReplaced(raw) {
+		if decoded, err := json.Marshal(v); err != nil || isReplaced(decoded) {
 			return invalid
 		}
 	}

@@ -2,9 +2,11 @@ package pgquerytest
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -24,6 +26,7 @@ type catalog struct {
 type dataType struct {
 	oid  uint32
 	name string
+	sql  string    // the name in a cast
 	enum []string  // its labels
 	elem *dataType // of an array
 }
@@ -38,9 +41,9 @@ func (c *catalog) typ(oid uint32) *dataType {
 	t := &dataType{oid: oid, name: fmt.Sprintf("of OID %d", oid)}
 	c.types[oid] = t
 	var base, elem uint32
-	_ = c.tx.QueryRow(c.ctx, `select typname, typbasetype, case when typcategory = 'A' then typelem else 0 end,
+	_ = c.tx.QueryRow(c.ctx, `select typname, format_type(oid, null), typbasetype, case when typcategory = 'A' then typelem else 0 end,
 		(select array_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = pg_type.oid)
-		from pg_type where oid = $1`, oid).Scan(&t.name, &base, &elem, &t.enum)
+		from pg_type where oid = $1`, oid).Scan(&t.name, &t.sql, &base, &elem, &t.enum)
 	if base != 0 {
 		*t = *c.typ(base)
 	}
@@ -108,101 +111,132 @@ var textTypes = []string{"text", "varchar", "bpchar", "name", "citext"}
 
 var integers = map[string]int{"int2": 16, "int4": 32, "int8": 64}
 
-// argument returns what is wrong with a field for a parameter of the type.
+// argument returns what is wrong with a field for a parameter of the type: a value of the field could
+// be one that the server refuses, or pgx does not encode it.
 func (c *catalog) argument(t *dataType, typ reflect.Type) string {
-	switch {
-	case typ.Kind() == reflect.Slice && t.elem != nil:
-		if problem := c.argument(t.elem, typ.Elem()); problem != "" {
-			return problem
-		}
-	case t.enum != nil && unwrap(typ).Kind() == reflect.String:
-		return checkEnum(t, typ)
+	inner := unwrap(typ)
+	bits, isInt := integers[t.name]
+	problem := ""
+	switch kind := inner.Kind(); {
+	case kind == reflect.Slice && t.elem != nil:
+		problem = c.argument(t.elem, typ.Elem())
+	case t.enum != nil && kind == reflect.String:
+		return checkEnum(t, inner)
 	case t.enum != nil:
-		return fmt.Sprintf("is the enum %s, and the field is %s: make it a string type with a method Valid", t.name, typ)
-	}
-	if bits, ok := integers[t.name]; ok && (isInteger(unwrap(typ)) || unwrap(typ).Kind() >= reflect.Float32 && unwrap(typ).Kind() <= reflect.Float64) {
-		if width(unwrap(typ)) > bits || !isInteger(unwrap(typ)) {
-			return fmt.Sprintf("is %s, and the field is %s: the server would refuse values that it cannot hold", t.name, typ)
-		}
-		return ""
-	}
-	if !slices.Contains(textTypes, t.name) && unwrap(typ).Kind() == reflect.String {
-		return fmt.Sprintf("is %s, and the field is %s: the server would refuse some strings", t.name, typ)
-	}
-	if (t.name == "json" || t.name == "jsonb") && typ == reflect.TypeFor[[]byte]() {
-		return fmt.Sprintf("is %s, and the field is []byte: make it a json.RawMessage, which is looked at before it is sent", t.name)
+		problem = "make it a string type with a method Valid"
+	case isInt && (isInteger(inner) && width(inner) > bits || isFloat(inner)):
+		problem = "the server would refuse what does not fit"
+	case kind == reflect.String && !slices.Contains(textTypes, t.name):
+		problem = "the server would refuse some strings"
+	case (t.name == "json" || t.name == "jsonb") && typ == reflect.TypeFor[[]byte]():
+		problem = "make it a json.RawMessage, which is looked at before it is sent"
 	}
 	m := c.tx.Conn().TypeMap()
-	if m.PlanEncode(t.oid, m.FormatCodeForOID(t.oid), reflect.Zero(typ).Interface()) == nil {
-		return fmt.Sprintf("is %s, and pgx does not encode %s for it: register the type, or cast the argument", t.name, typ)
+	if problem == "" && m.PlanEncode(t.oid, m.FormatCodeForOID(t.oid), reflect.Zero(typ).Interface()) == nil {
+		problem = "pgx does not encode it: register the type, or cast the argument"
 	}
-	return ""
+	return t.mismatch(typ, problem)
+}
+
+// mismatch returns a problem with the types that it is about, or "".
+func (t *dataType) mismatch(typ reflect.Type, problem string) string {
+	switch {
+	case problem == "" || strings.HasPrefix(problem, "is "): // of an element
+		return problem
+	case t.enum != nil:
+		return fmt.Sprintf("is the enum %s, and the field is %s: %s", t.name, typ, problem)
+	}
+	return fmt.Sprintf("is %s, and the field is %s: %s", t.name, typ, problem)
 }
 
 // checkEnum wants a type that refuses what the enum does not have, before it is sent.
 func checkEnum(t *dataType, typ reflect.Type) string {
 	valid := func(label string) bool {
-		v := reflect.New(unwrap(typ)).Elem()
+		v := reflect.New(typ).Elem()
 		v.SetString(label)
 		return v.Interface().(interface{ Valid() bool }).Valid()
 	}
-	if !unwrap(typ).Implements(reflect.TypeFor[interface{ Valid() bool }]()) {
-		return fmt.Sprintf("is the enum %s, and %s takes any string: give it a method Valid() bool, as sqlc does with emit_enum_valid_method", t.name, typ)
+	if !typ.Implements(reflect.TypeFor[interface{ Valid() bool }]()) {
+		return t.mismatch(typ, "it takes any string; give it a method Valid, as sqlc's emit_enum_valid_method does")
 	}
 	for _, label := range t.enum {
 		if !valid(label) {
-			return fmt.Sprintf("is the enum %s, whose label %q is not Valid for %s", t.name, label, typ)
+			return t.mismatch(typ, fmt.Sprintf("the label %q is not Valid", label))
 		}
 	}
 	if valid("no label of " + t.name) {
-		return fmt.Sprintf("is the enum %s, and any string is Valid for %s", t.name, typ)
+		return t.mismatch(typ, "any string is Valid")
 	}
 	return ""
 }
 
 // result returns what is wrong with a field for a column of the type.
 func (c *catalog) result(t *dataType, typ reflect.Type) string {
-	if typ.Kind() == reflect.Slice && t.elem != nil {
-		elem := typ.Elem()
+	inner := unwrap(typ)
+	problem := ""
+	switch {
+	case inner.Kind() == reflect.Slice && t.elem != nil:
+		elem := inner.Elem()
 		if elem.Kind() == reflect.Pointer {
 			elem = elem.Elem()
 		}
-		return c.result(t.elem, elem)
+		problem = c.result(t.elem, elem)
+	case t.enum != nil && inner.Kind() != reflect.String:
+		problem = "make it a string type"
+	case integers[t.name] != 0 && isInteger(inner) && width(inner) < integers[t.name]:
+		problem = "it cannot hold all values"
 	}
-	if bits, ok := integers[t.name]; ok && isInteger(unwrap(typ)) {
-		if width(unwrap(typ)) < bits {
-			return fmt.Sprintf("is %s, and the field is %s, which cannot hold all of its values", t.name, typ)
-		}
-		return ""
+	if problem == "" && !c.decodes(t, typ) {
+		problem = "pgx does not decode it"
 	}
-	if t.enum != nil && unwrap(typ).Kind() != reflect.String {
-		return fmt.Sprintf("is the enum %s, and the field is %s", t.name, typ)
-	}
-	m := c.tx.Conn().TypeMap()
-	if m.Scan(t.oid, m.FormatCodeForOID(t.oid), nil, reflect.New(reflect.PointerTo(typ)).Interface()) != nil {
-		return fmt.Sprintf("is %s, and pgx does not decode it into %s", t.name, typ)
-	}
-	return ""
+	return t.mismatch(typ, problem)
 }
+
+// samples are values that each type of PostgreSQL accepts one of. pgx decodes null into anything, so
+// that only a value shows what it does.
+var samples = []string{
+	"null", "0", "{}", "2000-01-01", "00:00", "00000000-0000-0000-0000-000000000000", "::1", "empty",
+}
+
+// decodes reports whether pgx decodes a value of the server's type into a Go type.
+func (c *catalog) decodes(t *dataType, typ reflect.Type) bool {
+	target := reflect.New(typ)
+	_, isScanner := target.Interface().(sql.Scanner)
+	if isScanner && typ.PkgPath() != reflect.TypeFor[pgtype.Text]().PkgPath() {
+		return true // it may refuse the sample, and take what the column has
+	}
+	for _, sample := range append(t.enum[:min(1, len(t.enum))], samples...) {
+		rows, err := c.tx.Query(c.ctx, "select '"+strings.ReplaceAll(sample, "'", "''")+"'::"+t.sql, pgx.QueryExecModeDescribeExec)
+		if err == nil && rows.Next() {
+			err = rows.Scan(target.Interface())
+			rows.Close()
+			return err == nil
+		}
+		rows.Close()
+		if _, err := c.tx.Exec(c.ctx, "rollback to pgquerytest"); err != nil {
+			return false
+		}
+	}
+	return true // of a type that is not known here
+}
+
+// exactTypes are those of which pgx decodes and encodes every value without a change.
+var exactTypes = []string{"bool", "float4", "float8", "uuid", "bytea", "timestamptz", "timestamp", "date"}
 
 // key returns what is wrong with a column as part of a cursor.
 func (c *catalog) key(t *dataType, k decl.Key, signed bool) string {
 	typ := unwrap(k.Type)
-	exact := false
+	exact := slices.Contains(exactTypes, t.name)
 	switch {
-	case t.name == "numeric" && (typ.Kind() == reflect.Float64 || typ.Kind() == reflect.Float32):
-		return fmt.Sprintf("is numeric, which %s rounds: a cursor would skip rows", typ)
+	case isFloat(typ) && (t.name == "numeric" || t.name == "float8" && typ.Kind() == reflect.Float32):
+		return t.mismatch(typ, "it rounds, and a cursor would skip rows")
 	case isInteger(typ):
 		exact = integers[t.name] == width(typ)
 	case typ.Kind() == reflect.String:
 		exact = slices.Contains(textTypes, t.name) || t.enum != nil && checkEnum(t, typ) == ""
-	case typ.Kind() == reflect.Float32:
-		exact = t.name == "float4"
-	default:
-		exact = slices.Contains([]string{"bool", "float4", "float8", "uuid", "bytea", "timestamptz", "timestamp", "date"}, t.name)
 	}
 	if !exact && !signed {
-		return fmt.Sprintf("is %s, and a cursor that is not signed could hold a %s that the server refuses: set Keys, or use the exact type", t.name, typ)
+		return t.mismatch(typ, "a client could make a cursor that the server refuses; set Keys, or use the exact type")
 	}
 	return ""
 }
@@ -231,6 +265,8 @@ func unwrap(t reflect.Type) reflect.Type {
 }
 
 func isInteger(t reflect.Type) bool { return t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 }
+
+func isFloat(t reflect.Type) bool { return t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64 }
 
 // width returns how many bits a signed integer needs to hold the values of t.
 func width(t reflect.Type) int {

@@ -238,9 +238,13 @@ func (c *checker) columns(piece string, d *pgconn.StatementDescription) {
 		}
 	}
 	if len(unknown) > 0 {
-		c.Logf("%s %s: expressions whose nullability nobody knows, in plain fields: %s", c.d.Kind, c.d.Name, strings.Join(unknown, ", "))
+		c.Logf("%s %s: whether these expressions may be null is not known, and their fields are plain: %s",
+			c.d.Kind, c.d.Name, strings.Join(unknown, ", "))
 	}
 	if p.has("LockRows") {
 		c.fail(piece, "locks every row that it looks at: FOR UPDATE does not belong here")
+	}
+	if c.d.List != nil && p.has("WindowAgg") {
+		c.fail(piece, "a window function looks at all rows for each page: count or rank in a query of its own")
 	}
 }

@@ -41,7 +41,7 @@ func (c *checker) indexed(i *indexed) {
 			c.fail(piece, "%s: %s", direction, problem)
 		}
 		for _, filter := range residual(p) {
-			c.Logf("List %s: %s, %s: rows are read and then thrown away where not %s", c.d.Name, piece, direction, filter)
+			c.Logf("List %s: %s, %s: what is not %s is read and thrown away", c.d.Name, piece, direction, filter)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func keysetProblems(p *node, t decl.Text) (problems []string) {
 		conditions := strings.Join(branches[i].indexConditions(), " ")
 		for _, param := range r.Params {
 			if !regexp.MustCompile(fmt.Sprintf(`\$%d\b`, param)).MatchString(conditions) {
-				problems = append(problems, fmt.Sprintf("no index finds the rows after the cursor's %s", t.Params[param-1].Key))
+				problems = append(problems, "no index finds the rows after the cursor's "+t.Params[param-1].Key)
 			}
 		}
 		for _, column := range r.Nulls {

@@ -19,7 +19,7 @@ func (c *checker) list() {
 	base := l.Text(decl.Variant{Sort: l.Sorts[0]})
 	d, err := c.prepare(base)
 	if err != nil {
-		if !c.blameSort(l, err) {
+		if !c.worksWithOtherSort(l) {
 			c.fail("Select", "the server refuses it: %s", describe(err, base.SQL))
 			return
 		}
@@ -37,10 +37,11 @@ func (c *checker) list() {
 		return
 	}
 	for _, filter := range l.Filters {
-		if t := l.Text(decl.Variant{Sort: sorts[0], Filters: []string{filter}}); c.try("Filters["+filter+"]", t) != nil {
+		piece, t := "Filters["+filter+"]", l.Text(decl.Variant{Sort: sorts[0], Filters: []string{filter}})
+		if c.try(piece, t) != nil {
 			filters = append(filters, filter)
 			if c.explain(len(t.Params)).has("LockRows") {
-				c.fail("Filters["+filter+"]", "locks every row that it looks at: FOR UPDATE does not belong here")
+				c.fail(piece, "locks every row that it looks at: FOR UPDATE does not belong here")
 			}
 		}
 	}
@@ -51,18 +52,16 @@ func (c *checker) list() {
 		c.arguments(t, d)
 	}
 	all := c.together(sorts, filters)
-	c.Logf("List %s: %d texts, %d of them prepared%s; a connection that has used them all takes about %d MiB of the server's memory",
-		c.d.Name, l.Texts, c.texts, all, l.Texts*textMemory>>20)
+	c.Logf("List %s: %d texts, %d prepared%s; a connection that used all of them takes about %.1f MiB in the server",
+		c.d.Name, l.Texts, c.texts, all, float64(l.Texts)*textMemory/(1<<20))
 }
 
-// blameSort reports whether another sort works, so that the first one is to blame.
-func (c *checker) blameSort(l *decl.List, _ error) bool {
-	for _, sort := range l.Sorts[1:] {
-		if _, err := c.prepare(l.Text(decl.Variant{Sort: sort})); err == nil {
-			return true
-		}
-	}
-	return false
+// worksWithOtherSort reports whether only the first sort is to blame.
+func (c *checker) worksWithOtherSort(l *decl.List) bool {
+	return slices.ContainsFunc(l.Sorts[1:], func(sort string) bool {
+		_, err := c.prepare(l.Text(decl.Variant{Sort: sort}))
+		return err == nil
+	})
 }
 
 // sort checks a sort without filters.

@@ -47,11 +47,11 @@ func (c *checker) patchTable() {
 	for _, column := range p.Columns {
 		for _, a := range c.d.Args {
 			if c.d.IsArgument(a.Name, column) && t.notNull[column] != a.NotNull {
+				problem := `the column is not null: write notnull into its tag, as in db:"` + column + `,notnull"`
 				if a.NotNull {
-					c.fail("Columns["+column+"]", "the column may be null, and the field's tag says notnull")
-				} else {
-					c.fail("Columns["+column+"]", `the column is not null: write notnull in its field's tag, as in db:"%s,notnull"`, column)
+					problem = "the column may be null, and the field's tag says notnull"
 				}
+				c.fail("Columns["+column+"]", "%s", problem)
 			}
 		}
 	}
@@ -59,7 +59,9 @@ func (c *checker) patchTable() {
 		c.fail("Version", "column %s is not an integer that is not null", p.Version)
 	}
 	unique := slices.ContainsFunc(t.unique, func(i index) bool {
-		return !slices.ContainsFunc(i.columns, func(column string) bool { return !slices.Contains(p.Equals, strings.ToLower(column)) })
+		return !slices.ContainsFunc(i.columns, func(column string) bool {
+			return !slices.Contains(p.Equals, strings.ToLower(column))
+		})
 	})
 	if !unique {
 		c.fail("Where", "may find several rows: compare all columns of a unique index of %s with arguments", p.Table)

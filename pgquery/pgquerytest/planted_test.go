@@ -109,7 +109,7 @@ func TestPlantedTypes(t *testing.T) {
 	wants(t, check(t, pool, &pgquery.List[intMood, row]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
 		"argument @Mood: is the enum mood, and the field is int32")
 	wants(t, check(t, pool, &pgquery.List[anyMood, row]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
-		"argument @Mood: is the enum mood, and string takes any string")
+		"argument @Mood: is the enum mood, and the field is string: it takes any string")
 	wants(t, check(t, pool, &pgquery.List[optionalSite, row]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
 		"Where: the field Site may be left out")
 	wants(t, check(t, pool, &pgquery.List[args, plainDue]{Name: p.Name, Select: p.Select, Where: p.Where, Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),

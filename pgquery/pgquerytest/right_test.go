@@ -106,7 +106,7 @@ func TestPlantedPatches(t *testing.T) {
 	}
 	p := patch()
 	r := check(t, pool, &pgquery.Patch[nullableArgs, row]{Name: p.Name, Table: p.Table, Where: p.Where, Version: p.Version, Columns: p.Columns, Returning: p.Returning})
-	wants(t, r, `Columns[title]: the column is not null: write notnull`)
+	wants(t, r, `Columns[title]: the column is not null: write notnull into its tag`)
 	wants(t, r, `Columns[due]: the column may be null`)
 	wants(t, r, `argument @mood: is the enum mood`)
 	wants(t, r, `right_test.go:`)

@@ -52,7 +52,7 @@ func (s *source) search(root string, d *decl.Declaration, piece string) (place s
 		switch {
 		case err != nil:
 			return nil
-		case e.IsDir() && path != root && (e.Name() == "vendor" || e.Name() == "testdata" || strings.HasPrefix(e.Name(), ".")):
+		case e.IsDir() && path != root && (e.Name() == "vendor" || e.Name()[0] == '.'):
 			return fs.SkipDir
 		case e.IsDir() || filepath.Ext(path) != ".go":
 			return nil

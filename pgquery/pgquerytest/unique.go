@@ -36,14 +36,16 @@ func (c *checker) multiplies(p *node, columns []int) string {
 		switch {
 		case s.done || s.grouped:
 		case s.scan == nil:
-			return "no index proves that " + s.name + " gives one row for each row of the list: two rows may have the same place in the order"
+			return "has no unique end: no index proves that " + s.name + " gives one row for each place in the order"
 		case slices.Contains(sorted, s.name):
-			return fmt.Sprintf("has no unique end: no unique index of %s is among its columns; end it with the primary key", s.scan.Relation)
+			return fmt.Sprintf("has no unique end: no unique index of %s is among its columns; add the primary key",
+				s.scan.Relation)
 		}
 	}
 	for _, s := range u.sources {
 		if !s.done && !s.grouped {
-			return fmt.Sprintf("has no unique end: the join with %s may give a row several times, and no unique index says otherwise", s.scan.Relation)
+			return fmt.Sprintf("has no unique end: the join with %s may give a row several times: it compares no unique index",
+				s.scan.Relation)
 		}
 	}
 	return ""
@@ -146,8 +148,11 @@ func (u *uniqueness) partitioned(n *node) *node {
 		if whole == nil {
 			alias := partitionedAlias(child.Alias)
 			rename := func(condition string) string { return strings.ReplaceAll(condition, child.Alias+".", alias+".") }
-			whole = &node{Type: child.Type, Schema: schema, Relation: relation, Alias: alias,
-				IndexCond: rename(child.IndexCond), RecheckCond: rename(child.RecheckCond), Filter: rename(child.Filter)}
+			whole = &node{
+				Type: child.Type, Schema: schema, Relation: relation, Alias: alias,
+				IndexCond: rename(child.IndexCond), RecheckCond: rename(child.RecheckCond),
+				Filter: rename(child.Filter),
+			}
 		}
 	}
 	return whole
@@ -266,7 +271,8 @@ func (u *uniqueness) close() {
 // isDetermined reports whether the determined columns leave one row of the source.
 func (u *uniqueness) isDetermined(s *joined) bool {
 	if s.scan == nil {
-		return len(s.group) > 0 && !slices.ContainsFunc(s.group, func(column string) bool { return !u.determined[column] })
+		isOpen := func(column string) bool { return !u.determined[column] }
+		return len(s.group) > 0 && !slices.ContainsFunc(s.group, isOpen)
 	}
 	t, err := u.catalog.table(s.scan.table())
 	if err != nil {

@@ -43,10 +43,9 @@ type Column struct {
 
 // Key is a column of a sort.
 type Key struct {
-	Column     string
-	Type       reflect.Type
-	Descending bool
-	Nullable   bool
+	Column   string
+	Type     reflect.Type
+	Nullable bool
 }
 
 // List is what a list adds to a Declaration.
