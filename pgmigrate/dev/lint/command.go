@@ -84,10 +84,4 @@ func relationText(n node, all string) string {
 }
 
 // typeName is the last part of a type's name.
-func typeName(n node) string {
-	parts := n.list("typeName")
-	if len(parts) == 0 {
-		return ""
-	}
-	return asNode(parts[len(parts)-1]).node("String").text("sval")
-}
+func typeName(n node) string { return lastName(n.list("typeName")) }

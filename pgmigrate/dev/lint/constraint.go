@@ -14,6 +14,7 @@ func (j *judge) constraints() {
 		if after == nil || before.view() {
 			continue
 		}
+		j.foreignKeysGone(before, after)
 		for _, oid := range sortedKeys(after.Constraints) {
 			now := after.Constraints[oid]
 			was, known := before.Constraints[oid]
@@ -24,6 +25,24 @@ func (j *judge) constraints() {
 				now): // else made again by a change of a column's type, which is judged there
 				j.newConstraint(after, now)
 			}
+		}
+	}
+}
+
+// foreignKeysGone judges foreign keys that are dropped: both tables are locked by one statement.
+func (j *judge) foreignKeysGone(before, after *relation) {
+	for _, oid := range sortedKeys(before.Constraints) {
+		c := before.Constraints[oid]
+		other := j.existing(c.References)
+		if _, stays := after.Constraints[oid]; stays || j.observer.relations[c.References] == nil || c.Type != "f" ||
+			other == nil ||
+			other.OID == after.OID ||
+			hadConstraint(after, c) {
+			continue
+		}
+		if j.obs.locks[after.OID] == accessExclusive && j.obs.locks[other.OID] == accessExclusive {
+			j.add("drop-foreign-key", fmt.Sprintf("drops foreign key %s: locks %s and %s", quote(c.Name), after, other),
+				"Drop it in a migration of its own, when there is little traffic on both tables.")
 		}
 	}
 }

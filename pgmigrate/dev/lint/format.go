@@ -40,8 +40,12 @@ func (r Report) summary() string {
 	if r.Target != r.Shadow {
 		on = fmt.Sprintf("PostgreSQL %d, for %d", r.Shadow, r.Target)
 	}
-	return fmt.Sprintf("%d judged on %s (%s): %d errors, %d warnings, %d hints\n", len(r.Files), on, files,
+	text := fmt.Sprintf("%d judged on %s (%s): %d errors, %d warnings, %d hints\n", len(r.Files), on, files,
 		r.Count(SeverityError), r.Count(SeverityWarning), r.Count(SeverityHint))
+	if n := len(r.Skipped); n > 0 {
+		text += fmt.Sprintf("%d not judged after the failure: from %s on\n", n, r.Skipped[0])
+	}
+	return text
 }
 
 func (f Finding) place(dir string) string {
@@ -74,6 +78,7 @@ func firstLines(sql string) string {
 type (
 	reportView struct {
 		Files      []string      `json:"files"`
+		Skipped    []string      `json:"skipped"`
 		PostgreSQL int           `json:"postgresql"`
 		Target     int           `json:"target"`
 		Errors     int           `json:"errors"`
@@ -98,11 +103,14 @@ type (
 // WriteJSON writes the report as one JSON object.
 func (r Report) WriteJSON(w io.Writer, dir string) error {
 	v := reportView{
-		Files: []string{}, PostgreSQL: r.Shadow, Target: r.Target, Findings: []findingView{},
+		Files: []string{}, Skipped: []string{}, PostgreSQL: r.Shadow, Target: r.Target, Findings: []findingView{},
 		Errors: r.Count(SeverityError), Warnings: r.Count(SeverityWarning), Hints: r.Count(SeverityHint),
 	}
 	for _, name := range r.Files {
 		v.Files = append(v.Files, path.Join(dir, name))
+	}
+	for _, name := range r.Skipped {
+		v.Skipped = append(v.Skipped, path.Join(dir, name))
 	}
 	for _, f := range r.Findings {
 		fv := findingView{

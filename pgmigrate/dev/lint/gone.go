@@ -6,6 +6,9 @@ import "fmt"
 func (j *judge) relationsGone() {
 	for _, change := range j.changed() {
 		before, after := change[0], change[1]
+		if before.Kind == "S" {
+			j.sequenceGone(before, after)
+		}
 		if !before.table() && !before.view() && before.Kind != "f" {
 			continue
 		}
@@ -46,13 +49,34 @@ func (j *judge) relationsGone() {
 	})
 }
 
+// sequenceGone judges a sequence that did not go with its table or column.
+func (j *judge) sequenceGone(before, after *relation) {
+	owner := j.obs.before[before.Table]
+	switch {
+	case after == nil:
+		if owner == nil || j.parsed.kind == "DropStmt" && j.obs.after[before.Table] != nil {
+			j.unlessReplaced(before, func() {
+				j.add(
+					"drop-sequence",
+					"drops "+before.String(),
+					"First release a version that does not use the sequence; then drop it, with the allow comment.",
+				)
+			})
+		}
+	case before.Name != after.Name || before.Schema != after.Schema && owner == nil:
+		j.unlessReplaced(before, func() {
+			j.add("rename-sequence", fmt.Sprintf("renames %s to %s", before, after), "Keep the name.")
+		})
+	}
+}
+
 // unlessReplaced reports at the end of the section, unless something has the old name then: nobody
 // outside sees the gap.
 func (j *judge) unlessReplaced(r *relation, report func()) {
 	statement := j.statement
 	j.atEnd = append(j.atEnd, func() {
 		for _, now := range j.observer.relations {
-			if now.Schema == r.Schema && now.Name == r.Name && (now.table() || now.view()) {
+			if now.Schema == r.Schema && now.Name == r.Name && (now.Kind == r.Kind || now.table() || now.view()) {
 				return
 			}
 		}

@@ -7,8 +7,17 @@ import (
 
 // rewrites judges tables that are written anew for a reason that no other rule has named.
 func (j *judge) rewrites() {
-	if j.explained("column-type", "volatile-default", "truncate", "cluster", "vacuum-full", "refresh-materialized-view",
-		"reindex", "index-without-concurrently") || j.concurrentRefresh() {
+	if j.explained(
+		"column-type",
+		"volatile-default",
+		"truncate",
+		"cluster",
+		"vacuum-full",
+		"refresh-materialized-view",
+		"reindex",
+		"index-without-concurrently",
+	) ||
+		j.concurrentRefresh() {
 		return
 	}
 	for _, change := range j.changed() {
@@ -17,11 +26,13 @@ func (j *judge) rewrites() {
 			continue
 		}
 		if j.changesType() { // USING, and the type is the same
-			j.add("column-type", fmt.Sprintf("writes every row of %s anew", after),
-				"Change the rows in batches, each in a transaction of its own.")
+			j.add(
+				"column-type",
+				fmt.Sprintf("writes every row of %s anew", after),
+				"Change the rows in batches, each in a transaction of its own.",
+			)
 		} else {
-			j.add("table-rewrite", fmt.Sprintf("writes %s anew, or empties it", after),
-				"Make a new table, copy the rows in batches, and rename.")
+			j.add("table-rewrite", fmt.Sprintf("writes %s anew, or empties it", after), "Make a new table, copy the rows in batches, and rename.")
 		}
 	}
 }
@@ -57,9 +68,16 @@ func (j *judge) scans() {
 			locked = table
 		}
 		if locked != nil {
-			j.add("scan-while-locked", fmt.Sprintf("reads all of %s while the transaction holds %s on %s", table,
-				j.obs.locks[locked.OID], locked),
-				"Move what reads, or what locks, into a migration of its own.")
+			j.add(
+				"scan-while-locked",
+				fmt.Sprintf(
+					"reads all of %s while the transaction holds %s on %s",
+					table,
+					j.obs.locks[locked.OID],
+					locked,
+				),
+				"Move what reads, or what locks, into a migration of its own.",
+			)
 			return
 		}
 	}
@@ -96,22 +114,27 @@ func (j *judge) locks() {
 	}
 	if len(earlier) > 0 && len(taken) > 0 && !j.several {
 		j.several = true
-		j.add("several-tables-locked", fmt.Sprintf("waits for ACCESS EXCLUSIVE on %s while holding it on %s",
-			taken[0], earlier[0]),
-			"One migration for each table.")
+		j.add(
+			"several-tables-locked",
+			fmt.Sprintf("waits for ACCESS EXCLUSIVE on %s while holding it on %s", taken[0], earlier[0]),
+			"One migration for each table.",
+		)
 	}
 }
 
-// unlimited judges locks in sections for which pgmigrate switches lock_timeout off.
+// unlimited judges locks without a lock_timeout. pgmigrate switches it off for sections without a
+// transaction; a migration may do so itself.
 func (j *judge) unlimited() {
-	if j.migration.Transactional(j.direction) || !j.obs.noLockTimeout {
+	if !j.obs.noLockTimeout {
 		return
 	}
 	for _, oid := range sortedKeys(j.obs.locks) {
 		if r := j.existing(oid); r != nil && blocks(r, j.obs.locks[oid]) && j.obs.held[oid] < j.obs.locks[oid] {
-			j.add("no-lock-timeout", fmt.Sprintf("takes %s on %s", j.obs.locks[oid], r),
-				"Move the statement into a migration with a transaction, or:\nset lock_timeout = '2s';\n"+
-					j.statement.SQL+";")
+			fix := "Move the statement into a migration with a transaction, or:\nset lock_timeout = '2s';\n" + j.statement.SQL + ";"
+			if j.migration.Transactional(j.direction) {
+				fix = "Leave lock_timeout as pgmigrate sets it: it tries again when the time is over."
+			}
+			j.add("no-lock-timeout", fmt.Sprintf("takes %s on %s", j.obs.locks[oid], r), fix)
 			return
 		}
 	}
@@ -126,8 +149,11 @@ func (j *judge) triggers() {
 		}
 		for _, name := range sortedKeys(after.Triggers) {
 			if was, known := before.Triggers[name]; known && was != "D" && after.Triggers[name] == "D" {
-				j.add("disabled-trigger", fmt.Sprintf("disables %s of %s", quote(name), after),
-					"Leave it enabled, and let the trigger's function pass over what it need not do.")
+				j.add(
+					"disabled-trigger",
+					fmt.Sprintf("disables %s of %s", quote(name), after),
+					"Leave it enabled, and let the trigger's function pass over what it need not do.",
+				)
 			}
 		}
 	}
@@ -135,8 +161,11 @@ func (j *judge) triggers() {
 		each(n.list("cmds"), "AlterTableCmd", func(c node) {
 			if c.text("subtype") == "AT_DisableTrigAll" {
 				for _, r := range j.named(rangeVar(n.node("relation"))) {
-					j.add("disabled-trigger", fmt.Sprintf("disables all triggers of %s, those of foreign keys included",
-						r), "Disable the one trigger that is in the way, if it must be.")
+					j.add(
+						"disabled-trigger",
+						fmt.Sprintf("disables all triggers of %s, those of foreign keys included", r),
+						"Disable the one trigger that is in the way, if it must be.",
+					)
 				}
 			}
 		})

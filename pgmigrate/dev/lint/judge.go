@@ -23,6 +23,12 @@ type judge struct {
 	observer  *observer
 	schemas   map[string]bool // when the section began
 	enums     map[string]bool // made by the section
+	filled    map[uint32]bool // tables that the section made, and that may have rows
+	unseen    map[string]bool // schemas and temporary relations that the section made: they are not observed
+
+	objects       map[uint32]object // when the section began
+	objectsBefore map[uint32]object // before the statement
+	objectsNow    map[uint32]object // after it; nil if it cannot have changed them
 
 	statement pgmigrate.Statement // the current one
 	index     int
@@ -47,9 +53,14 @@ func (s *session) newJudge(
 	if err != nil {
 		return nil, err
 	}
+	objects, err := readObjects(ctx, s.conn)
+	if err != nil {
+		return nil, err
+	}
 	j := &judge{
 		migration: mig, direction: d, target: target, observer: s.observer, index: -1,
-		schemas: map[string]bool{}, enums: map[string]bool{}, exclusive: map[uint32]int{},
+		schemas: map[string]bool{}, enums: map[string]bool{}, filled: map[uint32]bool{}, exclusive: map[uint32]int{},
+		unseen: map[string]bool{}, objects: objects, objectsBefore: objects,
 	}
 	for _, n := range names {
 		j.schemas[n] = true
@@ -75,13 +86,21 @@ func (j *judge) judge(obs observation) {
 	j.columns()
 	j.partitions()
 	j.relationsGone()
+	j.objectsGone()
+	j.access()
+	j.sequences()
 	j.triggers()
 	j.writes()
+	j.missing()
 	j.newTables()
 	j.rewrites()
 	j.scans()
 	j.locks()
 	j.cascade()
+	j.fills()
+	if j.objectsNow != nil {
+		j.objectsBefore = j.objectsNow
+	}
 }
 
 // end returns the section's findings, with those that its comments allow left out.

@@ -42,6 +42,7 @@ type Options struct {
 // Report is what was found.
 type Report struct {
 	Files    []string  // that were judged, in order
+	Skipped  []string  // that were not judged, because a migration before them fails
 	Findings []Finding // by file and line
 	Shadow   int       // major version of the shadow's server
 	Target   int       // major version that was judged for
@@ -102,6 +103,11 @@ func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, 
 			if !wanted {
 				return report, fmt.Errorf("lint: %s, which comes before those that are to be judged, fails: %s",
 					mig.Name, findings[len(findings)-1].Message)
+			}
+			for _, after := range judged {
+				if after.Version > version {
+					report.Skipped = append(report.Skipped, after.Name)
+				}
 			}
 			break
 		}

@@ -25,3 +25,32 @@ func (j *judge) newTables() {
 		}
 	}
 }
+
+// fills notes which tables that the section made may have rows from now on.
+func (j *judge) fills() {
+	j.parsed.each("CreateSchemaStmt", func(n node) { j.unseen[n.text("schemaname")] = true })
+	for _, field := range []string{"relation", "rel", "view", "sequence"} {
+		each(map[string]any(j.parsed.node), field, func(n node) {
+			if n.text("relpersistence") == "t" {
+				j.unseen[n.text("relname")] = true
+			}
+		})
+	}
+	note := func(n node) {
+		schema, name := rangeVar(n)
+		if r := j.current(schema, name); r != nil && j.existing(r.OID) == nil {
+			j.filled[r.OID] = true
+		}
+	}
+	if !j.parsed.runsQueries() {
+		return
+	}
+	j.parsed.each("InsertStmt", func(n node) { note(n.node("relation")) })
+	j.parsed.each("MergeStmt", func(n node) { note(n.node("relation")) })
+	j.parsed.each("CreateTableAsStmt", func(n node) {
+		if !n.node("into").is("skipData") {
+			note(n.node("into").node("rel"))
+		}
+	})
+	j.parsed.each("IntoClause", func(n node) { note(n.node("rel")) })
+}

@@ -3,33 +3,9 @@ package lint
 import (
 	"encoding/json"
 	"strings"
-	"sync"
 
-	"github.com/wasilibs/go-pgquery/parser"
+	"github.com/sqlc-dev/oliphant/parser"
 )
-
-// The parser is PostgreSQL 17's own, compiled to WebAssembly: without a C compiler, but the first
-// parse of a process compiles it.
-
-// parsing lets one parse run at a time: the parser keeps its compiled instances in a pool of the
-// process, and a parse that finds none idle compiles another.
-var parsing sync.Mutex
-
-func parseSQL(sql string) (string, error) {
-	parsing.Lock()
-	defer parsing.Unlock()
-	return parser.ParseToJSON(sql)
-}
-
-func parsePLpgSQL(sql string) (string, error) {
-	parsing.Lock()
-	defer parsing.Unlock()
-	return parser.ParsePlPgSqlToJSON(sql)
-}
-
-// Warm makes the parser compile itself, a second or two on one core, which the first parse of a
-// process does otherwise. Call it on a goroutine beside what makes the shadow.
-func Warm() { _, _ = parseSQL("select 1") }
 
 // node is a node of the parse tree: the fields that are set, by PostgreSQL's names.
 type node map[string]any
@@ -58,63 +34,86 @@ func asNode(v any) node {
 // parsed is a statement as far as it could be read. Without a tree, because the grammar is newer
 // than the parser, only what is observed is judged.
 type parsed struct {
-	kind string // such as AlterTableStmt; "" if it could not be parsed
-	node node
-	body []parsed // statements of a DO block, those of dynamic SQL included if they are literals
+	kind   string // such as AlterTableStmt; "" if it could not be parsed
+	node   node
+	body   []parsed // statements of a DO block and of called functions; dynamic SQL if it is a literal
+	opaque bool     // it runs SQL that is not in body
 }
 
 func parse(sql string) parsed {
 	p := parseOne(sql)
+	p.opaque = p.kind == "ExecuteStmt"
 	if p.kind == "DoStmt" {
-		p.body = parseBlock(sql)
+		p.body, p.opaque = parseBody(sql)
 	}
 	return p
 }
 
 func parseOne(sql string) parsed {
-	out, err := parseSQL(sql)
+	if all := parseAll(sql); len(all) > 0 {
+		return all[0]
+	}
+	return parsed{}
+}
+
+func parseAll(sql string) []parsed {
+	out, err := parser.ParseToJSON(sql)
 	if err != nil {
-		return parsed{}
+		return nil
 	}
 	var tree struct {
 		Stmts []struct {
 			Stmt map[string]any `json:"stmt"`
 		} `json:"stmts"`
 	}
-	if err := json.Unmarshal([]byte(out), &tree); err != nil || len(tree.Stmts) == 0 {
-		return parsed{}
-	}
-	for kind, n := range tree.Stmts[0].Stmt {
-		return parsed{kind: kind, node: asNode(n)}
-	}
-	return parsed{}
-}
-
-// parseBlock returns the statements of a DO block.
-func parseBlock(sql string) []parsed {
-	out, err := parsePLpgSQL(sql)
-	if err != nil {
-		return nil
-	}
-	var tree any
 	if err := json.Unmarshal([]byte(out), &tree); err != nil {
 		return nil
 	}
-	var body []parsed
-	each(tree, "PLpgSQL_stmt_execsql", func(n node) {
-		if p := parseOne(n.node("sqlstmt").node("PLpgSQL_expr").text("query")); p.kind != "" {
-			body = append(body, p)
+	var all []parsed
+	for _, s := range tree.Stmts {
+		for kind, n := range s.Stmt {
+			all = append(all, parsed{kind: kind, node: asNode(n)})
 		}
-	})
-	each(tree, "PLpgSQL_stmt_dynexecute", func(n node) {
-		// The expression is SQL of its own: a literal is all that can be read without running it.
-		if literal, ok := stringLiteral(n.node("query").node("PLpgSQL_expr").text("query")); ok {
-			if p := parseOne(literal); p.kind != "" {
+	}
+	return all
+}
+
+// parseBody returns the statements and expressions of a PL/pgSQL function or DO block, and whether
+// it runs dynamic SQL that is not a literal.
+func parseBody(sql string) (body []parsed, opaque bool) {
+	out, err := parser.ParsePlPgSqlToJSON(sql)
+	if err != nil {
+		return nil, true
+	}
+	var tree any
+	if err := json.Unmarshal([]byte(out), &tree); err != nil {
+		return nil, true
+	}
+	each(tree, "PLpgSQL_expr", func(n node) {
+		query := n.text("query")
+		for _, sql := range []string{query, "select " + query, "select " + query[strings.Index(query, ":=")+1:]} {
+			if p := parseOne(strings.Replace(sql, "select =", "select ", 1)); p.kind != "" {
 				body = append(body, p)
+				return
 			}
 		}
 	})
-	return body
+	dynamic := func(expression node) {
+		if expression == nil {
+			return
+		}
+		// The expression is SQL of its own: a literal is all that can be read without running it.
+		literal, ok := stringLiteral(expression.node("PLpgSQL_expr").text("query"))
+		opaque = opaque || !ok
+		body = append(body, parseAll(literal)...)
+	}
+	for _, kind := range []string{"PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors"} {
+		each(tree, kind, func(n node) { dynamic(n.node("query")) })
+	}
+	for _, kind := range []string{"PLpgSQL_stmt_return_query", "PLpgSQL_stmt_open"} {
+		each(tree, kind, func(n node) { dynamic(n.node("dynquery")) })
+	}
+	return body, opaque
 }
 
 func stringLiteral(expression string) (string, bool) {
@@ -125,6 +124,25 @@ func stringLiteral(expression string) (string, bool) {
 	}
 	s, ok := asNode(targets[0]).node("ResTarget").node("val").node("A_Const").node("sval")["sval"].(string)
 	return s, ok
+}
+
+// runsQueries reports whether the statement runs the queries in it, and does not only store them.
+func (p parsed) runsQueries() bool {
+	switch p.kind {
+	case "UpdateStmt",
+		"DeleteStmt",
+		"InsertStmt",
+		"MergeStmt",
+		"SelectStmt",
+		"DoStmt",
+		"CallStmt",
+		"CreateTableAsStmt",
+		"ExplainStmt",
+		"ExecuteStmt":
+		return true
+	default:
+		return false
+	}
 }
 
 // each calls fn for every node of that kind in the tree.

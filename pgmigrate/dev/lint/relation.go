@@ -8,7 +8,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -23,18 +22,22 @@ type relation struct {
 	Partition  bool   // of another table
 	Bound      string // of a partition: what holds for its rows
 	Root       uint32 // the partitioned table at the top, itself for one that is no partition
-	Table      uint32 // of an index: what it is on
+	Table      uint32 // of an index: what it is on; of a sequence: what owns it
 	Constraint uint32 // of an index: whose it is, if a constraint's
 
 	Columns     map[string]column     // by pg_attribute.attnum
 	Constraints map[string]constraint // by OID
 	Triggers    map[string]string     // pg_trigger.tgenabled by name
+	Policies    []string              // in order
+	Secured     bool                  // row-level security is enabled
+	ACL         string
 }
 
 type column struct {
 	Name      string
 	Type      string
 	NotNull   bool
+	Required  bool // NotNull, or its domain is
 	Default   string
 	Identity  string
 	Generated string
@@ -74,19 +77,34 @@ func quote(name string) string {
 	return pgx.Identifier{name}.Sanitize()
 }
 
-// 16384 is FirstNormalObjectId: what is below belongs to PostgreSQL.
+// 16384 is FirstNormalObjectId: what is below belongs to PostgreSQL. Temporary relations are left
+// out: nobody else can wait for them.
+const relationsWhere = `where pg_class.oid >= 16384 and pg_class.relkind in ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'S')
+	and pg_class.relpersistence <> 't' and pg_class.relnamespace <> 'pg_toast'::regnamespace`
+
 const relationsSQL = `
 select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name', c.relname, 'Kind', c.relkind,
 	'File', coalesce(pg_relation_filenode(c.oid), 0)::int8, 'Partition', c.relispartition, 'Bound',
 		coalesce(pg_get_partition_constraintdef(c.oid), ''),
-	'Root', coalesce(pg_partition_root(c.oid), c.oid)::oid::int8, 'Table', coalesce(i.indrelid, 0)::int8,
-	'Constraint', coalesce((select k.oid from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u',
-		'x') limit 1), 0)::int8,
+	'Root', coalesce(pg_partition_root(c.oid), c.oid)::oid::int8, 'Table', coalesce(i.indrelid,
+		(select d.refobjid from pg_depend d where c.relkind = 'S' and d.classid = 'pg_class'::regclass
+			and d.objid = c.oid
+			and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') limit 1), 0)::int8,
+	'Secured', c.relrowsecurity,
+	'ACL', coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner))::text ||
+		coalesce((select string_agg(attname || attacl::text,
+			' ' order by attnum) from pg_attribute where attrelid = c.oid and attacl is not null), ''),
+	'Policies', (select jsonb_agg(polname order by polname) from pg_policy where polrelid = c.oid),
+	'Constraint', coalesce((select d.refobjid from pg_depend d where d.classid = 'pg_class'::regclass
+		and d.objid = c.oid
+		and d.refclassid = 'pg_constraint'::regclass and d.deptype = 'i' limit 1), 0)::int8,
 	'Columns', (select jsonb_object_agg(a.attnum, jsonb_build_object('Name', a.attname,
-			'Type', format_type(a.atttypid, a.atttypmod) || coalesce((select ' collate ' || quote_ident(l.collname)
-				from pg_collation l
+			'Type', format_type(a.atttypid,
+				a.atttypmod) || coalesce((select ' collate ' || quote_ident(l.collname) from pg_collation l
 				join pg_type y on y.oid = a.atttypid where l.oid = a.attcollation and l.oid <> y.typcollation), ''),
-					'NotNull', a.attnotnull, 'Identity', a.attidentity, 'Generated', a.attgenerated,
+					'NotNull', a.attnotnull,
+			'Required', a.attnotnull or (select y.typnotnull from pg_type y where y.oid = a.atttypid), 'Identity',
+				a.attidentity, 'Generated', a.attgenerated,
 			'Default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')))
 		from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'm', 'v', 'f')),
@@ -98,16 +116,14 @@ select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name'
 	'Triggers', (select jsonb_object_agg(t.tgname, t.tgenabled) from pg_trigger t where t.tgrelid = c.oid
 		and not t.tgisinternal)
 )
-from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_index i on i.indexrelid = c.oid
-where c.oid >= 16384 and c.relkind in ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'S') and c.relpersistence <> 't'
-	and n.nspname <> 'pg_toast'`
+from (select * from pg_class ` + relationsWhere + `) c join pg_namespace n on n.oid = c.relnamespace
+	left join pg_index i on i.indexrelid = c.oid`
 
-// readRelations reads those relations, or all if oids is nil. Temporary ones are left out: nobody
-// else can wait for them.
+// readRelations reads those relations, or all if oids is nil.
 func readRelations(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint32]*relation, error) {
 	sql := relationsSQL
 	if oids != nil {
-		sql += " and c.oid = any('{" + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(oids)), ","), "[]") + "}')"
+		sql = "execute pgmigrate_lint('" + arrayLiteral(oids) + "')"
 	}
 	// The simple protocol: a migration may have discarded prepared statements.
 	rows, err := conn.Query(ctx, sql, pgx.QueryExecModeSimpleProtocol)

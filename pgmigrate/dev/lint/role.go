@@ -3,17 +3,14 @@ package lint
 import (
 	"context"
 	"fmt"
-
-	"github.com/page-builder/persistence/pgmigrate"
 )
 
 // roles makes those that the section names and that nobody has made: roles belong to a server, and
 // in production an administrator creates them. On a server that the user named nothing is made, and
 // the migration fails there.
-func (s *session) roles(ctx context.Context, statements []pgmigrate.Statement) error {
+func (s *session) roles(ctx context.Context, statements []parsed) error {
 	made := map[string]bool{}
-	for _, statement := range statements {
-		p := parse(statement.SQL)
+	for _, p := range statements {
 		p.each("CreateRoleStmt", func(n node) { made[n.text("role")] = true })
 		for _, name := range namedRoles(map[string]any(p.node), nil) {
 			if made[name] {

@@ -69,12 +69,32 @@ var rules = []Rule{
 	{"drop-column", SeverityError, "instances of the previous release still name the column, and its data is gone"},
 	{"drop-database", SeverityError, "everything in it is gone"},
 	{
+		"drop-default", SeverityError,
+		"inserts of the previous release leave the column out and rely on its default: they fail",
+	},
+	{
+		"drop-foreign-key", SeverityWarning,
+		"one statement takes ACCESS EXCLUSIVE on both tables: queries on both wait, and a query that locks " +
+			"them in another order deadlocks",
+	},
+	{"drop-function", SeverityError, "instances of the previous release still call it"},
+	{
 		"drop-index", SeverityError,
-		"ACCESS EXCLUSIVE on the index's table is waited for behind every query that runs, and blocks those that " +
-			"come after",
+		"ACCESS EXCLUSIVE on the index's table is waited for behind every query that runs, and blocks those " +
+			"that come after",
+	},
+	{
+		"drop-missing", SeverityWarning,
+		"production may have something under that name that nobody judged: how long it locks, and what is " +
+			"lost, is unknown",
 	},
 	{"drop-schema", SeverityError, "instances of the previous release still use what is in it, and its data is gone"},
+	{"drop-sequence", SeverityError, "instances of the previous release still take numbers from it"},
 	{"drop-table", SeverityError, "instances of the previous release still use the table, and its data is gone"},
+	{
+		"drop-type", SeverityError,
+		"instances of the previous release still name the type, in casts and when they look it up at connect",
+	},
 	{"drop-view", SeverityWarning, "instances of the previous release still read from the view"},
 	{
 		"enum-value-in-same-transaction", SeverityError,
@@ -89,14 +109,15 @@ var rules = []Rule{
 		"foreign-key-without-not-valid", SeverityError,
 		"every row is looked up while SHARE ROW EXCLUSIVE blocks writes of both tables",
 	},
+	{"generated-always", SeverityError, "inserts of the previous release that give the column a value fail"},
 	{
 		"index-without-concurrently", SeverityError,
 		"the index is built while a SHARE lock blocks all writes of the table",
 	},
 	{
 		"int-primary-key", SeverityHint,
-		"at 2,147,483,647 rows inserts fail, and changing the type then rewrites the table and everything that " +
-			"refers to it",
+		"at 2,147,483,647 rows inserts fail, and changing the type then rewrites the table and everything " +
+			"that refers to it",
 	},
 	{
 		"json-column", SeverityWarning,
@@ -105,21 +126,29 @@ var rules = []Rule{
 	{"lock-table", SeverityError, "queries of the table wait until the migration's transaction ends"},
 	{
 		"no-lock-timeout", SeverityWarning,
-		"sections without a transaction run without lock_timeout: while the statement queues for its lock, every " +
-			"query on the table queues behind it",
+		"nothing limits the wait for the lock: while the statement queues for its lock, every query on the " +
+			"table queues behind it",
 	},
+	{"refresh-materialized-view", SeverityError, "ACCESS EXCLUSIVE blocks reads of the view while its query runs"},
 	{
 		"reindex", SeverityError,
 		"the index is built while writes of the table are blocked, and reads that would use the index too",
 	},
-	{"refresh-materialized-view", SeverityError, "ACCESS EXCLUSIVE blocks reads of the view while its query runs"},
 	{
 		"rename-column", SeverityError,
 		"instances of the previous release still use the old name, those of the next the new one: one of them fails",
 	},
 	{"rename-enum-value", SeverityError, "instances of the previous release still send and expect the old value"},
 	{
+		"rename-function", SeverityError,
+		"instances of the previous release still call the old name, those of the next the new one: one of them fails",
+	},
+	{
 		"rename-schema", SeverityError,
+		"instances of the previous release still use the old name, those of the next the new one: one of them fails",
+	},
+	{
+		"rename-sequence", SeverityError,
 		"instances of the previous release still use the old name, those of the next the new one: one of them fails",
 	},
 	{
@@ -127,18 +156,34 @@ var rules = []Rule{
 		"instances of the previous release still use the old name, those of the next the new one: one of them fails",
 	},
 	{
+		"rename-type", SeverityError,
+		"instances of the previous release still use the old name, those of the next the new one: one of them fails",
+	},
+	{
 		"required-column", SeverityError,
 		"it fails if the table has a row, and inserts of the previous release, which do not know the column, fail too",
+	},
+	{
+		"revoke", SeverityWarning,
+		"instances that connect as the role lose the right at once, in the middle of their work",
+	},
+	{
+		"row-security-without-policy", SeverityError,
+		"without a policy, roles other than the owner see no rows and insert none",
 	},
 	{
 		"scan-while-locked", SeverityError,
 		"the scan takes as long as the table is large, and queries wait for the lock that long",
 	},
+	{
+		"sequence-reset", SeverityWarning,
+		"numbers that rows already have may be given out again: inserts fail, and a setval is not rolled back",
+	},
 	{"set-not-null", SeverityError, "every row is checked while ACCESS EXCLUSIVE blocks reads and writes"},
 	{
 		"several-tables-locked", SeverityWarning,
-		"each lock is held while the next is waited for: queries on all of them stop, and queries that lock in " +
-			"another order deadlock",
+		"each lock is held while the next is waited for: queries on all of them stop, and queries that lock " +
+			"in another order deadlock",
 	},
 	{"table-rewrite", SeverityError, "every row is written anew while ACCESS EXCLUSIVE blocks reads and writes"},
 	{

@@ -13,13 +13,18 @@ type sectionRun struct {
 	judge         *judge
 	transactional bool
 	statements    []pgmigrate.Statement
+	parsed        []parsed
 	first         int // statement of the transaction that is open
 }
 
 // run returns false if a statement fails.
 func (r *sectionRun) run(ctx context.Context) (bool, error) {
 	for i, statement := range r.statements {
-		r.judge.begin(statement, parse(statement.SQL))
+		p, err := r.withCalls(ctx, r.parsed[i])
+		if err != nil {
+			return false, err
+		}
+		r.judge.begin(statement, p)
 		obs, err := r.statement(ctx, i)
 		if err != nil {
 			if !isServerError(err) || ctx.Err() != nil {
@@ -27,6 +32,12 @@ func (r *sectionRun) run(ctx context.Context) (bool, error) {
 			}
 			r.judge.fails(err)
 			return false, nil
+		}
+		r.judge.objectsNow = nil
+		if p.mayChangeObjects() {
+			if r.judge.objectsNow, err = readObjects(ctx, r.conn); err != nil {
+				return false, err
+			}
 		}
 		r.judge.judge(obs)
 	}
@@ -61,7 +72,7 @@ func (r *sectionRun) statement(ctx context.Context, i int) (observation, error) 
 		if err != nil {
 			return observation{}, err
 		}
-		obs, err := r.observer.inTransaction(ctx)
+		obs, err := r.observer.inTransaction(ctx, r.rollsBack())
 		if err != nil {
 			return obs, err
 		}
@@ -73,7 +84,7 @@ func (r *sectionRun) statement(ctx context.Context, i int) (observation, error) 
 		if err := r.exec(ctx, sql); err != nil {
 			return observation{}, err
 		}
-		return r.observer.outside(ctx)
+		return r.observer.outside(ctx, r.rollsBack())
 	default:
 		return observation{}, err
 	}
@@ -89,6 +100,9 @@ func (p parsed) clusterWide() bool {
 		return false
 	}
 }
+
+// rollsBack reports whether the statement may take back what statements before it did.
+func (r *sectionRun) rollsBack() bool { return r.judge.parsed.kind == "TransactionStmt" }
 
 const (
 	activeTransaction  = "25001" // cannot run inside a transaction block
@@ -106,9 +120,9 @@ func (r *sectionRun) inTransaction(ctx context.Context, i int) (observation, err
 			return observation{}, err
 		}
 		if r.conn.PgConn().TxStatus() == 'I' {
-			return r.observer.outside(ctx)
+			return r.observer.outside(ctx, r.rollsBack())
 		}
-		return r.observer.inTransaction(ctx)
+		return r.observer.inTransaction(ctx, r.rollsBack())
 	case activeTransaction:
 		r.judge.refusedInTransaction()
 		if err := r.commitBefore(ctx, i); err != nil {
@@ -117,7 +131,7 @@ func (r *sectionRun) inTransaction(ctx context.Context, i int) (observation, err
 		if err := r.exec(ctx, r.statements[i].SQL); err != nil {
 			return observation{}, err
 		}
-		obs, err := r.observer.outside(ctx)
+		obs, err := r.observer.outside(ctx, r.rollsBack())
 		if err != nil {
 			return obs, err
 		}
@@ -133,7 +147,7 @@ func (r *sectionRun) inTransaction(ctx context.Context, i int) (observation, err
 		if err := r.exec(ctx, r.statements[i].SQL); err != nil {
 			return observation{}, err
 		}
-		return r.observer.inTransaction(ctx)
+		return r.observer.inTransaction(ctx, r.rollsBack())
 	default:
 		return observation{}, err
 	}
@@ -147,11 +161,11 @@ func (r *sectionRun) inOwnTransaction(ctx context.Context, sql string) (observat
 	}
 	switch {
 	case r.conn.PgConn().TxStatus() == 'I':
-		return r.observer.outside(ctx)
+		return r.observer.outside(ctx, r.rollsBack())
 	case begun:
 		return observation{}, r.observer.transaction(ctx)
 	default:
-		return r.observer.inTransaction(ctx)
+		return r.observer.inTransaction(ctx, r.rollsBack())
 	}
 }
 

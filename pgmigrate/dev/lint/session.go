@@ -32,6 +32,7 @@ func newSession(ctx context.Context, db *shadow.DB) (*session, error) {
 	// them.
 	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(pgmigrate.DefaultLockTimeout.Milliseconds(), 10)
 	cfg.RuntimeParams["application_name"] = "pgmigrate-dev lint"
+	cfg.RuntimeParams["jit"] = "off" // compiling costs more than queries of the catalogs take
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -85,7 +86,10 @@ func (s *session) section(
 	}
 	s.observer.section()
 	r := &sectionRun{session: s, judge: j, transactional: mig.Transactional(d), statements: mig.Statements(d)}
-	if err := s.roles(ctx, r.statements); err != nil {
+	for _, statement := range r.statements {
+		r.parsed = append(r.parsed, parse(statement.SQL))
+	}
+	if err := s.roles(ctx, r.parsed); err != nil {
 		return nil, false, err
 	}
 	start := "begin"
@@ -118,6 +122,9 @@ func (s *session) section(
 		}
 	}
 	if err := s.exec(ctx, "reset all"); err != nil {
+		return nil, false, err
+	}
+	if j.objectsNow, err = readObjects(ctx, s.conn); err != nil {
 		return nil, false, err
 	}
 	return j.end(), ok, nil

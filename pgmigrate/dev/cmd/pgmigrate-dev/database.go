@@ -2,19 +2,17 @@ package main
 
 import (
 	"os"
+	"regexp"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// liveDatabase returns the database that the environment names, or nil if it names none.
+// liveDatabase returns the database that the environment or .env names, read as pgmigrate reads
+// them, or nil if neither names one.
 func liveDatabase() (*pgx.ConnConfig, error) {
-	named := false
-	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGSERVICE", "PGDATABASE"} {
-		named = named || os.Getenv(name) != ""
-	}
-	if !named {
+	if !namesDatabase() {
 		return nil, nil
 	}
 	cfg, err := pgconfig.Load()
@@ -26,4 +24,22 @@ func liveDatabase() (*pgx.ConnConfig, error) {
 		return nil, usageError{err}
 	}
 	return conn, nil
+}
+
+var inDotEnv = regexp.MustCompile(
+	`(?m)^[ \t]*(?:export[ \t]+)?(?:DATABASE_URL|DATABASE_URL_FILE|PGHOST|PGSERVICE|PGDATABASE)[ \t]*[=:]`,
+)
+
+func namesDatabase() bool {
+	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGSERVICE", "PGDATABASE"} {
+		if os.Getenv(name) != "" {
+			return true
+		}
+	}
+	switch pgconfig.Environment(os.Getenv("APP_ENV")) {
+	case pgconfig.Production, pgconfig.Staging:
+		return false // where .env is not read
+	}
+	text, err := os.ReadFile(".env")
+	return err == nil && inDotEnv.Match(text) // what is wrong with the file, pgconfig says
 }

@@ -108,9 +108,6 @@ func (a *app) runLint(ctx context.Context, f *lintFlags, args []string, since bo
 		return write(lint.Report{}, dir)
 	}
 
-	warmed := make(chan struct{})
-	go func() { defer close(warmed); lint.Warm() }()
-	defer func() { <-warmed }()
 	db, err := shadow.Open(ctx,
 		shadow.Options{URL: f.shadow, Live: live, Migrate: []pgmigrate.Option{pgmigrate.WithData(f.opts.Data)}})
 	if err != nil {

@@ -12,8 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// In one process, because the parser compiles itself in each: the environment and the directory are
-// the process's, so the cases run one after another.
+// The environment and the directory are the process's, so the cases run one after another.
 func TestLint(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -22,6 +21,8 @@ func TestLint(t *testing.T) {
 		"migrations/2_b.sql": "-- a comment\ncreate index a_id on a (id);\n\n---- create above / drop below ----\n" +
 			"\ndrop index a_id;\n",
 		"fails/1_a.sql":       "alter table b add column c int;\n",
+		"fails/2_b.sql":       "select 1;\n",
+		"fails/3_c.sql":       "select 1;\n",
 		"template/1_a.sql":    "create table {{.name}} (id int);\n",
 		"template/2_b.sql":    "drop table {{.name}};\n",
 		"template/ignored.md": "",
@@ -49,8 +50,10 @@ func TestLint(t *testing.T) {
 	command(t, 1, []string{"lint", "--since", "0", "--format", "github"},
 		"::error file=migrations/2_b.sql,line=2,title=index-without-concurrently::")
 	command(t, 1, []string{"lint", "--all", "--down"}, "2_b.sql:6: error: drop-index", "\n2 judged")
-	command(t, 1, []string{"lint", "--dir", "fails"},
-		`fails/1_a.sql:1: error: fails: relation "b" does not exist (SQLSTATE 42P01)`)
+	command(t, 1, []string{"lint", "--dir", "fails", "--all"},
+		`fails/1_a.sql:1: error: fails: relation "b" does not exist (SQLSTATE 42P01)`,
+		"\n2 not judged after the failure: from 2_b.sql on")
+	command(t, 1, []string{"lint", "--dir", "fails", "--all", "--format", "json"}, `"fails/2_b.sql",`)
 	command(t, 1, []string{"lint", "--dir", "template", "--data", "name=z"},
 		"template/2_b.sql: error: drop-table: drops z")
 
@@ -59,6 +62,25 @@ func TestLint(t *testing.T) {
 	command(t, 1, []string{"lint"}, "\n2 judged")
 	sql(t, url, "create table public.schema_version (version int4 not null); insert into schema_version values (1)")
 	command(t, 1, []string{"lint"}, "\n1 judged", "2_b.sql:2")
+	t.Setenv("DATABASE_URL", "")
+	command(t, 1, []string{"lint", "--since", "0"}, "\n2 judged")
+	dotEnv := func(text string) {
+		if err := os.WriteFile(".env", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sql(t, url, "update schema_version set version = 0")
+	command(t, 1, []string{"lint"}, "\n1 judged") // the newest
+	dotEnv("OTHER=1\n")
+	command(t, 1, []string{"lint"}, "\n1 judged")
+	dotEnv("export DATABASE_URL='" + url + "'\n")
+	command(t, 1, []string{"lint"}, "\n2 judged") // what is pending
+	t.Setenv("APP_ENV", "production")
+	command(t, 1, []string{"lint"}, "\n1 judged")
+	t.Setenv("APP_ENV", "")
+	dotEnv("DATABASE_URL=nonsense\n")
+	command(t, 2, []string{"lint"}, "DATABASE_URL")
+	t.Setenv("DATABASE_URL", url)
 	t.Setenv("SHADOW_DATABASE_URL", url)
 	command(t, 1, []string{"lint"}, "the shadow's address names the live database")
 	sql(t, url, "do $$ begin assert to_regclass('a') is null; end $$") // the live database was only read

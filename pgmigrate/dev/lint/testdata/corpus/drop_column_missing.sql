@@ -1,1 +1,2 @@
+-- want drop-missing
 alter table customers drop column if exists no_such_column;

@@ -1,1 +1,2 @@
+-- want drop-missing
 drop index if exists no_such_index;

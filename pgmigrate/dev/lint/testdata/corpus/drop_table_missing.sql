@@ -1,1 +1,2 @@
+-- want drop-missing
 drop table if exists no_such_table cascade;

@@ -1,0 +1,2 @@
+-- want drop-default
+alter table orders alter column state drop default;

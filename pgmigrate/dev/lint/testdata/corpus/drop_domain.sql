@@ -1,0 +1,2 @@
+-- want drop-type
+drop domain code;

@@ -1,0 +1,2 @@
+-- want drop-foreign-key
+alter table orders drop constraint orders_customer_fk;

@@ -1,0 +1,2 @@
+-- want drop-function
+drop function price(bigint);

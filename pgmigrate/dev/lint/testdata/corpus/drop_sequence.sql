@@ -1,0 +1,2 @@
+-- want drop-sequence
+drop sequence numbers;

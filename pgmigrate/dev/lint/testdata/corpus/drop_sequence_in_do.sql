@@ -1,0 +1,2 @@
+-- want drop-sequence
+do $$ begin drop sequence numbers; end $$;

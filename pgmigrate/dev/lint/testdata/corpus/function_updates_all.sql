@@ -1,0 +1,2 @@
+-- want write-without-where
+select reset_points();

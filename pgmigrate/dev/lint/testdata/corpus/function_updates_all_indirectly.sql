@@ -1,0 +1,2 @@
+-- want write-without-where
+do $$ begin perform reset_through(); end $$;

@@ -1,0 +1,1 @@
+select reset_negative();

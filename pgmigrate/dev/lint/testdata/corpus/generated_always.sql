@@ -1,0 +1,2 @@
+-- want generated-always
+alter table secrets alter column id set generated always;

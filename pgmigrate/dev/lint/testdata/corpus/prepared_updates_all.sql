@@ -1,0 +1,3 @@
+prepare reset as update customers set points = 0;
+-- want write-without-where
+execute reset;

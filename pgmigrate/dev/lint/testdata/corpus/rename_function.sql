@@ -1,0 +1,2 @@
+-- want rename-function
+alter function price(bigint) rename to cost;

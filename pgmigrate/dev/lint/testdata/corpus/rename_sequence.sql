@@ -1,0 +1,2 @@
+-- want rename-sequence
+alter sequence numbers rename to tickets;

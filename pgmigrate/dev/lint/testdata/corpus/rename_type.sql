@@ -1,0 +1,2 @@
+-- want rename-type
+alter type mood rename to feeling;

@@ -1,0 +1,3 @@
+create type feeling as enum ('good');
+alter type feeling rename to feelings;
+drop type feelings;

@@ -1,0 +1,2 @@
+create table notes (id bigint);
+alter table notes add column a int not null;

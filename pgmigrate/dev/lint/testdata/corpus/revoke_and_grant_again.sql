@@ -1,0 +1,2 @@
+revoke all on orders from public;
+grant select on orders to public;

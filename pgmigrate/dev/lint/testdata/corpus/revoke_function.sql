@@ -1,0 +1,2 @@
+-- want revoke
+revoke execute on function price(bigint) from public;

@@ -1,0 +1,1 @@
+revoke insert on orders from public;

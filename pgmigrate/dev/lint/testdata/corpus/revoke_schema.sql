@@ -1,0 +1,2 @@
+-- want revoke
+revoke usage on schema public from public;

@@ -1,0 +1,2 @@
+-- want revoke
+revoke select on orders from public;

@@ -1,0 +1,2 @@
+-- want row-security-without-policy
+alter table orders enable row level security;

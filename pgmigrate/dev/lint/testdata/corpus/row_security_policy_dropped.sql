@@ -1,0 +1,2 @@
+-- want row-security-without-policy
+drop policy own on secrets;

@@ -1,0 +1,1 @@
+alter sequence numbers cache 20;

@@ -1,0 +1,2 @@
+-- want sequence-reset
+alter sequence numbers restart with 100;

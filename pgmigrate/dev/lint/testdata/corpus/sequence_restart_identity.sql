@@ -1,0 +1,2 @@
+-- want sequence-reset
+alter table customers alter column id restart with 1;

@@ -1,0 +1,2 @@
+-- want sequence-reset
+select setval('numbers', 1);

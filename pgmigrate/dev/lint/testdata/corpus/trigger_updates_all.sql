@@ -1,0 +1,2 @@
+-- want write-without-where
+insert into journal values (1);
