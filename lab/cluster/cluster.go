@@ -21,6 +21,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // Options says what kind of cluster. The zero value is three nodes with synchronous replication.
@@ -41,7 +43,7 @@ type Options struct {
 type Cluster struct {
 	opts     Options
 	dir      string
-	owner    *owner
+	owner    pgserver.Owner
 	programs programs
 	secrets  secrets
 	nodes    []*Node
@@ -92,7 +94,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 func (c *Cluster) start(ctx context.Context) error {
 	began := time.Now()
 	var err error
-	if c.owner, err = unprivileged(); err != nil {
+	if c.owner, err = pgserver.FindOwner(); err != nil {
 		return err
 	}
 	if err := c.makeDir(); err != nil {
@@ -147,7 +149,7 @@ func (c *Cluster) makeDir() error {
 			return err
 		}
 		c.dir = dir
-		return c.owner.chown(dir)
+		return c.owner.Chown(dir)
 	}
 	dir, err := filepath.Abs(c.opts.Dir)
 	if err != nil {
@@ -165,7 +167,7 @@ func (c *Cluster) makeDir() error {
 		return fmt.Errorf("%s is not empty", dir)
 	}
 	c.dir = dir
-	return errors.Join(os.Chmod(dir, 0o700), c.owner.chown(dir)) // private
+	return errors.Join(os.Chmod(dir, 0o700), c.owner.Chown(dir)) // private
 }
 
 // Stop ends all processes of the cluster, frozen and partitioned ones too, at once, and removes its

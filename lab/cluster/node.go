@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // Node is a PostgreSQL server and the Patroni that looks after it. Its methods are safe for
@@ -19,7 +22,7 @@ type Node struct {
 	c          *Cluster
 	dir        string
 	port, rest int
-	owner      *owner
+	owner      pgserver.Owner
 
 	mu      sync.Mutex // guards what follows
 	patroni *process
@@ -30,7 +33,7 @@ func (c *Cluster) newNode(i, port, rest int) *Node {
 	name := "n" + strconv.Itoa(i+1)
 	return &Node{
 		Name: name, URL: c.url(port), c: c, dir: filepath.Join(c.dir, name), port: port,
-		rest: rest, owner: c.owner.group(),
+		rest: rest, owner: withOwnGroup(c.owner),
 	}
 }
 
@@ -138,4 +141,13 @@ func (n *Node) Thaw() error {
 		return fmt.Errorf("thaw %s: %w", n.Name, err)
 	}
 	return nil
+}
+
+// withOwnGroup returns the same user in a group that nobody else is in, by which the packet filter
+// knows a node's processes. Only root can give a process another group, and only root filters.
+func withOwnGroup(o pgserver.Owner) pgserver.Owner {
+	if !o.IsCaller() {
+		o.GID = 1<<30 + rand.IntN(1<<29)
+	}
+	return o
 }

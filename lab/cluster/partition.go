@@ -35,7 +35,7 @@ func (n *Node) Partition() error {
 		add chain inet %[1]s %[2]s_out { type filter hook output priority 0; policy accept; }
 		add chain inet %[1]s %[2]s_in { type filter hook input priority 0; policy accept; }
 		add rule inet %[1]s %[2]s_out meta skgid %[3]d tcp flags & (syn | ack) == syn drop
-	`, n.c.table, n.Name, n.owner.gid) + n.drop(n.port, n.rest))
+	`, n.c.table, n.Name, n.owner.GID) + n.drop(n.port, n.rest))
 	if err == nil {
 		var ports []int
 		if ports, err = connections(n.dir); err == nil && len(ports) > 0 {

@@ -84,7 +84,7 @@ func (c *Cluster) writeFiles() error {
 		if err := os.Mkdir(n.dir, 0o700); err != nil {
 			return err
 		}
-		if err := c.owner.chown(n.dir); err != nil {
+		if err := c.owner.Chown(n.dir); err != nil {
 			return err
 		}
 		text, err := json.MarshalIndent(c.patroniSettings(n), "", "  ")
@@ -110,5 +110,5 @@ func (c *Cluster) writeFile(name, text string) error {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return c.owner.chown(path)
+	return c.owner.Chown(path)
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // process is a child of ours. A nil one has ended.
@@ -23,14 +25,14 @@ type process struct {
 // run starts a program as o in a directory, which marks it as the cluster's: see processes. Its
 // environment is what Patroni's Python and PostgreSQL's locale need, and nothing of the caller's:
 // another Python in PATH has no Patroni.
-func (c *Cluster) run(o *owner, dir, log, program string, args ...string) (*process, error) {
+func (c *Cluster) run(o pgserver.Owner, dir, log, program string, args ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
 	cmd := exec.Command(program, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = dir, out, out, o.attr()
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = dir, out, out, o.Attr()
 	cmd.Env = []string{
 		"PATH=" + c.programs.postgres + ":/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
 		"LC_ALL=C.UTF-8", "HOME=" + dir,
