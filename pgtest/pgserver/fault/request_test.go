@@ -3,8 +3,10 @@ package fault_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
@@ -236,7 +238,8 @@ func TestOnRequest(t *testing.T) {
 	if _, err := first.Exec(t.Context(), "commit"); err == nil {
 		t.Error("the first session's COMMIT is not cut")
 	}
-	if len(seen) != 2 || seen[0] != (fault.Request{PID: second.PgConn().PID(), SQL: "commit", Commit: true}) {
+	want := fault.Request{PID: second.PgConn().PID(), SQL: "commit", Simple: true, Commit: true}
+	if len(seen) != 2 || seen[0] != want {
 		t.Errorf("%+v", seen)
 	}
 
@@ -254,6 +257,33 @@ func TestOnRequest(t *testing.T) {
 	third := connect(t, p.URL())
 	if _, err := third.Exec(t.Context(), "select 1/$1::int", 0); !errors.As(err, &failed) {
 		t.Errorf("healed: %v", err)
+	}
+}
+
+// A request says how the client sent it.
+func TestRequest(t *testing.T) {
+	t.Parallel()
+	_, p := through(t, fault.Options{})
+	requests := make(chan fault.Request, 10)
+	conn := connect(t, p.URL())
+	p.OnRequest(func(r fault.Request) fault.Cut { requests <- r; return fault.Pass })
+	const sql = "select $1::int"
+	for mode, want := range map[pgx.QueryExecMode]fault.Request{
+		pgx.QueryExecModeSimpleProtocol: {Simple: true, SQL: "select  '7' ::int"},
+		pgx.QueryExecModeExec:           {SQL: sql},
+		pgx.QueryExecModeCacheStatement: {SQL: sql, Statement: "stmtcache_"},
+	} {
+		if _, err := conn.Exec(t.Context(), sql, mode, 7); err != nil {
+			t.Fatal(err)
+		}
+		got := soon(t, requests)
+		if !strings.HasPrefix(got.Statement, want.Statement) || want.Statement == "" && got.Statement != "" {
+			t.Errorf("%s: statement %q", mode, got.Statement)
+		}
+		got.Statement, want.Statement, want.PID = "", "", conn.PgConn().PID()
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", mode, got, want)
+		}
 	}
 }
 

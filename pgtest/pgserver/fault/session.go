@@ -25,8 +25,8 @@ const (
 type session struct {
 	*Proxy
 	target  target
-	client  net.Conn
-	server  net.Conn
+	socket  net.Conn // of the client
+	client  net.Conn // the same, with TLS if the proxy has it
 	ctx     context.Context // done when the session is closed
 	cancel  context.CancelFunc
 	leaving chan struct{} // closed when the client has said goodbye or hung up
@@ -37,6 +37,7 @@ type session struct {
 	pid         atomic.Uint32
 
 	mu      sync.Mutex
+	server  net.Conn
 	owed    int // how often the server still has to say that it is ready for the next query
 	capture *capture
 }
@@ -51,34 +52,31 @@ type piece struct {
 }
 
 func newSession(p *Proxy, client net.Conn, t target) *session {
-	s := &session{Proxy: p, target: t, client: client, leaving: make(chan struct{}), owed: 1}
+	s := &session{Proxy: p, target: t, socket: client, client: client, leaving: make(chan struct{}), owed: 1}
 	s.ctx, s.cancel = context.WithCancel(p.ctx)
 	s.pieces = [2]chan piece{make(chan piece, queued), make(chan piece, queued)}
 	return s
 }
 
-// close ends the session. run returns soon after.
-func (s *session) close() { s.cancel() }
+// close ends the session: both connections are closed when it returns, and run returns soon after.
+func (s *session) close() {
+	s.cancel()
+	s.socket.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server != nil {
+		s.server.Close()
+	}
+}
 
 // run returns when the session has ended and all its goroutines have.
 func (s *session) run() {
-	defer s.cancel()
-	var all sync.WaitGroup
-	defer all.Wait()
-	client := s.client
-	all.Go(func() {
-		<-s.ctx.Done()
-		client.Close()
-	})
+	defer s.close()
 	if !s.connect() {
-		s.cancel()
 		return
 	}
-	server := s.server
-	all.Go(func() {
-		<-s.ctx.Done()
-		server.Close()
-	})
+	var all sync.WaitGroup
+	defer all.Wait()
 	all.Go(func() {
 		defer close(s.pieces[0])
 		defer close(s.leaving)
@@ -97,10 +95,10 @@ func (s *session) run() {
 		s.readAnswers()
 	})
 	all.Go(func() {
-		defer s.cancel()
+		defer s.close()
 		s.writeRequests()
 	})
-	defer s.cancel()
+	defer s.close()
 	s.writeAnswers()
 }
 
@@ -166,12 +164,17 @@ func (s *session) negotiate(code uint32) bool {
 
 func (s *session) dial() bool {
 	server, err := s.target.dial(s.ctx, s.opts.Raw)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
 	s.server = server
-	if err == nil && s.ctx.Err() != nil {
+	s.mu.Unlock()
+	if s.ctx.Err() != nil { // closed meanwhile
 		server.Close()
 		return false
 	}
-	return err == nil
+	return true
 }
 
 func (s *session) readRaw(from net.Conn, d Direction) {
@@ -221,7 +224,7 @@ func (r *turnReader) Read(b []byte) (int, error) {
 func (s *session) readRequests() {
 	turns := &turnReader{s: s}
 	r := bufio.NewReaderSize(turns, pieceSize)
-	track := tracker{map[string]string{}, map[string]string{}}
+	track := tracker{map[string]string{}, map[string]bound{}}
 	var p piece
 	for {
 		m, err := readMessage(r)
