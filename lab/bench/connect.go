@@ -4,16 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
+	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 var quiet = pgpool.WithLogger(slog.New(slog.DiscardHandler))
@@ -69,27 +68,24 @@ func late(ctx context.Context, r *report, url string, rounds int) error {
 	return nil
 }
 
-func connectLate(ctx context.Context, url string) (time.Duration, error) {
-	cfg, err := pgxpool.ParseConfig(url)
+func connectLate(ctx context.Context, url string) (took time.Duration, err error) {
+	t := &test{ctx: ctx}
+	defer t.end()
+	var p *faultkit.Proxy
+	if err := t.try(func() { p = faultkit.NewProxy(t, url, faultkit.Options{}) }); err != nil {
+		return 0, err
+	}
+	p.Refuse()
+	cfg, err := pgxpool.ParseConfig(p.URL())
 	if err != nil {
 		return 0, fmt.Errorf("the database's URL cannot be parsed")
 	}
-	network, server := pgconn.NetworkAddress(cfg.ConnConfig.Host, cfg.ConnConfig.Port)
 	cfg.MinIdleConns = 2
-	var accepts atomic.Int64 // since when, or 0
-	cfg.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if accepts.Load() == 0 {
-			// A port that was free a moment ago, so that it is the system that refuses.
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return nil, err
-			}
-			_ = l.Close()
-			return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
-		}
-		return (&net.Dialer{}).DialContext(ctx, network, server)
-	}
-	timer := time.AfterFunc(3*time.Second, func() { accepts.Store(time.Now().UnixNano()) })
+	var accepts atomic.Int64 // since when
+	timer := time.AfterFunc(3*time.Second, func() {
+		accepts.Store(time.Now().UnixNano())
+		p.Heal()
+	})
 	defer timer.Stop()
 	pool, err := pgpool.ConnectConfig(ctx, cfg, quiet)
 	if err != nil {

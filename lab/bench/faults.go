@@ -117,11 +117,11 @@ func listed(names []string) string {
 
 // stage is the server on which the faults happen, and how long they may last.
 type stage struct {
-	server  *ownServer
-	limit   time.Duration // of what has no end
-	hold    time.Duration // how long the statement takes in which a migration is killed; less than limit
-	stopped []int         // processes
-	scenes  atomic.Int64
+	server     *ownServer
+	limit      time.Duration // of what has no end
+	hold       time.Duration // how long the statement takes in which a migration is killed; less than limit
+	thawServer func() error  // what stopped processes need
+	scenes     atomic.Int64
 }
 
 // The role has to say its password on the stage's server.
@@ -135,9 +135,9 @@ func newStage(ctx context.Context) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = server.askPassword(ctx, passwordRole, password)
+	err = server.askPassword(passwordRole, password)
 	if err == nil {
-		err = server.configure(ctx, "max_connections = 400", "fsync = off")
+		err = server.configure(ctx, map[string]string{"max_connections": "400", "fsync": "off"})
 	}
 	if err != nil {
 		server.remove()

@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 const (
@@ -87,10 +91,7 @@ func cutLongIdle(ctx context.Context, s *scene) (cell, error) {
 }
 
 func cutAfter(ctx context.Context, s *scene, idle time.Duration) (cell, error) {
-	network, err := s.overTCP(ctx)
-	if err != nil {
-		return cell{}, err
-	}
+	network := s.overTCP()
 	p, err := s.start(ctx, pooled)
 	if err != nil {
 		return cell{}, err
@@ -99,7 +100,7 @@ func cutAfter(ctx context.Context, s *scene, idle time.Duration) (cell, error) {
 		return cell{}, err
 	}
 	time.Sleep(idle) // the subject
-	network.cut()
+	network.Sever()
 	return p.callAgain(ctx), nil
 }
 
@@ -150,16 +151,19 @@ func (p *program) callAgain(ctx context.Context) cell {
 // of which pgconn.SafeToRetry says that it was not sent, and pgx v5.12 says so of one without
 // arguments whose answer was lost.
 func cutAnswer(ctx context.Context, s *scene) (cell, error) {
-	network, err := s.overTCP(ctx)
-	if err != nil {
-		return cell{}, err
-	}
+	network := s.overTCP()
 	p, err := s.start(ctx, 1)
 	if err != nil {
 		return cell{}, err
 	}
-	network.loseUpdate.Store(true)
-	told := p.exec(ctx, fmt.Sprintf("update %s set n = n + 1", s.table))
+	update, met := fmt.Sprintf("update %s set n = n + 1", s.table), atomic.Bool{}
+	network.OnRequest(func(r faultkit.Request) faultkit.Cut {
+		if strings.Contains(r.SQL, update) && met.CompareAndSwap(false, true) {
+			return faultkit.BeforeAnswer
+		}
+		return faultkit.Pass
+	})
+	told := p.exec(ctx, update)
 	return s.outcome(ctx, told)
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // fault is something that happens to one side at a time.
@@ -64,6 +66,15 @@ func (s *scene) start(ctx context.Context, conns int) (*program, error) {
 		s.Cleanup(p.close)
 	}
 	return p, err
+}
+
+// overTCP puts a network between the side and the server, for programs that start afterwards. After
+// a cut the first write to a TCP connection succeeds, other than on a Unix socket: nobody has been
+// told yet.
+func (s *scene) overTCP() *faultkit.Proxy {
+	p := faultkit.NewProxy(s.test, s.url, faultkit.Options{})
+	s.url = p.URL()
+	return p
 }
 
 // increment is a statement on one of the scene's rows.

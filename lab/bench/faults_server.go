@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,7 +28,7 @@ type serverAct struct {
 func (s *stage) acts() []serverAct {
 	nothing := func(context.Context) error { return nil }
 	return []serverAct{
-		{[]serverFault{{"it comes 2 s after the program", tooEarly}}, s.server.Stop, s.comeLate, nothing},
+		{[]serverFault{{"it comes 2 s after the program", tooEarly}}, s.server.stop, s.comeLate, nothing},
 		{
 			[]serverFault{{fmt.Sprintf("it was restarted: the next %d calls", calls), restarted}},
 			s.server.restart, nothing, nothing,
@@ -114,8 +113,7 @@ func tooEarly(_ context.Context, s *scene) (func(context.Context) (cell, error),
 
 func (s *stage) comeLate(ctx context.Context) error {
 	time.Sleep(2 * time.Second) // the subject
-	_, err := s.server.Start(ctx)
-	return err
+	return s.server.start(ctx)
 }
 
 func restarted(ctx context.Context, s *scene) (func(context.Context) (cell, error), error) {
@@ -145,41 +143,20 @@ func frozenAfter(wait, idle time.Duration) func(context.Context, *scene) (func(c
 	}
 }
 
-// freeze stops all processes of the server, the postmaster first so that no new one is forked.
-func (s *stage) freeze(ctx context.Context) error {
-	postmaster, err := s.server.postmaster()
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.Connect(ctx, s.server.url)
-	if err != nil {
-		return err
-	}
-	rows, _ := conn.Query(ctx, "select pid from pg_stat_activity where pid is not null and pid <> pg_backend_pid()")
-	pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
-	if err := errors.Join(err, conn.Close(ctx)); err != nil {
-		return err
-	}
-	s.stopped = append([]int{postmaster}, pids...)
-	for _, pid := range s.stopped {
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return err
-		}
-	}
-	return nil
+// freeze stops all processes of the server.
+func (s *stage) freeze(context.Context) (err error) {
+	s.thawServer, err = s.server.freeze()
+	return err
 }
 
 // thaw also waits for the server to answer again.
 func (s *stage) thaw(ctx context.Context) error {
-	for _, pid := range s.stopped {
-		_ = syscall.Kill(pid, syscall.SIGCONT) // one that has ended is no loss
-	}
-	s.stopped = nil
+	err := s.thawServer()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, s.server.url)
-	if err != nil {
-		return err
+	conn, connectErr := pgx.Connect(ctx, s.server.url)
+	if connectErr == nil {
+		connectErr = conn.Close(ctx)
 	}
-	return conn.Close(ctx)
+	return errors.Join(err, connectErr)
 }

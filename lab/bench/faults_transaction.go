@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/page-builder/persistence/pgtest"
+	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // transactionFaults meet a transaction that increments two rows, once each.
@@ -69,26 +69,24 @@ func outcomeOf(err error, first, second int) cell {
 }
 
 func cutBetween(ctx context.Context, s *scene) (cell, error) {
-	network, err := s.overTCP(ctx)
-	if err != nil {
-		return cell{}, err
-	}
+	network := s.overTCP()
 	p, err := s.start(ctx, 2)
 	if err != nil {
 		return cell{}, err
 	}
 	runs := 0
-	return s.outcome(ctx, p.transaction(ctx, s.both(&runs, network.cut)))
+	return s.outcome(ctx, p.transaction(ctx, s.both(&runs, network.Sever)))
 }
 
 func cutCommit(ctx context.Context, s *scene) (cell, error) {
-	network, runs := pgtest.Cut(s.test, s.url), 0 // which knows a COMMIT when it sees one
-	s.url = network.URL()
+	network, runs := s.overTCP(), 0
 	p, err := s.start(ctx, 2)
 	if err != nil {
 		return cell{}, err
 	}
-	return s.outcome(ctx, p.transaction(ctx, s.both(&runs, func() { network.CutCommits(1) })))
+	return s.outcome(ctx, p.transaction(ctx, s.both(&runs, func() {
+		network.CutCommits(1, faultkit.BeforeAnswer)
+	})))
 }
 
 func panicking(ctx context.Context, s *scene) (cell, error) {

@@ -26,8 +26,10 @@ func scale(ctx context.Context, r *report, rounds, steps int) error {
 	defer server.remove()
 	// Like the throw-away server, which others may be using, and with room for all sizes of the
 	// pools.
-	err = server.configure(ctx, "max_connections = 500", "fsync = off", "synchronous_commit = off",
-		"full_page_writes = off", "autovacuum = off", "jit = off")
+	err = server.configure(ctx, map[string]string{
+		"max_connections": "500", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
+		"autovacuum": "off", "jit": "off",
+	})
 	if err != nil {
 		return err
 	}

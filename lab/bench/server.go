@@ -2,34 +2,31 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/page-builder/persistence/pgtest/pgserver"
+	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // ownServer is a server that a comparison may restart.
 type ownServer struct {
-	pgserver.Dev
+	t   *test
+	kit *faultkit.Server
 	url string
 }
 
+// startServer starts a server with PostgreSQL's defaults. remove ends it.
 func startServer(ctx context.Context) (*ownServer, error) {
-	dir, err := os.MkdirTemp("", "pb")
-	if err != nil {
-		return nil, err
-	}
-	s := &ownServer{Dev: pgserver.Dev{Name: "s", Dir: dir}}
-	if err = os.Chmod(dir, 0o755); err == nil { // the server's user has to enter
-		s.url, err = s.Start(ctx)
-	}
+	s := &ownServer{t: &test{ctx: ctx}}
+	err := s.t.try(func() {
+		s.kit = faultkit.NewServer(s.t, faultkit.ServerOptions{
+			Settings: map[string]string{"fsync": "on", "shared_buffers": "128MB"},
+		})
+		s.kit.Exec(s.t, "create database app")
+		s.url = s.kit.DatabaseURL("app")
+	})
 	if err != nil {
 		s.remove()
 		return nil, err
@@ -37,39 +34,28 @@ func startServer(ctx context.Context) (*ownServer, error) {
 	return s, nil
 }
 
-// configure restarts the server with other settings.
-func (s *ownServer) configure(ctx context.Context, settings ...string) error {
-	file, err := os.OpenFile(filepath.Join(s.Dir, s.Name, "data", "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(file, strings.Join(settings, "\n"))
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return s.restart(ctx)
-}
+func (s *ownServer) start(context.Context) error   { return s.t.try(func() { s.kit.Start(s.t) }) }
+func (s *ownServer) stop(context.Context) error    { return s.t.try(func() { s.kit.Stop(s.t) }) }
+func (s *ownServer) restart(context.Context) error { return s.t.try(func() { s.kit.Restart(s.t) }) }
+func (s *ownServer) kill(context.Context) error    { return s.t.try(func() { s.kit.Kill(s.t) }) }
 
-func (s *ownServer) restart(ctx context.Context) error {
-	if err := s.Stop(ctx); err != nil {
-		return err
-	}
-	_, err := s.Start(ctx)
-	return err
+// configure restarts the server with other settings.
+func (s *ownServer) configure(_ context.Context, settings map[string]string) error {
+	return s.t.try(func() {
+		s.kit.Configure(s.t, settings)
+		s.kit.Restart(s.t)
+	})
 }
 
 func (s *ownServer) remove() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := s.Remove(ctx); err != nil {
+	if err := s.t.try(s.t.end); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
-	_ = os.RemoveAll(s.Dir)
 }
 
 // postmaster is the process id of the running server.
 func (s *ownServer) postmaster() (int, error) {
-	text, err := os.ReadFile(filepath.Join(s.Dir, s.Name, "data", "postmaster.pid"))
+	text, err := os.ReadFile(s.kit.Data("postmaster.pid"))
 	if err != nil {
 		return 0, err
 	}
@@ -83,24 +69,9 @@ func (s *ownServer) postmaster() (int, error) {
 
 // askPassword makes a role whose password the server asks for from its next start on: all others
 // are trusted.
-func (s *ownServer) askPassword(ctx context.Context, role, password string) error {
-	conn, err := pgx.Connect(ctx, s.url)
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, fmt.Sprintf("create role %s login password '%s'", role, password))
-	if err := errors.Join(err, conn.Close(ctx)); err != nil {
-		return err
-	}
-	path := filepath.Join(s.Dir, s.Name, "data", "pg_hba.conf")
-	trusted, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(file, "local all %s scram-sha-256\n%s", role, trusted)
-	return errors.Join(err, file.Close())
+func (s *ownServer) askPassword(role, password string) error {
+	return s.t.try(func() {
+		s.kit.Exec(s.t, fmt.Sprintf("create role %s login password '%s'", role, password))
+		s.kit.Write(s.t, "pg_hba.conf", fmt.Sprintf("local all %s scram-sha-256\nlocal all all trust\n", role))
+	})
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -105,35 +105,9 @@ func saidBy(err error) string {
 
 // room restarts the server with another max_connections.
 func (s *ownServer) room(ctx context.Context, connections int) error {
-	return s.configure(ctx, fmt.Sprintf("max_connections = %d", connections), "superuser_reserved_connections = 0")
-}
-
-// kill kills the postmaster, and waits until its processes have left the socket.
-func (s *ownServer) kill(ctx context.Context) error {
-	pid, err := s.postmaster()
-	if err != nil {
-		return err
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	for err == nil && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
-		_, err = s.URL() // an error when nobody listens there
-	}
-	return ctx.Err()
-}
-
-// startAgain: the shared memory of a killed server is there until the last of its processes has
-// noticed.
-func (s *ownServer) startAgain(ctx context.Context) error {
-	for {
-		_, err := s.Start(ctx)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	return s.configure(ctx, map[string]string{
+		"max_connections": strconv.Itoa(connections), "superuser_reserved_connections": "0",
+	})
 }
 
 // stormSide is a side of a real storm: comeBack is called when the server has gone, and returns

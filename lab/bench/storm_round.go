@@ -109,7 +109,7 @@ func stormRound(ctx context.Context, server *ownServer, side stormSide) (*tally,
 	}
 	group.Go(func() error {
 		time.Sleep(downFor)
-		return server.startAgain(ctx)
+		return server.start(ctx)
 	})
 	if err := group.Wait(); err != nil {
 		return nil, err

@@ -26,19 +26,32 @@ func (t *test) Errorf(format string, a ...any) {
 	t.failed = errors.Join(t.failed, fmt.Errorf(format, a...))
 }
 func (t *test) Fatalf(format string, a ...any) { t.Errorf(format, a...); panic(t.failed) }
+func (t *test) Skipf(format string, a ...any)  { t.Fatalf(format, a...) }
+
+// run runs fn as a test, with its cleanups.
 func (t *test) run(fn func() error) (err error) {
+	failed := t.try(func() { err = fn() })
+	return errors.Join(err, failed, t.try(t.end))
+}
+
+// try runs fn, and returns what fn fails the test with.
+func (t *test) try(fn func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil && p != any(t.failed) {
 			panic(p)
 		}
-		err = errors.Join(err, t.failed)
+		err, t.failed = t.failed, nil
 	}()
-	defer func() {
-		for i := len(t.cleanups) - 1; i >= 0; i-- {
-			t.cleanups[i]()
-		}
-	}()
-	return fn()
+	fn()
+	return nil
+}
+
+// end runs the cleanups.
+func (t *test) end() {
+	for i := len(t.cleanups) - 1; i >= 0; i-- {
+		t.cleanups[i]()
+	}
+	t.cleanups = nil
 }
 
 // twentyTables is what a user of pgtestdb alone would write.

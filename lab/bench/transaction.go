@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -73,14 +74,22 @@ func withoutCache(ctx context.Context, r *report, url string, rounds int) error 
 }
 
 func transactionsAt(ctx context.Context, r *report, url string, roundTrip time.Duration, rounds int) error {
-	pool, closePool, err := delayed(ctx, url, roundTrip)
+	t := &test{ctx: ctx}
+	defer t.end()
+	if roundTrip > 0 {
+		if err := t.try(func() {
+			p := faultkit.NewProxy(t, url, faultkit.Options{})
+			p.Delay(faultkit.Both, roundTrip/2)
+			url = p.URL()
+		}); err != nil {
+			return err
+		}
+	}
+	pool, err := configured(ctx, url, func(*pgxpool.Config) {})
 	if err != nil {
 		return err
 	}
-	defer closePool()
-	if err := counters(ctx, pool); err != nil {
-		return err
-	}
+	defer pool.Close()
 	peers, err := newPeers(pool)
 	if err != nil {
 		return err
