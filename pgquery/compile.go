@@ -108,6 +108,26 @@ func (c *compiler) always(name, text string, forbidden ...string) piece {
 	return p
 }
 
+// static reads a text that has no arguments.
+func (c *compiler) static(name, text string, forbidden ...string) piece {
+	p := c.piece(name, text, forbidden...)
+	if len(p.args) > 0 {
+		c.fail(name, "cannot have arguments")
+	}
+	return p
+}
+
+// table reads the name of a table.
+func (c *compiler) table(text string) piece {
+	p := c.static("Table", text)
+	for _, t := range p.tokens {
+		if t.Kind == lex.Symbol && t.Text != "." {
+			c.fail("Table", "must be a name")
+		}
+	}
+	return p
+}
+
 func (c *compiler) fieldNames() string {
 	var names []string
 	for _, f := range c.fields {

@@ -162,6 +162,30 @@ func (l *List[A, R]) All(ctx context.Context, db DB, args A, at At) iter.Seq2[R,
 	}
 }
 
+// Count returns how many rows the list has with the filters of args. It reads them all: on a large
+// table a page is often shown without it.
+func (l *List[A, R]) Count(ctx context.Context, db DB, args A) (int64, error) {
+	c, err := l.compiled()
+	if err != nil {
+		return 0, err
+	}
+	values := reflect.ValueOf(&args).Elem()
+	t := c.texts.get(variant{filters: c.active(values), count: true}, c.build)
+	bound, err := c.bind(t, values, &request{})
+	if err != nil {
+		return 0, err
+	}
+	rows, err := db.Query(ctx, t.sql, bound...)
+	if err != nil {
+		return 0, fmt.Errorf("pgquery: list %s: count: %w", c.name, err)
+	}
+	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, fmt.Errorf("pgquery: list %s: count: %w", c.name, err)
+	}
+	return n, nil
+}
+
 // compiled returns what is put together once, or a *DeclarationError.
 func (l *List[A, R]) compiled() (*list, error) {
 	l.once.Do(func() {

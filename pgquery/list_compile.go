@@ -187,11 +187,8 @@ func (l *list) key(words []string) (k key, problem string) {
 	if len(words) == 0 {
 		return k, usage
 	}
-	k.name = strings.ToLower(words[0])
-	if quoted, ok := strings.CutPrefix(words[0], `"`); ok {
-		k.name = strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
-	}
-	k.column = `q."` + strings.ReplaceAll(k.name, `"`, `""`) + `"`
+	k.name = unquote(words[0])
+	k.column = quote(k.name)
 	rest := strings.ToLower(strings.Join(words[1:], " "))
 	if after, ok := strings.CutPrefix(rest, "desc"); ok {
 		k.descending, k.nullsFirst, rest = true, true, after
@@ -220,6 +217,14 @@ func (l *list) key(words []string) (k key, problem string) {
 		return k, "column " + k.name + ": only a signed cursor can carry " + k.typ.String() + ": set Keys"
 	}
 	return k, ""
+}
+
+// unquote returns the name that an identifier of SQL means.
+func unquote(word string) string {
+	if quoted, ok := strings.CutPrefix(word, `"`); ok {
+		return strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
+	}
+	return strings.ToLower(word)
 }
 
 // Declaration describes the list to package pgquerytest.

@@ -17,6 +17,7 @@ type variant struct {
 	size     uint16
 	keyset   bool
 	backward bool
+	count    bool
 }
 
 // active returns which filters args switches on.
@@ -57,6 +58,12 @@ func (c *list) build(v variant) *text { return c.write(&writer{}, v) }
 
 func (c *list) write(w *writer, v variant) *text {
 	s := &c.sorts[v.sort]
+	if v.count {
+		w.WriteString("-- name: " + c.name + "_count :one\nselect count(*) from (")
+		c.writeRange(w, s, v, nil)
+		w.WriteString(") q")
+		return w.text()
+	}
 	w.WriteString("-- name: " + c.name + " :many\n")
 	ranges := [][]condition{nil}
 	if v.keyset {
@@ -87,24 +94,29 @@ func (c *list) write(w *writer, v variant) *text {
 
 // tail returns ORDER BY and LIMIT: one row more than the page tells whether there is another page.
 func (c *list) tail(s *sort, v variant) string {
-	tail := ""
+	return s.orderBy("q.", v.backward) + " limit " + strconv.Itoa(c.sizes[v.size]+1)
+}
+
+// orderBy returns ORDER BY with the prefix before each column.
+func (s *sort) orderBy(prefix string, backward bool) string {
+	order := ""
 	for i, k := range s.keys {
-		if tail += ", "; i == 0 {
-			tail = " order by "
+		if order += ", "; i == 0 {
+			order = " order by "
 		}
-		tail += k.column
-		descending, nullsFirst := k.descending != v.backward, k.nullsFirst != v.backward
+		order += prefix + k.column
+		descending, nullsFirst := k.descending != backward, k.nullsFirst != backward
 		if descending {
-			tail += " desc"
+			order += " desc"
 		}
 		switch {
 		case nullsFirst && !descending:
-			tail += " nulls first"
+			order += " nulls first"
 		case !nullsFirst && descending:
-			tail += " nulls last"
+			order += " nulls last"
 		}
 	}
-	return tail + " limit " + strconv.Itoa(c.sizes[v.size]+1)
+	return order
 }
 
 func (c *list) writeRange(w *writer, s *sort, v variant, conditions []condition) (bounds decl.Range) {
@@ -140,7 +152,7 @@ func (s *sort) write(w *writer, c condition, bounds *decl.Range) {
 		w.WriteString("false")
 		return
 	case "is null", "is not null":
-		w.WriteString(keys[0].column + " " + c.operator)
+		w.WriteString("q." + keys[0].column + " " + c.operator)
 		bounds.Nulls = append(bounds.Nulls, keys[0].name)
 		return
 	}
@@ -154,7 +166,7 @@ func (s *sort) write(w *writer, c condition, bounds *decl.Range) {
 		}
 		w.WriteString(shut)
 	}
-	column := func(i int) { w.WriteString(keys[i].column) }
+	column := func(i int) { w.WriteString("q." + keys[i].column) }
 	value := func(i int) { bounds.Params = append(bounds.Params, w.param(param{field: -1, key: c.from + i})) }
 	if c.operator == "=" { // a row comparison is not what the planner looks for here
 		write("", " and ", "", func(i int) {
@@ -216,7 +228,7 @@ func (s *sort) ranges(nulls uint64, backward bool) [][]condition {
 
 // variantText returns a text for package pgquerytest.
 func (c *list) variantText(d decl.Variant) decl.Text {
-	v := variant{keyset: d.Keyset, backward: d.Backward, nulls: d.Nulls}
+	v := variant{keyset: d.Keyset, backward: d.Backward, nulls: d.Nulls, count: d.Count}
 	for i := range c.filters {
 		for _, name := range d.Filters {
 			if c.filters[i].name == name {
@@ -268,5 +280,5 @@ func (c *list) countTexts() int {
 		}
 		pages += 1 + 2<<nullable
 	}
-	return pages * len(c.sizes) << min(len(c.filters), 30)
+	return (pages*len(c.sizes) + 1) << min(len(c.filters), 30) // one more counts
 }

@@ -45,12 +45,7 @@ func compilePatch(name string, args, row reflect.Type, d *patchTexts) *patch {
 	if p.scan, err = newScanner(row); err != nil {
 		c.fail("row", "%v", err)
 	}
-	p.table = c.piece("Table", d.table)
-	for _, t := range p.table.tokens {
-		if t.Kind == lex.Argument || t.Kind == lex.Symbol && t.Text != "." {
-			c.fail("Table", "must be a name")
-		}
-	}
+	p.table = c.table(d.table)
 	p.where = c.always("Where", d.where, clauses...)
 	p.returning = c.always("Returning", d.returning, append(clauses, "from", "returning")...)
 	if d.always != "" {

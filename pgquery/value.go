@@ -68,6 +68,9 @@ func checkValue(v reflect.Value, depth int) string {
 		case time.Time:
 			return checkTime(known)
 		case json.RawMessage:
+			if known == nil {
+				return ""
+			}
 			return checkJSON(known)
 		case json.Number:
 			return checkNumber(known)

@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// Declaration is a pointer to a [pgquery.List] or a [pgquery.Patch], or one of them with [Indexed].
+// Declaration is a pointer to a [pgquery.List], [pgquery.Patch], [pgquery.Relation] or
+// [pgquery.Insert], or a list with [Indexed].
 type Declaration interface {
 	Declaration() *decl.Declaration
 }
@@ -50,6 +51,8 @@ const textMemory = 44 << 10
 // of them, up to 2,000 texts. It compares columns with the fields of the row by name, type and
 // nullability, and arguments by type. It wants an argument in Where, a unique end for each sort, and
 // no join that gives a row twice. It logs how many texts a list has and what they cost.
+//
+// Of a relation or an insert it prepares the one text, and compares the columns.
 //
 // Of a patch it prepares no column, each one, each two and all of them. It wants Where to name the
 // columns of a unique index, and notnull at the fields of columns that refuse null.
@@ -91,8 +94,12 @@ func Check(t testing.TB, db interface {
 			c.indexed(i)
 		case c.d.List != nil:
 			c.list()
-		default:
+		case c.d.Patch != nil:
 			c.patch()
+		default:
+			if d := c.try("Select", *c.d.Text); d != nil {
+				c.columns("Select", d)
+			}
 		}
 	}
 }
@@ -221,7 +228,7 @@ func (c *checker) columns(piece string, d *pgconn.StatementDescription) {
 		if problem := c.catalog.result(c.catalog.typ(f.DataTypeOID), field.Type); problem != "" {
 			c.fail(piece, "column %q: %s", f.Name, problem)
 		}
-		if field.Nullable {
+		if field.Nullable || i < len(p.Output) && p.Output[i] == c.d.Key {
 			continue
 		}
 		why, known := c.nullable(p, i, field.Embedded)

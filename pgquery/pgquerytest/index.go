@@ -13,7 +13,7 @@ import (
 func (c *checker) indexed(i *indexed) {
 	c.Helper()
 	if c.d.List == nil {
-		c.Fatalf("pgquerytest: Indexed is for lists, and %s is a patch", c.d.Name)
+		c.Fatalf("pgquerytest: Indexed is for lists, and %s is none", c.d.Name)
 	}
 	piece := "Sorts[" + i.sort + "]"
 	if !slices.Contains(c.d.List.Sorts, i.sort) {

@@ -51,6 +51,7 @@ func (c *checker) list() {
 	if d, err := c.prepare(t); err == nil {
 		c.arguments(t, d)
 	}
+	c.try("Count", l.Text(decl.Variant{Sort: sorts[0], Filters: filters, Count: true}))
 	all := c.together(sorts, filters)
 	c.Logf("List %s: %d texts, %d prepared%s; a connection that used all of them takes about %.1f MiB in the server",
 		c.d.Name, l.Texts, c.texts, all, float64(l.Texts)*textMemory/(1<<20))

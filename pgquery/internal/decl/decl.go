@@ -10,9 +10,9 @@ type Problem struct {
 	Text  string
 }
 
-// Declaration is a list or a patch.
+// Declaration is a list, a patch, a relation or an insert.
 type Declaration struct {
-	Kind     string // "List" or "Patch"
+	Kind     string // "List", "Patch", "Relation" or "Insert"
 	Name     string
 	Problems []Problem // the other fields mean nothing if there is one
 	Args     []Argument
@@ -23,6 +23,8 @@ type Declaration struct {
 	IsArgument func(argument, name string) bool
 	List       *List
 	Patch      *Patch
+	Text       *Text  // of a relation or an insert
+	Key        string // the expression that a relation compares, which is not null then
 }
 
 // Argument is a field of the argument struct.
@@ -68,6 +70,7 @@ type Variant struct {
 	Keyset   bool // there is a cursor
 	Backward bool
 	Nulls    uint64 // which columns of the sort are null in the cursor
+	Count    bool
 	// Each numbers every use of an argument by itself, which no text that is sent does.
 	Each bool
 }

@@ -1,0 +1,150 @@
+package pgquery
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/page-builder/persistence/pgquery/internal/decl"
+)
+
+// Insert declares an INSERT of many rows by one statement with one array for each column, or an
+// upsert. A is the struct of a row to insert, R that of a row that comes back.
+//
+// An Insert is safe for concurrent use and must not be changed or copied after its first use.
+type Insert[A, R any] struct {
+	// Name is a word that identifies the insert in traces.
+	Name string
+
+	// Table is the table's name, with its schema if need be.
+	Table string
+
+	// Columns are the columns with their types, as in CREATE TABLE: "page bigint, name text". Each has
+	// a field of the same name in A. An array cannot be a column: use pgx's CopyFrom.
+	Columns string
+
+	// Conflict is what follows ON CONFLICT: "(page, name) do update set seen = excluded.seen".
+	// Defaults to nothing. Two rows of one call must not conflict with each other.
+	Conflict string
+
+	// Returning are the columns that come back, the fields of R.
+	Returning string
+
+	once   sync.Once
+	insert *insert
+}
+
+// insert is an Insert that was put together.
+type insert struct {
+	*compiler
+	name    string
+	err     error
+	text    *text
+	scan    *scanner
+	columns []int // the fields
+}
+
+// Apply inserts the rows and returns what came back: one row for each that was inserted or updated,
+// in no certain order. A value that the server would refuse is an [ArgumentError]. Without rows
+// nothing is sent.
+func (i *Insert[A, R]) Apply(ctx context.Context, db DB, rows []A) ([]R, error) {
+	c, err := i.compiled()
+	if err != nil || len(rows) == 0 {
+		return []R{}, err
+	}
+	all := reflect.ValueOf(rows)
+	arrays := make([]any, len(c.columns))
+	for at, column := range c.columns {
+		f := &c.fields[column]
+		array := reflect.MakeSlice(reflect.SliceOf(f.declared), len(rows), len(rows))
+		for n := range rows {
+			v := all.Index(n).FieldByIndex(f.index)
+			if reason := checkValue(v, 0); f.checked && reason != "" {
+				return nil, &ArgumentError{Declaration: "insert " + c.name, Argument: f.name, Reason: reason}
+			}
+			array.Index(n).Set(v)
+		}
+		arrays[at] = array.Interface()
+	}
+	result, err := db.Query(ctx, c.text.sql, arrays...)
+	if err != nil {
+		return nil, fmt.Errorf("pgquery: insert %s: %w", c.name, err)
+	}
+	back, err := collect(c.scan, result, make([]R, 0, min(len(rows), maxAllocated)))
+	if err != nil {
+		return nil, fmt.Errorf("pgquery: insert %s: %w", c.name, err)
+	}
+	return back, nil
+}
+
+func (i *Insert[A, R]) compiled() (*insert, error) {
+	i.once.Do(func() {
+		c := newCompiler(i.Name, reflect.TypeFor[A]())
+		i.insert = &insert{compiler: c, name: i.Name}
+		var err error
+		if i.insert.scan, err = newScanner(reflect.TypeFor[R]()); err != nil {
+			c.fail("row", "%v", err)
+		}
+		table := c.table(i.Table)
+		names, casts := i.insert.readColumns(i.Columns)
+		returning := c.static("Returning", i.Returning, append(clauses, "from", "returning")...)
+		w := &writer{}
+		w.WriteString("-- name: " + i.Name + " :many\ninsert into ")
+		w.piece(table)
+		w.WriteString(" (" + strings.Join(names, ", ") + ") select * from unnest(" + strings.Join(casts, ", ") + ")")
+		if i.Conflict != "" {
+			w.WriteString(" on conflict ")
+			w.piece(c.static("Conflict", i.Conflict, "returning"))
+		}
+		w.WriteString(" returning ")
+		w.piece(returning)
+		c.unused()
+		i.insert.err, i.insert.text = c.err(i.Name), w.text()
+	})
+	return i.insert, i.insert.err
+}
+
+// readColumns reads the columns and returns their names and the casts of their arrays.
+func (i *insert) readColumns(text string) (names, casts []string) {
+	p := i.static("Columns", text)
+	for n, words := range splitCommas(p.tokens) {
+		if len(words) < 2 || words[len(words)-1] == "]" {
+			i.fail("Columns", "each must be a name and a type that is not an array, as in CREATE TABLE")
+			return nil, nil
+		}
+		name, typ := unquote(words[0]), strings.Join(words[1:], " ")
+		at := findField(i.fields, name)
+		if at < 0 {
+			i.fail("Columns["+name+"]", "has no field in the struct; it has %s", i.fieldNames())
+			return nil, nil
+		}
+		f := &i.fields[at]
+		if f.presence == byOptional {
+			i.fail("Columns["+name+"]", "the field %s is an Optional, and an insert cannot leave out a column of some rows", f.name)
+		}
+		i.used[at] = true
+		i.columns = append(i.columns, at)
+		cast := fmt.Sprintf("$%d::%s[]", n+1, typ)
+		if f.typ.Kind() == reflect.String { // pgx does not know the arrays of enums
+			cast = fmt.Sprintf("$%d::text[]::%s[]", n+1, typ)
+		}
+		names, casts = append(names, quote(name)), append(casts, cast)
+	}
+	return names, casts
+}
+
+// Declaration describes the insert to package pgquerytest.
+func (i *Insert[A, R]) Declaration() *decl.Declaration {
+	c, _ := i.compiled()
+	d := &decl.Declaration{Kind: "Insert", Name: c.name, Problems: c.problems, Args: c.describe()}
+	if c.err == nil {
+		d.Row, d.Named, d.IsArgument = c.scan.describe(), c.scan.named, c.isArgument
+		d.Text = &decl.Text{SQL: c.text.sql}
+		for range c.columns {
+			d.Text.Params = append(d.Text.Params, decl.Param{})
+		}
+	}
+	return d
+}

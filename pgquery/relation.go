@@ -1,0 +1,273 @@
+package pgquery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgquery/internal/decl"
+	"github.com/page-builder/persistence/pgquery/internal/lex"
+)
+
+// Batcher is what [Load] needs of a database: *pgxpool.Pool, *pgx.Conn and pgx.Tx have it.
+type Batcher interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// Loader is a pointer to a [Relation] of parents P.
+type Loader[P any] interface {
+	load(parents []*P) (*job, error)
+}
+
+// Relation declares how to read the children of many parents with one query. P is the struct of a
+// parent, C that of a child, and K the type of what they have in common: an integer, a string or a
+// UUID as an array of 16 bytes.
+//
+// A Relation is safe for concurrent use and must not be changed or copied after its first use.
+type Relation[P, C any, K comparable] struct {
+	// Name is a word that identifies the relation in traces.
+	Name string
+
+	// Select is the statement up to its WHERE. Its columns are the fields of C, one of which holds the
+	// key. It has no arguments.
+	Select string
+
+	// Key is the expression that is compared with the parents' keys: "r.page_id".
+	Key string
+
+	// Where is one more condition, without arguments. Defaults to none.
+	Where string
+
+	// Order is the order of the children of a parent, as in [List.Sorts].
+	Order string
+
+	// Limit is how many children a parent gets at most. Defaults to 0, all.
+	Limit int
+
+	// Parent returns the key of a parent, and false if it has none.
+	Parent func(*P) (K, bool)
+
+	// Child returns the key of a child's parent.
+	Child func(*C) K
+
+	// Assign gives a parent its children, which may be none. Parents with the same key share them.
+	Assign func(*P, []C)
+
+	// Then are relations of the children, which one more round trip reads. Defaults to none.
+	Then []Loader[C]
+
+	once     sync.Once
+	relation *relation
+}
+
+// relation is a Relation that was put together.
+type relation struct {
+	*compiler
+	name string
+	err  error
+	text *text
+	scan *scanner
+}
+
+// Load reads the relations of the parents, and what comes Then, with one round trip for each level,
+// and assigns them when all is read. The first use of a text on a connection takes one more, in which
+// pgx prepares it. Without parents nothing is sent.
+//
+// The levels see changes made between them, unless db is a transaction with REPEATABLE READ.
+func Load[P any](ctx context.Context, db Batcher, parents []P, relations ...Loader[P]) error {
+	pointers := make([]*P, len(parents))
+	for i := range parents {
+		pointers[i] = &parents[i]
+	}
+	level, err := jobs(pointers, relations)
+	var assigns []func()
+	for len(level) > 0 && err == nil {
+		batch := &pgx.Batch{}
+		for _, j := range level {
+			batch.Queue(j.text.sql, j.keys)
+		}
+		results := db.SendBatch(ctx, batch)
+		var next []*job
+		for _, j := range level {
+			rows, failed := results.Query()
+			var more []*job
+			if failed == nil {
+				more, failed = j.read(rows)
+			}
+			if failed != nil && err == nil {
+				err = fmt.Errorf("pgquery: relation %s: %w", j.name, failed)
+			}
+			next = append(next, more...)
+			assigns = append(assigns, j.assign)
+		}
+		err = errors.Join(err, results.Close())
+		level = next
+	}
+	if err != nil {
+		return err
+	}
+	for i := range assigns { // the children of children first, because Assign may copy
+		assigns[len(assigns)-1-i]()
+	}
+	return nil
+}
+
+// job is a query of a level.
+type job struct {
+	*relation
+	keys   any
+	read   func(pgx.Rows) ([]*job, error) // returns those of the next level
+	assign func()
+}
+
+func jobs[P any](parents []*P, relations []Loader[P]) ([]*job, error) {
+	var all []*job
+	for _, r := range relations {
+		j, err := r.load(parents)
+		if err != nil {
+			return nil, err
+		}
+		if j != nil {
+			all = append(all, j)
+		}
+	}
+	return all, nil
+}
+
+// load returns the query for the parents, or nil if none of them has a key.
+func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
+	c, err := r.compiled()
+	if err != nil {
+		return nil, err
+	}
+	var keys []K
+	children := map[K][]C{}
+	for _, p := range parents {
+		key, ok := r.Parent(p)
+		if _, known := children[key]; !ok || known {
+			continue
+		}
+		if reason := checkValue(reflect.ValueOf(key), 0); reason != "" {
+			return nil, &ArgumentError{Declaration: "relation " + r.Name, Argument: "key", Reason: reason}
+		}
+		children[key] = []C{}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		for _, p := range parents {
+			r.Assign(p, nil)
+		}
+		return nil, nil
+	}
+	j := &job{relation: c, keys: keys}
+	j.read = func(rows pgx.Rows) ([]*job, error) {
+		found, err := collect(c.scan, rows, []C(nil))
+		for i := range found {
+			key := r.Child(&found[i])
+			children[key] = append(children[key], found[i])
+		}
+		if err != nil || len(r.Then) == 0 {
+			return nil, err
+		}
+		var all []*C
+		for _, key := range keys {
+			for i := range children[key] {
+				all = append(all, &children[key][i])
+			}
+		}
+		return jobs(all, r.Then)
+	}
+	j.assign = func() {
+		for _, p := range parents {
+			if key, ok := r.Parent(p); ok {
+				r.Assign(p, children[key])
+			} else {
+				r.Assign(p, nil)
+			}
+		}
+	}
+	return j, nil
+}
+
+// keyTypes are the types of the server for those of keys.
+var keyTypes = map[reflect.Kind]string{
+	reflect.Int16: "int2", reflect.Int32: "int4", reflect.Int64: "int8", reflect.String: "text", reflect.Array: "uuid",
+}
+
+func (r *Relation[P, C, K]) compiled() (*relation, error) {
+	r.once.Do(func() {
+		c := newCompiler(r.Name, reflect.TypeFor[struct{}]())
+		r.relation = &relation{compiler: c, name: r.Name}
+		l := &list{compiler: c}
+		var err error
+		if l.scan, err = newScanner(reflect.TypeFor[C]()); err != nil {
+			c.fail("row", "%v", err)
+		}
+		query, key := c.always("Select", r.Select, clauses...), c.always("Key", r.Key, clauses...)
+		where := piece{tokens: []lex.Token{{Kind: lex.Word, Text: "true"}}}
+		if r.Where != "" {
+			where = c.always("Where", r.Where, clauses...)
+		}
+		l.signed = true // there is no cursor, so that each type will do
+		l.sort("Order", r.Order)
+		k := reflect.TypeFor[K]()
+		typ, ok := keyTypes[k.Kind()]
+		if !ok || k.Kind() == reflect.Array && (k.Len() != 16 || k.Elem().Kind() != reflect.Uint8) {
+			c.fail("key", "%s is not an integer of a fixed size, a string or an array of 16 bytes", k)
+		}
+		if r.Parent == nil || r.Child == nil || r.Assign == nil {
+			c.fail("functions", "Parent, Child and Assign must be set")
+		}
+		if r.Limit < 0 {
+			c.fail("Limit", "is negative")
+		}
+		if r.relation.err = c.err(r.Name); r.relation.err == nil {
+			r.relation.scan = l.scan
+			r.relation.text = relationText(r.Name, query, key, where, typ, &l.sorts[0], r.Limit)
+		}
+	})
+	return r.relation, r.relation.err
+}
+
+// relationText puts the query together. With a limit each parent is one scan that ends early.
+func relationText(name string, query, key, where piece, typ string, order *sort, limit int) *text {
+	w := &writer{}
+	w.WriteString("-- name: " + name + " :many\n")
+	write := func(compare string) {
+		w.WriteString("select * from (")
+		w.piece(query)
+		w.WriteString(" where (")
+		w.piece(key)
+		w.WriteString(") " + compare + " and (")
+		w.piece(where)
+		w.WriteString(")) q" + order.orderBy("q.", false))
+	}
+	if limit == 0 {
+		write("= any($1::" + typ + "[])")
+	} else {
+		w.WriteString("select r.* from unnest($1::" + typ + "[]) with ordinality k (key, nth) cross join lateral (")
+		write("= k.key")
+		w.WriteString(" limit " + strconv.Itoa(limit) + ") r" + strings.Replace(order.orderBy("r.", false), " by ", " by k.nth, ", 1))
+	}
+	t := w.text()
+	t.params = []param{{field: -1, key: -1}}
+	return t
+}
+
+// Declaration describes the relation to package pgquerytest.
+func (r *Relation[P, C, K]) Declaration() *decl.Declaration {
+	c, _ := r.compiled()
+	d := &decl.Declaration{Kind: "Relation", Name: c.name, Problems: c.problems}
+	if c.err == nil {
+		d.Row, d.Named, d.IsArgument = c.scan.describe(), c.scan.named, c.isArgument
+		d.Key = strings.TrimSpace(r.Key)
+		d.Text = &decl.Text{SQL: c.text.sql, Params: []decl.Param{{}}}
+	}
+	return d
+}
