@@ -123,10 +123,9 @@ func (c *check) recordLate(f *flight, timeout time.Duration) observation {
 		return f.seen
 	default:
 	}
-	return c.recordLocked(observation{
-		status: fail, category: pgerr.Timeout, output: c.late, unobserved: c.advisory && c.component == componentDatastore,
-		cause: fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded),
-	})
+	seen := failure(fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded), c.late)
+	seen.unobserved = c.advisory && c.component == componentDatastore
+	return c.recordLocked(seen)
 }
 
 func (c *check) record(seen observation) observation {

@@ -268,3 +268,14 @@ func TestInfoThatIsNoJSON(t *testing.T) {
 		t.Error(r.body)
 	}
 }
+
+// A page shows what cannot be written as JSON either.
+func TestInfoThatIsNoTextOnAPage(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	h := handler(probe, checker(t, probe, well, health.WithInfo(map[string]any{"f": func() {}, "g": "shown"})))
+	if code, _, body := accepting(t, h, browserAccepts); code != http.StatusOK || !strings.Contains(body, "<dd>shown</dd>") {
+		t.Errorf("%d %s", code, body)
+	}
+}

@@ -82,3 +82,21 @@ func noSessions(t *testing.T, pool *pgxpool.Pool) {
 		}
 	}
 }
+
+// A hook of the pool that never returns does not hold up the end of the process.
+func TestCloseDoesNotWaitForAHook(t *testing.T) {
+	t.Parallel()
+	leave, left := make(chan struct{}), make(chan struct{})
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
+		cfg.BeforeClose = func(*pgx.Conn) { <-leave; close(left) }
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+	began := time.Now()
+	probe.Close()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	close(leave)
+	<-left
+}

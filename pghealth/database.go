@@ -98,8 +98,7 @@ type lifetime struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	ended   bool
+	mu      sync.Mutex // held to end, and to start a goroutine
 	running sync.WaitGroup
 }
 
@@ -112,7 +111,7 @@ func newLifetime() *lifetime {
 func (l *lifetime) start(fn func(ctx context.Context)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended {
+	if l.ctx.Err() != nil {
 		return false
 	}
 	l.running.Go(func() { fn(l.ctx) })
@@ -123,15 +122,17 @@ func (l *lifetime) start(fn func(ctx context.Context)) bool {
 // application.
 func (l *lifetime) end(limit time.Duration) {
 	l.mu.Lock()
-	l.ended = true
-	l.mu.Unlock()
 	l.cancel()
-
+	l.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		l.running.Wait()
 		close(done)
 	}()
+	waitFor(done, limit)
+}
+
+func waitFor(done <-chan struct{}, limit time.Duration) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

@@ -34,11 +34,11 @@ type poolFigures struct {
 	InUse       int32   `json:"inUse"`
 	Idle        int32   `json:"idle"`
 	Connecting  int32   `json:"connecting"`
+	Opened      int64   `json:"opened"` // since the start
 	Acquires    int64   `json:"acquires"`
 	Waited      int64   `json:"waited"` // acquires that found no idle connection
 	WaitSeconds float64 `json:"waitSeconds"`
 	GaveUp      int64   `json:"gaveUp"`
-	Made        int64   `json:"made"`
 }
 
 // describe adds the details of all databases to an answer.
@@ -56,12 +56,14 @@ func (p *Probe) describe(a *answer) {
 func (d *database) describe() details {
 	cfg, stat := d.session.cfg.ConnConfig, d.pool.Stat()
 	all := details{
-		Host: cfg.Host, Port: cfg.Port, OtherHosts: countHosts(cfg) - 1, Database: cfg.Database, User: cfg.User, TLS: cfg.TLSConfig != nil,
+		Host: cfg.Host, Port: cfg.Port, OtherHosts: countHosts(cfg) - 1,
+		Database: cfg.Database, User: cfg.User, TLS: cfg.TLSConfig != nil,
 		SQLState: make(map[string]string),
 		Pool: poolFigures{
-			Max: stat.MaxConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Connecting: stat.ConstructingConns(),
-			Acquires: stat.AcquireCount(), Waited: stat.EmptyAcquireCount(), WaitSeconds: stat.EmptyAcquireWaitTime().Seconds(),
-			GaveUp: stat.CanceledAcquireCount(), Made: stat.NewConnsCount(),
+			Max: stat.MaxConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
+			Connecting: stat.ConstructingConns(), Opened: stat.NewConnsCount(), Acquires: stat.AcquireCount(),
+			Waited: stat.EmptyAcquireCount(), WaitSeconds: stat.EmptyAcquireWaitTime().Seconds(),
+			GaveUp: stat.CanceledAcquireCount(),
 		},
 		TimeoutMs: d.opts.Timeout.Milliseconds(), MaxAgeMs: max(d.opts.MaxAge, 0).Milliseconds(),
 	}

@@ -42,7 +42,7 @@ func TestLiveLeavesTheDatabaseAlone(t *testing.T) {
 	probe.Close()
 	wantLive()
 	if n := asked(); n != 0 {
-		t.Errorf("dialled %d times", n)
+		t.Errorf("dialed %d times", n)
 	}
 }
 

@@ -96,7 +96,7 @@ func (e *FailedError) Unwrap() error { return e.cause }
 //
 // The HTTP status stays the checker's. A warning counts as up.
 func (p *Probe) ResultWriter() health.ResultWriter {
-	w := &resultWriter{own: make(map[string]*check), logger: p.databases[0].opts.Logger, others: make(map[string]health.AvailabilityStatus)}
+	w := &resultWriter{probe: p, own: make(map[string]*check), others: make(map[string]health.AvailabilityStatus)}
 	for _, c := range p.checks {
 		w.own[c.name] = c
 	}
@@ -104,8 +104,8 @@ func (p *Probe) ResultWriter() health.ResultWriter {
 }
 
 type resultWriter struct {
-	own    map[string]*check
-	logger *slog.Logger
+	probe *Probe
+	own   map[string]*check
 
 	mu     sync.Mutex
 	others map[string]health.AvailabilityStatus // as last logged
@@ -197,5 +197,8 @@ func (w *resultWriter) logOther(name string, detail health.CheckResult) {
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("cause", detail.Error.Error()))
 	}
-	w.logger.LogAttrs(context.Background(), level, "health changed", attrs...)
+	if w.probe.draining() {
+		level = slog.LevelInfo
+	}
+	w.probe.databases[0].opts.Logger.LogAttrs(context.Background(), level, "health changed", attrs...)
 }

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		initialised.remove()
+		initialized.remove()
 		os.Exit(code)
 	}))
 }

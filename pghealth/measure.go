@@ -25,7 +25,8 @@ var errReadOnly error = readOnlyError{}
 type readOnlyError struct{}
 
 func (readOnlyError) Error() string {
-	return "transaction_read_only is on: the server is a standby, or default_transaction_read_only is set for the server, database or role"
+	return "transaction_read_only is on: the server is a standby, or default_transaction_read_only is set " +
+		"for the server, database or role"
 }
 func (readOnlyError) Category() pgerr.Category { return pgerr.ReadOnly }
 
@@ -110,7 +111,8 @@ func (d *database) measureSchema(ctx context.Context) observation {
 		return d.asBusy(unread(err, "the version of the schema could not be read"))
 	}
 	text := "version " + strconv.FormatInt(current, 10) + " of " + strconv.FormatInt(needed, 10)
-	seen := observation{status: pass, figures: map[string]int64{"needed": needed}}.withValue(float64(current), "version", text)
+	seen := observation{status: pass, figures: map[string]int64{"needed": needed}}
+	seen = seen.withValue(float64(current), "version", text)
 	switch {
 	case dirty:
 		seen.status, seen.output = fail, "a migration stopped half-way"
@@ -133,7 +135,8 @@ func (d *database) measureListener(context.Context) observation {
 	if err == nil {
 		return observation{status: pass}.withValue(lasts.Seconds(), "s", "up for "+humanize(lasts))
 	}
-	seen := observation{status: warn, category: pgerr.Of(err), output: "LISTEN is not established: notifications do not arrive", cause: err}
+	seen := failure(err, "LISTEN is not established: notifications do not arrive")
+	seen.status = warn
 	if reaches(lasts, d.opts.MaxListenerDown) {
 		seen.status = fail
 	}

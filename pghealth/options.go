@@ -2,6 +2,7 @@ package pghealth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -49,7 +50,8 @@ type Options struct {
 	WarnReplicaLag time.Duration
 
 	// MaxReplicaLag is the lag from which the check "replicaLag" fails. A lag that may be that
-	// large fails too. Defaults to none, because all instances share the replica.
+	// large fails too. Negative is an error. Defaults to none, because all instances share the
+	// replica.
 	MaxReplicaLag time.Duration
 
 	// Primary is a pool that connects to the primary of a replica. The probe opens one connection
@@ -66,8 +68,8 @@ type Options struct {
 	Listener Listener
 
 	// MaxListenerDown is how long the listener may be down before its check fails instead of
-	// warning. Defaults to never: all instances lose their listeners at the same time, and those
-	// reconnect by themselves.
+	// warning. Negative is an error. Defaults to never: all instances lose their listeners at the
+	// same time, and those reconnect by themselves.
 	MaxListenerDown time.Duration
 
 	// Schema is asked for the version of the database's schema; pgmigrate's Migrator fits. Defaults
@@ -119,11 +121,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Name == "" {
 		o.Name = "postgres"
 	}
-	if strings.Contains(o.Name, ":") {
-		return o, fmt.Errorf("the name %q contains a colon, which separates it from the check's name: remove it from Options.Name", o.Name)
-	}
-	if o.Timeout < 0 {
-		return o, fmt.Errorf("the timeout is %v: set Options.Timeout to a positive duration, or to 0 for %v", o.Timeout, DefaultTimeout)
+	switch {
+	case strings.Contains(o.Name, ":"):
+		return o, fmt.Errorf("the name %q contains a colon: use another Options.Name", o.Name)
+	case o.Timeout < 0:
+		return o, fmt.Errorf("the timeout is %v: set a positive Options.Timeout, or 0 for %v", o.Timeout, DefaultTimeout)
+	case o.MaxReplicaLag < 0, o.MaxListenerDown < 0:
+		return o, errors.New("a limit is negative: set Options.MaxReplicaLag and MaxListenerDown to 0 for none")
+	case (o.Primary != nil || o.WarnReplicaLag > 0) && !o.checksLag():
+		return o, errors.New("there is no check of a replica's lag: set Options.AllowReadOnly or MaxReplicaLag, " +
+			"or remove Primary and WarnReplicaLag")
+	case o.MaxListenerDown > 0 && o.Listener == nil:
+		return o, errors.New("there is no listener: set Options.Listener, or remove MaxListenerDown")
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
@@ -133,12 +142,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.WarnReplicaLag == 0 {
 		o.WarnReplicaLag = DefaultWarnReplicaLag
-	}
-	if o.Primary != nil && !o.checksLag() {
-		return o, fmt.Errorf("Options.Primary has no effect: set Options.AllowReadOnly or Options.MaxReplicaLag, or remove it")
-	}
-	if o.MaxListenerDown > 0 && o.Listener == nil {
-		return o, fmt.Errorf("Options.MaxListenerDown has no effect: set Options.Listener, or remove it")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -3,6 +3,7 @@ package pghealth_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -19,8 +20,10 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"no pool":          {nil, pghealth.Options{}, "the pool is nil"},
 		"negative timeout": {pool, pghealth.Options{Timeout: -1}, "the timeout is -1ns"},
-		"no replica":       {pool, pghealth.Options{Primary: pool}, "Options.Primary has no effect"},
-		"no listener":      {pool, pghealth.Options{MaxListenerDown: 1}, "Options.MaxListenerDown has no effect"},
+		"no replica":       {pool, pghealth.Options{Primary: pool}, "there is no check of a replica's lag"},
+		"no listener":      {pool, pghealth.Options{MaxListenerDown: 1}, "there is no listener"},
+		"negative lag":     {pool, pghealth.Options{MaxReplicaLag: -1}, "a limit is negative"},
+		"warning alone":    {pool, pghealth.Options{WarnReplicaLag: time.Second}, "there is no check of a replica's lag"},
 		"colon":            {pool, pghealth.Options{Name: "a:b"}, `"a:b" contains a colon`},
 	}
 	for name, test := range tests {

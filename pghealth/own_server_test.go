@@ -16,9 +16,9 @@ import (
 // ownServer is a server of one test's own, for what would hurt others.
 type ownServer struct{ pgserver.Dev }
 
-// initialised is a data directory that own servers are copied from: initdb takes longer than most
+// initialized is a data directory that own servers are copied from: initdb takes longer than most
 // tests.
-var initialised template
+var initialized template
 
 type template struct {
 	once sync.Once
@@ -58,7 +58,7 @@ func serverDir() (string, error) {
 // newServer makes a server that is not started, with lines of postgresql.conf.
 func newServer(t *testing.T, port int, conf string) ownServer {
 	t.Helper()
-	from, err := initialised.get()
+	from, err := initialized.get()
 	var missing *pgserver.NotFoundError
 	if errors.As(err, &missing) {
 		t.Skip("needs PostgreSQL's binaries, PGTEST_URL is not enough")

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ var (
 		"symbol":  pageSymbol,
 		"ago":     pageAgo,
 		"seconds": func(s float64) string { return humanize(time.Duration(s * float64(time.Second))) },
+		"ms":      func(ms int64) string { return humanize(time.Duration(ms) * time.Millisecond) },
 	}).Parse(pageHTML))
 
 	// pagePolicy allows the page its own style and script, and requests to its own origin. Nothing
@@ -50,7 +52,7 @@ type pageData struct {
 	Word    string
 	Summary string
 	Groups  []pageGroup
-	Info    map[string]any
+	Info    map[string]string
 }
 
 // pageGroup has the checks of one database, or those of the application.
@@ -69,7 +71,11 @@ type pageRow struct {
 func (a answer) page(now time.Time) ([]byte, error) {
 	data := pageData{
 		Style: template.CSS(pageCSS), Script: template.JS(pageJS), // constants of this package
-		Now: now.UTC(), Service: cmp.Or(a.service, "Health"), Status: a.Status, Icon: pageIcon(a.Status), Info: a.Info,
+		Now: now.UTC(), Service: cmp.Or(a.service, "Health"), Status: a.Status, Icon: pageIcon(a.Status),
+		Info: make(map[string]string, len(a.Info)),
+	}
+	for key, value := range a.Info {
+		data.Info[key] = fmt.Sprint(value) // the template would fail on some
 	}
 	total, counts := 0, make(map[status]int)
 	for key, entries := range a.Checks {
@@ -96,16 +102,19 @@ func (a answer) page(now time.Time) ([]byte, error) {
 	for _, g := range data.Groups {
 		slices.SortFunc(g.Rows, func(a, b pageRow) int { return cmp.Or(byStatus(a, b), cmp.Compare(a.Name, b.Name)) })
 	}
-	slices.SortFunc(data.Groups, func(a, b pageGroup) int { return cmp.Or(byStatus(a.Rows[0], b.Rows[0]), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(data.Groups, func(a, b pageGroup) int {
+		return cmp.Or(byStatus(a.Rows[0], b.Rows[0]), cmp.Compare(a.Name, b.Name))
+	})
+	data.Word = map[status]string{pass: "Ready", warn: "Ready, with warnings", fail: "Not ready"}[a.Status]
 	switch {
 	case total == 0 && a.Status == pass:
 		data.Word = "Up"
 	case a.Status == pass:
-		data.Word, data.Summary = "Ready", fmt.Sprintf("all %d checks pass", total)
+		data.Summary = fmt.Sprintf("all %d checks pass", total)
 	case a.Status == warn:
-		data.Word, data.Summary = "Ready, with warnings", fmt.Sprintf("%d of %d checks with a warning", counts[warn], total)
+		data.Summary = fmt.Sprintf("%d of %d checks with a warning", counts[warn], total)
 	default:
-		data.Word, data.Summary = "Not ready", fmt.Sprintf("%d of %d checks failing", counts[fail], total)
+		data.Summary = fmt.Sprintf("%d of %d checks failing", counts[fail], total)
 	}
 	var b bytes.Buffer
 	err := pageTemplate.Execute(&b, data)
@@ -119,9 +128,12 @@ func pageSymbol(s status) string {
 
 // pageIcon shows the status in the browser's tab.
 func pageIcon(s status) template.URL {
-	color := map[status]string{pass: "0b6b2e", warn: "8a5200", fail: "a3121f"}[s]
-	return template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' fill='%23" +
-		color + "'/%3E%3Ctext x='16' y='24' text-anchor='middle' font-family='sans-serif' font-size='22' fill='white'%3E" + pageSymbol(s) + "%3C/text%3E%3C/svg%3E")
+	color := map[status]string{pass: "#0b6b2e", warn: "#8a5200", fail: "#a3121f"}[s]
+	svg := fmt.Sprintf("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>"+
+		"<rect width='32' height='32' rx='8' fill='%s'/>"+
+		"<text x='16' y='24' text-anchor='middle' font-family='sans-serif' font-size='22' fill='white'>%s</text></svg>",
+		color, pageSymbol(s))
+	return template.URL("data:image/svg+xml," + url.PathEscape(svg)) // of constants
 }
 
 // pageAgo is the time since t in whole units.

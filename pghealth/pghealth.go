@@ -40,7 +40,7 @@ type Probe struct {
 	databases []*database
 	checks    []*check // of all databases, serving included
 
-	started atomic.Bool // every check but serving has passed at the same time once
+	started atomic.Bool // all checks have passed at the same time once
 }
 
 // New returns a probe for the database that pool connects to. It does not connect; the first check
@@ -53,7 +53,7 @@ type Probe struct {
 // The error says what is wrong with pool or opts.
 func New(pool *pgxpool.Pool, opts Options) (*Probe, error) {
 	if pool == nil {
-		return nil, errors.New("new health probe: the pool is nil: pass the one that pgxpool or pgpool.Connect returned")
+		return nil, errors.New("new health probe: the pool is nil: pass what pgpool.Connect or pgxpool.New returned")
 	}
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -80,10 +80,11 @@ func Join(probes ...*Probe) (*Probe, error) {
 			return nil, fmt.Errorf("join health probes: probe %d is nil: pass the probes that New returned", i)
 		}
 		for _, d := range p.databases {
-			if named[d.opts.Name] {
-				return nil, fmt.Errorf("join health probes: two are named %q: give each its own Options.Name", d.opts.Name)
+			name := d.opts.Name
+			if named[name] {
+				return nil, fmt.Errorf("join health probes: two are named %q: give each its own Options.Name", name)
 			}
-			named[d.opts.Name] = true
+			named[name] = true
 			databases = append(databases, d)
 		}
 	}

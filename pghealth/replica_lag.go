@@ -16,7 +16,8 @@ const positionQuery = `select case when pg_is_in_recovery() then null else (pg_c
 // the primary had written according to the last message to that. The latter is hidden from roles
 // without pg_read_all_stats. What was received is of no use: a receiver that restarts begins with
 // its segment again. The start tells one server from another behind one address.
-const lagQuery = `select pg_is_in_recovery()::int, case when pg_is_in_recovery() then pg_is_wal_replay_paused()::int else 0 end,
+const lagQuery = `select pg_is_in_recovery()::int,
+	case when pg_is_in_recovery() then pg_is_wal_replay_paused()::int else 0 end,
 	(pg_last_wal_replay_lsn() - '0/0')::bigint, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()),
 	(select count(*) from pg_stat_wal_receiver), (select (latest_end_lsn - '0/0')::bigint from pg_stat_wal_receiver),
 	pg_postmaster_start_time()`
@@ -126,7 +127,11 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 		}
 	}
 	if known {
-		seen = seen.withValue(lag.Seconds(), "s", "at most "+humanize(lag)+" behind")
+		text := "caught up"
+		if lag > 0 {
+			text = "at most " + humanize(lag) + " behind"
+		}
+		seen = seen.withValue(lag.Seconds(), "s", text)
 	}
 	beyond, behind := "the replica is too far behind", "the replica is far behind"
 	if primary.at.IsZero() {

@@ -51,8 +51,8 @@ func (w *acquireWindow) since(now acquires) (acquires, time.Duration) {
 	}, now.at.Sub(w.from.at)
 }
 
-// measureSaturation reads the pool's figures, which costs no connection. It never fails: an instance
-// that is taken out because it is busy leaves its load to others that are as busy.
+// measureSaturation reads the pool's figures, which costs no connection. It never fails: an
+// instance that is taken out because it is busy leaves its load to others that are as busy.
 func (d *database) measureSaturation(context.Context) observation {
 	stat := d.pool.Stat()
 	lately, window := d.acquires.since(readAcquires(stat))

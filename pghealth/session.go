@@ -171,10 +171,11 @@ func (s *session) connect(ctx context.Context) error {
 // A pooler would keep both on a server connection that other clients use next. PgBouncer shows
 // itself by the PID it gives its clients, which is not the server's: then nothing is set.
 func (s *session) introduce(ctx context.Context, conn *pgx.Conn) error {
+	const sql = `select set_config('statement_timeout', '%d', false),
+		set_config('application_name', ltrim(left(current_setting('application_name'), 54) || '/pghealth', '/'), false)
+		where pg_backend_pid() = %d`
 	limit := max(s.timeout/2, time.Millisecond).Milliseconds()
-	_, err := conn.PgConn().Exec(ctx, fmt.Sprintf(
-		"select set_config('application_name', ltrim(left(current_setting('application_name'), 54) || '/pghealth', '/'), false), "+
-			"set_config('statement_timeout', '%d', false) where pg_backend_pid() = %d", limit, conn.PgConn().PID())).ReadAll()
+	_, err := conn.PgConn().Exec(ctx, fmt.Sprintf(sql, limit, conn.PgConn().PID())).ReadAll()
 	return err
 }
 
@@ -238,16 +239,17 @@ func hangUp(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// end disconnects, unless a user does not give the connection back within limit.
+// end disconnects. It waits at most for limit, because the user of the connection or a hook may not
+// return.
 func (s *session) end(limit time.Duration) {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case s.turn <- struct{}{}:
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.turn <- struct{}{}
 		s.disconnect()
 		<-s.turn
-	case <-timer.C:
-	}
+	}()
+	waitFor(done, limit)
 }
 
 // countHosts counts the servers that pgx would try. Fallbacks has an entry for each host with and
