@@ -73,8 +73,10 @@ func TestUncachedAgainstPing(t *testing.T) {
 			took[i] = append(took[i], time.Since(began)/10)
 		}
 	}
-	t.Logf("pool.Ping %v; in a checker %v; Ready %v; Checks in a checker %v", median(took[0]), median(took[1]), median(took[2]), median(took[3]))
-	text := fmt.Sprintf("against pool.Ping in a checker: Ready %s, Checks in a checker %s", ratio(took[2], took[1]), ratio(took[3], took[1]))
+	t.Logf("pool.Ping %v; in a checker %v; Ready %v; Checks in a checker %v", median(took[0]), median(took[1]),
+		median(took[2]), median(took[3]))
+	text := fmt.Sprintf("against pool.Ping in a checker: Ready %s, Checks in a checker %s", ratio(took[2], took[1]),
+		ratio(took[3], took[1]))
 	t.Log(text)
 	if m := float64(median(took[3])) / float64(median(took[1])); m > 3 {
 		t.Errorf("×%.1f of pool.Ping", m)

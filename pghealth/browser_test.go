@@ -2,6 +2,7 @@ package pghealth_test
 
 import (
 	"context"
+	_ "embed" // for the page that measures
 	"encoding/json"
 	"fmt"
 	"html"
@@ -28,38 +29,11 @@ type browserPage struct {
 	asked  atomic.Int32
 }
 
-// measuring opens the page in frames of the widths of a phone and a desktop, and reports what is too wide and
-// what is hard to read.
-const measuring = `<!doctype html><meta name="color-scheme" content="light dark"><body><pre id="result"></pre><script>
-const widths = [360, 1280];
-const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-  .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-const rgba = text => { const n = text.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n };
-const measure = (frame, width) => {
-  const doc = frame.contentDocument, view = frame.contentWindow, found = [], texts = [];
-  if (doc.documentElement.scrollWidth > width) found.push("the page is " + doc.documentElement.scrollWidth + " wide");
-  for (const e of doc.body.querySelectorAll("*")) {
-    const box = e.getBoundingClientRect(), style = view.getComputedStyle(e);
-    if (box.width === 0 || e.tagName === "SCRIPT") continue;
-    if (box.right > width + .5 || box.left < -.5) found.push(e.tagName + " " + e.className + " sticks out: " + e.textContent);
-    if (style.display !== "inline" && e.scrollWidth > e.clientWidth + 1) found.push(e.tagName + " " + e.className + " overflows: " + e.textContent);
-    if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
-    let under = e;
-    while (under && rgba(view.getComputedStyle(under).backgroundColor)[3] === 0) under = under.parentElement;
-    const pair = [rgba(style.color), under ? rgba(view.getComputedStyle(under).backgroundColor) : [255, 255, 255]].map(luminance).sort((a, b) => b - a);
-    const contrast = (pair[0] + .05) / (pair[1] + .05);
-    texts.push(contrast);
-    if (contrast < 4.5) found.push("contrast " + contrast.toFixed(2) + " of " + e.tagName + " " + e.className + ": " + e.textContent);
-  }
-  return {width: view.innerWidth, dark: view.matchMedia("(prefers-color-scheme: dark)").matches, texts: texts.length, least: Math.min(...texts), found};
-};
-Promise.all(widths.map(width => new Promise(done => {
-  const frame = document.createElement("iframe");
-  frame.width = width; frame.height = 1200; frame.src = "/";
-  frame.onload = () => setTimeout(() => done(measure(frame, width)), 11000); // after two refreshes
-  document.body.append(frame);
-}))).then(all => document.getElementById("result").textContent = JSON.stringify(all));
-</script>`
+// measuring opens the page in frames of the widths of a phone and a desktop, and reports what is
+// too wide and what is hard to read.
+//
+//go:embed testdata/measure.html
+var measuring string
 
 type measured struct {
 	Width int
@@ -89,7 +63,8 @@ func browserPages(t *testing.T) []*browserPage {
 		if name == "fail" {
 			acquire(t, pool)
 			other := opts
-			other.Name, other.Schema = "reports-of-a-database-with-a-name-that-is-rather-longer-than-usual", versionTable(9)
+			other.Name = "reports-of-a-database-with-a-name-that-is-rather-longer-than-usual"
+			other.Schema = versionTable(9)
 			behind, _ := newProbe(t, newPool(t, url, named), other)
 			unreached, _ := newProbe(t, refused(t), pghealth.Options{Name: "archive"})
 			var err error
@@ -101,7 +76,8 @@ func browserPages(t *testing.T) []*browserPage {
 		mux := http.NewServeMux()
 		mux.HandleFunc("/measure", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, measuring) })
 		mux.HandleFunc("/frame", func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, `<!doctype html><meta name="color-scheme" content="light dark"><style>body{margin:0}iframe{border:0}</style><iframe src="/" width="360" height="1200"></iframe>`)
+			fmt.Fprint(w, `<!doctype html><meta name="color-scheme" content="light dark">
+				<style>body{margin:0}iframe{border:0}</style><iframe src="/" width="360" height="1200"></iframe>`)
 		})
 		details := probe.Details()
 		mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -119,8 +95,8 @@ func browserPages(t *testing.T) []*browserPage {
 type framable struct{ http.ResponseWriter }
 
 func (f framable) WriteHeader(code int) {
-	policy := f.Header().Get("Content-Security-Policy")
-	f.Header().Set("Content-Security-Policy", strings.Replace(policy, "frame-ancestors 'none'", "frame-ancestors 'self'", 1))
+	const name = "Content-Security-Policy"
+	f.Header().Set(name, strings.Replace(f.Header().Get(name), "frame-ancestors 'none'", "frame-ancestors 'self'", 1))
 	f.ResponseWriter.WriteHeader(code)
 }
 
@@ -159,14 +135,15 @@ const (
 	dark  = "--blink-settings=preferredColorScheme=0"
 )
 
-// The page on a phone and on a desktop, light and dark: nothing overflows, everything can be read, and it
-// refreshes itself.
+// The page on a phone and on a desktop, light and dark: nothing overflows, everything can be read,
+// and it refreshes itself.
 func TestPageInBrowser(t *testing.T) {
 	t.Parallel()
 	for _, page := range browserPages(t) {
 		for _, scheme := range []string{light, dark} {
 			page.asked.Store(0)
-			dom := chromium(t, scheme, "--window-size=1400,900", "--virtual-time-budget=20000", "--dump-dom", page.server.URL+"/measure")
+			dom := chromium(t, scheme, "--window-size=1400,900", "--virtual-time-budget=20000", "--dump-dom",
+				page.server.URL+"/measure")
 			_, result, _ := strings.Cut(dom, `<pre id="result">`)
 			result, _, _ = strings.Cut(result, "</pre>")
 			var all []measured
@@ -200,7 +177,8 @@ func TestScreenshots(t *testing.T) {
 		for name, scheme := range map[string]string{"light": light, "dark": dark} {
 			file := filepath.Join(dir, page.name+"-"+name)
 			chromium(t, scheme, "--window-size=1280,1100", "--screenshot="+file+"-1280.png", page.server.URL+"/")
-			chromium(t, scheme, "--window-size=500,1300", "--virtual-time-budget=2000", "--screenshot="+file+"-360.png", page.server.URL+"/frame")
+			chromium(t, scheme, "--window-size=500,1300", "--virtual-time-budget=2000", "--screenshot="+file+"-360.png",
+				page.server.URL+"/frame")
 		}
 	}
 }

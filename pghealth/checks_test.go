@@ -51,7 +51,8 @@ func TestForeignChecker(t *testing.T) {
 		t.Errorf("headers %v", r.header)
 	}
 	c := r.check(t, "db:connectivity")
-	if r.Status != "pass" || c.Status != "pass" || c.ObservedValue == nil || c.ObservedUnit != "ms" || r.check(t, "redis").Status != "pass" {
+	if r.Status != "pass" || c.Status != "pass" || c.ObservedValue == nil || c.ObservedUnit != "ms" ||
+		r.check(t, "redis").Status != "pass" {
 		t.Error(r.body)
 	}
 	if !strings.Contains(r.body, `"info":{"version":"1.2.3"}`) {
@@ -70,7 +71,8 @@ func TestForeignChecker(t *testing.T) {
 	for range 2 {
 		r = get(t, pool, h) // looks for the error's text
 		wantCode(t, r, http.StatusServiceUnavailable)
-		if r.Status != "fail" || r.check(t, "redis").Status != "fail" || r.check(t, "db:connectivity").Status != "pass" {
+		if r.Status != "fail" || r.check(t, "redis").Status != "fail" ||
+			r.check(t, "db:connectivity").Status != "pass" {
 			t.Error(r.body)
 		}
 	}
@@ -128,7 +130,8 @@ func TestForeignCheckerFault(t *testing.T) {
 	}
 
 	var failed *pghealth.FailedError
-	if !errors.As(heard, &failed) || failed.Check() != "db:connectivity" || pgerr.Of(heard) != pgerr.Refused || errors.Unwrap(failed) == nil {
+	if !errors.As(heard, &failed) || failed.Check() != "db:connectivity" || pgerr.Of(heard) != pgerr.Refused ||
+		errors.Unwrap(failed) == nil {
 		t.Errorf("%#v", heard)
 	}
 
@@ -154,7 +157,8 @@ func TestTwoProbesInOneChecker(t *testing.T) {
 	c := checker(t, primary, well, health.WithChecks(replica.Checks()...))
 	r := get(t, pool, handler(primary, c))
 	wantCode(t, r, http.StatusServiceUnavailable)
-	if got := r.check(t, "replica:connectivity"); got.Status != "fail" || got.Category != "refused" || got.Output == "" {
+	if got := r.check(t, "replica:connectivity"); got.Status != "fail" || got.Category != "refused" ||
+		got.Output == "" {
 		t.Error(r.body)
 	}
 	if got := r.check(t, "primary:connectivity"); got.Status != "pass" || got.ObservedValue == nil {
@@ -242,7 +246,8 @@ func TestForeignCheckerTimeouts(t *testing.T) {
 		}
 	}
 	wantCode(t, r, http.StatusServiceUnavailable)
-	if c := r.check(t, "db:connectivity"); c.Category != "timeout" || c.Output != "the database does not answer in time" || c.Since.IsZero() {
+	if c := r.check(t, "db:connectivity"); c.Category != "timeout" ||
+		c.Output != "the database does not answer in time" || c.Since.IsZero() {
 		t.Error(r.body)
 	}
 }
@@ -275,7 +280,8 @@ func TestInfoThatIsNoTextOnAPage(t *testing.T) {
 	pool := newPool(t, pgserver.Database(t))
 	probe, _ := newProbe(t, pool, pghealth.Options{})
 	h := handler(probe, checker(t, probe, well, health.WithInfo(map[string]any{"f": func() {}, "g": "shown"})))
-	if code, _, body := accepting(t, h, browserAccepts); code != http.StatusOK || !strings.Contains(body, "<dd>shown</dd>") {
+	if code, _, body := accepting(t, h, browserAccepts); code != http.StatusOK ||
+		!strings.Contains(body, "<dd>shown</dd>") {
 		t.Errorf("%d %s", code, body)
 	}
 }

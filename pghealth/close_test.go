@@ -33,7 +33,8 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("Close took %v", took)
 	}
-	if r := <-answered; r.code != http.StatusServiceUnavailable || r.check(t, "db:schema").Output != "the health probe is closed" {
+	if r := <-answered; r.code != http.StatusServiceUnavailable ||
+		r.check(t, "db:schema").Output != "the health probe is closed" {
 		t.Error(r.body)
 	}
 	close(leave)

@@ -28,7 +28,8 @@ func TestConnectivityMeasuresTheRoundTrip(t *testing.T) {
 	if first.Status != "pass" || c.Status != "pass" || c.ComponentType != "datastore" || c.Category != "" {
 		t.Error(first.body)
 	}
-	if c.ObservedUnit != "ms" || c.ObservedValue == nil || *c.ObservedValue <= 0 || *c.ObservedValue > float64(first.took.Milliseconds()+1) {
+	if c.ObservedUnit != "ms" || c.ObservedValue == nil || *c.ObservedValue <= 0 ||
+		*c.ObservedValue > float64(first.took.Milliseconds()+1) {
 		t.Errorf("latency in an answer that took %v: %s", first.took, first.body)
 	}
 	if c.Time.Before(before) || c.Time.After(time.Now()) {
@@ -115,11 +116,14 @@ func TestConnectivityFaults(t *testing.T) {
 			pool := newPool(t, test.url, func(cfg *pgxpool.Config) { test.adapt(t, cfg) })
 			probe, log := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true})
 			both := serveBoth(t, pool, probe)
-			both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", test.category, "the database cannot be used"})
+			both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", test.category,
+				"the database cannot be used"})
 			// Those that cannot see anything say so, and are no second fault.
-			both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", test.category, "not observed: the database cannot be reached"})
+			both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", test.category,
+				"not observed: the database cannot be reached"})
 			// The cause is for the log, once however often somebody asks.
-			if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], `"cause":"`) || !strings.Contains(lines[0], `"level":"ERROR"`) {
+			if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], `"cause":"`) ||
+				!strings.Contains(lines[0], `"level":"ERROR"`) {
 				t.Errorf("log: %s", log)
 			}
 		})
@@ -134,7 +138,8 @@ func TestTerminatedBackend(t *testing.T) {
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 	for range 3 {
 		var killed int
-		err := pool.QueryRow(t.Context(), `select count(*) filter (where pg_terminate_backend(pid, 5000)) from pg_stat_activity
+		err := pool.QueryRow(t.Context(), `select count(*) filter (where pg_terminate_backend(pid, 5000))
+			from pg_stat_activity
 			where datname = current_database() and application_name like '%pghealth'`).Scan(&killed)
 		if err != nil || killed != 1 {
 			t.Fatalf("killed %d of the probe's connections: %v", killed, err)
@@ -159,14 +164,16 @@ func TestServerStopsAndComesBack(t *testing.T) {
 	}
 	down := get(t, pool, probe.Ready())
 	wantCode(t, down, http.StatusServiceUnavailable)
-	if c := down.check(t, "db:connectivity"); c.Category != "refused" || !c.Since.After(well.check(t, "db:connectivity").Since) {
+	if c := down.check(t, "db:connectivity"); c.Category != "refused" ||
+		!c.Since.After(well.check(t, "db:connectivity").Since) {
 		t.Error(down.body)
 	}
 	if _, err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
-	if lines := log.lines(); len(lines) != 2 || !strings.Contains(lines[1], `"status":"pass"`) || !strings.Contains(lines[1], `"before":"fail"`) {
+	if lines := log.lines(); len(lines) != 2 || !strings.Contains(lines[1], `"status":"pass"`) ||
+		!strings.Contains(lines[1], `"before":"fail"`) {
 		t.Errorf("log: %s", log)
 	}
 }
@@ -180,7 +187,9 @@ func TestReadOnlySession(t *testing.T) {
 	}
 	set := func(to string) {
 		t.Helper()
-		if _, err := pool.Exec(t.Context(), "alter database "+pgx.Identifier{database}.Sanitize()+" set default_transaction_read_only = "+to); err != nil {
+		if _, err := pool.Exec(t.Context(),
+			"alter database "+pgx.Identifier{database}.Sanitize()+" set default_transaction_read_only = "+to,
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,12 +236,16 @@ func TestNoConnectionSlot(t *testing.T) {
 	}
 	r := get(t, pool, probe.Ready())
 	wantCode(t, r, http.StatusOK)
-	if c := r.check(t, "db:connectivity"); r.Status != "warn" || c.Status != "warn" || c.Category != "too_many_connections" {
+	if c := r.check(t, "db:connectivity"); r.Status != "warn" || c.Status != "warn" ||
+		c.Category != "too_many_connections" {
 		t.Error(r.body)
 	}
 
 	// The same server for an instance that has nothing: it cannot serve.
-	other := newPool(t, url, func(cfg *pgxpool.Config) { cfg.ConnConfig.User, cfg.ConnConfig.Password = role, password })
+	other := newPool(t, url, func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.User, cfg.ConnConfig.Password = role,
+			password
+	})
 	unable, _ := newProbe(t, other, pghealth.Options{})
 	r = get(t, other, unable.Ready())
 	wantCode(t, r, http.StatusServiceUnavailable)
@@ -254,8 +267,10 @@ func TestChecksShareAFailedAttempt(t *testing.T) {
 		"always": {-1, 5, 10},
 	} {
 		dials := make(chan struct{}, 100)
-		pool := newPool(t, url, func(cfg *pgxpool.Config) { cfg.ConnConfig.Password = "wrong-" + password }, dialed(dials))
-		probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: test.maxAge, AllowReadOnly: true, Schema: versionTable(1)})
+		pool := newPool(t, url, func(cfg *pgxpool.Config) { cfg.ConnConfig.Password = "wrong-" + password },
+			dialed(dials))
+		probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: test.maxAge, AllowReadOnly: true,
+			Schema: versionTable(1)})
 		for range 5 {
 			wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
 		}

@@ -47,17 +47,21 @@ func TestDetails(t *testing.T) {
 	d, body := details(t, probe, pool, http.StatusOK)
 	cfg := pool.Config().ConnConfig
 	got := d.Databases["db"]
-	if d.Status != "warn" || len(d.Checks) != 3 || len(d.Databases) != 1 || got.Host != cfg.Host || got.Port != cfg.Port || got.Database != cfg.Database ||
-		got.User != cfg.User || got.ServerVersion == "" || got.Pool.Max != 2 || got.Pool.InUse != 2 || got.Pool.Acquires != 2 || got.TimeoutMs != 5000 {
+	if d.Status != "warn" || len(d.Checks) != 3 || len(d.Databases) != 1 || got.Host != cfg.Host ||
+		got.Port != cfg.Port || got.Database != cfg.Database ||
+		got.User != cfg.User || got.ServerVersion == "" || got.Pool.Max != 2 || got.Pool.InUse != 2 ||
+		got.Pool.Acquires != 2 || got.TimeoutMs != 5000 {
 		t.Error(body)
 	}
-	for name, h := range map[string]http.Handler{"ready": probe.Ready(), "live": probe.Live(), "own": handler(probe, checker(t, probe, well))} {
+	for name, h := range map[string]http.Handler{"ready": probe.Ready(), "live": probe.Live(),
+		"own": handler(probe, checker(t, probe, well))} {
 		if _, _, body := accepting(t, h, "*/*"); strings.Contains(body, "databases") {
 			t.Errorf("%s: %s", name, body)
 		}
 	}
 	probe.Drain()
-	if d, body := details(t, probe, pool, http.StatusServiceUnavailable); d.Checks["db:connectivity"][0].Status != "pass" {
+	if d, body := details(t, probe, pool,
+		http.StatusServiceUnavailable); d.Checks["db:connectivity"][0].Status != "pass" {
 		t.Errorf("a draining service still has a database: %s", body)
 	}
 }

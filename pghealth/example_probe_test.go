@@ -100,7 +100,8 @@ func ExampleJoin() {
 		fmt.Println(err)
 		return
 	}
-	second, err := pghealth.New(reports, pghealth.Options{Name: "reports", Timeout: patient, Logger: slog.New(slog.DiscardHandler)})
+	second, err := pghealth.New(reports, pghealth.Options{Name: "reports", Timeout: patient,
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -204,13 +205,15 @@ func ExampleOptions() {
 func ExampleSchemaFunc() {
 	pool, end := openPool()
 	defer end()
-	if _, err := pool.Exec(context.Background(), `create table schema_version (version int not null); insert into schema_version values (11)`); err != nil {
+	if _, err := pool.Exec(context.Background(),
+		`create table schema_version (version int not null); insert into schema_version values (11)`); err != nil {
 		fmt.Println(err)
 		return
 	}
 	probe, err := pghealth.New(pool, pghealth.Options{
 		Timeout: patient, MaxAge: -1, Logger: slog.New(slog.DiscardHandler),
-		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool,
+			err error) {
 			err = conn.QueryRow(ctx, "select version from public.schema_version").Scan(&current)
 			return current, 12, false, err
 		}),

@@ -79,7 +79,8 @@ func (a *asked) want(w want) {
 		for {
 			r = a.get(path)
 			got = r.check(a.t, "db:"+w.check)
-			if r.code == w.code && got.Status == w.status && got.Category == w.category && (w.output == "" || got.Output == w.output) {
+			if r.code == w.code && got.Status == w.status && got.Category == w.category &&
+				(w.output == "" || got.Output == w.output) {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -100,6 +101,7 @@ func (a *asked) want(w want) {
 		if took > faultTimeout+slack {
 			a.t.Errorf("%s took %v, though the timeout is %v", path, took, faultTimeout)
 		}
-		a.t.Logf("%-6s %d %s %s %s in %v", path, r.code, w.check, got.Status, got.Category, took.Round(100*time.Microsecond))
+		a.t.Logf("%-6s %d %s %s %s in %v", path, r.code, w.check, got.Status, got.Category,
+			took.Round(100*time.Microsecond))
 	}
 }

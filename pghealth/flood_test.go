@@ -33,7 +33,8 @@ type versionCounter struct {
 	hold               chan struct{} // received from in each call
 }
 
-func (v *versionCounter) SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+func (v *versionCounter) SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool,
+	err error) {
 	v.mu.Lock()
 	v.calls++
 	v.now++
@@ -68,7 +69,8 @@ func TestFloodOfProbes(t *testing.T) {
 			pool := newPool(t, pgserver.Database(t), dialed(dials))
 			schema := &versionCounter{hold: make(chan struct{})}
 			close(schema.hold)
-			probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: test.maxAge, Schema: schema, Timeout: 20 * time.Second})
+			probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: test.maxAge, Schema: schema,
+				Timeout: 20 * time.Second})
 			ready := probe.Ready()
 			var wait sync.WaitGroup
 			for range 50 {

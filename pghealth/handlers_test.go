@@ -64,7 +64,8 @@ func TestDrain(t *testing.T) {
 	for range 2 {
 		r = get(t, pool, probe.Ready())
 		wantCode(t, r, http.StatusServiceUnavailable)
-		if c := r.check(t, "db:serving"); r.Status != "fail" || c.Status != "fail" || c.Output != "the service is shutting down" {
+		if c := r.check(t, "db:serving"); r.Status != "fail" || c.Status != "fail" ||
+			c.Output != "the service is shutting down" {
 			t.Error(r.body)
 		}
 	}
@@ -174,7 +175,8 @@ func TestMethodsAndHeaders(t *testing.T) {
 			t.Errorf("%s: Content-Type %q", what, got)
 		}
 		length, _ := strconv.Atoi(resp.Header.Get("Content-Length"))
-		if length < len(`{"status":"pass"}`) || (test.method == "GET") != (len(body) == length) || (test.method == "HEAD") != (len(body) == 0) {
+		if length < len(`{"status":"pass"}`) || (test.method == "GET") != (len(body) == length) ||
+			(test.method == "HEAD") != (len(body) == 0) {
 			t.Errorf("%s: %d bytes of %d", what, len(body), length)
 		}
 	}

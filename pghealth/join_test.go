@@ -24,10 +24,12 @@ func TestJoinKeepsWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	release := acquire(t, busy)
-	for name, h := range map[string]http.Handler{"own": handler(both, checker(t, both, well)), "ready": both.Ready(), "details": both.Details()} {
+	for name, h := range map[string]http.Handler{"own": handler(both, checker(t, both, well)),
+		"ready": both.Ready(), "details": both.Details()} {
 		code, _, body := accepting(t, h, "*/*")
 		if code != http.StatusOK || !strings.HasPrefix(body, `{"status":"warn"`) ||
-			!strings.Contains(body, `"second:saturation":[{"componentType":"datastore","observedValue":2`) || !strings.Contains(body, `"first:connectivity"`) {
+			!strings.Contains(body, `"second:saturation":[{"componentType":"datastore","observedValue":2`) ||
+			!strings.Contains(body, `"first:connectivity"`) {
 			t.Errorf("%s: %d %s", name, code, body)
 		}
 	}
@@ -69,7 +71,8 @@ func TestJoinFails(t *testing.T) {
 	well.Drain()
 	r := get(t, pool, all.Ready())
 	wantCode(t, r, http.StatusServiceUnavailable)
-	if len(r.Checks) != 2 || r.check(t, "well:serving").Status != "fail" || r.check(t, "third:serving").Status != "pass" {
+	if len(r.Checks) != 2 || r.check(t, "well:serving").Status != "fail" ||
+		r.check(t, "third:serving").Status != "pass" {
 		t.Error(r.body)
 	}
 	wantCode(t, get(t, pool, three.Ready()), http.StatusOK)

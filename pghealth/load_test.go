@@ -37,7 +37,10 @@ func TestThousandProbesASecond(t *testing.T) {
 	probed := newPool(t, url, dialed(dials))
 	probe, _ := newProbe(t, probed, pghealth.Options{MaxAge: pghealth.DefaultMaxAge})
 	ready := newFlood(t, probe.Ready())
-	plain := newFlood(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }))
+	plain := newFlood(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_,
+			_ = io.WriteString(w, "ok\n")
+	}))
 	pool := newPool(t, url)
 	acquire(t, pool)()
 

@@ -149,7 +149,8 @@ func secretFree(t *testing.T, pool *pgxpool.Pool, text string, public bool) {
 	cfg := pool.Config().ConnConfig
 	secrets := []string{password, cfg.Password}
 	if public {
-		secrets = append(secrets, cfg.Host, cfg.User, cfg.Database, ":"+strconv.Itoa(int(cfg.Port)), "select", "SQLSTATE", "goroutine")
+		secrets = append(secrets, cfg.Host, cfg.User, cfg.Database, ":"+strconv.Itoa(int(cfg.Port)), "select",
+			"SQLSTATE", "goroutine")
 	}
 	for _, s := range secrets {
 		if strings.Contains(text, s) {

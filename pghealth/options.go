@@ -125,7 +125,7 @@ func (o Options) withDefaults() (Options, error) {
 	case strings.Contains(o.Name, ":"):
 		return o, fmt.Errorf("the name %q contains a colon: use another Options.Name", o.Name)
 	case o.Timeout < 0:
-		return o, fmt.Errorf("the timeout is %v: set a positive Options.Timeout, or 0 for %v", o.Timeout, DefaultTimeout)
+		return o, fmt.Errorf("the timeout is %v: make Options.Timeout positive, or 0 for %v", o.Timeout, DefaultTimeout)
 	case o.MaxReplicaLag < 0, o.MaxListenerDown < 0:
 		return o, errors.New("a limit is negative: set Options.MaxReplicaLag and MaxListenerDown to 0 for none")
 	case (o.Primary != nil || o.WarnReplicaLag > 0) && !o.checksLag():

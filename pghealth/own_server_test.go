@@ -83,7 +83,8 @@ func copyServer(t *testing.T, from string, port int, conf string) ownServer {
 		}
 		os.RemoveAll(dir)
 	})
-	if out, err := exec.CommandContext(t.Context(), "cp", "-a", filepath.Join(from, "default"), dir).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "cp", "-a", filepath.Join(from, "default"),
+		dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s.append(t, "postgresql.conf", conf)

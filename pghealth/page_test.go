@@ -15,7 +15,7 @@ import (
 )
 
 // browserAccepts is what Chromium sends.
-const browserAccepts = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+const browserAccepts = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 func accepting(t *testing.T, h http.Handler, accept string) (code int, header http.Header, body string) {
 	t.Helper()
@@ -51,10 +51,12 @@ func TestBrowserGetsAPage(t *testing.T) {
 		"text/html" + strings.Repeat(", text/html", 100_000): false, // longer than any browser's
 	} {
 		for name, h := range map[string]http.Handler{
-			"own": own, "ready": probe.Ready(), "live": probe.Live(), "startup": probe.Startup(), "details": probe.Details(),
+			"own": own, "ready": probe.Ready(), "live": probe.Live(), "startup": probe.Startup(),
+			"details": probe.Details(),
 		} {
 			code, header, body := accepting(t, h, accept)
-			if code != http.StatusOK || strings.HasPrefix(header.Get("Content-Type"), "text/html") != page || strings.HasPrefix(body, "<!doctype html>") != page {
+			if code != http.StatusOK || strings.HasPrefix(header.Get("Content-Type"), "text/html") != page ||
+				strings.HasPrefix(body, "<!doctype html>") != page {
 				t.Errorf("%s with %.100q: %d %v %s", name, accept, code, header, body)
 			}
 			if header.Get("Vary") != "Accept" || header.Get("Cache-Control") != "no-store" {
@@ -68,16 +70,20 @@ func TestBrowserGetsAPage(t *testing.T) {
 // What the page says, without any script.
 func TestPageText(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["application_name"] = "host-root" })
-	execute(t, connect(t, pool.Config().ConnString()), "create table schema_version as select 8 as version, false as dirty")
+	pool := newPool(t, pgserver.Database(t),
+		func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["application_name"] = "host-root" })
+	execute(t, connect(t, pool.Config().ConnString()),
+		"create table schema_version as select 8 as version, false as dirty")
 	probe, _ := newProbe(t, pool, pghealth.Options{
 		Schema:   versionTable(8),
 		Listener: pghealth.ListenerFunc(func() (time.Time, error) { return time.Now().Add(-111855481138), nil }),
 	})
 	_, header, body := accepting(t, probe.Details(), browserAccepts)
 	for _, part := range []string{
-		"<title>✓ host-root: Ready</title>", "all 5 checks pass", "version 8 of 8", "up for 111 s", "0 of 2 in use", " ms</span>",
-		pool.Config().ConnConfig.Database, `<noscript><meta http-equiv="refresh" content="5"></noscript>`, `title="since 20`, ">just now</time>",
+		"<title>✓ host-root: Ready</title>", "all 5 checks pass", "version 8 of 8", "up for 111 s", "0 of 2 in use",
+		" ms</span>",
+		pool.Config().ConnConfig.Database, `<noscript><meta http-equiv="refresh" content="5"></noscript>`,
+		`title="since 20`, ">just now</time>",
 	} {
 		if !strings.Contains(body, part) {
 			t.Errorf("no %s in %s", part, body)
@@ -95,7 +101,8 @@ func TestPageText(t *testing.T) {
 
 	defer acquire(t, pool)()
 	code, _, body := accepting(t, probe.Details(), browserAccepts)
-	if code != http.StatusOK || !strings.Contains(body, "<title>! host-root: Ready, with warnings</title>") || !strings.Contains(body, "1 of 5 checks with a warning") ||
+	if code != http.StatusOK || !strings.Contains(body, "<title>! host-root: Ready, with warnings</title>") ||
+		!strings.Contains(body, "1 of 5 checks with a warning") ||
 		!strings.Contains(body, "all connections of the pool are in use") || !strings.Contains(body, "2 of 2 in use") {
 		t.Errorf("%d %s", code, body)
 	}
@@ -116,8 +123,10 @@ func TestPageEscapes(t *testing.T) {
 	pool := newPool(t, pgserver.Database(t))
 	probe, _ := newProbe(t, pool, pghealth.Options{})
 	evil := health.WithCheck(health.Check{Name: "<script>alert(1)</script>", Check: probe.Checks()[0].Check})
-	_, _, body := accepting(t, handler(probe, checker(t, probe, well, evil, health.WithInfo(map[string]any{"version": "<i>1</i>"}))), browserAccepts)
-	if strings.Contains(body, "alert(1)</script>") || strings.Contains(body, "<i>") || !strings.Contains(body, "&lt;script&gt;") || !strings.Contains(body, "&lt;i&gt;") {
+	_, _, body := accepting(t, handler(probe, checker(t, probe, well, evil,
+		health.WithInfo(map[string]any{"version": "<i>1</i>"}))), browserAccepts)
+	if strings.Contains(body, "alert(1)</script>") || strings.Contains(body, "<i>") ||
+		!strings.Contains(body, "&lt;script&gt;") || !strings.Contains(body, "&lt;i&gt;") {
 		t.Error(body)
 	}
 }

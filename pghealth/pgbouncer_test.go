@@ -24,7 +24,9 @@ func TestPgBouncerKeepsNothingOfTheProbe(t *testing.T) {
 	}
 	other := connect(t, bouncer.URL())
 	var name, limit string
-	if err := other.QueryRow(t.Context(), "select current_setting('application_name'), current_setting('statement_timeout')").Scan(&name, &limit); err != nil {
+	if err := other.QueryRow(t.Context(),
+		"select current_setting('application_name'), current_setting('statement_timeout')").Scan(&name,
+		&limit); err != nil {
 		t.Fatal(err)
 	}
 	if name != "" || limit != "0" {
@@ -32,11 +34,13 @@ func TestPgBouncerKeepsNothingOfTheProbe(t *testing.T) {
 	}
 
 	// Directly, both are there, and the service's own name in front.
-	own := newPool(t, direct, func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["application_name"] = "host-root" })
+	own := newPool(t, direct,
+		func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["application_name"] = "host-root" })
 	probe, _ = newProbe(t, own, pghealth.Options{})
 	wantCode(t, get(t, own, probe.Ready()), http.StatusOK)
-	if err := connect(t, direct).QueryRow(t.Context(), `select application_name from pg_stat_activity
-		where datname = current_database() and application_name like '%/pghealth'`).Scan(&name); err != nil || name != "host-root/pghealth" {
+	err := connect(t, direct).QueryRow(t.Context(), `select application_name from pg_stat_activity
+		where datname = current_database() and application_name like '%/pghealth'`).Scan(&name)
+	if err != nil || name != "host-root/pghealth" {
 		t.Errorf("%q, %v", name, err)
 	}
 }

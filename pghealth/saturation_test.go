@@ -27,18 +27,21 @@ func TestSaturatedPoolStaysReady(t *testing.T) {
 	if r.Status != "warn" || c.Status != "warn" || c.Category != "saturated" {
 		t.Error(r.body)
 	}
-	if c.ObservedValue == nil || *c.ObservedValue != 2 || c.ObservedUnit != "connections" || c.Figures["max"] != 2 || c.Figures["idle"] != 0 {
+	if c.ObservedValue == nil || *c.ObservedValue != 2 || c.ObservedUnit != "connections" ||
+		c.Figures["max"] != 2 || c.Figures["idle"] != 0 {
 		t.Error(r.body)
 	}
 	if c := r.check(t, "db:connectivity"); c.Status != "pass" {
 		t.Error(r.body)
 	}
 
-	serveBoth(t, pool, probe).want(want{http.StatusOK, "saturation", "warn", "saturated", "all connections of the pool are in use"})
+	serveBoth(t, pool, probe).want(want{http.StatusOK, "saturation", "warn", "saturated",
+		"all connections of the pool are in use"})
 
 	release()
 	r = get(t, pool, probe.Ready())
-	if c := r.check(t, "db:saturation"); r.Status != "pass" || c.Status != "pass" || c.Category != "" || *c.ObservedValue != 0 || c.Figures["idle"] != 2 {
+	if c := r.check(t, "db:saturation"); r.Status != "pass" || c.Status != "pass" || c.Category != "" ||
+		*c.ObservedValue != 0 || c.Figures["idle"] != 2 {
 		t.Error(r.body)
 	}
 	if n := len(log.lines()); n != 2 {
@@ -60,7 +63,8 @@ func TestSaturationByCallersThatGaveUp(t *testing.T) {
 	if _, err := pool.Acquire(gone); err == nil {
 		t.Fatal("a connection for a context that is done")
 	}
-	if c := both.get("/ready").check(t, "db:saturation"); c.Status != "pass" || c.Figures["gaveUp"] != 1 || c.Figures["queued"] != 0 {
+	if c := both.get("/ready").check(t, "db:saturation"); c.Status != "pass" || c.Figures["gaveUp"] != 1 ||
+		c.Figures["queued"] != 0 {
 		t.Errorf("%+v", c)
 	}
 
@@ -75,7 +79,8 @@ func TestSaturationByCallersThatGaveUp(t *testing.T) {
 	release()
 	queue(t, pool, 20)
 	c := both.get("/ready").check(t, "db:saturation")
-	if c.Status != "warn" || c.Category != "saturated" || c.Output != "callers gave up waiting for a connection" || c.Figures["gaveUp"] != 4 || c.Figures["queued"] < 10 {
+	if c.Status != "warn" || c.Category != "saturated" || c.Output != "callers gave up waiting for a connection" ||
+		c.Figures["gaveUp"] != 4 || c.Figures["queued"] < 10 {
 		t.Errorf("%+v", c)
 	}
 	probe.AgeSaturation(time.Minute)
@@ -95,7 +100,8 @@ func TestSaturationByWaiting(t *testing.T) {
 		t.Fatalf("callers waited for %v in %v", pool.Stat().EmptyAcquireWaitTime(), lasted)
 	}
 	both := serveBoth(t, pool, probe)
-	both.want(want{http.StatusOK, "saturation", "warn", "saturated", "on average at least one caller waits for a connection"})
+	both.want(want{http.StatusOK, "saturation", "warn", "saturated",
+		"on average at least one caller waits for a connection"})
 	if c := both.get("/ready").check(t, "db:saturation"); c.Figures["waitedMs"] < 100 || c.Figures["queued"] < 10 {
 		t.Errorf("%v", c.Figures)
 	}

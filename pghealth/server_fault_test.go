@@ -30,8 +30,9 @@ func certificate(t *testing.T, end time.Time) (cert, key []byte) {
 		t.Fatal(err)
 	}
 	about := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: end.Add(-24 * time.Hour), NotAfter: end, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             end.Add(-24 * time.Hour), NotAfter: end, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, about, about, private.Public(), private)
 	if err != nil {
@@ -147,7 +148,9 @@ func TestMaxConnections(t *testing.T) {
 	}
 	connect()
 	// The probe loses its connection, and somebody is faster.
-	if _, err := admin.Exec(t.Context(), "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like '%pghealth'"); err != nil {
+	if _, err := admin.Exec(t.Context(),
+		"select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like '%pghealth'",
+	); err != nil {
 		t.Fatal(err)
 	}
 	connect()
@@ -157,7 +160,8 @@ func TestMaxConnections(t *testing.T) {
 	})
 	idle := newPool(t, url, as("service"))
 	unable, _ := newProbe(t, idle, pghealth.Options{Timeout: faultTimeout})
-	serveBoth(t, idle, unable).want(want{http.StatusServiceUnavailable, "connectivity", "fail", "too_many_connections", "the database cannot be used"})
+	serveBoth(t, idle, unable).want(want{http.StatusServiceUnavailable, "connectivity", "fail",
+		"too_many_connections", "the database cannot be used"})
 
 	for _, conn := range others {
 		conn.Close(t.Context())

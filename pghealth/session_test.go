@@ -87,7 +87,8 @@ func TestMaxConnLifetime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dials := make(chan struct{}, 10)
-			pool := newPool(t, pgserver.Database(t), dialed(dials), func(cfg *pgxpool.Config) { cfg.MaxConnLifetime = test.lifetime })
+			pool := newPool(t, pgserver.Database(t), dialed(dials),
+				func(cfg *pgxpool.Config) { cfg.MaxConnLifetime = test.lifetime })
 			probe, _ := newProbe(t, pool, pghealth.Options{}) // one query a probe
 			for range 3 {
 				wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
@@ -251,7 +252,8 @@ func TestOneRoundTrip(t *testing.T) {
 	}
 	after := wire.Stats()
 	if trips := after.Flushes - before.Flushes; trips != 10 || len(asked)-connecting != 10 || after.Connections != 1 {
-		t.Errorf("%d round trips with %d requests on %d connections for 10 answers", trips, len(asked)-connecting, after.Connections)
+		t.Errorf("%d round trips with %d requests on %d connections for 10 answers", trips, len(asked)-connecting,
+			after.Connections)
 	}
 }
 
@@ -293,7 +295,8 @@ func TestLockedSchemaLeavesNoSessions(t *testing.T) {
 	probe, _ := newProbe(t, pool, pghealth.Options{Schema: versionTable(1), Timeout: faultTimeout})
 	both := serveBoth(t, pool, probe)
 	for range 3 {
-		both.want(want{http.StatusServiceUnavailable, "schema", "fail", "timeout", "the database does not answer in time"})
+		both.want(want{http.StatusServiceUnavailable, "schema", "fail", "timeout",
+			"the database does not answer in time"})
 		// The other half of the time is for the other check.
 		both.want(want{http.StatusServiceUnavailable, "connectivity", "pass", "", ""})
 	}
