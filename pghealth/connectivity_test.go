@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func TestConnectivityMeasuresTheRoundTrip(t *testing.T) {
@@ -56,7 +58,7 @@ var offline = net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ 
 // Each fault is a real one, on its way through driver, probe and HTTP.
 func TestConnectivityFaults(t *testing.T) {
 	t.Parallel()
-	_, passwordURL := passwordServer(t)
+	passwordURL := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
 	tests := map[string]struct {
 		url      string
 		adapt    func(*testing.T, *pgxpool.Config)
@@ -97,6 +99,25 @@ func TestConnectivityFaults(t *testing.T) {
 				cfg.ConnConfig.TLSConfig = &tls.Config{ServerName: "localhost"}
 			},
 			category: "tls",
+		},
+		"the server starts up": {
+			adapt: func(t *testing.T, cfg *pgxpool.Config) {
+				l, port := listen(t)
+				go serve(l, func(c net.Conn) {
+					defer c.Close()
+					backend := pgproto3.NewBackend(c, c)
+					if _, err := backend.ReceiveStartupMessage(); err != nil {
+						return
+					}
+					backend.Send(&pgproto3.ErrorResponse{
+						Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P03",
+						Message: "the database system is starting up",
+					})
+					_ = backend.Flush()
+				})
+				on(port)(cfg)
+			},
+			category: "starting_up",
 		},
 		"no PostgreSQL behind the port": {
 			adapt: func(t *testing.T, cfg *pgxpool.Config) {
@@ -153,24 +174,20 @@ func TestTerminatedBackend(t *testing.T) {
 
 func TestServerStopsAndComesBack(t *testing.T) {
 	t.Parallel()
-	server, url := passwordServer(t)
-	pool := newPool(t, url)
+	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
+	pool := newPool(t, server.URL())
 	probe, log := newProbe(t, pool, pghealth.Options{})
 	well := get(t, pool, probe.Ready())
 	wantCode(t, well, http.StatusOK)
 
-	if err := server.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	server.Stop(t)
 	down := get(t, pool, probe.Ready())
 	wantCode(t, down, http.StatusServiceUnavailable)
 	if c := down.check(t, "db:connectivity"); c.Category != "refused" ||
 		!c.Since.After(well.check(t, "db:connectivity").Since) {
 		t.Error(down.body)
 	}
-	if _, err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	server.Start(t)
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 	if lines := log.lines(); len(lines) != 2 || !strings.Contains(lines[1], `"status":"pass"`) ||
 		!strings.Contains(lines[1], `"before":"fail"`) {
@@ -258,7 +275,7 @@ func TestNoConnectionSlot(t *testing.T) {
 // the result is recent.
 func TestChecksShareAFailedAttempt(t *testing.T) {
 	t.Parallel()
-	_, url := passwordServer(t)
+	url := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
 	for name, test := range map[string]struct {
 		maxAge       time.Duration
 		least, limit int

@@ -12,6 +12,7 @@ import (
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // nowhere is a pool whose database nobody may ask for.
@@ -80,11 +81,9 @@ func TestDrain(t *testing.T) {
 
 func TestStartupIsForGood(t *testing.T) {
 	t.Parallel()
-	server, url := passwordServer(t)
-	if err := server.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	pool := newPool(t, url)
+	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
+	server.Stop(t)
+	pool := newPool(t, server.URL())
 	probe, _ := newProbe(t, pool, pghealth.Options{})
 	ready, _ := newProbe(t, pool, pghealth.Options{})
 	r := get(t, pool, probe.Startup())
@@ -94,15 +93,11 @@ func TestStartupIsForGood(t *testing.T) {
 	}
 	wantCode(t, get(t, pool, ready.Ready()), http.StatusServiceUnavailable)
 
-	if _, err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	server.Start(t)
 	wantCode(t, get(t, pool, probe.Startup()), http.StatusOK)
 	wantCode(t, get(t, pool, ready.Ready()), http.StatusOK)
 
-	if err := server.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	server.Stop(t)
 	for name, p := range map[string]*pghealth.Probe{"Startup": probe, "Ready": ready} {
 		wantCode(t, get(t, pool, p.Ready()), http.StatusServiceUnavailable)
 		if r := get(t, pool, p.Startup()); r.code != http.StatusOK {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,10 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		initialized.remove()
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m)
 }
 
 const password = "not-for-the-public"

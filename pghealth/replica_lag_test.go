@@ -1,9 +1,7 @@
 package pghealth_test
 
 import (
-	"fmt"
 	"net/http"
-	"net/url"
 	"testing"
 	"time"
 
@@ -17,22 +15,11 @@ import (
 // A primary and its standby: idle, paused, resumed, without its primary.
 func TestReplicaLag(t *testing.T) {
 	t.Parallel()
-	primary := newServer(t, 0, "")
-	from, err := url.Parse(primary.start(t))
-	if err != nil {
-		t.Fatal("the test server's URL does not parse")
-	}
-	primary.stop(t)
-	q := from.Query()
-	standby := copyServer(t, primary.Dir, 0,
-		fmt.Sprintf("wal_retrieve_retry_interval = 100ms\nprimary_conninfo = 'host=%s port=%s user=postgres'\n",
-			q.Get("host"), q.Get("port")))
-	standby.append(t, "standby.signal", "")
-	master := connect(t, primary.start(t))
-	replicaURL := standby.start(t)
-	replica := connect(t, replicaURL)
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	standby := primary.Standby(t, nil)
+	master, replica := connect(t, primary.URL()), connect(t, standby.URL())
 
-	pool := newPool(t, replicaURL)
+	pool := newPool(t, standby.URL())
 	probe, _ := newProbe(t, pool, pghealth.Options{
 		Timeout: faultTimeout, AllowReadOnly: true, WarnReplicaLag: 200 * time.Millisecond,
 		MaxReplicaLag: 600 * time.Millisecond,
@@ -72,54 +59,45 @@ func TestReplicaLag(t *testing.T) {
 	execute(t, replica, "select pg_wal_replay_resume()")
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 
-	primary.stop(t)
+	primary.Stop(t)
 	both.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "",
 		"the replica may be too far behind: the primary's position is not known"})
 	// Started again it has replayed nothing, and nobody tells it what there is.
-	standby.stop(t)
-	standby.start(t)
+	standby.Restart(t)
 	both.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "",
 		"the replica cannot tell how far behind it is"})
 	warned.want(want{http.StatusOK, "replicaLag", "warn", "", "the replica cannot tell how far behind it is"})
-	execute(t, connect(t, primary.start(t)), "create table u (i int)") // an idle primary may say nothing for 15 s
+	primary.Start(t)
+	execute(t, connect(t, primary.URL()), "create table u (i int)") // an idle primary may say nothing for 15 s
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 }
 
 // A replica that receives slowly has replayed all that it received, and is behind all the same.
 func TestReplicaLagOnASlowLine(t *testing.T) {
 	t.Parallel()
-	primary := newServer(t, 0, "")
-	primaryURL := primary.start(t)
-	primary.stop(t)
-	line := fault.NewProxy(t, primaryURL, fault.Options{Raw: true})
-	standby := copyServer(t, primary.Dir, 0,
-		fmt.Sprintf("wal_retrieve_retry_interval = 100ms\nprimary_conninfo = 'host=127.0.0.1 port=%d user=postgres'\n",
-			port(line)))
-	standby.append(t, "standby.signal", "")
-	master := connect(t, primary.start(t))
-	replicaURL := standby.start(t)
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	standby := primary.Standby(t, nil)
+	line, master := standby.Link(), connect(t, primary.URL())
 	execute(t, master, "create role ordinary login")
 	execute(t, master, "create table t (i int, filler text)")
 
-	as := func(user string) func(*pgxpool.Config) {
-		return func(cfg *pgxpool.Config) { cfg.ConnConfig.User = user }
-	}
-	path := fault.NewProxy(t, primaryURL, fault.Options{}) // of the probe to the primary
+	ordinary := func(cfg *pgxpool.Config) { cfg.ConnConfig.User = "ordinary" }
+	path := fault.NewProxy(t, primary.URL(), fault.Options{}) // of the probe to the primary
 	const limit = 2 * time.Second
 	opts := pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true, MaxReplicaLag: limit}
 	probes := make(map[string]*asked)
 	for name, test := range map[string]struct {
-		user    string
+		role    func(*pgxpool.Config)
 		primary bool
 	}{
-		"allowed to see": {"postgres", false},
-		"asks primary":   {"ordinary", true},
-		"neither":        {"ordinary", false},
+		"allowed to see": {func(*pgxpool.Config) {}, false},
+		"asks primary":   {ordinary, true},
+		"neither":        {ordinary, false},
 	} {
-		pool := newPool(t, replicaURL, as(test.user))
+		pool := newPool(t, standby.URL(), test.role)
 		o := opts
 		if test.primary {
-			o.Primary = newPool(t, primaryURL, through(path), as("ordinary"))
+			o.Primary = newPool(t, primary.URL(), through(path), ordinary)
 		}
 		probe, _ := newProbe(t, pool, o)
 		probes[name] = serveBoth(t, pool, probe)
@@ -144,7 +122,7 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	} {
 		probes[name].want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", output})
 	}
-	replica := connect(t, replicaURL)
+	replica := connect(t, standby.URL())
 	var received bool
 	if err := replica.QueryRow(t.Context(),
 		"select pg_last_wal_receive_lsn() - pg_last_wal_replay_lsn() < 1e6").Scan(&received); err != nil || !received {

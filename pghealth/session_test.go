@@ -23,7 +23,7 @@ import (
 // Passwords that expire are set by BeforeConnect.
 func TestBeforeConnectIsCalled(t *testing.T) {
 	t.Parallel()
-	_, raw := passwordServer(t)
+	raw := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
 	u, err := url.Parse(raw)
 	if err != nil {
 		t.Fatal("the test server's URL does not parse")
