@@ -135,7 +135,7 @@ func TestConnectivityFaults(t *testing.T) {
 				test.url = pgserver.Database(t)
 			}
 			pool := newPool(t, test.url, func(cfg *pgxpool.Config) { test.adapt(t, cfg) })
-			probe, log := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true})
+			probe, log := newProbe(t, pool, pghealth.Options{AllowReadOnly: true})
 			both := serveBoth(t, pool, probe)
 			both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", test.category,
 				"the database cannot be used"})
