@@ -66,6 +66,11 @@ func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*p
 		cfg.MaxConnLifetimeJitter = cfg.MaxConnLifetime / 10 // as pgconfig: all at once is a storm of connects
 	}
 	s := newSettings(opts)
+	if !s.Configured {
+		for i, name := range dial.Limits {
+			s.LimitsDefault[i] = s.LimitsDefault[i] && !setsLimit(cfg.ConnConfig, name)
+		}
+	}
 	if !s.PgBouncer { // it refuses them
 		applyLimits(s.Limits, cfg.ConnConfig, s.LimitsChosen)
 	}
@@ -81,11 +86,16 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgx
 		hookPassword(cfg, s.Password)
 	}
 
+	hookAfterConnect(cfg, s.AfterConnect)
+	o.types.names = s.Types
+	o.types.hook(cfg)
+
 	start := newStartup(ctx, cfg, s)
 	defer start.cancel()
 	if err := start.waitForDatabase(); err != nil {
 		return nil, err
 	}
+	start.yieldToRole(ctx)
 	start.checkServer()
 
 	// The pool is made only now: it would start connecting for its idle connections by itself,
@@ -109,6 +119,24 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgx
 		"server_version", start.server.Version, "standby", start.server.Standby, "pgbouncer", start.server.Pooled,
 		"max_conns", cfg.MaxConns)
 	return pool, nil
+}
+
+// hookAfterConnect calls the options' functions after the caller's own hook.
+func hookAfterConnect(cfg *pgxpool.Config, functions []func(context.Context, *pgx.Conn) error) {
+	if cfg.AfterConnect != nil {
+		functions = append([]func(context.Context, *pgx.Conn) error{cfg.AfterConnect}, functions...)
+	}
+	if len(functions) == 0 {
+		return
+	}
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		for _, prepare := range functions {
+			if err := prepare(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // hookPassword asks for the password before each connect. The caller's own hook comes after it and

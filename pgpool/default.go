@@ -17,20 +17,21 @@ import (
 var process shared
 
 // Default returns the process's pool, connected on first use with [pgconfig.Load] and [Connect]. It
-// is meant for small programs and scripts; a service better passes the pool on from main.
+// is meant for small programs and scripts; a service better passes the pool on from main. The
+// options of the call that connects count, and those of later calls do not.
 //
 // Calls that come while the first is still connecting wait for it and share its result; each of
 // them stops waiting when its own ctx ends. A failed attempt is forgotten: the next call reads the
 // environment and tries again. After [Shutdown] or Close of the pool the next call connects again.
 // The pool carries the values of the first call's ctx into its connects, but not its deadline.
 // Default is safe for concurrent use.
-func Default(ctx context.Context) (*pgxpool.Pool, error) {
+func Default(ctx context.Context, opts ...Option) (*pgxpool.Pool, error) {
 	return process.get(ctx, func(ctx context.Context) (*pgxpool.Pool, error) {
 		cfg, err := pgconfig.Load()
 		if err != nil {
 			return nil, fmt.Errorf("connect: %w", err)
 		}
-		return Connect(ctx, cfg)
+		return Connect(ctx, cfg, opts...)
 	})
 }
 

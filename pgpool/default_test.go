@@ -56,7 +56,15 @@ func TestDefault(t *testing.T) {
 	if err := second.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := pgpool.Shutdown(t.Context(), second); err != nil {
+	second.Close() // and without Shutdown
+	third, err := pgpool.Default(t.Context(), pgpool.WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Ping(t.Context()); err != nil || third == second {
+		t.Errorf("after Close the closed pool is returned: %v", err)
+	}
+	if err := pgpool.Shutdown(t.Context(), third); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // A session whose default becomes read-only is what a demoted server looks like from one
@@ -49,7 +50,7 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(log.lines("the server changed its role")) != 1 {
+	if len(log.lines("leads to the wrong server")) != 1 {
 		t.Errorf("log is %q, want one line about the role", &log)
 	}
 }
@@ -59,15 +60,14 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 // connected to anew for every write.
 func TestConnectionsToReadOnlyServerFailOnce(t *testing.T) {
 	t.Parallel()
-	config := database(t)
+	server := fault.NewServer(t, fault.ServerOptions{})
+	config := parse(t, server.URL())
 	config.MaxConns = 4
 	pool := connect(t, config)
 	if _, err := pool.Exec(t.Context(), `create table notes (id int)`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(t.Context(), `do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$`); err != nil {
-		t.Fatal(err)
-	}
+	server.Exec(t, `alter system set default_transaction_read_only = on`, `select pg_reload_conf()`)
 	pool.Reset() // as the server's role changes, so do its sessions
 	const writes = 40
 	failed := map[uint32]int{}
@@ -104,8 +104,34 @@ func TestReadOnlyTransactionIsLeftAlone(t *testing.T) {
 	if after := pidOf(t, pool); after != pid {
 		t.Errorf("connection %d was replaced by %d", pid, after)
 	}
-	if len(log.lines("changed its role")) != 0 {
+	if len(log.lines("leads to the wrong server")) != 0 {
 		t.Errorf("log is %q, want nothing about the role", &log)
+	}
+}
+
+// A role that an operator made read-only is no server that changed. Its connections stay.
+func TestRoleThatReadsOnly(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 1
+	admin := connect(t, config)
+	name := pgx.Identifier{config.ConnConfig.Database}.Sanitize()
+	if _, err := admin.Exec(t.Context(), `alter database `+name+` set default_transaction_read_only = on`); err != nil {
+		t.Fatal(err)
+	}
+	var log logs
+	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pid := pidOf(t, pool)
+	for range 3 {
+		if _, err := pool.Exec(t.Context(), `create table notes (id int)`); pgerr.Of(err) != pgerr.ReadOnly {
+			t.Fatalf("error is %v, want read_only", err)
+		}
+		if after := pidOf(t, pool); after != pid {
+			t.Errorf("connection %d was replaced by %d", pid, after)
+		}
+	}
+	if len(log.lines("leads to the wrong server")) != 0 {
+		t.Errorf("log is %q, want nothing about the server", &log)
 	}
 }
 

@@ -33,6 +33,7 @@ type observer struct {
 	leaks    leaks
 	log      throttle
 	role     role
+	types    types
 	pace     pace
 	lost     atomic.Int64 // when a connection was last lost, on the clock; 0: never
 }

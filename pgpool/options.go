@@ -85,7 +85,7 @@ func WithLeakThreshold(threshold time.Duration) Option {
 // Default: [DefaultServerLimits] for those that the configuration does not set, for [Connect] its
 // Config's.
 func WithServerLimits(limits ServerLimits) Option {
-	return func(s *option.Settings) { s.Limits, s.LimitsChosen = limits.values(), true }
+	return func(s *option.Settings) { s.Limits, s.LimitsChosen, s.LimitsDefault = limits.values(), true, [3]bool{} }
 }
 
 // WithKeepAlive sets the socket options of TCP connections, whatever dialed them. Default:
@@ -110,6 +110,29 @@ func WithMetrics(metrics Metrics) Option {
 	return func(s *option.Settings) { s.Metrics = metrics }
 }
 
+// WithTypes registers types of the database with every connection, so that pgx encodes and decodes
+// them: enums, composites, domains and ranges, and their arrays. A name may have a schema, as in
+// "geo.point". Types of extensions, such as "vector" and "citext", are exchanged as text, hstore and
+// ltree as pgx does.
+//
+// The pool looks the types up once, on its first connection, and again after it has lost a
+// connection. A type that does not exist is a [*StartupError]. Further WithTypes options add
+// further types. Defaults to none.
+func WithTypes(names ...string) Option {
+	return func(s *option.Settings) { s.Types = append(s.Types, names...) }
+}
+
+// WithAfterConnect adds a function that is called with every new connection of the pool before it
+// is used, such as to set a role or to register types. It runs after the pgxpool.Config's own
+// AfterConnect. Its error fails the connect. Defaults to none.
+func WithAfterConnect(prepare func(ctx context.Context, conn *pgx.Conn) error) Option {
+	return func(s *option.Settings) {
+		if prepare != nil {
+			s.AfterConnect = append(s.AfterConnect, prepare)
+		}
+	}
+}
+
 // WithSlowQuery sets the duration from which a query, batch or copy is logged as slow, with its SQL
 // and without its arguments. It counts from sending to closing the rows, so it includes the time
 // the caller takes to read them. 0 or less: off. Default: off, for [Connect] its Config's
@@ -125,6 +148,7 @@ func newSettings(opts []Option) *option.Settings {
 		AcquireTimeout: DefaultAcquireTimeout,
 		LeakThreshold:  DefaultLeakThreshold,
 		Limits:         DefaultServerLimits.values(),
+		LimitsDefault:  [3]bool{true, true, true},
 		KeepAlive:      DefaultKeepAlive,
 	}
 	for _, opt := range opts {

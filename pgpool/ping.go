@@ -51,6 +51,7 @@ func (o *observer) isSuspect(params pgxpool.ShouldPingParams) bool {
 // are handed out.
 func (o *observer) connectionLost(ctx context.Context, err error) {
 	o.lost.Store(int64(o.clock()))
+	o.types.forget()
 	if o.settings.OnLost != nil {
 		o.settings.OnLost(ctx, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,15 +22,18 @@ const (
 	// resetInterval keeps a pool whose only server stays read-only from connecting anew for every
 	// write that fails.
 	resetInterval = time.Second
+	// resetLogInterval keeps such a pool from filling the log.
+	resetLogInterval = time.Minute
 )
 
 // role replaces the connections of a pool whose server lost the role that it had.
 type role struct {
 	validate pgconn.ValidateConnectFunc // of target_session_attrs, or nil
-	readOnly bool                       // sessions are read-only by configuration, so 25006 says nothing
+	readOnly atomic.Bool                // sessions are read-only by configuration, so 25006 says nothing
 
 	mu      sync.Mutex
 	reset   time.Time
+	logged  time.Time
 	dropped int32 // connections that were replaced one by one since then
 }
 
@@ -56,7 +60,7 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 	o.role.validate = cfg.ConnConfig.ValidateConnect
 	switch cfg.ConnConfig.RuntimeParams["default_transaction_read_only"] {
 	case "on", "true", "yes", "1":
-		o.role.readOnly = true
+		o.role.readOnly.Store(true)
 	}
 	prepare, beforeAcquire := cfg.PrepareConn,
 		cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
@@ -79,7 +83,7 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 // hasRole reports whether conn may be handed out. If it asked the server and the server has changed
 // its role, all others are replaced too.
 func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Conn, s *session) bool {
-	suspect := s.suspect.Load() && !o.role.readOnly
+	suspect := s.suspect.Load() && !o.role.readOnly.Load()
 	stale := o.role.validate != nil && time.Since(s.checked) >= roleInterval
 	if !suspect && !stale {
 		return true
@@ -95,7 +99,7 @@ func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Con
 			err = nil // prefer-standby takes a primary too
 		}
 	} else {
-		err = pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn.PgConn())
+		err = o.mayWrite(ctx, conn.PgConn())
 	}
 	if err == nil {
 		s.suspect.Store(false)
@@ -115,6 +119,32 @@ func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Con
 	return o.role.validate == nil && !o.mayDrop()
 }
 
+// errReadOnly is what mayWrite finds.
+var errReadOnly = errors.New("the session is read-only")
+
+// mayWrite returns nil if transactions of the session can write, or are read-only because an
+// operator configured the role or the database so. That is no change, and new connections would
+// find the same.
+func (o *observer) mayWrite(ctx context.Context, conn *pgconn.PgConn) error {
+	results, err := conn.Exec(ctx, `select current_setting('transaction_read_only'), pg_is_in_recovery(), source
+		from pg_settings where name = 'default_transaction_read_only'`).ReadAll()
+	if err != nil {
+		return err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return nil
+	}
+	row := results[0].Rows[0]
+	switch readOnly, standby, source := string(row[0]) == "on", string(row[1]) == "t", string(row[2]); {
+	case !readOnly:
+		return nil
+	case !standby && (source == "user" || source == "database" || source == "database user"):
+		o.role.readOnly.Store(true)
+		return nil
+	}
+	return errReadOnly
+}
+
 // resetPool makes every connection be replaced, now or when it is released.
 func (o *observer) resetPool(reason error) bool {
 	o.role.mu.Lock()
@@ -125,7 +155,11 @@ func (o *observer) resetPool(reason error) bool {
 	}
 	o.role.reset, o.role.dropped = now, 0
 	pool.Reset()
-	o.settings.Logger.Warn("the server changed its role, replacing all connections", "reason", reason.Error())
+	if now.Sub(o.role.logged) >= resetLogInterval {
+		o.role.logged = now
+		o.settings.Logger.Warn("a connection leads to the wrong server, replacing all connections",
+			"reason", reason.Error())
+	}
 	return true
 }
 

@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -36,11 +37,36 @@ func applyLimits(limits [3]time.Duration, cfg *pgx.ConnConfig, overwrite bool) {
 	}
 	for i, limit := range limits {
 		name := dial.Limits[i]
-		if _, ok := cfg.RuntimeParams[name]; (ok || strings.Contains(cfg.RuntimeParams["options"], name)) &&
-			!overwrite {
+		if setsLimit(cfg, name) && !overwrite {
 			continue
 		}
 		cfg.RuntimeParams[name] = strconv.FormatInt(int64((max(limit, 0)+time.Millisecond-1)/time.Millisecond), 10)
+	}
+}
+
+func setsLimit(cfg *pgx.ConnConfig, name string) bool {
+	_, ok := cfg.RuntimeParams[name]
+	return ok || strings.Contains(cfg.RuntimeParams["options"], name)
+}
+
+// yieldToRole stops sending limits for which the role or the database has a stricter one. A startup
+// parameter overrules both, so a default would lift a limit that an operator set on the server. A
+// limit that somebody set here wins, with a note.
+func (s *startup) yieldToRole(ctx context.Context) {
+	if s.settings.PgBouncer || s.refused {
+		return
+	}
+	for i, name := range dial.Limits {
+		sent, stricter := s.settings.Limits[i], s.role[i]
+		if stricter <= 0 || sent > 0 && sent <= stricter || !setsLimit(s.cfg.ConnConfig, name) {
+			continue
+		}
+		if !s.settings.LimitsDefault[i] {
+			s.settings.Logger.InfoContext(ctx, "a limit of the configuration overrules a stricter one of the role",
+				"setting", name, "configured", sent, "role", stricter)
+			continue
+		}
+		delete(s.cfg.ConnConfig.RuntimeParams, name)
 	}
 }
 

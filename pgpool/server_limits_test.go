@@ -104,3 +104,71 @@ func TestServerLimitKeepsTheConnection(t *testing.T) {
 		t.Error("the connection was lost")
 	}
 }
+
+// A default does not lift a stricter limit of the role or the database. A limit that somebody set
+// does, with a note.
+func TestDefaultLimitsYieldToTheRole(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	admin := connect(t, config)
+	name := pgx.Identifier{config.ConnConfig.Database}.Sanitize()
+	for _, limit := range []string{`statement_timeout = '2s'`, `lock_timeout = '20s'`, `idle_in_transaction_session_timeout = 1500`} {
+		if _, err := admin.Exec(t.Context(), `alter database `+name+` set `+limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const overruled = "overrules a stricter one"
+	for name, tt := range map[string]struct {
+		connect func(opts ...pgpool.Option) (*pgxpool.Pool, error)
+		want    string
+		notes   int
+	}{
+		"ConnectConfig": {func(opts ...pgpool.Option) (*pgxpool.Pool, error) {
+			return pgpool.ConnectConfig(t.Context(), config, opts...)
+		}, "2s 10s 1500ms", 0},
+		"ConnectConfig with an option": {func(opts ...pgpool.Option) (*pgxpool.Pool, error) {
+			return pgpool.ConnectConfig(t.Context(), config, append(opts,
+				pgpool.WithServerLimits(pgpool.ServerLimits{Statement: 3 * time.Second, IdleInTransaction: time.Second}))...)
+		}, "3s 0 1s", 2},
+		"Connect": {func(opts ...pgpool.Option) (*pgxpool.Pool, error) {
+			return connectLimits(t, config, nil, opts)
+		}, "2s 5s 1500ms", 0},
+		"Connect with a variable": {func(opts ...pgpool.Option) (*pgxpool.Pool, error) {
+			return connectLimits(t, config, map[string]string{"DATABASE_STATEMENT_TIMEOUT": "45s"}, opts)
+		}, "45s 5s 1500ms", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log logs
+			pool, err := tt.connect(pgpool.WithLogger(log.logger()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			if got := limitsOf(t, pool); got != tt.want {
+				t.Errorf("limits are %q, want %q", got, tt.want)
+			}
+			if got := len(log.lines(overruled)); got != tt.notes {
+				t.Errorf("%d notes, want %d:\n%s", got, tt.notes, &log)
+			}
+			if len(log.lines(notInEffect)) != 0 {
+				t.Errorf("log is %q, want no warning", &log)
+			}
+		})
+	}
+}
+
+func connectLimits(
+	t *testing.T, config *pgxpool.Config, environ map[string]string, opts []pgpool.Option,
+) (*pgxpool.Pool, error) {
+	t.Helper()
+	all := map[string]string{"APP_ENV": "test", "DATABASE_URL": config.ConnString()}
+	for k, v := range environ {
+		all[k] = v
+	}
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pgpool.Connect(t.Context(), cfg, opts...)
+}

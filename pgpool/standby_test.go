@@ -47,7 +47,7 @@ func TestRoleIsLookedAtAgain(t *testing.T) {
 		if err := pool.Ping(t.Context()); err != nil {
 			t.Error(err)
 		}
-		return len(log.lines("the server changed its role")) == 1
+		return len(log.lines("leads to the wrong server")) == 1
 	})
 	var readOnly string
 	if err := pool.QueryRow(t.Context(), `show transaction_read_only`).Scan(&readOnly); err != nil || readOnly != "off" {

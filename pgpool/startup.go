@@ -43,7 +43,8 @@ type startup struct {
 	attempts int
 	last     error // the last error that tells something about the database
 	server   *dial.Server
-	refused  bool // PgBouncer did not take the limits
+	role     [3]time.Duration // limits that the role and the database set, 0: none
+	refused  bool             // PgBouncer did not take the limits
 }
 
 func newStartup(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) *startup {
@@ -130,6 +131,7 @@ func (s *startup) probe() error {
 			return err
 		}
 	}
+	s.role = dial.RoleLimits(ctx, conn)
 	s.server, err = dial.Ask(ctx, conn)
 	if err != nil && !conn.IsClosed() {
 		// It answered, if only to say that it is not quite PostgreSQL.

@@ -22,10 +22,14 @@ type Settings struct {
 	LeakThreshold  time.Duration
 	Limits         [3]time.Duration // in the order of dial.Limits
 	LimitsChosen   bool             // by an option
+	LimitsDefault  [3]bool          // nobody set them: they do not overrule the role's
+	Configured     bool             // FromConfig was called
 	KeepAlive      pgconfig.KeepAlive
 	Password       dial.Password
 	Metrics        any  // a pgpool.Metrics, or nil
 	PgBouncer      bool // the configuration names it
+	Types          []string
+	AfterConnect   []func(ctx context.Context, conn *pgx.Conn) error
 
 	// OnLost is called when a connection of the pool broke or the server refused a connect. It may
 	// be called by several goroutines at once.
@@ -43,8 +47,17 @@ func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig, file *pgconfig.Secret
 		s.SlowQuery = cfg.SlowQuery
 		s.LeakThreshold = cfg.LeakThreshold
 		s.Limits = [3]time.Duration{cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout}
+		for i, variable := range limitVariables {
+			s.LimitsDefault[i] = !cfg.IsSet(variable)
+		}
+		s.Configured = true
 		s.KeepAlive = pgconfig.KeepAlive{} // cfg's connections have theirs
 		s.Password = SecretFile(file, conn, func() *slog.Logger { return s.Logger })
 		s.PgBouncer = cfg.PgBouncer
 	}
+}
+
+// limitVariables are pgconfig's names, in the order of dial.Limits.
+var limitVariables = [3]string{
+	"DATABASE_STATEMENT_TIMEOUT", "DATABASE_LOCK_TIMEOUT", "DATABASE_IDLE_IN_TRANSACTION_TIMEOUT",
 }

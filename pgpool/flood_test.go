@@ -1,0 +1,117 @@
+package pgpool_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
+)
+
+// The same mistake, again and again, is one line a second with a count.
+func TestSameFailureIsLoggedOnceASecond(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 4
+	var log logs
+	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	began := time.Now()
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			for time.Since(began) < 1500*time.Millisecond {
+				if _, err := pool.Exec(t.Context(), `select wrong from pg_class`); err == nil {
+					t.Error("did not fail")
+				}
+			}
+		})
+	}
+	running.Wait()
+	lines := log.lines("query failed")
+	if most := int(time.Since(began)/time.Second) + 1; len(lines) == 0 || len(lines) > most {
+		t.Errorf("%d lines, want 1 to %d", len(lines), most)
+	}
+	if last := lines[len(lines)-1]; !strings.Contains(last, "not_logged=") || !strings.Contains(last, "code=42703") {
+		t.Errorf("the last line is %q, want the code and the count", last)
+	}
+	// Another statement is another kind.
+	if _, err := pool.Exec(t.Context(), `select wrong from pg_type`); err == nil {
+		t.Error("did not fail")
+	}
+	if len(log.lines("pg_type")) != 1 {
+		t.Errorf("another statement is not logged:\n%s", &log)
+	}
+}
+
+// A batch that fails is one line.
+func TestFailedBatchIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var log logs
+	pool := connect(t, database(t), pgpool.WithLogger(log.logger()))
+	batch := &pgx.Batch{}
+	batch.Queue(`select wrong from pg_class`)
+	batch.Queue(`select 1`)
+	if err := pool.SendBatch(t.Context(), batch).Close(); err == nil {
+		t.Fatal("did not fail")
+	}
+	if lines := log.lines("level=WARN"); len(lines) != 1 {
+		t.Errorf("%d lines, want 1:\n%s", len(lines), &log)
+	}
+}
+
+// What is done on a connection that broke before is a consequence, and says nothing new. A caller
+// that gave up while connecting is no failure of the server's.
+func TestConsequencesAreNotLogged(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 1
+	admin := connect(t, config)
+	var log logs
+	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := tx.Conn().PgConn().PID()
+	if _, err := admin.Exec(t.Context(), `select pg_terminate_backend($1, 10000)`, int32(pid)); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := tx.Exec(t.Context(), `select 1`); err == nil {
+			t.Fatal("the connection survived")
+		}
+	}
+	_ = tx.Rollback(t.Context())
+	if lines := log.lines("level=WARN"); len(lines) != 1 || !strings.Contains(lines[0], "query failed") {
+		t.Errorf("%d lines, want the cause once:\n%s", len(lines), &log)
+	}
+	for range 20 {
+		pool.Reset()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond)
+		_, _ = pool.Exec(ctx, `select 1`)
+		cancel()
+	}
+	if lines := log.lines("connecting to the database failed"); len(lines) != 0 {
+		t.Errorf("callers that gave up are warnings:\n%s", &log)
+	}
+}
+
+// Waiting for a database is a line a second, not one for each attempt.
+func TestStartUpIsLoggedOnceASecond(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	through(t, config, fault.Options{}).Refuse()
+	var log logs
+	began := time.Now()
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()), pgpool.WithStartupTimeout(1500*time.Millisecond))
+	if err == nil {
+		t.Fatal("connected")
+	}
+	if lines, most := len(log.lines("trying again")), int(time.Since(began)/time.Second)+1; lines == 0 || lines > most {
+		t.Errorf("%d lines, want 1 to %d:\n%s", lines, most, &log)
+	}
+}

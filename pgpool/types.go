@@ -1,0 +1,137 @@
+package pgpool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// types registers types of the database with each connection. It looks them up once, and again
+// after a connection was lost: after a failover they may differ.
+type types struct {
+	names []string
+
+	mu    sync.Mutex
+	known []*pgtype.Type // nil: look them up
+}
+
+// hook goes first in AfterConnect, so that the caller's hook can use the types.
+func (t *types) hook(cfg *pgxpool.Config) {
+	if len(t.names) == 0 {
+		return
+	}
+	next := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if err := t.register(ctx, conn); err != nil {
+			return err
+		}
+		if next != nil {
+			return next(ctx, conn)
+		}
+		return nil
+	}
+}
+
+func (t *types) register(ctx context.Context, conn *pgx.Conn) error {
+	t.mu.Lock()
+	known := t.known
+	t.mu.Unlock()
+	if known != nil {
+		conn.TypeMap().RegisterTypes(known)
+		return nil
+	}
+	known, err := loadTypes(ctx, conn, t.names)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.known = known
+	t.mu.Unlock()
+	return nil
+}
+
+func (t *types) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known = nil
+}
+
+// typesSQL resolves names as the server does, with the search path. typarray is 0 for a type
+// without arrays.
+const typesSQL = `select n.name, t.oid, t.typtype::text, t.typname, s.nspname || '.' || t.typname,
+	a.oid, sa.nspname || '.' || a.typname, a.typdelim::text
+	from unnest($1::text[]) with ordinality n (name, place)
+	left join pg_type t on t.oid = to_regtype(n.name)
+	left join pg_namespace s on s.oid = t.typnamespace
+	left join pg_type a on a.oid = t.typarray
+	left join pg_namespace sa on sa.oid = a.typnamespace
+	order by n.place`
+
+// loadTypes registers the types with conn, and returns them for other connections.
+func loadTypes(ctx context.Context, conn *pgx.Conn, names []string) ([]*pgtype.Type, error) {
+	type found struct {
+		Name                string
+		OID                 *uint32
+		Kind, Type, Path    *string
+		Array               *uint32
+		ArrayPath, ArrayEnd *string
+	}
+	rows, err := conn.Query(ctx, typesSQL, pgx.QueryExecModeExec, names)
+	if err != nil {
+		return nil, fmt.Errorf("look up types: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[found])
+	if err != nil {
+		return nil, fmt.Errorf("look up types: %w", err)
+	}
+	var known []*pgtype.Type
+	var derived []string
+	for _, t := range all {
+		if t.OID == nil {
+			return nil, fmt.Errorf("look up types: there is no type %q: create it first, or name its schema", t.Name)
+		}
+		if *t.Kind != "b" {
+			derived = append(derived, *t.Path)
+			if t.ArrayPath != nil {
+				derived = append(derived, *t.ArrayPath)
+			}
+			continue
+		}
+		element := baseType(*t.Type, *t.OID)
+		known = append(known, element)
+		if t.Array != nil {
+			known = append(known, &pgtype.Type{
+				Name: "_" + *t.Type, OID: *t.Array,
+				Codec: &pgtype.ArrayCodec{ElementType: element, Delimiter: (*t.ArrayEnd)[0]},
+			})
+		}
+	}
+	conn.TypeMap().RegisterTypes(known)
+	if len(derived) > 0 {
+		more, err := conn.LoadTypes(ctx, derived) // it registers them
+		if err != nil {
+			return nil, fmt.Errorf("look up types: %w", err)
+		}
+		known = append(known, more...)
+	}
+	return known, nil
+}
+
+// baseType is a type that an extension defines. pgx knows the formats of some; for all others it
+// exchanges the text that psql shows.
+func baseType(name string, oid uint32) *pgtype.Type {
+	t := &pgtype.Type{Name: name, OID: oid}
+	switch name {
+	case "hstore":
+		t.Codec = pgtype.HstoreCodec{}
+	case "ltree":
+		t.Codec = pgtype.LtreeCodec{}
+	default:
+		t.Codec = &pgtype.TextFormatOnlyCodec{Codec: pgtype.TextCodec{}}
+	}
+	return t
+}

@@ -1,0 +1,128 @@
+package pgpool_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgpool"
+)
+
+type place struct {
+	Name string
+	Mood *string
+}
+
+// Types of the database and their arrays go both ways on every connection of the pool.
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 3
+	admin := connect(t, config)
+	for _, sql := range []string{
+		`create type mood as enum ('sad', 'happy')`, `create schema geo`,
+		`create domain geo.title as text check (value <> '')`,
+		`create type geo.place as (name geo.title, mood mood)`,
+		`create extension hstore`, `create extension citext`,
+	} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lookups := &counting{}
+	pool := connect(t, config, pgpool.WithTypes("mood", "geo.place"), pgpool.WithTypes("hstore", "citext"),
+		pgpool.WithTracer(lookups))
+	first := lookups.started.Load()
+	conns := []*pgxpool.Conn{acquire(t, pool), acquire(t, pool), acquire(t, pool)}
+	if got := lookups.started.Load(); got != first {
+		t.Errorf("%d statements for further connections, want none", got-first)
+	}
+	for _, conn := range conns {
+		happy := "happy"
+		places := []place{{"home", &happy}, {"away", nil}}
+		var gotPlaces []place
+		var moods []string
+		var pairs map[string]*string
+		var name string
+		err := conn.QueryRow(t.Context(), `select $1::geo.place[], $2::mood[], $3::hstore, $4::citext`,
+			places, []string{"sad", "happy"}, map[string]*string{"a": nil}, "Home").Scan(&gotPlaces, &moods, &pairs, &name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(gotPlaces) != 2 || gotPlaces[0].Name != "home" || *gotPlaces[0].Mood != "happy" || gotPlaces[1].Mood != nil ||
+			strings.Join(moods, " ") != "sad happy" || len(pairs) != 1 || name != "Home" {
+			t.Errorf("got %v, %v, %v, %q back", gotPlaces, moods, pairs, name)
+		}
+	}
+}
+
+func TestTypeThatDoesNotExist(t *testing.T) {
+	t.Parallel()
+	_, err := pgpool.ConnectConfig(t.Context(), database(t), pgpool.WithLogger(nil), pgpool.WithTypes("mood"))
+	var failed *pgpool.StartupError
+	if !errors.As(err, &failed) || failed.Attempts != 1 || !strings.Contains(err.Error(), `there is no type "mood"`) {
+		t.Errorf("error is %v, want one attempt and the name", err)
+	}
+}
+
+// After a connection was lost the types are looked up again: the new server may have others.
+func TestTypesAreLookedUpAgain(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 1
+	admin := connect(t, config)
+	execute := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	execute(`create type mood as enum ('sad')`)
+	pool := connect(t, config, pgpool.WithTypes("mood"))
+	moods := func() (all []string, err error) {
+		err = pool.QueryRow(t.Context(), `select array_agg('sad'::mood)`).Scan(&all)
+		return all, err
+	}
+	if all, err := moods(); err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	execute(`drop type mood`)
+	execute(`create type mood as enum ('sad')`) // with another OID
+	conn := acquire(t, pool)
+	execute(`select pg_terminate_backend($1, 10000)`, int32(conn.Conn().PgConn().PID()))
+	if _, err := conn.Exec(t.Context(), `select 1`); err == nil {
+		t.Fatal("the connection survived")
+	}
+	conn.Release()
+	if all, err := moods(); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v after the types changed", all, err)
+	}
+}
+
+// The option runs on every connection, after the configuration's hook.
+func TestAfterConnect(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	var order []string
+	config.AfterConnect = func(context.Context, *pgx.Conn) error { order = append(order, "configuration"); return nil }
+	step := func(name string) pgpool.Option {
+		return pgpool.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			order = append(order, name)
+			_, err := conn.Exec(ctx, `set application_name = 'prepared'`)
+			return err
+		})
+	}
+	config.MinIdleConns = 0
+	pool := connect(t, config, step("first"), step("second"), pgpool.WithAfterConnect(nil))
+	order = nil
+	var name string
+	if err := pool.QueryRow(t.Context(), `show application_name`).Scan(&name); err != nil || name != "prepared" {
+		t.Errorf("application_name is %q, %v", name, err)
+	}
+	if got := strings.Join(order, " "); got != "configuration first second" {
+		t.Errorf("called %q", got)
+	}
+}
