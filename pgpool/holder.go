@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgpool/internal/mask"
 )
 
 // Holder is a caller that has acquired a connection and not released it yet.
@@ -68,8 +69,8 @@ const (
 // String is one line: age, process and at most 80 bytes of the statement.
 func (h Holder) String() string {
 	sql := h.SQL
-	if len(sql) > maxErrorSQL+len(cutMark) {
-		sql = strings.ToValidUTF8(sql[:maxErrorSQL], "") + cutMark
+	if len(sql) > maxErrorSQL+len(mask.CutMark) {
+		sql = strings.ToValidUTF8(sql[:maxErrorSQL], "") + mask.CutMark
 	}
 	if sql = strings.Join(strings.Fields(sql), " "); sql == "" {
 		sql = "no statement yet"
@@ -111,6 +112,6 @@ func (o *observer) holders(held []*hold, n, maxSQL int) []Holder {
 func (o *observer) holder(h *hold, maxSQL int) Holder {
 	return Holder{
 		PID: h.session.pid, Since: o.epoch.Add(h.since), Age: o.clock() - h.since,
-		SQL: maskSQL(h.sql, maxSQL), stack: h.stack,
+		SQL: mask.SQL(h.sql, maxSQL), stack: h.stack,
 	}
 }

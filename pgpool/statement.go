@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/mask"
 )
 
 // statement is a statement under way. It is the context of that statement, which costs one
@@ -88,7 +89,7 @@ func (o *observer) logStatement(
 		code = answer.Code
 	}
 	o.log.log(ctx, level, kind{message, code, s.sql}, func() []slog.Attr {
-		attrs := []slog.Attr{slog.Duration("duration", took), slog.String("sql", maskSQL(s.sql, maxLoggedSQL))}
+		attrs := []slog.Attr{slog.Duration("duration", took), slog.String("sql", mask.SQL(s.sql, maxLoggedSQL))}
 		if s.statements > 1 {
 			attrs = append(attrs, slog.Int("statements", s.statements))
 		}

@@ -28,14 +28,14 @@ type doctor struct {
 	problems, warnings, unreached int
 }
 
-func (d *doctor) say(verdict, what, format string, args ...any) {
+func (d *doctor) say(verdict verdict, what, format string, args ...any) {
 	switch verdict {
-	case "WRONG":
+	case bad:
 		d.problems++
-	case "warn":
+	case warn:
 		d.warnings++
 	}
-	fmt.Fprintf(d.out, "  %-5s  %-16s  %s\n", verdict, what, fmt.Sprintf(format, args...))
+	fmt.Fprintf(d.out, "  %s  %-16s  %s\n", paint(verdict, hasColors(d.out)), what, fmt.Sprintf(format, args...))
 }
 
 // examine looks at every database that the configuration names. Its error is the configuration's.

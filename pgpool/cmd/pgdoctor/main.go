@@ -1,13 +1,18 @@
 // Command pgdoctor checks how a program is configured to use PostgreSQL, and then the database
 // itself.
 //
-//	pgdoctor [-prefix NAME] [-instances N] [-timeout 10s]
-//	pgdoctor -explain
+//	pgdoctor [--prefix NAME] [--instances N] [--timeout 10s]
+//	pgdoctor database [--json] [--prefix NAME] [--timeout 10s]
+//	pgdoctor --explain
 //
 // It reads the same variables as the program, .env included, and changes nothing: it lists every
 // setting with where it came from, connects, and reports the server's version, TLS, the server's
 // role and the user's, settings that did not take effect, PgBouncer, the connection budget and the
 // clocks' difference. It prints no password.
+//
+// "pgdoctor database" looks at the database in use: connections, long transactions, slots,
+// wraparound, sequences, autovacuum, bloat, indexes and the statements that took most time. It only
+// reads. A role with pg_monitor sees everything.
 //
 // The exit code is 0 if nothing is wrong (there may be warnings), 1 if the configuration cannot be
 // used, 2 for wrong arguments, 3 if a database cannot be reached, and 4 if it was reached and
@@ -44,8 +49,14 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, environ map[string]string, stdout, stderr io.Writer) int {
+	database := len(args) > 0 && args[0] == "database"
+	if database {
+		args = args[1:]
+	}
 	flags := flag.NewFlagSet("pgdoctor", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	asJSON := flags.Bool("json", false, "of pgdoctor database: print JSON")
 	explain := flags.Bool("explain", false, "print the table of variables and exit")
 	prefix := flags.String("prefix", "", "of the variables, as in ANALYTICS_DATABASE_URL")
 	instances := flags.Int("instances", 1, "how many instances of the program run, for the connection budget")
@@ -58,7 +69,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	}
 	if flags.NArg() > 0 || *instances < 1 || *timeout <= 0 {
 		fmt.Fprintln(stderr, "pgdoctor: takes no arguments, at least one instance and a timeout above 0; see "+
-			"pgdoctor -help")
+			"pgdoctor --help")
 		return badArguments
 	}
 	if *explain {
@@ -71,10 +82,12 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		fmt.Fprintln(stdout, err)
 		return badConfiguration
 	}
-	reportConfiguration(stdout, cfg)
-
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
+	if database {
+		return reportDatabase(ctx, cfg, stdout, *asJSON)
+	}
+	reportConfiguration(stdout, cfg)
 	d := &doctor{out: stdout, cfg: cfg, instances: *instances}
 	if err := d.examine(ctx); err != nil {
 		fmt.Fprintln(stdout, err)
@@ -88,6 +101,51 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		return wrong
 	}
 	return fine
+}
+
+const usage = `usage: pgdoctor [--prefix NAME] [--instances N] [--timeout 10s]
+       pgdoctor database [--json] [--prefix NAME] [--timeout 10s]
+       pgdoctor --explain
+
+  --explain      print the table of variables and exit
+  --instances N  how many instances of the program run, for the connection budget (default 1)
+  --json         of pgdoctor database: print JSON
+  --prefix NAME  of the variables, as in ANALYTICS_DATABASE_URL
+  --timeout D    limit on everything that is asked of the databases (default 10s)
+`
+
+// reportDatabase is "pgdoctor database".
+func reportDatabase(ctx context.Context, cfg pgconfig.Config, stdout io.Writer, asJSON bool) int {
+	direct, err := cfg.DirectConfig()
+	if err != nil {
+		fmt.Fprintln(stdout, err)
+		return badConfiguration
+	}
+	report, err := examineDatabase(ctx, direct)
+	if err != nil {
+		fmt.Fprintln(stdout, err)
+		return notReached
+	}
+	if asJSON {
+		err = report.writeJSON(stdout)
+	} else {
+		report.write(stdout, hasColors(stdout))
+	}
+	if problems, _ := report.worst(); problems > 0 || err != nil {
+		return wrong
+	}
+	return fine
+}
+
+// hasColors reports whether out is a terminal whose user did not ask for no colors
+// (https://no-color.org).
+func hasColors(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func count(n int, noun string) string {

@@ -1,20 +1,21 @@
-package pgpool
+// Package mask hides what statements must not show.
+package mask
 
 import "strings"
 
-const (
-	cutMark     = " …"
-	literalMark = "'…'"
-)
+// CutMark ends a statement that was cut.
+const CutMark = " …"
 
-// maskSQL returns the beginning of a statement as it may be shown. Literals become '…': they hold
+const literalMark = "'…'"
+
+// SQL returns the beginning of a statement as it may be shown. Literals become '…': they hold
 // passwords in CREATE ROLE and connection strings in CREATE SUBSCRIPTION, and values everywhere.
 // What looks like a URL with a password is masked in comments and names too. It looks at no more
 // than limit bytes.
 //
 // Where a literal ends can depend on the server's settings (a backslash before a quote). Then
 // everything after it is masked.
-func maskSQL(sql string, limit int) string {
+func SQL(sql string, limit int) string {
 	cut := len(sql) > limit
 	if cut {
 		sql = strings.ToValidUTF8(sql[:limit], "")
@@ -37,7 +38,7 @@ func maskSQL(sql string, limit int) string {
 	}
 	text.WriteString(sql)
 	if cut {
-		text.WriteString(cutMark)
+		text.WriteString(CutMark)
 	}
 	return text.String()
 }
