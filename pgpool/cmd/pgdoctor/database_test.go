@@ -68,6 +68,13 @@ func TestDatabaseWithProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// A session reports its statistics when it ends, at the latest.
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, `do $$ begin while not exists (select from pg_stat_user_tables where n_dead_tup >= 30000) loop
+		perform pg_sleep(0.01), pg_stat_clear_snapshot(); end loop; end $$`)
+
 	environ := map[string]string{"DATABASE_URL": server.URL()}
 	code, output := examine(t, environ, "database", "--json")
 	var report databaseReport
