@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,7 +20,7 @@ import (
 	"github.com/page-builder/persistence/examples/pages/db"
 	"github.com/page-builder/persistence/migrations"
 	"github.com/page-builder/persistence/pgmigrate"
-	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 const (
@@ -39,11 +38,8 @@ func TestLoad(t *testing.T) {
 	if long, err := time.ParseDuration(os.Getenv("PAGES_LOAD")); err == nil {
 		lasts = long
 	}
-	server := ownServer(t)
-	url, err := server.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := fault.NewServer(t, fault.ServerOptions{})
+	url := server.URL()
 	migrate(t, url)
 	l := &load{both: serve(t, url)}
 	l.pages = l.pages[:20]
@@ -59,12 +55,7 @@ func TestLoad(t *testing.T) {
 		clients.Go(func() { l.reader(ctx) })
 	}
 	l.work(t, lasts/2)
-	if err := server.Stop(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	server.Restart(t)
 	l.work(t, lasts/2)
 	end()
 	clients.Wait()
@@ -92,27 +83,6 @@ func (l *load) done() (edits, reads int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.latencies.write), len(l.latencies.read)
-}
-
-func ownServer(t *testing.T) pgserver.Dev {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pages") // short enough for a socket, and open to the user that the server runs as
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // holds no secret
-		t.Fatal(err)
-	}
-	server := pgserver.Dev{Name: "s", Dir: filepath.Clean(dir)}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-		defer cancel()
-		if err := server.Remove(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
 }
 
 func migrate(t *testing.T, url string) {

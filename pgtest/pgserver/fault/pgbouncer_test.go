@@ -54,7 +54,8 @@ func TestPgBouncerStopAndStart(t *testing.T) {
 // A server that asks for a password gets it from PgBouncer, and a proxy may stand between the two.
 func TestPgBouncerBehindProxy(t *testing.T) {
 	t.Parallel()
-	_, p := through(t, fault.Options{})
+	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
+	p := fault.NewProxy(t, server.URL(), fault.Options{})
 	b := fault.NewPgBouncer(t, p.URL(), nil)
 	execute(t, connect(t, b.URL(), simple), "select 1")
 	if p.Stats().Connections == 0 {

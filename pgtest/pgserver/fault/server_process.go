@@ -107,6 +107,7 @@ func (s *Server) start(ctx context.Context) error {
 		case <-tick.C:
 		case <-p.ended:
 			s.process = nil
+			s.forgetTemplate()
 			return fmt.Errorf("it exited; its log ends:\n%s", &p.log)
 		case <-ctx.Done():
 			return fmt.Errorf("it is not ready after %s: %w; its log ends:\n%s", startLimit, err, &p.log)

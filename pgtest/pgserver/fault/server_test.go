@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -257,6 +258,33 @@ func TestServerMissing(t *testing.T) {
 	r.run(func() { fault.NewServer(r, fault.ServerOptions{}) })
 	if !strings.Contains(r.skipped, "no PostgreSQL server found") || len(r.failures) > 0 {
 		t.Errorf("skipped: %q, failures: %q", r.skipped, r.failures)
+	}
+}
+
+// initdb's result is kept for the next server, and a damaged one is forgotten after it has failed.
+func TestServerTemplate(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	fault.NewServer(t, fault.ServerOptions{})
+	kept, err := filepath.Glob(filepath.Join(cache, "pgserver", "*", "fault-*"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("kept: %v, %v", kept, err)
+	}
+	const mark = "marked.txt"
+	if err := os.WriteFile(filepath.Join(kept[0], mark), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := fault.NewServer(t, fault.ServerOptions{}); !exists(s.Data(mark)) {
+		t.Error("the second server did not use what was kept")
+	}
+	if err := os.Remove(filepath.Join(kept[0], "global", "pg_control")); err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{T: t}
+	r.run(func() { fault.NewServer(r, fault.ServerOptions{}) })
+	r.failed(t, "start the server")
+	if s := fault.NewServer(t, fault.ServerOptions{}); exists(s.Data(mark)) {
+		t.Error("the damaged one is still used")
 	}
 }
 

@@ -25,8 +25,8 @@ const (
 type session struct {
 	*Proxy
 	target  target
-	socket  net.Conn // of the client
-	client  net.Conn // the same, with TLS if the proxy has it
+	socket  net.Conn        // of the client
+	client  net.Conn        // the same, with TLS if the proxy has it
 	ctx     context.Context // done when the session is closed
 	cancel  context.CancelFunc
 	leaving chan struct{} // closed when the client has said goodbye or hung up

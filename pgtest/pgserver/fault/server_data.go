@@ -1,0 +1,107 @@
+package fault
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+)
+
+var initdbArgs = []string{
+	"--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale",
+	"--no-sync", "--no-instructions", "--wal-segsize=1", // in MB: many small servers
+}
+
+// initialize makes the data directory.
+func (s *Server) initialize(ctx context.Context) error {
+	template, err := s.template()
+	if err != nil {
+		return err
+	}
+	// initdb takes a second, and a copy of its result a tenth of that.
+	if err := copyTree(template, s.Data(), s.owner); err != nil {
+		if err := os.RemoveAll(s.Data()); err != nil {
+			return err
+		}
+		if err := s.run(ctx, "initdb", append(initdbArgs, "-D", s.Data())...); err != nil {
+			return err
+		}
+		s.store(template)
+	}
+	conf := s.Data("postgresql.conf")
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		return err
+	}
+	if err := s.write(conf, string(text)+"\ninclude = '"+ownConf+"'\n"); err != nil {
+		return err
+	}
+	return s.configure()
+}
+
+// template returns where the user's cache keeps initdb's result, if it does.
+func (s *Server) template() (string, error) {
+	info, err := os.Stat(filepath.Join(s.bin, "postgres"))
+	if err != nil {
+		return "", err
+	}
+	of := sha256.Sum256(fmt.Append(nil, s.bin, info.Size(), info.ModTime().UnixNano(), initdbArgs))
+	return filepath.Join(binaries.Here().CacheDir(), "fault-"+hex.EncodeToString(of[:8])), nil
+}
+
+// store keeps a copy of the data directory. It gets its name when it is whole. Where nothing can be
+// kept, the next server runs initdb, too.
+func (s *Server) store(template string) {
+	if err := os.MkdirAll(filepath.Dir(template), 0o700); err != nil {
+		return
+	}
+	partial, err := os.MkdirTemp(filepath.Dir(template), "partial-") // pgserver sweeps what a kill leaves
+	if err != nil {
+		return
+	}
+	defer os.RemoveAll(partial)
+	whole := filepath.Join(partial, "data")
+	if err := copyTree(s.Data(), whole, pgserver.Owner{UID: os.Geteuid()}); err == nil {
+		_ = os.Rename(whole, template) // unless another process was faster
+	}
+}
+
+// forgetTemplate makes the next server run initdb: a machine that crashed may have left a damaged
+// copy, on which no server starts. It goes in one step, so that nobody copies a part.
+func (s *Server) forgetTemplate() {
+	template, err := s.template()
+	if err != nil {
+		return
+	}
+	partial, err := os.MkdirTemp(filepath.Dir(template), "partial-")
+	if err != nil {
+		return
+	}
+	defer os.RemoveAll(partial)
+	_ = os.Rename(template, filepath.Join(partial, "data"))
+}
+
+// copyTree copies a data directory, which has no links, and gives the copy to o.
+func copyTree(from, to string, o pgserver.Owner) error {
+	if _, err := os.Stat(filepath.Join(from, "PG_VERSION")); err != nil {
+		return err
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = os.Chmod(path, 0o700)
+		}
+		if err != nil {
+			return err
+		}
+		return o.Chown(path)
+	})
+}
