@@ -13,8 +13,8 @@ const (
 	Test Environment = "test"
 	// Staging has the rules and defaults of Production.
 	Staging Environment = "staging"
-	// Production is also what an unset APP_ENV means, so that a forgotten variable is never the weak
-	// setting. The one exception is a database on this machine that a .env file names.
+	// Production is also what an unset APP_ENV means, so that a forgotten variable is never the
+	// weak setting. The one exception is a database on this machine that a .env file names.
 	Production Environment = "production"
 )
 

@@ -12,11 +12,11 @@ type Violation struct {
 	Name string
 	// Kind is "unique", "foreign_key", "check", "not_null", "exclusion", "restrict" or "integrity".
 	Kind string
-	// Schema, Table and Constraint are the server's names. Constraint is "" for a column that is not
-	// null before PostgreSQL 18.
+	// Schema, Table and Constraint are the server's names. Constraint is "" for a column that is
+	// not null before PostgreSQL 18.
 	Schema, Table, Constraint string
-	// Columns are those that the caller declared, or the one of a not-null constraint. The server does
-	// not say more, except in a text for people.
+	// Columns are those that the caller declared, or the one of a not-null constraint. The server
+	// does not say more, except in a text for people.
 	Columns []string
 }
 
@@ -27,8 +27,8 @@ type DeclaredConstraint struct {
 }
 
 // Constraints declares constraints by "table.constraint", and not-null ones by "table.column". A
-// unique index counts as a constraint. CheckConstraints of package pgquery/pgquerytest compares them
-// with a database.
+// unique index counts as a constraint. CheckConstraints of package pgquery/pgquerytest compares
+// them with a database.
 type Constraints map[string]DeclaredConstraint
 
 var violations = map[string]string{
@@ -41,8 +41,8 @@ var violations = map[string]string{
 	"23P01": "exclusion",
 }
 
-// ViolationOf returns the constraint that err is about, and whether it is about one. Constraints may
-// be nil. The result never holds a value of the row.
+// ViolationOf returns the constraint that err is about, and whether it is about one. Constraints
+// may be nil. The result never holds a value of the row.
 func ViolationOf(err error, constraints Constraints) (Violation, bool) {
 	var server *pgconn.PgError
 	if !errors.As(err, &server) || violations[server.Code] == "" {

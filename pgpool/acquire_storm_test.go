@@ -60,7 +60,8 @@ func TestDeadlineBeforeTheCallIsNoExhaustion(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	_, err := pool.Acquire(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgpool.ErrExhausted) || errors.Is(err, pgpool.ErrNotAnswering) {
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgpool.ErrExhausted) ||
+		errors.Is(err, pgpool.ErrNotAnswering) {
 		t.Errorf("error is %v, want the deadline's only", err)
 	}
 }
@@ -120,7 +121,8 @@ func TestBusyPoolThatGrowsIsExhausted(t *testing.T) {
 		}
 	}
 	if exhausted != 4 || silent != 1 {
-		t.Errorf("%d found the pool exhausted and %d the server silent, want 4 in line and 1 that connects", exhausted, silent)
+		t.Errorf("%d found the pool exhausted and %d the server silent, want 4 in line and 1 that connects",
+			exhausted, silent)
 	}
 }
 

@@ -55,17 +55,21 @@ func TestEveryMethodFailsOnExhaustedPool(t *testing.T) {
 			if took := time.Since(began); took < limit || took > limit+2*time.Second {
 				t.Errorf("took %s, want about %s", took, limit)
 			}
-			if !errors.Is(err, pgpool.ErrExhausted) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgpool.ErrNotAnswering) {
+			if !errors.Is(err, pgpool.ErrExhausted) || !errors.Is(err, context.DeadlineExceeded) ||
+				errors.Is(err, pgpool.ErrNotAnswering) {
 				t.Errorf("error is %v, want ErrExhausted and DeadlineExceeded", err)
 			}
 			if got := pgerr.Of(err); got != pgerr.Saturated || pgerr.Retryable(err) {
 				t.Errorf("pgerr says %s, retryable %v; want saturated, not retryable", got, pgerr.Retryable(err))
 			}
 			var figures *pgpool.AcquireError
-			if !errors.As(err, &figures) || figures.Max != 2 || figures.Total != 2 || figures.InUse != 2 || figures.Waiting < 1 || figures.OwnDeadline {
+			if !errors.As(err, &figures) || figures.Max != 2 || figures.Total != 2 || figures.InUse != 2 ||
+				figures.Waiting < 1 || figures.OwnDeadline {
 				t.Errorf("error is %+v, want 2 of 2 in use", figures)
 			}
-			for _, want := range []string{"acquire: ", "the pool is busy", "limit 2, total 2, in use 2, idle 0, constructing 0, waiting "} {
+			for _, want := range []string{
+				"acquire: ", "the pool is busy", "limit 2, total 2, in use 2, idle 0, constructing 0, waiting ",
+			} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("error is %q, want %q in it", err, want)
 				}
@@ -134,13 +138,15 @@ func TestServerThatDoesNotAnswerIsNoExhaustion(t *testing.T) {
 	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
 	p.Freeze(fault.Both)
 	_, err := pool.Exec(t.Context(), `select 1`)
-	if !errors.Is(err, pgpool.ErrNotAnswering) || errors.Is(err, pgpool.ErrExhausted) || !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, pgpool.ErrNotAnswering) || errors.Is(err, pgpool.ErrExhausted) ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error is %v, want ErrNotAnswering and DeadlineExceeded", err)
 	}
 	if got := pgerr.Of(err); got != pgerr.Timeout {
 		t.Errorf("category is %s, want timeout", got)
 	}
-	if !strings.Contains(err.Error(), "the server does not answer") || !strings.Contains(err.Error(), "constructing 1") {
+	if !strings.Contains(err.Error(), "the server does not answer") ||
+		!strings.Contains(err.Error(), "constructing 1") {
 		t.Errorf("error is %q, want it to name the server", err)
 	}
 }
@@ -152,7 +158,9 @@ func (*wrapping) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQu
 	return ctx
 }
 func (*wrapping) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-func (w *wrapping) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+func (w *wrapping) TraceAcquireStart(
+	ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
+) context.Context {
 	ctx, w.cancel = context.WithTimeout(ctx, time.Hour)
 	return ctx
 }

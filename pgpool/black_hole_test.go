@@ -67,7 +67,8 @@ func TestConnectBlackHoleWithinBudget(t *testing.T) {
 	config := database(t)
 	config.ConnConfig.ConnectTimeout = 50 * time.Millisecond
 	through(t, config, fault.Options{}).Freeze(fault.Both)
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(400*time.Millisecond))
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil),
+		pgpool.WithStartupTimeout(400*time.Millisecond))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || failed.Attempts < 2 || pgerr.Of(err) != pgerr.Timeout || failed.Elapsed > slack {
 		t.Errorf("error is %v, want several attempts of category timeout", err)

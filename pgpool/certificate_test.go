@@ -38,7 +38,8 @@ func TestCertificate(t *testing.T) {
 				return
 			}
 			var failed *pgpool.StartupError
-			if !errors.As(err, &failed) || failed.Attempts != 1 || pgerr.Of(err) != pgerr.TLS || !strings.Contains(err.Error(), "check sslmode and sslrootcert") {
+			if !errors.As(err, &failed) || failed.Attempts != 1 || pgerr.Of(err) != pgerr.TLS ||
+				!strings.Contains(err.Error(), "check sslmode and sslrootcert") {
 				t.Errorf("error is %v, want tls after one attempt, and what to do", err)
 			}
 		})
@@ -48,9 +49,11 @@ func TestCertificate(t *testing.T) {
 func TestNameThatDoesNotResolve(t *testing.T) {
 	t.Parallel()
 	config := parse(t, "postgres://app@pgpool.invalid/app?sslmode=disable")
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(300*time.Millisecond))
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil),
+		pgpool.WithStartupTimeout(300*time.Millisecond))
 	var failed *pgpool.StartupError
-	if !errors.As(err, &failed) || pgerr.Of(err) != pgerr.DNS || !errors.Is(failed.Ended, context.DeadlineExceeded) || !strings.Contains(err.Error(), "check the host name") {
+	if !errors.As(err, &failed) || pgerr.Of(err) != pgerr.DNS || !errors.Is(failed.Ended, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "check the host name") {
 		t.Errorf("error is %v, want dns, tried until the budget ended, and what to do", err)
 	}
 }

@@ -18,7 +18,8 @@ func TestCancelIsRepeated(t *testing.T) {
 	config := database(t)
 	config.MaxConns = 1
 	watcher := connect(t, config)
-	config.ConnConfig.RuntimeParams["client_connection_check_interval"] = "0" // or the server notices by itself, where it is set
+	// Or the server notices by itself, where it is set.
+	config.ConnConfig.RuntimeParams["client_connection_check_interval"] = "0"
 	var lose atomic.Bool
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -44,7 +45,8 @@ func TestCancelIsRepeated(t *testing.T) {
 	conn.Release()
 	eventually(t, func() bool {
 		var running bool
-		if err := watcher.QueryRow(t.Context(), `select exists (select from pg_stat_activity where pid = $1)`, pid).Scan(&running); err != nil {
+		if err := watcher.QueryRow(t.Context(), `select exists (select from pg_stat_activity where pid = $1)`,
+			pid).Scan(&running); err != nil {
 			t.Error(err)
 		}
 		return !running

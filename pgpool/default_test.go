@@ -76,7 +76,8 @@ func TestDefaultWithoutConfiguration(t *testing.T) {
 	t.Setenv("DATABASE_URL", "")
 	_, err := pgpool.Default(t.Context())
 	var wrong *pgconfig.Error
-	if !errors.As(err, &wrong) || !strings.HasPrefix(err.Error(), "connect: ") || !strings.Contains(err.Error(), "DATABASE_URL") {
+	if !errors.As(err, &wrong) || !strings.HasPrefix(err.Error(), "connect: ") ||
+		!strings.Contains(err.Error(), "DATABASE_URL") {
 		t.Errorf("error is %v, want what is not set", err)
 	}
 }

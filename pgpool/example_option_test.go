@@ -18,7 +18,8 @@ func ExampleWithSlowQuery() {
 	cfg, end := configured()
 	defer end()
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: steady}))
-	pool, err := pgpool.Connect(context.Background(), cfg, pgpool.WithSlowQuery(time.Nanosecond), pgpool.WithLogger(logger))
+	pool, err := pgpool.Connect(context.Background(), cfg, pgpool.WithSlowQuery(time.Nanosecond),
+		pgpool.WithLogger(logger))
 	if err != nil {
 		log.Print(err)
 		return

@@ -58,7 +58,8 @@ func ExampleConnectConfig() {
 	defer pgpool.Shutdown(context.Background(), pool)
 
 	var statement, lock string
-	err = pool.QueryRow(context.Background(), `select current_setting('statement_timeout'), current_setting('lock_timeout')`).Scan(&statement, &lock)
+	err = pool.QueryRow(context.Background(),
+		`select current_setting('statement_timeout'), current_setting('lock_timeout')`).Scan(&statement, &lock)
 	fmt.Println(statement, lock, err)
 	// Output: 10s 2s <nil>
 }
@@ -163,7 +164,8 @@ func ExampleAcquireError() {
 	}
 	defer tx.Rollback(context.Background())
 
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond) // or DATABASE_ACQUIRE_TIMEOUT, which is 5 s
+	// Or DATABASE_ACQUIRE_TIMEOUT, which is 5 s.
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	_, err = pool.Exec(ctx, `select 'Home'`)
 	var busy *pgpool.AcquireError

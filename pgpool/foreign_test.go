@@ -76,7 +76,8 @@ func TestPoolFromAnotherPoolsConfigIsLeftAlone(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
 	defer cancel()
-	if _, err := foreign.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgpool.ErrExhausted) {
+	if _, err := foreign.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, pgpool.ErrExhausted) {
 		t.Errorf("error is %v, want pgxpool's own", err)
 	}
 
@@ -118,7 +119,8 @@ func TestHijackedConnection(t *testing.T) {
 	config := database(t)
 	config.MaxConns = 1
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold), pgpool.WithAcquireTimeout(limit))
+	pool := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold),
+		pgpool.WithAcquireTimeout(limit))
 	hijacked := acquire(t, pool).Hijack()
 	defer hijacked.Close(context.Background())
 	if _, err := hijacked.Exec(t.Context(), `listen pages`); err != nil {

@@ -19,8 +19,14 @@ func TestKeepAlive(t *testing.T) {
 		opts              []pgpool.Option
 		idle, userTimeout int
 	}{
-		"default":         {nil, 30, 60_000},
-		"option":          {[]pgpool.Option{pgpool.WithKeepAlive(pgpool.KeepAlive{Idle: 7 * time.Second, Interval: time.Second, Count: 2, UserTimeout: 9 * time.Second})}, 7, 9_000},
+		"default": {nil, 30, 60_000},
+		"option": {
+			[]pgpool.Option{
+				pgpool.WithKeepAlive(pgpool.KeepAlive{
+					Idle: 7 * time.Second, Interval: time.Second, Count: 2, UserTimeout: 9 * time.Second,
+				}),
+			}, 7, 9_000,
+		},
 		"as it is dialed": {[]pgpool.Option{pgpool.WithKeepAlive(pgpool.KeepAlive{})}, 15, 0}, // net's default
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -28,7 +34,9 @@ func TestKeepAlive(t *testing.T) {
 			config := database(t)
 			through(t, config, fault.Options{})
 			var called bool
-			config.ConnConfig.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			config.ConnConfig.AfterNetConnect = func(
+				_ context.Context, _ *pgconn.Config, conn net.Conn,
+			) (net.Conn, error) {
 				called = true
 				return conn, nil
 			}

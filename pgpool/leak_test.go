@@ -53,7 +53,9 @@ func TestAcquireErrorNamesTheOldestHolders(t *testing.T) {
 	config.MaxConns = 5
 	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
 	for range 5 {
-		if _, err := acquire(t, pool).Exec(t.Context(), "update pg_catalog.pg_class\n\tset relname = relname where false -- and so on and on and on and on"); err != nil {
+		if _, err := acquire(t, pool).Exec(t.Context(),
+			"update pg_catalog.pg_class\n\tset relname = relname where false -- and so on and on and "+
+				"on and on"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,7 +65,8 @@ func TestAcquireErrorNamesTheOldestHolders(t *testing.T) {
 	if !ok || len(failed.Oldest) != 3 || failed.Oldest[0].PID != oldest {
 		t.Fatalf("error is %v, want the three oldest holders", err)
 	}
-	if want := "): update pg_catalog.pg_class set relname = relname where false"; strings.Count(err.Error(), want) != 3 || strings.Contains(err.Error(), "\n") {
+	if want := "): update pg_catalog.pg_class set relname = relname where false"; strings.Count(err.Error(),
+		want) != 3 || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error is %q, want %q in it three times, on one line", err, want)
 	}
 }
@@ -80,14 +83,16 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool { return len(log.lines(leaked)) == 1 })
-	if line := log.lines(leaked)[0]; !strings.Contains(line, "select 1 as first") || !strings.Contains(line, "hint=") || strings.Contains(line, "stack=") {
+	if line := log.lines(leaked)[0]; !strings.Contains(line, "select 1 as first") || !strings.Contains(line, "hint=") ||
+		strings.Contains(line, "stack=") {
 		t.Errorf("log is %q, want the statement and no stack yet", line)
 	}
 
 	// From now on the stack is known.
 	second := acquire(t, pool)
 	eventually(t, func() bool { return len(log.lines(leaked)) == 2 })
-	if line := log.lines(leaked)[1]; !strings.Contains(line, `stack="github.com/page-builder/persistence/pgpool_test.acquire `) ||
+	if line := log.lines(leaked)[1]; !strings.Contains(line,
+		`stack="github.com/page-builder/persistence/pgpool_test.acquire `) ||
 		!strings.Contains(line, "TestLeakIsLoggedOnceAndWhenItComesBack") {
 		t.Errorf("log is %q, want the stack from the caller on", line)
 	}
@@ -97,7 +102,8 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 
 	second.Release()
 	first.Release()
-	if lines := log.lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") || !strings.Contains(lines[1], "select 1 as first") {
+	if lines := log.lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") ||
+		!strings.Contains(lines[1], "select 1 as first") {
 		t.Errorf("log is %q, want both to come back", &log)
 	}
 	// Who is quick is not reported, unless a busy machine made it slow.

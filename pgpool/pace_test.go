@@ -65,13 +65,16 @@ func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
 	config := database(t)
 	admin := connect(t, config.Copy())
 	role := pgx.Identifier{"crowded_" + config.ConnConfig.Database}.Sanitize()
-	for _, sql := range []string{`create role ` + role + ` login connection limit 0`, `grant all on schema public to ` + role} {
+	for _, sql := range []string{
+		`create role ` + role + ` login connection limit 0`, `grant all on schema public to ` + role,
+	} {
 		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
 	defer func() {
-		if _, err := admin.Exec(context.WithoutCancel(t.Context()), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := admin.Exec(context.WithoutCancel(t.Context()), `drop owned by `+role+`; drop role `+role,
+			pgx.QueryExecModeSimpleProtocol); err != nil {
 			t.Error(err)
 		}
 	}()

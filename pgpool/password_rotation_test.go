@@ -88,7 +88,9 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 				spoilt = append(spoilt, struct {
 					reason string
 					spoil  func() error
-				}{"it holds no password for this connection", func() error { return os.WriteFile(file, []byte(url("")), 0o600) }})
+				}{"it holds no password for this connection", func() error {
+					return os.WriteFile(file, []byte(url("")), 0o600)
+				}})
 			}
 			for _, s := range spoilt {
 				if err := errors.Join(os.Remove(file), s.spoil()); err != nil {
@@ -138,10 +140,12 @@ func TestPasswordSource(t *testing.T) {
 func TestPasswordSourceThatFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("no token today")
-	_, err := pgpool.ConnectConfig(t.Context(), database(t), pgpool.WithLogger(nil), pgpool.WithStartupTimeout(time.Minute),
+	_, err := pgpool.ConnectConfig(t.Context(), database(t), pgpool.WithLogger(nil),
+		pgpool.WithStartupTimeout(time.Minute),
 		pgpool.WithPassword(func(context.Context) (string, error) { return "", broken }))
 	var failed *pgpool.StartupError
-	if !errors.As(err, &failed) || failed.Attempts != 1 || !errors.Is(err, broken) || !strings.Contains(err.Error(), "get the password") {
+	if !errors.As(err, &failed) || failed.Attempts != 1 || !errors.Is(err, broken) ||
+		!strings.Contains(err.Error(), "get the password") {
 		t.Errorf("error is %v, want the source's after one attempt", err)
 	}
 }

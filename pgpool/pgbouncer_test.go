@@ -39,8 +39,12 @@ func TestPgBouncer(t *testing.T) {
 			database := pgserver.Database(t)
 			if tt.role {
 				admin := connect(t, parse(t, database))
-				for _, limit := range []string{"statement_timeout = '20s'", "lock_timeout = '5s'", "idle_in_transaction_session_timeout = '60s'"} {
-					if _, err := admin.Exec(t.Context(), "alter database "+pgx.Identifier{admin.Config().ConnConfig.Database}.Sanitize()+" set "+limit); err != nil {
+				for _, limit := range []string{
+					"statement_timeout = '20s'", "lock_timeout = '5s'", "idle_in_transaction_session_timeout = '60s'",
+				} {
+					if _, err := admin.Exec(t.Context(),
+						"alter database "+pgx.Identifier{admin.Config().ConnConfig.Database}.Sanitize()+
+							" set "+limit); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -93,7 +97,8 @@ func sameQueries(t *testing.T, pool *pgxpool.Pool) {
 			defer group.Done()
 			for i := range 30 {
 				var got int
-				if err := pool.QueryRow(t.Context(), `select $1::int + `+fmt.Sprint(i%3), i).Scan(&got); err != nil || got != i+i%3 {
+				if err := pool.QueryRow(t.Context(), `select $1::int + `+fmt.Sprint(i%3), i).Scan(&got); err != nil ||
+					got != i+i%3 {
 					t.Errorf("got %d, %v; want %d", got, err, i+i%3)
 					return
 				}

@@ -34,7 +34,8 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 			return pool.SendBatch(ctx, batch).Close()
 		},
 		func() error {
-			_, err := pool.CopyFrom(ctx, pgx.Identifier{"notes"}, []string{"id", "body"}, pgx.CopyFromRows([][]any{{2, secret}, {2, secret}}))
+			_, err := pool.CopyFrom(ctx, pgx.Identifier{"notes"}, []string{"id", "body"},
+				pgx.CopyFromRows([][]any{{2, secret}, {2, secret}}))
 			return err
 		},
 		func() error {
@@ -49,7 +50,8 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`level=WARN msg="query failed" duration=`, `sql="insert into nowhere values ($1)" category=statement code=42P01`,
+		`level=WARN msg="query failed" duration=`,
+		`sql="insert into nowhere values ($1)" category=statement code=42P01`,
 		`sql="insert into notes values (1, $1), (1, $1)" category=constraint code=23505`,
 		`level=DEBUG msg="query failed"`,
 		`sql="select $1::text::int" category=data code=22P02`,

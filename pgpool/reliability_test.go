@@ -19,7 +19,8 @@ const slack = 5 * time.Second
 func Test200WorkersOn4Connections(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	config.MaxConns, config.MinIdleConns = 4, 4 // a connection made under this load may itself take longer than the limit
+	// A connection made under this load may itself take longer than the limit.
+	config.MaxConns, config.MinIdleConns = 4, 4
 	const most = 100 * time.Millisecond
 	pool := connect(t, config, pgpool.WithAcquireTimeout(most))
 	var answered, exhausted atomic.Int64
@@ -35,7 +36,8 @@ func Test200WorkersOn4Connections(t *testing.T) {
 				switch {
 				case err == nil:
 					answered.Add(1)
-				case errors.Is(err, pgpool.ErrExhausted) && errors.Is(err, context.DeadlineExceeded) && pgerr.Of(err) == pgerr.Saturated:
+				case errors.Is(err, pgpool.ErrExhausted) && errors.Is(err, context.DeadlineExceeded) &&
+					pgerr.Of(err) == pgerr.Saturated:
 					exhausted.Add(1)
 				default:
 					t.Errorf("error is %v, want ErrExhausted", err)
@@ -154,7 +156,8 @@ func TestConnectionsAreReused(t *testing.T) {
 	reused := 1 - float64(opened)/float64(acquired)
 	t.Logf("%.3f of %d acquires, %d opened", reused, acquired, opened)
 	if reused < 0.95 || l.failures() != 0 {
-		t.Errorf("%.3f of %d acquires got a connection that was there, %d failed; want 0.95 and none", reused, acquired, l.failures())
+		t.Errorf("%.3f of %d acquires got a connection that was there, %d failed; want 0.95 and none",
+			reused, acquired, l.failures())
 	}
 	nothingIsLeft(t, pool)
 }
@@ -190,7 +193,8 @@ func Test1000CancelledQueries(t *testing.T) {
 	nothingIsLeft(t, pool)
 	eventually(t, func() bool {
 		var open int
-		if err := pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity where application_name = $1`, t.Name()).Scan(&open); err != nil {
+		if err := pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity where application_name = $1`,
+			t.Name()).Scan(&open); err != nil {
 			t.Error(err)
 		}
 		return open <= 4

@@ -19,7 +19,8 @@ const notInEffect = "limits are not in effect"
 func limitsOf(t *testing.T, pool *pgxpool.Pool) string {
 	t.Helper()
 	var all string
-	if err := pool.QueryRow(t.Context(), `select concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'),
+	if err := pool.QueryRow(t.Context(),
+		`select concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'),
 		current_setting('idle_in_transaction_session_timeout'))`).Scan(&all); err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +34,17 @@ func TestServerLimits(t *testing.T) {
 		opts   []pgpool.Option
 		want   string
 	}{
-		"default":         {nil, nil, "30s 10s 1min"},
-		"the caller's":    {map[string]string{"statement_timeout": "7000"}, nil, "7s 10s 1min"},
-		"in options":      {map[string]string{"options": "-c lock_timeout=3s"}, nil, "30s 3s 1min"},
-		"option":          {map[string]string{"statement_timeout": "7000"}, []pgpool.Option{pgpool.WithServerLimits(pgpool.ServerLimits{Statement: time.Second})}, "1s 0 0"},
-		"a microsecond":   {nil, []pgpool.Option{pgpool.WithServerLimits(pgpool.ServerLimits{Lock: time.Microsecond})}, "0 1ms 0"},
+		"default":      {nil, nil, "30s 10s 1min"},
+		"the caller's": {map[string]string{"statement_timeout": "7000"}, nil, "7s 10s 1min"},
+		"in options":   {map[string]string{"options": "-c lock_timeout=3s"}, nil, "30s 3s 1min"},
+		"option": {
+			map[string]string{"statement_timeout": "7000"},
+			[]pgpool.Option{pgpool.WithServerLimits(pgpool.ServerLimits{Statement: time.Second})},
+			"1s 0 0",
+		},
+		"a microsecond": {
+			nil, []pgpool.Option{pgpool.WithServerLimits(pgpool.ServerLimits{Lock: time.Microsecond})}, "0 1ms 0",
+		},
 		"readable values": {map[string]string{"statement_timeout": "2min"}, nil, "2min 10s 1min"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +72,8 @@ func TestServerLimitsBesideAConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(nil), pgpool.WithServerLimits(pgpool.ServerLimits{Statement: time.Second}))
+	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(nil),
+		pgpool.WithServerLimits(pgpool.ServerLimits{Statement: time.Second}))
 	if err != nil {
 		t.Fatal(err)
 	}

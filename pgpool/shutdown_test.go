@@ -112,7 +112,8 @@ func TestShutdownNamesAllHolders(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "2 connections were still in use: context canceled") {
 		t.Fatalf("error is %v, want both", err)
 	}
-	if first, second := strings.Index(err.Error(), `first; `), strings.Index(err.Error(), `second`); first < 0 || second < first {
+	if first, second := strings.Index(err.Error(), `first; `), strings.Index(err.Error(), `second`); first < 0 ||
+		second < first {
 		t.Errorf("error is %q, want the oldest first", err)
 	}
 }

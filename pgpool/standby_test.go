@@ -50,7 +50,8 @@ func TestRoleIsLookedAtAgain(t *testing.T) {
 		return len(log.lines("leads to the wrong server")) == 1
 	})
 	var readOnly string
-	if err := pool.QueryRow(t.Context(), `show transaction_read_only`).Scan(&readOnly); err != nil || readOnly != "off" {
+	if err := pool.QueryRow(t.Context(), `show transaction_read_only`).Scan(&readOnly); err != nil ||
+		readOnly != "off" {
 		t.Errorf("transaction_read_only is %s, %v; want off", readOnly, err)
 	}
 	if after := pidOf(t, pool); after == pid {

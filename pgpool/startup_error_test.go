@@ -26,7 +26,8 @@ func ownRole(t *testing.T, admin *pgxpool.Pool, database, attributes string) (as
 	name = pgx.Identifier{role}.Sanitize()
 	execute(t, admin, `create role `+name+` login `+attributes)
 	t.Cleanup(func() { // admin's own cleanup comes after it
-		if _, err := admin.Exec(context.WithoutCancel(t.Context()), `drop owned by `+name+`; drop role `+name, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := admin.Exec(context.WithoutCancel(t.Context()), `drop owned by `+name+`; drop role `+name,
+			pgx.QueryExecModeSimpleProtocol); err != nil {
 			t.Error(err)
 		}
 	})
@@ -52,16 +53,25 @@ func TestStartupErrorSaysWhatToDo(t *testing.T) {
 		waited     bool
 		want       string
 	}{
-		"not allowed in": {"", `revoke connect on database DATABASE from public`, "", pgerr.Permission, false, "grant the role CONNECT on the database"},
-		"no slot":        {"connection limit 0", `select 1`, "", pgerr.TooManyConnections, true, "all connection slots are taken"},
-		"no standby":     {"", `select 1`, "&target_session_attrs=standby", pgerr.WrongServer, true, "no host has the role that target_session_attrs asks for"},
+		"not allowed in": {
+			"", `revoke connect on database DATABASE from public`, "", pgerr.Permission, false,
+			"grant the role CONNECT on the database",
+		},
+		"no slot": {
+			"connection limit 0", `select 1`, "", pgerr.TooManyConnections, true, "all connection slots are taken",
+		},
+		"no standby": {
+			"", `select 1`, "&target_session_attrs=standby", pgerr.WrongServer, true,
+			"no host has the role that target_session_attrs asks for",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := pgserver.Database(t)
 			admin := connect(t, parse(t, database))
 			as, _ := ownRole(t, admin, database, tt.attributes)
-			execute(t, admin, strings.Replace(tt.sql, "DATABASE", pgx.Identifier{admin.Config().ConnConfig.Database}.Sanitize(), 1))
+			execute(t, admin, strings.Replace(tt.sql, "DATABASE",
+				pgx.Identifier{admin.Config().ConnConfig.Database}.Sanitize(), 1))
 
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -112,7 +122,8 @@ func TestConnectWithoutRoom(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 0
-	if _, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil)); err == nil || !strings.HasPrefix(err.Error(), "connect: MaxSize must be >= 1") {
+	if _, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil)); err == nil ||
+		!strings.HasPrefix(err.Error(), "connect: MaxSize must be >= 1") {
 		t.Errorf("error is %v, want that there is room for nothing", err)
 	}
 }

@@ -105,7 +105,9 @@ func TestConnectGivesUp(t *testing.T) {
 		text     string
 	}{
 		{"refused", (*fault.Proxy).Refuse, pgerr.Refused, 2, "check that PostgreSQL runs"},
-		{"black hole", func(p *fault.Proxy) { p.Freeze(fault.Both) }, pgerr.Timeout, 1, "does not answer as PostgreSQL"},
+		{"black hole", func(p *fault.Proxy) {
+			p.Freeze(fault.Both)
+		}, pgerr.Timeout, 1, "does not answer as PostgreSQL"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -113,14 +115,16 @@ func TestConnectGivesUp(t *testing.T) {
 			config := database(t)
 			tt.prepare(through(t, config, fault.Options{}))
 			began := time.Now()
-			_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(budget))
+			_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil),
+				pgpool.WithStartupTimeout(budget))
 			took := time.Since(began)
 
 			var failed *pgpool.StartupError
 			if !errors.As(err, &failed) {
 				t.Fatalf("error is %v, want a StartupError", err)
 			}
-			if failed.Attempts < tt.attempts || failed.Err == nil || !errors.Is(failed.Ended, context.DeadlineExceeded) {
+			if failed.Attempts < tt.attempts || failed.Err == nil ||
+				!errors.Is(failed.Ended, context.DeadlineExceeded) {
 				t.Errorf("got %+v, want %d attempts or more, a cause, and the timeout", failed, tt.attempts)
 			}
 			if got := pgerr.Of(err); got != tt.category {
@@ -151,7 +155,8 @@ func TestConnectKeepsTheLastErrorThatTellsSomething(t *testing.T) {
 			p.Freeze(fault.Both) // before the second attempt, which comes after a wait
 		}
 	}}
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()), pgpool.WithStartupTimeout(time.Second))
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()),
+		pgpool.WithStartupTimeout(time.Second))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || failed.Attempts != 2 || pgerr.Of(err) != pgerr.Refused {
 		t.Errorf("error is %v, want the refusal before the second attempt that hung", err)

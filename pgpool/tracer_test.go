@@ -34,7 +34,9 @@ func TestTracersAreComposed(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `select $1::int`, 1); err != nil {
 		t.Fatal(err)
 	}
-	for name, tracer := range map[string]*counting{"the configuration's own": own, "the first": first, "the second": second} {
+	for name, tracer := range map[string]*counting{
+		"the configuration's own": own, "the first": first, "the second": second,
+	} {
 		if tracer.started.Load() != 1 || tracer.ended.Load() != 1 || tracer.connects.Load() == 0 {
 			t.Errorf("%s saw %d queries start, %d end, %d connects; want 1, 1 and some",
 				name, tracer.started.Load(), tracer.ended.Load(), tracer.connects.Load())
@@ -73,7 +75,8 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	if err := pool.SendBatch(ctx, &pgx.Batch{}).Close(); err != nil {
 		t.Errorf("an empty batch: %v", err)
 	}
-	if _, err := pool.Exec(ctx, `select pg_sleep(0.35) /* generated `+strings.Repeat("ä", 5000)+` end of it */`); err != nil {
+	if _, err := pool.Exec(ctx, `select pg_sleep(0.35) /* generated `+strings.Repeat("ä", 5000)+
+		` end of it */`); err != nil {
 		t.Fatal(err)
 	}
 	slowRows := pgx.CopyFromFunc(func() func() ([]any, error) {
@@ -90,7 +93,8 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	if _, err := pool.CopyFrom(ctx, pgx.Identifier{"notes"}, []string{"body"}, slowRows); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(ctx, `select pg_sleep(0.35); create role never_made password 'argument-five' valid until 'nonsense'`); err == nil {
+	if _, err := pool.Exec(ctx,
+		`select pg_sleep(0.35); create role never_made password 'argument-five' valid until 'nonsense'`); err == nil {
 		t.Fatal("a date that is none was accepted")
 	}
 	if _, err := pool.Exec(ctx, `select pg_sleep(0.35)::text::int + $1`, 6); err == nil {

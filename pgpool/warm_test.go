@@ -44,9 +44,11 @@ func TestConnectGivesUpOnIdleConnections(t *testing.T) {
 		p.Redirect(silent.URL()) // who comes next gets no answer
 		return nil
 	}
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil), pgpool.WithStartupTimeout(2*time.Second))
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil),
+		pgpool.WithStartupTimeout(2*time.Second))
 	var failed *pgpool.StartupError
-	if !errors.As(err, &failed) || !errors.Is(failed.Ended, context.DeadlineExceeded) || !strings.Contains(err.Error(), "opened 0 of 2 idle connections") {
+	if !errors.As(err, &failed) || !errors.Is(failed.Ended, context.DeadlineExceeded) || !strings.Contains(err.Error(),
+		"opened 0 of 2 idle connections") {
 		t.Errorf("error is %v, want the timeout and what is missing", err)
 	}
 }

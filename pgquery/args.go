@@ -87,8 +87,8 @@ func isFlattened(sf reflect.StructField) bool {
 	return sf.Anonymous && sf.Type.Kind() == reflect.Struct && !tagged
 }
 
-// insidePointer reports a promoted field that is not there when a pointer is nil, or whose struct has
-// a name of its own.
+// insidePointer reports a promoted field that is not there when a pointer is nil, or whose struct
+// has a name of its own.
 func insidePointer(t reflect.Type, index []int) bool {
 	for _, i := range index[:len(index)-1] {
 		sf := t.Field(i)

@@ -150,8 +150,8 @@ func TestMissingArguments(t *testing.T) {
 	}
 }
 
-// known is a handle that fails the test for a text that is not one of the list's, or an error of the
-// server.
+// known is a handle that fails the test for a text that is not one of the list's, or an error of
+// the server.
 type known struct {
 	testing.TB
 	pgx.Tx
@@ -183,8 +183,8 @@ func texts(list *pgquery.List[clientArgs, onlyID]) map[string]bool {
 	return all
 }
 
-// Whatever a client sends, only declared texts reach the server, which refuses nothing: the caller's
-// transaction lives.
+// Whatever a client sends, only declared texts reach the server, which refuses nothing: the
+// caller's transaction lives.
 func FuzzRequest(f *testing.F) {
 	pool, err := pgxpool.New(f.Context(), pgserver.Database(f))
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 //
 //	version | list | sort | shape of the sort | flags | values | tag
 //
-// where list and sort are strings with their length before them, and the tag is an HMAC of what comes
-// before it, or a digest if the list has no keys. The digest finds accidents. A cursor that a client
-// makes up passes it, and holds values that the server accepts like any others.
+// where list and sort are strings with their length before them, and the tag is an HMAC of what
+// comes before it, or a digest if the list has no keys. The digest finds accidents. A cursor that a
+// client makes up passes it, and holds values that the server accepts like any others.
 
 const (
 	cursorVersion = 1
@@ -154,8 +154,8 @@ func (c *list) tag(b, key []byte) []byte {
 	return mac.Sum(nil)[:tagSize]
 }
 
-// decode returns the cursor of a text, or nil for "". It is the only place that reads one: the types
-// of its values are those of the row struct, never what the text says.
+// decode returns the cursor of a text, or nil for "". It is the only place that reads one: the
+// types of its values are those of the row struct, never what the text says.
 func (c *list) decode(text string, keys [][]byte) (*cursor, error) {
 	fail := func(reason string) (*cursor, error) {
 		return nil, &CursorError{List: c.name, Reason: reason}

@@ -20,8 +20,8 @@ func EscapeRegexp(s string) string {
 	return b.String()
 }
 
-// EscapeTSQuery returns a query of to_tsquery that finds the words of s next to each other, whatever
-// operators it contains. For what a person types, websearch_to_tsquery needs no escaping.
+// EscapeTSQuery returns a query of to_tsquery that finds the words of s next to each other,
+// whatever operators it contains. For what a person types, websearch_to_tsquery needs no escaping.
 func EscapeTSQuery(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "" // which to_tsquery accepts, other than a word that is empty

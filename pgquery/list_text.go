@@ -50,10 +50,10 @@ func (c *list) bind(t *text, args reflect.Value, r *request) ([]any, error) {
 	return values, nil
 }
 
-// build puts a text together. The declared query is a subquery, so that a sort names its columns and
-// not those of its tables; the planner pulls it up. Rows after the cursor's are one range if a row
-// comparison can say it. Otherwise they are several that do not overlap, each with an index scan and
-// a limit of its own.
+// build puts a text together. The declared query is a subquery, so that a sort names its columns
+// and not those of its tables; the planner pulls it up. Rows after the cursor's are one range if a
+// row comparison can say it. Otherwise they are several that do not overlap, each with an index
+// scan and a limit of its own.
 func (c *list) build(v variant) *text { return c.write(&writer{}, v) }
 
 func (c *list) write(w *writer, v variant) *text {
@@ -186,8 +186,8 @@ type condition struct {
 	from, to int    // the keys
 }
 
-// ranges returns conditions for the rows after the cursor's, or before it. Each element is one range;
-// the nearest one comes first.
+// ranges returns conditions for the rows after the cursor's, or before it. Each element is one
+// range; the nearest one comes first.
 func (s *sort) ranges(nulls uint64, backward bool) [][]condition {
 	var ranges [][]condition
 	var equal []condition // what all further ranges have in common

@@ -11,8 +11,8 @@ import (
 
 // Optional is a value that may be absent, null or there. The zero value is absent.
 //
-// In JSON a field that is missing stays absent, and null is null. With the option omitzero an absent
-// one is left out; without it, it is written as null.
+// In JSON a field that is missing stays absent, and null is null. With the option omitzero an
+// absent one is left out; without it, it is written as null.
 type Optional[T any] struct {
 	value T
 	state state

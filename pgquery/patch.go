@@ -21,8 +21,8 @@ type Patch[A, R any] struct {
 	// Table is the table's name, with its schema if need be.
 	Table string
 
-	// Where is a condition that finds one row, and guards access to it. Its arguments cannot be left
-	// out.
+	// Where is a condition that finds one row, and guards access to it. Its arguments cannot be
+	// left out.
 	Where string
 
 	// Columns may be set. Each has a field of the same name in A, which is an [Optional]: an absent

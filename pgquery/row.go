@@ -120,8 +120,8 @@ type plan struct {
 	targets []*column // one for each column of the result
 }
 
-// plan returns the one for a result. The last one is kept: all results of a text look the same until
-// somebody alters a table.
+// plan returns the one for a result. The last one is kept: all results of a text look the same
+// until somebody alters a table.
 func (s *scanner) plan(columns []pgconn.FieldDescription) (*plan, error) {
 	if p := s.last.Load(); p != nil && p.fits(columns) {
 		return p, nil

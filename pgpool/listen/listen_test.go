@@ -56,7 +56,8 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 
 	line.Redirect(nobody) // the next connection ends at once
 	before := time.Now()
-	execute(t, writer, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()`)
+	execute(t, writer, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()
+		and datname = current_database()`)
 	eventually(t, func() bool { since, err := listener.Alive(); return err != nil && since.After(before) })
 	publish("2")
 	line.Redirect(config.ConnString())
@@ -155,7 +156,10 @@ func TestListenerStaysThroughSilence(t *testing.T) {
 	writer := connect(t, config)
 	heard := make(chan string, 1)
 	listener := newListener(t, config)
-	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error { heard <- n.Payload; return nil }, nil)
+	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
+		heard <- n.Payload
+		return nil
+	}, nil)
 	run(t, listener)
 	eventually(t, func() bool { return alive(listener) })
 	since, _ := listener.Alive()
@@ -280,7 +284,8 @@ func TestListenerReadsThePasswordFileAgain(t *testing.T) {
 	run(t, listener)
 	eventually(t, func() bool { return listener.Connects() == 1 })
 	execute(t, admin, `alter role current_user password '`+renewed+`'`)
-	execute(t, admin, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and usename = current_user`)
+	execute(t, admin, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()
+		and usename = current_user`)
 	eventually(t, func() bool { return len(log.lines("category=auth")) > 0 })
 	write(renewed)
 	eventually(t, func() bool { return listener.Connects() == 2 })

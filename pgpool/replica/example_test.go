@@ -55,7 +55,10 @@ func ExampleCluster_Token() {
 			return
 		}
 		if token, err := cluster.Token(r.Context()); err == nil { // after the commit
-			http.SetCookie(w, &http.Cookie{Name: "db_token", Value: token.String(), MaxAge: 60, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode})
+			http.SetCookie(w, &http.Cookie{
+				Name: "db_token", Value: token.String(), MaxAge: 60, HttpOnly: true, Secure: true,
+				SameSite: http.SameSiteLaxMode,
+			})
 		}
 	}
 	show := func(w http.ResponseWriter, r *http.Request) {

@@ -35,7 +35,8 @@ func TestLagIsMeasuredAgainstThePrimary(t *testing.T) {
 	began := time.Now()
 	for time.Since(began) < 4*time.Second { // over several looks, while it receives and replays
 		if status := c.Replicas()[0]; status.Err == nil || status.Lag == 0 {
-			t.Fatalf("%s after the link came back: lag %s, %v; it lacks megabytes", time.Since(began), status.Lag, status.Err)
+			t.Fatalf("%s after the link came back: lag %s, %v; it lacks megabytes", time.Since(began),
+				status.Lag, status.Err)
 		}
 		if c.Reader(t.Context()) != c.Primary() {
 			t.Fatal("reads go to a replica that lacks megabytes")
@@ -79,7 +80,8 @@ func TestReplicaStaysInUseWithoutItsHealthConnection(t *testing.T) {
 	for range 5 {
 		var ended int
 		err := admin.QueryRow(t.Context(), `select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity
-			where pid <> pg_backend_pid() and backend_type = 'client backend' and query like '%pg_is_in_recovery%'`).Scan(&ended)
+			where pid <> pg_backend_pid() and backend_type = 'client backend'
+				and query like '%pg_is_in_recovery%'`).Scan(&ended)
 		if err != nil || ended == 0 {
 			t.Fatalf("%d sessions ended: %v", ended, err)
 		}

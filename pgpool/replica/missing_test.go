@@ -22,7 +22,8 @@ func TestServersWithoutPositions(t *testing.T) {
 	used(t, c, a.SocketDir())
 	const allow = `set allow_system_table_mods = on`
 	check := func(what, function string, err error) {
-		if !errors.Is(err, replica.ErrUnsupported) || pgerr.Of(err) != pgerr.Config || !strings.Contains(err.Error(), function) {
+		if !errors.Is(err, replica.ErrUnsupported) || pgerr.Of(err) != pgerr.Config ||
+			!strings.Contains(err.Error(), function) {
 			t.Errorf("%s: error is %v of category %s, want ErrUnsupported with the function", what, err, pgerr.Of(err))
 		}
 	}
@@ -54,13 +55,15 @@ func TestServersWithoutPositions(t *testing.T) {
 // A cluster without its primary is none.
 func TestOpenWithoutPrimary(t *testing.T) {
 	t.Parallel()
-	cfg := config(t, "postgres://app@/app?host="+t.TempDir(), nil, "DATABASE_STARTUP_TIMEOUT=100ms") // no socket is there
+	// No socket is there.
+	cfg := config(t, "postgres://app@/app?host="+t.TempDir(), nil, "DATABASE_STARTUP_TIMEOUT=100ms")
 	_, err := replica.Open(t.Context(), cfg, pgpool.WithLogger(nil))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "open cluster: primary: connect: ") {
 		t.Errorf("error is %v, want why the primary cannot be reached", err)
 	}
-	if _, err := replica.Open(t.Context(), pgconfig.Config{}); err == nil || !strings.HasPrefix(err.Error(), "open cluster: ") {
+	if _, err := replica.Open(t.Context(), pgconfig.Config{}); err == nil ||
+		!strings.HasPrefix(err.Error(), "open cluster: ") {
 		t.Errorf("without a configuration: %v", err)
 	}
 }

@@ -17,7 +17,8 @@ func TestPromotion(t *testing.T) {
 	next, astray := old.Standby(t, nil), old.Standby(t, nil)
 	follower := next.Standby(t, nil) // receives from next, and goes with it
 	old.Exec(t, `create table notes (id int)`)
-	c := open(t, config(t, fault.HostsURL("read-write", old, next), []string{astray.URL(), follower.URL()}), pgpool.WithAcquireTimeout(10*time.Second))
+	c := open(t, config(t, fault.HostsURL("read-write", old, next), []string{astray.URL(), follower.URL()}),
+		pgpool.WithAcquireTimeout(10*time.Second))
 	used(t, c, astray.SocketDir(), follower.SocketDir())
 	before := token(t, c)
 	hosts := map[string]bool{}
@@ -35,7 +36,9 @@ func TestPromotion(t *testing.T) {
 	}, func() any { return "still receiving" })
 	old.Exec(t, `insert into notes select generate_series(1, 50000)`)
 	lost := token(t, c)
-	eventually(t, func() bool { return host(c.ReaderAfter(t.Context(), lost)) == astray.SocketDir() }, func() any { return c.Replicas() })
+	eventually(t, func() bool {
+		return host(c.ReaderAfter(t.Context(), lost)) == astray.SocketDir()
+	}, func() any { return c.Replicas() })
 	old.Kill(t)
 	next.Promote(t)
 	eventually(t, func() bool {

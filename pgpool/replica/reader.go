@@ -12,9 +12,9 @@ import (
 // a tenth of a second, and the primary is always there.
 const WaitLimit = 100 * time.Millisecond
 
-// Reader returns a pool to read from. It takes the replica with the fewest connections in use, among
-// those that are healthy and not too far behind, and each in turn if they have equally many. If
-// there is none, it takes the primary. If ctx has a token ([WithToken]), Reader does the same as
+// Reader returns a pool to read from. It takes the replica with the fewest connections in use,
+// among those that are healthy and not too far behind, and each in turn if they have equally many.
+// If there is none, it takes the primary. If ctx has a token ([WithToken]), Reader does the same as
 // [Cluster.ReaderAfter], which may wait for at most [WaitLimit]. Otherwise it does not block.
 //
 // The result is never nil. Call Reader for each request and do not keep its result: nothing moves a
@@ -29,10 +29,10 @@ func (c *Cluster) Reader(ctx context.Context) *pgxpool.Pool {
 	return c.after(Token{}, c.next.Add(1))
 }
 
-// ReaderAfter returns a pool that shows what token stands for: the one of a replica that is known to
-// have replayed it, which costs nothing; or of the first that has within [WaitLimit]; else of the
-// primary. It returns the primary at once when no replica is healthy, when none is on the token's
-// timeline, and when ctx ends.
+// ReaderAfter returns a pool that shows what token stands for: the one of a replica that is known
+// to have replayed it, which costs nothing; or of the first that has within [WaitLimit]; else of
+// the primary. It returns the primary at once when no replica is healthy, when none is on the
+// token's timeline, and when ctx ends.
 //
 // Positions are compared only on the same timeline of the same cluster. After a promotion a token
 // from before it, and one from after it where the replica has not followed yet, mean the primary. A

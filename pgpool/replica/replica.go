@@ -7,8 +7,8 @@
 //	cluster.Primary().Exec(ctx, "insert …")
 //	rows, err := cluster.Reader(ctx).Query(ctx, "select …")
 //
-// [Cluster.Reader] takes the least busy of the replicas that are healthy and not too far behind, and
-// the primary if there is none. It never blocks without a token.
+// [Cluster.Reader] takes the least busy of the replicas that are healthy and not too far behind,
+// and the primary if there is none. It never blocks without a token.
 //
 // A replica shows a commit a moment later than the primary. Who must see their own writes carries a
 // [Token]: [Cluster.Token] returns one after the commit, it travels as text in a header or cookie,

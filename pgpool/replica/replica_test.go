@@ -19,7 +19,8 @@ import (
 // some count allocations.
 func TestReplicas(t *testing.T) {
 	p := fault.NewServer(t, fault.ServerOptions{})
-	p.Exec(t, `create table counters (id int primary key, n int not null)`, `create role reader login`, `grant select on counters to reader`)
+	p.Exec(t, `create table counters (id int primary key, n int not null)`, `create role reader login`,
+		`grant select on counters to reader`)
 	a, b := p.Standby(t, nil), p.Standby(t, nil)
 	three := &servers{p, a, b}
 	for _, test := range []struct {
@@ -58,7 +59,8 @@ func roundRobin(t *testing.T, s *servers) {
 		t.Errorf("100 readers went to %v; want 50 to each of %s and %s", got, s.a.SocketDir(), s.b.SocketDir())
 	}
 	var standby bool
-	if err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery()`).Scan(&standby); err != nil || !standby {
+	if err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery()`).Scan(&standby); err != nil ||
+		!standby {
 		t.Errorf("read from a standby: %v, %v", standby, err)
 	}
 }
@@ -131,7 +133,8 @@ func readYourWrites(t *testing.T, s *servers) {
 	for id := 1; id <= writers; id++ {
 		running.Go(func() {
 			for n := 1; n <= rounds; n++ {
-				if _, err := c.Primary().Exec(t.Context(), `update counters set n = $2 where id = $1`, id, n); err != nil {
+				if _, err := c.Primary().Exec(t.Context(), `update counters set n = $2 where id = $1`,
+					id, n); err != nil {
 					t.Error(err)
 					return
 				}
@@ -173,7 +176,8 @@ func readYourWrites(t *testing.T, s *servers) {
 	t.Logf("%d reads with token: %d older than the write, %d from the replica that keeps up; without: %d older",
 		writers*rounds, violations.Load(), fromReplica.Load(), stale.Load())
 	if violations.Load() != 0 || fromPaused.Load() != 0 {
-		t.Errorf("with the token %d reads were older than the write, %d came from the paused replica", violations.Load(), fromPaused.Load())
+		t.Errorf("with the token %d reads were older than the write, %d came from the paused replica",
+			violations.Load(), fromPaused.Load())
 	}
 	if stale.Load() == 0 {
 		t.Error("without the token no read was older than the write: the test shows nothing")
@@ -232,9 +236,12 @@ func asynchronousCommit(t *testing.T, s *servers) {
 	c := s.open(t)
 	execute(t, c.Primary(), `insert into counters values (100, 0)`)
 	for n := 1; n <= 10; n++ {
-		execute(t, c.Primary(), `with s as (select set_config('synchronous_commit', 'off', true)) update counters set n = $1 from s where id = 100`, n)
+		execute(t, c.Primary(),
+			`with s as (select set_config('synchronous_commit', 'off', true)) update counters set n = $1 from s
+				where id = 100`, n)
 		var got int
-		err := c.ReaderAfter(t.Context(), token(t, c)).QueryRow(t.Context(), `select n from counters where id = 100`).Scan(&got)
+		err := c.ReaderAfter(t.Context(), token(t, c)).QueryRow(t.Context(),
+			`select n from counters where id = 100`).Scan(&got)
 		if err != nil || got != n {
 			t.Fatalf("read %d, %v after writing %d", got, err, n)
 		}
@@ -247,7 +254,9 @@ func ordinaryRole(t *testing.T, s *servers) {
 	c := open(t, config(t, as(s.p.URL()), []string{as(s.a.URL()), as(s.b.URL())}))
 	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	written := token(t, c)
-	eventually(t, func() bool { return c.ReaderAfter(t.Context(), written) != c.Primary() }, func() any { return c.Replicas() })
+	eventually(t, func() bool {
+		return c.ReaderAfter(t.Context(), written) != c.Primary()
+	}, func() any { return c.Replicas() })
 }
 
 func killedAndBack(t *testing.T, s *servers) {
@@ -272,7 +281,8 @@ func killedAndBack(t *testing.T, s *servers) {
 	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	for range 4 {
 		var standby bool
-		if err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery()`).Scan(&standby); err != nil || !standby {
+		if err := c.Reader(t.Context()).QueryRow(t.Context(),
+			`select pg_is_in_recovery()`).Scan(&standby); err != nil || !standby {
 			t.Errorf("read from a standby: %v, %v", standby, err)
 		}
 	}
@@ -302,7 +312,8 @@ func primaryLost(t *testing.T, s *servers) {
 	for range rounds {
 		s.p.Exec(t, `checkpoint`)
 		end := insertPosition(t, s.p)
-		eventually(t, func() bool { return position(t, s.a) >= end-24 }, func() any { return "not replayed" }) // it may be after a page's header
+		// It may be after a page's header.
+		eventually(t, func() bool { return position(t, s.a) >= end-24 }, func() any { return "not replayed" })
 		s.a.Exec(t, `checkpoint`)
 		s.a.Kill(t)
 		s.a.Start(t)
@@ -331,12 +342,16 @@ func TestNoReplica(t *testing.T) {
 	}
 
 	c = open(t, config(t, database, []string{database}))
-	eventually(t, func() bool { return errors.Is(c.Replicas()[0].Err, replica.ErrNotStandby) }, func() any { return c.Replicas() })
+	eventually(t, func() bool {
+		return errors.Is(c.Replicas()[0].Err, replica.ErrNotStandby)
+	}, func() any { return c.Replicas() })
 	if c.Reader(t.Context()) != c.Primary() {
 		t.Error("the reader is not the primary")
 	}
 
-	_, err := replica.Open(t.Context(), config(t, database, []string{"postgres://postgres@/app?host=/nowhere,/nobody&port=1,2"}), pgpool.WithLogger(nil))
+	_, err := replica.Open(t.Context(),
+		config(t, database, []string{"postgres://postgres@/app?host=/nowhere,/nobody&port=1,2"}),
+		pgpool.WithLogger(nil))
 	var about *replica.Error
 	if !errors.Is(err, replica.ErrSeveralHosts) || !errors.As(err, &about) || about.Host != "/nowhere" {
 		t.Errorf("two hosts in one URL: %v", err)
@@ -348,7 +363,9 @@ func TestOtherCluster(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
 	c := open(t, config(t, pgserver.Database(t), []string{p.URL()}))
-	eventually(t, func() bool { return errors.Is(c.Replicas()[0].Err, replica.ErrOtherCluster) }, func() any { return c.Replicas() })
+	eventually(t, func() bool {
+		return errors.Is(c.Replicas()[0].Err, replica.ErrOtherCluster)
+	}, func() any { return c.Replicas() })
 	if c.Reader(t.Context()) != c.Primary() {
 		t.Error("the reader is not the primary")
 	}

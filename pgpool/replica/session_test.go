@@ -37,7 +37,8 @@ func sessionEnded(t *testing.T, s *servers) {
 		if conn.Conn().Config().Host == s.b.SocketDir() {
 			on = s.b
 		}
-		if _, err := dial(t, on).Exec(t.Context(), `select pg_terminate_backend($1, 10000)`, conn.Conn().PgConn().PID()); err != nil {
+		if _, err := dial(t, on).Exec(t.Context(), `select pg_terminate_backend($1, 10000)`,
+			conn.Conn().PgConn().PID()); err != nil {
 			t.Fatal(err)
 		}
 		err = use(t.Context(), conn)

@@ -81,7 +81,8 @@ func TestLaterToken(t *testing.T) {
 	}
 	const cluster = "1-66e1f2a300000001"
 	early, late := parse(cluster+"-00000001-0000000000000010"), parse(cluster+"-00000001-0000000000000020")
-	promoted, other := parse(cluster+"-00000002-0000000000000001"), parse("1-66e1f2a300000002-00000009-0000000000000099")
+	promoted, other := parse(cluster+"-00000002-0000000000000001"),
+		parse("1-66e1f2a300000002-00000009-0000000000000099")
 	for _, test := range []struct{ a, b, want replica.Token }{
 		{early, late, late},
 		{late, early, late},

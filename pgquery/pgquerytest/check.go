@@ -44,13 +44,13 @@ const maxTexts = 2000
 const textMemory = 44 << 10
 
 // Check prepares the texts of each declaration on a database that has its schema, and fails t for
-// each mistake, with the line of the declaration. It works in a transaction that it rolls back. db is
-// a *pgxpool.Pool, *pgx.Conn or pgx.Tx.
+// each mistake, with the line of the declaration. It works in a transaction that it rolls back. db
+// is a *pgxpool.Pool, *pgx.Conn or pgx.Tx.
 //
-// Of a list it prepares every sort, forward and backward, with no filter, each one, each two and all
-// of them, up to 2,000 texts. It compares columns with the fields of the row by name, type and
-// nullability, and arguments by type. It wants an argument in Where, a unique end for each sort, and
-// no join that gives a row twice. It logs how many texts a list has and what they cost.
+// Of a list it prepares every sort, forward and backward, with no filter, each one, each two and
+// all of them, up to 2,000 texts. It compares columns with the fields of the row by name, type and
+// nullability, and arguments by type. It wants an argument in Where, a unique end for each sort,
+// and no join that gives a row twice. It logs how many texts a list has and what they cost.
 //
 // Of a relation or an insert it prepares the one text, and compares the columns.
 //
@@ -67,8 +67,8 @@ func Check(t testing.TB, db interface {
 		t.Fatalf("pgquerytest: begin: %v", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	// A generic plan shows parameters as parameters. On empty tables the planner would sort and scan
-	// whatever the indexes are.
+	// A generic plan shows parameters as parameters. On empty tables the planner would sort and
+	// scan whatever the indexes are.
 	_, err = tx.Exec(ctx, `set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off;
 		set local enable_sort = off; set local enable_bitmapscan = off; set local enable_incremental_sort = off;
 		set local enable_partition_pruning = off; -- which is done for the values of EXECUTE

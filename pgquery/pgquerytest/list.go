@@ -45,8 +45,8 @@ func (c *checker) list() {
 			}
 		}
 	}
-	// Each use of an argument by itself shows whether two uses need different types. Where it cannot
-	// be prepared, a type comes only from another use, and is the same.
+	// Each use of an argument by itself shows whether two uses need different types. Where it
+	// cannot be prepared, a type comes only from another use, and is the same.
 	t := l.Text(decl.Variant{Sort: sorts[0], Filters: filters, Each: true})
 	if d, err := c.prepare(t); err == nil {
 		c.arguments(t, d)
@@ -98,8 +98,8 @@ func (c *checker) sort(name string) bool {
 	return ok
 }
 
-// pages returns the variants of a sort that have a cursor: for nulls in none of its columns, in each
-// and in all.
+// pages returns the variants of a sort that have a cursor: for nulls in none of its columns, in
+// each and in all.
 func pages(sort string, keys []decl.Key) (variants []decl.Variant) {
 	var all uint64
 	patterns := []uint64{0}

@@ -30,7 +30,8 @@ type node struct {
 	Plans       []*node  `json:"Plans"`
 }
 
-// explain returns the generic plan of the statement that was prepared last. A failure ends the test.
+// explain returns the generic plan of the statement that was prepared last. A failure ends the
+// test.
 func (c *checker) explain(params int) *node {
 	c.Helper()
 	sql := "explain (verbose, costs on, format json) execute " + statement

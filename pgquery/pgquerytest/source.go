@@ -36,8 +36,8 @@ func newSource() *source {
 	}
 }
 
-// line returns "file:line: " of a piece of a declaration, of the declaration if it has no line of its
-// own, or "" if no file of the module declares it.
+// line returns "file:line: " of a piece of a declaration, of the declaration if it has no line of
+// its own, or "" if no file of the module declares it.
 func (s *source) line(d *decl.Declaration, piece string) string {
 	if place := s.search(s.dir, d, piece); place != "" { // two modules' tests may use a name
 		return place

@@ -9,9 +9,9 @@ import (
 // multiplies returns why two rows of the result may have the same values in the columns, or "" if
 // the catalog proves that they cannot.
 //
-// The proof is the closure of functional dependencies: the columns determine themselves, an equality
-// determines its other side, and a unique index whose columns are determined determines its table.
-// The rows are unique if all tables that the plan joins are determined.
+// The proof is the closure of functional dependencies: the columns determine themselves, an
+// equality determines its other side, and a unique index whose columns are determined determines
+// its table. The rows are unique if all tables that the plan joins are determined.
 func (c *checker) multiplies(p *node, columns []int) string {
 	u := &uniqueness{checker: c, determined: map[string]bool{}, nullable: map[string]bool{}}
 	u.walk(p, nil)

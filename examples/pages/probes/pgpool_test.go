@@ -37,8 +37,8 @@ func (s *slowSocket) Read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
-// pgpool limits what it takes for a cancel request to 2 s. The probe's connection on such a pool lives longer than
-// that, and survives a login that takes longer than that.
+// pgpool limits what it takes for a cancel request to 2 s. The probe's connection on such a pool
+// lives longer than that, and survives a login that takes longer than that.
 func TestProbeOnAPoolOfPgpool(t *testing.T) {
 	t.Parallel()
 	for name, login := range map[string]time.Duration{"quick login": 0, "slow login": 2500 * time.Millisecond} {

@@ -7,8 +7,8 @@ import (
 )
 
 // applyOptions takes libpq's options apart, as the server does: words separated by white space, in
-// which a backslash takes the next character literally. -c name=value and --name=value are settings.
-// Other words are kept as they are.
+// which a backslash takes the next character literally. -c name=value and --name=value are
+// settings. Other words are kept as they are.
 func applyOptions(p *parser, _, value string) (detail, hint string) {
 	words := splitOptions(value)
 	for i := 0; i < len(words); i++ {

@@ -130,8 +130,8 @@ func set(setting string) param {
 	}
 }
 
-// limit makes a parameter stand for a variable. Nearly all of these would otherwise reach the server
-// as a setting that it does not know. weak ones give way to others that mean the same.
+// limit makes a parameter stand for a variable. Nearly all of these would otherwise reach the
+// server as a setting that it does not know. weak ones give way to others that mean the same.
 func limit(variable string, convert func(string) (string, string), weak bool) param {
 	return func(p *parser, name, value string) (string, string) {
 		if value == "" {

@@ -22,7 +22,9 @@ func TestConnectionThatBreaks(t *testing.T) {
 		"in front of the settings":      {"begin", []string{said, "ok version PostgreSQL", "ok role primary"}},
 		"in the middle of the settings": {"'lock_timeout'", []string{said, "ok role primary"}},
 		"where a setting is written":    {"set_config", []string{said, "ok role primary"}},
-		"in front of the last question": {"clock_timestamp", []string{said, "ok settings 3 settings in effect", "ok connections"}},
+		"in front of the last question": {
+			"clock_timestamp", []string{said, "ok settings 3 settings in effect", "ok connections"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,7 +40,8 @@ func TestConnectionThatBreaks(t *testing.T) {
 			if code != notReached {
 				t.Errorf("code %d, want %d", code, notReached)
 			}
-			contains(t, output, append(tt.want, "FAIL answer connect: ", "check host, port and firewall", "1 problem,")...)
+			contains(t, output,
+				append(tt.want, "FAIL answer connect: ", "check host, port and firewall", "1 problem,")...)
 		})
 	}
 }
@@ -54,7 +57,9 @@ func TestTLS(t *testing.T) {
 		code  int
 		want  string
 	}{
-		"not verified":          {"sslmode=require", fine, "warn TLS TLS 1.3, but the server is not verified: sslmode=verify-full does"},
+		"not verified": {
+			"sslmode=require", fine, "warn TLS TLS 1.3, but the server is not verified: sslmode=verify-full does",
+		},
 		"verified":              {"sslmode=verify-full" + root, fine, "ok TLS TLS 1.3, the server is verified"},
 		"verified by authority": {"sslmode=verify-ca" + root, fine, "ok TLS TLS 1.3, the server is verified"},
 		"another's certificate": {"sslmode=verify-full", notReached, "check sslmode and sslrootcert"},

@@ -34,7 +34,8 @@ func process(t *testing.T, out *bytes.Buffer, environ ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), out, out
-	cmd.Env = append([]string{asCommand + "=1", "APP_ENV=test", "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}, environ...)
+	cmd.Env = append([]string{asCommand + "=1", "APP_ENV=test", "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" +
+		os.Getenv("GOCOVERDIR")}, environ...)
 	return cmd
 }
 
@@ -74,7 +75,8 @@ func TestInterrupt(t *testing.T) {
 	}
 	defer listener.Close()
 	var out bytes.Buffer
-	cmd := process(t, &out, "DATABASE_URL=postgres://app@"+listener.Addr().String()+"/shop?sslmode=disable", "DATABASE_CONNECT_TIMEOUT=1h")
+	cmd := process(t, &out, "DATABASE_URL=postgres://app@"+listener.Addr().String()+"/shop?sslmode=disable",
+		"DATABASE_CONNECT_TIMEOUT=1h")
 	cmd.Args = append(cmd.Args, "-timeout", "1h")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -28,12 +28,14 @@ func TestUser(t *testing.T) {
 	if code != wrong {
 		t.Errorf("code %d, want %d", code, wrong)
 	}
-	contains(t, output, "ok user "+user, "WRONG connections 4 × 1 instance = 4 of 3 (the user's CONNECTION LIMIT): lower DATABASE_POOL_MAX_CONNS")
+	contains(t, output, "ok user "+user,
+		"WRONG connections 4 × 1 instance = 4 of 3 (the user's CONNECTION LIMIT): lower DATABASE_POOL_MAX_CONNS")
 
 	execute(t, database, "revoke select on pg_catalog.pg_roles from public") // in this database
 	code, output = examine(t, environ)
 	if code != notReached {
 		t.Errorf("code %d, want %d", code, notReached)
 	}
-	contains(t, output, "ok connection", "FAIL answer connect: ERROR: permission denied for view pg_roles", "1 problem, no warnings")
+	contains(t, output, "ok connection", "FAIL answer connect: ERROR: permission denied for view pg_roles",
+		"1 problem, no warnings")
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
-// SecretFile returns a Password that reads file for each connection of cfg. It is nil if there is no
-// such file. A file that cannot be read while it is being replaced counts as unchanged. logger is
-// called late: an option may set the logger after this.
+// SecretFile returns a Password that reads file for each connection of cfg. It is nil if there is
+// no such file. A file that cannot be read while it is being replaced counts as unchanged. logger
+// is called late: an option may set the logger after this.
 func SecretFile(file *pgconfig.SecretFile, cfg *pgx.ConnConfig, logger func() *slog.Logger) dial.Password {
 	if file == nil {
 		return nil

@@ -12,8 +12,8 @@ import (
 // Kind is the kind of a token.
 type Kind uint8
 
-// The kinds of tokens. Quoted covers string constants, quoted identifiers and numbers: text in which
-// nothing has to be found.
+// The kinds of tokens. Quoted covers string constants, quoted identifiers and numbers: text in
+// which nothing has to be found.
 const (
 	Space Kind = iota
 	Word
@@ -203,8 +203,8 @@ func (l *lexer) dollar() error {
 	return nil
 }
 
-// operator reads a run of operator characters, as the server does: the longest that is not the start
-// of a comment. An @ at its end starts an argument only where no operator can be meant.
+// operator reads a run of operator characters, as the server does: the longest that is not the
+// start of a comment. An @ at its end starts an argument only where no operator can be meant.
 func (l *lexer) operator() error {
 	rest := l.text[l.pos:]
 	n := run(rest, isOperator)
