@@ -25,7 +25,7 @@ var configurationFaults = []fault{
 		"its password has a % that is not encoded", false, misconfigured("postgres://app:1%"+secret+"@127.0.0.1:1/app",
 			"%25", "percent-encoded"),
 	},
-	{"a parameter is misspelt", false, func(ctx context.Context, s *scene) (cell, error) {
+	{"a parameter is misspelled", false, func(ctx context.Context, s *scene) (cell, error) {
 		s.url += "&sslmod=disable"
 		return s.refusal(ctx, "sslmod")
 	}},
