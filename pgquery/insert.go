@@ -21,8 +21,8 @@ type Insert[A, R any] struct {
 	// Table is the table's name, with its schema if need be.
 	Table string
 
-	// Columns are the columns with their types, as in CREATE TABLE: "page bigint, name text". Each has
-	// a field of the same name in A. An array cannot be a column: use pgx's CopyFrom.
+	// Columns are the columns with their types, as in CREATE TABLE: "page bigint, name text". Each
+	// has a field of the same name in A. An array cannot be a column: use pgx's CopyFrom.
 	Columns string
 
 	// Conflict is what follows ON CONFLICT: "(page, name) do update set seen = excluded.seen".

@@ -28,8 +28,8 @@ type Sorts map[string]string
 // arguments, R a struct that receives a row.
 //
 // The texts name arguments with an @: @site is the field Site of A, or the one with the tag
-// `db:"site"`. Case and underscores do not matter without a tag. Only what is declared is sent, with
-// values as parameters.
+// `db:"site"`. Case and underscores do not matter without a tag. Only what is declared is sent,
+// with values as parameters.
 //
 // A List is safe for concurrent use and must not be changed or copied after its first use. Each
 // combination of filters, sort and page is put together once; the texts are stable, so that the
@@ -39,22 +39,22 @@ type List[A, R any] struct {
 	// writes too: "-- name: pages :many".
 	Name string
 
-	// Select is the statement up to its WHERE: columns, tables and joins. Its columns are the fields
-	// of R.
+	// Select is the statement up to its WHERE: columns, tables and joins. Its columns are the
+	// fields of R.
 	Select string
 
 	// Where is a condition that every page applies. Its arguments cannot be left out: what guards
 	// access belongs here. "true" lets everything through.
 	Where string
 
-	// Filters are conditions that a field of the same name in A switches on: a pointer, slice or map
-	// that is not nil, an Optional that is not absent, a struct whose field Valid is true, or a bool
-	// that is true for a condition without arguments. A condition may use other fields too, which
-	// must be set then. There are at most 64.
+	// Filters are conditions that a field of the same name in A switches on: a pointer, slice or
+	// map that is not nil, an Optional that is not absent, a struct whose field Valid is true, or a
+	// bool that is true for a condition without arguments. A condition may use other fields too,
+	// which must be set then. There are at most 64.
 	Filters Filters
 
-	// Sorts are the columns of ORDER BY, by the names that they have in Select, each with asc or desc
-	// and nulls first or nulls last. The columns together must be unique.
+	// Sorts are the columns of ORDER BY, by the names that they have in Select, each with asc or
+	// desc and nulls first or nulls last. The columns together must be unique.
 	Sorts Sorts
 
 	// Sizes are the numbers of rows that a page may have. The first one is the default.
@@ -210,8 +210,8 @@ func (l *List[A, R]) keys() ([][]byte, error) {
 	return keys, nil
 }
 
-// fetch runs the query of a page. The rows are in the order of the list, and more says whether there
-// are further ones in the direction of the page.
+// fetch runs the query of a page. The rows are in the order of the list, and more says whether
+// there are further ones in the direction of the page.
 func fetch[R any](
 	ctx context.Context, db DB, c *list, args reflect.Value, r *request,
 ) (page []R, more bool, err error) {

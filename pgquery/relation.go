@@ -34,8 +34,8 @@ type Relation[P, C any, K comparable] struct {
 	// Name is a word that identifies the relation in traces.
 	Name string
 
-	// Select is the statement up to its WHERE. Its columns are the fields of C, one of which holds the
-	// key. It has no arguments.
+	// Select is the statement up to its WHERE. Its columns are the fields of C, one of which holds
+	// the key. It has no arguments.
 	Select string
 
 	// Key is the expression that is compared with the parents' keys: "r.page_id".
@@ -76,8 +76,8 @@ type relation struct {
 }
 
 // Load reads the relations of the parents, and what comes Then, with one round trip for each level,
-// and assigns them when all is read. The first use of a text on a connection takes one more, in which
-// pgx prepares it. Without parents nothing is sent.
+// and assigns them when all is read. The first use of a text on a connection takes one more, in
+// which pgx prepares it. Without parents nothing is sent.
 //
 // The levels see changes made between them, unless db is a transaction with REPEATABLE READ.
 func Load[P any](ctx context.Context, db Batcher, parents []P, relations ...Loader[P]) error {

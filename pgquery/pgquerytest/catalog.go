@@ -111,8 +111,8 @@ var textTypes = []string{"text", "varchar", "bpchar", "name", "citext"}
 
 var integers = map[string]int{"int2": 16, "int4": 32, "int8": 64}
 
-// argument returns what is wrong with a field for a parameter of the type: a value of the field could
-// be one that the server refuses, or pgx does not encode it.
+// argument returns what is wrong with a field for a parameter of the type: a value of the field
+// could be one that the server refuses, or pgx does not encode it.
 func (c *catalog) argument(t *dataType, typ reflect.Type) string {
 	inner := unwrap(typ)
 	bits, isInt := integers[t.name]
@@ -192,8 +192,8 @@ func (c *catalog) result(t *dataType, typ reflect.Type) string {
 	return t.mismatch(typ, problem)
 }
 
-// samples are values that each type of PostgreSQL accepts one of. pgx decodes null into anything, so
-// that only a value shows what it does.
+// samples are values that each type of PostgreSQL accepts one of. pgx decodes null into anything,
+// so that only a value shows what it does.
 var samples = []string{
 	"null", "0", "{}", "2000-01-01", "00:00", "00000000-0000-0000-0000-000000000000", "::1", "empty",
 }

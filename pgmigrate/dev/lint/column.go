@@ -140,7 +140,8 @@ func (j *judge) notNullFix(table *relation, name string) string {
 alter table %s validate constraint %s;
 -- in the one after:
 alter table %s alter column %s set not null; -- no scan: the check is proof
-alter table %s drop constraint %s;`, table, constraint, quote(name), table, constraint, table, quote(name), table, constraint)
+alter table %s drop constraint %s;`, table, constraint, quote(name), table, constraint, table,
+		quote(name), table, constraint)
 }
 
 func (j *judge) newColumn(table *relation, c column) {

@@ -32,7 +32,8 @@ func (j *judge) rewrites() {
 				"Change the rows in batches, each in a transaction of its own.",
 			)
 		} else {
-			j.add("table-rewrite", fmt.Sprintf("writes %s anew, or empties it", after), "Make a new table, copy the rows in batches, and rename.")
+			j.add("table-rewrite", fmt.Sprintf("writes %s anew, or empties it", after),
+				"Make a new table, copy the rows in batches, and rename.")
 		}
 	}
 }
@@ -130,7 +131,8 @@ func (j *judge) unlimited() {
 	}
 	for _, oid := range sortedKeys(j.obs.locks) {
 		if r := j.existing(oid); r != nil && blocks(r, j.obs.locks[oid]) && j.obs.held[oid] < j.obs.locks[oid] {
-			fix := "Move the statement into a migration with a transaction, or:\nset lock_timeout = '2s';\n" + j.statement.SQL + ";"
+			fix := "Move the statement into a migration with a transaction, or:\nset lock_timeout = '2s';\n" +
+				j.statement.SQL + ";"
 			if j.migration.Transactional(j.direction) {
 				fix = "Leave lock_timeout as pgmigrate sets it: it tries again when the time is over."
 			}

@@ -34,7 +34,8 @@ func TestManyStatements(t *testing.T) {
 	start = time.Now()
 	run(t, fsys, lint.Options{})
 	judged := time.Since(start)
-	t.Logf("%d statements: applied in %v, judged in %v", n, applied.Round(time.Millisecond), judged.Round(time.Millisecond))
+	t.Logf("%d statements: applied in %v, judged in %v", n, applied.Round(time.Millisecond),
+		judged.Round(time.Millisecond))
 	if judged > 30*applied {
 		t.Errorf("judging takes %.0f times as long as applying", float64(judged)/float64(applied))
 	}
