@@ -82,7 +82,8 @@ func TestConnectionsToReadOnlyServerFailOnce(t *testing.T) {
 	}
 	seconds := int(time.Since(began)/time.Second) + 1
 	// In each second one reset, and MaxConns connections one by one.
-	if got, least, most := len(failed), 1+int(config.MaxConns), 1+seconds*(1+int(config.MaxConns)); got < least || got > most {
+	if got, least, most := len(failed), 1+int(config.MaxConns), 1+seconds*(1+int(config.MaxConns)); got < least ||
+		got > most {
 		t.Errorf("%d connections failed in %d seconds, want %d to %d", got, seconds, least, most)
 	}
 }
@@ -159,7 +160,10 @@ func TestCallersHooksAreCalled(t *testing.T) {
 			config.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { called(); return true, nil }
 		},
 		"BeforeAcquire": func(config *pgxpool.Config, called func()) {
-			config.BeforeAcquire = func(context.Context, *pgx.Conn) bool { called(); return true } //nolint:staticcheck // users still set it
+			config.BeforeAcquire = func(context.Context, *pgx.Conn) bool {
+				called()
+				return true
+			} //nolint:staticcheck // users still set it
 		},
 		"AfterConnect": func(config *pgxpool.Config, called func()) {
 			config.AfterConnect = func(context.Context, *pgx.Conn) error { called(); return nil }

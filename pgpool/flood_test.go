@@ -107,7 +107,8 @@ func TestStartUpIsLoggedOnceASecond(t *testing.T) {
 	through(t, config, fault.Options{}).Refuse()
 	var log logs
 	began := time.Now()
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()), pgpool.WithStartupTimeout(1500*time.Millisecond))
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()),
+		pgpool.WithStartupTimeout(1500*time.Millisecond))
 	if err == nil {
 		t.Fatal("connected")
 	}

@@ -112,8 +112,8 @@ func WithMetrics(metrics Metrics) Option {
 
 // WithTypes registers types of the database with every connection, so that pgx encodes and decodes
 // them: enums, composites, domains and ranges, and their arrays. A name may have a schema, as in
-// "geo.point". Types of extensions, such as "vector" and "citext", are exchanged as text, hstore and
-// ltree as pgx does.
+// "geo.point". Types of extensions, such as "vector" and "citext", are exchanged as text, hstore
+// and ltree as pgx does.
 //
 // The pool looks the types up once, on its first connection, and again after it has lost a
 // connection. A type that does not exist is a [*StartupError]. Further WithTypes options add

@@ -120,7 +120,9 @@ func TestDefaultLimitsYieldToTheRole(t *testing.T) {
 	config := database(t)
 	admin := connect(t, config)
 	name := pgx.Identifier{config.ConnConfig.Database}.Sanitize()
-	for _, limit := range []string{`statement_timeout = '2s'`, `lock_timeout = '20s'`, `idle_in_transaction_session_timeout = 1500`} {
+	for _, limit := range []string{
+		`statement_timeout = '2s'`, `lock_timeout = '20s'`, `idle_in_transaction_session_timeout = 1500`,
+	} {
 		if _, err := admin.Exec(t.Context(), `alter database `+name+` set `+limit); err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +138,8 @@ func TestDefaultLimitsYieldToTheRole(t *testing.T) {
 		}, "2s 10s 1500ms", 0},
 		"ConnectConfig with an option": {func(opts ...pgpool.Option) (*pgxpool.Pool, error) {
 			return pgpool.ConnectConfig(t.Context(), config, append(opts,
-				pgpool.WithServerLimits(pgpool.ServerLimits{Statement: 3 * time.Second, IdleInTransaction: time.Second}))...)
+				pgpool.WithServerLimits(pgpool.ServerLimits{Statement: 3 *
+					time.Second, IdleInTransaction: time.Second}))...)
 		}, "3s 0 1s", 2},
 		"Connect": {func(opts ...pgpool.Option) (*pgxpool.Pool, error) {
 			return connectLimits(t, config, nil, opts)

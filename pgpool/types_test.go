@@ -48,11 +48,13 @@ func TestTypes(t *testing.T) {
 		var pairs map[string]*string
 		var name string
 		err := conn.QueryRow(t.Context(), `select $1::geo.place[], $2::mood[], $3::hstore, $4::citext`,
-			places, []string{"sad", "happy"}, map[string]*string{"a": nil}, "Home").Scan(&gotPlaces, &moods, &pairs, &name)
+			places, []string{"sad", "happy"}, map[string]*string{"a": nil}, "Home").Scan(&gotPlaces,
+			&moods, &pairs, &name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(gotPlaces) != 2 || gotPlaces[0].Name != "home" || *gotPlaces[0].Mood != "happy" || gotPlaces[1].Mood != nil ||
+		if len(gotPlaces) != 2 || gotPlaces[0].Name != "home" || *gotPlaces[0].Mood != "happy" ||
+			gotPlaces[1].Mood != nil ||
 			strings.Join(moods, " ") != "sad happy" || len(pairs) != 1 || name != "Home" {
 			t.Errorf("got %v, %v, %v, %q back", gotPlaces, moods, pairs, name)
 		}

@@ -42,10 +42,10 @@ type Cluster struct {
 // replica answers. Open does not wait for replicas: one that is down does not keep a service from
 // starting. Without any, the Cluster is the primary's pool.
 //
-// Every second (drawn from 0.5 to 1.5 s) the goroutine asks the primary where its log ends, and then
-// its replica about health and lag. It has a connection of its own to the replica, and all share
-// one to the primary. An answer later than 2 s counts as none. The goroutine notices at once when
-// its connection breaks, and when a query or a connect on the pool fails because the server is
+// Every second (drawn from 0.5 to 1.5 s) the goroutine asks the primary where its log ends, and
+// then its replica about health and lag. It has a connection of its own to the replica, and all
+// share one to the primary. An answer later than 2 s counts as none. The goroutine notices at once
+// when its connection breaks, and when a query or a connect on the pool fails because the server is
 // gone. A replica is used while it answers, is a standby of the same cluster, and is behind by no
 // more than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
 //

@@ -50,7 +50,8 @@ func TestDatabaseWithProblems(t *testing.T) {
 		`create table broken (id int)`, `insert into broken values (1), (1)`,
 		`create sequence low as int`, `select setval('low', 1700000000)`,
 		`create table narrow (id int generated always as identity)`,
-		`create table wide (id int)`, `create sequence wide_id as bigint owned by wide.id`, `select setval('wide_id', 2147000000)`,
+		`create table wide (id int)`, `create sequence wide_id as bigint owned by wide.id`,
+		`select setval('wide_id', 2147000000)`,
 		`create table left_alone (id int) with (autovacuum_enabled = false)`,
 		`delete from pages where id > 30000`,
 		`select pg_create_logical_replication_slot('nobody', 'pgoutput')`,
@@ -60,7 +61,8 @@ func TestDatabaseWithProblems(t *testing.T) {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
-	if _, err := conn.Exec(t.Context(), `create unique index concurrently broken_id on broken (id)`, pgx.QueryExecModeExec); err == nil {
+	if _, err := conn.Exec(t.Context(), `create unique index concurrently broken_id on broken (id)`,
+		pgx.QueryExecModeExec); err == nil {
 		t.Fatal("a unique index on equal values")
 	}
 	idle := connectTo(t, server.URL())

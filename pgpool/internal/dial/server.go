@@ -60,8 +60,8 @@ const roleLimitsSQL = `select split_part(c, '=', 1), split_part(c, '=', 2)
 	and s.setrole in (0, (select oid from pg_roles where rolname = session_user))
 	order by s.setrole = 0, s.setdatabase = 0`
 
-// RoleLimits returns the limits that ALTER ROLE and ALTER DATABASE set for the session. 0 means that
-// there is none, or that the server does not tell.
+// RoleLimits returns the limits that ALTER ROLE and ALTER DATABASE set for the session. 0 means
+// that there is none, or that the server does not tell.
 func RoleLimits(ctx context.Context, conn *pgx.Conn) (limits [3]time.Duration) {
 	results, err := conn.PgConn().Exec(ctx, roleLimitsSQL).ReadAll()
 	if err != nil || len(results) != 1 {
