@@ -97,7 +97,7 @@ func eventually(t *testing.T, condition func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("not within 30s")
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // polls
 	}
 }
 

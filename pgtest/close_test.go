@@ -37,8 +37,8 @@ func TestLeakedConnection(t *testing.T) {
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("the end took %s", took)
 	}
-	for deadline := time.Now().Add(time.Minute); leaked.Ping(context.Background()) == nil; time.Sleep(10 *
-		time.Millisecond) {
+	deadline := time.Now().Add(time.Minute)
+	for ; leaked.Ping(context.Background()) == nil; time.Sleep(10 * time.Millisecond) { // polls
 		if time.Now().After(deadline) {
 			t.Fatal("the leaked connection still works: its database was not dropped")
 		}

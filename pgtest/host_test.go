@@ -42,12 +42,12 @@ func TestChildKillsServer(t *testing.T) {
 				// While the kernel tears the process down it refuses new connections already, and
 				// its sessions still answer.
 				for session.Ping(context.Background()) == nil {
-					time.Sleep(5 * time.Millisecond)
+					time.Sleep(5 * time.Millisecond) // polls
 				}
 				for conn, err := pgx.Connect(context.Background(),
 					url); err == nil; conn, err = pgx.Connect(context.Background(), url) {
 					conn.Close(context.Background())
-					time.Sleep(5 * time.Millisecond)
+					time.Sleep(5 * time.Millisecond) // polls
 				}
 			})
 		})

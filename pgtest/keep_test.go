@@ -114,7 +114,7 @@ func TestKeepOnThrowAwayServer(t *testing.T) {
 		t.Errorf("row %s", got)
 	}
 	runChild(t, "TestChildClean", env)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // polls
 		conn, err := pgx.Connect(context.Background(), command[1])
 		if err != nil {
 			return

@@ -66,6 +66,7 @@ func TestDatabaseIsDropped(t *testing.T) {
 			t.Fatal("this test cannot see databases")
 		}
 	})
+	// Polls.
 	for deadline := time.Now().Add(time.Minute); databaseExists(t, server, name); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s is still there", name)

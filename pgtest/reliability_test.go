@@ -52,7 +52,7 @@ func TestReliability(t *testing.T) {
 			t.Fatalf("this test cannot see the server's directory: %v", err)
 		}
 		server.Release()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // polls
 			if _, err := os.Stat(dir); os.IsNotExist(err) {
 				return
 			}

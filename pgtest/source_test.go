@@ -70,7 +70,7 @@ func TestChildEightAtATime(t *testing.T) {
 	if n := <-most; n > 16 || n < 8 {
 		t.Errorf("%d databases at a time, want 8 to 16", n)
 	}
-	for deadline := time.Now().Add(time.Minute); number() > 4; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); number() > 4; time.Sleep(5 * time.Millisecond) { // polls
 		if time.Now().After(deadline) {
 			t.Fatalf("%d databases when idle, want at most 4", number())
 		}

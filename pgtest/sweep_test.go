@@ -125,7 +125,7 @@ func TestNextProcessTakesOver(t *testing.T) {
 // waitForSessionsToEnd: those of a process that ended hold its lock until the server has noticed.
 func waitForSessionsToEnd(t *testing.T, admin string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) { // polls
 		left := scan(t, admin, `select coalesce(string_agg(query, '; '), '') from pg_stat_activity
 			where backend_type = 'client backend' and pid <> pg_backend_pid()`)
 		if left == "" {
@@ -145,8 +145,8 @@ func TestChildEnds(t *testing.T) {
 	}
 	// Three more than the tests have: two of them are for this process only, the third waits for
 	// the next.
-	for deadline := time.Now().Add(20 * time.Second); len(strings.Fields(scan(t, adminURL(t),
-		allOurs))) < 6; time.Sleep(5 * time.Millisecond) {
+	ready := func() int { return len(strings.Fields(scan(t, adminURL(t), allOurs))) }
+	for deadline := time.Now().Add(20 * time.Second); ready() < 6; time.Sleep(5 * time.Millisecond) { // polls
 		if time.Now().After(deadline) {
 			t.Fatal("nothing is made ahead")
 		}
@@ -172,6 +172,7 @@ func TestChildTakes(t *testing.T) {
 	// The sweep of a throw-away server comes a moment later. Two databases of this process may be
 	// used: its own and one that waits for its next test.
 	mine := strings.Join(strings.SplitN(pool.Config().ConnConfig.Database, "_", 3)[:2], "_") + "_"
+	// Polls.
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if !slices.ContainsFunc(strings.Fields(scan(t, adminURL(t), usedNames)), func(name string) bool {
 			return !strings.HasPrefix(name, mine)

@@ -26,7 +26,7 @@ func TestChildWarm(t *testing.T) {
 	admin := adminURL(t)
 	warmed := func(t *testing.T) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) { // polls
 			n := scan(t, admin, `select count(*)::text from pg_stat_activity a join pg_database d using (datname)
 				where datname ~ '^pgtest_' and state = 'idle' and shobj_description(d.oid,
 					'pg_database') = 'pgtest used'`)

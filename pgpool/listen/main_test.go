@@ -105,7 +105,7 @@ func eventually(t *testing.T, condition func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s", patience)
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // polls
 	}
 }
 

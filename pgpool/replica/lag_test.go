@@ -41,7 +41,7 @@ func TestLagIsMeasuredAgainstThePrimary(t *testing.T) {
 		if c.Reader(t.Context()) != c.Primary() {
 			t.Fatal("reads go to a replica that lacks megabytes")
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // reads go on for a while
 	}
 	var lag *replica.LagError
 	if err := c.Replicas()[0].Err; !errors.As(err, &lag) || lag.Lag < 3*time.Second {
@@ -85,7 +85,7 @@ func TestReplicaStaysInUseWithoutItsHealthConnection(t *testing.T) {
 		if err != nil || ended == 0 {
 			t.Fatalf("%d sessions ended: %v", ended, err)
 		}
-		for began := time.Now(); time.Since(began) < 300*time.Millisecond; time.Sleep(time.Millisecond) {
+		for began := time.Now(); time.Since(began) < 300*time.Millisecond; time.Sleep(time.Millisecond) { // polls
 			if c.Reader(t.Context()) == c.Primary() {
 				t.Fatal("the replica is out of use")
 			}

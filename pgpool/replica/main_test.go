@@ -95,7 +95,7 @@ func eventually(t *testing.T, condition func() bool, state func() any) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 60s: %v", state())
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // polls
 	}
 }
 

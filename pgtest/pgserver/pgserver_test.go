@@ -155,8 +155,8 @@ func TestNothingIsLeftAfterGoTestIsKilled(t *testing.T) {
 	}
 	defer cmd.Wait()
 	ready := false
-	for deadline := time.Now().Add(2 * time.Minute); !ready &&
-		time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	deadline := time.Now().Add(2 * time.Minute)
+	for ; !ready && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) { // polls
 		_, err := os.Stat(filepath.Join(dir, "held")) // compiling comes first
 		ready = err == nil
 	}

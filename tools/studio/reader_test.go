@@ -49,7 +49,7 @@ func TestLease(t *testing.T) {
 		return value[time.Time](t, conn, "select rolvaliduntil from pg_roles where rolname = $1", r.name)
 	}
 	made := until()
-	for deadline := time.Now().Add(patience); until().Equal(made); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); until().Equal(made); time.Sleep(100 * time.Millisecond) { // polls
 		if time.Now().After(deadline) {
 			t.Fatal("not renewed")
 		}

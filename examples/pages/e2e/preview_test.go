@@ -70,7 +70,7 @@ func profile(t *testing.T) string {
 	t.Cleanup(func() {
 		err := os.RemoveAll(dir)
 		for limit := time.Now().Add(patience); err != nil && time.Now().Before(limit); err = os.RemoveAll(dir) {
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // polls
 		}
 		if err != nil {
 			t.Error(err)

@@ -177,7 +177,7 @@ func (b *both) shown(ctx context.Context, path string) (int, error) {
 // await waits until readers of a path see a revision.
 func (b *both) await(t *testing.T, path string, want int) {
 	t.Helper()
-	for limit := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // polls
 		got, err := b.shown(t.Context(), path)
 		if err == nil && got == want {
 			return

@@ -32,7 +32,7 @@ type slowSocket struct {
 }
 
 func (s *slowSocket) Read(p []byte) (int, error) {
-	time.Sleep(s.delay)
+	time.Sleep(s.delay) // the slowness is what is tested
 	s.delay = 0
 	return s.Conn.Read(p)
 }
@@ -78,7 +78,7 @@ func TestProbeOnAPoolOfPgpool(t *testing.T) {
 				if time.Now().After(deadline) {
 					t.Fatal("not ready after 20 s")
 				}
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(100 * time.Millisecond) // polls
 			}
 			first := dials.Load() - before
 			time.Sleep(2500 * time.Millisecond) // longer than pgpool's limit

@@ -28,7 +28,7 @@ func connect(t *testing.T, cfg *pgx.ConnConfig) *pgx.Conn {
 // waitFor asks the server until it says yes.
 func waitFor(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) { // polls
 		var yes bool
 		if err := conn.QueryRow(t.Context(), sql).Scan(&yes); err != nil {
 			t.Fatal(err)

@@ -72,7 +72,7 @@ func TestCalledOff(t *testing.T) {
 	defer cancel(nil)
 	enough := errors.New("enough")
 	go func() {
-		for waiting := false; !waiting && ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		for waiting := false; !waiting && ctx.Err() == nil; time.Sleep(5 * time.Millisecond) { // polls
 			if holder.QueryRow(ctx,
 				"select exists (select from pg_locks where not granted and relation = "+
 					"'t'::regclass)").Scan(&waiting) != nil {

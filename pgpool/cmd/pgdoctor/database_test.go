@@ -42,7 +42,8 @@ func TestDatabaseWithProblems(t *testing.T) {
 	for _, sql := range []string{
 		`create extension pg_stat_statements`,
 		`create table authors (id int primary key)`,
-		`create table pages (id int primary key, author int references authors, editor int references authors, body text)`,
+		`create table pages (id int primary key, author int references authors, editor int references authors,
+			body text)`,
 		`insert into authors values (1)`,
 		`insert into pages select n, 1, 1, repeat('x', 100) from generate_series(1, 60000) n`,
 		`create index pages_editor on pages (editor, id)`,
