@@ -13,6 +13,7 @@ require (
 	github.com/page-builder/persistence/pghealth v0.1.0
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgpool v0.1.0
+	github.com/page-builder/persistence/pgquery v0.1.0
 	github.com/page-builder/persistence/pgtest v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/page-builder/persistence/pgtx v0.1.0
@@ -96,3 +97,5 @@ replace github.com/page-builder/persistence/pgtest => ../../pgtest
 replace github.com/page-builder/persistence/pgtest/pgserver => ../../pgtest/pgserver
 
 replace github.com/page-builder/persistence/migrations => ../../migrations
+
+replace github.com/page-builder/persistence/pgquery => ../../pgquery

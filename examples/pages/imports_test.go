@@ -12,7 +12,7 @@ func TestServicesImportOnlyWhatTheyNeed(t *testing.T) {
 	t.Parallel()
 	const prefix = "github.com/page-builder/persistence/"
 	for main, want := range map[string][]string{
-		"./cmd/host":   {"pgconfig", "pgerr", "pghealth", "pgpool", "pgtx"},
+		"./cmd/host":   {"pgconfig", "pgerr", "pghealth", "pgpool", "pgquery", "pgtx"},
 		"./cmd/render": {"pgconfig", "pgerr", "pghealth", "pgpool"},
 	} {
 		t.Run(main, func(t *testing.T) {

@@ -92,11 +92,16 @@ func (n *node) table() string { return pgx.Identifier{n.Schema, n.Relation}.Sani
 // origins returns where the expression in n's output comes from, or nothing if it is not a column.
 func (n *node) origins(expression string, nullable bool) []origin {
 	alias, column, ok := cutColumn(expression)
+	if !ok { // a column of the only table has no alias before it
+		var rest string
+		column, rest, ok = cutName(expression)
+		ok = ok && rest == ""
+	}
 	switch {
 	case !ok:
 		return nil
 	case n.Relation != "":
-		if alias != n.Alias && alias != partitionedAlias(n.Alias) {
+		if alias != "" && alias != n.Alias && alias != partitionedAlias(n.Alias) {
 			return nil
 		}
 		return []origin{{n, column, nullable}}
@@ -133,6 +138,9 @@ func (c *checker) nullable(p *node, column int, embedded bool) (why string, know
 			c.Fatalf("pgquerytest: %v", err)
 		}
 		from := o.scan.Relation + "." + o.column
+		if _, ok := t.types[o.column]; !ok { // a constant, such as true
+			return "", false
+		}
 		switch {
 		case o.nullable && !embedded:
 			return "an outer join may find no row for " + from, true

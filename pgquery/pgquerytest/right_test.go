@@ -114,6 +114,9 @@ func TestPlantedPatches(t *testing.T) {
 		change func(*pgquery.Patch[patchArgs, row])
 		want   string
 	}{
+		"nullable": {func(p *pgquery.Patch[patchArgs, row]) {
+			p.Returning = "id, prio::text as title, prio, due, due as created"
+		}, `column "created" may be null: pages.due is not declared not null`},
 		"several rows":     {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "site = @id" }, "Where: may find several rows"},
 		"or":               {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "id = @id or true" }, "Where: may find several rows"},
 		"no such table":    {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "page" }, `Returning: the server refuses it: relation "page" does not exist`},

@@ -2,9 +2,12 @@
 // and their publications.
 //
 //	GET    /sites/{site}/pages          the tree
+//	GET    /sites/{site}/list           a page of a list: state, author, text, since; sort, size, cursor; details=1
+//	GET    /sites/{site}/table          the same for a browser
 //	POST   /sites/{site}/pages          create: {parent_id, slug, title, blocks, position}
 //	GET    /pages/{page}                the page with its newest revision
 //	PUT    /pages/{page}                edit: {title, blocks}; needs If-Match
+//	PATCH  /pages/{page}                change only what is given: {parent_id, slug, status, position}
 //	DELETE /pages/{page}                hide it and what is below
 //	POST   /pages/{page}/restore        bring it back
 //	POST   /pages/{page}/publications   put online: {revision}, 0 or nothing for the newest
@@ -47,9 +50,11 @@ func New(pool *pgxpool.Pool) http.Handler {
 	})
 	for pattern, fn := range map[string]func(*http.Request) (answer, error){
 		"GET /sites/{site}/pages":           a.tree,
+		"GET /sites/{site}/list":            a.list,
 		"POST /sites/{site}/pages":          a.create,
 		"GET /pages/{page}":                 a.read,
 		"PUT /pages/{page}":                 a.edit,
+		"PATCH /pages/{page}":               a.change,
 		"DELETE /pages/{page}":              a.remove,
 		"POST /pages/{page}/restore":        a.restore,
 		"POST /pages/{page}/publications":   a.publish,
@@ -60,6 +65,7 @@ func New(pool *pgxpool.Pool) http.Handler {
 	} {
 		r.Handle(pattern, handler(fn))
 	}
+	r.Get("/sites/{site}/table", table)
 	return r
 }
 

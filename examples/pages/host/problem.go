@@ -23,6 +23,7 @@ type problem struct {
 	Title      string `json:"title"`
 	Detail     string `json:"detail,omitempty"`
 	Constraint string `json:"constraint,omitempty"`
+	Rule       string `json:"rule,omitempty"` // what the client knows the constraint as
 	retryAfter int    // seconds
 }
 
@@ -37,6 +38,7 @@ func (p problem) write(w http.ResponseWriter) {
 func problemOf(ctx context.Context, err error) problem {
 	var bad *badRequestError
 	var refused *pgconn.PgError
+	errors.As(err, &refused)
 	var unknown *pgtx.CommitUnknownError
 	switch {
 	case errors.As(err, &bad):
@@ -52,6 +54,8 @@ func problemOf(ctx context.Context, err error) problem {
 		return problem{Status: http.StatusConflict, Title: pages.ErrNoContent.Error()}
 	case errors.Is(err, pages.ErrKeyReused):
 		return problem{Status: http.StatusUnprocessableEntity, Title: pages.ErrKeyReused.Error()}
+	case refused == nil && pgerr.Of(err) == pgerr.Data: // pgquery: a cursor, a sort, a value
+		return problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Detail: err.Error()}
 	case errors.As(err, &unknown):
 		slog.ErrorContext(ctx, "the outcome of a commit is unknown", "error", err)
 		return problem{
@@ -59,10 +63,9 @@ func problemOf(ctx context.Context, err error) problem {
 			Detail:     "look at the page; a request with an Idempotency-Key can be sent again with the same key",
 			retryAfter: 1,
 		}
-	case errors.As(err, &refused):
-		if p, ok := constraint(refused); ok {
-			return p
-		}
+	}
+	if v, ok := pgerr.ViolationOf(err, pages.Constraints); ok && v.Kind != "restrict" {
+		return violation(v)
 	}
 	if errors.Is(err, pgpool.ErrExhausted) || pgerr.Retryable(err) || ctx.Err() != nil {
 		slog.WarnContext(ctx, "request refused", "category", pgerr.Of(err), "error", err)
@@ -79,19 +82,15 @@ func problemOf(ctx context.Context, err error) problem {
 	}
 }
 
-// constraint translates the refusals that the schema makes in the client's name. A constraint's
-// name is ours and says what it wants; the message would hold the values of other rows.
-func constraint(e *pgconn.PgError) (problem, bool) {
-	p := problem{Constraint: e.ConstraintName}
-	switch e.Code {
-	case "23505": // unique_violation
+// violation translates the refusals that the schema makes in the client's name. A constraint's name
+// is ours and says what it wants; the message would hold the values of other rows.
+func violation(v pgerr.Violation) problem {
+	p := problem{Constraint: v.Constraint, Rule: v.Name, Status: http.StatusUnprocessableEntity}
+	p.Title = "the content breaks a rule of the schema"
+	if v.Kind == "unique" {
 		p.Status, p.Title = http.StatusConflict, "something else has this name or path already"
-	case "23503", "23514", "23502": // foreign_key_violation, check_violation, not_null_violation
-		p.Status, p.Title = http.StatusUnprocessableEntity, "the content breaks a rule of the schema"
-	default:
-		return p, false
 	}
-	return p, true
+	return p
 }
 
 func withLimit(r *http.Request) (context.Context, context.CancelFunc) {
