@@ -8,13 +8,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/page-builder/persistence/pgerr"
 )
 
-// Atomic sends batch as one transaction in one round trip: BEGIN with opts.TxOptions, its queries
-// and COMMIT travel together. (On a connection that has not prepared the statements yet, the
-// caching modes of pgx take one more.) All of its queries take effect, or none.
+// Atomic sends batch as one transaction in one round trip: BEGIN, its limits and settings, the
+// queries and COMMIT travel together. Texts that the connection does not know yet take one more, in
+// which BEGIN goes first. All of its queries take effect, or none.
 //
 // It is repeated like the function of [Run] on errors that are worth it, but not when the
 // connection breaks after the batch was sent: COMMIT was on its way, so the outcome is unknown and
@@ -26,13 +24,12 @@ import (
 // An error of a callback cannot stop the COMMIT that has already been sent. It keeps the callbacks
 // after it from being called, and if the transaction committed the result is a [*HookError].
 //
-// With VerifyCommit or an IdempotencyKey the batch is sent inside a Run, in two round trips and
-// more: what identifies the transaction has to be known before COMMIT is sent.
+// With VerifyCommit, an IdempotencyKey, a BeginQuery or a CommitQuery the batch is sent inside a
+// Run, in two round trips and more; callbacks and results are the same.
 //
 // With the ctx of a Run on the same db, or on a pgx.Tx, the batch is a savepoint of that
-// transaction; on a db that is neither a pool nor a connection it is sent inside a Run. batch is
-// not changed, and may be used again. An encoding error closes the connection, as with SendBatch of
-// pgx.
+// transaction, and an error of a callback undoes it; on a db that is neither a pool nor a connection
+// it is sent inside a Run. batch is not changed, and may be used again.
 func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	if batch == nil {
 		return refused(errors.New("batch: the batch is nil"))
@@ -41,6 +38,9 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 		return refused(errors.New("batch: it begins a transaction itself: remove its BeginTx and pass TxOptions"))
 	}
 	key, err := keyOf(db)
+	if err == nil {
+		err = opts.validate()
+	}
 	if err != nil {
 		return refused(fmt.Errorf("batch: %w", err))
 	}
@@ -48,71 +48,63 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 		return nil
 	}
 	_, isTx := db.(pgx.Tx)
-	pool, isPool := db.(acquirer)
-	if isTx || opts.Nesting == Required || opts.VerifyCommit || opts.IdempotencyKey != "" || innermost(ctx, key) != nil || !isPool && connOf(db) == nil {
+	_, isPool := db.(acquirer)
+	switch {
+	case isTx, opts.Nesting == Required, findHandle(ctx, key) != nil:
 		return RunWith(ctx, db, opts, func(ctx context.Context, tx pgx.Tx) error {
-			return tx.SendBatch(ctx, copyOf(batch)).Close()
+			return tx.SendBatch(ctx, batch).Close()
 		})
+	case opts.VerifyCommit, opts.IdempotencyKey != "", opts.TxOptions.BeginQuery != "", opts.TxOptions.CommitQuery != "",
+		!isPool && connOf(db) == nil, batch.Len() > maxFlight:
+		return atomicInRun(ctx, db, opts, batch)
 	}
-	ctx, cancel, explain := opts.within(ctx)
+	opts.Eager = false
+	ctx, cancel, explain := opts.limit(ctx)
 	defer cancel()
-	w := opts.watch(ctx, KindBatch)
+	w := opts.watch(ctx, kindBatch)
 	defer w.abandoned()
-	attempts := 0
-	err = repeat(ctx, opts, func() (again bool, err error) {
-		attempts++
-		w.start(attempts)
-		var spent times
-		if isPool {
-			again, err = atomicOnPool(ctx, pool, opts, batch, &spent)
-		} else {
-			again, err = atomicOnConn(ctx, connOf(db), opts, batch)
+	inRun := false
+	err = repeat(ctx, opts, func(number int) (again bool, err error) {
+		w.start(number)
+		s := newSession(ctx, ctx, key, opts, number)
+		f := flight{session: s, batch: batch}
+		defer f.end() // also if a callback panics
+		if err = s.start(db, false); err == nil {
+			inRun, err = f.run()
 		}
-		w.end(spent, batchOutcome(err), err)
-		return again, err
+		f.end()
+		w.end(s.times, s.outcome, err)
+		return err != nil && !inRun && s.again(err) && !isClosedConn(db), err
 	})
+	if inRun {
+		w.drop()
+		return atomicInRun(ctx, db, opts, batch)
+	}
 	w.finish(err)
 	return explain(err)
 }
 
-func atomicOnPool(ctx context.Context, pool acquirer, opts Options, batch *pgx.Batch, spent *times) (again bool, err error) {
-	start := time.Now()
-	conn, err := acquireWithin(ctx, pool, opts.AcquireTimeout)
-	spent.acquire = time.Since(start)
-	if err != nil {
-		return ctx.Err() == nil && opts.again(err, pgerr.Retryable(err)), PhaseAcquire.in(start, err)
+// atomicInRun sends the batch inside a Run. An error of a callback does not keep it from
+// committing, as it could not where COMMIT travels with the batch.
+func atomicInRun(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
+	var callback error
+	err := RunWith(ctx, db, opts, func(ctx context.Context, tx pgx.Tx) error {
+		callback = nil
+		results := tx.SendBatch(ctx, batch)
+		defer results.Close()
+		reading := reader{batch: batch, results: results}
+		err := reading.read()
+		callback = reading.callback
+		closeErr := results.Close()
+		if err == nil && (callback == nil || errors.As(closeErr, new(*pgconn.PgError))) {
+			err = closeErr
+		}
+		return err
+	})
+	if err == nil && callback != nil {
+		return &HookError{Err: callback}
 	}
-	defer conn.Release() // destroys a connection that is busy, because a callback panicked
-	return atomicOnConn(ctx, conn.Conn(), opts, batch)
-}
-
-func atomicOnConn(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Batch) (again bool, err error) {
-	if ctx.Err() != nil {
-		return false, refused(fmt.Errorf("begin: %w", context.Cause(ctx)))
-	}
-	if conn.IsClosed() {
-		return false, refused(fmt.Errorf("begin: %w", pgconn.ErrConnClosed)) // and not an unknown outcome
-	}
-	if err := idle(conn); err != nil {
-		return false, refused(fmt.Errorf("begin: %w", err))
-	}
-	return sendAtomic(ctx, conn, opts, batch)
-}
-
-// batchOutcome is that of a batch whose transaction ended with err.
-func batchOutcome(err error) Outcome {
-	switch {
-	case err == nil, errors.As(err, new(*HookError)):
-		return OutcomeCommitted
-	case errors.As(err, new(*CommitUnknownError)):
-		return OutcomeUnknown
-	}
-	return OutcomeRolledBack
-}
-
-// acquirer is a pool.
-type acquirer interface {
-	Acquire(ctx context.Context) (*pgxpool.Conn, error)
+	return err
 }
 
 // begins reports whether BeginTx was called on batch, which pgx keeps in an unexported field.
@@ -120,123 +112,409 @@ func begins(batch *pgx.Batch) bool {
 	return pgx.FailedBatchResults(batch, pgx.ErrTxClosed).Tx() != nil
 }
 
-// copyOf is the batch as it was queued: sending fills the queued queries with what belongs to one
-// connection.
+// copyOf is the batch as it was queued, without callbacks: sending fills the queued queries with
+// what belongs to one connection.
 func copyOf(batch *pgx.Batch) *pgx.Batch {
 	fresh := &pgx.Batch{}
-	appendTo(fresh, batch)
+	for _, q := range batch.QueuedQueries {
+		fresh.Queue(q.SQL, q.Arguments...)
+	}
 	return fresh
 }
 
-func appendTo(fresh, batch *pgx.Batch) {
-	for _, q := range batch.QueuedQueries {
-		fresh.Queue(q.SQL, q.Arguments...).Fn = q.Fn
-	}
+// reader reads the results of a batch.
+type reader struct {
+	batch    *pgx.Batch
+	results  pgx.BatchResults
+	callback error // the first of a callback
 }
 
-// sendAtomic runs batch once on conn and reports whether it may run again.
-func sendAtomic(ctx context.Context, conn *pgx.Conn, opts Options, batch *pgx.Batch) (again bool, err error) {
-	whole := &pgx.Batch{}
-	preamble := opts.queuePreamble(whole, opts.statementLimit(ctx))
-	appendTo(whole, batch)
-	commit := "commit"
-	if opts.TxOptions.CommitQuery != "" {
-		commit = opts.TxOptions.CommitQuery
+// read calls the callbacks and returns the error of the server. What the server answered and what a
+// callback made of it are told apart by the next result: after an error of the server there is
+// none.
+func (r *reader) read() (err error) {
+	for _, q := range r.batch.QueuedQueries {
+		if q.Fn != nil && r.callback == nil {
+			r.callback = q.Fn(r.results)
+			continue
+		}
+		if _, err = r.results.Exec(); err != nil {
+			return err
+		}
 	}
-	whole.Queue(commit)
+	return nil
+}
 
-	start, phase := time.Now(), PhaseRun
-	results := conn.SendBatch(ctx, whole)
-	defer results.Close()
-	var callback error // the first
-	_, err = results.Exec()
-	if err != nil && !conn.IsClosed() && !errors.As(err, new(*pgconn.PgError)) {
-		// An argument that cannot be encoded: nothing was sent.
-		return false, PhaseRun.in(start, fmt.Errorf("batch: %w", unwrapped(err)))
+// maxFlight limits the queries of a batch that is sent in one flush: with twice as many
+// descriptions kept, those of one batch do not push each other out.
+const maxFlight = maxDescriptions / 2
+
+// flight sends a batch together with BEGIN and COMMIT in a pipeline, as [statement] does for one
+// statement, and reads the results.
+type flight struct {
+	session    *session
+	batch      *pgx.Batch
+	known      *knowledge
+	statements []statement
+	results    *flightResults // nil until the batch was sent
+	sent       bool           // COMMIT was, at least in part
+	ended      bool
+}
+
+// run sends the batch and judges the answers. inRun reports that nothing was sent, because pgx has to
+// send it.
+func (f *flight) run() (inRun bool, err error) {
+	s, start := f.session, time.Now()
+	if err := s.acquire(); err != nil {
+		return false, err
 	}
-	if refusesBegin(err) {
-		phase = PhaseBegin
+	if inRun, err = f.prepare(); inRun || err != nil {
+		return inRun, phaseRun.in(start, err)
 	}
-	for range preamble - 1 {
-		if err == nil {
-			_, err = results.Exec()
+	for again := true; again; {
+		if err = s.onLiveConnection(f.send); err == nil {
+			err = f.read()
 		}
+		// As in a Run, a flush that a forgotten prepared statement spoiled is repeated without a
+		// trace.
+		again = isStalePlan(err) && s.state == stateFailed && f.forget() && s.undoFirst()
 	}
-	for _, q := range batch.QueuedQueries {
+	if errors.As(err, new(*CommitUnknownError)) {
+		return false, phaseCommit.in(start, err)
+	}
+	return false, phaseRun.in(start, err)
+}
+
+// prepare makes the statements of the queued queries.
+func (f *flight) prepare() (inRun bool, err error) {
+	s := f.session
+	f.known = knowledgeOf(s.conn)
+	f.statements = make([]statement, f.batch.Len())
+	for i, q := range f.batch.QueuedQueries {
+		st := &f.statements[i]
+		riding, err := st.prepare(s.ctx, s, q.SQL, q.Arguments, true)
 		if err != nil {
-			break
+			return false, fmt.Errorf("batch: %w", err)
 		}
-		if q.Fn != nil && callback == nil {
-			// What the server answered and what the callback made of it are told apart by the next
-			// result: after an error of the server there is none.
-			callback = q.Fn(results)
-		} else {
-			_, err = results.Exec()
+		if !riding || st.mode != f.known.mode || st.formats != nil || st.formatsByOID != nil {
+			return true, nil
 		}
 	}
-	var tag pgconn.CommandTag
-	if err == nil {
-		phase = PhaseCommit
-		tag, err = results.Exec()
-	}
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil && tag.String() == "ROLLBACK" {
-		err = pgx.ErrTxCommitRollback
-	}
-	if err == nil {
-		if callback != nil {
-			return false, &HookError{Err: callback}
+	return false, nil
+}
+
+// send sends BEGIN, the queries and COMMIT, and reads the answers up to the first query's.
+// unanswered reports that the connection broke before BEGIN was executed.
+func (f *flight) send() (unanswered bool, err error) {
+	s, start := f.session, time.Now()
+	f.known = knowledgeOf(s.conn)
+	var unknown []*statement
+	described := map[string]bool{}
+	for i := range f.statements {
+		st := &f.statements[i]
+		st.known, st.fresh = f.known, false
+		st.description = f.known.find(st.mode, st.sql)
+		if st.description == nil && st.mode != pgx.QueryExecModeExec && !described[st.sql] {
+			described[st.sql] = true
+			unknown = append(unknown, st)
 		}
+	}
+	if len(unknown) == 0 {
+		if err := f.encode(); err != nil {
+			return false, err
+		}
+	}
+	prelude := s.prelude()
+	ctx := s.ctx
+	if f.known.batchTracer != nil {
+		ctx = f.known.batchTracer.TraceBatchStart(ctx, s.conn, pgx.TraceBatchStartData{Batch: f.batch})
+	}
+	p := s.conn.PgConn().StartPipeline(ctx)
+	f.results = &flightResults{flight: f, ctx: ctx, pipeline: p}
+	for _, sql := range prelude {
+		p.SendQueryParams(sql, nil, nil, nil, nil)
+	}
+	closed := make([]int, len(unknown))
+	for i, st := range unknown {
+		st.traceCtx = ctx
+		closed[i] = st.sendPrepare(p)
+	}
+	if len(unknown) == 0 {
+		f.sendQueries(p)
+	}
+	err = p.Sync()
+	s.times.begin += time.Since(start)
+	if err != nil {
+		return f.breakFlight(err)
+	}
+	for i := range prelude {
+		result, err := nextResult(p)
+		if err == nil {
+			_, err = result.Close()
+		}
+		switch {
+		case err != nil && s.conn.IsClosed():
+			unanswered, err = f.breakFlight(err)
+			return unanswered && i == 0, err
+		case err != nil:
+			f.closePipeline(err)
+			s.abandonBegin(err)
+			s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", err)))
+			return false, s.cause
+		}
+	}
+	s.begun()
+	if len(unknown) == 0 {
 		return false, nil
 	}
-	if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
-		defer cancel()
-		if _, rollbackErr := conn.Exec(cleanup, "rollback"); rollbackErr != nil {
-			_ = conn.Close(cleanup)
+	for i, st := range unknown {
+		if err := st.readPrepare(p, closed[i]); err != nil {
+			f.closePipeline(err)
+			s.observe(err)
+			return false, fmt.Errorf("batch: %w", err)
 		}
 	}
-	err = batchError(err)
-	if errors.As(err, new(*CommitUnknownError)) {
-		phase = PhaseCommit
+	if _, err := p.GetResults(); err != nil { // Sync
+		return f.breakFlight(err)
 	}
-	err = phase.in(start, err)
-	return ctx.Err() == nil && opts.again(err, worthRepeating(err, false)), err
+	for i := range f.statements {
+		st := &f.statements[i]
+		st.fresh = st.description == nil || described[st.sql]
+		if st.description == nil {
+			st.description = f.known.find(st.mode, st.sql)
+		}
+		if st.description == nil { // the mode that keeps none
+			for _, other := range unknown {
+				if other.sql == st.sql {
+					st.description = other.description
+				}
+			}
+		}
+	}
+	if err := f.encode(); err != nil {
+		f.closePipeline(nil)
+		s.observe(nil)
+		return false, err
+	}
+	f.sendQueries(p)
+	if err := p.Sync(); err != nil {
+		_, err = f.breakFlight(err)
+		return false, err
+	}
+	return false, nil
 }
 
-// batchError says what an error of a batch that ended in COMMIT means.
-func batchError(err error) error {
-	var pgError *pgconn.PgError
+func (f *flight) encode() error {
+	for i := range f.statements {
+		if err := f.statements[i].encode(f.session.conn); err != nil {
+			return fmt.Errorf("batch: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *flight) sendQueries(p *pgconn.Pipeline) {
+	for i := range f.statements {
+		st := &f.statements[i]
+		if st.mode == pgx.QueryExecModeDescribeExec { // the next one takes the place of the unnamed statement
+			p.SendQueryParams(st.sql, st.encoded.ParamValues, st.description.ParamOIDs, st.encoded.ParamFormats, st.formats)
+		} else {
+			st.sendExecute(p)
+		}
+	}
+	p.SendQueryParams("commit", nil, nil, nil, nil)
+	f.sent = true
+}
+
+// breakFlight judges a connection that broke under the flush. Without COMMIT in it, or with nothing
+// written, or with a message of the server that came in the place of an earlier answer, nothing was
+// committed.
+func (f *flight) breakFlight(err error) (unanswered bool, _ error) {
+	s := f.session
+	f.closePipeline(err)
+	if !s.conn.IsClosed() { // ctx was done before anything was sent
+		return false, fmt.Errorf("batch: %w", err)
+	}
+	if f.sent && !errors.As(err, new(*pgconn.PgError)) && !(s.state == stateIdle && pgconn.SafeToRetry(err)) {
+		s.outcome = OutcomeUnknown
+		return false, &CommitUnknownError{Err: err}
+	}
+	f.sent = false
+	s.fail(stateLost, err)
+	return true, fmt.Errorf("batch: %w", err)
+}
+
+// read reads the results and the answer to COMMIT.
+func (f *flight) read() error {
+	s := f.session
+	reading := reader{batch: f.batch, results: f.results}
+	err := reading.read()
+	if err == nil {
+		err = f.results.settleLast()
+	}
 	switch {
-	case errors.As(err, new(pgx.ErrPreprocessingBatch)):
-		return fmt.Errorf("batch: %w", unwrapped(err)) // nothing but statements to prepare was sent
-	case errors.Is(err, pgx.ErrTxCommitRollback), errors.As(err, &pgError) && refusesCommit(pgError):
+	case f.results.ends:
+		f.closePipeline(ErrEnded)
+		s.state, s.outcome = stateEnded, OutcomeUnknown
+		return fmt.Errorf("batch: %w", ErrEnded)
+	case err != nil && s.conn.IsClosed():
+		_, err = f.breakFlight(err)
+		return err
+	case err != nil:
+		f.closePipeline(err)
+		s.observe(err)
 		return fmt.Errorf("batch: %w", err)
 	}
-	return &CommitUnknownError{Err: err}
-}
-
-// beginSQL is what pgx sends for txOptions.
-func beginSQL(txOptions pgx.TxOptions) string {
-	if txOptions == (pgx.TxOptions{}) {
-		return "begin"
-	}
-	var b pgx.Batch
-	b.BeginTx(txOptions)
-	return b.QueuedQueries[0].SQL
-}
-
-// unwrapped takes away what pgx puts around an error met before a batch was sent, so that it reads
-// as without a batch.
-func unwrapped(err error) error {
+	var tag pgconn.CommandTag
+	result, err := nextResult(f.results.pipeline)
 	if err == nil {
-		return nil
+		tag, err = result.Close()
 	}
-	var unsent pgx.ErrPreprocessingBatch
-	if errors.As(err, &unsent) {
-		return unsent.Unwrap()
+	f.closePipeline(err)
+	switch judgment := judgeCommit(err, false); {
+	case judgment == commitDone && tag.String() == "ROLLBACK":
+		s.fail(stateFailed, pgx.ErrTxCommitRollback)
+		return fmt.Errorf("batch: %w", pgx.ErrTxCommitRollback)
+	case judgment == commitRefused, judgment == commitUnsent:
+		s.fail(stateFailed, err)
+		return fmt.Errorf("batch: %w", err)
+	case judgment == commitUnknown && s.opts.TxOptions.AccessMode == pgx.ReadOnly:
+		s.repeatable = true
+		return fmt.Errorf("batch: no answer to the COMMIT of a read-only transaction: %w", err)
+	case judgment == commitUnknown:
+		s.outcome = OutcomeUnknown
+		return &CommitUnknownError{Err: err}
 	}
-	return err
+	s.close()
+	s.outcome = OutcomeCommitted
+	if reading.callback != nil {
+		return &HookError{Err: reading.callback}
+	}
+	return nil
 }
+
+// forget drops the descriptions that the connection had before, and reports whether there were any.
+func (f *flight) forget() (any bool) {
+	for i := range f.statements {
+		any = any || !f.statements[i].fresh
+		f.known.forget(f.statements[i].sql)
+	}
+	return any
+}
+
+// closePipeline returns the connection to normal mode.
+func (f *flight) closePipeline(err error) {
+	if f.results == nil || f.results.closed {
+		return
+	}
+	f.results.closed = true
+	_ = f.results.pipeline.Close()
+	if f.known.batchTracer != nil {
+		f.known.batchTracer.TraceBatchEnd(f.results.ctx, f.known.conn, pgx.TraceBatchEndData{Err: err})
+	}
+}
+
+// end leaves no transaction behind and gives the connection back.
+func (f *flight) end() {
+	if f.ended {
+		return
+	}
+	f.ended = true
+	if f.session.conn == nil {
+		return
+	}
+	f.closePipeline(errNotReturned)
+	outcome := f.session.outcome
+	f.session.rollback()
+	f.session.outcome = outcome
+}
+
+// flightResults are the results of the queries, for callbacks.
+type flightResults struct {
+	flight   *flight
+	ctx      context.Context
+	pipeline *pgconn.Pipeline
+	next     int
+	last     *pgconn.ResultReader // of rows that may still be open
+	err      error                // of the server or the connection
+	ends     bool                 // a query ended the transaction
+	closed   bool
+}
+
+// advance returns the result of the next query.
+func (r *flightResults) advance() (*pgconn.ResultReader, error) {
+	if err := r.settleLast(); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.closed:
+		return nil, errors.New("batch already closed")
+	case r.next >= len(r.flight.statements):
+		return nil, errors.New("no more results in batch")
+	}
+	r.next++
+	result, err := nextResult(r.pipeline)
+	if err != nil {
+		r.err = err
+		r.trace(pgconn.CommandTag{})
+		return nil, err
+	}
+	r.last = result
+	return result, nil
+}
+
+// settleLast reads what is left of the last result.
+func (r *flightResults) settleLast() error {
+	if r.last == nil {
+		return r.err
+	}
+	var tag pgconn.CommandTag
+	tag, r.err = r.last.Close()
+	r.last = nil
+	st := &r.flight.statements[r.next-1]
+	r.ends = r.ends || tagged(tag).end(st.sql)
+	r.trace(tag)
+	return r.err
+}
+
+func (r *flightResults) trace(tag pgconn.CommandTag) {
+	if tracer := r.flight.known.batchTracer; tracer != nil {
+		st := &r.flight.statements[r.next-1]
+		tracer.TraceBatchQuery(r.ctx, r.flight.known.conn, pgx.TraceBatchQueryData{SQL: st.sql, Args: st.args, CommandTag: tag, Err: r.err})
+	}
+}
+
+func (r *flightResults) Exec() (pgconn.CommandTag, error) {
+	result, err := r.advance()
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	tag, _ := result.Close()
+	return tag, r.settleLast()
+}
+
+func (r *flightResults) Query() (pgx.Rows, error) {
+	result, err := r.advance()
+	if err != nil {
+		return errRows{err: err}, err
+	}
+	return &flightRows{Rows: pgx.RowsFromResultReader(r.flight.session.conn.TypeMap(), result), conn: r.flight.session.conn}, nil
+}
+
+func (r *flightResults) QueryRow() pgx.Row {
+	rows, _ := r.Query()
+	return plainRow{rows}
+}
+
+// Close is called by callbacks at most: the flight reads the rest.
+func (r *flightResults) Close() error { return r.settleLast() }
+
+// Tx is nil: the transaction belongs to Atomic.
+func (r *flightResults) Tx() pgx.Tx { return nil }
+
+type flightRows struct {
+	pgx.Rows
+	conn *pgx.Conn
+}
+
+func (r *flightRows) Conn() *pgx.Conn { return r.conn }

@@ -5,101 +5,156 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// commit ends the transaction after its function returned nil, and reports whether the function may
-// run again. What can be known without asking the server is checked first, because from COMMIT on a
-// lost connection means an unknown outcome. ROLLBACK is sent instead of COMMIT wherever the server
-// could only roll back.
-func (s *session) commit(ctx context.Context, db DB) (again bool, err error) {
-	free := s.shut()
-	switch {
-	case !free || s.busy() || s.broken.Load():
-		err = fmt.Errorf("commit: rolled back: %w", ErrTxInUse)
-	case ctx.Err() != nil:
-		err = fmt.Errorf("commit: rolled back: %w", context.Cause(ctx))
-	case s.doomed != nil:
-		err = fmt.Errorf("commit: rolled back, for a nested transaction failed and cannot be undone alone: %w", s.doomed)
-	case s.closed():
-		err = fmt.Errorf("commit: the connection was lost before COMMIT was sent: %w", s.lossCause())
-	case s.status() == 'E':
-		err = s.swallowed()
-	case s.status() == 'I':
-		err = fmt.Errorf("commit: %w", ErrEnded)
+// commit ends the transaction after its function returned nil. What can be known without asking the
+// server is checked first, because from COMMIT on a lost connection means an unknown outcome.
+// ROLLBACK is sent instead of COMMIT wherever the server could only roll back.
+func (s *session) commit(db DB) error {
+	if err := s.whyNotCommit(); err != nil {
+		s.rollback()
+		return err
 	}
-	if err != nil {
-		lost, ended := s.abandon(ctx)
-		return !ended && s.again(err, worthRepeating(err, lost)), err
-	}
-
-	if s.raw == nil {
+	if s.state == stateIdle { // there was no statement, and so no BEGIN
+		s.close()
+		s.outcome = OutcomeCommitted
 		s.giveBack()
-		return false, nil // there was no statement, and so no BEGIN
-	}
-
-	caller := ctx
-	if s.raw != &s.leased {
-		var cancel context.CancelFunc
-		ctx, cancel = outlast(ctx, cleanupLimit)
-		defer cancel()
+		return nil
 	}
 	s.committing = time.Now()
-	err = s.commitError(s.raw.Commit(ctx))
-	s.times.commit = time.Since(s.committing)
-	var unknown *CommitUnknownError
-	if s.unknown && errors.As(err, &unknown) {
-		again, err = s.verify(caller, db, unknown)
-		s.times.commit = time.Since(s.committing)
-		return again, err
+	unknown, err := s.sendCommit()
+	if s.release(); unknown {
+		err = s.verify(db, err)
 	}
-	return err != nil && s.opts.again(err, worthRepeating(err, false)), err
+	if s.times.commit = time.Since(s.committing); err == nil {
+		s.close()
+		s.outcome = OutcomeCommitted
+	}
+	return err
 }
 
-func (s *session) swallowed() error {
-	first := s.failed
-	if first == nil {
-		first = pgx.ErrTxCommitRollback
+func (s *session) whyNotCommit() error {
+	free := s.shut()
+	switch {
+	case s.state == stateEnded:
+		return fmt.Errorf("commit: %w", ErrEnded)
+	case !free || s.wasInterrupted():
+		return fmt.Errorf("commit: rolled back: %w", ErrTxInUse)
+	case s.ctx.Err() != nil:
+		return fmt.Errorf("commit: rolled back: %w", context.Cause(s.ctx))
+	case s.doom != nil:
+		return fmt.Errorf("commit: rolled back, because a nested transaction failed and cannot be undone alone: %w", s.doom)
+	case s.state == stateRefused:
+		return s.cause
+	case s.state == stateLost:
+		return fmt.Errorf("commit: the connection was lost before COMMIT was sent: %w", s.loss())
+	case s.state == stateFailed:
+		return s.failure()
 	}
-	return &SwallowedError{First: first}
+	return nil
 }
 
-// commitError says what the answer to COMMIT means. pgconn.SafeToRetry must not be asked: it is
-// true for a connection that died after COMMIT was sent.
-func (s *session) commitError(err error) error {
+// sendCommit sends COMMIT and judges the answer. unknown reports that there was none, or one that
+// does not tell.
+func (s *session) sendCommit() (unknown bool, err error) {
+	if s.raw != nil {
+		ctx, cancel := outlast(s.ctx, cleanupLimit)
+		defer cancel()
+		if err = s.raw.Commit(ctx); errors.Is(err, pgx.ErrTxCommitRollback) {
+			return false, s.failure()
+		}
+		return s.judgeCommit(err, false)
+	}
+	conn := s.conn
+	query := s.opts.TxOptions.CommitQuery
+	if query == "" {
+		query = "commit"
+	}
+	stop := s.reaper.start(s.ctx, conn)
+	result, err := s.sendSimple(context.WithoutCancel(s.ctx), query, nil)
+	if stop() {
+		kill(conn) // the answer may have come just before: the connection must not go back to the pool
+		if err != nil {
+			err = fmt.Errorf("no answer within %v after the end of ctx (%w): %w", cleanupLimit, context.Cause(s.ctx), err)
+		}
+	}
+	if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
+		kill(conn)
+	}
+	if err == nil && result.endings.rollbacks > 0 && result.endings.commits == 0 {
+		return false, s.failure()
+	}
+	return s.judgeCommit(err, result.unwritten)
+}
+
+// judgeCommit says what the answer to COMMIT means. pgconn.SafeToRetry alone must not be asked: it
+// is true for a connection that died after COMMIT was sent.
+func (s *session) judgeCommit(err error, unwritten bool) (unknown bool, _ error) {
+	switch judgment := judgeCommit(err, unwritten); {
+	case judgment == commitDone:
+		return false, nil
+	case judgment == commitRefused:
+		s.fail(stateFailed, err)
+		return false, fmt.Errorf("commit: %w", err)
+	case judgment == commitUnsent:
+		s.fail(stateLost, err)
+		return false, fmt.Errorf("commit: the session was over before COMMIT was executed: %w", err)
+	case s.opts.TxOptions.AccessMode == pgx.ReadOnly:
+		s.repeatable = true
+		return false, fmt.Errorf("commit: no answer to the COMMIT of a read-only transaction: %w", err)
+	}
+	s.outcome = OutcomeUnknown
+	return true, err
+}
+
+type commitJudgment int
+
+const (
+	commitDone    commitJudgment = iota
+	commitRefused                // the server rolled back
+	commitUnsent                 // COMMIT did not leave, or came too late
+	commitUnknown
+)
+
+// judgeCommit says what an error in place of COMMIT's answer means.
+//
+// An ordinary ERROR is a rollback. A FATAL or PANIC may come after the commit record was written;
+// the connection exceptions (08, PgBouncer's among them), 40003 (statement completion unknown) and
+// the shutdowns (57P01 to 57P03) say themselves that they do not know. The server ends an idle
+// session with 25P03, 25P04 or 57P05, never one that has come to COMMIT.
+func judgeCommit(err error, unwritten bool) commitJudgment {
+	var pgError *pgconn.PgError
 	switch {
 	case err == nil:
-		return nil
-	case errors.Is(err, pgx.ErrTxCommitRollback):
-		return s.swallowed()
+		return commitDone
+	case unwritten:
+		return commitUnsent
+	case !errors.As(err, &pgError):
+		return commitUnknown
 	}
-	var pgError *pgconn.PgError
-	if errors.As(err, &pgError) && refusesCommit(pgError) {
-		return fmt.Errorf("commit: %w", err)
+	switch pgError.Code {
+	case "25P03", "25P04", "57P05":
+		return commitUnsent
+	case "40003":
+		return commitUnknown
 	}
-	s.unknown = true
-	return &CommitUnknownError{Err: err}
+	if severity(pgError) != "ERROR" || strings.HasPrefix(pgError.Code, "08") || strings.HasPrefix(pgError.Code, "57P") {
+		return commitUnknown
+	}
+	return commitRefused
 }
 
-// refusesCommit reports whether a server error in answer to COMMIT means that the transaction was
-// rolled back: an ordinary ERROR does. A FATAL or PANIC may come after the commit record was
-// written, and the connection exceptions (08, PgBouncer's among them), 40003 (statement completion
-// unknown) and the shutdowns (57P01 to 57P03) say themselves that they do not know.
-func refusesCommit(e *pgconn.PgError) bool {
-	severity := e.SeverityUnlocalized
-	if severity == "" {
-		severity = e.Severity
+// severity is the severity in English.
+func severity(e *pgconn.PgError) string {
+	if e.SeverityUnlocalized != "" {
+		return e.SeverityUnlocalized
 	}
-	switch {
-	case severity != "ERROR":
-		return false
-	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "57P"), e.Code == "40003":
-		return false
-	}
-	return true
+	return e.Severity
 }
 
 // outlast returns a context with ctx's values that ends only a while after ctx does.
@@ -118,4 +173,50 @@ func outlast(ctx context.Context, grace time.Duration) (context.Context, context
 		}
 	})
 	return longer, func() { stop(); cancel() }
+}
+
+// patience ends a statement cleanupLimit after the end of ctx. Doing it as outlast does costs
+// several per cent of a short transaction; this costs next to nothing unless ctx ends. It closes
+// the socket, so it must be stopped before the connection is handed on.
+type patience struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	over  bool // stopped
+	cut   bool
+}
+
+// start begins to watch ctx. The function it returns stops that, and reports whether the socket was
+// closed.
+func (p *patience) start(ctx context.Context, conn *pgx.Conn) (stop func() bool) {
+	if ctx.Done() == nil {
+		return func() bool { return false }
+	}
+	unwatch := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.over {
+			p.timer = time.AfterFunc(cleanupLimit, func() { p.end(conn) })
+		}
+	})
+	return func() bool {
+		if unwatch() {
+			return false // ctx has not ended
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.over = true
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+		return p.cut
+	}
+}
+
+func (p *patience) end(conn *pgx.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over {
+		p.cut = true
+		_ = conn.PgConn().Conn().Close()
+	}
 }

@@ -1,15 +1,22 @@
 package pgtx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/page-builder/persistence/pgerr"
 )
 
 var (
+	// ErrRollback, returned by the function, rolls the transaction back and makes Run return nil: a
+	// dry run. In a nested Run only that one is undone; with [Join] it is returned, for the outer
+	// function to pass on.
+	ErrRollback = errors.New("roll back")
+
 	// ErrTxClosed is returned by every use of a transaction whose function has returned: by its
 	// handle, and by a nested Run with the context of that function. It wraps [pgx.ErrTxClosed].
 	ErrTxClosed = fmt.Errorf("the function this transaction was given to has returned: %w", pgx.ErrTxClosed)
@@ -22,21 +29,34 @@ var (
 	// ErrManaged is returned by Commit and Rollback on the transaction that a function is given.
 	ErrManaged = errors.New("pgtx commits when the function returns nil and rolls back when it returns an error: return instead")
 
-	// ErrOptionConflict is returned by a nested RunWith whose options the transaction around it
-	// cannot take on any more: other TxOptions than its own, limits of the server, an
-	// AttemptTimeout, an IdempotencyKey.
+	// ErrOptionConflict is returned by a nested RunWith whose options the transaction around it can
+	// no longer take. [Options] lists them.
 	ErrOptionConflict = errors.New("nested transaction cannot change the transaction's options")
 
-	// ErrEnded is returned when the function itself sent COMMIT or ROLLBACK as SQL. What it did up
-	// to there has the outcome of that statement, what came after was not in a transaction. It is
-	// never retried.
+	// ErrEnded is returned when the function itself sent COMMIT or ROLLBACK as SQL, by every
+	// statement after it and by Run. What the function did before has the outcome of that
+	// statement. It is never retried.
 	ErrEnded = errors.New("the function ended the transaction with a statement of its own: remove its COMMIT or ROLLBACK")
+
+	// ErrTimeout is the cause of the end of the function's ctx after Options.Timeout. It wraps
+	// [context.DeadlineExceeded].
+	ErrTimeout = fmt.Errorf("transaction: Timeout exceeded: %w", context.DeadlineExceeded)
+
+	// ErrAttemptTimeout is the cause of the end of the function's ctx after
+	// Options.AttemptTimeout. It wraps [context.DeadlineExceeded].
+	ErrAttemptTimeout = fmt.Errorf("transaction: AttemptTimeout exceeded: %w", context.DeadlineExceeded)
+
+	// ErrAcquireTimeout is returned when no connection was free within Options.AcquireTimeout: the
+	// pool is too small, or connections are held too long. It wraps [context.DeadlineExceeded]. The
+	// error around it wraps the pool's own too.
+	ErrAcquireTimeout = fmt.Errorf("no connection within AcquireTimeout: %w", context.DeadlineExceeded)
 )
 
 // RetryError is returned when an attempt failed with an error worth another one, and there is none
-// left: MaxAttempts is reached, or the context ended, between two attempts or in the next.
+// left: MaxAttempts is reached, Backoff stopped, or the context ended, between two attempts or in
+// the next.
 type RetryError struct {
-	// Attempts is how often the function was called or its BEGIN tried, at least 1.
+	// Attempts counts the calls of the function, or the tries of BEGIN. It is at least 1.
 	Attempts int
 	// Err is the last error of the database.
 	Err error
@@ -63,18 +83,19 @@ func (e *RetryError) Unwrap() []error {
 	return []error{e.Err}
 }
 
-// CommitUnknownError is returned when the connection broke, or the server stopped, after COMMIT was
-// sent: the transaction may or may not be committed, and with VerifyCommit or an IdempotencyKey it
-// could not be found out. It is never retried. Resolve asks again; without XID and Key, look for
-// its effects on a new connection, or run a transaction again that is harmless twice.
+// CommitUnknownError is returned when COMMIT was sent and got no answer that says what became of
+// it: the transaction may or may not be committed, and with VerifyCommit or an IdempotencyKey the
+// server could not tell. It is never retried. Resolve asks again; without XID and Key, look for its
+// effects on a new connection, or run a transaction again that is harmless twice.
 type CommitUnknownError struct {
-	// Err is what was met instead of the server's answer.
+	// Err is the error that came in place of the server's answer.
 	Err error
 	// XID is the transaction's id, as decimal text, and Server identifies the run of the server
 	// that gave it, if VerifyCommit was set. Server is an opaque text without secrets.
 	XID, Server string
-	// Key is the IdempotencyKey, if there was one.
-	Key string
+	// Key is the IdempotencyKey, and Owner the token in its row, if there was a key. A row with
+	// another owner is another transaction's.
+	Key, Owner string
 	// Unresolved says why the outcome was not found, or is nil if nothing was tried.
 	Unresolved error
 }
@@ -90,7 +111,7 @@ func (e *CommitUnknownError) Error() string {
 	return text
 }
 
-// Unwrap returns what was met instead of the server's answer, and why that could not be made good.
+// Unwrap returns Err and Unresolved.
 func (e *CommitUnknownError) Unwrap() []error {
 	var causes []error
 	for _, err := range []error{e.Err, e.Unresolved} {
@@ -120,8 +141,8 @@ func (e *SwallowedError) Error() string {
 // Unwrap returns First and [pgx.ErrTxCommitRollback].
 func (e *SwallowedError) Unwrap() []error { return []error{e.First, pgx.ErrTxCommitRollback} }
 
-// HookError is returned when the transaction is committed and what was to follow failed: a hook of
-// [AfterCommit], or a callback of [Atomic]. It is never retried.
+// HookError is returned when the transaction is committed and an AfterCommit hook or a callback of
+// [Atomic] failed. It is never retried.
 type HookError struct {
 	// Err is the error of the hook or callback, or of several, joined.
 	Err error
@@ -133,3 +154,51 @@ func (e *HookError) Error() string {
 
 // Unwrap returns Err.
 func (e *HookError) Unwrap() error { return e.Err }
+
+// PhaseError says in which phase a transaction failed and after how long. Every error that Run and
+// Atomic meet themselves is in one. Find it with errors.As; the other types, the sentinels and
+// pgerr.Of see through it.
+//
+// An error without one is the function's own, as it returned it. A function that returns the error
+// of a statement or of another Run may return theirs: in a lazy transaction a failed acquire or
+// BEGIN is the first statement's error. If the connection breaks under BEGIN and the first
+// statement, nobody can tell which of them it was: the error is the statement's.
+type PhaseError struct {
+	// Phase is "acquire" (the wait for a connection, and its connect if it is new), "begin" (BEGIN,
+	// or the SAVEPOINT of a nested Run, and what is checked before), "run" (the function returned
+	// nil, but its work cannot be committed, or a limit ended it), or "commit" (COMMIT, or the
+	// RELEASE of a nested Run, was sent).
+	Phase string
+	// After is how long the phase had lasted; for a function cut off by Options.Timeout, the time
+	// since Run was called.
+	After time.Duration
+	// Err is what went wrong. Its text begins with the operation.
+	Err error
+}
+
+// Error returns the text of Err.
+func (e *PhaseError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *PhaseError) Unwrap() error { return e.Err }
+
+type phase string
+
+const (
+	phaseAcquire phase = "acquire"
+	phaseBegin   phase = "begin"
+	phaseRun     phase = "run"
+	phaseCommit  phase = "commit"
+)
+
+// in puts err, if it is none of the function's own, into the phase that began at start. An error
+// that knows its phase is left alone. nil stays nil.
+func (p phase) in(start time.Time, err error) error {
+	if err == nil || errors.As(err, new(*PhaseError)) {
+		return err
+	}
+	return &PhaseError{Phase: string(p), After: time.Since(start), Err: err}
+}
+
+// refused is an error of the begin phase before anything was sent.
+func refused(err error) error { return &PhaseError{Phase: string(phaseBegin), Err: err} }

@@ -50,7 +50,7 @@ func ExamplePhaseError() {
 		return err
 	})
 	var failed *pgtx.PhaseError
-	if errors.As(err, &failed) && failed.Phase == pgtx.PhaseAcquire {
+	if errors.As(err, &failed) && failed.Phase == "acquire" {
 		fmt.Println(503, errors.Is(err, pgtx.ErrAcquireTimeout))
 	}
 	fmt.Println(err)

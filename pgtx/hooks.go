@@ -4,57 +4,59 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// hooks are staged on the handle of the function in which they were registered. They move to the
-// function around it when that one's savepoint is released, and are dropped with a savepoint that
-// is undone.
-type hooks struct {
-	beforeCommit, afterCommit, afterRollback []func(context.Context) error
-
-	called bool // those before COMMIT were: none can be added
-	taken  bool // by whoever calls them, or the function around: a goroutine that comes now would add to what nobody reads
+// hook is a function that waits for the end of the transaction. A session has one list of them, in
+// the order of registration. A savepoint that is undone drops those that were registered inside.
+type hook struct {
+	when  when
+	scope *tx // in which it was registered
+	fn    func(context.Context) error
 }
 
-// BeforeCommit has fn called after the outermost function of the transaction on db in ctx has
-// returned nil, and before COMMIT: inside the transaction, so that [From] and [Querier] give it
-// with fn's ctx. An error of fn rolls the transaction back and is returned and repeated like one of
-// the function. fn may register further ones.
+type when int
+
+const (
+	beforeCommit when = iota
+	afterCommit
+	afterRollback
+)
+
+// BeforeCommit calls fn after the outermost function of the transaction on db in ctx has returned
+// nil, and before COMMIT: inside the transaction, so that [From] and [Querier] give it with fn's
+// ctx. An error of fn rolls the transaction back and is returned and repeated like one of the
+// function. fn may register further ones.
 //
-// Like the other hooks it is staged where it is registered: if that is in a savepoint (a nested
-// Run) and that is undone, the hook is dropped; if the whole is repeated, the hooks of the attempts
-// before are. The error is [ErrNoTransaction] or [ErrTxClosed] if there is no transaction to wait
-// for, and one that says so if it was begun elsewhere: its end cannot be seen.
+// A hook belongs to the savepoint (a nested Run, or Begin) in which it is registered: it is dropped
+// if that is undone, and when the whole is repeated. The error is [ErrNoTransaction] or
+// [ErrTxClosed] if there is no transaction to wait for, and one that says so if the transaction was
+// begun elsewhere: its end cannot be seen.
 func BeforeCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
-	return stage(ctx, db, fn, func(h *hooks) bool {
-		if h.called {
-			return false
-		}
-		h.beforeCommit = append(h.beforeCommit, fn)
-		return true
-	})
+	return register(ctx, db, beforeCommit, fn)
 }
 
-// AfterCommit has fn called once after the transaction on db in ctx is committed, in the goroutine
-// of the outermost Run, in the order of registration, with that Run's ctx except that it does not
-// end: what follows a commit should not depend on the caller's patience, so fn needs its own limit.
-// The connection has been given back. All hooks are called, even if one fails; their errors are a
-// [*HookError], which says that the transaction is committed and is never retried. None is called
-// if the outcome of COMMIT is unknown. Staging and errors are those of [BeforeCommit].
+// AfterCommit calls fn once after the transaction on db in ctx is committed, in the goroutine of
+// the outermost Run, in the order of registration. Its ctx is that Run's without its end, because
+// what follows a commit should not depend on the caller's patience: fn needs its own limit. The
+// connection has been given back, and a Run on db with fn's ctx is a transaction of its own.
+//
+// All hooks are called, even if one fails or panics; their errors are a [*HookError], which says
+// that the transaction is committed and is never retried. None is called if the outcome of COMMIT
+// is unknown. See [BeforeCommit] for savepoints and errors.
 func AfterCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
-	return stage(ctx, db, fn, func(h *hooks) bool { h.afterCommit = append(h.afterCommit, fn); return true })
+	return register(ctx, db, afterCommit, fn)
 }
 
-// AfterRollback has fn called once after the transaction on db in ctx was rolled back and will not
-// be repeated, with a ctx like that of [AfterCommit]; also when the function panicked. Its error is
+// AfterRollback calls fn once after the transaction on db in ctx was rolled back and will not be
+// repeated, with a ctx like that of [AfterCommit]; also when the function panicked. Its error is
 // added to Run's. None is called if the outcome of COMMIT is unknown, or the function ended the
-// transaction itself ([ErrEnded]). A nested Run that is undone drops those registered in it: its
-// error is seen at once. Staging and errors are those of [BeforeCommit].
+// transaction itself ([ErrEnded]). See [BeforeCommit] for savepoints and errors.
 func AfterRollback(ctx context.Context, db DB, fn func(context.Context) error) error {
-	return stage(ctx, db, fn, func(h *hooks) bool { h.afterRollback = append(h.afterRollback, fn); return true })
+	return register(ctx, db, afterRollback, fn)
 }
 
-func stage(ctx context.Context, db DB, fn func(context.Context) error, add func(*hooks) bool) error {
+func register(ctx context.Context, db DB, when when, fn func(context.Context) error) error {
 	if fn == nil {
 		return errors.New("hook: the function is nil")
 	}
@@ -64,7 +66,7 @@ func stage(ctx context.Context, db DB, fn func(context.Context) error, add func(
 		if err != nil {
 			return fmt.Errorf("hook: %w", err)
 		}
-		if t = innermost(ctx, key); t == nil {
+		if t = findHandle(ctx, key); t == nil {
 			return fmt.Errorf("hook: %w", ErrNoTransaction)
 		}
 	}
@@ -74,79 +76,100 @@ func stage(ctx context.Context, db DB, fn func(context.Context) error, add func(
 	case t.session.adopted:
 		return errors.New("hook: the transaction was begun elsewhere, and its end cannot be seen: begin it with Run")
 	}
-	t.session.mu.Lock()
-	defer t.session.mu.Unlock()
-	if t.hooks.taken || !add(&t.hooks) {
+	s := t.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken || s.called && when == beforeCommit {
 		return fmt.Errorf("hook: %w", ErrTxClosed)
 	}
+	s.hooks = append(s.hooks, hook{when: when, scope: t.scope(), fn: fn})
 	return nil
 }
 
-// handUp gives the hooks of a function that succeeded to the one around it.
-func (t *tx) handUp() {
-	t.session.mu.Lock()
-	defer t.session.mu.Unlock()
-	up := &t.parent.hooks
-	up.beforeCommit = append(up.beforeCommit, t.hooks.beforeCommit...)
-	up.afterCommit = append(up.afterCommit, t.hooks.afterCommit...)
-	up.afterRollback = append(up.afterRollback, t.hooks.afterRollback...)
-	t.hooks = hooks{taken: true}
+// dropHooksOf drops the hooks that were registered inside a savepoint that was undone.
+func (s *session) dropHooksOf(savepoint *tx) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks = slices.DeleteFunc(s.hooks, func(h hook) bool { return h.scope.isInside(savepoint) })
 }
 
-// takeHooks returns the hooks of the outermost function, to be called.
-func (t *tx) takeHooks() hooks {
-	t.session.mu.Lock()
-	defer t.session.mu.Unlock()
-	taken := t.hooks
-	t.hooks = hooks{taken: true}
+func (s *session) dropHooks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks = nil
+}
+
+// takeHooks returns the hooks of one kind after the end of the transaction. No hook can be added
+// afterwards.
+func (s *session) takeHooks(when when) (taken []func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = true
+	for _, h := range s.hooks {
+		if h.when == when {
+			taken = append(taken, h.fn)
+		}
+	}
 	return taken
 }
 
-// runBeforeCommit calls the hooks of the outermost function, those that they register included.
-func (t *tx) runBeforeCommit(ctx context.Context) error {
+// runBeforeCommit calls the BeforeCommit hooks, those that they register included.
+func (s *session) runBeforeCommit() error {
 	for {
-		t.session.mu.Lock()
-		next := t.hooks.beforeCommit
-		t.hooks.beforeCommit = nil
-		t.hooks.called = len(next) == 0
-		t.session.mu.Unlock()
-		if len(next) == 0 {
+		s.mu.Lock()
+		var next func(context.Context) error
+		i := slices.IndexFunc(s.hooks, func(h hook) bool { return h.when == beforeCommit })
+		if s.called = i < 0; i >= 0 {
+			next = s.hooks[i].fn
+			s.hooks = slices.Delete(s.hooks, i, i+1)
+		}
+		s.mu.Unlock()
+		if next == nil {
 			return nil
 		}
-		for _, hook := range next {
-			if err := hook(ctx); err != nil {
-				return err
+		if err := next(s.ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// runLastHooks calls the hooks that wait for the end of the transaction, after its last attempt
+// ended with err. s is that attempt.
+func (s *session) runLastHooks(ctx context.Context, err error) error {
+	switch s.outcome {
+	case OutcomeCommitted:
+		if failed := callAll(afterScope(ctx, &s.root), s.takeHooks(afterCommit)); failed != nil {
+			return &HookError{Err: failed}
+		}
+	case OutcomeRolledBack:
+		if failed := callAll(afterScope(ctx, &s.root), s.takeHooks(afterRollback)); failed != nil {
+			failed = fmt.Errorf("after rollback: %w", failed)
+			if err == nil {
+				return failed
 			}
+			return errors.Join(err, failed)
 		}
+	case OutcomeReleased, OutcomeUnknown:
 	}
+	return err
 }
 
-// conclude calls the hooks that wait for the end of the transaction, after its last attempt ended
-// with err.
-func (t *tx) conclude(ctx context.Context, err error) error {
-	staged := t.takeHooks()
-	if t.session.unknown || len(staged.afterCommit) == 0 && len(staged.afterRollback) == 0 {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	if err != nil {
-		if failed := callAll(ctx, staged.afterRollback); failed != nil {
-			return errors.Join(err, fmt.Errorf("after rollback: %w", failed))
-		}
-		return err
-	}
-	if failed := callAll(ctx, staged.afterCommit); failed != nil {
-		return &HookError{Err: failed}
-	}
-	return nil
-}
-
+// callAll calls all hooks, also if one panics or calls Goexit.
 func callAll(ctx context.Context, hooks []func(context.Context) error) error {
 	var failed []error
-	for _, hook := range hooks {
-		if err := hook(ctx); err != nil {
-			failed = append(failed, err)
-		}
+	for i, hook := range hooks {
+		returned := false
+		func() {
+			defer func() {
+				if !returned {
+					_ = callAll(ctx, hooks[i+1:])
+				}
+			}()
+			if err := hook(ctx); err != nil {
+				failed = append(failed, err)
+			}
+			returned = true
+		}()
 	}
 	if len(failed) == 1 {
 		return failed[0]

@@ -2,173 +2,287 @@ package pgtx
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"strconv"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // IdempotencyTableSQL creates the table that Options.IdempotencyKey needs: put it into a migration.
-// Its name is looked up in the search_path. A role that runs transactions with keys needs SELECT,
-// INSERT and UPDATE on it.
+// Its name is looked up in the search_path that a connection starts with, before Settings apply. A
+// role that runs transactions with keys needs SELECT, INSERT and UPDATE on it, and DELETE for
+// [Forget].
 //
-// A key protects for as long as its row is there. Delete those that are older than any client may
-// repeat its request:
-//
-//	delete from pgtx_idempotency_keys where created_at < now() - interval '7 days'
+// A key protects for as long as its row is there. Delete the rows that are older than any client
+// may repeat its request with [Forget].
 const IdempotencyTableSQL = `create table pgtx_idempotency_keys (
-	key        text        primary key,
-	created_at timestamptz not null default now(),
-	result     jsonb
+	key         text        primary key,
+	owner       text        not null,
+	fingerprint text        not null,
+	created_at  timestamptz not null default now(),
+	result      jsonb
 );
 create index on pgtx_idempotency_keys (created_at);
 `
 
-// ErrNoResult is returned by [ValueWith] if a transaction with the same key has committed, but left
-// no result: it was not run by ValueWith.
-var ErrNoResult = errors.New("a transaction with this idempotency key has committed without storing a result: use keys of their own for ValueWith")
+var (
+	// ErrNoResult is returned by [ValueWith] if a transaction with the same key has committed, but
+	// left no result: ValueWith did not run it.
+	ErrNoResult = errors.New("a transaction with this idempotency key has committed without storing a result: use keys of their own for ValueWith")
 
-const (
-	claimSQL  = `insert into pgtx_idempotency_keys (key) values ($1) on conflict (key) do nothing`
-	resultSQL = `select result::text from pgtx_idempotency_keys where key = $1`
-	storeSQL  = `update pgtx_idempotency_keys set result = $2::text::jsonb where key = $1`
+	// ErrKeyReused is returned if a transaction with the same IdempotencyKey and another
+	// Fingerprint has committed: the key stands for another request.
+	ErrKeyReused = errors.New("the idempotency key was used for a request with another fingerprint")
 )
 
-// claim inserts the key's row. If it is there, applied is set: a transaction with the key has
-// committed. One that is still in progress is waited for by the server.
-func (s *session) claim(ctx context.Context) (applied bool, err error) {
-	key := s.opts.IdempotencyKey
-	var tag pgconn.CommandTag
-	if s.raw != nil {
-		tag, err = s.raw.Exec(ctx, claimSQL, key)
-	} else {
-		var results pgx.BatchResults
-		results, err = s.beginWith(ctx, func(b *pgx.Batch) { b.Queue(claimSQL, key) })
-		if err == nil {
-			tag, err = results.Exec()
-			if settled := s.settle(results, true); settled != nil {
-				err = settled
-			}
+// keyRow is what a transaction that committed has left with its key.
+type keyRow struct {
+	owner, fingerprint string
+	result             *string
+}
+
+const (
+	findTableSQL = `select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+		from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+		where c.oid = pg_catalog.to_regclass('pgtx_idempotency_keys')`
+	claimSQL = `insert into %s (key, owner, fingerprint) values ($1, $2, $3) on conflict (key) do nothing
+		returning pg_catalog.current_setting('role')`
+	rowSQL = `select owner, fingerprint, result::text from %s where key = $1`
+
+	// The result is stored as the role that wrote the row, whatever role the function has taken.
+	saveRoleSQL    = `select pg_catalog.set_config('pgtx.role', pg_catalog.current_setting('role'), true), pg_catalog.set_config('role', $1, true)`
+	storeSQL       = `update %s set result = $2::text::jsonb where key = $1`
+	restoreRoleSQL = `select pg_catalog.set_config('role', pg_catalog.current_setting('pgtx.role'), true)`
+)
+
+// withTable puts the table of keys into sql.
+func withTable(sql, table string) string { return strings.Replace(sql, "%s", table, 1) }
+
+// findKeyTable returns the table's name with its schema, so that a search_path of the function
+// cannot lead elsewhere. It is looked up once for each connection.
+func findKeyTable(ctx context.Context, db querier, conn *pgx.Conn) (string, error) {
+	var known *knowledge
+	if conn != nil {
+		if known = knowledgeOf(conn); known.keyTable != "" {
+			return known.keyTable, nil
 		}
 	}
-	s.note(err)
+	var table string
+	err := db.QueryRow(ctx, findTableSQL).Scan(&table)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errNoKeyTable
+	}
+	if err == nil && known != nil {
+		known.keyTable = table
+	}
+	return table, err
+}
+
+var errNoKeyTable = errors.New("there is no table pgtx_idempotency_keys in the search_path: create it with IdempotencyTableSQL")
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// claimKey inserts the key's row. If it is there, replayed is set: a transaction with the key has
+// committed, and its result was read. The server waits for one that is still in progress.
+func (s *session) claimKey() (replayed bool, err error) {
+	ctx := s.ctx
+	if s.keyTable, err = s.prepareClaim(ctx); err != nil {
+		return false, err
+	}
+	s.token = rand.Text()
+	err = s.root.QueryRow(ctx, withTable(claimSQL, s.keyTable), s.opts.IdempotencyKey, s.token, s.opts.Fingerprint).Scan(&s.keyRole)
 	var pgError *pgconn.PgError
 	switch {
-	case s.failure != nil:
+	case errors.Is(err, pgx.ErrNoRows):
+		return true, s.replayCommitted(ctx)
+	case s.state == stateRefused:
 		return false, err // of the begin, and says so
-	case errors.As(err, &pgError) && pgError.Code == "42P01":
+	case errors.As(err, &pgError) && (pgError.Code == "42P01" || pgError.Code == "42703"):
+		if s.conn != nil {
+			knowledgeOf(s.conn).keyTable = "" // it may have been created again elsewhere
+		}
 		return false, fmt.Errorf("idempotency key: %w: create the table with IdempotencyTableSQL", err)
 	case err != nil:
 		return false, fmt.Errorf("idempotency key: %w", err)
-	case tag.RowsAffected() == 1:
-		return false, nil
 	}
-	if s.opts.replay != nil {
-		var result *string
-		if err := s.raw.QueryRow(ctx, resultSQL, key).Scan(&result); err != nil {
-			return false, fmt.Errorf("idempotency key: result: %w", err)
-		}
-		if err := s.opts.replay(result); err != nil {
-			return false, fmt.Errorf("idempotency key: %w", err)
+	if settings := s.opts.setAll(); len(settings) > 0 {
+		if err := s.control(ctx, strings.Join(settings, "; ")); err != nil {
+			s.observe(err)
+			return false, fmt.Errorf("settings: %w", err)
 		}
 	}
-	return true, s.settledElsewhere(ctx)
+	return false, nil
 }
 
-// settledElsewhere makes sure, where replication is synchronous, that the row of another
-// transaction with the key will not be lost by a failover: it may have been committed on this
-// server only.
-func (s *session) settledElsewhere(ctx context.Context) error {
-	var sync bool
-	if err := s.raw.QueryRow(ctx, `select current_setting('synchronous_standby_names') <> ''`).Scan(&sync); err != nil {
+// prepareClaim finds the table. On a connection that does not know it, BEGIN goes first.
+func (s *session) prepareClaim(ctx context.Context) (table string, err error) {
+	if s.raw == nil {
+		if err := s.acquire(); err != nil {
+			return "", err
+		}
+	}
+	if s.conn != nil {
+		if known := knowledgeOf(s.conn).keyTable; known != "" {
+			return known, nil
+		}
+	}
+	if table, err = findKeyTable(ctx, &s.root, s.conn); err != nil && s.state != stateRefused {
+		err = fmt.Errorf("idempotency key: %w", err)
+	}
+	return table, err
+}
+
+// replayCommitted reads what the transaction with the key has left.
+func (s *session) replayCommitted(ctx context.Context) error {
+	row, err := readKeyRow(ctx, &s.root, s.keyTable, s.opts.IdempotencyKey)
+	if err != nil {
 		return fmt.Errorf("idempotency key: %w", err)
 	}
-	if !sync || s.raw.Conn() == nil {
+	if err := s.replayRow(row); err != nil {
+		return err
+	}
+	return s.awaitOther(ctx)
+}
+
+func readKeyRow(ctx context.Context, db querier, table, key string) (*keyRow, error) {
+	row := &keyRow{}
+	err := db.QueryRow(ctx, withTable(rowSQL, table), key).Scan(&row.owner, &row.fingerprint, &row.result)
+	return row, err
+}
+
+// replayRow makes the result of another transaction with the key this one's.
+func (s *session) replayRow(row *keyRow) error {
+	if s.opts.Fingerprint != "" && row.fingerprint != "" && row.fingerprint != s.opts.Fingerprint {
+		return fmt.Errorf("idempotency key: %w", ErrKeyReused)
+	}
+	if s.opts.replay == nil {
 		return nil
 	}
-	if _, err := s.raw.Exec(ctx, "rollback"); err != nil {
-		return fmt.Errorf("idempotency key: %w", err)
-	}
-	if answer, err := replicated(ctx, s.raw.Conn()); answer != isCommitted {
+	if err := s.opts.replay(row.result); err != nil {
 		return fmt.Errorf("idempotency key: %w", err)
 	}
 	return nil
 }
 
-// replayed are the options and the function of a Run whose result is kept with the key.
-func replayed[T any](opts Options, result *T, fn func(context.Context, pgx.Tx) error) (Options, func(context.Context, pgx.Tx) error) {
-	if opts.IdempotencyKey == "" {
-		return opts, fn
+// awaitOther makes sure, where replication is synchronous, that the row of another transaction with
+// the key will not be lost by a failover: it may have been committed on this server only.
+func (s *session) awaitOther(ctx context.Context) error {
+	var sync bool
+	if err := s.root.QueryRow(ctx, `select current_setting('synchronous_standby_names') <> ''`).Scan(&sync); err != nil {
+		return fmt.Errorf("idempotency key: %w", err)
 	}
-	opts.replay = func(stored *string) error {
-		if stored == nil {
-			return ErrNoResult
-		}
-		if err := json.Unmarshal([]byte(*stored), result); err != nil {
-			return fmt.Errorf("stored result: %w", err)
-		}
+	if !sync || s.conn == nil {
 		return nil
 	}
-	return opts, func(ctx context.Context, tx pgx.Tx) error {
-		if err := fn(ctx, tx); err != nil {
-			return err
-		}
-		text, err := json.Marshal(*result)
-		if err != nil {
-			return fmt.Errorf("idempotency key: result: %w", err)
-		}
-		if _, err := tx.Exec(ctx, storeSQL, opts.IdempotencyKey, string(text)); err != nil {
-			return fmt.Errorf("idempotency key: result: %w", err)
-		}
+	if err := s.control(ctx, "rollback"); err != nil {
+		return fmt.Errorf("idempotency key: %w", err)
+	}
+	if answer, err := awaitReplication(ctx, s.conn); answer != isCommitted {
+		return fmt.Errorf("idempotency key: %w", err)
+	}
+	return nil
+}
+
+// storeResult keeps the result of ValueWith with the key.
+func (s *session) storeResult() error {
+	if s.opts.result == nil {
 		return nil
 	}
+	text, err := s.opts.result()
+	if err != nil {
+		return fmt.Errorf("idempotency key: result: %w", err)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(saveRoleSQL, s.keyRole)
+	batch.Queue(withTable(storeSQL, s.keyTable), s.opts.IdempotencyKey, text)
+	batch.Queue(restoreRoleSQL)
+	if err := s.root.SendBatch(s.ctx, batch).Close(); err != nil {
+		return fmt.Errorf("idempotency key: result: %w", err)
+	}
+	return nil
 }
 
 // askByKey looks for the key's row by trying to insert it, which waits for a transaction in
 // progress that has: without a row afterwards there will be none. It works on any server that has
 // what the last one confirmed.
-func (e *CommitUnknownError) askByKey(ctx context.Context, conn *pgx.Conn) (outcome, error) {
+func (e *CommitUnknownError) askByKey(ctx context.Context, conn *pgx.Conn) (found finding, err error) {
 	limited, cancel := context.WithTimeout(ctx, 2*askLimit) // askLimit for the lock
 	defer cancel()
 	tx, err := conn.Begin(limited)
 	if err != nil {
-		return notYet, err
+		return finding{}, err
 	}
-	answer, sync := notYet, false
-	if _, err = tx.Exec(limited, "set local lock_timeout = "+strconv.FormatInt(askLimit.Milliseconds(), 10)); err == nil {
-		var tag pgconn.CommandTag
-		if tag, err = tx.Exec(limited, claimSQL, e.Key); err == nil {
-			answer = isAborted
-			if tag.RowsAffected() == 0 {
-				answer = isCommitted
-				err = tx.QueryRow(limited, `select current_setting('synchronous_standby_names') <> ''`).Scan(&sync)
-			}
-		}
-	}
+	found, sync, err := e.askInside(limited, tx)
 	cleanup, done := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer done()
 	_ = tx.Rollback(cleanup)
 	var pgError *pgconn.PgError
 	switch {
-	case errors.As(err, &pgError) && (pgError.Code == "42P01" || pgError.Code == "42501"):
-		return isNever, fmt.Errorf("%w: %w", ErrUnresolved, err)
+	case errors.Is(err, errNoKeyTable), errors.As(err, &pgError) && (pgError.Code == "42P01" || pgError.Code == "42501"):
+		return finding{answer: isNever}, fmt.Errorf("%w: %w", ErrUnresolved, err)
 	case err != nil:
-		return notYet, err
-	case sync:
-		return replicated(ctx, conn)
+		return finding{}, err
+	case sync && found.answer == isCommitted:
+		found.answer, err = awaitReplication(ctx, conn)
 	}
-	return answer, nil
+	return found, err
 }
 
-// unclaimed ends a transaction whose function is not called.
-func (s *session) unclaimed(ctx context.Context, applied bool, err error) (again bool, _ error) {
-	lost, _ := s.rollback(ctx)
-	if err == nil {
-		return false, nil
+func (e *CommitUnknownError) askInside(ctx context.Context, tx pgx.Tx) (found finding, sync bool, err error) {
+	table, err := findKeyTable(ctx, tx, tx.Conn())
+	if err != nil {
+		return found, false, err
 	}
-	single := s.pool == nil && s.closed()
-	return !applied && !single && s.again(err, worthRepeating(err, lost)), err
+	if _, err = tx.Exec(ctx, "set local lock_timeout = "+milliseconds(askLimit)); err != nil {
+		return found, false, err
+	}
+	tag, err := tx.Exec(ctx, withTable(claimSQL, table), e.Key, "", "")
+	if err != nil || tag.RowsAffected() == 1 {
+		return finding{answer: isAborted}, false, err
+	}
+	row, err := readKeyRow(ctx, tx, table, e.Key)
+	if err == nil {
+		err = tx.QueryRow(ctx, `select current_setting('synchronous_standby_names') <> ''`).Scan(&sync)
+	}
+	if err != nil {
+		return finding{}, false, err
+	}
+	found.answer = isCommitted
+	if e.Owner != "" && row.owner != e.Owner {
+		found.row = row
+	}
+	return found, sync, nil
+}
+
+// forgetBatch is how many rows one statement of Forget deletes.
+const forgetBatch = 1000
+
+// Forget deletes the idempotency keys that are older than olderThan, and returns how many there
+// were. It deletes a thousand rows at a time, each in a transaction of its own, until none is left
+// or ctx ends; rows that another Forget is deleting are passed over. db is a pool or a connection.
+func Forget(ctx context.Context, db DB, olderThan time.Duration) (deleted int64, err error) {
+	if olderThan <= 0 {
+		return 0, errors.New("forget: olderThan must be positive: a key protects for as long as its row is there")
+	}
+	table, err := findKeyTable(ctx, db, nil)
+	if err != nil {
+		return 0, fmt.Errorf("forget: %w", err)
+	}
+	sql := fmt.Sprintf(`delete from %[1]s where key in (select key from %[1]s where created_at < now() - $1::text::interval
+		order by created_at limit %[2]d for update skip locked)`, table, forgetBatch)
+	for {
+		tag, err := db.Exec(ctx, sql, milliseconds(olderThan)+"ms")
+		if err != nil {
+			return deleted, fmt.Errorf("forget: %w", err)
+		}
+		if deleted += tag.RowsAffected(); tag.RowsAffected() < forgetBatch {
+			return deleted, nil
+		}
+	}
 }

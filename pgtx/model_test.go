@@ -88,7 +88,7 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 		if theirs(around, result) {
 			break
 		}
-		if attempt == pgtx.DefaultMaxAttempts {
+		if attempt == 5 {
 			result = result.and(marked("retry"))
 			break
 		}

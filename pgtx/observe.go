@@ -2,19 +2,16 @@ package pgtx
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
-// Kind is what a [Report] is about.
-type Kind string
+type kind string
 
-// The kinds of reports.
 const (
-	KindTransaction Kind = "transaction" // of an outermost or Separate Run
-	KindSavepoint   Kind = "savepoint"   // of a nested Run
-	KindJoined      Kind = "joined"      // a nested Run with Join
-	KindBatch       Kind = "batch"       // of Atomic, in one round trip
+	kindTransaction kind = "transaction"
+	kindSavepoint   kind = "savepoint"
+	kindJoined      kind = "joined"
+	kindBatch       kind = "batch"
 )
 
 // Outcome is what became of an attempt.
@@ -33,12 +30,13 @@ const (
 	OutcomeUnknown Outcome = "unknown"
 )
 
-// Report tells an observer how one attempt went. Times are as the client sees them. What is left of
-// the attempt beside its phases is work of this package and hooks.
+// Report tells an observer how one attempt went. Times are as the client sees them.
 type Report struct {
 	// Name is Options.Name.
 	Name string
-	Kind Kind
+	// Kind is "transaction" (an outermost or Separate Run), "savepoint" (a nested one), "joined" (a
+	// nested one with Join) or "batch" (Atomic, in one round trip).
+	Kind string
 	// Attempt counts from 1. In a nested Run it is that of the outermost.
 	Attempt int
 	Outcome Outcome
@@ -46,18 +44,19 @@ type Report struct {
 	// by reports without.
 	Again bool
 	// Err is the attempt's error, and without Again that of the whole, which may be a *RetryError
-	// or, with OutcomeCommitted, a *HookError. It is nil after success. Its text may hold arguments
-	// and row values.
+	// or, with OutcomeCommitted, a *HookError. It is nil after success and after ErrRollback. Its
+	// text may hold arguments and row values.
 	Err error
 	// Start is when the attempt began.
 	Start time.Time
 	// Acquire is the wait for the connection; 0 on a connection as db, and part of Begin where db's
 	// own BeginTx is used.
 	Acquire time.Duration
-	// Begin is the round trip of BEGIN. Where the first statement travelled with it, it is in it.
+	// Begin is the round trip of BEGIN that goes alone. Where BEGIN travels with the first
+	// statement, it is the time to send both; the wait for the answer is part of Run.
 	Begin time.Duration
 	// Run is the function and BeforeCommit hooks, without Acquire and Begin. In a batch it is the
-	// flush with BEGIN and COMMIT.
+	// wait for the answers, that to COMMIT included.
 	Run time.Duration
 	// Commit is COMMIT or ROLLBACK; in a nested Run, RELEASE or ROLLBACK TO.
 	Commit time.Duration
@@ -82,11 +81,11 @@ type watch struct {
 	report  Report
 }
 
-func (o Options) watch(ctx context.Context, kind Kind) *watch {
+func (o Options) watch(ctx context.Context, kind kind) *watch {
 	if o.Observe == nil {
 		return nil
 	}
-	return &watch{observe: o.Observe, ctx: ctx, called: time.Now(), report: Report{Name: o.Name, Kind: kind}}
+	return &watch{observe: o.Observe, ctx: ctx, called: time.Now(), report: Report{Name: o.Name, Kind: string(kind)}}
 }
 
 // start begins an attempt, and reports the one before.
@@ -136,19 +135,7 @@ func (w *watch) endSession(err error) {
 	if w == nil {
 		return
 	}
-	outcome := OutcomeCommitted
-	switch s := w.session; {
-	case err == nil:
-	case s != nil && s.unknown:
-		outcome = OutcomeUnknown
-	default:
-		outcome = OutcomeRolledBack
-	}
-	var spent times
-	if w.session != nil {
-		spent = w.session.times
-	}
-	w.end(spent, outcome, err)
+	w.end(w.session.times, w.session.outcome, err)
 }
 
 // finish reports the last attempt of a call that returns err.
@@ -161,18 +148,23 @@ func (w *watch) finish(err error) {
 	w.report.Attempt = 0
 }
 
-var errNotReturned = errors.New("the function did not return: it panicked or called runtime.Goexit")
+// drop forgets an attempt that is made in another way.
+func (w *watch) drop() {
+	if w != nil {
+		w.report.Attempt = 0
+	}
+}
 
-// abandoned reports an attempt that nothing ended. It is deferred.
+// abandoned reports an attempt that did not end in the usual way. It is deferred.
 func (w *watch) abandoned() {
 	if w == nil || w.report.Attempt == 0 {
 		return
 	}
 	switch {
 	case !w.ended.IsZero(): // a hook that waited for the end
-	case w.report.Kind == KindTransaction:
+	case kind(w.report.Kind) == kindTransaction:
 		w.endSession(errNotReturned)
-	case w.report.Kind == KindBatch: // a callback: COMMIT is on its way
+	case kind(w.report.Kind) == kindBatch: // a callback: COMMIT is on its way
 		w.end(times{}, OutcomeUnknown, errNotReturned)
 	default:
 		w.endNested(times{}, errNotReturned)

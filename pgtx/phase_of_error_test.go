@@ -36,7 +36,7 @@ func TestPhaseAfter(t *testing.T) {
 	})
 	took := time.Since(began)
 	failed = nil
-	if !errors.As(err, &failed) || failed.Phase != pgtx.PhaseCommit || failed.After > took-ran {
+	if !errors.As(err, &failed) || failed.Phase != "commit" || failed.After > took-ran {
 		t.Errorf("%v: %+v, want at most %v in commit", err, failed, took-ran)
 	}
 }

@@ -32,28 +32,28 @@ func TestPhases(t *testing.T) {
 	tests := []struct {
 		name     string
 		run      func(t *testing.T, b *bundle) error
-		phase    pgtx.Phase
+		phase    string
 		category pgerr.Category
 		is       error
 	}{
 		{"no connection, lazy", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}, write)
-		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrAcquireTimeout},
+		}, "acquire", pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"no connection, eager", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, Eager: true, AcquireTimeout: 10 * time.Millisecond}, write)
-		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrAcquireTimeout},
+		}, "acquire", pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"no connection before ctx ends, eager", func(t *testing.T, b *bundle) error {
 			pool := taken(t, b)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1, Eager: true}, write)
-		}, pgtx.PhaseAcquire, pgerr.Timeout, context.DeadlineExceeded},
+		}, "acquire", pgerr.Timeout, context.DeadlineExceeded},
 		{"no connection within Timeout", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{Timeout: time.Second}, write)
-		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrTimeout},
+		}, "acquire", pgerr.Timeout, pgtx.ErrTimeout},
 		{"no connection, Atomic", func(t *testing.T, b *bundle) error {
 			return pgtx.Atomic(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}, moves())
-		}, pgtx.PhaseAcquire, pgerr.Timeout, pgtx.ErrAcquireTimeout},
+		}, "acquire", pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"full pool, separate", func(t *testing.T, b *bundle) error {
 			pool, _ := countFlushes(t, b.url, pgx.QueryExecModeExec) // of one connection
 			return pgtx.RunWith(t.Context(), pool, once, func(ctx context.Context, tx pgx.Tx) error {
@@ -62,74 +62,74 @@ func TestPhases(t *testing.T) {
 				}
 				return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1, Nesting: pgtx.Separate}, write)
 			})
-		}, pgtx.PhaseAcquire, "", pgtx.ErrPoolFull},
+		}, "acquire", "", pgtx.ErrPoolFull},
 
 		{"BEGIN refused, alone", func(t *testing.T, b *bundle) error {
 			opts := refusedBegin
 			opts.Eager = true
 			return pgtx.RunWith(t.Context(), b.pool, opts, nothing)
-		}, pgtx.PhaseBegin, "", nil},
+		}, "begin", "", nil},
 		{"BEGIN refused, with an Exec without arguments", func(t *testing.T, b *bundle) error {
 			opts := pgtx.Options{MaxAttempts: 1, TxOptions: pgx.TxOptions{BeginQuery: `do 'begin perform 1/0; end'`}}
 			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, `delete from accounts`)
 				return err
 			})
-		}, pgtx.PhaseBegin, "", nil},
+		}, "begin", "", nil},
 		{"BEGIN refused, with a statement", func(t *testing.T, b *bundle) error {
 			opts := pgtx.Options{MaxAttempts: 1, TxOptions: pgx.TxOptions{BeginQuery: `do 'begin perform 1/0; end'`}}
 			return pgtx.RunWith(t.Context(), b.pool, opts, write)
-		}, pgtx.PhaseBegin, "", nil},
+		}, "begin", "", nil},
 		{"ctx has ended", func(t *testing.T, b *bundle) error {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			return pgtx.Run(ctx, b.pool, write)
-		}, pgtx.PhaseBegin, "", context.Canceled},
+		}, "begin", "", context.Canceled},
 		{"connection in a transaction", func(t *testing.T, b *bundle) error {
 			conn := dedicated(t, b)
 			if _, err := conn.Exec(t.Context(), `begin`); err != nil {
 				return err
 			}
 			return pgtx.Run(t.Context(), conn, write)
-		}, pgtx.PhaseBegin, "", nil},
+		}, "begin", "", nil},
 		{"connection closed", func(t *testing.T, b *bundle) error {
 			conn := dedicated(t, b)
 			_ = conn.Close(t.Context())
 			return pgtx.Run(t.Context(), conn, write)
-		}, pgtx.PhaseBegin, "", nil},
+		}, "begin", "", nil},
 		{"connection closed, Atomic", func(t *testing.T, b *bundle) error {
 			conn := dedicated(t, b)
 			_ = conn.Close(t.Context())
 			return pgtx.Atomic(t.Context(), conn, pgtx.Options{}, moves())
-		}, pgtx.PhaseBegin, "", pgconn.ErrConnClosed},
+		}, "begin", "", pgconn.ErrConnClosed},
 		{"savepoint refused", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, tx pgx.Tx) error {
 				_, _ = tx.Exec(ctx, `select 1/0`)
 				return pgtx.Run(ctx, b.pool, write)
 			})
-		}, pgtx.PhaseBegin, "", nil},
+		}, "begin", "", nil},
 		{"option conflict", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{}, func(ctx context.Context, _ pgx.Tx) error {
 				return pgtx.RunWith(ctx, b.pool, pgtx.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}}, write)
 			})
-		}, pgtx.PhaseBegin, "", pgtx.ErrOptionConflict},
+		}, "begin", "", pgtx.ErrOptionConflict},
 
 		{
 			"swallowed", func(t *testing.T, b *bundle) error { return pgtx.RunWith(t.Context(), b.pool, once, swallow) },
-			pgtx.PhaseRun, "", pgx.ErrTxCommitRollback,
+			"run", "", pgx.ErrTxCommitRollback,
 		},
 		{"swallowed in a savepoint", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, _ pgx.Tx) error { return pgtx.Run(ctx, b.pool, swallow) })
-		}, pgtx.PhaseRun, "", pgx.ErrTxCommitRollback},
+		}, "run", "", pgx.ErrTxCommitRollback},
 		{"swallowed in a joined function", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, _ pgx.Tx) error {
 				return pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Join}, swallow)
 			})
-		}, pgtx.PhaseRun, "", pgx.ErrTxCommitRollback},
+		}, "run", "", pgx.ErrTxCommitRollback},
 		{"ctx ends unnoticed", func(t *testing.T, b *bundle) error {
 			ctx, cancel := context.WithCancel(t.Context())
 			return pgtx.Run(ctx, b.pool, func(context.Context, pgx.Tx) error { cancel(); return nil })
-		}, pgtx.PhaseRun, "", context.Canceled},
+		}, "run", "", context.Canceled},
 		{"Timeout in a statement", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 2 * time.Second}, func(ctx context.Context, tx pgx.Tx) error {
 				if err := write(ctx, tx); err != nil {
@@ -138,30 +138,30 @@ func TestPhases(t *testing.T) {
 				_, err := tx.Exec(ctx, `select pg_sleep(60)`)
 				return err
 			})
-		}, pgtx.PhaseRun, pgerr.Timeout, pgtx.ErrTimeout},
+		}, "run", pgerr.Timeout, pgtx.ErrTimeout},
 		{"ended by the function", func(t *testing.T, b *bundle) error {
 			return pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `commit`); return err })
-		}, pgtx.PhaseRun, "", pgtx.ErrEnded},
+		}, "run", "", pgtx.ErrEnded},
 		{"Atomic, a statement", func(t *testing.T, b *bundle) error {
 			batch := moves()
 			batch.Queue(`select 1/$1::int`, 0)
 			return pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, batch)
-		}, pgtx.PhaseRun, "", nil},
+		}, "run", "", nil},
 
 		{"COMMIT refused", func(t *testing.T, b *bundle) error {
 			b.exec(t, deferred)
 			return pgtx.Run(t.Context(), b.pool, orphan)
-		}, pgtx.PhaseCommit, "", nil},
+		}, "commit", "", nil},
 		{"COMMIT refused, Atomic", func(t *testing.T, b *bundle) error {
 			b.exec(t, deferred)
 			batch := &pgx.Batch{}
 			batch.Queue(`insert into children values (1)`)
 			return pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, batch)
-		}, pgtx.PhaseCommit, "", nil},
+		}, "commit", "", nil},
 		{"COMMIT unknown", func(t *testing.T, b *bundle) error {
 			_, pool := startProxy(t, b.url, afterCommit)
 			return pgtx.Run(t.Context(), pool, write)
-		}, pgtx.PhaseCommit, pgerr.CommitUnknown, nil},
+		}, "commit", pgerr.CommitUnknown, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

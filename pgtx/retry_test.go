@@ -122,7 +122,7 @@ func TestAttemptsAreLimited(t *testing.T) {
 	tests := []struct {
 		max, want int
 	}{
-		{0, pgtx.DefaultMaxAttempts},
+		{0, 5},
 		{3, 3},
 		{1, 1},
 		{-1, 1},

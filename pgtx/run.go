@@ -7,73 +7,26 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/page-builder/persistence/pgerr"
 	"github.com/sethvargo/go-retry"
 )
-
-// Run calls fn in a transaction on db and commits if fn returns nil. If fn returns an error, panics
-// or calls runtime.Goexit, the transaction is rolled back; the error is returned as it is, the
-// panic goes on with its stack.
-//
-// fn may be called again. On a serialization failure (40001), a deadlock (40P01), a server that is
-// shutting down or starting (57P01 to 57P03), too many connections (53300), a write refused as
-// read-only (25006) where the transaction and the session are not read-only by choice, or a
-// connection lost before COMMIT was sent, Run rolls back, waits (a random time up to 25 ms, doubled
-// with every attempt, at most 1 s) and calls fn again, at most [DefaultMaxAttempts] times; after
-// that the result is a [*RetryError] with the last error. fn must return the error it met, wrapped
-// with %w: a text built with %s hides what happened. A result on a single *pgx.Conn or
-// *pgxpool.Conn that is closed is final.
-//
-// tx is a real [pgx.Tx] for sqlc, scany and the like, except that its Commit and Rollback are
-// [ErrManaged]. It belongs to fn: after fn has returned its use is [ErrTxClosed], and a second
-// goroutine or open rows make it [ErrTxInUse]. Statements through tx.Conn() and tx.LargeObjects()
-// bypass these checks.
-//
-// The ctx fn is given carries the transaction: a Run with it on the same db, or on tx, is a
-// savepoint, which is rolled back and released if its fn fails and never repeated on its own. After
-// a serialization failure or deadlock inside, the whole transaction rolls back even if the outer
-// function goes on, so that the outermost Run can repeat it. A Run on another db is a transaction
-// of its own; it commits by itself, and again if the outer one is repeated.
-//
-// ctx applies to the acquire, BEGIN and whatever fn does with it. A ctx that is done when fn
-// returns nil means rollback. COMMIT is not cut by ctx, for that would make its outcome unknowable:
-// it has 5 s beyond the end of ctx, as ROLLBACK has.
-//
-// On a pool, the acquire and BEGIN wait for the first statement of fn and go with it in one flush;
-// see [Options.Eager]. tx.Conn() and tx.LargeObjects() as the first call send BEGIN on ctx.
-//
-// Errors beside fn's own, each in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets at
-// its first statement; [*SwallowedError] if a statement failed and fn returned nil;
-// [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
-// server refused it (a deferred constraint, say). Run is safe for concurrent use if db is.
-func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	return RunWith(ctx, db, Options{}, fn)
-}
-
-// RunWith is [Run] with options.
-func RunWith(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	if fn == nil {
-		return refused(errors.New("begin: the function is nil"))
-	}
-	ctx, cancel, explain := opts.within(ctx)
-	defer cancel()
-	return explain(run(ctx, db, opts, fn))
-}
 
 func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	key, err := keyOf(db)
 	if err != nil {
 		return refused(fmt.Errorf("begin: %w", err))
 	}
-	parent, handle := innermost(ctx, key), handleOf(db)
+	parent, handle := findHandle(ctx, key), handleOf(db)
 	if handle != nil && (parent == nil || handle.ended()) {
-		parent = handle // if ended, the error must not be hidden by a ctx that is still good
+		parent = handle // if it has ended, a ctx that is still good must not hide the error
 	}
 	inside := parent != nil
 	if inside {
-		opts = opts.named(parent)
+		opts = opts.inherit(parent)
 	}
 	parent, db, err = opts.place(db, key, parent)
+	if err == nil {
+		err = opts.validate()
+	}
 	switch {
 	case err != nil:
 		return refused(fmt.Errorf("begin: %w", err))
@@ -82,110 +35,49 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	case parent != nil:
 		return nest(ctx, parent, opts, fn)
 	}
-	w := opts.watch(ctx, KindTransaction)
+	w := opts.watch(ctx, kindTransaction)
 	defer w.abandoned()
-	var root *tx // of the last attempt
-	attempts := 0
-	err = repeat(ctx, opts, func() (again bool, err error) {
-		attempts++
-		w.start(attempts)
-		limited, cancel := opts.attemptWithin(ctx)
+	var last *session
+	err = repeat(ctx, opts, func(number int) (again bool, err error) {
+		w.start(number)
+		limited, cancel := opts.limitAttempt(ctx)
 		defer cancel()
-		s := newSession(ctx, limited, key, opts, attempts)
+		s := newSession(ctx, limited, key, opts, number)
+		last = s
 		w.in(s)
-		if err = s.begin(db, inside); err != nil {
-			// Nothing has run. A single connection that is closed stays so, however often it is
-			// asked.
-			again = !isClosedConn(db) && s.again(err, pgerr.Retryable(err))
-		} else {
-			root = s.top
-			again, err = attempt(db, s, fn)
+		if err = s.start(db, inside); err == nil {
+			err = attempt(db, s, fn)
 		}
 		err = s.explain(err)
-		again = again && !around(ctx, err)
+		// A single connection that is closed stays closed.
+		again = err != nil && s.again(err) && !isClosedConn(db)
+		if again && s.isOverdue(err) {
+			s.endBackend(ctx, db)
+		}
+		if !again && s.outcome == OutcomeRolledBack && errors.Is(err, ErrRollback) {
+			err = nil
+		}
 		w.endSession(err)
 		return again, err
 	})
-	if root != nil {
-		err = root.conclude(ctx, err)
-	}
+	err = last.runLastHooks(ctx, err)
 	w.finish(err)
 	return err
 }
 
-// named are o with the name and the observer of the function around it, unless it has its own.
-func (o Options) named(parent *tx) Options {
-	if o.Name == "" {
-		o.Name = parent.name
-	}
-	if o.Observe == nil {
-		o.Observe = parent.session.opts.Observe
-	}
-	return o
-}
-
-// repeat calls attempt until it succeeds, fails for good, or has been called often enough.
-func repeat(ctx context.Context, opts Options, attempt func() (again bool, err error)) error {
-	limit := opts.maxAttempts()
-	var backoff retry.Backoff // made on the first retry: most transactions need none
-	var last error            // of the attempt before
-	for attempts := 1; ; attempts++ {
-		again, err := attempt()
-		if last != nil && endedBy(ctx, err) {
-			// That ctx ended is the smaller half of the answer.
-			return &RetryError{Attempts: attempts, Err: last, Ended: err}
-		}
-		if err == nil || !again || limit == 1 {
-			return err
-		}
-		if attempts >= limit {
-			return &RetryError{Attempts: attempts, Err: err}
-		}
-		if backoff == nil {
-			backoff = newBackoff()
-		}
-		if ended := pause(ctx, backoff); ended != nil {
-			return &RetryError{Attempts: attempts, Err: err, Ended: ended}
-		}
-		last = err
-	}
-}
-
-// endedBy reports whether err is the end of ctx, and no more than that.
-func endedBy(ctx context.Context, err error) bool {
-	var unknown *CommitUnknownError
-	if errors.As(err, &unknown) {
-		return false
-	}
-	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
-}
-
-// around reports whether err is the conflict of a transaction around this one, met by way of a Run
-// on that one's database. Only that one's repetition can cure it, and a RetryError of ours would
-// keep it from that.
-func around(ctx context.Context, err error) bool {
-	outer, _ := ctx.Value(scopeKey{}).(*scope)
-	for ; outer != nil; outer = outer.outer {
-		s := outer.tx.session
-		if s.gate.enter() != nil {
-			continue
-		}
-		theirs := s.conflict != nil && errors.Is(err, s.conflict)
-		s.gate.leave()
-		if theirs {
-			return true
-		}
-	}
-	return false
-}
-
-// attempt runs fn once in a transaction of its own and reports whether it may run again.
-func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
-	root := s.top
+// attempt runs fn once in the transaction of s. Afterwards s.outcome and s.worthRepeating tell how
+// it went.
+func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) error {
+	root := &s.root
 	start := time.Now()
 	if s.opts.IdempotencyKey != "" {
-		if applied, err := s.claim(s.ctx); applied || err != nil {
-			return s.unclaimed(s.ctx, applied, PhaseBegin.in(start, err))
+		replayed, err := s.claimKey()
+		if replayed || err != nil {
+			s.rollback()
+			if replayed && err == nil {
+				s.outcome = OutcomeCommitted // by another transaction
+			}
+			return phaseBegin.in(start, err)
 		}
 	}
 	returned := false
@@ -193,23 +85,139 @@ func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) (again b
 		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it
 		// came with.
 		if !returned {
-			s.rollback(s.ctx)
-			_ = callAll(context.WithoutCancel(s.call), root.takeHooks().afterRollback)
+			s.rollback()
+			_ = callAll(afterScope(s.call, root), s.takeHooks(afterRollback))
 		}
 	}()
 	start = time.Now()
-	if err = fn(s.ctx, root); err == nil {
-		err = root.runBeforeCommit(s.ctx)
+	err := fn(s.ctx, root)
+	if err == nil {
+		err = s.runBeforeCommit()
+	}
+	if err == nil && s.opts.IdempotencyKey != "" {
+		err = s.storeResult()
 	}
 	returned = true
 
-	if err == nil {
-		again, err = s.commit(s.ctx, db)
-		if s.committing.IsZero() {
-			return again, PhaseRun.in(start, err)
-		}
-		return again, PhaseCommit.in(s.committing, err)
+	if err != nil {
+		s.rollback()
+		return err
 	}
-	lost, ended := s.rollback(s.ctx)
-	return !ended && s.again(err, worthRepeating(err, lost)), err
+	err = s.commit(db)
+	if s.committing.IsZero() {
+		return phaseRun.in(start, err)
+	}
+	return phaseCommit.in(s.committing, err)
+}
+
+// again reports whether another attempt follows one that ended with err.
+func (s *session) again(err error) bool {
+	if s.outcome != OutcomeRolledBack || s.state == stateEnded || s.call.Err() != nil {
+		return false
+	}
+	return s.opts.again(err, s.worthRepeating(err))
+}
+
+// again asks RetryIf, if there is one, about an attempt that was rolled back with err.
+func (o Options) again(err error, retryable bool) bool {
+	if o.RetryIf == nil || err == nil || errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*HookError)) {
+		return retryable
+	}
+	return o.RetryIf(err, retryable)
+}
+
+// isOverdue reports whether err is that the attempt took too long, and not the call. An error of
+// another kind, met when the time was already over, stands for itself.
+func (s *session) isOverdue(err error) bool {
+	return errors.Is(context.Cause(s.ctx), ErrAttemptTimeout) && errors.Is(err, context.DeadlineExceeded)
+}
+
+// explain says that it was the attempt's limit, of which pgx knows only that ctx ended.
+func (s *session) explain(err error) error {
+	if s.isOverdue(err) && !errors.Is(err, ErrAttemptTimeout) {
+		return fmt.Errorf("%w: %w", ErrAttemptTimeout, err)
+	}
+	return err
+}
+
+// repeat calls attempt until it succeeds, fails for good, or has been called often enough.
+func repeat(ctx context.Context, opts Options, attempt func(number int) (again bool, err error)) error {
+	limit := opts.maxAttempts()
+	var backoff retry.Backoff // made on the first retry: most transactions need none
+	var last error            // of the attempt before
+	for number := 1; ; number++ {
+		again, err := attempt(number)
+		if last != nil && endedBy(ctx, err) {
+			// Report the database error too, not only that ctx ended.
+			return &RetryError{Attempts: number, Err: last, Ended: err}
+		}
+		if err == nil || !again || limit == 1 {
+			return err
+		}
+		if number >= limit {
+			return &RetryError{Attempts: number, Err: err}
+		}
+		if backoff == nil {
+			backoff = opts.newBackoff()
+		}
+		switch more, ended := pause(ctx, backoff); {
+		case ended != nil:
+			return &RetryError{Attempts: number, Err: err, Ended: ended}
+		case !more:
+			return &RetryError{Attempts: number, Err: err}
+		}
+		last = err
+	}
+}
+
+// endedBy reports whether err is the end of ctx, and no more than that.
+func endedBy(ctx context.Context, err error) bool {
+	if errors.As(err, new(*CommitUnknownError)) {
+		return false
+	}
+	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+}
+
+const (
+	// retryBase is the upper end of the first wait, doubled for each further one. Two transactions
+	// that have just met on the same rows need about the length of one to get out of each other's
+	// way: some milliseconds.
+	retryBase = 25 * time.Millisecond
+	// retryCap limits one wait, for those who raise MaxAttempts to outlast a restart of the server.
+	retryCap = time.Second
+)
+
+// newBackoff makes the waits of one call. The default is exponential with full jitter, so that
+// callers do not repeat in lockstep. go-retry's WithJitter and NewExponential panic on 0, which the
+// constants rule out.
+func (o Options) newBackoff() retry.Backoff {
+	if o.Backoff != nil {
+		return o.Backoff()
+	}
+	return retry.WithFullJitter(retry.WithCappedDuration(retryCap, retry.NewExponential(retryBase)))
+}
+
+// pause waits for the next attempt and reports whether there is one. It returns an error if ctx
+// ends first, and without waiting if it is bound to. go-retry's own loop is not used, for two
+// reasons: it drops the database's error when ctx ends, and it takes an error that fn marked with
+// retry.RetryableError for its own.
+func pause(ctx context.Context, backoff retry.Backoff) (more bool, err error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	wait, stop := backoff.Next()
+	if stop {
+		return false, nil
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+		return false, fmt.Errorf("no time for another attempt: %w", context.DeadlineExceeded)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case <-timer.C:
+		return true, nil
+	}
 }

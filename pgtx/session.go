@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,133 +13,166 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// cleanupLimit is how long ROLLBACK may take, and COMMIT beyond the end of ctx. Both are answered
-// at once by a server that answers at all; a few seconds tell it from one that does not.
+// cleanupLimit limits ROLLBACK, and COMMIT after the end of ctx. A server that answers at all
+// answers both at once; a few seconds tell it from one that does not.
 const cleanupLimit = 5 * time.Second
 
-// session is one database transaction and the connection it occupies, shared by the handles of all
-// its scopes.
+// session is one database transaction and the connection it occupies. The handles of all its
+// functions and savepoints share it.
 type session struct {
-	key       any
-	raw       transaction // nil until a lazy one begins
-	txOptions pgx.TxOptions
-	opts      Options
-	call      context.Context // of the Run, all attempts of which it covers; nil if adopted
-	ctx       context.Context // of the outermost function
-	attempt   int
-	adopted   bool // begun elsewhere
-	lazy
+	condition
+	gate gate
 	verification
 
-	gate gate
-	root tx // the handle of the outermost function
+	key     any
+	opts    Options
+	call    context.Context // of the Run, for all attempts; nil if adopted
+	ctx     context.Context // of the outermost function
+	attempt int
+	root    tx // the handle of the outermost function
 
-	// The fields below belong to whoever is inside the gate.
-	top        *tx    // the handle of the innermost function
-	savepoints int    // how many were set, for their names
-	unreleased string // the savepoint that is over and whose RELEASE rides with the next control statement
-	failed     error  // the first failure since the transaction was last in order
-	doomed     error  // a nested failure that only a repetition of the whole can cure
-	conflict   error  // the last serialization failure or deadlock of its own, also if it was undone
-	broken     atomic.Bool
-	readsOnly  bool          // the session's transactions are read-only by default
-	unknown    bool          // nobody can say whether it committed
-	limit      time.Duration // the statement_timeout that was set last
-	committing time.Time     // when COMMIT was sent
+	pool     acquirer // nil on a connection
+	separate bool     // inside another transaction of the same pool
+	lease    *pgxpool.Conn
+	conn     *pgx.Conn // nil until it is acquired, and after it was given back
+	raw      pgx.Tx    // of a db that begins itself, or begun elsewhere; nil if BEGIN is ours
+	adopted  bool      // begun elsewhere, and so not ours to commit
+	large    pgx.Tx    // the transaction of LargeObjects
+
+	// The holder of the gate owns the fields below.
+	innermost  *tx   // the handle of the innermost function
+	open       []*tx // the savepoints that are set, outermost first
+	savepoints int   // how many were set, for their names
+	readsOnly  bool  // transactions of the connection are read-only by default
+	repeatable bool  // the server says that a COMMIT without an answer was rolled back
+	outcome    Outcome
+	token      string // the owner of the idempotency key's row
+	keyTable   string
+	keyRole    string    // that wrote the row
+	committing time.Time // when COMMIT was sent
 	times      times
+	statement  statement // the one that BEGIN rides with; here to save an allocation
+
+	mu     sync.Mutex
+	abort  bool               // interrupt was called
+	stop   context.CancelFunc // ends the acquire
+	socket *pgx.Conn          // conn, for interrupt
+	hooks  []hook
+	called bool // the BeforeCommit hooks were called: none can be added
+	taken  bool // the hooks were taken to be called: none can be added
+	reaper patience
 }
 
-func (s *session) outermost() {
-	s.root.session = s
-	s.top = &s.root
+// acquirer is a pool.
+type acquirer interface {
+	Acquire(ctx context.Context) (*pgxpool.Conn, error)
 }
 
 type txBeginner interface {
 	BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, error)
 }
 
-// newSession is one attempt of the Run with the ctx call, and ctx that of the attempt.
+// queries are the statements that a connection and a pgx.Tx have in common.
+type queries interface {
+	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error)
+	Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error)
+}
+
+// newSession makes the session of one attempt. call is the ctx of Run, and ctx that of the attempt.
 func newSession(call, ctx context.Context, key any, opts Options, attempt int) *session {
-	s := &session{key: key, txOptions: opts.TxOptions, opts: opts, attempt: attempt, call: call}
-	s.outermost()
-	s.root.name = opts.Name
-	s.ctx = withScope(ctx, s.top)
+	s := &session{key: key, opts: opts, attempt: attempt, call: call, outcome: OutcomeRolledBack}
+	s.root = tx{session: s, name: opts.Name}
+	s.innermost = &s.root
+	s.ctx = withScope(ctx, &s.root)
 	return s
 }
 
-// begin starts the transaction on db, which is a pool or a connection. On a pool nothing happens
-// yet, unless the options say so.
-func (s *session) begin(db DB, separate bool) error {
+// adopt makes a session of a transaction that was begun elsewhere. Its root stays open, because
+// nothing tells when it ends.
+func adopt(key any, outer pgx.Tx) *tx {
+	s := &session{key: key, raw: outer, attempt: 1, adopted: true}
+	s.root = tx{session: s}
+	s.innermost = &s.root
+	s.begun()
+	s.use(outer.Conn())
+	if s.conn != nil && s.conn.PgConn().TxStatus() == 'E' {
+		s.fail(stateFailed, nil)
+	}
+	return &s.root
+}
+
+// start prepares the transaction on db. On a pool nothing is sent before the first statement,
+// unless the options say so.
+func (s *session) start(db DB, separate bool) error {
 	if s.ctx.Err() != nil {
 		return refused(fmt.Errorf("begin: %w", context.Cause(s.ctx)))
 	}
-	if err := idle(connOf(db)); err != nil {
+	conn := connOf(db)
+	if err := requireIdle(conn); err != nil {
 		return refused(fmt.Errorf("begin: %w", err))
 	}
-	_, plain := db.(*pgxpool.Pool) // has no BeginTx of its own that would have to be called
-	if pool, ok := db.(acquirer); ok && (separate || !s.opts.Eager || s.opts.AcquireTimeout > 0 || plain || s.opts.announced()) {
+	if pool, ok := db.(acquirer); ok {
 		s.pool, s.separate = pool, separate
-		if s.opts.Eager && s.opts.IdempotencyKey == "" && s.beginNow(s.ctx, "") != nil {
-			s.giveBack()
-			return s.failure
+		if !s.opts.Eager || s.opts.IdempotencyKey != "" {
+			return nil
 		}
-		return nil
+	} else if conn != nil {
+		s.use(conn)
+		if s.opts.IdempotencyKey != "" {
+			return nil
+		}
+	} else {
+		return s.beginElsewhere(db)
 	}
+	err := s.begin()
+	if err != nil {
+		s.giveBack()
+	}
+	return err
+}
+
+// beginElsewhere lets a db begin that is neither a pool nor a connection.
+func (s *session) beginElsewhere(db DB) error {
 	start := time.Now()
-	if conn := connOf(db); conn != nil && s.opts.announced() {
-		s.connected = conn
-		if s.opts.IdempotencyKey == "" && s.beginNow(s.ctx, "") != nil {
-			return s.failure
-		}
-		return nil
+	var err error
+	beginner, ok := db.(txBeginner)
+	switch prelude := s.opts.prelude(s.ctx); {
+	case ok && len(prelude) > 1:
+		s.raw, err = beginner.BeginTx(s.ctx, pgx.TxOptions{BeginQuery: strings.Join(prelude, "; "), CommitQuery: s.opts.TxOptions.CommitQuery})
+	case ok:
+		s.raw, err = beginner.BeginTx(s.ctx, s.opts.TxOptions)
+	case len(prelude) > 1 || s.opts.TxOptions != (pgx.TxOptions{}):
+		err = fmt.Errorf("a db of type %T has no BeginTx, which TxOptions, Settings and time limits need", db)
+	default:
+		s.raw, err = db.Begin(s.ctx)
 	}
-	raw, err := s.beginTx(db)
 	s.times.begin = time.Since(start)
 	if err != nil {
-		return PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
+		s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", err)))
+		return s.cause
 	}
-	s.raw, s.connected = raw, raw.Conn()
+	s.begun()
+	s.use(s.raw.Conn())
 	if s.opts.verifies() {
 		if err := s.probe(s.ctx); err != nil {
-			s.rollback(s.ctx)
-			return PhaseBegin.in(start, fmt.Errorf("begin: %w", err))
+			s.rollback()
+			s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", err)))
+			return s.cause
 		}
 	}
 	return nil
 }
 
-// beginTx lets db itself begin.
-func (s *session) beginTx(db DB) (pgx.Tx, error) {
-	txOptions := s.txOptions
-	s.limit = s.opts.statementLimit(s.ctx)
-	if preamble := s.opts.preamble(s.limit); len(preamble) > 1 {
-		txOptions = pgx.TxOptions{BeginQuery: strings.Join(preamble, "; "), CommitQuery: txOptions.CommitQuery}
-	}
-	if beginner, ok := db.(txBeginner); ok {
-		return beginner.BeginTx(s.ctx, txOptions)
-	}
-	if txOptions == (pgx.TxOptions{}) {
-		return db.Begin(s.ctx)
-	}
-	return nil, fmt.Errorf("a db of type %T has no BeginTx, which TxOptions and time limits need", db)
-}
-
-// idle returns an error if conn is in a transaction already, where BEGIN would only warn, and our
-// COMMIT would then end a transaction that is not ours. conn is nil for a pool.
-func idle(conn *pgx.Conn) error {
+// requireIdle returns an error if conn is in a transaction already, where BEGIN would only warn,
+// and our COMMIT would then end a transaction that is not ours. conn is nil for a pool.
+func requireIdle(conn *pgx.Conn) error {
 	if conn == nil || conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
 		return nil
 	}
 	return errors.New("the connection is already in a transaction: pass its pgx.Tx, or the ctx its function was given")
-}
-
-// adopt makes a session of a transaction that somebody else begun. Its root scope stays open:
-// nobody tells when it ends.
-func adopt(key any, outer pgx.Tx) *tx {
-	s := &session{key: key, raw: outer, attempt: 1, adopted: true}
-	s.connected = outer.Conn()
-	s.outermost()
-	return s.top
 }
 
 // connOf returns the connection behind a db that is one, and nil for a pool.
@@ -158,103 +191,382 @@ func isClosedConn(db DB) bool {
 	return conn != nil && conn.IsClosed()
 }
 
-// status is the transaction status the server reported last: 'T' in order, 'E' failed, 'I' ended. A
-// pgx.Tx that knows no connection counts as in order. The caller is inside the gate, or has shut
-// it.
-func (s *session) status() byte {
-	if s.refused {
-		return 'E'
+// queries is what statements are sent on.
+func (s *session) queries() queries {
+	if s.raw != nil {
+		return s.raw
 	}
-	if conn := s.conn(); conn != nil {
-		return conn.PgConn().TxStatus()
-	}
-	return 'T'
+	return s.conn
 }
 
-// conn is the connection of a transaction that has begun, or nil.
-func (s *session) conn() *pgx.Conn {
-	if s.raw == nil {
+// use makes conn the session's connection, or none with nil.
+func (s *session) use(conn *pgx.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.socket = conn, conn
+	if conn != nil {
+		s.pid = conn.PgConn().PID()
+	}
+	if s.abort && conn != nil {
+		_ = conn.PgConn().Conn().Close()
+	}
+}
+
+// acquire takes the connection, if there is none yet. It waits on Run's ctx: that of the first
+// statement says nothing about the transaction.
+func (s *session) acquire() error {
+	if s.conn != nil {
 		return nil
 	}
-	return s.raw.Conn()
-}
-
-func (s *session) closed() bool {
-	conn := s.conn()
-	return conn != nil && conn.IsClosed()
-}
-
-func (s *session) busy() bool {
-	conn := s.conn()
-	return conn != nil && conn.PgConn().IsBusy()
-}
-
-// lossCause is the error in which the loss of the connection showed.
-func (s *session) lossCause() error {
-	if s.failed != nil {
-		return s.failed
+	start := time.Now()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.stop = cancel
+	s.mu.Unlock()
+	take := acquireWithin
+	if s.separate {
+		take = acquireSeparate
 	}
-	return pgconn.ErrConnClosed
+	lease, err := take(ctx, s.pool, s.opts.AcquireTimeout)
+	s.times.acquire += time.Since(start)
+	s.mu.Lock()
+	s.stop = nil
+	s.mu.Unlock()
+	if err != nil {
+		s.refuse(phaseAcquire.in(start, err))
+		return s.cause
+	}
+	s.lease = lease
+	s.use(lease.Conn())
+	return nil
 }
 
-// note keeps err if it is what made the transaction fail. An error that leaves it in order (no
-// rows, a value that cannot be scanned) is the function's own business.
-func (s *session) note(err error) {
-	if err != nil && s.failed == nil && (s.closed() || s.status() == 'E') {
-		s.failed = err
-		if isConflict(err) {
-			s.conflict = err
+// giveBack returns the connection to its pool, which drops it if it is closed.
+func (s *session) giveBack() {
+	s.use(nil)
+	if s.lease != nil {
+		s.lease.Release()
+		s.lease = nil
+	}
+}
+
+// begin sends BEGIN and what belongs to it in a message of its own, with more after it.
+func (s *session) begin(more ...string) error {
+	return s.onLiveConnection(func() (unanswered bool, err error) {
+		start := time.Now()
+		prelude := append(s.prelude(), more...)
+		answers := 0
+		_, err = s.sendSimple(s.ctx, strings.Join(prelude, "; "), func(result *pgconn.ResultReader) {
+			answers++
+			s.readProbe(result)
+		})
+		s.times.begin += time.Since(start)
+		if err == nil {
+			s.begun()
+			return false, nil
 		}
+		dead := s.conn.IsClosed()
+		s.abandonBegin(err)
+		s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", unsupported(err))))
+		return dead && answers == 0, s.cause
+	})
+}
+
+// abandonBegin leaves no transaction behind on a connection whose BEGIN, or what belongs to it,
+// failed with err.
+func (s *session) abandonBegin(err error) {
+	conn := s.conn
+	if !errors.As(err, new(*pgconn.PgError)) {
+		kill(conn) // whether it began is not known
+		return
 	}
+	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), cleanupLimit)
+	defer cancel()
+	if s.control(ctx, "rollback") != nil {
+		kill(conn)
+	}
+}
+
+// onLiveConnection calls begin on an acquired connection. If the connection breaks before BEGIN was
+// answered, it may have been dead in the pool already; nothing was done on it, so begin is called
+// on the next one, at most once for each connection that the pool can hold.
+func (s *session) onLiveConnection(begin func() (unanswered bool, err error)) error {
+	for tries := 0; ; tries++ {
+		if err := s.acquire(); err != nil {
+			return err
+		}
+		unanswered, err := begin()
+		if !unanswered || s.pool == nil || s.ctx.Err() != nil || s.gate.isShut() || tries >= maxConns(s.pool) {
+			return err
+		}
+		s.giveBack()
+		s.reset()
+	}
+}
+
+// maxConns is how many connections pool holds at most.
+func maxConns(pool acquirer) int {
+	if counted, ok := pool.(interface{ Stat() *pgxpool.Stat }); ok {
+		return int(counted.Stat().MaxConns())
+	}
+	return 1
+}
+
+// sendSimple sends text, which may be several statements, by the simple protocol. see, if not nil,
+// is called with the result of each. Tracers see what they see of an Exec without arguments.
+func (s *session) sendSimple(ctx context.Context, text string, see func(*pgconn.ResultReader)) (simpleResult, error) {
+	conn := s.conn
+	tracer := knowledgeOf(conn).tracer
+	if tracer != nil {
+		ctx = tracer.TraceQueryStart(ctx, conn, pgx.TraceQueryStartData{SQL: text})
+	}
+	var r simpleResult
+	results := conn.PgConn().Exec(ctx, text)
+	// Nothing has been read yet: a closed connection means that the write failed.
+	r.unwritten = conn.IsClosed()
+	for results.NextResult() {
+		result := results.ResultReader()
+		if see != nil {
+			see(result)
+		}
+		r.tag, _ = result.Close()
+		r.endings.add(r.tag.String())
+	}
+	err := results.Close()
+	// Part of the text may have been written before the write failed.
+	r.unwritten = r.unwritten && pgconn.SafeToRetry(err)
+	if tracer != nil {
+		tracer.TraceQueryEnd(ctx, conn, pgx.TraceQueryEndData{CommandTag: r.tag, Err: err})
+	}
+	return r, err
+}
+
+// simpleResult is what was learned from a text of the simple protocol.
+type simpleResult struct {
+	tag       pgconn.CommandTag // of the last statement
+	endings   endings
+	unwritten bool // nothing of the text was written to the socket
+}
+
+// control sends a statement of this package, on a transaction that has begun.
+func (s *session) control(ctx context.Context, sql string) error {
+	if s.raw != nil {
+		_, err := s.raw.Exec(ctx, sql)
+		return err
+	}
+	_, err := s.sendSimple(ctx, sql, nil)
+	return err
+}
+
+// exec sends a statement of the function, the first one together with BEGIN.
+func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.CommandTag, error) {
+	riding, err := s.beginWith(ctx, sql, args, false)
+	switch {
+	case err != nil:
+		return pgconn.CommandTag{}, err
+	case riding:
+		return s.statement.exec(s)
+	case s.raw == nil && len(args) == 0 && strings.Contains(strings.TrimRight(sql, "; \t\r\n"), ";"):
+		// Several statements, perhaps. pgx tells the tag of the last one only.
+		r, err := s.sendSimple(ctx, sql, nil)
+		s.observeStatement(sql, r.endings, err)
+		return r.tag, err
+	}
+	tag, err := s.queries().Exec(ctx, sql, args...)
+	s.observeStatement(sql, tagged(tag), err)
+	return tag, err
+}
+
+// query is exec for a statement with rows, which the caller closes.
+func (s *session) query(ctx context.Context, sql string, args []any) (rows pgx.Rows, riding bool, err error) {
+	riding, err = s.beginWith(ctx, sql, args, true)
+	switch {
+	case err != nil:
+		return errRows{err: err}, false, err
+	case riding:
+		rows, err = s.statement.query(s)
+		return rows, err == nil, err
+	}
+	rows, err = s.queries().Query(ctx, sql, args...)
+	if err != nil {
+		s.observeStatement(sql, endings{}, err)
+	}
+	return rows, false, err
+}
+
+// beginWith sends BEGIN if it was not sent yet, together with the statement if possible: then
+// riding is true, and the answer is s.statement's.
+func (s *session) beginWith(ctx context.Context, sql string, args []any, rows bool) (riding bool, err error) {
+	if s.state != stateIdle {
+		return false, nil
+	}
+	if err := s.acquire(); err != nil {
+		return false, err
+	}
+	st := &s.statement
+	riding, err = st.prepare(ctx, s, sql, args, rows)
+	if err == nil && !riding {
+		return false, s.begin()
+	}
+	if st.traceStart(); err == nil {
+		err = s.onLiveConnection(func() (bool, error) { return st.send(s) })
+	}
+	if err != nil {
+		st.traceEnd(pgconn.CommandTag{}, err)
+	}
+	return err == nil, err
+}
+
+// ensureBegun sends BEGIN for calls that cannot ride with it.
+func (s *session) ensureBegun() error {
+	if s.state == stateIdle {
+		return s.begin()
+	}
+	return nil
 }
 
 // interrupt makes a statement that another goroutine is in return, by taking its socket away.
-// Closing a net.Conn is the only thing on a pgx connection that may be done from a second
-// goroutine.
+// Closing a net.Conn is the only thing on a pgx connection that a second goroutine may do.
 func (s *session) interrupt() {
-	s.broken.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.abort = true
 	switch {
-	case s.connected != nil:
-		_ = s.connected.PgConn().Conn().Close()
+	case s.socket != nil:
+		_ = s.socket.PgConn().Conn().Close()
 	case s.stop != nil:
 		s.stop()
 	}
 }
 
-// shut ends all use of the session's handles and reports whether nobody was using them.
-func (s *session) shut() bool { return s.gate.shut(s.interrupt, cleanupLimit) }
-
-// rollback ends the transaction and gives the connection back. It reports whether the connection
-// was lost before, and whether the transaction had been ended by a statement of the function. Its
-// own failure has no consequence: pgx then closes the connection, and with it the server rolls
-// back.
-func (s *session) rollback(ctx context.Context) (lost, ended bool) {
-	s.shut()
-	return s.abandon(ctx)
+func (s *session) wasInterrupted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.abort
 }
 
-// abandon is rollback for a session that is already shut.
-func (s *session) abandon(ctx context.Context) (lost, ended bool) {
-	if s.raw == nil {
-		s.giveBack()
-		return s.failure != nil, false
+// shut ends all use of the session's handles and reports whether nobody was using them.
+func (s *session) shut() (free bool) {
+	free = s.gate.shut(s.interrupt, cleanupLimit)
+	if free {
+		s.observe(nil) // tx.Conn() bypasses the handles
 	}
+	return free
+}
+
+// rollback ends the transaction and gives the connection back. Its own failure has no consequence:
+// the connection is closed then, and with it the server rolls back.
+func (s *session) rollback() {
+	free := s.shut()
 	start := time.Now()
-	lost = s.closed()
-	if conn := s.conn(); conn != nil { // as long as it is ours
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), cleanupLimit)
+	defer cancel()
+	conn := s.conn
+	if conn != nil {
 		s.readsOnly = conn.PgConn().ParameterStatus("default_transaction_read_only") == "on"
 	}
-	// The status is that of before as long as rows of the flush that carried BEGIN are open.
-	ended = !lost && !s.busy() && !s.broken.Load() && s.status() == 'I'
-	s.unknown = ended // it has the outcome of a statement of the function's
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
-	defer cancel()
-	// Sent even if the connection is closed or busy: on a pool this call is what releases the
-	// connection.
-	_ = s.raw.Rollback(ctx)
-	s.times.commit = time.Since(start)
-	return lost && !s.broken.Load(), ended
+	switch {
+	case s.raw != nil:
+		_ = s.raw.Rollback(ctx) // gives the connection back, even if it is closed or busy
+	case conn == nil:
+	case !free || conn.PgConn().IsBusy():
+		kill(conn) // rows are open
+	case !conn.IsClosed() && conn.PgConn().TxStatus() != 'I':
+		if s.control(ctx, "rollback") != nil {
+			kill(conn)
+		}
+	}
+	if s.state == stateEnded {
+		s.outcome = OutcomeUnknown // that of a statement of the function
+	}
+	if s.state != stateIdle {
+		s.times.commit = time.Since(start)
+	}
+	s.release()
 }
+
+// release gives the connection back after COMMIT or ROLLBACK.
+func (s *session) release() {
+	if s.large != nil {
+		// Its commit query is empty. This marks the large objects as closed.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), cleanupLimit)
+		_ = s.large.Commit(ctx)
+		cancel()
+	}
+	s.giveBack()
+}
+
+// kill closes a connection without a word to the server.
+func kill(conn *pgx.Conn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = conn.Close(ctx)
+}
+
+// acquireWithin is pool.Acquire with a limit.
+func acquireWithin(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
+	if limit <= 0 {
+		conn, err := pool.Acquire(ctx)
+		return conn, inAcquire(err)
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := pool.Acquire(limited)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil {
+		err = &acquireTimeoutError{limit: limit, pool: err}
+	}
+	return conn, inAcquire(err)
+}
+
+// separateWait limits the acquire of a separate transaction. The connection that the pool's
+// counters showed may be taken by now, or in the middle of a slow connect.
+const separateWait = time.Second
+
+// acquireSeparate takes a connection for a transaction inside another of the same pool.
+func acquireSeparate(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
+	if counted, ok := pool.(interface{ Stat() *pgxpool.Stat }); ok {
+		if stat := counted.Stat(); stat.IdleConns() == 0 && stat.TotalConns() >= stat.MaxConns() {
+			return nil, fmt.Errorf("acquire: %w", ErrPoolFull)
+		}
+	}
+	if limit > 0 && limit < separateWait {
+		return acquireWithin(ctx, pool, limit)
+	}
+	limited, cancel := context.WithTimeout(ctx, separateWait)
+	defer cancel()
+	conn, err := pool.Acquire(limited)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() == nil && limited.Err() != nil:
+		err = fmt.Errorf("%w (within %v)", ErrPoolFull, separateWait)
+	}
+	return nil, inAcquire(err)
+}
+
+// inAcquire puts the operation before an error of a pool, unless the pool has done so itself, as
+// pgpool's does.
+func inAcquire(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), "acquire: ") {
+		return err
+	}
+	return fmt.Errorf("acquire: %w", err)
+}
+
+// acquireTimeoutError is ErrAcquireTimeout with what the pool says: pgpool's pool tells a busy pool
+// from a server that does not answer, and names the holders of the connections.
+type acquireTimeoutError struct {
+	limit time.Duration
+	pool  error
+}
+
+func (e *acquireTimeoutError) Error() string {
+	return fmt.Sprintf("acquire: no connection within AcquireTimeout (%v): %s", e.limit, strings.TrimPrefix(e.pool.Error(), "acquire: "))
+}
+
+// Unwrap returns the pool's error first, whose category counts.
+func (e *acquireTimeoutError) Unwrap() []error { return []error{e.pool, ErrAcquireTimeout} }

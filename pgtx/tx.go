@@ -2,28 +2,36 @@ package pgtx
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-var _ pgx.Tx = (*tx)(nil)
+var (
+	_ pgx.Tx = (*tx)(nil)
+	_ pgx.Tx = (*savepoint)(nil)
+)
 
-// tx is the handle a function is given: one scope of a session.
+// tx is the handle of a function or a savepoint.
 type tx struct {
-	session *session
-	parent  *tx
-	name    string // Options.Name
-	manual  bool   // opened by Begin, not by Run
-	closed  atomic.Bool
-	hooks   hooks // under the session's mu
+	session   *session
+	parent    *tx
+	name      string // Options.Name
+	savepoint string // its name, or "" for the outermost function and a joined one
+	manual    bool   // opened by Begin, not by Run
+	closed    atomic.Bool
 }
 
 // ended reports whether the function that was given t, or one around it, has returned.
 func (t *tx) ended() bool {
-	for scope := t; scope != nil; scope = scope.parent {
-		if scope.closed.Load() {
+	for at := t; at != nil; at = at.parent {
+		if at.closed.Load() {
 			return true
 		}
 	}
@@ -38,6 +46,25 @@ func (t *tx) function() *tx {
 	return t
 }
 
+// scope returns the handle of the innermost savepoint around t, t included, or of the outermost
+// function.
+func (t *tx) scope() *tx {
+	for t.savepoint == "" && t.parent != nil {
+		t = t.parent
+	}
+	return t
+}
+
+// isInside reports whether t is outer or opened inside it.
+func (t *tx) isInside(outer *tx) bool {
+	for ; t != nil; t = t.parent {
+		if t == outer {
+			return true
+		}
+	}
+	return false
+}
+
 // enter takes the session's gate for one call, for as long as the handle's function runs.
 func (t *tx) enter() error {
 	if t.ended() {
@@ -47,20 +74,15 @@ func (t *tx) enter() error {
 	if err := s.gate.enter(); err != nil {
 		return err
 	}
-	if s.failed != nil && !s.closed() && s.status() == 'T' {
-		s.failed = nil // the function recovered from it, by a savepoint
-	}
-	err := s.doomed
-	if err == nil {
-		err = s.refusal()
-	}
-	if err != nil {
+	if err := s.refusal(t); err != nil {
 		s.gate.leave()
+		return err
 	}
-	return err
+	return nil
 }
 
-// Begin opens a savepoint, which its caller ends by Commit or Rollback.
+// Begin opens a savepoint, which its caller ends by Commit or Rollback. One that is left open ends
+// with what is around it.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
 	if err := t.enter(); err != nil {
 		return nil, err
@@ -92,74 +114,100 @@ func (t *tx) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.Com
 		return pgconn.CommandTag{}, err
 	}
 	defer t.session.gate.leave()
-	tag, err := t.session.exec(ctx, sql, arguments)
-	t.session.note(err)
-	return tag, err
+	return t.session.exec(ctx, sql, arguments)
 }
 
 func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if err := t.enter(); err != nil {
-		return errRows{err: err}, err
+	r := &rows{}
+	if err := t.query(ctx, r, sql, args); err != nil {
+		return r.Rows, err
 	}
-	held := false
-	defer func() {
-		if !held {
-			t.session.gate.leave()
-		}
-	}()
-	inner, first, err := t.session.query(ctx, sql, args)
-	if err != nil {
-		t.session.note(err)
-		return inner, err
-	}
-	held = true
-	t.session.gate.hold()
-	return &rows{Rows: inner, session: t.session, first: first}, nil
+	return r, nil
 }
 
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if err := t.enter(); err != nil {
+	r := &row{}
+	if err := t.query(ctx, &r.rows, sql, args); err != nil {
 		return errRow{err: err}
 	}
+	return r
+}
+
+// query fills r with the rows of a query, which keep the gate.
+func (t *tx) query(ctx context.Context, r *rows, sql string, args []any) error {
+	r.Rows = errRows{err: ErrTxClosed}
+	if err := t.enter(); err != nil {
+		r.Rows = errRows{err: err}
+		return err
+	}
+	s := t.session
 	held := false
 	defer func() {
 		if !held {
-			t.session.gate.leave()
+			s.gate.leave()
 		}
 	}()
-	inner, first := t.session.queryRow(ctx, sql, args)
+	inner, riding, err := s.query(ctx, sql, args)
+	r.Rows = inner
+	if err != nil {
+		return err
+	}
 	held = true
-	t.session.gate.hold()
-	return &row{inner: inner, session: t.session, first: first}
+	s.gate.hold()
+	r.session, r.sql, r.riding = s, sql, riding
+	return nil
 }
 
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if begins(b) {
+		return pgx.FailedBatchResults(copyOf(b), errors.New("Batch.BeginTx cannot be used within a transaction"))
+	}
 	if err := t.enter(); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
+	s := t.session
 	held := false
 	defer func() {
 		if !held {
-			t.session.gate.leave()
+			s.gate.leave()
 		}
 	}()
-	inner, first := t.session.sendBatch(ctx, b)
+	if err := s.ensureBegun(); err != nil {
+		return pgx.FailedBatchResults(b, err)
+	}
+	inner := s.queries().SendBatch(ctx, copyOf(b))
 	held = true
-	t.session.gate.hold()
-	return &batchResults{inner: inner, session: t.session, first: first}
+	s.gate.hold()
+	return &batchResults{inner: inner, session: s, batch: b}
 }
 
+// CopyFrom also ends when ctx does while the source is slow: its next row is not asked for.
 func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error) {
 	if err := t.enter(); err != nil {
 		return 0, err
 	}
 	defer t.session.gate.leave()
-	if err := t.session.begun(ctx); err != nil {
+	if err := t.session.ensureBegun(); err != nil {
 		return 0, err
 	}
-	n, err := t.session.raw.CopyFrom(ctx, table, columns, source)
-	t.session.note(err)
+	n, err := t.session.queries().CopyFrom(ctx, table, columns, &endingSource{CopyFromSource: source, ctx: ctx})
+	t.session.observe(err)
 	return n, err
+}
+
+// endingSource has no more rows after the end of ctx. pgx looks at ctx only when its buffer is full.
+type endingSource struct {
+	pgx.CopyFromSource
+	ctx context.Context
+}
+
+func (s *endingSource) Next() bool { return s.ctx.Err() == nil && s.CopyFromSource.Next() }
+
+func (s *endingSource) Err() error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	return s.CopyFromSource.Err()
 }
 
 func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
@@ -167,42 +215,169 @@ func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDe
 		return nil, err
 	}
 	defer t.session.gate.leave()
-	if err := t.session.begun(ctx); err != nil {
+	if err := t.session.ensureBegun(); err != nil {
 		return nil, err
 	}
-	statement, err := t.session.raw.Prepare(ctx, name, sql)
-	t.session.note(err)
-	return statement, err
+	description, err := t.session.queries().Prepare(ctx, name, sql)
+	t.session.observe(err)
+	return description, err
 }
 
 // LargeObjects returns the transaction's large objects. Its calls bypass ErrTxInUse. A transaction
-// that has not begun begins, on Run's ctx; if that fails, every use of them is pgx.ErrTxClosed, and
-// the failure is Run's result.
+// that has not begun begins, on Run's ctx; if that fails, every use of them is pgx.ErrTxClosed, as
+// after the function has returned, and the failure is Run's result.
 func (t *tx) LargeObjects() pgx.LargeObjects {
-	if t.session.pool != nil {
-		if t.enter() != nil {
-			return closedLargeObjects()
-		}
-		defer t.session.gate.leave()
-		if t.session.begun(t.session.ctx) != nil {
-			return closedLargeObjects()
-		}
+	s := t.session
+	if t.enter() != nil {
+		return closedLargeObjects()
 	}
-	return t.session.raw.LargeObjects()
+	defer s.gate.leave()
+	if s.ensureBegun() != nil {
+		return closedLargeObjects()
+	}
+	if s.raw != nil {
+		return s.raw.LargeObjects()
+	}
+	if s.large == nil {
+		// An empty statement in BEGIN's place makes pgx take the connection as it is. The one in
+		// COMMIT's place closes the large objects when the transaction is over.
+		ctx, cancel := context.WithTimeout(s.ctx, cleanupLimit)
+		defer cancel()
+		large, err := s.conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: ";", CommitQuery: ";"})
+		if err != nil {
+			s.observe(err)
+			return closedLargeObjects()
+		}
+		s.large = large
+	}
+	return s.large.LargeObjects()
+}
+
+// closedLargeObjects are those of a pgx.Tx that is closed: every use of them is pgx.ErrTxClosed.
+// The zero value panics.
+func closedLargeObjects() pgx.LargeObjects {
+	var b pgx.Batch
+	b.BeginTx(pgx.TxOptions{})
+	return pgx.FailedBatchResults(&b, ErrTxClosed).Tx().LargeObjects()
 }
 
 // Conn returns the connection. What is done on it bypasses every check of this package. A
 // transaction that has not begun begins, on Run's ctx; if that fails, the failure is Run's result,
-// and Conn returns nil unless there is a connection all the same.
+// and Conn returns a closed connection.
 func (t *tx) Conn() *pgx.Conn {
 	s := t.session
-	if s.pool != nil && t.enter() == nil {
-		if s.begun(s.ctx) == nil && s.unreleased != "" {
-			_ = s.flushRelease(s.ctx) // noted, if it fails
-		}
+	if s.raw != nil {
+		return s.raw.Conn()
+	}
+	if t.enter() == nil {
+		_ = s.ensureBegun()
 		s.gate.leave()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.connected
+	conn := s.socket
+	s.mu.Unlock()
+	if conn == nil || t.ended() {
+		return closedConn()
+	}
+	return conn
+}
+
+// savepoint is a handle whose Commit and Rollback are its owner's: the caller of Begin, or nest.
+type savepoint struct{ *tx }
+
+// setSavepoint opens one below t. The caller holds the gate.
+func (t *tx) setSavepoint(ctx context.Context) (*savepoint, error) {
+	s := t.session
+	if s.state == stateFailed {
+		return nil, fmt.Errorf("savepoint: the transaction has already failed: %w", s.loss())
+	}
+	s.savepoints++
+	p := &tx{session: s, parent: t, name: t.name, savepoint: "pgtx_" + strconv.Itoa(s.savepoints)}
+	if s.state == stateIdle {
+		if err := s.begin("savepoint " + p.savepoint); err != nil {
+			return nil, err
+		}
+	} else if err := s.control(ctx, "savepoint "+p.savepoint); err != nil {
+		s.observe(err)
+		return nil, fmt.Errorf("savepoint: %w", err)
+	}
+	s.open = append(s.open, p)
+	return &savepoint{tx: p}, nil
+}
+
+// Commit releases the savepoint, and those that were set after it.
+func (p *savepoint) Commit(ctx context.Context) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	s := p.session
+	defer s.gate.leave()
+	if s.doom != nil && s.doomed.isInside(p.tx) {
+		doom := s.doom
+		return errors.Join(doom, p.undo(ctx))
+	}
+	return p.release(ctx)
+}
+
+// Rollback undoes what was done since the savepoint and releases it, so that none is left open:
+// thousands of open savepoints slow every statement of a transaction down.
+func (p *savepoint) Rollback(ctx context.Context) error {
+	if p.ended() {
+		return ErrTxClosed
+	}
+	s := p.session
+	if err := s.gate.enter(); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	if err := s.refusal(p.parent); err != nil {
+		return err
+	}
+	return p.undo(ctx)
+}
+
+// release and undo are called by the holder of the gate.
+func (p *savepoint) release(ctx context.Context) error {
+	start := time.Now()
+	p.leaveStack()
+	if err := p.session.control(ctx, "release savepoint "+p.savepoint); err != nil {
+		p.session.observe(err)
+		return phaseCommit.in(start, fmt.Errorf("release savepoint: %w", err))
+	}
+	return nil
+}
+
+func (p *savepoint) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	s := p.session
+	p.leaveStack()
+	// One simple query with two statements: one round trip.
+	err := s.control(ctx, "rollback to savepoint "+p.savepoint+"; release savepoint "+p.savepoint)
+	if err != nil && s.conn != nil {
+		kill(s.conn) // what could not be undone must not be committed with the rest
+	}
+	if s.observe(err); err != nil {
+		return fmt.Errorf("rollback to savepoint: %w", err)
+	}
+	if s.conn == nil {
+		s.cause = nil
+	}
+	s.undone(p.tx)
+	s.dropHooksOf(p.tx)
+	return nil
+}
+
+// leaveStack closes the savepoint and those that were set after it, which end with it.
+func (p *savepoint) leaveStack() {
+	s := p.session
+	i := slices.Index(s.open, p.tx)
+	if i < 0 {
+		i = len(s.open)
+	}
+	for _, above := range s.open[i:] {
+		above.closed.Store(true)
+	}
+	s.open = s.open[:i]
+	p.closed.Store(true)
 }

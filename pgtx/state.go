@@ -1,0 +1,248 @@
+package pgtx
+
+import (
+	"errors"
+	"regexp"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgerr"
+)
+
+// state says what was observed of a transaction. Only the functions in this file change it, and
+// only the holder of the gate calls them.
+//
+//	idle ──▶ begun ◀──▶ failed       a savepoint that is undone leads back
+//	  │        ├─────────┴──▶ lost   the connection is closed
+//	  │        ├────────────▶ ended  by a statement of the function
+//	  └▶ refused       begun ─▶ closed  by COMMIT
+type state int
+
+const (
+	stateIdle    state = iota // nothing was sent yet
+	stateBegun                // the server's transaction is in order
+	stateFailed               // the server's transaction can only be rolled back; see cause
+	stateLost                 // the connection is closed and COMMIT was not sent; see cause
+	stateEnded                // the function sent a COMMIT or ROLLBACK of its own
+	stateRefused              // the acquire or BEGIN failed, and nothing will be sent; see cause
+	stateClosed               // COMMIT was answered, or nothing had to be sent
+)
+
+// condition is the state of a session and what led to it.
+type condition struct {
+	state state
+	// cause is the error that led to failed, lost or refused. It is nil if it did not pass through
+	// a handle of the session, but through tx.Conn() for instance.
+	cause error
+	// conflict is the last serialization failure or deadlock, also after its savepoint was undone.
+	conflict error
+	// doom is the failure of a nested function that cannot be undone on its own, and doomed the
+	// handle of the innermost savepoint around it, or of the outermost function.
+	doom   error
+	doomed *tx
+}
+
+// begun records the server's answer to BEGIN.
+func (c *condition) begun() { c.state, c.cause = stateBegun, nil }
+
+// reset returns to the state before BEGIN, which a ROLLBACK has undone or a dead connection never
+// answered.
+func (c *condition) reset() { c.state, c.cause = stateIdle, nil }
+
+// refuse records that the acquire or BEGIN failed.
+func (c *condition) refuse(err error) { c.state, c.cause = stateRefused, err }
+
+// close records that COMMIT was answered, or that nothing had to be sent.
+func (c *condition) close() { c.state = stateClosed }
+
+// isOpen reports whether the server has a transaction, as far as is known.
+func (c *condition) isOpen() bool { return c.state == stateBegun || c.state == stateFailed }
+
+// fail moves to failed or lost. The first error since the transaction was in order is the cause;
+// the ones after it are consequences.
+func (c *condition) fail(to state, err error) {
+	c.state = to
+	if c.cause != nil || err == nil {
+		return
+	}
+	c.cause = err
+	if isConflict(err) {
+		c.conflict = err
+	}
+}
+
+// observe looks at the connection after a call that ended with err.
+func (s *session) observe(err error) {
+	switch {
+	case !s.isOpen():
+	case s.conn == nil: // a pgx.Tx of another package that shows no connection
+		if errors.As(err, new(*pgconn.PgError)) {
+			s.fail(stateBegun, err)
+		}
+	case s.conn.IsClosed():
+		s.fail(stateLost, err)
+	case s.conn.PgConn().TxStatus() == 'E':
+		s.fail(stateFailed, err)
+	case s.conn.PgConn().TxStatus() == 'I':
+		s.state, s.cause = stateEnded, nil
+	default:
+		s.state, s.cause = stateBegun, nil
+	}
+}
+
+// observeStatement is observe for a statement of the function that was answered with tags. A COMMIT
+// among them ends the transaction even if the function began another one, and a connection lost in
+// a text with a COMMIT in it leaves open whether that was executed.
+func (s *session) observeStatement(sql string, tags endings, err error) {
+	if !s.isOpen() {
+		return
+	}
+	s.observe(err)
+	if tags.end(sql) || s.state == stateLost && ownCommit.MatchString(head(sql)) {
+		s.state, s.cause = stateEnded, nil
+	}
+}
+
+// endByFunction records that a statement of the function ended the transaction.
+func (c *condition) endByFunction() {
+	if c.isOpen() {
+		c.state, c.cause = stateEnded, nil
+	}
+}
+
+// doomBy records that a nested function failed with err and cannot be undone without the savepoint
+// of scope.
+func (c *condition) doomBy(scope *tx, err error) {
+	if c.doom == nil || c.doomed != scope && c.doomed.isInside(scope) {
+		c.doom, c.doomed = err, scope
+	}
+}
+
+// undone forgets a failure inside a savepoint that was undone.
+func (c *condition) undone(savepoint *tx) {
+	if c.doom != nil && c.doomed.isInside(savepoint) {
+		c.doom, c.doomed = nil, nil
+	}
+}
+
+// refusal is the error of a statement on t that need not be sent, or nil.
+func (c *condition) refusal(t *tx) error {
+	switch {
+	case c.doom != nil && t.isInside(c.doomed):
+		return c.doom
+	case c.state == stateRefused:
+		return c.cause
+	case c.state == stateEnded:
+		return ErrEnded
+	}
+	return nil
+}
+
+// failure is the error of a transaction whose function returned nil after a statement had failed.
+func (c *condition) failure() error {
+	if c.cause == nil {
+		return &SwallowedError{First: pgx.ErrTxCommitRollback}
+	}
+	return &SwallowedError{First: c.cause}
+}
+
+// loss is the error in which the loss of the connection showed.
+func (c *condition) loss() error {
+	if c.cause == nil {
+		return pgconn.ErrConnClosed
+	}
+	return c.cause
+}
+
+// endings counts the answers of the server to statements that end a transaction.
+type endings struct{ commits, rollbacks int }
+
+func (e *endings) add(tag string) {
+	switch tag {
+	case "COMMIT", "PREPARE TRANSACTION":
+		e.commits++
+	case "ROLLBACK":
+		e.rollbacks++
+	}
+}
+
+func tagged(tag pgconn.CommandTag) (e endings) {
+	e.add(tag.String())
+	return e
+}
+
+const gap = `(?:\s|/\*.*?\*/|--[^\n]*\n)+`
+
+var (
+	// ROLLBACK TO is answered like ROLLBACK.
+	rollbackTo = regexp.MustCompile(`(?is)\brollback(?:` + gap + `(?:work|transaction))?` + gap + `to\b`)
+
+	ownCommit = regexp.MustCompile(`(?is)(?:^|;)(?:` + gap + `)?(?:commit|end|prepare` + gap + `transaction)\b`)
+)
+
+// end reports whether the statements of sql ended the transaction.
+func (e endings) end(sql string) bool {
+	if e.commits > 0 || e.rollbacks == 0 {
+		return e.commits > 0
+	}
+	return e.rollbacks > len(rollbackTo.FindAllStringIndex(head(sql), -1))
+}
+
+// head limits what is searched: an error path must not take time in proportion to a text.
+func head(sql string) string { return sql[:min(len(sql), 10_000)] }
+
+// isConflict reports whether err is a serialization failure or a deadlock.
+func isConflict(err error) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01")
+}
+
+// isStalePlan reports whether err is that of a prepared statement that a migration or DISCARD ALL
+// has made useless. pgx prepares it again the next time.
+func isStalePlan(err error) bool {
+	var pgError *pgconn.PgError
+	if !errors.As(err, &pgError) {
+		return false
+	}
+	return pgError.Code == "26000" || pgError.Code == "0A000" && pgError.Routine == "RevalidateCachedQuery"
+}
+
+// worthRepeating reports whether the transaction may run again after an attempt that was rolled
+// back and ended with err. What the session observed decides, not the text or type of err, which
+// may come from another transaction or hide what happened.
+func (s *session) worthRepeating(err error) bool {
+	switch {
+	case s.state == stateEnded, isFinal(err):
+		return false
+	case s.repeatable, s.isOverdue(err):
+		return true
+	case s.cause != nil && s.isTransient(s.cause):
+		return true
+	case s.cause == nil && (s.state == stateFailed || s.state == stateLost):
+		return s.isTransient(err) // of a statement on tx.Conn()
+	case s.conflict == nil:
+		return false
+	}
+	return errors.Is(err, s.conflict) || errors.Is(s.doom, s.conflict)
+}
+
+// isTransient reports whether a failure of the session's own transaction goes away when it runs
+// again.
+func (s *session) isTransient(err error) bool {
+	return pgerr.Retryable(err) || isStalePlan(err) || s.isDemoted(err)
+}
+
+// isDemoted reports whether the server refused a write as read-only (25006) in a transaction that
+// was not meant to be: it is a standby that a failover has not promoted yet, or a primary that was
+// demoted, and the next attempt may find the primary. The server's own in_hot_standby would tell
+// for certain, but PgBouncer answers for an earlier server.
+func (s *session) isDemoted(err error) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && pgError.Code == "25006" && s.opts.TxOptions.AccessMode != pgx.ReadOnly && !s.readsOnly
+}
+
+// isFinal reports whether err is that of a transaction inside the function that must not run again:
+// it committed, may have, or has had its attempts.
+func isFinal(err error) bool {
+	return errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*RetryError)) || errors.As(err, new(*HookError))
+}
