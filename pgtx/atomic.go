@@ -58,7 +58,6 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 		!isPool && connOf(db) == nil, batch.Len() > maxFlight:
 		return atomicInRun(ctx, db, opts, batch)
 	}
-	opts.Eager = false
 	ctx, cancel, explain := opts.limit(ctx)
 	defer cancel()
 	w := opts.watch(ctx, kindBatch)
@@ -67,12 +66,12 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	err = repeat(ctx, opts, func(number int) (again bool, err error) {
 		w.start(number)
 		s := newSession(ctx, ctx, key, opts, number)
-		f := flight{session: s, batch: batch}
-		defer f.end() // also if a callback panics
-		if err = s.start(db, false); err == nil {
-			inRun, err = f.run()
+		a := batchFlight{session: s, batch: batch}
+		defer a.end() // also if a callback panics
+		if _, err = s.attach(db, false); err == nil {
+			inRun, err = a.run()
 		}
-		f.end()
+		a.end()
 		w.end(s.times, s.outcome, err)
 		return err != nil && !inRun && s.again(err) && !isClosedConn(db), err
 	})
@@ -149,243 +148,115 @@ func (r *reader) read() (err error) {
 // descriptions kept, those of one batch do not push each other out.
 const maxFlight = maxDescriptions / 2
 
-// flight sends a batch together with BEGIN and COMMIT in a pipeline, as [statement] does for one
-// statement, and reads the results.
-type flight struct {
-	session    *session
-	batch      *pgx.Batch
-	known      *knowledge
-	statements []statement
-	results    *flightResults // nil until the batch was sent
-	sent       bool           // COMMIT was, at least in part
-	ended      bool
+// batchFlight sends a batch together with BEGIN and COMMIT, and reads the results.
+type batchFlight struct {
+	flight
+	session *session
+	batch   *pgx.Batch
+	results *atomicResults
+	started time.Time
+	ended   bool
 }
 
-// run sends the batch and judges the answers. inRun reports that nothing was sent, because pgx has to
-// send it.
-func (f *flight) run() (inRun bool, err error) {
-	s, start := f.session, time.Now()
+// run sends the batch and judges the answers. inRun reports that nothing was sent, because pgx has
+// to send it.
+func (a *batchFlight) run() (inRun bool, err error) {
+	s, start := a.session, time.Now()
+	a.started = start
 	if err := s.acquire(); err != nil {
 		return false, err
 	}
-	if inRun, err = f.prepare(); inRun || err != nil {
-		return inRun, phaseRun.in(start, err)
+	if s.conn.IsClosed() {
+		return false, refused(fmt.Errorf("begin: %w", pgconn.ErrConnClosed))
 	}
-	for again := true; again; {
-		if err = s.onLiveConnection(f.send); err == nil {
-			err = f.read()
-		}
-		// As in a Run, a flush that a forgotten prepared statement spoiled is repeated without a
-		// trace.
-		again = isStalePlan(err) && s.state == stateFailed && f.forget() && s.undoFirst()
-	}
-	if errors.As(err, new(*CommitUnknownError)) {
-		return false, phaseCommit.in(start, err)
-	}
-	return false, phaseRun.in(start, err)
-}
-
-// prepare makes the statements of the queued queries.
-func (f *flight) prepare() (inRun bool, err error) {
-	s := f.session
-	f.known = knowledgeOf(s.conn)
-	f.statements = make([]statement, f.batch.Len())
-	for i, q := range f.batch.QueuedQueries {
-		st := &f.statements[i]
-		riding, err := st.prepare(s.ctx, s, q.SQL, q.Arguments, true)
+	a.ctx, a.known, a.commit = s.ctx, knowledgeOf(s.conn), true
+	a.statements = make([]statement, a.batch.Len())
+	for i, q := range a.batch.QueuedQueries {
+		st := &a.statements[i]
+		ok, err := st.read(s.ctx, s, q.SQL, q.Arguments, true)
 		if err != nil {
-			return false, fmt.Errorf("batch: %w", err)
+			return false, phaseRun.in(start, fmt.Errorf("batch: %w", err))
 		}
-		if !riding || st.mode != f.known.mode || st.formats != nil || st.formatsByOID != nil {
+		if !ok || st.mode != a.known.mode || st.formats != nil || st.formatsByOID != nil {
 			return true, nil
 		}
 	}
-	return false, nil
-}
-
-// send sends BEGIN, the queries and COMMIT, and reads the answers up to the first query's.
-// unanswered reports that the connection broke before BEGIN was executed.
-func (f *flight) send() (unanswered bool, err error) {
-	s, start := f.session, time.Now()
-	f.known = knowledgeOf(s.conn)
-	var unknown []*statement
-	described := map[string]bool{}
-	for i := range f.statements {
-		st := &f.statements[i]
-		st.known, st.fresh = f.known, false
-		st.description = f.known.find(st.mode, st.sql)
-		if st.description == nil && st.mode != pgx.QueryExecModeExec && !described[st.sql] {
-			described[st.sql] = true
-			unknown = append(unknown, st)
-		}
-	}
-	if len(unknown) == 0 {
-		if err := f.encode(); err != nil {
-			return false, err
-		}
-	}
-	prelude := s.prelude()
-	ctx := s.ctx
-	if f.known.batchTracer != nil {
-		ctx = f.known.batchTracer.TraceBatchStart(ctx, s.conn, pgx.TraceBatchStartData{Batch: f.batch})
-	}
-	p := s.conn.PgConn().StartPipeline(ctx)
-	f.results = &flightResults{flight: f, ctx: ctx, pipeline: p}
-	for _, sql := range prelude {
-		p.SendQueryParams(sql, nil, nil, nil, nil)
-	}
-	closed := make([]int, len(unknown))
-	for i, st := range unknown {
-		st.traceCtx = ctx
-		closed[i] = st.sendPrepare(p)
-	}
-	if len(unknown) == 0 {
-		f.sendQueries(p)
-	}
-	err = p.Sync()
-	s.times.begin += time.Since(start)
-	if err != nil {
-		return f.breakFlight(err)
-	}
-	for i := range prelude {
-		result, err := nextResult(p)
+	for {
+		err = s.onLiveConnection(a.send)
 		if err == nil {
-			_, err = result.Close()
+			err = a.read()
 		}
-		switch {
-		case err != nil && s.conn.IsClosed():
-			unanswered, err = f.breakFlight(err)
-			return unanswered && i == 0, err
-		case err != nil:
-			f.closePipeline(err)
-			s.abandonBegin(err)
-			s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", err)))
-			return false, s.cause
+		if !a.isStale(s, err) || !s.undoFirst() {
+			break
 		}
 	}
-	s.begun()
-	if len(unknown) == 0 {
-		return false, nil
-	}
-	for i, st := range unknown {
-		if err := st.readPrepare(p, closed[i]); err != nil {
-			f.closePipeline(err)
-			s.observe(err)
-			return false, fmt.Errorf("batch: %w", err)
-		}
-	}
-	if _, err := p.GetResults(); err != nil { // Sync
-		return f.breakFlight(err)
-	}
-	for i := range f.statements {
-		st := &f.statements[i]
-		st.fresh = st.description == nil || described[st.sql]
-		if st.description == nil {
-			st.description = f.known.find(st.mode, st.sql)
-		}
-		if st.description == nil { // the mode that keeps none
-			for _, other := range unknown {
-				if other.sql == st.sql {
-					st.description = other.description
-				}
-			}
-		}
-	}
-	if err := f.encode(); err != nil {
-		f.closePipeline(nil)
-		s.observe(nil)
+	switch {
+	case err == nil, errors.As(err, new(*HookError)), errors.As(err, new(*PhaseError)):
 		return false, err
+	case errors.As(err, new(*CommitUnknownError)):
+		return false, phaseCommit.in(start, err)
 	}
-	f.sendQueries(p)
-	if err := p.Sync(); err != nil {
-		_, err = f.breakFlight(err)
-		return false, err
-	}
-	return false, nil
+	return false, phaseRun.in(start, fmt.Errorf("batch: %w", err))
 }
 
-func (f *flight) encode() error {
-	for i := range f.statements {
-		if err := f.statements[i].encode(f.session.conn); err != nil {
-			return fmt.Errorf("batch: %w", err)
+func (a *batchFlight) send() (unanswered bool, err error) {
+	a.results = &atomicResults{atomic: a, ctx: a.ctx}
+	unanswered, err = a.flight.send(a.session, func() {
+		if tracer := a.known.batchTracer; tracer != nil {
+			a.results.ctx = tracer.TraceBatchStart(a.ctx, a.known.conn, pgx.TraceBatchStartData{Batch: a.batch})
 		}
+	})
+	if err == nil {
+		err = a.failed
 	}
-	return nil
-}
-
-func (f *flight) sendQueries(p *pgconn.Pipeline) {
-	for i := range f.statements {
-		st := &f.statements[i]
-		if st.mode == pgx.QueryExecModeDescribeExec { // the next one takes the place of the unnamed statement
-			p.SendQueryParams(st.sql, st.encoded.ParamValues, st.description.ParamOIDs, st.encoded.ParamFormats, st.formats)
-		} else {
-			st.sendExecute(p)
-		}
+	if err != nil {
+		a.close(err)
 	}
-	p.SendQueryParams("commit", nil, nil, nil, nil)
-	f.sent = true
-}
-
-// breakFlight judges a connection that broke under the flush. Without COMMIT in it, or with nothing
-// written, or with a message of the server that came in the place of an earlier answer, nothing was
-// committed.
-func (f *flight) breakFlight(err error) (unanswered bool, _ error) {
-	s := f.session
-	f.closePipeline(err)
-	if !s.conn.IsClosed() { // ctx was done before anything was sent
-		return false, fmt.Errorf("batch: %w", err)
-	}
-	if f.sent && !errors.As(err, new(*pgconn.PgError)) && !(s.state == stateIdle && pgconn.SafeToRetry(err)) {
-		s.outcome = OutcomeUnknown
-		return false, &CommitUnknownError{Err: err}
-	}
-	f.sent = false
-	s.fail(stateLost, err)
-	return true, fmt.Errorf("batch: %w", err)
+	return unanswered, err
 }
 
 // read reads the results and the answer to COMMIT.
-func (f *flight) read() error {
-	s := f.session
-	reading := reader{batch: f.batch, results: f.results}
+func (a *batchFlight) read() error {
+	s := a.session
+	reading := reader{batch: a.batch, results: a.results}
 	err := reading.read()
 	if err == nil {
-		err = f.results.settleLast()
+		err = a.results.settleLast()
 	}
-	switch {
-	case f.results.ends:
-		f.closePipeline(ErrEnded)
-		s.state, s.outcome = stateEnded, OutcomeUnknown
-		return fmt.Errorf("batch: %w", ErrEnded)
-	case err != nil && s.conn.IsClosed():
-		_, err = f.breakFlight(err)
+	if err == nil && a.results.ends {
+		err = ErrEnded
+	}
+	if err != nil {
+		unknown := s.conn.IsClosed() && a.breakUnder(s, err, false)
+		a.close(err)
+		if a.results.ends {
+			s.endByFunction()
+			s.outcome = OutcomeUnknown
+			return ErrEnded
+		}
+		if s.observe(err); unknown {
+			return &CommitUnknownError{Err: err}
+		}
 		return err
-	case err != nil:
-		f.closePipeline(err)
-		s.observe(err)
-		return fmt.Errorf("batch: %w", err)
 	}
 	var tag pgconn.CommandTag
-	result, err := nextResult(f.results.pipeline)
+	result, err := nextResult(a.pipeline)
 	if err == nil {
 		tag, err = result.Close()
 	}
-	f.closePipeline(err)
-	switch judgment := judgeCommit(err, false); {
-	case judgment == commitDone && tag.String() == "ROLLBACK":
-		s.fail(stateFailed, pgx.ErrTxCommitRollback)
-		return fmt.Errorf("batch: %w", pgx.ErrTxCommitRollback)
-	case judgment == commitRefused, judgment == commitUnsent:
+	if a.close(err); err == nil && tag.String() == "ROLLBACK" {
+		err = pgx.ErrTxCommitRollback
 		s.fail(stateFailed, err)
-		return fmt.Errorf("batch: %w", err)
-	case judgment == commitUnknown && s.opts.TxOptions.AccessMode == pgx.ReadOnly:
-		s.repeatable = true
-		return fmt.Errorf("batch: no answer to the COMMIT of a read-only transaction: %w", err)
-	case judgment == commitUnknown:
-		s.outcome = OutcomeUnknown
-		return &CommitUnknownError{Err: err}
+		return err
 	}
-	s.close()
+	unknown, err := s.judgeCommit(err, false)
+	switch {
+	case unknown:
+		return &CommitUnknownError{Err: err}
+	case err != nil:
+		return phaseCommit.in(a.started, fmt.Errorf("batch: %w", err))
+	}
+	s.condition.close()
 	s.outcome = OutcomeCommitted
 	if reading.callback != nil {
 		return &HookError{Err: reading.callback}
@@ -393,67 +264,56 @@ func (f *flight) read() error {
 	return nil
 }
 
-// forget drops the descriptions that the connection had before, and reports whether there were any.
-func (f *flight) forget() (any bool) {
-	for i := range f.statements {
-		any = any || !f.statements[i].fresh
-		f.known.forget(f.statements[i].sql)
-	}
-	return any
-}
-
-// closePipeline returns the connection to normal mode.
-func (f *flight) closePipeline(err error) {
-	if f.results == nil || f.results.closed {
+// close returns the connection to normal mode.
+func (a *batchFlight) close(err error) {
+	if a.results == nil || a.results.closed {
 		return
 	}
-	f.results.closed = true
-	_ = f.results.pipeline.Close()
-	if f.known.batchTracer != nil {
-		f.known.batchTracer.TraceBatchEnd(f.results.ctx, f.known.conn, pgx.TraceBatchEndData{Err: err})
+	a.results.closed = true
+	if a.pipeline != nil {
+		_ = a.pipeline.Close()
+	}
+	if tracer := a.known.batchTracer; tracer != nil {
+		tracer.TraceBatchEnd(a.results.ctx, a.known.conn, pgx.TraceBatchEndData{Err: err})
 	}
 }
 
 // end leaves no transaction behind and gives the connection back.
-func (f *flight) end() {
-	if f.ended {
+func (a *batchFlight) end() {
+	if a.ended || a.session.conn == nil {
 		return
 	}
-	f.ended = true
-	if f.session.conn == nil {
-		return
-	}
-	f.closePipeline(errNotReturned)
-	outcome := f.session.outcome
-	f.session.rollback()
-	f.session.outcome = outcome
+	a.ended = true
+	a.close(errNotReturned)
+	outcome, spent := a.session.outcome, a.session.times
+	a.session.rollback()
+	a.session.outcome, a.session.times = outcome, spent
 }
 
-// flightResults are the results of the queries, for callbacks.
-type flightResults struct {
-	flight   *flight
-	ctx      context.Context
-	pipeline *pgconn.Pipeline
-	next     int
-	last     *pgconn.ResultReader // of rows that may still be open
-	err      error                // of the server or the connection
-	ends     bool                 // a query ended the transaction
-	closed   bool
+// atomicResults are the results of the queries, for callbacks.
+type atomicResults struct {
+	atomic *batchFlight
+	ctx    context.Context
+	next   int
+	last   *pgconn.ResultReader // of rows that may still be open
+	err    error                // of the server or the connection
+	ends   bool                 // a query ended the transaction
+	closed bool
 }
 
 // advance returns the result of the next query.
-func (r *flightResults) advance() (*pgconn.ResultReader, error) {
+func (r *atomicResults) advance() (*pgconn.ResultReader, error) {
 	if err := r.settleLast(); err != nil {
 		return nil, err
 	}
 	switch {
 	case r.closed:
 		return nil, errors.New("batch already closed")
-	case r.next >= len(r.flight.statements):
+	case r.next >= len(r.atomic.statements):
 		return nil, errors.New("no more results in batch")
 	}
 	r.next++
-	result, err := nextResult(r.pipeline)
+	result, err := nextResult(r.atomic.pipeline)
 	if err != nil {
 		r.err = err
 		r.trace(pgconn.CommandTag{})
@@ -464,27 +324,26 @@ func (r *flightResults) advance() (*pgconn.ResultReader, error) {
 }
 
 // settleLast reads what is left of the last result.
-func (r *flightResults) settleLast() error {
+func (r *atomicResults) settleLast() error {
 	if r.last == nil {
 		return r.err
 	}
 	var tag pgconn.CommandTag
 	tag, r.err = r.last.Close()
 	r.last = nil
-	st := &r.flight.statements[r.next-1]
-	r.ends = r.ends || tagged(tag).end(st.sql)
+	r.ends = r.ends || tagged(tag).end(r.atomic.statements[r.next-1].sql)
 	r.trace(tag)
 	return r.err
 }
 
-func (r *flightResults) trace(tag pgconn.CommandTag) {
-	if tracer := r.flight.known.batchTracer; tracer != nil {
-		st := &r.flight.statements[r.next-1]
-		tracer.TraceBatchQuery(r.ctx, r.flight.known.conn, pgx.TraceBatchQueryData{SQL: st.sql, Args: st.args, CommandTag: tag, Err: r.err})
+func (r *atomicResults) trace(tag pgconn.CommandTag) {
+	if tracer := r.atomic.known.batchTracer; tracer != nil {
+		st := &r.atomic.statements[r.next-1]
+		tracer.TraceBatchQuery(r.ctx, r.atomic.known.conn, pgx.TraceBatchQueryData{SQL: st.sql, Args: st.args, CommandTag: tag, Err: r.err})
 	}
 }
 
-func (r *flightResults) Exec() (pgconn.CommandTag, error) {
+func (r *atomicResults) Exec() (pgconn.CommandTag, error) {
 	result, err := r.advance()
 	if err != nil {
 		return pgconn.CommandTag{}, err
@@ -493,28 +352,29 @@ func (r *flightResults) Exec() (pgconn.CommandTag, error) {
 	return tag, r.settleLast()
 }
 
-func (r *flightResults) Query() (pgx.Rows, error) {
+func (r *atomicResults) Query() (pgx.Rows, error) {
 	result, err := r.advance()
 	if err != nil {
 		return errRows{err: err}, err
 	}
-	return &flightRows{Rows: pgx.RowsFromResultReader(r.flight.session.conn.TypeMap(), result), conn: r.flight.session.conn}, nil
+	conn := r.atomic.session.conn
+	return &atomicRows{Rows: pgx.RowsFromResultReader(conn.TypeMap(), result), conn: conn}, nil
 }
 
-func (r *flightResults) QueryRow() pgx.Row {
+func (r *atomicResults) QueryRow() pgx.Row {
 	rows, _ := r.Query()
 	return plainRow{rows}
 }
 
-// Close is called by callbacks at most: the flight reads the rest.
-func (r *flightResults) Close() error { return r.settleLast() }
+// Close is called by callbacks at most: Atomic reads the rest.
+func (r *atomicResults) Close() error { return r.settleLast() }
 
 // Tx is nil: the transaction belongs to Atomic.
-func (r *flightResults) Tx() pgx.Tx { return nil }
+func (r *atomicResults) Tx() pgx.Tx { return nil }
 
-type flightRows struct {
+type atomicRows struct {
 	pgx.Rows
 	conn *pgx.Conn
 }
 
-func (r *flightRows) Conn() *pgx.Conn { return r.conn }
+func (r *atomicRows) Conn() *pgx.Conn { return r.conn }

@@ -31,6 +31,9 @@ func TestAtomicTakesOneRoundTrip(t *testing.T) {
 			if mode == pgx.QueryExecModeDescribeExec {
 				want = 2 // it describes every time
 			}
+			if mode == pgx.QueryExecModeSimpleProtocol {
+				want = 3 // inside a Run
+			}
 			opts := pgtx.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.RepeatableRead}}
 			var isolation string
 			batch := moves()

@@ -39,11 +39,11 @@ func (s *session) commit(db DB) error {
 }
 
 func (s *session) whyNotCommit() error {
-	free := s.shut()
+	s.shut()
 	switch {
 	case s.state == stateEnded:
 		return fmt.Errorf("commit: %w", ErrEnded)
-	case !free || s.wasInterrupted():
+	case s.inUse:
 		return fmt.Errorf("commit: rolled back: %w", ErrTxInUse)
 	case s.ctx.Err() != nil:
 		return fmt.Errorf("commit: rolled back: %w", context.Cause(s.ctx))

@@ -34,6 +34,10 @@ func TestConformance(t *testing.T) {
 					got := conform(t, pool, func(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx.Tx)) error {
 						return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error { fn(ctx, tx); return nil })
 					}, program)
+					if strings.Contains(first.name, "ended by COMMIT") { // the rest is refused
+						got, _, _ = strings.Cut(got, "|")
+						want, _, _ = strings.Cut(want, "|")
+					}
 					if got != want {
 						t.Errorf("%s, %s:\n got %s\nwant %s", first.name, name, got, want)
 					}

@@ -3,7 +3,6 @@ package pgtx_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -162,88 +161,6 @@ func TestDeadlineLeavesTheConnection(t *testing.T) {
 			}
 			if got := b.balance(t, 1); got != 100 {
 				t.Errorf("balance is %d, want 100", got)
-			}
-		})
-	}
-}
-
-// A long transaction takes what is left anew where that rides along. In 700 ms half of the largest
-// reserve is over.
-func TestStatementTimeoutIsRenewed(t *testing.T) {
-	t.Parallel()
-	exec := func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select 1`); return err }
-	set := func(sql string) func(context.Context, pgx.Tx) error {
-		return func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, sql); return err }
-	}
-	none := func(context.Context, pgx.Tx) error { return nil }
-	tests := []struct {
-		name    string
-		before  func(context.Context, pgx.Tx) error
-		then    func(context.Context, pgx.Tx) error
-		flushes int64
-		renewed bool
-	}{
-		{"Exec", none, exec, 1, true},
-		{"Batch", none, func(ctx context.Context, tx pgx.Tx) error {
-			b, seen := &pgx.Batch{}, 0
-			b.Queue(`select $1::int`, 1).QueryRow(func(row pgx.Row) error { return row.Scan(&seen) })
-			err := tx.SendBatch(ctx, b).Close()
-			if seen != 1 {
-				err = fmt.Errorf("the batch gave %d: %w", seen, err)
-			}
-			return err
-		}, -1, true}, // its statements are prepared first
-		{"SAVEPOINT", none, func(ctx context.Context, tx pgx.Tx) error {
-			sp, err := tx.Begin(ctx)
-			if err != nil {
-				return err
-			}
-			return sp.Commit(ctx)
-		}, 1, true},
-		{"savepoint undone", func(ctx context.Context, tx pgx.Tx) error {
-			sp, err := tx.Begin(ctx)
-			if err != nil {
-				return err
-			}
-			time.Sleep(700 * time.Millisecond) // it is the passing of time that is tested
-			return errors.Join(exec(ctx, sp), sp.Rollback(ctx))
-		}, exec, 1, true},
-		{"with arguments", none, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) }, -1, false},
-		{"comment", none, set(`-- nothing`), 1, false},
-		{"set by the function", set(`set local statement_timeout = '7h'`), exec, 1, false},
-		{"set by a function of SQL", set(`select set_config('statement_timeout', '7h', true)`), exec, 1, false},
-		{"switched off by the function", set(`set local statement_timeout = 0`), exec, 1, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			pool, flushes := countFlushes(t, b.url, pgx.QueryExecModeCacheStatement)
-			opts := pgtx.Options{Timeout: time.Minute, StatementTimeout: time.Hour}
-			err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
-				_ = inForce(ctx, t, tx) // begins
-				if err := tt.before(ctx, tx); err != nil {
-					return err
-				}
-				first := inForce(ctx, t, tx)
-				time.Sleep(700 * time.Millisecond)
-				flushes.Store(0)
-				if err := tt.then(ctx, tx); err != nil {
-					return err
-				}
-				if got := flushes.Load(); tt.flushes >= 0 && got != tt.flushes {
-					t.Errorf("took %d flushes, want %d", got, tt.flushes)
-				}
-				switch then := inForce(ctx, t, tx); {
-				case tt.renewed && then > first-500*time.Millisecond:
-					t.Errorf("it is %v after %v: not renewed", then, first)
-				case !tt.renewed && then != first:
-					t.Errorf("it is %v after %v, want the same", then, first)
-				}
-				return nil
-			})
-			if err != nil {
-				t.Error(err)
 			}
 		})
 	}

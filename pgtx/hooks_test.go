@@ -128,7 +128,7 @@ func TestHooksOfRepeatedAttemptsAreDropped(t *testing.T) {
 	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
 		seen.stage(t, ctx, b.pool, "")
 		if calls++; calls < 3 {
-			return serializationFailure
+			return raiseConflict(ctx, tx)
 		}
 		return nil
 	})
@@ -194,4 +194,16 @@ func TestHookWithoutTransaction(t *testing.T) {
 	}
 }
 
+// serializationFailure is one of another transaction: it says nothing about the one at hand.
 var serializationFailure error = &pgconn.PgError{Severity: "ERROR", Code: "40001", Message: "made up"}
+
+// raiseConflict makes the transaction fail as a serialization failure does.
+func raiseConflict(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `do $$ begin raise 'made up' using errcode = '40001'; end $$`)
+	return err
+}
+
+func isConflict(err error) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && pgError.Code == "40001"
+}

@@ -33,8 +33,8 @@ func TestFlushes(t *testing.T) {
 	}{
 		{"one statement", pgtx.Options{}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return update }, 2},
 		{"one statement, eager", pgtx.Options{Eager: true}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return update }, 3},
-		{"five nested", pgtx.Options{}, fiveNested, 11},
-		{"five nested, eager", pgtx.Options{Eager: true}, fiveNested, 12},
+		{"five nested", pgtx.Options{}, fiveNested, 16},
+		{"five nested, eager", pgtx.Options{Eager: true}, fiveNested, 17},
 		{"empty", pgtx.Options{}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error {
 			return func(context.Context, pgx.Tx) error { return nil }
 		}, 0},
@@ -58,8 +58,12 @@ func TestFlushes(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if got := flushes.Load(); got != tt.wants {
-					t.Errorf("took %d flushes, want %d", got, tt.wants)
+				wants := tt.wants
+				if tt.name == "one statement" && mode == pgx.QueryExecModeSimpleProtocol {
+					wants = 3 // pgx does not export how it quotes arguments
+				}
+				if got := flushes.Load(); got != wants {
+					t.Errorf("took %d flushes, want %d", got, wants)
 				}
 			})
 		}
@@ -109,8 +113,8 @@ func TestLazyBeginFails(t *testing.T) {
 			return add(ctx, tx, 1, 1)
 		},
 		"Conn": func(ctx context.Context, tx pgx.Tx) error {
-			if tx.Conn() != nil {
-				return errors.New("there is a connection")
+			if _, err := tx.Conn().Exec(ctx, "select 1"); !tx.Conn().IsClosed() || err == nil {
+				return fmt.Errorf("the connection is open, and its error is %w", err)
 			}
 			return add(ctx, tx, 1, 1)
 		},

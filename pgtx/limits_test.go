@@ -188,12 +188,13 @@ func TestRetryIf(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name    string
-		err     error
+		err     error // nil: the transaction's own conflict
 		retryIf func(error, bool) bool
 		calls   int
 	}{
-		{"as usual", serializationFailure, nil, 3},
-		{"narrowed", serializationFailure, func(error, bool) bool { return false }, 1},
+		{"as usual", nil, nil, 3},
+		{"another transaction's", serializationFailure, nil, 1},
+		{"narrowed", nil, func(error, bool) bool { return false }, 1},
 		{"widened", errBusiness, func(err error, retryable bool) bool { return retryable || errors.Is(err, errBusiness) }, 3},
 		{"not asked after a commit elsewhere", &pgtx.HookError{Err: errBusiness}, func(error, bool) bool { return true }, 1},
 	}
@@ -208,9 +209,12 @@ func TestRetryIf(t *testing.T) {
 				if got := pgtx.Attempt(ctx); got != calls {
 					t.Errorf("Attempt is %d in call %d", got, calls)
 				}
+				if tt.err == nil {
+					return raiseConflict(ctx, tx)
+				}
 				return tt.err
 			})
-			if !errors.Is(err, tt.err) || calls != tt.calls {
+			if (tt.err != nil && !errors.Is(err, tt.err)) || (tt.err == nil && !isConflict(err)) || calls != tt.calls {
 				t.Errorf("%v after %d calls, want %d", err, calls, tt.calls)
 			}
 		})

@@ -67,7 +67,7 @@ func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) err
 	if opts.Timeout != 0 {
 		batch.Queue(`select set_config('lock_timeout', current_setting('pgtx.lock_timeout'), true)`)
 	}
-	err := tx.SendBatch(ctx, batch).Close()
+	err := send(ctx, tx, batch)
 	var pgError *pgconn.PgError
 	if errors.As(err, &pgError) && pgError.Code == "55P03" {
 		if opts.Timeout > 0 {
@@ -79,6 +79,15 @@ func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) err
 		return fmt.Errorf("lock: %w", err)
 	}
 	return nil
+}
+
+// send sends a batch. A single statement travels with BEGIN, which a batch does not.
+func send(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+	if batch.Len() != 1 {
+		return tx.SendBatch(ctx, batch).Close()
+	}
+	_, err := tx.Exec(ctx, batch.QueuedQueries[0].SQL, batch.QueuedQueries[0].Arguments...)
+	return err
 }
 
 // TryLock is [Lock] without waiting: it reports whether all keys were free. If one was not, none is

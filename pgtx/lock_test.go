@@ -164,7 +164,7 @@ func TestLockRidesWithBegin(t *testing.T) {
 	for range 2 {
 		flushes.Store(0)
 		if err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-			return pgtx.Lock(ctx, tx, pgtx.LockOptions{Timeout: time.Second}, 1, 2, 3)
+			return pgtx.Lock(ctx, tx, pgtx.LockOptions{}, 1)
 		}); err != nil {
 			t.Fatal(err)
 		}

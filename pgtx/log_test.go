@@ -35,13 +35,13 @@ func TestLogTo(t *testing.T) {
 			})
 		}, `level=WARN msg="transaction rolled_back" name=pay attempt=1 outcome=rolled_back acquire begin run commit elapsed category=data sqlstate=22P02`},
 		{"repeated", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
-			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, _ pgx.Tx) error {
+			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 				if pgtx.Attempt(ctx) == 1 {
-					return serializationFailure
+					return raiseConflict(ctx, tx)
 				}
 				return nil
 			})
-		}, `level=WARN msg="transaction rolled_back, repeated" name=pay attempt=1 outcome=rolled_back run wait elapsed category=serialization sqlstate=40001
+		}, `level=WARN msg="transaction rolled_back, repeated" name=pay attempt=1 outcome=rolled_back acquire begin run commit wait elapsed category=serialization sqlstate=40001
 level=DEBUG msg="transaction committed" name=pay attempt=2 outcome=committed run elapsed`},
 		{"hook", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, _ pgx.Tx) error {

@@ -7,11 +7,13 @@ import (
 // state is one transaction.
 type state struct {
 	db      int
+	limit   *limit // of the outermost
 	begun   bool
 	refused marks // what each use is answered with: it could not begin
 	aborted bool  // a statement failed
 	first   marks // that failure
-	doomed  marks // it can only be repeated as a whole
+	doomed  marks // it can only be undone with the savepoint of a frame
+	at      int   // that frame
 	stuck   bool  // rows are open
 	frames  []*frame
 }
@@ -38,17 +40,6 @@ func (s *scope) find(db int) *state {
 	return nil
 }
 
-// theirs reports whether a conflict is that of a transaction around, which alone can be repeated to
-// get rid of it.
-func theirs(around *scope, err marks) bool {
-	for ; around != nil; around = around.outer {
-		if err[around.state.origin()] {
-			return true
-		}
-	}
-	return false
-}
-
 // origin is a hidden mark of the failures of s.
 func (s *state) origin() string { return fmt.Sprintf("%s%p", hidden, s) }
 
@@ -69,11 +60,12 @@ func (s *state) enter() marks {
 
 // send is what becomes of something sent with a ctx.
 func (s *state) send(own *limit) marks {
+	root := s.limit
 	if !own.done() {
 		s.begun = true
 		return nil
 	}
-	if !s.begun { // no connection is taken, and none will be
+	if !s.begun && root.done() { // no connection is taken, and none will be
 		s.refused, s.aborted, s.first = marked("canceled"), true, marked("canceled")
 	}
 	return marked("canceled")
@@ -84,7 +76,6 @@ func (s *state) statement(own *limit, failure marks) marks {
 	if err := s.enter(); err != nil {
 		return err
 	}
-	fresh := !s.begun
 	if err := s.send(own); err != nil {
 		return err
 	}
@@ -94,22 +85,24 @@ func (s *state) statement(own *limit, failure marks) marks {
 	case failure != nil:
 		failure = failure.and(marked(s.origin()))
 		s.aborted, s.first = true, failure
-		if fresh && failure["42P01"] { // prepared before BEGIN was sent
-			s.refused = marked("25P02")
-		}
 	}
 	return failure
 }
 
+// isConflict reports whether err is a serialization failure of s.
+func (s *state) isConflict(err marks) bool { return err["40001"] && err[s.origin()] }
+
 func (s *state) innermost() *frame { return s.frames[len(s.frames)-1] }
 
 // writing is the frame with whose savepoint a statement is undone.
-func (s *state) writing() *frame {
-	for i := len(s.frames) - 1; ; i-- {
-		if !s.frames[i].joined {
-			return s.frames[i]
-		}
+func (s *state) writing() *frame { return s.frames[s.savepoint()] }
+
+func (s *state) savepoint() int {
+	i := len(s.frames) - 1
+	for s.frames[i].joined {
+		i--
 	}
+	return i
 }
 
 func (s *state) drop() { s.frames = s.frames[:len(s.frames)-1] }

@@ -65,7 +65,7 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 		if own.done() {
 			result = marked("canceled")
 		} else {
-			last = &state{db: r.db, begun: r.eager, frames: []*frame{{}}}
+			last = &state{db: r.db, limit: own, begun: r.eager, frames: []*frame{{}}}
 			result, up = m.function(r, &scope{last, around}, own)
 			if up != no {
 				m.call("rollback", last.frames[0].undone)
@@ -82,10 +82,10 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 			result = before.and(result).and(marked("retry"))
 			break
 		}
-		if !result["40001"] || result["hook error"] || result["retry"] || own.done() {
+		if result == nil || result["hook error"] || result["retry"] || own.done() {
 			break
 		}
-		if theirs(around, result) {
+		if !(last.aborted && last.isConflict(last.first)) && !last.isConflict(last.doomed) {
 			break
 		}
 		if attempt == 5 {
@@ -132,8 +132,8 @@ func (m *model) join(r *run, around *scope, s *state, own *limit) (result marks,
 	if up != no {
 		result = marked()
 	}
+	s.handUp()
 	if s.stuck {
-		s.drop()
 		if result == nil {
 			result = marked("in use")
 		}
@@ -144,17 +144,14 @@ func (m *model) join(r *run, around *scope, s *state, own *limit) (result marks,
 	case own.done():
 		result = marked("canceled")
 	case s.doomed != nil:
-		s.drop()
 		return s.doomed, up
 	case s.aborted:
 		result = s.first.and(marked("swallowed"))
 	default:
-		s.handUp()
 		return nil, up
 	}
-	s.drop()
 	if s.doomed == nil {
-		s.doomed = result
+		s.doomed, s.at = result, s.savepoint()
 	}
 	return result, up
 }
@@ -166,9 +163,10 @@ func (m *model) savepoint(r *run, around *scope, s *state, own *limit) (result m
 	if s.aborted {
 		return s.first, no
 	}
-	if err := s.send(own); err != nil {
-		return err, no
+	if own.done() {
+		return marked("canceled"), no
 	}
+	s.begun = true
 	s.frames = append(s.frames, &frame{})
 	result, up = m.function(r, &scope{s, around}, own)
 	if up != no {
@@ -194,9 +192,13 @@ func (m *model) savepoint(r *run, around *scope, s *state, own *limit) (result m
 		return nil, up
 	}
 	s.drop()
-	s.aborted, s.first = false, nil
-	if s.doomed == nil && result["40001"] {
-		s.doomed = result
+	conflict := s.aborted && s.isConflict(s.first) || s.isConflict(result)
+	if len(s.frames) <= s.at {
+		s.doomed = nil
 	}
+	if conflict && (s.doomed == nil || s.at > 0) {
+		s.doomed, s.at = result.and(s.first), 0
+	}
+	s.aborted, s.first = false, nil
 	return result, up
 }

@@ -89,7 +89,13 @@ func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context
 	defer w.abandoned()
 	w.start(parent.session.attempt)
 	start := time.Now()
-	p, err := parent.openSavepoint(ctx)
+	var p *savepoint
+	var err error
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else {
+		p, err = parent.openSavepoint(ctx)
+	}
 	began := time.Now()
 	if err != nil {
 		err = phaseBegin.in(start, fmt.Errorf("begin: %w", err))
@@ -147,6 +153,7 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 	if err := s.gate.enterOr(s.interrupt); err != nil {
 		// Rows are open or a goroutine is at work: nothing can be undone, so nothing may be
 		// committed. There is no need to wait: the statement or the rows meet a closed socket.
+		s.dropHooksOf(p.tx)
 		if result != nil {
 			return result
 		}

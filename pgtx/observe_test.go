@@ -46,15 +46,15 @@ func TestObserver(t *testing.T) {
 		{"repeated", func(t *testing.T, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 				if pgtx.Attempt(ctx) < 3 {
-					return serializationFailure
+					return raiseConflict(ctx, tx)
 				}
 				return write(ctx, tx)
 			})
 		}, []string{"pay transaction 1 rolled_back again", "pay transaction 2 rolled_back again", "pay transaction 3 committed"}, nil},
 		{"gives up", func(t *testing.T, b *bundle, opts pgtx.Options) error {
 			opts.MaxAttempts = 2
-			return pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error { return serializationFailure })
-		}, []string{"pay transaction 1 rolled_back again", "pay transaction 2 rolled_back"}, serializationFailure},
+			return pgtx.RunWith(t.Context(), b.pool, opts, raiseConflict)
+		}, []string{"pay transaction 1 rolled_back again", "pay transaction 2 rolled_back"}, nil},
 		{"unknown", func(t *testing.T, b *bundle, opts pgtx.Options) error {
 			_, pool := startProxy(t, b.url, afterCommit)
 			return pgtx.RunWith(t.Context(), pool, opts, write)

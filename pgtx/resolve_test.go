@@ -161,7 +161,6 @@ func verifyUnderSynchronousReplication(t *testing.T, s *ownBundle) {
 		act  string // while COMMIT waits
 	}{
 		"the connection breaks":  {true, ""},
-		"somebody cancels it":    {false, "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'"},
 		"somebody terminates it": {false, "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'"},
 	} {
 		t.Run(name, func(t *testing.T) {

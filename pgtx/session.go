@@ -43,6 +43,7 @@ type session struct {
 	innermost  *tx   // the handle of the innermost function
 	open       []*tx // the savepoints that are set, outermost first
 	savepoints int   // how many were set, for their names
+	inUse      bool  // when the gate was shut
 	readsOnly  bool  // transactions of the connection are read-only by default
 	repeatable bool  // the server says that a COMMIT without an answer was rolled back
 	outcome    Outcome
@@ -51,7 +52,7 @@ type session struct {
 	keyRole    string    // that wrote the row
 	committing time.Time // when COMMIT was sent
 	times      times
-	statement  statement // the one that BEGIN rides with; here to save an allocation
+	first      riding // here to save an allocation
 
 	mu     sync.Mutex
 	abort  bool               // interrupt was called
@@ -104,31 +105,39 @@ func adopt(key any, outer pgx.Tx) *tx {
 	return &s.root
 }
 
-// start prepares the transaction on db. On a pool nothing is sent before the first statement,
-// unless the options say so.
-func (s *session) start(db DB, separate bool) error {
+// attach looks whether a transaction can begin on db, and takes the connection if db is one. alone
+// reports that db is neither a pool nor a connection and has to begin itself.
+func (s *session) attach(db DB, separate bool) (alone bool, err error) {
 	if s.ctx.Err() != nil {
-		return refused(fmt.Errorf("begin: %w", context.Cause(s.ctx)))
+		return false, refused(fmt.Errorf("begin: %w", context.Cause(s.ctx)))
 	}
 	conn := connOf(db)
 	if err := requireIdle(conn); err != nil {
-		return refused(fmt.Errorf("begin: %w", err))
+		return false, refused(fmt.Errorf("begin: %w", err))
 	}
 	if pool, ok := db.(acquirer); ok {
 		s.pool, s.separate = pool, separate
-		if !s.opts.Eager || s.opts.IdempotencyKey != "" {
-			return nil
-		}
-	} else if conn != nil {
-		s.use(conn)
-		if s.opts.IdempotencyKey != "" {
-			return nil
-		}
-	} else {
-		return s.beginElsewhere(db)
+		return false, nil
 	}
-	err := s.begin()
-	if err != nil {
+	if conn != nil {
+		s.use(conn)
+	}
+	return conn == nil, nil
+}
+
+// start prepares the transaction on db. On a pool nothing is sent before the first statement,
+// unless the options say so.
+func (s *session) start(db DB, separate bool) error {
+	alone, err := s.attach(db, separate)
+	switch {
+	case err != nil:
+		return err
+	case alone:
+		return s.beginElsewhere(db)
+	case s.opts.IdempotencyKey != "", s.pool != nil && !s.opts.Eager:
+		return nil
+	}
+	if err = s.begin(); err != nil {
 		s.giveBack()
 	}
 	return err
@@ -369,7 +378,7 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 	case err != nil:
 		return pgconn.CommandTag{}, err
 	case riding:
-		return s.statement.exec(s)
+		return s.first.exec(s)
 	case s.raw == nil && len(args) == 0 && strings.Contains(strings.TrimRight(sql, "; \t\r\n"), ";"):
 		// Several statements, perhaps. pgx tells the tag of the last one only.
 		r, err := s.sendSimple(ctx, sql, nil)
@@ -388,7 +397,7 @@ func (s *session) query(ctx context.Context, sql string, args []any) (rows pgx.R
 	case err != nil:
 		return errRows{err: err}, false, err
 	case riding:
-		rows, err = s.statement.query(s)
+		rows, err = s.first.query(s)
 		return rows, err == nil, err
 	}
 	rows, err = s.queries().Query(ctx, sql, args...)
@@ -399,7 +408,7 @@ func (s *session) query(ctx context.Context, sql string, args []any) (rows pgx.R
 }
 
 // beginWith sends BEGIN if it was not sent yet, together with the statement if possible: then
-// riding is true, and the answer is s.statement's.
+// riding is true, and the answer is s.first's.
 func (s *session) beginWith(ctx context.Context, sql string, args []any, rows bool) (riding bool, err error) {
 	if s.state != stateIdle {
 		return false, nil
@@ -407,16 +416,18 @@ func (s *session) beginWith(ctx context.Context, sql string, args []any, rows bo
 	if err := s.acquire(); err != nil {
 		return false, err
 	}
-	st := &s.statement
-	riding, err = st.prepare(ctx, s, sql, args, rows)
-	if err == nil && !riding {
+	r := &s.first
+	r.ctx, r.known, r.statements, r.sql, r.args, r.traced = ctx, knowledgeOf(s.conn), r.one[:], sql, args, false
+	riding, err = r.one[0].read(ctx, s, sql, args, rows)
+	switch {
+	case err == nil && !riding:
 		return false, s.begin()
-	}
-	if st.traceStart(); err == nil {
-		err = s.onLiveConnection(func() (bool, error) { return st.send(s) })
+	case err == nil:
+		err = s.onLiveConnection(func() (bool, error) { return r.send(s) })
 	}
 	if err != nil {
-		st.traceEnd(pgconn.CommandTag{}, err)
+		r.traceStart() // what failed before anything was sent
+		r.traceEnd(pgconn.CommandTag{}, err)
 	}
 	return err == nil, err
 }
@@ -449,19 +460,22 @@ func (s *session) wasInterrupted() bool {
 	return s.abort
 }
 
-// shut ends all use of the session's handles and reports whether nobody was using them.
-func (s *session) shut() (free bool) {
-	free = s.gate.shut(s.interrupt, cleanupLimit)
-	if free {
+// shut ends all use of the session's handles. Afterwards s.inUse tells whether rows were open or
+// another goroutine was in a statement.
+func (s *session) shut() {
+	if s.gate.isShut() {
+		return
+	}
+	free := s.gate.shut(s.interrupt, cleanupLimit)
+	if s.inUse = !free || s.wasInterrupted() || s.conn != nil && s.conn.PgConn().IsBusy(); !s.inUse {
 		s.observe(nil) // tx.Conn() bypasses the handles
 	}
-	return free
 }
 
 // rollback ends the transaction and gives the connection back. Its own failure has no consequence:
 // the connection is closed then, and with it the server rolls back.
 func (s *session) rollback() {
-	free := s.shut()
+	s.shut()
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), cleanupLimit)
 	defer cancel()
@@ -473,8 +487,8 @@ func (s *session) rollback() {
 	case s.raw != nil:
 		_ = s.raw.Rollback(ctx) // gives the connection back, even if it is closed or busy
 	case conn == nil:
-	case !free || conn.PgConn().IsBusy():
-		kill(conn) // rows are open
+	case s.inUse:
+		kill(conn)
 	case !conn.IsClosed() && conn.PgConn().TxStatus() != 'I':
 		if s.control(ctx, "rollback") != nil {
 			kill(conn)

@@ -64,7 +64,7 @@ func TestTracersSeeNameAndAttempt(t *testing.T) {
 				return err
 			}
 			if pgtx.Attempt(ctx) == 1 {
-				return serializationFailure
+				return raiseConflict(ctx, tx)
 			}
 			return nil
 		}

@@ -149,7 +149,8 @@ func (t *tx) query(ctx context.Context, r *rows, sql string, args []any) error {
 	}()
 	inner, riding, err := s.query(ctx, sql, args)
 	r.Rows = inner
-	if err != nil {
+	if _, failed := inner.(errRows); err != nil || failed {
+		r.done = true // there is nothing to be closed
 		return err
 	}
 	held = true
@@ -159,9 +160,6 @@ func (t *tx) query(ctx context.Context, r *rows, sql string, args []any) error {
 }
 
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if begins(b) {
-		return pgx.FailedBatchResults(copyOf(b), errors.New("Batch.BeginTx cannot be used within a transaction"))
-	}
 	if err := t.enter(); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
@@ -172,6 +170,9 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 			s.gate.leave()
 		}
 	}()
+	if begins(b) {
+		return pgx.FailedBatchResults(b, errors.New("Batch.BeginTx cannot be used within a transaction"))
+	}
 	if err := s.ensureBegun(); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
