@@ -103,7 +103,7 @@ func ExampleOptions_timeout() {
 		return context.Cause(ctx)
 	})
 	fmt.Println(errors.Is(err, pgtx.ErrTimeout), err)
-	// Output: true transaction: Timeout is over: context deadline exceeded
+	// Output: true transaction: Timeout exceeded: context deadline exceeded
 }
 
 // A transaction commits when its function returns, and is of no use afterwards.

@@ -89,13 +89,7 @@ func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context
 	defer w.abandoned()
 	w.start(parent.session.attempt)
 	start := time.Now()
-	var p *savepoint
-	var err error
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	} else {
-		p, err = parent.openSavepoint(ctx)
-	}
+	p, err := parent.openSavepoint(ctx)
 	began := time.Now()
 	if err != nil {
 		err = phaseBegin.in(start, fmt.Errorf("begin: %w", err))

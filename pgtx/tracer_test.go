@@ -77,14 +77,15 @@ func TestTracersSeeNameAndAttempt(t *testing.T) {
 		wants []string
 	}{
 		{"lazy", pgtx.Options{}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return one }, []string{
-			"pay 1: acquire", "pay 1: batch begin; select $1::int", "pay 1: commit",
+			"pay 1: acquire", "pay 1: begin", "pay 1: select $1::int", "pay 1: commit",
 		}},
 		{"eager", pgtx.Options{Eager: true}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return one }, []string{
 			"pay 1: acquire", "pay 1: begin", "pay 1: select $1::int", "pay 1: commit",
 		}},
 		{"nested and repeated", pgtx.Options{}, program, []string{
-			"pay 1: acquire", "pay 1: begin; savepoint pgtx_1", "part 1: select $1::int", "pay 1: select 2", "pay 1: rollback",
-			"pay 2: acquire", "pay 2: begin; savepoint pgtx_1", "part 2: select $1::int", "pay 2: select 2", "pay 2: commit",
+			"pay 1: acquire", "pay 1: begin; savepoint pgtx_1", "part 1: select $1::int", "pay 1: release savepoint pgtx_1", "pay 1: select 2",
+			"pay 1: do $$ begin raise 'made up' using errcode = '40001'; end $$", "pay 1: rollback",
+			"pay 2: acquire", "pay 2: begin; savepoint pgtx_1", "part 2: select $1::int", "pay 2: release savepoint pgtx_1", "pay 2: select 2", "pay 2: commit",
 		}},
 	}
 	for _, tt := range tests {

@@ -292,6 +292,9 @@ func (t *tx) setSavepoint(ctx context.Context) (*savepoint, error) {
 	if s.state == stateFailed {
 		return nil, fmt.Errorf("savepoint: the transaction has already failed: %w", s.loss())
 	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("savepoint: %w", context.Cause(ctx))
+	}
 	s.savepoints++
 	p := &tx{session: s, parent: t, name: t.name, savepoint: "pgtx_" + strconv.Itoa(s.savepoints)}
 	if s.state == stateIdle {
