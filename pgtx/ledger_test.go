@@ -129,7 +129,7 @@ func newLedger(t *testing.T, b *bundle, workers int) *ledger {
 }
 
 // work makes as many transfers as there are faults to meet, of the kinds in turn.
-func (l *ledger) work(t *testing.T, run runner, kinds []fault, faults int) {
+func (l *ledger) work(t *testing.T, run runner, kinds []mishap, faults int) {
 	t.Helper()
 	// Whatever hangs ends here, with a name, and not at the limit of go test.
 	whole, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(faults)*200*time.Millisecond)
@@ -165,7 +165,7 @@ func (l *ledger) tell(n int, err error) {
 }
 
 // transfer is the function of transfer n, which meets f once, or nothing if f is zero.
-func (l *ledger) transfer(n int, f fault, giveUp context.CancelFunc) func(context.Context, pgx.Tx) error {
+func (l *ledger) transfer(n int, f mishap, giveUp context.CancelFunc) func(context.Context, pgx.Tx) error {
 	source, target := 3+n%(ledgerAccounts-2), 3+(n*7+1)%(ledgerAccounts-2)
 	if n%8 == 0 && !f.holes() { // a black hole keeps the accounts locked for seconds
 		source, target = 1+n/8%2, 2-n/8%2
@@ -204,7 +204,7 @@ func (l *ledger) transfer(n int, f fault, giveUp context.CancelFunc) func(contex
 	}
 }
 
-func (l *ledger) count(f fault) {
+func (l *ledger) count(f mishap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.met[f.name]++

@@ -73,3 +73,14 @@ func marksOf(err error) marks {
 	}
 	return m
 }
+
+// withoutCodes is m without the server's codes: only the first code in an error's tree is a mark.
+func (m marks) withoutCodes() marks {
+	kept := marks{}
+	for name := range m {
+		if len(name) != 5 || strings.ToUpper(name) != name {
+			kept[name] = true
+		}
+	}
+	return kept
+}

@@ -197,7 +197,10 @@ func (m *model) savepoint(r *run, around *scope, s *state, own *limit) (result m
 		s.doomed = nil
 	}
 	if conflict && (s.doomed == nil || s.at > 0) {
-		s.doomed, s.at = result.and(s.first), 0
+		s.doomed, s.at = result, 0
+		if !s.isConflict(result) {
+			s.doomed = s.first.and(result.withoutCodes())
+		}
 	}
 	s.aborted, s.first = false, nil
 	return result, up

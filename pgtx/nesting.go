@@ -189,7 +189,7 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 		// repeat everything, and it must even if the outer function goes on.
 		doom := result
 		if !errors.Is(result, conflict) {
-			doom = fmt.Errorf("%w, after %w", result, conflict)
+			doom = fmt.Errorf("%w, and then: %w", conflict, result)
 		}
 		s.doomBy(&s.root, doom)
 	}

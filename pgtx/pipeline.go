@@ -138,9 +138,7 @@ func (f *flight) send(s *session, started func()) (unanswered bool, err error) {
 	default:
 		settled = true
 		_ = p.Close()
-		s.abandonBegin(err)
-		s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", unsupported(err))))
-		return false, s.cause
+		return false, s.refuseBegin(start, err)
 	}
 	// The connection's status is that of before until the next Sync is answered.
 	s.begun()
@@ -168,8 +166,10 @@ func (f *flight) send(s *session, started func()) (unanswered bool, err error) {
 // that came in the place of an earlier answer, nothing was committed.
 func (f *flight) breakUnder(s *session, err error, unwritten bool) (unknown bool) {
 	if f.sent && !unwritten && !errors.As(err, new(*pgconn.PgError)) {
-		s.outcome = OutcomeUnknown
-		return true
+		if s.repeatable = s.opts.TxOptions.AccessMode == pgx.ReadOnly; !s.repeatable {
+			s.outcome = OutcomeUnknown
+			return true
+		}
 	}
 	s.fail(stateLost, err)
 	return false

@@ -40,7 +40,7 @@ func (l *ledger) whileTransferring(t *testing.T, ctx context.Context, during fun
 				if n%2 == 0 {
 					run = with(checked)
 				}
-				err := run(ctx, l.pool, l.transfer(n, fault{}, cancel))
+				err := run(ctx, l.pool, l.transfer(n, mishap{}, cancel))
 				l.tell(n, err)
 				if err == nil {
 					committed.Add(1)

@@ -137,10 +137,7 @@ func (s *session) start(db DB, separate bool) error {
 	case s.opts.IdempotencyKey != "", s.pool != nil && !s.opts.Eager:
 		return nil
 	}
-	if err = s.begin(); err != nil {
-		s.giveBack()
-	}
-	return err
+	return s.begin()
 }
 
 // beginElsewhere lets a db begin that is neither a pool nor a connection.
@@ -276,28 +273,27 @@ func (s *session) begin(more ...string) error {
 			return false, nil
 		}
 		dead := s.conn.IsClosed()
-		s.abandonBegin(err)
-		s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", unsupported(err))))
-		return dead && answers == 0, s.cause
+		return dead && answers == 0, s.refuseBegin(start, err)
 	})
 }
 
-// abandonBegin leaves no transaction behind on a connection whose BEGIN, or what belongs to it,
-// failed with err.
-func (s *session) abandonBegin(err error) {
+// refuseBegin records that BEGIN, or what belongs to it, failed. It leaves no transaction behind, and
+// no connection on which tx.Conn() would commit every statement by itself.
+func (s *session) refuseBegin(start time.Time, err error) error {
 	conn := s.conn
-	if !errors.As(err, new(*pgconn.PgError)) {
+	switch {
+	case !errors.As(err, new(*pgconn.PgError)):
 		kill(conn) // whether it began is not known
-		return
+	case !conn.IsClosed() && conn.PgConn().TxStatus() != 'I':
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), cleanupLimit)
+		defer cancel()
+		if s.control(ctx, "rollback") != nil {
+			kill(conn)
+		}
 	}
-	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), cleanupLimit)
-	defer cancel()
-	if s.control(ctx, "rollback") != nil {
-		kill(conn)
-	}
+	s.giveBack()
+	s.refuse(phaseBegin.in(start, fmt.Errorf("begin: %w", unsupported(err))))
+	return s.cause
 }
 
 // onLiveConnection calls begin on an acquired connection. If the connection breaks before BEGIN was

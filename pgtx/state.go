@@ -197,14 +197,22 @@ func isConflict(err error) bool {
 	return errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01")
 }
 
-// isStalePlan reports whether err is that of a prepared statement that a migration or DISCARD ALL
-// has made useless. pgx prepares it again the next time.
+// isStalePlan reports whether err is that of a prepared or described statement that a migration or
+// DISCARD ALL has made useless. pgx prepares it again the next time.
 func isStalePlan(err error) bool {
 	var pgError *pgconn.PgError
 	if !errors.As(err, &pgError) {
 		return false
 	}
-	return pgError.Code == "26000" || pgError.Code == "0A000" && pgError.Routine == "RevalidateCachedQuery"
+	switch pgError.Code {
+	case "26000":
+		return true
+	case "0A000":
+		return pgError.Routine == "RevalidateCachedQuery"
+	case "08P01": // in the modes that describe
+		return pgError.Routine == "PortalSetResultFormat"
+	}
+	return false
 }
 
 // worthRepeating reports whether the transaction may run again after an attempt that was rolled

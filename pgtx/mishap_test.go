@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// fault is what one attempt of a transfer meets.
-type fault struct {
+// mishap is what one attempt of a transfer meets.
+type mishap struct {
 	name  string
 	where cut
 	// killed is called with what ends the attempt's backend, when the function is in the middle of
@@ -16,11 +16,11 @@ type fault struct {
 }
 
 // holes reports whether the client gets no answer, on a connection that stays open.
-func (f fault) holes() bool { return f.where == hang || f.where == hangAfter }
+func (f mishap) holes() bool { return f.where == hang || f.where == hangAfter }
 
 // faultKinds are all kinds, those that take seconds less often than the others, or only if holes
 // says so at all.
-func faultKinds(holes bool) []fault {
+func faultKinds(holes bool) []mishap {
 	at := func(_ *ledger, kill func()) { kill() }
 	around := func(l *ledger, kill func()) {
 		l.background.Go(func() {
@@ -28,7 +28,7 @@ func faultKinds(holes bool) []fault {
 			kill()
 		})
 	}
-	kinds := []fault{
+	kinds := []mishap{
 		{name: "cut before COMMIT", where: beforeCommit},
 		{name: "cut inside COMMIT", where: insideCommit},
 		{name: "cut inside the answer", where: insideAnswer},
@@ -39,7 +39,7 @@ func faultKinds(holes bool) []fault {
 		{name: "backend killed during COMMIT", killed: around, atCommit: true},
 	}
 	if holes {
-		all := []fault{{name: "black hole before COMMIT", where: hang}, {name: "black hole after COMMIT", where: hangAfter}}
+		all := []mishap{{name: "black hole before COMMIT", where: hang}, {name: "black hole after COMMIT", where: hangAfter}}
 		for range 4 {
 			all = append(all, kinds...)
 		}
