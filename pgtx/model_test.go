@@ -79,7 +79,7 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 			}
 		}
 		if before != nil && own.done() && result["canceled"] {
-			result = before.and(result).and(marked("retry"))
+			result = before.and(result.withoutCodes()).and(marked("retry"))
 			break
 		}
 		if result == nil || result["hook error"] || result["retry"] || own.done() {
@@ -87,6 +87,9 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 		}
 		if !(last.aborted && last.isConflict(last.first)) && !last.isConflict(last.doomed) {
 			break
+		}
+		if !result["40001"] {
+			result = result.withoutCodes().and(marked("40001"))
 		}
 		if attempt == 5 {
 			result = result.and(marked("retry"))

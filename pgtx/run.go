@@ -16,7 +16,7 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 		return refused(fmt.Errorf("begin: %w", err))
 	}
 	parent, handle := findHandle(ctx, key), handleOf(db)
-	if handle != nil && (parent == nil || handle.ended()) {
+	if handle != nil && (parent == nil || handle.ended() || handle.isInside(parent)) {
 		parent = handle // if it has ended, a ctx that is still good must not hide the error
 	}
 	inside := parent != nil
@@ -50,7 +50,9 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 		}
 		err = s.explain(err)
 		// A single connection that is closed stays closed.
-		again = err != nil && s.again(err) && !isClosedConn(db)
+		if again = err != nil && s.again(err) && !isClosedConn(db); again {
+			err = s.withCause(err)
+		}
 		if again && s.isOverdue(err) {
 			s.endBackend(ctx, db)
 		}
@@ -116,6 +118,18 @@ func (s *session) again(err error) bool {
 		return false
 	}
 	return s.opts.again(err, s.worthRepeating(err))
+}
+
+// withCause adds what made the transaction fail to an error that is only a consequence of it.
+func (s *session) withCause(err error) error {
+	cause := s.cause
+	if cause == nil {
+		cause = s.conflict
+	}
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w, and then: %w", cause, err)
 }
 
 // again asks RetryIf, if there is one, about an attempt that was rolled back with err.

@@ -311,21 +311,22 @@ func (t *tx) setSavepoint(ctx context.Context) (*savepoint, error) {
 
 // Commit releases the savepoint, and those that were set after it.
 func (p *savepoint) Commit(ctx context.Context) error {
-	if err := p.enter(); err != nil {
-		return err
-	}
-	s := p.session
-	defer s.gate.leave()
-	if s.doom != nil && s.doomed.isInside(p.tx) {
-		doom := s.doom
-		return errors.Join(doom, p.undo(ctx))
-	}
-	return p.release(ctx)
+	return p.end(func() error {
+		if doom := p.session.doom; doom != nil && p.session.doomed.isInside(p.tx) {
+			return errors.Join(doom, p.undo(ctx))
+		}
+		return p.release(ctx)
+	})
 }
 
 // Rollback undoes what was done since the savepoint and releases it, so that none is left open:
 // thousands of open savepoints slow every statement of a transaction down.
 func (p *savepoint) Rollback(ctx context.Context) error {
+	return p.end(func() error { return p.undo(ctx) })
+}
+
+// end takes the gate. What dooms the inside of the savepoint does not keep it from ending.
+func (p *savepoint) end(do func() error) error {
 	if p.ended() {
 		return ErrTxClosed
 	}
@@ -337,7 +338,7 @@ func (p *savepoint) Rollback(ctx context.Context) error {
 	if err := s.refusal(p.parent); err != nil {
 		return err
 	}
-	return p.undo(ctx)
+	return do()
 }
 
 // release and undo are called by the holder of the gate.
