@@ -220,8 +220,8 @@ func isStalePlan(err error) bool {
 // may come from another transaction or hide what happened.
 func (s *session) worthRepeating(err error) bool {
 	switch {
-	case s.state == stateEnded, isFinal(err):
-		return false
+	case s.state == stateEnded, s.inUse, isFinal(err):
+		return false // a connection that was in use was closed by this package
 	case s.repeatable, s.isOverdue(err):
 		return true
 	case s.cause != nil && s.isTransient(s.cause):
