@@ -21,7 +21,7 @@ import (
 type Certificate struct {
 	PEM    []byte
 	KeyPEM []byte
-	// File holds PEM, and nobody else's certificate: for sslrootcert. It goes with the test.
+	// File is the path of a file with PEM, for sslrootcert. It is removed when the test ends.
 	File string
 	pair tls.Certificate
 	pool *x509.CertPool

@@ -60,7 +60,7 @@ type Proxy struct {
 }
 
 // NewProxy puts a proxy in front of the server that connString names: the first one, if it names
-// several. The proxy ends with the test, together with all connections through it.
+// several. The proxy and all connections through it end with the test.
 func NewProxy(t pgserver.TB, connString string, opts Options) *Proxy {
 	t.Helper()
 	target, err := parseTarget(connString)
@@ -91,8 +91,8 @@ func (p *Proxy) URL() string { return p.url }
 // Addr returns the proxy's address on loopback, as HOST:PORT, or the path of its socket.
 func (p *Proxy) Addr() string { return p.port.address }
 
-// Dial connects to the proxy, whatever the address. It fits into a pgx configuration's DialFunc,
-// where the rest of the configuration stays that of the server.
+// Dial connects to the proxy and ignores the address. As the DialFunc of a pgx configuration it
+// sends all connections through the proxy, and the rest of the configuration stays as it is.
 func (p *Proxy) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, p.port.network, p.port.address)
 }

@@ -72,6 +72,10 @@ func TestServerKillAndStop(t *testing.T) {
 		if _, err := tryConnect(t.Context(), s.URL()); err == nil {
 			t.Errorf("round %d: the server is up", i)
 		}
+		// Only kill -9 gives the server no time to remove this file.
+		if left := exists(s.Data("postmaster.pid")); left != (i != 1) {
+			t.Errorf("round %d: postmaster.pid is left: %v", i, left)
+		}
 		s.Start(t)
 		if n := scan[int](t, connect(t, s.URL()), "select count(*) from notes"); n != i+1 {
 			t.Errorf("round %d: %d rows", i, n)
