@@ -26,7 +26,8 @@ var packages = map[string]string{
 	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
 	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth",
 	"pgmigrate": ours + "pgmigrate", "migrations": ours + "migrations",
-	"pgpool": ours + "pgpool", "listen": ours + "pgpool/listen", "replica": ours + "pgpool/replica",
+	"pgpool": ours + "pgpool", "pgquery": ours + "pgquery", "pgquerytest": ours + "pgquery/pgquerytest",
+	"listen": ours + "pgpool/listen", "replica": ours + "pgpool/replica",
 	"pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "pgtx": ours + "pgtx",
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
