@@ -2,6 +2,7 @@ package pghealth
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -125,7 +126,7 @@ func quality(params string) float64 {
 		key, value, _ := strings.Cut(param, "=")
 		if strings.EqualFold(strings.TrimSpace(key), "q") {
 			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil || q != q { // NaN
+			if err != nil || math.IsNaN(q) {
 				return 0
 			}
 			return q

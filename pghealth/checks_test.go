@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alexliesenfeld/health"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pgerr"
@@ -133,6 +134,12 @@ func TestForeignCheckerFault(t *testing.T) {
 	if !errors.As(heard, &failed) || failed.Check() != "db:connectivity" || pgerr.Of(heard) != pgerr.Refused ||
 		errors.Unwrap(failed) == nil {
 		t.Errorf("%#v", heard)
+	}
+
+	// A dump by reflection finds no password either.
+	var refusal *pgconn.ConnectError
+	if !errors.As(heard, &refusal) || refusal.Config == nil || refusal.Config.Password != "" {
+		t.Errorf("the cause has the password: %T", heard)
 	}
 
 	tolerant := probe.Checks()

@@ -76,7 +76,7 @@ func ExampleProbe_Details() {
 	}
 	defer probe.Close()
 
-	details := withPassword("operator", "correct horse battery staple", probe.Details())
+	details := withPassword("correct horse battery staple", probe.Details())
 	for _, password := range []string{"wrong", "correct horse battery staple"} {
 		request := httptest.NewRequest(http.MethodGet, "/debug/health", nil)
 		request.SetBasicAuth("operator", password)

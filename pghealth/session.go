@@ -138,7 +138,7 @@ func (s *session) connect(ctx context.Context) error {
 	cfg.DialFunc = dialConnects(cfg.DialFunc)
 	conn, err := pgx.ConnectConfig(context.WithValue(ctx, connecting{}, true), cfg)
 	if err != nil {
-		return err
+		return hidePassword(err)
 	}
 	adopted := false
 	defer func() { // also when a hook panics
@@ -176,6 +176,17 @@ func (s *session) introduce(ctx context.Context, conn *pgx.Conn) error {
 		where pg_backend_pid() = %d`
 	limit := max(s.timeout/2, time.Millisecond).Milliseconds()
 	_, err := conn.PgConn().Exec(ctx, fmt.Sprintf(sql, limit, conn.PgConn().PID())).ReadAll()
+	return err
+}
+
+// hidePassword removes the password from the configuration that pgx's error carries. The error's
+// text does not show it, but a dump by reflection would.
+func hidePassword(err error) error {
+	var failed *pgconn.ConnectError
+	if errors.As(err, &failed) && failed.Config != nil {
+		failed.Config = failed.Config.Copy()
+		failed.Config.Password = ""
+	}
 	return err
 }
 
