@@ -7,51 +7,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/page-builder/persistence/pgerr"
 )
 
-// answer is the body of application/health+json, draft-inadarei-api-health-check-06. category,
-// figures, since, info and databases are ours; the draft allows more members.
+// answer is the body of application/health+json, draft-inadarei-api-health-check-06. info and
+// databases are ours; the draft allows more members.
 type answer struct {
-	Status status             `json:"status"`
-	Info   map[string]any     `json:"info,omitempty"`
-	Checks map[string][]entry `json:"checks,omitempty"`
+	Status status                   `json:"status"`
+	Info   map[string]any           `json:"info,omitempty"`
+	Checks map[string][]observation `json:"checks,omitempty"`
 
 	Databases map[string]details `json:"databases,omitempty"` // only by Probe.Details
 	service   string             // only by Probe.Details
-}
-
-type entry struct {
-	ComponentType string           `json:"componentType,omitempty"`
-	ObservedValue *float64         `json:"observedValue,omitempty"`
-	ObservedUnit  string           `json:"observedUnit,omitempty"`
-	Status        status           `json:"status"`
-	Category      pgerr.Category   `json:"category,omitempty"`
-	Output        string           `json:"output,omitempty"`
-	Figures       map[string]int64 `json:"figures,omitempty"`
-	Time          *time.Time       `json:"time,omitempty"`
-	Since         *time.Time       `json:"since,omitempty"`
-
-	Text string `json:"-"` // value and figures, for the page
-}
-
-func (c *check) entry(seen observation) entry {
-	return entry{
-		ComponentType: c.component,
-		ObservedValue: seen.value, ObservedUnit: seen.unit, Figures: seen.figures,
-		Status: seen.status, Category: seen.category, Output: seen.output,
-		Time: timestamp(seen.time), Since: timestamp(seen.since), Text: seen.text,
-	}
-}
-
-// timestamp is in UTC, to the millisecond.
-func timestamp(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC().Truncate(time.Millisecond)
-	return &t
 }
 
 const mediaType = "application/health+json"

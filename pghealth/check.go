@@ -2,14 +2,11 @@ package pghealth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/page-builder/persistence/pgerr"
 )
 
 // check observes one thing, keeps the last observation, and logs when it changes.
@@ -64,7 +61,7 @@ func (c *check) observe(ctx context.Context, timeout time.Duration) observation 
 func (c *check) join() (*flight, observation, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.last.time.IsZero() && time.Since(c.last.time) < c.db.opts.MaxAge && c.db.life.ctx.Err() == nil {
+	if !c.last.Time.IsZero() && time.Since(c.last.made) < c.db.opts.MaxAge && c.db.life.ctx.Err() == nil {
 		return nil, c.last, true
 	}
 	if c.flight == nil {
@@ -106,10 +103,11 @@ func (c *check) guard(ctx context.Context) (seen observation) {
 	return c.measure(ctx)
 }
 
-// settle turns a failure of an advisory check into a warning.
+// settle names the component, and turns a failure of an advisory check into a warning.
 func (c *check) settle(seen observation) observation {
-	if c.advisory && seen.status == fail {
-		seen.status = warn
+	seen.Component = c.component
+	if c.advisory && seen.Status == fail {
+		seen.Status = warn
 	}
 	return seen
 }
@@ -135,17 +133,15 @@ func (c *check) record(seen observation) observation {
 }
 
 func (c *check) recordLocked(seen observation) observation {
-	seen = c.settle(seen)
-	seen.time = time.Now()
-	seen.since = seen.time
+	seen = c.settle(seen).stamped()
 	if seen.equals(c.last) {
-		seen.since = c.last.since
+		seen.Since = c.last.Since
 	}
 	c.last = seen
 	if seen.unobserved || seen.equals(c.logged) {
 		return seen
 	}
-	if !c.logged.time.IsZero() || seen.status != pass {
+	if !c.logged.Time.IsZero() || seen.Status != pass {
 		c.log(c.logged, seen)
 	}
 	c.logged = seen
@@ -154,23 +150,23 @@ func (c *check) recordLocked(seen observation) observation {
 
 // log reports a change. Reporting each failure would multiply with the instances and their probes.
 func (c *check) log(before, now observation) {
-	level := map[status]slog.Level{pass: slog.LevelInfo, warn: slog.LevelWarn, fail: slog.LevelError}[now.status]
+	level := map[status]slog.Level{pass: slog.LevelInfo, warn: slog.LevelWarn, fail: slog.LevelError}[now.Status]
 	if c.db.drained.Load() {
 		level = slog.LevelInfo
 	}
-	attrs := []slog.Attr{slog.String("check", c.name), slog.String("status", string(now.status))}
-	if now.category != "" {
-		attrs = append(attrs, slog.String("category", string(now.category)))
+	attrs := []slog.Attr{slog.String("check", c.name), slog.String("status", string(now.Status))}
+	if now.Category != "" {
+		attrs = append(attrs, slog.String("category", string(now.Category)))
 	}
-	if now.output != "" {
-		attrs = append(attrs, slog.String("output", now.output))
+	if now.Output != "" {
+		attrs = append(attrs, slog.String("output", now.Output))
 	}
 	if now.cause != nil {
 		attrs = append(attrs, slog.String("cause", now.cause.Error()))
 	}
-	if !before.time.IsZero() {
-		attrs = append(attrs, slog.String("before", string(before.status)),
-			slog.Duration("for", now.time.Sub(before.since).Round(time.Millisecond)))
+	if !before.Time.IsZero() {
+		attrs = append(attrs, slog.String("before", string(before.Status)),
+			slog.Duration("for", now.Time.Sub(before.Since).Round(time.Millisecond)))
 	}
 	c.db.opts.Logger.LogAttrs(context.Background(), level, "database health changed", attrs...)
 }
@@ -179,21 +175,12 @@ func (c *check) log(before, now observation) {
 func (c *check) latest() (observation, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.last, !c.last.time.IsZero()
+	return c.last, !c.last.Time.IsZero()
 }
 
-var errClosed = errors.New("the health probe is closed")
+var errClosed = fmt.Errorf("the health probe is closed: %w", context.Canceled)
 
-func closedProbe() observation {
-	seen := unrecorded(errClosed, "the health probe is closed")
-	seen.category = pgerr.Canceled
-	return seen
-}
+func closedProbe() observation { return unrecorded(errClosed, "the health probe is closed") }
 
 // unrecorded is a failure to observe, which is not an observation.
-func unrecorded(err error, output string) observation {
-	seen := failure(err, output)
-	seen.time = time.Now()
-	seen.since = seen.time
-	return seen
-}
+func unrecorded(err error, output string) observation { return failure(err, output).stamped() }

@@ -78,9 +78,9 @@ const servingName = "serving"
 // measureServing fails after Drain.
 func (d *database) measureServing(context.Context) observation {
 	if d.drained.Load() {
-		return observation{status: fail, output: "the service is shutting down"}
+		return observation{Status: fail, Output: "the service is shutting down"}
 	}
-	return observation{status: pass}
+	return observation{Status: pass}
 }
 
 func (d *database) close() {

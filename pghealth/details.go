@@ -19,8 +19,8 @@ type details struct {
 	User       string `json:"user"`
 	TLS        bool   `json:"tls"`
 
-	ServerVersion string     `json:"serverVersion,omitempty"`
-	Connected     *time.Time `json:"connected,omitempty"` // since when the probe's session is
+	ServerVersion string    `json:"serverVersion,omitempty"`
+	Connected     time.Time `json:"connected,omitzero"` // since when the probe's session is
 
 	SQLState map[string]string `json:"sqlstate,omitempty"` // by check
 	Pool     poolFigures       `json:"pool"`

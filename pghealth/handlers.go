@@ -68,7 +68,7 @@ func (p *Probe) observeAll(ctx context.Context) answer {
 // observe waits for the wanted checks at the same time, so that together they take no longer than
 // one.
 func (p *Probe) observe(ctx context.Context, wanted func(*check) bool) answer {
-	a := answer{Status: pass, Checks: make(map[string][]entry, len(p.checks))}
+	a := answer{Status: pass, Checks: make(map[string][]observation, len(p.checks))}
 	seen := make([]observation, len(p.checks))
 	var others sync.WaitGroup
 	for i, c := range p.checks {
@@ -81,8 +81,8 @@ func (p *Probe) observe(ctx context.Context, wanted func(*check) bool) answer {
 	others.Wait()
 	for i, c := range p.checks {
 		if wanted(c) {
-			a.Status = worst(a.Status, seen[i].status)
-			a.Checks[c.name] = []entry{c.entry(seen[i])}
+			a.Status = worst(a.Status, seen[i].Status)
+			a.Checks[c.name] = []observation{seen[i]}
 		}
 	}
 	return a

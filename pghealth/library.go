@@ -45,10 +45,10 @@ func (p *Probe) Checks() []health.Check {
 // verdict is the check as the library knows it.
 func (c *check) verdict(ctx context.Context) error {
 	seen := c.observe(ctx, c.db.opts.Timeout)
-	if seen.status != fail {
+	if seen.Status != fail {
 		return nil
 	}
-	return &FailedError{check: c.name, output: seen.output, category: seen.category, cause: seen.cause}
+	return &FailedError{check: c.name, output: seen.Output, category: seen.Category, cause: seen.cause}
 }
 
 // ignoreGoneCallers keeps a check's state when its request was given up. The library would take
@@ -115,13 +115,13 @@ type resultWriter struct {
 func (w *resultWriter) Write(result *health.CheckerResult, code int, to http.ResponseWriter, r *http.Request) error {
 	a := answer{Status: statusOf(result.Status), Info: result.Info}
 	if len(result.Details) > 0 {
-		a.Checks = make(map[string][]entry, len(result.Details))
+		a.Checks = make(map[string][]observation, len(result.Details))
 	}
 	warned := false
 	for name, detail := range result.Details {
-		e := w.entry(name, detail)
+		e := w.observation(name, detail)
 		warned = warned || e.Status == warn
-		a.Checks[name] = []entry{e}
+		a.Checks[name] = []observation{e}
 	}
 	if a.Status == pass && warned {
 		a.Status = warn
@@ -138,27 +138,29 @@ func statusOf(s health.AvailabilityStatus) status {
 	return fail
 }
 
-func (w *resultWriter) entry(name string, detail health.CheckResult) entry {
+func (w *resultWriter) observation(name string, detail health.CheckResult) observation {
 	c := w.own[name]
 	if c == nil {
 		w.logOther(name, detail)
-		return plainEntry(detail)
+		return plainObservation(detail)
 	}
 	seen, ok := c.latest()
-	if !ok || (seen.status == fail) != (detail.Error != nil) {
+	if !ok || (seen.Status == fail) != (detail.Error != nil) {
 		// The check has been asked again since: the answer must not contradict itself.
-		e := plainEntry(detail)
-		e.ComponentType = c.component
-		return e
+		seen = plainObservation(detail)
+		seen.Component = c.component
+		return seen
 	}
-	e := c.entry(seen)
-	e.Status = tolerate(detail, e.Status)
-	return e
+	seen.Status = tolerate(detail, seen.Status)
+	return seen
 }
 
-// plainEntry is what the library knows.
-func plainEntry(detail health.CheckResult) entry {
-	e := entry{Status: tolerate(detail, statusOf(detail.Status)), Time: timestamp(detail.Timestamp)}
+// plainObservation is what the library knows.
+func plainObservation(detail health.CheckResult) observation {
+	e := observation{Status: tolerate(detail, statusOf(detail.Status))}
+	if !detail.Timestamp.IsZero() {
+		e.Time = timestamp(detail.Timestamp)
+	}
 	var failed *FailedError
 	switch {
 	case detail.Status == health.StatusUnknown:

@@ -48,15 +48,15 @@ func (d *database) measureConnectivity(ctx context.Context) observation {
 		return nil
 	})
 
-	seen := observation{status: pass}
+	seen := observation{Status: pass}
 	if err != nil {
 		seen = d.asBusy(failure(err, outputBroken))
 	}
 	switch {
 	case errors.Is(err, errReadOnly):
-		seen.output = outputReadOnly
-	case seen.category == pgerr.Timeout:
-		seen.output = outputNoAnswer
+		seen.Output = outputReadOnly
+	case seen.Category == pgerr.Timeout:
+		seen.Output = outputNoAnswer
 	}
 	if took > 0 {
 		seen = seen.withValue(float64(took.Microseconds())/1000, "ms", humanize(took))
@@ -68,8 +68,8 @@ func (d *database) measureConnectivity(ctx context.Context) observation {
 // connections: the server answered, and the service can use it.
 func (d *database) asBusy(seen observation) observation {
 	stat := d.pool.Stat()
-	if seen.category == pgerr.TooManyConnections && stat.AcquiredConns()+stat.IdleConns() > 0 {
-		seen.status, seen.output = warn, outputNoSlot
+	if seen.Category == pgerr.TooManyConnections && stat.AcquiredConns()+stat.IdleConns() > 0 {
+		seen.Status, seen.Output = warn, outputNoSlot
 	}
 	return seen
 }
@@ -79,10 +79,10 @@ func unread(err error, output string) observation {
 	seen := failure(err, output)
 	var unreached *unreachedError
 	if errors.As(err, &unreached) {
-		seen.unobserved, seen.output = true, outputUnreached
+		seen.unobserved, seen.Output = true, outputUnreached
 	}
-	if seen.category == pgerr.Timeout {
-		seen.output = outputNoAnswer
+	if seen.Category == pgerr.Timeout {
+		seen.Output = outputNoAnswer
 	}
 	return seen
 }
@@ -111,14 +111,14 @@ func (d *database) measureSchema(ctx context.Context) observation {
 		return d.asBusy(unread(err, "the version of the schema could not be read"))
 	}
 	text := "version " + strconv.FormatInt(current, 10) + " of " + strconv.FormatInt(needed, 10)
-	seen := observation{status: pass, figures: map[string]int64{"needed": needed}}
+	seen := observation{Status: pass, Figures: map[string]int64{"needed": needed}}
 	seen = seen.withValue(float64(current), "version", text)
 	switch {
 	case dirty:
-		seen.status, seen.output = fail, "a migration stopped half-way"
+		seen.Status, seen.Output = fail, "a migration stopped half-way"
 		seen.cause = fmt.Errorf("version %d is dirty: repair it with the migration tool", current)
 	case current < needed:
-		seen.status, seen.output = fail, "the schema is behind this binary"
+		seen.Status, seen.Output = fail, "the schema is behind this binary"
 		seen.cause = errors.New("migrations are missing: run them before or with the deployment of this binary")
 	}
 	return seen
@@ -133,12 +133,12 @@ func (d *database) measureListener(context.Context) observation {
 	}
 	lasts := time.Since(since)
 	if err == nil {
-		return observation{status: pass}.withValue(lasts.Seconds(), "s", "up for "+humanize(lasts))
+		return observation{Status: pass}.withValue(lasts.Seconds(), "s", "up for "+humanize(lasts))
 	}
 	seen := failure(err, "LISTEN is not established: notifications do not arrive")
-	seen.status = warn
+	seen.Status = warn
 	if reaches(lasts, d.opts.MaxListenerDown) {
-		seen.status = fail
+		seen.Status = fail
 	}
 	return seen.withValue(lasts.Seconds(), "s", "down for "+humanize(lasts))
 }

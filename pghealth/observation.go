@@ -27,38 +27,50 @@ func worst(a, b status) status {
 	return pass
 }
 
-// observation is the result of a check. Everything in it but cause is public.
+// observation is the result of a check, as answers show it. Its JSON follows
+// application/health+json, which allows members of ours: category, figures and since.
 type observation struct {
-	status   status
-	category pgerr.Category   // "" unless an error is behind the status
-	value    *float64         // nil: nothing was measured
-	unit     string           // of value
-	figures  map[string]int64 // never changed after it is set
-	text     string           // value and figures for a reader
-	output   string           // a sentence of this package, never an error's text
-	cause    error            // for the log
+	Component string           `json:"componentType,omitempty"`
+	Value     *float64         `json:"observedValue,omitempty"` // nil: nothing was measured
+	Unit      string           `json:"observedUnit,omitempty"`
+	Status    status           `json:"status"`
+	Category  pgerr.Category   `json:"category,omitempty"` // "" unless an error is behind the status
+	Output    string           `json:"output,omitempty"`   // a sentence of this package, never an error's text
+	Figures   map[string]int64 `json:"figures,omitempty"`  // never changed after it is set
+	Time      time.Time        `json:"time,omitzero"`      // when it was made: UTC, milliseconds
+	Since     time.Time        `json:"since,omitzero"`     // when status and category last changed
+	Text      string           `json:"-"`                  // value and figures for a reader of the page
 
+	made       time.Time   // Time with the monotonic clock
+	cause      error       // for the log
 	unobserved bool        // the database could not be asked, which connectivity reports
 	position   walPosition // of the primary, for replicaLag; zero: not known
-
-	time  time.Time // when it was made
-	since time.Time // when status and category last changed
 }
+
+// stamped returns the observation as made now.
+func (o observation) stamped() observation {
+	o.made = time.Now()
+	o.Time = timestamp(o.made)
+	o.Since = o.Time
+	return o
+}
+
+func timestamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // failure is an observation of err, with pgerr's category.
 func failure(err error, output string) observation {
-	return observation{status: fail, category: pgerr.Of(err), output: output, cause: err}
+	return observation{Status: fail, Category: pgerr.Of(err), Output: output, cause: err}
 }
 
 // withValue returns the observation with a measured value.
 func (o observation) withValue(value float64, unit, text string) observation {
-	o.value, o.unit, o.text = &value, unit, text
+	o.Value, o.Unit, o.Text = &value, unit, text
 	return o
 }
 
 // equals reports whether the status and category are those of before.
 func (o observation) equals(before observation) bool {
-	return !before.time.IsZero() && o.status == before.status && o.category == before.category
+	return !before.Time.IsZero() && o.Status == before.Status && o.Category == before.Category
 }
 
 // humanize formats a duration with the precision that a reader needs: 0.13 ms, 112 s, 35 min.

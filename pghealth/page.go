@@ -64,7 +64,7 @@ type pageGroup struct {
 
 type pageRow struct {
 	Name string
-	entry
+	observation
 }
 
 // page returns the answer as HTML.

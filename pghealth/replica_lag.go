@@ -72,7 +72,7 @@ func (d *database) measurePosition(ctx context.Context) observation {
 	if err != nil {
 		return failure(err, "the primary's position could not be read")
 	}
-	seen := observation{status: pass}
+	seen := observation{Status: pass}
 	seen.position = position
 	return seen
 }
@@ -101,11 +101,11 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 		return unread(err, "the replica's lag could not be read")
 	}
 	standby, paused, receivers := string(row[0]) == "1", string(row[1]) == "1", string(row[4]) != "0"
-	seen := observation{status: pass, figures: map[string]int64{"inRecovery": 0, "paused": 0, "receivers": 0}}
+	seen := observation{Status: pass, Figures: map[string]int64{"inRecovery": 0, "paused": 0, "receivers": 0}}
 	if !standby {
 		return seen.withValue(0, "s", "not a replica")
 	}
-	seen.figures["inRecovery"], seen.figures["paused"], seen.figures["receivers"] = 1, count(paused), count(receivers)
+	seen.Figures["inRecovery"], seen.Figures["paused"], seen.Figures["receivers"] = 1, count(paused), count(receivers)
 
 	if received, ok := parseInt(row[5]); ok && primary.at.IsZero() {
 		primary = walPosition{received, asked}
@@ -140,13 +140,13 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	}
 	switch {
 	case !known:
-		seen.status, seen.output = fail, "the replica cannot tell how far behind it is"
+		seen.Status, seen.Output = fail, "the replica cannot tell how far behind it is"
 	case reaches(lag, d.opts.MaxReplicaLag):
-		seen.status, seen.output = fail, beyond
+		seen.Status, seen.Output = fail, beyond
 	case reaches(lag, d.opts.WarnReplicaLag):
-		seen.status, seen.output = warn, behind
+		seen.Status, seen.Output = warn, behind
 	case paused:
-		seen.status, seen.output = warn, "replay is paused on the replica"
+		seen.Status, seen.Output = warn, "replay is paused on the replica"
 	}
 	return seen
 }

@@ -62,7 +62,7 @@ func (d *database) measureSaturation(context.Context) observation {
 	if queued > 0 || lately.canceled > 0 {
 		text += fmt.Sprintf("; %d waited and %d gave up in %s", queued, lately.canceled, humanize(window))
 	}
-	seen := observation{status: pass, figures: map[string]int64{
+	seen := observation{Status: pass, Figures: map[string]int64{
 		"max":           limit,
 		"idle":          int64(stat.IdleConns()),
 		"constructing":  int64(stat.ConstructingConns()),
@@ -75,15 +75,15 @@ func (d *database) measureSaturation(context.Context) observation {
 	// Acquired only: connections under construction also fill a pool when the server does not
 	// answer, which connectivity reports.
 	case inUse >= limit:
-		seen.output = "all connections of the pool are in use"
+		seen.Output = "all connections of the pool are in use"
 	// Together: a caller whose context was already done gives up with an idle pool too.
 	case lately.canceled > 0 && queued > 0:
-		seen.output = "callers gave up waiting for a connection"
+		seen.Output = "callers gave up waiting for a connection"
 	case queued > 0 && lately.waitTime >= window: // by Little's law
-		seen.output = "on average at least one caller waits for a connection"
+		seen.Output = "on average at least one caller waits for a connection"
 	default:
 		return seen
 	}
-	seen.status, seen.category = warn, pgerr.Saturated
+	seen.Status, seen.Category = warn, pgerr.Saturated
 	return seen
 }
