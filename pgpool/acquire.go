@@ -30,6 +30,7 @@ type acquireContext struct {
 	asking atomic.Bool
 
 	next, prev *acquireContext // in acquires, guarded by its mu
+	seen       bool            // tick has it; guarded by the same
 
 	mu       sync.Mutex
 	finished bool // Acquire has returned
@@ -166,10 +167,12 @@ func (a *acquires) add(c *acquireContext) {
 	}
 }
 
-func (a *acquires) remove(c *acquireContext) {
+// remove returns false if c belongs to nobody but its caller, as nearly all do.
+func (a *acquires) remove(c *acquireContext) (seen bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.unlink(c)
+	return c.seen
 }
 
 // unlink is called with mu held, and more than once for those that end by the limit.
@@ -199,10 +202,12 @@ func (a *acquires) due(oldest time.Duration) (over, waiting []*acquireContext) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for c := a.first; c != nil && c.began <= oldest; c = a.first {
+		c.seen = true
 		over = append(over, c)
 		a.unlink(c)
 	}
 	for c := a.unwatched; c != nil; c = c.next {
+		c.seen = true
 		waiting = append(waiting, c)
 	}
 	a.unwatched = nil
@@ -248,8 +253,7 @@ func (o *observer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pg
 		return
 	}
 	o.waiting.Add(-1)
-	if c.done != nil {
-		o.acquires.remove(c)
+	if c.done != nil && o.acquires.remove(c) {
 		c.finish()
 	}
 	if data.Err != nil {

@@ -15,17 +15,17 @@ import (
 
 // Connect returns a pool that has reached the database and holds cfg.MinIdleConns open connections.
 //
-// A database that is not there yet (refused, reset, not resolvable, not answering, starting up, out
-// of connection slots) is tried again, with waits that grow to 250 ms at most, drawn at random so
-// that the instances of a service do not come in step; to 2 s while it is out of slots, because
-// each refusal costs the server a process. Connect gives up when cfg.StartupTimeout or ctx ends.
-// Where waiting cannot help (wrong password, missing database, unknown setting, a certificate that
-// does not verify), it gives up at once. Either way the error is a [*StartupError] with the last
-// error of the database and what to do. Each failed attempt is logged as a warning.
+// Connect blocks until then. If the database is not there yet (refused, reset, not resolvable, not
+// answering, starting up, out of connection slots), Connect tries again after a random wait that
+// grows to 250 ms, or to 2 s while the server is out of slots, because each refusal costs the server
+// a process. It gives up when cfg.StartupTimeout or ctx ends. It gives up at once if waiting cannot
+// help: a wrong password, a missing database, an unknown setting, a certificate that does not
+// verify. Either way the error is a [*StartupError]. Failed attempts are logged as warnings.
 //
-// The server's limits on statements are read back, and those that are not in effect are logged as a
-// warning: PgBouncer refuses or swallows them. If PgBouncer is found where the configuration does
-// not name it, the pool uses no named prepared statements.
+// Connect reads the server's limits back, and logs a warning about those that are not in effect:
+// PgBouncer refuses or drops them. A limit that nobody set does not overrule a stricter one of the
+// role or the database. If PgBouncer is found and the configuration does not name it, the pool uses
+// no named prepared statements.
 //
 // Queries on the pool wait at most cfg.AcquireTimeout for a connection: see [AcquireError].
 //

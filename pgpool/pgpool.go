@@ -1,6 +1,6 @@
-// Package pgpool connects a service to PostgreSQL: it turns a configuration into a connected
-// [*pgxpool.Pool] that waits for a database which starts late, gives up at once where waiting
-// cannot help, and fails an acquire in time instead of letting it wait for ever.
+// Package pgpool connects a service to PostgreSQL. It turns a configuration into a connected
+// [*pgxpool.Pool], waits for a database that starts late, gives up at once where waiting cannot
+// help, and limits how long a caller waits for a connection.
 //
 //	cfg, err := pgconfig.Load()
 //	...
@@ -8,15 +8,15 @@
 //	...
 //	defer pgpool.Shutdown(ctx, pool)
 //
-// It also says who holds connections ([Holders]) and reports leaks, leaves a server that became
-// read-only, checks what the server made of the limits that were asked for, and ends within a limit
-// ([Shutdown]). Package listen is for NOTIFY.
+// [Holders] says who holds connections, and leaks are reported. The pool leaves a server that became
+// read-only. [Shutdown] ends it within a limit. Package listen is for NOTIFY, package replica for
+// reading from standbys.
 //
-// The pool is pgx's own. What this package adds rides on pgx's hooks, so the pool works with sqlc,
+// The pool is pgx's own. This package uses pgx's documented hooks, so the pool works with sqlc,
 // River, scany and everything else that takes one. [ConnectConfig] does the same for a
-// [*pgxpool.Config] made elsewhere.
+// [*pgxpool.Config] that was made elsewhere. A pool that another program makes from the Config of
+// this one is left alone.
 //
-// A database that cannot be reached is a [*StartupError], a connection that is not free in time an
-// [*AcquireError], and one that is left at the end a [*ShutdownError]; each says what to do.
+// The errors are [*StartupError], [*AcquireError] and [*ShutdownError]. Each says what to do.
 // Everything here is safe for concurrent use.
 package pgpool

@@ -123,18 +123,19 @@ type sessions struct {
 // claim returns the session of a connection that the pool has, and nil for another pool's.
 func (o *observer) claim(conn *pgx.Conn) *session {
 	s := sessionOf(conn)
-	if s == nil {
+	if s == nil || s.owner.Load() == o {
+		return s
+	}
+	if !s.owner.CompareAndSwap(nil, o) {
 		return nil
 	}
-	if s.owner.CompareAndSwap(nil, o) {
-		o.sessions.mu.Lock()
-		if o.sessions.all == nil {
-			o.sessions.all = map[*session]struct{}{}
-		}
-		o.sessions.all[s] = struct{}{}
-		o.sessions.mu.Unlock()
+	o.sessions.mu.Lock()
+	defer o.sessions.mu.Unlock()
+	if o.sessions.all == nil {
+		o.sessions.all = map[*session]struct{}{}
 	}
-	return o.owned(conn)
+	o.sessions.all[s] = struct{}{}
+	return s
 }
 
 // owned returns the session of a connection that is known to be this pool's, or nil.

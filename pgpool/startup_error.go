@@ -8,12 +8,12 @@ import (
 	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
-// StartupError is returned by [Connect], [ConnectConfig] and [Default] when the database could not
-// be reached.
+// StartupError is returned by [Connect], [ConnectConfig] and [Default] if they cannot reach the
+// database.
 type StartupError struct {
-	// Attempts is how often a connection was tried, 0 if ctx had ended before.
+	// Attempts counts the connects that were tried. It is 0 if ctx had ended before.
 	Attempts int
-	// Elapsed is how long that took in all.
+	// Elapsed is how long all of them took.
 	Elapsed time.Duration
 	// Err is the last error that says something about the database. It is nil if there was no
 	// attempt.
@@ -63,6 +63,10 @@ func (e *StartupError) Category() pgerr.Category {
 
 // Hint says what to do about it, or is empty.
 func (e *StartupError) Hint() string {
+	if name := refusedSetting(e.Err); name != "" {
+		return "PgBouncer does not take the setting " + name +
+			": set DATABASE_PGBOUNCER=true, take it out of the connection string, and set it on the role (ALTER ROLE … SET …)"
+	}
 	switch e.Category() {
 	case pgerr.Auth:
 		return "check user and password of the connection string (DATABASE_URL), and the server's pg_hba.conf"

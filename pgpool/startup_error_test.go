@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
@@ -150,4 +151,24 @@ func TestServerThatHidesItsSettings(t *testing.T) {
 		t.Errorf("log is %q, want one attempt and no warning", &log)
 	}
 	pool.Close() // before the role goes
+}
+
+// A setting in options that PgBouncer refuses says nothing about the database's name.
+func TestHintForASettingThatPgBouncerRefuses(t *testing.T) {
+	t.Parallel()
+	err := &pgpool.StartupError{Attempts: 1, Err: &pgconn.PgError{
+		Severity: "FATAL", Code: "08P01", Message: "unsupported startup parameter in options: search_path",
+	}}
+	if hint := err.Hint(); !strings.Contains(hint, "search_path") || strings.Contains(hint, "database name") {
+		t.Errorf("hint is %q, want the setting", hint)
+	}
+}
+
+func TestConnectConfigWithoutParameters(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.ConnConfig.RuntimeParams = nil
+	if got := limitsOf(t, connect(t, config)); got != "30s 10s 1min" {
+		t.Errorf("limits are %q, want the default ones", got)
+	}
 }
