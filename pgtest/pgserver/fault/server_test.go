@@ -145,6 +145,9 @@ func TestStandby(t *testing.T) {
 	}
 
 	standby.PauseReplay(t)
+	if state := scan[string](t, conn, "select pg_get_wal_replay_pause_state()"); state != "paused" {
+		t.Errorf("replay is %s", state)
+	}
 	primary.Exec(t, "insert into notes values (2)")
 	end := scan[string](t, connect(t, primary.URL()), "select pg_current_wal_lsn()::text")
 	eventually(t, conn, "select pg_last_wal_receive_lsn() >= '"+end+"'") // it goes on receiving
