@@ -40,8 +40,10 @@ func clientList() *pgquery.List[clientArgs, onlyID] {
 	return &pgquery.List[clientArgs, onlyID]{
 		Name: "client", Select: "select p.id from pages p", Where: "p.site = @site",
 		Filters: pgquery.Filters{
-			"state": "p.state = @state", "states": "p.state = any(@states)", "mood": "p.mood = @mood", "since": "p.created >= @since",
-			"title": "p.title >= @title", "data": "@data::jsonb is not null", "object": "@object::jsonb is not null", "from": "@from::inet is not null",
+			"state": "p.state = @state", "states": "p.state = any(@states)", "mood": "p.mood = @mood",
+			"since": "p.created >= @since",
+			"title": "p.title >= @title", "data": "@data::jsonb is not null", "object": "@object::jsonb is not null",
+			"from":  "@from::inet is not null",
 			"ratio": "p.prio::float8 > @ratio", "raw": "p.title::bytea <> @raw", "until": "p.created < @until",
 		},
 		Sorts: pgquery.Sorts{"id": "id", "down": "id desc"}, Sizes: []int{3, 5},
@@ -67,25 +69,27 @@ func TestBadArguments(t *testing.T) {
 		"NUL in a pgtype":           {clientArgs{Title: pgtype.Text{String: "\x00", Valid: true}}, "Title"},
 		"no label of an enum":       {clientArgs{Mood: &wrongMood}, "Mood"},
 		"a far time":                {clientArgs{Since: pgquery.Value(far)}, "Since"},
-		"a time long ago":           {clientArgs{Since: pgquery.Value(time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC))}, "Since"},
-		"a far time in a pgtype":    {clientArgs{Until: pgtype.Timestamptz{Time: far, Valid: true}}, "Until"},
-		"no JSON":                   {clientArgs{Data: json.RawMessage(`{`)}, "Data"},
-		"empty JSON":                {clientArgs{Data: json.RawMessage{}}, "Data"},
-		"two JSON values":           {clientArgs{Data: json.RawMessage(`1 2`)}, "Data"},
-		"JSON that is not UTF-8":    {clientArgs{Data: json.RawMessage("\"\xff\"")}, "Data"},
-		"NUL in JSON":               {clientArgs{Data: json.RawMessage(`{"a": ["\u0000"]}`)}, "Data"},
-		"NUL in a JSON key":         {clientArgs{Data: json.RawMessage(`{"\u0000": 1}`)}, "Data"},
-		"half a pair in JSON":       {clientArgs{Data: json.RawMessage(`"\ud800"`)}, "Data"},
-		"the other half":            {clientArgs{Data: json.RawMessage(`"\uDC00"`)}, "Data"},
-		"a huge number in JSON":     {clientArgs{Data: json.RawMessage(`1e200000`)}, "Data"},
-		"a tiny number in JSON":     {clientArgs{Data: json.RawMessage(`[1E-200000]`)}, "Data"},
-		"an exponent out of range":  {clientArgs{Data: json.RawMessage(`1e99999999999999999999`)}, "Data"},
-		"a long number in JSON":     {clientArgs{Data: json.RawMessage(strings.Repeat("9", 200_000))}, "Data"},
-		"deep JSON":                 {clientArgs{Data: json.RawMessage(strings.Repeat("[", 9000) + strings.Repeat("]", 9000))}, "Data"},
-		"NUL in a map":              {clientArgs{Object: map[string]any{"a": []any{"\x00"}}}, "Object"},
-		"NUL in a map's key":        {clientArgs{Object: map[string]any{"\x00": 1}}, "Object"},
-		"a cycle":                   {clientArgs{Object: cyclic}, "Object"},
-		"no address":                {clientArgs{From: &netip.Addr{}}, "From"},
+		"a time long ago": {clientArgs{Since: pgquery.Value(time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC))},
+			"Since"},
+		"a far time in a pgtype":   {clientArgs{Until: pgtype.Timestamptz{Time: far, Valid: true}}, "Until"},
+		"no JSON":                  {clientArgs{Data: json.RawMessage(`{`)}, "Data"},
+		"empty JSON":               {clientArgs{Data: json.RawMessage{}}, "Data"},
+		"two JSON values":          {clientArgs{Data: json.RawMessage(`1 2`)}, "Data"},
+		"JSON that is not UTF-8":   {clientArgs{Data: json.RawMessage("\"\xff\"")}, "Data"},
+		"NUL in JSON":              {clientArgs{Data: json.RawMessage(`{"a": ["\u0000"]}`)}, "Data"},
+		"NUL in a JSON key":        {clientArgs{Data: json.RawMessage(`{"\u0000": 1}`)}, "Data"},
+		"half a pair in JSON":      {clientArgs{Data: json.RawMessage(`"\ud800"`)}, "Data"},
+		"the other half":           {clientArgs{Data: json.RawMessage(`"\uDC00"`)}, "Data"},
+		"a huge number in JSON":    {clientArgs{Data: json.RawMessage(`1e200000`)}, "Data"},
+		"a tiny number in JSON":    {clientArgs{Data: json.RawMessage(`[1E-200000]`)}, "Data"},
+		"an exponent out of range": {clientArgs{Data: json.RawMessage(`1e99999999999999999999`)}, "Data"},
+		"a long number in JSON":    {clientArgs{Data: json.RawMessage(strings.Repeat("9", 200_000))}, "Data"},
+		"deep JSON": {clientArgs{Data: json.RawMessage(strings.Repeat("[", 9000) +
+			strings.Repeat("]", 9000))}, "Data"},
+		"NUL in a map":       {clientArgs{Object: map[string]any{"a": []any{"\x00"}}}, "Object"},
+		"NUL in a map's key": {clientArgs{Object: map[string]any{"\x00": 1}}, "Object"},
+		"a cycle":            {clientArgs{Object: cyclic}, "Object"},
+		"no address":         {clientArgs{From: &netip.Addr{}}, "From"},
 	} {
 		try.args.Site = 1
 		_, err := list.Page(t.Context(), nothing{t}, try.args, pgquery.At{Sort: "id"})
@@ -107,19 +111,21 @@ func TestOddArguments(t *testing.T) {
 	calm, infinite := mood("calm"), math.Inf(1)
 	address := netip.MustParseAddr("::1")
 	for name, args := range map[string]clientArgs{
-		"SQL":              {State: text(`'; drop table pages; --`)},
-		"no states":        {States: []string{}},
-		"an enum":          {Mood: &calm},
-		"null":             {Since: pgquery.Null[time.Time]()},
-		"JSON":             {Data: json.RawMessage(`{"a": "\\u0000 \ud83d\ude00 \\ud800", "b": [1.5e10, -0, true, null], "c": {}}`)},
+		"SQL":       {State: text(`'; drop table pages; --`)},
+		"no states": {States: []string{}},
+		"an enum":   {Mood: &calm},
+		"null":      {Since: pgquery.Null[time.Time]()},
+		"JSON": {Data: json.RawMessage(`{"a": "\\u0000 \ud83d\ude00 \\ud800", "b": [1.5e10, -0, true,
+			null], "c": {}}`)},
 		"JSON with U+FFFD": {Data: json.RawMessage(`"\ufffd \ud83d\ude00 ` + "\ufffd" + `"`)},
 		"deep JSON":        {Data: json.RawMessage(strings.Repeat("[", 900) + strings.Repeat("]", 900))},
 		"an object":        {Object: map[string]any{"a": 1, "b": []string{"c"}, "d": nil}},
 		"an address":       {From: &address},
-		"infinity":         {Ratio: &infinite, Until: pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}},
-		"bytes":            {Raw: []byte{0, 255}},
-		"the first year":   {Since: pgquery.Value(time.Date(-4711, 1, 1, 0, 0, 0, 0, time.UTC))},
-		"the last year":    {Since: pgquery.Value(time.Date(294275, 1, 1, 0, 0, 0, 0, time.UTC))},
+		"infinity": {Ratio: &infinite, Until: pgtype.Timestamptz{InfinityModifier: pgtype.Infinity,
+			Valid: true}},
+		"bytes":          {Raw: []byte{0, 255}},
+		"the first year": {Since: pgquery.Value(time.Date(-4711, 1, 1, 0, 0, 0, 0, time.UTC))},
+		"the last year":  {Since: pgquery.Value(time.Date(294275, 1, 1, 0, 0, 0, 0, time.UTC))},
 	} {
 		args.Site = 1
 		if _, err := list.Page(t.Context(), pool, args, pgquery.At{Sort: "id"}); err != nil {
@@ -138,7 +144,8 @@ func TestMissingArguments(t *testing.T) {
 	}
 	list := &pgquery.List[args, onlyID]{
 		Name: "l", Select: "select id from pages p", Where: "p.site = any(@sites)",
-		Filters: pgquery.Filters{"from": "p.prio between @from and @to", "to": "p.prio <= @to"}, Sorts: pgquery.Sorts{"id": "id"}, Sizes: []int{1},
+		Filters: pgquery.Filters{"from": "p.prio between @from and @to", "to": "p.prio <= @to"},
+		Sorts:   pgquery.Sorts{"id": "id"}, Sizes: []int{1},
 	}
 	one := int32(1)
 	for argument, a := range map[string]args{"Sites": {}, "To": {Sites: []int32{1}, From: &one}} {
@@ -169,7 +176,8 @@ func (k *known) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, e
 func texts(list *pgquery.List[clientArgs, onlyID]) map[string]bool {
 	d := list.Declaration().List
 	all := map[string]bool{}
-	for _, filters := range [][]string{{"data"}, nil, {"data", "mood", "object", "ratio", "raw", "since", "state", "states", "title", "until"},
+	for _, filters := range [][]string{{"data"}, nil, {"data", "mood", "object", "ratio", "raw", "since", "state",
+		"states", "title", "until"},
 		{"mood", "object", "ratio", "since", "state", "states", "title", "until"}} {
 		for _, sort := range d.Sorts {
 			for _, v := range []decl.Variant{{}, {Keyset: true}, {Keyset: true, Backward: true}} {
@@ -201,9 +209,11 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add("id", 3, page.Next, int32(1), "live", "calm", []byte(`{"a": 1}`), int64(0), 1.5)
 	f.Add("down", 5, "", int32(2), "\x00", "busy", []byte(`"\u0000"`), int64(math.MaxInt64), math.NaN())
-	f.Add("", 0, page.Next[:10], int32(-1), "' or true --", "", []byte(`[1e999999]`), int64(math.MinInt64), math.Inf(-1))
+	f.Add("", 0, page.Next[:10], int32(-1), "' or true --", "", []byte(`[1e999999]`), int64(math.MinInt64),
+		math.Inf(-1))
 	f.Add("id;", -1, "AAAA", int32(0), "\xff", "bogus", []byte(`"\ud800"`), int64(1)<<60, 0.0)
-	f.Fuzz(func(t *testing.T, sort string, size int, cursor string, site int32, state, enum string, data []byte, seconds int64, ratio float64) {
+	f.Fuzz(func(t *testing.T, sort string, size int, cursor string, site int32, state, enum string, data []byte,
+		seconds int64, ratio float64) {
 		tx, err := pool.Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -211,8 +221,10 @@ func FuzzRequest(f *testing.F) {
 		defer tx.Rollback(context.Background())
 		m := mood(enum)
 		args := clientArgs{
-			Site: site, State: &state, States: strings.Split(state, ","), Mood: &m, Since: pgquery.Value(time.Unix(seconds, 0)),
-			Title: pgtype.Text{String: state, Valid: true}, Data: data, Object: map[string]any{state: enum}, Ratio: &ratio, Raw: data,
+			Site: site, State: &state, States: strings.Split(state, ","), Mood: &m,
+			Since: pgquery.Value(time.Unix(seconds, 0)),
+			Title: pgtype.Text{String: state, Valid: true}, Data: data, Object: map[string]any{state: enum},
+			Ratio: &ratio, Raw: data,
 			Until: pgtype.Timestamptz{Time: time.Unix(seconds/1e6, 0), Valid: true},
 		}
 		if size%2 == 0 { // not everything at once, or one bad value would hide the others

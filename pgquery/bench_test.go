@@ -51,7 +51,8 @@ func BenchmarkList(b *testing.B) {
 	}
 	if _, err := pool.Exec(b.Context(), `insert into pages (site, title, state, prio, due, author, created)
 		select 9, 'page ' || i, (array['draft', 'live'])[1 + i % 2], i % 1000,
-			case when i % 4 > 0 then timestamptz '2026-01-01' + i * interval '1 minute' end, 1 + i % 5, timestamptz '2026-01-01' + i * interval '1 second'
+			case when i % 4 > 0 then timestamptz '2026-01-01' + i * interval '1 minute' end, 1 + i % 5, timestamptz
+				'2026-01-01' + i * interval '1 second'
 		from generate_series(1, $1) i`, rows); err != nil {
 		b.Fatal(err)
 	}
@@ -67,7 +68,8 @@ func BenchmarkList(b *testing.B) {
 		Sizes: []int{20},
 	}
 	state, author := "live", int32(2)
-	const byHand = benchSelect + ` where p.site = $1 and p.author = $2 and p.state = $3 order by p.created desc, p.id desc limit 21`
+	const byHand = benchSelect + ` where p.site = $1 and p.author = $2 and p.state = $3 order by p.created desc, p.id
+		desc limit 21`
 	conn, err := pool.Acquire(b.Context())
 	if err != nil {
 		b.Fatal(err)
@@ -83,7 +85,8 @@ func BenchmarkList(b *testing.B) {
 		}
 	}
 	ours := func() {
-		page, err := list.Page(b.Context(), conn, benchArgs{Site: 9, State: &state, Author: &author}, pgquery.At{Sort: "newest"})
+		page, err := list.Page(b.Context(), conn, benchArgs{Site: 9, State: &state, Author: &author},
+			pgquery.At{Sort: "newest"})
 		if err != nil || len(page.Rows) != 20 || page.Next == "" {
 			b.Fatal(len(page.Rows), err)
 		}

@@ -82,7 +82,8 @@ func TestCursorRefusals(t *testing.T) {
 	if _, err := pages.Page(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Cursor: newest}); err != nil {
 		t.Error(err)
 	}
-	for _, err := range pages.All(t.Context(), nothing{t}, pageArgs{Site: 1}, pgquery.At{Cursor: backward(t, pages, pool)}) {
+	for _, err := range pages.All(t.Context(), nothing{t}, pageArgs{Site: 1}, pgquery.At{Cursor: backward(t, pages,
+		pool)}) {
 		refusedCursor(t, err, "leads backward")
 	}
 }
@@ -124,7 +125,8 @@ func TestSignedCursors(t *testing.T) {
 		if err := read(signed(keys...), ""); err == nil || !strings.Contains(err.Error(), "at least 16 bytes") {
 			t.Errorf("%d keys: %v", len(keys), err)
 		}
-		for _, err := range signed(keys...).All(t.Context(), nothing{t}, pageArgs{Site: 1}, pgquery.At{Sort: "newest"}) {
+		for _, err := range signed(keys...).All(t.Context(), nothing{t}, pageArgs{Site: 1},
+			pgquery.At{Sort: "newest"}) {
 			if err == nil || !strings.Contains(err.Error(), "at least 16 bytes") {
 				t.Errorf("%d keys: %v", len(keys), err)
 			}

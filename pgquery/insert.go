@@ -122,7 +122,8 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 		}
 		f := &i.fields[at]
 		if f.presence == byOptional {
-			i.fail("Columns["+name+"]", "the field %s is an Optional, and an insert cannot leave out a column of some rows", f.name)
+			i.fail("Columns["+name+"]", "the field %s is an Optional, and an insert cannot leave out a column of some "+
+				"rows", f.name)
 		}
 		i.used[at] = true
 		i.columns = append(i.columns, at)

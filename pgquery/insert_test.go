@@ -32,7 +32,8 @@ type item struct {
 
 func newItems() *pgquery.Insert[newItem, item] {
 	return &pgquery.Insert[newItem, item]{
-		Name: "save_items", Table: "public.items", Columns: `"key" text, n int, mood mood, seen timestamptz, data jsonb, note varchar(5), bytes bytea`,
+		Name: "save_items", Table: "public.items",
+		Columns:  `"key" text, n int, mood mood, seen timestamptz, data jsonb, note varchar(5), bytes bytea`,
 		Conflict: "(key) do update set n = excluded.n, mood = excluded.mood", Returning: `"key", n, xmax = 0 as new`,
 	}
 }
@@ -40,7 +41,9 @@ func newItems() *pgquery.Insert[newItem, item] {
 func TestInsert(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	_, err := pool.Exec(t.Context(), `create table items (key text primary key, n int check (n < 1000), mood mood not null, seen timestamptz not null, data jsonb, note varchar(5), bytes bytea)`)
+	_, err := pool.Exec(t.Context(),
+		`create table items (key text primary key, n int check (n < 1000), mood mood not null, seen timestamptz not
+			null, data jsonb, note varchar(5), bytes bytea)`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +51,8 @@ func TestInsert(t *testing.T) {
 	pgquerytest.Check(t, pool, save)
 	one, two := int32(1), int32(2)
 	rows := []newItem{
-		{Key: "a", N: &one, Mood: "calm", Seen: time.Now(), Data: json.RawMessage(`{"a": 1}`), Note: pgtype.Text{String: "x", Valid: true}, Bytes: []byte{0, 1}},
+		{Key: "a", N: &one, Mood: "calm", Seen: time.Now(), Data: json.RawMessage(`{"a": 1}`),
+			Note: pgtype.Text{String: "x", Valid: true}, Bytes: []byte{0, 1}},
 		{Key: `b", '`, Mood: "busy", Seen: time.Now()},
 	}
 	got, err := save.Apply(t.Context(), pool, rows)
@@ -62,7 +66,9 @@ func TestInsert(t *testing.T) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	var n int
-	if err := pool.QueryRow(t.Context(), "select count(*) from items where data @> '{\"a\": 1}' and bytes = '\\x0001' and note = 'x'").Scan(&n); err != nil || n != 2 {
+	if err := pool.QueryRow(t.Context(),
+		"select count(*) from items where data @> '{\"a\": 1}' and bytes = '\\x0001' and note = "+
+			"'x'").Scan(&n); err != nil || n != 2 {
 		t.Errorf("%d, %v", n, err)
 	}
 	if got, err := save.Apply(t.Context(), nothing{t}, nil); err != nil || got == nil {
@@ -80,11 +86,14 @@ func TestInsert(t *testing.T) {
 func TestInsertErrors(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	if _, err := pool.Exec(t.Context(), `create table items (key text primary key, n int check (n < 1000), mood mood not null, seen timestamptz, data jsonb, note varchar(5), bytes bytea)`); err != nil {
+	if _, err := pool.Exec(t.Context(),
+		`create table items (key text primary key, n int check (n < 1000), mood mood not null, seen timestamptz, data
+			jsonb, note varchar(5), bytes bytea)`); err != nil {
 		t.Fatal(err)
 	}
 	var wrong *pgquery.ArgumentError
-	for _, row := range []newItem{{Key: "\x00", Mood: "calm"}, {Key: "a", Mood: "bogus"}, {Key: "a", Mood: "calm", Data: json.RawMessage("{")}} {
+	for _, row := range []newItem{{Key: "\x00", Mood: "calm"}, {Key: "a", Mood: "bogus"}, {Key: "a", Mood: "calm",
+		Data: json.RawMessage("{")}} {
 		if _, err := newItems().Apply(t.Context(), nothing{t}, []newItem{row}); !errors.As(err, &wrong) {
 			t.Errorf("%+v: %v", row, err)
 		}
@@ -105,8 +114,11 @@ func TestInsertErrors(t *testing.T) {
 		"Columns: cannot have arguments":      func(i *pgquery.Insert[newItem, item]) { i.Columns += ", x @n" },
 		"arguments: nothing uses the field N": func(i *pgquery.Insert[newItem, item]) { i.Columns = "key text" },
 		"Conflict: has a returning of":        func(i *pgquery.Insert[newItem, item]) { i.Conflict += " returning 1" },
-		"Conflict: cannot have arguments":     func(i *pgquery.Insert[newItem, item]) { i.Conflict = "(key) do update set n = @n" },
-		"Returning: has a from of":            func(i *pgquery.Insert[newItem, item]) { i.Returning += " from x" },
+		"Conflict: cannot have arguments": func(i *pgquery.Insert[newItem,
+			item]) {
+			i.Conflict = "(key) do update set n = @n"
+		},
+		"Returning: has a from of": func(i *pgquery.Insert[newItem, item]) { i.Returning += " from x" },
 	} {
 		i := newItems()
 		change(i)

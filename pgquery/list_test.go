@@ -42,7 +42,9 @@ func TestPagesCoverTheList(t *testing.T) {
 			t.Run(sort+" "+condition, func(t *testing.T) {
 				t.Parallel()
 				var want []int64
-				err := pool.QueryRow(t.Context(), fmt.Sprintf("select array_agg(id order by %s) from pages where site = 1 and (%s)", order, condition)).Scan(&want)
+				err := pool.QueryRow(t.Context(),
+					fmt.Sprintf("select array_agg(id order by %s) from pages where site = 1 and (%s)", order,
+						condition)).Scan(&want)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -190,7 +192,8 @@ func TestTextsAreStable(t *testing.T) {
 			t.Fatal(err)
 		}
 		if page.Next != "" {
-			if _, err = pages.Page(t.Context(), db, pageArgs{Site: 1, State: &state}, pgquery.At{Cursor: page.Next}); err != nil {
+			if _, err = pages.Page(t.Context(), db, pageArgs{Site: 1, State: &state},
+				pgquery.At{Cursor: page.Next}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -210,7 +213,8 @@ func TestTextsAreStable(t *testing.T) {
 	planned := newPages()
 	planned.Replan = true
 	db.modes = nil
-	if _, err := planned.Page(t.Context(), db, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err != nil || db.modes[0] != pgx.QueryExecModeCacheDescribe {
+	if _, err := planned.Page(t.Context(), db, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err != nil ||
+		db.modes[0] != pgx.QueryExecModeCacheDescribe {
 		t.Errorf("mode %v, %v", db.modes, err)
 	}
 }
@@ -238,7 +242,8 @@ func TestManyTexts(t *testing.T) {
 			t.Fatalf("%+v: %s", a, db.texts)
 		}
 	}
-	if page, err := list.Page(t.Context(), pool, args{A: true, K: true}, pgquery.At{}); err != nil || len(page.Rows) != 1 {
+	if page, err := list.Page(t.Context(), pool, args{A: true, K: true}, pgquery.At{}); err != nil ||
+		len(page.Rows) != 1 {
 		t.Errorf("%+v, %v", page, err)
 	}
 }
@@ -256,7 +261,8 @@ func TestDatabaseErrors(t *testing.T) {
 	pages.Filters["state"] = "p.state = @state and 1 / (p.prio - p.prio) = 1"
 	live := "live"
 	_, err := pages.Page(t.Context(), pool, pageArgs{Site: 1, State: &live}, pgquery.At{Sort: "due"})
-	if server := (*pgconn.PgError)(nil); !errors.As(err, &server) || server.Code != "22012" || !strings.HasPrefix(err.Error(), "pgquery: list pages: ") {
+	if server := (*pgconn.PgError)(nil); !errors.As(err, &server) || server.Code != "22012" ||
+		!strings.HasPrefix(err.Error(), "pgquery: list pages: ") {
 		t.Error(err)
 	}
 	seen := 0
@@ -268,7 +274,8 @@ func TestDatabaseErrors(t *testing.T) {
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := newPages().Page(canceled, pool, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); !errors.Is(err, context.Canceled) {
+	if _, err := newPages().Page(canceled, pool, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); !errors.Is(err,
+		context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -303,7 +310,8 @@ func TestHandles(t *testing.T) {
 	defer conn.Release()
 	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		for _, db := range []pgquery.DB{pool, conn, conn.Conn(), tx} {
-			if page, err := newPages().Page(t.Context(), db, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err != nil || len(page.Rows) != 7 {
+			if page, err := newPages().Page(t.Context(), db, pageArgs{Site: 1},
+				pgquery.At{Sort: "due"}); err != nil || len(page.Rows) != 7 {
 				t.Errorf("%T: %d rows, %v", db, len(page.Rows), err)
 			}
 		}
@@ -342,8 +350,10 @@ func TestKeyTypes(t *testing.T) {
 			Name: "keyed",
 			Select: `select id, case when id % 3 > 0 then title end as title, (id % 4)::int as prio,
 				case when id % 5 = 0 then 'infinity' else created end as created, created::date as day,
-				case when id % 4 > 0 then sha256(title::bytea) end as hash, md5(title)::uuid as uuid, case when id % 7 > 0 then id / 7.0::float8 end as ratio,
-				id % 2 = 0 as live, due, id / 3.0 as price, (array['calm', 'busy'])[id % 2 + 1]::mood as mood from pages`,
+				case when id % 4 > 0 then sha256(title::bytea) end as hash, md5(title)::uuid as uuid, case when id %
+					7 > 0 then id / 7.0::float8 end as ratio,
+				id % 2 = 0 as live, due, id / 3.0 as price, (array['calm', 'busy'])[id % 2 + 1]::mood as mood from
+					pages`,
 			Where: "true", Sorts: pgquery.Sorts{sort: sort}, Sizes: []int{7}, Open: true,
 		}
 		if keys != nil {
@@ -352,7 +362,8 @@ func TestKeyTypes(t *testing.T) {
 		return l
 	}
 	key := []byte("0123456789abcdef")
-	for _, column := range []string{"title", "prio", "created", "day", "hash", "uuid", "ratio", "live", "due", "price", "mood"} {
+	for _, column := range []string{"title", "prio", "created", "day", "hash", "uuid", "ratio", "live", "due",
+		"price", "mood"} {
 		for _, order := range []string{"", " desc", " nulls first", " desc nulls last"} {
 			t.Run(column+order, func(t *testing.T) {
 				t.Parallel()
@@ -361,7 +372,9 @@ func TestKeyTypes(t *testing.T) {
 					l = list(column+order+", id", key)
 				}
 				var want, got []int64
-				if err := pool.QueryRow(t.Context(), "select array_agg(id order by "+column+order+", id) from ("+l.Select+") q").Scan(&want); err != nil {
+				if err := pool.QueryRow(t.Context(),
+					"select array_agg(id order by "+column+order+", id) from ("+l.Select+") "+
+						"q").Scan(&want); err != nil {
 					t.Fatal(err)
 				}
 				at := pgquery.At{}

@@ -43,14 +43,17 @@ func TestPatch(t *testing.T) {
 	db := &recording{DB: pool}
 	p := newPatch()
 	due := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
-	row, err := p.Apply(t.Context(), db, patchArgs{ID: 2, Site: 1, Version: 1, Title: pgquery.Value("new"), Due: pgquery.Value(due)})
+	row, err := p.Apply(t.Context(), db, patchArgs{ID: 2, Site: 1, Version: 1, Title: pgquery.Value("new"),
+		Due: pgquery.Value(due)})
 	if err != nil || row.Title != "new" || !row.Due.Equal(due) || row.Version != 2 || row.Prio != 1 {
 		t.Fatalf("%+v, %v", row, err)
 	}
-	if text := db.texts[0]; strings.Contains(text, "prio\" =") || !strings.HasPrefix(text, "-- name: patch_page :one\n") {
+	if text := db.texts[0]; strings.Contains(text, "prio\" =") || !strings.HasPrefix(text,
+		"-- name: patch_page :one\n") {
 		t.Error(text)
 	}
-	if row, err = p.Apply(t.Context(), pool, patchArgs{ID: 2, Site: 1, Version: 2, Due: pgquery.Null[time.Time]()}); err != nil || row.Due != nil || row.Title != "new" || row.Version != 3 {
+	if row, err = p.Apply(t.Context(), pool, patchArgs{ID: 2, Site: 1, Version: 2,
+		Due: pgquery.Null[time.Time]()}); err != nil || row.Due != nil || row.Title != "new" || row.Version != 3 {
 		t.Errorf("%+v, %v", row, err)
 	}
 	// Nothing given: the row is read, and not written.
@@ -63,7 +66,8 @@ func TestPatch(t *testing.T) {
 	var changed *pgquery.ChangedError
 	for _, title := range []pgquery.Optional[string]{pgquery.Value("late"), {}} {
 		_, err = p.Apply(t.Context(), pool, patchArgs{ID: 2, Site: 1, Version: 2, Title: title})
-		if !errors.As(err, &changed) || changed.Version != int32(3) || errors.Is(err, pgx.ErrNoRows) || !strings.Contains(err.Error(), "was changed") {
+		if !errors.As(err, &changed) || changed.Version != int32(3) || errors.Is(err, pgx.ErrNoRows) ||
+			!strings.Contains(err.Error(), "was changed") {
 			t.Errorf("%v", err)
 		}
 		_, err = p.Apply(t.Context(), pool, patchArgs{ID: 2, Site: 2, Version: 3, Title: title})
@@ -95,13 +99,15 @@ func TestPatchWithoutVersion(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), "alter table pages drop constraint title_taken"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Apply(t.Context(), tx, args{Site: 1, Title: pgquery.Value("a")}); !errors.Is(err, pgx.ErrTooManyRows) {
+	if _, err := p.Apply(t.Context(), tx, args{Site: 1, Title: pgquery.Value("a")}); !errors.Is(err,
+		pgx.ErrTooManyRows) {
 		t.Error(err)
 	}
 	if _, err := tx.Exec(t.Context(), "delete from pages where id > 1"); err != nil {
 		t.Fatal(err)
 	}
-	if row, err := p.Apply(t.Context(), tx, args{Site: 1, Title: pgquery.Value("b")}); err != nil || row.Prio != 9 || row.Version != 1 {
+	if row, err := p.Apply(t.Context(), tx, args{Site: 1, Title: pgquery.Value("b")}); err != nil || row.Prio != 9 ||
+		row.Version != 1 {
 		t.Errorf("%+v, %v", row, err)
 	}
 }
@@ -116,7 +122,8 @@ func TestPatchErrors(t *testing.T) {
 		"not UTF-8": {ID: 2, Site: 1, Version: 1, Title: pgquery.Value("a\xff")},
 		"a time":    {ID: 2, Site: 1, Version: 1, Due: pgquery.Value(time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC))},
 	} {
-		if _, err := newPatch().Apply(t.Context(), nothing{t}, args); !errors.As(err, &wrong) || wrong.Declaration != "patch patch_page" {
+		if _, err := newPatch().Apply(t.Context(), nothing{t}, args); !errors.As(err, &wrong) ||
+			wrong.Declaration != "patch patch_page" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -126,11 +133,13 @@ func TestPatchErrors(t *testing.T) {
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := newPatch().Apply(canceled, pool, patchArgs{ID: 2, Site: 1, Version: 1}); !errors.Is(err, context.Canceled) {
+	if _, err := newPatch().Apply(canceled, pool, patchArgs{ID: 2, Site: 1, Version: 1}); !errors.Is(err,
+		context.Canceled) {
 		t.Error(err)
 	}
 	failing := &failSecond{DB: pool}
-	if _, err := newPatch().Apply(t.Context(), failing, patchArgs{ID: 2, Site: 1, Version: 7}); !errors.Is(err, errSecond) {
+	if _, err := newPatch().Apply(t.Context(), failing, patchArgs{ID: 2, Site: 1, Version: 7}); !errors.Is(err,
+		errSecond) {
 		t.Error(err)
 	}
 	noTable := newPatch()
@@ -165,13 +174,32 @@ func TestPatchDeclarations(t *testing.T) {
 		`Where: the field title may`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Where += " and title = @title" },
 		`Columns: are missing`:       func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = nil },
 		`Columns: are more than 64`:  func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = make([]string, 65) },
-		`Columns[due]: is set twice`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = []string{"due", "due"} },
-		`Columns[version]: is set`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = append(p.Columns, "version") },
-		`Columns[x]: has no field`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = append(p.Columns, "x") },
-		`Columns[site]: the field`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = append(p.Columns, "site") },
-		`Version: column v has no`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Version = "v" },
-		`Version: the field prio`:    func(p *pgquery.Patch[patchArgs, patchRow]) { p.Version = "prio"; p.Columns = p.Columns[:2] },
-		`Always: a semicolon`:        func(p *pgquery.Patch[patchArgs, patchRow]) { p.Always = "prio = 1; drop table pages" },
+		`Columns[due]: is set twice`: func(p *pgquery.Patch[patchArgs, patchRow]) {
+			p.Columns = []string{"due",
+				"due"}
+		},
+		`Columns[version]: is set`: func(p *pgquery.Patch[patchArgs, patchRow]) {
+			p.Columns = append(p.Columns,
+				"version")
+		},
+		`Columns[x]: has no field`: func(p *pgquery.Patch[patchArgs, patchRow]) {
+			p.Columns = append(p.Columns,
+				"x")
+		},
+		`Columns[site]: the field`: func(p *pgquery.Patch[patchArgs, patchRow]) {
+			p.Columns = append(p.Columns,
+				"site")
+		},
+		`Version: column v has no`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Version = "v" },
+		`Version: the field prio`: func(p *pgquery.Patch[patchArgs,
+			patchRow]) {
+			p.Version = "prio"
+			p.Columns = p.Columns[:2]
+		},
+		`Always: a semicolon`: func(p *pgquery.Patch[patchArgs,
+			patchRow]) {
+			p.Always = "prio = 1; drop table pages"
+		},
 		`Always: has a where of its`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Always = "prio = 1 where true" },
 		`Returning: has a from of`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Returning = "id from pages" },
 	} {
@@ -184,7 +212,8 @@ func TestPatchDeclarations(t *testing.T) {
 		}
 	}
 	type scalar int
-	p := &pgquery.Patch[patchArgs, scalar]{Name: "p", Table: "pages", Where: "id = @id and site = @site", Version: "version", Columns: newPatch().Columns, Returning: "id"}
+	p := &pgquery.Patch[patchArgs, scalar]{Name: "p", Table: "pages", Where: "id = @id and site = @site",
+		Version: "version", Columns: newPatch().Columns, Returning: "id"}
 	_, err := p.Apply(t.Context(), nothing{t}, patchArgs{})
 	wantsDeclarationError(t, err, "row: pgquery_test.scalar is not a struct")
 }

@@ -253,7 +253,8 @@ func relationText(name string, query, key, where piece, typ string, order *sort,
 	} else {
 		w.WriteString("select r.* from unnest($1::" + typ + "[]) with ordinality k (key, nth) cross join lateral (")
 		write("= k.key")
-		w.WriteString(" limit " + strconv.Itoa(limit) + ") r" + strings.Replace(order.orderBy("r.", false), " by ", " by k.nth, ", 1))
+		w.WriteString(" limit " + strconv.Itoa(limit) + ") r" + strings.Replace(order.orderBy("r.", false), " by ",
+			" by k.nth, ", 1))
 	}
 	t := w.text()
 	t.params = []param{{field: -1, key: -1}}

@@ -46,7 +46,8 @@ type person struct {
 	Name string
 }
 
-func relations() (pages, top *pgquery.Relation[parent, childRow, int32], namesakes *pgquery.Relation[parent, person, string]) {
+func relations() (pages, top *pgquery.Relation[parent, childRow, int32], namesakes *pgquery.Relation[parent, person,
+	string]) {
 	authors := &pgquery.Relation[childRow, person, int32]{ // many to one
 		Name: "authors_of_pages", Select: "select a.id, a.name from authors a", Key: "a.id", Order: "id",
 		Parent: func(c *childRow) (int32, bool) { return c.Author, true }, Child: func(p *person) int32 { return p.ID },
@@ -57,15 +58,18 @@ func relations() (pages, top *pgquery.Relation[parent, childRow, int32], namesak
 		},
 	}
 	tags := &pgquery.Relation[childRow, tag, int64]{ // many to many
-		Name: "tags_of_pages", Select: "select l.page, t.name from tag_links l join tag_names t on t.id = l.tag", Key: "l.page", Order: "name desc",
+		Name: "tags_of_pages", Select: "select l.page, t.name from tag_links l join tag_names t on t.id = l.tag",
+		Key: "l.page", Order: "name desc",
 		Parent: func(c *childRow) (int64, bool) { return c.ID, true }, Child: func(t *tag) int64 { return t.Page },
 		Assign: func(c *childRow, all []tag) { c.Tags = all },
 	}
 	of := func(c childRow) child { return child{c.ID, c.Author, c.Title, c.Tags, c.By} }
 	pages = &pgquery.Relation[parent, childRow, int32]{ // one to many
-		Name: "pages_of_authors", Select: "select p.id, p.author, p.title from pages p", Key: "p.author", Where: "p.state = 'live'",
+		Name: "pages_of_authors", Select: "select p.id, p.author, p.title from pages p", Key: "p.author",
+		Where:  "p.state = 'live'",
 		Order:  "id desc",
-		Parent: func(p *parent) (int32, bool) { return p.ID, p.ID != 5 }, Child: func(c *childRow) int32 { return c.Author },
+		Parent: func(p *parent) (int32, bool) { return p.ID, p.ID != 5 },
+		Child:  func(c *childRow) int32 { return c.Author },
 		Assign: func(p *parent, all []childRow) {
 			p.Pages = []child{}
 			for _, c := range all {
@@ -75,7 +79,8 @@ func relations() (pages, top *pgquery.Relation[parent, childRow, int32], namesak
 		Then: []pgquery.Loader[childRow]{tags, authors},
 	}
 	top = &pgquery.Relation[parent, childRow, int32]{ // one to one
-		Name: "top_of_authors", Select: "select p.id, p.author, p.title from pages p", Key: "p.author", Order: "title desc, id", Limit: 1,
+		Name: "top_of_authors", Select: "select p.id, p.author, p.title from pages p", Key: "p.author",
+		Order: "title desc, id", Limit: 1,
 		Parent: func(p *parent) (int32, bool) { return p.ID, true }, Child: func(c *childRow) int32 { return c.Author },
 		Assign: func(p *parent, all []childRow) {
 			if len(all) > 0 {
@@ -106,15 +111,20 @@ func (b *batches) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResu
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	_, err := pool.Exec(t.Context(), `create table tag_names (id int primary key, name text not null); insert into tag_names values (1, 'a'), (2, 'b');
+	_, err := pool.Exec(t.Context(),
+		`create table tag_names (id int primary key, name text not null); insert into tag_names values (1, 'a'), (2,
+			'b');
 		create table tag_links (page bigint not null, tag int not null, primary key (page, tag));
-		insert into tag_links select id, 1 from pages where author = 1 union all select id, 2 from pages where author < 3`)
+		insert into tag_links select id, 1 from pages where author = 1 union all select id, 2 from pages where author
+			< 3`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pages, top, namesakes := relations()
-	pgquerytest.Check(t, pool, pages, top, namesakes, pages.Then[0].(pgquerytest.Declaration), pages.Then[1].(pgquerytest.Declaration))
-	parents := []parent{{ID: 1, Name: "author 1"}, {ID: 2, Name: "x"}, {ID: 5, Name: "author 5"}, {ID: 3, Name: "author 1"}, {ID: 1, Name: "author 4"}}
+	pgquerytest.Check(t, pool, pages, top, namesakes, pages.Then[0].(pgquerytest.Declaration),
+		pages.Then[1].(pgquerytest.Declaration))
+	parents := []parent{{ID: 1, Name: "author 1"}, {ID: 2, Name: "x"}, {ID: 5, Name: "author 5"}, {ID: 3,
+		Name: "author 1"}, {ID: 1, Name: "author 4"}}
 	db := &batches{Batcher: pool}
 	if err := pgquery.Load(t.Context(), db, parents, pages, top, namesakes); err != nil {
 		t.Fatal(err)
@@ -124,7 +134,9 @@ func TestLoad(t *testing.T) {
 	}
 	for _, p := range parents {
 		var want []int64
-		err := pool.QueryRow(t.Context(), "select coalesce(array_agg(id order by id desc), '{}') from pages where author = $1 and state = 'live' and $1 <> 5", p.ID).Scan(&want)
+		err := pool.QueryRow(t.Context(),
+			"select coalesce(array_agg(id order by id desc), '{}') from pages where author = $1 and state = 'live' "+
+				"and $1 <> 5", p.ID).Scan(&want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,14 +153,16 @@ func TestLoad(t *testing.T) {
 			}
 		}
 		var best *string
-		if err := pool.QueryRow(t.Context(), "select max(title) from pages where author = $1", p.ID).Scan(&best); err != nil {
+		if err := pool.QueryRow(t.Context(), "select max(title) from pages where author = $1",
+			p.ID).Scan(&best); err != nil {
 			t.Fatal(err)
 		}
 		if (best == nil) != (p.Top == nil) || best != nil && p.Top.Title != *best {
 			t.Errorf("author %d: top %+v", p.ID, p.Top)
 		}
 	}
-	if len(parents[0].Namesake) != 1 || len(parents[3].Namesake) != 1 || parents[3].Namesake[0].ID != 1 || len(parents[1].Namesake) != 0 {
+	if len(parents[0].Namesake) != 1 || len(parents[3].Namesake) != 1 || parents[3].Namesake[0].ID != 1 ||
+		len(parents[1].Namesake) != 0 {
 		t.Errorf("namesakes: %+v", parents)
 	}
 	if err := pgquery.Load(t.Context(), db, []parent{}, pages); err != nil || len(db.sizes) != 2 {
@@ -170,7 +184,8 @@ func TestLoadErrors(t *testing.T) {
 	pages, top, namesakes := relations() // without tables of tags
 	parents := []parent{{ID: 1, Name: "author 1"}}
 	err := pgquery.Load(t.Context(), pool, parents, top, pages)
-	if err == nil || !strings.Contains(err.Error(), "relation tags_of_pages: ") && !strings.Contains(err.Error(), "tag_links") || parents[0].Top != nil {
+	if err == nil || !strings.Contains(err.Error(), "relation tags_of_pages: ") && !strings.Contains(err.Error(),
+		"tag_links") || parents[0].Top != nil {
 		t.Errorf("%v, %+v", err, parents)
 	}
 	var wrong *pgquery.ArgumentError
@@ -228,10 +243,12 @@ func TestCount(t *testing.T) {
 	wantsDeclarationError(t, err, "Sizes")
 	failing := newPages()
 	failing.Where = "p.site / (p.site - p.site) = @site"
-	if _, err := failing.Count(t.Context(), pool, pageArgs{Site: 1}); err == nil || !strings.Contains(err.Error(), "list pages: count: ") {
+	if _, err := failing.Count(t.Context(), pool, pageArgs{Site: 1}); err == nil || !strings.Contains(err.Error(),
+		"list pages: count: ") {
 		t.Error(err)
 	}
-	if _, err := newPages().Count(t.Context(), canned{}, pageArgs{Site: 1}); err == nil || !strings.Contains(err.Error(), "canned") {
+	if _, err := newPages().Count(t.Context(), canned{}, pageArgs{Site: 1}); err == nil ||
+		!strings.Contains(err.Error(), "canned") {
 		t.Error(err)
 	}
 }

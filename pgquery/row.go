@@ -1,6 +1,7 @@
 package pgquery
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"reflect"
@@ -199,6 +200,11 @@ func (p *plan) fill(g *group, dst reflect.Value, into []any) error {
 			dst.Set(value)
 		case c.isPlain():
 			missing = p.names[i]
+		case c.presence == byOptional: // which is null then, and not absent
+			field := value.Elem().FieldByIndex(c.index).Addr().Interface()
+			if err := field.(sql.Scanner).Scan(nil); err != nil {
+				return err
+			}
 		}
 	}
 	if !dst.IsNil() && missing != "" {

@@ -49,7 +49,8 @@ type pageWithAuthor struct {
 func TestEmbeds(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	rows, err := pool.Query(t.Context(), `select p.id, a.id as "author.id", a.name as "author.name", a.bio as "author.bio",
+	rows, err := pool.Query(t.Context(),
+		`select p.id, a.id as "author.id", a.name as "author.name", a.bio as "author.bio",
 		case when a.id = 1 then array['x'] end as "author.tags", case when a.id = 2 then 'm' end as "author.mail"
 		from pages p left join authors a on a.id = p.author where p.id <= 4 order by p.id`)
 	if err != nil {
@@ -62,7 +63,8 @@ func TestEmbeds(t *testing.T) {
 	if got[0].Author != nil {
 		t.Errorf("%+v", got[0].Author)
 	}
-	if a := got[1].Author; a == nil || a.ID != 1 || a.Name != "author 1" || a.Bio != nil || len(a.Tags) != 1 || a.Mail.IsNull() == false && !a.Mail.IsZero() {
+	if a := got[1].Author; a == nil || a.ID != 1 || a.Name != "author 1" || a.Bio != nil || len(a.Tags) != 1 ||
+		!a.Mail.IsNull() {
 		t.Errorf("%+v", a)
 	}
 	a := got[2].Author
@@ -78,18 +80,21 @@ func TestRowErrors(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	for sql, want := range map[string]string{
-		`select 1::int8 as id, 1 as "author.id", null::text as "author.name", null::text as "author.bio", null::text[] as "author.tags", null::text as "author.mail"`: `column "author.name" is null, and others of author.* are not`,
+		`select 1::int8 as id, 1 as "author.id", null::text as "author.name", null::text as "author.bio",
+			null::text[] as "author.tags", null::text as "author.mail"`: `"author.name" is null, and others of author.*`,
 		`select 1::int8 as id`:                       `field author.ID of the row struct has no column`,
 		`select 1::int8 as id, 2 as x`:               `column "x" has no field`,
 		`select 1::int8 as id, 2 as id`:              `column "id" occurs twice`,
 		`select 1::int8 as id, 1 as "author.passwd"`: `column "author.passwd" has no field`,
-		`select 'a' as id, 1 as "author.id", null::text as "author.name", null::text as "author.bio", null::text[] as "author.tags", null::text as "author.mail"`: `cannot scan text`,
+		`select 'a' as id, 1 as "author.id", null::text as "author.name", null::text as "author.bio", null::text[] as
+			"author.tags", null::text as "author.mail"`: `cannot scan text`,
 	} {
 		rows, err := pool.Query(t.Context(), sql)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pgx.CollectRows(rows, pgquery.RowTo[pageWithAuthor]()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := pgx.CollectRows(rows, pgquery.RowTo[pageWithAuthor]()); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
@@ -97,7 +102,8 @@ func TestRowErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pgx.CollectRows(rows, pgquery.RowTo[int]()); err == nil || !strings.Contains(err.Error(), "int is not a struct") {
+	if _, err := pgx.CollectRows(rows, pgquery.RowTo[int]()); err == nil || !strings.Contains(err.Error(),
+		"int is not a struct") {
 		t.Error(err)
 	}
 	// A list refuses a row that does not fit, whatever was true when its last one came.
@@ -107,12 +113,14 @@ func TestRowErrors(t *testing.T) {
 	}
 	other := newPages()
 	other.Select = strings.Replace(other.Select, "p.state", "p.state as status", 1)
-	if _, err := other.Page(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err == nil || !strings.Contains(err.Error(), `column "status" has no field`) {
+	if _, err := other.Page(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err == nil ||
+		!strings.Contains(err.Error(), `column "status" has no field`) {
 		t.Error(err)
 	}
 	nullable := newPages()
 	nullable.Select = strings.Replace(nullable.Select, "p.state", "null::text as state", 1)
-	if _, err := nullable.Page(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err == nil || !strings.Contains(err.Error(), "cannot scan NULL") {
+	if _, err := nullable.Page(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err == nil ||
+		!strings.Contains(err.Error(), "cannot scan NULL") {
 		t.Error(err)
 	}
 }

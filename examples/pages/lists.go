@@ -44,7 +44,8 @@ type ListRow struct {
 // List is the list of the live pages of a site.
 var List = pgquery.List[ListArgs, ListRow]{
 	Name: "list_pages",
-	Select: `select p.id, p.site_id, p.path, p.title, p.status, p.position, p.revision, p.created_by, p.updated_at, o.published_at
+	Select: `select p.id, p.site_id, p.path, p.title, p.status, p.position, p.revision, p.created_by, p.updated_at,
+		o.published_at
 		from pages p left join publications o on o.page_id = p.id and o.ended_at is null`,
 	Where: `p.site_id = @site and p.deleted_at is null`,
 	Filters: pgquery.Filters{

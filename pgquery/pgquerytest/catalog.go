@@ -41,7 +41,8 @@ func (c *catalog) typ(oid uint32) *dataType {
 	t := &dataType{oid: oid, name: fmt.Sprintf("of OID %d", oid)}
 	c.types[oid] = t
 	var base, elem uint32
-	_ = c.tx.QueryRow(c.ctx, `select typname, format_type(oid, null), typbasetype, case when typcategory = 'A' then typelem else 0 end,
+	_ = c.tx.QueryRow(c.ctx, `select typname, format_type(oid, null), typbasetype, case when typcategory = 'A' then
+		typelem else 0 end,
 		(select array_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = pg_type.oid)
 		from pg_type where oid = $1`, oid).Scan(&t.name, &t.sql, &base, &elem, &t.enum)
 	if base != 0 {
@@ -206,7 +207,8 @@ func (c *catalog) decodes(t *dataType, typ reflect.Type) bool {
 		return true // it may refuse the sample, and take what the column has
 	}
 	for _, sample := range append(t.enum[:min(1, len(t.enum))], samples...) {
-		rows, err := c.tx.Query(c.ctx, "select '"+strings.ReplaceAll(sample, "'", "''")+"'::"+t.sql, pgx.QueryExecModeDescribeExec)
+		rows, err := c.tx.Query(c.ctx, "select '"+strings.ReplaceAll(sample, "'", "''")+"'::"+t.sql,
+			pgx.QueryExecModeDescribeExec)
 		if err == nil && rows.Next() {
 			err = rows.Scan(target.Interface())
 			rows.Close()

@@ -31,7 +31,8 @@ func TestRightJoins(t *testing.T) {
 	_, err := pool.Exec(t.Context(), `
 		create table publications (id int primary key, page bigint not null references pages, online boolean not null);
 		create unique index on publications (page) where online;
-		create table parted (site int not null, id int not null, title text not null, primary key (site, id)) partition by list (site);
+		create table parted (site int not null, id int not null, title text not null, primary key (site, id))
+			partition by list (site);
 		create table parted_1 partition of parted for values in (1);
 		create table parted_2 partition of parted for values in (2);
 		create domain price as numeric not null`)
@@ -40,18 +41,33 @@ func TestRightJoins(t *testing.T) {
 	}
 	columns := `p.id, p.title, a.id as "author.id", a.name as "author.name", a.bio as "author.bio"`
 	for name, try := range map[string]struct{ query, sort string }{
-		"left join on a key":        {`select ` + columns + ` from pages p left join authors a on a.id = p.author`, `title`},
-		"inner join on a key":       {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `id`},
-		"the other way round":       {`select ` + columns + ` from authors a join pages p on a.id = p.author`, `id desc`},
-		"partial unique index":      {`select ` + columns + ` from pages p left join authors a on a.id = p.author left join publications o on o.page = p.id and o.online`, `id`},
-		"semijoin":                  {`select ` + columns + ` from (select * from pages where exists (select from tags t where t.page = pages.id)) p left join authors a on a.id = p.author`, `id`},
-		"lateral limit 1":           {`select ` + columns + ` from pages p left join lateral (select * from authors x where x.name > p.title order by x.id limit 1) a on true`, `id`},
-		"lateral count":             {`select ` + columns + ` from pages p left join authors a on a.id = p.author cross join lateral (select count(*) from tags where page = p.id) n`, `id`},
-		"grouped":                   {`select ` + columns + ` from (select p.id, p.title, p.site, p.author, count(*) from pages p left join tags t on t.page = p.id group by p.id) p left join authors a on a.id = p.author`, `id`},
-		"with":                      {`with live as (select * from pages where prio > 0) select ` + columns + ` from live p left join authors a on a.id = p.author`, `id`},
-		"a view":                    {`select ` + strings.ReplaceAll(columns, "p.title", "p.title") + ` from page_titles p left join authors a on a.id = p.id`, `id`},
-		"a column of a join":        {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `title`},
-		"unique by the list's site": {`select ` + columns + ` from pages p left join authors a on a.id = p.author`, `title desc`},
+		"left join on a key": {`select ` + columns + ` from pages p left join authors a on a.id = p.author`,
+			`title`},
+		"inner join on a key": {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `id`},
+		"the other way round": {`select ` + columns + ` from authors a join pages p on a.id = p.author`,
+			`id desc`},
+		"partial unique index": {`select ` + columns +
+			` from pages p left join authors a on a.id = p.author left join publications o on o.page = p.id and
+				o.online`, `id`},
+		"semijoin": {`select ` + columns +
+			` from (select * from pages where exists (select from tags t where t.page = pages.id)) p left join
+				authors a on a.id = p.author`, `id`},
+		"lateral limit 1": {`select ` + columns +
+			` from pages p left join lateral (select * from authors x where x.name > p.title order by x.id limit 1) a
+				on true`, `id`},
+		"lateral count": {`select ` + columns +
+			` from pages p left join authors a on a.id = p.author cross join lateral (select count(*) from tags where
+				page = p.id) n`, `id`},
+		"grouped": {`select ` + columns +
+			` from (select p.id, p.title, p.site, p.author, count(*) from pages p left join tags t on t.page = p.id
+				group by p.id) p left join authors a on a.id = p.author`, `id`},
+		"with": {`with live as (select * from pages where prio > 0) select ` + columns +
+			` from live p left join authors a on a.id = p.author`, `id`},
+		"a view": {`select ` + strings.ReplaceAll(columns, "p.title", "p.title") +
+			` from page_titles p left join authors a on a.id = p.id`, `id`},
+		"a column of a join": {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `title`},
+		"unique by the list's site": {`select ` + columns + ` from pages p left join authors a on a.id = p.author`,
+			`title desc`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,7 +121,8 @@ func TestPlantedPatches(t *testing.T) {
 		Mood    pgquery.Optional[string]    `db:"mood,notnull"`
 	}
 	p := patch()
-	r := check(t, pool, &pgquery.Patch[nullableArgs, row]{Name: p.Name, Table: p.Table, Where: p.Where, Version: p.Version, Columns: p.Columns, Returning: p.Returning})
+	r := check(t, pool, &pgquery.Patch[nullableArgs, row]{Name: p.Name, Table: p.Table, Where: p.Where,
+		Version: p.Version, Columns: p.Columns, Returning: p.Returning})
 	wants(t, r, `Columns[title]: the column is not null: write notnull into its tag`)
 	wants(t, r, `Columns[due]: the column may be null`)
 	wants(t, r, `argument @mood: is the enum mood`)
@@ -117,13 +134,23 @@ func TestPlantedPatches(t *testing.T) {
 		"nullable": {func(p *pgquery.Patch[patchArgs, row]) {
 			p.Returning = "id, prio::text as title, prio, due, due as created"
 		}, `column "created" may be null: pages.due is not declared not null`},
-		"several rows":     {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "site = @id" }, "Where: may find several rows"},
-		"or":               {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "id = @id or true" }, "Where: may find several rows"},
-		"no such table":    {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "page" }, `Returning: the server refuses it: relation "page" does not exist`},
-		"no such column":   {func(p *pgquery.Patch[patchArgs, row]) { p.Columns = []string{"titel", "due", "mood"} }, "Columns[titel]: has no field"},
-		"a bad version":    {func(p *pgquery.Patch[patchArgs, row]) { p.Version = "mood"; p.Columns = []string{"title", "due"} }, "may be left out"},
-		"a bad expression": {func(p *pgquery.Patch[patchArgs, row]) { p.Always = "updated = now()" }, `column "updated" of relation "pages" does not exist`},
-		"a subquery":       {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "(select * from pages) p" }, "Table: must be a name"},
+		"several rows": {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "site = @id" },
+			"Where: may find several rows"},
+		"or": {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "id = @id or true" },
+			"Where: may find several rows"},
+		"no such table": {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "page" },
+			`Returning: the server refuses it: relation "page" does not exist`},
+		"no such column": {func(p *pgquery.Patch[patchArgs, row]) { p.Columns = []string{"titel", "due", "mood"} },
+			"Columns[titel]: has no field"},
+		"a bad version": {func(p *pgquery.Patch[patchArgs,
+			row]) {
+			p.Version = "mood"
+			p.Columns = []string{"title", "due"}
+		}, "may be left out"},
+		"a bad expression": {func(p *pgquery.Patch[patchArgs, row]) { p.Always = "updated = now()" },
+			`column "updated" of relation "pages" does not exist`},
+		"a subquery": {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "(select * from pages) p" },
+			"Table: must be a name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -145,9 +172,12 @@ func TestPlantedIndexes(t *testing.T) {
 	wants(t, r, "Sorts[due]: forward: no index has the order")
 	wants(t, r, "Sorts[due]: backward: no index finds the rows after the cursor's due")
 	wants(t, r, "check_test.go:")
-	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "prio")), "Sorts[prio]: forward: no index finds the rows after the cursor's prio")
-	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "dues")), `Indexed names the sort "dues"; declared: due, newest, prio, title`)
-	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "due", "moods")), `Indexed names the filter "moods"; declared: mood`)
+	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "prio")),
+		"Sorts[prio]: forward: no index finds the rows after the cursor's prio")
+	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "dues")),
+		`Indexed names the sort "dues"; declared: due, newest, prio, title`)
+	wants(t, check(t, pool, pgquerytest.Indexed(pages(), "due", "moods")),
+		`Indexed names the filter "moods"; declared: mood`)
 }
 
 // A list whose Where takes no argument says so.
@@ -168,7 +198,8 @@ func TestGuard(t *testing.T) {
 func TestConstraints(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	if _, err := pool.Exec(t.Context(), "create unique index prio_taken on pages (site, prio) where due is null"); err != nil {
+	if _, err := pool.Exec(t.Context(),
+		"create unique index prio_taken on pages (site, prio) where due is null"); err != nil {
 		t.Fatal(err)
 	}
 	pgquerytest.CheckConstraints(t, pool, pgerr.Constraints{

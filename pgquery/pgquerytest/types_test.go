@@ -36,8 +36,9 @@ func accepts[T any](t *testing.T, pool *pgxpool.Pool, column, argument, result, 
 		V  T
 	}
 	r := check(t, pool, &pgquery.List[args, row]{
-		Name: "types", Select: "select id, " + column + " as v from types", Where: "id = @id", Filters: filter[T](column),
-		Sorts: pgquery.Sorts{"id": "id"}, Sizes: []int{1},
+		Name: "types", Select: "select id, " + column + " as v from types", Where: "id = @id",
+		Filters: filter[T](column),
+		Sorts:   pgquery.Sorts{"id": "id"}, Sizes: []int{1},
 	})
 	expect(t, r, column, "argument", argument)
 	expect(t, r, column, "Select", result)
@@ -73,9 +74,12 @@ func TestTypes(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	_, err := pool.Exec(t.Context(), `create domain label as text; create table types (
-		id int primary key, t text not null, v varchar(3) not null, l label not null, b bool not null, i2 int2 not null, i4 int4 not null, i8 int8 not null,
-		f4 float4 not null, f8 float8 not null, n numeric not null, u uuid not null, tz timestamptz not null, d date not null, tm time not null,
-		iv interval not null, by bytea not null, j jsonb not null, ip inet not null, m mood not null, ts text[] not null, ms mood[] not null, i4s int4[] not null)`)
+		id int primary key, t text not null, v varchar(3) not null, l label not null, b bool not null, i2 int2 not
+			null, i4 int4 not null, i8 int8 not null,
+		f4 float4 not null, f8 float8 not null, n numeric not null, u uuid not null, tz timestamptz not null, d date
+			not null, tm time not null,
+		iv interval not null, by bytea not null, j jsonb not null, ip inet not null, m mood not null, ts text[] not
+			null, ms mood[] not null, i4s int4[] not null)`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,16 +139,20 @@ func TestTypes(t *testing.T) {
 	r := check(t, pool, &pgquery.List[slices, row]{
 		Name: "slices", Select: "select id, ts as texts, ms as moods, tm, i4s as ints from types", Where: "id = @id",
 		Filters: pgquery.Filters{
-			"texts": "t = any(@texts)", "moods": "m = any(@moods)", "plain": "ms = @plain", "widths": "i4 = any(@widths)", "bytes": "by = @bytes",
-			"json": "j = @json", "raw": "j = @raw", "null": "i4 = @null", "time": "tm = @time", "text": "t = @text", "long": "i4 = @long",
+			"texts": "t = any(@texts)", "moods": "m = any(@moods)", "plain": "ms = @plain",
+			"widths": "i4 = any(@widths)", "bytes": "by = @bytes",
+			"json": "j = @json", "raw": "j = @raw", "null": "i4 = @null", "time": "tm = @time", "text": "t = @text",
+			"long": "i4 = @long",
 		},
 		Sorts: pgquery.Sorts{"id": "id"}, Sizes: []int{1},
 	})
 	for _, want := range []string{
 		"argument @Moods: is _mood, and the field is []pgquerytest_test.Mood: pgx does not encode it",
 		"argument @Plain: is the enum mood, and the field is string: it takes any string",
-		"argument @Widths: is int4, and the field is int64", "argument @JSON: is jsonb, and the field is []uint8: make it a json.RawMessage",
-		"argument @Null: is int4", "argument @Long: is int4", `column "ints": is int4, and the field is int16: it cannot hold`,
+		"argument @Widths: is int4, and the field is int64",
+		"argument @JSON: is jsonb, and the field is []uint8: make it a json.RawMessage",
+		"argument @Null: is int4", "argument @Long: is int4",
+		`column "ints": is int4, and the field is int16: it cannot hold`,
 	} {
 		wants(t, r, want)
 	}
@@ -161,7 +169,9 @@ func TestTypes(t *testing.T) {
 func TestOddSchemas(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	_, err := pool.Exec(t.Context(), `create schema "Odd.Schema"; create table "Odd.Schema"."My ""Table" ("The Id" int primary key, "from" text not null)`)
+	_, err := pool.Exec(t.Context(),
+		`create schema "Odd.Schema"; create table "Odd.Schema"."My ""Table" ("The Id" int primary key, "from" text
+			not null)`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +181,8 @@ func TestOddSchemas(t *testing.T) {
 		From string `db:"from"`
 	}
 	list := &pgquery.List[args, row]{
-		Name: "odd", Select: `select "T x"."The Id", "T x"."from" from "Odd.Schema"."My ""Table" as "T x"`, Where: `"T x"."The Id" > @id`,
+		Name: "odd", Select: `select "T x"."The Id", "T x"."from" from "Odd.Schema"."My ""Table" as "T x"`,
+		Where: `"T x"."The Id" > @id`,
 		Sorts: pgquery.Sorts{"odd": `"from" desc, "The Id"`}, Sizes: []int{1},
 	}
 	if r := check(t, pool, list); len(r.errors) > 0 {
@@ -199,10 +210,12 @@ func TestOddSchemas(t *testing.T) {
 	right.Where = "@site > 0"
 	wants(t, check(t, pool, right), "an outer join may find no row for pages.id")
 	unnest := pages()
-	unnest.Select = `select p.id, x as title, p.prio, p.due, p.created from pages p cross join unnest(array['a', 'b']) x`
+	unnest.Select = `select p.id, x as title, p.prio, p.due, p.created from pages p cross join unnest(array['a',
+		'b']) x`
 	wants(t, check(t, pool, unnest), "no index proves that")
 	union := pages()
-	union.Select = `select p.id, p.title, p.prio, p.due, p.created from (select * from pages union all select * from pages) p`
+	union.Select = `select p.id, p.title, p.prio, p.due, p.created from (select * from pages union all select * from
+		pages) p`
 	wants(t, check(t, pool, union), "append  gives one row")
 	twice := pages()
 	twice.Select = `select p.id, p.title, p.prio, p.due, p.created, p.id from pages p`
@@ -222,7 +235,8 @@ func TestOddSchemas(t *testing.T) {
 		Prio    int32
 		Due     *time.Time
 		Created time.Time
-	}]{Name: "many", Select: selected, Where: "p.site = @site", Filters: pgquery.Filters{}, Sorts: pages().Sorts, Sizes: []int{1}}
+	}]{Name: "many", Select: selected, Where: "p.site = @site", Filters: pgquery.Filters{}, Sorts: pages().Sorts,
+		Sizes: []int{1}}
 	for name := range strings.SplitSeq("a b c d e f g h i", " ") {
 		many.Filters[name] = "p.prio > 0"
 	}

@@ -44,7 +44,8 @@ func (c *checker) multiplies(p *node, columns []int) string {
 	}
 	for _, s := range u.sources {
 		if !s.done && !s.grouped {
-			return fmt.Sprintf("has no unique end: the join with %s may give a row several times: it compares no unique index",
+			return fmt.Sprintf("has no unique end: the join with %s may give a row several times: it compares no "+
+				"unique index",
 				s.scan.Relation)
 		}
 	}

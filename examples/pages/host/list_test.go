@@ -54,16 +54,19 @@ func TestList(t *testing.T) {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
-	for _, query := range []string{"sort=oldest", "size=21", "size=x", "since=x", "cursor=AAAA", "sort=newest&cursor=" + next, "text=%00", "author=%ff"} {
+	for _, query := range []string{"sort=oldest", "size=21", "size=x", "since=x", "cursor=AAAA",
+		"sort=newest&cursor=" + next, "text=%00", "author=%ff"} {
 		if got := c.send("GET", "/sites/fernhill/list?"+query, ""); got.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", query, got.Code, got.Body)
 		}
 	}
 	details, _ := c.do(http.StatusOK, "GET", "/sites/fernhill/list?details=1&sort=published", "")
-	if row := details["rows"].([]any)[0].(map[string]any); len(row["revisions"].([]any)) != 1 || len(row["publications"].([]any)) != 1 {
+	if row := details["rows"].([]any)[0].(map[string]any); len(row["revisions"].([]any)) != 1 ||
+		len(row["publications"].([]any)) != 1 {
 		t.Errorf("%v", row)
 	}
-	if table := c.send("GET", "/sites/fernhill/table", ""); table.Code != http.StatusOK || !strings.Contains(table.Body.String(), "<table>") {
+	if table := c.send("GET", "/sites/fernhill/table", ""); table.Code != http.StatusOK ||
+		!strings.Contains(table.Body.String(), "<table>") {
 		t.Errorf("%d", table.Code)
 	}
 }
