@@ -167,7 +167,7 @@ func (l *loader) parse() connections {
 	case hasURL:
 		c.main = l.parseOne("DATABASE_URL", l.vars["DATABASE_URL"].text)
 	case l.namesDatabase():
-		c.main = &connection{key: "DATABASE_URL", sound: true}
+		c.main = l.parseOne("DATABASE_URL", "")
 	case !l.unread:
 		detail := "is not set, and neither are PGHOST and PGDATABASE"
 		if l.prefix != "" {

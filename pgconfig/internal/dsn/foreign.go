@@ -25,8 +25,8 @@ func findForeign(text string) (Problem, bool) {
 			return Problem{Detail: "repeats its own name in its value", Hint: form}, true
 		}
 	}
-	if placeholder("host", text) == "${NAME}" && strings.HasPrefix(text, "${") || placeholder("host", text) == "$(NAME)" && strings.HasPrefix(text, "$(") {
-		return Problem{Detail: "is a placeholder", Hint: "put the value in its place: nothing here replaces it"}, true
+	if strings.HasPrefix(text, "${") || strings.HasPrefix(text, "$(") {
+		return Problem{Detail: "is a placeholder", Hint: notReplaced}, true
 	}
 	scheme, _, ok := strings.Cut(text, "://")
 	if !ok {

@@ -32,7 +32,7 @@ func FromEnv(variable string) string { return env[variable] }
 
 // libpqParams are the parameters of libpq, pgx and pgxpool.
 var libpqParams = map[string]param{
-	"host": part, "port": part, "user": part, "password": part, "dbname": part, "database": part,
+	"host": hold, "port": hold, "user": hold, "password": hold, "dbname": hold, "database": hold,
 	"hostaddr": refuse("pgx does not know", "give the address as the host"),
 
 	"passfile": keep(), "service": keep(), "servicefile": keep(),
@@ -101,9 +101,6 @@ const strong, weak = false, true
 const noRevocation = "asks for a revocation list, which pgx does not read"
 
 var utf8Names = []string{"auto", "UTF8", "utf8", "UTF-8", "utf-8", "unicode", "UNICODE"}
-
-// part is for parameters that takeParts has taken.
-func part(*parser, string, string) (detail, hint string) { return "", "" }
 
 // keep leaves a parameter to pgx. With words, the value must be one of them.
 func keep(words ...string) param {
@@ -186,8 +183,8 @@ func refuse(detail, hint string) param {
 	}
 }
 
-// hold leaves a parameter to settleTLS.
-func hold(p *parser, name, value string) (detail, hint string) { return "", "" }
+// hold is for parameters that takeParts or settleTLS takes.
+func hold(*parser, string, string) (detail, hint string) { return "", "" }
 
 func keepNumber(p *parser, name, value string) (detail, hint string) {
 	if _, bad := number(value); value != "" && bad != "" {

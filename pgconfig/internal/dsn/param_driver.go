@@ -1,6 +1,9 @@
 package dsn
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // driverParams are parameters of other drivers and poolers, for a URL that programs in several
 // languages share. Each is translated where it has a meaning here.
@@ -81,6 +84,9 @@ func schema(p *parser, name, value string) (detail, hint string) {
 }
 
 func schemaList(p *parser, name, value string) (detail, hint string) {
+	if value == "" {
+		return "", ""
+	}
 	if _, taken := p.Settings["search_path"]; taken {
 		p.note(name + " is left out: search_path says otherwise")
 		return "", ""
@@ -136,7 +142,10 @@ func targetServerType(p *parser, name, value string) (detail, hint string) {
 		"any": "any", "primary": "primary", "master": "primary", "secondary": "standby", "slave": "standby",
 		"preferSecondary": "prefer-standby", "preferSlave": "prefer-standby",
 	}[value]
-	if !ok {
+	switch {
+	case value == "":
+		return "", ""
+	case !ok:
 		return "has no counterpart here", "use target_session_attrs"
 	}
 	if other := p.raw["target_session_attrs"]; other != "" && other != attrs {
@@ -164,14 +173,14 @@ func (p *parser) settleTLS() {
 	case mode == "no-verify": // node-postgres
 		p.note("sslmode=no-verify became sslmode=require")
 		mode = "require"
-	case mode != "" && !contains(sslModes, mode):
+	case mode != "" && !slices.Contains(sslModes, mode):
 		p.add("sslmode", noSuchValue, "write one of "+list(sslModes))
 		return
 	}
 
 	if ssl := p.raw["ssl"]; ssl != "" {
 		meant, ok := sslWords[strings.ToLower(ssl)]
-		if contains(sslModes, ssl) {
+		if slices.Contains(sslModes, ssl) {
 			meant, ok = ssl, true
 		}
 		switch {
@@ -186,25 +195,29 @@ func (p *parser) settleTLS() {
 			p.note("ssl is left out: sslmode says it")
 		}
 	}
-	if p.raw["requiressl"] == "1" {
-		if mode == "" {
-			mode = "require"
-			p.note("requiressl became sslmode=require")
-		} else if mode != "require" {
-			p.add("requiressl", "says something else than sslmode", "take it out: libpq has given it up")
-		}
+	switch required := p.raw["requiressl"]; {
+	case required == "":
+	case required != "1":
+		p.note("requiressl is left out: its value asks for nothing")
+	case mode == "":
+		p.note("requiressl became sslmode=require")
+		mode = "require"
+	case mode == "require" || strings.HasPrefix(mode, "verify-"):
+		p.note("requiressl is left out: sslmode says it")
+	default:
+		p.add("requiressl", "says something else than sslmode", "take it out: libpq has given it up")
 	}
-	switch p.raw["sslaccept"] {
-	case "":
-	case "strict":
-		switch mode {
-		case "", "require", "prefer", "allow", "verify-ca":
-			mode = "verify-full"
-			p.note("sslaccept=strict became sslmode=verify-full")
-		case "disable":
-			p.add("sslaccept", "says something else than sslmode", "take one of them out")
-		}
-	case "accept_invalid_certs":
+	verifies := strings.HasPrefix(mode, "verify-")
+	switch accept := p.raw["sslaccept"]; {
+	case accept == "":
+	case accept == "strict" && mode == "verify-full":
+		p.note("sslaccept is left out: sslmode says it")
+	case accept == "strict" && mode == "disable", accept == "accept_invalid_certs" && verifies:
+		p.add("sslaccept", "says something else than sslmode", "take one of them out")
+	case accept == "strict":
+		mode = "verify-full"
+		p.note("sslaccept=strict became sslmode=verify-full")
+	case accept == "accept_invalid_certs":
 		if mode == "" {
 			mode = "require"
 		}
@@ -226,15 +239,6 @@ func (p *parser) settleTLS() {
 			p.note("sslcert is left out: there is no sslkey")
 		}
 	}
-}
-
-func contains(words []string, word string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // quoteIdentifier quotes a schema's name for search_path.

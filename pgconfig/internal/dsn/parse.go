@@ -107,7 +107,7 @@ func (p *parser) finish() (DSN, []Problem) {
 			p.add(part.param, "contains a control character", "take it out")
 		}
 		if shape := placeholder(part.param, part.text); shape != "" {
-			p.add(part.param, "is a placeholder like "+shape, "put the value in its place: nothing here replaces it")
+			p.add(part.param, "is a placeholder like "+shape, notReplaced)
 		}
 	}
 	return p.DSN, p.problems
@@ -164,12 +164,12 @@ func (p *parser) takeParts() {
 func (p *parser) checkHosts() {
 	for i, a := range p.Hosts {
 		p.Hosts[i].Host = canonicalHost(a.Host)
+		if shape := placeholder("host", a.Host); shape != "" {
+			p.add("host", "is a placeholder like "+shape, notReplaced)
+			continue
+		}
 		if !validHost(p.Hosts[i].Host) {
 			p.Hosts[i].Host = "localhost" // not shown either, and whatever else is wrong is still found
-			if shape := placeholder("host", a.Host); shape != "" {
-				p.add("host", "is a placeholder like "+shape, "put the value in its place: nothing here replaces it")
-				continue
-			}
 			hint := "the port is a setting of its own, and an IPv6 address has no brackets"
 			if p.url {
 				hint = "an IPv6 address stands in brackets: postgres://user:password@[::1]:5432/database"

@@ -47,7 +47,7 @@ func parseURL(rest string) (DSN, []Problem) {
 	p.Database = p.decode("database name", path)
 	if authority != "" {
 		if shape := placeholder("host", authority); shape != "" {
-			return p.stop("has a host that is a placeholder like "+shape, "put the value in its place: nothing here replaces it")
+			return p.stop("has a host that is a placeholder like "+shape, notReplaced)
 		}
 		if !p.splitHosts(authority) {
 			return p.stop("has a host that is not a name or an address",
@@ -89,7 +89,7 @@ func (p *parser) splitQuery(query string) {
 		// An unescaped & in password=a&b=c makes a piece of it look like a name: nothing after a
 		// secret is shown.
 		if p.checkName(name, !secretSeen) {
-			if name == "options" && strings.Contains(rawValue, "+") && strings.Contains(rawValue, "-c+") {
+			if name == "options" && (strings.Contains(rawValue, "-c+") || strings.Contains(rawValue, "+-")) {
 				p.add("options", "has a + where a space should be", "write a space as %20")
 				continue
 			}

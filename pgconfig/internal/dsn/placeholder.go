@@ -19,6 +19,8 @@ var placeholders = []struct {
 	{Redacted, regexp.MustCompile(`^\*+$`), regexp.MustCompile(`^\*{4,}$`)},
 }
 
+const notReplaced = "put the value in its place: nothing here replaces it"
+
 // placeholder returns a sample of the placeholder that a part is, or "". The part itself is not
 // shown.
 func placeholder(part, text string) string {
