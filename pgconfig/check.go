@@ -36,7 +36,8 @@ func (l *loader) check(c *connection, cfg Config) {
 		// wrong is in the files for TLS.
 		detail := "cannot be used"
 		var parse *pgconn.ParseConfigError
-		if cause := errors.Unwrap(err); errors.As(err, &parse) && cause != nil && c.Params["sslrootcert"]+c.Params["sslcert"] != "" && c.Params["require_auth"] == "" {
+		if cause := errors.Unwrap(err); errors.As(err, &parse) && cause != nil &&
+			c.Params["sslrootcert"]+c.Params["sslcert"] != "" && c.Params["require_auth"] == "" {
 			detail += ": " + cause.Error()
 		}
 		l.add(c.key, detail, "check sslrootcert, sslcert, sslkey, sslpassword, require_auth and the protocol versions")
@@ -60,7 +61,8 @@ func (l *loader) override(c *connection, cfg Config) Config {
 		switch {
 		case name == "DATABASE_PGBOUNCER" && least == ofSession:
 			if c.Limits[name].Text == "true" {
-				l.add(c.key, "leads to PgBouncer", "name the server itself: migrations and LISTEN do not work through PgBouncer")
+				l.add(c.key, "leads to PgBouncer",
+					"name the server itself: migrations and LISTEN do not work through PgBouncer")
 			}
 			delete(c.Limits, name)
 		case v.scope < least:
@@ -104,7 +106,8 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 
 	verified := mode == "verify-full" || mode == "verify-ca" || (mode == "require" && root != "")
 	if remote := c.RemoteHosts(); far && !verified && len(remote) > 0 {
-		what := "connects to " + strings.Join(remote, ", ") + " with sslmode=" + mode + ", which does not verify the server"
+		what := "connects to " + strings.Join(remote, ", ") + " with sslmode=" + mode +
+			", which does not verify the server"
 		allow := prefixed(l.prefix, "DATABASE_ALLOW_INSECURE_TLS")
 		hint := "write sslmode=verify-full, with sslrootcert=/path/to/ca.crt unless a public authority signed the " +
 			"server's certificate; " + allow + "=true accepts it as it is"
@@ -140,7 +143,8 @@ func (l *loader) checkFiles(c *connection) {
 		case errors.Is(err, fs.ErrNotExist):
 			l.add(c.key, "names a file in "+name+" that does not exist", "check the path, and that the file is mounted")
 		case err != nil:
-			l.add(c.key, "names a file in "+name+" that cannot be read", "make it readable for the user that the program runs as")
+			l.add(c.key, "names a file in "+name+" that cannot be read",
+				"make it readable for the user that the program runs as")
 		default:
 			_ = f.Close()
 		}

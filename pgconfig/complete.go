@@ -70,12 +70,14 @@ func (l *loader) fillService(c *connection, service, file string) bool {
 	}
 	parsed, err := pgservicefile.ReadServicefile(file)
 	if err != nil {
-		l.add(where, "names a service, but the service file cannot be read", "set PGSERVICEFILE, or write ~/.pg_service.conf")
+		l.add(where, "names a service, but the service file cannot be read",
+			"set PGSERVICEFILE, or write ~/.pg_service.conf")
 		return false
 	}
 	section, err := parsed.GetService(service)
 	if err != nil {
-		l.add(where, "names a service that the service file does not have", "add a section with its name in square brackets")
+		l.add(where, "names a service that the service file does not have",
+			"add a section with its name in square brackets")
 		return false
 	}
 	from, found := dsn.Parse(dsn.Join(section.Settings))
@@ -92,7 +94,8 @@ func (l *loader) merge(c *connection, from dsn.DSN, source func(param string) st
 	limits := from.Limits
 	taken, ok := c.Fill(from)
 	if !ok {
-		l.add(portKey, "has a different number of ports than there are hosts", "give one port for all hosts, or one for each")
+		l.add(portKey, "has a different number of ports than there are hosts",
+			"give one port for all hosts, or one for each")
 	}
 	for _, name := range taken {
 		param := name
@@ -104,7 +107,10 @@ func (l *loader) merge(c *connection, from dsn.DSN, source func(param string) st
 }
 
 func (l *loader) part(c *connection, name, source string) {
-	value := map[string]string{"host": c.HostList(), "port": c.PortList(), "user": c.User, "database": c.Database, "options": c.Options()}[name]
+	value := map[string]string{
+		"host": c.HostList(), "port": c.PortList(), "user": c.User, "database": c.Database,
+		"options": c.Options(),
+	}[name]
 	for _, m := range []map[string]string{c.Params, c.Settings} {
 		if v, ok := m[name]; ok {
 			value = v
@@ -161,7 +167,9 @@ func (l *loader) complete(c *connection, e Environment) {
 		}
 	}
 	if !named && e.strict() {
-		l.add(c.key, "names no host", "write postgres://user:password@HOST:5432/database, set PGHOST, or set APP_ENV=development to mean localhost")
+		l.add(c.key, "names no host",
+			"write postgres://user:password@HOST:5432/database, set PGHOST, or set APP_ENV=development to mean "+
+				"localhost")
 	}
 	// libpq takes the name of the system's user. On a server that is more often forgotten than
 	// meant, except on a socket, where "peer" authentication relies on it.
@@ -179,7 +187,8 @@ func (l *loader) fillCertificates(c *connection) {
 		return
 	}
 	dir := filepath.Join(home, ".postgresql")
-	certificate, key, root := filepath.Join(dir, "postgresql.crt"), filepath.Join(dir, "postgresql.key"), filepath.Join(dir, "root.crt")
+	certificate, key, root := filepath.Join(dir, "postgresql.crt"), filepath.Join(dir, "postgresql.key"),
+		filepath.Join(dir, "root.crt")
 	if c.Params["sslcert"] == "" && c.Params["sslkey"] == "" && exists(certificate) && exists(key) {
 		c.Params["sslcert"], c.Params["sslkey"] = certificate, key
 	}
@@ -211,7 +220,8 @@ func (l *loader) fillPassword(c *connection) {
 		switch password := file.FindPassword(host, a.Port, c.Database, c.User); {
 		case password == "" || password == c.Password:
 		case c.Password != "":
-			l.add(c.key, "names hosts for which the pass file has different passwords", "pgx logs in everywhere with one: give each host the same, or name one host")
+			l.add(c.key, "names hosts for which the pass file has different passwords",
+				"pgx logs in everywhere with one: give each host the same, or name one host")
 			return
 		default:
 			c.Password, c.passFile = password, path

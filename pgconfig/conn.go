@@ -20,8 +20,9 @@ import (
 var hermetic = map[string]string{
 	"passfile": "", "sslkey": "", "sslcert": "", "sslcertmode": "allow", "sslsni": "1",
 	"sslrootcert": "", "sslpassword": "", "sslnegotiation": "", "target_session_attrs": "any",
-	"min_protocol_version": "", "max_protocol_version": "", "channel_binding": "", "require_auth": "", "connect_timeout": "0",
-	"password": "", "sslmode": "prefer",
+	"min_protocol_version": "", "max_protocol_version": "", "channel_binding": "", "require_auth": "",
+	"connect_timeout": "0",
+	"password":        "", "sslmode": "prefer",
 }
 
 // connConfig makes pgx's configuration. pgx insists that its parser makes it, so it gets a

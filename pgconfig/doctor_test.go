@@ -13,13 +13,26 @@ func TestDoctor(t *testing.T) {
 		url  string
 		want string
 	}{
-		{"postgres://app:hunter@horse", "names no database: put it at the end: postgres://app:****@horse:5432/DATABASE"},
+		{
+			"postgres://app:hunter@horse",
+			"names no database: put it at the end: postgres://app:****@horse:5432/DATABASE",
+		},
 		{"host=a,b port=1,2,3 user=app password=horse dbname=shop", "names a different number of hosts and ports"},
-		{"postgres://app:horse@db.example", "names no database: put it at the end: postgres://app:****@db.example:5432/DATABASE"},
+		{
+			"postgres://app:horse@db.example",
+			"names no database: put it at the end: postgres://app:****@db.example:5432/DATABASE",
+		},
 		{"postgres://app:horse@a,b:1,c:2/shop?port=1,2", "names a different number of hosts and ports"},
 		{"postgres://db.example/shop", "names no user"},
-		{"postgres://app:horse@db/shop?connect_timeout=5s", "has the parameter connect_timeout, which is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT"},
-		{"postgres://app:hun@ter/horse@db.example:5432/shop?sslmode=require", "write @ as %40, / as %2F, so that it reads postgres://app:****@db.example:5432/shop?…"},
+		{
+			"postgres://app:horse@db/shop?connect_timeout=5s",
+			"has the parameter connect_timeout, which is not a number of seconds: correct it, or use " +
+				"DATABASE_CONNECT_TIMEOUT",
+		},
+		{
+			"postgres://app:hun@ter/horse@db.example:5432/shop?sslmode=require",
+			"write @ as %40, / as %2F, so that it reads postgres://app:****@db.example:5432/shop?…",
+		},
 		{"jdbc:postgresql://db/shop?user=app&password=horse", "is a JDBC address"},
 	} {
 		t.Run(test.url, func(t *testing.T) {

@@ -10,7 +10,8 @@ import (
 
 func TestDotEnv(t *testing.T) {
 	t.Parallel()
-	const local, remote = "DATABASE_URL=postgres://u:fromfile@localhost/d\n", "DATABASE_URL=postgres://u:fromfile@db/d\n"
+	const local, remote = "DATABASE_URL=postgres://u:fromfile@localhost/d\n",
+		"DATABASE_URL=postgres://u:fromfile@db/d\n"
 	for _, test := range []struct {
 		name    string
 		dotenv  string
@@ -23,33 +24,118 @@ func TestDotEnv(t *testing.T) {
 		{"production", remote, env{"APP_ENV": "production"}, "", "DATABASE_URL is not set"},
 		{"staging", local, env{"APP_ENV": "staging"}, "", "DATABASE_URL is not set"},
 		{"unknown", local, env{"APP_ENV": "dev"}, "", "did you mean development?"},
-		{"environment is stronger", local, env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@x/d"}, "postgres://u@x:5432/d?sslmode=prefer", ""},
-		{"URL in a file is stronger", local, env{"APP_ENV": "test", "DATABASE_URL_FILE": "/nothing"}, "", "DATABASE_URL_FILE names a file that does not exist"},
+		{
+			"environment is stronger", local,
+			env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@x/d"},
+			"postgres://u@x:5432/d?sslmode=prefer", "",
+		},
+		{
+			"URL in a file is stronger", local,
+			env{"APP_ENV": "test", "DATABASE_URL_FILE": "/nothing"},
+			"",
+			"DATABASE_URL_FILE names a file that does not exist",
+		},
 		{"unset, database here", local, env{}, "postgres://u:fromfile@localhost:5432/d?sslmode=prefer", ""},
-		{"unset, development in the file", "APP_ENV=development\n" + local, env{}, "postgres://u:fromfile@localhost:5432/d?sslmode=prefer", ""},
-		{"unset, database elsewhere", remote, env{}, "", "APP_ENV is not set, and .env names a database on another machine"},
-		{"unset, development in the file, database elsewhere", "APP_ENV=development\n" + remote, env{}, "", "APP_ENV is not set, and .env names a database on another machine"},
-		{"unset, direct elsewhere", local + "DIRECT_DATABASE_URL=postgres://u:p@db/d", env{}, "", "APP_ENV is not set, and .env names a database on another machine"},
-		{"unset, production in the file", "APP_ENV=production\n" + local, env{}, "", "APP_ENV is production in .env, which is not read there"},
-		{"unset, environment names a database", "DATABASE_ALLOW_INSECURE_TLS=1\n" + local, env{"DATABASE_URL": "postgres://u:p@db/d?sslmode=disable"}, "", "connects to db with sslmode=disable"},
-		{"unset, PGHOST", "PGPASSWORD=x\n", env{"PGHOST": "localhost", "PGDATABASE": "d", "PGUSER": "u"}, "postgres://u@localhost:5432/d?sslmode=prefer", ""},
-		{"PG variables", "PGHOST=localhost\nPGDATABASE=d\nexport PGUSER='u'\n", env{"APP_ENV": "test"}, "postgres://u@localhost:5432/d?sslmode=prefer", ""},
-		{"other variables are not taken", local + "HOME=" + "/nothing\nUSER=x\n", env{"APP_ENV": "test"}, "postgres://u:fromfile@localhost:5432/d?sslmode=prefer", ""},
-		{"byte order mark", "\ufeff" + local, env{"APP_ENV": "test"}, "postgres://u:fromfile@localhost:5432/d?sslmode=prefer", ""},
-		{"broken line", "# the database\n" + local + "DATABASE_APPLICATION_NAME='two\nlines'\nhidden-hidden\n", env{"APP_ENV": "test"}, "", " line 5 is not of the form NAME=value"},
-		{"$ in a password", "DATABASE_URL=postgres://u:hidden$PASS@localhost/d\n", env{"APP_ENV": "test"}, "", " has a $ in DATABASE_URL that may be taken for a variable: put it in single quotes"},
-		{"$ in double quotes", "export PGPASSWORD=\"hidden${X1}\"\n", env{"APP_ENV": "test"}, "", " has a $ in PGPASSWORD that may be taken for a variable"},
-		{"$ in single quotes", "DATABASE_URL='postgres://u:a$PASS@localhost/d'\n", env{"APP_ENV": "test"}, "postgres://u:a%24PASS@localhost:5432/d?sslmode=prefer", ""},
-		{"$ of a variable", "DB_WORD=x\nDATABASE_URL=postgres://u:a${DB_WORD}@localhost/d\n", env{"APP_ENV": "test"}, "postgres://u:ax@localhost:5432/d?sslmode=prefer", ""},
-		{"escaped $", "DATABASE_URL=postgres://u:a\\$PASS@localhost/d\n", env{"APP_ENV": "test"}, "postgres://u:a%24PASS@localhost:5432/d?sslmode=prefer", ""},
-		{"quotation mark not closed", local + "PGUSER='hidden\n", env{"APP_ENV": "test"}, "", " line 2 is not of the form NAME=value"},
+		{
+			"unset, development in the file", "APP_ENV=development\n" + local,
+			env{},
+			"postgres://u:fromfile@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"unset, database elsewhere", remote,
+			env{},
+			"",
+			"APP_ENV is not set, and .env names a database on another machine",
+		},
+		{
+			"unset, development in the file, database elsewhere", "APP_ENV=development\n" + remote,
+			env{},
+			"",
+			"APP_ENV is not set, and .env names a database on another machine",
+		},
+		{
+			"unset, direct elsewhere", local + "DIRECT_DATABASE_URL=postgres://u:p@db/d",
+			env{},
+			"",
+			"APP_ENV is not set, and .env names a database on another machine",
+		},
+		{
+			"unset, production in the file", "APP_ENV=production\n" + local,
+			env{},
+			"",
+			"APP_ENV is production in .env, which is not read there",
+		},
+		{
+			"unset, environment names a database", "DATABASE_ALLOW_INSECURE_TLS=1\n" + local,
+			env{"DATABASE_URL": "postgres://u:p@db/d?sslmode=disable"},
+			"", "connects to db with sslmode=disable",
+		},
+		{
+			"unset, PGHOST", "PGPASSWORD=x\n",
+			env{"PGHOST": "localhost", "PGDATABASE": "d", "PGUSER": "u"},
+			"postgres://u@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"PG variables", "PGHOST=localhost\nPGDATABASE=d\nexport PGUSER='u'\n",
+			env{"APP_ENV": "test"},
+			"postgres://u@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"other variables are not taken", local + "HOME=" + "/nothing\nUSER=x\n",
+			env{"APP_ENV": "test"},
+			"postgres://u:fromfile@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"byte order mark", "\ufeff" + local,
+			env{"APP_ENV": "test"},
+			"postgres://u:fromfile@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"broken line", "# the database\n" + local + "DATABASE_APPLICATION_NAME='two\nlines'\nhidden-hidden\n",
+			env{"APP_ENV": "test"},
+			"", " line 5 is not of the form NAME=value",
+		},
+		{
+			"$ in a password", "DATABASE_URL=postgres://u:hidden$PASS@localhost/d\n",
+			env{"APP_ENV": "test"},
+			"",
+			" has a $ in DATABASE_URL that may be taken for a variable: put it in single quotes",
+		},
+		{
+			"$ in double quotes", "export PGPASSWORD=\"hidden${X1}\"\n",
+			env{"APP_ENV": "test"},
+			"",
+			" has a $ in PGPASSWORD that may be taken for a variable",
+		},
+		{
+			"$ in single quotes", "DATABASE_URL='postgres://u:a$PASS@localhost/d'\n",
+			env{"APP_ENV": "test"},
+			"postgres://u:a%24PASS@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"$ of a variable", "DB_WORD=x\nDATABASE_URL=postgres://u:a${DB_WORD}@localhost/d\n",
+			env{"APP_ENV": "test"},
+			"postgres://u:ax@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"escaped $", "DATABASE_URL=postgres://u:a\\$PASS@localhost/d\n",
+			env{"APP_ENV": "test"},
+			"postgres://u:a%24PASS@localhost:5432/d?sslmode=prefer", "",
+		},
+		{
+			"quotation mark not closed", local + "PGUSER='hidden\n",
+			env{"APP_ENV": "test"},
+			"",
+			" line 2 is not of the form NAME=value",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			path := file(t, "dotenv", test.dotenv)
 			if test.refusal != "" {
 				text := refused(t, pgconfig.Source{Environ: test.environ, DotEnv: []string{path}})
-				if !strings.Contains(text, test.refusal) || strings.Contains(text, "fromfile") || strings.Contains(text, "hidden") {
+				if !strings.Contains(text, test.refusal) || strings.Contains(text, "fromfile") ||
+					strings.Contains(text, "hidden") {
 					t.Errorf("want %q in %q", test.refusal, text)
 				}
 				return

@@ -37,7 +37,8 @@ func (l *loader) readEnvironment(src Source) {
 		}
 	}
 	if e := l.vars["APP_ENV"]; !set && (e.text == string(Production) || e.text == string(Staging)) {
-		l.add("APP_ENV", "is "+e.text+" in .env, which is not read there", "set it in the environment, or write development")
+		l.add("APP_ENV", "is "+e.text+" in .env, which is not read there",
+			"set it in the environment, or write development")
 	}
 }
 
@@ -95,7 +96,10 @@ func (l *loader) pick(environ map[string]string, source string) map[string]entry
 
 // namesDatabase reports whether the variables say where a database is.
 func (l *loader) namesDatabase() bool {
-	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE"} {
+	for _, name := range []string{
+		"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGHOSTADDR", "PGDATABASE",
+		"PGSERVICE",
+	} {
 		if _, ok := l.vars[name]; ok {
 			return true
 		}

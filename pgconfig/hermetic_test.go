@@ -12,10 +12,13 @@ import (
 
 // hostile is every variable that pgx reads, and ours.
 var hostile = []string{
-	"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGSSLMODE",
+	"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGAPPNAME", "PGCONNECT_TIMEOUT",
+	"PGSSLMODE",
 	"PGSSLKEY", "PGSSLCERT", "PGSSLCERTMODE", "PGSSLSNI", "PGSSLROOTCERT", "PGSSLPASSWORD", "PGSSLNEGOTIATION",
-	"PGTARGETSESSIONATTRS", "PGSERVICE", "PGSERVICEFILE", "PGTZ", "PGOPTIONS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION",
-	"PGCHANNELBINDING", "PGREQUIREAUTH", "PGKRBSRVNAME", "APP_ENV", "DATABASE_URL", "DATABASE_URL_FILE", "DATABASE_PASSWORD_FILE",
+	"PGTARGETSESSIONATTRS", "PGSERVICE", "PGSERVICEFILE", "PGTZ", "PGOPTIONS", "PGMINPROTOCOLVERSION",
+	"PGMAXPROTOCOLVERSION",
+	"PGCHANNELBINDING", "PGREQUIREAUTH", "PGKRBSRVNAME", "APP_ENV", "DATABASE_URL", "DATABASE_URL_FILE",
+	"DATABASE_PASSWORD_FILE",
 	"DIRECT_DATABASE_URL", "DATABASE_REPLICA_URLS", "DATABASE_POOL_MAX_CONNS", "DATABASE_APPLICATION_NAME", "USER",
 }
 
@@ -44,9 +47,12 @@ func outcomeOf(t *testing.T, environ env) outcome {
 	}
 	cc := pc.ConnConfig
 	o := outcome{
-		URL: string(cfg.URL()), Direct: direct.Host, Host: cc.Host, Database: cc.Database, User: cc.User, Password: cc.Password,
-		Port: cc.Port, Fallbacks: len(cc.Fallbacks), Validates: cc.ValidateConnect != nil, Settings: cc.RuntimeParams, Report: cfg.Report(),
-		SSLCertMode: cc.SSLCertMode, SSLNegotiation: cc.SSLNegotiation, ChannelBinding: cc.ChannelBinding, RequireAuth: cc.RequireAuth,
+		URL: string(cfg.URL()), Direct: direct.Host, Host: cc.Host, Database: cc.Database, User: cc.User,
+		Password: cc.Password,
+		Port:     cc.Port, Fallbacks: len(cc.Fallbacks), Validates: cc.ValidateConnect != nil, Settings: cc.RuntimeParams,
+		Report:      cfg.Report(),
+		SSLCertMode: cc.SSLCertMode, SSLNegotiation: cc.SSLNegotiation, ChannelBinding: cc.ChannelBinding,
+		RequireAuth: cc.RequireAuth,
 		MinProtocol: cc.MinProtocolVersion, MaxProtocol: cc.MaxProtocolVersion,
 	}
 	if cc.TLSConfig != nil {
@@ -79,7 +85,10 @@ func TestHermetic(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(home, ".postgresql"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{".pgpass", ".pg_service.conf", ".postgresql/root.crt", ".postgresql/postgresql.crt", ".postgresql/postgresql.key"} {
+	for _, name := range []string{
+		".pgpass", ".pg_service.conf", ".postgresql/root.crt", ".postgresql/postgresql.crt",
+		".postgresql/postgresql.key",
+	} {
 		write(t, filepath.Join(home, name), "*:*:*:*:stolen\n")
 	}
 	t.Chdir(home)

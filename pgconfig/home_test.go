@@ -31,7 +31,10 @@ func TestHome(t *testing.T) {
 	write(t, filepath.Join(home, ".pgpass"), "*:*:*:*:from the file\n")
 
 	cfg := load(t, env{"HOME": home, "DATABASE_URL": "postgres://u:own@db/d"})
-	for _, want := range []string{"u:own@", "sslcert=" + dir + "/postgresql.crt", "sslkey=" + dir + "/postgresql.key", "sslrootcert=" + dir + "/root.crt"} {
+	for _, want := range []string{
+		"u:own@", "sslcert=" + dir + "/postgresql.crt", "sslkey=" + dir + "/postgresql.key",
+		"sslrootcert=" + dir + "/root.crt",
+	} {
 		if url := strings.ReplaceAll(string(cfg.URL()), "%2F", "/"); !strings.Contains(url, want) {
 			t.Errorf("want %s in %s", want, url)
 		}
@@ -47,13 +50,15 @@ func TestHome(t *testing.T) {
 func TestEncryptedKey(t *testing.T) {
 	t.Parallel()
 	certificate, key := keyPair(t, "hunter2")
-	files := "postgres://u:p@db/d?sslcert=" + file(t, "a.crt", certificate) + "&sslkey=" + file(t, "a.key", key) + "&sslpassword="
+	files := "postgres://u:p@db/d?sslcert=" + file(t, "a.crt", certificate) + "&sslkey=" + file(t, "a.key", key) +
+		"&sslpassword="
 	pc, err := load(t, env{"DATABASE_URL": files + "hunter2"}).PoolConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "certificates", len(pc.ConnConfig.TLSConfig.Certificates), 1)
-	if text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL": files + "hunter3"}}); !strings.Contains(text, "cannot be used") || strings.Contains(text, "hunter3") {
+	if text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL": files + "hunter3"}}); !strings.Contains(text,
+		"cannot be used") || strings.Contains(text, "hunter3") {
 		t.Error(text)
 	}
 }
@@ -77,7 +82,8 @@ func keyPair(t *testing.T, password string) (certificate, key string) {
 	block := &pem.Block{Type: "EC PRIVATE KEY", Bytes: secret}
 	if password != "" {
 		//nolint:staticcheck // the only encryption that libpq's sslpassword and pgx know
-		if block, err = x509.EncryptPEMBlock(rand.Reader, block.Type, secret, []byte(password), x509.PEMCipherAES256); err != nil {
+		if block, err = x509.EncryptPEMBlock(rand.Reader, block.Type, secret, []byte(password),
+			x509.PEMCipherAES256); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -54,7 +54,10 @@ func (k KeepAlive) Apply(cfg *pgx.ConnConfig) {
 func (k KeepAlive) set(socket *net.TCPConn) {
 	switch {
 	case k.Idle > 0:
-		_ = socket.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: k.Idle, Interval: k.Interval, Count: k.Count})
+		_ = socket.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: true, Idle: k.Idle, Interval: k.Interval,
+			Count: k.Count,
+		})
 	case k.Idle < 0:
 		_ = socket.SetKeepAlive(false)
 	}
@@ -68,7 +71,10 @@ func (k KeepAlive) set(socket *net.TCPConn) {
 
 // keepAlive returns the settings of c.
 func (c Config) keepAlive() KeepAlive {
-	k := KeepAlive{Idle: c.KeepAliveIdle, Interval: c.KeepAliveInterval, Count: int(c.KeepAliveCount), UserTimeout: c.TCPUserTimeout}
+	k := KeepAlive{
+		Idle: c.KeepAliveIdle, Interval: c.KeepAliveInterval, Count: int(c.KeepAliveCount),
+		UserTimeout: c.TCPUserTimeout,
+	}
 	if k.Idle <= 0 {
 		k.Idle = -1
 	}

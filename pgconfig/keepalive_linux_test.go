@@ -19,7 +19,8 @@ func TestDialer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	cfg, err := pgconfig.Parse("postgres://u@" + l.Addr().String() + "/d?keepalives_idle=7&keepalives_interval=3&keepalives_count=4&tcp_user_timeout=1500")
+	cfg, err := pgconfig.Parse("postgres://u@" + l.Addr().String() +
+		"/d?keepalives_idle=7&keepalives_interval=3&keepalives_count=4&tcp_user_timeout=1500")
 	if err != nil {
 		t.Fatal(err)
 	}

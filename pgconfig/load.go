@@ -141,7 +141,10 @@ func newLoader(src Source) *loader {
 	if prefix != "" && !strings.HasSuffix(prefix, "_") {
 		prefix += "_"
 	}
-	l := &loader{problems: problems{prefix: prefix}, system: src.Environ, libpq: map[string]string{}, notes: map[string][]string{}}
+	l := &loader{
+		problems: problems{prefix: prefix}, system: src.Environ, libpq: map[string]string{},
+		notes: map[string][]string{},
+	}
 	l.readEnvironment(src)
 	for name, e := range l.vars {
 		if param := dsn.FromEnv(name); param != "" {
@@ -177,7 +180,8 @@ func (l *loader) parse() connections {
 			prefixed(l.prefix, "DATABASE_URL")+"=postgres://app:PASSWORD@localhost:5432/app; see "+readOn)
 	}
 	if c.main != nil && c.main.Password != "" && l.password.text != "" {
-		l.add(c.main.key, "has a password, and DATABASE_PASSWORD_FILE is set too", "take the password out of one of them")
+		l.add(c.main.key, "has a password, and DATABASE_PASSWORD_FILE is set too",
+			"take the password out of one of them")
 	}
 	if e, ok := l.vars["DIRECT_DATABASE_URL"]; ok {
 		c.direct = l.parseOne("DIRECT_DATABASE_URL", e.text)
@@ -224,7 +228,8 @@ func (l *loader) settleEnvironment(c connections, unset Environment) Environment
 	case l.borrowed:
 		return Development
 	case unset == Production:
-		l.note("APP_ENV", "is not set: production, because a database on this machine may be reached through a proxy beside a "+
+		l.note("APP_ENV", "is not set: production, because a database on this machine may be reached through a "+
+			"proxy beside a "+
 			"service; set APP_ENV=development on a developer's machine")
 	}
 	return unset
@@ -232,7 +237,9 @@ func (l *loader) settleEnvironment(c connections, unset Environment) Environment
 
 // decode makes a Config of the variables: those that are set, then what the parameters of
 // DATABASE_URL say, then the defaults. It returns where each value came from too.
-func (l *loader) decode(main *connection, environment Environment, program string) (cfg Config, sources map[string]string) {
+func (l *loader) decode(main *connection, environment Environment, program string) (cfg Config,
+	sources map[string]string,
+) {
 	sources = map[string]string{}
 	for _, v := range table {
 		e, set := l.vars[v.Name]
@@ -272,7 +279,8 @@ func (l *loader) decode(main *connection, environment Environment, program strin
 	case cfg.MinIdleConns > cfg.MaxConns && sources["DATABASE_POOL_MIN_IDLE_CONNS"] == "default":
 		cfg.MinIdleConns = cfg.MaxConns // the default does not fit a small pool
 	case cfg.MinIdleConns > cfg.MaxConns && !l.has("DATABASE_POOL_MAX_CONNS"):
-		l.add("DATABASE_POOL_MIN_IDLE_CONNS", "is more than "+prefixed(l.prefix, "DATABASE_POOL_MAX_CONNS"), "lower it, or raise the other")
+		l.add("DATABASE_POOL_MIN_IDLE_CONNS", "is more than "+prefixed(l.prefix, "DATABASE_POOL_MAX_CONNS"),
+			"lower it, or raise the other")
 	}
 	if cfg.KeepAliveCount < 1 && !l.has("DATABASE_KEEPALIVE_COUNT") {
 		l.add("DATABASE_KEEPALIVE_COUNT", "is 0", "write 1 or more, or DATABASE_KEEPALIVE_IDLE=off for no keepalive")

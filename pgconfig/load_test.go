@@ -18,20 +18,87 @@ func TestDefaults(t *testing.T) {
 		statement   time.Duration
 		sslmode     string
 	}{
-		{"production", env{"APP_ENV": "production", "DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Production, 10, 30 * time.Second, "verify-full"},
-		{"staging", env{"APP_ENV": "staging", "DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Staging, 10, 30 * time.Second, "verify-full"},
-		{"unset, elsewhere", env{"DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Production, 10, 30 * time.Second, "verify-full"},
-		{"unset, one host elsewhere", env{"DATABASE_URL": "postgres://u:p@localhost,db/d"}, pgconfig.Production, 10, 30 * time.Second, "verify-full"},
-		{"unset, direct elsewhere", env{"DATABASE_URL": "postgres://u:p@localhost/d", "DIRECT_DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"unset, replica elsewhere", env{"DATABASE_URL": "postgres://u:p@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u:p@db/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"unset, localhost", env{"DATABASE_URL": "postgres://u:p@localhost/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"unset, IPv4 loopback", env{"DATABASE_URL": "postgres://u:p@127.0.0.9/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"unset, IPv6 loopback", env{"DATABASE_URL": "postgres://u:p@[::1]:5433/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"unset, socket", env{"DATABASE_URL": "postgres://postgres@/d?host=/dev/shm/x"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"unset, socket in the authority", env{"DATABASE_URL": "postgres://postgres@%2Fdev%2Fshm%2Fx/d"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
-		{"development elsewhere", env{"APP_ENV": "development", "DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Development, 4, 60 * time.Second, "prefer"},
-		{"test", env{"APP_ENV": "test", "DATABASE_URL": "postgres://u:p@db/d"}, pgconfig.Test, 4, 60 * time.Second, "prefer"},
-		{"production on a socket", env{"APP_ENV": "production", "DATABASE_URL": "postgres://u@/d?host=/run/pg"}, pgconfig.Production, 10, 30 * time.Second, "prefer"},
+		{
+			"production",
+			env{"APP_ENV": "production", "DATABASE_URL": "postgres://u:p@db/d"},
+			pgconfig.Production, 10,
+			30 * time.Second, "verify-full",
+		},
+		{
+			"staging",
+			env{"APP_ENV": "staging", "DATABASE_URL": "postgres://u:p@db/d"},
+			pgconfig.Staging, 10,
+			30 * time.Second, "verify-full",
+		},
+		{
+			"unset, elsewhere",
+			env{"DATABASE_URL": "postgres://u:p@db/d"},
+			pgconfig.Production, 10, 30 * time.Second,
+			"verify-full",
+		},
+		{
+			"unset, one host elsewhere",
+			env{"DATABASE_URL": "postgres://u:p@localhost,db/d"},
+			pgconfig.Production, 10,
+			30 * time.Second, "verify-full",
+		},
+		{
+			"unset, direct elsewhere", env{
+				"DATABASE_URL":        "postgres://u:p@localhost/d",
+				"DIRECT_DATABASE_URL": "postgres://u:p@db/d",
+			}, pgconfig.Production, 10, 30 * time.Second, "prefer",
+		},
+		{
+			"unset, replica elsewhere", env{
+				"DATABASE_URL":          "postgres://u:p@localhost/d",
+				"DATABASE_REPLICA_URLS": "postgres://u:p@db/d",
+			}, pgconfig.Production, 10, 30 * time.Second, "prefer",
+		},
+		{
+			"unset, localhost",
+			env{"DATABASE_URL": "postgres://u:p@localhost/d"},
+			pgconfig.Production, 10,
+			30 * time.Second, "prefer",
+		},
+		{
+			"unset, IPv4 loopback",
+			env{"DATABASE_URL": "postgres://u:p@127.0.0.9/d"},
+			pgconfig.Production, 10,
+			30 * time.Second, "prefer",
+		},
+		{
+			"unset, IPv6 loopback",
+			env{"DATABASE_URL": "postgres://u:p@[::1]:5433/d"},
+			pgconfig.Production, 10,
+			30 * time.Second, "prefer",
+		},
+		{
+			"unset, socket",
+			env{"DATABASE_URL": "postgres://postgres@/d?host=/dev/shm/x"},
+			pgconfig.Production, 10,
+			30 * time.Second, "prefer",
+		},
+		{
+			"unset, socket in the authority",
+			env{"DATABASE_URL": "postgres://postgres@%2Fdev%2Fshm%2Fx/d"},
+			pgconfig.Production, 10, 30 * time.Second, "prefer",
+		},
+		{
+			"development elsewhere",
+			env{"APP_ENV": "development", "DATABASE_URL": "postgres://u:p@db/d"},
+			pgconfig.Development, 4, 60 * time.Second, "prefer",
+		},
+		{
+			"test",
+			env{"APP_ENV": "test", "DATABASE_URL": "postgres://u:p@db/d"},
+			pgconfig.Test, 4, 60 * time.Second,
+			"prefer",
+		},
+		{
+			"production on a socket",
+			env{"APP_ENV": "production", "DATABASE_URL": "postgres://u@/d?host=/run/pg"},
+			pgconfig.Production, 10, 30 * time.Second, "prefer",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -50,13 +117,19 @@ func TestMissing(t *testing.T) {
 	t.Parallel()
 	for _, appEnv := range []string{"", "development", "test", "staging", "production"} {
 		text := refused(t, pgconfig.Source{Environ: env{"APP_ENV": appEnv, "PGUSER": "u", "HOME": "/root"}})
-		for _, want := range []string{"DATABASE_URL is not set", "DATABASE_URL=postgres://app:PASSWORD@localhost:5432/app", "https://"} {
+		for _, want := range []string{
+			"DATABASE_URL is not set",
+			"DATABASE_URL=postgres://app:PASSWORD@localhost:5432/app", "https://",
+		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("APP_ENV=%s: no %q in %q", appEnv, want, text)
 			}
 		}
 	}
-	text := refused(t, pgconfig.Source{Prefix: "ANALYTICS", Environ: env{"DATABASE_URL": "postgres://u:p@localhost/d", "PGHOST": "localhost", "PGDATABASE": "d"}})
+	text := refused(t, pgconfig.Source{Prefix: "ANALYTICS", Environ: env{
+		"DATABASE_URL": "postgres://u:p@localhost/d",
+		"PGHOST":       "localhost", "PGDATABASE": "d",
+	}})
 	if !strings.Contains(text, "ANALYTICS_DATABASE_URL is not set: set it") {
 		t.Error(text)
 	}
@@ -86,7 +159,8 @@ func TestPrefix(t *testing.T) {
 	t.Parallel()
 	environ := env{
 		"APP_ENV": "test", "DATABASE_URL": "postgres://u:p@main/d", "ANALYTICS_DATABASE_URL": "postgres://a@stats/s",
-		"ANALYTICS_DATABASE_POOL_MAX_CONNS": "7", "DATABASE_POOL_MAX_CONNS": "3", "PGPASSWORD": "main's", "PGHOST": "main",
+		"ANALYTICS_DATABASE_POOL_MAX_CONNS": "7", "DATABASE_POOL_MAX_CONNS": "3", "PGPASSWORD": "main's",
+		"PGHOST":                        "main",
 		"ANALYTICS_DIRECT_DATABASE_URL": "postgres://a@direct/s",
 	}
 	for _, prefix := range []string{"ANALYTICS", "ANALYTICS_"} {
@@ -101,7 +175,8 @@ func TestPrefix(t *testing.T) {
 		equal(t, "source", setting(t, cfg, "ANALYTICS_DATABASE_POOL_MAX_CONNS").Source, "environment")
 	}
 	environ["ANALYTICS_DATABASE_POOL_MAX_CONNS"] = "many"
-	if text := refused(t, pgconfig.Source{Prefix: "ANALYTICS", Environ: environ}); !strings.HasPrefix(text, "ANALYTICS_DATABASE_POOL_MAX_CONNS is not") {
+	if text := refused(t, pgconfig.Source{Prefix: "ANALYTICS", Environ: environ}); !strings.HasPrefix(text,
+		"ANALYTICS_DATABASE_POOL_MAX_CONNS is not") {
 		t.Error(text)
 	}
 }
@@ -118,17 +193,26 @@ func TestLibpq(t *testing.T) {
 	}{
 		{
 			"variables",
-			env{"PGHOST": "db", "PGPORT": "5433", "PGDATABASE": "shop", "PGUSER": "app", "PGPASSWORD": "p@ss", "PGSSLMODE": "disable"},
+			env{
+				"PGHOST": "db", "PGPORT": "5433", "PGDATABASE": "shop", "PGUSER": "app", "PGPASSWORD": "p@ss",
+				"PGSSLMODE": "disable",
+			},
 			"postgres://app:p%40ss@db:5433/shop?sslmode=disable",
 		},
 		{
 			"URL wins",
-			env{"DATABASE_URL": "postgres://a:b@c/d", "PGHOST": "x", "PGDATABASE": "x", "PGUSER": "x", "PGPASSWORD": "x"},
+			env{
+				"DATABASE_URL": "postgres://a:b@c/d", "PGHOST": "x", "PGDATABASE": "x", "PGUSER": "x",
+				"PGPASSWORD": "x",
+			},
 			"postgres://a:b@c:5432/d?sslmode=prefer",
 		},
 		{
 			"URL completed",
-			env{"DATABASE_URL": "postgres://c", "PGPORT": "5433", "PGDATABASE": "d", "PGUSER": "a", "PGPASSWORD": "b", "PGSSLMODE": "allow"},
+			env{
+				"DATABASE_URL": "postgres://c", "PGPORT": "5433", "PGDATABASE": "d", "PGUSER": "a", "PGPASSWORD": "b",
+				"PGSSLMODE": "allow",
+			},
 			"postgres://a:b@c:5433/d?sslmode=allow",
 		},
 		{
@@ -146,20 +230,39 @@ func TestLibpq(t *testing.T) {
 			env{"DATABASE_URL": "postgres://app@db/shop?sslmode=disable", "PGPASSFILE": home + "/.pgpass"},
 			"postgres://app:from%20the%20pass%20file@db:5432/shop?sslmode=disable",
 		},
-		{"service", env{"PGSERVICE": "web", "HOME": home}, "postgres://app:from%20the%20pass%20file@db:5432/shop?sslmode=disable"},
+		{
+			"service",
+			env{"PGSERVICE": "web", "HOME": home},
+			"postgres://app:from%20the%20pass%20file@db:5432/shop?sslmode=disable",
+		},
 		{
 			"service wins over PG*",
-			env{"PGSERVICE": "web", "PGSERVICEFILE": home + "/.pg_service.conf", "PGHOST": "localhost", "PGPASSWORD": "p"},
+			env{
+				"PGSERVICE": "web", "PGSERVICEFILE": home + "/.pg_service.conf", "PGHOST": "localhost",
+				"PGPASSWORD": "p",
+			},
 			"postgres://app:p@db:5432/shop?sslmode=disable",
 		},
-		{"user of the system", env{"DATABASE_URL": "postgres://localhost/d", "USER": "me"}, "postgres://me@localhost:5432/d?sslmode=prefer"},
+		{
+			"user of the system",
+			env{"DATABASE_URL": "postgres://localhost/d", "USER": "me"},
+			"postgres://me@localhost:5432/d?sslmode=prefer",
+		},
 		{
 			"keyword=value",
 			env{"DATABASE_URL": `host=db dbname = shop user=app password='it\'s two words' port=1 sslmode=disable`},
 			"postgres://app:it%27s%20two%20words@db:1/shop?sslmode=disable",
 		},
-		{"port without a host", env{"DATABASE_URL": "port=6000 user=a dbname=d", "PGHOST": "c"}, "postgres://a@c:6000/d?sslmode=prefer"},
-		{"empty user", env{"DATABASE_URL": "user='' host=c dbname=d", "PGUSER": "a"}, "postgres://a@c:5432/d?sslmode=prefer"},
+		{
+			"port without a host",
+			env{"DATABASE_URL": "port=6000 user=a dbname=d", "PGHOST": "c"},
+			"postgres://a@c:6000/d?sslmode=prefer",
+		},
+		{
+			"empty user",
+			env{"DATABASE_URL": "user='' host=c dbname=d", "PGUSER": "a"},
+			"postgres://a@c:5432/d?sslmode=prefer",
+		},
 		{
 			"several hosts",
 			env{"DATABASE_URL": "postgres://a:b@c:1,d:2/e?target_session_attrs=read-write&sslmode=disable"},
@@ -173,7 +276,10 @@ func TestLibpq(t *testing.T) {
 			equal(t, "URL", string(cfg.URL()), test.url)
 
 			// What the URL says is all there is: it means the same again.
-			again, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{"APP_ENV": "development", "DATABASE_URL": string(cfg.URL())}})
+			again, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{
+				"APP_ENV":      "development",
+				"DATABASE_URL": string(cfg.URL()),
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,29 +295,42 @@ func TestFiles(t *testing.T) {
 	equal(t, "URL", string(cfg.URL()), "postgres://app:hidden@db:5432/shop?sslmode=verify-full")
 	equal(t, "source", setting(t, cfg, "DATABASE_URL").Source, "file "+url)
 
-	cfg = load(t, env{"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": password, "DATABASE_REPLICA_URLS": "postgres://app@r1,r2/shop, postgres://ro:x@r3/shop"})
+	cfg = load(t, env{
+		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": password,
+		"DATABASE_REPLICA_URLS": "postgres://app@r1,r2/shop, postgres://ro:x@r3/shop",
+	})
 	equal(t, "URL", string(cfg.URL()), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full")
 	equal(t, "SecretFile", cfg.SecretFile().Path(), password)
 	equal(t, "replicas", len(cfg.ReplicaURLs()), 2)
-	equal(t, "first replica", string(cfg.ReplicaURLs()[0]), "postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full")
+	equal(t, "first replica", string(cfg.ReplicaURLs()[0]),
+		"postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full")
 	equal(t, "second replica", string(cfg.ReplicaURLs()[1]), "postgres://ro:x@r3:5432/shop?sslmode=verify-full")
 
 	for want, environ := range map[string]env{
-		"DATABASE_URL and DATABASE_URL_FILE are both set":                           {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_URL_FILE": url},
-		"has a password, and DATABASE_PASSWORD_FILE is set too":                     {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_PASSWORD_FILE": password},
-		"DATABASE_URL_FILE names a file that does not exist":                        {"DATABASE_URL_FILE": url + "x"},
-		"DATABASE_URL_FILE holds a URL, not the path of a file":                     {"DATABASE_URL_FILE": "postgres://a:b@localhost/d"},
-		"DATABASE_URL_FILE names a file that is empty":                              {"DATABASE_URL_FILE": file(t, "empty", "\n")},
-		"DATABASE_URL_FILE names a file that cannot be read":                        {"DATABASE_URL_FILE": t.TempDir()},
-		"URL_FILE names a file that cannot be read: name a file of text that holds": {"DATABASE_URL_FILE": file(t, "log", strings.Repeat("x", 65<<10))},
-		"names a file in sslkey that cannot be read":                                {"DATABASE_URL": "postgres://a:b@db/d?sslcert=" + url + "&sslkey=" + url + "/below"},
-		"DATABASE_PASSWORD_FILE names a file that does not exist":                   {"DATABASE_URL": "postgres://a@localhost/d", "DATABASE_PASSWORD_FILE": password + "x"},
-		"PGSERVICE names a service, but the service file cannot be read":            {"PGSERVICE": "web"},
-		"PGSERVICE names a service that the service file does not have":             {"PGSERVICE": "web", "PGSERVICEFILE": file(t, "services", "[other]\nhost=x\n")},
-		"names a service which has a parameter that is not known":                   {"PGSERVICE": "web", "PGSERVICEFILE": file(t, "services", "[web]\nhst=x\n")},
-		"DATABASE_URL_FILE is the address of another database, MySQL":               {"DATABASE_URL_FILE": file(t, "url", "mysql://a:b@c/d")},
-		"names a file in sslrootcert that does not exist":                           {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=/nothing"},
-		"cannot be used: unable to add CA to cert pool: check sslrootcert, ss":      {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=" + url},
+		"DATABASE_URL and DATABASE_URL_FILE are both set":       {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_URL_FILE": url},
+		"has a password, and DATABASE_PASSWORD_FILE is set too": {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_PASSWORD_FILE": password},
+		"DATABASE_URL_FILE names a file that does not exist":    {"DATABASE_URL_FILE": url + "x"},
+		"DATABASE_URL_FILE holds a URL, not the path of a file": {"DATABASE_URL_FILE": "postgres://a:b@localhost/d"},
+		"DATABASE_URL_FILE names a file that is empty": {"DATABASE_URL_FILE": file(t,
+			"empty", "\n")},
+		"DATABASE_URL_FILE names a file that cannot be read": {"DATABASE_URL_FILE": t.TempDir()},
+		"URL_FILE names a file that cannot be read: name a file of text that holds": {"DATABASE_URL_FILE": file(t,
+			"log", strings.Repeat("x", 65<<10))},
+		"names a file in sslkey that cannot be read":                     {"DATABASE_URL": "postgres://a:b@db/d?sslcert=" + url + "&sslkey=" + url + "/below"},
+		"DATABASE_PASSWORD_FILE names a file that does not exist":        {"DATABASE_URL": "postgres://a@localhost/d", "DATABASE_PASSWORD_FILE": password + "x"},
+		"PGSERVICE names a service, but the service file cannot be read": {"PGSERVICE": "web"},
+		"PGSERVICE names a service that the service file does not have": {
+			"PGSERVICE":     "web",
+			"PGSERVICEFILE": file(t, "services", "[other]\nhost=x\n"),
+		},
+		"names a service which has a parameter that is not known": {
+			"PGSERVICE":     "web",
+			"PGSERVICEFILE": file(t, "services", "[web]\nhst=x\n"),
+		},
+		"DATABASE_URL_FILE is the address of another database, MySQL": {"DATABASE_URL_FILE": file(t,
+			"url", "mysql://a:b@c/d")},
+		"names a file in sslrootcert that does not exist":                      {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=/nothing"},
+		"cannot be used: unable to add CA to cert pool: check sslrootcert, ss": {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=" + url},
 	} {
 		if text := refused(t, pgconfig.Source{Environ: environ}); !strings.Contains(text, want) {
 			t.Errorf("want %q in %q", want, text)
@@ -233,7 +352,8 @@ func TestLibpqProblems(t *testing.T) {
 		if environ["DATABASE_URL"] == "" {
 			environ["DATABASE_URL"] = "postgres://u@localhost/d"
 		}
-		if text := refused(t, pgconfig.Source{Environ: environ}); !strings.HasPrefix(text, want) || strings.Contains(text, "\n") {
+		if text := refused(t, pgconfig.Source{Environ: environ}); !strings.HasPrefix(text, want) ||
+			strings.Contains(text, "\n") {
 			t.Errorf("want %q, got %q", want, text)
 		}
 	}
@@ -243,8 +363,10 @@ func TestLibpqProblems(t *testing.T) {
 func TestAllAtOnce(t *testing.T) {
 	t.Parallel()
 	text := refused(t, pgconfig.Source{Environ: env{
-		"APP_ENV": "prod", "DATABASE_URL": "postgres://u:p@db:99999/?sslmode=require&color=red", "DIRECT_DATABASE_URL": "mysql://x",
-		"DATABASE_POOL_MAX_CONNS": "-1", "DATABASE_ACQUIRE_TIMEOUT": "5", "DATABASE_LOCK_TIMEOUT": "-5s", "DATABASE_PGBOUNCER": "maybe",
+		"APP_ENV": "prod", "DATABASE_URL": "postgres://u:p@db:99999/?sslmode=require&color=red",
+		"DIRECT_DATABASE_URL":     "mysql://x",
+		"DATABASE_POOL_MAX_CONNS": "-1", "DATABASE_ACQUIRE_TIMEOUT": "5", "DATABASE_LOCK_TIMEOUT": "-5s",
+		"DATABASE_PGBOUNCER":         "maybe",
 		"DATABASE_STATEMENT_TIMEOUT": "1000h", "DATABASE_CONNECT_TIMEOUT": "soon",
 	}})
 	want := []string{
@@ -278,9 +400,18 @@ func TestPoolSize(t *testing.T) {
 	cfg := load(t, env{"DATABASE_URL": url, "DATABASE_POOL_MAX_CONNS": "1"})
 	equal(t, "MinIdleConns, by default 2", cfg.MinIdleConns, 1)
 	for want, environ := range map[string]env{
-		"DATABASE_POOL_MAX_CONNS is 0":                                          {"DATABASE_URL": url, "DATABASE_POOL_MAX_CONNS": "0"},
-		"DATABASE_POOL_MIN_IDLE_CONNS is more than DATABASE_POOL_MAX_CONNS":     {"DATABASE_URL": url, "DATABASE_POOL_MIN_IDLE_CONNS": "11"},
-		"DATABASE_KEEPALIVE_COUNT is 0: write 1 or more, or DATABASE_KEEPALIVE": {"DATABASE_URL": url, "DATABASE_KEEPALIVE_COUNT": "0"},
+		"DATABASE_POOL_MAX_CONNS is 0": {
+			"DATABASE_URL":            url,
+			"DATABASE_POOL_MAX_CONNS": "0",
+		},
+		"DATABASE_POOL_MIN_IDLE_CONNS is more than DATABASE_POOL_MAX_CONNS": {
+			"DATABASE_URL":                 url,
+			"DATABASE_POOL_MIN_IDLE_CONNS": "11",
+		},
+		"DATABASE_KEEPALIVE_COUNT is 0: write 1 or more, or DATABASE_KEEPALIVE": {
+			"DATABASE_URL":             url,
+			"DATABASE_KEEPALIVE_COUNT": "0",
+		},
 	} {
 		if text := refused(t, pgconfig.Source{Environ: environ}); !strings.HasPrefix(text, want) {
 			t.Errorf("want %q in %q", want, text)

@@ -90,7 +90,8 @@ func (c Config) override(d login) Config {
 
 func (c Config) poolConfig(r *resolved, d login) (*pgxpool.Config, error) {
 	if c.MaxConns < 1 || c.MinIdleConns < 0 || c.MinIdleConns > c.MaxConns {
-		return nil, problem(r, "DATABASE_POOL_MAX_CONNS", fmt.Sprintf("is %d with %d idle connections", c.MaxConns, c.MinIdleConns),
+		return nil, problem(r, "DATABASE_POOL_MAX_CONNS", fmt.Sprintf("is %d with %d idle connections", c.MaxConns,
+			c.MinIdleConns),
 			"there must be at least 1, and no more idle ones than that")
 	}
 	pc, err := emptyPool()
@@ -111,7 +112,8 @@ func (c Config) poolConfig(r *resolved, d login) (*pgxpool.Config, error) {
 func (c Config) connConfig(r *resolved, d login) (*pgx.ConnConfig, error) {
 	cc, err := connConfig(d.DSN)
 	if err != nil {
-		return nil, problem(r, d.key, "cannot be used", "a file that it names was there when it was loaded and is not any more")
+		return nil, problem(r, d.key, "cannot be used",
+			"a file that it names was there when it was loaded and is not any more")
 	}
 	if c.ApplicationName != "" {
 		cc.RuntimeParams["application_name"] = c.ApplicationName
@@ -150,7 +152,10 @@ func orForever(d time.Duration) time.Duration {
 }
 
 func notLoaded() error {
-	return &Error{Problems: []Problem{{Key: "Config", Detail: "is empty", Hint: "make it with Load, LoadFrom or Parse"}}}
+	return &Error{Problems: []Problem{{
+		Key: "Config", Detail: "is empty",
+		Hint: "make it with Load, LoadFrom or Parse",
+	}}}
 }
 
 func problem(r *resolved, key, detail, hint string) error {

@@ -77,10 +77,14 @@ func TestPoolConfig(t *testing.T) {
 	equal(t, "the first's application_name", cc.RuntimeParams["application_name"], "web")
 
 	cfg.MaxConns = 2
-	if _, err := cfg.PoolConfig(); err == nil || !strings.Contains(err.Error(), "DATABASE_POOL_MAX_CONNS is 2 with 3 idle connections") {
+	if _, err := cfg.PoolConfig(); err == nil || !strings.Contains(err.Error(),
+		"DATABASE_POOL_MAX_CONNS is 2 with 3 idle connections") {
 		t.Errorf("got %v", err)
 	}
-	for _, err := range []error{second(pgconfig.Config{}.PoolConfig()), second(pgconfig.Config{}.DirectConfig()), second(pgconfig.Config{}.ReplicaConfigs())} {
+	for _, err := range []error{
+		second(pgconfig.Config{}.PoolConfig()), second(pgconfig.Config{}.DirectConfig()),
+		second(pgconfig.Config{}.ReplicaConfigs()),
+	} {
 		if err == nil || !strings.Contains(err.Error(), "make it with Load, LoadFrom or Parse") {
 			t.Errorf("a zero Config: %v", err)
 		}
@@ -101,14 +105,18 @@ func TestZeroConfig(t *testing.T) {
 func TestFileIsGone(t *testing.T) {
 	t.Parallel()
 	root := file(t, "root.crt", authority(t))
-	cfg := load(t, env{"DATABASE_URL": "postgres://u:p@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u:p@db/d?sslrootcert=" + root})
+	cfg := load(t, env{
+		"DATABASE_URL":          "postgres://u:p@localhost/d",
+		"DATABASE_REPLICA_URLS": "postgres://u:p@db/d?sslrootcert=" + root,
+	})
 	if err := os.Remove(root); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := cfg.PoolConfig(); err != nil {
 		t.Error(err)
 	}
-	if _, err := cfg.ReplicaConfigs(); err == nil || !strings.Contains(err.Error(), "DATABASE_REPLICA_URLS cannot be used: a file that it names was there") {
+	if _, err := cfg.ReplicaConfigs(); err == nil || !strings.Contains(err.Error(),
+		"DATABASE_REPLICA_URLS cannot be used: a file that it names was there") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -120,15 +128,17 @@ func TestServer(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
 	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{
-		"DATABASE_URL": url, "DATABASE_APPLICATION_NAME": "it's me", "DATABASE_STATEMENT_TIMEOUT": "1m30s", "DATABASE_LOCK_TIMEOUT": "off",
+		"DATABASE_URL": url, "DATABASE_APPLICATION_NAME": "it's me", "DATABASE_STATEMENT_TIMEOUT": "1m30s",
+		"DATABASE_LOCK_TIMEOUT": "off",
 		"DATABASE_REPLICA_URLS": url, "PGTZ": "Asia/Tokyo", "PGOPTIONS": "-c work_mem=7MB",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"application_name": "it's me", "statement_timeout": "90s", "lock_timeout": "0", "idle_in_transaction_session_timeout": "1min",
-		"timezone": "Asia/Tokyo", "work_mem": "7MB",
+		"application_name": "it's me", "statement_timeout": "90s", "lock_timeout": "0",
+		"idle_in_transaction_session_timeout": "1min",
+		"timezone":                            "Asia/Tokyo", "work_mem": "7MB",
 	}
 	pc, err := cfg.PoolConfig()
 	if err != nil {

@@ -87,7 +87,9 @@ func prefixed(prefix, key string) string {
 }
 
 // addFrom adds a problem with the connection string of a variable.
-func (p *problems) addFrom(key string, found dsn.Problem) { p.add(key, found.Sentence(), p.hint(found)) }
+func (p *problems) addFrom(key string, found dsn.Problem) {
+	p.add(key, found.Sentence(), p.hint(found))
+}
 
 // hint puts the prefix before the variables that a hint names.
 func (p *problems) hint(found dsn.Problem) string {

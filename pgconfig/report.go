@@ -39,7 +39,10 @@ func (c Config) Report() []Setting {
 // report puts the values, the parts of the connection string and the notes together.
 func (l *loader) report(cfg Config, c connections, sources map[string]string) []Setting {
 	if cfg.PgBouncer {
-		for _, name := range []string{"DATABASE_STATEMENT_TIMEOUT", "DATABASE_LOCK_TIMEOUT", "DATABASE_IDLE_IN_TRANSACTION_TIMEOUT"} {
+		for _, name := range []string{
+			"DATABASE_STATEMENT_TIMEOUT", "DATABASE_LOCK_TIMEOUT",
+			"DATABASE_IDLE_IN_TRANSACTION_TIMEOUT",
+		} {
 			if sources[name] != "default" {
 				l.note(name, "is not sent to PgBouncer, which refuses it: set it on the role")
 			}
@@ -51,7 +54,10 @@ func (l *loader) report(cfg Config, c connections, sources map[string]string) []
 	values := cfg.values()
 	var report []Setting
 	for _, v := range table {
-		s := Setting{Key: prefixed(l.prefix, v.Name), Value: values[v.Name], Source: sources[v.Name], Note: strings.Join(l.notes[v.Name], "; ")}
+		s := Setting{
+			Key: prefixed(l.prefix, v.Name), Value: values[v.Name], Source: sources[v.Name],
+			Note: strings.Join(l.notes[v.Name], "; "),
+		}
 		delete(l.notes, v.Name)
 		switch v.Name {
 		case "DATABASE_URL":
@@ -80,7 +86,10 @@ func (l *loader) report(cfg Config, c connections, sources map[string]string) []
 		}
 	}
 	for _, name := range sortedKeys(l.notes) { // variables that are none of ours: their values may be secret
-		report = append(report, Setting{Key: prefixed(l.prefix, name), Source: l.vars[name].source, Note: strings.Join(l.notes[name], "; ")})
+		report = append(report, Setting{
+			Key: prefixed(l.prefix, name), Source: l.vars[name].source,
+			Note: strings.Join(l.notes[name], "; "),
+		})
 	}
 	return report
 }

@@ -70,7 +70,10 @@ func (l *loader) secretFile(c *connection, e Environment) *SecretFile {
 	}
 	vars, system, libpq, prefix, key, text := l.vars, l.system, l.libpq, l.prefix, c.key, c.text
 	return &SecretFile{path: path, read: func() (user, password string, err error) {
-		again := &loader{problems: problems{prefix: prefix}, vars: vars, system: system, libpq: libpq, notes: map[string][]string{}}
+		again := &loader{
+			problems: problems{prefix: prefix}, vars: vars, system: system, libpq: libpq,
+			notes: map[string][]string{},
+		}
 		again.password, _ = again.readSecret("DATABASE_PASSWORD_FILE")
 		if key == "DATABASE_URL_FILE" {
 			file, _ := again.readSecret(key)
@@ -109,7 +112,8 @@ func (l *loader) readSecret(key string) (entry, bool) {
 		return entry{}, false
 	}
 	if strings.Contains(path, "://") {
-		l.add(key, "holds a URL, not the path of a file", "put the URL into "+prefixed(l.prefix, strings.TrimSuffix(key, "_FILE")))
+		l.add(key, "holds a URL, not the path of a file", "put the URL into "+prefixed(l.prefix,
+			strings.TrimSuffix(key, "_FILE")))
 		return entry{}, false
 	}
 	content, err := readLimited(path)

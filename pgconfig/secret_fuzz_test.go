@@ -15,18 +15,27 @@ import (
 // ones.
 var placements = []func(t *testing.T, secret string) pgconfig.Source{
 	inURL("DATABASE_URL", func(s string) string { return "postgres://app:" + s + "@db.example/shop" }),
-	inURL("DATABASE_URL", func(s string) string { return "postgres://app:" + s + "@db.example:5432/shop?sslmode=disable" }),
+	inURL("DATABASE_URL", func(s string) string {
+		return "postgres://app:" + s +
+			"@db.example:5432/shop?sslmode=disable"
+	}),
 	inURL("DATABASE_URL", func(s string) string { return "postgres://app:" + url.QueryEscape(s) + "@db.example/shop" }),
 	inURL("DATABASE_URL", func(s string) string { return "postgres://app:" + url.QueryEscape(s) + "@localhost" }),
 	inURL("DATABASE_URL", func(s string) string { return "postgres://app@db.example/shop?password=" + s }),
-	inURL("DATABASE_URL", func(s string) string { return "postgres://app@localhost/shop?sslpassword=" + s + "&sslmode=require" }),
+	inURL("DATABASE_URL", func(s string) string {
+		return "postgres://app@localhost/shop?sslpassword=" + s +
+			"&sslmode=require"
+	}),
 	inURL("DATABASE_URL", func(s string) string { return "host=db.example user=app dbname=shop password=" + s }),
 	inURL("DATABASE_URL", func(s string) string { return "host=localhost user=app dbname=shop password='" + s + "'" }),
 	inURL("DATABASE_URL", func(s string) string { return "mysql://app:" + s + "@db.example/shop" }),
 	inURL("DATABASE_URL", func(s string) string { return "psql postgres://app:" + s + "@db.example/shop" }),
 	inURL("DATABASE_URL", func(s string) string { return s }),
 	inURL("DIRECT_DATABASE_URL", func(s string) string { return "postgres://app:" + s + "@db.example/shop" }),
-	inURL("DATABASE_REPLICA_URLS", func(s string) string { return "postgres://app:" + s + "@a/shop,postgres://app:" + s + "@b/shop" }),
+	inURL("DATABASE_REPLICA_URLS", func(s string) string {
+		return "postgres://app:" + s + "@a/shop,postgres://app:" +
+			s + "@b/shop"
+	}),
 	inURL("DATABASE_URL_FILE", func(s string) string { return s }),
 	inURL("DATABASE_PASSWORD_FILE", func(s string) string { return s }),
 	inURL("DATABASE_POOL_MAX_CONNS", func(s string) string { return s }),
@@ -37,13 +46,20 @@ var placements = []func(t *testing.T, secret string) pgconfig.Source{
 	inURL("PGSSLMODE", func(s string) string { return s }),
 	inURL("DATABASE_PASSWORD", func(s string) string { return s }),
 	func(_ *testing.T, s string) pgconfig.Source {
-		return pgconfig.Source{Environ: env{"PGHOST": "localhost", "PGDATABASE": "shop", "PGUSER": "app", "PGPASSWORD": s, "PGSSLPASSWORD": s}}
+		return pgconfig.Source{Environ: env{
+			"PGHOST": "localhost", "PGDATABASE": "shop", "PGUSER": "app",
+			"PGPASSWORD": s, "PGSSLPASSWORD": s,
+		}}
 	},
 	func(t *testing.T, s string) pgconfig.Source {
-		return pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://app@localhost/shop", "DATABASE_PASSWORD_FILE": file(t, "password", s)}}
+		return pgconfig.Source{Environ: env{
+			"DATABASE_URL":           "postgres://app@localhost/shop",
+			"DATABASE_PASSWORD_FILE": file(t, "password", s),
+		}}
 	},
 	func(t *testing.T, s string) pgconfig.Source {
-		return pgconfig.Source{Environ: env{"DATABASE_URL_FILE": file(t, "url", "postgres://app:"+s+"@db.example/shop")}}
+		return pgconfig.Source{Environ: env{"DATABASE_URL_FILE": file(t, "url",
+			"postgres://app:"+s+"@db.example/shop")}}
 	},
 	func(t *testing.T, s string) pgconfig.Source {
 		dotenv := file(t, "dotenv", "DATABASE_URL=postgres://app:"+s+"@localhost/shop\n")
@@ -72,8 +88,10 @@ func inURL(key string, text func(secret string) string) func(*testing.T, string)
 func FuzzSecret(f *testing.F) {
 	for i := range placements {
 		for _, secret := range []string{
-			"hunter22", "hun@ter22", "hunt/er22", "hunt:er22", "hunt#er22", "hunt?er22", "hunt%er22", "hunt%41er22", "hunt&er22",
-			"hunt er22", "hunt'er22", `hunt"er22`, `hunt\er22`, "hunt\ner22", "hunt@er22@abcd/efgh", "@@@@hunt", "hunt=er22", "hunt$ER22",
+			"hunter22", "hun@ter22", "hunt/er22", "hunt:er22", "hunt#er22", "hunt?er22", "hunt%er22", "hunt%41er22",
+			"hunt&er22",
+			"hunt er22", "hunt'er22", `hunt"er22`, `hunt\er22`, "hunt\ner22", "hunt@er22@abcd/efgh", "@@@@hunt",
+			"hunt=er22", "hunt$ER22",
 			"[hunt]", "hunt,er22", "ｈｕｎｔ", "hunt@er22?abcd=efgh", "DATABASE_x1y2 hunt", "hunt\x00er22",
 		} {
 			f.Add(uint8(i), secret)
@@ -99,7 +117,8 @@ func FuzzSecret(f *testing.F) {
 			}
 			if !strings.Contains(coincidence, piece) {
 				at := strings.Index(text, piece)
-				t.Errorf("placement %d: %q of %q appears in: …%s…", place, piece, secret, text[max(0, at-200):min(len(text), at+100)])
+				t.Errorf("placement %d: %q of %q appears in: …%s…", place, piece, secret,
+					text[max(0, at-200):min(len(text), at+100)])
 			}
 		}
 	})
@@ -114,7 +133,8 @@ func said(t *testing.T, place int, secret string) string {
 	if err != nil {
 		text = fmt.Sprintf("%v %+v %#v", err, err, err) + shown(err.(*pgconfig.Error).Problems)
 	} else {
-		text = shown(cfg) + shown(&cfg) + shown(cfg.Report()) + shown(cfg.URL()) + shown(cfg.DirectURL()) + shown(cfg.ReplicaURLs())
+		text = shown(cfg) + shown(&cfg) + shown(cfg.Report()) + shown(cfg.URL()) + shown(cfg.DirectURL()) +
+			shown(cfg.ReplicaURLs())
 		pc, err := cfg.PoolConfig()
 		if err != nil {
 			text += err.Error()
@@ -162,7 +182,8 @@ func pieces(secret string) []string {
 		all = append(all, decoded)
 	}
 	for _, s := range all {
-		all = append(all, strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("@/:#?%&=+'\"\\$,;[] \t\r\n", r) })...)
+		all = append(all, strings.FieldsFunc(s,
+			func(r rune) bool { return strings.ContainsRune("@/:#?%&=+'\"\\$,;[] \t\r\n", r) })...)
 	}
 	long := all[:0]
 	for _, p := range all {
@@ -195,5 +216,6 @@ func publicText(f *testing.F) string {
 	if err != nil {
 		f.Fatal(err)
 	}
-	return b.String() + shown(cfg) + shown(cfg.Report()) + shown(err) + shown(&pgconfig.Error{}) + "**** %!z(pgconfig.Secret=****)"
+	return b.String() + shown(cfg) + shown(cfg.Report()) + shown(err) + shown(&pgconfig.Error{}) +
+		"**** %!z(pgconfig.Secret=****)"
 }

@@ -15,7 +15,10 @@ import (
 )
 
 // verbs are all that fmt knows but %p, and one that it does not.
-var verbs = []string{"%v", "%+v", "%#v", "%s", "%+s", "%q", "%#q", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%b", "%o", "%e", "%g", "%T", "%z", "%10v", "%-10.3s"}
+var verbs = []string{
+	"%v", "%+v", "%#v", "%s", "%+s", "%q", "%#q", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%b",
+	"%o", "%e", "%g", "%T", "%z", "%10v", "%-10.3s",
+}
 
 // shown is v in every form that a log or an error could take.
 func shown(v any) string {
@@ -44,7 +47,10 @@ func TestSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := []string{"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%X", "hunter2"), fmt.Sprintf("% x", "hunter2")}
+	plain := []string{
+		"hunter2", fmt.Sprintf("%x", "hunter2"), fmt.Sprintf("%X", "hunter2"),
+		fmt.Sprintf("% x", "hunter2"),
+	}
 	text := string(asXML)
 	for _, v := range []any{secret, &pair, pair} {
 		var b strings.Builder
@@ -78,7 +84,8 @@ func TestSecret(t *testing.T) {
 	equal(t, "decoded", string(decoded.S), "kept")
 	var transported pgconfig.Secret
 	var wire bytes.Buffer
-	if err := errors.Join(gob.NewEncoder(&wire).Encode(secret), gob.NewDecoder(&wire).Decode(&transported)); err != nil {
+	if err := errors.Join(gob.NewEncoder(&wire).Encode(secret),
+		gob.NewDecoder(&wire).Decode(&transported)); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "what gob carries", string(transported), "****")

@@ -24,7 +24,8 @@ func TestForbiddenFile(t *testing.T) {
 		_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0) // of this thread, for files only
 		defer func() { _, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0) }()
 	}
-	if text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL_FILE": path}}); !strings.Contains(text, "names a file that this user may not read") {
+	if text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL_FILE": path}}); !strings.Contains(text,
+		"names a file that this user may not read") {
 		t.Error(text)
 	}
 }
@@ -41,7 +42,8 @@ func TestNoDescriptors(t *testing.T) {
 			cmd.Args = append(cmd.Args, "-test.gocoverdir="+os.Getenv("GOCOVERDIR"))
 		}
 		cmd.Env = append(os.Environ(), asStarved+"=1", "PGSERVICE=web")
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestNoDescriptors") {
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out),
+			"--- PASS: TestNoDescriptors") {
 			t.Errorf("%v\n%s", err, out)
 		}
 		return

@@ -64,7 +64,8 @@ func table() string {
 	for _, v := range pgconfig.Variables() {
 		if v.Section != section {
 			section = v.Section
-			fmt.Fprintf(&b, "\n**%s**\n\n| variable | default | in development and test | what it is |\n|---|---|---|---|\n", section)
+			fmt.Fprintf(&b, "\n**%s**\n\n| variable | default | in development and test | what it is "+
+				"|\n|---|---|---|---|\n", section)
 		}
 		development := v.DefaultDevelopment
 		if development == v.Default {

@@ -36,11 +36,15 @@ func TestTLSRules(t *testing.T) {
 		t.Run(strings.Join([]string{test.environment, test.host, test.query, test.allow}, " "), func(t *testing.T) {
 			t.Parallel()
 			for _, key := range []string{"DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_REPLICA_URLS"} {
-				environ := env{"APP_ENV": test.environment, "DATABASE_URL": "postgres://u:p@db/d", "DATABASE_ALLOW_INSECURE_TLS": test.allow}
+				environ := env{
+					"APP_ENV": test.environment, "DATABASE_URL": "postgres://u:p@db/d",
+					"DATABASE_ALLOW_INSECURE_TLS": test.allow,
+				}
 				environ[key] = "postgres://u:p@" + test.host + "/d?" + test.query
 				if test.want == refuse {
 					text := refused(t, pgconfig.Source{Environ: environ})
-					if !strings.HasPrefix(text, key+" connects to db with sslmode=") || !strings.Contains(text, "sslrootcert") ||
+					if !strings.HasPrefix(text, key+" connects to db with sslmode=") ||
+						!strings.Contains(text, "sslrootcert") ||
 						!strings.Contains(text, "DATABASE_ALLOW_INSECURE_TLS=true") {
 						t.Error(text)
 					}

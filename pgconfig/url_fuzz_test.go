@@ -20,11 +20,16 @@ func FuzzURL(f *testing.F) {
 		}
 	}
 	for _, seed := range []string{
-		"postgres://app:word@localhost/shop", "postgresql://app@127.0.0.1:5433/shop?sslmode=disable", "postgres://a:b:c@[::1]:1/d",
-		"postgres://u:%40%2F%25@localhost/a%20b", "postgres://u@/d?host=/run/pg&port=1", "postgres://u@%2Frun%2Fpg/d", "postgres://a,b:2/d?user=u&password=p",
-		"host=localhost dbname=d user=u password='x y' port=5433", `user=a\ b host=/tmp dbname='it\'s'`, "postgres://u@localhost:,b:1/d",
-		"postgres://u@h/d?dbname=e&host=i", "postgres://u@h1,h2/d?port=1,2", "host=a,b port=1 user=u dbname=d", "postgres://u:p@h:5432,[::1]/d?port=7",
-		"postgres://u@h/d?password=&user=", "postgres://:p@h/d?user=u", "user= host=h dbname=d", "postgres://u@h/?database=x", "dbname=d user=u host=h,",
+		"postgres://app:word@localhost/shop", "postgresql://app@127.0.0.1:5433/shop?sslmode=disable",
+		"postgres://a:b:c@[::1]:1/d",
+		"postgres://u:%40%2F%25@localhost/a%20b", "postgres://u@/d?host=/run/pg&port=1", "postgres://u@%2Frun%2Fpg/d",
+		"postgres://a,b:2/d?user=u&password=p",
+		"host=localhost dbname=d user=u password='x y' port=5433", `user=a\ b host=/tmp dbname='it\'s'`,
+		"postgres://u@localhost:,b:1/d",
+		"postgres://u@h/d?dbname=e&host=i", "postgres://u@h1,h2/d?port=1,2", "host=a,b port=1 user=u dbname=d",
+		"postgres://u:p@h:5432,[::1]/d?port=7",
+		"postgres://u@h/d?password=&user=", "postgres://:p@h/d?user=u", "user= host=h dbname=d",
+		"postgres://u@h/?database=x", "dbname=d user=u host=h,",
 	} {
 		f.Add(seed)
 	}
@@ -55,7 +60,8 @@ func FuzzURL(f *testing.F) {
 			t.Fatalf("%q: pgx refuses %q", text, canonical)
 		}
 		same(t, canonical, ours, theirs)
-		if theirs, err = pgx.ParseConfig(strings.TrimSpace(text)); err == nil && strings.HasPrefix(theirs.Host, "/") == strings.HasPrefix(ours.Host, "/") {
+		if theirs, err = pgx.ParseConfig(strings.TrimSpace(text)); err == nil &&
+			strings.HasPrefix(theirs.Host, "/") == strings.HasPrefix(ours.Host, "/") {
 			// Where no host is given pgx goes to a socket and this package in development to
 			// localhost.
 			same(t, text, ours, theirs)

@@ -208,7 +208,8 @@ func judgeText(err error, connecting bool) (verdict, bool) {
 	switch step {
 	case "tls error", "tls", "x509":
 		return of(TLS), true
-	case "failed SASL auth", "failed GSS auth", "require_auth check failed", "channel binding check failed", "sslcertmode check failed":
+	case "failed SASL auth", "failed GSS auth", "require_auth check failed", "channel binding check failed",
+		"sslcertmode check failed":
 		return of(Auth), true
 	}
 	return verdict{}, false

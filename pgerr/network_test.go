@@ -37,12 +37,19 @@ func TestAddress(t *testing.T) {
 		{"refused", "postgres://u@" + refusing(t) + "/d?sslmode=disable", pgerr.Refused, wait},
 		{"no socket file", "postgres://u@/d?host=" + t.TempDir(), pgerr.Refused, wait},
 		{"no such name", "postgres://u@pgerr.invalid/d", pgerr.DNS, wait},
-		{"black hole", "postgres://u@" + listening(t, hold) + "/d?sslmode=disable&connect_timeout=1", pgerr.Timeout, wait},
-		{"black hole in TLS", "postgres://u@" + listening(t, hold) + "/d?sslmode=require&connect_timeout=1", pgerr.Timeout, wait},
+		{
+			"black hole", "postgres://u@" + listening(t, hold) + "/d?sslmode=disable&connect_timeout=1", pgerr.Timeout,
+			wait,
+		},
+		{
+			"black hole in TLS", "postgres://u@" + listening(t, hold) + "/d?sslmode=require&connect_timeout=1",
+			pgerr.Timeout, wait,
+		},
 		{"end of file", "postgres://u@" + listening(t, drop) + "/d?sslmode=disable", pgerr.Connection, wait},
 		{"end of file in TLS", "postgres://u@" + listening(t, drop) + "/d?sslmode=require", pgerr.Connection, wait},
 		{
-			"end of file in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(drop)) + "/d?sslmode=require",
+			"end of file in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(drop)) +
+				"/d?sslmode=require",
 			pgerr.Connection, wait,
 		},
 		{
@@ -50,46 +57,61 @@ func TestAddress(t *testing.T) {
 			pgerr.Connection, wait,
 		},
 		{
-			"black hole in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(hold)) + "/d?sslmode=require&connect_timeout=1",
+			"black hole in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(hold)) +
+				"/d?sslmode=require&connect_timeout=1",
 			pgerr.Timeout, wait,
 		},
 		{
-			"end of file in direct TLS", "postgres://u@" + listening(t, drop) + "/d?sslmode=require&sslnegotiation=direct",
+			"end of file in direct TLS", "postgres://u@" + listening(t, drop) +
+				"/d?sslmode=require&sslnegotiation=direct",
 			pgerr.Connection, wait,
 		},
 		{
 			"end of file in the TLS handshake, second starting",
-			"postgres://u@" + listening(t, acceptTLSThen(drop)) + "," + listening(t, noTLSThen(fail("57P03"))) + "/d?sslmode=prefer",
+			"postgres://u@" + listening(t, acceptTLSThen(drop)) + "," + listening(t, noTLSThen(fail("57P03"))) +
+				"/d?sslmode=prefer",
 			pgerr.StartingUp, wait,
 		},
 		{
-			"old version of TLS", "postgres://u@" + listening(t, acceptTLSThen(answer(helloTLS10))) + "/d?sslmode=require",
+			"old version of TLS", "postgres://u@" + listening(t, acceptTLSThen(answer(helloTLS10))) +
+				"/d?sslmode=require",
 			pgerr.TLS, !wait,
 		},
 		{
-			"no TLS after all", "postgres://u@" + listening(t, acceptTLSThen(answer("HTTP/1.1 400 Bad Request\r\n\r\n"))) + "/d?sslmode=require",
+			"no TLS after all", "postgres://u@" + listening(t,
+				acceptTLSThen(answer("HTTP/1.1 400 Bad Request\r\n\r\n"))) + "/d?sslmode=require",
 			pgerr.TLS, !wait,
 		},
 		{"reset", "postgres://u@" + listening(t, reset) + "/d?sslmode=disable", pgerr.Connection, wait},
 		{"no TLS", "postgres://u@" + listening(t, answer("N")) + "/d?sslmode=require", pgerr.TLS, !wait},
 		{"starting up", "postgres://u@" + listening(t, fail("57P03")) + "/d?sslmode=disable", pgerr.StartingUp, wait},
-		{"no TLS, starting up", "postgres://u@" + listening(t, noTLSThen(fail("57P03"))) + "/d?sslmode=prefer", pgerr.StartingUp, wait},
-		{"no slot", "postgres://u@" + listening(t, fail("53300")) + "/d?sslmode=disable", pgerr.TooManyConnections, wait},
-		{"wrong password", "postgres://u@" + listening(t, fail("28P01")) + "/d?sslmode=disable", pgerr.Auth, !wait},
 		{
-			"first refused, second starting", "postgres://u@" + refusing(t) + "," + listening(t, fail("57P03")) + "/d?sslmode=disable",
+			"no TLS, starting up", "postgres://u@" + listening(t, noTLSThen(fail("57P03"))) + "/d?sslmode=prefer",
 			pgerr.StartingUp, wait,
 		},
 		{
-			"first without name, second wrong password", "postgres://u@pgerr.invalid:1," + listening(t, fail("28P01")) + "/d?sslmode=disable",
+			"no slot", "postgres://u@" + listening(t, fail("53300")) + "/d?sslmode=disable", pgerr.TooManyConnections,
+			wait,
+		},
+		{"wrong password", "postgres://u@" + listening(t, fail("28P01")) + "/d?sslmode=disable", pgerr.Auth, !wait},
+		{
+			"first refused, second starting", "postgres://u@" + refusing(t) + "," + listening(t, fail("57P03")) +
+				"/d?sslmode=disable",
+			pgerr.StartingUp, wait,
+		},
+		{
+			"first without name, second wrong password", "postgres://u@pgerr.invalid:1," + listening(t, fail("28P01")) +
+				"/d?sslmode=disable",
 			pgerr.Auth, !wait,
 		},
 		{
-			"unknown authority", "postgres://u@" + listening(t, serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) + "/d?sslmode=verify-full",
+			"unknown authority", "postgres://u@" + listening(t, serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) +
+				"/d?sslmode=verify-full",
 			pgerr.TLS, !wait,
 		},
 		{
-			"unknown authority, name not asked", "postgres://u@" + listening(t, serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) + "/d?sslmode=verify-ca",
+			"unknown authority, name not asked", "postgres://u@" + listening(t,
+				serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) + "/d?sslmode=verify-ca",
 			pgerr.TLS, !wait,
 		},
 	} {
@@ -264,7 +286,8 @@ func acceptTLSThen(next func(net.Conn)) func(net.Conn) {
 }
 
 // helloTLS10 is a ServerHello of TLS 1.0, which crypto/tls refuses without a type of its own.
-var helloTLS10 = "\x16\x03\x01\x00\x2a" + "\x02\x00\x00\x26" + "\x03\x01" + strings.Repeat("r", 32) + "\x00" + "\xc0\x13" + "\x00"
+var helloTLS10 = "\x16\x03\x01\x00\x2a" + "\x02\x00\x00\x26" + "\x03\x01" + strings.Repeat("r", 32) + "\x00" +
+	"\xc0\x13" + "\x00"
 
 func serveTLS(t *testing.T, ip string, until time.Time) func(net.Conn) {
 	cert, _ := certificate(t, ip, until)

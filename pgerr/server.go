@@ -114,7 +114,8 @@ func classify(err *pgconn.PgError) Category {
 func isStaleStatement(err *pgconn.PgError) bool {
 	switch err.Code {
 	case "0A000":
-		return err.Routine == "RevalidateCachedQuery" || strings.Contains(err.Message, "cached plan must not change result type")
+		return err.Routine == "RevalidateCachedQuery" || strings.Contains(err.Message,
+			"cached plan must not change result type")
 	case "08P01":
 		return err.Routine == "PortalSetResultFormat" || strings.Contains(err.Message, " result formats but query has ")
 	}

@@ -26,7 +26,10 @@ func TestStatement(t *testing.T) {
 		retry    bool
 		wait     bool
 	}{
-		{"unique", "create table t (n int unique); insert into t values (1)", "insert into t values (1)", pgerr.Constraint, !retry, !wait},
+		{
+			"unique", "create table t (n int unique); insert into t values (1)", "insert into t values (1)",
+			pgerr.Constraint, !retry, !wait,
+		},
 		{"not null", "create table t (n int not null)", "insert into t values (null)", pgerr.Constraint, !retry, !wait},
 		{
 			"exclusion", "create table t (r int4range, exclude using gist (r with &&)); insert into t values ('[1,5)')",
@@ -36,10 +39,16 @@ func TestStatement(t *testing.T) {
 		{"no table", "", "select * from nothing", pgerr.Statement, !retry, !wait},
 		{"division by zero", "", "select 1/0", pgerr.Data, !retry, !wait},
 		{"overflow", "", "select 2147483647::int + 1", pgerr.Data, !retry, !wait},
-		{"read only", "create table t (n int); set default_transaction_read_only = on", "insert into t values (1)", pgerr.ReadOnly, !retry, wait},
+		{
+			"read only", "create table t (n int); set default_transaction_read_only = on", "insert into t values (1)",
+			pgerr.ReadOnly, !retry, wait,
+		},
 		{"statement timeout", "set statement_timeout = '20ms'", "select pg_sleep(30)", pgerr.Timeout, !retry, wait},
 		{"raise", "", "do $$ begin raise exception 'no'; end $$", pgerr.Raised, !retry, !wait},
-		{"raised serialization failure", "", "do $$ begin raise exception using errcode = '40001'; end $$", pgerr.Serialization, retry, !wait},
+		{
+			"raised serialization failure", "", "do $$ begin raise exception using errcode = '40001'; end $$",
+			pgerr.Serialization, retry, !wait,
+		},
 		{"permission", "", "do $$ begin raise insufficient_privilege; end $$", pgerr.Permission, !retry, !wait},
 		{"cancelled", "", "select pg_cancel_backend(pg_backend_pid()), pg_sleep(30)", pgerr.Canceled, !retry, !wait},
 		{"terminated", "", "select pg_terminate_backend(pg_backend_pid()), pg_sleep(30)", pgerr.Shutdown, retry, wait},
@@ -120,7 +129,10 @@ func TestLostStatement(t *testing.T) {
 // TestNUL: a NUL character in the text of a statement ends the text early on the wire.
 func TestNUL(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec,
+		pgx.QueryExecModeSimpleProtocol,
+	} {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
 			conn := database(t)
@@ -204,9 +216,15 @@ func TestLogin(t *testing.T) {
 		{"no such setting", func(_ *url.URL, q url.Values) { q.Set("connection_limit", "5") }, pgerr.Config, false},
 		{"no number", func(_ *url.URL, q url.Values) { q.Set("statement_timeout", "soon") }, pgerr.Config, false},
 		{"no option", func(_ *url.URL, q url.Values) { q.Set("options", "project=p-1") }, pgerr.Config, false},
-		{"setting of the server", func(_ *url.URL, q url.Values) { q.Set("shared_buffers", "1GB") }, pgerr.Config, false},
+		{
+			"setting of the server", func(_ *url.URL, q url.Values) { q.Set("shared_buffers", "1GB") }, pgerr.Config,
+			false,
+		},
 		{"template", func(u *url.URL, _ url.Values) { u.Path = "/template0" }, pgerr.Config, false},
-		{"standby wanted", func(_ *url.URL, q url.Values) { q.Set("target_session_attrs", "standby") }, pgerr.WrongServer, true},
+		{
+			"standby wanted", func(_ *url.URL, q url.Values) { q.Set("target_session_attrs", "standby") },
+			pgerr.WrongServer, true,
+		},
 		{"primary wanted", func(_ *url.URL, q url.Values) {
 			q.Set("target_session_attrs", "read-write")
 			q.Set("default_transaction_read_only", "on")

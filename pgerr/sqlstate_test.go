@@ -77,7 +77,8 @@ func TestSQLState(t *testing.T) {
 	} {
 		t.Run(test.code, func(t *testing.T) {
 			t.Parallel()
-			check(t, fmt.Errorf("update: %w", &pgconn.PgError{Code: test.code, Severity: "ERROR"}), test.category, test.retry, test.wait)
+			check(t, fmt.Errorf("update: %w", &pgconn.PgError{Code: test.code, Severity: "ERROR"}), test.category,
+				test.retry, test.wait)
 		})
 	}
 }
@@ -149,17 +150,26 @@ func TestPooler(t *testing.T) {
 		{pgBouncer, "no such database: nothing", pgerr.Config, !retry, !wait},
 		{pgBouncer, "unsupported startup parameter: statement_timeout", pgerr.Config, !retry, !wait},
 		{pgBouncer, "unsupported startup parameter in options: work_mem", pgerr.Config, !retry, !wait},
-		{pgBouncer, "unsupported options startup parameter: only '-c config=val' is allowed", pgerr.Config, !retry, !wait},
+		{
+			pgBouncer, "unsupported options startup parameter: only '-c config=val' is allowed", pgerr.Config, !retry,
+			!wait,
+		},
 		{pgBouncer, "prepared statement did not exist", pgerr.Statement, retry, !wait},
 		{pgBouncer, "transaction blocks not allowed in statement pooling mode", pgerr.Statement, !retry, !wait},
 		{pgBouncer, "bad packet", pgerr.Connection, !retry, !wait},
 
 		{supavisor, "Max client connections reached", pgerr.TooManyConnections, retry, wait},
-		{supavisor, "MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited to pool_size", pgerr.TooManyConnections, retry, wait},
+		{
+			supavisor, "MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited to " +
+				"pool_size", pgerr.TooManyConnections, retry, wait,
+		},
 		{supavisor, "(EMAXCONN) max client connections reached, limit: 200", pgerr.TooManyConnections, retry, wait},
 		{supavisor, "max proxy connections reached, limit: 20", pgerr.TooManyConnections, retry, wait},
 		{supavisor, "max pools count reached", pgerr.TooManyConnections, retry, wait},
-		{supavisor, "unable to check out connection from the pool after 60000ms in transaction mode", pgerr.Saturated, !retry, wait},
+		{
+			supavisor, "unable to check out connection from the pool after 60000ms in transaction mode",
+			pgerr.Saturated, !retry, wait,
+		},
 		{supavisor, "failed to check out a connection after multiple retries", pgerr.Saturated, !retry, wait},
 		{supavisor, "pool checkout failed: timeout", pgerr.Saturated, !retry, wait},
 		{supavisor, "circuit breaker open for operation: db_connection", pgerr.Refused, retry, wait},
@@ -168,15 +178,25 @@ func TestPooler(t *testing.T) {
 		{supavisor, "Tenant or user not found", pgerr.Auth, !retry, !wait},
 		{supavisor, "tenant/user postgres.abc not found", pgerr.Auth, !retry, !wait},
 		{supavisor, "SSL connection is required for user: postgres", pgerr.TLS, !retry, !wait},
-		{supavisor, "no tenant identifier provided (external_id or sni_hostname required)", pgerr.Config, !retry, !wait},
-		{supavisor, "transaction mode only supports prepared statements using the Extended Query Protocol", pgerr.Statement, !retry, !wait},
+		{
+			supavisor, "no tenant identifier provided (external_id or sni_hostname required)", pgerr.Config, !retry,
+			!wait,
+		},
+		{
+			supavisor, "transaction mode only supports prepared statements using the Extended Query Protocol",
+			pgerr.Statement, !retry, !wait,
+		},
 		{supavisor, "something else", pgerr.Internal, !retry, !wait},
 
-		{supavisor, "Endpoint ID is not specified. Either please upgrade the postgres client library", pgerr.Config, !retry, !wait},
+		{
+			supavisor, "Endpoint ID is not specified. Either please upgrade the postgres client library", pgerr.Config,
+			!retry, !wait,
+		},
 	} {
 		t.Run(test.message, func(t *testing.T) {
 			t.Parallel()
-			check(t, &pgconn.PgError{Code: test.code, Severity: "FATAL", Message: test.message}, test.category, test.retry, test.wait)
+			check(t, &pgconn.PgError{Code: test.code, Severity: "FATAL", Message: test.message}, test.category,
+				test.retry, test.wait)
 		})
 	}
 }
@@ -194,42 +214,93 @@ func TestRoutine(t *testing.T) {
 		wait     bool
 	}{
 		{
-			"COPY, German", pgconn.PgError{Code: "57014", Severity: "FEHLER", Routine: "CopyGetData", Message: "COPY FROM STDIN fehlgeschlagen: x"},
+			"COPY, German",
+			pgconn.PgError{
+				Code: "57014", Severity: "FEHLER", Routine: "CopyGetData",
+				Message: "COPY FROM STDIN fehlgeschlagen: x",
+			},
 			pgerr.Canceled, !retry, !wait,
 		},
-		{"COPY, relayed", pgconn.PgError{Code: "57014", Message: "COPY from stdin failed: x"}, pgerr.Canceled, !retry, !wait},
 		{
-			"cached plan, German", pgconn.PgError{Code: "0A000", Routine: "RevalidateCachedQuery", Message: "gecachter Plan darf den Ergebnistyp nicht ändern"},
-			pgerr.Statement, retry, !wait,
-		},
-		{"cached plan, relayed", pgconn.PgError{Code: "0A000", Message: "cached plan must not change result type"}, pgerr.Statement, retry, !wait},
-		{
-			"result formats, German", pgconn.PgError{Code: "08P01", Routine: "PortalSetResultFormat", Message: "Bind-Message hat 3 Ergebnisspalten"},
-			pgerr.Statement, retry, !wait,
+			"COPY, relayed",
+			pgconn.PgError{Code: "57014", Message: "COPY from stdin failed: x"},
+			pgerr.Canceled,
+			!retry, !wait,
 		},
 		{
-			"result formats, relayed", pgconn.PgError{Code: "08P01", Message: "bind message has 3 result formats but query has 4 columns"},
+			"cached plan, German",
+			pgconn.PgError{
+				Code: "0A000", Routine: "RevalidateCachedQuery",
+				Message: "gecachter Plan darf den Ergebnistyp nicht ändern",
+			},
 			pgerr.Statement, retry, !wait,
 		},
 		{
-			"canceled, German", pgconn.PgError{Code: "57014", Routine: "ProcessInterrupts", Message: "storniere Anfrage wegen Benutzeraufforderung"},
+			"cached plan, relayed",
+			pgconn.PgError{Code: "0A000", Message: "cached plan must not change result type"},
+			pgerr.Statement, retry, !wait,
+		},
+		{
+			"result formats, German",
+			pgconn.PgError{
+				Code: "08P01", Routine: "PortalSetResultFormat",
+				Message: "Bind-Message hat 3 Ergebnisspalten",
+			},
+			pgerr.Statement, retry, !wait,
+		},
+		{
+			"result formats, relayed",
+			pgconn.PgError{
+				Code:    "08P01",
+				Message: "bind message has 3 result formats but query has 4 columns",
+			},
+			pgerr.Statement, retry, !wait,
+		},
+		{
+			"canceled, German",
+			pgconn.PgError{
+				Code: "57014", Routine: "ProcessInterrupts",
+				Message: "storniere Anfrage wegen Benutzeraufforderung",
+			},
 			pgerr.Timeout, !retry, wait, // one routine, and no other difference than the text
 		},
 		{
-			"fatal, German", pgconn.PgError{Code: "08P01", Severity: "FATAL", SeverityUnlocalized: "FATAL", Routine: "SocketBackend"},
+			"fatal, German",
+			pgconn.PgError{
+				Code: "08P01", Severity: "FATAL", SeverityUnlocalized: "FATAL",
+				Routine: "SocketBackend",
+			},
 			pgerr.Connection, !retry, !wait,
 		},
 		{
-			"error, translated to a false friend", pgconn.PgError{Code: "08P01", Severity: "FATAL", SeverityUnlocalized: "ERROR", Routine: "pq_getmsgend"},
+			"error, translated to a false friend",
+			pgconn.PgError{
+				Code: "08P01", Severity: "FATAL",
+				SeverityUnlocalized: "ERROR", Routine: "pq_getmsgend",
+			},
 			pgerr.Statement, !retry, !wait,
 		},
 		{"panic", pgconn.PgError{Code: "08P01", Severity: "PANIC"}, pgerr.Connection, !retry, !wait},
 		{
-			"raised with a pooler's text", pgconn.PgError{Code: "XX000", Severity: "ERROR", Routine: "exec_stmt_raise", Message: "max client connections"},
+			"raised with a pooler's text",
+			pgconn.PgError{
+				Code: "XX000", Severity: "ERROR", Routine: "exec_stmt_raise",
+				Message: "max client connections",
+			},
 			pgerr.Internal, !retry, !wait,
 		},
-		{"a pooler's text with another code", pgconn.PgError{Code: "23505", Severity: "ERROR", Message: "auth failed"}, pgerr.Constraint, !retry, !wait},
-		{"another code with a text about plans", pgconn.PgError{Code: "42601", Message: "cached plan must not change result type"}, pgerr.Statement, !retry, !wait},
+		{
+			"a pooler's text with another code", pgconn.PgError{
+				Code: "23505", Severity: "ERROR",
+				Message: "auth failed",
+			}, pgerr.Constraint, !retry, !wait,
+		},
+		{
+			"another code with a text about plans", pgconn.PgError{
+				Code:    "42601",
+				Message: "cached plan must not change result type",
+			}, pgerr.Statement, !retry, !wait,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -71,7 +71,10 @@ func TestStated(t *testing.T) {
 		wait     bool
 	}{
 		{"category", saturated{context.DeadlineExceeded}, pgerr.Saturated, false, true},
-		{"category wrapped", fmt.Errorf("publish: %w", saturated{context.DeadlineExceeded}), pgerr.Saturated, false, true},
+		{
+			"category wrapped", fmt.Errorf("publish: %w", saturated{context.DeadlineExceeded}), pgerr.Saturated, false,
+			true,
+		},
 		{"outermost wins", commitUnknown{down}, pgerr.CommitUnknown, false, false},
 		{"empty category", noCategory{down}, pgerr.Shutdown, true, true},
 		{"retryable only, no", onlyRetryable{down, false}, pgerr.Shutdown, false, true},

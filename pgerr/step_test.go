@@ -26,16 +26,22 @@ func TestStep(t *testing.T) {
 	}{
 		{"another login wanted", pgserver.Database(t) + "&require_auth=gss", pgerr.Auth, !wait},
 		{
-			"no mechanism of ours", "postgres://u:p@" + listening(t, answer("R\x00\x00\x00\x0f\x00\x00\x00\x0aOTHER\x00\x00")) + "/d?sslmode=disable",
+			"no mechanism of ours", "postgres://u:p@" + listening(t,
+				answer("R\x00\x00\x00\x0f\x00\x00\x00\x0aOTHER\x00\x00")) + "/d?sslmode=disable",
 			pgerr.Auth, !wait,
 		},
-		{"not a message", "postgres://u@" + listening(t, answer("HTTP/1.1 400 Bad Request\r\n\r\n")) + "/d?sslmode=disable", pgerr.Unknown, !wait},
 		{
-			"first refused, second with a defect", "postgres://u@" + refusing(t) + "," + listening(t, fail("XX000")) + "/d?sslmode=disable",
+			"not a message", "postgres://u@" + listening(t, answer("HTTP/1.1 400 Bad Request\r\n\r\n")) +
+				"/d?sslmode=disable", pgerr.Unknown, !wait,
+		},
+		{
+			"first refused, second with a defect", "postgres://u@" + refusing(t) + "," + listening(t, fail("XX000")) +
+				"/d?sslmode=disable",
 			pgerr.Refused, !wait,
 		},
 		{
-			"first refused, second no server", "postgres://u@" + refusing(t) + "," + listening(t, answer("HTTP/1.1 400 Bad Request\r\n\r\n")) + "/d?sslmode=disable",
+			"first refused, second no server", "postgres://u@" + refusing(t) + "," + listening(t,
+				answer("HTTP/1.1 400 Bad Request\r\n\r\n")) + "/d?sslmode=disable",
 			pgerr.Refused, wait,
 		},
 	} {
@@ -51,7 +57,8 @@ func TestStep(t *testing.T) {
 // made by hand as package net does.
 func TestClosedSocket(t *testing.T) {
 	t.Parallel()
-	check(t, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}, pgerr.Permission, false, false)
+	check(t, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)},
+		pgerr.Permission, false, false)
 }
 
 // slow is an error of another package that says only that it is about time.

@@ -48,7 +48,8 @@ func of(c Category) verdict {
 // what a server answered, then what happened on the way to it. Categories that are not listed come
 // after all of these.
 var furthest = []Category{
-	Auth, Permission, Config, TLS, ReadOnly, WrongServer, TooManyConnections, Saturated, StartingUp, Shutdown, Connection, Refused,
+	Auth, Permission, Config, TLS, ReadOnly, WrongServer, TooManyConnections, Saturated, StartingUp, Shutdown,
+	Connection, Refused,
 	Timeout, DNS, Canceled,
 }
 

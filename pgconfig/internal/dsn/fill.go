@@ -13,7 +13,11 @@ func (d *DSN) Fill(from DSN) (taken []string, ok bool) {
 	for _, part := range []struct {
 		name     string
 		at, from *string
-	}{{"database", &d.Database, &from.Database}, {"user", &d.User, &from.User}, {"password", &d.Password, &from.Password}} {
+	}{
+		{"database", &d.Database, &from.Database},
+		{"user", &d.User, &from.User},
+		{"password", &d.Password, &from.Password},
+	} {
 		if *part.at == "" && *part.from != "" {
 			*part.at = *part.from
 			taken = append(taken, part.name)

@@ -13,14 +13,19 @@ type param func(p *parser, name, value string) (detail, hint string)
 
 // env is what the environment calls libpq's parameters.
 var env = map[string]string{
-	"PGHOST": "host", "PGPORT": "port", "PGDATABASE": "dbname", "PGUSER": "user", "PGPASSWORD": "password", "PGHOSTADDR": "hostaddr",
+	"PGHOST": "host", "PGPORT": "port", "PGDATABASE": "dbname", "PGUSER": "user", "PGPASSWORD": "password",
+	"PGHOSTADDR": "hostaddr",
 	"PGPASSFILE": "passfile", "PGSERVICE": "service", "PGSERVICEFILE": "servicefile",
-	"PGSSLMODE": "sslmode", "PGSSLCERT": "sslcert", "PGSSLKEY": "sslkey", "PGSSLROOTCERT": "sslrootcert", "PGSSLPASSWORD": "sslpassword",
-	"PGSSLCERTMODE": "sslcertmode", "PGSSLSNI": "sslsni", "PGSSLNEGOTIATION": "sslnegotiation", "PGREQUIRESSL": "requiressl",
+	"PGSSLMODE": "sslmode", "PGSSLCERT": "sslcert", "PGSSLKEY": "sslkey", "PGSSLROOTCERT": "sslrootcert",
+	"PGSSLPASSWORD": "sslpassword",
+	"PGSSLCERTMODE": "sslcertmode", "PGSSLSNI": "sslsni", "PGSSLNEGOTIATION": "sslnegotiation",
+	"PGREQUIRESSL":            "requiressl",
 	"PGSSLMINPROTOCOLVERSION": "ssl_min_protocol_version", "PGSSLMAXPROTOCOLVERSION": "ssl_max_protocol_version",
-	"PGSSLCRL": "sslcrl", "PGSSLCRLDIR": "sslcrldir", "PGSSLCOMPRESSION": "sslcompression", "PGREQUIREPEER": "requirepeer",
+	"PGSSLCRL": "sslcrl", "PGSSLCRLDIR": "sslcrldir", "PGSSLCOMPRESSION": "sslcompression",
+	"PGREQUIREPEER":        "requirepeer",
 	"PGTARGETSESSIONATTRS": "target_session_attrs", "PGLOADBALANCEHOSTS": "load_balance_hosts",
-	"PGCHANNELBINDING": "channel_binding", "PGREQUIREAUTH": "require_auth", "PGGSSENCMODE": "gssencmode", "PGGSSLIB": "gsslib",
+	"PGCHANNELBINDING": "channel_binding", "PGREQUIREAUTH": "require_auth", "PGGSSENCMODE": "gssencmode",
+	"PGGSSLIB":        "gsslib",
 	"PGGSSDELEGATION": "gssdelegation", "PGKRBSRVNAME": "krbsrvname", "PGMINPROTOCOLVERSION": "min_protocol_version",
 	"PGMAXPROTOCOLVERSION": "max_protocol_version", "PGOPTIONS": "options", "PGAPPNAME": "application_name",
 	"PGCONNECT_TIMEOUT": "connect_timeout", "PGCLIENTENCODING": "client_encoding",
@@ -47,18 +52,23 @@ var libpqParams = map[string]param{
 	"max_protocol_version": keep("3.0", "3.2", "latest"),
 	"sslmode":              hold, "ssl": hold, "requiressl": hold,
 
-	"ssl_min_protocol_version": dropOnly("Go's TLS starts at version 1.2", "asks for a version of TLS that pgx cannot insist on",
+	"ssl_min_protocol_version": dropOnly("Go's TLS starts at version 1.2",
+		"asks for a version of TLS that pgx cannot insist on",
 		"take it out, and set it on the server", "TLSv1", "TLSv1.1", "TLSv1.2"),
-	"ssl_max_protocol_version": dropOnly("it is the newest that Go knows", "asks for an older version of TLS", "take it out", "TLSv1.3"),
-	"sslcrl":                   refuse(noRevocation, "take it out"),
-	"sslcrldir":                refuse(noRevocation, "take it out"),
-	"requirepeer":              refuse("asks for a check of the socket's owner, which pgx does not make", "take it out, and connect with TLS"),
-	"gssencmode":               dropOnly("pgx does not encrypt with GSSAPI", "asks for GSSAPI encryption, which pgx does not have", "use sslmode", "disable", "prefer"),
-	"gssdelegation":            drop("pgx does not delegate credentials"),
-	"gsslib":                   drop("pgx has no choice of GSSAPI libraries"),
-	"sslcompression":           drop("TLS compression is unsafe and gone"),
-	"load_balance_hosts":       drop("hosts are tried in order"),
-	"client_encoding":          dropOnly("pgx always uses UTF8", "asks for another encoding than UTF8, which pgx always uses", "take it out", utf8Names...),
+	"ssl_max_protocol_version": dropOnly("it is the newest that Go knows", "asks for an older version of TLS",
+		"take it out", "TLSv1.3"),
+	"sslcrl":    refuse(noRevocation, "take it out"),
+	"sslcrldir": refuse(noRevocation, "take it out"),
+	"requirepeer": refuse("asks for a check of the socket's owner, which pgx does not make",
+		"take it out, and connect with TLS"),
+	"gssencmode": dropOnly("pgx does not encrypt with GSSAPI",
+		"asks for GSSAPI encryption, which pgx does not have", "use sslmode", "disable", "prefer"),
+	"gssdelegation":      drop("pgx does not delegate credentials"),
+	"gsslib":             drop("pgx has no choice of GSSAPI libraries"),
+	"sslcompression":     drop("TLS compression is unsafe and gone"),
+	"load_balance_hosts": drop("hosts are tried in order"),
+	"client_encoding": dropOnly("pgx always uses UTF8",
+		"asks for another encoding than UTF8, which pgx always uses", "take it out", utf8Names...),
 
 	"options": applyOptions,
 
@@ -71,9 +81,10 @@ var libpqParams = map[string]param{
 	"keepalives_count":          limit("DATABASE_KEEPALIVE_COUNT", number, strong),
 	"tcp_user_timeout":          limit("DATABASE_TCP_USER_TIMEOUT", serverDuration, strong),
 
-	"statement_timeout":                   limit(serverLimits["statement_timeout"], serverDuration, strong),
-	"lock_timeout":                        limit(serverLimits["lock_timeout"], serverDuration, strong),
-	"idle_in_transaction_session_timeout": limit(serverLimits["idle_in_transaction_session_timeout"], serverDuration, strong),
+	"statement_timeout": limit(serverLimits["statement_timeout"], serverDuration, strong),
+	"lock_timeout":      limit(serverLimits["lock_timeout"], serverDuration, strong),
+	"idle_in_transaction_session_timeout": limit(serverLimits["idle_in_transaction_session_timeout"], serverDuration,
+		strong),
 
 	"default_query_exec_mode":    keep("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"),
 	"statement_cache_capacity":   keepNumber,
@@ -227,7 +238,8 @@ func (p *parser) checkName(name string, mayShow bool) bool {
 		}
 		return true
 	}
-	const hint = "take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26"
+	const hint = "take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value " +
+		"is %26"
 	if mayShow && plainName.MatchString(name) {
 		p.add(name, "is not known", hint)
 	} else {
@@ -251,7 +263,8 @@ func (p *parser) applyParams() {
 
 func rank(name string) int {
 	switch name {
-	case "fallback_application_name", "pool_min_conns", "keepalives_idle", "socket_timeout", "socketTimeout", "query_timeout",
+	case "fallback_application_name", "pool_min_conns", "keepalives_idle", "socket_timeout", "socketTimeout",
+		"query_timeout",
 		"command_timeout", "schema", "currentSchema", "schema_search_path":
 		return 1 // these give way to parameters that mean the same
 	case "options": // a parameter wins over it on the server too

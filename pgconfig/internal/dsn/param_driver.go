@@ -19,7 +19,8 @@ var driverParams = map[string]param{
 	"statement_cache_size":         cacheSize, // asyncpg's too
 	"sslaccept":                    hold,
 	"sslidentity": refuse("names a PKCS#12 file, which Go cannot read",
-		"split it with openssl pkcs12 -in FILE -clcerts -nokeys -out client.crt, and -nocerts -nodes -out client.key, then use sslcert and sslkey"),
+		"split it with openssl pkcs12 -in FILE -clcerts -nokeys -out client.crt, and -nocerts -nodes -out "+
+			"client.key, then use sslcert and sslkey"),
 	"single_use_connections": drop("connections are always reused"),
 
 	// JDBC
@@ -63,12 +64,14 @@ var driverParams = map[string]param{
 	"checkout_timeout":    limit("DATABASE_ACQUIRE_TIMEOUT", seconds, strong),
 	"prepared_statements": falseMeansUnnamed,
 	"schema_search_path":  schemaList,
-	"encoding":            dropOnly("pgx always uses UTF8", "asks for another encoding than UTF8, which pgx always uses", "take it out", utf8Names...),
-	"charset":             dropOnly("pgx always uses UTF8", "asks for another encoding than UTF8, which pgx always uses", "take it out", utf8Names...),
-	"adapter":             drop("it names a driver"),
-	"reaping_frequency":   drop("idle connections are checked every minute"),
-	"advisory_locks":      drop("it is about Rails' migrations"),
-	"serverVersion":       drop("the server tells its version"),
+	"encoding": dropOnly("pgx always uses UTF8",
+		"asks for another encoding than UTF8, which pgx always uses", "take it out", utf8Names...),
+	"charset": dropOnly("pgx always uses UTF8",
+		"asks for another encoding than UTF8, which pgx always uses", "take it out", utf8Names...),
+	"adapter":           drop("it names a driver"),
+	"reaping_frequency": drop("idle connections are checked every minute"),
+	"advisory_locks":    drop("it is about Rails' migrations"),
+	"serverVersion":     drop("the server tells its version"),
 
 	// Marks of poolers
 	"supa":       drop("it is Supabase's mark on its pooler"),
@@ -243,7 +246,8 @@ func (p *parser) settleTLS() {
 
 // quoteIdentifier quotes a schema's name for search_path.
 func quoteIdentifier(name string) string {
-	plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_0123456789") == "" && strings.IndexAny(name, "0123456789") != 0
+	plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_0123456789") == "" &&
+		strings.IndexAny(name, "0123456789") != 0
 	if plain {
 		return name
 	}

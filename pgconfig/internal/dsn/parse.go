@@ -100,7 +100,11 @@ func (p *parser) finish() (DSN, []Problem) {
 	p.takeParts()
 	p.applyParams()
 	p.checkHosts()
-	for _, part := range []struct{ param, text string }{{"user", p.User}, {"dbname", p.Database}, {"password", p.Password}} {
+	for _, part := range []struct{ param, text string }{
+		{"user", p.User},
+		{"dbname", p.Database},
+		{"password", p.Password},
+	} {
 		if strings.TrimRight(part.text, "\r\n") != part.text {
 			p.add(part.param, "ends with a line break", "take it off: echo adds one, printf '%s' does not")
 		} else if part.param != "password" && hasControl(part.text) || strings.Contains(part.text, "\x00") {

@@ -8,7 +8,8 @@ const space = " \t\n\r\v\f" // as libpq
 // and out of them a backslash takes the next character literally.
 func parseKeywords(text string) (DSN, []Problem) {
 	p := newParser(false)
-	const hint = "write postgres://user:password@host:5432/database, or host=… user=… dbname=…; a value with spaces stands in single quotes"
+	const hint = "write postgres://user:password@host:5432/database, or host=… user=… dbname=…; a value with spaces " +
+		"stands in single quotes"
 	// The name of an unknown keyword is shown only between known ones and before any secret: the
 	// whole text may be a password with a = in it.
 	mayShow := false

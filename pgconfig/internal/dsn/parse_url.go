@@ -83,7 +83,8 @@ func (p *parser) splitQuery(query string) {
 		rawName, rawValue, ok := strings.Cut(pair, "=")
 		name := p.decode("parameters", rawName)
 		if !ok {
-			p.add("", "has a parameter without a value", "write name=value, joined by &; write an & inside a value as %26")
+			p.add("", "has a parameter without a value",
+				"write name=value, joined by &; write an & inside a value as %26")
 			continue
 		}
 		// An unescaped & in password=a&b=c makes a piece of it look like a name: nothing after a
@@ -157,6 +158,7 @@ func explainUnescaped(rest string) Problem {
 	}
 	return Problem{
 		Detail: "has a special character in the password (or elsewhere) that is not percent-encoded",
-		Hint:   "write " + strings.Join(fixes, ", ") + ", so that it reads postgres://" + escape(user) + ":" + Redacted + "@" + shown,
+		Hint: "write " + strings.Join(fixes, ", ") + ", so that it reads postgres://" + escape(user) + ":" +
+			Redacted + "@" + shown,
 	}
 }

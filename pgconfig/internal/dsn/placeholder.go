@@ -9,13 +9,22 @@ var placeholders = []struct {
 	sample       string
 	loose, whole *regexp.Regexp
 }{
-	{"[YOUR-PASSWORD]", regexp.MustCompile(`\[[A-Za-z][A-Za-z _-]*\]`), regexp.MustCompile(`(?i)^\[[a-z _-]*(pass|pw|secret|your)[a-z _-]*\]$`)},
-	{"<password>", regexp.MustCompile(`<[A-Za-z][\w -]*>`), regexp.MustCompile(`(?i)^<[a-z _-]*(pass|pw|secret|your)[a-z _-]*>$`)},
+	{
+		"[YOUR-PASSWORD]", regexp.MustCompile(`\[[A-Za-z][A-Za-z _-]*\]`),
+		regexp.MustCompile(`(?i)^\[[a-z _-]*(pass|pw|secret|your)[a-z _-]*\]$`),
+	},
+	{
+		"<password>", regexp.MustCompile(`<[A-Za-z][\w -]*>`),
+		regexp.MustCompile(`(?i)^<[a-z _-]*(pass|pw|secret|your)[a-z _-]*>$`),
+	},
 	{"${NAME}", regexp.MustCompile(`\$\{\w+\}`), regexp.MustCompile(`^\$\{\w+\}$`)},
 	{"$(NAME)", regexp.MustCompile(`\$\(\w+\)`), regexp.MustCompile(`^\$\(\w+\)$`)},
 	{"{{ NAME }}", regexp.MustCompile(`\{\{.*\}\}`), regexp.MustCompile(`^\{\{.*\}\}$`)},
 	{"$NAME", regexp.MustCompile(`^\$[A-Z_]+$`), regexp.MustCompile(`^\$[A-Z0-9_]*(PASS|PW|SECRET)[A-Z0-9_]*$`)},
-	{"PASSWORD", regexp.MustCompile(`^(USER|HOST|DATABASE)$`), regexp.MustCompile(`^PASSWORD$|^(?i)your[ _-]?password$`)},
+	{
+		"PASSWORD", regexp.MustCompile(`^(USER|HOST|DATABASE)$`),
+		regexp.MustCompile(`^PASSWORD$|^(?i)your[ _-]?password$`),
+	},
 	{Redacted, regexp.MustCompile(`^\*+$`), regexp.MustCompile(`^\*{4,}$`)},
 }
 

@@ -4,10 +4,13 @@ import "strings"
 
 const (
 	publicRoots = "a public authority signs its certificates: write sslmode=verify-full&sslrootcert=system"
-	ownRoots    = "it has an authority of its own: download the certificate from its console, and write sslmode=verify-full&sslrootcert=/path/to/ca.crt"
-	amazonRoots = "download https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem, and write sslmode=verify-full&sslrootcert=/path/to/global-bundle.pem"
-	selfSigned  = "it signs its certificates itself, so they cannot be verified: use a private network, or set DATABASE_ALLOW_INSECURE_TLS=true"
-	encrypted   = "this private network is encrypted: set DATABASE_ALLOW_INSECURE_TLS=true"
+	ownRoots    = "it has an authority of its own: download the certificate from its console, and write " +
+		"sslmode=verify-full&sslrootcert=/path/to/ca.crt"
+	amazonRoots = "download https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem, and write " +
+		"sslmode=verify-full&sslrootcert=/path/to/global-bundle.pem"
+	selfSigned = "it signs its certificates itself, so they cannot be verified: use a private network, or set " +
+		"DATABASE_ALLOW_INSECURE_TLS=true"
+	encrypted = "this private network is encrypted: set DATABASE_ALLOW_INSECURE_TLS=true"
 )
 
 // providers are the domains of managed services, with what to write so that TLS verifies the
