@@ -40,16 +40,22 @@ func (l *loader) fill(c *connection) {
 		c.sound = false
 		return
 	}
+	for _, name := range []string{"host", "user", "password", "dbname"} {
+		if c.Names(name) { // the variable does not count, so it need not be right either
+			params = without(params, name)
+		}
+	}
 	if len(params) == 0 {
 		return
 	}
 	from, found := dsn.Parse(dsn.Join(params))
 	for _, p := range found {
-		switch {
-		case p.Param == "":
+		if p.Param == "" {
 			l.add("PGPORT", "has a different number of ports than PGHOST has hosts", p.Hint)
 			c.sound = false
-		case !c.Names(p.Param): // otherwise it does not count
+			return
+		}
+		if p.Param != "port" || !c.Names("port") {
 			l.add(l.variable(p.Param), p.Detail, l.hint(p))
 		}
 	}

@@ -84,7 +84,7 @@ func skipLine(s string) string {
 var envReference = regexp.MustCompile(`^\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
 
 // expand takes the quotes off and puts values in the place of references. It reports whether
-// nothing in the value could also be meant otherwise.
+// nothing in the value could also be meant otherwise; if not, the value is raw.
 func (d dotEnv) expand(raw string) (value string, certain bool) {
 	quoted := strings.HasPrefix(raw, `"`)
 	if quoted {
@@ -92,7 +92,6 @@ func (d dotEnv) expand(raw string) (value string, certain bool) {
 	} else if strings.HasPrefix(raw, "'") {
 		return raw[1 : len(raw)-1], true
 	}
-	certain = true
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
@@ -102,20 +101,19 @@ func (d dotEnv) expand(raw string) (value string, certain bool) {
 		case c == '$' && i+1 < len(raw) && startsReference(raw[i+1]):
 			m := envReference.FindStringSubmatch(raw[i:])
 			if m == nil {
-				certain = false
-				b.WriteByte(c)
-				continue
+				return raw, false
 			}
-			name := m[1] + m[2]
-			text, set := d.values[name]
-			certain = certain && set && !d.doubtful[name]
+			text, set := d.values[m[1]+m[2]]
+			if !set || d.doubtful[m[1]+m[2]] {
+				return raw, false
+			}
 			b.WriteString(text)
 			i += len(m[0]) - 1
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return b.String(), certain
+	return b.String(), true
 }
 
 func escaped(c byte) string {

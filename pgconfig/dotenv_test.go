@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/page-builder/persistence/pgconfig"
 )
@@ -184,5 +185,111 @@ func TestLoad(t *testing.T) {
 	t.Setenv("APP_ENV", "production")
 	if cfg, err := pgconfig.Load(); err == nil {
 		t.Errorf("production read .env: %v", cfg)
+	}
+}
+
+// TestDollar: no value of ours is changed silently. What it refers to must stand above it.
+func TestDollar(t *testing.T) {
+	t.Parallel()
+	const refuse = ""
+	for line, want := range map[string]string{
+		`PGPASSWORD=$ECRETpw`:          refuse,
+		`PGPASSWORD=a$BCd`:             refuse,
+		`PGPASSWORD=pa$(ABC)x`:         refuse,
+		`PGPASSWORD=pa$word`:           refuse,
+		`PGPASSWORD=pa$1`:              refuse,
+		`PGPASSWORD=pa$_`:              refuse,
+		`PGPASSWORD=pa${A`:             refuse,
+		`PGPASSWORD=pa${A-b}`:          refuse,
+		`PGPASSWORD="a$BCd"`:           refuse,
+		`PGPASSWORD=${LATER}`:          refuse,
+		`PGPASSWORD=${ABOVE}${LATER}`:  refuse,
+		`PGPASSWORD=$ABOVEx`:           refuse,
+		`PGPASSWORD=$DOUBTFUL`:         refuse,
+		`PGPASSWORD=$ABOVE`:            "above",
+		`PGPASSWORD=${ABOVE}${ABOVE}x`: "aboveabovex",
+		`PGPASSWORD="$ABOVE-${ABOVE}"`: "above-above",
+		`PGPASSWORD=$above`:            "lower",
+		`PGPASSWORD='$ABOVE$(x)'`:      "$ABOVE$(x)",
+		`PGPASSWORD=a\$BC`:             "a$BC",
+		`PGPASSWORD="a\$BC"`:           "a$BC",
+		`PGPASSWORD=a$`:                "a$",
+		`PGPASSWORD=a$@b`:              "a$@b",
+		`PGPASSWORD=a$$`:               "a$$",
+		`PGPASSWORD=a\b`:               `a\b`,
+		`PGPASSWORD="a\\b\"c"`:         `a\b"c`,
+		`PGPASSWORD="a\nb\rc"`:         "a\nb\rc",
+		`PGPASSWORD='a\b'`:             `a\b`,
+		`PGPASSWORD=a b # comment`:     "a b",
+		`PGPASSWORD=a#b`:               "a#b",
+		"PGPASSWORD=a\t#b":             "a",
+		`PGPASSWORD="a # b" # comment`: "a # b",
+		`PGPASSWORD = a`:               "a",
+		`PGPASSWORD: a`:                "a",
+		`  export   PGPASSWORD=a`:      "a",
+		"PGPASSWORD='a\nb'":            "a\nb",
+		"PGPASSWORD=a\r":               "a",
+		`OTHER=a$BCd`:                  "none",
+		`OTHER_DATABASE_URL=a$BCd`:     "none",
+		"PGPASSWORD=#x":                "none",
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			text := "PGPASSFILE=/nothing\nABOVE=above\nabove=lower\nDOUBTFUL=a$x\n" + line + "\nLATER=later\nPGUSER=u\n"
+			path := file(t, "dotenv", text)
+			environ := env{"APP_ENV": "test", "DATABASE_URL": "postgres://localhost/d"}
+			if want == refuse {
+				text := refused(t, pgconfig.Source{Environ: environ, DotEnv: []string{path}})
+				equal(t, "error", text, path+" has a $ in PGPASSWORD that may be taken for a variable: put it in single quotes")
+				return
+			}
+			cfg := load(t, environ, path)
+			pool, err := cfg.PoolConfig()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == "none" {
+				want = ""
+			}
+			equal(t, "password", pool.ConnConfig.Password, want)
+			equal(t, "user", pool.ConnConfig.User, "u") // the line after it
+		})
+	}
+}
+
+// TestBrokenLine: the number of the line is right, and the cause is said alone.
+func TestBrokenLine(t *testing.T) {
+	t.Parallel()
+	for text, line := range map[string]string{
+		"hidden": "1", "A=b\n\n# c\nhidden\n": "4", "A='x\ny'\nB=\"x\ny\\\"\"\nhidden": "5", "A=b\n'hidden'=x": "2",
+		"A='hidden\nB=c\n": "1", "A=b\nB=\"hidden\\\"\n": "2", "A='hidden'x\n": "1", "A=b\n2X=hidden": "2", "A=1\r\nhidden\r\n": "2",
+		"DATABASE_URL='x' # fine\nhidden": "2", "A=\nhidden": "2",
+	} {
+		path := file(t, "dotenv", text)
+		got := refused(t, pgconfig.Source{Environ: env{}, DotEnv: []string{path}})
+		equal(t, "error", got, path+" line "+line+" is not of the form NAME=value: a value with spaces or a # stands in quotes, and a quotation mark is closed")
+	}
+	for _, src := range []pgconfig.Source{
+		{Environ: env{"APP_ENV": "prod"}},
+		{DotEnv: []string{t.TempDir()}},
+		{DotEnv: []string{file(t, "dotenv", "DATABASE_URL=a$BC")}},
+	} {
+		if got := refused(t, src); strings.Contains(got, "is not set") || strings.Contains(got, "\n") {
+			t.Errorf("not the cause alone: %s", got)
+		}
+	}
+}
+
+// TestLargeDotEnv: the time grows with the size of the file, and not with its square.
+func TestLargeDotEnv(t *testing.T) {
+	t.Parallel()
+	path := file(t, "dotenv", "A=a\n"+strings.Repeat("B=\"some value with ${A} and more\"\n", 50_000)+"hidden\n")
+	began := time.Now()
+	got := refused(t, pgconfig.Source{Environ: env{}, DotEnv: []string{path}})
+	if took := time.Since(began); took > 5*time.Second { // about 0.1 s
+		t.Errorf("took %v", took)
+	}
+	if !strings.Contains(got, "line 50002 is not") {
+		t.Error(got)
 	}
 }

@@ -67,6 +67,7 @@ func (l *loader) readDotEnv(path string) map[string]entry {
 		if d.doubtful[full] {
 			l.add(path, "has a $ in "+full+" that may be taken for a variable", "put it in single quotes")
 			l.unread = true
+			delete(vars, name)
 		}
 	}
 	return vars

@@ -1,6 +1,7 @@
 package pgconfig_test
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 	"testing"
@@ -49,7 +50,8 @@ func options(t *testing.T, cfg pgconfig.Config, address string) (values [5]int) 
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := cc.AfterNetConnect(t.Context(), &cc.Config, conn); err != nil {
+	layered := tls.Client(conn, &tls.Config{ServerName: "localhost"}) // as the hook sees it with TLS
+	if _, err := cc.AfterNetConnect(t.Context(), &cc.Config, layered); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := conn.(*net.TCPConn).SyscallConn()

@@ -151,7 +151,7 @@ func newLoader(src Source) *loader {
 			l.libpq[param] = e.text
 		}
 	}
-	l.password, _ = l.readSecret("DATABASE_PASSWORD_FILE")
+	l.readPassword()
 	return l
 }
 

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
 // SecretFile is the file that a connection's password came from: DATABASE_PASSWORD_FILE,
@@ -74,7 +76,7 @@ func (l *loader) secretFile(c *connection, e Environment) *SecretFile {
 			problems: problems{prefix: prefix}, vars: vars, system: system, libpq: libpq,
 			notes: map[string][]string{},
 		}
-		again.password, _ = again.readSecret("DATABASE_PASSWORD_FILE")
+		again.readPassword()
 		if key == "DATABASE_URL_FILE" {
 			file, _ := again.readSecret(key)
 			text = file.text
@@ -98,6 +100,16 @@ func (l *loader) login(key, text string, e Environment) (user, password string, 
 		return "", "", errors.New("it holds no password for this connection")
 	}
 	return user, password, nil
+}
+
+// readPassword reads DATABASE_PASSWORD_FILE.
+func (l *loader) readPassword() {
+	const key = "DATABASE_PASSWORD_FILE"
+	l.password, _ = l.readSecret(key)
+	_, found := dsn.Parse(dsn.Join(map[string]string{"password": l.password.text}))
+	for _, p := range found {
+		l.add(key, p.Detail, p.Hint)
+	}
 }
 
 // maxSecretFile is far more than a URL or password has, and keeps a wrong path (a device, a log)

@@ -40,6 +40,11 @@ func TestStep(t *testing.T) {
 			pgerr.Refused, !wait,
 		},
 		{
+			"first with a defect, second out of memory",
+			"postgres://u@" + listening(t, fail("XX000")) + "," + listening(t, fail("53200")) + "/d?sslmode=disable",
+			pgerr.Internal, !wait,
+		},
+		{
 			"first refused, second no server", "postgres://u@" + refusing(t) + "," + listening(t,
 				answer("HTTP/1.1 400 Bad Request\r\n\r\n")) + "/d?sslmode=disable",
 			pgerr.Refused, wait,

@@ -25,7 +25,7 @@ func parseKeywords(text string) (DSN, []Problem) {
 		}
 		known := p.checkName(name, mayShow)
 		mayShow = known && !IsSecret(name) && p.raw["password"]+p.raw["sslpassword"] == ""
-		if known && (name != "user" || value != "") { // pgx takes an empty user for none
+		if known {
 			p.raw[name] = value
 		}
 	}

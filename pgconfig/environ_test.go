@@ -1,0 +1,146 @@
+package pgconfig_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// TestLibpqVariables: each of libpq's variables has an effect, a note or an error that names it.
+func TestLibpqVariables(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	write(t, home+"/services", "[bad]\nhost=db:5433\nuser=u\n[odd]\nhost=db\nsslcrl=f\n[fine]\nhost=db\ndbname=d\nsslcompression=1\n")
+	base := env{"APP_ENV": "test", "PGHOST": "localhost", "PGDATABASE": "d", "PGUSER": "u"}
+	for _, test := range []struct {
+		environ env
+		want    string // part of an error, of the URL or of a note
+	}{
+		{env{"PGHOST": "localhost:5433"}, "PGHOST is not a name or an address: the port is a setting of its own"},
+		{env{"PGHOST": "[::1]"}, "PGHOST is not a name or an address"},
+		{env{"PGHOST": "::1"}, "@[::1]:5432/"},
+		{env{"PGHOST": "${HOST}"}, "PGHOST is a placeholder like ${NAME}"},
+		{env{"PGHOSTADDR": "127.0.0.1"}, "PGHOSTADDR pgx does not know: give the address as the host"},
+		{env{"PGPORT": "1,2"}, "PGPORT has a different number of ports than PGHOST has hosts"},
+		{env{"PGPORT": "none"}, "PGPORT is not a number from 1 to 65535"},
+		{env{"PGHOST": "a,b", "PGPORT": "1,2"}, "@a:1,b:2/"},
+		{env{"PGUSER": "app\n"}, "PGUSER ends with a line break"},
+		{env{"PGDATABASE": "d\n"}, "PGDATABASE ends with a line break"},
+		{env{"PGPASSWORD": "secret\n"}, "PGPASSWORD ends with a line break: take it off: echo adds one"},
+		{env{"PGPASSWORD": "$(PASSWORD)"}, "PGPASSWORD is a placeholder like $(NAME)"},
+		{env{"PGREQUIREPEER": "postgres"}, "PGREQUIREPEER asks for a check of the socket's owner"},
+		{env{"PGSSLMINPROTOCOLVERSION": "TLSv1.3"}, "PGSSLMINPROTOCOLVERSION asks for a version of TLS"},
+		{env{"PGSSLMINPROTOCOLVERSION": "TLSv1.2"}, "ssl_min_protocol_version is left out"},
+		{env{"PGSSLMAXPROTOCOLVERSION": "TLSv1.2"}, "PGSSLMAXPROTOCOLVERSION asks for an older version of TLS"},
+		{env{"PGSSLCRL": "f"}, "PGSSLCRL asks for a revocation list"},
+		{env{"PGSSLCRLDIR": "f"}, "PGSSLCRLDIR asks for a revocation list"},
+		{env{"PGGSSENCMODE": "require"}, "PGGSSENCMODE asks for GSSAPI encryption"},
+		{env{"PGSSLMODE": "verify"}, "PGSSLMODE has a value that does not exist: write one of disable"},
+		{env{"PGREQUIRESSL": "1"}, "sslmode=require"},
+		{env{"PGSSLCOMPRESSION": "1"}, "sslcompression is left out"},
+		{env{"PGLOADBALANCEHOSTS": "random"}, "load_balance_hosts is left out"},
+		{env{"PGCLIENTENCODING": "LATIN1"}, "PGCLIENTENCODING asks for another encoding"},
+		{env{"PGDATESTYLE": "German"}, "options=-c%20datestyle%3DGerman"},
+		{env{"PGGEQO": "off"}, "options=-c%20geqo%3Doff"},
+		{env{"PGTZ": "UTC", "PGOPTIONS": "-c work_mem=1MB"}, "options=-c%20timezone%3DUTC%20-c%20work_mem%3D1MB"},
+		{env{"PGOPTIONS": "-c lock_timeout=soon"}, "PGOPTIONS sets lock_timeout to a value that is not a duration"},
+		{env{"PGCONNECT_TIMEOUT": "soon"}, "PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT"},
+		{env{"PGTARGETSESSIONATTRS": "primary"}, "target_session_attrs=primary"},
+		{env{"PGDATA": "/var/lib/postgresql"}, "@localhost:5432/d?sslmode=prefer"}, // the server's, not libpq's
+
+		// What the URL says itself does not count.
+		{env{"DATABASE_URL": "postgres://u:p@c:1/d", "PGHOST": "localhost:5433", "PGPORT": "x", "PGPASSWORD": "p\n", "PGUSER": "$(U)", "PGDATABASE": "d\n"}, "@c:1/d"},
+		{env{"DATABASE_URL": "postgres://u@c,d/d", "PGPORT": "1,2"}, "@c:1,d:2/d"},
+		{env{"DATABASE_URL": "postgres://u@c,d/d", "PGPORT": "1,2,3"}, "PGPORT has a different number of ports than there are hosts"},
+		{env{"DATABASE_URL": "postgres://u@c/d?options=-c%20jit%3Doff", "PGOPTIONS": "-c work_mem=1MB"}, "PGOPTIONS is left out: the connection string has options"},
+		{env{"DATABASE_URL": "postgres://u@c/d?work_mem=2MB", "PGOPTIONS": "-c work_mem=1MB"}, "work_mem%3D2MB"},
+
+		{env{"PGSERVICE": "bad", "PGSERVICEFILE": home + "/services"}, "PGSERVICE names a service which has a host that is not a name or an address"},
+		{env{"PGSERVICE": "odd", "PGSERVICEFILE": home + "/services"}, "PGSERVICE names a service which has the parameter sslcrl, which asks for"},
+		{env{"PGSERVICE": "fine", "PGSERVICEFILE": home + "/services", "PGPORT": "7"}, "@db:7/d"},
+		{env{"PGSERVICE": "fine", "PGSERVICEFILE": home + "/services"}, "sslcompression is left out"},
+		{env{"DATABASE_URL": "postgres://u@/?service=fine&servicefile=" + home + "/services"}, "@db:5432/d"},
+		{env{"DATABASE_URL": "postgres://u@/?service=bad&servicefile=" + home + "/services"}, "DATABASE_URL names a service which has a host"},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			t.Parallel()
+			environ := env{}
+			for _, from := range []env{base, test.environ} {
+				for name, value := range from {
+					environ[name] = value
+				}
+			}
+			var text string
+			cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ})
+			if err != nil {
+				text = err.Error()
+				if n := strings.Count(text, test.want); n > 1 {
+					t.Errorf("%d times", n)
+				}
+			} else {
+				text = string(cfg.URL()) + setting(t, cfg, "DATABASE_URL").Note
+			}
+			if !strings.Contains(text, test.want) {
+				t.Errorf("want %q in\n%s", test.want, text)
+			}
+		})
+	}
+
+	// A problem is said once, however many connection strings it counts for.
+	text := refused(t, pgconfig.Source{Environ: env{
+		"DATABASE_URL": "postgres://u@/d", "DIRECT_DATABASE_URL": "postgres://u@/d", "DATABASE_REPLICA_URLS": "postgres://u@/d,postgres://v@/d",
+		"PGHOST": "localhost:5433",
+	}})
+	equal(t, "lines", strings.Count(text, "\n"), 0)
+}
+
+// TestParts: the report says of each part of DATABASE_URL where it came from.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, env{
+		"APP_ENV": "test", "PGHOST": "h", "PGPORT": "7", "PGUSER": "u", "PGDATABASE": "d", "PGPASSWORD": "hidden", "PGSSLMODE": "disable",
+		"PGSSLPASSWORD": "hidden", "PGOPTIONS": "endpoint=e -c work_mem=1MB", "PGTZ": "UTC", "PGAPPNAME": "web",
+	})
+	for name, want := range map[string][2]string{
+		"host": {"h", "PGHOST"}, "port": {"7", "PGPORT"}, "user": {"u", "PGUSER"}, "database": {"d", "PGDATABASE"},
+		"password": {"****", "PGPASSWORD"}, "sslpassword": {"****", "PGSSLPASSWORD"}, "sslmode": {"disable", "PGSSLMODE"},
+		"timezone": {"UTC", "PGTZ"}, "work_mem": {"1MB", "PGOPTIONS"}, "application_name": {"web", "PGAPPNAME"},
+		"options": {"endpoint=e -c timezone=UTC -c work_mem=1MB", "PGOPTIONS"},
+	} {
+		s := setting(t, cfg, "DATABASE_URL "+name)
+		equal(t, name, s.Value, want[0])
+		equal(t, "source of "+name, s.Source, want[1]+" (environment)")
+	}
+	equal(t, "source", setting(t, cfg, "DATABASE_URL").Source, "its parts")
+	equal(t, "source of the name", setting(t, cfg, "DATABASE_APPLICATION_NAME").Source, "PGAPPNAME (environment)")
+}
+
+// TestPassFile: pgx logs in everywhere with one password, so the hosts must agree on it.
+func TestPassFile(t *testing.T) {
+	t.Parallel()
+	passfile := file(t, "pgpass", "b:5432:d:u:second\nc:5432:d:u:third\n*:7:d:u:second\nlocalhost:5432:d:u:here\n")
+	for _, test := range []struct{ hosts, want string }{
+		{"b", "u:second@"},
+		{"a,b", "u:second@"},
+		{"b,a", "u:second@"},
+		{"b,a:7", "u:second@"},
+		{"a", "u@a"},
+		{"b,c", "DATABASE_URL names hosts for which the pass file has different passwords"},
+	} {
+		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://u@" + test.hosts + "/d", "PGPASSFILE": passfile}})
+		text := string(cfg.URL())
+		if err != nil {
+			text = err.Error()
+		} else if strings.Contains(test.want, ":") {
+			equal(t, "source", setting(t, cfg, "DATABASE_URL password").Source, "file "+passfile)
+		}
+		if !strings.Contains(text, test.want) {
+			t.Errorf("%s: want %q in %q", test.hosts, test.want, text)
+		}
+	}
+	cfg := load(t, env{"DATABASE_URL": "postgres://u@/d?host=/run/pg", "PGPASSFILE": passfile})
+	equal(t, "URL", string(cfg.URL()), "postgres://u:here@/d?host=/run/pg&port=5432&sslmode=prefer")
+	cfg = load(t, env{"DATABASE_URL": "postgres://u@b/d", "PGPASSFILE": "/nothing"})
+	equal(t, "URL", string(cfg.URL()), "postgres://u@b:5432/d?sslmode=verify-full")
+}
