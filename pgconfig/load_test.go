@@ -418,3 +418,20 @@ func TestPoolSize(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownVariable: a slip is noted. The value is not shown: it may be a secret.
+func TestUnknownVariable(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, env{"DATABASE_URL": "postgres://u:p@db/d", "DATABASE_POOL_MAX_CON": "hidden", "PGDATA": "x", "DIRECT_X": "hidden"})
+	for _, name := range []string{"DATABASE_POOL_MAX_CON", "DIRECT_X"} {
+		s := setting(t, cfg, name)
+		equal(t, "note", s.Note, "is not a variable of this package")
+		equal(t, "source", s.Source, "environment")
+		equal(t, "value", s.Value, "")
+	}
+	for _, s := range cfg.Report() {
+		if s.Key == "PGDATA" {
+			t.Error("PGDATA is libpq's matter, or the server's")
+		}
+	}
+}

@@ -77,6 +77,10 @@ func TestProviders(t *testing.T) {
 				"" +
 				"" +
 				"" +
+				"" +
+				"" +
+				"" +
+				"" +
 				"postgresql://postgres.abcdefghij:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1&sslmode=require",
 			"sslmode=verify-full&sslrootcert=/path/to/ca.crt", "sslmode=verify-full&sslrootcert=" + root,
 		},

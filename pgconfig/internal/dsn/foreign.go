@@ -16,10 +16,12 @@ func findForeign(text string) (Problem, bool) {
 		return Problem{Detail: "is empty", Hint: form}, true
 	}
 	if strings.ContainsAny(text[:1], "\"'`") {
-		return Problem{Detail: "begins with a quotation mark", Hint: "take the quotation marks off: docker and systemd pass them on"}, true
+		return Problem{Detail: "begins with a quotation mark", Hint: "take the quotation marks off: docker
+			and systemd pass them on"}, true
 	}
 	if strings.HasPrefix(text, "psql ") {
-		return Problem{Detail: "is a psql command, not a connection string", Hint: "leave out psql and the quotation marks"}, true
+		return Problem{Detail: "is a psql command, not a connection string", Hint: "leave out psql
+			and the quotation marks"}, true
 	}
 	for _, name := range []string{"DATABASE_URL=", "DIRECT_DATABASE_URL=", "export "} {
 		if strings.HasPrefix(text, name) {
@@ -43,7 +45,8 @@ func findForeign(text string) (Problem, bool) {
 	case lower == "postgres" || lower == "postgresql":
 		return Problem{Detail: "has a scheme in capitals", Hint: "write postgres:// in lower case"}, true
 	case otherDatabases[lower] != "":
-		return Problem{Detail: "is the address of another database, " + otherDatabases[lower], Hint: "this needs PostgreSQL: " + form}, true
+		return Problem{Detail: "is the address of another database, " + otherDatabases[lower],
+			Hint: "this needs PostgreSQL: " + form}, true
 	case strings.HasPrefix(lower, "jdbc:postgresql"):
 		return Problem{Detail: "is a JDBC address", Hint: form + ", the user and the password included"}, true
 	case strings.HasPrefix(lower, "postgresql+") || strings.HasPrefix(lower, "postgres+"):
