@@ -96,8 +96,7 @@ const exampleHead = `# Every variable, with its default. Copy this file to .env 
 
 const exampleTail = `
 # --- libpq's variables ---
-# What DATABASE_URL leaves out is taken from PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE,
-	PGSSLROOTCERT, PGSERVICE,
+# What DATABASE_URL leaves out is taken from PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE, PGSSLROOTCERT, PGSERVICE,
 # PGPASSFILE and the others that psql knows: https://www.postgresql.org/docs/current/libpq-envars.html
 
 # --- Tests ---
@@ -106,8 +105,7 @@ const exampleTail = `
 # The server that tests use, instead of one started for them. Never DATABASE_URL: a test must not meet your data.
 #PGTEST_URL=postgres://postgres:secret@localhost:5432/postgres
 
-# The directory of the PostgreSQL programs to start for tests. Unset: PATH and the usual places are searched,
-	and if there are
+# The directory of the PostgreSQL programs to start for tests. Unset: PATH and the usual places are searched, and if there are
 # none they are downloaded.
 #PGTEST_BINDIR=/usr/lib/postgresql/17/bin
 

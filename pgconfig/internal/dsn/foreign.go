@@ -12,29 +12,26 @@ var otherDatabases = map[string]string{
 
 // findForeign recognizes what is not a PostgreSQL connection string at all.
 func findForeign(text string) (Problem, bool) {
-	if text == "" {
-		return Problem{Detail: "is empty", Hint: form}, true
-	}
-	if strings.ContainsAny(text[:1], "\"'`") {
-		return Problem{Detail: "begins with a quotation mark", Hint: "take the quotation marks off: docker
-			and systemd pass them on"}, true
-	}
-	if strings.HasPrefix(text, "psql ") {
-		return Problem{Detail: "is a psql command, not a connection string", Hint: "leave out psql
-			and the quotation marks"}, true
+	problem := func(detail, hint string) (Problem, bool) { return Problem{Detail: detail, Hint: hint}, true }
+	switch {
+	case text == "":
+		return problem("is empty", form)
+	case strings.ContainsAny(text[:1], "\"'\x60"):
+		return problem("begins with a quotation mark", "take the quotation marks off: docker and systemd pass them on")
+	case strings.HasPrefix(text, "psql "):
+		return problem("is a psql command, not a connection string", "leave out psql and the quotation marks")
+	case strings.HasPrefix(text, "${"), strings.HasPrefix(text, "$("):
+		return problem("is a placeholder", notReplaced)
 	}
 	for _, name := range []string{"DATABASE_URL=", "DIRECT_DATABASE_URL=", "export "} {
 		if strings.HasPrefix(text, name) {
-			return Problem{Detail: "repeats its own name in its value", Hint: form}, true
+			return problem("repeats its own name in its value", form)
 		}
-	}
-	if strings.HasPrefix(text, "${") || strings.HasPrefix(text, "$(") {
-		return Problem{Detail: "is a placeholder", Hint: notReplaced}, true
 	}
 	scheme, _, ok := strings.Cut(text, "://")
 	if !ok {
 		if strings.HasPrefix(text, "postgres:") || strings.HasPrefix(text, "postgresql:") {
-			return Problem{Detail: "lacks the two slashes after the scheme", Hint: form}, true
+			return problem("lacks the two slashes after the scheme", form)
 		}
 		return Problem{}, false
 	}
@@ -43,16 +40,15 @@ func findForeign(text string) (Problem, bool) {
 	case scheme == "postgres" || scheme == "postgresql":
 		return Problem{}, false
 	case lower == "postgres" || lower == "postgresql":
-		return Problem{Detail: "has a scheme in capitals", Hint: "write postgres:// in lower case"}, true
+		return problem("has a scheme in capitals", "write postgres:// in lower case")
 	case otherDatabases[lower] != "":
-		return Problem{Detail: "is the address of another database, " + otherDatabases[lower],
-			Hint: "this needs PostgreSQL: " + form}, true
+		return problem("is the address of another database, "+otherDatabases[lower], "this needs PostgreSQL: "+form)
 	case strings.HasPrefix(lower, "jdbc:postgresql"):
-		return Problem{Detail: "is a JDBC address", Hint: form + ", the user and the password included"}, true
+		return problem("is a JDBC address", form+", the user and the password included")
 	case strings.HasPrefix(lower, "postgresql+") || strings.HasPrefix(lower, "postgres+"):
-		return Problem{Detail: "names a driver in its scheme", Hint: "write postgres:// without it"}, true
+		return problem("names a driver in its scheme", "write postgres:// without it")
 	case strings.Contains(scheme, "="):
 		return Problem{}, false // keyword=value with :// in some value
 	}
-	return Problem{Detail: "does not begin with postgres:// or postgresql://", Hint: form}, true
+	return problem("does not begin with postgres:// or postgresql://", form)
 }
