@@ -14,7 +14,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-const limit = 400 * time.Millisecond // more than a busy machine takes to connect
+const limit = 1500 * time.Millisecond // more than a busy machine takes to connect
 
 // exhausted returns a pool of two connections that are both in use until the end of the test.
 func exhausted(t *testing.T, opts ...pgpool.Option) *pgxpool.Pool {
@@ -133,7 +133,7 @@ func TestAcquireTimeoutOff(t *testing.T) {
 func TestServerThatDoesNotAnswerIsNoExhaustion(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	config.ConnConfig.ConnectTimeout = time.Second
+	config.ConnConfig.ConnectTimeout = 2 * limit
 	p := through(t, config, fault.Options{})
 	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
 	p.Freeze(fault.Both)
