@@ -22,8 +22,8 @@ type database struct {
 	session *session
 	primary *session // nil without Options.Primary
 
-	position *check // of the primary; nil without Options.Primary
-	checks   []*check
+	position *check   // of the primary; nil without Options.Primary
+	checks   []*check // the first is serving
 
 	created  time.Time
 	drained  atomic.Bool
@@ -39,7 +39,7 @@ func newDatabase(pool *pgxpool.Pool, opts Options) *database {
 	d.acquires.from = readAcquires(pool.Stat())
 	d.acquires.to = d.acquires.from
 
-	serving, saturation := d.newCheck(servingName, d.measureServing), d.newCheck("saturation", d.measureSaturation)
+	serving, saturation := d.newCheck("serving", d.measureServing), d.newCheck("saturation", d.measureSaturation)
 	serving.blocking, serving.component = false, componentSystem
 	saturation.blocking, saturation.advisory = false, true
 	d.checks = []*check{serving, d.newCheck("connectivity", d.measureConnectivity), saturation}
@@ -72,8 +72,6 @@ func (d *database) newCheck(name string, measure func(context.Context) observati
 		measure: measure, blocking: true, late: outputNoAnswer,
 	}
 }
-
-const servingName = "serving"
 
 // measureServing fails after Drain.
 func (d *database) measureServing(context.Context) observation {

@@ -26,7 +26,7 @@ func (p *Probe) Live() http.Handler {
 func (p *Probe) Ready() http.Handler {
 	return endpoint(func(ctx context.Context) answer {
 		if p.draining() { // and the pool may be closed by now
-			return p.observe(ctx, func(c *check) bool { return c.name == c.db.opts.Name+":"+servingName })
+			return observe(ctx, p.serving)
 		}
 		return p.observeAll(ctx)
 	})
@@ -58,32 +58,29 @@ func (p *Probe) Details() http.Handler {
 }
 
 func (p *Probe) observeAll(ctx context.Context) answer {
-	a := p.observe(ctx, func(*check) bool { return true })
+	a := observe(ctx, p.checks)
 	if a.Status != fail {
 		p.started.Store(true)
 	}
 	return a
 }
 
-// observe waits for the wanted checks at the same time, so that together they take no longer than
-// one.
-func (p *Probe) observe(ctx context.Context, wanted func(*check) bool) answer {
-	a := answer{Status: pass, Checks: make(map[string][]observation, len(p.checks))}
-	seen := make([]observation, len(p.checks))
-	var others sync.WaitGroup
-	for i, c := range p.checks {
-		if wanted(c) && c.blocking {
-			others.Go(func() { seen[i] = c.observe(ctx, c.db.opts.Timeout) })
-		} else if wanted(c) {
+// observe waits for all checks at the same time, so that together they take no longer than one.
+func observe(ctx context.Context, checks []*check) answer {
+	a := answer{Status: pass, Checks: make(map[string][]observation, len(checks))}
+	seen := make([]observation, len(checks))
+	var blocking sync.WaitGroup
+	for i, c := range checks {
+		if c.blocking {
+			blocking.Go(func() { seen[i] = c.observe(ctx, c.db.opts.Timeout) })
+		} else {
 			seen[i] = c.observe(ctx, 0)
 		}
 	}
-	others.Wait()
-	for i, c := range p.checks {
-		if wanted(c) {
-			a.Status = worst(a.Status, seen[i].Status)
-			a.Checks[c.name] = []observation{seen[i]}
-		}
+	blocking.Wait()
+	for i, c := range checks {
+		a.Status = worst(a.Status, seen[i].Status)
+		a.Checks[c.name] = []observation{seen[i]}
 	}
 	return a
 }

@@ -38,7 +38,8 @@ import (
 // many callers ask. It has no goroutine while nobody asks.
 type Probe struct {
 	databases []*database
-	checks    []*check // of all databases, serving included
+	checks    []*check // of all databases
+	serving   []*check // those of them that ask no database
 
 	started atomic.Bool // all checks have passed at the same time once
 }
@@ -95,6 +96,7 @@ func newProbe(databases ...*database) *Probe {
 	p := &Probe{databases: databases}
 	for _, d := range databases {
 		p.checks = append(p.checks, d.checks...)
+		p.serving = append(p.serving, d.checks[0])
 	}
 	return p
 }
