@@ -31,7 +31,7 @@ type flight struct {
 	seen observation
 }
 
-// observe returns an observation that is at most Options.MaxAge old, or that of the measure that
+// observe returns an observation that is at most Options.MaxAge old, or waits for the measure that
 // runs. It waits no longer than timeout, ctx and the probe's lifetime. The measure continues
 // without the caller, so that slow does not become never.
 func (c *check) observe(ctx context.Context, timeout time.Duration) observation {

@@ -20,7 +20,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// checker is an application's own, with our checks beside one of its own.
+// checker returns an application's own checker, with the probe's checks and one more.
 func checker(t *testing.T, probe *pghealth.Probe, cache func() error, opts ...health.CheckerOption) health.Checker {
 	t.Helper()
 	opts = append([]health.CheckerOption{

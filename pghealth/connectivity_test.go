@@ -142,7 +142,7 @@ func TestConnectivityFaults(t *testing.T) {
 			// Those that cannot see anything say so, and are no second fault.
 			both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", test.category,
 				"not observed: the database cannot be reached"})
-			// The cause is for the log, once however often somebody asks.
+			// The log has the cause, once.
 			if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], `"cause":"`) ||
 				!strings.Contains(lines[0], `"level":"ERROR"`) {
 				t.Errorf("log: %s", log)

@@ -14,7 +14,7 @@ const (
 	componentSystem    = "system"
 )
 
-// database is what a probe knows about one database.
+// database holds the state of a probe for one database.
 type database struct {
 	pool    *pgxpool.Pool
 	opts    Options

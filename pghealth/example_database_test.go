@@ -33,7 +33,7 @@ func ask(h http.Handler) {
 	fmt.Println(w.Code, answer.Status)
 }
 
-// example is what an example is to pgserver: it has no testing.T.
+// example stands in for the testing.T that an example does not have.
 type example struct{ cleanups []func() }
 
 func (*example) Helper()                           {}

@@ -155,7 +155,7 @@ func (w *resultWriter) observation(name string, detail health.CheckResult) obser
 	return seen
 }
 
-// plainObservation is what the library knows.
+// plainObservation contains what the library knows.
 func plainObservation(detail health.CheckResult) observation {
 	e := observation{Status: tolerate(detail, statusOf(detail.Status))}
 	if !detail.Timestamp.IsZero() {

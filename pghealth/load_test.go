@@ -21,7 +21,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// 1,000 probes a second for ten seconds beside a query load, in turns with the load alone. Behind a
+// 1,000 probes a second for ten seconds during a query load, in turns with the load alone. Behind a
 // variable: it takes half a minute and wants a quiet machine. Client, server, load and database
 // share the machine: what any handler costs there is measured too.
 func TestThousandProbesASecond(t *testing.T) {

@@ -49,7 +49,7 @@ func newPool(t *testing.T, url string, adapt ...func(*pgxpool.Config)) *pgxpool.
 }
 
 // newProbe returns a probe whose answers are never old, unless opts say so, and the log it writes.
-// Its name is not that of the database's user, so that answers can be searched for it.
+// Its name differs from the database user's, so that answers can be searched for the latter.
 func newProbe(t *testing.T, pool *pgxpool.Pool, opts pghealth.Options) (*pghealth.Probe, *logs) {
 	t.Helper()
 	log := &logs{}
@@ -72,7 +72,7 @@ func newProbe(t *testing.T, pool *pgxpool.Pool, opts pghealth.Options) (*pghealt
 	return probe, log
 }
 
-// logs is what a probe logged.
+// logs collects what a probe logs.
 type logs struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

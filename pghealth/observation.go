@@ -68,7 +68,7 @@ func (o observation) withValue(value float64, unit, text string) observation {
 	return o
 }
 
-// equals reports whether the status and category are those of before.
+// equals reports whether status and category are the same as in before.
 func (o observation) equals(before observation) bool {
 	return !before.Time.IsZero() && o.Status == before.Status && o.Category == before.Category
 }

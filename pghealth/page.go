@@ -41,7 +41,7 @@ func pageHash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// pageData is what the template shows.
+// pageData holds everything that the template shows.
 type pageData struct {
 	Style   template.CSS
 	Script  template.JS
@@ -55,7 +55,7 @@ type pageData struct {
 	Info    map[string]string
 }
 
-// pageGroup has the checks of one database, or those of the application.
+// pageGroup has the checks of one database, or of the application.
 type pageGroup struct {
 	Name    string
 	Rows    []pageRow

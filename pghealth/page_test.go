@@ -14,7 +14,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// browserAccepts is what Chromium sends.
+// browserAccepts has the form of Chromium's header.
 const browserAccepts = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 func accepting(t *testing.T, h http.Handler, accept string) (code int, header http.Header, body string) {

@@ -39,7 +39,7 @@ import (
 type Probe struct {
 	databases []*database
 	checks    []*check // of all databases
-	serving   []*check // those of them that ask no database
+	serving   []*check // one of each database; they do not ask it
 
 	started atomic.Bool // all checks have passed at the same time once
 }

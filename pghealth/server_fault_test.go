@@ -96,7 +96,7 @@ func TestMaxConnections(t *testing.T) {
 		others = append(others, conn)
 	}
 	connect()
-	// The probe loses its connection, and somebody is faster.
+	// The probe loses its connection, and another client takes the slot.
 	if _, err := admin.Exec(t.Context(),
 		"select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like '%pghealth'",
 	); err != nil {

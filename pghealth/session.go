@@ -36,7 +36,7 @@ type session struct {
 	server atomic.Pointer[serverFacts] // of the last connection
 }
 
-// serverFacts is what a server reports when a session connects.
+// serverFacts holds what a server reports when a session connects.
 type serverFacts struct {
 	version   string
 	connected time.Time
