@@ -46,7 +46,9 @@ func TestLimitsCoverThePreparationOfTheFirstStatement(t *testing.T) {
 					return tx.QueryRow(ctx, `select balance from accounts`).Scan(new(int))
 				})
 			},
-			"Atomic": func(ctx context.Context, pool *pgxpool.Pool, opts pgtx.Options) error { return pgtx.Atomic(ctx, pool, opts, moves()) },
+			"Atomic": func(ctx context.Context, pool *pgxpool.Pool, opts pgtx.Options) error {
+				return pgtx.Atomic(ctx, pool, opts, moves())
+			},
 		} {
 			t.Run(mode.String()+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -378,12 +380,22 @@ type seenKey struct{}
 func TestTracersSeeAPlainFirstStatement(t *testing.T) {
 	t.Parallel()
 	statements := map[string]func(ctx context.Context, tx pgx.Tx) error{
-		"Exec":      func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) },
-		"no args":   func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select 1`); return err },
-		"QueryRow":  func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, `select $1::int`, 1).Scan(new(int)) },
-		"no rows":   func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, `select 1 where false`).Scan(new(int)) },
-		"NamedArgs": func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select @a::int`, pgx.NamedArgs{"a": 1}); return err },
-		"fails":     func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select 1 / $1::int`, 0); return err },
+		"Exec":    func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) },
+		"no args": func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select 1`); return err },
+		"QueryRow": func(ctx context.Context, tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `select $1::int`, 1).Scan(new(int))
+		},
+		"no rows": func(ctx context.Context, tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `select 1 where false`).Scan(new(int))
+		},
+		"NamedArgs": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select @a::int`, pgx.NamedArgs{"a": 1})
+			return err
+		},
+		"fails": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select 1 / $1::int`, 0)
+			return err
+		},
 		"mode": func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `select $1::int`, pgx.QueryExecModeExec, 1)
 			return err
@@ -391,9 +403,12 @@ func TestTracersSeeAPlainFirstStatement(t *testing.T) {
 		"formats": func(ctx context.Context, tx pgx.Tx) error {
 			return tx.QueryRow(ctx, `select $1::int`, pgx.QueryResultFormats{0}, 1).Scan(new(string))
 		},
-		"cannot be encoded": func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select $1::int`, "x y"); return err },
-		"scan fails":        func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, `select 'a'`).Scan(new(int)) },
-		"unknown table":     func(ctx context.Context, tx pgx.Tx) error {
+		"cannot be encoded": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select $1::int`, "x y")
+			return err
+		},
+		"scan fails": func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, `select 'a'`).Scan(new(int)) },
+		"unknown table": func(ctx context.Context, tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, `select * from nowhere where a = $1`, 1)
 			rows.Close()
 			return errors.Join(err, rows.Err())

@@ -486,9 +486,13 @@ func TestAtomicIsTheSameVerified(t *testing.T) {
 			batch.Queue(`select 1`).QueryRow(func(pgx.Row) error { return errBusiness })
 			batch.Queue(`select 1`).QueryRow(func(pgx.Row) error { t.Error("a later callback was called"); return nil })
 		},
-		"scan fails":   func(batch *pgx.Batch) { batch.Queue(`select 'a'`).QueryRow(func(row pgx.Row) error { return row.Scan(new(int)) }) },
-		"query fails":  func(batch *pgx.Batch) { batch.Queue(`select 1 / 0`) },
-		"server fails": func(batch *pgx.Batch) { batch.Queue(`select 1 / 0`).QueryRow(func(row pgx.Row) error { return row.Scan(new(int)) }) },
+		"scan fails": func(batch *pgx.Batch) {
+			batch.Queue(`select 'a'`).QueryRow(func(row pgx.Row) error { return row.Scan(new(int)) })
+		},
+		"query fails": func(batch *pgx.Batch) { batch.Queue(`select 1 / 0`) },
+		"server fails": func(batch *pgx.Batch) {
+			batch.Queue(`select 1 / 0`).QueryRow(func(row pgx.Row) error { return row.Scan(new(int)) })
+		},
 	} {
 		var seen []string
 		for _, opts := range []pgtx.Options{{Name: "pay"}, {Name: "pay", VerifyCommit: true}} {

@@ -19,11 +19,8 @@ import (
 // are replaced. progress is called after each page and may be nil; when the transaction is tried
 // again, it counts from the beginning.
 func Import(ctx context.Context, conn pgtx.DB, content *Content, progress func(done int)) (db.Site, error) {
-	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Site, error) {
+	return asActor(ctx, conn, "import", func(ctx context.Context, tx pgx.Tx) (db.Site, error) {
 		q := db.New(tx)
-		if err := q.SetActor(ctx, "import"); err != nil {
-			return db.Site{}, fmt.Errorf("import site: %w", err)
-		}
 		site, err := q.SaveSite(ctx, db.SaveSiteParams{Slug: content.Slug, Name: content.Name})
 		if err != nil {
 			return site, fmt.Errorf("import site %s: %w", content.Slug, err)

@@ -26,12 +26,8 @@ type Draft struct {
 
 // Create makes a page and its first revision, or neither.
 func Create(ctx context.Context, conn pgtx.DB, d Draft) (db.Page, error) {
-	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
-		q := db.New(tx)
-		if err := q.SetActor(ctx, d.Actor); err != nil {
-			return db.Page{}, fmt.Errorf("create page: %w", err)
-		}
-		page, err := q.CreatePage(ctx, db.CreatePageParams{
+	return asActor(ctx, conn, d.Actor, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
+		page, err := db.New(tx).CreatePage(ctx, db.CreatePageParams{
 			SiteID: d.SiteID, ParentID: d.ParentID, Slug: d.Slug, Title: d.Title, Position: d.Position,
 		})
 		if err != nil {
@@ -105,17 +101,14 @@ func change(
 	ctx context.Context, conn pgtx.DB, what string, page uuid.UUID, actor string,
 	fn func(context.Context, *db.Queries) error,
 ) error {
-	return pgtx.Run(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
-		q := db.New(tx)
-		err := q.SetActor(ctx, actor)
-		if err == nil {
-			err = fn(ctx, q)
-		}
+	_, err := asActor(ctx, conn, actor, func(ctx context.Context, tx pgx.Tx) (struct{}, error) {
+		err := fn(ctx, db.New(tx))
 		if err != nil {
-			return fmt.Errorf("%s page %s: %w", what, page, err)
+			err = fmt.Errorf("%s page %s: %w", what, page, err)
 		}
-		return nil
+		return struct{}{}, err
 	})
+	return err
 }
 
 func found(err error) error {

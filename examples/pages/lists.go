@@ -85,10 +85,7 @@ var changePage = pgquery.Patch[Changes, db.Page]{
 
 // Change moves, renames or marks a page. The error is [ErrNotFound] for a page that is not live.
 func Change(ctx context.Context, conn pgtx.DB, c Changes, actor string) (db.Page, error) {
-	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
-		if err := db.New(tx).SetActor(ctx, actor); err != nil {
-			return db.Page{}, fmt.Errorf("change page: %w", err)
-		}
+	return asActor(ctx, conn, actor, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
 		page, err := changePage.Apply(ctx, tx, c)
 		if pgerr.Of(err) == pgerr.NotFound {
 			return page, fmt.Errorf("change page %s: %w", c.ID, ErrNotFound)

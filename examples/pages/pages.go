@@ -45,12 +45,8 @@ type Edit struct {
 // Save stores an edit as the page's next revision. The error is [ErrEditConflict] if the page is no
 // longer at the revision that the editor saw.
 func Save(ctx context.Context, conn pgtx.DB, e Edit) (db.PageRevision, error) {
-	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.PageRevision, error) {
-		q := db.New(tx)
-		if err := q.SetActor(ctx, e.Actor); err != nil {
-			return db.PageRevision{}, fmt.Errorf("save page: %w", err)
-		}
-		rev, err := q.SavePageRevision(ctx, db.SavePageRevisionParams{
+	return asActor(ctx, conn, e.Actor, func(ctx context.Context, tx pgx.Tx) (db.PageRevision, error) {
+		rev, err := db.New(tx).SavePageRevision(ctx, db.SavePageRevisionParams{
 			PageID: e.PageID, SeenRevision: e.SeenRevision, Title: e.Title, Blocks: e.Blocks,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -74,7 +70,7 @@ type Publication struct {
 // Publish puts a revision online in place of the one that was, and marks the page published. When
 // it commits, the server notifies the channel page_published.
 func Publish(ctx context.Context, conn pgtx.DB, p Publication) (db.Publication, error) {
-	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
+	return asActor(ctx, conn, p.Actor, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
 		pub, err := publish(ctx, db.New(tx), p)
 		if err != nil {
 			return pub, fmt.Errorf("publish page %s: %w", p.PageID, err)
@@ -85,9 +81,6 @@ func Publish(ctx context.Context, conn pgtx.DB, p Publication) (db.Publication, 
 
 func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication, error) {
 	var none db.Publication
-	if err := q.SetActor(ctx, p.Actor); err != nil {
-		return none, err
-	}
 	// The lock before the look for the key: a second try that runs at the same time waits here, and
 	// then finds it.
 	page, err := q.LockPage(ctx, p.PageID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -111,6 +112,8 @@ func transactionsAt(ctx context.Context, r *report, url string, roundTrip time.D
 			sides []side
 		}{
 			{"A transaction with one statement", append(oneStatement(pool), peers.oneStatement()...)},
+			{"A transaction whose statement is new to the connection", firstUse(pool)},
+			{"A transaction with two settings", twoSettings(pool)},
 			{"A transaction with five nested ones", append(fiveNested(pool), peers.fiveNested()...)},
 			{"An empty transaction", empty(pool)},
 			{"Three updates in a batch", threeUpdates(pool)},
@@ -157,6 +160,72 @@ func oneStatement(pool *pgxpool.Pool) []side {
 		}},
 		pipelined(pool),
 	}
+}
+
+// firstUse sends a text that no connection knows yet.
+func firstUse(pool *pgxpool.Pool) []side {
+	var n atomic.Int64
+	fresh := func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, fmt.Sprintf("%s -- %d", increment, n.Add(1)), 1)
+		return err
+	}
+	return []side{
+		{"pgx.BeginFunc", func(ctx context.Context) error {
+			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return fresh(ctx, tx) })
+		}},
+		{"pgtx.Run", func(ctx context.Context) error { return pgtx.Run(ctx, pool, fresh) }},
+		{"Batch.BeginTx by hand, prepared before BEGIN", func(ctx context.Context) error {
+			return byHand(ctx, pool, fmt.Sprintf("%s -- %d", increment, n.Add(1)))
+		}},
+	}
+}
+
+// twoSettings sets two settings for the transaction, as row-level security needs.
+func twoSettings(pool *pgxpool.Pool) []side {
+	const lockTimeout, tenant = "set local lock_timeout = '10s'", "set local app.tenant = 'one'"
+	settings := map[string]string{"lock_timeout": "10s", "app.tenant": "one"}
+	return []side{
+		{"pgx.BeginFunc and two Exec", func(ctx context.Context) error {
+			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+				for _, sql := range []string{lockTimeout, tenant} {
+					if _, err := tx.Exec(ctx, sql); err != nil {
+						return err
+					}
+				}
+				return update(ctx, tx)
+			})
+		}},
+		{"pgx.BeginTxFunc, BeginQuery with both", func(ctx context.Context) error {
+			opts := pgx.TxOptions{BeginQuery: "begin; " + lockTimeout + "; " + tenant}
+			return pgx.BeginTxFunc(ctx, pool, opts, func(tx pgx.Tx) error { return update(ctx, tx) })
+		}},
+		{"pgtx.Run, Settings", func(ctx context.Context) error {
+			return pgtx.RunWith(ctx, pool, pgtx.Options{Settings: settings}, update)
+		}},
+		{"Batch.BeginTx by hand", func(ctx context.Context) error {
+			return byHand(ctx, pool, increment, lockTimeout, tenant)
+		}},
+	}
+}
+
+// byHand sends BEGIN, the settings and the statement in one batch of pgx, and COMMIT.
+func byHand(ctx context.Context, pool *pgxpool.Pool, sql string, settings ...string) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	batch := &pgx.Batch{}
+	batch.BeginTx(pgx.TxOptions{})
+	for _, setting := range settings {
+		batch.Queue(setting)
+	}
+	batch.Queue(sql, 1)
+	results := conn.SendBatch(ctx, batch)
+	if err := results.Close(); err != nil {
+		return err
+	}
+	return results.Tx().Commit(ctx)
 }
 
 func fiveNested(pool *pgxpool.Pool) []side {
