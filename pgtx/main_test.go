@@ -2,6 +2,10 @@ package pgtx_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
 	"testing"
 	"time"
 
@@ -22,7 +26,39 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	return setupOn(t, pgserver.Database(t))
+	return setupOn(t, database(t))
+}
+
+// database makes a database of the test's own: on the server that PGTX_URL names, which may be a
+// pooler or a coordinator, or else on pgserver's.
+func database(t *testing.T) string {
+	t.Helper()
+	base := os.Getenv("PGTX_URL")
+	if base == "" {
+		return pgserver.Database(t)
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal("PGTX_URL cannot be parsed")
+	}
+	name := fmt.Sprintf("pgtx_%d", rand.Uint64())
+	admin := func(sql string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, base)
+		if err != nil {
+			t.Fatal("cannot connect to PGTX_URL")
+		}
+		defer conn.Close(ctx)
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Error(err)
+		}
+	}
+	admin("create database " + name)
+	t.Cleanup(func() { admin("drop database " + name + " with (force)") })
+	u.Path = "/" + name
+	return u.String()
 }
 
 func setupOn(t *testing.T, url string) *bundle {
@@ -34,6 +70,9 @@ func setupOn(t *testing.T, url string) *bundle {
 		insert into accounts values (1, 100), (2, 100)`)
 	if err != nil {
 		t.Fatalf("create the accounts: %v", err)
+	}
+	if sql := os.Getenv("PGTX_SETUP"); sql != "" { // as for distributed tables
+		b.exec(t, sql)
 	}
 	// Registered last, so it runs first: every test leaves the pool with nothing acquired.
 	t.Cleanup(func() { b.released(t) })
