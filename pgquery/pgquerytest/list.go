@@ -88,7 +88,7 @@ func (c *checker) sort(name string) bool {
 			}
 		}
 	}
-	if problem := c.multiplies(p, columns); problem != "" {
+	if problem := c.multiplies(p, first.SQL, columns); problem != "" {
 		c.fail(piece, "%s", problem)
 	}
 	ok := true

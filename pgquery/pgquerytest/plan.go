@@ -18,7 +18,6 @@ type node struct {
 	Relation    string   `json:"Relation Name"`
 	Alias       string   `json:"Alias"`
 	Index       string   `json:"Index Name"`
-	Rows        float64  `json:"Plan Rows"`
 	Output      []string `json:"Output"`
 	GroupKey    []string `json:"Group Key"`
 	IndexCond   string   `json:"Index Cond"`
@@ -51,8 +50,17 @@ func (c *checker) explain(params int) *node {
 }
 
 // has reports whether the plan has a node of that type.
-func (n *node) has(kind string) bool {
-	return n.Type == kind || slices.ContainsFunc(n.Plans, func(child *node) bool { return child.has(kind) })
+func (n *node) has(kind string) bool { return n.count(kind) > 0 }
+
+// count returns how many nodes of that type the plan has.
+func (n *node) count(kind string) (found int) {
+	if n.Type == kind {
+		found++
+	}
+	for _, child := range n.Plans {
+		found += child.count(kind)
+	}
+	return found
 }
 
 // isSubplan reports a plan of its own below a node, whose rows are not the node's.

@@ -67,6 +67,29 @@ func TestPlantedMistakes(t *testing.T) {
 		},
 			before: `drop table tags; create table tags (page bigint not null, name text not null)`,
 			want:   `the join with tags may give a row several times`},
+		"a lateral join with a limit": {
+			change: func(l *list) {
+				l.Select = `select p.id, t.name as title, p.prio, p.due, p.created from pages p cross join lateral
+					(select * from tags where page = p.id and name > 'a' limit 3) t`
+				delete(l.Sorts, "title")
+			},
+			want: `the join with tags may give a row several times`,
+		},
+		"an antijoin with a constant": {
+			change: func(l *list) {
+				l.Where += ` and not exists (select from tags t where t.page = p.id and p.prio = 5)`
+				l.Sorts["due"] = `title`
+			},
+			before: `alter table pages drop constraint title_taken; create unique index on pages (prio, title)`,
+			want:   `Sorts[due]: has no unique end`,
+		},
+		"grouping sets": {
+			change: func(l *list) {
+				l.Select = `select p.id, p.title, p.prio, p.due, p.created from (select id, title, prio, due, created, site
+					from pages group by grouping sets ((id, title, prio, due, created, site), ())) p`
+			},
+			want: `has no unique end`,
+		},
 		"a filter that guards access": {change: func(l *list) {
 			l.Where = `p.prio > 0`
 			l.Filters["site"] = `p.site =

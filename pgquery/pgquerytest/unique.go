@@ -2,6 +2,7 @@ package pgquerytest
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -12,8 +13,9 @@ import (
 // The proof is the closure of functional dependencies: the columns determine themselves, an
 // equality determines its other side, and a unique index whose columns are determined determines
 // its table. The rows are unique if all tables that the plan joins are determined.
-func (c *checker) multiplies(p *node, columns []int) string {
+func (c *checker) multiplies(p *node, sql string, columns []int) string {
 	u := &uniqueness{checker: c, determined: map[string]bool{}, nullable: map[string]bool{}}
+	u.trusted = limitsAreOne(p, sql)
 	u.walk(p, nil)
 	var sorted []string // the tables that the columns come from
 	for _, i := range columns {
@@ -59,6 +61,19 @@ type uniqueness struct {
 	equalities []equality
 	determined map[string]bool // columns
 	nullable   map[string]bool // those that may be null, and are determined as part of the sort only
+	trusted    bool            // a limit below the list's own leaves one row
+}
+
+var limits = regexp.MustCompile(`(?i)\blimit\s+(\S+)`)
+
+// limitsAreOne reports whether each limit in the plan but the list's own is a "limit 1" of its text.
+// A plan does not show the number, and a view has limits of its own.
+func limitsAreOne(p *node, sql string) bool {
+	found := limits.FindAllStringSubmatch(sql, -1)
+	found = found[:len(found)-1]
+	return p.count("Limit") <= 1+len(found) && !slices.ContainsFunc(found, func(limit []string) bool {
+		return strings.TrimRight(limit[1], ")") != "1"
+	})
 }
 
 // joined is a table or something else that has rows.
@@ -86,8 +101,8 @@ func (u *uniqueness) walk(n *node, only map[string]bool) {
 	case n.Type == "Append" && u.partitioned(n) != nil:
 		n = u.partitioned(n)
 		u.sources = append(u.sources, newJoined(n))
-	case n.Type == "Aggregate" && len(n.GroupKey) == 0, n.Type == "Result" && len(n.Plans) == 0,
-		n.Type == "Limit" && n.Rows <= 1 && n.Parent != "":
+	case n.Strategy == "Plain", n.Type == "Result" && len(n.Plans) == 0,
+		n.Type == "Limit" && n.Parent != "" && u.trusted:
 		return // one row at most
 	case n.Type == "Aggregate" || n.Type == "Group" || n.Type == "Unique":
 		group := &joined{name: "the group"}
@@ -162,8 +177,8 @@ func (u *uniqueness) partitioned(n *node) *node {
 // narrow returns the aliases whose columns a condition of the join n may determine.
 func (u *uniqueness) narrow(n *node, only map[string]bool) map[string]bool {
 	for _, child := range n.Plans {
-		if n.Join == "Full" {
-			return map[string]bool{}
+		if n.Join == "Full" || strings.HasSuffix(n.Join, "Anti") {
+			return map[string]bool{} // not true of each row that comes out
 		}
 		if n.isNullable(child) {
 			only = map[string]bool{}
