@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -116,11 +117,18 @@ func (w *work) open(ctx context.Context, wanted string) error {
 	if w.want, err = w.keep(w.from.Empty(ctx)); err != nil {
 		return err
 	}
+	// psql's commands around a dump of a newer pg_dump.
+	wanted = restrict.ReplaceAllString(unrestrict.ReplaceAllString(wanted, ""), "$1")
 	if err := w.want.Exec(ctx, wanted); err != nil {
 		return fmt.Errorf("the wanted schema does not run on an empty database: %w", located(err, wanted))
 	}
 	return nil
 }
+
+var (
+	restrict   = regexp.MustCompile(`\A((?:\s|--[^\n]*\n)*)\\restrict [^\n]*`)
+	unrestrict = regexp.MustCompile(`\\unrestrict [^\n]*\s*\z`)
+)
 
 // keep remembers a shadow for close.
 func (w *work) keep(db *shadow.DB, err error) (*shadow.DB, error) {
@@ -154,7 +162,7 @@ func (w *work) migrate() []pgmigrate.Option {
 func (w *work) compare(ctx context.Context, from, to *shadow.DB, noConcurrently bool) (*schema.Difference, error) {
 	opts := schema.Options{
 		VersionTable: w.opts.VersionTable, HistorySchema: w.opts.HistorySchema, NoConcurrently: noConcurrently,
-		NoOwners: true, DumpDecides: true,
+		NoOwners: true, Scratch: func(ctx context.Context) (schema.Scratch, error) { return w.from.Empty(ctx) },
 	}
 	var (
 		reading          sync.WaitGroup

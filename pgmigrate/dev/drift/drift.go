@@ -29,6 +29,9 @@ type Options struct {
 	// IgnoreRoles are roles whose grants, and whose ownership of objects, are not drift.
 	IgnoreRoles []string
 
+	// IgnoreSchemas and IgnoreTables are not compared; see [schema.Options].
+	IgnoreSchemas, IgnoreTables []string
+
 	// NoDump compares without pg_dump; see [schema.Options].
 	NoDump bool
 
@@ -107,7 +110,8 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 		schema.Database{Config: db.Config()},
 		schema.Options{
 			VersionTable: opts.VersionTable, HistorySchema: opts.HistorySchema, IgnoreRoles: opts.IgnoreRoles,
-			NoDump: opts.NoDump,
+			NoDump: opts.NoDump, IgnoreSchemas: opts.IgnoreSchemas, IgnoreTables: opts.IgnoreTables,
+			Scratch: func(ctx context.Context) (schema.Scratch, error) { return db.Empty(ctx) },
 		})
 	if err != nil {
 		return nil, fmt.Errorf("drift: %w", err)

@@ -9,54 +9,57 @@ import (
 
 const qualified = identifier + `(?:\.` + identifier + `)?`
 
-var (
-	simpleCreate = regexp.MustCompile(`^CREATE (DOMAIN|TYPE|STATISTICS|PUBLICATION|COLLATION|SERVER|` +
-		`FOREIGN TABLE|FOREIGN DATA WRAPPER|EVENT TRIGGER|CONVERSION|` +
-		`TEXT SEARCH (?:CONFIGURATION|DICTIONARY|PARSER|TEMPLATE)) (` + qualified + `)`)
-	createAggregate = regexp.MustCompile(`^CREATE AGGREGATE (.+) \(\n`)
-	createCast      = regexp.MustCompile(`^CREATE CAST (\(.+? AS .+?\)) WITH`)
-	createRule      = regexp.MustCompile(`^CREATE RULE (` + identifier + `) AS\s+ON \w+ TO (` + qualified + `)`)
-	createOperator  = regexp.MustCompile(`^CREATE OPERATOR (\S+) \(`)
-	operatorArg     = regexp.MustCompile(`(?m)^\s*(LEFT|RIGHT)ARG = (.+?),?$`)
-	addExclusion    = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + qualified + `)\s+ADD CONSTRAINT (` +
-		identifier + `) `)
-	publicationAdd = regexp.MustCompile(`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` +
-		qualified + `)`)
-)
+var publicationAdd = regexp.MustCompile(`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`)
 
-// drop returns the statement that drops the object, and false where it is not known.
+// drop returns the statement that drops the object, and false where there is none.
 func (o Object) drop() ([]Statement, bool) {
-	sql := o.SQL[0]
 	one := func(sql string) ([]Statement, bool) { return []Statement{{SQL: sql}}, true }
-	if m := simpleCreate.FindStringSubmatch(sql); m != nil {
-		return one("DROP " + m[1] + " " + m[2])
+	if o.Drop != "" {
+		return one(o.Drop)
 	}
-	if m := createAggregate.FindStringSubmatch(sql); m != nil {
-		return one("DROP AGGREGATE " + m[1])
-	}
-	if m := createCast.FindStringSubmatch(sql); m != nil {
-		return one("DROP CAST " + m[1])
-	}
-	if m := createRule.FindStringSubmatch(sql); m != nil {
-		return one("DROP RULE " + m[1] + " ON " + m[2])
-	}
-	if m := addExclusion.FindStringSubmatch(sql); m != nil {
-		return one(m[1] + " DROP CONSTRAINT " + m[2])
-	}
-	if m := attaches.FindStringSubmatch(sql); m != nil {
+	if m := attaches.FindStringSubmatch(o.SQL[0]); m != nil {
 		return one("ALTER TABLE " + m[1] + " DETACH PARTITION " + m[2])
 	}
-	if m := publicationAdd.FindStringSubmatch(sql); m != nil {
+	if m := publicationAdd.FindStringSubmatch(o.SQL[0]); m != nil {
 		return one(m[1] + " DROP " + m[2] + " " + m[3])
 	}
-	if m := createOperator.FindStringSubmatch(sql); m != nil {
-		args := map[string]string{"LEFT": "NONE", "RIGHT": "NONE"}
-		for _, arg := range operatorArg.FindAllStringSubmatch(sql, -1) {
-			args[arg[1]] = arg[2]
-		}
-		return one("DROP OPERATOR " + m[1] + " (" + args["LEFT"] + ", " + args["RIGHT"] + ")")
-	}
 	return nil, false
+}
+
+var (
+	createEnum = regexp.MustCompile(`(?s)^CREATE TYPE (` + qualified + `) AS ENUM \((.*)\)$`)
+	enumLabel  = regexp.MustCompile(`(?s)E?'(?:[^'\\]|''|\\.)*'`)
+)
+
+// alterEnum adds values, each where it belongs, and returns false if that is not all that differs.
+func alterEnum(from, to string) (list []Statement, ok bool) {
+	f, t := createEnum.FindStringSubmatch(from), createEnum.FindStringSubmatch(to)
+	if f == nil || t == nil {
+		return nil, false
+	}
+	has, wanted := enumLabel.FindAllString(f[2], -1), enumLabel.FindAllString(t[2], -1)
+	for i, label := range wanted {
+		if slices.Contains(has, label) {
+			continue
+		}
+		sql := "ALTER TYPE " + t[1] + " ADD VALUE " + label
+		switch {
+		case i > 0:
+			sql += " AFTER " + wanted[i-1]
+		case len(has) > 0:
+			sql += " BEFORE " + has[0]
+		}
+		has = slices.Insert(has, slices.Index(has, previous(wanted, i))+1, label)
+		list = append(list, Statement{SQL: sql})
+	}
+	return list, slices.Equal(has, wanted)
+}
+
+func previous(list []string, i int) string {
+	if i == 0 {
+		return ""
+	}
+	return list[i-1]
 }
 
 var (

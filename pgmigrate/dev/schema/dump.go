@@ -111,20 +111,34 @@ const lockWait = "10s"
 
 func (s side) dump(ctx context.Context, program string, opts Options) (*Dump, error) {
 	schema, table := opts.versionTable()
-	text, err := pgDump(ctx, program, s.config,
-		"--exclude-table="+pattern(schema)+"."+pattern(table), "--exclude-schema="+pattern(opts.historySchema()))
+	args := []string{
+		"--format=custom", "--exclude-table=" + pattern(schema) + "." + pattern(table),
+		"--exclude-schema=" + pattern(opts.historySchema()),
+	}
+	for _, name := range opts.IgnoreSchemas {
+		args = append(args, "--exclude-schema="+pattern(name))
+	}
+	for _, name := range opts.IgnoreTables {
+		schema, table := splitName(name)
+		args = append(args, "--exclude-table="+pattern(schema)+"."+pattern(table))
+	}
+	data, err := pgDump(ctx, program, s.config, args...)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := readArchive(data)
 	if err != nil {
 		return nil, err
 	}
 	return &Dump{
-		Objects: parse(text, normalizer{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners}),
+		Objects: objects(entries, normalizer{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners}),
 	}, nil
 }
 
 // pattern quotes a name for pg_dump's patterns, in which ., * and ? mean something.
 func pattern(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...string) (string, error) {
+func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...string) ([]byte, error) {
 	// Subscriptions and, where objects are read, user mappings are left out: they hold passwords
 	// and belong to one server.
 	args = append([]string{
@@ -137,42 +151,51 @@ func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...st
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		message := strings.TrimSpace(stderr.String())
 		if cfg.Password != "" { // libpq does not print it; a server's message might
 			message = strings.ReplaceAll(message, cfg.Password, "****")
 		}
-		return "", fmt.Errorf("%w: %s", errDump, strings.ReplaceAll(message, "\n", "; "))
+		return nil, fmt.Errorf("%w: %s", errDump, strings.ReplaceAll(message, "\n", "; "))
 	}
-	return stdout.String(), nil
+	return stdout.Bytes(), nil
 }
 
 var errDump = errors.New("pg_dump failed; its role needs the right to read every table, or use --no-dump")
 
-// Pull writes the schema of a database as SQL that makes it anew: pg_dump's, without owners,
-// session settings, the version table and the history. It returns a *[NoProgramError] where there
-// is no pg_dump.
+// Pull writes the schema of a database as SQL that makes it again: pg_dump's, without owners, the
+// version table and the history. It returns a *[NoProgramError] where there is no pg_dump.
 func Pull(ctx context.Context, w io.Writer, cfg *pgx.ConnConfig, opts Options) error {
 	opts.NoOwners = true
 	dump, err := Read(ctx, Database{Config: cfg}, opts)
 	if err != nil {
 		return err
 	}
+	_, err = io.WriteString(w, dump.script(func(o Object) bool { return true }))
+	return err
+}
+
+// script returns SQL that makes the objects for which keep returns true, in an order in which they
+// can be made.
+func (d *Dump) script(keep func(Object) bool) string {
 	var b strings.Builder
-	for _, o := range dump.Objects {
-		if o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ") {
+	// A function may come before the tables that its body names.
+	b.WriteString("SET check_function_bodies = false;\n")
+	for _, o := range d.Objects {
+		if !keep(o) {
 			continue
 		}
-		written := false
+		b.WriteString("\n")
+		if o.AccessMethod != "" {
+			b.WriteString("SET default_table_access_method = " + quoted(o.AccessMethod) + ";\n")
+		}
 		for _, sql := range o.SQL {
-			if !written && b.Len() > 0 {
-				b.WriteString("\n")
-			}
-			written = true
 			b.WriteString(sql + ";\n")
 		}
+		if o.AccessMethod != "" {
+			b.WriteString("RESET default_table_access_method;\n")
+		}
 	}
-	_, err = io.WriteString(w, b.String())
-	return err
+	return b.String()
 }

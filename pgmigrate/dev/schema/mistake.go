@@ -10,7 +10,8 @@ var (
 	grants        = regexp.MustCompile(`^(GRANT|REVOKE) `)
 	aboutFunction = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) FUNCTION (` + qualified + `)`)
 	aboutIndex    = regexp.MustCompile(`^(?:DROP INDEX|CREATE (?:UNIQUE )?INDEX)(?: CONCURRENTLY)? (` + qualified + `)`)
-	aboutType     = regexp.MustCompile(`^(?:DROP|CREATE) TYPE (` + qualified + `)`)
+	aboutType     = regexp.MustCompile(`^(?:DROP|CREATE|ALTER) (?:TYPE|EXTENSION) `)
+	aboutPolicy   = regexp.MustCompile(`^(?:DROP|CREATE|ALTER) POLICY `)
 )
 
 // mistaken reports whether a statement of pg-schema-diff's is one that the dump knows better:
@@ -18,10 +19,9 @@ var (
 //   - functions that belong to a range type, which come and go with it;
 //   - the index of an exclusion constraint, which is not to be had as an index;
 //   - a partition that is attached or detached, which it drops with its rows and makes anew;
-//   - an enum from which a value is to go: DROP TYPE cannot work while a column has the type, and
-//     with it nothing has to be done.
+//   - enums and policies, whose labels and roles it does not quote.
 func (d *Difference) mistaken(s Statement) bool {
-	if grants.MatchString(s.SQL) {
+	if grants.MatchString(s.SQL) || aboutType.MatchString(s.SQL) || aboutPolicy.MatchString(s.SQL) {
 		return true
 	}
 	for _, c := range d.Objects {
@@ -34,11 +34,6 @@ func (d *Difference) mistaken(s Statement) bool {
 	}
 	if match := aboutIndex.FindStringSubmatch(s.SQL); match != nil {
 		return d.changes(match[1], Object.excludes)
-	}
-	if match := aboutType.FindStringSubmatch(s.SQL); match != nil {
-		return slices.ContainsFunc(d.Objects, func(c Change) bool {
-			return c.From != nil && c.To != nil && c.To.isEnum() && c.To.Name == lastPart(match[1])
-		})
 	}
 	return false
 }

@@ -14,6 +14,9 @@ type Object struct {
 	Schema string // "-" if it is in none
 	Name   string // such as "pages", "pages pages_pkey", "f(integer)", "COLUMN pages.title"
 	SQL    []string
+
+	Drop         string // the statement that drops it; "" for kinds that have none
+	AccessMethod string // of a table, if it is not heap
 }
 
 func (o Object) key() string { return o.Type + "\x00" + o.Schema + "\x00" + o.Name }
@@ -27,42 +30,65 @@ func (o Object) String() string {
 	return name
 }
 
-var (
-	header   = regexp.MustCompile(`(?m)^--\n-- Name: (.*); Type: (.*); Schema: (.*); Owner: ?(.*)\n--\n`)
-	restrict = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`) // psql's, with a random word
-)
+// ownable are the kinds that have an owner of their own. A function's ALTER needs its arguments,
+// which its DROP statement has.
+var ownable = map[string]bool{
+	"AGGREGATE": true, "FUNCTION": true, "OPERATOR": true, "OPERATOR CLASS": true, "OPERATOR FAMILY": true, "PROCEDURE": true,
+	"COLLATION": true, "CONVERSION": true, "DOMAIN": true, "EVENT TRIGGER": true, "FOREIGN DATA WRAPPER": true,
+	"FOREIGN TABLE": true, "MATERIALIZED VIEW": true, "PROCEDURAL LANGUAGE": true, "PUBLICATION": true, "SCHEMA": true,
+	"SEQUENCE": true, "SERVER": true, "STATISTICS": true, "TABLE": true, "TEXT SEARCH CONFIGURATION": true,
+	"TEXT SEARCH DICTIONARY": true, "TYPE": true, "VIEW": true,
+}
 
-// parse cuts the text of a dump into objects. What comes before the first one is session settings
-// and version numbers.
-func parse(text string, n normalizer) []Object {
-	text = restrict.ReplaceAllString(text, "")
-	places := header.FindAllStringSubmatchIndex(text, -1)
-	var objects []Object
-	for i, at := range places {
-		end := len(text)
-		if i+1 < len(places) {
-			end = places[i+1][0]
+// objects makes objects of an archive's entries.
+func objects(entries []entry, n normalizer) []Object {
+	var list []Object
+	for _, e := range entries {
+		o := Object{Name: e.tag, Type: e.kind, Schema: e.schema, Drop: strings.TrimSuffix(strings.TrimSpace(e.drop), ";")}
+		if o.Schema == "" {
+			o.Schema = "-"
 		}
-		o := Object{Name: text[at[2]:at[3]], Type: text[at[4]:at[5]], Schema: text[at[6]:at[7]]}
 		if leftOut(o) {
 			continue
 		}
-		for _, sql := range pgmigrate.Statements(text[at[1]:end]) {
+		for _, sql := range splitEntry(e) {
 			if sql, ok := n.normalize(sql); ok {
 				o.SQL = append(o.SQL, sql)
 			}
 		}
-		if len(o.SQL) > 0 {
-			objects = append(objects, o)
+		if len(o.SQL) == 0 {
+			continue
 		}
+		if e.accessMethod != "" && e.accessMethod != "heap" {
+			o.AccessMethod = e.accessMethod
+		}
+		if ownable[e.kind] && e.owner != "" && !n.noOwners && !slices.Contains(n.migrators, e.owner) && !slices.Contains(n.ignored, e.owner) {
+			_, what, _ := strings.Cut(o.Drop, "DROP ")
+			o.SQL = append(o.SQL, "ALTER "+what+" OWNER TO "+quoted(e.owner))
+		}
+		list = append(list, o)
 	}
-	return objects
+	return list
+}
+
+// splitEntry returns the statements of an entry. Those of functions and rules are one, whatever
+// semicolons are in it.
+func splitEntry(e entry) []string {
+	switch e.kind {
+	case "FUNCTION", "PROCEDURE", "AGGREGATE", "COMMENT":
+		return []string{strings.TrimSuffix(strings.TrimSpace(e.create), ";")}
+	}
+	return pgmigrate.Statements(e.create)
 }
 
 // leftOut are objects that say nothing about the schema: an extension's own comment comes with its
 // version, and a user mapping holds a password.
 func leftOut(o Object) bool {
-	return o.Type == "USER MAPPING" || o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ")
+	switch o.Type {
+	case "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES":
+		return true // not the schema's
+	}
+	return o.Type == "USER MAPPING" || strings.HasPrefix(o.Name, "DATABASE ") || o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ")
 }
 
 // normalizer makes the dumps of two servers comparable.
@@ -126,7 +152,7 @@ func (o Object) canonical() string {
 		sql[0] = sortedLines(sql[0])
 	}
 	slices.Sort(sql)
-	return strings.Join(sql, ";\n")
+	return o.AccessMethod + strings.Join(sql, ";\n")
 }
 
 func sortedLines(sql string) string {

@@ -72,14 +72,14 @@ const (
 // structural are the objects that pg-schema-diff creates, changes and drops. Enums are too, other
 // types are not.
 var structural = map[string]bool{
-	"SCHEMA": true, "EXTENSION": true, "TABLE": true, "TABLE ATTACH": true, "SEQUENCE": true, "SEQUENCE OWNED BY": true,
+	"SCHEMA": true, "TABLE": true, "TABLE ATTACH": true, "SEQUENCE": true, "SEQUENCE OWNED BY": true,
 	"DEFAULT": true, "CONSTRAINT": true, "CHECK CONSTRAINT": true, "FK CONSTRAINT": true,
 	"INDEX": true, "INDEX ATTACH": true,
 	"VIEW": true, "MATERIALIZED VIEW": true, "FUNCTION": true, "PROCEDURE": true, "TRIGGER": true,
-	"POLICY": true, "ROW SECURITY": true,
+	"ROW SECURITY": true,
 }
 
-func (o Object) structural() bool { return structural[o.Type] || o.isEnum() }
+func (o Object) structural() bool { return structural[o.Type] }
 
 // express returns the statements for one change of the dump, and false if they are not all that is
 // needed.
@@ -116,6 +116,9 @@ func (d *Difference) express(c Change) (place, []Statement, bool) {
 		list, ok := alterDomain(c.From.SQL[0], c.To.SQL[0])
 		return withTypes, list, ok
 	case "TYPE":
+		if list, ok := alterEnum(c.From.SQL[0], c.To.SQL[0]); ok {
+			return withTypes, list, true
+		}
 		list, ok := alterComposite(c.From.SQL[0], c.To.SQL[0])
 		return withTypes, list, ok
 	}
@@ -154,20 +157,38 @@ func (d *Difference) dropPartition(c Change) ([]Statement, bool) {
 	}, true
 }
 
-// expressStructural adds what pg-schema-diff does not see of an object that it does see.
+// expressStructural adds what pg-schema-diff does not see of an object that it does see. Where it
+// has no statement for the object, the dump's do.
 func (d *Difference) expressStructural(c Change) (place, []Statement, bool) {
 	if c.To == nil {
 		if drop, ok := d.dropPartition(c); ok {
 			return beforeStructure, drop, true
 		}
-		return afterStructure, nil, d.covers(*c.From)
+		if d.covers(*c.From) {
+			return afterStructure, nil, true
+		}
+		drop, ok := c.From.drop()
+		return beforeStructure, drop, ok && d.StructureError == nil
 	}
 	var from Object
 	if c.From != nil {
 		from = *c.From
 	}
 	same, list := changedAspects(from, *c.To)
-	return afterStructure, list, same || d.covers(*c.To)
+	switch {
+	case same || d.covers(*c.To):
+		return afterStructure, list, true
+	case d.StructureError != nil:
+		return afterStructure, list, false
+	case c.From == nil:
+		return afterStructure, statements(c.To.SQL), true
+	case c.To.Type == "FUNCTION" || c.To.Type == "PROCEDURE" || c.To.Type == "VIEW":
+		replaced := statements(c.To.SQL)
+		replaced[0].SQL = strings.Replace(replaced[0].SQL, "CREATE ", "CREATE OR REPLACE ", 1)
+		return afterStructure, replaced, true
+	default:
+		return afterStructure, list, false
+	}
 }
 
 // covers reports whether one of pg-schema-diff's statements is about the object, or about the table

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -39,10 +38,15 @@ type Options struct {
 	// mode of a SELECT.
 	NoDump bool
 
-	// DumpDecides skips pg-schema-diff where the dumps are the same. That suits databases that
-	// nobody but migrations touches: what it sees beyond a dump is an index whose building failed,
-	// and the version of an extension.
-	DumpDecides bool
+	// IgnoreSchemas and IgnoreTables are not compared: another folder, or an extension, takes care of
+	// them. A table's name may have its schema in front.
+	IgnoreSchemas, IgnoreTables []string
+
+	// Scratch makes an empty database, which Compare closes. PostgreSQL prints some expressions in
+	// a form that it reads as another one, such as IN on a varchar column. Where a dump differs,
+	// both schemas are made once more from their dumps, which brings both to the same form.
+	// Defaults to none: then such a form counts as a difference.
+	Scratch func(ctx context.Context) (Scratch, error)
 
 	// NoConcurrently makes index statements that run in a transaction, and keep writers out while
 	// they do.
@@ -54,6 +58,17 @@ func (o Options) versionTable() (schema, table string) {
 	if name == "" {
 		name = pgmigrate.DefaultVersionTable
 	}
+	return splitName(name)
+}
+
+// Scratch is a database that may be changed.
+type Scratch interface {
+	Config() *pgx.ConnConfig
+	Exec(ctx context.Context, sql string) error
+	Close() error
+}
+
+func splitName(name string) (schema, table string) {
 	schema, table, ok := strings.Cut(name, ".")
 	if !ok {
 		return "public", schema
@@ -109,70 +124,141 @@ func (d *Difference) Empty() bool {
 }
 
 // Compare reads both databases and returns what has to be done to from so that it becomes to. It
-// blocks for a second or so per hundred tables, and changes nothing.
+// changes neither.
 //
-// A difference that only one reader can see is a difference. An error is returned only where there
-// is no answer: a database that cannot be read, or neither reader could.
+// The dumps decide whether anything differs; pg-schema-diff is asked only how to change what does.
+// An error is returned where there is no answer, such as for a database that cannot be read.
 func Compare(ctx context.Context, from, to Database, opts Options) (*Difference, error) {
-	d := Difference{}
-	var (
-		wg                sync.WaitGroup
-		structureDiff     []Statement
-		structureNotes    []string
-		structureError    error
-		ctxEnd, cancelAll = context.WithCancelCause(ctx)
-	)
-	defer cancelAll(nil)
-	ask := func() {
-		structureDiff, structureNotes, structureError = structure(ctxEnd, from.Config, to.Config, opts)
-	}
-	if !opts.DumpDecides {
-		wg.Go(ask)
-	}
-	err := d.dumps(ctxEnd, from, to, opts)
-	if err != nil {
-		cancelAll(err)
-	}
-	wg.Wait()
-	if err != nil {
-		return nil, err
-	}
-	if opts.DumpDecides {
-		if d.NoDump == "" && len(d.Objects) == 0 {
-			return &d, nil
-		}
-		ask()
-	}
-	d.Structure, d.Notes, d.StructureError = structureDiff, structureNotes, structureError
-	if d.NoDump == "" {
-		d.Structure = slices.DeleteFunc(d.Structure, d.mistaken)
-		if cannotRead(d.StructureError) { // which is no difference
-			d.Notes = append(d.Notes, "compared by their dumps alone: "+d.StructureError.Error())
-			d.StructureError = nil
-		}
-	}
-	if d.StructureError != nil && (d.NoDump != "" || ctx.Err() != nil || unreadable(d.StructureError)) {
-		return nil, fmt.Errorf("compare: %w", d.StructureError)
-	}
-	return &d, nil
-}
-
-// dumps reads and compares the dumps, one after the other: two cores are enough for that and
-// pg-schema-diff.
-func (d *Difference) dumps(ctx context.Context, from, to Database, opts Options) error {
+	d := &Difference{}
 	if opts.NoDump {
 		d.NoDump = "it was asked for without pg_dump"
-		return nil
+		return d, d.ask(ctx, from, to, opts)
 	}
+	opts, notes, err := recognize(ctx, from.Config, opts)
+	if err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	d.Notes = notes
 	fromDump, toDump, err := readBoth(ctx, from, to, opts)
 	var missing *NoProgramError
 	switch {
 	case errors.As(err, &missing):
 		d.NoDump = missing.Error()
+		return d, d.ask(ctx, from, to, opts)
 	case err != nil:
-		return err
-	default:
-		d.Objects, d.parents = compareDumps(fromDump, toDump), parents(fromDump, toDump)
+		return nil, err
+	}
+	d.Objects, d.parents = compareDumps(fromDump, toDump), parents(fromDump, toDump)
+	if len(d.Objects) > 0 {
+		settled, err := d.settle(ctx, &from, &to, fromDump, toDump, opts)
+		defer settled()
+		if err != nil {
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(d.Objects, func(c Change) bool { return c.Object().structural() }) {
+		if err := d.ask(ctx, from, to, opts); err != nil {
+			return nil, err
+		}
+		d.Structure = slices.DeleteFunc(d.Structure, d.mistaken)
+	}
+	if d.StructureError == nil {
+		d.StructureError = invalidIndex(ctx, from.Config, opts)
+	}
+	return d, ctx.Err()
+}
+
+// ask lets pg-schema-diff say how to change what differs.
+func (d *Difference) ask(ctx context.Context, from, to Database, opts Options) error {
+	var notes []string
+	d.Structure, notes, d.StructureError = structure(ctx, from.Config, to.Config, opts)
+	d.Notes = append(d.Notes, notes...)
+	if d.NoDump == "" && cannotRead(d.StructureError) { // which is no difference
+		d.Notes = append(d.Notes, "compared by their dumps alone: "+d.StructureError.Error())
+		d.StructureError = nil
+	}
+	if d.StructureError != nil && (d.NoDump != "" || ctx.Err() != nil || unreadable(d.StructureError)) {
+		return fmt.Errorf("compare: %w", d.StructureError)
 	}
 	return nil
+}
+
+// settle makes both schemas once more from their dumps, and drops the changes that are in their
+// form alone. From then on from and to are those databases, which done drops.
+func (d *Difference) settle(ctx context.Context, from, to *Database, fromDump, toDump *Dump, opts Options) (done func(), err error) {
+	var made []Scratch
+	done = func() {
+		for _, s := range made {
+			s.Close() // what is left of it the next shadow sweeps
+		}
+	}
+	if opts.Scratch == nil || !slices.ContainsFunc(d.Objects, func(c Change) bool { return c.From != nil && c.To != nil }) {
+		return done, nil
+	}
+	var sides [2]*Dump
+	for i, dump := range []*Dump{fromDump, toDump} {
+		scratch, err := opts.Scratch(ctx)
+		if err != nil {
+			return done, err
+		}
+		made = append(made, scratch)
+		if err := scratch.Exec(ctx, dump.script(Object.settles)); err != nil {
+			if ctx.Err() != nil {
+				return done, context.Cause(ctx)
+			}
+			d.Notes = append(d.Notes, "expressions are compared as they are printed, because a dump does not load: "+err.Error())
+			return done, nil
+		}
+		bare := opts
+		bare.NoOwners = true
+		if sides[i], err = Read(ctx, Database{Config: scratch.Config()}, bare); err != nil {
+			return done, err
+		}
+	}
+	fromByKey, toByKey := byKey(sides[0]), byKey(sides[1])
+	d.Objects = slices.DeleteFunc(d.Objects, func(c Change) bool {
+		if c.From == nil || c.To == nil || !c.To.settles() || !slices.Equal(c.From.owners(), c.To.owners()) {
+			return false
+		}
+		f, t := fromByKey[c.From.key()], toByKey[c.To.key()]
+		return f != nil && t != nil && f.canonical() == t.canonical()
+	})
+	from.Config, to.Config = made[0].Config(), made[1].Config()
+	return done, nil
+}
+
+// settles reports whether the object is made again to see what the server makes of its text. Roles
+// and comments are not its matter.
+func (o Object) settles() bool {
+	switch o.Type {
+	case "ACL", "DEFAULT ACL", "COMMENT", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "EVENT TRIGGER":
+		return false
+	default:
+		return true
+	}
+}
+
+func (o Object) owners() []string {
+	return slices.DeleteFunc(slices.Clone(o.SQL), func(sql string) bool { return !isOwner.MatchString(sql) })
+}
+
+// invalidIndex returns an error that names an index whose building failed. pg_dump leaves it out.
+func invalidIndex(ctx context.Context, cfg *pgx.ConnConfig, opts Options) error {
+	conn, err := pgx.ConnectConfig(ctx, readOnly(cfg))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var name string
+	err = conn.QueryRow(ctx, `select format('%I.%I', nspname, relname) from pg_index i join pg_class c on c.oid = indexrelid
+		join pg_namespace n on n.oid = relnamespace
+		where not indisvalid and relkind = 'i' and nspname <> $1 and nspname <> all($2) and nspname !~ '^pg_' limit 1`,
+		opts.historySchema(), append([]string{""}, opts.IgnoreSchemas...)).Scan(&name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read indexes: %w", err)
+	}
+	return fmt.Errorf("index %s is invalid, because building it failed: drop it, and build it again", name)
 }

@@ -83,7 +83,7 @@ func (db *DB) hint(err error) string {
 		return "; create it on the shadow's server, or let the migration create it"
 	case pgErr.Code == "42710" && pgErr.Routine == "CreateRole":
 		return "; roles belong to the server, which other databases share: create it only if it is missing"
-	case pgErr.Code == "0A000" || pgErr.Code == "58P01": // extension is not available; control file missing
+	case (pgErr.Code == "0A000" || pgErr.Code == "58P01") && pgErr.File == "extension.c": // it is not available
 		return "; if the extension is not installed here, name a server that has it with --shadow-url or " +
 			"SHADOW_DATABASE_URL"
 	}

@@ -18,6 +18,8 @@ type schemaFlags struct {
 	extensions    []string
 	versionTable  string
 	historySchema string
+	ignoreSchemas []string
+	ignoreTables  []string
 }
 
 // databaseFlags adds the flags about what pgmigrate keeps in a database.
@@ -25,6 +27,12 @@ func (f *schemaFlags) databaseFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.versionTable, "version-table", pgmigrate.DefaultVersionTable,
 		"table that holds the version")
 	cmd.Flags().StringVar(&f.historySchema, "history-schema", pgmigrate.DefaultHistorySchema, "schema of the history")
+}
+
+// ignoreFlags adds the flags about what another folder, or nobody's migrations, takes care of.
+func (f *schemaFlags) ignoreFlags(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.ignoreSchemas, "ignore-schema", nil, "leave out this schema")
+	cmd.Flags().StringArrayVar(&f.ignoreTables, "ignore-table", nil, "leave out this table, as TABLE or SCHEMA.TABLE")
 }
 
 // shadowFlags adds the flags about the shadow database.
@@ -71,7 +79,8 @@ configuration or the folder is wrong.`,
 			}
 			report, err := drift.Check(cmd.Context(), live, os.DirFS(dir), drift.Options{
 				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(),
-				IgnoreRoles: ignored, NoDump: noDump,
+				IgnoreRoles: ignored, IgnoreSchemas: f.ignoreSchemas,
+				IgnoreTables: f.ignoreTables, NoDump: noDump,
 				Shadow: shadow.Options{URL: f.shadow, Extensions: f.extensions},
 			})
 			if err != nil {
@@ -91,6 +100,7 @@ configuration or the folder is wrong.`,
 		},
 	}
 	f.databaseFlags(cmd)
+	f.ignoreFlags(cmd)
 	f.shadowFlags(cmd)
 	cmd.Flags().StringArrayVar(&ignored, "ignore-role", nil,
 		"do not compare grants to this role, nor that it owns something")

@@ -42,7 +42,8 @@ schema.sql: pg_dump's, without owners, the version table and the history. The da
 			}
 			var text bytes.Buffer
 			err = schema.Pull(cmd.Context(), &text, live,
-				schema.Options{VersionTable: f.versionTable, HistorySchema: f.historySchema})
+				schema.Options{VersionTable: f.versionTable, HistorySchema: f.historySchema,
+					IgnoreSchemas: f.ignoreSchemas, IgnoreTables: f.ignoreTables})
 			if err != nil {
 				return fmt.Errorf("pull: %w", err)
 			}
@@ -54,6 +55,7 @@ schema.sql: pg_dump's, without owners, the version table and the history. The da
 		},
 	}
 	f.databaseFlags(cmd)
+	f.ignoreFlags(cmd)
 	cmd.Flags().StringVar(&path, "schema", "", "the file (default: schema.sql beside the migrations folder)")
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite the file")
 	return cmd

@@ -1,0 +1,149 @@
+package drift_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/dev/drift"
+)
+
+// applied returns a database with the migration applied by pgmigrate, and the folder.
+func applied(t *testing.T, sql string) (live *pgx.ConnConfig, folder fstest.MapFS) {
+	t.Helper()
+	folder = fstest.MapFS{"001_a.sql": {Data: []byte(sql)}}
+	return migratedFrom(t, folder, 1, ""), folder
+}
+
+func exec(t *testing.T, cfg *pgx.ConnConfig, sql string) {
+	t.Helper()
+	if _, err := connect(t, cfg).PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What PostgreSQL prints it may read as another form. A database that was restored from its dump
+// has that other form, and nothing else differs.
+func TestRestoredFormIsNoDrift(t *testing.T) {
+	t.Parallel()
+	live, folder := applied(
+		t,
+		`create table orders (id int primary key, status varchar(10) check (status in ('a', 'b')));
+create index orders_open on orders (id) where status in ('a', 'b');
+create view open_orders as select id from orders where status in ('a', 'b');`,
+	)
+	exec(t, live, `alter table orders drop constraint orders_status_check;
+alter table orders add constraint orders_status_check
+	check (((status)::text = any (array[('a'::character varying)::text, ('b'::character varying)::text])));
+drop index orders_open;
+create index orders_open on orders (id)
+	where ((status)::text = any (array[('a'::character varying)::text, ('b'::character varying)::text]));`)
+	notDrifted(t, live, folder, drift.Options{})
+	exec(t, live, `alter table orders drop constraint orders_status_check;
+alter table orders add constraint orders_status_check check (status in ('a', 'c'));`)
+	r, err := drift.Check(t.Context(), live, folder, drift.Options{})
+	if err != nil || len(r.Difference.Objects) != 1 {
+		t.Errorf("a changed check: %v, %v", r.Difference.Objects, err)
+	}
+}
+
+func TestUnchangedIsNoDrift(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"a check that calls a function": `create function okn(i int) returns boolean language sql immutable as 'select i > 0';
+create table t (i int check (okn(i)));`,
+		"quoted names": `create function "odd name"("a b" int) returns int language sql as 'select 1';
+create type "a type" as enum ('it''s', 'a"b', E'back\\slash'); create table "T 1" ("c 1" "a type");`,
+		"framing inside a function": `create function f() returns text language sql as $$ select '
+--
+-- Name: g; Type: TABLE; Schema: public; Owner: postgres
+--
+
+drop table x;
+'::text $$; create table t (i int);`,
+		"functions before tables": `create table t (i int); create function a() returns setof t language sql as 'select * from t';`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			live, folder := applied(t, sql)
+			notDrifted(t, live, folder, drift.Options{})
+		})
+	}
+}
+
+// The SQL of the report brings the database back, whatever the names are.
+func TestBringsBack(t *testing.T) {
+	t.Parallel()
+	const base = `create table t (i int); create type mood as enum ('good', 'it''s');`
+	for name, c := range map[string]struct{ base, by string }{
+		"a quoted function":       {base, `create function "odd name"(int) returns int language sql as 'select 1';`},
+		"a new enum":              {base, `create type evil as enum ('x'') , (''y', 'z'); create table u (e evil);`},
+		"an enum that is gone":    {base + `create type gone as enum ('a''b'); create table u (g gone);`, `drop table u; drop type gone;`},
+		"a policy to a role":      {base, `create policy p on t to current_user using (i > 0);`},
+		"a function with framing": {base, "create function f() returns text language sql as $$ select '\n--\n-- Name: t; Type: TABLE; Schema: public; Owner: x\n--\n'::text $$;"},
+		"a comment beside another change": {
+			base + `comment on table t is 'a';`, `comment on table t is null; alter table t add column j int;`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			live, folder := applied(t, c.base)
+			exec(t, live, c.by)
+			r, err := drift.Check(t.Context(), live, folder, drift.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Drifted() || len(r.Plan.Unexpressed) > 0 {
+				t.Fatalf("drifted %v, unexpressed %v", r.Drifted(), r.Plan.Unexpressed)
+			}
+			var sql strings.Builder
+			for _, s := range r.Plan.Statements {
+				sql.WriteString(s.SQL + ";\n")
+			}
+			exec(t, live, sql.String())
+			notDrifted(t, live, folder, drift.Options{})
+		})
+	}
+}
+
+// Two folders share a database. The drift of one proposes to drop nothing of the other's.
+func TestTwoFolders(t *testing.T) {
+	t.Parallel()
+	live, folder := applied(t, "create table t (i int);")
+	other, err := pgmigrate.New(
+		live,
+		fstest.MapFS{
+			"001_a.sql": {Data: []byte("create schema theirs; create table theirs.a (i int); create table b (i int);")},
+		},
+		pgmigrate.WithLogger(
+			nil,
+		),
+		pgmigrate.WithVersionTable("public.their_version"),
+		pgmigrate.WithHistorySchema("their_history"),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	notDrifted(t, live, folder, drift.Options{IgnoreSchemas: []string{"theirs"}, IgnoreTables: []string{"b"}})
+	r, err := drift.Check(t.Context(), live, folder, drift.Options{})
+	if err != nil || !r.Drifted() || !strings.Contains(strings.Join(r.Notes, "\n"), "public.their_version") {
+		t.Errorf("drifted %v, notes %q, %v", r.Drifted(), r.Notes, err)
+	}
+}
+
+func notDrifted(t *testing.T, live *pgx.ConnConfig, folder fstest.MapFS, opts drift.Options) {
+	t.Helper()
+	r, err := drift.Check(t.Context(), live, folder, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Drifted() {
+		t.Errorf("drifted: %v %v %v", r.Difference.Objects, r.Difference.Structure, r.Difference.StructureError)
+	}
+}

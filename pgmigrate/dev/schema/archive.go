@@ -1,0 +1,121 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// entry is one object in the table of contents of pg_dump's custom format. It holds the object's
+// statements as strings of their own, so that no text inside of one can be mistaken for framing.
+type entry struct {
+	kind, schema, tag, owner string
+	create, drop             string
+	accessMethod             string
+}
+
+// archive reads the custom format's header and table of contents. The format has been the same
+// since PostgreSQL 12 but for two fields.
+type archive struct {
+	data    []byte
+	intSize int
+	err     error
+}
+
+var errArchive = errors.New("pg_dump's archive has a form that is not known")
+
+// readArchive returns the entries in the order in which pg_dump would restore them.
+func readArchive(data []byte) ([]entry, error) {
+	if len(data) < 11 || !bytes.HasPrefix(data, []byte("PGDMP")) {
+		return nil, errArchive
+	}
+	major, minor := data[5], data[6]
+	version := int(major)*100 + int(minor)
+	if version < 114 || version > 116 {
+		return nil, fmt.Errorf("%w: version %d.%d", errArchive, major, minor)
+	}
+	a := &archive{data: data[11:], intSize: int(data[8])}
+	offSize := int(data[9])
+	if version >= 115 {
+		a.bytes(1) // compression
+	} else {
+		a.int()
+	}
+	for range 7 { // when it was made
+		a.int()
+	}
+	for range 3 { // database, versions
+		a.string()
+	}
+	var entries []entry
+	for n := a.int(); n > 0 && a.err == nil; n-- {
+		var e entry
+		a.int()    // number
+		a.int()    // has data
+		a.string() // catalog
+		a.string() // OID
+		e.tag = a.string()
+		e.kind = a.string()
+		a.int() // section
+		e.create = a.string()
+		e.drop = a.string()
+		a.string() // COPY
+		e.schema = a.string()
+		a.string() // tablespace
+		e.accessMethod = a.string()
+		if version >= 116 {
+			a.int() // pg_class.relkind
+		}
+		e.owner = a.string()
+		a.string() // WITH OIDS
+		for a.dependency() {
+		}
+		a.bytes(1 + offSize) // where the data is
+		entries = append(entries, e)
+	}
+	return entries, a.err
+}
+
+func (a *archive) bytes(n int) []byte {
+	if a.err != nil || n < 0 || n > len(a.data) {
+		a.err = errArchive
+		return nil
+	}
+	b := a.data[:n]
+	a.data = a.data[n:]
+	return b
+}
+
+// int reads a sign and a little-endian number.
+func (a *archive) int() int {
+	b := a.bytes(1 + a.intSize)
+	if a.err != nil {
+		return 0
+	}
+	var wide [8]byte
+	copy(wide[:], b[1:])
+	n := int(binary.LittleEndian.Uint64(wide[:]))
+	if b[0] != 0 {
+		return -n
+	}
+	return n
+}
+
+// string reads a length and that many bytes. A length below zero stands for no string.
+func (a *archive) string() string {
+	n := a.int()
+	if n <= 0 {
+		return ""
+	}
+	return string(a.bytes(n))
+}
+
+// dependency reads one, and returns false behind the last.
+func (a *archive) dependency() bool {
+	n := a.int()
+	if n > 0 {
+		a.bytes(n)
+	}
+	return n >= 0 && a.err == nil
+}
