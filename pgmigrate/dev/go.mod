@@ -13,7 +13,10 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require google.golang.org/protobuf v1.36.12 // indirect
+require (
+	google.golang.org/protobuf v1.36.12 // indirect
+	gopkg.in/yaml.v3 v3.0.1 // indirect
+)
 
 require (
 	dario.cat/mergo v1.0.1 // indirect

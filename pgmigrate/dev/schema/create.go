@@ -9,7 +9,9 @@ import (
 
 const qualified = identifier + `(?:\.` + identifier + `)?`
 
-var publicationAdd = regexp.MustCompile(`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`)
+var publicationAdd = regexp.MustCompile(
+	`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`,
+)
 
 // drop returns the statement that drops the object, and false where there is none.
 func (o Object) drop() ([]Statement, bool) {

@@ -131,7 +131,10 @@ func (s side) dump(ctx context.Context, program string, opts Options) (*Dump, er
 		return nil, err
 	}
 	return &Dump{
-		Objects: objects(entries, normalizer{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners}),
+		Objects: objects(
+			entries,
+			normalizer{migrators: s.migrators, ignored: opts.IgnoreRoles, noOwners: opts.NoOwners},
+		),
 	}, nil
 }
 

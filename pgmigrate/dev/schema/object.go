@@ -44,7 +44,12 @@ var ownable = map[string]bool{
 func objects(entries []entry, n normalizer) []Object {
 	var list []Object
 	for _, e := range entries {
-		o := Object{Name: e.tag, Type: e.kind, Schema: e.schema, Drop: strings.TrimSuffix(strings.TrimSpace(e.drop), ";")}
+		o := Object{
+			Name:   e.tag,
+			Type:   e.kind,
+			Schema: e.schema,
+			Drop:   strings.TrimSuffix(strings.TrimSpace(e.drop), ";"),
+		}
 		if o.Schema == "" {
 			o.Schema = "-"
 		}
@@ -62,7 +67,8 @@ func objects(entries []entry, n normalizer) []Object {
 		if e.accessMethod != "" && e.accessMethod != "heap" {
 			o.AccessMethod = e.accessMethod
 		}
-		if ownable[e.kind] && e.owner != "" && !n.noOwners && !slices.Contains(n.migrators, e.owner) && !slices.Contains(n.ignored, e.owner) {
+		if ownable[e.kind] && e.owner != "" && !n.noOwners && !slices.Contains(n.migrators, e.owner) &&
+			!slices.Contains(n.ignored, e.owner) {
 			_, what, _ := strings.Cut(o.Drop, "DROP ")
 			o.SQL = append(o.SQL, "ALTER "+what+" OWNER TO "+quoted(e.owner))
 		}
@@ -88,7 +94,8 @@ func leftOut(o Object) bool {
 	case "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES":
 		return true // not the schema's
 	}
-	return o.Type == "USER MAPPING" || strings.HasPrefix(o.Name, "DATABASE ") || o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ")
+	return o.Type == "USER MAPPING" || strings.HasPrefix(o.Name, "DATABASE ") ||
+		o.Type == "COMMENT" && strings.HasPrefix(o.Name, "EXTENSION ")
 }
 
 // normalizer makes the dumps of two servers comparable.

@@ -148,6 +148,7 @@ func Compare(ctx context.Context, from, to Database, opts Options) (*Difference,
 	case err != nil:
 		return nil, err
 	}
+	live := from.Config
 	d.Objects, d.parents = compareDumps(fromDump, toDump), parents(fromDump, toDump)
 	if len(d.Objects) > 0 {
 		settled, err := d.settle(ctx, &from, &to, fromDump, toDump, opts)
@@ -162,9 +163,11 @@ func Compare(ctx context.Context, from, to Database, opts Options) (*Difference,
 		}
 		d.Structure = slices.DeleteFunc(d.Structure, d.mistaken)
 	}
-	if d.StructureError == nil {
-		d.StructureError = invalidIndex(ctx, from.Config, opts)
+	invalid, err := invalidIndexes(ctx, live, opts)
+	if err != nil {
+		return nil, err
 	}
+	d.Structure = append(invalid, d.Structure...)
 	return d, ctx.Err()
 }
 
@@ -185,14 +188,20 @@ func (d *Difference) ask(ctx context.Context, from, to Database, opts Options) e
 
 // settle makes both schemas once more from their dumps, and drops the changes that are in their
 // form alone. From then on from and to are those databases, which done drops.
-func (d *Difference) settle(ctx context.Context, from, to *Database, fromDump, toDump *Dump, opts Options) (done func(), err error) {
+func (d *Difference) settle(
+	ctx context.Context,
+	from, to *Database,
+	fromDump, toDump *Dump,
+	opts Options,
+) (done func(), err error) {
 	var made []Scratch
 	done = func() {
 		for _, s := range made {
 			s.Close() // what is left of it the next shadow sweeps
 		}
 	}
-	if opts.Scratch == nil || !slices.ContainsFunc(d.Objects, func(c Change) bool { return c.From != nil && c.To != nil }) {
+	if opts.Scratch == nil ||
+		!slices.ContainsFunc(d.Objects, func(c Change) bool { return c.From != nil && c.To != nil }) {
 		return done, nil
 	}
 	var sides [2]*Dump
@@ -206,7 +215,10 @@ func (d *Difference) settle(ctx context.Context, from, to *Database, fromDump, t
 			if ctx.Err() != nil {
 				return done, context.Cause(ctx)
 			}
-			d.Notes = append(d.Notes, "expressions are compared as they are printed, because a dump does not load: "+err.Error())
+			d.Notes = append(
+				d.Notes,
+				"expressions are compared as they are printed, because a dump does not load: "+err.Error(),
+			)
 			return done, nil
 		}
 		bare := opts
@@ -231,7 +243,13 @@ func (d *Difference) settle(ctx context.Context, from, to *Database, fromDump, t
 // and comments are not its matter.
 func (o Object) settles() bool {
 	switch o.Type {
-	case "ACL", "DEFAULT ACL", "COMMENT", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "EVENT TRIGGER":
+	case "ACL",
+		"DEFAULT ACL",
+		"COMMENT",
+		"PUBLICATION",
+		"PUBLICATION TABLE",
+		"PUBLICATION TABLES IN SCHEMA",
+		"EVENT TRIGGER":
 		return false
 	default:
 		return true
@@ -242,23 +260,31 @@ func (o Object) owners() []string {
 	return slices.DeleteFunc(slices.Clone(o.SQL), func(sql string) bool { return !isOwner.MatchString(sql) })
 }
 
-// invalidIndex returns an error that names an index whose building failed. pg_dump leaves it out.
-func invalidIndex(ctx context.Context, cfg *pgx.ConnConfig, opts Options) error {
+// invalidIndexes returns statements that drop indexes whose building failed. pg_dump leaves them out.
+func invalidIndexes(ctx context.Context, cfg *pgx.ConnConfig, opts Options) ([]Statement, error) {
 	conn, err := pgx.ConnectConfig(ctx, readOnly(cfg))
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	var name string
-	err = conn.QueryRow(ctx, `select format('%I.%I', nspname, relname) from pg_index i join pg_class c on c.oid = indexrelid
-		join pg_namespace n on n.oid = relnamespace
-		where not indisvalid and relkind = 'i' and nspname <> $1 and nspname <> all($2) and nspname !~ '^pg_' limit 1`,
-		opts.historySchema(), append([]string{""}, opts.IgnoreSchemas...)).Scan(&name)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
+	rows, err := conn.Query(ctx, `select format('%I.%I', nspname, relname)
+		from pg_index i join pg_class c on c.oid = indexrelid join pg_namespace n on n.oid = relnamespace
+		where not indisvalid and relkind = 'i' and nspname <> all($1) and nspname !~ '^pg_' order by 1`,
+		append([]string{opts.historySchema()}, opts.IgnoreSchemas...))
 	if err != nil {
-		return fmt.Errorf("read indexes: %w", err)
+		return nil, fmt.Errorf("read indexes: %w", err)
 	}
-	return fmt.Errorf("index %s is invalid, because building it failed: drop it, and build it again", name)
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read indexes: %w", err)
+	}
+	drop := "DROP INDEX CONCURRENTLY "
+	if opts.NoConcurrently {
+		drop = "DROP INDEX "
+	}
+	var list []Statement
+	for _, name := range names {
+		list = append(list, Statement{SQL: drop + name})
+	}
+	return list, nil
 }

@@ -32,6 +32,6 @@ configuration or the folder is wrong.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.dir, "dir", "", "migrations folder (default: migrations beside the nearest go.mod or go.work)")
 	flags.StringToStringVar(&a.data, "data", nil, "values for migrations that are templates, as name=value")
-	root.AddCommand(a.lint(), a.diff(), a.drift(), a.pull())
+	root.AddCommand(a.lint(), a.diff(), a.drift(), a.pull(), a.generate())
 	return root
 }
