@@ -46,7 +46,7 @@ func TestSections(t *testing.T) {
 		all.WriteString(up)
 	}
 	for _, want := range []string{
-		`ALTER TYPE "public"."mood" ADD VALUE 'fair' BEFORE 'bad'`,
+		`ALTER TYPE public.mood ADD VALUE 'fair' AFTER 'good'`,
 		`ALTER TABLE "public"."pages" VALIDATE CONSTRAINT "pages_author_fkey"`,
 		"-- If this is a rename, write it as ALTER … RENAME … TO …",
 	} {

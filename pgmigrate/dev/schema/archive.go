@@ -10,6 +10,8 @@ import (
 // entry is one object in the table of contents of pg_dump's custom format. It holds the object's
 // statements as strings of their own, so that no text inside of one can be mistaken for framing.
 type entry struct {
+	number                   int
+	dependencies             []string // numbers of other entries
 	kind, schema, tag, owner string
 	create, drop             string
 	accessMethod             string
@@ -51,7 +53,7 @@ func readArchive(data []byte) ([]entry, error) {
 	var entries []entry
 	for n := a.int(); n > 0 && a.err == nil; n-- {
 		var e entry
-		a.int()    // number
+		e.number = a.int()
 		a.int()    // has data
 		a.string() // catalog
 		a.string() // OID
@@ -69,7 +71,12 @@ func readArchive(data []byte) ([]entry, error) {
 		}
 		e.owner = a.string()
 		a.string() // WITH OIDS
-		for a.dependency() {
+		for {
+			number, ok := a.dependency()
+			if !ok {
+				break
+			}
+			e.dependencies = append(e.dependencies, number)
 		}
 		a.bytes(1 + offSize) // where the data is
 		entries = append(entries, e)
@@ -112,10 +119,10 @@ func (a *archive) string() string {
 }
 
 // dependency reads one, and returns false behind the last.
-func (a *archive) dependency() bool {
+func (a *archive) dependency() (string, bool) {
 	n := a.int()
-	if n > 0 {
-		a.bytes(n)
+	if n < 0 || a.err != nil {
+		return "", false
 	}
-	return n >= 0 && a.err == nil
+	return string(a.bytes(n)), a.err == nil
 }

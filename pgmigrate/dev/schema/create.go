@@ -19,6 +19,10 @@ func (o Object) drop() ([]Statement, bool) {
 	if o.Drop != "" {
 		return one(o.Drop)
 	}
+	if o.Type == "SEQUENCE OWNED BY" {
+		sequence, _, _ := strings.Cut(o.SQL[0], " OWNED BY ")
+		return one(sequence + " OWNED BY NONE")
+	}
 	if m := attaches.FindStringSubmatch(o.SQL[0]); m != nil {
 		return one("ALTER TABLE " + m[1] + " DETACH PARTITION " + m[2])
 	}

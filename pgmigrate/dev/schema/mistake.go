@@ -9,6 +9,8 @@ import (
 var (
 	grants        = regexp.MustCompile(`^(GRANT|REVOKE) `)
 	aboutFunction = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) FUNCTION (` + qualified + `)`)
+	aboutView     = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) VIEW (` + qualified + `)`)
+	dropFunction  = regexp.MustCompile(`^DROP (?:FUNCTION|PROCEDURE) `)
 	aboutIndex    = regexp.MustCompile(`^(?:DROP INDEX|CREATE (?:UNIQUE )?INDEX)(?: CONCURRENTLY)? (` + qualified + `)`)
 	aboutType     = regexp.MustCompile(`^(?:DROP|CREATE|ALTER) (?:TYPE|EXTENSION) `)
 	aboutPolicy   = regexp.MustCompile(`^(?:DROP|CREATE|ALTER) POLICY `)
@@ -19,6 +21,7 @@ var (
 //   - functions that belong to a range type, which come and go with it;
 //   - the index of an exclusion constraint, which is not to be had as an index;
 //   - a partition that is attached or detached, which it drops with its rows and makes anew;
+//   - functions that go, and views that come or go, which it does not order by what they use;
 //   - enums and policies, whose labels and roles it does not quote.
 func (d *Difference) mistaken(s Statement) bool {
 	if grants.MatchString(s.SQL) || aboutType.MatchString(s.SQL) || aboutPolicy.MatchString(s.SQL) {
@@ -29,6 +32,12 @@ func (d *Difference) mistaken(s Statement) bool {
 			return true
 		}
 	}
+	if match := aboutView.FindStringSubmatch(s.SQL); match != nil {
+		return d.comesOrGoes("VIEW", match[1])
+	}
+	if match := dropFunction.FindStringSubmatch(s.SQL); match != nil {
+		return true
+	}
 	if match := aboutFunction.FindStringSubmatch(s.SQL); match != nil {
 		return !d.changes(match[1], func(o Object) bool { return o.Type == "FUNCTION" })
 	}
@@ -36,6 +45,13 @@ func (d *Difference) mistaken(s Statement) bool {
 		return d.changes(match[1], Object.excludes)
 	}
 	return false
+}
+
+// comesOrGoes reports whether the object is on one side only.
+func (d *Difference) comesOrGoes(kind, name string) bool {
+	return slices.ContainsFunc(d.Objects, func(c Change) bool {
+		return (c.From == nil || c.To == nil) && c.Object().Type == kind && c.Object().Name == lastPart(name)
+	})
 }
 
 // reattached reports whether a table that stays becomes a partition, or is none any more.

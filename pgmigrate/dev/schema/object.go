@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/page-builder/persistence/pgmigrate"
@@ -17,6 +19,8 @@ type Object struct {
 
 	Drop         string // the statement that drops it; "" for kinds that have none
 	AccessMethod string // of a table, if it is not heap
+
+	uses []string // keys of what it depends on
 }
 
 func (o Object) key() string { return o.Type + "\x00" + o.Schema + "\x00" + o.Name }
@@ -33,7 +37,8 @@ func (o Object) String() string {
 // ownable are the kinds that have an owner of their own. A function's ALTER needs its arguments,
 // which its DROP statement has.
 var ownable = map[string]bool{
-	"AGGREGATE": true, "FUNCTION": true, "OPERATOR": true, "OPERATOR CLASS": true, "OPERATOR FAMILY": true, "PROCEDURE": true,
+	"AGGREGATE": true, "FUNCTION": true, "OPERATOR": true, "OPERATOR CLASS": true, "OPERATOR FAMILY": true,
+		"PROCEDURE": true,
 	"COLLATION": true, "CONVERSION": true, "DOMAIN": true, "EVENT TRIGGER": true, "FOREIGN DATA WRAPPER": true,
 	"FOREIGN TABLE": true, "MATERIALIZED VIEW": true, "PROCEDURAL LANGUAGE": true, "PUBLICATION": true, "SCHEMA": true,
 	"SEQUENCE": true, "SERVER": true, "STATISTICS": true, "TABLE": true, "TEXT SEARCH CONFIGURATION": true,
@@ -43,6 +48,10 @@ var ownable = map[string]bool{
 // objects makes objects of an archive's entries.
 func objects(entries []entry, n normalizer) []Object {
 	var list []Object
+	keys := map[string]string{}
+	for _, e := range entries {
+		keys[strconv.Itoa(e.number)] = Object{Name: e.tag, Type: e.kind, Schema: cmp.Or(e.schema, "-")}.key()
+	}
 	for _, e := range entries {
 		o := Object{
 			Name:   e.tag,
@@ -50,8 +59,9 @@ func objects(entries []entry, n normalizer) []Object {
 			Schema: e.schema,
 			Drop:   strings.TrimSuffix(strings.TrimSpace(e.drop), ";"),
 		}
-		if o.Schema == "" {
-			o.Schema = "-"
+		o.Schema = cmp.Or(o.Schema, "-")
+		for _, number := range e.dependencies {
+			o.uses = append(o.uses, keys[number])
 		}
 		if leftOut(o) {
 			continue

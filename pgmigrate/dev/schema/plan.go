@@ -161,14 +161,10 @@ func (d *Difference) dropPartition(c Change) ([]Statement, bool) {
 // has no statement for the object, the dump's do.
 func (d *Difference) expressStructural(c Change) (place, []Statement, bool) {
 	if c.To == nil {
-		if drop, ok := d.dropPartition(c); ok {
-			return beforeStructure, drop, true
-		}
-		if d.covers(*c.From) {
-			return afterStructure, nil, true
-		}
-		drop, ok := c.From.drop()
-		return beforeStructure, drop, ok && d.StructureError == nil
+		return d.expressGone(c)
+	}
+	if c.To.Type == "VIEW" && c.From == nil {
+		return afterStructure, statements(c.To.SQL), true
 	}
 	var from Object
 	if c.From != nil {
@@ -189,6 +185,58 @@ func (d *Difference) expressStructural(c Change) (place, []Statement, bool) {
 	default:
 		return afterStructure, list, false
 	}
+}
+
+func (d *Difference) expressGone(c Change) (place, []Statement, bool) {
+	if drop, ok := d.dropPartition(c); ok {
+		return beforeStructure, drop, true
+	}
+	switch c.From.Type {
+	case "VIEW":
+		drop, ok := c.From.drop()
+		return beforeStructure, drop, ok
+	case "FUNCTION", "PROCEDURE":
+		drop, ok := c.From.drop()
+		if d.usesGone(*c.From) {
+			return beforeStructure, drop, ok
+		}
+		return afterStructure, drop, ok // behind what uses it
+	case "SEQUENCE": // it may have gone with its column
+		drop, ok := c.From.drop()
+		if ok && !d.covers(*c.From) {
+			drop[0].SQL = strings.Replace(drop[0].SQL, "DROP SEQUENCE ", "DROP SEQUENCE IF EXISTS ", 1)
+			return afterStructure, drop, true
+		}
+	case "SEQUENCE OWNED BY":
+		if d.mentions(c.From.Name, "DROP SEQUENCE") || d.isGone("SEQUENCE", c.From.Schema, c.From.Name) {
+			return afterStructure, nil, true
+		}
+	}
+	if d.covers(*c.From) {
+		return afterStructure, nil, true
+	}
+	drop, ok := c.From.drop()
+	return beforeStructure, drop, ok && d.StructureError == nil
+}
+
+// usesGone reports whether the object depends on a relation or type that is dropped.
+func (d *Difference) usesGone(o Object) bool {
+	return slices.ContainsFunc(d.Objects, func(c Change) bool {
+		if c.To != nil {
+			return false
+		}
+		switch c.From.Type {
+		case "TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "TYPE", "DOMAIN":
+			return slices.Contains(o.uses, c.From.key())
+		}
+		return false
+	})
+}
+
+func (d *Difference) isGone(kind, schema, name string) bool {
+	return slices.ContainsFunc(d.Objects, func(c Change) bool {
+		return c.To == nil && c.From.Type == kind && c.From.Schema == schema && c.From.Name == name
+	})
 }
 
 // covers reports whether one of pg-schema-diff's statements is about the object, or about the table
