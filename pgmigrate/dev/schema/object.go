@@ -38,7 +38,7 @@ func (o Object) String() string {
 // which its DROP statement has.
 var ownable = map[string]bool{
 	"AGGREGATE": true, "FUNCTION": true, "OPERATOR": true, "OPERATOR CLASS": true, "OPERATOR FAMILY": true,
-		"PROCEDURE": true,
+	"PROCEDURE": true,
 	"COLLATION": true, "CONVERSION": true, "DOMAIN": true, "EVENT TRIGGER": true, "FOREIGN DATA WRAPPER": true,
 	"FOREIGN TABLE": true, "MATERIALIZED VIEW": true, "PROCEDURAL LANGUAGE": true, "PUBLICATION": true, "SCHEMA": true,
 	"SEQUENCE": true, "SERVER": true, "STATISTICS": true, "TABLE": true, "TEXT SEARCH CONFIGURATION": true,

@@ -22,20 +22,17 @@ func (a *app) generate() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "generate", Short: "Generate typed queries with sqlc, and vet them on the migrated schema",
-			Args: cobra.NoArgs,
+		Args: cobra.NoArgs,
 		Long: `Generate typed queries with sqlc, and vet them on a shadow database that the migrations make.
 
-sqlc is a go tool of the module, a go tool of a module in a folder tools, or in PATH. Checksums of what it read and
-	wrote go to
-sqlc.sum: --check compares them, and where sqlc is installed its output too.
+sqlc is a go tool of the module, a go tool of a module in a folder tools, or in PATH. Checksums of what it
+read and wrote go to sqlc.sum: --check compares them, and where sqlc is installed its output too.
 
---against REF needs no sqlc: it prepares the queries of another git revision, such as the one that is deployed, on
-	the schema of
-this one.
+--against REF needs no sqlc: it prepares the queries of another git revision, such as the one that is
+deployed, on the schema of this one.
 
-Exit codes: 0 all is well; 1 the code is stale, a query does not work, or the work failed; 2 the command line, the
-	configuration
-or the folder is wrong.`,
+Exit codes: 0 all is well; 1 the code is stale, a query does not work, or the work failed; 2 the command line,
+the configuration or the folder is wrong.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := a.folder()
 			if err != nil {
