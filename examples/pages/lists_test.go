@@ -6,11 +6,21 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/examples/pages/db"
 	"github.com/page-builder/persistence/pgquery"
 	"github.com/page-builder/persistence/pgquery/pgquerytest"
 	"github.com/page-builder/persistence/pgtest"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+// Lists and patches run on what the example's code has anyway.
+var (
+	_ pgquery.DB = pgtx.DB(nil)
+	_ pgquery.DB = db.DBTX(nil)
+	_ pgquery.DB = (*pgxpool.Pool)(nil)
+	_ pgquery.DB = pgx.Tx(nil)
 )
 
 // All that is declared fits the schema that the migrations make.
