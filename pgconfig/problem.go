@@ -8,12 +8,11 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// readOn is where a person who meets an error reads on.
+// readOn is the page that an error refers to.
 const readOn = "https://github.com/page-builder/persistence/tree/main/pgconfig#variables"
 
-// Problem is one thing that is wrong with a configuration. It never contains a value that might be
-// a secret: it says which variable, and shows a corrected form with the password masked where there
-// is one.
+// Problem is one thing that is wrong with a configuration. It contains no value that might be a
+// secret. It names the variable and, where it can, shows a corrected form with the password masked.
 type Problem struct {
 	// Key is the variable, with the prefix if there is one.
 	Key string
@@ -31,8 +30,8 @@ func (p Problem) String() string {
 	return p.Key + " " + p.Detail + ": " + p.Hint
 }
 
-// Error is a configuration that cannot be used. It holds all problems that were found, at least
-// one, in the order of the table of variables; those of other files and variables come first.
+// Error says that a configuration cannot be used. It holds all problems that were found, at least
+// one, in the order of the table of variables. Those of other files and variables come first.
 type Error struct {
 	Problems []Problem
 }

@@ -201,6 +201,11 @@ func publicText(f *testing.F) string {
 	if err != nil {
 		f.Fatal(err)
 	}
+	parser, err := filepath.Glob("internal/dsn/*.go")
+	if err != nil {
+		f.Fatal(err)
+	}
+	sources = append(sources, parser...)
 	var b strings.Builder
 	for _, name := range sources {
 		if strings.HasSuffix(name, "_test.go") {
