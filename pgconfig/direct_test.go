@@ -13,7 +13,8 @@ import (
 func TestDirectParams(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
-		"DATABASE_URL": "postgres://u@localhost/d?lock_timeout=1s&application_name=web", "DATABASE_CONNECT_TIMEOUT": "9s",
+		"DATABASE_URL":             "postgres://u@localhost/d?lock_timeout=1s&application_name=web",
+		"DATABASE_CONNECT_TIMEOUT": "9s",
 		"DIRECT_DATABASE_URL": "postgres://u@localhost/d?lock_timeout=2min&connect_timeout=3&application_name=migrate" +
 			"&statement_timeout=1h&pool_max_conns=7&pool_timeout=3&pgbouncer=false&options=-c%20work_mem%3D1MB",
 	})
@@ -47,7 +48,8 @@ func TestDirectParams(t *testing.T) {
 	text := refused(t, pgconfig.Source{Environ: env{
 		"DATABASE_URL": "postgres://u@localhost/d", "DIRECT_DATABASE_URL": "postgres://u@localhost/d?pgbouncer=true",
 	}})
-	equal(t, "error", text, "DIRECT_DATABASE_URL leads to PgBouncer: name the server itself: migrations and LISTEN do not work through PgBouncer")
+	equal(t, "error", text, "DIRECT_DATABASE_URL leads to PgBouncer: name the server itself: migrations and LISTEN do "+
+		"not work through PgBouncer")
 
 	// Without a URL of its own, the direct connection has no limit on statements.
 	cfg = load(t, env{"DATABASE_URL": "postgres://u@localhost/d?statement_timeout=7s"})
@@ -85,9 +87,11 @@ func TestReplicaParams(t *testing.T) {
 		}
 	}
 	text := refused(t, pgconfig.Source{Environ: env{
-		"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u@localhost/d?pool_max_conns=0",
+		"DATABASE_URL":          "postgres://u@localhost/d",
+		"DATABASE_REPLICA_URLS": "postgres://u@localhost/d?pool_max_conns=0",
 	}})
-	equal(t, "error", text, "DATABASE_REPLICA_URLS has the parameter pool_max_conns, which is 0: a pool needs 1 connection or more")
+	equal(t, "error", text, "DATABASE_REPLICA_URLS has the parameter pool_max_conns, which is 0: a pool needs 1 "+
+		"connection or more")
 }
 
 // TestKeywordReplicas: replicas may be written in the keyword=value form.
@@ -95,7 +99,8 @@ func TestKeywordReplicas(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
 		"APP_ENV": "test", "DATABASE_URL": "postgres://u@localhost/d",
-		"DATABASE_REPLICA_URLS": "host=r1 dbname=d user=u, host=r2 dbname=d user=u\nhost=r3 dbname=d user=u password='a, host=b'",
+		"DATABASE_REPLICA_URLS": "host=r1 dbname=d user=u, host=r2 dbname=d user=u\nhost=r3 dbname=d user=u " +
+			"password='a, host=b'",
 	})
 	urls := cfg.ReplicaURLs()
 	equal(t, "replicas", len(urls), 3)
@@ -111,7 +116,8 @@ func TestBouncerLimits(t *testing.T) {
 		"DATABASE_URL":          "postgres://u@localhost/d?options=endpoint%3Dep-x%20-c%20jit%3Doff&pgbouncer=true",
 		"DATABASE_LOCK_TIMEOUT": "3s",
 	})
-	equal(t, "note", setting(t, cfg, "DATABASE_LOCK_TIMEOUT").Note, "is not sent to PgBouncer, which refuses it: set it on the role")
+	equal(t, "note", setting(t, cfg, "DATABASE_LOCK_TIMEOUT").Note,
+		"is not sent to PgBouncer, which refuses it: set it on the role")
 	equal(t, "note on a default", setting(t, cfg, "DATABASE_STATEMENT_TIMEOUT").Note, "")
 	pool, err := cfg.PoolConfig()
 	if err != nil {
@@ -129,7 +135,8 @@ func TestBouncerLimits(t *testing.T) {
 func TestSystemRoots(t *testing.T) {
 	t.Parallel()
 	text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://u:p@db/d?sslmode=require&sslrootcert=system"}})
-	equal(t, "error", text, "DATABASE_URL has sslrootcert=system with sslmode=require: write sslmode=verify-full, which it stands for")
+	equal(t, "error", text, "DATABASE_URL has sslrootcert=system with sslmode=require: write sslmode=verify-full, "+
+		"which it stands for")
 	for _, query := range []string{"sslrootcert=system", "sslmode=verify-full&sslrootcert=system"} {
 		cfg := load(t, env{"DATABASE_URL": "postgres://u:p@db/d?" + query})
 		equal(t, "URL", string(cfg.URL()), "postgres://u:p@db:5432/d?sslmode=verify-full&sslrootcert=system")

@@ -240,7 +240,8 @@ func TestDollar(t *testing.T) {
 			environ := env{"APP_ENV": "test", "DATABASE_URL": "postgres://localhost/d"}
 			if want == refuse {
 				text := refused(t, pgconfig.Source{Environ: environ, DotEnv: []string{path}})
-				equal(t, "error", text, path+" has a $ in PGPASSWORD that may be taken for a variable: put it in single quotes")
+				equal(t, "error", text, path+" has a $ in PGPASSWORD that may be taken for a variable: put it in "+
+					"single quotes")
 				return
 			}
 			cfg := load(t, environ, path)
@@ -262,12 +263,14 @@ func TestBrokenLine(t *testing.T) {
 	t.Parallel()
 	for text, line := range map[string]string{
 		"hidden": "1", "A=b\n\n# c\nhidden\n": "4", "A='x\ny'\nB=\"x\ny\\\"\"\nhidden": "5", "A=b\n'hidden'=x": "2",
-		"A='hidden\nB=c\n": "1", "A=b\nB=\"hidden\\\"\n": "2", "A='hidden'x\n": "1", "A=b\n2X=hidden": "2", "A=1\r\nhidden\r\n": "2",
+		"A='hidden\nB=c\n": "1", "A=b\nB=\"hidden\\\"\n": "2", "A='hidden'x\n": "1", "A=b\n2X=hidden": "2",
+		"A=1\r\nhidden\r\n":               "2",
 		"DATABASE_URL='x' # fine\nhidden": "2", "A=\nhidden": "2",
 	} {
 		path := file(t, "dotenv", text)
 		got := refused(t, pgconfig.Source{Environ: env{}, DotEnv: []string{path}})
-		equal(t, "error", got, path+" line "+line+" is not of the form NAME=value: a value with spaces or a # stands in quotes, and a quotation mark is closed")
+		equal(t, "error", got, path+" line "+line+" is not of the form NAME=value: a value with spaces or a # stands "+
+			"in quotes, and a quotation mark is closed")
 	}
 	for _, src := range []pgconfig.Source{
 		{Environ: env{"APP_ENV": "prod"}},

@@ -45,23 +45,44 @@ func TestLibpqVariables(t *testing.T) {
 		{env{"PGGEQO": "off"}, "options=-c%20geqo%3Doff"},
 		{env{"PGTZ": "UTC", "PGOPTIONS": "-c work_mem=1MB"}, "options=-c%20timezone%3DUTC%20-c%20work_mem%3D1MB"},
 		{env{"PGOPTIONS": "-c lock_timeout=soon"}, "PGOPTIONS sets lock_timeout to a value that is not a duration"},
-		{env{"PGCONNECT_TIMEOUT": "soon"}, "PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT"},
+		{
+			env{"PGCONNECT_TIMEOUT": "soon"},
+			"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT",
+		},
 		{env{"PGTARGETSESSIONATTRS": "primary"}, "target_session_attrs=primary"},
 		{env{"PGDATA": "/var/lib/postgresql"}, "@localhost:5432/d?sslmode=prefer"}, // the server's, not libpq's
 
 		// What the URL says itself does not count.
-		{env{"DATABASE_URL": "postgres://u:p@c:1/d", "PGHOST": "localhost:5433", "PGPORT": "x", "PGPASSWORD": "p\n", "PGUSER": "$(U)", "PGDATABASE": "d\n"}, "@c:1/d"},
+		{env{
+			"DATABASE_URL": "postgres://u:p@c:1/d", "PGHOST": "localhost:5433", "PGPORT": "x", "PGPASSWORD": "p\n",
+			"PGUSER": "$(U)", "PGDATABASE": "d\n",
+		}, "@c:1/d"},
 		{env{"DATABASE_URL": "postgres://u@c,d/d", "PGPORT": "1,2"}, "@c:1,d:2/d"},
-		{env{"DATABASE_URL": "postgres://u@c,d/d", "PGPORT": "1,2,3"}, "PGPORT has a different number of ports than there are hosts"},
-		{env{"DATABASE_URL": "postgres://u@c/d?options=-c%20jit%3Doff", "PGOPTIONS": "-c work_mem=1MB"}, "PGOPTIONS is left out: the connection string has options"},
+		{
+			env{"DATABASE_URL": "postgres://u@c,d/d", "PGPORT": "1,2,3"},
+			"PGPORT has a different number of ports than there are hosts",
+		},
+		{
+			env{"DATABASE_URL": "postgres://u@c/d?options=-c%20jit%3Doff", "PGOPTIONS": "-c work_mem=1MB"},
+			"PGOPTIONS is left out: the connection string has options",
+		},
 		{env{"DATABASE_URL": "postgres://u@c/d?work_mem=2MB", "PGOPTIONS": "-c work_mem=1MB"}, "work_mem%3D2MB"},
 
-		{env{"PGSERVICE": "bad", "PGSERVICEFILE": home + "/services"}, "PGSERVICE names a service which has a host that is not a name or an address"},
-		{env{"PGSERVICE": "odd", "PGSERVICEFILE": home + "/services"}, "PGSERVICE names a service which has the parameter sslcrl, which asks for"},
+		{
+			env{"PGSERVICE": "bad", "PGSERVICEFILE": home + "/services"},
+			"PGSERVICE names a service which has a host that is not a name or an address",
+		},
+		{
+			env{"PGSERVICE": "odd", "PGSERVICEFILE": home + "/services"},
+			"PGSERVICE names a service which has the parameter sslcrl, which asks for",
+		},
 		{env{"PGSERVICE": "fine", "PGSERVICEFILE": home + "/services", "PGPORT": "7"}, "@db:7/d"},
 		{env{"PGSERVICE": "fine", "PGSERVICEFILE": home + "/services"}, "sslcompression is left out"},
 		{env{"DATABASE_URL": "postgres://u@/?service=fine&servicefile=" + home + "/services"}, "@db:5432/d"},
-		{env{"DATABASE_URL": "postgres://u@/?service=bad&servicefile=" + home + "/services"}, "DATABASE_URL names a service which has a host"},
+		{
+			env{"DATABASE_URL": "postgres://u@/?service=bad&servicefile=" + home + "/services"},
+			"DATABASE_URL names a service which has a host",
+		},
 	} {
 		t.Run(test.want, func(t *testing.T) {
 			t.Parallel()
@@ -89,8 +110,9 @@ func TestLibpqVariables(t *testing.T) {
 
 	// A problem is said once, however many connection strings it counts for.
 	text := refused(t, pgconfig.Source{Environ: env{
-		"DATABASE_URL": "postgres://u@/d", "DIRECT_DATABASE_URL": "postgres://u@/d", "DATABASE_REPLICA_URLS": "postgres://u@/d,postgres://v@/d",
-		"PGHOST": "localhost:5433",
+		"DATABASE_URL": "postgres://u@/d", "DIRECT_DATABASE_URL": "postgres://u@/d",
+		"DATABASE_REPLICA_URLS": "postgres://u@/d,postgres://v@/d",
+		"PGHOST":                "localhost:5433",
 	}})
 	equal(t, "lines", strings.Count(text, "\n"), 0)
 }
@@ -99,12 +121,16 @@ func TestLibpqVariables(t *testing.T) {
 func TestParts(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
-		"APP_ENV": "test", "PGHOST": "h", "PGPORT": "7", "PGUSER": "u", "PGDATABASE": "d", "PGPASSWORD": "hidden", "PGSSLMODE": "disable",
+		"APP_ENV": "test", "PGHOST": "h", "PGPORT": "7", "PGUSER": "u", "PGDATABASE": "d", "PGPASSWORD": "hidden",
+		"PGSSLMODE":     "disable",
 		"PGSSLPASSWORD": "hidden", "PGOPTIONS": "endpoint=e -c work_mem=1MB", "PGTZ": "UTC", "PGAPPNAME": "web",
 	})
 	for name, want := range map[string][2]string{
 		"host": {"h", "PGHOST"}, "port": {"7", "PGPORT"}, "user": {"u", "PGUSER"}, "database": {"d", "PGDATABASE"},
-		"password": {"****", "PGPASSWORD"}, "sslpassword": {"****", "PGSSLPASSWORD"}, "sslmode": {"disable", "PGSSLMODE"},
+		"password": {"****", "PGPASSWORD"}, "sslpassword": {"****", "PGSSLPASSWORD"}, "sslmode": {
+			"disable",
+			"PGSSLMODE",
+		},
 		"timezone": {"UTC", "PGTZ"}, "work_mem": {"1MB", "PGOPTIONS"}, "application_name": {"web", "PGAPPNAME"},
 		"options": {"endpoint=e -c timezone=UTC -c work_mem=1MB", "PGOPTIONS"},
 	} {
@@ -128,7 +154,8 @@ func TestPassFile(t *testing.T) {
 		{"a", "u@a"},
 		{"b,c", "DATABASE_URL names hosts for which the pass file has different passwords"},
 	} {
-		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://u@" + test.hosts + "/d", "PGPASSFILE": passfile}})
+		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://u@" + test.hosts +
+			"/d", "PGPASSFILE": passfile}})
 		text := string(cfg.URL())
 		if err != nil {
 			text = err.Error()

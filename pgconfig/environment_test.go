@@ -67,7 +67,10 @@ func TestIsSet(t *testing.T) {
 		equal(t, "source of "+variable, setting(t, cfg, variable).Source, source)
 		equal(t, variable+" is set", cfg.IsSet(variable), true)
 	}
-	for _, variable := range []string{"DATABASE_IDLE_IN_TRANSACTION_TIMEOUT", "DATABASE_POOL_MAX_CONNS", "DIRECT_DATABASE_URL"} {
+	for _, variable := range []string{
+		"DATABASE_IDLE_IN_TRANSACTION_TIMEOUT", "DATABASE_POOL_MAX_CONNS",
+		"DIRECT_DATABASE_URL",
+	} {
 		equal(t, "source of "+variable, setting(t, cfg, variable).Source, "default")
 		equal(t, variable+" is set", cfg.IsSet(variable), false)
 	}

@@ -49,7 +49,8 @@ func outcomeOf(t *testing.T, environ env) outcome {
 	o := outcome{
 		URL: string(cfg.URL()), Direct: direct.Host, Host: cc.Host, Database: cc.Database, User: cc.User,
 		Password: cc.Password,
-		Port:     cc.Port, Fallbacks: len(cc.Fallbacks), Validates: cc.ValidateConnect != nil, Settings: cc.RuntimeParams,
+		Port:     cc.Port, Fallbacks: len(cc.Fallbacks), Validates: cc.ValidateConnect != nil,
+		Settings:    cc.RuntimeParams,
 		Report:      cfg.Report(),
 		SSLCertMode: cc.SSLCertMode, SSLNegotiation: cc.SSLNegotiation, ChannelBinding: cc.ChannelBinding,
 		RequireAuth: cc.RequireAuth,

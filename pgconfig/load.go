@@ -218,7 +218,8 @@ func (l *loader) settleEnvironment(c connections, unset Environment) Environment
 	case l.borrowed && !local:
 		if len(l.list) == 0 {
 			l.add("APP_ENV", "is not set, and .env names a database on another machine",
-				"set APP_ENV=development in the environment on a developer's machine; on a server remove .env and set "+prefixed(l.prefix, "DATABASE_URL"))
+				"set APP_ENV=development in the environment on a developer's machine; on a server remove .env and "+
+					"set "+prefixed(l.prefix, "DATABASE_URL"))
 		}
 		return cmp.Or(e, Production)
 	case e != "":

@@ -307,8 +307,14 @@ func TestFiles(t *testing.T) {
 	equal(t, "second replica", string(cfg.ReplicaURLs()[1]), "postgres://ro:x@r3:5432/shop?sslmode=verify-full")
 
 	for want, environ := range map[string]env{
-		"DATABASE_URL and DATABASE_URL_FILE are both set":       {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_URL_FILE": url},
-		"has a password, and DATABASE_PASSWORD_FILE is set too": {"DATABASE_URL": "postgres://a:b@localhost/d", "DATABASE_PASSWORD_FILE": password},
+		"DATABASE_URL and DATABASE_URL_FILE are both set": {
+			"DATABASE_URL":      "postgres://a:b@localhost/d",
+			"DATABASE_URL_FILE": url,
+		},
+		"has a password, and DATABASE_PASSWORD_FILE is set too": {
+			"DATABASE_URL":           "postgres://a:b@localhost/d",
+			"DATABASE_PASSWORD_FILE": password,
+		},
 		"DATABASE_URL_FILE names a file that does not exist":    {"DATABASE_URL_FILE": url + "x"},
 		"DATABASE_URL_FILE holds a URL, not the path of a file": {"DATABASE_URL_FILE": "postgres://a:b@localhost/d"},
 		"DATABASE_URL_FILE names a file that is empty": {"DATABASE_URL_FILE": file(t,
@@ -316,8 +322,11 @@ func TestFiles(t *testing.T) {
 		"DATABASE_URL_FILE names a file that cannot be read": {"DATABASE_URL_FILE": t.TempDir()},
 		"URL_FILE names a file that cannot be read: name a file of text that holds": {"DATABASE_URL_FILE": file(t,
 			"log", strings.Repeat("x", 65<<10))},
-		"names a file in sslkey that cannot be read":                     {"DATABASE_URL": "postgres://a:b@db/d?sslcert=" + url + "&sslkey=" + url + "/below"},
-		"DATABASE_PASSWORD_FILE names a file that does not exist":        {"DATABASE_URL": "postgres://a@localhost/d", "DATABASE_PASSWORD_FILE": password + "x"},
+		"names a file in sslkey that cannot be " +
+			"read": {"DATABASE_URL": "postgres://a:b@db/d?sslcert=" + url + "&sslkey=" + url +
+			"/below"},
+		"DATABASE_PASSWORD_FILE names a file that does not " +
+			"exist": {"DATABASE_URL": "postgres://a@localhost/d", "DATABASE_PASSWORD_FILE": password + "x"},
 		"PGSERVICE names a service, but the service file cannot be read": {"PGSERVICE": "web"},
 		"PGSERVICE names a service that the service file does not have": {
 			"PGSERVICE":     "web",
@@ -329,8 +338,10 @@ func TestFiles(t *testing.T) {
 		},
 		"DATABASE_URL_FILE is the address of another database, MySQL": {"DATABASE_URL_FILE": file(t,
 			"url", "mysql://a:b@c/d")},
-		"names a file in sslrootcert that does not exist":                      {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=/nothing"},
-		"cannot be used: unable to add CA to cert pool: check sslrootcert, ss": {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=" + url},
+		"names a file in sslrootcert that does not " +
+			"exist": {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=/nothing"},
+		"cannot be used: unable to add CA to cert pool: check sslrootcert, " +
+			"ss": {"DATABASE_URL": "postgres://a:b@db/d?sslrootcert=" + url},
 	} {
 		if text := refused(t, pgconfig.Source{Environ: environ}); !strings.Contains(text, want) {
 			t.Errorf("want %q in %q", want, text)
@@ -342,12 +353,25 @@ func TestFiles(t *testing.T) {
 func TestLibpqProblems(t *testing.T) {
 	t.Parallel()
 	for want, environ := range map[string]env{
-		"PGSSLMODE has a value that does not exist: write one of disable,":                                    {"PGSSLMODE": "yes"},
-		"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT":           {"PGCONNECT_TIMEOUT": "5s"},
-		"PGPORT is not a number from 1 to 65535":                                                              {"PGPORT": "5432a"},
-		"PGPORT has a different number of ports than PGHOST has hosts":                                        {"DATABASE_URL": "user=u dbname=d", "PGHOST": "a,b", "PGPORT": "1,2,3"},
-		"DATABASE_URL names a service that the service file does not have":                                    {"DATABASE_URL": "service=web", "PGSERVICEFILE": file(t, "services", "[other]\nhost=x\n")},
-		"DATABASE_URL has a value for target_session_attrs that does not exist: write one of any, read-write": {"DATABASE_URL": "postgres://u@localhost/d?target_session_attrs=rw", "PGTARGETSESSIONATTRS": "any"},
+		"PGSSLMODE has a value that does not exist: write one of " +
+			"disable,": {"PGSSLMODE": "yes"},
+		"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use " +
+			"DATABASE_CONNECT_TIMEOUT": {"PGCONNECT_TIMEOUT": "5s"},
+		"PGPORT is not a number from 1 to " +
+			"65535": {"PGPORT": "5432a"},
+		"PGPORT has a different number of ports than PGHOST has " +
+			"hosts": {
+			"DATABASE_URL": "user=u dbname=d", "PGHOST": "a,b",
+			"PGPORT": "1,2,3",
+		},
+		"DATABASE_URL names a service that the service file does not " +
+			"have": {"DATABASE_URL": "service=web", "PGSERVICEFILE": file(t,
+			"services", "[other]\nhost=x\n")},
+		"DATABASE_URL has a value for target_session_attrs that does not exist: write one of any, " +
+			"read-write": {
+			"DATABASE_URL":         "postgres://u@localhost/d?target_session_attrs=rw",
+			"PGTARGETSESSIONATTRS": "any",
+		},
 	} {
 		if environ["DATABASE_URL"] == "" {
 			environ["DATABASE_URL"] = "postgres://u@localhost/d"
@@ -422,7 +446,10 @@ func TestPoolSize(t *testing.T) {
 // TestUnknownVariable: a slip is noted. The value is not shown: it may be a secret.
 func TestUnknownVariable(t *testing.T) {
 	t.Parallel()
-	cfg := load(t, env{"DATABASE_URL": "postgres://u:p@db/d", "DATABASE_POOL_MAX_CON": "hidden", "PGDATA": "x", "DIRECT_X": "hidden"})
+	cfg := load(t, env{
+		"DATABASE_URL": "postgres://u:p@db/d", "DATABASE_POOL_MAX_CON": "hidden", "PGDATA": "x",
+		"DIRECT_X": "hidden",
+	})
 	for _, name := range []string{"DATABASE_POOL_MAX_CON", "DIRECT_X"} {
 		s := setting(t, cfg, name)
 		equal(t, "note", s.Note, "is not a variable of this package")

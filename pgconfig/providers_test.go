@@ -23,11 +23,13 @@ func TestProviders(t *testing.T) {
 	}{
 		{
 			"RDS", "postgres://app:p@shop.c9akciq32.eu-west-1.rds.amazonaws.com:5432/shop?sslmode=require",
-			"write sslmode=verify-full&sslrootcert=/path/to/global-bundle.pem", "sslmode=verify-full&sslrootcert=" + root,
+			"write sslmode=verify-full&sslrootcert=/path/to/global-bundle.pem", "sslmode=verify-full&sslrootcert=" +
+				root,
 		},
 		{
 			"Aurora", "postgresql://app:p@shop.cluster-c9akciq32.eu-west-1.rds.amazonaws.com/shop?sslmode=require",
-			"https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem", "sslmode=verify-full&sslrootcert=" + root,
+			"https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem", "sslmode=verify-full&sslrootcert=" +
+				root,
 		},
 		{
 			"Aurora, without sslmode", "postgresql://app:p@shop.cluster-ro-c9akciq32.eu-west-1.rds.amazonaws.com/shop",
@@ -36,24 +38,36 @@ func TestProviders(t *testing.T) {
 		{
 			"RDS Proxy", "postgres://app:p@shop.proxy-c9akciq32.eu-west-1.rds.amazonaws.com:5432/shop?sslmode=require", "write " + full, full,
 		},
-		{"Cloud SQL, socket", "postgres://app:p@/shop?host=/cloudsql/project:europe-west1:shop", "host=/cloudsql/project%3Aeurope-west1%3Ashop", ""},
 		{
-			"Cloud SQL, socket as for Prisma", "postgresql://app:p@localhost/shop?host=/cloudsql/project:europe-west1:shop",
+			"Cloud SQL, socket", "postgres://app:p@/shop?host=/cloudsql/project:europe-west1:shop",
+			"host=/cloudsql/project%3Aeurope-west1%3Ashop", "",
+		},
+		{
+			"Cloud SQL, socket as for Prisma",
+			"postgresql://app:p@localhost/shop?host=/cloudsql/project:europe-west1:shop",
 			"the parameter host wins over what stands before", "",
 		},
-		{"Cloud SQL, connector", "postgres://app:p@127.0.0.1:5432/shop", "is this machine itself: right with a proxy beside the program", ""},
-		{"Cloud SQL, connector with sslmode", "postgres://app:p@localhost:5432/shop?sslmode=disable", "sslmode=disable", ""},
+		{
+			"Cloud SQL, connector", "postgres://app:p@127.0.0.1:5432/shop",
+			"is this machine itself: right with a proxy beside the program", "",
+		},
+		{
+			"Cloud SQL, connector with sslmode", "postgres://app:p@localhost:5432/shop?sslmode=disable",
+			"sslmode=disable", "",
+		},
 		{"Azure", "postgres://app:p@shop.postgres.database.azure.com:5432/shop?sslmode=require", "write " + full, full},
 		{
 			"Azure, user@server", "postgres://app@shop:p@shop.postgres.database.azure.com:5432/shop?sslmode=require",
-			"write @ as %40, so that it reads postgres://app%40shop:****@shop.postgres.database.azure.com:5432/shop", "",
+			"write @ as %40, so that it reads postgres://app%40shop:****@shop.postgres.database.azure.com:5432/shop",
+			"",
 		},
 		{
 			"Azure, user%40server", "postgres://app%40shop:p@shop.postgres.database.azure.com:5432/shop?" + full,
 			"postgres://app%40shop:p@", "",
 		},
 		{
-			"Azure, keywords", "host=shop.postgres.database.azure.com port=5432 dbname=shop user=app password=p sslmode=require", "write " + full, "",
+			"Azure, keywords", "host=shop.postgres.database.azure.com port=5432 dbname=shop user=app password=p " +
+				"sslmode=require", "write " + full, "",
 		},
 		{
 			"Supabase, direct", "postgresql://postgres:[YOUR-PASSWORD]@db.abcdefghij.supabase.co:5432/postgres",
@@ -68,7 +82,8 @@ func TestProviders(t *testing.T) {
 			"sslmode=verify-full", "",
 		},
 		{
-			"Supabase, session pooler, region", "postgresql://postgres.abcdefghij:p@aws-0-[REGION].pooler.supabase.com:5432/postgres",
+			"Supabase, session pooler, region",
+			"postgresql://postgres.abcdefghij:p@aws-0-[REGION].pooler.supabase.com:5432/postgres",
 			"has a host that is a placeholder", "",
 		},
 		{
@@ -93,11 +108,13 @@ func TestProviders(t *testing.T) {
 			"write " + full, full,
 		},
 		{
-			"Neon, endpoint", "postgresql://app:p@ep-cool-rain-123456.eu-central-1.aws.neon.tech/shop?" + full + "&options=endpoint%3Dep-cool-rain-123456&pgbouncer=true",
+			"Neon, endpoint", "postgresql://app:p@ep-cool-rain-123456.eu-central-1.aws.neon.tech/shop?" + full +
+				"&options=endpoint%3Dep-cool-rain-123456&pgbouncer=true",
 			"options=endpoint%3Dep-cool-rain-123456", "",
 		},
 		{
-			"Neon, project", "postgresql://app:p@eu-central-1.aws.neon.tech/shop?" + full + "&options=project%3Dcool-rain-123456",
+			"Neon, project", "postgresql://app:p@eu-central-1.aws.neon.tech/shop?" + full +
+				"&options=project%3Dcool-rain-123456",
 			"options=project%3Dcool-rain-123456", "",
 		},
 		{
@@ -107,14 +124,32 @@ func TestProviders(t *testing.T) {
 			"Heroku, with sslmode", "postgres://u1:p1@ec2-34-1-2-3.eu-west-1.compute.amazonaws.com:5432/d1?sslmode=require",
 			"it signs its certificates itself, so they cannot be verified", "",
 		},
-		{"Railway, public", "postgresql://postgres:p@roundhouse.proxy.rlwy.net:12345/railway?sslmode=require", "it signs its certificates itself", ""},
-		{"Railway, private", "postgresql://postgres:p@postgres.railway.internal:5432/railway?sslmode=disable", "this private network is encrypted", ""},
+		{
+			"Railway, public", "postgresql://postgres:p@roundhouse.proxy.rlwy.net:12345/railway?sslmode=require",
+			"it signs its certificates itself", "",
+		},
+		{
+			"Railway, private", "postgresql://postgres:p@postgres.railway.internal:5432/railway?sslmode=disable",
+			"this private network is encrypted", "",
+		},
 		{"Railway, reference", "${{Postgres.DATABASE_URL}}", "is a placeholder", ""},
-		{"Render, internal", "postgres://app:p@dpg-abc123-a/shop?sslmode=require", "sslrootcert=/path/to/ca.crt unless a public authority", ""},
-		{"Render, external", "postgres://app:p@dpg-abc123-a.frankfurt-postgres.render.com/shop", "sslmode=verify-full", ""},
+		{
+			"Render, internal", "postgres://app:p@dpg-abc123-a/shop?sslmode=require",
+			"sslrootcert=/path/to/ca.crt unless a public authority", "",
+		},
+		{
+			"Render, external", "postgres://app:p@dpg-abc123-a.frankfurt-postgres.render.com/shop",
+			"sslmode=verify-full", "",
+		},
 		{"Fly", "postgres://app:p@shop-db.flycast:5432/shop?sslmode=disable", "this private network is encrypted", ""},
-		{"Fly, managed", "postgresql://fly-user:p@pgbouncer.abc123.flympg.net/fly-db?sslmode=disable", "this private network is encrypted", ""},
-		{"Fly, old", "postgres://app:p@top2.nearest.of.shop-db.internal:5432/shop?sslmode=disable", "this private network is encrypted", ""},
+		{
+			"Fly, managed", "postgresql://fly-user:p@pgbouncer.abc123.flympg.net/fly-db?sslmode=disable",
+			"this private network is encrypted", "",
+		},
+		{
+			"Fly, old", "postgres://app:p@top2.nearest.of.shop-db.internal:5432/shop?sslmode=disable",
+			"this private network is encrypted", "",
+		},
 		{
 			"DigitalOcean", "postgresql://doadmin:p@shop-do-user-1-0.b.db.ondigitalocean.com:25060/defaultdb?sslmode=require",
 			"it has an authority of its own", "sslmode=verify-full&sslrootcert=" + root,
@@ -177,7 +212,10 @@ func TestProvidersGuide(t *testing.T) {
 		}
 		seen++
 		url = strings.Trim(url, "'")
-		for _, path := range []string{"/etc/ssl/rds/global-bundle.pem", "/etc/ssl/supabase/prod-ca-2021.crt", "/etc/ssl/do/ca-certificate.crt"} {
+		for _, path := range []string{
+			"/etc/ssl/rds/global-bundle.pem", "/etc/ssl/supabase/prod-ca-2021.crt",
+			"/etc/ssl/do/ca-certificate.crt",
+		} {
 			url = strings.ReplaceAll(url, path, root)
 		}
 		environ := env{"APP_ENV": "production", "DATABASE_URL": url}

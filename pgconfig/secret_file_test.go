@@ -70,7 +70,10 @@ func TestSecretFile(t *testing.T) {
 func TestSecretFileIsBroken(t *testing.T) {
 	t.Parallel()
 	passwordFile, urlFile := file(t, "hidden", "one"), file(t, "hidden", "postgres://app:one@db/shop")
-	byPassword := load(t, env{"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": passwordFile}).SecretFile()
+	byPassword := load(t, env{
+		"DATABASE_URL":           "postgres://app@db/shop",
+		"DATABASE_PASSWORD_FILE": passwordFile,
+	}).SecretFile()
 	byURL := load(t, env{"DATABASE_URL_FILE": urlFile}).SecretFile()
 	for _, test := range []struct {
 		secret  *pgconfig.SecretFile
@@ -87,7 +90,8 @@ func TestSecretFileIsBroken(t *testing.T) {
 	} {
 		write(t, test.secret.Path(), test.content)
 		user, password, err := test.secret.Read()
-		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hidden") || user != "" || password != "" {
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hidden") ||
+			user != "" || password != "" {
 			t.Errorf("got %v, want %q", err, test.want)
 		}
 	}
@@ -97,11 +101,15 @@ func TestSecretFileIsBroken(t *testing.T) {
 		}
 	}
 	for _, secret := range []*pgconfig.SecretFile{byPassword, byURL} {
-		if _, _, err := secret.Read(); err == nil || !strings.Contains(err.Error(), "names a file that does not exist") {
+		if _, _, err := secret.Read(); err == nil || !strings.Contains(err.Error(),
+			"names a file that does not exist") {
 			t.Errorf("got %v", err)
 		}
 	}
-	text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": file(t, "p", "<password>")}})
+	text := refused(t, pgconfig.Source{Environ: env{
+		"DATABASE_URL":           "postgres://app@db/shop",
+		"DATABASE_PASSWORD_FILE": file(t, "p", "<password>"),
+	}})
 	if !strings.Contains(text, "DATABASE_PASSWORD_FILE is a placeholder like <password>") {
 		t.Error(text)
 	}
@@ -112,7 +120,8 @@ func TestSecretFiles(t *testing.T) {
 	t.Parallel()
 	path := file(t, "password", "one")
 	cfg := load(t, env{
-		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": path, "DIRECT_DATABASE_URL": "postgres://app:own@db/shop",
+		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": path,
+		"DIRECT_DATABASE_URL":   "postgres://app:own@db/shop",
 		"DATABASE_REPLICA_URLS": "postgres://app:own@r1/shop,postgres://app@r2/shop",
 	})
 	equal(t, "main", cfg.SecretFile().Path(), path)
@@ -123,5 +132,6 @@ func TestSecretFiles(t *testing.T) {
 	equal(t, "direct without its own URL", cfg.DirectSecretFile().Path(), path)
 	equal(t, "none", load(t, env{"DATABASE_URL": "postgres://app:own@db/shop"}).SecretFile() == nil, true)
 	var zero pgconfig.Config
-	equal(t, "zero", zero.SecretFile() == nil && zero.DirectSecretFile() == nil && zero.ReplicaSecretFiles() == nil, true)
+	equal(t, "zero", zero.SecretFile() == nil && zero.DirectSecretFile() == nil && zero.ReplicaSecretFiles() == nil,
+		true)
 }

@@ -708,8 +708,9 @@ func TestAdvice(t *testing.T) {
 	for host, want := range map[string]string{
 		"x.proxy-abc.eu-west-1.rds.amazonaws.com": "sslrootcert=system",
 		"db.abc.eu-west-1.RDS.amazonaws.com.":     "global-bundle.pem",
-		"x.postgres.database.azure.com":           "sslrootcert=system", "ep-x.eu-central-1.aws.neon.tech": "sslrootcert=system",
-		"db.abc.supabase.co": "/path/to/ca.crt", "ec2-1-2.compute-1.amazonaws.com": "DATABASE_ALLOW_INSECURE_TLS=true",
+		"x.postgres.database.azure.com":           "sslrootcert=system",
+		"ep-x.eu-central-1.aws.neon.tech":         "sslrootcert=system",
+		"db.abc.supabase.co":                      "/path/to/ca.crt", "ec2-1-2.compute-1.amazonaws.com": "DATABASE_ALLOW_INSECURE_TLS=true",
 		"db.example.com": "", "neon.tech": "", "proxy-x.example.com": "",
 	} {
 		if got := dsn.Advice(host); !strings.Contains(got, want) || (want == "") != (got == "") {

@@ -68,7 +68,8 @@ func goDuration(s string) (text, wrong string) {
 	return s, ""
 }
 
-var serverNumber = regexp.MustCompile(`^\s*(0[xX][0-9a-fA-F]+|0[0-7]+|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([a-zA-Z]*)\s*$`)
+var serverNumber = regexp.MustCompile(`^\s*(0[xX][0-9a-fA-F]+|0[0-7]+|` +
+	`[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([a-zA-Z]*)\s*$`)
 
 // serverDuration reads a duration as PostgreSQL does: a number of milliseconds, or with one of its
 // units, whose case matters. A fraction is allowed.

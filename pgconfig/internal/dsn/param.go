@@ -204,10 +204,13 @@ func keepNumber(p *parser, name, value string) (detail, hint string) {
 	return keep()(p, name, value)
 }
 
-var serverSettings = strings.Fields(`search_path timezone datestyle intervalstyle extra_float_digits work_mem maintenance_work_mem
-	jit role session_replication_role default_transaction_isolation default_transaction_read_only default_transaction_deferrable
+var serverSettings = strings.Fields(`search_path timezone datestyle intervalstyle extra_float_digits work_mem
+	maintenance_work_mem
+	jit role session_replication_role default_transaction_isolation default_transaction_read_only
+		default_transaction_deferrable
 	transaction_timeout idle_session_timeout synchronous_commit client_min_messages row_security bytea_output
-	standard_conforming_strings statement_mem lc_messages log_min_duration_statement plan_cache_mode enable_seqscan random_page_cost
+	standard_conforming_strings statement_mem lc_messages log_min_duration_statement plan_cache_mode enable_seqscan
+		random_page_cost
 	effective_cache_size max_parallel_workers_per_gather client_connection_check_interval tcp_keepalives_idle
 	tcp_keepalives_interval tcp_keepalives_count geqo`)
 
