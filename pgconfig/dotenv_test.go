@@ -197,6 +197,12 @@ func TestDollar(t *testing.T) {
 		`PGPASSWORD=a$BCd`:             refuse,
 		`PGPASSWORD=pa$(ABC)x`:         refuse,
 		`PGPASSWORD=pa$word`:           refuse,
+		`PGPASSWORD=pa$0`:              refuse,
+		`PGPASSWORD=pa$9`:              refuse,
+		`PGPASSWORD=pa$a`:              refuse,
+		`PGPASSWORD=pa$z`:              refuse,
+		`PGPASSWORD=pa$A`:              refuse,
+		`PGPASSWORD=pa$Z`:              refuse,
 		`PGPASSWORD=pa$1`:              refuse,
 		`PGPASSWORD=pa$_`:              refuse,
 		`PGPASSWORD=pa${A`:             refuse,
@@ -216,6 +222,7 @@ func TestDollar(t *testing.T) {
 		`PGPASSWORD=a$`:                "a$",
 		`PGPASSWORD=a$@b`:              "a$@b",
 		`PGPASSWORD=a$$`:               "a$$",
+		`PGPASSWORD=a\`:                `a\`,
 		`PGPASSWORD=a\b`:               `a\b`,
 		`PGPASSWORD="a\\b\"c"`:         `a\b"c`,
 		`PGPASSWORD="a\nb\rc"`:         "a\nb\rc",
@@ -265,7 +272,7 @@ func TestBrokenLine(t *testing.T) {
 		"hidden": "1", "A=b\n\n# c\nhidden\n": "4", "A='x\ny'\nB=\"x\ny\\\"\"\nhidden": "5", "A=b\n'hidden'=x": "2",
 		"A='hidden\nB=c\n": "1", "A=b\nB=\"hidden\\\"\n": "2", "A='hidden'x\n": "1", "A=b\n2X=hidden": "2",
 		"A=1\r\nhidden\r\n":               "2",
-		"DATABASE_URL='x' # fine\nhidden": "2", "A=\nhidden": "2",
+		"DATABASE_URL='x' # fine\nhidden": "2", "A=\nhidden": "2", "A='x\n'\nhidden": "3",
 	} {
 		path := file(t, "dotenv", text)
 		got := refused(t, pgconfig.Source{Environ: env{}, DotEnv: []string{path}})

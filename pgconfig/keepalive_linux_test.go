@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/page-builder/persistence/pgconfig"
 )
 
@@ -27,11 +29,21 @@ func TestDialer(t *testing.T) {
 	}
 	equal(t, "options", options(t, cfg, l.Addr().String()), [5]int{1, 7, 3, 4, 1500})
 
+	only, err := pgx.ParseConfig("postgres://u@localhost/d?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgconfig.KeepAlive{UserTimeout: time.Second}.Apply(only)
+	got := optionsOf(t, only, l.Addr().String())
+	equal(t, "keepalive as dialed", got[0], 1)
+	equal(t, "probes as dialed", got[3], 9)
+	equal(t, "user timeout", got[4], 1000)
+
 	cfg.KeepAliveInterval = 0
 	equal(t, "Go's interval", options(t, cfg, l.Addr().String())[2], 15)
 
 	cfg.KeepAliveIdle, cfg.TCPUserTimeout = 0, 0
-	got := options(t, cfg, l.Addr().String())
+	got = options(t, cfg, l.Addr().String())
 	equal(t, "keepalive", got[0], 0)
 	equal(t, "user timeout", got[4], 0)
 
@@ -45,6 +57,11 @@ func options(t *testing.T, cfg pgconfig.Config, address string) (values [5]int) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return optionsOf(t, cc, address)
+}
+
+func optionsOf(t *testing.T, cc *pgx.ConnConfig, address string) (values [5]int) {
+	t.Helper()
 	conn, err := cc.DialFunc(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)

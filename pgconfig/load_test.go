@@ -138,7 +138,11 @@ func TestMissing(t *testing.T) {
 // TestNoHost: a host that is left out is this machine in development only.
 func TestNoHost(t *testing.T) {
 	t.Parallel()
-	for _, connection := range []env{{"PGDATABASE": "d", "PGUSER": "u"}, {"DATABASE_URL": "postgres://u@/d"}} {
+	for _, connection := range []env{
+		{"PGDATABASE": "d", "PGUSER": "u"},
+		{"DATABASE_URL": "postgres://u@/d"},
+		{"DATABASE_URL": "postgres://u@/d?sslmode=prefer"},
+	} {
 		for appEnv, want := range map[string]string{"": "", "production": "", "development": "localhost"} {
 			environ := env{"APP_ENV": appEnv}
 			for k, v := range connection {

@@ -178,3 +178,39 @@ func TestServer(t *testing.T) {
 	}
 	equal(t, "database of the replica", replicas[0].ConnConfig.Database, pc.ConnConfig.Database)
 }
+
+// TestFormat: one line with what is not a default, and a group for a log.
+func TestFormat(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, env{
+		"APP_ENV": "test", "DATABASE_URL": "postgres://u:hidden@localhost/d?work_mem=1MB", "PGTZ": "UTC",
+		"DATABASE_LOCK_TIMEOUT": "7s",
+	})
+	equal(t, "String", cfg.String(), "pgconfig.Config{postgres://u:****@localhost:5432/d"+
+		"?options=-c%20timezone%3DUTC%20-c%20work_mem%3D1MB&sslmode=prefer APP_ENV=test DATABASE_LOCK_TIMEOUT=7s}")
+	shown := map[string]string{}
+	for _, attr := range cfg.LogValue().Group() {
+		shown[attr.Key] = attr.Value.String()
+	}
+	equal(t, "a default", shown["DATABASE_SLOW_QUERY"], "200ms")
+	equal(t, "a part", shown["DATABASE_URL timezone"], "UTC")
+	if _, ok := shown["DIRECT_DATABASE_URL"]; ok || shown["DATABASE_LOCK_TIMEOUT"] != "7s" {
+		t.Errorf("%v", shown)
+	}
+}
+
+// TestLeast: the smallest values that make sense.
+func TestLeast(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, env{
+		"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_POOL_MAX_CONNS": "1", "DATABASE_POOL_MIN_IDLE_CONNS": "1",
+		"DATABASE_KEEPALIVE_COUNT": "1",
+	})
+	pool, err := cfg.PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "MaxConns", pool.MaxConns, 1)
+	equal(t, "MinIdleConns", pool.MinIdleConns, 1)
+	equal(t, "KeepAliveCount", cfg.KeepAliveCount, 1)
+}
