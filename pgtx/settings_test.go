@@ -294,3 +294,28 @@ func TestForget(t *testing.T) {
 		t.Error("no error for 0")
 	}
 }
+
+// The key answers while the transaction's id does not.
+func TestTheKeyAnswersWhatTheIDDoesNot(t *testing.T) {
+	t.Parallel()
+	b := withKeys(t)
+	if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{IdempotencyKey: "k"}, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	open := dedicated(t, b)
+	unknown := &pgtx.CommitUnknownError{Key: "k"}
+	if _, err := open.Exec(t.Context(), `begin`); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.QueryRow(t.Context(), `select pg_current_xact_id()::text, extract(epoch from pg_postmaster_start_time())::text || ' ' ||
+		(select coalesce(extract(epoch from stats_reset)::text, '') from pg_stat_bgwriter)`).Scan(&unknown.XID, &unknown.Server); err != nil {
+		t.Fatal(err)
+	}
+	committed, err := unknown.Resolve(t.Context(), b.pool)
+	if err != nil || !committed {
+		t.Errorf("committed is %v, error %v", committed, err)
+	}
+	if _, err := open.Exec(t.Context(), `select 1`); err != nil { // it was not ended, which takes a second
+		t.Errorf("the transaction in progress: %v", err)
+	}
+}
