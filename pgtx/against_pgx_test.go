@@ -56,12 +56,8 @@ func drawDeeds(r *rand.Rand, depth int) []deed {
 			}},
 			{"rows", func(ctx context.Context, tx pgx.Tx) string {
 				rows, err := tx.Query(ctx, `select id, balance from accounts where id > $1 order by id`+comment, n-6)
-				if err != nil {
-					rows.Close()
-					return told(err)
-				}
-				all, err := pgx.CollectRows(rows, pgx.RowToMap)
-				return fmt.Sprint(all) + told(err)
+				all, late := pgx.CollectRows(rows, pgx.RowToMap)
+				return fmt.Sprint(all) + told(errors.Join(err, late))
 			}},
 			{"row", func(ctx context.Context, tx pgx.Tx) string {
 				var balance int
@@ -79,7 +75,7 @@ func drawDeeds(r *rand.Rand, depth int) []deed {
 				for rows.Next() {
 					seen++
 				}
-				return fmt.Sprint(seen, told(err), told(rows.Err()))
+				return fmt.Sprint(seen, told(errors.Join(err, rows.Err()))) // which of them depends on what is cached
 			}},
 			{"unknown table", func(ctx context.Context, tx pgx.Tx) string {
 				_, err := tx.Exec(ctx, `delete from nowhere where id = $1`, n)
@@ -103,7 +99,7 @@ func drawDeeds(r *rand.Rand, depth int) []deed {
 			{"comment", func(ctx context.Context, tx pgx.Tx) string {
 				rows, err := tx.Query(ctx, `-- nothing`)
 				rows.Close()
-				return told(err) + told(rows.Err())
+				return told(errors.Join(err, rows.Err()))
 			}},
 			{"batch", func(ctx context.Context, tx pgx.Tx) string {
 				b := moves()

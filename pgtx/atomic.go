@@ -339,7 +339,9 @@ func (r *atomicResults) settleLast() error {
 func (r *atomicResults) trace(tag pgconn.CommandTag) {
 	if tracer := r.atomic.known.batchTracer; tracer != nil {
 		st := &r.atomic.statements[r.next-1]
-		tracer.TraceBatchQuery(r.ctx, r.atomic.known.conn, pgx.TraceBatchQueryData{SQL: st.sql, Args: st.args, CommandTag: tag, Err: r.err})
+		tracer.TraceBatchQuery(r.ctx, r.atomic.known.conn, pgx.TraceBatchQueryData{
+			SQL: st.sql, Args: st.args, CommandTag: tag, Err: r.err,
+		})
 	}
 }
 

@@ -32,7 +32,8 @@ create index on pgtx_idempotency_keys (created_at);
 var (
 	// ErrNoResult is returned by [ValueWith] if a transaction with the same key has committed, but
 	// left no result: ValueWith did not run it.
-	ErrNoResult = errors.New("a transaction with this idempotency key has committed without storing a result: use keys of their own for ValueWith")
+	ErrNoResult = errors.New("a transaction with this idempotency key has committed without storing a result: " +
+		"use keys of their own for ValueWith")
 
 	// ErrKeyReused is returned if a transaction with the same IdempotencyKey and another
 	// Fingerprint has committed: the key stands for another request.
@@ -54,7 +55,8 @@ const (
 	rowSQL = `select owner, fingerprint, result::text from %s where key = $1`
 
 	// The result is stored as the role that wrote the row, whatever role the function has taken.
-	saveRoleSQL    = `select pg_catalog.set_config('pgtx.role', pg_catalog.current_setting('role'), true), pg_catalog.set_config('role', $1, true)`
+	saveRoleSQL = `select pg_catalog.set_config('pgtx.role', pg_catalog.current_setting('role'), true),
+		pg_catalog.set_config('role', $1, true)`
 	storeSQL       = `update %s set result = $2::text::jsonb where key = $1`
 	restoreRoleSQL = `select pg_catalog.set_config('role', pg_catalog.current_setting('pgtx.role'), true)`
 )
@@ -82,7 +84,8 @@ func findKeyTable(ctx context.Context, db querier, conn *pgx.Conn) (string, erro
 	return table, err
 }
 
-var errNoKeyTable = errors.New("there is no table pgtx_idempotency_keys in the search_path: create it with IdempotencyTableSQL")
+var errNoKeyTable = errors.New("there is no table pgtx_idempotency_keys in the search_path: " +
+	"create it with IdempotencyTableSQL")
 
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
@@ -96,7 +99,8 @@ func (s *session) claimKey() (replayed bool, err error) {
 		return false, err
 	}
 	s.token = rand.Text()
-	err = s.root.QueryRow(ctx, withTable(claimSQL, s.keyTable), s.opts.IdempotencyKey, s.token, s.opts.Fingerprint).Scan(&s.keyRole)
+	sql := withTable(claimSQL, s.keyTable)
+	err = s.root.QueryRow(ctx, sql, s.opts.IdempotencyKey, s.token, s.opts.Fingerprint).Scan(&s.keyRole)
 	var pgError *pgconn.PgError
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -29,13 +29,15 @@ var (
 	// ErrVerifyUnsupported is returned by a transaction with VerifyCommit, and by
 	// [CommitUnknownError.Resolve], on a server that does not know transaction ids as PostgreSQL 13
 	// and later do: another engine that speaks its protocol, for instance.
-	ErrVerifyUnsupported = errors.New("the server has no pg_current_xact_id, pg_xact_status or pg_stat_bgwriter for this role: unset VerifyCommit, or use an IdempotencyKey")
+	ErrVerifyUnsupported = errors.New("the server has no pg_current_xact_id, pg_xact_status or pg_stat_bgwriter " +
+		"for this role: unset VerifyCommit, or use an IdempotencyKey")
 
 	// ErrServerChanged is returned by [CommitUnknownError.Resolve] if the server that answers is
 	// not the run of the server that the transaction was in: it was restarted, has crashed, another
 	// one was promoted, or its statistics were reset. Its transaction ids may mean other
 	// transactions.
-	ErrServerChanged = errors.New("another server, or the same after a restart or crash, whose transaction ids may mean others")
+	ErrServerChanged = errors.New("another server, or the same after a restart or crash, " +
+		"whose transaction ids may mean others")
 
 	// ErrUnresolved is returned by [CommitUnknownError.Resolve] if the outcome is still unknown for
 	// another reason than those with an error of their own.
@@ -235,7 +237,8 @@ func (e *CommitUnknownError) resolve(ctx context.Context, db DB, limit time.Dura
 		questions = append(questions, e.askByKey)
 	}
 	if len(questions) == 0 {
-		return finding{}, fmt.Errorf("resolve: %w: neither a transaction id nor a key is known; set VerifyCommit or IdempotencyKey", ErrUnresolved)
+		return finding{}, fmt.Errorf("resolve: %w: neither a transaction id nor a key is known; "+
+			"set VerifyCommit or IdempotencyKey", ErrUnresolved)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -24,10 +24,12 @@ var (
 	// ErrTxInUse is returned instead of "conn busy" while the transaction's one connection is
 	// taken: rows or batch results are still open, another goroutine is in a statement, or a nested
 	// Run is under way elsewhere.
-	ErrTxInUse = errors.New("the transaction is in use: close open rows and batch results first, and use it from one goroutine at a time")
+	ErrTxInUse = errors.New("the transaction is in use: close open rows and batch results first, " +
+		"and use it from one goroutine at a time")
 
 	// ErrManaged is returned by Commit and Rollback on the transaction that a function is given.
-	ErrManaged = errors.New("pgtx commits when the function returns nil and rolls back when it returns an error: return instead")
+	ErrManaged = errors.New("pgtx commits when the function returns nil and rolls back when it returns an error: " +
+		"return instead")
 
 	// ErrOptionConflict is returned by a nested RunWith whose options the transaction around it can
 	// no longer take. [Options] lists them.

@@ -58,8 +58,8 @@ var ErrLockTimeout = errors.New("advisory lock not free")
 func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) error {
 	batch := &pgx.Batch{}
 	if opts.Timeout != 0 {
-		batch.Queue(`select set_config('pgtx.lock_timeout', current_setting('lock_timeout'), true), set_config('lock_timeout', $1, true)`,
-			milliseconds(opts.Timeout))
+		batch.Queue(`select set_config('pgtx.lock_timeout', current_setting('lock_timeout'), true),
+			set_config('lock_timeout', $1, true)`, milliseconds(opts.Timeout))
 	}
 	for _, key := range sorted(keys) {
 		batch.Queue(lockSQL("pg_advisory_xact_lock", opts), int64(key))

@@ -35,19 +35,22 @@ const (
 var (
 	// ErrNoTransaction is returned where there has to be a transaction around the call and there is
 	// none.
-	ErrNoTransaction = errors.New("no transaction on this db: call it inside the function of a Run, with the ctx that function was given")
+	ErrNoTransaction = errors.New("no transaction on this db: call it inside the function of a Run, " +
+		"with the ctx that function was given")
 
 	// ErrNested is returned by a Run with Forbidden inside the function of another.
 	ErrNested = errors.New("inside another transaction, which this one forbids")
 
 	// ErrPoolFull is returned by a Run with Separate inside another if no connection of the pool is
 	// free. Raise the pool's MaxConns above the number of outer functions that run at a time.
-	ErrPoolFull = errors.New("separate transaction: no connection of the pool is free while the function around it holds one")
+	ErrPoolFull = errors.New("separate transaction: no connection of the pool is free " +
+		"while the function around it holds one")
 )
 
 var (
 	errNotReturned  = errors.New("the function did not return: it panicked or called runtime.Goexit")
-	errNotInnermost = fmt.Errorf("%w: a nested Run is still open on it; pass the ctx that its function was given", ErrTxInUse)
+	errNotInnermost = fmt.Errorf("%w: a nested Run is still open on it; "+
+		"pass the ctx that its function was given", ErrTxInUse)
 )
 
 // place applies opts.Nesting: it returns the transaction in which to nest, or nil to begin one on
@@ -180,8 +183,8 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 		return p.release(ctx)
 	}
 	if s.isOpen() {
-		// A failure of undo closes the connection, which the outer function and COMMIT meet; the
-		// cause is the better answer here.
+		// After a failure of undo the transaction can only be rolled back, which the outer function
+		// and COMMIT meet; the cause is the better answer here.
 		_ = p.undo(ctx)
 	}
 	if conflict != nil {

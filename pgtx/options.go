@@ -292,7 +292,8 @@ func (o Options) setAll() (statements []string) {
 		return strings.Compare(a, b)
 	})
 	for _, name := range names {
-		statements = append(statements, "set local "+pgx.Identifier(strings.Split(name, ".")).Sanitize()+" = "+settingValue(name, o.Settings[name]))
+		quoted := pgx.Identifier(strings.Split(name, ".")).Sanitize()
+		statements = append(statements, "set local "+quoted+" = "+settingValue(name, o.Settings[name]))
 	}
 	return statements
 }
@@ -361,7 +362,8 @@ func (o *Options) limit(ctx context.Context) (context.Context, context.CancelFun
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, ErrTimeout)
 	explain := func(err error) error {
 		// pgx reports that ctx ended, but not why.
-		if errors.Is(context.Cause(ctx), ErrTimeout) && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrTimeout) {
+		ended := errors.Is(context.Cause(ctx), ErrTimeout) && errors.Is(err, context.DeadlineExceeded)
+		if ended && !errors.Is(err, ErrTimeout) {
 			return phaseRun.in(called, fmt.Errorf("%w: %w", ErrTimeout, err))
 		}
 		return err

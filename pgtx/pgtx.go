@@ -110,7 +110,9 @@ func Value[T any](ctx context.Context, db DB, fn func(ctx context.Context, tx pg
 // ValueWith is [RunWith] for a function with a result. On an error the result is T's zero value,
 // except for a [*HookError]: then it was committed. After [ErrRollback] it is what the function
 // returned. With an IdempotencyKey the result is stored as JSON, so that T has to survive that.
-func ValueWith[T any](ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) (T, error)) (T, error) {
+func ValueWith[T any](
+	ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) (T, error),
+) (T, error) {
 	var result, zero T
 	if fn == nil {
 		return zero, RunWith(ctx, db, opts, nil)
@@ -244,7 +246,8 @@ func keyOf(db DB) (any, error) {
 		return nil, errors.New("db is nil: pass a connected pool, a connection or a transaction")
 	}
 	if !value.Comparable() {
-		return nil, fmt.Errorf("a db of type %T is not comparable, so a nested Run could not recognize it: pass a pointer", db)
+		return nil, fmt.Errorf("a db of type %T is not comparable, so a nested Run could not recognize it: "+
+			"pass a pointer", db)
 	}
 	return db, nil
 }

@@ -71,7 +71,8 @@ options:
 		return false, nil
 	}
 	switch st.mode {
-	case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec:
+	case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+		pgx.QueryExecModeExec:
 	default:
 		return false, nil // the simple protocol quotes arguments, which pgx does not export
 	}

@@ -142,7 +142,9 @@ func (s *session) beginElsewhere(db DB) error {
 	beginner, ok := db.(txBeginner)
 	switch prelude := s.opts.prelude(s.ctx); {
 	case ok && len(prelude) > 1:
-		s.raw, err = beginner.BeginTx(s.ctx, pgx.TxOptions{BeginQuery: strings.Join(prelude, "; "), CommitQuery: s.opts.TxOptions.CommitQuery})
+		s.raw, err = beginner.BeginTx(s.ctx, pgx.TxOptions{
+			BeginQuery: strings.Join(prelude, "; "), CommitQuery: s.opts.TxOptions.CommitQuery,
+		})
 	case ok:
 		s.raw, err = beginner.BeginTx(s.ctx, s.opts.TxOptions)
 	case len(prelude) > 1 || s.opts.TxOptions != (pgx.TxOptions{}):

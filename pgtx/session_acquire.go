@@ -128,7 +128,8 @@ type acquireTimeoutError struct {
 }
 
 func (e *acquireTimeoutError) Error() string {
-	return fmt.Sprintf("acquire: no connection within AcquireTimeout (%v): %s", e.limit, strings.TrimPrefix(e.pool.Error(), "acquire: "))
+	pool := strings.TrimPrefix(e.pool.Error(), "acquire: ")
+	return fmt.Sprintf("acquire: no connection within AcquireTimeout (%v): %s", e.limit, pool)
 }
 
 // Unwrap returns the pool's error first, whose category counts.

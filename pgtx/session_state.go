@@ -246,11 +246,13 @@ func (s *session) isTransient(err error) bool {
 // for certain, but PgBouncer answers for an earlier server.
 func (s *session) isDemoted(err error) bool {
 	var pgError *pgconn.PgError
-	return errors.As(err, &pgError) && pgError.Code == "25006" && s.opts.TxOptions.AccessMode != pgx.ReadOnly && !s.readsOnly
+	return errors.As(err, &pgError) && pgError.Code == "25006" &&
+		s.opts.TxOptions.AccessMode != pgx.ReadOnly && !s.readsOnly
 }
 
 // isFinal reports whether err is that of a transaction inside the function that must not run again:
 // it committed, may have, or has had its attempts.
 func isFinal(err error) bool {
-	return errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*RetryError)) || errors.As(err, new(*HookError))
+	return errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*RetryError)) ||
+		errors.As(err, new(*HookError))
 }

@@ -183,7 +183,9 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 }
 
 // CopyFrom also ends when ctx does while the source is slow: its next row is not asked for.
-func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error) {
+func (t *tx) CopyFrom(
+	ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource,
+) (int64, error) {
 	if err := t.enter(); err != nil {
 		return 0, err
 	}
@@ -359,7 +361,7 @@ func (p *savepoint) undo(ctx context.Context) error {
 	p.leaveStack()
 	// One simple query with two statements: one round trip.
 	err := s.control(ctx, "rollback to savepoint "+p.savepoint+"; release savepoint "+p.savepoint)
-	if err != nil && s.conn != nil {
+	if err != nil && s.conn != nil && !s.conn.IsClosed() && s.conn.PgConn().TxStatus() != 'E' {
 		kill(s.conn) // what could not be undone must not be committed with the rest
 	}
 	if s.observe(err); err != nil {
