@@ -30,10 +30,14 @@ func TestBlackHole(t *testing.T) {
 	// The same through an application's checker and over HTTP, with another probe.
 	other, _ := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true})
 	both := serveBoth(t, pool, other)
-	both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", "timeout",
-		"the database does not answer in time"})
-	both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", "timeout",
-		"the database does not answer in time"})
+	both.want(want{
+		http.StatusServiceUnavailable, "connectivity", "fail", "timeout",
+		"the database does not answer in time",
+	})
+	both.want(want{
+		http.StatusServiceUnavailable, "replicaLag", "warn", "timeout",
+		"the database does not answer in time",
+	})
 	if n := hole.Stats().Connections; n != 2 {
 		t.Errorf("%d connections of two probes while the first one was still under way", n)
 	}

@@ -137,11 +137,15 @@ func TestConnectivityFaults(t *testing.T) {
 			pool := newPool(t, test.url, func(cfg *pgxpool.Config) { test.adapt(t, cfg) })
 			probe, log := newProbe(t, pool, pghealth.Options{AllowReadOnly: true})
 			both := serveBoth(t, pool, probe)
-			both.want(want{http.StatusServiceUnavailable, "connectivity", "fail", test.category,
-				"the database cannot be used"})
+			both.want(want{
+				http.StatusServiceUnavailable, "connectivity", "fail", test.category,
+				"the database cannot be used",
+			})
 			// Those that cannot see anything say so, and are no second fault.
-			both.want(want{http.StatusServiceUnavailable, "replicaLag", "warn", test.category,
-				"not observed: the database cannot be reached"})
+			both.want(want{
+				http.StatusServiceUnavailable, "replicaLag", "warn", test.category,
+				"not observed: the database cannot be reached",
+			})
 			// The log has the cause, once.
 			if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], `"cause":"`) ||
 				!strings.Contains(lines[0], `"level":"ERROR"`) {
@@ -286,8 +290,10 @@ func TestChecksShareAFailedAttempt(t *testing.T) {
 		dials := make(chan struct{}, 100)
 		pool := newPool(t, url, func(cfg *pgxpool.Config) { cfg.ConnConfig.Password = "wrong-" + password },
 			dialed(dials))
-		probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: test.maxAge, AllowReadOnly: true,
-			Schema: versionTable(1)})
+		probe, _ := newProbe(t, pool, pghealth.Options{
+			MaxAge: test.maxAge, AllowReadOnly: true,
+			Schema: versionTable(1),
+		})
 		for range 5 {
 			wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
 		}

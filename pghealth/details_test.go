@@ -53,8 +53,10 @@ func TestDetails(t *testing.T) {
 		got.Pool.Acquires != 2 || got.TimeoutMs != 5000 {
 		t.Error(body)
 	}
-	for name, h := range map[string]http.Handler{"ready": probe.Ready(), "live": probe.Live(),
-		"own": handler(probe, checker(t, probe, well))} {
+	for name, h := range map[string]http.Handler{
+		"ready": probe.Ready(), "live": probe.Live(),
+		"own": handler(probe, checker(t, probe, well)),
+	} {
 		if _, _, body := accepting(t, h, "*/*"); strings.Contains(body, "databases") {
 			t.Errorf("%s: %s", name, body)
 		}

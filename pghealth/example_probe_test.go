@@ -100,8 +100,10 @@ func ExampleJoin() {
 		fmt.Println(err)
 		return
 	}
-	second, err := pghealth.New(reports, pghealth.Options{Name: "reports", Timeout: patient,
-		Logger: slog.New(slog.DiscardHandler)})
+	second, err := pghealth.New(reports, pghealth.Options{
+		Name: "reports", Timeout: patient,
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -213,7 +215,8 @@ func ExampleSchemaFunc() {
 	probe, err := pghealth.New(pool, pghealth.Options{
 		Timeout: patient, MaxAge: -1, Logger: slog.New(slog.DiscardHandler),
 		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool,
-			err error) {
+			err error,
+		) {
 			err = conn.QueryRow(ctx, "select version from public.schema_version").Scan(&current)
 			return current, 12, false, err
 		}),

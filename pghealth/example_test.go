@@ -79,8 +79,10 @@ func Example_checker() {
 
 	checker := health.NewChecker(
 		health.WithChecks(both.Checks()...),
-		health.WithPeriodicCheck(5*time.Second, 0, health.Check{Name: "redis", Timeout: time.Second,
-			Check: pingRedis("127.0.0.1:6379")}),
+		health.WithPeriodicCheck(5*time.Second, 0, health.Check{
+			Name: "redis", Timeout: time.Second,
+			Check: pingRedis("127.0.0.1:6379"),
+		}),
 	)
 	defer checker.Stop()
 	http.Handle("/readyz", health.NewHandler(checker, health.WithResultWriter(both.ResultWriter())))

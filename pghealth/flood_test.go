@@ -34,7 +34,8 @@ type versionCounter struct {
 }
 
 func (v *versionCounter) SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool,
-	err error) {
+	err error,
+) {
 	v.mu.Lock()
 	v.calls++
 	v.now++
@@ -69,8 +70,10 @@ func TestFloodOfProbes(t *testing.T) {
 			pool := newPool(t, pgserver.Database(t), dialed(dials))
 			schema := &versionCounter{hold: make(chan struct{})}
 			close(schema.hold)
-			probe, _ := newProbe(t, pool, pghealth.Options{MaxAge: test.maxAge, Schema: schema,
-				Timeout: 20 * time.Second})
+			probe, _ := newProbe(t, pool, pghealth.Options{
+				MaxAge: test.maxAge, Schema: schema,
+				Timeout: 20 * time.Second,
+			})
 			ready := probe.Ready()
 			var wait sync.WaitGroup
 			for range 50 {

@@ -24,8 +24,10 @@ func TestJoinKeepsWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	release := acquire(t, busy)
-	for name, h := range map[string]http.Handler{"own": handler(both, checker(t, both, well)),
-		"ready": both.Ready(), "details": both.Details()} {
+	for name, h := range map[string]http.Handler{
+		"own":   handler(both, checker(t, both, well)),
+		"ready": both.Ready(), "details": both.Details(),
+	} {
 		code, _, body := accepting(t, h, "*/*")
 		if code != http.StatusOK || !strings.HasPrefix(body, `{"status":"warn"`) ||
 			!strings.Contains(body, `"second:saturation":[{"componentType":"datastore","observedValue":2`) ||

@@ -52,8 +52,10 @@ func TestListenerThatIsKilled(t *testing.T) {
 
 	pool := newPool(t, url)
 	probe, log := newProbe(t, pool, pghealth.Options{Listener: &l, Timeout: faultTimeout})
-	strict, _ := newProbe(t, pool, pghealth.Options{Listener: &l, Timeout: faultTimeout,
-		MaxListenerDown: 300 * time.Millisecond})
+	strict, _ := newProbe(t, pool, pghealth.Options{
+		Listener: &l, Timeout: faultTimeout,
+		MaxListenerDown: 300 * time.Millisecond,
+	})
 	both, stopped := serveBoth(t, pool, probe), serveBoth(t, pool, strict)
 	both.want(want{http.StatusOK, "listener", "pass", "", ""})
 	stopped.want(want{http.StatusOK, "listener", "pass", "", ""})
@@ -62,10 +64,14 @@ func TestListenerThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-l.ended
-	both.want(want{http.StatusOK, "listener", "warn", "shutdown",
-		"LISTEN is not established: notifications do not arrive"})
-	stopped.want(want{http.StatusServiceUnavailable, "listener", "fail", "shutdown",
-		"LISTEN is not established: notifications do not arrive"})
+	both.want(want{
+		http.StatusOK, "listener", "warn", "shutdown",
+		"LISTEN is not established: notifications do not arrive",
+	})
+	stopped.want(want{
+		http.StatusServiceUnavailable, "listener", "fail", "shutdown",
+		"LISTEN is not established: notifications do not arrive",
+	})
 	if c := stopped.get("/ready").check(t, "db:listener"); c.ObservedUnit != "s" || *c.ObservedValue < 0.3 {
 		t.Errorf("%+v", c)
 	}
@@ -98,8 +104,10 @@ func TestListenerThatMisbehaves(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			pool := newPool(t, pgserver.Database(t))
-			probe, _ := newProbe(t, pool, pghealth.Options{Listener: test.alive, Timeout: faultTimeout,
-				MaxListenerDown: time.Hour})
+			probe, _ := newProbe(t, pool, pghealth.Options{
+				Listener: test.alive, Timeout: faultTimeout,
+				MaxListenerDown: time.Hour,
+			})
 			serveBoth(t, pool, probe).want(test.want)
 			tolerant, _ := newProbe(t, pool, pghealth.Options{Listener: test.alive, Timeout: faultTimeout})
 			test.want.code, test.want.status = 200, "warn"

@@ -23,8 +23,11 @@ func TestNewRefuses(t *testing.T) {
 		"no replica":       {pool, pghealth.Options{Primary: pool}, "there is no check of a replica's lag"},
 		"no listener":      {pool, pghealth.Options{MaxListenerDown: 1}, "there is no listener"},
 		"negative lag":     {pool, pghealth.Options{MaxReplicaLag: -1}, "a limit is negative"},
-		"warning alone": {pool, pghealth.Options{WarnReplicaLag: time.Second},
-			"there is no check of a replica's lag"},
+		"warning alone": {
+			pool,
+			pghealth.Options{WarnReplicaLag: time.Second},
+			"there is no check of a replica's lag",
+		},
 		"colon": {pool, pghealth.Options{Name: "a:b"}, `"a:b" contains a colon`},
 	}
 	for name, test := range tests {

@@ -25,8 +25,10 @@ func TestReplicaLag(t *testing.T) {
 		MaxReplicaLag: 600 * time.Millisecond,
 	})
 	both := serveBoth(t, pool, probe)
-	tolerant, _ := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true,
-		WarnReplicaLag: 200 * time.Millisecond})
+	tolerant, _ := newProbe(t, pool, pghealth.Options{
+		Timeout: faultTimeout, AllowReadOnly: true,
+		WarnReplicaLag: 200 * time.Millisecond,
+	})
 	warned := serveBoth(t, pool, tolerant)
 
 	execute(t, master, "create table t (i int)")
@@ -60,12 +62,16 @@ func TestReplicaLag(t *testing.T) {
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 
 	primary.Stop(t)
-	both.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "",
-		"the replica may be too far behind: the primary's position is not known"})
+	both.want(want{
+		http.StatusServiceUnavailable, "replicaLag", "fail", "",
+		"the replica may be too far behind: the primary's position is not known",
+	})
 	// Started again it has replayed nothing, and nobody tells it what there is.
 	standby.Restart(t)
-	both.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "",
-		"the replica cannot tell how far behind it is"})
+	both.want(want{
+		http.StatusServiceUnavailable, "replicaLag", "fail", "",
+		"the replica cannot tell how far behind it is",
+	})
 	warned.want(want{http.StatusOK, "replicaLag", "warn", "", "the replica cannot tell how far behind it is"})
 	primary.Start(t)
 	execute(t, connect(t, primary.URL()), "create table u (i int)") // an idle primary may say nothing for 15 s

@@ -35,8 +35,10 @@ func TestSaturatedPoolStaysReady(t *testing.T) {
 		t.Error(r.body)
 	}
 
-	serveBoth(t, pool, probe).want(want{http.StatusOK, "saturation", "warn", "saturated",
-		"all connections of the pool are in use"})
+	serveBoth(t, pool, probe).want(want{
+		http.StatusOK, "saturation", "warn", "saturated",
+		"all connections of the pool are in use",
+	})
 
 	release()
 	r = get(t, pool, probe.Ready())
@@ -100,8 +102,10 @@ func TestSaturationByWaiting(t *testing.T) {
 		t.Fatalf("callers waited for %v in %v", pool.Stat().EmptyAcquireWaitTime(), lasted)
 	}
 	both := serveBoth(t, pool, probe)
-	both.want(want{http.StatusOK, "saturation", "warn", "saturated",
-		"on average at least one caller waits for a connection"})
+	both.want(want{
+		http.StatusOK, "saturation", "warn", "saturated",
+		"on average at least one caller waits for a connection",
+	})
 	if c := both.get("/ready").check(t, "db:saturation"); c.Figures["waitedMs"] < 100 || c.Figures["queued"] < 10 {
 		t.Errorf("%v", c.Figures)
 	}

@@ -30,13 +30,19 @@ func TestSchema(t *testing.T) {
 	}{
 		"as needed": {sql: "create table schema_version as select 5 as version, false as dirty", code: 200},
 		"ahead":     {sql: "create table schema_version as select 6 as version, false as dirty", code: 200},
-		"behind": {sql: "create table schema_version as select 4 as version, false as dirty", code: 503,
-			output: "behind"},
-		"dirty": {sql: "create table schema_version as select 5 as version, true as dirty", code: 503,
-			output: "half-way"},
+		"behind": {
+			sql: "create table schema_version as select 4 as version, false as dirty", code: 503,
+			output: "behind",
+		},
+		"dirty": {
+			sql: "create table schema_version as select 5 as version, true as dirty", code: 503,
+			output: "half-way",
+		},
 		"no table": {sql: "select", code: 503, category: "statement", output: "could not be read"},
-		"no row": {sql: "create table schema_version (version int, dirty bool)", code: 503,
-			category: "not_found", output: "could not be read"},
+		"no row": {
+			sql: "create table schema_version (version int, dirty bool)", code: 503,
+			category: "not_found", output: "could not be read",
+		},
 		"locked by a migration": {
 			sql: "create table schema_version as select 5 as version, false as dirty; " +
 				"commit; begin; lock table schema_version",
@@ -103,8 +109,10 @@ func TestMessySchema(t *testing.T) {
 		fn   pghealth.SchemaFunc
 		code int
 	}{
-		"panics": {func(context.Context, *pgx.Conn) (_, _ int64, _ bool, _ error) { panic("SQLSTATE of a secret") },
-			503},
+		"panics": {
+			func(context.Context, *pgx.Conn) (_, _ int64, _ bool, _ error) { panic("SQLSTATE of a secret") },
+			503,
+		},
 		"leaves a failed transaction": {func(ctx context.Context, conn *pgx.Conn) (_, _ int64, _ bool, err error) {
 			_, err = conn.Exec(ctx, "begin")
 			_, _ = conn.Exec(ctx, "select 1/0")

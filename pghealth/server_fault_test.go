@@ -109,8 +109,10 @@ func TestMaxConnections(t *testing.T) {
 	})
 	idle := newPool(t, url, as("service"))
 	unable, _ := newProbe(t, idle, pghealth.Options{Timeout: faultTimeout})
-	serveBoth(t, idle, unable).want(want{http.StatusServiceUnavailable, "connectivity", "fail",
-		"too_many_connections", "the database cannot be used"})
+	serveBoth(t, idle, unable).want(want{
+		http.StatusServiceUnavailable, "connectivity", "fail",
+		"too_many_connections", "the database cannot be used",
+	})
 
 	for _, conn := range others {
 		conn.Close(t.Context())

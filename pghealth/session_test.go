@@ -295,8 +295,10 @@ func TestLockedSchemaLeavesNoSessions(t *testing.T) {
 	probe, _ := newProbe(t, pool, pghealth.Options{Schema: versionTable(1), Timeout: faultTimeout})
 	both := serveBoth(t, pool, probe)
 	for range 3 {
-		both.want(want{http.StatusServiceUnavailable, "schema", "fail", "timeout",
-			"the database does not answer in time"})
+		both.want(want{
+			http.StatusServiceUnavailable, "schema", "fail", "timeout",
+			"the database does not answer in time",
+		})
 		// The other half of the time is for the other check.
 		both.want(want{http.StatusServiceUnavailable, "connectivity", "pass", "", ""})
 	}

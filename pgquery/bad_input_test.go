@@ -69,8 +69,10 @@ func TestBadArguments(t *testing.T) {
 		"NUL in a pgtype":           {clientArgs{Title: pgtype.Text{String: "\x00", Valid: true}}, "Title"},
 		"no label of an enum":       {clientArgs{Mood: &wrongMood}, "Mood"},
 		"a far time":                {clientArgs{Since: pgquery.Value(far)}, "Since"},
-		"a time long ago": {clientArgs{Since: pgquery.Value(time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC))},
-			"Since"},
+		"a time long ago": {
+			clientArgs{Since: pgquery.Value(time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC))},
+			"Since",
+		},
 		"a far time in a pgtype":   {clientArgs{Until: pgtype.Timestamptz{Time: far, Valid: true}}, "Until"},
 		"no JSON":                  {clientArgs{Data: json.RawMessage(`{`)}, "Data"},
 		"empty JSON":               {clientArgs{Data: json.RawMessage{}}, "Data"},
@@ -121,8 +123,10 @@ func TestOddArguments(t *testing.T) {
 		"deep JSON":        {Data: json.RawMessage(strings.Repeat("[", 900) + strings.Repeat("]", 900))},
 		"an object":        {Object: map[string]any{"a": 1, "b": []string{"c"}, "d": nil}},
 		"an address":       {From: &address},
-		"infinity": {Ratio: &infinite, Until: pgtype.Timestamptz{InfinityModifier: pgtype.Infinity,
-			Valid: true}},
+		"infinity": {Ratio: &infinite, Until: pgtype.Timestamptz{
+			InfinityModifier: pgtype.Infinity,
+			Valid:            true,
+		}},
 		"bytes":          {Raw: []byte{0, 255}},
 		"the first year": {Since: pgquery.Value(time.Date(-4711, 1, 1, 0, 0, 0, 0, time.UTC))},
 		"the last year":  {Since: pgquery.Value(time.Date(294275, 1, 1, 0, 0, 0, 0, time.UTC))},
@@ -176,9 +180,15 @@ func (k *known) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, e
 func texts(list *pgquery.List[clientArgs, onlyID]) map[string]bool {
 	d := list.Declaration().List
 	all := map[string]bool{}
-	for _, filters := range [][]string{{"data"}, nil, {"data", "mood", "object", "ratio", "raw", "since", "state",
-		"states", "title", "until"},
-		{"mood", "object", "ratio", "since", "state", "states", "title", "until"}} {
+	for _, filters := range [][]string{
+		{"data"},
+		nil,
+		{
+			"data", "mood", "object", "ratio", "raw", "since", "state",
+			"states", "title", "until",
+		},
+		{"mood", "object", "ratio", "since", "state", "states", "title", "until"},
+	} {
 		for _, sort := range d.Sorts {
 			for _, v := range []decl.Variant{{}, {Keyset: true}, {Keyset: true, Backward: true}} {
 				v.Sort, v.Filters = sort, filters
@@ -213,7 +223,8 @@ func FuzzRequest(f *testing.F) {
 		math.Inf(-1))
 	f.Add("id;", -1, "AAAA", int32(0), "\xff", "bogus", []byte(`"\ud800"`), int64(1)<<60, 0.0)
 	f.Fuzz(func(t *testing.T, sort string, size int, cursor string, site int32, state, enum string, data []byte,
-		seconds int64, ratio float64) {
+		seconds int64, ratio float64,
+	) {
 		tx, err := pool.Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)

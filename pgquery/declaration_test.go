@@ -17,50 +17,61 @@ func TestListDeclarations(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*pgquery.List[pageArgs, pageRow]){
 		`Name: must be letters`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Name = "pages\n; drop table pages"
 		},
 		`Name: must be`:             func(l *pgquery.List[pageArgs, pageRow]) { l.Name = "" },
 		`Select: the text is empty`: func(l *pgquery.List[pageArgs, pageRow]) { l.Select = "" },
 		`Select: must begin with select or with`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Select = "delete from pages"
 		},
 		`Select: has a WHERE of its own`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Select += " WHERE true"
 		},
 		`Select: has a order of its own`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Select += " order by 1"
 		},
 		`Select: has a union of its own`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Select += " union select 1"
 		},
 		`Select: a semicolon`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Select += "; select 1"
 		},
 		`Select: the field State may be left out`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Select += " join x on @state"
 		},
 		`Where: is missing`: func(l *pgquery.List[pageArgs, pageRow]) { l.Where = " " },
 		`Where: ')' closes nothing`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Where = "p.site = @site) or (true"
 		},
 		`Where: the field State may be left out`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Where = "p.site = @site and p.state = @state"
 		},
 		`Where: the field Since may be left out`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Where = "p.site = @site and p.created > @since"
 		},
 		`Where: @sit has no field in the argument`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Where = "p.site = @sit"
 		},
 		`arguments: nothing uses the field State`: func(l *pgquery.List[pageArgs, pageRow]) {
@@ -68,52 +79,64 @@ func TestListDeclarations(t *testing.T) {
 				"state")
 		},
 		`Filters[stat]: no field of the argument`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Filters["stat"] = "p.state = @state"
 		},
 		`Filters[site]: the field Site is always`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Filters["site"] = "p.site = @site"
 		},
 		`Filters[late]: the field Late is false`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Filters["late"] = "@late"
 		},
 		`Filters[author]: the field Author is needed`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Where = "p.author = any(@author) and p.site = @site"
 		},
 		`Sorts: are missing`:          func(l *pgquery.List[pageArgs, pageRow]) { l.Sorts = nil },
 		`Sorts[a]: the text is empty`: func(l *pgquery.List[pageArgs, pageRow]) { l.Sorts["a"] = "" },
 		`Sorts[b]: column ids is not a field`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Sorts["b"] = "ids"
 		},
 		`Sorts[c]: must be columns of Select`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Sorts["c"] = "id sideways"
 		},
 		`Sorts[d]: must be columns`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Sorts["d"] = "id, , title"
 		},
 		`Sorts[e]: must be columns of Select by name`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Sorts["e"] = "lower (title)"
 		},
 		`Sorts[f]: column id occurs twice`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Sorts["f"] = "id, ID desc"
 		},
 		`Sorts[g]: column author.id is not a field`: func(l *pgquery.List[pageArgs,
-			pageRow]) {
+			pageRow],
+		) {
 			l.Sorts["g"] = `"author.id"`
 		},
 		`Sizes: are missing`:      func(l *pgquery.List[pageArgs, pageRow]) { l.Sizes = nil },
 		`Sizes: 0 is not between`: func(l *pgquery.List[pageArgs, pageRow]) { l.Sizes = []int{0} },
 		`Sizes: 7 occurs twice`: func(l *pgquery.List[pageArgs, pageRow]) {
-			l.Sizes = []int{7,
-				7}
+			l.Sizes = []int{
+				7,
+				7,
+			}
 		},
 		`Filters: are more than 64`: func(l *pgquery.List[pageArgs, pageRow]) {
 			for i := range 65 {
@@ -151,16 +174,20 @@ type onlyID struct{ ID int64 }
 func wantsArgs[A any](t *testing.T, want string) {
 	t.Helper()
 	var args A
-	list := &pgquery.List[A, onlyID]{Name: "l", Select: "select id from pages", Where: "true",
-		Sorts: pgquery.Sorts{"id": "id"}, Sizes: []int{1}}
+	list := &pgquery.List[A, onlyID]{
+		Name: "l", Select: "select id from pages", Where: "true",
+		Sorts: pgquery.Sorts{"id": "id"}, Sizes: []int{1},
+	}
 	_, err := list.Page(t.Context(), nothing{t}, args, pgquery.At{})
 	wantsDeclarationError(t, err, want)
 }
 
 func wantsRow[R any](t *testing.T, sort, want string) {
 	t.Helper()
-	list := &pgquery.List[struct{}, R]{Name: "l", Select: "select id from pages", Where: "true",
-		Sorts: pgquery.Sorts{"s": sort}, Sizes: []int{1}}
+	list := &pgquery.List[struct{}, R]{
+		Name: "l", Select: "select id from pages", Where: "true",
+		Sorts: pgquery.Sorts{"s": sort}, Sizes: []int{1},
+	}
 	_, err := list.Page(t.Context(), nothing{t}, struct{}{}, pgquery.At{})
 	wantsDeclarationError(t, err, want)
 }

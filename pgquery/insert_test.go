@@ -51,8 +51,10 @@ func TestInsert(t *testing.T) {
 	pgquerytest.Check(t, pool, save)
 	one, two := int32(1), int32(2)
 	rows := []newItem{
-		{Key: "a", N: &one, Mood: "calm", Seen: time.Now(), Data: json.RawMessage(`{"a": 1}`),
-			Note: pgtype.Text{String: "x", Valid: true}, Bytes: []byte{0, 1}},
+		{
+			Key: "a", N: &one, Mood: "calm", Seen: time.Now(), Data: json.RawMessage(`{"a": 1}`),
+			Note: pgtype.Text{String: "x", Valid: true}, Bytes: []byte{0, 1},
+		},
 		{Key: `b", '`, Mood: "busy", Seen: time.Now()},
 	}
 	got, err := save.Apply(t.Context(), pool, rows)
@@ -92,8 +94,10 @@ func TestInsertErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wrong *pgquery.ArgumentError
-	for _, row := range []newItem{{Key: "\x00", Mood: "calm"}, {Key: "a", Mood: "bogus"}, {Key: "a", Mood: "calm",
-		Data: json.RawMessage("{")}} {
+	for _, row := range []newItem{{Key: "\x00", Mood: "calm"}, {Key: "a", Mood: "bogus"}, {
+		Key: "a", Mood: "calm",
+		Data: json.RawMessage("{"),
+	}} {
 		if _, err := newItems().Apply(t.Context(), nothing{t}, []newItem{row}); !errors.As(err, &wrong) {
 			t.Errorf("%+v: %v", row, err)
 		}
@@ -115,7 +119,8 @@ func TestInsertErrors(t *testing.T) {
 		"arguments: nothing uses the field N": func(i *pgquery.Insert[newItem, item]) { i.Columns = "key text" },
 		"Conflict: has a returning of":        func(i *pgquery.Insert[newItem, item]) { i.Conflict += " returning 1" },
 		"Conflict: cannot have arguments": func(i *pgquery.Insert[newItem,
-			item]) {
+			item],
+		) {
 			i.Conflict = "(key) do update set n = @n"
 		},
 		"Returning: has a from of": func(i *pgquery.Insert[newItem, item]) { i.Returning += " from x" },

@@ -362,8 +362,10 @@ func TestKeyTypes(t *testing.T) {
 		return l
 	}
 	key := []byte("0123456789abcdef")
-	for _, column := range []string{"title", "prio", "created", "day", "hash", "uuid", "ratio", "live", "due",
-		"price", "mood"} {
+	for _, column := range []string{
+		"title", "prio", "created", "day", "hash", "uuid", "ratio", "live", "due",
+		"price", "mood",
+	} {
 		for _, order := range []string{"", " desc", " nulls first", " desc nulls last"} {
 			t.Run(column+order, func(t *testing.T) {
 				t.Parallel()

@@ -22,10 +22,14 @@ func TestOptionalJSON(t *testing.T) {
 	}{
 		`{}`:              {form{}, `{"prio":null}`},
 		`{"title": null}`: {form{Title: pgquery.Null[string]()}, `{"title":null,"prio":null}`},
-		`{"title": "", "prio": 0}`: {form{Title: pgquery.Value(""), Prio: pgquery.Value[int32](0)},
-			`{"title":"","prio":0}`},
-		`{"prio": null, "title":"a"}`: {form{Title: pgquery.Value("a"), Prio: pgquery.Null[int32]()},
-			`{"title":"a","prio":null}`},
+		`{"title": "", "prio": 0}`: {
+			form{Title: pgquery.Value(""), Prio: pgquery.Value[int32](0)},
+			`{"title":"","prio":0}`,
+		},
+		`{"prio": null, "title":"a"}`: {
+			form{Title: pgquery.Value("a"), Prio: pgquery.Null[int32]()},
+			`{"title":"a","prio":null}`,
+		},
 	} {
 		var got form
 		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want.form {

@@ -43,8 +43,10 @@ func TestPatch(t *testing.T) {
 	db := &recording{DB: pool}
 	p := newPatch()
 	due := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
-	row, err := p.Apply(t.Context(), db, patchArgs{ID: 2, Site: 1, Version: 1, Title: pgquery.Value("new"),
-		Due: pgquery.Value(due)})
+	row, err := p.Apply(t.Context(), db, patchArgs{
+		ID: 2, Site: 1, Version: 1, Title: pgquery.Value("new"),
+		Due: pgquery.Value(due),
+	})
 	if err != nil || row.Title != "new" || !row.Due.Equal(due) || row.Version != 2 || row.Prio != 1 {
 		t.Fatalf("%+v, %v", row, err)
 	}
@@ -52,8 +54,10 @@ func TestPatch(t *testing.T) {
 		"-- name: patch_page :one\n") {
 		t.Error(text)
 	}
-	if row, err = p.Apply(t.Context(), pool, patchArgs{ID: 2, Site: 1, Version: 2,
-		Due: pgquery.Null[time.Time]()}); err != nil || row.Due != nil || row.Title != "new" || row.Version != 3 {
+	if row, err = p.Apply(t.Context(), pool, patchArgs{
+		ID: 2, Site: 1, Version: 2,
+		Due: pgquery.Null[time.Time](),
+	}); err != nil || row.Due != nil || row.Title != "new" || row.Version != 3 {
 		t.Errorf("%+v, %v", row, err)
 	}
 	// Nothing given: the row is read, and not written.
@@ -175,8 +179,10 @@ func TestPatchDeclarations(t *testing.T) {
 		`Columns: are missing`:       func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = nil },
 		`Columns: are more than 64`:  func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = make([]string, 65) },
 		`Columns[due]: is set twice`: func(p *pgquery.Patch[patchArgs, patchRow]) {
-			p.Columns = []string{"due",
-				"due"}
+			p.Columns = []string{
+				"due",
+				"due",
+			}
 		},
 		`Columns[version]: is set`: func(p *pgquery.Patch[patchArgs, patchRow]) {
 			p.Columns = append(p.Columns,
@@ -192,12 +198,14 @@ func TestPatchDeclarations(t *testing.T) {
 		},
 		`Version: column v has no`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Version = "v" },
 		`Version: the field prio`: func(p *pgquery.Patch[patchArgs,
-			patchRow]) {
+			patchRow],
+		) {
 			p.Version = "prio"
 			p.Columns = p.Columns[:2]
 		},
 		`Always: a semicolon`: func(p *pgquery.Patch[patchArgs,
-			patchRow]) {
+			patchRow],
+		) {
 			p.Always = "prio = 1; drop table pages"
 		},
 		`Always: has a where of its`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Always = "prio = 1 where true" },
@@ -212,8 +220,10 @@ func TestPatchDeclarations(t *testing.T) {
 		}
 	}
 	type scalar int
-	p := &pgquery.Patch[patchArgs, scalar]{Name: "p", Table: "pages", Where: "id = @id and site = @site",
-		Version: "version", Columns: newPatch().Columns, Returning: "id"}
+	p := &pgquery.Patch[patchArgs, scalar]{
+		Name: "p", Table: "pages", Where: "id = @id and site = @site",
+		Version: "version", Columns: newPatch().Columns, Returning: "id",
+	}
 	_, err := p.Apply(t.Context(), nothing{t}, patchArgs{})
 	wantsDeclarationError(t, err, "row: pgquery_test.scalar is not a struct")
 }

@@ -47,7 +47,8 @@ type person struct {
 }
 
 func relations() (pages, top *pgquery.Relation[parent, childRow, int32], namesakes *pgquery.Relation[parent, person,
-	string]) {
+	string],
+) {
 	authors := &pgquery.Relation[childRow, person, int32]{ // many to one
 		Name: "authors_of_pages", Select: "select a.id, a.name from authors a", Key: "a.id", Order: "id",
 		Parent: func(c *childRow) (int32, bool) { return c.Author, true }, Child: func(p *person) int32 { return p.ID },
@@ -123,8 +124,10 @@ func TestLoad(t *testing.T) {
 	pages, top, namesakes := relations()
 	pgquerytest.Check(t, pool, pages, top, namesakes, pages.Then[0].(pgquerytest.Declaration),
 		pages.Then[1].(pgquerytest.Declaration))
-	parents := []parent{{ID: 1, Name: "author 1"}, {ID: 2, Name: "x"}, {ID: 5, Name: "author 5"}, {ID: 3,
-		Name: "author 1"}, {ID: 1, Name: "author 4"}}
+	parents := []parent{{ID: 1, Name: "author 1"}, {ID: 2, Name: "x"}, {ID: 5, Name: "author 5"}, {
+		ID:   3,
+		Name: "author 1",
+	}, {ID: 1, Name: "author 4"}}
 	db := &batches{Batcher: pool}
 	if err := pgquery.Load(t.Context(), db, parents, pages, top, namesakes); err != nil {
 		t.Fatal(err)

@@ -60,14 +60,18 @@ func TestDetailsWithoutNPlusOne(t *testing.T) {
 	}
 	var published uuid.UUID
 	for _, slug := range []string{"a", "b", "c", "d", "e"} {
-		page, err := Create(t.Context(), pool, Draft{SiteID: site.ID, Slug: slug, Title: slug, Blocks: []byte("[]"),
-			Actor: "maren"})
+		page, err := Create(t.Context(), pool, Draft{
+			SiteID: site.ID, Slug: slug, Title: slug, Blocks: []byte("[]"),
+			Actor: "maren",
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for revision := range int32(4) {
-			_, err := Save(t.Context(), pool, Edit{PageID: page.ID, SeenRevision: revision + 1, Title: slug,
-				Blocks: []byte("[]"), Actor: "maren"})
+			_, err := Save(t.Context(), pool, Edit{
+				PageID: page.ID, SeenRevision: revision + 1, Title: slug,
+				Blocks: []byte("[]"), Actor: "maren",
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

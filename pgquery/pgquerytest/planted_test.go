@@ -16,57 +16,87 @@ func TestPlantedMistakes(t *testing.T) {
 		before string // SQL: what a migration did
 		want   string
 	}{
-		"a renamed column": {before: `alter table pages rename prio to priority`,
-			want: `Select: the server refuses it: column p.prio does not exist (42703)`},
-		"a column too many": {change: func(l *list) {
-			l.Select = `select p.id, p.title, p.prio, p.due, p.created,
+		"a renamed column": {
+			before: `alter table pages rename prio to priority`,
+			want:   `Select: the server refuses it: column p.prio does not exist (42703)`,
+		},
+		"a column too many": {
+			change: func(l *list) {
+				l.Select = `select p.id, p.title, p.prio, p.due, p.created,
 			p.mood from pages p`
+			},
+			want: `Select: column "mood" has no field`,
 		},
-			want: `Select: column "mood" has no field`},
-		"a column too few": {change: func(l *list) {
-			l.Select = `select p.id, p.prio, p.title, p.due from pages p`
-			delete(l.Sorts, "newest")
-			delete(l.Sorts, "prio")
+		"a column too few": {
+			change: func(l *list) {
+				l.Select = `select p.id, p.prio, p.title, p.due from pages p`
+				delete(l.Sorts, "newest")
+				delete(l.Sorts, "prio")
+			},
+			want: `field Created of the row struct has no column`,
 		},
-			want: `field Created of the row struct has no column`},
-		"a wrong type": {before: `alter table pages alter prio type bigint`,
-			want: `column "prio": is int8, and the field is int32`},
-		"nullable, direct": {before: `alter table pages alter title drop not null`,
-			want: `column "title" may be null: pages.title is not declared not null`},
-		"nullable, by outer join": {change: func(l *list) {
-			l.Select = `select p.id, a.name as title, p.prio, p.due, p.created from pages p left join authors a on
+		"a wrong type": {
+			before: `alter table pages alter prio type bigint`,
+			want:   `column "prio": is int8, and the field is int32`,
+		},
+		"nullable, direct": {
+			before: `alter table pages alter title drop not null`,
+			want:   `column "title" may be null: pages.title is not declared not null`,
+		},
+		"nullable, by outer join": {
+			change: func(l *list) {
+				l.Select = `select p.id, a.name as title, p.prio, p.due, p.created from pages p left join authors a on
 				a.id = p.author`
-			delete(l.Sorts, "title")
+				delete(l.Sorts, "title")
+			},
+			want: `column "title" may be null: an outer join may find no row for authors.name`,
 		},
-			want: `column "title" may be null: an outer join may find no row for authors.name`},
-		"a missing argument": {change: func(l *list) { l.Where = `p.site = @sites` },
-			want: `Where: @sites has no field in the argument struct; it has Site, Mood`},
-		"a misspelt filter": {change: func(l *list) { l.Filters = pgquery.Filters{"moods": `p.mood = @mood`} },
-			want: `Filters[moods]: no field of the argument struct switches it on`},
-		"a misspelt column": {change: func(l *list) { l.Filters["mood"] = `p.moood = @mood` },
-			want: `Filters[mood]: the server refuses it: column p.moood does not exist`},
-		"a misspelt sort": {change: func(l *list) { l.Sorts["due"] = `dues, id` },
-			want: `Sorts[due]: column dues is not a field of the row struct`},
-		"no unique end": {change: func(l *list) { l.Sorts["due"] = `due nulls last` },
-			want: `Sorts[due]: has no unique end: no unique index of pages`},
-		"a nullable end": {change: func(l *list) { l.Sorts["due"] = `due nulls last` },
-			before: `create unique index on pages (site, due)`, want: `Sorts[due]: has no unique end`},
-		"a partial index": {change: func(l *list) { l.Sorts["due"] = `prio` },
+		"a missing argument": {
+			change: func(l *list) { l.Where = `p.site = @sites` },
+			want:   `Where: @sites has no field in the argument struct; it has Site, Mood`,
+		},
+		"a misspelt filter": {
+			change: func(l *list) { l.Filters = pgquery.Filters{"moods": `p.mood = @mood`} },
+			want:   `Filters[moods]: no field of the argument struct switches it on`,
+		},
+		"a misspelt column": {
+			change: func(l *list) { l.Filters["mood"] = `p.moood = @mood` },
+			want:   `Filters[mood]: the server refuses it: column p.moood does not exist`,
+		},
+		"a misspelt sort": {
+			change: func(l *list) { l.Sorts["due"] = `dues, id` },
+			want:   `Sorts[due]: column dues is not a field of the row struct`,
+		},
+		"no unique end": {
+			change: func(l *list) { l.Sorts["due"] = `due nulls last` },
+			want:   `Sorts[due]: has no unique end: no unique index of pages`,
+		},
+		"a nullable end": {
+			change: func(l *list) { l.Sorts["due"] = `due nulls last` },
+			before: `create unique index on pages (site, due)`, want: `Sorts[due]: has no unique end`,
+		},
+		"a partial index": {
+			change: func(l *list) { l.Sorts["due"] = `prio` },
 			before: `create unique index on pages (site, prio) where mood = 'calm'`,
-			want:   `Sorts[due]: has no unique end`},
-		"a multiplying join": {change: func(l *list) {
-			l.Select = `select p.id, t.name as title, p.prio, p.due, p.created from pages p join tags t on t.page =
+			want:   `Sorts[due]: has no unique end`,
+		},
+		"a multiplying join": {
+			change: func(l *list) {
+				l.Select = `select p.id, t.name as title, p.prio, p.due, p.created from pages p join tags t on t.page =
 				p.id`
-			delete(l.Sorts, "title")
+				delete(l.Sorts, "title")
+			},
+			want: `the join with tags may give a row several times`,
 		},
-			want: `the join with tags may give a row several times`},
-		"a multiplying outer join": {change: func(l *list) {
-			l.Select = `select p.id, coalesce(t.name, '') as title, p.prio, p.due, p.created from pages p left join
+		"a multiplying outer join": {
+			change: func(l *list) {
+				l.Select = `select p.id, coalesce(t.name, '') as title, p.prio, p.due, p.created from pages p left join
 				tags t on t.page = p.id and p.title = t.name and p.prio = 5`
-			delete(l.Sorts, "title")
-		},
+				delete(l.Sorts, "title")
+			},
 			before: `drop table tags; create table tags (page bigint not null, name text not null)`,
-			want:   `the join with tags may give a row several times`},
+			want:   `the join with tags may give a row several times`,
+		},
 		"a lateral join with a limit": {
 			change: func(l *list) {
 				l.Select = `select p.id, t.name as title, p.prio, p.due, p.created from pages p cross join lateral
@@ -95,8 +125,10 @@ func TestPlantedMistakes(t *testing.T) {
 			l.Filters["site"] = `p.site =
 			@site`
 		}, want: `Filters[site]: the field Site is always there`},
-		"for update": {change: func(l *list) { l.Select += ` for update` },
-			want: `Select: has a for of its own`},
+		"for update": {
+			change: func(l *list) { l.Select += ` for update` },
+			want:   `Select: has a for of its own`,
+		},
 		"for update, hidden": {change: func(l *list) {
 			l.Select = `select p.id, p.title, p.prio, p.due, p.created from (select * from pages for update) p`
 		}, want: `locks every row`},
@@ -107,10 +139,14 @@ func TestPlantedMistakes(t *testing.T) {
 			l.Filters["mood"] = `@mood is null or p.mood =
 			@mood`
 		}, want: `Filters[mood]: the server refuses it: `},
-		"two types for an argument": {change: func(l *list) { l.Where = `p.site = @site and p.price = @site` },
-			want: `argument @Site: is int4 in one place and numeric in another`},
-		"an open parenthesis": {change: func(l *list) { l.Filters["mood"] = `p.mood = @mood) or (true` },
-			want: `Filters[mood]: ')' closes nothing`},
+		"two types for an argument": {
+			change: func(l *list) { l.Where = `p.site = @site and p.price = @site` },
+			want:   `argument @Site: is int4 in one place and numeric in another`,
+		},
+		"an open parenthesis": {
+			change: func(l *list) { l.Filters["mood"] = `p.mood = @mood) or (true` },
+			want:   `Filters[mood]: ')' closes nothing`,
+		},
 		"a view's column": {before: `alter table pages alter title drop not null; alter table pages rename
 			to pages2; create view pages as select * from pages2`, want: `pages2.title is not declared not null`},
 	} {
@@ -158,19 +194,29 @@ func TestPlantedTypes(t *testing.T) {
 		Mood *Mood
 	}
 	p := pages()
-	wants(t, check(t, pool, &pgquery.List[intMood, row]{Name: p.Name, Select: p.Select, Where: p.Where,
-		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
+	wants(t, check(t, pool, &pgquery.List[intMood, row]{
+		Name: p.Name, Select: p.Select, Where: p.Where,
+		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes,
+	}),
 		"argument @Mood: is the enum mood, and the field is int32")
-	wants(t, check(t, pool, &pgquery.List[anyMood, row]{Name: p.Name, Select: p.Select, Where: p.Where,
-		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
+	wants(t, check(t, pool, &pgquery.List[anyMood, row]{
+		Name: p.Name, Select: p.Select, Where: p.Where,
+		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes,
+	}),
 		"argument @Mood: is the enum mood, and the field is string: it takes any string")
-	wants(t, check(t, pool, &pgquery.List[optionalSite, row]{Name: p.Name, Select: p.Select, Where: p.Where,
-		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
+	wants(t, check(t, pool, &pgquery.List[optionalSite, row]{
+		Name: p.Name, Select: p.Select, Where: p.Where,
+		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes,
+	}),
 		"Where: the field Site may be left out")
-	wants(t, check(t, pool, &pgquery.List[args, plainDue]{Name: p.Name, Select: p.Select, Where: p.Where,
-		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
+	wants(t, check(t, pool, &pgquery.List[args, plainDue]{
+		Name: p.Name, Select: p.Select, Where: p.Where,
+		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes,
+	}),
 		`column "due" may be null: pages.due is not declared not null`)
-	wants(t, check(t, pool, &pgquery.List[wideSite, row]{Name: p.Name, Select: p.Select, Where: p.Where,
-		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes}),
+	wants(t, check(t, pool, &pgquery.List[wideSite, row]{
+		Name: p.Name, Select: p.Select, Where: p.Where,
+		Filters: p.Filters, Sorts: p.Sorts, Sizes: p.Sizes,
+	}),
 		`argument @Site: is int4, and the field is int64`)
 }

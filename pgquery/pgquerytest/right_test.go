@@ -41,11 +41,15 @@ func TestRightJoins(t *testing.T) {
 	}
 	columns := `p.id, p.title, a.id as "author.id", a.name as "author.name", a.bio as "author.bio"`
 	for name, try := range map[string]struct{ query, sort string }{
-		"left join on a key": {`select ` + columns + ` from pages p left join authors a on a.id = p.author`,
-			`title`},
+		"left join on a key": {
+			`select ` + columns + ` from pages p left join authors a on a.id = p.author`,
+			`title`,
+		},
 		"inner join on a key": {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `id`},
-		"the other way round": {`select ` + columns + ` from authors a join pages p on a.id = p.author`,
-			`id desc`},
+		"the other way round": {
+			`select ` + columns + ` from authors a join pages p on a.id = p.author`,
+			`id desc`,
+		},
 		"partial unique index": {`select ` + columns +
 			` from pages p left join authors a on a.id = p.author left join publications o on o.page = p.id and
 				o.online`, `id`},
@@ -66,8 +70,10 @@ func TestRightJoins(t *testing.T) {
 		"a view": {`select ` + strings.ReplaceAll(columns, "p.title", "p.title") +
 			` from page_titles p left join authors a on a.id = p.id`, `id`},
 		"a column of a join": {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `title`},
-		"unique by the list's site": {`select ` + columns + ` from pages p left join authors a on a.id = p.author`,
-			`title desc`},
+		"unique by the list's site": {
+			`select ` + columns + ` from pages p left join authors a on a.id = p.author`,
+			`title desc`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,8 +127,10 @@ func TestPlantedPatches(t *testing.T) {
 		Mood    pgquery.Optional[string]    `db:"mood,notnull"`
 	}
 	p := patch()
-	r := check(t, pool, &pgquery.Patch[nullableArgs, row]{Name: p.Name, Table: p.Table, Where: p.Where,
-		Version: p.Version, Columns: p.Columns, Returning: p.Returning})
+	r := check(t, pool, &pgquery.Patch[nullableArgs, row]{
+		Name: p.Name, Table: p.Table, Where: p.Where,
+		Version: p.Version, Columns: p.Columns, Returning: p.Returning,
+	})
 	wants(t, r, `Columns[title]: the column is not null: write notnull into its tag`)
 	wants(t, r, `Columns[due]: the column may be null`)
 	wants(t, r, `argument @mood: is the enum mood`)
@@ -134,23 +142,36 @@ func TestPlantedPatches(t *testing.T) {
 		"nullable": {func(p *pgquery.Patch[patchArgs, row]) {
 			p.Returning = "id, prio::text as title, prio, due, due as created"
 		}, `column "created" may be null: pages.due is not declared not null`},
-		"several rows": {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "site = @id" },
-			"Where: may find several rows"},
-		"or": {func(p *pgquery.Patch[patchArgs, row]) { p.Where = "id = @id or true" },
-			"Where: may find several rows"},
-		"no such table": {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "page" },
-			`Returning: the server refuses it: relation "page" does not exist`},
-		"no such column": {func(p *pgquery.Patch[patchArgs, row]) { p.Columns = []string{"titel", "due", "mood"} },
-			"Columns[titel]: has no field"},
+		"several rows": {
+			func(p *pgquery.Patch[patchArgs, row]) { p.Where = "site = @id" },
+			"Where: may find several rows",
+		},
+		"or": {
+			func(p *pgquery.Patch[patchArgs, row]) { p.Where = "id = @id or true" },
+			"Where: may find several rows",
+		},
+		"no such table": {
+			func(p *pgquery.Patch[patchArgs, row]) { p.Table = "page" },
+			`Returning: the server refuses it: relation "page" does not exist`,
+		},
+		"no such column": {
+			func(p *pgquery.Patch[patchArgs, row]) { p.Columns = []string{"titel", "due", "mood"} },
+			"Columns[titel]: has no field",
+		},
 		"a bad version": {func(p *pgquery.Patch[patchArgs,
-			row]) {
+			row],
+		) {
 			p.Version = "mood"
 			p.Columns = []string{"title", "due"}
 		}, "may be left out"},
-		"a bad expression": {func(p *pgquery.Patch[patchArgs, row]) { p.Always = "updated = now()" },
-			`column "updated" of relation "pages" does not exist`},
-		"a subquery": {func(p *pgquery.Patch[patchArgs, row]) { p.Table = "(select * from pages) p" },
-			"Table: must be a name"},
+		"a bad expression": {
+			func(p *pgquery.Patch[patchArgs, row]) { p.Always = "updated = now()" },
+			`column "updated" of relation "pages" does not exist`,
+		},
+		"a subquery": {
+			func(p *pgquery.Patch[patchArgs, row]) { p.Table = "(select * from pages) p" },
+			"Table: must be a name",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

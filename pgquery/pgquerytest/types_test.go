@@ -235,8 +235,10 @@ func TestOddSchemas(t *testing.T) {
 		Prio    int32
 		Due     *time.Time
 		Created time.Time
-	}]{Name: "many", Select: selected, Where: "p.site = @site", Filters: pgquery.Filters{}, Sorts: pages().Sorts,
-		Sizes: []int{1}}
+	}]{
+		Name: "many", Select: selected, Where: "p.site = @site", Filters: pgquery.Filters{}, Sorts: pages().Sorts,
+		Sizes: []int{1},
+	}
 	for name := range strings.SplitSeq("a b c d e f g h i", " ") {
 		many.Filters[name] = "p.prio > 0"
 	}

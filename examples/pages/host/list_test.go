@@ -54,8 +54,10 @@ func TestList(t *testing.T) {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
-	for _, query := range []string{"sort=oldest", "size=21", "size=x", "since=x", "cursor=AAAA",
-		"sort=newest&cursor=" + next, "text=%00", "author=%ff"} {
+	for _, query := range []string{
+		"sort=oldest", "size=21", "size=x", "since=x", "cursor=AAAA",
+		"sort=newest&cursor=" + next, "text=%00", "author=%ff",
+	} {
 		if got := c.send("GET", "/sites/fernhill/list?"+query, ""); got.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", query, got.Code, got.Body)
 		}

@@ -42,8 +42,10 @@ schema.sql: pg_dump's, without owners, the version table and the history. The da
 			}
 			var text bytes.Buffer
 			err = schema.Pull(cmd.Context(), &text, live,
-				schema.Options{VersionTable: f.versionTable, HistorySchema: f.historySchema,
-					IgnoreSchemas: f.ignoreSchemas, IgnoreTables: f.ignoreTables})
+				schema.Options{
+					VersionTable: f.versionTable, HistorySchema: f.historySchema,
+					IgnoreSchemas: f.ignoreSchemas, IgnoreTables: f.ignoreTables,
+				})
 			if err != nil {
 				return fmt.Errorf("pull: %w", err)
 			}
