@@ -214,3 +214,38 @@ func TestLeast(t *testing.T) {
 	equal(t, "MinIdleConns", pool.MinIdleConns, 1)
 	equal(t, "KeepAliveCount", cfg.KeepAliveCount, 1)
 }
+
+// TestOneProblem: a value that cannot be read is no second problem.
+func TestOneProblem(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"DATABASE_POOL_MAX_CONNS", "DATABASE_KEEPALIVE_COUNT"} {
+		text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://u@localhost/d", name: "many"}})
+		equal(t, "error", text, name+" is not a whole number from 0 to 2147483647: write 10, for example")
+	}
+	longest := strings.Repeat("x", 64<<10)
+	cfg := load(t, env{"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_PASSWORD_FILE": file(t, "password",
+		longest)})
+	pool, err := cfg.PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "length", len(pool.ConnConfig.Password), len(longest))
+}
+
+// TestOrder: problems come in the order of the table of variables.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	text := refused(t, pgconfig.Source{Environ: env{
+		"DATABASE_URL":          "postgres://localhost/d",
+		"DATABASE_LOCK_TIMEOUT": "soon",
+	}})
+	if !strings.HasPrefix(text, "DATABASE_URL names no") || !strings.Contains(text, "\nDATABASE_LOCK_TIMEOUT is not") {
+		t.Error(text)
+	}
+	cfg := load(t, env{
+		"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_LOCK_TIMEOUT": "2147483647ms",
+		"DATABASE_SLOW_QUERY": "0",
+	})
+	equal(t, "LockTimeout", cfg.LockTimeout, 2147483647*time.Millisecond)
+	equal(t, "SlowQuery", setting(t, cfg, "DATABASE_SLOW_QUERY").Value, "off")
+}
