@@ -1,5 +1,5 @@
-// Package listen receives notifications (LISTEN and NOTIFY) on a connection of its own, and makes a
-// new connection whenever the old one breaks.
+// Package listen receives notifications (LISTEN and NOTIFY) with [pgxlisten] on a connection of its
+// own, and makes a new connection whenever the old one breaks.
 //
 //	listener, err := listen.New(cfg) // DIRECT_DATABASE_URL, or DATABASE_URL
 //	...
@@ -19,13 +19,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgxlisten"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
@@ -41,11 +40,6 @@ const (
 	// reconnectCap bounds one wait. All instances of a service lose their listeners at the same
 	// moment.
 	reconnectCap = 5 * time.Second
-	// heartbeat is the silence after which the listener asks the server whether it is still there.
-	// The kernel of a frozen server answers TCP keepalive in its place.
-	heartbeat = 10 * time.Second
-	// heartbeatLimit is far more than a round trip.
-	heartbeatLimit = 5 * time.Second
 	// maxChannel is the longest identifier that PostgreSQL does not cut.
 	maxChannel = 63 // bytes
 )
@@ -95,15 +89,16 @@ type Listener struct {
 	logger     *slog.Logger
 	password   dial.Password
 	anyBackend bool
-	handlers   map[string]handler
+	channels   map[string]bool
+	listener   pgxlisten.Listener
+
+	// Listen's goroutine alone uses these.
+	backoff retry.Backoff
+	pending int   // channels whose LISTEN and resync have not succeeded on this connection
+	cause   error // why this connection cannot be used, or nil
 
 	mu    sync.Mutex
 	state state
-}
-
-type handler struct {
-	notify func(context.Context, *pgconn.Notification) error
-	resync func(context.Context, *pgx.Conn) error
 }
 
 // New returns a Listener for cfg's DirectConfig. It connects when [Listener.Listen] is called.
@@ -136,9 +131,15 @@ func newListener(cfg *pgx.ConnConfig) *Listener {
 	if cfg.ConnectTimeout <= 0 {
 		cfg.ConnectTimeout = pgpool.DefaultConnectTimeout
 	}
-	return &Listener{
-		cfg: cfg, logger: slog.Default(), handlers: map[string]handler{}, state: state{err: ErrNotListening},
+	l := &Listener{
+		cfg: cfg, logger: slog.Default(), channels: map[string]bool{}, state: state{err: ErrNotListening},
 	}
+	l.listener = pgxlisten.Listener{
+		Connect:        l.connect,
+		LogError:       l.noteError,
+		ReconnectDelay: -1, // none: connect waits for a random time, which a fixed delay cannot
+	}
+	return l
 }
 
 func (l *Listener) with(opts []Option) *Listener {
@@ -154,10 +155,11 @@ func (l *Listener) with(opts []Option) *Listener {
 // for the same channel replaces the earlier one.
 //
 // notify is called for every notification. resync is called after every connect, the first
-// included, when LISTEN is in effect and before any notification is handled. It must read the state
-// that the notifications are about, on conn or elsewhere: fill a cache, or look into a table of
-// jobs. Both may see a change that is committed meanwhile. If resync fails, the Listener makes a
-// new connection, so notify never builds on a state that was not read. A nil resync does nothing.
+// included, when LISTEN is in effect on its channel and before any notification is handled. It must
+// read the state that the notifications are about, on conn or elsewhere: fill a cache, or look into
+// a table of jobs. Both may see a change that is committed meanwhile. If resync fails, the Listener
+// makes a new connection, so notify never builds on a state that was not read. A nil resync does
+// nothing.
 //
 // Both run in Listen's goroutine, one call at a time, and delay what comes after. Their errors are
 // logged; an error of notify changes nothing else. They must not use conn after they have returned.
@@ -175,7 +177,8 @@ func (l *Listener) Handle(
 	if notify == nil {
 		return errors.New("listen: there is no function for the notifications of a channel")
 	}
-	l.handlers[channel] = handler{notify, resync}
+	l.channels[channel] = true
+	l.listener.Handle(channel, &handler{l, notify, resync})
 	return nil
 }
 
@@ -184,63 +187,25 @@ func (l *Listener) Handle(
 // ms, then 200, 400, … up to 5 s, until it has listened for that long. It logs each failure with
 // its category.
 //
-// It also asks the server after 10 s of silence, and connects again if there is no answer within
-// 5 s.
+// TCP keepalive finds a peer that vanished. A server process that is frozen on a running machine
+// looks like silence, and is not noticed.
 func (l *Listener) Listen(ctx context.Context) error {
-	if len(l.handlers) == 0 {
+	if len(l.channels) == 0 {
 		return errors.New("listen: there is no handler: call Handle first")
 	}
 	l.began()
-	var backoff retry.Backoff
-	for {
-		alive, err := l.session(ctx)
-		if ctx.Err() != nil {
-			l.stopped(ErrNotListening)
-			return context.Cause(ctx)
-		}
-		l.stopped(err)
-		if backoff == nil || alive >= reconnectCap {
-			backoff = retry.WithFullJitter(retry.WithCappedDuration(reconnectCap, retry.NewExponential(reconnectBase)))
-		}
-		wait, _ := backoff.Next()
-		l.log(ctx, "listener connects again", err, slog.Duration("wait", wait.Round(time.Millisecond)))
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
-	}
+	l.backoff, l.cause = nil, nil
+	_ = l.listener.Listen(ctx) // returns ctx's error only
+	l.stopped(ErrNotListening)
+	return context.Cause(ctx)
 }
 
-// session listens on one connection until that fails, and returns for how long it did.
-func (l *Listener) session(ctx context.Context) (alive time.Duration, err error) {
-	conn, err := l.connect(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer dial.Close(ctx, conn)
-	channels := slices.Sorted(maps.Keys(l.handlers))
-	for _, channel := range channels {
-		if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
-			return 0, fmt.Errorf("listen %q: %w", channel, err)
-		}
-	}
-	for _, channel := range channels {
-		if resync := l.handlers[channel].resync; resync != nil {
-			if err := resync(ctx, conn); err != nil {
-				return 0, fmt.Errorf("resync %q: %w", channel, err)
-			}
-		}
-	}
-	began := time.Now()
-	l.listening()
-	err = l.receive(ctx, conn)
-	return time.Since(began), err
-}
-
-// connect makes the connection and checks that it is no pooler's.
+// connect is called by pgxlisten for the first connection, and again when one has failed.
 func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
+	if l.cause != nil {
+		l.waitBeforeRetry(ctx)
+	}
+	l.pending, l.cause = len(l.channels), nil
 	ctx, cancel := dial.Budget(ctx, l.cfg)
 	defer cancel()
 	conn, err := dial.Connect(ctx, l.cfg, l.password)
@@ -258,41 +223,64 @@ func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// receive hands notifications on until the connection fails or ctx ends.
-func (l *Listener) receive(ctx context.Context, conn *pgx.Conn) error {
-	for {
-		notification, err := receiveOne(ctx, conn)
-		switch {
-		case err != nil:
-			return fmt.Errorf("wait for a notification: %w", err)
-		case notification == nil:
-			continue // silence, and the server is still there
-		}
-		h, ok := l.handlers[notification.Channel]
-		if !ok {
-			continue // resync has sent a LISTEN of its own
-		}
-		if err := h.notify(ctx, notification); err != nil {
-			l.log(ctx, "cannot handle a notification", err, slog.String("channel", notification.Channel))
-		}
+// waitBeforeRetry reports the cause and waits for a random time, or until ctx ends.
+func (l *Listener) waitBeforeRetry(ctx context.Context) {
+	if alive := l.stopped(l.cause); l.backoff == nil || alive >= reconnectCap {
+		l.backoff = retry.WithFullJitter(retry.WithCappedDuration(reconnectCap, retry.NewExponential(reconnectBase)))
+	}
+	wait, _ := l.backoff.Next()
+	l.log(ctx, "listener connects again", l.cause, slog.Duration("wait", wait.Round(time.Millisecond)))
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 
-// receiveOne returns nil without an error if there is no notification for a while.
-func receiveOne(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
-	waiting, cancel := context.WithTimeout(ctx, heartbeat)
-	defer cancel()
-	notification, err := conn.WaitForNotification(waiting)
-	if err == nil || ctx.Err() != nil || waiting.Err() == nil || conn.IsClosed() {
-		return notification, err
+// noteError is called by pgxlisten for each error. The first one ends a connection that does not
+// listen yet. One that does is ended by the last error: pgxlisten reports a notification without a
+// handler too, which happens if resync has sent a LISTEN of its own.
+func (l *Listener) noteError(_ context.Context, err error) {
+	if l.cause == nil || l.pending == 0 {
+		l.cause = err
 	}
-	asking, cancel := context.WithTimeout(ctx, heartbeatLimit)
-	defer cancel()
-	return nil, conn.Ping(asking)
 }
 
 func (l *Listener) log(ctx context.Context, message string, err error, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("category", string(pgerr.Of(err))),
 		slog.String("error", dial.OneLine.Replace(err.Error())))
 	l.logger.LogAttrs(ctx, slog.LevelWarn, message, attrs...)
+}
+
+type handler struct {
+	listener *Listener
+	notify   func(context.Context, *pgconn.Notification) error
+	resync   func(context.Context, *pgx.Conn) error
+}
+
+var _ pgxlisten.BacklogHandler = (*handler)(nil)
+
+// HandleBacklog is called when LISTEN is in effect on channel.
+func (h *handler) HandleBacklog(ctx context.Context, _ string, conn *pgx.Conn) error {
+	if h.resync != nil {
+		if err := h.resync(ctx, conn); err != nil {
+			dial.Close(ctx, conn) // pgxlisten goes on after an error, but not on a closed connection
+			return err
+		}
+	}
+	if h.listener.pending--; h.listener.pending == 0 {
+		h.listener.listening()
+	}
+	return nil
+}
+
+func (h *handler) HandleNotification(ctx context.Context, notification *pgconn.Notification, _ *pgx.Conn) error {
+	if h.listener.pending > 0 {
+		return nil // a resync failed, and this came before the connection was closed
+	}
+	if err := h.notify(ctx, notification); err != nil {
+		h.listener.log(ctx, "cannot handle a notification", err, slog.String("channel", notification.Channel))
+	}
+	return nil
 }

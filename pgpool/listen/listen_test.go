@@ -40,7 +40,8 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 			if err == nil {
 				counted <- count
 			}
-			return err
+			_, also := conn.Exec(ctx, `listen others`) // which has no handler
+			return errors.Join(err, also)
 		})
 	run(t, listener)
 	publish := func(id string) {
@@ -54,6 +55,7 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 		t.Errorf("heard %q, want 1", got)
 	}
 
+	execute(t, writer, `notify others`)
 	line.Redirect(nobody) // the next connection ends at once
 	before := time.Now()
 	execute(t, writer, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()
@@ -71,8 +73,8 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	if since, err := listener.Alive(); err != nil || since.IsZero() || listener.Connects() != 2 {
 		t.Errorf("alive since %s, %v, %d connects; want alive for the second time", since, err, listener.Connects())
 	}
-	if len(log.lines("category=shutdown")) == 0 {
-		t.Errorf("log is %q, want the loss with its category", log.lines(""))
+	if len(log.lines("category=shutdown")) == 0 || len(log.lines("missing handler")) != 0 {
+		t.Errorf("log is %q, want the loss with its category, and nothing of the channel without a handler", log.lines(""))
 	}
 }
 
@@ -86,6 +88,7 @@ func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
 	cold := errors.New("the cache is not there yet")
 	var log logs
 	listener := newListener(t, config, log.option())
+	handle(t, listener, "others", nil, nil) // alone, it would be alive
 	handle(t, listener, "pages",
 		func(_ context.Context, n *pgconn.Notification) error { heard <- n.Payload; return nil },
 		func(ctx context.Context, conn *pgx.Conn) error {
@@ -112,40 +115,24 @@ func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
 	}
 }
 
-// A session that may not LISTEN is not alive, and the cause stays.
+// A server that refuses LISTEN is not listened to, and the cause stays. A promotion ends that.
 func TestListenerThatCannotListenIsNotAlive(t *testing.T) {
 	t.Parallel()
-	config := database(t)
-	config.OnNotice = nil
+	standby := fault.NewServer(t, fault.ServerOptions{}).Standby(t, nil)
 	var log logs
-	listener := newListener(t, config, log.option())
-	handle(t, listener, "pages", nil, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `listen 1`) // a syntax error, as a standby's refusal is an error of LISTEN
-		return err
-	})
+	listener := newListener(t, parse(t, fault.HostsURL("any", standby)), log.option())
+	handle(t, listener, "pages", nil, nil)
 	run(t, listener)
-	eventually(t, func() bool { return len(log.lines("42601")) >= 2 })
+	eventually(t, func() bool { return len(log.lines("25006")) >= 1 })
+	first, _ := listener.Alive()
+	eventually(t, func() bool { return len(log.lines("25006")) >= 3 })
 	var cause *pgconn.PgError
-	if _, err := listener.Alive(); !errors.As(err, &cause) || cause.Code != "42601" {
-		t.Errorf("%v, want the server's error", err)
+	since, err := listener.Alive()
+	if !errors.As(err, &cause) || cause.Code != "25006" || !since.Equal(first) || listener.Connects() != 0 {
+		t.Errorf("since %s, %v, %d connects; want down since %s with the server's error", since, err,
+			listener.Connects(), first)
 	}
-}
-
-// The server freezes without closing a connection, as a stopped machine does.
-func TestListenerLeavesAFrozenServer(t *testing.T) {
-	t.Parallel()
-	config := database(t)
-	line := through(t, config)
-	resynced := make(chan struct{}, 10)
-	listener := newListener(t, config)
-	handle(t, listener, "pages", nil, func(context.Context, *pgx.Conn) error { resynced <- struct{}{}; return nil })
-	run(t, listener)
-	receive(t, resynced)
-	eventually(t, func() bool { return alive(listener) })
-	line.Freeze(fault.FromServer)
-	eventually(t, func() bool { return !alive(listener) })
-	line.Heal()
-	receive(t, resynced)
+	standby.Promote(t)
 	eventually(t, func() bool { return alive(listener) })
 }
 
@@ -163,7 +150,7 @@ func TestListenerStaysThroughSilence(t *testing.T) {
 	run(t, listener)
 	eventually(t, func() bool { return alive(listener) })
 	since, _ := listener.Alive()
-	eventually(t, func() bool { return time.Since(since) > 11*time.Second }) // longer than the heartbeat
+	eventually(t, func() bool { return time.Since(since) > 11*time.Second }) // longer than a connect may take
 	execute(t, writer, `notify pages, 'after the silence'`)
 	if got := receive(t, heard); got != "after the silence" || listener.Connects() != 1 {
 		t.Errorf("heard %q after %d connects, want the notification on the first connection", got, listener.Connects())

@@ -41,11 +41,14 @@ func (l *Listener) listening() {
 	l.state = state{since: time.Now(), connects: l.state.connects + 1}
 }
 
-func (l *Listener) stopped(err error) {
+// stopped returns for how long notifications had arrived.
+func (l *Listener) stopped(err error) (alive time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state.err == nil {
+		alive = time.Since(l.state.since)
 		l.state.since = time.Now()
 	}
 	l.state.err = err
+	return alive
 }
