@@ -77,12 +77,10 @@ func Example_checker() {
 	}
 	defer both.Close()
 
+	redis := health.Check{Name: "redis", Timeout: time.Second, Check: pingRedis("127.0.0.1:6379")}
 	checker := health.NewChecker(
 		health.WithChecks(both.Checks()...),
-		health.WithPeriodicCheck(5*time.Second, 0, health.Check{
-			Name: "redis", Timeout: time.Second,
-			Check: pingRedis("127.0.0.1:6379"),
-		}),
+		health.WithPeriodicCheck(5*time.Second, 0, redis),
 	)
 	defer checker.Stop()
 	http.Handle("/readyz", health.NewHandler(checker, health.WithResultWriter(both.ResultWriter())))
