@@ -20,9 +20,13 @@ func (l *loader) check(c *connection, cfg Config) {
 		l.add(c.key, "names no user", "write postgres://USER:PASSWORD@host:5432/database")
 	}
 	if c.Database == "" {
-		shown := c.Clone()
-		shown.Database, shown.Params, shown.Settings, shown.Flags = "DATABASE", nil, nil, nil
-		l.add(c.key, "names no database", "put it at the end: "+shown.Masked())
+		form := "postgres://user:password@host:5432/DATABASE"
+		if !strings.Contains(c.text, "://") || strings.Contains(c.text, "@") { // else the host may be a piece of a secret
+			shown := c.Clone()
+			shown.Database, shown.Params, shown.Settings, shown.Flags = "DATABASE", nil, nil, nil
+			form = shown.Masked()
+		}
+		l.add(c.key, "names no database", "put it at the end: "+form)
 	}
 	cfg = l.override(c, cfg)
 	l.settleTLS(c, cfg)
@@ -103,6 +107,11 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 		mode = "prefer"
 	}
 	c.Params["sslmode"] = mode
+	if mode == "verify-ca" && root == "" {
+		l.add(c.key, "has sslmode=verify-ca without sslrootcert, which anybody's certificate satisfies",
+			"write sslmode=verify-full, or name the authority's certificate in sslrootcert")
+		return
+	}
 
 	verified := mode == "verify-full" || mode == "verify-ca" || (mode == "require" && root != "")
 	if remote := c.RemoteHosts(); far && !verified && len(remote) > 0 {

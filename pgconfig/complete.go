@@ -22,10 +22,6 @@ func (l *loader) fill(c *connection) {
 		l.part(c, "password", l.password.source)
 	}
 	params := l.libpq
-	if options := c.Options(); options != "" && params["options"] != "" {
-		params = without(params, "options") // as libpq, which takes one or the other
-		l.note(c.key, "PGOPTIONS is left out: the connection string has options")
-	}
 	take := func(name string) string {
 		value := params[name]
 		if own, ok := c.Params[name]; ok {
@@ -35,10 +31,15 @@ func (l *loader) fill(c *connection) {
 		params = without(params, name)
 		return value
 	}
+	_, ownService := c.Params["service"]
 	service, serviceFile := take("service"), take("servicefile")
-	if service != "" && !l.fillService(c, service, serviceFile) {
+	if service != "" && !l.fillService(c, service, serviceFile, ownService) {
 		c.sound = false
 		return
+	}
+	if c.HasOptions && params["options"] != "" {
+		params = without(params, "options") // as libpq, which takes one or the other
+		l.note(c.key, "PGOPTIONS is left out: options are given already")
 	}
 	for _, name := range []string{"host", "user", "password", "dbname"} {
 		if c.Names(name) { // the variable does not count, so it need not be right either
@@ -59,6 +60,9 @@ func (l *loader) fill(c *connection) {
 			l.add(l.variable(p.Param), p.Detail, l.hint(p))
 		}
 	}
+	if c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS" {
+		from.Limits = nil // they are in the Config already, unless something stronger is
+	}
 	l.merge(c, from, func(param string) string {
 		variable := l.variable(param)
 		return variable + " (" + l.vars[variable].source + ")"
@@ -66,7 +70,8 @@ func (l *loader) fill(c *connection) {
 }
 
 // fillService takes what is missing from a section of a service file.
-func (l *loader) fillService(c *connection, service, file string) bool {
+// own says that the connection string names it.
+func (l *loader) fillService(c *connection, service, file string, own bool) bool {
 	where := "PGSERVICE"
 	if _, ok := l.vars[where]; !ok {
 		where = c.key
@@ -86,9 +91,23 @@ func (l *loader) fillService(c *connection, service, file string) bool {
 			"add a section with its name in square brackets")
 		return false
 	}
+	if c.HasOptions && section.Settings["options"] != "" {
+		delete(section.Settings, "options") // as libpq, which takes one or the other
+		l.note(c.key, "options of the service are left out: options are given already")
+	}
+	if len(section.Settings) == 0 {
+		return true
+	}
 	from, found := dsn.Parse(dsn.Join(section.Settings))
 	for _, p := range found {
 		l.add(where, "names a service which "+p.Sentence(), l.hint(p))
+	}
+	if c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS" {
+		for name := range from.Limits { // PGSERVICE's are in the Config already
+			if _, set := l.vars[name]; set || !own {
+				delete(from.Limits, name)
+			}
+		}
 	}
 	l.merge(c, from, func(string) string { return "service file " + file }, where)
 	return len(found) == 0
@@ -146,6 +165,9 @@ func (l *loader) variable(param string) string {
 			return name
 		}
 	}
+	if param == "sslmode" {
+		return "PGREQUIRESSL"
+	}
 	return "PGOPTIONS" // a setting out of options
 }
 
@@ -183,6 +205,7 @@ func (l *loader) complete(c *connection, e Environment) {
 		c.User = l.system["USER"]
 	}
 	l.fillCertificates(c)
+	l.settleCertificates(c)
 	l.fillPassword(c)
 }
 
@@ -195,12 +218,39 @@ func (l *loader) fillCertificates(c *connection) {
 	dir := filepath.Join(home, ".postgresql")
 	certificate, key, root := filepath.Join(dir, "postgresql.crt"), filepath.Join(dir, "postgresql.key"),
 		filepath.Join(dir, "root.crt")
-	if c.Params["sslcert"] == "" && c.Params["sslkey"] == "" && exists(certificate) && exists(key) {
+	switch cert, own := c.Params["sslcert"], c.Params["sslkey"]; {
+	case cert == "" && own == "" && exists(certificate) && exists(key):
 		c.Params["sslcert"], c.Params["sslkey"] = certificate, key
+	case cert != "" && own == "" && exists(key):
+		c.Params["sslkey"] = key
+	case cert == "" && own != "" && exists(certificate):
+		c.Params["sslcert"] = certificate
 	}
 	if c.Params["sslrootcert"] == "" && exists(root) {
 		c.Params["sslrootcert"] = root
 	}
+}
+
+// settleCertificates deals with a client certificate without a key. In a connection string it is
+// Prisma's: the authority's certificate. Elsewhere it is libpq's, which must never become one that
+// the server is trusted for.
+func (l *loader) settleCertificates(c *connection) {
+	cert, key := c.Params["sslcert"], c.Params["sslkey"]
+	switch {
+	case (cert == "") == (key == ""):
+		return
+	case cert == "":
+		l.note(c.key, "sslkey is left out: there is no sslcert")
+	case !c.ownCert && c.Params["sslmode"] != "disable":
+		l.add(c.key, "has a client certificate without a key", "set PGSSLKEY or sslkey too")
+	case c.ownCert && c.Params["sslrootcert"] == "":
+		c.Params["sslrootcert"] = cert
+		l.note(c.key, "sslcert without sslkey became sslrootcert, as Prisma means it")
+	default:
+		l.note(c.key, "sslcert is left out: there is no sslkey")
+	}
+	delete(c.Params, "sslcert")
+	delete(c.Params, "sslkey")
 }
 
 // fillPassword takes the password from the pass file. libpq looks up one for each host; pgx logs in

@@ -8,8 +8,9 @@ import (
 // dotEnv is what a .env file says.
 type dotEnv struct {
 	values map[string]string
-	// doubtful are the variables with a $ that is neither quoted nor the name of a variable above.
-	doubtful map[string]bool
+	// doubtful says of variables which character in them other readers of the file, such as a shell,
+	// may take otherwise.
+	doubtful map[string]string
 	// brokenLine is the first line that is not of the form NAME=value, or 0.
 	brokenLine int
 }
@@ -21,7 +22,7 @@ var envLine = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*
 // value without quotes ends at the line or before " #". Outside of single quotes, $NAME and ${NAME}
 // stand for a variable that the file has set further up; \$ is a $.
 func parseDotEnv(text string) dotEnv {
-	d := dotEnv{values: map[string]string{}, doubtful: map[string]bool{}}
+	d := dotEnv{values: map[string]string{}, doubtful: map[string]string{}}
 	rest := strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n")
 	for line := 1; rest != ""; {
 		statement, _, _ := strings.Cut(rest, "\n")
@@ -35,13 +36,19 @@ func parseDotEnv(text string) dotEnv {
 			d.brokenLine = line
 			return d
 		}
-		raw, after, ok := envValue(rest[len(m[0]):])
+		value := rest[len(m[0]):]
+		if strings.HasPrefix(value, "#") && strings.TrimRight(m[0], " \t") != m[0] {
+			value = " " + value // a comment
+		}
+		raw, after, ok := envValue(value)
 		if !ok {
 			d.brokenLine = line
 			return d
 		}
-		value, certain := d.expand(raw)
-		d.values[m[1]], d.doubtful[m[1]] = value, !certain
+		d.values[m[1]], d.doubtful[m[1]] = d.expand(raw)
+		if strings.HasPrefix(raw, "#") { // to a shell it is the value, to others a comment
+			d.doubtful[m[1]] = "#"
+		}
 		line += strings.Count(rest[:len(rest)-len(after)], "\n")
 		rest = after
 	}
@@ -53,7 +60,7 @@ func envValue(s string) (raw, after string, ok bool) {
 	if s == "" || s[0] != '\'' && s[0] != '"' {
 		line, _, _ := strings.Cut(s, "\n")
 		value := line
-		if i := strings.Index(" "+line, " #"); i >= 0 {
+		if i := strings.Index(line, " #"); i >= 0 {
 			value = line[:i]
 		} else if i := strings.Index(line, "\t#"); i >= 0 {
 			value = line[:i]
@@ -83,29 +90,31 @@ func skipLine(s string) string {
 
 var envReference = regexp.MustCompile(`^\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
 
-// expand takes the quotes off and puts values in the place of references. It reports whether
-// nothing in the value could also be meant otherwise; if not, the value is raw.
-func (d dotEnv) expand(raw string) (value string, certain bool) {
+// expand takes the quotes off and puts values in the place of references. It returns
+// the character that could also be meant otherwise, if there is one; then the value is raw.
+func (d dotEnv) expand(raw string) (value, doubtful string) {
 	quoted := strings.HasPrefix(raw, `"`)
 	if quoted {
 		raw = raw[1 : len(raw)-1]
 	} else if strings.HasPrefix(raw, "'") {
-		return raw[1 : len(raw)-1], true
+		return raw[1 : len(raw)-1], ""
 	}
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
+		case c == '\\' && quoted && strings.IndexByte("\\\"$nr", raw[i+1]) < 0:
+			return raw, "backslash"
 		case c == '\\' && i+1 < len(raw) && (quoted || raw[i+1] == '$'):
 			i++
 			b.WriteString(escaped(raw[i]))
 		case c == '$' && i+1 < len(raw) && startsReference(raw[i+1]):
 			m := envReference.FindStringSubmatch(raw[i:])
 			if m == nil {
-				return raw, false
+				return raw, "$"
 			}
 			text, set := d.values[m[1]+m[2]]
-			if !set || d.doubtful[m[1]+m[2]] {
-				return raw, false
+			if !set || d.doubtful[m[1]+m[2]] != "" {
+				return raw, "$"
 			}
 			b.WriteString(text)
 			i += len(m[0]) - 1
@@ -113,7 +122,7 @@ func (d dotEnv) expand(raw string) (value string, certain bool) {
 			b.WriteByte(c)
 		}
 	}
-	return b.String(), true
+	return b.String(), ""
 }
 
 func escaped(c byte) string {

@@ -238,7 +238,10 @@ func TestDollar(t *testing.T) {
 		"PGPASSWORD=a\r":               "a",
 		`OTHER=a$BCd`:                  "none",
 		`OTHER_DATABASE_URL=a$BCd`:     "none",
-		"PGPASSWORD=#x":                "none",
+		"PGPASSWORD= #x":               "none",
+		"PGPASSWORD=a  #x":             "a",
+		"PGPASSWORD=#x":                "# ",
+		`PGPASSWORD="pa\ss"`:           `\ `,
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -250,6 +253,16 @@ func TestDollar(t *testing.T) {
 				equal(t, "error", text, path+" has a $ in PGPASSWORD that may be taken for a variable: put it in "+
 					"single quotes")
 				return
+			}
+			for start, said := range map[string]string{
+				"# ": "# in PGPASSWORD that may be taken for a comment",
+				`\ `: "backslash in PGPASSWORD that may be taken for the character after it alone",
+			} {
+				if want == start {
+					text := refused(t, pgconfig.Source{Environ: environ, DotEnv: []string{path}})
+					equal(t, "error", text, path+" has a "+said+": put it in single quotes")
+					return
+				}
 			}
 			cfg := load(t, environ, path)
 			pool, err := cfg.PoolConfig()

@@ -64,8 +64,11 @@ func (l *loader) readDotEnv(path string) map[string]entry {
 	vars := l.pick(d.values, path)
 	for _, name := range sortedKeys(vars) {
 		full := prefixed(l.prefix, name)
-		if d.doubtful[full] {
-			l.add(path, "has a $ in "+full+" that may be taken for a variable", "put it in single quotes")
+		if what := d.doubtful[full]; what != "" {
+			meant := map[string]string{
+				"$": "a variable", "#": "a comment", "backslash": "the character after it alone",
+			}[what]
+			l.add(path, "has a "+what+" in "+full+" that may be taken for "+meant, "put it in single quotes")
 			l.unread = true
 			delete(vars, name)
 		}

@@ -64,7 +64,7 @@ func TestLibpqVariables(t *testing.T) {
 		},
 		{
 			env{"DATABASE_URL": "postgres://u@c/d?options=-c%20jit%3Doff", "PGOPTIONS": "-c work_mem=1MB"},
-			"PGOPTIONS is left out: the connection string has options",
+			"PGOPTIONS is left out: options are given already",
 		},
 		{env{"DATABASE_URL": "postgres://u@c/d?work_mem=2MB", "PGOPTIONS": "-c work_mem=1MB"}, "work_mem%3D2MB"},
 
@@ -169,5 +169,5 @@ func TestPassFile(t *testing.T) {
 	cfg := load(t, env{"DATABASE_URL": "postgres://u@/d?host=/run/pg", "PGPASSFILE": passfile})
 	equal(t, "URL", string(cfg.URL()), "postgres://u:here@/d?host=/run/pg&port=5432&sslmode=prefer")
 	cfg = load(t, env{"DATABASE_URL": "postgres://u@b/d", "PGPASSFILE": "/nothing"})
-	equal(t, "URL", string(cfg.URL()), "postgres://u@b:5432/d?sslmode=verify-full")
+	equal(t, "URL", string(cfg.URL()), "postgres://u@b:5432/d?sslmode=verify-full&sslrootcert=system")
 }

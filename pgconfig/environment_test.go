@@ -58,7 +58,7 @@ func TestIsSet(t *testing.T) {
 	for variable, source := range map[string]string{
 		"DATABASE_ACQUIRE_TIMEOUT":   "environment", // as the default is, and still set
 		"DATABASE_LOCK_TIMEOUT":      "lock_timeout in DATABASE_URL",
-		"DATABASE_STATEMENT_TIMEOUT": "options in DATABASE_URL",
+		"DATABASE_STATEMENT_TIMEOUT": "statement_timeout in options in DATABASE_URL",
 		"DATABASE_CONNECT_TIMEOUT":   "PGCONNECT_TIMEOUT (environment)",
 		"DATABASE_SLOW_QUERY":        dotenv,
 		"APP_ENV":                    "environment",

@@ -97,6 +97,8 @@ type connection struct {
 	parts []Setting // what came from elsewhere
 	// passFile is the file that gave the password, or "".
 	passFile string
+	// ownCert: the connection string itself has sslcert.
+	ownCert bool
 }
 
 // connections holds what the variables name. main and direct may be nil.
@@ -201,7 +203,7 @@ func (l *loader) parseOne(key, text string) *connection {
 		l.addFrom(key, p)
 	}
 	l.note(key, d.Notes...)
-	return &connection{key: key, text: text, DSN: d, sound: d.Params != nil}
+	return &connection{key: key, text: text, DSN: d, sound: d.Params != nil, ownCert: d.Params["sslcert"] != ""}
 }
 
 // settleEnvironment decides where the program runs.

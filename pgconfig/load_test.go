@@ -296,19 +296,19 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	url, password := file(t, "url", "postgres://app:hidden@db/shop\n"), file(t, "password", "  s3cret/@\n")
 	cfg := load(t, env{"DATABASE_URL_FILE": url, "DIRECT_DATABASE_URL": "postgres://app:own@db2/shop"})
-	equal(t, "URL", string(cfg.URL()), "postgres://app:hidden@db:5432/shop?sslmode=verify-full")
+	equal(t, "URL", string(cfg.URL()), "postgres://app:hidden@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "source", setting(t, cfg, "DATABASE_URL").Source, "file "+url)
 
 	cfg = load(t, env{
 		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": password,
 		"DATABASE_REPLICA_URLS": "postgres://app@r1,r2/shop, postgres://ro:x@r3/shop",
 	})
-	equal(t, "URL", string(cfg.URL()), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full")
+	equal(t, "URL", string(cfg.URL()), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "SecretFile", cfg.SecretFile().Path(), password)
 	equal(t, "replicas", len(cfg.ReplicaURLs()), 2)
 	equal(t, "first replica", string(cfg.ReplicaURLs()[0]),
-		"postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full")
-	equal(t, "second replica", string(cfg.ReplicaURLs()[1]), "postgres://ro:x@r3:5432/shop?sslmode=verify-full")
+		"postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full&sslrootcert=system")
+	equal(t, "second replica", string(cfg.ReplicaURLs()[1]), "postgres://ro:x@r3:5432/shop?sslmode=verify-full&sslrootcert=system")
 
 	for want, environ := range map[string]env{
 		"DATABASE_URL and DATABASE_URL_FILE are both set": {

@@ -167,7 +167,7 @@ func TestPrisma(t *testing.T) {
 			"schema became search_path",
 		},
 		{
-			"sslmode=require&sslaccept=strict", "db", "sslmode=verify-full",
+			"sslmode=require&sslaccept=strict", "db", "sslmode=verify-full&sslrootcert=system",
 			"sslaccept=strict became sslmode=verify-full",
 		},
 		{

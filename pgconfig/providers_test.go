@@ -122,7 +122,7 @@ func TestProviders(t *testing.T) {
 		},
 		{
 			"Heroku, with sslmode", "postgres://u1:p1@ec2-34-1-2-3.eu-west-1.compute.amazonaws.com:5432/d1?sslmode=require",
-			"it signs its certificates itself, so they cannot be verified", "",
+			"if it is Heroku's, its certificates cannot be verified", "",
 		},
 		{
 			"Railway, public", "postgresql://postgres:p@roundhouse.proxy.rlwy.net:12345/railway?sslmode=require",

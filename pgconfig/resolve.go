@@ -23,6 +23,15 @@ type login struct {
 	secret *SecretFile
 }
 
+// url names the system's roots, which pgx takes anyway: libpq wants a file in the home directory.
+func (d login) url() Secret {
+	full := d.Clone()
+	if full.Params["sslmode"] == "verify-full" && full.Params["sslrootcert"] == "" {
+		full.Params["sslrootcert"] = "system"
+	}
+	return Secret(full.URL())
+}
+
 // resolve puts what was found into cfg, and the report together.
 func (l *loader) resolve(cfg Config, c connections, sources map[string]string) Config {
 	use := func(one *connection) login {
@@ -53,7 +62,8 @@ func (c Config) state() *resolved {
 // DATABASE_URL, files and PG* variables gave them, with defaults and the password. It is "" in a
 // zero Config.
 //
-// psql and pgx accept it, so give it to programs that want a connection string. It holds neither
+// psql and pgx accept it, so give it to programs that want a connection string. Where the system's
+// roots verify the server it says sslrootcert=system, which libpq knows since version 16. It holds neither
 // the limits nor what only pgx understands (default_query_exec_mode): in this process use
 // [Config.PoolConfig] and [Config.DirectConfig], which apply them.
 func (c Config) URL() Secret {
@@ -61,7 +71,7 @@ func (c Config) URL() Secret {
 	if r == nil {
 		return ""
 	}
-	return Secret(r.main.URL())
+	return r.main.url()
 }
 
 // DirectURL returns the URL of DIRECT_DATABASE_URL. Without one it is [Config.URL], even behind
@@ -71,7 +81,7 @@ func (c Config) DirectURL() Secret {
 	if r == nil {
 		return ""
 	}
-	return Secret(r.direct.URL())
+	return r.direct.url()
 }
 
 // ReplicaURLs returns the URL of each of DATABASE_REPLICA_URLS.
@@ -82,7 +92,7 @@ func (c Config) ReplicaURLs() []Secret {
 	}
 	urls := make([]Secret, len(r.replicas))
 	for i, d := range r.replicas {
-		urls[i] = Secret(d.URL())
+		urls[i] = d.url()
 	}
 	return urls
 }

@@ -10,13 +10,14 @@ import (
 func TestTLSRules(t *testing.T) {
 	t.Parallel()
 	const refuse = ""
+	root := file(t, "root.crt", authority(t))
 	for _, test := range []struct {
 		environment, host, query, allow string
 		want                            string // the sslmode, or refuse
 	}{
 		{"production", "db", "", "", "verify-full"},
 		{"production", "db", "sslmode=verify-full", "", "verify-full"},
-		{"production", "db", "sslmode=verify-ca", "", "verify-ca"},
+		{"production", "db", "sslmode=verify-ca&sslrootcert=" + root, "", "verify-ca"},
 		{"production", "db", "sslrootcert=system", "", "verify-full"},
 		{"production", "db", "sslmode=require", "", refuse},
 		{"production", "db", "sslmode=prefer", "", refuse},

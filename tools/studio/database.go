@@ -72,7 +72,7 @@ func (d *database) source(user, password string) string {
 		}
 	}
 	for _, name := range []string{"sslrootcert", "sslcert", "sslkey"} {
-		if value := d.params.Get(name); value != "" {
+		if value := d.params.Get(name); value != "" && value != "system" { // lib/pq would take that for a file
 			query.Set(name, value)
 		}
 	}

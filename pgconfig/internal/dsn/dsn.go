@@ -27,6 +27,8 @@ type DSN struct {
 	Params map[string]string
 	// Settings are the server's settings by name in lower case, from parameters and from options.
 	Settings map[string]string
+	// HasOptions says that the string has the parameter options. PGOPTIONS then does not count.
+	HasOptions bool
 	// Flags are the words of options that set nothing, such as Neon's endpoint=….
 	Flags []string
 	// Limits are parameters that stand for a variable of pgconfig, by the variable's name.

@@ -13,6 +13,8 @@ import (
 )
 
 // said writes everything that Parse found on a line each.
+const portWins = "note: the parameter port wins over what stands before the parameters"
+
 func said(text string) string {
 	d, problems := dsn.Parse(text)
 	var lines []string
@@ -101,10 +103,8 @@ func TestParam(t *testing.T) {
 		"sslaccept=maybe": "problem: has the parameter sslaccept, which is neither strict nor " +
 			"accept_invalid_certs: use sslmode instead",
 		"sslcert=c&sslkey=k&sslrootcert=/r/a": base + "?sslcert=c&sslkey=k&sslrootcert=/r/a",
-		"sslcert=c": base +
-			"?sslrootcert=c\nnote: sslcert without sslkey became sslrootcert, as Prisma means it",
-		"sslcert=c&sslrootcert=r": base + "?sslrootcert=r\nnote: sslcert is left out: there is no sslkey",
-		"sslpassword=s":           base + "?sslpassword=s",
+		"sslcert=c":                           base + "?sslcert=c",
+		"sslpassword=s":                       base + "?sslpassword=s",
 		"ssl_min_protocol_version=TLSv1.2": base +
 			"\nnote: ssl_min_protocol_version is left out: Go's TLS starts at version 1.2",
 		"ssl_min_protocol_version=TLSv1.3": "problem: has the parameter ssl_min_protocol_version, which asks for " +
@@ -220,17 +220,21 @@ func TestParam(t *testing.T) {
 		"&work_mem=8MB&": base + "?options=-c%20work_mem%3D8MB",
 
 		// options
-		"options=-c%20statement_timeout%3D1.5min": base + "\nDATABASE_STATEMENT_TIMEOUT=1m30s by options",
-		"options=-c%20STATEMENT_TIMEOUT%3D7s":     base + "\nDATABASE_STATEMENT_TIMEOUT=7s by options",
-		"options=--lock-timeout%3D7":              base + "\nDATABASE_LOCK_TIMEOUT=7ms by options",
+		"options=-c%20statement_timeout%3D1.5min": base + "\nDATABASE_STATEMENT_TIMEOUT=1m30s by statement_timeout in options",
+		"options=-c%20STATEMENT_TIMEOUT%3D7s":     base + "\nDATABASE_STATEMENT_TIMEOUT=7s by statement_timeout in options",
+		"options=-c%20work_mem%3D1MB%20-c%20work_mem%3D2MB%20-c%20lock_timeout%3D1%20-c%20LOCK-timeout%3D2": base +
+			"?options=-c%20work_mem%3D2MB\nDATABASE_LOCK_TIMEOUT=2ms by lock_timeout in options\n" +
+			"note: work_mem is in options more than once: the last one counts\n" +
+			"note: lock_timeout is in options more than once: the last one counts",
+		"options=--lock-timeout%3D7": base + "\nDATABASE_LOCK_TIMEOUT=7ms by lock_timeout in options",
 		"options=-clock_timeout%3D7&lock_timeout=8": base +
-			"\nDATABASE_LOCK_TIMEOUT=8ms by lock_timeout\nnote: options is left out: lock_timeout says otherwise",
+			"\nDATABASE_LOCK_TIMEOUT=8ms by lock_timeout\nnote: lock_timeout in options is left out: lock_timeout says otherwise",
 		"options=-c%20lock_timeout%3D1.5MIN": "problem: has the parameter options, which sets " +
 			"lock_timeout to a value that is not a duration: PostgreSQL counts in milliseconds, or write 30s: " +
 			"correct it, or use DATABASE_LOCK_TIMEOUT",
 		"options=-c%20idle_in_transaction_session_timeout%3D0": base +
-			"\nDATABASE_IDLE_IN_TRANSACTION_TIMEOUT=0s by options",
-		"options=-c%20application_name%3Dweb": base + "\nDATABASE_APPLICATION_NAME=web by options",
+			"\nDATABASE_IDLE_IN_TRANSACTION_TIMEOUT=0s by idle_in_transaction_session_timeout in options",
+		"options=-c%20application_name%3Dweb": base + "\nDATABASE_APPLICATION_NAME=web by application_name in options",
 		"options=-c%20Search-Path%3Da":        base + "?options=-c%20search_path%3Da",
 		"options=-c%20work_mem%3D1MB&work_mem=2MB": base +
 			"?options=-c%20work_mem%3D2MB\nnote: work_mem in options is left out: the parameter says otherwise",
@@ -364,8 +368,17 @@ func TestForm(t *testing.T) {
 		"postgres://u@h:/d":                    "postgres://u@h:/d",
 		"postgres://u@[fe80::1%25eth0]:1/d":    "postgres://u@[fe80::1%25eth0]:1/d",
 		"postgres://u@[::1],[::2]:7/d":         "postgres://u@[::1]:,[::2]:7/d",
-		"postgres://u@a:1,b:2/d?port=3":        "postgres://u@a:3,b:3/d",
-		"postgres://u@a,b/d?port=3,4":          "postgres://u@a:3,b:4/d",
+		"postgres://u@a:1,b:2/d?port=3":        "postgres://u@a:3,b:3/d\n" + portWins,
+		"postgres://u@localhost:5433/d?host=/tmp": "postgres://u@/d?host=/tmp&port=5433\n" +
+			"note: the parameter host wins over what stands before the parameters",
+		"postgres://u@h1:1,h2:2/d?host=a": "problem: names a different number of hosts and ports: " +
+			"give one port for all hosts, or one for each",
+		"postgres://u@h1:1,h2:2/d?host=a,b": "postgres://u@a:1,b:2/d\n" +
+			"note: the parameter host wins over what stands before the parameters",
+		"postgres://u@h1:5433/d?host=":     "postgres://u@:5433/d\nnote: the parameter host wins over what stands before the parameters",
+		"postgres://u@h1:5433/d?port=5434": "postgres://u@h1:5434/d\n" + portWins,
+		"postgres://u@h1:5433/d?port=5433": "postgres://u@h1:5433/d",
+		"postgres://u@a,b/d?port=3,4":      "postgres://u@a:3,b:4/d",
 		"postgres://u@a,b/d?port=3,4,5": "problem: names a different number of hosts and ports: " +
 			"give one port for all hosts, or one for each",
 		"postgres://u@/d?port=3":                      "postgres://u@:3/d",
@@ -548,16 +561,19 @@ func TestComma(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"postgres://app:hunter,secret/shop", "postgres://app:1,hunter:secret/shop",
-		"postgres://app:hunter/shop",
+		"postgres://app:hunter/shop", "postgres://app:12,hunter/shop", "postgres://app:1,hunter:2/shop",
+		"postgres://app:12,hunter2",
 	} {
 		d, problems := dsn.Parse(text)
-		if len(problems) != 1 || !strings.HasPrefix(problems[0].Sentence(), "has a port that is not a number") {
+		if len(problems) != 1 || !strings.HasPrefix(problems[0].Sentence(), "has a port that is not a number") &&
+			!strings.HasPrefix(problems[0].Sentence(), "has several hosts with a port and no user") {
 			t.Errorf("%v", problems)
 		}
 		if d.Params != nil || d.Hosts != nil {
 			t.Errorf("%+v is certain", d)
 		}
 	}
+	equal(t, said("postgres://a:1,b:2/d?user=u"), "postgres://u@a:1,b:2/d")
 }
 
 func TestSplit(t *testing.T) {

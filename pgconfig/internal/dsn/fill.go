@@ -26,6 +26,7 @@ func (d *DSN) Fill(from DSN) (taken []string, ok bool) {
 	taken = append(taken, fillMap(&d.Params, from.Params)...)
 	taken = append(taken, fillMap(&d.Settings, from.Settings)...)
 	taken = append(taken, fillMap(&d.Limits, from.Limits)...)
+	d.HasOptions = d.HasOptions || from.HasOptions
 	if len(d.Flags) == 0 && len(from.Flags) > 0 {
 		d.Flags = slices.Clone(from.Flags)
 		taken = append(taken, "options")

@@ -10,7 +10,9 @@ import (
 // which a backslash takes the next character literally. -c name=value and --name=value are
 // settings. Other words are kept as they are.
 func applyOptions(p *parser, _, value string) (detail, hint string) {
+	p.HasOptions = value != ""
 	words := splitOptions(value)
+	assigned := map[string]string{} // the server takes the last value of a setting
 	for i := 0; i < len(words); i++ {
 		assignment, ok := "", false
 		switch word := words[i]; {
@@ -27,14 +29,25 @@ func applyOptions(p *parser, _, value string) (detail, hint string) {
 		switch {
 		case !ok:
 			p.Flags = append(p.Flags, words[i])
+			continue
 		case !hasValue || name == "":
 			return "has a setting without a value", "write -c name=value, in a URL options=-c%20name%3Dvalue"
+		}
+		if before, twice := assigned[name]; twice && before != text {
+			p.note(name + " is in options more than once: the last one counts")
+		}
+		assigned[name] = text
+	}
+	for _, name := range slices.Sorted(maps.Keys(assigned)) {
+		text := assigned[name]
+		switch {
 		case serverLimits[name] != "":
-			if detail, _ := limit(serverLimits[name], serverDuration, weak)(p, "options", text); detail != "" {
+			detail, _ := limit(serverLimits[name], serverDuration, weak)(p, name+" in options", text)
+			if detail != "" {
 				return "sets " + name + " to a value that " + detail, "correct it, or use " + serverLimits[name]
 			}
 		case name == "application_name":
-			_, _ = limit("DATABASE_APPLICATION_NAME", verbatim, weak)(p, "options", text)
+			_, _ = limit("DATABASE_APPLICATION_NAME", verbatim, weak)(p, name+" in options", text)
 		default:
 			if other, taken := p.Settings[name]; taken && other != text {
 				p.note(name + " in options is left out: the parameter says otherwise")

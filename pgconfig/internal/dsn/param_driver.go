@@ -231,17 +231,6 @@ func (p *parser) settleTLS() {
 	if mode != "" {
 		p.Params["sslmode"] = mode
 	}
-	// Prisma's sslcert is the authority's certificate; libpq's is the client's and comes with
-	// sslkey.
-	if cert := p.Params["sslcert"]; cert != "" && p.Params["sslkey"] == "" {
-		delete(p.Params, "sslcert")
-		if p.Params["sslrootcert"] == "" {
-			p.Params["sslrootcert"] = cert
-			p.note("sslcert without sslkey became sslrootcert, as Prisma means it")
-		} else {
-			p.note("sslcert is left out: there is no sslkey")
-		}
-	}
 }
 
 // quoteIdentifier quotes a schema's name for search_path.

@@ -142,8 +142,11 @@ func (p *parser) takeParts() {
 	if !hasHost && !hasPort {
 		return
 	}
-	var hostList, portList []string
+	hostList, portList := []string(nil), p.ports()
 	if hasPort {
+		if before := strings.Join(portList, ","); before != "" && before != ports {
+			p.note("the parameter port wins over what stands before the parameters")
+		}
 		portList = strings.Split(ports, ",")
 	}
 	if hasHost {

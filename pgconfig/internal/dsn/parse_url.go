@@ -53,9 +53,13 @@ func parseURL(rest string) (DSN, []Problem) {
 			return p.stop("has a host that is not a name or an address",
 				"an IPv6 address stands in brackets: postgres://user:password@[::1]:5432/database")
 		}
+		// Without an @, what looks like hosts and ports may be a user and a password.
+		if !hasUser && strings.Contains(authority, ",") && strings.Contains(authority, ":") &&
+			!strings.Contains(query, "user=") {
+			return p.stop("has several hosts with a port and no user", "write postgres://user@host:5432,host:5432/database")
+		}
 		for _, a := range p.Hosts {
 			if !hasUser && a.Port != "" && !validPort(a.Port) {
-				// Without an @, what looks like host and port may be a user and a password.
 				return p.stop("has a port that is not a number from 1 to 65535", form)
 			}
 		}

@@ -8,6 +8,8 @@ const (
 		"sslmode=verify-full&sslrootcert=/path/to/ca.crt"
 	amazonRoots = "download https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem, and write " +
 		"sslmode=verify-full&sslrootcert=/path/to/global-bundle.pem"
+	herokuSigned = "if it is Heroku's, its certificates cannot be verified: set DATABASE_ALLOW_INSECURE_TLS=true; for a " +
+		"server of your own write sslmode=verify-full&sslrootcert=/path/to/ca.crt"
 	selfSigned = "it signs its certificates itself, so they cannot be verified: use a private network, or set " +
 		"DATABASE_ALLOW_INSECURE_TLS=true"
 	encrypted = "this private network is encrypted: set DATABASE_ALLOW_INSECURE_TLS=true"
@@ -23,13 +25,13 @@ var providers = []struct{ contains, suffix, advice string }{
 	{"", ".supabase.co", ownRoots},
 	{"", ".supabase.com", ownRoots},
 	{"", ".ondigitalocean.com", ownRoots},
-	{"", ".compute-1.amazonaws.com", selfSigned}, // Heroku
-	{"", ".compute.amazonaws.com", selfSigned},
+	{"", ".compute-1.amazonaws.com", herokuSigned},
+	{"", ".compute.amazonaws.com", herokuSigned},
 	{"", ".rlwy.net", selfSigned}, // Railway
 	{"", ".railway.internal", encrypted},
-	{"", ".flycast", encrypted}, // Fly
+	{".nearest.of.", ".internal", encrypted}, // Fly; others have a domain of that name too
+	{"", ".flycast", encrypted},              // Fly
 	{"", ".flympg.net", encrypted},
-	{"", ".internal", encrypted},
 }
 
 // Advice says what to write for the TLS of the managed service that a host belongs to, or is "".
