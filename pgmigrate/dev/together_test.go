@@ -116,7 +116,7 @@ func TestTogether(t *testing.T) {
 			`ALTER TYPE public.pair DROP ATTRIBUTE b`,
 			`ALTER TYPE public.pair ALTER ATTRIBUTE a TYPE bigint`,
 			`ALTER TABLE public.scratch SET LOGGED`,
-			`ALTER TABLE public.tags OWNER TO corpus_reader`,
+			`ALTER TABLE public.tags OWNER TO "corpus_reader"`,
 			`REVOKE SELECT ON TABLE public.pages FROM corpus_reader`,
 			`COMMENT ON COLUMN public.pages.slug IS NULL`,
 		}},
