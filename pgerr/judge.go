@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -19,7 +20,7 @@ import (
 // recognizes. errors.As over the whole tree would pick among joined errors by type, where their
 // order and weight should decide.
 func judge(err error, connecting bool) verdict {
-	if err == nil {
+	if isNil(err) {
 		return unknown
 	}
 	if v, ok := askError(err, connecting); ok {
@@ -48,6 +49,15 @@ func judge(err error, connecting bool) verdict {
 		return of(Timeout)
 	}
 	return inner
+}
+
+// isNil reports whether err is nil or holds a nil pointer, whose methods may panic.
+func isNil(err error) bool {
+	if err == nil {
+		return true
+	}
+	v := reflect.ValueOf(err)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 func judgeWrapped(err error, connecting bool) verdict {
@@ -169,9 +179,12 @@ func judgeOpError(err *net.OpError) (verdict, bool) {
 	case "remote error", "local error": // how crypto/tls reports alerts, whose type is not exported
 		return of(TLS), true
 	case "read", "write":
-		// On an established connection ETIMEDOUT says that TCP gave up on a peer that vanished. A
-		// deadline of the caller is os.ErrDeadlineExceeded.
-		if errors.Is(err.Err, syscall.ETIMEDOUT) {
+		// On an established connection these say that TCP gave up on a peer that vanished: ETIMEDOUT,
+		// or what the network last reported, such as EHOSTUNREACH. A deadline of the caller is
+		// os.ErrDeadlineExceeded.
+		var errno syscall.Errno
+		errors.As(err.Err, &errno)
+		if v, _ := judgeErrno(errno); v.category == Timeout || v.category == Refused {
 			return of(Connection), true
 		}
 	}
@@ -182,7 +195,8 @@ func judgeErrno(err syscall.Errno) (verdict, bool) {
 	switch err {
 	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN:
 		return of(Refused), true
-	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN:
+	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN,
+		syscall.ENETRESET:
 		return of(Connection), true
 	case syscall.ETIMEDOUT:
 		return of(Timeout), true

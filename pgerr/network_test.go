@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -177,6 +178,36 @@ func TestVanishedPeer(t *testing.T) {
 	timedOut := os.NewSyscallError("read", syscall.ETIMEDOUT)
 	check(t, &net.OpError{Op: "read", Net: "tcp", Err: timedOut}, pgerr.Connection, true, true)
 	check(t, &net.OpError{Op: "dial", Net: "tcp", Err: timedOut}, pgerr.Timeout, false, true)
+	// Linux reports the last thing that it heard of the way there.
+	for _, errno := range []syscall.Errno{
+		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ECONNREFUSED, syscall.EHOSTDOWN, syscall.ENETDOWN,
+		syscall.ENETRESET, syscall.ECONNRESET,
+	} {
+		for _, op := range []string{"read", "write"} {
+			check(t, &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, errno)}, pgerr.Connection, true, true)
+		}
+	}
+	unreachable := os.NewSyscallError("connect", syscall.EHOSTUNREACH)
+	check(t, &net.OpError{Op: "dial", Net: "tcp", Err: unreachable}, pgerr.Refused, false, true)
+	check(t, &net.OpError{Op: "read", Net: "tcp", Err: syscall.EINVAL}, pgerr.Unknown, false, false)
+}
+
+// TestNilPointer: a nil pointer in an error says nothing, and its methods are not called.
+func TestNilPointer(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		(*pgconn.PgError)(nil), (*pgconn.ConnectError)(nil), (*pgconn.ParseConfigError)(nil), (*net.OpError)(nil),
+		(*net.DNSError)(nil),
+	} {
+		check(t, err, pgerr.Unknown, false, false)
+		check(t, errors.Join(err, io.ErrUnexpectedEOF), pgerr.Connection, true, true)
+		if _, ok := pgerr.ViolationOf(err, nil); ok {
+			t.Errorf("%T is a violation", err)
+		}
+	}
+	if _, ok := pgerr.ViolationOf(errors.Join((*pgconn.PgError)(nil)), nil); ok {
+		t.Error("a nil pointer is a violation")
+	}
 }
 
 func TestParse(t *testing.T) {

@@ -6,11 +6,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Poolers have few codes for many causes: PgBouncer sends 08P01 and Supavisor XX000 for nearly
-// everything that goes wrong on their side. They do not translate their messages.
+// Poolers have few codes for many causes: PgBouncer sends 08P01, Supavisor and Neon XX000, and
+// PgCat 58000 for nearly everything that goes wrong on their side. They do not translate their
+// messages.
 //
-// The texts come from the sources of PgBouncer 1.7 to 1.25 and of Supavisor, in lower case. The
-// first one that the message contains decides.
+// The texts come from the sources of PgBouncer 1.7 to 1.25, Supavisor, Neon and PgCat, in lower
+// case. The first one that the message contains decides.
 var poolerMessages = []struct {
 	text    string
 	verdict verdict
@@ -19,11 +20,21 @@ var poolerMessages = []struct {
 	{"transaction blocks not allowed", verdict{Statement, no, no}},
 	{"only supports prepared statements", verdict{Statement, no, no}},
 
+	// PgBouncer repeats what the server said when it last tried to log in.
+	{`cached error: password authentication failed`, verdict{Auth, no, no}},
+	{`cached error: no pg_hba.conf entry`, verdict{Auth, no, no}},
+	{`cached error: role "`, verdict{Auth, no, no}},
+	{`cached error: database "`, verdict{Config, no, no}},
+	{`cached error: permission denied`, verdict{Permission, no, no}},
 	{"server login has been failing", verdict{Refused, yes, yes}},
 	{"server login failed", verdict{Refused, yes, yes}},
 	{"cannot connect to server", verdict{Refused, yes, yes}},
 	{"database is paused", verdict{Refused, yes, yes}},
 	{"circuit breaker open", verdict{Refused, yes, yes}},
+	{"server dns lookup failed", verdict{Refused, yes, yes}},
+	{"couldn't connect to compute node", verdict{Refused, yes, yes}}, // Neon wakes it up
+	{"control plane request failed", verdict{Refused, yes, yes}},
+	{"failed to retrieve database credentials", verdict{Refused, yes, yes}},
 
 	{"no more connections allowed", verdict{TooManyConnections, yes, yes}},
 	{"max client", verdict{TooManyConnections, yes, yes}},
@@ -34,6 +45,7 @@ var poolerMessages = []struct {
 	{"unable to check out", verdict{Saturated, no, yes}},
 	{"failed to check out", verdict{Saturated, no, yes}},
 	{"pool checkout failed", verdict{Saturated, no, yes}},
+	{"could not get connection from the pool", verdict{Saturated, no, yes}}, // PgCat
 
 	{"idle transaction timeout", verdict{Timeout, no, yes}},
 	{"transaction timeout", verdict{Timeout, no, yes}},
@@ -54,13 +66,18 @@ var poolerMessages = []struct {
 	{"auth failed", verdict{Auth, no, no}},
 	{"no such user", verdict{Auth, no, no}},
 	{"login rejected", verdict{Auth, no, no}},
+	{"set not allowed", verdict{Statement, no, no}},
+	{"all not allowed", verdict{Statement, no, no}}, // DISCARD ALL, RESET ALL
 	{"not allowed", verdict{Auth, no, no}},
+	{"not in tenant allow_list", verdict{Auth, no, no}},
+	{"authentication error", verdict{Auth, no, no}},
 	{"tenant or user not found", verdict{Auth, no, no}},
 	{"tenant/user ", verdict{Auth, no, no}},
 	{"ssl required", verdict{TLS, no, no}},
 	{"ssl connection is required", verdict{TLS, no, no}},
 
 	{"no such database", verdict{Config, no, no}},
+	{"bouncer config error", verdict{Config, no, no}},
 	{"unsupported startup", verdict{Config, no, no}},
 	{"unsupported options startup", verdict{Config, no, no}},
 	{"no tenant identifier", verdict{Config, no, no}},
@@ -70,7 +87,7 @@ var poolerMessages = []struct {
 // judgePooler judges the error of a pooler by its message. PostgreSQL names the routine that
 // reports an error; a pooler has none.
 func judgePooler(err *pgconn.PgError) (verdict, bool) {
-	if err.Routine != "" || err.Code != "08P01" && err.Code != "XX000" {
+	if err.Routine != "" || err.Code != "08P01" && err.Code != "XX000" && err.Code != "58000" {
 		return verdict{}, false
 	}
 	message := strings.ToLower(err.Message)

@@ -112,11 +112,11 @@ func TestConnectingSQLState(t *testing.T) {
 	}
 }
 
-// TestPooler: texts in the sources of PgBouncer and Supavisor.
+// TestPooler: texts in the sources of PgBouncer, Supavisor, Neon and PgCat.
 func TestPooler(t *testing.T) {
 	t.Parallel()
 	const retry, wait = true, true
-	const pgBouncer, supavisor = "08P01", "XX000"
+	const pgBouncer, supavisor, neon, pgCat = "08P01", "XX000", "XX000", "58000"
 	for _, test := range []struct {
 		code     string
 		message  string
@@ -125,6 +125,39 @@ func TestPooler(t *testing.T) {
 		wait     bool
 	}{
 		{pgBouncer, "server login has been failing, try again later (server_login_retry)", pgerr.Refused, retry, wait},
+		{
+			pgBouncer, "server login has been failing, cached error: connect failed (server_login_retry)", pgerr.Refused,
+			retry, wait,
+		},
+		{
+			pgBouncer, `server login has been failing, cached error: password authentication failed for user "u" ` +
+				"(server_login_retry)", pgerr.Auth, !retry, !wait,
+		},
+		{
+			pgBouncer, `server login has been failing, cached error: no pg_hba.conf entry for host "::1"`, pgerr.Auth,
+			!retry, !wait,
+		},
+		{
+			pgBouncer, `server login has been failing, cached error: role "u" does not exist`, pgerr.Auth, !retry, !wait,
+		},
+		{
+			pgBouncer, `server login has been failing, cached error: database "d" does not exist`, pgerr.Config, !retry,
+			!wait,
+		},
+		{
+			pgBouncer, `server login has been failing, cached error: permission denied for database "d"`,
+			pgerr.Permission, !retry, !wait,
+		},
+		{pgBouncer, "server DNS lookup failed", pgerr.Refused, retry, wait},
+		{pgBouncer, "bouncer config error", pgerr.Config, !retry, !wait},
+		{pgBouncer, "SET not allowed", pgerr.Statement, !retry, !wait},
+		{pgBouncer, "DISCARD ALL not allowed", pgerr.Statement, !retry, !wait},
+		{neon, "Couldn't connect to compute node", pgerr.Refused, retry, wait},
+		{neon, "Control plane request failed", pgerr.Refused, retry, wait},
+		{supavisor, "Failed to retrieve database credentials", pgerr.Refused, retry, wait},
+		{supavisor, "Authentication error", pgerr.Auth, !retry, !wait},
+		{supavisor, "Address not in tenant allow_list: {1, 2, 3, 4}", pgerr.Auth, !retry, !wait},
+		{pgCat, "could not get connection from the pool - AllServersDown", pgerr.Saturated, !retry, wait},
 		{pgBouncer, "server login failed: wrong password type", pgerr.Refused, retry, wait},
 		{pgBouncer, "pgbouncer cannot connect to server", pgerr.Refused, retry, wait},
 		{pgBouncer, "database is paused", pgerr.Refused, retry, wait},

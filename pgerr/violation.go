@@ -45,7 +45,7 @@ var violations = map[string]string{
 // may be nil. The result never holds a value of the row.
 func ViolationOf(err error, constraints Constraints) (Violation, bool) {
 	var server *pgconn.PgError
-	if !errors.As(err, &server) || violations[server.Code] == "" {
+	if isNil(err) || !errors.As(err, &server) || server == nil || violations[server.Code] == "" {
 		return Violation{}, false
 	}
 	v := Violation{
