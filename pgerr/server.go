@@ -35,19 +35,26 @@ var sqlstates = map[string]Category{
 // sqlclasses are the first two characters of a code.
 var sqlclasses = map[string]Category{
 	"08": Connection,
-	"0A": Statement, // feature_not_supported
-	"20": Data,      // case_not_found
-	"21": Data,      // cardinality_violation
+	"09": Raised,     // triggered_action_exception
+	"0A": Statement,  // feature_not_supported
+	"0B": Statement,  // invalid_transaction_initiation
+	"0L": Permission, // invalid_grantor
+	"0P": Statement,  // invalid_role_specification
+	"0Z": Statement,  // diagnostics_exception
+	"20": Data,       // case_not_found
+	"21": Data,       // cardinality_violation
 	"22": Data,
 	"23": Constraint,
 	"24": Statement, // invalid_cursor_state
 	"25": Statement, // invalid_transaction_state
 	"26": Statement, // invalid_sql_statement_name
+	"27": Statement, // triggered_data_change_violation
 	"28": Auth,
 	"2B": Statement, // dependent_privilege_descriptors_still_exist
 	"2D": Statement, // invalid_transaction_termination
 	"2F": Statement, // sql_routine_exception
 	"34": Statement, // invalid_cursor_name
+	"36": Statement, // savepoint_exception of the standard
 	"38": Statement, // external_routine_exception
 	"39": Statement, // external_routine_invocation_exception
 	"3B": Statement, // savepoint_exception
@@ -58,7 +65,9 @@ var sqlclasses = map[string]Category{
 	"54": Statement, // program_limit_exceeded
 	"55": Statement, // object_not_in_prerequisite_state
 	"58": Internal,  // system_error
+	"72": Statement, // snapshot_too_old
 	"F0": Internal,  // config_file_error
+	"HV": Internal,  // fdw_error: a server behind the server
 	"P0": Raised,
 	"XX": Internal,
 }
