@@ -49,7 +49,10 @@ func ViolationOf(err error, constraints Constraints) (Violation, bool) {
 		return Violation{}, false
 	}
 	v := Violation{
-		Kind: violations[server.Code], Schema: server.SchemaName, Table: server.TableName, Constraint: server.ConstraintName,
+		Kind:       violations[server.Code],
+		Schema:     server.SchemaName,
+		Table:      server.TableName,
+		Constraint: server.ConstraintName,
 	}
 	declared, ok := constraints[v.Table+"."+v.Constraint]
 	if v.Kind == "not_null" {

@@ -15,7 +15,8 @@ func TestViolationOf(t *testing.T) {
 	_, err := conn.Exec(t.Context(), `
 		create table sites (id int primary key);
 		create table pages (
-			id int primary key, site int references sites, path text not null, prio int check (prio > 0), during int4range,
+			id int primary key, site int references sites, path text not null,
+			prio int check (prio > 0), during int4range,
 			constraint apart exclude using gist (during with &&));
 		create unique index path_taken on pages (site, path) where prio is null;
 		insert into sites values (1);
@@ -36,13 +37,18 @@ func TestViolationOf(t *testing.T) {
 	} {
 		want.Schema, want.Table = "public", "pages"
 		_, err := conn.Exec(t.Context(), sql)
-		if got, ok := pgerr.ViolationOf(fmt.Errorf("wrapped: %w", err), declared); !ok || !reflect.DeepEqual(got, want) {
+		if got, ok := pgerr.ViolationOf(
+			fmt.Errorf("wrapped: %w", err),
+			declared,
+		); !ok ||
+			!reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", sql, got, ok, want)
 		}
 	}
 	_, err = conn.Exec(t.Context(), `insert into pages values (2, 1, null)`)
 	got, ok := pgerr.ViolationOf(err, declared) // its constraint has a name since PostgreSQL 18
-	if !ok || got.Name != "path_missing" || got.Kind != "not_null" || got.Table != "pages" || !reflect.DeepEqual(got.Columns, []string{"path"}) {
+	if !ok || got.Name != "path_missing" || got.Kind != "not_null" || got.Table != "pages" ||
+		!reflect.DeepEqual(got.Columns, []string{"path"}) {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	if got, ok := pgerr.ViolationOf(err, nil); !ok || got.Name != "" || len(got.Columns) != 1 {

@@ -28,6 +28,9 @@ type acquireContext struct {
 	done            chan struct{} // nil: there is no limit
 	// asking is set when the acquire has got a place in the pool and waits for the server there.
 	asking atomic.Bool
+	// checking is the part of asking that happens on a connection of the pool: a ping or a look at
+	// the server's role. The observer counts these.
+	checking atomic.Bool
 
 	next, prev *acquireContext // in acquires, guarded by its mu
 	seen       bool            // tick has it; guarded by the same
@@ -107,8 +110,19 @@ func (c *acquireContext) end(err error) {
 	}
 }
 
+// check records that the acquire asks the server on a connection of the pool.
+func (c *acquireContext) check() {
+	c.asking.Store(true)
+	if !c.checking.Swap(true) {
+		c.observer.checking.Add(1)
+	}
+}
+
 // finish is called when Acquire has returned.
 func (c *acquireContext) finish() {
+	if c.checking.Load() {
+		c.observer.checking.Add(-1)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.finished = true

@@ -28,6 +28,7 @@ type observer struct {
 
 	acquires acquires
 	waiting  atomic.Int64 // callers inside Acquire
+	checking atomic.Int64 // of these, those that ask the server on a connection of the pool
 	figures  figures
 	sessions sessions
 	leaks    leaks

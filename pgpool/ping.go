@@ -31,7 +31,7 @@ func (o *observer) hookPing(cfg *pgxpool.Config) {
 			ping = params.IdleDuration > time.Second
 		}
 		if ping && c != nil {
-			c.asking.Store(true)
+			c.check()
 		}
 		return ping
 	}

@@ -88,7 +88,7 @@ func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Con
 	if !suspect && !stale {
 		return true
 	}
-	c.asking.Store(true)
+	c.check()
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
 	var err error

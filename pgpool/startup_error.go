@@ -65,7 +65,8 @@ func (e *StartupError) Category() pgerr.Category {
 func (e *StartupError) Hint() string {
 	if name := refusedSetting(e.Err); name != "" {
 		return "PgBouncer does not take the setting " + name +
-			": set DATABASE_PGBOUNCER=true, take it out of the connection string, and set it on the role (ALTER ROLE … SET …)"
+			": set DATABASE_PGBOUNCER=true, take it out of the connection string, " +
+			"and set it on the role (ALTER ROLE … SET …)"
 	}
 	switch e.Category() {
 	case pgerr.Auth:

@@ -12,7 +12,12 @@ import (
 
 // asActor runs fn in a transaction in which actor acts, for the audit trail. The setting travels
 // with BEGIN; inside another transaction, which has begun already, it takes a statement.
-func asActor[T any](ctx context.Context, conn pgtx.DB, actor string, fn func(context.Context, pgx.Tx) (T, error)) (T, error) {
+func asActor[T any](
+	ctx context.Context,
+	conn pgtx.DB,
+	actor string,
+	fn func(context.Context, pgx.Tx) (T, error),
+) (T, error) {
 	_, isTx := conn.(pgx.Tx)
 	if _, inside := pgtx.From(ctx, conn); inside || isTx {
 		return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (T, error) {

@@ -74,7 +74,10 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 		t.Errorf("alive since %s, %v, %d connects; want alive for the second time", since, err, listener.Connects())
 	}
 	if len(log.lines("category=shutdown")) == 0 || len(log.lines("missing handler")) != 0 {
-		t.Errorf("log is %q, want the loss with its category, and nothing of the channel without a handler", log.lines(""))
+		t.Errorf(
+			"log is %q, want the loss with its category, and nothing of the channel without a handler",
+			log.lines(""),
+		)
 	}
 }
 

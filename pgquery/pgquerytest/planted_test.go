@@ -115,7 +115,8 @@ func TestPlantedMistakes(t *testing.T) {
 		},
 		"grouping sets": {
 			change: func(l *list) {
-				l.Select = `select p.id, p.title, p.prio, p.due, p.created from (select id, title, prio, due, created, site
+				l.Select = `select p.id, p.title, p.prio, p.due, p.created
+					from (select id, title, prio, due, created, site
 					from pages group by grouping sets ((id, title, prio, due, created, site), ())) p`
 			},
 			want: `has no unique end`,

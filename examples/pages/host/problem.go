@@ -55,7 +55,11 @@ func problemOf(ctx context.Context, err error) problem {
 	case errors.Is(err, pages.ErrKeyReused):
 		return problem{Status: http.StatusUnprocessableEntity, Title: pages.ErrKeyReused.Error()}
 	case refused == nil && pgerr.Of(err) == pgerr.Data: // pgquery: a cursor, a sort, a value
-		return problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Detail: err.Error()}
+		return problem{
+			Status: http.StatusBadRequest,
+			Title:  http.StatusText(http.StatusBadRequest),
+			Detail: err.Error(),
+		}
 	case errors.As(err, &unknown):
 		slog.ErrorContext(ctx, "the outcome of a commit is unknown", "error", err)
 		return problem{

@@ -54,7 +54,8 @@ create table "T 1" ("c 1" "a type" default 'it''s', check ("c 1" <> 'a"b'));`,
 				!strings.Contains(pulled.String(), `default_table_access_method = "heap_too"`) {
 				t.Errorf("the access method is lost:\n%s", pulled.String())
 			}
-			dump := "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\n" + pulled.String() + "\n\\unrestrict abc\n\n"
+			dump := "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\n" + pulled.String() +
+				"\n\\unrestrict abc\n\n"
 			result, err := diff.Make(t.Context(), folder, dump, "x", diff.Options{})
 			if err != nil {
 				t.Fatal(err)

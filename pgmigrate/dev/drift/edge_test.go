@@ -53,7 +53,8 @@ alter table orders add constraint orders_status_check check (status in ('a', 'c'
 func TestUnchangedIsNoDrift(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{
-		"a check that calls a function": `create function okn(i int) returns boolean language sql immutable as 'select i > 0';
+		"a check that calls a function": `create function okn(i int) returns boolean
+				language sql immutable as 'select i > 0';
 create table t (i int check (okn(i)));`,
 		"quoted names": `create function "odd name"("a b" int) returns int language sql as 'select 1';
 create type "a type" as enum ('it''s', 'a"b', E'back\\slash'); create table "T 1" ("c 1" "a type");`,

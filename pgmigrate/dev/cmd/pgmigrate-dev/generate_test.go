@@ -52,7 +52,10 @@ func TestGenerate(t *testing.T) {
 	write("bin/sqlc", fakeSQLC, 0o755)
 	t.Chdir(dir)
 	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
-	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGSERVICE", "PGDATABASE", "SHADOW_DATABASE_URL"} {
+	for _, name := range []string{
+		"DATABASE_URL", "DATABASE_URL_FILE", "PGHOST", "PGSERVICE", "PGDATABASE",
+		"SHADOW_DATABASE_URL",
+	} {
 		t.Setenv(name, "")
 	}
 
