@@ -77,8 +77,15 @@ func (l *loader) override(c *connection, cfg Config) Config {
 			l.note(c.key, param+" is "+v.bind(&cfg).String()+" for this connection")
 		}
 	}
-	if c.Limits["DATABASE_POOL_MAX_CONNS"].Text == "0" {
-		l.add(c.key, "has the parameter pool_max_conns, which is 0", "a pool needs 1 connection or more")
+	idle, idleSet := c.Limits["DATABASE_POOL_MIN_IDLE_CONNS"]
+	count, countSet := c.Limits["DATABASE_KEEPALIVE_COUNT"]
+	switch most := c.Limits["DATABASE_POOL_MAX_CONNS"]; {
+	case most.Text != "" && cfg.MaxConns < 1:
+		l.add(c.key, "has the parameter "+most.Param+", which is 0", "a pool needs 1 connection or more")
+	case idleSet && cfg.MinIdleConns > cfg.MaxConns:
+		l.add(c.key, "has the parameter "+idle.Param+", which is more than the pool holds", "lower it")
+	case countSet && cfg.KeepAliveCount < 1:
+		l.add(c.key, "has the parameter "+count.Param+", which is 0", "write 1 or more, or keepalives=0 for no keepalive")
 	}
 	return cfg
 }

@@ -92,6 +92,68 @@ func TestReplicaParams(t *testing.T) {
 	}})
 	equal(t, "error", text, "DATABASE_REPLICA_URLS has the parameter pool_max_conns, which is 0: a pool needs 1 "+
 		"connection or more")
+	for param, want := range map[string]string{
+		"pool_min_idle_conns=50": "which is more than the pool holds",
+		"keepalives_count=0":     "which is 0: write 1 or more",
+	} {
+		text := refused(t, pgconfig.Source{Environ: env{
+			"DATABASE_URL":          "postgres://u@localhost/d",
+			"DATABASE_REPLICA_URLS": "postgres://u@localhost/d?" + param,
+		}})
+		if !strings.Contains(text, want) {
+			t.Errorf("want %q in %q", want, text)
+		}
+	}
+}
+
+// TestReplicas: a replica's Config tells what counts for that replica, and who set it.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, env{
+		"APP_ENV": "test", "DATABASE_URL": "postgres://u@localhost/d?options=-c%20work_mem%3D1MB",
+		"DIRECT_DATABASE_URL": "postgres://u@localhost/d", "DATABASE_LOCK_TIMEOUT": "3s",
+		"DATABASE_REPLICA_URLS": "postgres://u:hunter2@localhost:1/d?pgbouncer=true," +
+			"postgres://u@localhost:2/d?statement_timeout=5min&pool_max_conns=1,postgres://u@localhost:3/d",
+	})
+	replicas := cfg.Replicas()
+	equal(t, "replicas", len(replicas), 3)
+	for i, want := range []struct {
+		pgBouncer, isSet bool
+		timeout          time.Duration
+		source           string
+	}{
+		{true, false, time.Minute, "default"},
+		{false, true, 5 * time.Minute, "statement_timeout in DATABASE_REPLICA_URLS"},
+		{false, false, time.Minute, "default"},
+	} {
+		one := replicas[i]
+		equal(t, "PgBouncer", one.PgBouncer, want.pgBouncer)
+		equal(t, "IsSet", one.IsSet("DATABASE_STATEMENT_TIMEOUT"), want.isSet)
+		equal(t, "IsSet of another", one.IsSet("DATABASE_LOCK_TIMEOUT"), true)
+		equal(t, "StatementTimeout", one.StatementTimeout, want.timeout)
+		equal(t, "source", setting(t, one, "DATABASE_STATEMENT_TIMEOUT").Source, want.source)
+		equal(t, "value", setting(t, one, "DATABASE_STATEMENT_TIMEOUT").Value, want.timeout.String())
+		equal(t, "URL", one.URL().Reveal(), cfg.ReplicaURLs()[i].Reveal())
+		equal(t, "Replicas", len(one.Replicas()), 0)
+		if s := setting(t, one, "DATABASE_URL"); strings.Contains(s.Value, "hunter2") ||
+			!strings.Contains(s.Value, "localhost:") || s.Source != "DATABASE_REPLICA_URLS" {
+			t.Errorf("%+v", s)
+		}
+		for _, s := range one.Report() {
+			if s.Key == "DATABASE_URL work_mem" || s.Key == "DIRECT_DATABASE_URL" || s.Source == "code" {
+				t.Errorf("%+v", s)
+			}
+		}
+	}
+
+	cfg = load(t, env{
+		"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u@localhost/d?pool_max_conns=1",
+	})
+	replica := cfg.Replicas()[0]
+	equal(t, "MinIdleConns", replica.MinIdleConns, 1)
+	equal(t, "IsSet of what had to shrink", replica.IsSet("DATABASE_POOL_MIN_IDLE_CONNS"), false)
+	equal(t, "source", setting(t, replica, "DATABASE_POOL_MIN_IDLE_CONNS").Source, "default")
+	equal(t, "IsSet of the primary", cfg.IsSet("DATABASE_STATEMENT_TIMEOUT"), false)
 }
 
 // TestKeywordReplicas: replicas may be written in the keyword=value form.
@@ -104,9 +166,9 @@ func TestKeywordReplicas(t *testing.T) {
 	})
 	urls := cfg.ReplicaURLs()
 	equal(t, "replicas", len(urls), 3)
-	equal(t, "first", string(urls[0]), "postgres://u@r1:5432/d?sslmode=prefer")
-	equal(t, "second", string(urls[1]), "postgres://u@r2:5432/d?sslmode=prefer")
-	equal(t, "third", string(urls[2]), "postgres://u:a%2C%20host%3Db@r3:5432/d?sslmode=prefer")
+	equal(t, "first", urls[0].Reveal(), "postgres://u@r1:5432/d?sslmode=prefer")
+	equal(t, "second", urls[1].Reveal(), "postgres://u@r2:5432/d?sslmode=prefer")
+	equal(t, "third", urls[2].Reveal(), "postgres://u:a%2C%20host%3Db@r3:5432/d?sslmode=prefer")
 }
 
 // TestBouncerLimits: a limit that cannot be sent is not silently lost.
@@ -125,7 +187,7 @@ func TestBouncerLimits(t *testing.T) {
 	}
 	equal(t, "options", pool.ConnConfig.RuntimeParams["options"], "endpoint=ep-x")
 	equal(t, "settings", len(pool.ConnConfig.RuntimeParams), 1)
-	equal(t, "URL", string(cfg.URL()), "postgres://u@localhost:5432/d?options=endpoint%3Dep-x&sslmode=prefer")
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://u@localhost:5432/d?options=endpoint%3Dep-x&sslmode=prefer")
 
 	cfg = load(t, env{"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_LOCK_TIMEOUT": "3s"})
 	equal(t, "note without PgBouncer", setting(t, cfg, "DATABASE_LOCK_TIMEOUT").Note, "")
@@ -139,6 +201,6 @@ func TestSystemRoots(t *testing.T) {
 		"which it stands for")
 	for _, query := range []string{"sslrootcert=system", "sslmode=verify-full&sslrootcert=system"} {
 		cfg := load(t, env{"DATABASE_URL": "postgres://u:p@db/d?" + query})
-		equal(t, "URL", string(cfg.URL()), "postgres://u:p@db:5432/d?sslmode=verify-full&sslrootcert=system")
+		equal(t, "URL", cfg.URL().Reveal(), "postgres://u:p@db:5432/d?sslmode=verify-full&sslrootcert=system")
 	}
 }

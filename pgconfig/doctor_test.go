@@ -79,7 +79,7 @@ func TestAccepted(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 			continue
 		}
-		equal(t, url, string(cfg.URL()), want)
+		equal(t, url, cfg.URL().Reveal(), want)
 		if _, err := cfg.PoolConfig(); err != nil {
 			t.Errorf("%s: %v", url, err)
 		}

@@ -142,7 +142,7 @@ func TestDotEnv(t *testing.T) {
 				return
 			}
 			cfg := load(t, test.environ, path)
-			equal(t, "URL", string(cfg.URL()), test.url)
+			equal(t, "URL", cfg.URL().Reveal(), test.url)
 			if strings.Contains(test.url, "fromfile") {
 				equal(t, "source", setting(t, cfg, "DATABASE_URL").Source, path)
 			}
@@ -178,7 +178,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "database", strings.Contains(string(cfg.URL()), "/fromdotenv"), true)
+	equal(t, "database", strings.Contains(cfg.URL().Reveal(), "/fromdotenv"), true)
 	equal(t, "source", setting(t, cfg, "DATABASE_URL").Source, ".env")
 	equal(t, "application name", cfg.ApplicationName, "pgconfig.test")
 

@@ -100,7 +100,7 @@ func TestLibpqVariables(t *testing.T) {
 					t.Errorf("%d times", n)
 				}
 			} else {
-				text = string(cfg.URL()) + setting(t, cfg, "DATABASE_URL").Note
+				text = cfg.URL().Reveal() + setting(t, cfg, "DATABASE_URL").Note
 			}
 			if !strings.Contains(text, test.want) {
 				t.Errorf("want %q in\n%s", test.want, text)
@@ -156,7 +156,7 @@ func TestPassFile(t *testing.T) {
 	} {
 		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://u@" + test.hosts +
 			"/d", "PGPASSFILE": passfile}})
-		text := string(cfg.URL())
+		text := cfg.URL().Reveal()
 		if err != nil {
 			text = err.Error()
 		} else if strings.Contains(test.want, ":") {
@@ -167,7 +167,7 @@ func TestPassFile(t *testing.T) {
 		}
 	}
 	cfg := load(t, env{"DATABASE_URL": "postgres://u@/d?host=/run/pg", "PGPASSFILE": passfile})
-	equal(t, "URL", string(cfg.URL()), "postgres://u:here@/d?host=/run/pg&port=5432&sslmode=prefer")
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://u:here@/d?host=/run/pg&port=5432&sslmode=prefer")
 	cfg = load(t, env{"DATABASE_URL": "postgres://u@b/d", "PGPASSFILE": "/nothing"})
-	equal(t, "URL", string(cfg.URL()), "postgres://u@b:5432/d?sslmode=verify-full&sslrootcert=system")
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://u@b:5432/d?sslmode=verify-full&sslrootcert=system")
 }

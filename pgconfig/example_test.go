@@ -181,14 +181,14 @@ func ExampleConfig_URL() {
 		return
 	}
 	fmt.Println(cfg.URL())
-	fmt.Println(string(cfg.URL()))
+	fmt.Println(cfg.URL().Reveal())
 	// Output:
 	// ****
 	// postgres://app:hunter2@localhost:5432/shop?sslmode=prefer
 }
 
 func ExampleSecret() {
-	password := pgconfig.Secret("hunter2")
+	password := pgconfig.NewSecret("hunter2")
 	slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -196,7 +196,7 @@ func ExampleSecret() {
 		return a
 	}})).Info("rotated", "password", password)
 	fmt.Printf("%v %q %x\n", password, password, password)
-	fmt.Println(string(password) == "hunter2")
+	fmt.Println(password.Reveal() == "hunter2")
 	// Output:
 	// level=INFO msg=rotated password=****
 	// **** "****" ****

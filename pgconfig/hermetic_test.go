@@ -47,7 +47,7 @@ func outcomeOf(t *testing.T, environ env) outcome {
 	}
 	cc := pc.ConnConfig
 	o := outcome{
-		URL: string(cfg.URL()), Direct: direct.Host, Host: cc.Host, Database: cc.Database, User: cc.User,
+		URL: cfg.URL().Reveal(), Direct: direct.Host, Host: cc.Host, Database: cc.Database, User: cc.User,
 		Password: cc.Password,
 		Port:     cc.Port, Fallbacks: len(cc.Fallbacks), Validates: cc.ValidateConnect != nil,
 		Settings:    cc.RuntimeParams,

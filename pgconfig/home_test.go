@@ -35,7 +35,7 @@ func TestHome(t *testing.T) {
 		"u:own@", "sslcert=" + dir + "/postgresql.crt", "sslkey=" + dir + "/postgresql.key",
 		"sslrootcert=" + dir + "/root.crt",
 	} {
-		if url := strings.ReplaceAll(string(cfg.URL()), "%2F", "/"); !strings.Contains(url, want) {
+		if url := strings.ReplaceAll(cfg.URL().Reveal(), "%2F", "/"); !strings.Contains(url, want) {
 			t.Errorf("want %s in %s", want, url)
 		}
 	}

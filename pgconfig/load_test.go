@@ -106,7 +106,7 @@ func TestDefaults(t *testing.T) {
 			equal(t, "environment", cfg.Environment, test.environment)
 			equal(t, "MaxConns", cfg.MaxConns, test.maxConns)
 			equal(t, "StatementTimeout", cfg.StatementTimeout, test.statement)
-			if url := string(cfg.URL()); !strings.Contains(url, "sslmode="+test.sslmode) {
+			if url := cfg.URL().Reveal(); !strings.Contains(url, "sslmode="+test.sslmode) {
 				t.Errorf("want sslmode=%s in %s", test.sslmode, url)
 			}
 		})
@@ -154,7 +154,7 @@ func TestNoHost(t *testing.T) {
 				}
 				continue
 			}
-			equal(t, "URL", string(load(t, environ).URL()), "postgres://u@localhost:5432/d?sslmode=prefer")
+			equal(t, "URL", load(t, environ).URL().Reveal(), "postgres://u@localhost:5432/d?sslmode=prefer")
 		}
 	}
 }
@@ -172,8 +172,8 @@ func TestPrefix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "URL", string(cfg.URL()), "postgres://a@stats:5432/s?sslmode=prefer")
-		equal(t, "DirectURL", string(cfg.DirectURL()), "postgres://a@direct:5432/s?sslmode=prefer")
+		equal(t, "URL", cfg.URL().Reveal(), "postgres://a@stats:5432/s?sslmode=prefer")
+		equal(t, "DirectURL", cfg.DirectURL().Reveal(), "postgres://a@direct:5432/s?sslmode=prefer")
 		equal(t, "MaxConns", cfg.MaxConns, 7)
 		equal(t, "environment", cfg.Environment, pgconfig.Test)
 		equal(t, "source", setting(t, cfg, "ANALYTICS_DATABASE_POOL_MAX_CONNS").Source, "environment")
@@ -277,17 +277,17 @@ func TestLibpq(t *testing.T) {
 			t.Parallel()
 			test.environ["APP_ENV"] = "development"
 			cfg := load(t, test.environ)
-			equal(t, "URL", string(cfg.URL()), test.url)
+			equal(t, "URL", cfg.URL().Reveal(), test.url)
 
 			// What the URL says is all there is: it means the same again.
 			again, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{
 				"APP_ENV":      "development",
-				"DATABASE_URL": string(cfg.URL()),
+				"DATABASE_URL": cfg.URL().Reveal(),
 			}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			equal(t, "URL again", string(again.URL()), test.url)
+			equal(t, "URL again", again.URL().Reveal(), test.url)
 		})
 	}
 }
@@ -296,19 +296,19 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	url, password := file(t, "url", "postgres://app:hidden@db/shop\n"), file(t, "password", "  s3cret/@\n")
 	cfg := load(t, env{"DATABASE_URL_FILE": url, "DIRECT_DATABASE_URL": "postgres://app:own@db2/shop"})
-	equal(t, "URL", string(cfg.URL()), "postgres://app:hidden@db:5432/shop?sslmode=verify-full&sslrootcert=system")
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://app:hidden@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "source", setting(t, cfg, "DATABASE_URL").Source, "file "+url)
 
 	cfg = load(t, env{
 		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": password,
 		"DATABASE_REPLICA_URLS": "postgres://app@r1,r2/shop, postgres://ro:x@r3/shop",
 	})
-	equal(t, "URL", string(cfg.URL()), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full&sslrootcert=system")
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "SecretFile", cfg.SecretFile().Path(), password)
 	equal(t, "replicas", len(cfg.ReplicaURLs()), 2)
-	equal(t, "first replica", string(cfg.ReplicaURLs()[0]),
+	equal(t, "first replica", cfg.ReplicaURLs()[0].Reveal(),
 		"postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full&sslrootcert=system")
-	equal(t, "second replica", string(cfg.ReplicaURLs()[1]), "postgres://ro:x@r3:5432/shop?sslmode=verify-full&sslrootcert=system")
+	equal(t, "second replica", cfg.ReplicaURLs()[1].Reveal(), "postgres://ro:x@r3:5432/shop?sslmode=verify-full&sslrootcert=system")
 
 	for want, environ := range map[string]env{
 		"DATABASE_URL and DATABASE_URL_FILE are both set": {

@@ -190,7 +190,7 @@ func TestPrisma(t *testing.T) {
 		t.Run(test.query, func(t *testing.T) {
 			t.Parallel()
 			cfg := load(t, env{"DATABASE_URL": "postgres://u:p@" + test.host + "/d?" + test.query})
-			equal(t, "URL", string(cfg.URL()), "postgres://u:p@"+test.host+":5432/d?"+test.url)
+			equal(t, "URL", cfg.URL().Reveal(), "postgres://u:p@"+test.host+":5432/d?"+test.url)
 			equal(t, "note", setting(t, cfg, "DATABASE_URL").Note, test.note)
 			if _, err := cfg.PoolConfig(); err != nil {
 				t.Error(err)

@@ -37,15 +37,15 @@ func (c Config) PoolConfig() (*pgxpool.Config, error) {
 }
 
 // ReplicaConfigs returns the same for each of DATABASE_REPLICA_URLS, in their order, or nil if
-// there are none. A parameter of such a URL counts for its pool: pool_max_conns, for example.
+// there are none.
 func (c Config) ReplicaConfigs() ([]*pgxpool.Config, error) {
 	r := c.state()
 	if r == nil {
 		return nil, notLoaded()
 	}
 	var all []*pgxpool.Config
-	for _, d := range r.replicas {
-		pc, err := c.override(d).poolConfig(r, d)
+	for _, replica := range c.Replicas() {
+		pc, err := replica.PoolConfig()
 		if err != nil {
 			return nil, err
 		}

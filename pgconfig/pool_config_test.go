@@ -95,7 +95,7 @@ func TestPoolConfig(t *testing.T) {
 func TestZeroConfig(t *testing.T) {
 	t.Parallel()
 	var cfg pgconfig.Config
-	equal(t, "URLs", cfg.URL()+cfg.DirectURL(), "")
+	equal(t, "URLs", cfg.URL().Reveal()+cfg.DirectURL().Reveal(), "")
 	equal(t, "replicas and settings", len(cfg.ReplicaURLs())+len(cfg.Report()), 0)
 	equal(t, "SecretFile", cfg.SecretFile() == nil, true)
 	equal(t, "String", cfg.String(), "pgconfig.Config{not loaded}")

@@ -167,7 +167,7 @@ func TestProviders(t *testing.T) {
 				if _, err := cfg.PoolConfig(); err != nil {
 					t.Error(err)
 				}
-				return string(cfg.URL()) + " " + setting(t, cfg, "DATABASE_URL").Note, true
+				return cfg.URL().Reveal() + " " + setting(t, cfg, "DATABASE_URL").Note, true
 			}
 			text, ok := load(test.url, "")
 			if !strings.Contains(text, test.want) {

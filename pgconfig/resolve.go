@@ -29,7 +29,7 @@ func (d login) url() Secret {
 	if full.Params["sslmode"] == "verify-full" && full.Params["sslrootcert"] == "" {
 		full.Params["sslrootcert"] = "system"
 	}
-	return Secret(full.URL())
+	return NewSecret(full.URL())
 }
 
 // resolve puts what was found into cfg, and the report together.
@@ -59,7 +59,7 @@ func (c Config) state() *resolved {
 }
 
 // URL returns the database's complete URL: address, login, TLS and settings of the server, as
-// DATABASE_URL, files and PG* variables gave them, with defaults and the password. It is "" in a
+// DATABASE_URL, files and PG* variables gave them, with defaults and the password. It is empty in a
 // zero Config.
 //
 // psql and pgx accept it, so give it to programs that want a connection string. Where the system's
@@ -69,7 +69,7 @@ func (c Config) state() *resolved {
 func (c Config) URL() Secret {
 	r := c.state()
 	if r == nil {
-		return ""
+		return Secret{}
 	}
 	return r.main.url()
 }
@@ -79,7 +79,7 @@ func (c Config) URL() Secret {
 func (c Config) DirectURL() Secret {
 	r := c.state()
 	if r == nil {
-		return ""
+		return Secret{}
 	}
 	return r.direct.url()
 }

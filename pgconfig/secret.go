@@ -8,18 +8,32 @@ import (
 
 // Secret is text that must not be shown: a connection string or a password. Every way of formatting
 // it (fmt with any verb, slog, JSON, text, gob) gives [Redacted] instead, or nothing if it is
-// empty. Convert it to get the text: string(s).
+// empty. [Secret.Reveal] returns the text.
 //
-// Limits: fmt calls no methods on an unexported field of a struct, nor for the verb %p, and would
-// print the text; [Config] has no Secret in a field, so that it is safe there too. Decoding text
-// into a Secret keeps it; what was encoded is lost.
-type Secret string
+// Decoding text into a Secret keeps it; what was encoded is lost. The zero value is empty. Secrets
+// cannot be compared with ==.
+type Secret struct {
+	// text is a function because fmt calls no methods on unexported fields, nor for a verb that does
+	// not fit (%p, %w). It prints the fields then, and finds an address.
+	text func() string
+}
+
+// NewSecret returns a Secret that holds text.
+func NewSecret(text string) Secret { return Secret{text: func() string { return text }} }
+
+// Reveal returns the text.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return s.text()
+}
 
 // Redacted is shown in place of a secret. Its length says nothing about the secret's.
 const Redacted = "****"
 
 func (s Secret) redacted() string {
-	if s == "" {
+	if s.Reveal() == "" {
 		return ""
 	}
 	return Redacted
@@ -31,8 +45,7 @@ func (s Secret) String() string { return s.redacted() }
 // GoString implements fmt.GoStringer.
 func (s Secret) GoString() string { return fmt.Sprintf("pgconfig.Secret(%q)", s.redacted()) }
 
-// Format implements fmt.Formatter, for the verbs that would not call String: %x, %d, %p and the
-// like.
+// Format implements fmt.Formatter, for the verbs that would not call String: %x, %d and the like.
 func (s Secret) Format(f fmt.State, verb rune) {
 	switch {
 	case verb == 'v' && f.Flag('#'):
@@ -52,7 +65,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.redacted()), nil
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Secret) UnmarshalText(text []byte) error {
-	*s = Secret(text)
+	*s = NewSecret(string(text))
 	return nil
 }
 

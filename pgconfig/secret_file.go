@@ -26,7 +26,7 @@ func (f *SecretFile) Path() string { return f.path }
 // path and holds no secret. Read is safe for concurrent use.
 func (f *SecretFile) Read() (user string, password Secret, err error) {
 	u, p, err := f.read()
-	return u, Secret(p), err
+	return u, NewSecret(p), err
 }
 
 // SecretFile returns the file that the password of DATABASE_URL came from, or nil if it came from
@@ -46,19 +46,6 @@ func (c Config) DirectSecretFile() *SecretFile {
 		return nil
 	}
 	return r.direct.secret
-}
-
-// ReplicaSecretFiles returns the same for each of DATABASE_REPLICA_URLS.
-func (c Config) ReplicaSecretFiles() []*SecretFile {
-	r := c.state()
-	if r == nil {
-		return nil
-	}
-	files := make([]*SecretFile, len(r.replicas))
-	for i, d := range r.replicas {
-		files[i] = d.secret
-	}
-	return files
 }
 
 // secretFile returns where the password of a connection came from.

@@ -60,7 +60,7 @@ func TestSecretFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			equal(t, "user", user, test.user)
-			equal(t, "password", string(password), test.password)
+			equal(t, "password", password.Reveal(), test.password)
 			equal(t, "shown", password.String(), "****")
 		})
 	}
@@ -91,7 +91,7 @@ func TestSecretFileIsBroken(t *testing.T) {
 		write(t, test.secret.Path(), test.content)
 		user, password, err := test.secret.Read()
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hidden") ||
-			user != "" || password != "" {
+			user != "" || password.Reveal() != "" {
 			t.Errorf("got %v, want %q", err, test.want)
 		}
 	}
@@ -126,12 +126,12 @@ func TestSecretFiles(t *testing.T) {
 	})
 	equal(t, "main", cfg.SecretFile().Path(), path)
 	equal(t, "direct", cfg.DirectSecretFile() == nil, true)
-	equal(t, "first replica", cfg.ReplicaSecretFiles()[0] == nil, true)
-	equal(t, "second replica", cfg.ReplicaSecretFiles()[1].Path(), path)
+	equal(t, "first replica", cfg.Replicas()[0].SecretFile() == nil, true)
+	equal(t, "second replica", cfg.Replicas()[1].SecretFile().Path(), path)
 	cfg = load(t, env{"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": path})
 	equal(t, "direct without its own URL", cfg.DirectSecretFile().Path(), path)
 	equal(t, "none", load(t, env{"DATABASE_URL": "postgres://app:own@db/shop"}).SecretFile() == nil, true)
 	var zero pgconfig.Config
-	equal(t, "zero", zero.SecretFile() == nil && zero.DirectSecretFile() == nil && zero.ReplicaSecretFiles() == nil,
+	equal(t, "zero", zero.SecretFile() == nil && zero.DirectSecretFile() == nil && zero.Replicas() == nil,
 		true)
 }

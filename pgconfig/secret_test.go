@@ -37,7 +37,7 @@ func shown(v any) string {
 
 func TestSecret(t *testing.T) {
 	t.Parallel()
-	const secret = pgconfig.Secret("hunter2hunter2")
+	secret := pgconfig.NewSecret("hunter2hunter2")
 	pair := struct {
 		S pgconfig.Secret
 		L []pgconfig.Secret
@@ -59,6 +59,12 @@ func TestSecret(t *testing.T) {
 		}
 		text += b.String()
 	}
+	// fmt calls no methods for these two, nor on a field that is not exported.
+	wrongVerb, wrap := "%p", "connect: %w"
+	hidden := struct{ s pgconfig.Secret }{secret}
+	for _, v := range []any{secret, pair.L, pair, hidden} {
+		text += fmt.Sprintf(wrongVerb, v) + fmt.Errorf(wrap, v).Error() + fmt.Sprintf("%+v", v)
+	}
 	var b bytes.Buffer
 	_ = json.NewEncoder(&b).Encode(pair)
 	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "secret", secret)
@@ -71,24 +77,24 @@ func TestSecret(t *testing.T) {
 			t.Errorf("%q appears in %s", p, text)
 		}
 	}
-	equal(t, "text", string(secret), "hunter2hunter2")
+	equal(t, "text", secret.Reveal(), "hunter2hunter2")
 	equal(t, "%v", fmt.Sprintf("%v", secret), "****")
 	equal(t, "%#v", fmt.Sprintf("%#v", secret), `pgconfig.Secret("****")`)
 	equal(t, "%q", fmt.Sprintf("%q", secret), `"****"`)
-	equal(t, "an empty one", fmt.Sprint(pgconfig.Secret("")), "")
+	equal(t, "an empty one", fmt.Sprint(pgconfig.Secret{}), "")
 
 	var decoded struct{ S pgconfig.Secret }
 	if err := json.Unmarshal([]byte(`{"S":"kept"}`), &decoded); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "decoded", string(decoded.S), "kept")
+	equal(t, "decoded", decoded.S.Reveal(), "kept")
 	var transported pgconfig.Secret
 	var wire bytes.Buffer
 	if err := errors.Join(gob.NewEncoder(&wire).Encode(secret),
 		gob.NewDecoder(&wire).Decode(&transported)); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "what gob carries", string(transported), "****")
+	equal(t, "what gob carries", transported.Reveal(), "****")
 	equal(t, "String", secret.String(), "****")
 }
 

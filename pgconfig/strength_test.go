@@ -127,7 +127,7 @@ func TestOptionsOnce(t *testing.T) {
 	} {
 		test.environ["APP_ENV"] = "test"
 		cfg := load(t, test.environ)
-		_, query, _ := strings.Cut(string(cfg.URL()), "?")
+		_, query, _ := strings.Cut(cfg.URL().Reveal(), "?")
 		options, _, _ := strings.Cut(query, "sslmode=")
 		equal(t, "options", strings.TrimSuffix(options, "&"), test.want)
 		equal(t, "note", setting(t, cfg, "DATABASE_URL").Note, test.note)
@@ -141,8 +141,8 @@ func TestPortOfAuthority(t *testing.T) {
 		"APP_ENV": "test", "PGPORT": "6000", "DATABASE_URL": "postgres://u:p@localhost:5433/db?host=/tmp",
 		"DATABASE_REPLICA_URLS": "postgres://u:p@localhost:5434/db?host=/tmp",
 	})
-	equal(t, "URL", string(cfg.URL()), "postgres://u:p@/db?host=/tmp&port=5433&sslmode=prefer")
-	equal(t, "replica", string(cfg.ReplicaURLs()[0]), "postgres://u:p@/db?host=/tmp&port=5434&sslmode=prefer")
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://u:p@/db?host=/tmp&port=5433&sslmode=prefer")
+	equal(t, "replica", cfg.ReplicaURLs()[0].Reveal(), "postgres://u:p@/db?host=/tmp&port=5434&sslmode=prefer")
 }
 
 // TestClientCertificate: only a connection string's sslcert without a key means the authority's, as
@@ -198,7 +198,7 @@ func TestClientCertificate(t *testing.T) {
 			environ := env{"DATABASE_URL": "postgres://u:p@db/d?" + test.query}
 			maps.Copy(environ, test.environ)
 			cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ})
-			text := string(cfg.URL())
+			text := cfg.URL().Reveal()
 			if err != nil {
 				text = err.Error()
 			}

@@ -56,19 +56,18 @@ type Cluster struct {
 // opts apply to every pool. The connections that look after health take the password, the keepalive
 // and the logger from them. The caller ends the Cluster with [Cluster.Shutdown].
 func Open(ctx context.Context, cfg pgconfig.Config, opts ...pgpool.Option) (*Cluster, error) {
-	configs, err := cfg.ReplicaConfigs()
-	if err != nil {
-		return nil, fmt.Errorf("open cluster: %w", err)
-	}
 	main, err := cfg.PoolConfig()
 	if err != nil {
 		return nil, fmt.Errorf("open cluster: %w", err)
 	}
-	files := cfg.ReplicaSecretFiles()
 	c := &Cluster{maxLag: cfg.MaxReplicaLag, logger: slog.Default(), changed: make(chan struct{})}
 	c.ready.Store(&[]*standby{})
-	for i, config := range configs {
-		configured := option.FromConfig(cfg, config.ConnConfig, files[i])
+	for i, replica := range cfg.Replicas() {
+		config, err := replica.PoolConfig()
+		if err != nil {
+			return nil, fmt.Errorf("open cluster: %w", err)
+		}
+		configured := option.FromConfig(replica, config.ConnConfig, replica.SecretFile())
 		s := newStandby(c, i, config, slices.Concat([]pgpool.Option{configured}, opts))
 		c.logger = s.settings.Logger
 		for _, other := range config.ConnConfig.Fallbacks {

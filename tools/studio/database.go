@@ -32,7 +32,7 @@ func newDatabase(cfg pgconfig.Config) (*database, error) {
 				"to that")
 		}
 	}
-	_, query, _ := strings.Cut(string(cfg.DirectURL()), "?")
+	_, query, _ := strings.Cut(cfg.DirectURL().Reveal(), "?")
 	params, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, refusal("the parameters of the connection string cannot be read")

@@ -28,7 +28,7 @@ func SecretFile(file *pgconfig.SecretFile, cfg *pgx.ConnConfig, logger func() *s
 				"error", err.Error())
 			return user, password, nil
 		}
-		user, password = u, string(p)
+		user, password = u, p.Reveal()
 		return user, password, nil
 	}
 }
