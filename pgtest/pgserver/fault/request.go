@@ -4,6 +4,9 @@ package fault
 type Cut int
 
 // The places of a cut. Where the answer of the server is cut, the server has done what was asked.
+//
+// The last two end the connection for the client only, as a firewall that forgets it: the server
+// keeps its session, gets no cancel request for it, and answers nobody.
 const (
 	Pass          Cut = iota // do not break it
 	BeforeRequest            // the server never sees the request
@@ -13,6 +16,9 @@ const (
 	AfterAnswer              // the client sees the answer, and finds the connection ended then
 	HoldRequest              // like BeforeRequest, but the connection stays open and silent
 	HoldAnswer               // like BeforeAnswer, but the connection stays open and silent
+
+	AbandonRequest // the server never sees the request, nor that the client is gone
+	AbandonAnswer  // the server sees the request, not that the client is gone before the answer
 )
 
 // Request is what a client asks the server to run: a simple query, or one execution of a prepared
@@ -37,7 +43,7 @@ func (p *Proxy) OnRequest(decide func(Request) Cut) {
 
 // CutCommits cuts the next n COMMITs, or all from now on if n is negative. Where the answer is cut,
 // the transaction is committed: a COMMIT that the server refuses, or turns into a rollback, does
-// not count and passes with its answer.
+// not count and passes with its answer. Only AbandonAnswer does not wait to see that.
 func (p *Proxy) CutCommits(n int, where Cut) {
 	p.mustRead()
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package fault_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -121,6 +122,51 @@ func TestHold(t *testing.T) {
 				until(t, "the session to end", func() bool { return p.Stats().Open == 0 })
 			})
 		}
+	}
+}
+
+// The client of an abandoned connection sees the end of it, and the server does not: it works on,
+// and a cancel request does not reach it.
+func TestAbandon(t *testing.T) {
+	t.Parallel()
+	for where, state := range map[fault.Cut]string{
+		fault.AbandonRequest: "idle in transaction", fault.AbandonAnswer: "active",
+	} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			direct, p := through(t, fault.Options{})
+			conn, other := connect(t, p.URL()), connect(t, direct)
+			pid := conn.PgConn().PID()
+			execute(t, other, "select pg_advisory_lock(1)")
+			execute(t, conn, "begin", "insert into notes values (1)")
+			p.OnRequest(func(r fault.Request) fault.Cut {
+				if r.PID != pid {
+					return fault.Pass
+				}
+				return where
+			})
+			answered := make(chan error, 1)
+			go func() {
+				_, err := conn.Exec(t.Context(), "select pg_advisory_xact_lock($1)", 1)
+				answered <- err
+			}()
+			if err := soon(t, answered); err == nil {
+				t.Error("answered")
+			}
+			<-conn.PgConn().CleanupDone() // pgx has sent a cancel request
+			if n := p.Stats().Cancels; n != 1 {
+				t.Errorf("met %d cancel requests, want 1", n)
+			}
+			session := fmt.Sprintf("from pg_stat_activity where pid = %d", pid)
+			eventually(t, other, "select exists (select "+session+" and state = '"+state+"')")
+			if err := connect(t, p.URL()).PgConn().CancelRequest(t.Context()); err != nil {
+				t.Errorf("cancel request for another connection: %v", err)
+			}
+			execute(t, other, "select pg_advisory_unlock(1)")
+			eventually(t, other, "select exists (select "+session+" and state = 'idle in transaction')")
+			p.Sever()
+			eventually(t, other, "select not exists (select "+session+")")
+		})
 	}
 }
 

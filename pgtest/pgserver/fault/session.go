@@ -35,6 +35,7 @@ type session struct {
 	clientSpoke atomic.Bool // last
 	ready       atomic.Bool // the server has been ready for a query
 	pid         atomic.Uint32
+	abandoned   atomic.Bool // the client is cut off, and the server does not know
 
 	mu      sync.Mutex
 	server  net.Conn
@@ -120,7 +121,7 @@ func (s *session) connect() bool {
 			}
 		case codeCancel:
 			s.count(func(st *Stats) { st.Cancels++ })
-			if s.gate() && s.dial() && s.write(s.server, ToServer, first, time.Now()) {
+			if s.gate() && !s.abandons(first) && s.dial() && s.write(s.server, ToServer, first, time.Now()) {
 				// The server ends the connection when it has done what it was asked for.
 				_, _ = io.Copy(io.Discard, s.server)
 			}

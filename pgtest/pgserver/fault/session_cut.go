@@ -2,6 +2,7 @@ package fault
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 )
 
@@ -25,6 +26,9 @@ func (s *session) writeRequests() {
 			return
 		}
 	}
+	if s.abandoned.Load() {
+		<-s.ctx.Done()
+	}
 }
 
 // meet does what is planned for the request of p, and reports whether p is to be passed on.
@@ -45,6 +49,12 @@ func (s *session) meet(p piece) bool {
 	case HoldRequest:
 		s.hold()
 		return false
+	case AbandonRequest:
+		s.abandon()
+		<-s.ctx.Done()
+		return false
+	case AbandonAnswer:
+		s.abandon()
 	default:
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -61,6 +71,28 @@ func (s *session) hold() {
 	case <-s.leaving:
 	case <-s.ctx.Done():
 	}
+}
+
+// abandon ends the connection for the client only.
+func (s *session) abandon() {
+	s.abandoned.Store(true)
+	s.socket.Close()
+}
+
+// abandons reports whether a cancel request is for an abandoned session.
+func (p *Proxy) abandons(cancel message) bool {
+	if len(cancel) < 12 {
+		return false
+	}
+	pid := binary.BigEndian.Uint32(cancel[8:])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.open {
+		if s.pid.Load() == pid && s.abandoned.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *session) writeAnswers() {
@@ -94,7 +126,8 @@ func (s *session) answer(p piece, data []byte) bool {
 	if p.turns > 0 {
 		s.ready.Store(true)
 	}
-	return s.write(s.client, FromServer, data, p.arrived)
+	// A write that abandon breaks off does not end the session either.
+	return s.abandoned.Load() || s.write(s.client, FromServer, data, p.arrived) || s.abandoned.Load()
 }
 
 // captureFrom passes on the answers in p that come before the captured one, keeps that, and acts
