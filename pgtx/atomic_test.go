@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -150,13 +151,13 @@ func TestAtomicInsideRunIsSavepoint(t *testing.T) {
 func TestAtomicLostAnswerIsUnknown(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	proxy, pool := startProxy(t, b.url, afterCommit, pgx.QueryExecModeSimpleProtocol) // COMMIT is in its text
+	proxy, pool := cutCommit(t, b.url, fault.BeforeAnswer, pgx.QueryExecModeSimpleProtocol) // COMMIT is in its text
 	err := pgtx.Atomic(t.Context(), pool, pgtx.Options{}, moves())
 	var unknown *pgtx.CommitUnknownError
 	if !errors.As(err, &unknown) {
 		t.Errorf("error is %v, want a CommitUnknownError", err)
 	}
-	if got := proxy.seen(); got != 1 {
+	if got := proxy.Stats().Commits; got != 1 {
 		t.Errorf("COMMIT was sent %d times, want once", got)
 	}
 	b.eventually(t, `select balance = 90 from accounts where id = 1`)

@@ -5,24 +5,26 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // ownBundle is a server that the test may change, with the tables of setup.
 type ownBundle struct {
-	*ownServer
+	server *fault.Server
 	*bundle
 }
 
 func setupOwn(t *testing.T) *ownBundle {
 	t.Helper()
-	server := startServer(t)
-	return &ownBundle{server, setupOn(t, server.url)}
+	server := fault.NewServer(t, fault.ServerOptions{})
+	return &ownBundle{server, setupOn(t, server.URL())}
 }
 
 func (s *ownBundle) restart(t *testing.T) {
 	t.Helper()
-	s.crash(t)
-	s.start(t)
+	s.server.Kill(t)
+	s.server.Start(t)
 	s.answers(t)
 }
 

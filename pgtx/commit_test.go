@@ -11,22 +11,23 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
 func TestBrokenCommitIsUnknownAndNeverRetried(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		where   cut
+		where   fault.Cut
 		balance int
 	}{
-		"the server did not get it": {beforeCommit, 100},
-		"the answer was lost":       {afterCommit, 90},
+		"the server did not get it": {fault.BeforeRequest, 100},
+		"the answer was lost":       {fault.BeforeAnswer, 90},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			p, pool := startProxy(t, b.url, tt.where)
+			proxy, pool := cutCommit(t, b.url, tt.where)
 			calls := 0
 			err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 				calls++
@@ -39,8 +40,8 @@ func TestBrokenCommitIsUnknownAndNeverRetried(t *testing.T) {
 			if got := pgerr.Of(err); got != pgerr.CommitUnknown || pgerr.Retryable(err) {
 				t.Errorf("pgerr says %s, retryable %v; want commit_unknown, not retryable", got, pgerr.Retryable(err))
 			}
-			if calls != 1 || p.seen() != 1 {
-				t.Errorf("function called %d times, COMMIT sent %d times, want 1 and 1", calls, p.seen())
+			if sent := proxy.Stats().Commits; calls != 1 || sent != 1 {
+				t.Errorf("function called %d times, COMMIT sent %d times, want 1 and 1", calls, sent)
 			}
 			if got := b.balance(t, 1); got != tt.balance {
 				t.Errorf("balance is %d, want %d", got, tt.balance)
@@ -58,10 +59,16 @@ func TestCommitWithoutAnswerEndsAfterContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			p, pool := startProxy(t, b.url, hang)
+			proxy, pool := cutCommit(t, b.url, fault.Pass)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			p.onMeet = cancel
+			proxy.OnRequest(func(r fault.Request) fault.Cut {
+				if !r.Commit {
+					return fault.Pass
+				}
+				cancel()
+				return fault.HoldRequest
+			})
 			attempts := 0
 			began := time.Now()
 			opts := repeatableRead
@@ -97,14 +104,14 @@ func TestCommitWithoutAnswerEndsAfterContext(t *testing.T) {
 func TestFailedTransactionSendsNoCommit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	p, pool := startProxy(t, b.url, beforeCommit)
+	proxy, pool := cutCommit(t, b.url, fault.BeforeRequest)
 	err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 		_, _ = tx.Exec(ctx, `select 1/0`)
 		return nil
 	})
 	var swallowed *pgtx.SwallowedError
-	if !errors.As(err, &swallowed) || p.seen() != 0 {
-		t.Errorf("error is %v with COMMIT sent %d times, want a SwallowedError and none", err, p.seen())
+	if sent := proxy.Stats().Commits; !errors.As(err, &swallowed) || sent != 0 {
+		t.Errorf("error is %v with COMMIT sent %d times, want a SwallowedError and none", err, sent)
 	}
 }
 
@@ -113,7 +120,7 @@ func TestFailedTransactionSendsNoCommit(t *testing.T) {
 func TestUnknownCommitOfSecondDatabaseStopsTheFirst(t *testing.T) {
 	t.Parallel()
 	first, second := setup(t), setup(t)
-	_, pool := startProxy(t, second.url, afterCommit)
+	_, pool := cutCommit(t, second.url, fault.BeforeAnswer)
 	calls := 0
 	err := pgtx.Run(t.Context(), first.pool, func(ctx context.Context, tx pgx.Tx) error {
 		calls++
@@ -142,10 +149,10 @@ func TestUnknownCommitOfSecondDatabaseStopsTheFirst(t *testing.T) {
 func TestCommitThroughProxy(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	p, pool := startProxy(t, b.url, never)
+	proxy, pool := cutCommit(t, b.url, fault.Pass)
 	err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, -10) })
-	if err != nil || p.seen() != 1 {
-		t.Fatalf("error is %v with COMMIT seen %d times, want none and 1", err, p.seen())
+	if sent := proxy.Stats().Commits; err != nil || sent != 1 {
+		t.Fatalf("error is %v with COMMIT sent %d times, want none and 1", err, sent)
 	}
 }
 

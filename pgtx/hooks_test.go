@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -156,7 +157,7 @@ func TestAfterRollbackOfAPanic(t *testing.T) {
 func TestNoHookAfterAnUnknownCommit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	_, pool := startProxy(t, b.url, afterCommit)
+	_, pool := cutCommit(t, b.url, fault.BeforeAnswer)
 	var seen journal
 	err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 		seen.stage(t, ctx, pool, "")

@@ -3,12 +3,14 @@ package pgtx_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -117,11 +119,11 @@ func TestSameKeyAtTheSameTime(t *testing.T) {
 // The row answers what became of a broken COMMIT.
 func TestKeyResolvesBrokenCommit(t *testing.T) {
 	t.Parallel()
-	for how, want := range map[breakage]int{notReceived: 2, answerLost: 1} {
-		t.Run(string(how), func(t *testing.T) {
+	for where, want := range map[fault.Cut]int{fault.BeforeRequest: 2, fault.BeforeAnswer: 1} {
+		t.Run(fmt.Sprintf("cut %d", where), func(t *testing.T) {
 			t.Parallel()
 			b := setupKeys(t)
-			pool := breaking(t, b.url, how)
+			_, pool := cutCommit(t, b.url, where)
 			calls := 0
 			got, err := pgtx.ValueWith(t.Context(), pool, pgtx.Options{IdempotencyKey: "one"}, func(ctx context.Context, tx pgx.Tx) (int, error) {
 				calls++

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -89,13 +90,14 @@ func TestLedger(t *testing.T) {
 // callers were told.
 type ledger struct {
 	*bundle
-	proxy   *proxy
+	proxy   *fault.Proxy
 	pool    *pgxpool.Pool // through the proxy
 	workers int
 
 	background sync.WaitGroup // kills
 	mu         sync.Mutex
-	met        map[string]int // faults
+	planned    map[uint32]func() fault.Cut // what the next COMMIT of a connection meets, by its PID
+	met        map[string]int              // faults
 	told       map[int]error
 }
 
@@ -105,7 +107,8 @@ const ledgerAccounts = 1000
 
 func newLedger(t *testing.T, b *bundle, workers int) *ledger {
 	t.Helper()
-	l := &ledger{bundle: b, workers: workers, met: map[string]int{}, told: map[int]error{}}
+	l := &ledger{bundle: b, workers: workers, told: map[int]error{}}
+	l.planned, l.met = map[uint32]func() fault.Cut{}, map[string]int{}
 	// The server looks for deadlocks only after deadlock_timeout, 1 s by default, which would be
 	// nearly all of the time.
 	for _, sql := range []string{
@@ -124,8 +127,28 @@ func newLedger(t *testing.T, b *bundle, workers int) *ledger {
 	query := u.Query()
 	query.Set("pool_max_conns", strconv.Itoa(workers))
 	u.RawQuery = query.Encode()
-	l.proxy, l.pool = startProxy(t, u.String(), never)
+	l.proxy, l.pool = cutCommit(t, u.String(), fault.Pass)
+	l.proxy.OnRequest(func(r fault.Request) fault.Cut {
+		if !r.Commit {
+			return fault.Pass
+		}
+		l.mu.Lock()
+		meet := l.planned[r.PID]
+		delete(l.planned, r.PID)
+		l.mu.Unlock()
+		if meet == nil {
+			return fault.Pass
+		}
+		return meet()
+	})
 	return l
+}
+
+// plan replaces what the next COMMIT of a connection meets; nil is nothing.
+func (l *ledger) plan(pid uint32, meet func() fault.Cut) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.planned[pid] = meet
 }
 
 // work makes as many transfers as there are faults to meet, of the kinds in turn.
@@ -177,25 +200,26 @@ func (l *ledger) transfer(n int, f mishap, giveUp context.CancelFunc) func(conte
 		if err := add(ctx, tx, source, -1); err != nil {
 			return err
 		}
-		conn := tx.Conn().PgConn()
-		meet := func() {
+		pid := tx.Conn().PgConn().PID()
+		meet := func() fault.Cut {
 			met.Store(true)
 			l.count(f)
 			if f.killed != nil {
-				f.killed(l, func() { l.kill(conn.PID()) })
+				f.killed(l, func() { l.kill(pid) })
 			}
 			if f.holes() {
 				giveUp() // COMMIT has a limit of its own from then on
 			}
+			return f.where
 		}
 		switch {
 		case met.Load(), f.name == "":
-			l.proxy.plan(conn, plan{})
+			l.plan(pid, nil)
 		case f.killed != nil && !f.atCommit:
-			l.proxy.plan(conn, plan{})
+			l.plan(pid, nil)
 			meet()
 		default:
-			l.proxy.plan(conn, plan{where: f.where, met: meet})
+			l.plan(pid, meet)
 		}
 		if _, err := tx.Exec(ctx, `insert into lines values ($1, $2, $3, $4)`, n, attempt, source, target); err != nil {
 			return err

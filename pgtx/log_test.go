@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -49,7 +50,7 @@ level=DEBUG msg="transaction committed" name=pay attempt=2 outcome=committed run
 			})
 		}, `level=WARN msg="transaction committed" name=pay attempt=1 outcome=committed run elapsed category=unknown`},
 		{"unknown", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
-			_, pool := startProxy(b.t, b.url, afterCommit)
+			_, pool := cutCommit(b.t, b.url, fault.BeforeAnswer)
 			return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
 		}, `level=ERROR msg="transaction unknown" name=pay attempt=1 outcome=unknown acquire begin run commit elapsed category=commit_unknown phase=commit`},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"go.uber.org/goleak"
 )
 
@@ -99,6 +100,27 @@ func connect(t *testing.T, url string) *pgxpool.Pool {
 	}
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// cutCommit returns a pool that connects through a proxy, in the given mode if there is one. The
+// proxy cuts the first COMMIT.
+func cutCommit(t *testing.T, url string, where fault.Cut, mode ...pgx.QueryExecMode) (*fault.Proxy, *pgxpool.Pool) {
+	t.Helper()
+	proxy := fault.NewProxy(t, url, fault.Options{})
+	proxy.CutCommits(1, where)
+	config, err := pgxpool.ParseConfig(proxy.URL())
+	if err != nil {
+		t.Fatal("cannot parse the proxy's URL")
+	}
+	for _, m := range mode {
+		config.ConnConfig.DefaultQueryExecMode = m
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return proxy, pool
 }
 
 // eventually waits until the query returns true.

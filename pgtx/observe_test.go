@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -56,7 +57,7 @@ func TestObserver(t *testing.T) {
 			return pgtx.RunWith(t.Context(), b.pool, opts, raiseConflict)
 		}, []string{"pay transaction 1 rolled_back again", "pay transaction 2 rolled_back"}, nil},
 		{"unknown", func(t *testing.T, b *bundle, opts pgtx.Options) error {
-			_, pool := startProxy(t, b.url, afterCommit)
+			_, pool := cutCommit(t, b.url, fault.BeforeAnswer)
 			return pgtx.RunWith(t.Context(), pool, opts, write)
 		}, []string{"pay transaction 1 unknown"}, nil},
 		{"Timeout", func(t *testing.T, b *bundle, opts pgtx.Options) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -159,7 +160,7 @@ func TestPhases(t *testing.T) {
 			return pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, batch)
 		}, "commit", "", nil},
 		{"COMMIT unknown", func(t *testing.T, b *bundle) error {
-			_, pool := startProxy(t, b.url, afterCommit)
+			_, pool := cutCommit(t, b.url, fault.BeforeAnswer)
 			return pgtx.Run(t.Context(), pool, write)
 		}, "commit", pgerr.CommitUnknown, nil},
 	}

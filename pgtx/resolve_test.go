@@ -9,13 +9,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
 // broken runs a transfer whose COMMIT breaks, and returns the error that is left to Resolve.
-func broken(t *testing.T, url string, how breakage) *pgtx.CommitUnknownError {
+func broken(t *testing.T, url string, where fault.Cut) *pgtx.CommitUnknownError {
 	t.Helper()
-	pool := breaking(t, url, how)
+	_, pool := cutCommit(t, url, where)
 	err := pgtx.RunWith(t.Context(), pool, pgtx.Options{VerifyCommit: true, VerifyTimeout: -1}, func(ctx context.Context, tx pgx.Tx) error {
 		return add(ctx, tx, 1, -10)
 	})
@@ -29,16 +30,16 @@ func broken(t *testing.T, url string, how breakage) *pgtx.CommitUnknownError {
 func TestResolveLater(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		how       breakage
+		where     fault.Cut
 		committed bool
 	}{
-		"not received": {notReceived, false},
-		"answer lost":  {answerLost, true},
+		"not received": {fault.BeforeRequest, false},
+		"answer lost":  {fault.BeforeAnswer, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			met := broken(t, b.url, tt.how)
+			met := broken(t, b.url, tt.where)
 			conn, err := b.pool.Acquire(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -65,7 +66,7 @@ func TestResolveLater(t *testing.T) {
 func TestVerifyCommitFencesABlackHole(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	pool := breaking(t, b.url, blackHole)
+	_, pool := cutCommit(t, b.url, fault.AbandonRequest)
 	calls := 0
 	err := pgtx.RunWith(t.Context(), pool, verified, func(ctx context.Context, tx pgx.Tx) error {
 		calls++
@@ -88,7 +89,7 @@ func TestVerifyCommitOnOwnServer(t *testing.T) {
 func resolveAfterRestart(t *testing.T, s *ownBundle) {
 	for name, do := range map[string]func(*testing.T){"restart": s.restart, "crash of a backend": s.killBackend} {
 		t.Run(name, func(t *testing.T) {
-			unknown := []*pgtx.CommitUnknownError{broken(t, s.bundle.url, notReceived), broken(t, s.bundle.url, answerLost)}
+			unknown := []*pgtx.CommitUnknownError{broken(t, s.url, fault.BeforeRequest), broken(t, s.url, fault.BeforeAnswer)}
 			do(t)
 			s.answers(t)
 			for _, met := range unknown {
@@ -104,27 +105,27 @@ func TestResolveWithStandby(t *testing.T) {
 	t.Parallel()
 	needsFaults(t)
 	s := setupOwn(t)
-	second := s.standby(t)
+	second := s.server.Standby(t, nil)
 
 	// A synchronous one that confirms settles it at once.
 	s.set(t, "synchronous_standby_names", "*")
 	s.eventually(t, `select exists (select from pg_stat_replication where sync_state = 'sync')`)
-	for _, how := range []breakage{notReceived, answerLost} {
-		met := broken(t, s.bundle.url, how)
-		if committed, err := met.Resolve(t.Context(), s.pool); err != nil || committed != (how == answerLost) {
+	for _, where := range []fault.Cut{fault.BeforeRequest, fault.BeforeAnswer} {
+		met := broken(t, s.url, where)
+		if committed, err := met.Resolve(t.Context(), s.pool); err != nil || committed != (where == fault.BeforeAnswer) {
 			t.Errorf("synchronous: committed is %v, error %v", committed, err)
 		}
 	}
 
 	// One that is stopped leaves it open until it is back.
-	second.stop(t)
-	waits := broken(t, s.bundle.url, unanswered)
+	second.Stop(t)
+	waits := broken(t, s.url, fault.AbandonAnswer)
 	short, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
 	if committed, err := waits.Resolve(short, s.pool); !errors.Is(err, pgtx.ErrUnresolved) {
 		t.Errorf("standby stopped: committed is %v, error %v, want ErrUnresolved", committed, err)
 	}
-	second.start(t)
+	second.Start(t)
 	s.eventually(t, `select exists (select from pg_stat_replication where sync_state = 'sync')`)
 	if committed, err := waits.Resolve(t.Context(), s.pool); err != nil || !committed {
 		t.Errorf("standby started: committed is %v, error %v, want true", committed, err)
@@ -132,11 +133,9 @@ func TestResolveWithStandby(t *testing.T) {
 	s.set(t, "synchronous_standby_names", "")
 
 	// From here on it does not apply what is committed.
-	standby := connect(t, second.url())
-	if _, err := standby.Exec(t.Context(), `select pg_wal_replay_pause()`); err != nil {
-		t.Fatal(err)
-	}
-	met := []*pgtx.CommitUnknownError{broken(t, s.bundle.url, notReceived), broken(t, s.bundle.url, answerLost)}
+	second.PauseReplay(t)
+	standby := connect(t, second.URL())
+	met := []*pgtx.CommitUnknownError{broken(t, s.url, fault.BeforeRequest), broken(t, s.url, fault.BeforeAnswer)}
 	ask := func(when string) {
 		for _, unknown := range met {
 			if committed, err := unknown.Resolve(t.Context(), standby); !errors.Is(err, pgtx.ErrServerChanged) || committed {
@@ -145,9 +144,7 @@ func TestResolveWithStandby(t *testing.T) {
 		}
 	}
 	ask("standby")
-	if _, err := standby.Exec(t.Context(), `select pg_promote()`); err != nil {
-		t.Fatal(err)
-	}
+	second.Promote(t)
 	ask("promoted")
 }
 
@@ -168,7 +165,7 @@ func verifyUnderSynchronousReplication(t *testing.T, s *ownBundle) {
 			s.set(t, "synchronous_standby_names", "nobody")
 			pool := s.pool
 			if tt.deaf {
-				pool = breaking(t, s.bundle.url, unanswered)
+				_, pool = cutCommit(t, s.url, fault.AbandonAnswer)
 			}
 			result := make(chan error, 1)
 			go func() {
@@ -225,7 +222,7 @@ func TestVerifyCommitIgnoresOtherNotices(t *testing.T) {
 func TestVerifyCommitUnsupported(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	met := broken(t, b.url, answerLost)
+	met := broken(t, b.url, fault.BeforeAnswer)
 	for _, function := range []string{"pg_xact_status(xid8)", "pg_current_xact_id()"} {
 		if _, err := b.pool.Exec(t.Context(), fmt.Sprintf(`alter function pg_catalog.%s rename to gone_%d`, function, len(function))); err != nil {
 			t.Skipf("cannot take the function away: %v", err)

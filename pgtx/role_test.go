@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -60,15 +61,16 @@ func TestVerifyCommitAsOrdinaryRole(t *testing.T) {
 	b := setup(t)
 	role := b.ordinary(t)
 	spent := 0
-	for how, want := range map[breakage]int{notReceived: 2, answerLost: 1, blackHole: 2} {
+	for where, want := range map[fault.Cut]int{fault.BeforeRequest: 2, fault.BeforeAnswer: 1, fault.AbandonRequest: 2} {
+		_, pool := cutCommit(t, role, where)
 		calls := 0
-		err := pgtx.RunWith(t.Context(), breaking(t, role, how), pgtx.Options{VerifyCommit: true, VerifyTimeout: time.Minute},
+		err := pgtx.RunWith(t.Context(), pool, pgtx.Options{VerifyCommit: true, VerifyTimeout: time.Minute},
 			func(ctx context.Context, tx pgx.Tx) error {
 				calls++
 				return add(ctx, tx, 1, -10)
 			})
 		if spent += 10; err != nil || calls != want || b.balance(t, 1) != 100-spent {
-			t.Errorf("%s: error is %v after %d calls, want none after %d", how, err, calls, want)
+			t.Errorf("cut %d: error is %v after %d calls, want none after %d", where, err, calls, want)
 		}
 	}
 }
@@ -77,7 +79,7 @@ func TestVerifyCommitAsOrdinaryRole(t *testing.T) {
 func TestResolveAsAnotherRole(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	met := broken(t, b.url, blackHole)
+	met := broken(t, b.url, fault.AbandonRequest)
 	other := connect(t, b.ordinary(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // to have connected and asked on a busy machine
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -76,13 +77,13 @@ func (v verdict) check(t *testing.T) {
 func TestLedgerAcrossCrash(t *testing.T) {
 	t.Parallel()
 	needsFaults(t)
-	server := startServer(t)
-	l := newLedger(t, setupOn(t, server.url), 8)
+	server := fault.NewServer(t, fault.ServerOptions{})
+	l := newLedger(t, setupOn(t, server.URL()), 8)
 	l.whileTransferring(t, t.Context(), func(committed func(int)) {
 		for range 3 {
 			committed(50)
-			server.crash(t)
-			server.start(t)
+			server.Kill(t)
+			server.Start(t)
 		}
 		committed(50)
 	})
@@ -103,28 +104,22 @@ func (b *bundle) reconnect(t *testing.T) {
 func TestLedgerAcrossPromotionOfLaggingStandby(t *testing.T) {
 	t.Parallel()
 	needsFaults(t)
-	primary := startServer(t)
-	l := newLedger(t, setupOn(t, primary.url), 8)
-	second := primary.standby(t)
-	after := &bundle{url: second.url()}
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	l := newLedger(t, setupOn(t, primary.URL()), 8)
+	second := primary.Standby(t, nil)
+	after := &bundle{url: second.URL()}
 	after.pool = connect(t, after.url)
 	l.whileTransferring(t, t.Context(), func(committed func(int)) {
 		committed(50)
-		for _, sql := range []string{`alter system set primary_conninfo = ''`, `select pg_reload_conf()`} {
-			if _, err := after.pool.Exec(t.Context(), sql); err != nil {
-				t.Fatal(err)
-			}
-		}
+		second.Link().Refuse()
 		after.eventually(t, `select not exists (select from pg_stat_wal_receiver)`)
 		committed(50)
-		l.proxy.redirect(second.socket())
-		primary.crash(t)
-		if _, err := after.pool.Exec(t.Context(), `select pg_promote()`); err != nil {
-			t.Fatal(err)
-		}
+		l.proxy.Redirect(second.URL())
+		primary.Kill(t)
+		second.Promote(t)
 		committed(50)
 	})
-	primary.start(t)
+	primary.Start(t)
 	l.reconnect(t)
 	lines, kept := l.lines(t), after.lines(t)
 	gone := 0
@@ -148,9 +143,9 @@ func TestLedgerAcrossPromotionOfLaggingStandby(t *testing.T) {
 func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 	t.Parallel()
 	needsFaults(t)
-	primary := startServer(t)
-	l := newLedger(t, setupOn(t, primary.url), 8)
-	second := primary.standby(t)
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	l := newLedger(t, setupOn(t, primary.URL()), 8)
+	second := primary.Standby(t, nil)
 	for _, sql := range []string{`alter system set synchronous_standby_names = '*'`, `select pg_reload_conf()`} {
 		if _, err := l.bundle.pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -162,7 +157,7 @@ func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 	defer giveUp()
 	l.whileTransferring(t, ctx, func(committed func(int)) {
 		committed(50)
-		second.stop(t)
+		second.Stop(t)
 		// At least half of the workers wait: others may be behind their locks. Those that wait
 		// first are killed, of those after them the callers' patience ends.
 		for range 2 {
@@ -175,13 +170,11 @@ func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 		giveUp()
 	})
 	l.judge(l.lines(t)).check(t) // nothing was repeated that only waited for the standby
-	primary.crash(t)
-	second.start(t)
-	after := &bundle{url: second.url()}
+	primary.Kill(t)
+	second.Start(t)
+	after := &bundle{url: second.URL()}
 	after.pool = connect(t, after.url)
-	if _, err := after.pool.Exec(t.Context(), `select pg_promote()`); err != nil {
-		t.Fatal(err)
-	}
+	second.Promote(t)
 	v := l.judge(after.lines(t))
 	v.check(t)
 	if v.unknown() < l.workers {

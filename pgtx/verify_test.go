@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
@@ -41,15 +42,15 @@ var firsts = map[string]func(context.Context, pgx.Tx) error{
 func TestVerifyCommit(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		how   breakage
+		where fault.Cut
 		opts  pgtx.Options
 		calls int
 	}{
-		"not received":        {notReceived, verified, 2},
-		"answer lost":         {answerLost, verified, 1},
-		"not received, eager": {notReceived, pgtx.Options{VerifyCommit: true, Eager: true}, 2},
-		"answer lost, eager":  {answerLost, pgtx.Options{VerifyCommit: true, Eager: true}, 1},
-		"with limits": {answerLost, pgtx.Options{
+		"not received":        {fault.BeforeRequest, verified, 2},
+		"answer lost":         {fault.BeforeAnswer, verified, 1},
+		"not received, eager": {fault.BeforeRequest, pgtx.Options{VerifyCommit: true, Eager: true}, 2},
+		"answer lost, eager":  {fault.BeforeAnswer, pgtx.Options{VerifyCommit: true, Eager: true}, 1},
+		"with limits": {fault.BeforeAnswer, pgtx.Options{
 			VerifyCommit: true, StatementTimeout: time.Minute, LockTimeout: time.Minute,
 			TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable},
 		}, 1},
@@ -60,7 +61,7 @@ func TestVerifyCommit(t *testing.T) {
 			spent := 0
 			for _, mode := range execModes {
 				for first, fn := range firsts {
-					pool := breaking(t, b.url, tt.how, mode)
+					_, pool := cutCommit(t, b.url, tt.where, mode)
 					calls, after := 0, 0
 					err := pgtx.RunWith(t.Context(), pool, tt.opts, func(ctx context.Context, tx pgx.Tx) error {
 						calls++
@@ -88,9 +89,9 @@ func TestVerifyCommit(t *testing.T) {
 func TestVerifyCommitOnSingleConnection(t *testing.T) {
 	t.Parallel()
 	for _, mode := range execModes {
-		for _, how := range []breakage{notReceived, answerLost} {
+		for _, where := range []fault.Cut{fault.BeforeRequest, fault.BeforeAnswer} {
 			b := setup(t)
-			pool := breaking(t, b.url, how, mode)
+			_, pool := cutCommit(t, b.url, where, mode)
 			pooled, err := pool.Acquire(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -103,7 +104,7 @@ func TestVerifyCommitOnSingleConnection(t *testing.T) {
 			pooled.Release()
 			pool.Close()
 			committed := b.balance(t, 1) == 90
-			if committed != (how == answerLost) || (err == nil) != committed || calls != 1 || errors.As(err, new(*pgtx.CommitUnknownError)) {
+			if committed != (where == fault.BeforeAnswer) || (err == nil) != committed || calls != 1 || errors.As(err, new(*pgtx.CommitUnknownError)) {
 				t.Errorf("%v: error is %v after %d calls, committed is %v", mode, err, calls, committed)
 			}
 		}
