@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"io"
-	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -12,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgconfig"
-	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func open(t *testing.T, url string) *database {
@@ -30,17 +28,8 @@ func open(t *testing.T, url string) *database {
 // studio runs.
 func TestLease(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("/tmp", "studio-") // a short path, for the socket
-	must(t, err)
-	defer os.RemoveAll(dir)
-	must(t, os.Chmod(dir, 0o755))
-	dev := pgserver.Dev{Dir: dir, Port: freePort(t)}
-	url, err := dev.Start(t.Context())
-	must(t, err)
-	defer func() { must(t, dev.Remove(t.Context())) }()
+	url := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
 	conn := connect(t, url)
-	execute(t, conn, "alter system set log_statement = 'all'")
-	execute(t, conn, "select pg_reload_conf()")
 
 	db := open(t, url)
 	r, err := newReader(t.Context(), db, 9*time.Second, io.Discard)
@@ -88,14 +77,6 @@ func TestLease(t *testing.T) {
 	if exists(t, conn, r.name) {
 		t.Error("the role is left")
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // A user who is no superuser needs CREATEROLE and, since PostgreSQL 16, pg_read_all_data with the
