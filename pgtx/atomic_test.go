@@ -96,7 +96,10 @@ func TestAtomicFailsAsAWhole(t *testing.T) {
 					t.Errorf("balances are %d and %d, want 100 and 100", one, two)
 				}
 				var status byte
-				if err := pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error { status = c.Conn().PgConn().TxStatus(); return nil }); err != nil {
+				if err := pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
+					status = c.Conn().PgConn().TxStatus()
+					return nil
+				}); err != nil {
 					t.Fatal(err)
 				}
 				if status != 'I' {

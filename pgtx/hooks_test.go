@@ -177,7 +177,10 @@ func TestHookWithoutTransaction(t *testing.T) {
 		t.Errorf("outside: %v, want ErrNoTransaction", err)
 	}
 	var escaped context.Context
-	if err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, _ pgx.Tx) error { escaped = ctx; return nil }); err != nil {
+	if err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, _ pgx.Tx) error {
+		escaped = ctx
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pgtx.AfterCommit(escaped, b.pool, nothing); !errors.Is(err, pgtx.ErrTxClosed) {

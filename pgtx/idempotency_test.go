@@ -39,7 +39,9 @@ func TestSameKeyRunsOnce(t *testing.T) {
 	for _, mode := range execModes {
 		pool, _ := countFlushes(t, b.url, mode)
 		for name, db := range map[string]pgtx.DB{"pool": pool, "connection": conn} {
-			for _, opts := range []pgtx.Options{{}, {VerifyCommit: true}, {Eager: true}, {TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}}} {
+			for _, opts := range []pgtx.Options{
+				{}, {VerifyCommit: true}, {Eager: true}, {TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}},
+			} {
 				opts.IdempotencyKey = strings.Join([]string{mode.String(), name, string(opts.TxOptions.IsoLevel)}, "/")
 				if opts.VerifyCommit {
 					opts.IdempotencyKey += "verified"
@@ -48,28 +50,37 @@ func TestSameKeyRunsOnce(t *testing.T) {
 					opts.IdempotencyKey += "eager"
 				}
 				// The first fails, and leaves nothing of the key.
-				if err := pgtx.RunWith(t.Context(), db, opts, func(context.Context, pgx.Tx) error { return errBusiness }); !errors.Is(err, errBusiness) {
+				if err := pgtx.RunWith(t.Context(), db, opts, func(context.Context, pgx.Tx) error {
+					return errBusiness
+				}); !errors.Is(err, errBusiness) {
 					t.Fatalf("error is %v", err)
 				}
 				spent += 10
 				want := receipt{Balance: 100 - spent}
 				calls, hooks := 0, 0
 				for range 3 {
-					got, err := pgtx.ValueWith(t.Context(), db, opts, func(ctx context.Context, tx pgx.Tx) (r receipt, err error) {
+					pay := func(ctx context.Context, tx pgx.Tx) (r receipt, err error) {
 						calls++
-						err = errors.Join(pgtx.AfterCommit(ctx, db, func(context.Context) error { hooks++; return nil }),
-							tx.QueryRow(ctx, `update accounts set balance = balance - 10 where id = $1 returning balance`, 1).Scan(&r.Balance))
+						err = errors.Join(
+							pgtx.AfterCommit(ctx, db, func(context.Context) error { hooks++; return nil }),
+							tx.QueryRow(ctx, `update accounts set balance = balance - 10
+								where id = $1 returning balance`, 1).Scan(&r.Balance))
 						return r, err
-					})
+					}
+					got, err := pgtx.ValueWith(t.Context(), db, opts, pay)
 					if err != nil || got != want {
 						t.Fatalf("%v on a %s: result is %+v, %v; want %+v", mode, name, got, err, want)
 					}
 				}
-				if err := pgtx.RunWith(t.Context(), db, opts, func(context.Context, pgx.Tx) error { calls++; return nil }); err != nil {
+				if err := pgtx.RunWith(t.Context(), db, opts, func(context.Context, pgx.Tx) error {
+					calls++
+					return nil
+				}); err != nil {
 					t.Error(err)
 				}
 				if calls != 1 || hooks != 1 || b.balance(t, 1) != want.Balance {
-					t.Fatalf("%v on a %s: %d calls, %d hooks, balance %d; want 1, 1, %d", mode, name, calls, hooks, b.balance(t, 1), want.Balance)
+					t.Fatalf("%v on a %s: %d calls, %d hooks, balance %d; want 1, 1, %d",
+						mode, name, calls, hooks, b.balance(t, 1), want.Balance)
 				}
 			}
 		}
@@ -125,12 +136,14 @@ func TestKeyResolvesBrokenCommit(t *testing.T) {
 			b := setupKeys(t)
 			_, pool := cutCommit(t, b.url, where)
 			calls := 0
-			got, err := pgtx.ValueWith(t.Context(), pool, pgtx.Options{IdempotencyKey: "one"}, func(ctx context.Context, tx pgx.Tx) (int, error) {
+			opts := pgtx.Options{IdempotencyKey: "one"}
+			got, err := pgtx.ValueWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) (int, error) {
 				calls++
 				return 7, add(ctx, tx, 1, -10)
 			})
 			if balance := b.balance(t, 1); err != nil || got != 7 || calls != want || balance != 90 {
-				t.Errorf("result is %d, %v after %d calls with a balance of %d; want 7 after %d with 90", got, err, calls, balance, want)
+				t.Errorf("result is %d, %v after %d calls with a balance of %d; want 7 after %d with 90",
+					got, err, calls, balance, want)
 			}
 		})
 	}
@@ -145,7 +158,8 @@ func TestResultThatCannotBeKept(t *testing.T) {
 	_, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) (chan int, error) {
 		return make(chan int), add(ctx, tx, 1, -10)
 	})
-	if err == nil || !strings.Contains(err.Error(), "idempotency key: result: json: unsupported type: chan int") || b.balance(t, 1) != 100 {
+	const unsupported = "idempotency key: result: json: unsupported type: chan int"
+	if err == nil || !strings.Contains(err.Error(), unsupported) || b.balance(t, 1) != 100 {
 		t.Errorf("error is %v with a balance of %d", err, b.balance(t, 1))
 	}
 	name, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) (string, error) {
@@ -158,7 +172,8 @@ func TestResultThatCannotBeKept(t *testing.T) {
 		t.Error("the function is called again")
 		return 0, nil
 	})
-	if err == nil || !strings.Contains(err.Error(), "stored result: json: cannot unmarshal string") || b.balance(t, 1) != 90 {
+	const unfit = "stored result: json: cannot unmarshal string"
+	if err == nil || !strings.Contains(err.Error(), unfit) || b.balance(t, 1) != 90 {
 		t.Errorf("as a number: error is %v with a balance of %d", err, b.balance(t, 1))
 	}
 }
@@ -168,20 +183,25 @@ func TestKeyIsRefused(t *testing.T) {
 	b := setup(t)
 	opts := pgtx.Options{IdempotencyKey: "one"}
 	never := func(context.Context, pgx.Tx) error { t.Error("the function is called"); return nil }
-	if err := pgtx.RunWith(t.Context(), b.pool, opts, never); err == nil || !strings.Contains(err.Error(), "IdempotencyTableSQL") {
+	err := pgtx.RunWith(t.Context(), b.pool, opts, never)
+	if err == nil || !strings.Contains(err.Error(), "IdempotencyTableSQL") {
 		t.Errorf("without the table the error is %v", err)
 	}
 	if _, err := b.pool.Exec(t.Context(), pgtx.IdempotencyTableSQL); err != nil {
 		t.Fatal(err)
 	}
-	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error { return pgtx.RunWith(ctx, b.pool, opts, never) })
+	err = pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		return pgtx.RunWith(ctx, b.pool, opts, never)
+	})
 	if !errors.Is(err, pgtx.ErrOptionConflict) {
 		t.Errorf("nested, the error is %v, want ErrOptionConflict", err)
 	}
 	if err := pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) (int, error) { return 1, nil }); !errors.Is(err, pgtx.ErrNoResult) {
+	if _, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) (int, error) {
+		return 1, nil
+	}); !errors.Is(err, pgtx.ErrNoResult) {
 		t.Errorf("without a stored result the error is %v, want ErrNoResult", err)
 	}
 }

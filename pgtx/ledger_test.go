@@ -56,7 +56,9 @@ func TestLedger(t *testing.T) {
 		"pgtx eager": with(pgtx.Options{MaxAttempts: ledgerAttempts, Eager: true}),
 		// Under load a pool may take its time to notice what is dead: the limit is not what the
 		// test is about.
-		"pgtx, verified":       with(pgtx.Options{MaxAttempts: ledgerAttempts, VerifyCommit: true, VerifyTimeout: time.Minute}),
+		"pgtx, verified": with(pgtx.Options{
+			MaxAttempts: ledgerAttempts, VerifyCommit: true, VerifyTimeout: time.Minute,
+		}),
 		"control: SafeToRetry": naive,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +114,8 @@ func newLedger(t *testing.T, b *bundle, workers int) *ledger {
 	// The server looks for deadlocks only after deadlock_timeout, 1 s by default, which would be
 	// nearly all of the time.
 	for _, sql := range []string{
-		`create table lines (transfer int, attempt int, source int not null, target int not null, primary key (transfer, attempt))`,
+		`create table lines (transfer int, attempt int, source int not null, target int not null,
+			primary key (transfer, attempt))`,
 		`insert into accounts select n, 100 from generate_series(3, ` + strconv.Itoa(ledgerAccounts) + `) n`,
 		`do $$ begin execute format('alter database %I set deadlock_timeout = ''10ms''', current_database()); end $$`,
 	} {

@@ -24,17 +24,24 @@ func TestLogTo(t *testing.T) {
 		want string
 	}{
 		{"success", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
-			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
-		}, `level=DEBUG msg="transaction committed" name=pay attempt=1 outcome=committed acquire begin run commit elapsed`},
+			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				return add(ctx, tx, 1, 1)
+			})
+		}, `level=DEBUG msg="transaction committed" name=pay ` +
+			`attempt=1 outcome=committed acquire begin run commit elapsed`},
 		{"own error", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
-			return pgtx.RunWith(ctx, b.pool, opts, func(context.Context, pgx.Tx) error { return errors.New("card 4711 is refused") })
-		}, `level=DEBUG msg="transaction rolled_back" name=pay attempt=1 outcome=rolled_back run elapsed category=unknown`},
+			return pgtx.RunWith(ctx, b.pool, opts, func(context.Context, pgx.Tx) error {
+				return errors.New("card 4711 is refused")
+			})
+		}, `level=DEBUG msg="transaction rolled_back" name=pay ` +
+			`attempt=1 outcome=rolled_back run elapsed category=unknown`},
 		{"value in the server's text", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, `select $1::text::int`, "card 4711")
 				return err
 			})
-		}, `level=WARN msg="transaction rolled_back" name=pay attempt=1 outcome=rolled_back acquire begin run commit elapsed category=data sqlstate=22P02`},
+		}, `level=WARN msg="transaction rolled_back" name=pay ` +
+			`attempt=1 outcome=rolled_back acquire begin run commit elapsed category=data sqlstate=22P02`},
 		{"repeated", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 				if pgtx.Attempt(ctx) == 1 {
@@ -42,7 +49,8 @@ func TestLogTo(t *testing.T) {
 				}
 				return nil
 			})
-		}, `level=WARN msg="transaction rolled_back, repeated" name=pay attempt=1 outcome=rolled_back acquire begin run commit wait elapsed category=serialization sqlstate=40001
+		}, `level=WARN msg="transaction rolled_back, repeated" name=pay ` +
+			`attempt=1 outcome=rolled_back acquire begin run commit wait elapsed category=serialization sqlstate=40001
 level=DEBUG msg="transaction committed" name=pay attempt=2 outcome=committed run elapsed`},
 		{"hook", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, _ pgx.Tx) error {
@@ -51,8 +59,11 @@ level=DEBUG msg="transaction committed" name=pay attempt=2 outcome=committed run
 		}, `level=WARN msg="transaction committed" name=pay attempt=1 outcome=committed run elapsed category=unknown`},
 		{"unknown", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
 			_, pool := cutCommit(b.t, b.url, fault.BeforeAnswer)
-			return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
-		}, `level=ERROR msg="transaction unknown" name=pay attempt=1 outcome=unknown acquire begin run commit elapsed category=commit_unknown phase=commit`},
+			return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				return add(ctx, tx, 1, 1)
+			})
+		}, `level=ERROR msg="transaction unknown" name=pay ` +
+			`attempt=1 outcome=unknown acquire begin run commit elapsed category=commit_unknown phase=commit`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,7 +17,8 @@ func TestObserver(t *testing.T) {
 	t.Parallel()
 	write := func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) }
 	fail := func(ctx context.Context, tx pgx.Tx) error { _ = add(ctx, tx, 1, 1); return errBusiness }
-	nested := func(db pgtx.DB, opts pgtx.Options, fn func(context.Context, pgx.Tx) error) func(context.Context, pgx.Tx) error {
+	type function = func(context.Context, pgx.Tx) error
+	nested := func(db pgtx.DB, opts pgtx.Options, fn function) function {
 		return func(ctx context.Context, _ pgx.Tx) error { _ = pgtx.RunWith(ctx, db, opts, fn); return nil }
 	}
 	tests := []struct {
@@ -33,7 +34,9 @@ func TestObserver(t *testing.T) {
 			return pgtx.RunWith(t.Context(), dedicated(t, b), opts, write)
 		}, []string{"pay transaction 1 committed"}, nil},
 		{"value", func(t *testing.T, b *bundle, opts pgtx.Options) error {
-			_, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) (int, error) { return 1, nil })
+			_, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) (int, error) {
+				return 1, nil
+			})
 			return err
 		}, []string{"pay transaction 1 committed"}, nil},
 		{"the function fails", func(t *testing.T, b *bundle, opts pgtx.Options) error {
@@ -51,7 +54,9 @@ func TestObserver(t *testing.T) {
 				}
 				return write(ctx, tx)
 			})
-		}, []string{"pay transaction 1 rolled_back again", "pay transaction 2 rolled_back again", "pay transaction 3 committed"}, nil},
+		}, []string{
+			"pay transaction 1 rolled_back again", "pay transaction 2 rolled_back again", "pay transaction 3 committed",
+		}, nil},
 		{"gives up", func(t *testing.T, b *bundle, opts pgtx.Options) error {
 			opts.MaxAttempts = 2
 			return pgtx.RunWith(t.Context(), b.pool, opts, raiseConflict)
@@ -62,7 +67,10 @@ func TestObserver(t *testing.T) {
 		}, []string{"pay transaction 1 unknown"}, nil},
 		{"Timeout", func(t *testing.T, b *bundle, opts pgtx.Options) error {
 			opts.Timeout = 50 * time.Millisecond
-			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error { <-ctx.Done(); return ctx.Err() })
+			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})
 		}, []string{"pay transaction 1 rolled_back"}, pgtx.ErrTimeout},
 		{"hook fails", func(t *testing.T, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, _ pgx.Tx) error {
@@ -126,7 +134,10 @@ func TestObserver(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_ = pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error { runtime.Goexit(); return nil })
+				_ = pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error {
+					runtime.Goexit()
+					return nil
+				})
 			}()
 			<-done
 			return nil
@@ -165,11 +176,14 @@ func TestObserverTimesPhases(t *testing.T) {
 	pool := taken(t, b)
 	b.exec(t, `create table slow (id int);
 		create function doze() returns trigger language plpgsql as 'begin perform pg_sleep(0.3); return null; end';
-		create constraint trigger doze after insert on slow deferrable initially deferred for each row execute function doze()`)
+		create constraint trigger doze after insert on slow deferrable initially deferred
+			for each row execute function doze()`)
 	for phase, run := range map[string]func(opts pgtx.Options) error{
 		"acquire": func(opts pgtx.Options) error {
 			opts.AcquireTimeout, opts.MaxAttempts = slow, 1
-			return pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+			return pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				return add(ctx, tx, 1, 1)
+			})
 		},
 		"begin": func(opts pgtx.Options) error {
 			opts.TxOptions.BeginQuery, opts.Eager = `begin; select pg_sleep(0.3)`, true
@@ -197,7 +211,9 @@ func TestObserverTimesPhases(t *testing.T) {
 			t.Fatalf("%s: %v, %d reports", phase, err, len(told.seen))
 		}
 		r := told.seen[0]
-		for name, spent := range map[string]time.Duration{"acquire": r.Acquire, "begin": r.Begin, "run": r.Run, "commit": r.Commit} {
+		for name, spent := range map[string]time.Duration{
+			"acquire": r.Acquire, "begin": r.Begin, "run": r.Run, "commit": r.Commit,
+		} {
 			if name == phase && spent < slow {
 				t.Errorf("%s took %v, want at least %v: %+v", name, spent, slow, r)
 			}
@@ -211,7 +227,9 @@ func TestNoObserverAllocatesNothing(t *testing.T) {
 	b := setup(t)
 	allocations := func(opts pgtx.Options) float64 {
 		return testing.AllocsPerRun(1000, func() {
-			if err := pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error { return nil }); err != nil {
+			if err := pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error {
+				return nil
+			}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -38,10 +38,12 @@ func TestPhases(t *testing.T) {
 		is       error
 	}{
 		{"no connection, lazy", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}, write)
+			opts := pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}
+			return pgtx.RunWith(t.Context(), taken(t, b), opts, write)
 		}, "acquire", pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"no connection, eager", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, Eager: true, AcquireTimeout: 10 * time.Millisecond}, write)
+			opts := pgtx.Options{MaxAttempts: 1, Eager: true, AcquireTimeout: 10 * time.Millisecond}
+			return pgtx.RunWith(t.Context(), taken(t, b), opts, write)
 		}, "acquire", pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"no connection before ctx ends, eager", func(t *testing.T, b *bundle) error {
 			pool := taken(t, b)
@@ -53,7 +55,8 @@ func TestPhases(t *testing.T) {
 			return pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{Timeout: time.Second}, write)
 		}, "acquire", pgerr.Timeout, pgtx.ErrTimeout},
 		{"no connection, Atomic", func(t *testing.T, b *bundle) error {
-			return pgtx.Atomic(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}, moves())
+			opts := pgtx.Options{MaxAttempts: 1, AcquireTimeout: 10 * time.Millisecond}
+			return pgtx.Atomic(t.Context(), taken(t, b), opts, moves())
 		}, "acquire", pgerr.Timeout, pgtx.ErrAcquireTimeout},
 		{"full pool, separate", func(t *testing.T, b *bundle) error {
 			pool, _ := countFlushes(t, b.url, pgx.QueryExecModeExec) // of one connection
@@ -111,16 +114,21 @@ func TestPhases(t *testing.T) {
 		}, "begin", "", nil},
 		{"option conflict", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{}, func(ctx context.Context, _ pgx.Tx) error {
-				return pgtx.RunWith(ctx, b.pool, pgtx.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}}, write)
+				opts := pgtx.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}}
+				return pgtx.RunWith(ctx, b.pool, opts, write)
 			})
 		}, "begin", "", pgtx.ErrOptionConflict},
 
 		{
-			"swallowed", func(t *testing.T, b *bundle) error { return pgtx.RunWith(t.Context(), b.pool, once, swallow) },
+			"swallowed", func(t *testing.T, b *bundle) error {
+				return pgtx.RunWith(t.Context(), b.pool, once, swallow)
+			},
 			"run", "", pgx.ErrTxCommitRollback,
 		},
 		{"swallowed in a savepoint", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, _ pgx.Tx) error { return pgtx.Run(ctx, b.pool, swallow) })
+			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, _ pgx.Tx) error {
+				return pgtx.Run(ctx, b.pool, swallow)
+			})
 		}, "run", "", pgx.ErrTxCommitRollback},
 		{"swallowed in a joined function", func(t *testing.T, b *bundle) error {
 			return pgtx.RunWith(t.Context(), b.pool, once, func(ctx context.Context, _ pgx.Tx) error {
@@ -132,7 +140,8 @@ func TestPhases(t *testing.T) {
 			return pgtx.Run(ctx, b.pool, func(context.Context, pgx.Tx) error { cancel(); return nil })
 		}, "run", "", context.Canceled},
 		{"Timeout in a statement", func(t *testing.T, b *bundle) error {
-			return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 2 * time.Second}, func(ctx context.Context, tx pgx.Tx) error {
+			opts := pgtx.Options{Timeout: 2 * time.Second}
+			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 				if err := write(ctx, tx); err != nil {
 					return err
 				}
@@ -141,7 +150,10 @@ func TestPhases(t *testing.T) {
 			})
 		}, "run", pgerr.Timeout, pgtx.ErrTimeout},
 		{"ended by the function", func(t *testing.T, b *bundle) error {
-			return pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `commit`); return err })
+			return pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `commit`)
+				return err
+			})
 		}, "run", "", pgtx.ErrEnded},
 		{"Atomic, a statement", func(t *testing.T, b *bundle) error {
 			batch := moves()

@@ -17,7 +17,8 @@ import (
 func broken(t *testing.T, url string, where fault.Cut) *pgtx.CommitUnknownError {
 	t.Helper()
 	_, pool := cutCommit(t, url, where)
-	err := pgtx.RunWith(t.Context(), pool, pgtx.Options{VerifyCommit: true, VerifyTimeout: -1}, func(ctx context.Context, tx pgx.Tx) error {
+	opts := pgtx.Options{VerifyCommit: true, VerifyTimeout: -1}
+	err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 		return add(ctx, tx, 1, -10)
 	})
 	var unknown *pgtx.CommitUnknownError
@@ -89,11 +90,14 @@ func TestVerifyCommitOnOwnServer(t *testing.T) {
 func resolveAfterRestart(t *testing.T, s *ownBundle) {
 	for name, do := range map[string]func(*testing.T){"restart": s.restart, "crash of a backend": s.killBackend} {
 		t.Run(name, func(t *testing.T) {
-			unknown := []*pgtx.CommitUnknownError{broken(t, s.url, fault.BeforeRequest), broken(t, s.url, fault.BeforeAnswer)}
+			unknown := []*pgtx.CommitUnknownError{
+				broken(t, s.url, fault.BeforeRequest), broken(t, s.url, fault.BeforeAnswer),
+			}
 			do(t)
 			s.answers(t)
 			for _, met := range unknown {
-				if committed, err := met.Resolve(t.Context(), s.pool); !errors.Is(err, pgtx.ErrServerChanged) || committed {
+				committed, err := met.Resolve(t.Context(), s.pool)
+				if !errors.Is(err, pgtx.ErrServerChanged) || committed {
 					t.Errorf("committed is %v, error %v, want ErrServerChanged", committed, err)
 				}
 			}
@@ -112,7 +116,8 @@ func TestResolveWithStandby(t *testing.T) {
 	s.eventually(t, `select exists (select from pg_stat_replication where sync_state = 'sync')`)
 	for _, where := range []fault.Cut{fault.BeforeRequest, fault.BeforeAnswer} {
 		met := broken(t, s.url, where)
-		if committed, err := met.Resolve(t.Context(), s.pool); err != nil || committed != (where == fault.BeforeAnswer) {
+		committed, err := met.Resolve(t.Context(), s.pool)
+		if err != nil || committed != (where == fault.BeforeAnswer) {
 			t.Errorf("synchronous: committed is %v, error %v", committed, err)
 		}
 	}
@@ -138,7 +143,8 @@ func TestResolveWithStandby(t *testing.T) {
 	met := []*pgtx.CommitUnknownError{broken(t, s.url, fault.BeforeRequest), broken(t, s.url, fault.BeforeAnswer)}
 	ask := func(when string) {
 		for _, unknown := range met {
-			if committed, err := unknown.Resolve(t.Context(), standby); !errors.Is(err, pgtx.ErrServerChanged) || committed {
+			committed, err := unknown.Resolve(t.Context(), standby)
+			if !errors.Is(err, pgtx.ErrServerChanged) || committed {
 				t.Errorf("%s: committed is %v, error %v, want ErrServerChanged", when, committed, err)
 			}
 		}
@@ -157,8 +163,10 @@ func verifyUnderSynchronousReplication(t *testing.T, s *ownBundle) {
 		deaf bool
 		act  string // while COMMIT waits
 	}{
-		"the connection breaks":  {true, ""},
-		"somebody terminates it": {false, "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'"},
+		"the connection breaks": {true, ""},
+		"somebody terminates it": {
+			false, "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := s.balance(t, 1)
@@ -169,7 +177,9 @@ func verifyUnderSynchronousReplication(t *testing.T, s *ownBundle) {
 			}
 			result := make(chan error, 1)
 			go func() {
-				result <- pgtx.RunWith(t.Context(), pool, soon, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, -10) })
+				result <- pgtx.RunWith(t.Context(), pool, soon, func(ctx context.Context, tx pgx.Tx) error {
+					return add(ctx, tx, 1, -10)
+				})
 			}()
 			if tt.act != "" {
 				s.eventually(t, waiting)
@@ -203,7 +213,8 @@ func TestVerifyCommitIgnoresOtherNotices(t *testing.T) {
 	b := setup(t)
 	if _, err := b.pool.Exec(t.Context(), `
 		create function warn() returns trigger language plpgsql as $$ begin raise warning 'late'; return null; end $$;
-		create constraint trigger warn after update on accounts deferrable initially deferred for each row execute function warn()`); err != nil {
+		create constraint trigger warn after update on accounts deferrable initially deferred
+			for each row execute function warn()`); err != nil {
 		t.Fatal(err)
 	}
 	config := b.pool.Config()
@@ -213,7 +224,9 @@ func TestVerifyCommitIgnoresOtherNotices(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	if err := pgtx.RunWith(t.Context(), pool, verified, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, -10) }); err != nil {
+	if err := pgtx.RunWith(t.Context(), pool, verified, func(ctx context.Context, tx pgx.Tx) error {
+		return add(ctx, tx, 1, -10)
+	}); err != nil {
 		t.Error(err)
 	}
 }
@@ -224,7 +237,8 @@ func TestVerifyCommitUnsupported(t *testing.T) {
 	b := setup(t)
 	met := broken(t, b.url, fault.BeforeAnswer)
 	for _, function := range []string{"pg_xact_status(xid8)", "pg_current_xact_id()"} {
-		if _, err := b.pool.Exec(t.Context(), fmt.Sprintf(`alter function pg_catalog.%s rename to gone_%d`, function, len(function))); err != nil {
+		sql := fmt.Sprintf(`alter function pg_catalog.%s rename to gone_%d`, function, len(function))
+		if _, err := b.pool.Exec(t.Context(), sql); err != nil {
 			t.Skipf("cannot take the function away: %v", err)
 		}
 	}
@@ -241,8 +255,10 @@ func TestVerifyCommitUnsupported(t *testing.T) {
 				}
 			}
 		}
-		err := pgtx.RunWith(t.Context(), pool, pgtx.Options{VerifyCommit: true, TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}},
-			func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, `select 1`).Scan(new(int)) })
+		opts := pgtx.Options{VerifyCommit: true, TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}}
+		err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `select 1`).Scan(new(int))
+		})
 		if err != nil {
 			t.Errorf("%v: a read-only transaction needs no id: %v", mode, err)
 		}

@@ -146,11 +146,8 @@ func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 	primary := fault.NewServer(t, fault.ServerOptions{})
 	l := newLedger(t, setupOn(t, primary.URL()), 8)
 	second := primary.Standby(t, nil)
-	for _, sql := range []string{`alter system set synchronous_standby_names = '*'`, `select pg_reload_conf()`} {
-		if _, err := l.bundle.pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
+	l.exec(t, `alter system set synchronous_standby_names = '*'`)
+	l.exec(t, `select pg_reload_conf()`)
 	l.eventually(t, `select exists (select from pg_stat_replication where sync_state = 'sync')`)
 	const waiting = `from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database()`
 	ctx, giveUp := context.WithCancel(t.Context())
@@ -162,9 +159,7 @@ func TestLedgerWithoutSynchronousStandby(t *testing.T) {
 		// first are killed, of those after them the callers' patience ends.
 		for range 2 {
 			l.eventually(t, `select count(*) >= 4 `+waiting)
-			if _, err := l.bundle.pool.Exec(t.Context(), `select pg_terminate_backend(pid, 5000) `+waiting); err != nil {
-				t.Fatal(err)
-			}
+			l.exec(t, `select pg_terminate_backend(pid, 5000) `+waiting)
 		}
 		l.eventually(t, `select count(*) >= 4 `+waiting)
 		giveUp()

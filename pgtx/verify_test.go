@@ -18,11 +18,13 @@ var verified = pgtx.Options{VerifyCommit: true}
 var firsts = map[string]func(context.Context, pgx.Tx) error{
 	"with arguments": func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, -10) },
 	"without": func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update accounts set balance = balance - 4 where id = 1; update accounts set balance = balance - 6 where id = 1`)
+		_, err := tx.Exec(ctx, `update accounts set balance = balance - 4 where id = 1;
+			update accounts set balance = balance - 6 where id = 1`)
 		return err
 	},
 	"query": func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `update accounts set balance = balance - 10 where id = $1 returning balance`, 1).Scan(new(int))
+		return tx.QueryRow(ctx, `update accounts set balance = balance - 10
+			where id = $1 returning balance`, 1).Scan(new(int))
 	},
 	"batch": func(ctx context.Context, tx pgx.Tx) error {
 		batch := &pgx.Batch{}
@@ -65,13 +67,15 @@ func TestVerifyCommit(t *testing.T) {
 					calls, after := 0, 0
 					err := pgtx.RunWith(t.Context(), pool, tt.opts, func(ctx context.Context, tx pgx.Tx) error {
 						calls++
-						if err := pgtx.AfterCommit(ctx, pool, func(context.Context) error { after++; return nil }); err != nil {
+						hook := func(context.Context) error { after++; return nil }
+						if err := pgtx.AfterCommit(ctx, pool, hook); err != nil {
 							return err
 						}
 						return fn(ctx, tx)
 					})
 					if err != nil || calls != tt.calls || after != 1 {
-						t.Errorf("%v, %s: error is %v after %d calls, want none after %d; %d hooks, want 1", mode, first, err, calls, tt.calls, after)
+						t.Errorf("%v, %s: error is %v after %d calls, want none after %d; %d hooks, want 1",
+							mode, first, err, calls, tt.calls, after)
 					}
 					if spent += 10; b.balance(t, 1) != 100-spent {
 						t.Fatalf("%v, %s: balance is %d, want %d", mode, first, b.balance(t, 1), 100-spent)
@@ -104,7 +108,8 @@ func TestVerifyCommitOnSingleConnection(t *testing.T) {
 			pooled.Release()
 			pool.Close()
 			committed := b.balance(t, 1) == 90
-			if committed != (where == fault.BeforeAnswer) || (err == nil) != committed || calls != 1 || errors.As(err, new(*pgtx.CommitUnknownError)) {
+			if committed != (where == fault.BeforeAnswer) || (err == nil) != committed || calls != 1 ||
+				errors.As(err, new(*pgtx.CommitUnknownError)) {
 				t.Errorf("%v: error is %v after %d calls, committed is %v", mode, err, calls, committed)
 			}
 		}
