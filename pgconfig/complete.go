@@ -41,8 +41,9 @@ func (l *loader) fill(c *connection) {
 		params = without(params, "options") // as libpq, which takes one or the other
 		l.note(c.key, "PGOPTIONS is left out: options are given already")
 	}
-	for _, name := range []string{"host", "user", "password", "dbname"} {
-		if c.Names(name) { // the variable does not count, so it need not be right either
+	for name := range l.libpq {
+		// What does not count need not be right either.
+		if c.Names(name) && name != "port" || c.Params[name] != "" || c.limits(name) {
 			params = without(params, name)
 		}
 	}
@@ -268,13 +269,16 @@ func (l *loader) fillPassword(c *connection) {
 	if err != nil {
 		return // as libpq: a password may not be needed
 	}
+	missing := false
 	for _, a := range c.Hosts {
-		host := a.Host
-		if strings.HasPrefix(host, "/") {
-			host = "localhost"
+		password := file.FindPassword(a.Host, a.Port, c.Database, c.User)
+		if password == "" && strings.HasPrefix(a.Host, "/") {
+			password = file.FindPassword("localhost", a.Port, c.Database, c.User)
 		}
-		switch password := file.FindPassword(host, a.Port, c.Database, c.User); {
-		case password == "" || password == c.Password:
+		switch {
+		case password == "":
+			missing = true
+		case password == c.Password:
 		case c.Password != "":
 			l.add(c.key, "names hosts for which the pass file has different passwords",
 				"pgx logs in everywhere with one: give each host the same, or name one host")
@@ -284,6 +288,19 @@ func (l *loader) fillPassword(c *connection) {
 			l.part(c, "password", "file "+path)
 		}
 	}
+	if missing && c.Password != "" {
+		l.note(c.key, "the pass file has a line for some of the hosts: its password goes to all")
+	}
+}
+
+// limits reports whether the connection string has a parameter that stands for a variable.
+func (c *connection) limits(param string) bool {
+	for _, own := range c.Limits {
+		if own.Param == param {
+			return true
+		}
+	}
+	return false
 }
 
 func without(m map[string]string, name string) map[string]string {

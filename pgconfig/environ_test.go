@@ -53,6 +53,8 @@ func TestLibpqVariables(t *testing.T) {
 		{env{"PGDATA": "/var/lib/postgresql"}, "@localhost:5432/d?sslmode=prefer"}, // the server's, not libpq's
 
 		// What the URL says itself does not count.
+		{env{"DATABASE_URL": "postgres://u@c/d?sslmode=disable", "PGSSLMODE": "bogus"}, "@c:5432/d?sslmode=disable"},
+		{env{"DATABASE_URL": "postgres://u@c/d?connect_timeout=3", "PGCONNECT_TIMEOUT": "x"}, "@c:5432/d?sslmode=prefer"},
 		{env{
 			"DATABASE_URL": "postgres://u:p@c:1/d", "PGHOST": "localhost:5433", "PGPORT": "x", "PGPASSWORD": "p\n",
 			"PGUSER": "$(U)", "PGDATABASE": "d\n",
@@ -168,6 +170,14 @@ func TestPassFile(t *testing.T) {
 	}
 	cfg := load(t, env{"DATABASE_URL": "postgres://u@/d?host=/run/pg", "PGPASSFILE": passfile})
 	equal(t, "URL", cfg.URL().Reveal(), "postgres://u:here@/d?host=/run/pg&port=5432&sslmode=prefer")
+	sockets := file(t, "pgpass", "/cloudsql/p\\:r\\:i:5432:d:u:cloud\n")
+	cfg = load(t, env{"DATABASE_URL": "postgres://u@/d?host=/cloudsql/p:r:i", "PGPASSFILE": sockets})
+	equal(t, "password of a socket", setting(t, cfg, "DATABASE_URL password").Source, "file "+sockets)
+	cfg = load(t, env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@a,b/d", "PGPASSFILE": passfile})
+	equal(t, "note", setting(t, cfg, "DATABASE_URL").Note,
+		"the pass file has a line for some of the hosts: its password goes to all")
+	cfg = load(t, env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@a,x/d", "PGPASSFILE": passfile})
+	equal(t, "note without a password", setting(t, cfg, "DATABASE_URL").Note, "")
 	cfg = load(t, env{"DATABASE_URL": "postgres://u@b/d", "PGPASSFILE": "/nothing"})
 	equal(t, "URL", cfg.URL().Reveal(), "postgres://u@b:5432/d?sslmode=verify-full&sslrootcert=system")
 }

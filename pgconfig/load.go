@@ -304,8 +304,16 @@ func (l *loader) origin(c *connection, param string) string {
 // noteUnknown notes variables that look like ours and are none: probably a slip.
 func (l *loader) noteUnknown() {
 	for _, name := range sortedKeys(l.vars) {
-		if _, known := find(name); !known && !strings.HasPrefix(name, "PG") {
+		_, known := find(name)
+		meant := dsn.MeantEnv(name)
+		switch {
+		case known || dsn.FromEnv(name) != "":
+		case !strings.HasPrefix(name, "PG"):
 			l.note(name, "is not a variable of this package")
+		case name == "PGSYSCONFDIR":
+			l.note(name, "has no effect: set PGSERVICEFILE")
+		case meant != "" && name != "PGDATA":
+			l.note(name, "has no effect: "+meant+" may be meant")
 		}
 	}
 }

@@ -306,6 +306,10 @@ func TestFiles(t *testing.T) {
 	equal(t, "URL", cfg.URL().Reveal(), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "SecretFile", cfg.SecretFile().Path(), password)
 	equal(t, "replicas", len(cfg.ReplicaURLs()), 2)
+	marked := load(t, env{
+		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": file(t, "p", "\ufeffword\r\n"),
+	})
+	equal(t, "URL", marked.URL().Reveal(), "postgres://app:word@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "first replica", cfg.ReplicaURLs()[0].Reveal(),
 		"postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "second replica", cfg.ReplicaURLs()[1].Reveal(), "postgres://ro:x@r3:5432/shop?sslmode=verify-full&sslrootcert=system")
@@ -452,8 +456,11 @@ func TestUnknownVariable(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
 		"DATABASE_URL": "postgres://u:p@db/d", "DATABASE_POOL_MAX_CON": "hidden", "PGDATA": "x",
-		"DIRECT_X": "hidden",
+		"DIRECT_X": "hidden", "PGPASWORD": "hidden", "PGSYSCONFDIR": "/etc", "PG_MAJOR": "18",
 	})
+	equal(t, "a slip", setting(t, cfg, "PGPASWORD").Note, "has no effect: PGPASSWORD may be meant")
+	equal(t, "PGSYSCONFDIR", setting(t, cfg, "PGSYSCONFDIR").Note, "has no effect: set PGSERVICEFILE")
+	equal(t, "value of a slip", setting(t, cfg, "PGPASWORD").Value, "")
 	for _, name := range []string{"DATABASE_POOL_MAX_CON", "DIRECT_X"} {
 		s := setting(t, cfg, name)
 		equal(t, "note", s.Note, "is not a variable of this package")
@@ -461,7 +468,7 @@ func TestUnknownVariable(t *testing.T) {
 		equal(t, "value", s.Value, "")
 	}
 	for _, s := range cfg.Report() {
-		if s.Key == "PGDATA" {
+		if s.Key == "PGDATA" || s.Key == "PG_MAJOR" {
 			t.Error("PGDATA is libpq's matter, or the server's")
 		}
 	}

@@ -23,7 +23,8 @@ func (f *SecretFile) Path() string { return f.path }
 
 // Read reads the file again and returns the login, completed from the variables that the
 // configuration was loaded from. Where the connection leads does not change. The error names no
-// path and holds no secret. Read is safe for concurrent use.
+// path and holds no secret. White space at the ends of the file does not count. Read blocks no
+// longer than the file system takes; a pipe is an error. It is safe for concurrent use.
 func (f *SecretFile) Read() (user string, password Secret, err error) {
 	u, p, err := f.read()
 	return u, NewSecret(p), err
@@ -122,7 +123,7 @@ func (l *loader) readSecret(key string) (entry, bool) {
 	case errors.Is(err, fs.ErrPermission):
 		l.add(key, "names a file that this user may not read", "make it readable for the user that the program runs as")
 	case err != nil:
-		l.add(key, "names a file that cannot be read", "name a file of text that holds nothing else")
+		l.add(key, "names a file that cannot be read", "name a file of text that holds nothing else, not a pipe")
 	case content == "":
 		l.add(key, "names a file that is empty", "write the secret into it")
 	case strings.ContainsAny(content, "\n\r"):
@@ -134,6 +135,10 @@ func (l *loader) readSecret(key string) (entry, bool) {
 }
 
 func readLimited(path string) (string, error) {
+	// Opening a pipe would block until somebody writes into it.
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return "", errors.New("a pipe")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -146,5 +151,6 @@ func readLimited(path string) (string, error) {
 	if len(data) > maxSecretFile {
 		return "", errors.New("too long")
 	}
-	return strings.TrimSpace(string(data)), nil
+	// Editors on Windows put a mark at the beginning.
+	return strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff")), nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -215,8 +216,7 @@ func TestParam(t *testing.T) {
 			"by &; write an & inside a value as %26",
 		"work_mem=8%": "problem: has a % in the parameters that is not followed by two " +
 			"hexadecimal digits: write % as %25",
-		"work_mem=8%00": "problem: has a % in the parameters that is not followed by two " +
-			"hexadecimal digits: write % as %25",
+		"work_mem=8%00":  "problem: has a NUL character (%00) in the parameters: take it out: PostgreSQL has none",
 		"&work_mem=8MB&": base + "?options=-c%20work_mem%3D8MB",
 
 		// options
@@ -422,8 +422,7 @@ func TestForm(t *testing.T) {
 		"postgres://u@h/d?host=%2Frun%2F%01x": notHost,
 		"postgres://u:a%2@h/d": "problem: has a % in the password that is not followed by " +
 			"two hexadecimal digits: write % as %25",
-		"postgres://u:a%00@h/d": "problem: has a % in the password that is not followed by " +
-			"two hexadecimal digits: write % as %25",
+		"postgres://u:a%00@h/d": "problem: has a NUL character (%00) in the password: take it out: PostgreSQL has none",
 		"postgres://u%0A@h/d": "problem: has a user that ends with a line break: take it " +
 			"off: echo adds one, printf '%s' does not",
 		"postgres://u%0Av@h/d": "problem: has a user that contains a control character: " +
@@ -508,6 +507,12 @@ func TestPlaceholder(t *testing.T) {
 			"placeholder like [YOUR-PASSWORD]",
 		"postgres://u:${DB_PASSWORD}@h/d": "has a password that is a " +
 			"placeholder like ${NAME}",
+		"postgres://u:${DB_PASSWORD:-x}@h/d":   "has a password that is a placeholder like ${NAME}",
+		"postgres://u:$db_password@h/d":        "has a password that is a placeholder like $NAME",
+		"postgres://u:{password}@h/d":          "has a password that is a placeholder like {name}",
+		"postgres://u:YOUR_PASSWORD_HERE@h/d":  "has a password that is a placeholder like PASSWORD",
+		"postgres://u:[your_password_123]@h/d": "has a password that is a placeholder like [YOUR-PASSWORD]",
+		"postgres://u:%25DB_PASSWORD%25@h/d":   "has a password that is a placeholder like %NAME%",
 		"postgres://u:$(DB_PASSWORD)@h/d": "has a password that is a " +
 			"placeholder like $(NAME)",
 		"postgres://u:$DB_PASSWORD@h/d": "has a password that is a " +
@@ -594,6 +599,9 @@ func TestSplit(t *testing.T) {
 		"host=a dbname=d, host=b dbname=d":     {"host=a dbname=d", "host=b dbname=d"},
 		"host=a dbname=d\nhost = b":            {"host=a dbname=d", "host = b"},
 		"host=a dbname=d;user=u host=b":        {"host=a dbname=d", "user=u host=b"},
+		"host=a\nuser=u\ndbname=d":             {"host=a\nuser=u\ndbname=d"},
+		"host=a\nuser=u\nhost=b\nuser=u":       {"host=a\nuser=u", "host=b\nuser=u"},
+		"postgres://a/d\nhost=b\nuser=u":       {"postgres://a/d", "host=b\nuser=u"},
 		"host=a,b port=1,2":                    {"host=a,b port=1,2"},
 		"host=a password='x, host=b' , host=c": {"host=a password='x, host=b'", "host=c"},
 		`host=a password='x\', host=b',host=c`: {`host=a password='x\', host=b'`, "host=c"},
@@ -606,6 +614,36 @@ func TestSplit(t *testing.T) {
 		if diff := cmp.Diff(want, dsn.Split(list)); diff != "" {
 			t.Errorf("%q: %s", list, diff)
 		}
+	}
+}
+
+// TestSplitLong: the time grows with the length, not with its square.
+func TestSplitLong(t *testing.T) {
+	t.Parallel()
+	measure := func(n int) time.Duration {
+		best := time.Hour
+		for range 3 {
+			start := time.Now()
+			dsn.Split("postgres://u@h" + strings.Repeat(",h", n) + "/d")
+			dsn.Split(strings.Repeat("host=h user=u, ", n/8))
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	if short, long := measure(2_000), measure(64_000); long > 200*short {
+		t.Errorf("%v for 32 times the length of what took %v", long, short)
+	}
+}
+
+// TestMeantEnv: a slip in the name of a variable is recognized.
+func TestMeantEnv(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"PGPASWORD": "PGPASSWORD", "PGPASSWORDS": "PGPASSWORD", "PGPASSW0RD": "PGPASSWORD",
+		"PGCONNECTTIMEOUT": "PGCONNECT_TIMEOUT", "PG_HOST": "PGHOST", "PGTX_URL": "", "PG_VERSION": "", "PGX": "",
+		"DATABASE_URL": "", "P": "",
+	} {
+		equal(t, name+" "+dsn.MeantEnv(name), name+" "+want)
 	}
 }
 

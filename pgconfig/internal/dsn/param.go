@@ -35,6 +35,30 @@ var env = map[string]string{
 // FromEnv returns the parameter that a variable of libpq stands for, or "".
 func FromEnv(variable string) string { return env[variable] }
 
+// MeantEnv returns the variable of libpq that one with a slip in its name was meant for, or "".
+func MeantEnv(variable string) string {
+	plain := strings.ReplaceAll(variable, "_", "")
+	for _, known := range slices.Sorted(maps.Keys(env)) {
+		if known != variable && differLittle(plain, strings.ReplaceAll(known, "_", "")) {
+			return known
+		}
+	}
+	return ""
+}
+
+// differLittle reports whether one character too many, too few or another is all the difference.
+func differLittle(a, b string) bool {
+	i := 0
+	for i < min(len(a), len(b)) && a[i] == b[i] {
+		i++
+	}
+	a, b = a[i:], b[i:]
+	if a == b {
+		return true
+	}
+	return a != "" && a[1:] == b || b != "" && b[1:] == a || a != "" && b != "" && a[1:] == b[1:]
+}
+
 // libpqParams are the parameters of libpq, pgx and pgxpool.
 var libpqParams = map[string]param{
 	"host": hold, "port": hold, "user": hold, "password": hold, "dbname": hold, "database": hold,

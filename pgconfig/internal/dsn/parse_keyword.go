@@ -56,12 +56,14 @@ func keywordValue(s string) (value, rest string, ok bool) {
 
 // Split splits a list of connection strings at commas, semicolons and white space. A URL or a host
 // list may have commas of its own, so the next string must begin with a scheme, or after a comma, a
-// semicolon or a line break with a keyword such as host=.
+// semicolon or a line break with a keyword such as host=. After a line break that keyword must be in
+// the current string already: to libpq a line break is space.
 func Split(list string) []string {
 	const separators = ",; \t\r\n"
 	var all []string
 	rest := strings.Trim(list, separators)
 	start, quoted, url := 0, false, startsURL(rest)
+	seen := map[string]bool{startKeyword(rest): true}
 	for i := 0; i < len(rest); i++ {
 		switch c := rest[i]; {
 		case !url && c == '\\':
@@ -71,10 +73,14 @@ func Split(list string) []string {
 		case !quoted && strings.IndexByte(separators, c) >= 0:
 			after := strings.TrimLeft(rest[i:], separators)
 			gap := rest[i : len(rest)-len(after)]
-			if startsURL(after) || (strings.ContainsAny(gap, ",;\n") && startsKeywords(after)) {
+			keyword := startKeyword(after)
+			if startsURL(after) || keyword != "" && (strings.ContainsAny(gap, ",;") ||
+				strings.Contains(gap, "\n") && (url || seen[keyword])) {
 				all = append(all, rest[start:i])
 				start, url = len(rest)-len(after), startsURL(after)
+				clear(seen)
 			}
+			seen[keyword] = true
 			i = len(rest) - len(after) - 1
 		}
 	}
@@ -85,12 +91,20 @@ func Split(list string) []string {
 }
 
 func startsURL(s string) bool {
-	scheme, _, ok := strings.Cut(s, "://")
-	return ok && scheme != "" && strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+") == ""
+	rest := strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyz0123456789+")
+	return rest != s && strings.HasPrefix(rest, "://")
 }
 
-func startsKeywords(s string) bool {
-	name, _, ok := strings.Cut(s, "=")
-	_, known := libpqParams[strings.TrimRight(name, space)]
-	return ok && known
+// startKeyword returns the keyword that s begins with, or "".
+func startKeyword(s string) string {
+	name, _, ok := strings.Cut(s[:min(len(s), longestKeyword)], "=")
+	name = strings.TrimRight(name, space)
+	if _, known := libpqParams[name]; !ok || !known {
+		return ""
+	}
+	return name
 }
+
+// longestKeyword is more than any keyword has, with space after it. Without it a long list would
+// be searched again at each separator.
+const longestKeyword = 64 // bytes

@@ -71,7 +71,11 @@ func parseURL(rest string) (DSN, []Problem) {
 // decode percent-decodes a part. The error of net/url would quote the text.
 func (p *parser) decode(part, text string) string {
 	s, err := url.PathUnescape(text)
-	if err != nil || strings.Contains(s, "\x00") {
+	if strings.Contains(s, "\x00") {
+		p.add("", "has a NUL character (%00) in the "+part, "take it out: PostgreSQL has none")
+		return ""
+	}
+	if err != nil {
 		p.add("", "has a % in the "+part+" that is not followed by two hexadecimal digits", "write % as %25")
 		return ""
 	}

@@ -11,19 +11,24 @@ var placeholders = []struct {
 }{
 	{
 		"[YOUR-PASSWORD]", regexp.MustCompile(`\[[A-Za-z][A-Za-z _-]*\]`),
-		regexp.MustCompile(`(?i)^\[[a-z _-]*(pass|pw|secret|your)[a-z _-]*\]$`),
+		regexp.MustCompile(`(?i)^\[[a-z0-9 _-]*(pass|pw|secret|your)[a-z0-9 _-]*\]$`),
 	},
 	{
 		"<password>", regexp.MustCompile(`<[A-Za-z][\w -]*>`),
 		regexp.MustCompile(`(?i)^<[a-z _-]*(pass|pw|secret|your)[a-z _-]*>$`),
 	},
-	{"${NAME}", regexp.MustCompile(`\$\{\w+\}`), regexp.MustCompile(`^\$\{\w+\}$`)},
+	{"${NAME}", regexp.MustCompile(`\$\{\w+\}`), regexp.MustCompile(`^\$\{\w+(:?[-?+=][^}]*)?\}$`)},
+	{
+		"{name}", regexp.MustCompile(`^\{[A-Za-z][\w -]*\}$`),
+		regexp.MustCompile(`(?i)^\{[a-z0-9 _-]*(pass|pw|secret|your)[a-z0-9 _-]*\}$`),
+	},
+	{"%NAME%", regexp.MustCompile(`^%[A-Z_]+%$`), regexp.MustCompile(`(?i)^%\w*(pass|pw|secret)\w*%$`)},
 	{"$(NAME)", regexp.MustCompile(`\$\(\w+\)`), regexp.MustCompile(`^\$\(\w+\)$`)},
 	{"{{ NAME }}", regexp.MustCompile(`\{\{.*\}\}`), regexp.MustCompile(`^\{\{.*\}\}$`)},
-	{"$NAME", regexp.MustCompile(`^\$[A-Z_]+$`), regexp.MustCompile(`^\$[A-Z0-9_]*(PASS|PW|SECRET)[A-Z0-9_]*$`)},
+	{"$NAME", regexp.MustCompile(`^\$[A-Z_]+$`), regexp.MustCompile(`(?i)^\$[A-Z0-9_]*(PASS|PW|SECRET)[A-Z0-9_]*$`)},
 	{
 		"PASSWORD", regexp.MustCompile(`^(USER|HOST|DATABASE)$`),
-		regexp.MustCompile(`^PASSWORD$|^(?i)your[ _-]?password$`),
+		regexp.MustCompile(`^PASSWORD$|^(?i)your[ _-]?password([ _-]?here)?$`),
 	},
 	{Redacted, regexp.MustCompile(`^\*+$`), regexp.MustCompile(`^\*{4,}$`)},
 }

@@ -1,0 +1,25 @@
+package pgconfig_test
+
+import (
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/page-builder/persistence/pgconfig"
+)
+
+// TestPipe: loading does not wait until somebody writes into a pipe.
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := refused(t, pgconfig.Source{Environ: env{
+		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": path,
+	}})
+	if !strings.Contains(text, "names a file that cannot be read") {
+		t.Error(text)
+	}
+}
