@@ -21,19 +21,19 @@ func moves() *pgx.Batch {
 	return batch
 }
 
-func TestAtomicTakesOneRoundTrip(t *testing.T) {
+func TestAtomicTakesTwoRoundTrips(t *testing.T) {
 	t.Parallel()
 	for _, mode := range execModes {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			pool, flushes := countFlushes(t, b.url, mode)
-			want := int64(1)
+			want := int64(2)
 			if mode == pgx.QueryExecModeDescribeExec {
-				want = 2 // it describes every time
+				want = 3 // it describes every time
 			}
 			if mode == pgx.QueryExecModeSimpleProtocol {
-				want = 3 // inside a Run
+				want = 3 // COMMIT goes alone
 			}
 			opts := pgtx.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.RepeatableRead}}
 			var isolation string

@@ -16,9 +16,16 @@ import (
 // server is checked first, because from COMMIT on a lost connection means an unknown outcome.
 // ROLLBACK is sent instead of COMMIT wherever the server could only roll back.
 func (s *session) commit(db DB) error {
-	if err := s.whyNotCommit(); err != nil {
-		s.rollback()
-		return err
+	s.shut()
+	if s.answer == nil {
+		err := s.whyNotCommit()
+		if err == nil {
+			err = s.storeResult()
+		}
+		if err != nil {
+			s.rollback()
+			return err
+		}
 	}
 	if s.state == stateIdle { // there was no statement, and so no BEGIN
 		s.close()
@@ -39,7 +46,6 @@ func (s *session) commit(db DB) error {
 }
 
 func (s *session) whyNotCommit() error {
-	s.shut()
 	switch {
 	case s.state == stateEnded:
 		return fmt.Errorf("commit: %w", ErrEnded)
@@ -62,6 +68,12 @@ func (s *session) whyNotCommit() error {
 // sendCommit sends COMMIT and judges the answer. unknown reports that there was none, or one that
 // does not tell.
 func (s *session) sendCommit() (unknown bool, err error) {
+	if s.answer != nil {
+		if errors.Is(s.answer.err, pgx.ErrTxCommitRollback) {
+			return false, s.failure()
+		}
+		return s.judgeCommit(s.answer.err, s.answer.unwritten)
+	}
 	if s.raw != nil {
 		ctx, cancel := outlast(s.ctx, cleanupLimit)
 		defer cancel()
@@ -86,7 +98,7 @@ func (s *session) sendCommit() (unknown bool, err error) {
 	if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		kill(conn)
 	}
-	if err == nil && result.endings.rollbacks > 0 && result.endings.commits == 0 {
+	if err == nil && result.answers.rollbacks > 0 && result.answers.commits == 0 {
 		return false, s.failure()
 	}
 	return s.judgeCommit(err, result.unwritten)
@@ -104,7 +116,7 @@ func (s *session) judgeCommit(err error, unwritten bool) (unknown bool, _ error)
 	case judgment == commitUnsent:
 		s.fail(stateLost, err)
 		return false, fmt.Errorf("commit: the session was over before COMMIT was executed: %w", err)
-	case s.opts.TxOptions.AccessMode == pgx.ReadOnly:
+	case s.opts.TxOptions.AccessMode == pgx.ReadOnly && !s.mayWrite:
 		s.repeatable = true
 		return false, fmt.Errorf("commit: no answer to the COMMIT of a read-only transaction: %w", err)
 	}

@@ -116,7 +116,7 @@ func (s *session) claimKey() (replayed bool, err error) {
 		return false, fmt.Errorf("idempotency key: %w", err)
 	}
 	if settings := s.opts.setAll(); len(settings) > 0 {
-		if err := s.control(ctx, strings.Join(settings, "; ")); err != nil {
+		if err := s.control(ctx, joinSQL(settings)); err != nil {
 			s.observe(err)
 			return false, fmt.Errorf("settings: %w", err)
 		}
@@ -193,9 +193,9 @@ func (s *session) awaitOther(ctx context.Context) error {
 	return nil
 }
 
-// storeResult keeps the result of ValueWith with the key.
+// storeResult keeps the result of ValueWith with the key. The handles are shut by now.
 func (s *session) storeResult() error {
-	if s.opts.result == nil {
+	if s.opts.result == nil || s.opts.IdempotencyKey == "" {
 		return nil
 	}
 	text, err := s.opts.result()
@@ -206,7 +206,8 @@ func (s *session) storeResult() error {
 	batch.Queue(saveRoleSQL, s.keyRole)
 	batch.Queue(withTable(storeSQL, s.keyTable), s.opts.IdempotencyKey, text)
 	batch.Queue(restoreRoleSQL)
-	if err := s.root.SendBatch(s.ctx, batch).Close(); err != nil {
+	if err := s.queries().SendBatch(s.ctx, batch).Close(); err != nil {
+		s.observe(err)
 		return fmt.Errorf("idempotency key: result: %w", err)
 	}
 	return nil

@@ -35,7 +35,7 @@ type Report struct {
 	// Name is Options.Name.
 	Name string
 	// Kind is "transaction" (an outermost or Separate Run), "savepoint" (a nested one), "joined" (a
-	// nested one with Join) or "batch" (Atomic, in one round trip).
+	// nested one with Join) or "batch" (Atomic).
 	Kind string
 	// Attempt counts from 1. In a nested Run it is that of the outermost.
 	Attempt int
@@ -148,13 +148,6 @@ func (w *watch) finish(err error) {
 	w.report.Attempt = 0
 }
 
-// drop forgets an attempt that is made in another way.
-func (w *watch) drop() {
-	if w != nil {
-		w.report.Attempt = 0
-	}
-}
-
 // abandoned reports an attempt that did not end in the usual way. It is deferred.
 func (w *watch) abandoned() {
 	if w == nil || w.report.Attempt == 0 {
@@ -162,10 +155,10 @@ func (w *watch) abandoned() {
 	}
 	switch {
 	case !w.ended.IsZero(): // a hook that waited for the end
-	case kind(w.report.Kind) == kindTransaction:
-		w.endSession(errNotReturned)
 	case kind(w.report.Kind) == kindBatch: // a callback: COMMIT is on its way
-		w.end(times{}, OutcomeUnknown, errNotReturned)
+		w.end(w.session.times, OutcomeUnknown, errNotReturned)
+	case w.session != nil:
+		w.endSession(errNotReturned)
 	default:
 		w.endNested(times{}, errNotReturned)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,6 +133,8 @@ type Options struct {
 	replay func(stored *string) error
 	// result encodes the result to be stored with the key.
 	result func() (string, error)
+	// kind is that of the report.
+	kind kind
 
 	// Nesting says what happens inside the function of another Run on the same database. Defaults
 	// to [Savepoint].
@@ -175,6 +178,9 @@ func (o Options) verifies() bool {
 	return o.VerifyCommit && o.TxOptions.AccessMode != pgx.ReadOnly
 }
 
+// maxIdentifier is NAMEDATALEN - 1.
+const maxIdentifier = 63
+
 // validate refuses options that cannot work.
 func (o Options) validate() error {
 	switch {
@@ -183,8 +189,21 @@ func (o Options) validate() error {
 	case o.IdempotencyKey == "" && o.Fingerprint != "":
 		return errors.New("a fingerprint needs an IdempotencyKey")
 	}
+	seen := make(map[string]string, len(o.Settings))
 	for name, value := range o.Settings {
-		switch lower := strings.ToLower(name); {
+		lower := strings.ToLower(name)
+		if other, ok := seen[lower]; ok {
+			return fmt.Errorf("settings %q and %q are the same one", min(name, other), max(name, other))
+		}
+		seen[lower] = name
+		tooLong := func(part string) bool { return len(part) > maxIdentifier }
+		switch _, err := settingValue(name, value); {
+		case err != nil:
+			return fmt.Errorf("setting %q: %w", name, err)
+		case slices.ContainsFunc(strings.Split(name, "."), tooLong):
+			return fmt.Errorf("setting %q: the server cuts names off after %d bytes", name, maxIdentifier)
+		case lower == "transaction_read_only" && o.TxOptions.AccessMode == pgx.ReadOnly:
+			return fmt.Errorf("setting %q contradicts AccessMode ReadOnly", name)
 		case name == "" || strings.ContainsRune(name+value, 0):
 			return fmt.Errorf("setting %q: an empty name, or a zero byte", name)
 		case lower == "statement_timeout" && o.StatementTimeout != 0, lower == "lock_timeout" && o.LockTimeout != 0:
@@ -244,7 +263,11 @@ func optionConflict(what, inner, outer string) error {
 
 // prelude is what begins a transaction: BEGIN, the limits and the settings.
 func (o Options) prelude(ctx context.Context) []string {
-	statements := append(make([]string, 0, 4), beginSQL(o.TxOptions))
+	begin := beginSQL(o.TxOptions)
+	if o.TxOptions.BeginQuery != "" {
+		begin += "\n" // a comment at its end must not swallow what follows
+	}
+	statements := append(make([]string, 0, 4), begin)
 	statements = append(statements, o.setLimits(ctx)...)
 	if o.IdempotencyKey != "" {
 		return statements // the key's row is written before the role and the search_path change
@@ -262,12 +285,15 @@ func beginSQL(txOptions pgx.TxOptions) string {
 	return b.QueuedQueries[0].SQL
 }
 
+// maxLimit is the most that the server takes, 24 days.
+const maxLimit = math.MaxInt32 * time.Millisecond
+
 func (o Options) setLimits(ctx context.Context) (statements []string) {
 	if limit := o.statementLimit(ctx); limit != 0 {
-		statements = append(statements, "set local statement_timeout = "+milliseconds(limit))
+		statements = append(statements, "set local statement_timeout = "+milliseconds(min(limit, maxLimit)))
 	}
 	if o.LockTimeout != 0 {
-		statements = append(statements, "set local lock_timeout = "+milliseconds(o.LockTimeout))
+		statements = append(statements, "set local lock_timeout = "+milliseconds(min(o.LockTimeout, maxLimit)))
 	}
 	return statements
 }
@@ -293,26 +319,74 @@ func (o Options) setAll() (statements []string) {
 	})
 	for _, name := range names {
 		quoted := pgx.Identifier(strings.Split(name, ".")).Sanitize()
-		statements = append(statements, "set local "+quoted+" = "+settingValue(name, o.Settings[name]))
+		value, _ := settingValue(name, o.Settings[name]) // validated
+		statements = append(statements, "set local "+quoted+" = "+value)
 	}
 	return statements
 }
 
 // settingValue quotes a value. PostgreSQL takes one string for search_path as one name, so that a
-// list has to be quoted part by part.
-func settingValue(name, value string) string {
+// list has to be quoted name by name.
+func settingValue(name, value string) (string, error) {
 	if !strings.EqualFold(name, "search_path") && !strings.EqualFold(name, "temp_tablespaces") {
-		return quote(value)
+		return quote(value), nil
 	}
-	var parts []string
-	for part := range strings.SplitSeq(value, ",") {
-		part = strings.TrimSpace(part)
-		if len(part) > 1 && part[0] == '"' && part[len(part)-1] == '"' {
-			part = strings.ReplaceAll(part[1:len(part)-1], `""`, `"`)
+	names, err := splitNames(value)
+	for i := range names {
+		names[i] = quote(names[i])
+	}
+	if len(names) == 0 {
+		return "''", err
+	}
+	return strings.Join(names, ", "), err
+}
+
+var errNames = errors.New(`not a list of names: separate them by commas, and put a name with other characters in "…"`)
+
+// splitNames reads a list of names as the server does: in double quotes a name may hold anything,
+// and a doubled quote is one; without them it is folded to lower case.
+func splitNames(list string) (names []string, err error) {
+	rest := strings.TrimSpace(list)
+	for rest != "" {
+		var name string
+		if rest[0] == '"' {
+			for name = `"`; strings.HasPrefix(rest, `"`); { // of a doubled quote, the second
+				part, after, closed := strings.Cut(rest[1:], `"`)
+				if !closed {
+					return nil, errNames
+				}
+				name, rest = name+part+`"`, after
+			}
+			name = name[1 : len(name)-1]
+		} else {
+			end := strings.IndexAny(rest, ", \t\r\n\f\v\"")
+			if end < 0 {
+				end = len(rest)
+			}
+			name, rest = strings.Map(lowerASCII, rest[:end]), rest[end:]
 		}
-		parts = append(parts, quote(part))
+		if name == "" || len(name) > maxIdentifier {
+			return nil, errNames
+		}
+		names = append(names, name)
+		if rest = strings.TrimSpace(rest); rest == "" {
+			break
+		}
+		if rest[0] != ',' {
+			return nil, errNames
+		}
+		if rest = strings.TrimSpace(rest[1:]); rest == "" {
+			return nil, errNames
+		}
 	}
-	return strings.Join(parts, ", ")
+	return names, nil
+}
+
+func lowerASCII(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r + 'a' - 'A'
+	}
+	return r
 }
 
 // quote makes a literal that means the same whatever standard_conforming_strings is.
@@ -329,7 +403,11 @@ func milliseconds(limit time.Duration) string {
 	if limit < 0 {
 		return "0"
 	}
-	return strconv.FormatInt(max(1, int64((limit+time.Millisecond-1)/time.Millisecond)), 10)
+	whole := int64(limit / time.Millisecond)
+	if limit%time.Millisecond > 0 {
+		whole++
+	}
+	return strconv.FormatInt(whole, 10)
 }
 
 // The reserve keeps a server-side limit below ctx's deadline: the statement has to get to the

@@ -7,26 +7,25 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
 // A write that is refused as read-only is what a failover looks like from a connection that was led
-// to the wrong server: it is repeated, unless the transaction or the session is meant to read.
-func TestReadOnlyServerIsTriedAgain(t *testing.T) {
+// to a standby: it is repeated. What is read-only by choice stays so.
+func TestReadOnlyByChoiceIsNotRepeated(t *testing.T) {
 	t.Parallel()
-	const demote = `set transaction read only`
 	for name, test := range map[string]struct {
 		opts  pgtx.Options
 		param string
 		first string
-		calls int
 	}{
-		"demoted":             {first: demote, calls: 2},
-		"demoted, eager":      {opts: pgtx.Options{Eager: true}, first: demote, calls: 2},
-		"demoted, verified":   {opts: pgtx.Options{VerifyCommit: true}, first: `set local transaction_read_only = on`, calls: 2},
-		"transaction to read": {opts: pgtx.Options{TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}}, calls: 1},
-		"session to read":     {param: "on", calls: 1},
-		"RetryIf":             {opts: pgtx.Options{RetryIf: func(error, bool) bool { return false }}, first: demote, calls: 1},
+		"the function's choice": {first: `set transaction read only`},
+		"eager":                 {opts: pgtx.Options{Eager: true}, first: `set local transaction_read_only = on`},
+		"a setting":             {opts: pgtx.Options{Settings: map[string]string{"transaction_read_only": "on"}}},
+		"BeginQuery":            {opts: pgtx.Options{TxOptions: pgx.TxOptions{BeginQuery: "begin read only"}}},
+		"transaction to read":   {opts: pgtx.Options{TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}}},
+		"session to read":       {param: "on"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,16 +48,30 @@ func TestReadOnlyServerIsTriedAgain(t *testing.T) {
 				}
 				return add(ctx, tx, 1, 1)
 			})
-			if calls != test.calls {
-				t.Errorf("%d calls, want %d: %v", calls, test.calls, err)
-			}
-			want := pgerr.Category("")
-			if test.calls == 1 {
-				want = pgerr.ReadOnly
-			}
-			if got := pgerr.Of(err); got != want {
-				t.Errorf("error is %v (%s), want %q", err, got, want)
+			if calls != 1 || pgerr.Of(err) != pgerr.ReadOnly {
+				t.Errorf("%d calls, %v", calls, err)
 			}
 		})
+	}
+}
+
+func TestStandbyIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	primary.Exec(t, `create table made (n int)`)
+	standby := primary.Standby(t, nil)
+	pool := connect(t, standby.URL())
+	for _, opts := range []pgtx.Options{{RetryIf: func(error, bool) bool { return false }}, {}} {
+		calls := 0
+		err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			if calls++; calls == 2 {
+				standby.Promote(t)
+			}
+			_, err := tx.Exec(ctx, `insert into made values ($1)`, 1)
+			return err
+		})
+		if again := opts.RetryIf == nil; (err == nil) != again || (calls == 2) != again {
+			t.Errorf("%d calls, %v", calls, err)
+		}
 	}
 }

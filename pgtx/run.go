@@ -35,14 +35,19 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	case parent != nil:
 		return nest(ctx, parent, opts, fn)
 	}
-	w := opts.watch(ctx, kindTransaction)
+	kind := opts.kind
+	if kind == "" {
+		kind = kindTransaction
+	}
+	w := opts.watch(ctx, kind)
 	defer w.abandoned()
 	var last *session
-	err = repeat(ctx, opts, func(number int) (again bool, err error) {
+	err = repeat(ctx, opts, func(number int) (next step, err error) {
 		w.start(number)
 		limited, cancel := opts.limitAttempt(ctx)
 		defer cancel()
 		s := newSession(ctx, limited, key, opts, number)
+		s.beginsAlone = last != nil && last.state == stateLost
 		last = s
 		w.in(s)
 		if err = s.start(db, inside); err == nil {
@@ -50,7 +55,8 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 		}
 		err = s.explain(err)
 		// A single connection that is closed stays closed.
-		if again = err != nil && s.again(err) && !isClosedConn(db); again {
+		again := err != nil && s.again(err) && !isClosedConn(db)
+		if again {
 			err = s.withCause(err)
 		}
 		if again && s.isOverdue(err) {
@@ -60,7 +66,13 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 			err = nil
 		}
 		w.endSession(err)
-		return again, err
+		switch {
+		case !again:
+			return stepStop, err
+		case s.lease == nil && s.pool != nil && isStalePlan(s.cause):
+			return stepNow, err // on a fresh connection
+		}
+		return stepWait, err
 	})
 	err = last.runLastHooks(ctx, err)
 	w.finish(err)
@@ -96,9 +108,6 @@ func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) error {
 	if err == nil {
 		err = s.runBeforeCommit()
 	}
-	if err == nil && s.opts.IdempotencyKey != "" {
-		err = s.storeResult()
-	}
 	returned = true
 
 	if err != nil {
@@ -106,8 +115,11 @@ func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) error {
 		return err
 	}
 	err = s.commit(db)
-	if s.committing.IsZero() {
+	switch {
+	case s.committing.IsZero():
 		return phaseRun.in(start, err)
+	case err == nil && s.callback != nil:
+		return &HookError{Err: s.callback}
 	}
 	return phaseCommit.in(s.committing, err)
 }
@@ -154,18 +166,33 @@ func (s *session) explain(err error) error {
 	return err
 }
 
+// step is what follows an attempt.
+type step int
+
+const (
+	stepStop step = iota
+	stepWait      // another attempt
+	stepNow       // another one at once, which does not count the first time
+)
+
 // repeat calls attempt until it succeeds, fails for good, or has been called often enough.
-func repeat(ctx context.Context, opts Options, attempt func(number int) (again bool, err error)) error {
+func repeat(ctx context.Context, opts Options, attempt func(number int) (next step, err error)) error {
 	limit := opts.maxAttempts()
-	var backoff retry.Backoff // made on the first retry: most transactions need none
-	var last error            // of the attempt before
+	free := limit > 1 || opts.kind == kindBatch // calls no function
+	var backoff retry.Backoff                   // made on the first retry: most transactions need none
+	var last error                              // of the attempt before
 	for number := 1; ; number++ {
-		again, err := attempt(number)
+		next, err := attempt(number)
 		if last != nil && endedBy(ctx, err) {
 			// Report the database error too, not only that ctx ended.
 			return &RetryError{Attempts: number, Err: last, Ended: err}
 		}
-		if err == nil || !again || limit == 1 {
+		if free && next == stepNow && ctx.Err() == nil {
+			free, last = false, err
+			limit++
+			continue
+		}
+		if err == nil || next == stepStop || limit == 1 {
 			return err
 		}
 		if number >= limit {

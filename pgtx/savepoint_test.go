@@ -85,7 +85,7 @@ func TestRunOnSavepointOfBegin(t *testing.T) {
 		if err := savepoint.Commit(ctx); err != nil {
 			return err
 		}
-		if err := inner(ctx, savepoint, nil); !errors.Is(err, pgtx.ErrTxClosed) {
+		if err := inner(ctx, savepoint, nil); !errors.Is(err, pgx.ErrTxClosed) {
 			t.Errorf("error is %v, want ErrTxClosed: the savepoint was released", err)
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,19 +41,24 @@ type session struct {
 	large    pgx.Tx    // the transaction of LargeObjects
 
 	// The holder of the gate owns the fields below.
-	innermost  *tx   // the handle of the innermost function
-	open       []*tx // the savepoints that are set, outermost first
-	savepoints int   // how many were set, for their names
-	inUse      bool  // when the gate was shut
-	readsOnly  bool  // transactions of the connection are read-only by default
-	repeatable bool  // the server says that a COMMIT without an answer was rolled back
-	outcome    Outcome
-	token      string // the owner of the idempotency key's row
-	keyTable   string
-	keyRole    string    // that wrote the row
-	committing time.Time // when COMMIT was sent
-	times      times
-	first      riding // here to save an allocation
+	innermost   *tx               // the handle of the innermost function
+	open        []*tx             // the savepoints that are set, outermost first
+	savepoints  int               // how many were set, for their names
+	inUse       bool              // when the gate was shut
+	readsOnly   bool              // transactions of the connection are read-only by default
+	isPrimary   bool              // the server said that it is no standby
+	repeatable  bool              // the server says that a COMMIT without an answer was rolled back
+	beginsAlone bool              // the attempt before lost its connection: BEGIN alone can be sent again for certain
+	answer      *commitAnswer     // to a COMMIT that traveled with a batch
+	callback    error             // the first of a callback of Atomic
+	prepared    map[string]string // the texts of statements that the function prepared
+	outcome     Outcome
+	token       string // the owner of the idempotency key's row
+	keyTable    string
+	keyRole     string    // that wrote the row
+	committing  time.Time // when COMMIT was sent
+	times       times
+	first       firstStatement // here to save an allocation
 
 	mu     sync.Mutex
 	abort  bool               // interrupt was called
@@ -143,7 +149,7 @@ func (s *session) beginElsewhere(db DB) error {
 	switch prelude := s.opts.prelude(s.ctx); {
 	case ok && len(prelude) > 1:
 		s.raw, err = beginner.BeginTx(s.ctx, pgx.TxOptions{
-			BeginQuery: strings.Join(prelude, "; "), CommitQuery: s.opts.TxOptions.CommitQuery,
+			BeginQuery: joinSQL(prelude), CommitQuery: s.opts.TxOptions.CommitQuery,
 		})
 	case ok:
 		s.raw, err = beginner.BeginTx(s.ctx, s.opts.TxOptions)
@@ -226,11 +232,11 @@ func (s *session) giveBack() {
 
 // begin sends BEGIN and what belongs to it in a message of its own, with more after it.
 func (s *session) begin(more ...string) error {
-	return s.onLiveConnection(func() (unanswered bool, err error) {
+	return s.onLiveConnection(func() (dead bool, err error) {
 		start := time.Now()
 		prelude := append(s.prelude(), more...)
 		answers := 0
-		_, err = s.sendSimple(s.ctx, strings.Join(prelude, "; "), func(result *pgconn.ResultReader) {
+		_, err = s.sendSimple(s.ctx, joinSQL(prelude), func(result *pgconn.ResultReader) {
 			answers++
 			s.readProbe(result)
 		})
@@ -239,10 +245,12 @@ func (s *session) begin(more ...string) error {
 			s.begun()
 			return false, nil
 		}
-		dead := s.conn.IsClosed()
-		return dead && answers == 0, s.refuseBegin(start, err)
+		dead = s.conn.IsClosed() && answers == 0
+		return dead, s.refuseBegin(start, err)
 	})
 }
+
+func joinSQL(statements []string) string { return strings.Join(statements, "; ") }
 
 // refuseBegin records that BEGIN, or what belongs to it, failed. It leaves no transaction behind, and
 // no connection on which tx.Conn() would commit every statement by itself.
@@ -281,7 +289,7 @@ func (s *session) sendSimple(ctx context.Context, text string, see func(*pgconn.
 			see(result)
 		}
 		r.tag, _ = result.Close()
-		r.endings.add(r.tag.String())
+		r.answers.add(r.tag)
 	}
 	err := results.Close()
 	// Part of the text may have been written before the write failed.
@@ -295,7 +303,7 @@ func (s *session) sendSimple(ctx context.Context, text string, see func(*pgconn.
 // simpleResult is what was learned from a text of the simple protocol.
 type simpleResult struct {
 	tag       pgconn.CommandTag // of the last statement
-	endings   endings
+	answers   answers
 	unwritten bool // nothing of the text was written to the socket
 }
 
@@ -317,15 +325,43 @@ func (s *session) exec(ctx context.Context, sql string, args []any) (pgconn.Comm
 		return pgconn.CommandTag{}, err
 	case riding:
 		return s.first.exec(s)
-	case s.raw == nil && len(args) == 0 && strings.Contains(strings.TrimRight(sql, "; \t\r\n"), ";"):
-		// Several statements, perhaps. pgx tells the tag of the last one only.
+	case s.raw == nil && hasSeveral(sql) && !slices.ContainsFunc(args, isNoMode):
+		// pgx sends it by the simple protocol, and tells the tag of the last statement only.
 		r, err := s.sendSimple(ctx, sql, nil)
-		s.observeStatement(sql, r.endings, err)
+		s.observeStatement(sql, r.answers, err)
 		return r.tag, err
 	}
 	tag, err := s.queries().Exec(ctx, sql, args...)
-	s.observeStatement(sql, tagged(tag), err)
+	seen := tagged(tag)
+	seen.partly = s.isSimple(args) || !strings.Contains(sql, "@") && !slices.ContainsFunc(args, isArgument)
+	s.observeStatement(sql, seen, err)
 	return tag, err
+}
+
+func isNoMode(arg any) bool { _, isMode := arg.(pgx.QueryExecMode); return !isMode }
+
+// isArgument reports whether arg is more than an option of pgx.
+func isArgument(arg any) bool {
+	switch arg.(type) {
+	case pgx.QueryExecMode, pgx.QueryRewriter:
+		return false
+	}
+	return true
+}
+
+// isSimple reports whether statements are sent by the simple protocol, in which a text can be
+// several.
+func (s *session) isSimple(args []any) bool {
+	if s.conn == nil {
+		return true
+	}
+	mode := knowledgeOf(s.conn).mode
+	for _, arg := range args {
+		if m, ok := arg.(pgx.QueryExecMode); ok {
+			mode = m
+		}
+	}
+	return mode == pgx.QueryExecModeSimpleProtocol
 }
 
 // query is exec for a statement with rows, which the caller closes.
@@ -333,14 +369,14 @@ func (s *session) query(ctx context.Context, sql string, args []any) (rows pgx.R
 	riding, err = s.beginWith(ctx, sql, args, true)
 	switch {
 	case err != nil:
-		return errRows{err: err}, false, err
+		return errRows{err: err, conn: s.conn}, false, err
 	case riding:
 		rows, err = s.first.query(s)
 		return rows, err == nil, err
 	}
 	rows, err = s.queries().Query(ctx, sql, args...)
 	if err != nil {
-		s.observeStatement(sql, endings{}, err)
+		s.observeStatement(sql, answers{partly: true}, err)
 	}
 	return rows, false, err
 }
@@ -354,18 +390,18 @@ func (s *session) beginWith(ctx context.Context, sql string, args []any, rows bo
 	if err := s.acquire(); err != nil {
 		return false, err
 	}
-	r := &s.first
-	r.ctx, r.known, r.statements, r.sql, r.args, r.traced = ctx, knowledgeOf(s.conn), r.one[:], sql, args, false
-	riding, err = r.one[0].read(ctx, s, sql, args, rows)
+	f := &s.first
+	f.ctx, f.known, f.sql, f.args, f.rows, f.traced = ctx, knowledgeOf(s.conn), sql, args, rows, false
+	riding, err = f.read(s)
 	switch {
 	case err == nil && !riding:
 		return false, s.begin()
 	case err == nil:
-		err = s.onLiveConnection(func() (bool, error) { return r.send(s) })
+		err = s.onLiveConnection(func() (bool, error) { return f.send(s) })
 	}
 	if err != nil {
-		r.traceStart() // what failed before anything was sent
-		r.traceEnd(pgconn.CommandTag{}, err)
+		f.traceStart() // what failed before anything was sent
+		f.traceEnd(pgconn.CommandTag{}, err)
 	}
 	return err == nil, err
 }
@@ -405,7 +441,7 @@ func (s *session) shut() {
 		return
 	}
 	free := s.gate.shut(s.interrupt, cleanupLimit)
-	if s.inUse = !free || s.wasInterrupted() || s.conn != nil && s.conn.PgConn().IsBusy(); !s.inUse {
+	if s.inUse = !free || s.wasInterrupted() || s.conn != nil && s.conn.PgConn().IsBusy(); !s.inUse && s.answer == nil {
 		s.observe(nil) // tx.Conn() bypasses the handles
 	}
 }
@@ -420,6 +456,7 @@ func (s *session) rollback() {
 	conn := s.conn
 	if conn != nil {
 		s.readsOnly = conn.PgConn().ParameterStatus("default_transaction_read_only") == "on"
+		s.isPrimary = conn.PgConn().ParameterStatus("in_hot_standby") == "off"
 	}
 	switch {
 	case s.raw != nil:
@@ -431,6 +468,9 @@ func (s *session) rollback() {
 		if s.control(ctx, "rollback") != nil {
 			kill(conn)
 		}
+	}
+	if s.lease != nil && isStalePlan(s.cause) {
+		kill(conn) // it may have other stale statements, and the pool opens another
 	}
 	if s.state == stateEnded {
 		s.outcome = OutcomeUnknown // that of a statement of the function

@@ -45,16 +45,16 @@ func (s *session) acquire() error {
 	return nil
 }
 
-// onLiveConnection calls begin on an acquired connection. If the connection breaks before BEGIN was
-// answered, it may have been dead in the pool already; nothing was done on it, so begin is called
-// on the next one, at most once for each connection that the pool can hold.
-func (s *session) onLiveConnection(begin func() (unanswered bool, err error)) error {
+// onLiveConnection calls begin on an acquired connection. If that was dead, as it may have been in
+// the pool already, and nothing of the function's own can have been executed, begin is called on
+// the next one, at most once for each connection that the pool can hold.
+func (s *session) onLiveConnection(begin func() (dead bool, err error)) error {
 	for tries := 0; ; tries++ {
 		if err := s.acquire(); err != nil {
 			return err
 		}
-		unanswered, err := begin()
-		if !unanswered || s.pool == nil || s.ctx.Err() != nil || s.gate.isShut() || tries >= maxConns(s.pool) {
+		dead, err := begin()
+		if !dead || s.pool == nil || s.ctx.Err() != nil || s.gate.isShut() || tries >= maxConns(s.pool) {
 			return err
 		}
 		s.giveBack()

@@ -2,7 +2,7 @@ package pgtx
 
 import (
 	"errors"
-	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -40,6 +40,8 @@ type condition struct {
 	// handle of the innermost savepoint around it, or of the outermost function.
 	doom   error
 	doomed *tx
+	// mayWrite says that a statement may have made a read-only transaction read-write.
+	mayWrite bool
 }
 
 // begun records the server's answer to BEGIN.
@@ -90,22 +92,29 @@ func (s *session) observe(err error) {
 	}
 }
 
-// observeStatement is observe for a statement of the function that was answered with tags. A COMMIT
-// among them ends the transaction even if the function began another one, and a connection lost in
-// a text with a COMMIT in it leaves open whether that was executed.
-func (s *session) observeStatement(sql string, tags endings, err error) {
+// observeStatement is observe for a statement of the function. This is the one place that decides
+// whether a text has ended the transaction. Where not all answers were seen, a text that may have
+// ended it counts as one that has: what comes after it must not be repeated.
+func (s *session) observeStatement(sql string, seen answers, err error) {
 	if !s.isOpen() {
 		return
 	}
+	if text, ok := s.prepared[sql]; ok {
+		sql = text
+	}
 	s.observe(err)
-	if tags.end(sql) || s.state == stateLost && ownCommit.MatchString(head(sql)) {
-		s.state, s.cause = stateEnded, nil
+	unseen := seen.partly && hasSeveral(sql) || s.state == stateLost
+	if seen.end(sql) || unseen && mayEnd(sql) {
+		s.endByFunction()
+	}
+	if s.opts.TxOptions.AccessMode == pgx.ReadOnly && (hasWord(sql, "write") || hasWord(sql, "transaction_read_only")) {
+		s.mayWrite = true
 	}
 }
 
 // endByFunction records that a statement of the function ended the transaction.
 func (c *condition) endByFunction() {
-	if c.isOpen() {
+	if c.isOpen() || c.state == stateLost {
 		c.state, c.cause = stateEnded, nil
 	}
 }
@@ -154,42 +163,64 @@ func (c *condition) loss() error {
 	return c.cause
 }
 
-// endings counts the answers of the server to statements that end a transaction.
-type endings struct{ commits, rollbacks int }
+// answers counts the answers of the server to the statements of a text that begin or end a
+// transaction.
+type answers struct {
+	begins, commits, rollbacks int
+	partly                     bool // if there were several statements, not all answers were seen
+}
 
-func (e *endings) add(tag string) {
-	switch tag {
+func (a *answers) add(tag pgconn.CommandTag) {
+	switch tag.String() {
+	case "BEGIN", "START TRANSACTION":
+		a.begins++
 	case "COMMIT", "PREPARE TRANSACTION":
-		e.commits++
+		a.commits++
 	case "ROLLBACK":
-		e.rollbacks++
+		a.rollbacks++
 	}
 }
 
-func tagged(tag pgconn.CommandTag) (e endings) {
-	e.add(tag.String())
-	return e
+func tagged(tag pgconn.CommandTag) (a answers) {
+	a.add(tag)
+	return a
 }
 
-const gap = `(?:\s|/\*.*?\*/|--[^\n]*\n)+`
+// end reports whether the statements of sql ended the transaction, other than by leaving none.
+// ROLLBACK TO is answered like ROLLBACK, but nothing begins with it, and it has no AND CHAIN.
+func (a answers) end(sql string) bool {
+	return a.commits > 0 || a.rollbacks > 0 && (a.begins > 0 || hasWord(sql, "chain"))
+}
 
-var (
-	// ROLLBACK TO is answered like ROLLBACK.
-	rollbackTo = regexp.MustCompile(`(?is)\brollback(?:` + gap + `(?:work|transaction))?` + gap + `to\b`)
+// mayEnd reports whether a text may commit something. It looks for words and does not parse, so it
+// is also true for some texts that do not.
+func mayEnd(sql string) bool {
+	return hasWord(sql, "commit") || countWord(sql, "end") > countWord(sql, "case") ||
+		hasWord(sql, "prepare") && hasWord(sql, "transaction") ||
+		hasSeveral(sql) && (hasWord(sql, "rollback") || hasWord(sql, "abort"))
+}
 
-	ownCommit = regexp.MustCompile(`(?is)(?:^|;)(?:` + gap + `)?(?:commit|end|prepare` + gap + `transaction)\b`)
-)
+// hasSeveral reports whether a text may be several statements.
+func hasSeveral(sql string) bool { return strings.Contains(strings.TrimRight(sql, "; \t\r\n"), ";") }
 
-// end reports whether the statements of sql ended the transaction.
-func (e endings) end(sql string) bool {
-	if e.commits > 0 || e.rollbacks == 0 {
-		return e.commits > 0
+func hasWord(sql, word string) bool { return countWord(sql, word) > 0 }
+
+// countWord counts a word in lower case, wherever it is: in a comment or a literal, too.
+func countWord(sql, word string) (n int) {
+	for i := 0; i+len(word) <= len(sql); i++ {
+		if sql[i]|0x20 != word[0] || i > 0 && isLetter(sql[i-1]) || !strings.EqualFold(sql[i:i+len(word)], word) {
+			continue
+		}
+		if end := i + len(word); end == len(sql) || !isLetter(sql[end]) {
+			n++
+		}
 	}
-	return e.rollbacks > len(rollbackTo.FindAllStringIndex(head(sql), -1))
+	return n
 }
 
-// head limits what is searched: an error path must not take time in proportion to a text.
-func head(sql string) string { return sql[:min(len(sql), 10_000)] }
+func isLetter(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c >= 0x80
+}
 
 // isConflict reports whether err is a serialization failure or a deadlock.
 func isConflict(err error) bool {
@@ -242,12 +273,12 @@ func (s *session) isTransient(err error) bool {
 
 // isDemoted reports whether the server refused a write as read-only (25006) in a transaction that
 // was not meant to be: it is a standby that a failover has not promoted yet, or a primary that was
-// demoted, and the next attempt may find the primary. The server's own in_hot_standby would tell
-// for certain, but PgBouncer answers for an earlier server.
+// demoted, and the next attempt may find the primary. A server that reports that it is no standby
+// was told to be read-only.
 func (s *session) isDemoted(err error) bool {
 	var pgError *pgconn.PgError
 	return errors.As(err, &pgError) && pgError.Code == "25006" &&
-		s.opts.TxOptions.AccessMode != pgx.ReadOnly && !s.readsOnly
+		s.opts.TxOptions.AccessMode != pgx.ReadOnly && !s.readsOnly && !s.isPrimary
 }
 
 // isFinal reports whether err is that of a transaction inside the function that must not run again:

@@ -38,6 +38,17 @@ func (t *tx) ended() bool {
 	return t.session.gate.isShut()
 }
 
+// closedError is the error of a handle that has ended: pgx's for a savepoint of Begin, ErrTxClosed
+// for a function.
+func (t *tx) closedError() error {
+	for ; t != nil && t.manual; t = t.parent {
+		if t.closed.Load() {
+			return pgx.ErrTxClosed
+		}
+	}
+	return ErrTxClosed
+}
+
 // function returns the handle of the function in which t was opened: t itself unless Begin made it.
 func (t *tx) function() *tx {
 	for t.manual {
@@ -68,7 +79,7 @@ func (t *tx) isInside(outer *tx) bool {
 // enter takes the session's gate for one call, for as long as the handle's function runs.
 func (t *tx) enter() error {
 	if t.ended() {
-		return ErrTxClosed
+		return t.closedError()
 	}
 	s := t.session
 	if err := s.gate.enter(); err != nil {
@@ -155,7 +166,7 @@ func (t *tx) query(ctx context.Context, r *rows, sql string, args []any) error {
 	}
 	held = true
 	s.gate.hold()
-	r.session, r.sql, r.riding = s, sql, riding
+	r.session, r.sql, r.riding, r.partly = s, sql, riding, !riding && s.isSimple(args)
 	return nil
 }
 
@@ -163,23 +174,33 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	if err := t.enter(); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
-	s := t.session
+	if begins(b) {
+		t.session.gate.leave()
+		return pgx.FailedBatchResults(b, errors.New("Batch.BeginTx cannot be used within a transaction"))
+	}
+	results, err := t.session.sendBatch(ctx, b, copyOf(b))
+	if err != nil {
+		return pgx.FailedBatchResults(b, err)
+	}
+	return results
+}
+
+// sendBatch sends a copy of b, whose queries it fills with what belongs to the connection. The caller
+// has the gate, which the results keep.
+func (s *session) sendBatch(ctx context.Context, b, sent *pgx.Batch) (*batchResults, error) {
 	held := false
 	defer func() {
 		if !held {
 			s.gate.leave()
 		}
 	}()
-	if begins(b) {
-		return pgx.FailedBatchResults(b, errors.New("Batch.BeginTx cannot be used within a transaction"))
-	}
 	if err := s.ensureBegun(); err != nil {
-		return pgx.FailedBatchResults(b, err)
+		return nil, err
 	}
-	inner := s.queries().SendBatch(ctx, copyOf(b))
+	inner := s.queries().SendBatch(ctx, sent)
 	held = true
 	s.gate.hold()
-	return &batchResults{inner: inner, session: s, batch: b}
+	return &batchResults{inner: inner, session: s, batch: b}, nil
 }
 
 // CopyFrom also ends when ctx does while the source is slow: its next row is not asked for.
@@ -221,8 +242,14 @@ func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDe
 	if err := t.session.ensureBegun(); err != nil {
 		return nil, err
 	}
-	description, err := t.session.queries().Prepare(ctx, name, sql)
-	t.session.observe(err)
+	s := t.session
+	description, err := s.queries().Prepare(ctx, name, sql)
+	if s.observe(err); err == nil {
+		if s.prepared == nil {
+			s.prepared = map[string]string{}
+		}
+		s.prepared[name] = sql
+	}
 	return description, err
 }
 
@@ -330,7 +357,7 @@ func (p *savepoint) Rollback(ctx context.Context) error {
 // end takes the gate. What dooms the inside of the savepoint does not keep it from ending.
 func (p *savepoint) end(do func() error) error {
 	if p.ended() {
-		return ErrTxClosed
+		return p.closedError()
 	}
 	s := p.session
 	if err := s.gate.enter(); err != nil {

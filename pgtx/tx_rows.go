@@ -2,6 +2,8 @@ package pgtx
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,6 +16,7 @@ type rows struct {
 	session *session
 	sql     string
 	batch   bool // of a batch, whose results give the gate back
+	partly  bool // see answers
 	riding  bool // of the statement that BEGIN rides with, which observes by itself
 	done    bool
 	cut     error // why they ended before they were read
@@ -97,7 +100,9 @@ func (r *rows) read(do func() error) (err error) {
 func (r *rows) finish() {
 	r.done = true
 	if !r.riding {
-		r.session.observeStatement(r.sql, tagged(r.Rows.CommandTag()), r.Rows.Err())
+		seen := tagged(r.Rows.CommandTag())
+		seen.partly = r.partly
+		r.session.observeStatement(r.sql, seen, r.Rows.Err())
 	}
 	if r.batch {
 		r.session.gate.hold()
@@ -149,43 +154,59 @@ type batchResults struct {
 	inner   pgx.BatchResults
 	session *session
 	batch   *pgx.Batch
-	next    int // the query whose result is read next
+	commits bool    // COMMIT travels with it, and Atomic judges the answer
+	next    int     // the query whose result is read next
+	seen    answers // of all queries
 	done    bool
 	err     error
 }
 
-func (b *batchResults) sql() string {
-	if b.next++; b.next <= len(b.batch.QueuedQueries) {
-		return b.batch.QueuedQueries[b.next-1].SQL
-	}
-	return ""
-}
-
 func (b *batchResults) Exec() (pgconn.CommandTag, error) {
 	if b.done {
-		return b.inner.Exec()
+		return pgconn.CommandTag{}, b.closedError()
 	}
 	if err := b.session.gate.resume(); err != nil {
 		return pgconn.CommandTag{}, err
 	}
 	defer b.session.gate.hold()
+	b.next++
 	tag, err := b.inner.Exec()
-	b.ends(tag)
+	b.see(tag)
 	return tag, err
 }
 
-// ends marks a transaction that a query of the batch ended. The connection's status is not known
+// see marks a transaction that a query of the batch ended. The connection's status is not known
 // before the batch is closed.
-func (b *batchResults) ends(tag pgconn.CommandTag) {
-	if sql := b.sql(); tagged(tag).end(sql) {
+func (b *batchResults) see(tag pgconn.CommandTag) {
+	b.seen.add(tag)
+	if b.seen.commits > 0 || b.seen.rollbacks > 0 && b.seen.end(b.text()) {
 		b.session.endByFunction()
 	}
 }
 
-func (b *batchResults) Query() (pgx.Rows, error) {
-	if b.done {
-		return b.inner.Query()
+// text is that of all queries.
+func (b *batchResults) text() string {
+	var all strings.Builder
+	for _, q := range b.batch.QueuedQueries {
+		sql := q.SQL
+		if text, ok := b.session.prepared[sql]; ok {
+			sql = text
+		}
+		all.WriteString(sql)
+		all.WriteString("\n;")
 	}
+	return all.String()
+}
+
+// closedError is what pgx returns after Close.
+func (b *batchResults) closedError() error {
+	if b.err != nil {
+		return b.err
+	}
+	return errors.New("batch already closed")
+}
+
+func (b *batchResults) Query() (pgx.Rows, error) {
 	r := &rows{}
 	err := b.query(r)
 	if err != nil {
@@ -195,9 +216,6 @@ func (b *batchResults) Query() (pgx.Rows, error) {
 }
 
 func (b *batchResults) QueryRow() pgx.Row {
-	if b.done {
-		return b.inner.QueryRow()
-	}
 	r := &row{}
 	if err := b.query(&r.rows); err != nil {
 		return errRow{err: err}
@@ -206,14 +224,17 @@ func (b *batchResults) QueryRow() pgx.Row {
 }
 
 func (b *batchResults) query(r *rows) error {
-	r.Rows = errRows{err: ErrTxClosed}
-	if err := b.session.gate.resume(); err != nil {
-		r.Rows = errRows{err: err}
+	err := b.closedError()
+	if !b.done {
+		err = b.session.gate.resume()
+	}
+	if r.Rows = (errRows{err: err, conn: b.session.conn}); err != nil {
 		return err
 	}
 	defer b.session.gate.hold()
+	b.next++
 	inner, err := b.inner.Query()
-	r.Rows = &batchRows{Rows: inner, batch: b, sql: b.sql()}
+	r.Rows = &batchRows{Rows: inner, batch: b}
 	if err != nil {
 		return err
 	}
@@ -224,8 +245,8 @@ func (b *batchResults) query(r *rows) error {
 // batchRows mark a transaction that their query ended.
 type batchRows struct {
 	pgx.Rows
-	batch *batchResults
-	sql   string
+	batch  *batchResults
+	marked bool
 }
 
 func (r *batchRows) Close() {
@@ -242,8 +263,9 @@ func (r *batchRows) Next() bool {
 }
 
 func (r *batchRows) mark() {
-	if tagged(r.Rows.CommandTag()).end(r.sql) {
-		r.batch.session.endByFunction()
+	if !r.marked {
+		r.marked = true
+		r.batch.see(r.Rows.CommandTag())
 	}
 }
 
@@ -254,9 +276,11 @@ func (b *batchResults) Close() error {
 	}
 	defer b.finish() // also if a callback panics
 	for b.err == nil && b.next < len(b.batch.QueuedQueries) {
-		if call := b.batch.QueuedQueries[b.next].Fn; call != nil {
+		before, call := b.next, b.batch.QueuedQueries[b.next].Fn
+		if call != nil {
 			b.err = call(b)
-		} else {
+		}
+		if b.err == nil && b.next == before { // pgx would call a callback that reads nothing for ever
 			_, b.err = b.Exec()
 		}
 	}
@@ -276,6 +300,13 @@ func (b *batchResults) finish() {
 		return
 	}
 	defer b.session.gate.leave()
+	several := func(q *pgx.QueuedQuery) bool { return hasSeveral(q.SQL) }
+	if b.err == nil && b.session.isSimple(nil) && slices.ContainsFunc(b.batch.QueuedQueries, several) {
+		// In the simple protocol a query may be several statements, each with an answer.
+		for tag, err := b.inner.Exec(); err == nil; tag, err = b.inner.Exec() {
+			b.see(tag)
+		}
+	}
 	err := b.inner.Close()
 	if b.err == nil {
 		b.err = err
@@ -283,14 +314,24 @@ func (b *batchResults) finish() {
 	if err == nil {
 		err = b.err
 	}
-	b.session.observe(err)
+	if b.commits {
+		return
+	}
+	text := ""
+	if err != nil || b.seen.rollbacks > 0 || b.session.opts.TxOptions.AccessMode == pgx.ReadOnly {
+		text = b.text()
+	}
+	b.session.observeStatement(text, b.seen, err)
 }
 
 // Tx is nil: a batch that begins a transaction is refused inside one.
 func (b *batchResults) Tx() pgx.Tx { return nil }
 
 // errRows are the rows of a query that was not sent, or failed at once.
-type errRows struct{ err error }
+type errRows struct {
+	err  error
+	conn *pgx.Conn
+}
 
 func (errRows) Close()                                       {}
 func (r errRows) Err() error                                 { return r.err }
@@ -300,7 +341,7 @@ func (errRows) Next() bool                                   { return false }
 func (r errRows) Scan(...any) error                          { return r.err }
 func (r errRows) Values() ([]any, error)                     { return nil, r.err }
 func (errRows) RawValues() [][]byte                          { return nil }
-func (errRows) Conn() *pgx.Conn                              { return nil }
+func (r errRows) Conn() *pgx.Conn                            { return r.conn }
 func (errRows) TypeMap() *pgtype.Map                         { return nil }
 
 type errRow struct{ err error }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,7 +15,6 @@ type knowledge struct {
 	conn          *pgx.Conn
 	tracer        pgx.QueryTracer
 	prepareTracer pgx.PrepareTracer
-	batchTracer   pgx.BatchTracer
 	mode          pgx.QueryExecMode
 	lineage       *lineage
 	keyTable      string // the table of idempotency keys, with its schema
@@ -52,7 +50,6 @@ func knowledgeOf(conn *pgx.Conn) *knowledge {
 		descriptions: map[described]*list.Element{},
 	}
 	k.prepareTracer, _ = config.Tracer.(pgx.PrepareTracer)
-	k.batchTracer, _ = config.Tracer.(pgx.BatchTracer)
 	data[customKey] = k
 	return k
 }
@@ -115,7 +112,7 @@ func (k *knowledge) traceBegin(ctx context.Context, prelude []string) (end func(
 	if k.tracer == nil {
 		return func(error) {}
 	}
-	ctx = k.tracer.TraceQueryStart(ctx, k.conn, pgx.TraceQueryStartData{SQL: strings.Join(prelude, "; ")})
+	ctx = k.tracer.TraceQueryStart(ctx, k.conn, pgx.TraceQueryStartData{SQL: joinSQL(prelude)})
 	return func(err error) {
 		end := pgx.TraceQueryEndData{Err: err}
 		if err == nil {
@@ -126,14 +123,14 @@ func (k *knowledge) traceBegin(ctx context.Context, prelude []string) (end func(
 }
 
 // tracePrepare tells the tracer that a statement is prepared. The function it returns tells the end.
-func (k *knowledge) tracePrepare(ctx context.Context, st *statement) (end func(error)) {
+func (k *knowledge) tracePrepare(ctx context.Context, mode pgx.QueryExecMode, sql string) (end func(error)) {
 	if k.prepareTracer == nil {
 		return func(error) {}
 	}
 	name := ""
-	if st.mode == pgx.QueryExecModeCacheStatement {
-		name = preparedName(st.sql)
+	if mode == pgx.QueryExecModeCacheStatement {
+		name = preparedName(sql)
 	}
-	ctx = k.prepareTracer.TracePrepareStart(ctx, k.conn, pgx.TracePrepareStartData{Name: name, SQL: st.sql})
+	ctx = k.prepareTracer.TracePrepareStart(ctx, k.conn, pgx.TracePrepareStartData{Name: name, SQL: sql})
 	return func(err error) { k.prepareTracer.TracePrepareEnd(ctx, k.conn, pgx.TracePrepareEndData{Err: err}) }
 }
