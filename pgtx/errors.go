@@ -18,7 +18,8 @@ var (
 	ErrRollback = errors.New("roll back")
 
 	// ErrTxClosed is returned by every use of a transaction whose function has returned: by its
-	// handle, and by a nested Run with the context of that function. It wraps [pgx.ErrTxClosed].
+	// handle, and by a nested Run with the context of that function. It wraps [pgx.ErrTxClosed],
+	// which a savepoint returns after its own Commit or Rollback.
 	ErrTxClosed = fmt.Errorf("the function this transaction was given to has returned: %w", pgx.ErrTxClosed)
 
 	// ErrTxInUse is returned instead of "conn busy" while the transaction's one connection is
@@ -38,6 +39,10 @@ var (
 	// ErrEnded is returned when the function itself sent COMMIT or ROLLBACK as SQL, by every
 	// statement after it and by Run. What the function did before has the outcome of that
 	// statement. It is never retried.
+	//
+	// Where not all answers of the server can be seen, the words of the text decide: with several
+	// statements in one Query of the simple protocol, or in one Exec with arguments, and after a lost
+	// connection. COMMIT in a literal counts too, so such a text may be taken for an end.
 	ErrEnded = errors.New("the function ended the transaction with a statement of its own: remove its COMMIT or ROLLBACK")
 
 	// ErrTimeout is the cause of the end of the function's ctx after Options.Timeout. It wraps

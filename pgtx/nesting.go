@@ -184,8 +184,10 @@ func (p *savepoint) finish(ctx context.Context, result error) error {
 	}
 	if s.isOpen() {
 		// After a failure of undo the transaction can only be rolled back, which the outer function
-		// and COMMIT meet; the cause is the better answer here.
-		_ = p.undo(ctx)
+		// and COMMIT meet.
+		if err := p.undo(ctx); err != nil && s.state != stateLost {
+			result = fmt.Errorf("%w, and then: %w", result, err)
+		}
 	}
 	if conflict != nil {
 		// A savepoint cannot take the outer snapshot or locks back: only the outermost Run can

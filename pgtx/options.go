@@ -24,16 +24,24 @@ type Options struct {
 	// TxOptions are the isolation level, access mode and deferrable mode. A BeginQuery goes alone,
 	// in a message of its own, and may be several statements, as a CommitQuery may. Defaults to
 	// those of the server.
+	//
+	// A COMMIT without an answer is repeated with AccessMode ReadOnly, unless a statement may have
+	// made the transaction read-write. A NOTIFY in it, which the server allows, may arrive twice.
 	TxOptions pgx.TxOptions
 
 	// Settings are set for the transaction only, in the flush of BEGIN, in the order of their names
 	// and "role" last: app.tenant for row-level security, role, transaction_timeout and so on. They
 	// leave no prepared statement behind, take no snapshot, and work behind PgBouncer. A value is
-	// quoted; that of search_path is a list of names, separated by commas. Defaults to none.
+	// quoted. The value of search_path and temp_tablespaces is a list of names as in the server's
+	// configuration: separated by commas, folded to lower case unless in double quotes. A list that
+	// is none, a name of more than 63 bytes, and two names that differ in case only are refused.
+	// Defaults to none.
 	Settings map[string]string
 
 	// MaxAttempts limits how often the function is called. 1 or a negative number means that it is
-	// never called again; use 1 if the function does what must not be repeated. Defaults to 5: with
+	// never called again, and a statement that was sent is never sent again; use 1 if the function
+	// does what must not be repeated. One more call, without a wait, follows if a migration or
+	// DISCARD ALL made a prepared statement useless. Defaults to 5: with
 	// the default waits that is enough for the conflicts of about a dozen writers of the same rows,
 	// and it takes about half a second to give up. Of 36 such writers, 12 % give up.
 	MaxAttempts int
@@ -71,8 +79,8 @@ type Options struct {
 	// back and repeated. It is for a server that stops answering without breaking the connection,
 	// like a frozen one, whose kernel goes on answering keepalives. A backend that was left behind
 	// with its locks is ended, if the server can be reached and the role may do that. Set it well
-	// above what the function takes, and Timeout above several of it. COMMIT has 5 s more. Atomic
-	// ignores it, unless it runs inside a Run. Defaults to no limit.
+	// above what the function takes, and Timeout above several of it. COMMIT has 5 s more. Defaults
+	// to no limit.
 	AttemptTimeout time.Duration
 
 	// AcquireTimeout limits how long each attempt waits for a connection of the pool; the error is
@@ -81,7 +89,7 @@ type Options struct {
 
 	// StatementTimeout and LockTimeout limit, in the server, how long a statement runs and how long
 	// it waits for a lock. They apply from the first statement on, its preparation included. They
-	// are rounded up to whole milliseconds; a negative one switches the server's limit off. A
+	// are rounded up to whole milliseconds, at most 24 days; a negative one switches the server's limit off. A
 	// statement that exceeds them fails with 57014 or 55P03 and leaves the connection in order.
 	//
 	// A positive StatementTimeout is lowered once, with BEGIN, to what is left before the deadline
