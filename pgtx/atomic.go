@@ -17,21 +17,22 @@ import (
 // more. All of its queries take effect, or none.
 //
 // It is repeated like the function of [Run], but not when the connection breaks after the batch was
-// sent: COMMIT was on its way, so the outcome is unknown. VerifyCommit and an IdempotencyKey resolve
-// it as they do for Run; otherwise the result is a [*CommitUnknownError]. The end of ctx while the
-// batch is under way breaks the connection; where deadlines are short, prefer Run, whose COMMIT
-// outlasts ctx.
+// sent: COMMIT was on its way, so the outcome is unknown. VerifyCommit and an IdempotencyKey
+// resolve it as they do for Run; otherwise the result is a [*CommitUnknownError]. The end of ctx
+// while the batch is under way breaks the connection; where deadlines are short, prefer Run, whose
+// COMMIT outlasts ctx.
 //
 // Callbacks queued with the batch run while results arrive, which is before the outcome is known:
-// COMMIT may still fail, on a deferred constraint for instance, and a repetition calls them again. A
-// callback can read the result of its own query only. An error of a callback cannot stop the COMMIT
-// that has already been sent. It keeps the callbacks after it from being called, and if the
+// COMMIT may still fail, on a deferred constraint for instance, and a repetition calls them again.
+// A callback can read the result of its own query only. An error of a callback cannot stop the
+// COMMIT that has already been sent. It keeps the callbacks after it from being called, and if the
 // transaction committed the result is a [*HookError].
 //
-// In the simple protocol, with a CommitQuery, with words like COMMIT in a query, and on a db that is
-// neither a pool nor a connection, COMMIT goes alone, in one more round trip. With the ctx of a Run on the same db, or on a pgx.Tx,
-// the batch is a savepoint of that transaction, and an error of a callback undoes it. batch is not
-// changed, and may be used again.
+// COMMIT goes alone, in one more round trip, in the simple protocol, with a CommitQuery, if a query
+// has a word like COMMIT in it, and on a db that is neither a pool nor a connection.
+//
+// With the ctx of a Run on the same db, or on a pgx.Tx, the batch is a savepoint of that
+// transaction, and an error of a callback undoes it. batch is not changed, and may be used again.
 func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	if batch == nil {
 		return refused(errors.New("batch: the batch is nil"))
@@ -65,14 +66,14 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	})
 }
 
-// commitAnswer is what came in place of the answer to a COMMIT that traveled with a batch.
+// commitAnswer is what came as the answer to a COMMIT that traveled with a batch.
 type commitAnswer struct {
 	err       error
 	unwritten bool
 }
 
-// sendAtomic sends the batch, and COMMIT as its last query where that can travel. An error says that
-// the transaction did not commit; after nil, commit judges the answer or sends COMMIT.
+// sendAtomic sends the batch, and COMMIT as its last query where that can travel. An error says
+// that the transaction did not commit; after nil, commit judges the answer or sends COMMIT.
 func (t *tx) sendAtomic(ctx context.Context, batch *pgx.Batch) error {
 	if err := t.enter(); err != nil {
 		return err

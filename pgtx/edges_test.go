@@ -165,8 +165,8 @@ func TestConnectionLostInOwnCommitAnywhere(t *testing.T) {
 	}
 }
 
-// A connection that breaks under COMMIT leaves the outcome of Atomic unknown, also if a pooler tells
-// it in the place of an earlier answer.
+// A connection that breaks under COMMIT leaves the outcome of Atomic unknown, also if a pooler says
+// so in the place of an earlier answer.
 func TestAtomicBehindABrokenPooler(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -448,8 +448,13 @@ func TestSettingsAreTakenLiterally(t *testing.T) {
 		}
 	}
 	for _, settings := range []map[string]string{
-		{"search_path": `public,`}, {"search_path": `"a`}, {"search_path": `a b`}, {"search_path": `a"b"`}, {"search_path": `,a`},
-		{"app." + strings.Repeat("x", 64): "1"}, {"App.Tenant": "a", "app.tenant": "b"},
+		{"search_path": `public,`},
+		{"search_path": `"a`},
+		{"search_path": `a b`},
+		{"search_path": `a"b"`},
+		{"search_path": `,a`},
+		{"app." + strings.Repeat("x", 64): "1"},
+		{"App.Tenant": "a", "app.tenant": "b"},
 	} {
 		if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Settings: settings}, func(context.Context, pgx.Tx) error { return nil }); err == nil {
 			t.Errorf("%v was taken", settings)
