@@ -21,7 +21,8 @@ func (l *loader) check(c *connection, cfg Config) {
 	}
 	if c.Database == "" {
 		form := "postgres://user:password@host:5432/DATABASE"
-		if !strings.Contains(c.text, "://") || strings.Contains(c.text, "@") { // else the host may be a piece of a secret
+		// In a URL without an @ the host may be a piece of a secret.
+		if !strings.Contains(c.text, "://") || strings.Contains(c.text, "@") {
 			shown := c.Clone()
 			shown.Database, shown.Params, shown.Settings, shown.Flags = "DATABASE", nil, nil, nil
 			form = shown.Masked()
@@ -85,7 +86,8 @@ func (l *loader) override(c *connection, cfg Config) Config {
 	case idleSet && cfg.MinIdleConns > cfg.MaxConns:
 		l.add(c.key, "has the parameter "+idle.Param+", which is more than the pool holds", "lower it")
 	case countSet && cfg.KeepAliveCount < 1:
-		l.add(c.key, "has the parameter "+count.Param+", which is 0", "write 1 or more, or keepalives=0 for no keepalive")
+		l.add(c.key, "has the parameter "+count.Param+", which is 0",
+			"write 1 or more, or keepalives=0 for no keepalive")
 	}
 	return cfg
 }

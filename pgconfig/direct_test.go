@@ -147,7 +147,8 @@ func TestReplicas(t *testing.T) {
 	}
 
 	cfg = load(t, env{
-		"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u@localhost/d?pool_max_conns=1",
+		"DATABASE_URL":          "postgres://u@localhost/d",
+		"DATABASE_REPLICA_URLS": "postgres://u@localhost/d?pool_max_conns=1",
 	})
 	replica := cfg.Replicas()[0]
 	equal(t, "MinIdleConns", replica.MinIdleConns, 1)

@@ -8,8 +8,8 @@ import (
 // dotEnv is what a .env file says.
 type dotEnv struct {
 	values map[string]string
-	// doubtful says of variables which character in them other readers of the file, such as a shell,
-	// may take otherwise.
+	// doubtful says of variables which character in them another reader of the file, such as a
+	// shell, may take otherwise.
 	doubtful map[string]string
 	// brokenLine is the first line that is not of the form NAME=value, or 0.
 	brokenLine int

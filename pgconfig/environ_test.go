@@ -54,7 +54,10 @@ func TestLibpqVariables(t *testing.T) {
 
 		// What the URL says itself does not count.
 		{env{"DATABASE_URL": "postgres://u@c/d?sslmode=disable", "PGSSLMODE": "bogus"}, "@c:5432/d?sslmode=disable"},
-		{env{"DATABASE_URL": "postgres://u@c/d?connect_timeout=3", "PGCONNECT_TIMEOUT": "x"}, "@c:5432/d?sslmode=prefer"},
+		{
+			env{"DATABASE_URL": "postgres://u@c/d?connect_timeout=3", "PGCONNECT_TIMEOUT": "x"},
+			"@c:5432/d?sslmode=prefer",
+		},
 		{env{
 			"DATABASE_URL": "postgres://u:p@c:1/d", "PGHOST": "localhost:5433", "PGPORT": "x", "PGPASSWORD": "p\n",
 			"PGUSER": "$(U)", "PGDATABASE": "d\n",

@@ -172,8 +172,8 @@ func ExampleConfig_ReplicaConfigs() {
 	// <nil>
 }
 
-// The URL for a program that wants one, such as psql. It has the password: string(…) says that this
-// is meant.
+// The URL for a program that wants one, such as psql. It has the password: Reveal says that this is
+// meant.
 func ExampleConfig_URL() {
 	cfg, err := pgconfig.Parse("postgres://app:hunter2@localhost/shop")
 	if err != nil {

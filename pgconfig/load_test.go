@@ -303,7 +303,8 @@ func TestFiles(t *testing.T) {
 		"DATABASE_URL": "postgres://app@db/shop", "DATABASE_PASSWORD_FILE": password,
 		"DATABASE_REPLICA_URLS": "postgres://app@r1,r2/shop, postgres://ro:x@r3/shop",
 	})
-	equal(t, "URL", cfg.URL().Reveal(), "postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full&sslrootcert=system")
+	equal(t, "URL", cfg.URL().Reveal(),
+		"postgres://app:s3cret%2F%40@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "SecretFile", cfg.SecretFile().Path(), password)
 	equal(t, "replicas", len(cfg.ReplicaURLs()), 2)
 	marked := load(t, env{
@@ -312,7 +313,8 @@ func TestFiles(t *testing.T) {
 	equal(t, "URL", marked.URL().Reveal(), "postgres://app:word@db:5432/shop?sslmode=verify-full&sslrootcert=system")
 	equal(t, "first replica", cfg.ReplicaURLs()[0].Reveal(),
 		"postgres://app:s3cret%2F%40@r1:5432,r2:5432/shop?sslmode=verify-full&sslrootcert=system")
-	equal(t, "second replica", cfg.ReplicaURLs()[1].Reveal(), "postgres://ro:x@r3:5432/shop?sslmode=verify-full&sslrootcert=system")
+	equal(t, "second replica", cfg.ReplicaURLs()[1].Reveal(),
+		"postgres://ro:x@r3:5432/shop?sslmode=verify-full&sslrootcert=system")
 
 	for want, environ := range map[string]env{
 		"DATABASE_URL and DATABASE_URL_FILE are both set": {

@@ -63,9 +63,10 @@ func (c Config) state() *resolved {
 // zero Config.
 //
 // psql and pgx accept it, so give it to programs that want a connection string. Where the system's
-// roots verify the server it says sslrootcert=system, which libpq knows since version 16. It holds neither
-// the limits nor what only pgx understands (default_query_exec_mode): in this process use
-// [Config.PoolConfig] and [Config.DirectConfig], which apply them.
+// roots verify the server it says sslrootcert=system, which libpq knows since version 16.
+//
+// It holds neither the limits nor what only pgx understands (default_query_exec_mode): in this
+// process use [Config.PoolConfig] and [Config.DirectConfig], which apply them.
 func (c Config) URL() Secret {
 	r := c.state()
 	if r == nil {

@@ -13,8 +13,8 @@ import (
 // Decoding text into a Secret keeps it; what was encoded is lost. The zero value is empty. Secrets
 // cannot be compared with ==.
 type Secret struct {
-	// text is a function because fmt calls no methods on unexported fields, nor for a verb that does
-	// not fit (%p, %w). It prints the fields then, and finds an address.
+	// text is a function because fmt calls no methods on unexported fields, nor for a verb that
+	// does not fit (%p, %w). It prints the fields then, and finds an address.
 	text func() string
 }
 

@@ -121,7 +121,9 @@ func TestOptionsOnce(t *testing.T) {
 			"options of the service are left out: options are given already",
 		},
 		{
-			env{"PGDATABASE": "d", "PGUSER": "u", "PGSERVICE": "shop", "PGSERVICEFILE": services, "PGOPTIONS": "-c jit=off"},
+			env{
+				"PGDATABASE": "d", "PGUSER": "u", "PGSERVICE": "shop", "PGSERVICEFILE": services, "PGOPTIONS": "-c jit=off",
+			},
 			"options=-c%20work_mem%3D7MB", "PGOPTIONS is left out: options are given already",
 		},
 	} {
@@ -168,7 +170,8 @@ func TestClientCertificate(t *testing.T) {
 		"a key in the home directory": {
 			env{"PGSSLCERT": cert, "HOME": home},
 			"sslmode=verify-full",
-			"?sslcert=" + cert + "&sslkey=" + home + "/.postgresql/postgresql.key&sslmode=verify-full&sslrootcert=system",
+			"?sslcert=" + cert + "&sslkey=" + home + "/.postgresql/postgresql.key&sslmode=verify-full&" +
+				"sslrootcert=system",
 		},
 		"a certificate in the home directory": {
 			env{"PGSSLKEY": keyFile, "HOME": certHome},
@@ -240,7 +243,9 @@ func TestPrivateDomains(t *testing.T) {
 		"host.docker.internal":                        "encrypted",
 		"ec2-1-2-3-4.eu-west-1.compute.amazonaws.com": "signs its certificates itself",
 	} {
-		text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL": "postgres://u:p@" + host + "/d?sslmode=disable"}})
+		text := refused(t, pgconfig.Source{Environ: env{
+			"DATABASE_URL": "postgres://u:p@" + host + "/d?sslmode=disable",
+		}})
 		if strings.Contains(text, wrong) {
 			t.Error(text)
 		}

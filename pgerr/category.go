@@ -75,8 +75,8 @@ const (
 	NotFound Category = "not_found"
 	// Resource: the server ran out of disk, memory or another resource (class 53 without 53300).
 	Resource Category = "resource"
-	// Internal: something is broken inside the server (classes 58, XX, F0), or a
-	// foreign server failed (HV).
+	// Internal: something is broken inside the server (classes 58, XX, F0), or a foreign
+	// server failed (HV).
 	Internal Category = "internal"
 	// Unknown: none of the above.
 	Unknown Category = "unknown"

@@ -179,9 +179,9 @@ func judgeOpError(err *net.OpError) (verdict, bool) {
 	case "remote error", "local error": // how crypto/tls reports alerts, whose type is not exported
 		return of(TLS), true
 	case "read", "write":
-		// On an established connection these say that TCP gave up on a peer that vanished: ETIMEDOUT,
-		// or what the network last reported, such as EHOSTUNREACH. A deadline of the caller is
-		// os.ErrDeadlineExceeded.
+		// On an established connection these say that TCP gave up on a peer that vanished:
+		// ETIMEDOUT, or what the network last reported, such as EHOSTUNREACH. A deadline of the
+		// caller is os.ErrDeadlineExceeded.
 		var errno syscall.Errno
 		errors.As(err.Err, &errno)
 		if v, _ := judgeErrno(errno); v.category == Timeout || v.category == Refused {

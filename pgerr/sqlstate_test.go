@@ -136,8 +136,8 @@ func TestPooler(t *testing.T) {
 	}{
 		{pgBouncer, "server login has been failing, try again later (server_login_retry)", pgerr.Refused, retry, wait},
 		{
-			pgBouncer, "server login has been failing, cached error: connect failed (server_login_retry)", pgerr.Refused,
-			retry, wait,
+			pgBouncer, "server login has been failing, cached error: connect failed (server_login_retry)",
+			pgerr.Refused, retry, wait,
 		},
 		{
 			pgBouncer, `server login has been failing, cached error: password authentication failed for user "u" ` +
@@ -148,7 +148,8 @@ func TestPooler(t *testing.T) {
 			!retry, !wait,
 		},
 		{
-			pgBouncer, `server login has been failing, cached error: role "u" does not exist`, pgerr.Auth, !retry, !wait,
+			pgBouncer, `server login has been failing, cached error: role "u" does not exist`, pgerr.Auth,
+			!retry, !wait,
 		},
 		{
 			pgBouncer, `server login has been failing, cached error: database "d" does not exist`, pgerr.Config, !retry,

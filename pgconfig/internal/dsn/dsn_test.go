@@ -220,15 +220,18 @@ func TestParam(t *testing.T) {
 		"&work_mem=8MB&": base + "?options=-c%20work_mem%3D8MB",
 
 		// options
-		"options=-c%20statement_timeout%3D1.5min": base + "\nDATABASE_STATEMENT_TIMEOUT=1m30s by statement_timeout in options",
-		"options=-c%20STATEMENT_TIMEOUT%3D7s":     base + "\nDATABASE_STATEMENT_TIMEOUT=7s by statement_timeout in options",
+		"options=-c%20statement_timeout%3D1.5min": base +
+			"\nDATABASE_STATEMENT_TIMEOUT=1m30s by statement_timeout in options",
+		"options=-c%20STATEMENT_TIMEOUT%3D7s": base +
+			"\nDATABASE_STATEMENT_TIMEOUT=7s by statement_timeout in options",
 		"options=-c%20work_mem%3D1MB%20-c%20work_mem%3D2MB%20-c%20lock_timeout%3D1%20-c%20LOCK-timeout%3D2": base +
 			"?options=-c%20work_mem%3D2MB\nDATABASE_LOCK_TIMEOUT=2ms by lock_timeout in options\n" +
 			"note: work_mem is in options more than once: the last one counts\n" +
 			"note: lock_timeout is in options more than once: the last one counts",
 		"options=--lock-timeout%3D7": base + "\nDATABASE_LOCK_TIMEOUT=7ms by lock_timeout in options",
 		"options=-clock_timeout%3D7&lock_timeout=8": base +
-			"\nDATABASE_LOCK_TIMEOUT=8ms by lock_timeout\nnote: lock_timeout in options is left out: lock_timeout says otherwise",
+			"\nDATABASE_LOCK_TIMEOUT=8ms by lock_timeout\n" +
+			"note: lock_timeout in options is left out: lock_timeout says otherwise",
 		"options=-c%20lock_timeout%3D1.5MIN": "problem: has the parameter options, which sets " +
 			"lock_timeout to a value that is not a duration: PostgreSQL counts in milliseconds, or write 30s: " +
 			"correct it, or use DATABASE_LOCK_TIMEOUT",
@@ -375,7 +378,8 @@ func TestForm(t *testing.T) {
 			"give one port for all hosts, or one for each",
 		"postgres://u@h1:1,h2:2/d?host=a,b": "postgres://u@a:1,b:2/d\n" +
 			"note: the parameter host wins over what stands before the parameters",
-		"postgres://u@h1:5433/d?host=":     "postgres://u@:5433/d\nnote: the parameter host wins over what stands before the parameters",
+		"postgres://u@h1:5433/d?host=": "postgres://u@:5433/d\n" +
+			"note: the parameter host wins over what stands before the parameters",
 		"postgres://u@h1:5433/d?port=5434": "postgres://u@h1:5434/d\n" + portWins,
 		"postgres://u@h1:5433/d?port=5433": "postgres://u@h1:5433/d",
 		"postgres://u@a,b/d?port=3,4":      "postgres://u@a:3,b:4/d",

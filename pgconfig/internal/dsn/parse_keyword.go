@@ -56,8 +56,8 @@ func keywordValue(s string) (value, rest string, ok bool) {
 
 // Split splits a list of connection strings at commas, semicolons and white space. A URL or a host
 // list may have commas of its own, so the next string must begin with a scheme, or after a comma, a
-// semicolon or a line break with a keyword such as host=. After a line break that keyword must be in
-// the current string already: to libpq a line break is space.
+// semicolon or a line break with a keyword such as host=. After a line break that keyword must be
+// in the current string already: to libpq a line break is space.
 func Split(list string) []string {
 	const separators = ",; \t\r\n"
 	var all []string

@@ -56,7 +56,8 @@ func parseURL(rest string) (DSN, []Problem) {
 		// Without an @, what looks like hosts and ports may be a user and a password.
 		if !hasUser && strings.Contains(authority, ",") && strings.Contains(authority, ":") &&
 			!strings.Contains(query, "user=") {
-			return p.stop("has several hosts with a port and no user", "write postgres://user@host:5432,host:5432/database")
+			return p.stop("has several hosts with a port and no user",
+				"write postgres://user@host:5432,host:5432/database")
 		}
 		for _, a := range p.Hosts {
 			if !hasUser && a.Port != "" && !validPort(a.Port) {
