@@ -113,7 +113,8 @@ func (d dotEnv) expand(raw string) (value, doubtful string) {
 				return raw, "$"
 			}
 			text, set := d.values[m[1]+m[2]]
-			if !set || d.doubtful[m[1]+m[2]] != "" {
+			// A few lines can double a value again and again.
+			if !set || d.doubtful[m[1]+m[2]] != "" || b.Len()+len(text) > maxSecretFile {
 				return raw, "$"
 			}
 			b.WriteString(text)

@@ -1,6 +1,7 @@
 package pgconfig_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -276,6 +277,20 @@ func TestDollar(t *testing.T) {
 			equal(t, "user", pool.ConnConfig.User, "u") // the line after it
 		})
 	}
+}
+
+// TestDoubling: references do not make a value grow without bound.
+func TestDoubling(t *testing.T) {
+	t.Parallel()
+	text := "A0=abcdefgh\n"
+	for i := range 40 {
+		text += fmt.Sprintf("A%d=$A%d$A%d\n", i+1, i, i)
+	}
+	path := file(t, "dotenv", text+"PGPASSWORD=$A40\n")
+	got := refused(t, pgconfig.Source{
+		Environ: env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@localhost/d"}, DotEnv: []string{path},
+	})
+	equal(t, "error", got, path+" has a $ in PGPASSWORD that may be taken for a variable: put it in single quotes")
 }
 
 // TestBrokenLine: the number of the line is right, and the cause is said alone.
