@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -281,14 +282,37 @@ func TestInfoThatIsNoJSON(t *testing.T) {
 	}
 }
 
-// A page shows what cannot be written as JSON either.
-func TestInfoThatIsNoTextOnAPage(t *testing.T) {
+// secretive is shown as its MarshalJSON decides.
+type secretive string
+
+func (secretive) MarshalJSON() ([]byte, error) { return []byte(`"***"`), nil }
+
+// A page shows of the application's info what JSON does, and no more.
+func TestInfoOnAPage(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
 	probe, _ := newProbe(t, pool, pghealth.Options{})
-	h := handler(probe, checker(t, probe, well, health.WithInfo(map[string]any{"f": func() {}, "g": "shown"})))
-	if code, _, body := accepting(t, h, browserAccepts); code != http.StatusOK ||
-		!strings.Contains(body, "<dd>shown</dd>") {
+	type build struct {
+		Version string
+		Token   string `json:"-"`
+		key     string
+	}
+	cyclic := make(map[string]any)
+	cyclic["self"] = cyclic
+	h := handler(probe, checker(t, probe, well, health.WithInfo(map[string]any{
+		"a": build{"1.2", "s3cret", "s3cret"}, "b": secretive("s3cret"), "c": []*build{{Version: "1.3"}},
+		"d": cyclic, "f": func() {}, "g": "shown", "h": 7, "i": nil,
+	})))
+	code, _, body := accepting(t, h, browserAccepts)
+	if code != http.StatusOK || strings.Contains(body, "s3cret") {
 		t.Errorf("%d %s", code, body)
+	}
+	body = html.UnescapeString(body)
+	for _, text := range []string{
+		`{"Version":"1.2"}`, "***", `[{"Version":"1.3"}]`, "cannot be written as JSON", "shown", "7", "null",
+	} {
+		if !strings.Contains(body, "<dd>"+text+"</dd>") {
+			t.Errorf("no %s in %s", text, body)
+		}
 	}
 }

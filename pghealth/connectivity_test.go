@@ -261,6 +261,15 @@ func TestNoConnectionSlot(t *testing.T) {
 		c.Category != "too_many_connections" {
 		t.Error(r.body)
 	}
+	for name, opts := range map[string]pghealth.Options{
+		"replicaLag": {AllowReadOnly: true, MaxReplicaLag: time.Minute}, "schema": {Schema: versionTable(1)},
+	} {
+		probe, _ := newProbe(t, pool, opts)
+		r := get(t, pool, probe.Ready())
+		if c := r.check(t, "db:"+name); r.code != http.StatusOK || c.Status != "warn" || c.Category != "too_many_connections" {
+			t.Errorf("%d %s", r.code, r.body)
+		}
+	}
 
 	// The same server for an instance that has nothing: it cannot serve.
 	other := newPool(t, url, func(cfg *pgxpool.Config) {

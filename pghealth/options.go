@@ -50,17 +50,18 @@ type Options struct {
 	WarnReplicaLag time.Duration
 
 	// MaxReplicaLag is the lag from which the check "replicaLag" fails. A lag that may be that
-	// large fails too. Negative is an error. Defaults to none, because all instances share the
-	// replica.
+	// large fails too. Without Primary make it longer than half of the replica's
+	// wal_receiver_timeout, 30 s by default: for so long an idle primary says nothing. Negative is
+	// an error. Defaults to none, because all instances share the replica.
 	MaxReplicaLag time.Duration
 
 	// Primary is a pool that connects to the primary of a replica. The probe opens one connection
 	// with its configuration, and compares the replica's position with the primary's.
 	//
 	// Without it, the probe takes the primary's position from what the replica's WAL receiver last
-	// heard, which only a member of pg_read_all_stats (or pg_monitor) may see. Without either, the
-	// lag is taken to be the time since the last replayed transaction, which also grows while
-	// nobody writes. Defaults to none.
+	// heard, and counts the time since then as lag. Only a member of pg_read_all_stats (or
+	// pg_monitor) may see it. Without either, the lag is taken to be the time since the last
+	// replayed transaction, which also grows while nobody writes. Defaults to none.
 	Primary *pgxpool.Pool
 
 	// Listener is asked whether notifications arrive; pgpool's listener status fits. Defaults to

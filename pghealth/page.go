@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	_ "embed" // for the page's files
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/url"
@@ -75,7 +76,7 @@ func (a answer) page(now time.Time) ([]byte, error) {
 		Info: make(map[string]string, len(a.Info)),
 	}
 	for key, value := range a.Info {
-		data.Info[key] = fmt.Sprint(value) // the template would fail on some
+		data.Info[key] = infoText(value)
 	}
 	total, counts := 0, make(map[status]int)
 	for key, entries := range a.Checks {
@@ -119,6 +120,19 @@ func (a answer) page(now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	err := pageTemplate.Execute(&b, data)
 	return b.Bytes(), err
+}
+
+// infoText is what JSON says of a value, for JSON may hide a part of it. A string has no quotes.
+func infoText(value any) string {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return "cannot be written as JSON"
+	}
+	var text string
+	if body[0] == '"' && json.Unmarshal(body, &text) == nil {
+		return text
+	}
+	return string(body)
 }
 
 // pageSymbol tells a status to readers who do not see its color.

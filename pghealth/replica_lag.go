@@ -2,6 +2,9 @@ package pghealth
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -12,15 +15,16 @@ import (
 const positionQuery = `select case when pg_is_in_recovery() then null else (pg_current_wal_lsn() - '0/0')::bigint end`
 
 // lagQuery reads a replica's state: whether it is one, whether replay is paused, how far it has
-// replayed, seconds since the commit that it replayed last, whether it has a receiver, and how far
-// the primary had written according to the last message to that. The latter is hidden from roles
-// without pg_read_all_stats. What was received is of no use: a receiver that restarts begins with
-// its segment again. The start tells one server from another behind one address.
+// replayed, seconds since the commit that it replayed last, whether it has a receiver, how far the
+// primary had written according to the last message to that, and seconds since that message. The
+// latter two are hidden from roles without pg_read_all_stats. What was received is of no use: a
+// receiver that restarts begins with its segment again. The start tells one server from another
+// behind one address.
 const lagQuery = `select pg_is_in_recovery()::int,
 	case when pg_is_in_recovery() then pg_is_wal_replay_paused()::int else 0 end,
 	(pg_last_wal_replay_lsn() - '0/0')::bigint, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()),
-	(select count(*) from pg_stat_wal_receiver), (select (latest_end_lsn - '0/0')::bigint from pg_stat_wal_receiver),
-	pg_postmaster_start_time()`
+	count(*), max(latest_end_lsn - '0/0')::bigint, extract(epoch from clock_timestamp() - max(last_msg_receipt_time)),
+	pg_postmaster_start_time() from pg_stat_wal_receiver`
 
 // walPosition is how far the primary had written at a moment.
 type walPosition struct {
@@ -28,13 +32,22 @@ type walPosition struct {
 	at  time.Time
 }
 
-// lagTracker bounds the lag of a replica by the primary's positions at earlier looks: a replica
-// that has replayed what the primary had written a second ago is at most a second behind. The time
-// since the last replayed commit alone also grows while nobody commits.
+const outputLagUnread = "the replica's lag could not be read"
+
+// idleSilence is longer than the receiver of an idle primary hears nothing: it asks after half of
+// wal_receiver_timeout, which is 60 s by default. Less is no reason to warn.
+const idleSilence = 35 * time.Second
+
+// maxAhead bounds the memory of a replica that stays behind.
+const maxAhead = 64
+
+// lagTracker compares a replica with the primary's positions at earlier looks. A replica that has
+// not replayed what the primary had written a second ago is at least a second behind; one that has
+// is at most a second behind.
 type lagTracker struct {
-	server  string      // which replica
-	passed  time.Time   // the replica has everything from before
-	pending walPosition // not replayed when last looked at; zero: none
+	server string        // which replica
+	passed time.Time     // the replica has everything from before; zero: not known
+	ahead  []walPosition // not replayed when last looked at, oldest first
 }
 
 // advance takes in how far a replica has replayed and, unless it is zero, the primary's position.
@@ -42,15 +55,21 @@ func (t *lagTracker) advance(server string, replayed int64, primary walPosition)
 	if t.server != server {
 		*t = lagTracker{server: server}
 	}
-	if !t.pending.at.IsZero() && replayed >= t.pending.lsn {
-		t.passed, t.pending = t.pending.at, walPosition{}
+	for len(t.ahead) > 0 && replayed >= t.ahead[0].lsn {
+		t.passed, t.ahead = t.ahead[0].at, t.ahead[1:]
 	}
-	switch {
+	switch n := len(t.ahead); {
 	case primary.at.IsZero():
 	case replayed >= primary.lsn:
-		t.passed, t.pending = primary.at, walPosition{}
-	case t.pending.at.IsZero():
-		t.pending = primary
+		t.passed, t.ahead = primary.at, nil
+	case n == 0 || t.ahead[n-1].lsn < primary.lsn:
+		if n == maxAhead { // keep every second one, and the oldest
+			for i := range n / 2 {
+				t.ahead[i] = t.ahead[2*i]
+			}
+			t.ahead = t.ahead[:n/2]
+		}
+		t.ahead = append(t.ahead, primary)
 	}
 }
 
@@ -86,8 +105,9 @@ func (d *database) primaryPosition(ctx context.Context) walPosition {
 	return d.position.observe(ctx, d.opts.Timeout/4).position
 }
 
-// measureReplicaLag fails beyond Options.MaxReplicaLag only. The lag is an upper bound, and what is
-// not known is not 0.
+// measureReplicaLag fails beyond Options.MaxReplicaLag only. While the primary's position is known,
+// the lag of a replica behind it is the time since the first look at a position that the replica
+// has not replayed. Otherwise the lag is an upper bound, and what is not known is not 0.
 func (d *database) measureReplicaLag(ctx context.Context) observation {
 	primary := d.primaryPosition(ctx) // before the replica's, which must not seem ahead
 	var row [][]byte
@@ -98,7 +118,7 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 		return err
 	})
 	if err != nil {
-		return unread(err, "the replica's lag could not be read")
+		return d.asBusy(unread(err, outputLagUnread))
 	}
 	standby, paused, receivers := string(row[0]) == "1", string(row[1]) == "1", string(row[4]) != "0"
 	seen := observation{Status: pass, Figures: map[string]int64{"inRecovery": 0, "paused": 0, "receivers": 0}}
@@ -107,44 +127,59 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	}
 	seen.Figures["inRecovery"], seen.Figures["paused"], seen.Figures["receivers"] = 1, count(paused), count(receivers)
 
-	if received, ok := parseInt(row[5]); ok && primary.at.IsZero() {
-		primary = walPosition{received, asked}
+	replayed, err := strconv.ParseInt(string(row[2]), 10, 64)
+	if err != nil && row[2] != nil {
+		return unread(err, outputLagUnread)
 	}
-	replayed, _ := parseInt(row[2])
-	d.lag.advance(string(row[6]), replayed, primary)
-	lag, known := time.Duration(0), false
-	if !d.lag.passed.IsZero() {
-		lag, known = max(asked.Sub(d.lag.passed), 0), true
-	}
-	if row[3] != nil {
-		seconds, err := strconv.ParseFloat(string(row[3]), 64)
-		if err != nil {
-			return unread(err, "the replica's lag could not be read")
+	silent := false // the primary's position is known from the receiver's last message only
+	if primary.at.IsZero() && row[5] != nil && row[6] != nil {
+		age, ageErr := parseSeconds(row[6])
+		received, err := strconv.ParseInt(string(row[5]), 10, 64)
+		if err = errors.Join(err, ageErr); err != nil {
+			return unread(err, outputLagUnread)
 		}
-		since := time.Duration(max(seconds, 0) * float64(time.Second)) // the primary's clock may be ahead
-		if !known || since < lag {
-			lag, known = since, true
+		silent, primary = true, walPosition{received, asked.Add(-age)}
+	}
+	d.lag.advance(string(row[7]), replayed, primary)
+	now := time.Now()
+	var lag time.Duration
+	known, bound := !d.lag.passed.IsZero(), "at most "
+	switch ahead := d.lag.ahead; {
+	case len(ahead) > 0 && !primary.at.IsZero():
+		lag, bound, silent = now.Sub(ahead[0].at), "at least ", false
+	case known:
+		lag = now.Sub(d.lag.passed)
+	}
+	// The time since the last commit compares two machines' clocks, and also grows while nobody
+	// commits. It fills in where the positions say nothing.
+	if row[3] != nil && (!known || primary.at.IsZero()) {
+		since, err := parseSeconds(row[3])
+		if err != nil {
+			return unread(err, outputLagUnread)
+		}
+		if known {
+			lag = min(lag, since)
+		} else {
+			lag, known = max(lag, since), true
 		}
 	}
 	if known {
-		text := "caught up"
-		if lag > 0 {
-			text = "at most " + humanize(lag) + " behind"
-		}
-		seen = seen.withValue(lag.Seconds(), "s", text)
+		seen = seen.withValue(lag.Seconds(), "s", bound+humanize(lag)+" behind")
 	}
-	beyond, behind := "the replica is too far behind", "the replica is far behind"
-	if primary.at.IsZero() {
-		beyond, behind = "the replica may be too far behind: the primary's position is not known",
-			"the replica may be far behind: the primary's position is not known"
+	is, why := "is ", ""
+	switch {
+	case primary.at.IsZero():
+		is, why = "may be ", ": the primary's position is not known"
+	case silent:
+		is, why = "may be ", ": nothing came from the primary for that long"
 	}
 	switch {
 	case !known:
 		seen.Status, seen.Output = fail, "the replica cannot tell how far behind it is"
 	case reaches(lag, d.opts.MaxReplicaLag):
-		seen.Status, seen.Output = fail, beyond
-	case reaches(lag, d.opts.WarnReplicaLag):
-		seen.Status, seen.Output = warn, behind
+		seen.Status, seen.Output = fail, "the replica "+is+"too far behind"+why
+	case reaches(lag, d.opts.WarnReplicaLag) && (!silent || lag >= idleSilence):
+		seen.Status, seen.Output = warn, "the replica "+is+"far behind"+why
 	case paused:
 		seen.Status, seen.Output = warn, "replay is paused on the replica"
 	}
@@ -158,8 +193,11 @@ func count(b bool) int64 {
 	return 0
 }
 
-// parseInt returns false for NULL.
-func parseInt(value []byte) (int64, bool) {
-	n, err := strconv.ParseInt(string(value), 10, 64)
-	return n, value != nil && err == nil
+// parseSeconds returns 0 for less, which comes from clocks that differ.
+func parseSeconds(value []byte) (time.Duration, error) {
+	seconds, err := strconv.ParseFloat(string(value), 64)
+	if err == nil && !(seconds < math.MaxInt64/float64(time.Second)) {
+		err = fmt.Errorf("%v is no number of seconds", seconds)
+	}
+	return time.Duration(max(seconds, 0) * float64(time.Second)), err
 }
