@@ -79,8 +79,8 @@ func (t *tx) sendAtomic(ctx context.Context, batch *pgx.Batch) error {
 		return err
 	}
 	s, sent := t.session, copyOf(batch)
-	// In the simple protocol a query may have several results, and what follows a COMMIT or ROLLBACK
-	// of the batch's own would hide it.
+	// In the simple protocol a query may have several results, and what follows a COMMIT or
+	// ROLLBACK of the batch's own would hide it.
 	commits := s.raw == nil && s.opts.TxOptions.CommitQuery == "" && !s.isSimple(nil) &&
 		!slices.ContainsFunc(batch.QueuedQueries, endsPerhaps)
 	if commits {

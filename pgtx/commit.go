@@ -54,7 +54,8 @@ func (s *session) whyNotCommit() error {
 	case s.ctx.Err() != nil:
 		return fmt.Errorf("commit: rolled back: %w", context.Cause(s.ctx))
 	case s.doom != nil:
-		return fmt.Errorf("commit: rolled back, because a nested transaction failed and cannot be undone alone: %w", s.doom)
+		return fmt.Errorf("commit: rolled back, "+
+			"because a nested transaction failed and cannot be undone alone: %w", s.doom)
 	case s.state == stateRefused:
 		return s.cause
 	case s.state == stateLost:

@@ -178,7 +178,8 @@ func (s *session) replayRow(row *keyRow) error {
 // the key will not be lost by a failover: it may have been committed on this server only.
 func (s *session) awaitOther(ctx context.Context) error {
 	var sync bool
-	if err := s.root.QueryRow(ctx, `select current_setting('synchronous_standby_names') <> ''`).Scan(&sync); err != nil {
+	err := s.root.QueryRow(ctx, `select current_setting('synchronous_standby_names') <> ''`).Scan(&sync)
+	if err != nil {
 		return fmt.Errorf("idempotency key: %w", err)
 	}
 	if !sync || s.conn == nil {
@@ -229,7 +230,8 @@ func (e *CommitUnknownError) askByKey(ctx context.Context, conn *pgx.Conn) (foun
 	_ = tx.Rollback(cleanup)
 	var pgError *pgconn.PgError
 	switch {
-	case errors.Is(err, errNoKeyTable), errors.As(err, &pgError) && (pgError.Code == "42P01" || pgError.Code == "42501"):
+	case errors.Is(err, errNoKeyTable),
+		errors.As(err, &pgError) && (pgError.Code == "42P01" || pgError.Code == "42501"):
 		return finding{answer: isNever}, fmt.Errorf("%w: %w", ErrUnresolved, err)
 	case err != nil:
 		return finding{}, err
@@ -279,7 +281,8 @@ func Forget(ctx context.Context, db DB, olderThan time.Duration) (deleted int64,
 	if err != nil {
 		return 0, fmt.Errorf("forget: %w", err)
 	}
-	sql := fmt.Sprintf(`delete from %[1]s where key in (select key from %[1]s where created_at < now() - $1::text::interval
+	sql := fmt.Sprintf(`delete from %[1]s where key in (
+		select key from %[1]s where created_at < now() - $1::text::interval
 		order by created_at limit %[2]d for update skip locked)`, table, forgetBatch)
 	for {
 		tag, err := db.Exec(ctx, sql, milliseconds(olderThan)+"ms")

@@ -322,7 +322,8 @@ const fenceSQL = `select pg_terminate_backend(pid) from pg_stat_activity
 // askByXID asks for the state of the transaction's id, and ends its backend after fence.
 func (e *CommitUnknownError) askByXID(ctx context.Context, conn *pgx.Conn, fence time.Time) (answer, error) {
 	if e.Server == "" {
-		return isNever, fmt.Errorf("%w: it is not known in which run of the server the transaction was", ErrServerChanged)
+		return isNever, fmt.Errorf("%w: the run of the server is not known in which the transaction was",
+			ErrServerChanged)
 	}
 	limited, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()

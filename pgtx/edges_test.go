@@ -525,6 +525,15 @@ func TestReadOnlyMadeReadWrite(t *testing.T) {
 			t.Errorf("%s: %v after %d calls", first, err, calls)
 		}
 	}
+	proxy.CutCommits(1, fault.BeforeAnswer)
+	batch := &pgx.Batch{}
+	batch.Queue(`set transaction read write`)
+	batch.Queue(plusOne)
+	before := b.balance(t, 1)
+	err := pgtx.Atomic(t.Context(), poolIn(t, proxy.URL(), pgx.QueryExecModeExec, 2), opts, batch)
+	if !errors.As(err, new(*pgtx.CommitUnknownError)) || b.balance(t, 1) > before+1 {
+		t.Errorf("Atomic: %v, balance %d after %d", err, b.balance(t, 1), before)
+	}
 	opts.Settings = map[string]string{"transaction_read_only": "off"}
 	if err := pgtx.RunWith(t.Context(), pool, opts, func(context.Context, pgx.Tx) error { return nil }); err == nil {
 		t.Error("a setting that contradicts ReadOnly was taken")

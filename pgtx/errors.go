@@ -41,9 +41,10 @@ var (
 	// statement. It is never retried.
 	//
 	// Where not all answers of the server can be seen, the words of the text decide: with several
-	// statements in one Query of the simple protocol, or in one Exec with arguments, and after a lost
-	// connection. COMMIT in a literal counts too, so such a text may be taken for an end.
-	ErrEnded = errors.New("the function ended the transaction with a statement of its own: remove its COMMIT or ROLLBACK")
+	// statements in one Query of the simple protocol, or in one Exec with arguments, and after a
+	// lost connection. COMMIT in a literal counts too, so such a text may be taken for an end.
+	ErrEnded = errors.New("the function ended the transaction with a statement of its own: " +
+		"remove its COMMIT or ROLLBACK")
 
 	// ErrTimeout is the cause of the end of the function's ctx after Options.Timeout. It wraps
 	// [context.DeadlineExceeded].

@@ -436,8 +436,8 @@ func TestTracersSeeAPlainFirstStatement(t *testing.T) {
 						}
 						tracer.events = append(tracer.events, result)
 					}
-					// BEGIN's and the statement's overlap, as they do on the wire. pgx prepares a text again
-					// after every error.
+					// BEGIN's and the statement's overlap, as they do on the wire. pgx prepares a
+					// text again after every error.
 					slices.Sort(tracer.events)
 					return slices.Compact(tracer.events)
 				}

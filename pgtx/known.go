@@ -70,8 +70,8 @@ func (k *knowledge) keep(mode pgx.QueryExecMode, d *pgconn.StatementDescription)
 	k.descriptions[described{mode, d.SQL}] = k.order.PushBack(d)
 }
 
-// makeRoom makes room for one more description. It forgets the one that was not used for the longest
-// time if there are too many.
+// makeRoom makes room for one more description. It forgets the one that was not used for the
+// longest time if there are too many.
 func (k *knowledge) makeRoom() {
 	if k.order.Len() < maxDescriptions {
 		return
@@ -122,7 +122,8 @@ func (k *knowledge) traceBegin(ctx context.Context, prelude []string) (end func(
 	}
 }
 
-// tracePrepare tells the tracer that a statement is prepared. The function it returns tells the end.
+// tracePrepare tells the tracer that a statement is prepared. The function it returns tells the
+// end.
 func (k *knowledge) tracePrepare(ctx context.Context, mode pgx.QueryExecMode, sql string) (end func(error)) {
 	if k.prepareTracer == nil {
 		return func(error) {}

@@ -18,8 +18,8 @@ import (
 //
 // A nested Run cannot change what the transaction around it has begun with: TxOptions other than
 // its own, Settings, StatementTimeout, LockTimeout, AttemptTimeout and IdempotencyKey are an
-// [ErrOptionConflict] there and on a [pgx.Tx] as db. MaxAttempts, Backoff and RetryIf of a nested Run
-// are ignored, because only the outermost Run can repeat the transaction.
+// [ErrOptionConflict] there and on a [pgx.Tx] as db. MaxAttempts, Backoff and RetryIf of a nested
+// Run are ignored, because only the outermost Run can repeat the transaction.
 type Options struct {
 	// TxOptions are the isolation level, access mode and deferrable mode. A BeginQuery goes alone,
 	// in a message of its own, and may be several statements, as a CommitQuery may. Defaults to
@@ -54,8 +54,8 @@ type Options struct {
 	// RetryIf decides whether the function is called again after an attempt that was rolled back
 	// with err. retryable is what Run would do. Return retryable || … to widen it (to a unique
 	// violation, say) and retryable && … to narrow it. It is not asked after an unknown or
-	// successful COMMIT, after the end of ctx, and after a COMMIT or ROLLBACK of the function's own.
-	// Defaults to retryable.
+	// successful COMMIT, after the end of ctx, and after a COMMIT or ROLLBACK of the function's
+	// own. Defaults to retryable.
 	RetryIf func(err error, retryable bool) bool
 
 	// Name is what observers and tracers call the transaction: a constant like "transfer", not a
@@ -89,8 +89,9 @@ type Options struct {
 
 	// StatementTimeout and LockTimeout limit, in the server, how long a statement runs and how long
 	// it waits for a lock. They apply from the first statement on, its preparation included. They
-	// are rounded up to whole milliseconds, at most 24 days; a negative one switches the server's limit off. A
-	// statement that exceeds them fails with 57014 or 55P03 and leaves the connection in order.
+	// are rounded up to whole milliseconds, at most 24 days; a negative one switches the server's
+	// limit off. A statement that exceeds them fails with 57014 or 55P03 and leaves the connection
+	// in order.
 	//
 	// A positive StatementTimeout is lowered once, with BEGIN, to what is left before the deadline
 	// of ctx or Timeout but for a reserve, so that the server cancels a statement that would
@@ -306,8 +307,8 @@ func (o Options) setLimits(ctx context.Context) (statements []string) {
 	return statements
 }
 
-// setAll are the statements for Settings. The role is last, because it may not be allowed to set the
-// others.
+// setAll are the statements for Settings. The role is last, because it may not be allowed to set
+// the others.
 func (o Options) setAll() (statements []string) {
 	if len(o.Settings) == 0 {
 		return nil

@@ -252,8 +252,8 @@ func (s *session) begin(more ...string) error {
 
 func joinSQL(statements []string) string { return strings.Join(statements, "; ") }
 
-// refuseBegin records that BEGIN, or what belongs to it, failed. It leaves no transaction behind, and
-// no connection on which tx.Conn() would commit every statement by itself.
+// refuseBegin records that BEGIN, or what belongs to it, failed. It leaves no transaction behind,
+// and no connection on which tx.Conn() would commit every statement by itself.
 func (s *session) refuseBegin(start time.Time, err error) error {
 	conn := s.conn
 	switch {

@@ -107,9 +107,13 @@ func (s *session) observeStatement(sql string, seen answers, err error) {
 	if seen.end(sql) || unseen && mayEnd(sql) {
 		s.endByFunction()
 	}
-	if s.opts.TxOptions.AccessMode == pgx.ReadOnly && (hasWord(sql, "write") || hasWord(sql, "transaction_read_only")) {
-		s.mayWrite = true
-	}
+	s.noteWrite(sql)
+}
+
+// noteWrite looks whether a statement may make a read-only transaction read-write.
+func (s *session) noteWrite(sql string) {
+	s.mayWrite = s.mayWrite || s.opts.TxOptions.AccessMode == pgx.ReadOnly &&
+		(hasWord(sql, "write") || hasWord(sql, "transaction_read_only"))
 }
 
 // endByFunction records that a statement of the function ended the transaction.

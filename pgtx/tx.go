@@ -185,8 +185,8 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	return results
 }
 
-// sendBatch sends a copy of b, whose queries it fills with what belongs to the connection. The caller
-// has the gate, which the results keep.
+// sendBatch sends a copy of b, whose queries it fills with what belongs to the connection. The
+// caller has the gate, which the results keep.
 func (s *session) sendBatch(ctx context.Context, b, sent *pgx.Batch) (*batchResults, error) {
 	held := false
 	defer func() {
@@ -219,7 +219,8 @@ func (t *tx) CopyFrom(
 	return n, err
 }
 
-// endingSource has no more rows after the end of ctx. pgx looks at ctx only when its buffer is full.
+// endingSource has no more rows after the end of ctx. pgx looks at ctx only when its buffer is
+// full.
 type endingSource struct {
 	pgx.CopyFromSource
 	ctx context.Context

@@ -314,12 +314,13 @@ func (b *batchResults) finish() {
 	if err == nil {
 		err = b.err
 	}
-	if b.commits {
-		return
-	}
 	text := ""
 	if err != nil || b.seen.rollbacks > 0 || b.session.opts.TxOptions.AccessMode == pgx.ReadOnly {
 		text = b.text()
+	}
+	if b.commits {
+		b.session.noteWrite(text)
+		return
 	}
 	b.session.observeStatement(text, b.seen, err)
 }
