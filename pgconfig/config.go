@@ -24,8 +24,8 @@ type Config struct {
 	// its rules, so a change has no effect.
 	Environment Environment
 
-	// ApplicationName is the program's name in pg_stat_activity and in the server's log. Empty: none
-	// is sent.
+	// ApplicationName is the program's name in pg_stat_activity and in the server's log. Empty:
+	// none is sent.
 	ApplicationName string
 
 	// MaxConns is the most connections the pool holds, 1 or more. Each instance of the service has

@@ -75,7 +75,8 @@ func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireErr
 	e := f.error
 	e.Waited, e.OwnDeadline, e.Waiting = now-c.began, ownDeadline, o.waiting.Load()
 	// A caller that never got a place sees who has the places: holders, or the server, which is
-	// asked on connections that nobody holds. A connection on its way to its next holder is neither.
+	// asked on connections that nobody holds. A connection on its way to its next holder is
+	// neither.
 	asked := int64(e.Constructing) + o.checking.Load()
 	e.notAnswering = c.asking.Load() || asked > int64(f.held)
 	return &e

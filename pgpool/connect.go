@@ -17,10 +17,10 @@ import (
 //
 // Connect blocks until then. If the database is not there yet (refused, reset, not resolvable, not
 // answering, starting up, out of connection slots), Connect tries again after a random wait that
-// grows to 250 ms, or to 2 s while the server is out of slots, because each refusal costs the server
-// a process. It gives up when cfg.StartupTimeout or ctx ends. It gives up at once if waiting cannot
-// help: a wrong password, a missing database, an unknown setting, a certificate that does not
-// verify. Either way the error is a [*StartupError]. Failed attempts are logged as warnings.
+// grows to 250 ms, or to 2 s while the server is out of slots, because each refusal costs the
+// server a process. It gives up when cfg.StartupTimeout or ctx ends. It gives up at once if waiting
+// cannot help: a wrong password, a missing database, an unknown setting, a certificate that does
+// not verify. Either way the error is a [*StartupError]. Failed attempts are logged as warnings.
 //
 // Connect reads the server's limits back, and logs a warning about those that are not in effect:
 // PgBouncer refuses or drops them. A limit that nobody set does not overrule a stricter one of the

@@ -28,8 +28,9 @@ import (
 //   - Vault: read database/creds/ROLE; lease_duration is in the answer. The user changes too, so
 //     set it in WithAfterConnect or use pgx's BeforeConnect.
 //
-// A server checks a token at login only. Connections that are open stay logged in, so MaxConnLifetime
-// need not be shorter than a token's life, unless a revoked token has to end sessions too.
+// A server checks a token at login only. Connections that are open stay logged in, so
+// MaxConnLifetime need not be shorter than a token's life, unless a revoked token has to end
+// sessions too.
 type cachedToken struct {
 	fetch func(ctx context.Context) (token string, end time.Time, err error)
 

@@ -8,9 +8,9 @@
 //	...
 //	defer pgpool.Shutdown(ctx, pool)
 //
-// [Holders] says who holds connections, and leaks are reported. The pool leaves a server that became
-// read-only. [Shutdown] ends it within a limit. Package listen is for NOTIFY, package replica for
-// reading from standbys.
+// [Holders] says who holds connections, and leaks are reported. The pool leaves a server that
+// became read-only. [Shutdown] ends it within a limit. Package listen is for NOTIFY, package
+// replica for reading from standbys.
 //
 // The pool is pgx's own. This package uses pgx's documented hooks, so the pool works with sqlc,
 // River, scany and everything else that takes one. [ConnectConfig] does the same for a

@@ -93,7 +93,8 @@ func (s *session) sendCommit() (unknown bool, err error) {
 	if stop() {
 		kill(conn) // the answer may have come just before: the connection must not go back to the pool
 		if err != nil {
-			err = fmt.Errorf("no answer within %v after the end of ctx (%w): %w", cleanupLimit, context.Cause(s.ctx), err)
+			err = fmt.Errorf("no answer within %v after the end of ctx (%w): %w",
+				cleanupLimit, context.Cause(s.ctx), err)
 		}
 	}
 	if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {

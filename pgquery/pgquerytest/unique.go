@@ -66,8 +66,8 @@ type uniqueness struct {
 
 var limits = regexp.MustCompile(`(?i)\blimit\s+(\S+)`)
 
-// limitsAreOne reports whether each limit in the plan but the list's own is a "limit 1" of its text.
-// A plan does not show the number, and a view has limits of its own.
+// limitsAreOne reports whether each limit in the plan but the list's own is a "limit 1" of its
+// text. A plan does not show the number, and a view has limits of its own.
 func limitsAreOne(p *node, sql string) bool {
 	found := limits.FindAllStringSubmatch(sql, -1)
 	found = found[:len(found)-1]

@@ -69,7 +69,8 @@ func (a *api) change(r *http.Request) (answer, error) {
 //go:embed table.html
 var tableHTML []byte
 
-// table is the list for a browser: filters, sorts by their columns, and both ways through the pages.
+// table is the list for a browser: filters, sorts by their columns, and both ways through the
+// pages.
 func table(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'self' 'unsafe-inline'")

@@ -9,7 +9,8 @@ const (
 	amazonRoots = "download https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem, and write " +
 		"sslmode=verify-full&sslrootcert=/path/to/global-bundle.pem"
 	herokuSigned = "if it is Heroku's, its certificates cannot be verified: set " +
-		"DATABASE_ALLOW_INSECURE_TLS=true; for a server of your own write sslmode=verify-full&sslrootcert=/path/to/ca.crt"
+		"DATABASE_ALLOW_INSECURE_TLS=true; for a server of your own write " +
+		"sslmode=verify-full&sslrootcert=/path/to/ca.crt"
 	selfSigned = "it signs its certificates itself, so they cannot be verified: use a private network, or set " +
 		"DATABASE_ALLOW_INSECURE_TLS=true"
 	encrypted = "this private network is encrypted: set DATABASE_ALLOW_INSECURE_TLS=true"

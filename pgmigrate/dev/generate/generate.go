@@ -112,8 +112,8 @@ func (e *StaleError) Error() string {
 }
 
 // Check returns an error if the code is not what sqlc makes of the queries and migrations: a
-// *[StaleError] if a file changed since Run. Where sqlc is installed, it also compares sqlc's output
-// and vets the queries; withSQLC says whether it did.
+// *[StaleError] if a file changed since Run. Where sqlc is installed, it also compares sqlc's
+// output and vets the queries; withSQLC says whether it did.
 func Check(ctx context.Context, opts Options) (withSQLC bool, err error) {
 	sums, err := readSums(opts.Config)
 	if err != nil {

@@ -38,8 +38,8 @@ type Options struct {
 	// mode of a SELECT.
 	NoDump bool
 
-	// IgnoreSchemas and IgnoreTables are not compared: another folder, or an extension, takes care of
-	// them. A table's name may have its schema in front.
+	// IgnoreSchemas and IgnoreTables are not compared: another folder, or an extension, takes care
+	// of them. A table's name may have its schema in front.
 	IgnoreSchemas, IgnoreTables []string
 
 	// Scratch makes an empty database, which Compare closes. PostgreSQL prints some expressions in
@@ -260,7 +260,8 @@ func (o Object) owners() []string {
 	return slices.DeleteFunc(slices.Clone(o.SQL), func(sql string) bool { return !isOwner.MatchString(sql) })
 }
 
-// invalidIndexes returns statements that drop indexes whose building failed. pg_dump leaves them out.
+// invalidIndexes returns statements that drop indexes whose building failed. pg_dump leaves them
+// out.
 func invalidIndexes(ctx context.Context, cfg *pgx.ConnConfig, opts Options) ([]Statement, error) {
 	conn, err := pgx.ConnectConfig(ctx, readOnly(cfg))
 	if err != nil {
