@@ -28,7 +28,7 @@ func (a answer) respond(w http.ResponseWriter, r *http.Request, code int) error 
 	var body []byte
 	var err error
 	h := w.Header()
-	if prefersPage(r.Header.Get("Accept")) {
+	if prefersPage(strings.Join(r.Header.Values("Accept"), ",")) {
 		if body, err = a.page(time.Now()); err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (a answer) json() ([]byte, error) {
 const maxAccept = 1024
 
 // prefersPage reports whether an Accept header names HTML and ranks it above JSON, as browsers do.
-// Wildcards count as JSON: curl and kube-probe send them.
+// Wildcards count for nothing: curl and kube-probe send nothing else, and get JSON.
 func prefersPage(accept string) bool {
 	if len(accept) > maxAccept {
 		return false

@@ -167,6 +167,23 @@ func TestPageInBrowser(t *testing.T) {
 	}
 }
 
+// A page whose address has a password in it, and one whose path looks like another host, refresh
+// themselves too.
+func TestPageRefreshesAtAnyAddress(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	server := httptest.NewServer(withPassword("secret", probe.Details()))
+	defer server.Close()
+	address := strings.Replace(server.URL, "http://", "http://operator:secret@", 1)
+	for _, path := range []string{"/", "//example.invalid/"} {
+		dom := chromium(t, light, "--virtual-time-budget=13000", "--dump-dom", address+path)
+		if !strings.Contains(dom, "<h1>") || strings.Contains(dom, "<title>✕ no answer") {
+			t.Errorf("%s: %s", path, dom)
+		}
+	}
+}
+
 // Screenshots go to the directory in PGHEALTH_SCREENSHOTS.
 func TestScreenshots(t *testing.T) {
 	dir := os.Getenv("PGHEALTH_SCREENSHOTS")

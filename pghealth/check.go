@@ -2,6 +2,7 @@ package pghealth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -27,8 +28,9 @@ type check struct {
 
 // flight is a running measure.
 type flight struct {
-	done chan struct{} // closed when seen is set
-	seen observation
+	began time.Time
+	done  chan struct{} // closed when seen is set
+	seen  observation
 }
 
 // observe returns an observation that is at most Options.MaxAge old, or waits for the measure that
@@ -65,7 +67,7 @@ func (c *check) join() (*flight, observation, bool) {
 		return nil, c.last, true
 	}
 	if c.flight == nil {
-		f := &flight{done: make(chan struct{})}
+		f := &flight{began: time.Now(), done: make(chan struct{})}
 		if !c.db.life.start(func(ctx context.Context) { c.fly(ctx, f) }) {
 			return nil, c.settle(closedProbe()), true
 		}
@@ -74,22 +76,31 @@ func (c *check) join() (*flight, observation, bool) {
 	return c.flight, observation{}, false
 }
 
+// overdue reports whether measure has been running for longer than an answer waits for it.
+func (c *check) overdue() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flight != nil && time.Since(c.flight.began) >= c.db.opts.Timeout
+}
+
 // fly measures for the callers of f. Its limit ends a measure that nobody waits for any more: one
 // wait for the connection, one attempt to connect and one query.
 func (c *check) fly(life context.Context, f *flight) {
-	ctx, cancel := context.WithTimeout(life, connectLimit+2*c.db.opts.Timeout)
+	ctx, cancel := context.WithTimeout(life, maxConnecting+2*c.db.opts.Timeout)
 	defer cancel()
-	seen := c.guard(ctx)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if life.Err() != nil {
-		f.seen = c.settle(closedProbe()) // closing the probe interrupted the measure
-	} else {
-		f.seen = c.recordLocked(seen)
-	}
-	c.flight = nil
-	close(f.done)
+	seen := failure(errors.New("the check called runtime.Goexit"), "the check did not return")
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if life.Err() != nil {
+			f.seen = c.settle(closedProbe()) // closing the probe interrupted the measure
+		} else {
+			f.seen = c.recordLocked(seen)
+		}
+		c.flight = nil
+		close(f.done)
+	}()
+	seen = c.guard(ctx)
 }
 
 // guard runs measure. A Schema or a hook of the pool that panics must not end the process; the

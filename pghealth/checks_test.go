@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,6 +230,41 @@ func TestCallerHangsUp(t *testing.T) {
 	}
 }
 
+// Neither must a caller whose own limit is short.
+func TestCallerWithALimit(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	schema := &versionCounter{hold: make(chan struct{})}
+	probe, log := newProbe(t, pool, pghealth.Options{Schema: schema, Timeout: time.Second})
+	h := handler(probe, checker(t, probe, well, health.WithCacheDuration(time.Nanosecond)))
+	var after sync.WaitGroup
+	after.Go(func() { schema.hold <- struct{}{} })
+	wantCode(t, get(t, pool, h), http.StatusOK)
+	after.Wait()
+
+	ask := func() int {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+		return rec.Code
+	}
+	if code := ask(); code != http.StatusOK {
+		t.Errorf("%d for a caller that waits for 20 ms", code)
+	}
+	if log.String() != "" {
+		t.Errorf("log: %s", log)
+	}
+	// A check that hangs is not hidden by limits.
+	for began := time.Now(); ask() == http.StatusOK; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("200 while the check hangs")
+		}
+	}
+	close(schema.hold)
+	wantEventually(t, pool, h, http.StatusOK)
+}
+
 // A checker waits a little longer than the check, so that it is the check that tells about the
 // timeout.
 func TestForeignCheckerTimeouts(t *testing.T) {
@@ -279,6 +315,18 @@ func TestInfoThatIsNoJSON(t *testing.T) {
 	wantCode(t, r, http.StatusOK)
 	if r.check(t, "db:connectivity").Status != "pass" {
 		t.Error(r.body)
+	}
+}
+
+// What fails while the service shuts down is no failure, whoever checks it.
+func TestOthersFailWhileDraining(t *testing.T) {
+	t.Parallel()
+	pool, _ := nowhere(t)
+	probe, log := newProbe(t, pool, pghealth.Options{})
+	probe.Drain()
+	get(t, pool, handler(probe, checker(t, probe, func() error { return errors.New("the cache is closed") })))
+	if !strings.Contains(log.String(), "the cache is closed") || strings.Count(log.String(), `"INFO"`) != len(log.lines()) {
+		t.Errorf("log: %s", log)
 	}
 }
 

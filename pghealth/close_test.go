@@ -18,15 +18,23 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
 	entered, leave := make(chan struct{}), make(chan struct{})
-	probe, log := newProbe(t, pool, pghealth.Options{
+	opts := pghealth.Options{
 		Schema: pghealth.SchemaFunc(func(context.Context, *pgx.Conn) (current, needed int64, dirty bool, err error) {
-			close(entered)
+			entered <- struct{}{}
 			<-leave
 			return 0, 0, false, nil
 		}),
-	})
+	}
+	first, log := newProbe(t, pool, opts)
+	opts.Name = "other"
+	second, _ := newProbe(t, pool, opts)
+	probe, err := pghealth.Join(first, second)
+	if err != nil {
+		t.Fatal(err)
+	}
 	answered := make(chan response)
 	go func() { answered <- get(t, pool, probe.Ready()) }()
+	<-entered
 	<-entered
 	began := time.Now()
 	probe.Close()
@@ -48,9 +56,9 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 func TestCloseEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
-	probe, _ := newProbe(t, pool, pghealth.Options{})
+	probe, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true, Primary: newPool(t, pool.Config().ConnString())})
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
-	if n := sessions(t, pool); n != 1 {
+	if n := sessions(t, pool); n != 2 {
 		t.Fatalf("%d connections of the probe", n)
 	}
 	probe.Close()
@@ -100,4 +108,15 @@ func TestCloseDoesNotWaitForAHook(t *testing.T) {
 	}
 	close(leave)
 	<-left
+}
+
+// Nothing that pgxpool exports tells a closed pool from an idle one.
+func TestClosedPool(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	pool.Close()
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+	probe.Drain()
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
 }

@@ -17,8 +17,8 @@ type details struct {
 	OtherHosts int    `json:"otherHosts"` // that are tried too
 	Database   string `json:"database"`
 	User       string `json:"user"`
-	TLS        bool   `json:"tls"`
 
+	TLS           *bool     `json:"tls,omitempty"` // as the next two, of the probe's connection
 	ServerVersion string    `json:"serverVersion,omitempty"`
 	Connected     time.Time `json:"connected,omitzero"` // since when the probe's session is
 
@@ -57,7 +57,7 @@ func (d *database) describe() details {
 	cfg, stat := d.session.cfg.ConnConfig, d.pool.Stat()
 	all := details{
 		Host: cfg.Host, Port: cfg.Port, OtherHosts: countHosts(cfg) - 1,
-		Database: cfg.Database, User: cfg.User, TLS: cfg.TLSConfig != nil,
+		Database: cfg.Database, User: cfg.User,
 		SQLState: make(map[string]string),
 		Pool: poolFigures{
 			Max: stat.MaxConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
@@ -68,7 +68,7 @@ func (d *database) describe() details {
 		TimeoutMs: d.opts.Timeout.Milliseconds(), MaxAgeMs: max(d.opts.MaxAge, 0).Milliseconds(),
 	}
 	if facts := d.session.server.Load(); facts != nil {
-		all.ServerVersion, all.Connected = facts.version, timestamp(facts.connected)
+		all.TLS, all.ServerVersion, all.Connected = &facts.tls, facts.version, timestamp(facts.connected)
 	}
 	for _, c := range d.checks {
 		var refused *pgconn.PgError

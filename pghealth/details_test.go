@@ -10,6 +10,7 @@ import (
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 type detailed struct {
@@ -80,5 +81,34 @@ func TestDetailsOfAFault(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "does not exist") || strings.Contains(body, "does not exist") {
 		t.Errorf("%s; log: %s", body, log)
+	}
+}
+
+// What Details says of the probe's connection is of the one that is open.
+func TestDetailsOfTheConnection(t *testing.T) {
+	t.Parallel()
+	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
+	pool := newPool(t, strings.Replace(server.URL(), "sslmode=disable", "sslmode=prefer", 1))
+	if pool.Config().ConnConfig.TLSConfig == nil {
+		t.Fatal("the pool does not try TLS")
+	}
+	probe, _ := newProbe(t, pool, pghealth.Options{})
+	for _, test := range []struct {
+		code int
+		open bool
+	}{{http.StatusOK, true}, {http.StatusServiceUnavailable, false}} {
+		if test.code != http.StatusOK {
+			server.Stop(t)
+		}
+		_, body := details(t, probe, pool, test.code)
+		_, _, page := accepting(t, probe.Details(), browserAccepts)
+		if strings.Contains(body, `"tls":false`) != test.open || strings.Contains(body, `"tls":true`) ||
+			strings.Contains(body, `"connected"`) != test.open {
+			t.Error(body)
+		}
+		if strings.Contains(page, "TLS") || strings.Contains(page, ", not encrypted<") != test.open ||
+			strings.Contains(page, "<dd>open ") != test.open {
+			t.Error(page)
+		}
 	}
 }

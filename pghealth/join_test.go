@@ -90,6 +90,7 @@ func TestJoinRefuses(t *testing.T) {
 	for want, probes := range map[string][]*pghealth.Probe{
 		"there is none":        nil,
 		"probe 1 is nil":       {a, nil},
+		"probe 0 is nil or em": {{}},
 		`two are named "a"`:    {a, other},
 		`two are named "a": g`: {a, a},
 	} {

@@ -36,7 +36,7 @@ func (p *Probe) Checks() []health.Check {
 			Name:         c.name,
 			Timeout:      c.db.opts.Timeout + checkSlack,
 			Check:        c.verdict,
-			Interceptors: []health.Interceptor{ignoreGoneCallers},
+			Interceptors: []health.Interceptor{c.ignoreGoneCallers},
 		}
 	}
 	return list
@@ -54,10 +54,14 @@ func (c *check) verdict(ctx context.Context) error {
 // ignoreGoneCallers keeps a check's state when its request was given up. The library would take
 // that for a failure and serve it from its cache to others for a second: a client that hangs up
 // could take a service out.
-func ignoreGoneCallers(next health.InterceptorFunc) health.InterceptorFunc {
+//
+// A deadline may be the caller's too. The check's own is behind one that passes when the check is
+// overdue.
+func (c *check) ignoreGoneCallers(next health.InterceptorFunc) health.InterceptorFunc {
 	return func(ctx context.Context, name string, before health.CheckState) health.CheckState {
 		after := next(ctx, name, before)
-		if after.Result != nil && errors.Is(ctx.Err(), context.Canceled) {
+		known := before.Status != health.StatusUnknown
+		if after.Result != nil && (errors.Is(ctx.Err(), context.Canceled) || ctx.Err() != nil && known && !c.overdue()) {
 			return before
 		}
 		return after

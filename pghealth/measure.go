@@ -131,7 +131,7 @@ func (d *database) measureListener(context.Context) observation {
 	if since.IsZero() {
 		since = d.created
 	}
-	lasts := time.Since(since)
+	lasts := max(time.Since(since), 0)
 	if err == nil {
 		return observation{Status: pass}.withValue(lasts.Seconds(), "s", "up for "+humanize(lasts))
 	}

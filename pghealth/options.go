@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,7 +34,7 @@ type Options struct {
 	// Timeout limits how long an answer waits for the database, and one query of the probe. It
 	// does not limit connecting: an attempt that takes longer, up to 10 s, continues in the
 	// background and serves the next answer. Set it below the timeout of the prober. A negative
-	// Timeout is an error. Defaults to DefaultTimeout.
+	// Timeout and one above an hour are errors. Defaults to DefaultTimeout.
 	Timeout time.Duration
 
 	// MaxAge is how long a result is served before the database is asked again. Negative: never;
@@ -123,8 +124,12 @@ func (o Options) withDefaults() (Options, error) {
 		o.Name = "postgres"
 	}
 	switch {
+	case !utf8.ValidString(o.Name):
+		return o, fmt.Errorf("the name %q is not UTF-8: use another Options.Name", o.Name)
 	case strings.Contains(o.Name, ":"):
 		return o, fmt.Errorf("the name %q contains a colon: use another Options.Name", o.Name)
+	case o.Timeout > time.Hour:
+		return o, fmt.Errorf("the timeout is %v: make Options.Timeout an hour at most", o.Timeout)
 	case o.Timeout < 0:
 		return o, fmt.Errorf("the timeout is %v: make Options.Timeout positive, or 0 for %v", o.Timeout, DefaultTimeout)
 	case o.MaxReplicaLag < 0, o.MaxListenerDown < 0:

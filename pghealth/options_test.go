@@ -20,6 +20,8 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"no pool":          {nil, pghealth.Options{}, "the pool is nil"},
 		"negative timeout": {pool, pghealth.Options{Timeout: -1}, "the timeout is -1ns"},
+		"long timeout":     {pool, pghealth.Options{Timeout: 1200 * time.Hour}, "an hour at most"},
+		"no UTF-8":         {pool, pghealth.Options{Name: "\xff"}, "is not UTF-8"},
 		"no replica":       {pool, pghealth.Options{Primary: pool}, "there is no check of a replica's lag"},
 		"no listener":      {pool, pghealth.Options{MaxListenerDown: 1}, "there is no listener"},
 		"negative lag":     {pool, pghealth.Options{MaxReplicaLag: -1}, "a limit is negative"},

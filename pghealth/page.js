@@ -6,7 +6,7 @@
     if (document.hidden) return;
     const lost = document.getElementById("lost");
     try {
-      const response = await fetch(location.pathname + location.search, {
+      const response = await fetch(location.origin + location.pathname + location.search, {
         headers: {Accept: "text/html"}, cache: "no-store", signal: AbortSignal.timeout(4500),
       });
       const next = new DOMParser().parseFromString(await response.text(), "text/html");

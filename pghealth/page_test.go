@@ -59,7 +59,8 @@ func TestBrowserGetsAPage(t *testing.T) {
 				strings.HasPrefix(body, "<!doctype html>") != page {
 				t.Errorf("%s with %.100q: %d %v %s", name, accept, code, header, body)
 			}
-			if header.Get("Vary") != "Accept" || header.Get("Cache-Control") != "no-store" {
+			if header.Get("Vary") != "Accept" || header.Get("Cache-Control") != "no-store" ||
+				header.Get("X-Content-Type-Options") != "nosniff" {
 				t.Errorf("%s: %v", name, header)
 			}
 			secretFree(t, pool, body, name != "details")

@@ -1,9 +1,13 @@
 package pghealth_test
 
 import (
+	"context"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pghealth"
@@ -34,13 +38,18 @@ func TestPgBouncerKeepsNothingOfTheProbe(t *testing.T) {
 	}
 
 	// Directly, both are there, and the service's own name in front.
-	own := newPool(t, direct,
-		func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["application_name"] = "host-root" })
-	probe, _ = newProbe(t, own, pghealth.Options{})
+	own := newPool(t, direct, func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.RuntimeParams["application_name"] = strings.Repeat("h", 60)
+	})
+	probe, _ = newProbe(t, own, pghealth.Options{Timeout: 5 * time.Second, Schema: pghealth.SchemaFunc(
+		func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error) {
+			return 1, 1, false, conn.QueryRow(ctx, "show statement_timeout").Scan(&limit)
+		},
+	)})
 	wantCode(t, get(t, own, probe.Ready()), http.StatusOK)
 	err := connect(t, direct).QueryRow(t.Context(), `select application_name from pg_stat_activity
 		where datname = current_database() and application_name like '%/pghealth'`).Scan(&name)
-	if err != nil || name != "host-root/pghealth" {
-		t.Errorf("%q, %v", name, err)
+	if err != nil || name != strings.Repeat("h", 54)+"/pghealth" || limit != "2500ms" {
+		t.Errorf("%q with the limit %s, %v", name, limit, err)
 	}
 }

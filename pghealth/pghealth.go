@@ -49,7 +49,8 @@ type Probe struct {
 //
 // The probe copies the pool's configuration: ConnConfig, BeforeConnect, AfterConnect, BeforeClose
 // and MaxConnLifetime. It leaves out tracers, which would report each probe as a query of the
-// application. It reads the pool's Stat.
+// application. It reads the pool's Stat, which does not tell that the pool is closed: call
+// [Probe.Drain] before.
 //
 // The error says what is wrong with pool or opts.
 func New(pool *pgxpool.Pool, opts Options) (*Probe, error) {
@@ -77,8 +78,8 @@ func Join(probes ...*Probe) (*Probe, error) {
 	var databases []*database
 	named := make(map[string]bool)
 	for i, p := range probes {
-		if p == nil {
-			return nil, fmt.Errorf("join health probes: probe %d is nil: pass the probes that New returned", i)
+		if p == nil || len(p.databases) == 0 {
+			return nil, fmt.Errorf("join health probes: probe %d is nil or empty: pass the probes that New returned", i)
 		}
 		for _, d := range p.databases {
 			name := d.opts.Name

@@ -160,8 +160,9 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 
 	// The primary does not answer. The replica's answer still comes in time.
 	path.Freeze(fault.Both)
-	if c := probes["asks primary"].get("/ready").check(t, "db:connectivity"); c.Status != "pass" {
-		t.Errorf("%+v", c)
+	if r := probes["asks primary"].get("/ready"); r.check(t, "db:connectivity").Status != "pass" ||
+		r.check(t, "db:replicaLag").Output == "the database does not answer in time" {
+		t.Error(r.body)
 	}
 	probes["asks primary"].want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", unknown})
 	path.Heal()
@@ -223,7 +224,8 @@ func TestReplicaLagBetweenLooks(t *testing.T) {
 		if err := json.Unmarshal(rec.Body.Bytes(), &r); err != nil {
 			t.Fatal(err)
 		}
-		if c := r.check(t, "db:replicaLag"); c.Output != test.output || (rec.Code == http.StatusOK) != (test.output == "") {
+		if c := r.check(t, "db:replicaLag"); c.Output != test.output || (rec.Code == http.StatusOK) != (test.output == "") ||
+			c.ObservedValue != nil && *c.ObservedValue < 0 {
 			t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
 		}
 	}

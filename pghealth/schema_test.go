@@ -2,6 +2,8 @@ package pghealth_test
 
 import (
 	"context"
+	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +90,28 @@ func TestSchema(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A fake that ends its goroutine, as t.FailNow does, must not blind its check for good.
+func TestSchemaThatExits(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	exited := false
+	probe, _ := newProbe(t, pool, pghealth.Options{
+		Schema: pghealth.SchemaFunc(func(context.Context, *pgx.Conn) (int64, int64, bool, error) {
+			if !exited {
+				exited = true
+				runtime.Goexit()
+			}
+			return 1, 1, false, nil
+		}),
+	})
+	r := get(t, pool, probe.Ready())
+	wantCode(t, r, http.StatusServiceUnavailable)
+	if c := r.check(t, "db:schema"); c.Output != "the check did not return" {
+		t.Error(r.body)
+	}
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 }
 
 func TestNoSchemaNoCheck(t *testing.T) {

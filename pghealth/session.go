@@ -15,10 +15,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// connectLimit bounds one attempt to connect, over all hosts. Probes do not wait for it. It is
+// connectLimit bounds an attempt at one address, and each hook. Probes do not wait for it. It is
 // short enough to notice soon that a database came back behind a black hole, and long enough for
-// any login.
-const connectLimit = 10 * time.Second
+// any login. With several hosts each address has half of it. maxConnecting bounds all addresses.
+const (
+	connectLimit  = 10 * time.Second
+	maxConnecting = time.Minute
+)
 
 // session is the probe's own connection, made the way the pool makes its own. It has one user at a
 // time.
@@ -33,12 +36,13 @@ type session struct {
 	failure  *unreachedError
 	failedAt time.Time
 
-	server atomic.Pointer[serverFacts] // of the last connection
+	server atomic.Pointer[serverFacts] // of conn
 }
 
 // serverFacts holds what a server reports when a session connects.
 type serverFacts struct {
 	version   string
+	tls       bool
 	connected time.Time
 }
 
@@ -122,18 +126,28 @@ func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) e
 }
 
 func (s *session) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	ctx, cancel := context.WithTimeout(ctx, maxConnecting)
 	defer cancel()
+	limited := func(hook func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(ctx, connectLimit)
+		defer cancel()
+		return hook(ctx)
+	}
 
 	cfg := s.cfg.ConnConfig.Copy()
 	if s.cfg.BeforeConnect != nil { // it sets passwords that expire
-		if err := s.cfg.BeforeConnect(ctx, cfg); err != nil {
+		err := limited(func(ctx context.Context) error { return s.cfg.BeforeConnect(ctx, cfg) })
+		if err != nil {
 			return err
 		}
 	}
-	// pgx tries one host after another, each for ConnectTimeout: the last one needs its share.
-	if share := connectLimit / time.Duration(countHosts(cfg)); cfg.ConnectTimeout <= 0 || cfg.ConnectTimeout > share {
-		cfg.ConnectTimeout = share
+	// pgx tries one address after another, each for ConnectTimeout.
+	limit := connectLimit
+	if countHosts(cfg) > 1 {
+		limit /= 2
+	}
+	if cfg.ConnectTimeout <= 0 || cfg.ConnectTimeout > limit {
+		cfg.ConnectTimeout = limit
 	}
 	cfg.DialFunc = dialConnects(cfg.DialFunc)
 	conn, err := pgx.ConnectConfig(context.WithValue(ctx, connecting{}, true), cfg)
@@ -147,11 +161,11 @@ func (s *session) connect(ctx context.Context) error {
 		}
 	}()
 	if s.cfg.AfterConnect != nil {
-		if err := s.cfg.AfterConnect(ctx, conn); err != nil {
+		if err := limited(func(ctx context.Context) error { return s.cfg.AfterConnect(ctx, conn) }); err != nil {
 			return err
 		}
 	}
-	if err := s.introduce(ctx, conn); err != nil {
+	if err := limited(func(ctx context.Context) error { return s.introduce(ctx, conn) }); err != nil {
 		return err
 	}
 	adopted = true
@@ -160,7 +174,8 @@ func (s *session) connect(ctx context.Context) error {
 	if s.cfg.MaxConnLifetime > 0 {
 		s.expires = time.Now().Add(s.cfg.MaxConnLifetime)
 	}
-	s.server.Store(&serverFacts{version: conn.PgConn().ParameterStatus("server_version"), connected: time.Now()})
+	_, secure := conn.PgConn().Conn().(*tls.Conn)
+	s.server.Store(&serverFacts{conn.PgConn().ParameterStatus("server_version"), secure, time.Now()})
 	return nil
 }
 
@@ -210,12 +225,22 @@ func dialConnects(dial pgconn.DialFunc) pgconn.DialFunc {
 		if err != nil {
 			return nil, err
 		}
-		if err := conn.SetDeadline(time.Time{}); err != nil {
-			_ = conn.Close()
-			return nil, err
+		if conn.SetDeadline(time.Time{}) != nil {
+			conn = noDeadlines{conn} // a tunnel of x/crypto/ssh, for example
 		}
 		return conn, nil
 	}
+}
+
+// noDeadlines is a connection that can be interrupted only by closing it. pgx interrupts with a
+// deadline of now.
+type noDeadlines struct{ net.Conn }
+
+func (c noDeadlines) SetDeadline(t time.Time) error {
+	if !t.IsZero() && !t.After(time.Now()) {
+		return c.Close()
+	}
+	return nil
 }
 
 // disconnect returns when the connection, and the goroutine that pgx may have for it, are gone.
@@ -225,6 +250,7 @@ func (s *session) disconnect() {
 		return
 	}
 	s.conn = nil
+	s.server.Store(nil)
 	defer closeConn(conn)
 	if s.cfg.BeforeClose != nil { // the counterpart of AfterConnect, which may count connections
 		s.cfg.BeforeClose(conn)

@@ -176,6 +176,79 @@ func TestSecondHostIsReached(t *testing.T) {
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
 }
 
+// A name's first address that does not answer must not either. pgx looks up names.
+func TestSecondAddressIsReached(t *testing.T) {
+	t.Parallel()
+	raw := pgserver.Database(t)
+	hole, second := fault.NewProxy(t, raw, fault.Options{}), fault.NewProxy(t, raw, fault.Options{})
+	hole.Freeze(fault.Both)
+	pool := newPool(t, raw, through(second), func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.Host = "db.example"
+		cfg.ConnConfig.LookupFunc = func(context.Context, string) ([]string, error) {
+			return []string{"127.0.0.7", "127.0.0.1"}, nil
+		}
+		dial := cfg.ConnConfig.DialFunc
+		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasPrefix(addr, "127.0.0.7:") {
+				addr = hole.Addr()
+			}
+			return dial(ctx, network, addr)
+		}
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: time.Second})
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
+
+// A login takes as long as it takes, however many hosts there are.
+func TestSlowLoginToTheFirstOfManyHosts(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
+		for i := range uint16(4) {
+			cfg.ConnConfig.Fallbacks = append(cfg.ConnConfig.Fallbacks, &pgconn.FallbackConfig{Host: "127.0.0.1", Port: i + 1})
+		}
+		dial := cfg.ConnConfig.DialFunc
+		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			slow := time.NewTimer(2200 * time.Millisecond)
+			defer slow.Stop()
+			select {
+			case <-slow.C:
+				return dial(ctx, network, addr)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: time.Second})
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
+
+// tunnel is a connection without deadlines, as those of x/crypto/ssh.
+type tunnel struct{ net.Conn }
+
+func (tunnel) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
+func (tunnel) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }
+func (tunnel) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
+
+// A pool works without deadlines, and so does its probe, which must not hang either.
+func TestConnectionWithoutDeadlines(t *testing.T) {
+	t.Parallel()
+	raw := pgserver.Database(t)
+	wire := fault.NewProxy(t, raw, fault.Options{})
+	pool := newPool(t, raw, through(wire), func(cfg *pgxpool.Config) {
+		dial := cfg.ConnConfig.DialFunc
+		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return tunnel{conn}, err
+		}
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 500 * time.Millisecond})
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+	wire.Freeze(fault.Both)
+	wantEventually(t, pool, probe.Ready(), http.StatusServiceUnavailable)
+	wire.Heal()
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
+
 // slowLogin makes the server answer late until the session has begun.
 func slowLogin(proxy *fault.Proxy, delay time.Duration) func(*pgxpool.Config) {
 	proxy.Delay(fault.FromServer, delay)
