@@ -325,7 +325,8 @@ func TestOthersFailWhileDraining(t *testing.T) {
 	probe, log := newProbe(t, pool, pghealth.Options{})
 	probe.Drain()
 	get(t, pool, handler(probe, checker(t, probe, func() error { return errors.New("the cache is closed") })))
-	if !strings.Contains(log.String(), "the cache is closed") || strings.Count(log.String(), `"INFO"`) != len(log.lines()) {
+	if !strings.Contains(log.String(), "the cache is closed") ||
+		strings.Count(log.String(), `"INFO"`) != len(log.lines()) {
 		t.Errorf("log: %s", log)
 	}
 }

@@ -56,7 +56,8 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 func TestCloseEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
-	probe, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true, Primary: newPool(t, pool.Config().ConnString())})
+	primary := newPool(t, pool.Config().ConnString())
+	probe, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true, Primary: primary})
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 	if n := sessions(t, pool); n != 2 {
 		t.Fatalf("%d connections of the probe", n)

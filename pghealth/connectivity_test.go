@@ -266,7 +266,8 @@ func TestNoConnectionSlot(t *testing.T) {
 	} {
 		probe, _ := newProbe(t, pool, opts)
 		r := get(t, pool, probe.Ready())
-		if c := r.check(t, "db:"+name); r.code != http.StatusOK || c.Status != "warn" || c.Category != "too_many_connections" {
+		if c := r.check(t, "db:"+name); r.code != http.StatusOK || c.Status != "warn" ||
+			c.Category != "too_many_connections" {
 			t.Errorf("%d %s", r.code, r.body)
 		}
 	}

@@ -60,8 +60,8 @@ func (c *check) verdict(ctx context.Context) error {
 func (c *check) ignoreGoneCallers(next health.InterceptorFunc) health.InterceptorFunc {
 	return func(ctx context.Context, name string, before health.CheckState) health.CheckState {
 		after := next(ctx, name, before)
-		known := before.Status != health.StatusUnknown
-		if after.Result != nil && (errors.Is(ctx.Err(), context.Canceled) || ctx.Err() != nil && known && !c.overdue()) {
+		limited := ctx.Err() != nil && before.Status != health.StatusUnknown && !c.overdue()
+		if after.Result != nil && (limited || errors.Is(ctx.Err(), context.Canceled)) {
 			return before
 		}
 		return after

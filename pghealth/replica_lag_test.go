@@ -224,7 +224,8 @@ func TestReplicaLagBetweenLooks(t *testing.T) {
 		if err := json.Unmarshal(rec.Body.Bytes(), &r); err != nil {
 			t.Fatal(err)
 		}
-		if c := r.check(t, "db:replicaLag"); c.Output != test.output || (rec.Code == http.StatusOK) != (test.output == "") ||
+		if c := r.check(t, "db:replicaLag"); c.Output != test.output ||
+			(rec.Code == http.StatusOK) != (test.output == "") ||
 			c.ObservedValue != nil && *c.ObservedValue < 0 {
 			t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
 		}

@@ -126,8 +126,6 @@ func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) e
 }
 
 func (s *session) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, maxConnecting)
-	defer cancel()
 	limited := func(hook func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(ctx, connectLimit)
 		defer cancel()
@@ -142,10 +140,7 @@ func (s *session) connect(ctx context.Context) error {
 		}
 	}
 	// pgx tries one address after another, each for ConnectTimeout.
-	limit := connectLimit
-	if countHosts(cfg) > 1 {
-		limit /= 2
-	}
+	limit := connectLimit / time.Duration(min(countHosts(cfg), 2))
 	if cfg.ConnectTimeout <= 0 || cfg.ConnectTimeout > limit {
 		cfg.ConnectTimeout = limit
 	}

@@ -204,7 +204,8 @@ func TestSlowLoginToTheFirstOfManyHosts(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
 		for i := range uint16(4) {
-			cfg.ConnConfig.Fallbacks = append(cfg.ConnConfig.Fallbacks, &pgconn.FallbackConfig{Host: "127.0.0.1", Port: i + 1})
+			other := &pgconn.FallbackConfig{Host: "127.0.0.1", Port: i + 1}
+			cfg.ConnConfig.Fallbacks = append(cfg.ConnConfig.Fallbacks, other)
 		}
 		dial := cfg.ConnConfig.DialFunc
 		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
