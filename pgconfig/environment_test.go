@@ -74,7 +74,7 @@ func TestIsSet(t *testing.T) {
 		equal(t, "source of "+variable, setting(t, cfg, variable).Source, "default")
 		equal(t, variable+" is set", cfg.IsSet(variable), false)
 	}
-	equal(t, "another name is set", cfg.IsSet("DATABASE_COLOUR"), false)
+	equal(t, "another name is set", cfg.IsSet("DATABASE_TINT"), false)
 	equal(t, "a zero Config has something set", pgconfig.Config{}.IsSet("DATABASE_URL"), false)
 
 	cfg.IdleInTransactionTimeout = time.Minute

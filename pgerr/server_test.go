@@ -50,7 +50,7 @@ func TestStatement(t *testing.T) {
 			pgerr.Serialization, retry, !wait,
 		},
 		{"permission", "", "do $$ begin raise insufficient_privilege; end $$", pgerr.Permission, !retry, !wait},
-		{"cancelled", "", "select pg_cancel_backend(pg_backend_pid()), pg_sleep(30)", pgerr.Canceled, !retry, !wait},
+		{"canceled", "", "select pg_cancel_backend(pg_backend_pid()), pg_sleep(30)", pgerr.Canceled, !retry, !wait},
 		{"terminated", "", "select pg_terminate_backend(pg_backend_pid()), pg_sleep(30)", pgerr.Shutdown, retry, wait},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -160,10 +160,11 @@ func TestCallersHooksAreCalled(t *testing.T) {
 			config.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { called(); return true, nil }
 		},
 		"BeforeAcquire": func(config *pgxpool.Config, called func()) {
+			//nolint:staticcheck // users still set it
 			config.BeforeAcquire = func(context.Context, *pgx.Conn) bool {
 				called()
 				return true
-			} //nolint:staticcheck // users still set it
+			}
 		},
 		"AfterConnect": func(config *pgxpool.Config, called func()) {
 			config.AfterConnect = func(context.Context, *pgx.Conn) error { called(); return nil }

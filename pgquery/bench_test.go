@@ -141,7 +141,6 @@ func cursorAt(b *testing.B, list *pgquery.List[benchArgs, benchRow], db pgquery.
 func compare(b *testing.B, name string, one, other func()) {
 	b.Run(name, func(b *testing.B) {
 		var ratios []float64
-		b.N = 1
 		for range 15 {
 			var spent [2]time.Duration
 			for range 100 {

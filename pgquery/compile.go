@@ -136,7 +136,7 @@ func (c *compiler) fieldNames() string {
 	return strings.Join(names, ", ")
 }
 
-// unused reports the fields that no text needs: a filter may be missing or misspelt.
+// unused reports the fields that no text needs: a filter may be missing or misspelled.
 func (c *compiler) unused() {
 	for i, used := range c.used {
 		if !used {

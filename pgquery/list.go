@@ -1,3 +1,8 @@
+// Package pgquery puts declared pieces of SQL together: lists with filters, sorts and keyset pages,
+// partial updates, relations without n + 1, and inserts of many rows.
+//
+// Only declared SQL is ever sent. Package pgquerytest checks every declaration on a migrated
+// database.
 package pgquery
 
 import (

@@ -205,8 +205,8 @@ func (s *sort) ranges(nulls uint64, backward bool) [][]condition {
 			after = "<"
 		}
 		nullsFirst := k.nullsFirst != backward
-		switch {
-		case nulls&(1<<i) == 0:
+		switch nulls & (1 << i) {
+		case 0:
 			if k.nullable && !nullsFirst {
 				add(condition{"is null", i, end})
 			}

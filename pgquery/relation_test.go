@@ -64,7 +64,7 @@ func relations() (pages, top *pgquery.Relation[parent, childRow, int32], namesak
 		Parent: func(c *childRow) (int64, bool) { return c.ID, true }, Child: func(t *tag) int64 { return t.Page },
 		Assign: func(c *childRow, all []tag) { c.Tags = all },
 	}
-	of := func(c childRow) child { return child{c.ID, c.Author, c.Title, c.Tags, c.By} }
+	of := func(c childRow) child { return child(c) }
 	pages = &pgquery.Relation[parent, childRow, int32]{ // one to many
 		Name: "pages_of_authors", Select: "select p.id, p.author, p.title from pages p", Key: "p.author",
 		Where:  "p.state = 'live'",

@@ -74,8 +74,9 @@ func (h *host) orphans(ctx context.Context, conn *pgx.Conn, fn func(leftover) er
 	defer func() {
 		for token, got := range held {
 			if got {
-				conn.Exec(ctx, "select pg_advisory_unlock($1)",
-					lockKey(token)) //nolint:errcheck // it goes with the session at the latest
+				// It goes with the session at the latest.
+				_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)",
+					lockKey(token))
 			}
 		}
 	}()

@@ -123,8 +123,9 @@ func dropUnderLock(
 	if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", lockKey(lock)).Scan(&got); err != nil || !got {
 		return nil, err
 	}
-	defer conn.Exec(ctx, "select pg_advisory_unlock($1)",
-		lockKey(lock)) //nolint:errcheck // it goes with the session at the latest
+	defer func() { // it goes with the session at the latest
+		_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)", lockKey(lock))
+	}()
 	rows, err := conn.Query(ctx, query)
 	if err != nil {
 		return nil, err

@@ -218,11 +218,11 @@ func TestCauseDecidesNotItsConsequence(t *testing.T) {
 			return raiseConflict(ctx, tx)
 		},
 		"translated": func(ctx context.Context, tx pgx.Tx, _ *pgxpool.Pool) error {
-			return fmt.Errorf("cannot save: %s", raiseConflict(ctx, tx)) //nolint:errorlint // what is tested
+			return fmt.Errorf("cannot save: %s", raiseConflict(ctx, tx))
 		},
 		"translated in a nested Run": func(ctx context.Context, tx pgx.Tx, pool *pgxpool.Pool) error {
 			_ = pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
-				return fmt.Errorf("cannot save: %s", raiseConflict(ctx, tx)) //nolint:errorlint // what is tested
+				return fmt.Errorf("cannot save: %s", raiseConflict(ctx, tx))
 			})
 			return nil
 		},

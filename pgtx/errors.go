@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	// ErrRollback, returned by the function, rolls the transaction back and makes Run return nil: a
+	// ErrRollback rolls the transaction back if the function returns it, and makes Run return nil: a
 	// dry run. In a nested Run only that one is undone; with [Join] it is returned, for the outer
 	// function to pass on.
 	ErrRollback = errors.New("roll back")

@@ -16,7 +16,7 @@ import (
 // pgconn:
 //
 //	a text that the connection knows: BEGIN, SET LOCAL …, Bind, Execute, Sync
-//	a new text, in two flushes:       BEGIN, SET LOCAL …, Parse, Describe, Sync; Bind, Execute, Sync
+//	a new text, in two flushes:     BEGIN, SET LOCAL …, Parse, Describe, Sync; Bind, Execute, Sync
 //
 // The server works in this order. Nothing of the statement, its preparation included, happens
 // outside the transaction or before its limits apply.
@@ -405,5 +405,5 @@ func (r *ridingRows) Close() {
 	}
 	r.settled = true
 	r.Rows.Close()
-	r.err = r.session.first.settle(r.session, r.Rows.CommandTag(), r.Rows.Err())
+	r.err = r.session.first.settle(r.session, r.CommandTag(), r.Rows.Err())
 }

@@ -85,7 +85,7 @@ func (m *model) outermost(r *run, around *scope, own *limit) (result marks, up u
 		if result == nil || result["hook error"] || result["retry"] || own.done() {
 			break
 		}
-		if !(last.aborted && last.isConflict(last.first)) && !last.isConflict(last.doomed) {
+		if (!last.aborted || !last.isConflict(last.first)) && !last.isConflict(last.doomed) {
 			break
 		}
 		if !result["40001"] {

@@ -46,10 +46,10 @@ func LogTo(logger *slog.Logger) func(context.Context, Report) {
 			}
 			var failed *PhaseError
 			if errors.As(r.Err, &failed) {
-				attrs = append(attrs, slog.String("phase", string(failed.Phase)))
+				attrs = append(attrs, slog.String("phase", failed.Phase))
 			}
 		}
-		message := string(r.Kind) + " " + string(r.Outcome)
+		message := r.Kind + " " + string(r.Outcome)
 		if r.Again {
 			message += ", repeated"
 		}

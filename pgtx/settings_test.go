@@ -217,7 +217,6 @@ func TestKeyRowHasAnOwner(t *testing.T) {
 func TestReplayIntoAFreshValue(t *testing.T) {
 	t.Parallel()
 	b := withKeys(t)
-	type result struct{ A, B int }
 	opts := pgtx.Options{IdempotencyKey: "fresh"}
 	run := func(fn func(ctx context.Context, tx pgx.Tx) (map[string]int, error)) (map[string]int, error) {
 		return pgtx.ValueWith(t.Context(), b.pool, opts, fn)

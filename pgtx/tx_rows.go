@@ -100,7 +100,7 @@ func (r *rows) read(do func() error) (err error) {
 func (r *rows) finish() {
 	r.done = true
 	if !r.riding {
-		seen := tagged(r.Rows.CommandTag())
+		seen := tagged(r.CommandTag())
 		seen.partly = r.partly
 		r.session.observeStatement(r.sql, seen, r.Rows.Err())
 	}
@@ -265,7 +265,7 @@ func (r *batchRows) Next() bool {
 func (r *batchRows) mark() {
 	if !r.marked {
 		r.marked = true
-		r.batch.see(r.Rows.CommandTag())
+		r.batch.see(r.CommandTag())
 	}
 }
 

@@ -107,7 +107,7 @@ func (n *node) sorts() bool {
 		return true
 	}
 	return slices.ContainsFunc(n.Plans, func(child *node) bool {
-		return !child.isSubplan() && !(n.Type == "Nested Loop" && child.Parent == "Inner") && child.sorts()
+		return !child.isSubplan() && (n.Type != "Nested Loop" || child.Parent != "Inner") && child.sorts()
 	})
 }
 

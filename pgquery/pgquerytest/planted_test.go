@@ -55,15 +55,15 @@ func TestPlantedMistakes(t *testing.T) {
 			change: func(l *list) { l.Where = `p.site = @sites` },
 			want:   `Where: @sites has no field in the argument struct; it has Site, Mood`,
 		},
-		"a misspelt filter": {
+		"a misspelled filter": {
 			change: func(l *list) { l.Filters = pgquery.Filters{"moods": `p.mood = @mood`} },
 			want:   `Filters[moods]: no field of the argument struct switches it on`,
 		},
-		"a misspelt column": {
+		"a misspelled column": {
 			change: func(l *list) { l.Filters["mood"] = `p.moood = @mood` },
 			want:   `Filters[mood]: the server refuses it: column p.moood does not exist`,
 		},
-		"a misspelt sort": {
+		"a misspelled sort": {
 			change: func(l *list) { l.Sorts["due"] = `dues, id` },
 			want:   `Sorts[due]: column dues is not a field of the row struct`,
 		},

@@ -51,7 +51,7 @@ func (s *source) search(root string, d *decl.Declaration, piece string) (place s
 	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil
+			return nil //nolint:nilerr // what cannot be read declares nothing
 		case e.IsDir() && path != root && (e.Name() == "vendor" || e.Name()[0] == '.'):
 			return fs.SkipDir
 		case e.IsDir() || filepath.Ext(path) != ".go":
@@ -59,12 +59,12 @@ func (s *source) search(root string, d *decl.Declaration, piece string) (place s
 		}
 		text, err := os.ReadFile(path)
 		if err != nil || !bytes.Contains(text, []byte(strconv.Quote(d.Name))) {
-			return nil
+			return nil //nolint:nilerr // what cannot be read declares nothing
 		}
 		files := token.NewFileSet()
 		file, err := parser.ParseFile(files, path, text, parser.SkipObjectResolution)
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // the compiler says so
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			literal, ok := n.(*ast.CompositeLit)

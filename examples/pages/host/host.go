@@ -7,7 +7,7 @@
 //	POST   /sites/{site}/pages          create: {parent_id, slug, title, blocks, position}
 //	GET    /pages/{page}                the page with its newest revision
 //	PUT    /pages/{page}                edit: {title, blocks}; needs If-Match
-//	PATCH  /pages/{page}           change what is given: {parent_id, slug, status, position}
+//	PATCH  /pages/{page}                change what is given: {parent_id, slug, status, position}
 //	DELETE /pages/{page}                hide it and what is below
 //	POST   /pages/{page}/restore        bring it back
 //	POST   /pages/{page}/publications   put online: {revision}, 0 or nothing for the newest

@@ -202,9 +202,9 @@ func TestParam(t *testing.T) {
 		"TimeZone=UTC&timezone=CET": base +
 			"?options=-c%20timezone%3DCET\nnote: timezone wins over another parameter or options",
 		"application.name=x": base + "?options=-c%20application.name%3Dx",
-		"colour=red": "problem: has the parameter colour, which is not known: take it out; " +
+		"tint=red": "problem: has the parameter tint, which is not known: take it out; " +
 			"a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
-		"COLOUR=red": "problem: has a parameter that is not known: take it out; a setting " +
+		"TINT=red": "problem: has a parameter that is not known: take it out; a setting " +
 			"of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
 		"password=a&horse=b": "problem: has a parameter that is not known: take it out; a setting " +
 			"of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
@@ -212,7 +212,7 @@ func TestParam(t *testing.T) {
 			"of them out",
 		"sslmode=disable&sslmode=verify-full": "problem: has the parameter sslmode, which is there twice: take one " +
 			"of them out",
-		"colour": "problem: has a parameter without a value: write name=value, joined " +
+		"tint": "problem: has a parameter without a value: write name=value, joined " +
 			"by &; write an & inside a value as %26",
 		"work_mem=8%": "problem: has a % in the parameters that is not followed by two " +
 			"hexadecimal digits: write % as %25",
@@ -451,10 +451,10 @@ func TestForm(t *testing.T) {
 			"address: the port is a setting of its own, and an IPv6 address has no brackets",
 		"host=[::1] user=u": "problem: has a host that is not a name or an " +
 			"address: the port is a setting of its own, and an IPv6 address has no brackets",
-		"host=h colour=red user=u": "problem: has the parameter colour, which is not " +
+		"host=h tint=red user=u": "problem: has the parameter tint, which is not " +
 			"known: take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a " +
 			"value is %26",
-		"colour=red host=h": "problem: has a parameter that is not known: take " +
+		"tint=red host=h": "problem: has a parameter that is not known: take " +
 			"it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
 		"password=a horse=b": "problem: has a parameter that is not known: take " +
 			"it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
@@ -609,7 +609,7 @@ func TestSplit(t *testing.T) {
 		"host=a,b port=1,2":                    {"host=a,b port=1,2"},
 		"host=a password='x, host=b' , host=c": {"host=a password='x, host=b'", "host=c"},
 		`host=a password='x\', host=b',host=c`: {`host=a password='x\', host=b'`, "host=c"},
-		"host=a options=-cx.y=1,colour=2":      {"host=a options=-cx.y=1,colour=2"},
+		"host=a options=-cx.y=1,tint=2":        {"host=a options=-cx.y=1,tint=2"},
 		"host=a password= 'x, host=b'":         {"host=a password= 'x, host=b'"},
 		"host=a,postgres://b/c":                {"host=a", "postgres://b/c"},
 		"postgres://a/d,host=b":                {"postgres://a/d", "host=b"},
@@ -878,9 +878,9 @@ func TestProblem(t *testing.T) {
 			"postgres://app:horse@db/shop?target_session_attrs=master",
 			"has a value for target_session_attrs that does not exist",
 		},
-		{"postgres://app:horse@db/shop?colour=red", "has the parameter colour, which is not known: take it out"},
+		{"postgres://app:horse@db/shop?tint=red", "has the parameter tint, which is not known: take it out"},
 		{"postgres://app@db/shop?password=a&horse=b", "has a parameter that is not known"},
-		{"postgres://app:horse@db/shop?colour", "has a parameter without a value"},
+		{"postgres://app:horse@db/shop?tint", "has a parameter without a value"},
 		{"postgres://app:horse@db/shop?hostaddr=1.2.3.4", "has the parameter hostaddr"},
 		{
 			"postgres://app:horse@db/shop?statement_timeout=soon",

@@ -142,7 +142,8 @@ func (p *parser) takeParts() {
 	if !hasHost && !hasPort {
 		return
 	}
-	hostList, portList := []string(nil), p.ports()
+	var hostList []string
+	portList := p.ports()
 	if hasPort {
 		if before := strings.Join(portList, ","); before != "" && before != ports {
 			p.note("the parameter port wins over what stands before the parameters")
