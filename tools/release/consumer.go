@@ -100,8 +100,9 @@ func (c *consumers) check(
 			commands = append(commands, p)
 			build = append(build, p.ImportPath)
 		default:
-			libraries = append(libraries, p)
+			// What an internal package imports counts where it is imported.
 			if !slices.Contains(strings.Split(p.ImportPath, "/"), "internal") {
+				libraries = append(libraries, p)
 				program += fmt.Sprintf("import _ %q\n", p.ImportPath)
 			}
 		}
