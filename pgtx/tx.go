@@ -164,9 +164,9 @@ func (t *tx) query(ctx context.Context, r *rows, sql string, args []any) error {
 		r.done = true // there is nothing to be closed
 		return err
 	}
-	held = true
-	s.gate.hold()
 	r.session, r.sql, r.riding, r.partly = s, sql, riding, !riding && s.isSimple(args)
+	held = true
+	s.gate.hold() // from here on another goroutine may use the session
 	return nil
 }
 
