@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-
-	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
 // presence says how a field of an argument struct is left out.
@@ -28,7 +26,6 @@ type field struct {
 	typ      reflect.Type // the type of the value, without a pointer or an Optional
 	presence presence
 	notNull  bool // the tag says so
-	checked  bool // a value may be one that the server refuses
 }
 
 // matches reports whether the field has that name: as tagged, or without regard to case and
@@ -56,21 +53,18 @@ func fieldsOf(t reflect.Type) ([]field, error) {
 	}
 	var fields []field
 	for _, sf := range reflect.VisibleFields(t) {
-		name, tagged := sf.Tag.Lookup("db")
-		name, option, _ := strings.Cut(name, ",")
+		name, option, _ := strings.Cut(sf.Tag.Get("db"), ",")
 		if !sf.IsExported() || name == "-" || isFlattened(sf) || insidePointer(t, sf.Index) {
 			continue
 		}
 		if option != "" && option != "notnull" {
 			return nil, fmt.Errorf("field %s: the tag's option %q is unknown", sf.Name, option)
 		}
-		f := field{name: name, tagged: tagged && name != "", index: sf.Index, notNull: option != ""}
+		f := field{name: name, tagged: name != "", index: sf.Index, declared: sf.Type, notNull: option != ""}
 		if !f.tagged {
 			f.name = sf.Name
 		}
-		f.declared = sf.Type
 		f.typ, f.presence = presenceOf(sf.Type)
-		f.checked = needsCheck(f.typ, nil)
 		fields = append(fields, f)
 	}
 	for i := range fields {
@@ -107,30 +101,25 @@ func presenceOf(t reflect.Type) (reflect.Type, presence) {
 	switch t.Kind() {
 	case reflect.Pointer:
 		return t.Elem(), byNil
+	case reflect.Slice, reflect.Map, reflect.Interface:
+		return t, byNil
 	case reflect.Bool:
 		return t, byFlag
-	case reflect.Struct:
-		if hasValid(t) {
-			return t, byValid
-		}
 	}
-	if isNilable(t) {
-		return t, byNil
+	if hasValid(t) {
+		return t, byValid
 	}
 	return t, required
 }
 
+// isPlain reports a field that is always there, and cannot hold null.
+func (f *field) isPlain() bool { return f.presence == required || f.presence == byFlag }
+
 // isAmbiguous reports a field that can be null in two ways, as **string and *[]string can.
 func (f *field) isAmbiguous() bool {
-	return f.typ.Kind() == reflect.Interface || f.typ != f.declared && isNilable(f.typ) && f.presence != byOptional
-}
-
-func isNilable(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
-		return true
-	}
-	return hasValid(t)
+	_, inner := presenceOf(f.typ)
+	return f.typ.Kind() == reflect.Interface ||
+		f.declared.Kind() == reflect.Pointer && (inner == byNil || inner == byValid || inner == byOptional)
 }
 
 // hasValid reports a struct whose field Valid says whether it is null.
@@ -142,6 +131,15 @@ func hasValid(t reflect.Type) bool {
 	return ok && sf.Type.Kind() == reflect.Bool
 }
 
+// isNull reports a value that pgx sends as null.
+func isNull(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+		return v.IsNil()
+	}
+	return v.IsValid() && hasValid(v.Type()) && !v.FieldByName("Valid").Bool()
+}
+
 // read returns the value of the field in the struct, and whether it is there. The value is one that
 // pgx encodes; nil is an Optional that is null.
 func (f *field) read(args reflect.Value) (any, bool) {
@@ -149,17 +147,13 @@ func (f *field) read(args reflect.Value) (any, bool) {
 	switch f.presence {
 	case byFlag:
 		return v.Bool(), v.Bool()
-	case byNil:
-		if v.IsNil() {
-			return nil, false
-		}
-	case byValid:
-		if !v.FieldByName("Valid").Bool() {
+	case byNil, byValid:
+		if isNull(v) {
 			return nil, false
 		}
 	case byOptional:
-		value, s := v.Addr().Interface().(optional).optional()
-		if s != present {
+		value, s := v.Interface().(optional).optional()
+		if s != present || isNull(reflect.ValueOf(value)) {
 			value = nil
 		}
 		return value, s != absent
@@ -167,23 +161,14 @@ func (f *field) read(args reflect.Value) (any, bool) {
 	return v.Interface(), true
 }
 
-// bind returns the value for a text that needs the field.
-func (f *field) bind(declaration string, args reflect.Value) (any, error) {
+// bind returns the value for a text that needs the field, or why there is none.
+func (f *field) bind(args reflect.Value) (value any, reason string) {
 	v, ok := f.read(args)
 	switch {
 	case !ok && f.presence != byFlag:
-		return nil, &ArgumentError{Declaration: declaration, Argument: f.name, Reason: "is missing"}
+		return nil, "is missing"
 	case v == nil && f.notNull:
-		return nil, &ArgumentError{Declaration: declaration, Argument: f.name, Reason: "cannot be null"}
-	case f.checked:
-		if reason := checkValue(reflect.ValueOf(v), 0); reason != "" {
-			return nil, &ArgumentError{Declaration: declaration, Argument: f.name, Reason: reason}
-		}
+		return nil, "cannot be null"
 	}
-	return v, nil
-}
-
-// describe returns the field for package pgquerytest.
-func (f *field) describe() decl.Argument {
-	return decl.Argument{Name: f.name, Type: f.typ, NotNull: f.notNull}
+	return v, checkValue(reflect.ValueOf(v), 0)
 }

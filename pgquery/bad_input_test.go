@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,8 @@ func TestBadArguments(t *testing.T) {
 		"NUL in JSON":              {clientArgs{Data: json.RawMessage(`{"a": ["\u0000"]}`)}, "Data"},
 		"NUL in a JSON key":        {clientArgs{Data: json.RawMessage(`{"\u0000": 1}`)}, "Data"},
 		"half a pair in JSON":      {clientArgs{Data: json.RawMessage(`"\ud800"`)}, "Data"},
+		"half beside U+FFFD":       {clientArgs{Data: json.RawMessage(`["\ufffd", "\ud800"]`)}, "Data"},
+		"half before a pair":       {clientArgs{Data: json.RawMessage(`"\ud800\ud800\udc00"`)}, "Data"},
 		"the other half":           {clientArgs{Data: json.RawMessage(`"\uDC00"`)}, "Data"},
 		"a huge number in JSON":    {clientArgs{Data: json.RawMessage(`1e200000`)}, "Data"},
 		"a tiny number in JSON":    {clientArgs{Data: json.RawMessage(`[1E-200000]`)}, "Data"},
@@ -189,9 +192,15 @@ func texts(list *pgquery.List[clientArgs, onlyID]) map[string]bool {
 		},
 		{"mood", "object", "ratio", "since", "state", "states", "title", "until"},
 	} {
-		for _, sort := range d.Sorts {
+		on := uint64(0)
+		for i, name := range d.Filters {
+			if slices.Contains(filters, name) {
+				on |= 1 << i
+			}
+		}
+		for sort := range d.Sorts {
 			for _, v := range []decl.Variant{{}, {Keyset: true}, {Keyset: true, Backward: true}} {
-				v.Sort, v.Filters = sort, filters
+				v.Sort, v.Filters = sort, on
 				sql := d.Text(v).SQL
 				all[sql] = true
 				all[strings.Replace(sql, "limit 4", "limit 6", 1)] = true

@@ -1,6 +1,7 @@
 package pgquery
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,34 +13,34 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/lex"
 )
 
-// piece is a declared text whose arguments are resolved.
-type piece struct {
-	tokens []lex.Token
-	args   []int // the field of each argument, in order of the text
-}
-
-// compiler collects what is wrong with a declaration.
+// compiler reads a declaration, and collects what is wrong with it.
 type compiler struct {
-	fields   []field // of the argument struct
-	used     []bool
-	problems []decl.Problem
+	kind, name string
+	fields     []field // of the argument struct
+	used       []bool
+	scan       *scanner
+	problems   []decl.Problem
+	err        error // a *DeclarationError
 }
 
-func newCompiler(name string, args reflect.Type) *compiler {
-	c := &compiler{}
+func newCompiler(kind, name string, args, row reflect.Type) *compiler {
+	c := &compiler{kind: kind, name: name}
 	if !isWord(name) {
 		c.fail("Name", "must be letters, digits and underscores: statistics and traces show it")
 	}
-	fields, err := fieldsOf(args)
-	if err != nil {
+	var err error
+	if c.fields, err = fieldsOf(args); err != nil {
 		c.fail("arguments", "%v", err)
 	}
-	for i := range fields {
-		if fields[i].isAmbiguous() {
-			c.fail("arguments", "field %s: whether %s is null cannot be told", fields[i].name, fields[i].declared)
+	for _, f := range c.fields {
+		if f.isAmbiguous() {
+			c.fail("arguments", "field %s: whether %s is null cannot be told", f.name, f.declared)
 		}
 	}
-	c.fields, c.used = fields, make([]bool, len(fields))
+	c.used = make([]bool, len(c.fields))
+	if c.scan, err = newScanner(row); err != nil {
+		c.fail("row", "%v", err)
+	}
 	return c
 }
 
@@ -47,16 +48,83 @@ func (c *compiler) fail(piece, format string, args ...any) {
 	c.problems = append(c.problems, decl.Problem{Piece: piece, Text: fmt.Sprintf(format, args...)})
 }
 
-// err returns the problems as an error, or nil.
-func (c *compiler) err(name string) error {
-	if len(c.problems) == 0 {
-		return nil
+// finish reports the fields that no text needs, for a filter may be missing or misspelled, and sets
+// the error.
+func (c *compiler) finish() {
+	for i, used := range c.used {
+		if !used {
+			c.fail("arguments", "nothing uses the field %s", c.fields[i].name)
+		}
 	}
-	e := &DeclarationError{Name: name}
+	if len(c.problems) == 0 {
+		return
+	}
+	e := &DeclarationError{Name: c.name}
 	for _, p := range c.problems {
 		e.Problems = append(e.Problems, p.Piece+": "+p.Text)
 	}
-	return e
+	c.err = e
+}
+
+// describe returns what package pgquerytest needs to know of each kind.
+func (c *compiler) describe() *decl.Declaration {
+	d := &decl.Declaration{Kind: c.kind, Name: c.name, Problems: c.problems}
+	if c.err == nil {
+		d.Row, d.Named = c.scan.describe(), c.scan.named
+		for _, f := range c.fields {
+			d.Args = append(d.Args, decl.Argument{Name: f.name, Type: f.typ})
+		}
+	}
+	return d
+}
+
+// title returns the kind and the name for an error.
+func (c *compiler) title() string { return strings.ToLower(c.kind) + " " + c.name }
+
+func (c *compiler) wrap(err error) error { return fmt.Errorf("pgquery: %s: %w", c.title(), err) }
+
+// refuse returns an ArgumentError if there is a reason.
+func (c *compiler) refuse(argument, reason string) error {
+	if reason == "" {
+		return nil
+	}
+	return &ArgumentError{Declaration: c.title(), Argument: argument, Reason: reason}
+}
+
+// bind appends the values of a text's parameters; keys are those of the cursor.
+func (c *compiler) bind(values []any, t *decl.Text, args reflect.Value, keys []any) ([]any, error) {
+	for _, p := range t.Params {
+		if p.Key >= 0 {
+			values = append(values, keys[p.Key])
+			continue
+		}
+		f := &c.fields[p.Arg]
+		value, reason := f.bind(args)
+		if err := c.refuse(f.name, reason); err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return values, nil
+}
+
+// run sends a text and reads its rows, of which about n come.
+func run[R any](ctx context.Context, db DB, c *compiler, t *decl.Text, values []any, n int) ([]R, error) {
+	rows, err := db.Query(ctx, t.SQL, values...)
+	if err != nil {
+		return nil, c.wrap(err)
+	}
+	found, err := collect(c.scan, rows, make([]R, 0, min(n, maxAllocated)))
+	if err != nil {
+		return nil, c.wrap(err)
+	}
+	return found, nil
+}
+
+// piece is a declared text whose arguments are resolved.
+type piece struct {
+	tokens []lex.Token
+	args   []int // the field of each argument, in order of the text; -1 if there is none
 }
 
 // clauses are the words that end the part of a SELECT that a list declares.
@@ -78,32 +146,41 @@ func (c *compiler) piece(name, text string, forbidden ...string) piece {
 		case t.Kind == lex.Word && t.Depth == 0 && slices.Contains(forbidden, strings.ToLower(t.Text)):
 			c.fail(name, "has a %s of its own", t.Text)
 		case t.Kind == lex.Argument:
-			i := findField(c.fields, t.Text)
-			if i < 0 {
-				c.fail(name, "@%s has no field in the argument struct; it has %s", t.Text, c.fieldNames())
-				continue
-			}
-			c.used[i] = true
-			p.args = append(p.args, i)
+			p.args = append(p.args, c.field(name, "@"+t.Text, t.Text))
 		}
 	}
 	return p
 }
 
-// always reads a text that is part of every statement: none of its arguments may be left out.
+// field returns the field of that name and marks it as used. Without one it fails for what needs
+// it, and returns -1.
+func (c *compiler) field(piece, what, name string) int {
+	i := findField(c.fields, name)
+	if i < 0 {
+		var names []string
+		for _, f := range c.fields {
+			names = append(names, f.name)
+		}
+		c.fail(piece, "%s has no field in the argument struct; it has %s", what, strings.Join(names, ", "))
+		return -1
+	}
+	c.used[i] = true
+	return i
+}
+
+// always reads a text that is part of every statement: none of its arguments may be left out. A
+// slice or map may be nil, which is an error of the call then.
 func (c *compiler) always(name, text string, forbidden ...string) piece {
 	p := c.piece(name, text, forbidden...)
 	for _, i := range p.args {
-		switch f := &c.fields[i]; f.presence {
-		case required, byFlag:
-		case byNil:
-			if f.declared.Kind() != reflect.Pointer {
-				continue // a slice is missing if it is nil, which is an error then
-			}
-			fallthrough
-		default:
-			c.fail(name, "the field %s may be left out: it must not be a pointer or an Optional", f.name)
+		if i < 0 {
+			continue
 		}
+		f := &c.fields[i]
+		if f.isPlain() || f.presence == byNil && f.declared.Kind() != reflect.Pointer {
+			continue
+		}
+		c.fail(name, "the field %s may be left out: it must not be a pointer or an Optional", f.name)
 	}
 	return p
 }
@@ -128,36 +205,6 @@ func (c *compiler) table(text string) piece {
 	return p
 }
 
-func (c *compiler) fieldNames() string {
-	var names []string
-	for _, f := range c.fields {
-		names = append(names, f.name)
-	}
-	return strings.Join(names, ", ")
-}
-
-// unused reports the fields that no text needs: a filter may be missing or misspelled.
-func (c *compiler) unused() {
-	for i, used := range c.used {
-		if !used {
-			c.fail("arguments", "nothing uses the field %s", c.fields[i].name)
-		}
-	}
-}
-
-func (c *compiler) describe() (args []decl.Argument) {
-	for i := range c.fields {
-		args = append(args, c.fields[i].describe())
-	}
-	return args
-}
-
-// isArgument reports whether SQL may call a field by that name.
-func (c *compiler) isArgument(field, name string) bool {
-	i := findField(c.fields, name)
-	return i >= 0 && c.fields[i].name == field
-}
-
 // isWord reports a name that a comment and a trace can hold.
 func isWord(name string) bool {
 	for i, r := range name {
@@ -168,17 +215,14 @@ func isWord(name string) bool {
 	return name != ""
 }
 
-// param is a parameter of a text: a field of the argument struct, or a column of the sort.
-type param struct {
-	field int
-	key   int
-}
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// text is an SQL text that is ready to be sent.
-type text struct {
-	sql    string
-	params []param
-	ranges []decl.Range
+// unquote returns the name that an identifier of SQL means.
+func unquote(word string) string {
+	if quoted, ok := strings.CutPrefix(word, `"`); ok {
+		return strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
+	}
+	return strings.ToLower(word)
 }
 
 // maxTexts bounds the texts that a declaration keeps. Others are put together each time, in
@@ -188,11 +232,11 @@ const maxTexts = 1024
 // texts keeps the texts of a declaration. It is safe for concurrent use.
 type texts[K comparable] struct {
 	mu    sync.RWMutex
-	known map[K]*text
+	known map[K]*decl.Text
 }
 
 // get returns the text of a variant, and builds it the first time.
-func (t *texts[K]) get(k K, build func(K) *text) *text {
+func (t *texts[K]) get(k K, build func(K) *decl.Text) *decl.Text {
 	t.mu.RLock()
 	known := t.known[k]
 	t.mu.RUnlock()
@@ -203,7 +247,7 @@ func (t *texts[K]) get(k K, build func(K) *text) *text {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.known == nil {
-		t.known = map[K]*text{}
+		t.known = map[K]*decl.Text{}
 	}
 	if len(t.known) < maxTexts {
 		t.known[k] = built
@@ -214,19 +258,25 @@ func (t *texts[K]) get(k K, build func(K) *text) *text {
 // writer puts a text together.
 type writer struct {
 	strings.Builder
-	params []param
-	each   bool // every use of an argument gets its own parameter
+	text decl.Text
+	each bool // every use of an argument gets its own parameter
+}
+
+// newWriter begins a text with a comment that traces show; sqlc writes the same.
+func newWriter(name, rows string) *writer {
+	w := &writer{}
+	w.WriteString("-- name: " + name + " :" + rows + "\n")
+	return w
 }
 
 // param writes a placeholder, and returns its number.
-func (w *writer) param(p param) int {
-	i := slices.Index(w.params, p)
+func (w *writer) param(p decl.Param) int {
+	i := slices.Index(w.text.Params, p)
 	if i < 0 || w.each {
-		i = len(w.params)
-		w.params = append(w.params, p)
+		i = len(w.text.Params)
+		w.text.Params = append(w.text.Params, p)
 	}
-	w.WriteByte('$')
-	w.WriteString(strconv.Itoa(i + 1))
+	w.WriteString("$" + strconv.Itoa(i+1))
 	return i + 1
 }
 
@@ -238,9 +288,12 @@ func (w *writer) piece(p piece) {
 			w.WriteString(t.Text)
 			continue
 		}
-		w.param(param{field: p.args[next], key: -1})
+		w.param(decl.Param{Arg: p.args[next], Key: -1})
 		next++
 	}
 }
 
-func (w *writer) text() *text { return &text{sql: w.String(), params: w.params} }
+func (w *writer) end() *decl.Text {
+	w.text.SQL = w.String()
+	return &w.text
+}

@@ -32,86 +32,74 @@ const (
 	flagEdge     // there are no values: the first page, or the last one if backward
 )
 
-// cursor is one that was decoded.
+// cursor is a place in the order of a list.
 type cursor struct {
 	sort     *sort
 	backward bool
-	edge     bool
-	nulls    uint64
-	values   []any
+	values   []any  // of the columns of the sort; nil for null. None at the edge of the list
+	nulls    uint64 // which of them are null
+}
+
+// start moves the cursor to a row.
+func (c *cursor) start(row reflect.Value) {
+	c.values, c.nulls = c.values[:0], 0
+	for i := range c.sort.keys {
+		v, isNull := c.sort.keys[i].value(row)
+		if isNull {
+			c.nulls |= 1 << i
+			c.values = append(c.values, nil)
+			continue
+		}
+		c.values = append(c.values, v.Interface())
+	}
+}
+
+// value returns the column of a row, without its pointer.
+func (k *key) value(row reflect.Value) (v reflect.Value, isNotThere bool) {
+	v = row.FieldByIndex(k.index)
+	if k.presence == byOptional {
+		inner, s := v.Interface().(optional).optional()
+		return reflect.ValueOf(inner), s != present
+	}
+	if isNull(v) {
+		return v, true
+	}
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	return v, false
 }
 
 // digest identifies the order and the types of its columns.
 func (s *sort) digest() (shape [8]byte) {
 	h := sha256.New()
 	for _, k := range s.keys {
-		fmt.Fprintf(h, "%q %v %v %v %v\n", k.name, k.descending, k.nullsFirst, k.nullable, k.typ)
+		fmt.Fprintf(h, "%q %v %v %v %v\n", k.name, k.descending, k.nullsFirst, !k.isPlain(), k.typ)
 	}
 	copy(shape[:], h.Sum(nil))
 	return shape
 }
 
-// read appends the values of a row's columns to values.
-func (s *sort) read(row reflect.Value, values []any) ([]any, uint64) {
-	var nulls uint64
-	for i, k := range s.keys {
-		v, isNull := k.value(row)
-		if isNull {
-			nulls |= 1 << i
-			values = append(values, nil)
-			continue
-		}
-		values = append(values, v.Interface())
-	}
-	return values, nulls
-}
-
-// value returns the column of a row, without its pointer.
-func (k *key) value(row reflect.Value) (v reflect.Value, isNull bool) {
-	v = row.FieldByIndex(k.index)
-	f := field{presence: required}
-	if k.nullable {
-		_, f.presence = presenceOf(v.Type())
-	}
-	switch f.presence {
-	case byNil:
-		if v.IsNil() {
-			return v, true
-		}
-		if v.Kind() == reflect.Pointer {
-			return v.Elem(), false
-		}
-	case byValid:
-		return v, !v.FieldByName("Valid").Bool()
-	case byOptional:
-		inner, s := v.Interface().(optional).optional()
-		return reflect.ValueOf(inner), s != present
-	}
-	return v, false
-}
-
 // cursors returns those of the pages after and before the one that was read.
-func (c *list) cursors(r *request, rows reflect.Value, more bool, keys [][]byte) (next, prev string, err error) {
-	came := r.variant.keyset // from a page that is on the other side
+func (l *list) cursors(r *request, rows reflect.Value, more bool) (next, prev string, err error) {
+	came := r.variant.Keyset // from a page that is on the other side
 	after, before := more, came
-	if r.variant.backward {
+	if r.backward {
 		after, before = came, more
 	}
 	if after {
-		next, err = c.encode(r.sort, false, rows, rows.Len()-1, keys)
+		next, err = l.encode(r.sort, false, rows, rows.Len()-1, r.signers[0])
 	}
 	if before && err == nil {
-		prev, err = c.encode(r.sort, true, rows, 0, keys)
+		prev, err = l.encode(r.sort, true, rows, 0, r.signers[0])
 	}
 	return next, prev, err
 }
 
 // encode returns a cursor that starts at a row, or at the edge of the list if there are none.
-func (c *list) encode(s *sort, backward bool, rows reflect.Value, at int, keys [][]byte) (string, error) {
-	b := make([]byte, 0, 128)
-	b = append(b, cursorVersion)
-	b = appendString(b, c.name)
-	b = appendString(b, s.name)
+func (l *list) encode(s *sort, backward bool, rows reflect.Value, at int, signer []byte) (string, error) {
+	b := append(make([]byte, 0, 128), cursorVersion)
+	b = appendString(appendString(b, l.name), s.name)
 	b = append(b, s.shape[:]...)
 	flags := byte(0)
 	if backward {
@@ -124,7 +112,7 @@ func (c *list) encode(s *sort, backward bool, rows reflect.Value, at int, keys [
 		for i := range s.keys {
 			k := &s.keys[i]
 			v, isNull := k.value(rows.Index(at))
-			if k.nullable {
+			if !k.isPlain() {
 				b = append(b, boolByte(isNull))
 			}
 			if isNull {
@@ -132,20 +120,20 @@ func (c *list) encode(s *sort, backward bool, rows reflect.Value, at int, keys [
 			}
 			var err error
 			if b, err = appendValue(b, v); err != nil {
-				return "", fmt.Errorf("pgquery: list %s: no cursor can hold column %s: %w", c.name, k.name, err)
+				return "", l.wrap(fmt.Errorf("no cursor can hold column %s: %w", k.name, err))
 			}
 		}
 	}
-	b = append(b, c.tag(b, keys[0])...)
+	b = append(b, l.tag(b, signer)...)
 	if base64.RawURLEncoding.EncodedLen(len(b)) > maxCursor {
-		return "", fmt.Errorf("pgquery: list %s: a cursor of sort %s has more than %d bytes", c.name, s.name, maxCursor)
+		return "", l.wrap(fmt.Errorf("a cursor of sort %s has more than %d bytes", s.name, maxCursor))
 	}
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
 // tag returns the HMAC of b, or its digest for a list without keys.
-func (c *list) tag(b, key []byte) []byte {
-	if !c.signed {
+func (l *list) tag(b, key []byte) []byte {
+	if !l.signed {
 		digest := sha256.Sum256(b)
 		return digest[:tagSize]
 	}
@@ -154,14 +142,12 @@ func (c *list) tag(b, key []byte) []byte {
 	return mac.Sum(nil)[:tagSize]
 }
 
-// decode returns the cursor of a text, or nil for "". It is the only place that reads one: the
-// types of its values are those of the row struct, never what the text says.
-func (c *list) decode(text string, keys [][]byte) (*cursor, error) {
-	fail := func(reason string) (*cursor, error) {
-		return nil, &CursorError{List: c.name, Reason: reason}
-	}
-	if text == "" {
-		return nil, nil
+// decode returns the cursor of a text. It is the only place that reads one: the types of its values
+// are those of the row struct, never what the text says.
+func (l *list) decode(text string, keys [][]byte) (cursor, error) {
+	var result cursor
+	fail := func(reason string) (cursor, error) {
+		return cursor{}, &CursorError{List: l.name, Reason: reason}
 	}
 	if len(text) > maxCursor || strings.ContainsAny(text, "\r\n") { // which the decoder passes over
 		return fail("is cut or altered")
@@ -171,38 +157,30 @@ func (c *list) decode(text string, keys [][]byte) (*cursor, error) {
 		return fail("is cut or altered")
 	}
 	b, sent := b[:len(b)-tagSize], b[len(b)-tagSize:]
-	if !slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal(c.tag(b, key), sent) }) {
+	if !slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal(l.tag(b, key), sent) }) {
 		return fail("is cut or altered, or its key is unknown")
 	}
 	d := decoder{b: b}
 	if d.byte() != cursorVersion {
 		return fail("is of another version")
 	}
-	if string(d.bytes()) != c.name {
+	if string(d.bytes()) != l.name {
 		return fail("belongs to another list")
 	}
-	sortName := string(d.bytes())
-	result := &cursor{}
-	for i := range c.sorts {
-		if c.sorts[i].name == sortName {
-			result.sort = &c.sorts[i]
-		}
-	}
-	shape := d.take(8)
-	flags := d.byte()
-	switch {
-	case result.sort == nil:
+	i := l.sortNamed(string(d.bytes()))
+	if i < 0 {
 		return fail("belongs to a sort that is not declared")
-	case string(shape) != string(result.sort.shape[:]):
-		return fail("is older than the declaration of its sort")
-	case flags&^(flagBackward|flagEdge) != 0:
-		return fail("is altered")
 	}
-	result.backward, result.edge = flags&flagBackward != 0, flags&flagEdge != 0
-	if !result.edge {
+	result.sort = &l.sorts[i]
+	if string(d.take(8)) != string(result.sort.shape[:]) {
+		return fail("is older than the declaration of its sort")
+	}
+	flags := d.byte()
+	result.backward = flags&flagBackward != 0
+	if flags&flagEdge == 0 {
 		for i := range result.sort.keys {
 			k := &result.sort.keys[i]
-			if k.nullable && d.bool() {
+			if !k.isPlain() && d.bool() {
 				result.nulls |= 1 << i
 				result.values = append(result.values, nil)
 				continue
@@ -212,7 +190,7 @@ func (c *list) decode(text string, keys [][]byte) (*cursor, error) {
 			result.values = append(result.values, v.Interface())
 		}
 	}
-	if d.failed || len(d.b) > 0 {
+	if d.failed || len(d.b) > 0 || flags > flagBackward|flagEdge {
 		return fail("is altered")
 	}
 	return result, nil
@@ -260,27 +238,19 @@ func (d *decoder) bool() bool {
 
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.failed, n = true, 0
-	}
-	d.take(n)
+	d.failed = d.failed || n <= 0
+	d.take(max(n, 0))
 	return v
 }
 
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.failed, n = true, 0
-	}
-	d.take(n)
+	d.failed = d.failed || n <= 0
+	d.take(max(n, 0))
 	return v
 }
 
 func (d *decoder) bytes() []byte {
 	n := d.uvarint()
-	if n > uint64(len(d.b)) {
-		d.failed, d.b = true, nil
-		return nil
-	}
-	return d.take(int(n))
+	return d.take(int(min(n, maxCursor+1))) // which fails
 }

@@ -78,7 +78,7 @@ func TestListDeclarations(t *testing.T) {
 			delete(l.Filters,
 				"state")
 		},
-		`Filters[stat]: no field of the argument`: func(l *pgquery.List[pageArgs,
+		`Filters[stat]: the filter has no field in`: func(l *pgquery.List[pageArgs,
 			pageRow],
 		) {
 			l.Filters["stat"] = "p.state = @state"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -39,10 +40,7 @@ type Insert[A, R any] struct {
 // insert is an Insert that was put together.
 type insert struct {
 	*compiler
-	name    string
-	err     error
-	text    *text
-	scan    *scanner
+	text    *decl.Text
 	columns []int // the fields
 }
 
@@ -61,71 +59,54 @@ func (i *Insert[A, R]) Apply(ctx context.Context, db DB, rows []A) ([]R, error) 
 		array := reflect.MakeSlice(reflect.SliceOf(f.declared), len(rows), len(rows))
 		for n := range rows {
 			v := all.Index(n).FieldByIndex(f.index)
-			if reason := checkValue(v, 0); f.checked && reason != "" {
-				return nil, &ArgumentError{Declaration: "insert " + c.name, Argument: f.name, Reason: reason}
+			if err := c.refuse(f.name, checkValue(v, 0)); err != nil {
+				return nil, err
 			}
 			array.Index(n).Set(v)
 		}
 		arrays[at] = array.Interface()
 	}
-	result, err := db.Query(ctx, c.text.sql, arrays...)
-	if err != nil {
-		return nil, fmt.Errorf("pgquery: insert %s: %w", c.name, err)
-	}
-	back, err := collect(c.scan, result, make([]R, 0, min(len(rows), maxAllocated)))
-	if err != nil {
-		return nil, fmt.Errorf("pgquery: insert %s: %w", c.name, err)
-	}
-	return back, nil
+	return run[R](ctx, db, c.compiler, c.text, arrays, len(rows))
 }
 
+// compiled returns what is put together once, or a *DeclarationError.
 func (i *Insert[A, R]) compiled() (*insert, error) {
 	i.once.Do(func() {
-		c := newCompiler(i.Name, reflect.TypeFor[A]())
-		i.insert = &insert{compiler: c, name: i.Name}
-		var err error
-		if i.insert.scan, err = newScanner(reflect.TypeFor[R]()); err != nil {
-			c.fail("row", "%v", err)
-		}
-		table := c.table(i.Table)
+		c := newCompiler("Insert", i.Name, reflect.TypeFor[A](), reflect.TypeFor[R]())
+		i.insert = &insert{compiler: c}
+		w := newWriter(i.Name, "many")
+		w.WriteString("insert into ")
+		w.piece(c.table(i.Table))
 		names, casts := i.insert.readColumns(i.Columns)
-		returning := c.static("Returning", i.Returning, append(clauses, "from", "returning")...)
-		w := &writer{}
-		w.WriteString("-- name: " + i.Name + " :many\ninsert into ")
-		w.piece(table)
 		w.WriteString(" (" + strings.Join(names, ", ") + ") select * from unnest(" + strings.Join(casts, ", ") + ")")
 		if i.Conflict != "" {
 			w.WriteString(" on conflict ")
 			w.piece(c.static("Conflict", i.Conflict, "returning"))
 		}
 		w.WriteString(" returning ")
-		w.piece(returning)
-		c.unused()
-		i.insert.err, i.insert.text = c.err(i.Name), w.text()
+		w.piece(c.static("Returning", i.Returning, slices.Concat(clauses, []string{"from", "returning"})...))
+		i.insert.text = w.end()
+		c.finish()
 	})
 	return i.insert, i.insert.err
 }
 
 // readColumns reads the columns and returns their names and the casts of their arrays.
 func (i *insert) readColumns(text string) (names, casts []string) {
-	p := i.static("Columns", text)
-	for n, words := range splitCommas(p.tokens) {
+	for n, words := range splitCommas(i.static("Columns", text).tokens) {
 		if len(words) < 2 || words[len(words)-1] == "]" {
 			i.fail("Columns", "each must be a name and a type that is not an array, as in CREATE TABLE")
 			return nil, nil
 		}
 		name, typ := unquote(words[0]), strings.Join(words[1:], " ")
-		at := findField(i.fields, name)
+		at := i.field("Columns["+name+"]", "the column", name)
 		if at < 0 {
-			i.fail("Columns["+name+"]", "has no field in the struct; it has %s", i.fieldNames())
 			return nil, nil
 		}
 		f := &i.fields[at]
 		if f.presence == byOptional {
-			i.fail("Columns["+name+"]", "the field %s is an Optional, and an insert cannot leave out a column of some "+
-				"rows", f.name)
+			i.fail("Columns["+name+"]", "the field %s is an Optional: some rows cannot leave out a column", f.name)
 		}
-		i.used[at] = true
 		i.columns = append(i.columns, at)
 		cast := fmt.Sprintf("$%d::%s[]", n+1, typ)
 		if f.typ.Kind() == reflect.String { // pgx does not know the arrays of enums
@@ -138,14 +119,10 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 
 // Declaration describes the insert to package pgquerytest.
 func (i *Insert[A, R]) Declaration() *decl.Declaration {
-	c, _ := i.compiled()
-	d := &decl.Declaration{Kind: "Insert", Name: c.name, Problems: c.problems, Args: c.describe()}
-	if c.err == nil {
-		d.Row, d.Named, d.IsArgument = c.scan.describe(), c.scan.named, c.isArgument
-		d.Text = &decl.Text{SQL: c.text.sql}
-		for range c.columns {
-			d.Text.Params = append(d.Text.Params, decl.Param{})
-		}
+	c, err := i.compiled()
+	d := c.describe()
+	if err == nil {
+		d.Text = c.text
 	}
 	return d
 }

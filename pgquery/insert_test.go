@@ -114,7 +114,7 @@ func TestInsertErrors(t *testing.T) {
 		"Table: must be a name":               func(i *pgquery.Insert[newItem, item]) { i.Table = "a (b)" },
 		"Columns: each must be a name":        func(i *pgquery.Insert[newItem, item]) { i.Columns = "key" },
 		"Columns: each must be a name and":    func(i *pgquery.Insert[newItem, item]) { i.Columns = "key text[]" },
-		"Columns[x]: has no field":            func(i *pgquery.Insert[newItem, item]) { i.Columns += ", x int" },
+		"Columns[x]: the column has":          func(i *pgquery.Insert[newItem, item]) { i.Columns += ", x int" },
 		"Columns: cannot have arguments":      func(i *pgquery.Insert[newItem, item]) { i.Columns += ", x @n" },
 		"arguments: nothing uses the field N": func(i *pgquery.Insert[newItem, item]) { i.Columns = "key text" },
 		"Conflict: has a returning of":        func(i *pgquery.Insert[newItem, item]) { i.Conflict += " returning 1" },

@@ -6,6 +6,7 @@
 package pgquery
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -15,6 +16,8 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
 // DB is what a list or a patch needs of a database: *pgxpool.Pool, *pgx.Conn, pgx.Tx, what
@@ -107,15 +110,7 @@ type Page[R any] struct {
 // [ArgumentError]; nothing was sent then. The database's errors are wrapped.
 func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], error) {
 	var page Page[R]
-	c, err := l.compiled()
-	if err != nil {
-		return page, err
-	}
-	keys, err := l.keys()
-	if err != nil {
-		return page, err
-	}
-	r, err := c.resolve(at, keys)
+	c, r, err := l.request(at)
 	if err != nil {
 		return page, err
 	}
@@ -124,7 +119,7 @@ func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], e
 		return page, err
 	}
 	page.Rows = rows
-	page.Next, page.Prev, err = c.cursors(&r, reflect.ValueOf(rows), more, keys)
+	page.Next, page.Prev, err = c.cursors(&r, reflect.ValueOf(rows), more)
 	return page, err
 }
 
@@ -135,19 +130,9 @@ func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], e
 // with REPEATABLE READ. No connection is held while the loop's body runs, unless db is one.
 func (l *List[A, R]) All(ctx context.Context, db DB, args A, at At) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
-		var none R
-		c, err := l.compiled()
-		if err != nil {
-			yield(none, err)
-			return
-		}
-		keys, err := l.keys()
-		var r request
-		if err == nil {
-			r, err = c.resolve(at, keys)
-		}
-		if err == nil && r.variant.backward {
-			err = &CursorError{List: l.Name, Reason: "leads backward"}
+		c, r, err := l.request(at)
+		if err == nil && r.backward {
+			err = &CursorError{List: c.name, Reason: "leads backward"}
 		}
 		for more := true; more && err == nil; {
 			var rows []R
@@ -157,11 +142,13 @@ func (l *List[A, R]) All(ctx context.Context, db DB, args A, at At) iter.Seq2[R,
 					return
 				}
 			}
-			if more && err == nil {
-				r.start(reflect.ValueOf(rows).Index(len(rows) - 1))
+			if more {
+				r.start(reflect.ValueOf(&rows[len(rows)-1]).Elem())
+				r.variant.Keyset, r.variant.Nulls = true, r.nulls
 			}
 		}
 		if err != nil {
+			var none R
 			yield(none, err)
 		}
 	}
@@ -175,44 +162,90 @@ func (l *List[A, R]) Count(ctx context.Context, db DB, args A) (int64, error) {
 		return 0, err
 	}
 	values := reflect.ValueOf(&args).Elem()
-	t := c.texts.get(variant{filters: c.active(values), count: true}, c.build)
-	bound, err := c.bind(t, values, &request{})
+	t := c.texts.get(decl.Variant{Filters: c.active(values), Count: true}, c.build)
+	bound, err := c.bind(c.mode(), t, values, nil)
 	if err != nil {
 		return 0, err
 	}
-	rows, err := db.Query(ctx, t.sql, bound...)
+	rows, err := db.Query(ctx, t.SQL, bound...)
 	if err != nil {
-		return 0, fmt.Errorf("pgquery: list %s: count: %w", c.name, err)
+		return 0, c.wrap(fmt.Errorf("count: %w", err))
 	}
 	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
 	if err != nil {
-		return 0, fmt.Errorf("pgquery: list %s: count: %w", c.name, err)
+		return 0, c.wrap(fmt.Errorf("count: %w", err))
 	}
 	return n, nil
 }
 
-// compiled returns what is put together once, or a *DeclarationError.
-func (l *List[A, R]) compiled() (*list, error) {
-	l.once.Do(func() {
-		l.list = compileList(&declaration{
-			name: l.Name, query: l.Select, where: l.Where, filters: l.Filters, sorts: l.Sorts, sizes: l.Sizes,
-			open: l.Open, replan: l.Replan, signed: l.Keys != nil,
-			args: reflect.TypeFor[A](), row: reflect.TypeFor[R](),
-		})
-	})
-	return l.list, l.list.err
+// request is a page that a caller may read. The cursor's direction holds without a place, too.
+type request struct {
+	cursor
+	variant decl.Variant
+	signers [][]byte
 }
 
-// keys returns the keys that sign cursors, or one that stands for none.
-func (l *List[A, R]) keys() ([][]byte, error) {
-	if l.Keys == nil {
-		return [][]byte{nil}, nil
+// request checks what a client may choose.
+func (l *List[A, R]) request(at At) (c *list, r request, err error) {
+	if c, err = l.compiled(); err != nil {
+		return c, r, err
 	}
-	keys := l.Keys()
-	if len(keys) == 0 || slices.ContainsFunc(keys, func(key []byte) bool { return len(key) < minKey }) {
-		return nil, fmt.Errorf("pgquery: list %s: Keys must return keys of at least %d bytes", l.Name, minKey)
+	r.signers = [][]byte{nil} // one that stands for none
+	if l.Keys != nil {
+		r.signers = l.Keys()
+		if len(r.signers) == 0 || slices.ContainsFunc(r.signers, func(key []byte) bool { return len(key) < minKey }) {
+			return c, r, c.wrap(fmt.Errorf("the function Keys must return keys of at least %d bytes", minKey))
+		}
 	}
-	return keys, nil
+	name := at.Sort
+	if name == "" && len(c.sorts) == 1 {
+		name = c.sorts[0].name
+	}
+	if at.Cursor != "" {
+		if r.cursor, err = c.decode(at.Cursor, r.signers); err != nil {
+			return c, r, err
+		}
+		name = cmp.Or(name, r.sort.name)
+	}
+	sort := c.sortNamed(name)
+	size := slices.Index(c.sizes, cmp.Or(at.Size, c.sizes[0]))
+	switch {
+	case sort < 0:
+		return c, r, c.unknown("sort")
+	case r.sort != nil && r.sort != &c.sorts[sort]:
+		return c, r, &CursorError{List: c.name, Reason: "belongs to the sort " + r.sort.name}
+	case size < 0:
+		return c, r, c.unknown("size")
+	}
+	r.sort = &c.sorts[sort]
+	r.variant = decl.Variant{Sort: sort, Size: size, Backward: r.backward, Keyset: r.values != nil, Nulls: r.nulls}
+	return c, r, nil
+}
+
+func (l *list) sortNamed(name string) int {
+	return slices.IndexFunc(l.sorts, func(s sort) bool { return s.name == name })
+}
+
+func (l *list) unknown(kind string) error {
+	e := &NameError{List: l.name, Kind: kind}
+	if kind == "size" {
+		for _, size := range l.sizes {
+			e.Known = append(e.Known, strconv.Itoa(size))
+		}
+		return e
+	}
+	for _, s := range l.sorts {
+		e.Known = append(e.Known, s.name)
+	}
+	return e
+}
+
+// mode returns what comes before the values of a query.
+func (l *list) mode() []any {
+	if l.replan {
+		return []any{pgx.QueryExecModeCacheDescribe}
+	}
+	return nil
 }
 
 // fetch runs the query of a page. The rows are in the order of the list, and more says whether
@@ -220,90 +253,22 @@ func (l *List[A, R]) keys() ([][]byte, error) {
 func fetch[R any](
 	ctx context.Context, db DB, c *list, args reflect.Value, r *request,
 ) (page []R, more bool, err error) {
-	r.variant.filters = c.active(args)
+	r.variant.Filters = c.active(args)
 	t := c.texts.get(r.variant, c.build)
-	values, err := c.bind(t, args, r)
+	values, err := c.bind(c.mode(), t, args, r.values)
 	if err != nil {
 		return nil, false, err
 	}
-	size := c.sizes[r.variant.size]
-	page = make([]R, 0, min(size, maxAllocated)+1)
-	rows, err := db.Query(ctx, t.sql, values...)
-	if err == nil {
-		page, err = collect(c.scan, rows, page)
-	}
+	size := c.sizes[r.variant.Size]
+	page, err = run[R](ctx, db, c.compiler, t, values, size+1)
 	if err != nil {
-		return nil, false, fmt.Errorf("pgquery: list %s: %w", c.name, err)
+		return nil, false, err
 	}
 	if len(page) > size {
 		page, more = page[:size], true
 	}
-	if r.variant.backward {
+	if r.backward {
 		slices.Reverse(page)
 	}
 	return page, more, nil
-}
-
-// request is a page that a caller may read.
-type request struct {
-	variant variant
-	sort    *sort
-	values  []any // of the columns of the sort; nil for null
-}
-
-// start makes the request one for the rows after row.
-func (r *request) start(row reflect.Value) {
-	r.values, r.variant.nulls = r.sort.read(row, r.values[:0])
-	r.variant.keyset = true
-}
-
-// resolve checks what a client may choose.
-func (c *list) resolve(at At, keys [][]byte) (request, error) {
-	var r request
-	cursor, err := c.decode(at.Cursor, keys)
-	if err != nil {
-		return r, err
-	}
-	name := at.Sort
-	switch {
-	case cursor != nil && name == "":
-		name = cursor.sort.name
-	case name == "" && len(c.sorts) == 1:
-		name = c.sorts[0].name
-	}
-	i := slices.IndexFunc(c.sorts, func(s sort) bool { return s.name == name })
-	if i < 0 {
-		return r, c.unknown("sort")
-	}
-	r.sort, r.variant.sort = &c.sorts[i], uint16(i)
-	if cursor != nil {
-		if cursor.sort != r.sort {
-			return r, &CursorError{List: c.name, Reason: "belongs to the sort " + cursor.sort.name}
-		}
-		r.variant.backward, r.variant.keyset = cursor.backward, !cursor.edge
-		r.variant.nulls, r.values = cursor.nulls, cursor.values
-	}
-	if at.Size != 0 {
-		size := slices.Index(c.sizes, at.Size)
-		if size < 0 {
-			return r, c.unknown("size")
-		}
-		r.variant.size = uint16(size)
-	}
-	return r, nil
-}
-
-func (c *list) unknown(kind string) error {
-	e := &NameError{List: c.name, Kind: kind}
-	for i := range c.sorts {
-		if kind == "sort" {
-			e.Known = append(e.Known, c.sorts[i].name)
-		}
-	}
-	for _, size := range c.sizes {
-		if kind == "size" {
-			e.Known = append(e.Known, strconv.Itoa(size))
-		}
-	}
-	return e
 }

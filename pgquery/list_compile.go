@@ -10,33 +10,16 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/lex"
 )
 
-// declaration is a List without its type parameters.
-type declaration struct {
-	name, query, where string
-	filters            map[string]string
-	sorts              map[string]string
-	sizes              []int
-	open               bool
-	replan             bool
-	signed             bool
-	args, row          reflect.Type
-}
-
 // list is a List that was put together.
 type list struct {
 	*compiler
-	name    string
-	err     error // a *DeclarationError
-	query   piece
-	where   piece
-	filters []filter // by name
-	sorts   []sort   // by name
-	sizes   []int
-	replan  bool
-	signed  bool
-	scan    *scanner
-	source  *declaration
-	texts   texts[variant]
+	query, where piece
+	filters      []filter // by name
+	sorts        []sort   // by name
+	sizes        []int
+	replan       bool
+	signed       bool
+	texts        texts[decl.Variant]
 }
 
 // filter is a condition that its field switches on.
@@ -55,59 +38,52 @@ type sort struct {
 
 // key is a column of a sort.
 type key struct {
-	column     string // quoted
-	name       string
-	descending bool
-	nullsFirst bool
-	nullable   bool
-	index      []int // of the field in the row struct
-	typ        reflect.Type
+	*column
+	name, quoted string
+	descending   bool
+	nullsFirst   bool
 }
 
-func compileList(d *declaration) *list {
-	c := newCompiler(d.name, d.args)
-	l := &list{compiler: c, name: d.name, sizes: d.sizes, replan: d.replan, signed: d.signed, source: d}
-	var err error
-	if l.scan, err = newScanner(d.row); err != nil {
-		c.fail("row", "%v", err)
+// compiled returns what is put together once, or a *DeclarationError.
+func (l *List[A, R]) compiled() (*list, error) {
+	l.once.Do(func() {
+		c := newCompiler("List", l.Name, reflect.TypeFor[A](), reflect.TypeFor[R]())
+		l.list = &list{compiler: c, sizes: l.Sizes, replan: l.Replan, signed: l.Keys != nil}
+		l.list.read(l.Select, l.Where, l.Filters, l.Sorts)
+		c.finish()
+	})
+	return l.list, l.list.err
+}
+
+func (l *list) read(query, where string, filters, sorts map[string]string) {
+	l.query = l.always("Select", query, clauses...)
+	first := slices.IndexFunc(l.query.tokens, func(t lex.Token) bool { return t.Kind != lex.Space })
+	if first >= 0 && !slices.Contains([]string{"select", "with"}, strings.ToLower(l.query.tokens[first].Text)) {
+		l.fail("Select", "must begin with select or with")
 	}
-	l.query = c.always("Select", d.query, clauses...)
-	if first := firstWord(l.query); first != "select" && first != "with" {
-		c.fail("Select", "must begin with select or with")
-	}
-	if strings.TrimSpace(d.where) == "" {
-		c.fail("Where", `is missing; "true" lets everything through`)
+	if strings.TrimSpace(where) == "" {
+		l.fail("Where", `is missing; "true" lets everything through`)
 	} else {
-		l.where = c.always("Where", d.where, clauses...)
+		l.where = l.always("Where", where, clauses...)
 	}
-	if len(d.filters) > 64 {
-		c.fail("Filters", "are more than 64")
+	if len(filters) > 64 {
+		l.fail("Filters", "are more than 64")
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.filters)) {
-		l.filter(name, d.filters[name])
+	for _, name := range slices.Sorted(maps.Keys(filters)) {
+		l.addFilter("Filters["+name+"]", name, filters[name])
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.sorts)) {
-		l.sort(name, d.sorts[name])
-	}
-	if len(d.sorts) == 0 {
-		c.fail("Sorts", "are missing: a page needs an order")
-	}
-	l.checkSizes()
-	c.unused()
-	l.err = c.err(d.name)
-	return l
-}
-
-func firstWord(p piece) string {
-	for _, t := range p.tokens {
-		if t.Kind != lex.Space {
-			return strings.ToLower(t.Text)
+	for _, name := range slices.Sorted(maps.Keys(sorts)) {
+		s := l.sort("Sorts["+name+"]", name, sorts[name])
+		l.sorts = append(l.sorts, s)
+		for _, k := range s.keys {
+			if !l.signed && !isPortable(k.typ) {
+				l.fail("Sorts["+name+"]", "column %s: only a signed cursor can carry %s: set Keys", k.name, k.typ)
+			}
 		}
 	}
-	return ""
-}
-
-func (l *list) checkSizes() {
+	if len(sorts) == 0 {
+		l.fail("Sorts", "are missing: a page needs an order")
+	}
 	if len(l.sizes) == 0 {
 		l.fail("Sizes", "are missing")
 	}
@@ -121,15 +97,12 @@ func (l *list) checkSizes() {
 	}
 }
 
-func (l *list) filter(name, text string) {
-	where := "Filters[" + name + "]"
-	f := filter{name: name, field: findField(l.fields, name), piece: l.piece(where, text, clauses...)}
+func (l *list) addFilter(where, name, text string) {
+	f := filter{name: name, piece: l.piece(where, text, clauses...), field: l.field(where, "the filter", name)}
 	l.filters = append(l.filters, f)
 	if f.field < 0 {
-		l.fail(where, "no field of the argument struct switches it on; it has %s", l.fieldNames())
 		return
 	}
-	l.used[f.field] = true
 	own := &l.fields[f.field]
 	switch {
 	case own.presence == required:
@@ -142,28 +115,31 @@ func (l *list) filter(name, text string) {
 }
 
 // sort reads an ORDER BY.
-func (l *list) sort(name, text string) {
-	where := "Sorts[" + name + "]"
+func (c *compiler) sort(where, name, text string) sort {
 	s := sort{name: name}
 	tokens, err := lex.Tokens(text)
 	if err != nil {
-		l.fail(where, "%v", err)
-		return
+		c.fail(where, "%v", err)
+	}
+	if err != nil || c.scan == nil {
+		return s
 	}
 	for _, words := range splitCommas(tokens) {
-		if k, problem := l.key(words); problem != "" {
-			l.fail(where, "%s", problem)
-		} else if slices.ContainsFunc(s.keys, func(o key) bool { return o.column == k.column }) {
-			l.fail(where, "column %s occurs twice", k.name)
-		} else {
-			s.keys = append(s.keys, k)
+		k, problem := c.key(words)
+		if problem == "" && slices.ContainsFunc(s.keys, func(o key) bool { return o.name == k.name }) {
+			problem = "column " + k.name + " occurs twice"
 		}
+		if problem != "" {
+			c.fail(where, "%s", problem)
+			continue
+		}
+		s.keys = append(s.keys, k)
 	}
 	if len(s.keys) > 16 {
-		l.fail(where, "has more than 16 columns")
+		c.fail(where, "has more than 16 columns")
 	}
 	s.shape = s.digest()
-	l.sorts = append(l.sorts, s)
+	return s
 }
 
 // splitCommas returns the words between commas, without space.
@@ -172,7 +148,7 @@ func splitCommas(tokens []lex.Token) [][]string {
 	for _, t := range tokens {
 		switch {
 		case t.Kind == lex.Space:
-		case t.Text == ",":
+		case t.Text == "," && t.Depth == 0:
 			parts = append(parts, nil)
 		default:
 			parts[len(parts)-1] = append(parts[len(parts)-1], t.Text)
@@ -182,68 +158,66 @@ func splitCommas(tokens []lex.Token) [][]string {
 }
 
 // key reads a column of an ORDER BY.
-func (l *list) key(words []string) (k key, problem string) {
+func (c *compiler) key(words []string) (k key, problem string) {
 	const usage = "must be columns of Select by name, each with asc or desc, nulls first or nulls last"
 	if len(words) == 0 {
 		return k, usage
 	}
 	k.name = unquote(words[0])
-	k.column = quote(k.name)
-	rest := strings.ToLower(strings.Join(words[1:], " "))
-	if after, ok := strings.CutPrefix(rest, "desc"); ok {
-		k.descending, k.nullsFirst, rest = true, true, after
-	} else {
-		rest = strings.TrimPrefix(rest, "asc")
-	}
-	switch strings.TrimSpace(rest) {
-	case "":
-	case "nulls first":
+	k.quoted = quote(k.name)
+	switch strings.ToLower(strings.Join(words[1:], " ")) {
+	case "", "asc", "nulls last", "asc nulls last":
+	case "nulls first", "asc nulls first":
 		k.nullsFirst = true
-	case "nulls last":
-		k.nullsFirst = false
+	case "desc", "desc nulls first":
+		k.descending, k.nullsFirst = true, true
+	case "desc nulls last":
+		k.descending = true
 	default:
 		return k, usage
 	}
-	if l.scan == nil {
-		return k, ""
-	}
-	i := l.scan.named(k.name)
-	if i < 0 || l.scan.columns[i].group != nil {
+	i := c.scan.named(k.name)
+	if i < 0 || c.scan.columns[i].group != nil {
 		return k, "column " + k.name + " is not a field of the row struct"
 	}
-	c := &l.scan.columns[i]
-	k.nullable, k.index, k.typ = !c.isPlain(), c.index, c.typ
-	if !isPortable(k.typ) && !l.signed {
-		return k, "column " + k.name + ": only a signed cursor can carry " + k.typ.String() + ": set Keys"
-	}
+	k.column = &c.scan.columns[i]
 	return k, ""
-}
-
-// unquote returns the name that an identifier of SQL means.
-func unquote(word string) string {
-	if quoted, ok := strings.CutPrefix(word, `"`); ok {
-		return strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
-	}
-	return strings.ToLower(word)
 }
 
 // Declaration describes the list to package pgquerytest.
 func (l *List[A, R]) Declaration() *decl.Declaration {
-	c, _ := l.compiled()
-	d := &decl.Declaration{Kind: "List", Name: c.name, Problems: c.problems, Args: c.describe()}
-	if c.err != nil {
+	c, err := l.compiled()
+	d := c.describe()
+	if err != nil {
 		return d
 	}
-	d.Row, d.Named, d.IsArgument = c.scan.describe(), c.scan.named, c.isArgument
 	d.List = &decl.List{
-		Sizes: c.sizes, Open: c.source.open, Guarded: len(c.where.args) > 0, Signed: c.signed,
-		Text: c.variantText, Keys: c.keysOf, Texts: c.countTexts(),
+		Open: l.Open, Guarded: len(c.where.args) > 0, Signed: c.signed, Text: c.build, Count: c.countTexts(),
 	}
 	for _, f := range c.filters {
 		d.List.Filters = append(d.List.Filters, f.name)
 	}
 	for _, s := range c.sorts {
-		d.List.Sorts = append(d.List.Sorts, s.name)
+		sort := decl.Sort{Name: s.name}
+		for _, k := range s.keys {
+			sort.Keys = append(sort.Keys, decl.Key{Column: k.name, Type: k.typ, Nullable: !k.isPlain()})
+		}
+		d.List.Sorts = append(d.List.Sorts, sort)
 	}
 	return d
+}
+
+// countTexts returns how many texts the list may send. It stops counting at 30 filters.
+func (l *list) countTexts() int {
+	pages := 0
+	for i := range l.sorts {
+		nullable := 0
+		for _, k := range l.sorts[i].keys {
+			if !k.isPlain() {
+				nullable++
+			}
+		}
+		pages += 1 + 2<<nullable
+	}
+	return (pages*len(l.sizes) + 1) << min(len(l.filters), 30) // one more counts
 }

@@ -2,8 +2,6 @@ package pgquery
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"reflect"
 	"sync"
 
@@ -52,72 +50,45 @@ type Patch[A, R any] struct {
 // than one row: these were updated, so roll back. A missing argument, or null for a column that
 // refuses it, is an [ArgumentError], and nothing was sent.
 func (p *Patch[A, R]) Apply(ctx context.Context, db DB, args A) (R, error) {
-	var row R
+	var none R
 	c, err := p.compiled()
 	if err != nil {
-		return row, err
+		return none, err
 	}
-	values := reflect.ValueOf(&args).Elem()
-	found, err := query[R](ctx, db, c, c.texts.get(c.given(values), c.build), values)
+	given := reflect.ValueOf(&args).Elem()
+	t := c.texts.get(c.given(given), c.build)
+	values, err := c.bind(nil, t, given, nil)
 	if err != nil {
-		return row, err
+		return none, err
 	}
-	switch len(found) {
-	case 0:
-		return row, c.conflict(ctx, db, values)
-	case 1:
-		return found[0], nil
+	rows, err := run[R](ctx, db, c.compiler, t, values, 1)
+	switch {
+	case err != nil:
+		return none, err
+	case len(rows) == 0:
+		return none, c.conflict(ctx, db, given)
+	case len(rows) > 1:
+		return none, c.wrap(pgx.ErrTooManyRows)
 	}
-	return row, c.wrap(pgx.ErrTooManyRows)
-}
-
-func query[R any](ctx context.Context, db DB, c *patch, t *text, args reflect.Value) ([]R, error) {
-	values, err := c.bind(t, args)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := db.Query(ctx, t.sql, values...)
-	if err != nil {
-		return nil, c.wrap(err)
-	}
-	found, err := collect(c.scan, rows, make([]R, 0, 1))
-	if err != nil {
-		return nil, c.wrap(err)
-	}
-	return found, nil
+	return rows[0], nil
 }
 
 // conflict returns why no row was found: it is gone, or has another version.
-func (c *patch) conflict(ctx context.Context, db DB, args reflect.Value) error {
-	if c.version == "" {
-		return c.wrap(pgx.ErrNoRows)
+func (p *patch) conflict(ctx context.Context, db DB, args reflect.Value) error {
+	if p.look == nil {
+		return p.wrap(pgx.ErrNoRows)
 	}
-	values, err := c.bind(c.look, args)
+	values, err := p.bind(nil, p.look, args, nil)
 	if err != nil {
 		return err
 	}
-	rows, err := db.Query(ctx, c.look.sql, values...)
+	rows, err := db.Query(ctx, p.look.SQL, values...)
 	if err != nil {
-		return c.wrap(err)
+		return p.wrap(err)
 	}
-	version, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[any])
-	switch {
-	case err == nil:
-		return &ChangedError{Patch: c.name, Version: version}
-	case errors.Is(err, pgx.ErrNoRows):
-		return c.wrap(pgx.ErrNoRows)
+	version, err := pgx.CollectOneRow(rows, pgx.RowTo[any])
+	if err != nil {
+		return p.wrap(err)
 	}
-	return c.wrap(err)
-}
-
-func (c *patch) wrap(err error) error { return fmt.Errorf("pgquery: patch %s: %w", c.name, err) }
-
-func (p *Patch[A, R]) compiled() (*patch, error) {
-	p.once.Do(func() {
-		p.patch = compilePatch(p.Name, reflect.TypeFor[A](), reflect.TypeFor[R](), &patchTexts{
-			table: p.Table, where: p.Where, always: p.Always, version: p.Version, returning: p.Returning,
-			columns: p.Columns,
-		})
-	})
-	return p.patch, p.patch.err
+	return &ChangedError{Patch: p.name, Version: version}
 }

@@ -171,13 +171,13 @@ func (f *failSecond) Query(ctx context.Context, sql string, args ...any) (pgx.Ro
 func TestPatchDeclarations(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*pgquery.Patch[patchArgs, patchRow]){
-		`Name: must be`:              func(p *pgquery.Patch[patchArgs, patchRow]) { p.Name = "a b" },
-		`Table: must be a name`:      func(p *pgquery.Patch[patchArgs, patchRow]) { p.Table = "pages, sites" },
-		`Table: the text is empty`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Table = "" },
-		`Where: the text is empty`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Where = "" },
-		`Where: the field title may`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Where += " and title = @title" },
-		`Columns: are missing`:       func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = nil },
-		`Columns: are more than 64`:  func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = make([]string, 65) },
+		`Name: must be`:               func(p *pgquery.Patch[patchArgs, patchRow]) { p.Name = "a b" },
+		`Table: must be a name`:       func(p *pgquery.Patch[patchArgs, patchRow]) { p.Table = "pages, sites" },
+		`Table: the text is empty`:    func(p *pgquery.Patch[patchArgs, patchRow]) { p.Table = "" },
+		`Where: the text is empty`:    func(p *pgquery.Patch[patchArgs, patchRow]) { p.Where = "" },
+		`Where: the field title may`:  func(p *pgquery.Patch[patchArgs, patchRow]) { p.Where += " and title = @title" },
+		`Columns: are 0, and must be`: func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = nil },
+		`Columns: are 65, and must`:   func(p *pgquery.Patch[patchArgs, patchRow]) { p.Columns = make([]string, 65) },
 		`Columns[due]: is set twice`: func(p *pgquery.Patch[patchArgs, patchRow]) {
 			p.Columns = []string{
 				"due",
@@ -188,7 +188,7 @@ func TestPatchDeclarations(t *testing.T) {
 			p.Columns = append(p.Columns,
 				"version")
 		},
-		`Columns[x]: has no field`: func(p *pgquery.Patch[patchArgs, patchRow]) {
+		`Columns[x]: the column has no field`: func(p *pgquery.Patch[patchArgs, patchRow]) {
 			p.Columns = append(p.Columns,
 				"x")
 		},

@@ -1,9 +1,9 @@
 package pgquery
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
-	"github.com/page-builder/persistence/pgquery/internal/lex"
 )
 
 // Batcher is what [Load] needs of a database: *pgxpool.Pool, *pgx.Conn and pgx.Tx have it.
@@ -69,10 +68,7 @@ type Relation[P, C any, K comparable] struct {
 // relation is a Relation that was put together.
 type relation struct {
 	*compiler
-	name string
-	err  error
-	text *text
-	scan *scanner
+	text *decl.Text
 }
 
 // Load reads the relations of the parents, and what comes Then, with one round trip for each level,
@@ -90,7 +86,7 @@ func Load[P any](ctx context.Context, db Batcher, parents []P, relations ...Load
 	for len(level) > 0 && err == nil {
 		batch := &pgx.Batch{}
 		for _, j := range level {
-			batch.Queue(j.text.sql, j.keys)
+			batch.Queue(j.text.SQL, j.keys)
 		}
 		results := db.SendBatch(ctx, batch)
 		var next []*job
@@ -101,7 +97,7 @@ func Load[P any](ctx context.Context, db Batcher, parents []P, relations ...Load
 				more, failed = j.read(rows)
 			}
 			if failed != nil && err == nil {
-				err = fmt.Errorf("pgquery: relation %s: %w", j.name, failed)
+				err = j.wrap(failed)
 			}
 			next = append(next, more...)
 			assigns = append(assigns, j.assign)
@@ -153,8 +149,8 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 		if _, known := children[key]; !ok || known {
 			continue
 		}
-		if reason := checkValue(reflect.ValueOf(key), 0); reason != "" {
-			return nil, &ArgumentError{Declaration: "relation " + r.Name, Argument: "key", Reason: reason}
+		if err := c.refuse("key", checkValue(reflect.ValueOf(key), 0)); err != nil {
+			return nil, err
 		}
 		children[key] = []C{}
 		keys = append(keys, key)
@@ -200,22 +196,13 @@ var keyTypes = map[reflect.Kind]string{
 	reflect.Int16: "int2", reflect.Int32: "int4", reflect.Int64: "int8", reflect.String: "text", reflect.Array: "uuid",
 }
 
+// compiled returns what is put together once, or a *DeclarationError.
 func (r *Relation[P, C, K]) compiled() (*relation, error) {
 	r.once.Do(func() {
-		c := newCompiler(r.Name, reflect.TypeFor[struct{}]())
-		r.relation = &relation{compiler: c, name: r.Name}
-		l := &list{compiler: c}
-		var err error
-		if l.scan, err = newScanner(reflect.TypeFor[C]()); err != nil {
-			c.fail("row", "%v", err)
-		}
-		query, key := c.always("Select", r.Select, clauses...), c.always("Key", r.Key, clauses...)
-		where := piece{tokens: []lex.Token{{Kind: lex.Word, Text: "true"}}}
-		if r.Where != "" {
-			where = c.always("Where", r.Where, clauses...)
-		}
-		l.signed = true // there is no cursor, so that each type will do
-		l.sort("Order", r.Order)
+		c := newCompiler("Relation", r.Name, reflect.TypeFor[struct{}](), reflect.TypeFor[C]())
+		query, key := c.static("Select", r.Select, clauses...), c.static("Key", r.Key, clauses...)
+		where := c.static("Where", cmp.Or(r.Where, "true"), clauses...)
+		order := c.sort("Order", "", r.Order)
 		k := reflect.TypeFor[K]()
 		typ, ok := keyTypes[k.Kind()]
 		if !ok || k.Kind() == reflect.Array && (k.Len() != 16 || k.Elem().Kind() != reflect.Uint8) {
@@ -227,48 +214,34 @@ func (r *Relation[P, C, K]) compiled() (*relation, error) {
 		if r.Limit < 0 {
 			c.fail("Limit", "is negative")
 		}
-		if r.relation.err = c.err(r.Name); r.relation.err == nil {
-			r.relation.scan = l.scan
-			r.relation.text = relationText(r.Name, query, key, where, typ, &l.sorts[0], r.Limit)
+		c.finish()
+		// With a limit each parent is one scan that ends early.
+		w := newWriter(r.Name, "many")
+		compare, tail := "= any($1::"+typ+"[])", ""
+		if r.Limit > 0 {
+			w.WriteString("select r.* from unnest($1::" + typ + "[]) with ordinality k (key, nth) cross join lateral (")
+			compare = "= k.key"
+			tail = " limit " + strconv.Itoa(r.Limit) + ") r" +
+				strings.Replace(order.orderBy("r.", false), " by ", " by k.nth, ", 1)
 		}
-	})
-	return r.relation, r.relation.err
-}
-
-// relationText puts the query together. With a limit each parent is one scan that ends early.
-func relationText(name string, query, key, where piece, typ string, order *sort, limit int) *text {
-	w := &writer{}
-	w.WriteString("-- name: " + name + " :many\n")
-	write := func(compare string) {
 		w.WriteString("select * from (")
 		w.piece(query)
 		w.WriteString(" where (")
 		w.piece(key)
 		w.WriteString(") " + compare + " and (")
 		w.piece(where)
-		w.WriteString(")) q" + order.orderBy("q.", false))
-	}
-	if limit == 0 {
-		write("= any($1::" + typ + "[])")
-	} else {
-		w.WriteString("select r.* from unnest($1::" + typ + "[]) with ordinality k (key, nth) cross join lateral (")
-		write("= k.key")
-		w.WriteString(" limit " + strconv.Itoa(limit) + ") r" + strings.Replace(order.orderBy("r.", false), " by ",
-			" by k.nth, ", 1))
-	}
-	t := w.text()
-	t.params = []param{{field: -1, key: -1}}
-	return t
+		w.WriteString(")) q" + order.orderBy("q.", false) + tail)
+		r.relation = &relation{compiler: c, text: w.end()}
+	})
+	return r.relation, r.relation.err
 }
 
 // Declaration describes the relation to package pgquerytest.
 func (r *Relation[P, C, K]) Declaration() *decl.Declaration {
-	c, _ := r.compiled()
-	d := &decl.Declaration{Kind: "Relation", Name: c.name, Problems: c.problems}
-	if c.err == nil {
-		d.Row, d.Named, d.IsArgument = c.scan.describe(), c.scan.named, c.isArgument
-		d.Key = strings.TrimSpace(r.Key)
-		d.Text = &decl.Text{SQL: c.text.sql, Params: []decl.Param{{}}}
+	c, err := r.compiled()
+	d := c.describe()
+	if err == nil {
+		d.Key, d.Text = strings.TrimSpace(r.Key), c.text
 	}
 	return d
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -151,15 +152,7 @@ func (s *scanner) plan(columns []pgconn.FieldDescription) (*plan, error) {
 }
 
 func (p *plan) fits(columns []pgconn.FieldDescription) bool {
-	if len(p.names) != len(columns) {
-		return false
-	}
-	for i := range columns {
-		if columns[i].Name != p.names[i] {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(p.names, columns, func(name string, d pgconn.FieldDescription) bool { return name == d.Name })
 }
 
 // scan reads a row. The slice into is scratch space of one element for each column.
@@ -181,9 +174,6 @@ func (p *plan) scan(row interface{ Scan(...any) error }, dst reflect.Value, into
 	}
 	return nil
 }
-
-// isPlain reports a field that cannot hold null.
-func (c *column) isPlain() bool { return c.presence == required || c.presence == byFlag }
 
 // fill sets the pointer dst to a struct with the columns of a group, or to nil.
 func (p *plan) fill(g *group, dst reflect.Value, into []any) error {

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,38 +25,6 @@ const minYear, maxYear = -4711, 294275
 // maxDepth bounds nested values: the server's max_stack_depth of 2 MB is good for some thousands.
 const maxDepth = 1000
 
-// needsCheck reports whether a value of the type can be one that the server refuses although it
-// accepts the type.
-func needsCheck(t reflect.Type, seen []reflect.Type) bool {
-	for _, s := range seen {
-		if s == t {
-			return false // whatever is found is found at the outer one
-		}
-	}
-	seen = append(seen, t)
-	if t.Implements(reflect.TypeFor[validator]()) || t.Implements(reflect.TypeFor[isValidator]()) {
-		return true
-	}
-	switch t.Kind() {
-	case reflect.String, reflect.Interface, reflect.Map:
-		return true
-	case reflect.Slice, reflect.Array:
-		return t == reflect.TypeFor[json.RawMessage]() || t.Elem().Kind() != reflect.Uint8 && needsCheck(t.Elem(), seen)
-	case reflect.Pointer:
-		return needsCheck(t.Elem(), seen)
-	case reflect.Struct:
-		if t == reflect.TypeFor[time.Time]() {
-			return true
-		}
-		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() && needsCheck(f.Type, seen) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // checkValue returns why the server would refuse the value, or "".
 func checkValue(v reflect.Value, depth int) string {
 	if !v.IsValid() {
@@ -63,7 +33,7 @@ func checkValue(v reflect.Value, depth int) string {
 	if depth > maxDepth {
 		return "is nested too deeply"
 	}
-	if v.Type().NumMethod() > 0 && v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface {
+	if v.Type().NumMethod() > 0 && v.CanInterface() && v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface {
 		switch known := v.Interface().(type) {
 		case time.Time:
 			return checkTime(known)
@@ -92,7 +62,7 @@ func checkValue(v reflect.Value, depth int) string {
 	case reflect.Interface:
 		return checkValue(v.Elem(), depth)
 	case reflect.Slice, reflect.Array:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
+		if elem := v.Type().Elem(); elem.Kind() < reflect.Array && elem.NumMethod() == 0 { // bytes, numbers
 			return ""
 		}
 		for i := range v.Len() {
@@ -102,16 +72,13 @@ func checkValue(v reflect.Value, depth int) string {
 		}
 	case reflect.Map:
 		for key, value := range v.Seq2() {
-			if reason := checkValue(key, depth+1); reason != "" {
-				return reason
-			}
-			if reason := checkValue(value, depth+1); reason != "" {
+			if reason := cmp.Or(checkValue(key, depth+1), checkValue(value, depth+1)); reason != "" {
 				return reason
 			}
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if !v.Type().Field(i).IsExported() {
+			if f := v.Type().Field(i); !f.IsExported() && !f.Anonymous {
 				continue
 			}
 			if reason := checkValue(v.Field(i), depth+1); reason != "" {
@@ -139,23 +106,19 @@ func checkTime(t time.Time) string {
 	return ""
 }
 
+// surrogates finds escapes of code points in JSON: the two halves of a pair, or one by itself.
+var surrogates = regexp.MustCompile(`(?i)\\\\|\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]`)
+
 // checkJSON returns why jsonb would refuse a text that is JSON to Go: an escaped NUL, half of a
 // surrogate pair, a number that is out of range, or deep nesting.
 func checkJSON(raw json.RawMessage) string {
-	const invalid = "is not JSON that the server accepts"
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var v any
-	if d.Decode(&v) != nil || !json.Valid(raw) || !utf8.Valid(raw) || checkValue(reflect.ValueOf(v), 0) != "" {
-		return invalid
-	}
-	// The decoder replaces half a pair by U+FFFD.
-	isReplaced := func(text []byte) bool { return bytes.ContainsRune(text, utf8.RuneError) }
-	lower := bytes.ToLower(raw)
-	if bytes.Contains(lower, []byte(`\ud`)) && !bytes.Contains(lower, []byte(`\ufffd`)) && !isReplaced(raw) {
-		if decoded, err := json.Marshal(v); err != nil || isReplaced(decoded) {
-			return invalid
-		}
+	isHalf := func(escape []byte) bool { return len(escape) == len(`\ud8`) }
+	if d.Decode(&v) != nil || !json.Valid(raw) || !utf8.Valid(raw) || checkValue(reflect.ValueOf(v), 0) != "" ||
+		slices.ContainsFunc(surrogates.FindAll(raw, -1), isHalf) {
+		return "is not JSON that the server accepts"
 	}
 	return ""
 }

@@ -35,9 +35,6 @@ func (c *catalog) typ(oid uint32) *dataType {
 	if t := c.types[oid]; t != nil {
 		return t
 	}
-	if c.types == nil {
-		c.types = map[uint32]*dataType{}
-	}
 	t := &dataType{oid: oid, name: fmt.Sprintf("of OID %d", oid)}
 	c.types[oid] = t
 	var base, elem uint32

@@ -76,10 +76,12 @@ func Check(t testing.TB, db interface {
 	if err != nil {
 		t.Fatalf("pgquerytest: prepare the transaction: %v", err)
 	}
-	source := newSource()
 	names := map[string]bool{}
 	for _, d := range declarations {
-		c := &checker{TB: t, ctx: ctx, tx: tx, catalog: &catalog{ctx: ctx, tx: tx}, d: d.Declaration(), source: source}
+		c := &checker{
+			TB: t, ctx: ctx, tx: tx, catalog: &catalog{ctx: ctx, tx: tx, types: map[uint32]*dataType{}}, d: d.Declaration(),
+			failed: map[string]bool{}, args: map[int]*dataType{},
+		}
 		i, isIndexed := d.(*indexed)
 		if names[c.d.Name] && !isIndexed {
 			c.fail("Name", "another declaration has it too")
@@ -97,8 +99,8 @@ func Check(t testing.TB, db interface {
 		case c.d.Patch != nil:
 			c.patch()
 		default:
-			if d := c.try("Select", *c.d.Text); d != nil {
-				c.columns("Select", d)
+			if d := c.try("Select", c.d.Text); d != nil {
+				c.columns("Select", d, c.explain(len(d.ParamOIDs)))
 			}
 		}
 	}
@@ -111,9 +113,8 @@ type checker struct {
 	tx      pgx.Tx
 	catalog *catalog
 	d       *decl.Declaration
-	source  *source
 	failed  map[string]bool
-	args    map[string]uint32 // the types that the server found
+	args    map[int]*dataType // that the server found
 	texts   int
 }
 
@@ -124,17 +125,14 @@ func (c *checker) fail(piece, format string, args ...any) {
 	if c.failed[message] {
 		return
 	}
-	if c.failed == nil {
-		c.failed = map[string]bool{}
-	}
 	c.failed[message] = true
-	c.Errorf("%s%s", c.source.line(c.d, piece), message)
+	c.Errorf("%s%s", line(c.d, piece), message)
 }
 
 const statement = "pgquerytest"
 
 // prepare prepares a text. Its description is valid until the next one is prepared.
-func (c *checker) prepare(t decl.Text) (*pgconn.StatementDescription, error) {
+func (c *checker) prepare(t *decl.Text) (*pgconn.StatementDescription, error) {
 	c.texts++
 	if err := c.tx.Conn().Deallocate(c.ctx, statement); err != nil {
 		return nil, err
@@ -150,7 +148,7 @@ func (c *checker) prepare(t decl.Text) (*pgconn.StatementDescription, error) {
 }
 
 // try prepares a text, and fails the test at the piece if the server refuses it.
-func (c *checker) try(piece string, t decl.Text) *pgconn.StatementDescription {
+func (c *checker) try(piece string, t *decl.Text) *pgconn.StatementDescription {
 	c.Helper()
 	d, err := c.prepare(t)
 	if err != nil {
@@ -180,38 +178,31 @@ func describe(err error, sql string) string {
 }
 
 // arguments compares the types that the server found with those of other texts and of the struct.
-func (c *checker) arguments(t decl.Text, d *pgconn.StatementDescription) {
+func (c *checker) arguments(t *decl.Text, d *pgconn.StatementDescription) {
 	c.Helper()
-	if c.args == nil {
-		c.args = map[string]uint32{}
-	}
 	for i, oid := range d.ParamOIDs {
-		if i >= len(t.Params) || t.Params[i].Argument == "" {
+		if i >= len(t.Params) || t.Params[i].Arg < 0 {
 			continue
 		}
-		name := t.Params[i].Argument
-		known, ok := c.args[name]
-		switch {
-		case ok && known != oid:
-			c.fail("argument @"+name, "is %s in one place and %s in another: cast it, as in @%s::%s",
-				c.catalog.typ(known).name, c.catalog.typ(oid).name, name, c.catalog.typ(oid).name)
-		case !ok:
-			c.args[name] = oid
-			for _, a := range c.d.Args {
-				if a.Name == name {
-					if problem := c.catalog.argument(c.catalog.typ(oid), a.Type); problem != "" {
-						c.fail("argument @"+name, "%s", problem)
-					}
-				}
+		at := t.Params[i].Arg
+		piece := "argument @" + c.d.Args[at].Name
+		typ := c.catalog.typ(oid)
+		if known := c.args[at]; known == nil {
+			if problem := c.catalog.argument(typ, c.d.Args[at].Type); problem != "" {
+				c.fail(piece, "%s", problem)
 			}
+		} else if known.oid != typ.oid {
+			c.fail(piece, "is %s in one place and %s in another: cast it, as in @%s::%s",
+				known.name, typ.name, c.d.Args[at].Name, typ.name)
+			continue
 		}
+		c.args[at] = typ
 	}
 }
 
 // columns compares the columns of a result with the fields of the row.
-func (c *checker) columns(piece string, d *pgconn.StatementDescription) {
+func (c *checker) columns(piece string, d *pgconn.StatementDescription, p *node) {
 	c.Helper()
-	p := c.explain(len(d.ParamOIDs))
 	found := map[int]bool{}
 	var unknown []string
 	for i, f := range d.Fields {

@@ -3,6 +3,7 @@ package pgquerytest_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +128,29 @@ func wants(t *testing.T, r *recorder, text string) {
 	if !strings.Contains(strings.Join(r.errors, "\n"), text) {
 		t.Errorf("want %q in %q", text, r.errors)
 	}
+}
+
+// A mistake is reported with the line of the element that it is in.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	text, err := os.ReadFile("check_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := pages()
+	l.Select = `select p.id, p.title, p.prio, p.due, p.created, 1 as x from pages p`
+	l.Filters["mood"] = `p.moods = @mood`
+	l.Sorts["other"] = `due`
+	r := check(t, pool, l)
+	for piece, declared := range map[string]string{
+		"Filters[mood]": `Filters: pgquery.Filters{"mood"`, "Sorts[other]": "Sorts: pgquery", "Select": "Select:  selected,",
+	} {
+		before, _, _ := strings.Cut(string(text), declared)
+		wants(t, r, fmt.Sprintf("check_test.go:%d: List pages: %s", 1+strings.Count(before, "\n"), piece))
+	}
+	l = pages()
+	l.Sorts["title"] = `title nulls`
+	before, _, _ := strings.Cut(string(text), `"title":  `)
+	wants(t, check(t, pool, l), fmt.Sprintf("check_test.go:%d: List pages: Sorts[title]", 1+strings.Count(before, "\n")))
 }

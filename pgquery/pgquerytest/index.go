@@ -12,32 +12,36 @@ import (
 // indexed checks that indexes find the rows after a cursor, and in order.
 func (c *checker) indexed(i *indexed) {
 	c.Helper()
-	if c.d.List == nil {
+	l := c.d.List
+	if l == nil {
 		c.Fatalf("pgquerytest: Indexed is for lists, and %s is none", c.d.Name)
 	}
-	piece := "Sorts[" + i.sort + "]"
-	if !slices.Contains(c.d.List.Sorts, i.sort) {
-		c.fail("Sorts", "Indexed names the sort %q; declared: %s", i.sort, strings.Join(c.d.List.Sorts, ", "))
+	sort := slices.IndexFunc(l.Sorts, func(s decl.Sort) bool { return s.Name == i.sort })
+	if sort < 0 {
+		c.fail("Sorts", "Indexed names the sort %q, which is not declared", i.sort)
 		return
 	}
-	for _, filter := range i.filters {
-		if !slices.Contains(c.d.List.Filters, filter) {
-			c.fail("Filters", "Indexed names the filter %q; declared: %s", filter, strings.Join(c.d.List.Filters, ", "))
+	filters := uint64(0)
+	for _, name := range i.filters {
+		at := slices.Index(l.Filters, name)
+		if at < 0 {
+			c.fail("Filters", "Indexed names the filter %q, which is not declared", name)
 			return
 		}
+		filters |= 1 << at
 	}
-	for _, v := range pages(i.sort, c.d.List.Keys(i.sort)) {
-		v.Filters = i.filters
-		t := c.d.List.Text(v)
+	for _, v := range pages(sort, l.Sorts[sort].Keys) {
+		v.Filters = filters
+		t := l.Text(v)
+		piece, direction := "Sorts["+i.sort+"]", "forward"
+		if v.Backward {
+			direction = "backward"
+		}
 		if c.try(piece, t) == nil {
 			return
 		}
 		p := c.explain(len(t.Params))
-		direction := "forward"
-		if v.Backward {
-			direction = "backward"
-		}
-		for _, problem := range keysetProblems(p, t) {
+		for _, problem := range keysetProblems(p, t, l.Sorts[sort].Keys) {
 			c.fail(piece, "%s: %s", direction, problem)
 		}
 		for _, filter := range residual(p) {
@@ -47,7 +51,7 @@ func (c *checker) indexed(i *indexed) {
 }
 
 // keysetProblems compares a plan with the ranges of its text.
-func keysetProblems(p *node, t decl.Text) (problems []string) {
+func keysetProblems(p *node, t *decl.Text, keys []decl.Key) (problems []string) {
 	branches := []*node{p}
 	if len(t.Ranges) > 1 {
 		branches = appended(p)
@@ -59,7 +63,7 @@ func keysetProblems(p *node, t decl.Text) (problems []string) {
 		conditions := strings.Join(branches[i].indexConditions(), " ")
 		for _, param := range r.Params {
 			if !regexp.MustCompile(fmt.Sprintf(`\$%d\b`, param)).MatchString(conditions) {
-				problems = append(problems, "no index finds the rows after the cursor's "+t.Params[param-1].Key)
+				problems = append(problems, "no index finds the rows after the cursor's "+keys[t.Params[param-1].Key].Column)
 			}
 		}
 		for _, column := range r.Nulls {

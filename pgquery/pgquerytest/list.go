@@ -1,14 +1,13 @@
 package pgquerytest
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// list checks a list: first what is in each text, then each sort and each filter by itself, so that
-// a mistake is reported where it is, then those that are right together.
+// list checks a list: first the query without an order, then each sort and each filter by itself,
+// so that a mistake is reported where it is, then those that are right together.
 func (c *checker) list() {
 	c.Helper()
 	l := c.d.List
@@ -16,68 +15,63 @@ func (c *checker) list() {
 		c.fail("Where", "has no argument: a filter that can be left out guards access; move its condition here, "+
 			"or set Open if every caller may list every row")
 	}
-	base := l.Text(decl.Variant{Sort: l.Sorts[0]})
-	d, err := c.prepare(base)
-	if err != nil {
-		if !c.worksWithOtherSort(l) {
-			c.fail("Select", "the server refuses it: %s", describe(err, base.SQL))
-			return
-		}
-	} else {
-		c.arguments(base, d)
-		c.columns("Select", d)
+	if c.try("Select", l.Text(decl.Variant{Count: true})) == nil {
+		return
 	}
-	var sorts, filters []string
-	for _, sort := range l.Sorts {
-		if c.sort(sort) {
-			sorts = append(sorts, sort)
+	var sorts []int
+	for i := range l.Sorts {
+		if c.sort(i, len(sorts) == 0) {
+			sorts = append(sorts, i)
 		}
 	}
 	if len(sorts) == 0 {
 		return
 	}
-	for _, filter := range l.Filters {
-		piece, t := "Filters["+filter+"]", l.Text(decl.Variant{Sort: sorts[0], Filters: []string{filter}})
-		if c.try(piece, t) != nil {
-			filters = append(filters, filter)
-			if c.explain(len(t.Params)).has("LockRows") {
-				c.fail(piece, "locks every row that it looks at: FOR UPDATE does not belong here")
+	var sets []uint64 // of filters: each and each two
+	all := uint64(0)
+	for i, filter := range l.Filters {
+		piece, v := "Filters["+filter+"]", decl.Variant{Sort: sorts[0], Filters: 1 << i}
+		d := c.try(piece, l.Text(v))
+		if d == nil {
+			continue
+		}
+		if c.explain(len(d.ParamOIDs)).has("LockRows") {
+			c.fail(piece, "locks every row that it looks at: FOR UPDATE does not belong here")
+		}
+		for j := range i {
+			if all&(1<<j) != 0 {
+				sets = append(sets, 1<<j|v.Filters)
 			}
 		}
+		sets, all = append(sets, v.Filters), all|v.Filters
 	}
 	// Each use of an argument by itself shows whether two uses need different types. Where it
 	// cannot be prepared, a type comes only from another use, and is the same.
-	t := l.Text(decl.Variant{Sort: sorts[0], Filters: filters, Each: true})
+	t := l.Text(decl.Variant{Sort: sorts[0], Filters: all, Each: true})
 	if d, err := c.prepare(t); err == nil {
 		c.arguments(t, d)
 	}
-	c.try("Count", l.Text(decl.Variant{Sort: sorts[0], Filters: filters, Count: true}))
-	all := c.together(sorts, filters)
+	stopped := c.together(sorts, append(sets, all))
 	c.Logf("List %s: %d texts, %d prepared%s; a connection that used all of them takes about %.1f MiB in the server",
-		c.d.Name, l.Texts, c.texts, all, float64(l.Texts)*textMemory/(1<<20))
+		c.d.Name, l.Count, c.texts, stopped, float64(l.Count)*textMemory/(1<<20))
 }
 
-// worksWithOtherSort reports whether only the first sort is to blame.
-func (c *checker) worksWithOtherSort(l *decl.List) bool {
-	return slices.ContainsFunc(l.Sorts[1:], func(sort string) bool {
-		_, err := c.prepare(l.Text(decl.Variant{Sort: sort}))
-		return err == nil
-	})
-}
-
-// sort checks a sort without filters.
-func (c *checker) sort(name string) bool {
+// sort checks a sort without filters, and the columns too if it is the first one.
+func (c *checker) sort(i int, first bool) bool {
 	c.Helper()
-	piece := "Sorts[" + name + "]"
-	keys := c.d.List.Keys(name)
-	first := c.d.List.Text(decl.Variant{Sort: name})
-	d := c.try(piece, first)
+	s := c.d.List.Sorts[i]
+	piece := "Sorts[" + s.Name + "]"
+	t := c.d.List.Text(decl.Variant{Sort: i})
+	d := c.try(piece, t)
 	if d == nil {
 		return false
 	}
 	p := c.explain(len(d.ParamOIDs))
+	if first {
+		c.columns("Select", d, p)
+	}
 	var columns []int // of the result
-	for _, k := range keys {
+	for _, k := range s.Keys {
 		for at, f := range d.Fields {
 			if c.d.Named(f.Name) != c.d.Named(k.Column) {
 				continue
@@ -88,11 +82,11 @@ func (c *checker) sort(name string) bool {
 			}
 		}
 	}
-	if problem := c.multiplies(p, first.SQL, columns); problem != "" {
+	if problem := c.multiplies(p, t.SQL, columns); problem != "" {
 		c.fail(piece, "%s", problem)
 	}
 	ok := true
-	for _, v := range pages(name, keys) {
+	for _, v := range pages(i, s.Keys) {
 		ok = c.try(piece, c.d.List.Text(v)) != nil && ok
 	}
 	return ok
@@ -100,16 +94,16 @@ func (c *checker) sort(name string) bool {
 
 // pages returns the variants of a sort that have a cursor: for nulls in none of its columns, in
 // each and in all.
-func pages(sort string, keys []decl.Key) (variants []decl.Variant) {
-	var all uint64
+func pages(sort int, keys []decl.Key) (variants []decl.Variant) {
 	patterns := []uint64{0}
+	all := uint64(0)
 	for i, k := range keys {
 		if k.Nullable {
 			all |= 1 << i
 			patterns = append(patterns, 1<<i)
 		}
 	}
-	if !slices.Contains(patterns, all) {
+	if len(patterns) > 2 {
 		patterns = append(patterns, all)
 	}
 	for _, nulls := range patterns {
@@ -120,28 +114,30 @@ func pages(sort string, keys []decl.Key) (variants []decl.Variant) {
 	return variants
 }
 
-// together prepares each sort with each filter, each two and all of them.
-func (c *checker) together(sorts, filters []string) string {
+// together prepares each sort with each set of filters.
+func (c *checker) together(sorts []int, sets []uint64) (stopped string) {
 	c.Helper()
-	var sets [][]string
-	for i := range filters {
-		sets = append(sets, filters[i:i+1])
-		for j := range filters[:i] {
-			sets = append(sets, []string{filters[j], filters[i]})
-		}
-	}
-	sets = append(sets, filters)
 	for _, sort := range sorts {
+		s := c.d.List.Sorts[sort]
 		for _, set := range sets {
-			variants := append([]decl.Variant{{Sort: sort}}, pages(sort, c.d.List.Keys(sort))...)
-			for _, v := range variants {
+			for _, v := range append([]decl.Variant{{Sort: sort}}, pages(sort, s.Keys)...) {
 				if c.texts >= maxTexts {
 					return ", then it stopped"
 				}
 				v.Filters = set
-				c.try("Sorts["+sort+"] with "+strings.Join(set, ", "), c.d.List.Text(v))
+				c.try("Sorts["+s.Name+"] with "+strings.Join(c.filters(set), ", "), c.d.List.Text(v))
 			}
 		}
 	}
 	return ""
+}
+
+// filters returns the names of a set.
+func (c *checker) filters(set uint64) (names []string) {
+	for i, name := range c.d.List.Filters {
+		if set&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -1,38 +1,34 @@
 package pgquerytest
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // patch checks a patch: no column, each one, each two and all of them.
 func (c *checker) patch() {
 	c.Helper()
 	p := c.d.Patch
-	read := p.Text(nil)
-	d := c.try("Returning", read)
+	d := c.try("Returning", p.Text(0))
 	if d == nil {
 		return
 	}
-	c.columns("Returning", d)
-	if p.Version != "" && c.try("Version", p.Conflict) == nil {
+	c.columns("Returning", d, c.explain(len(d.ParamOIDs)))
+	if p.Conflict != nil && c.try("Version", p.Conflict) == nil {
 		return
 	}
 	c.patchTable()
-	var columns []string
-	for i := range p.Columns {
-		if c.try("Columns["+p.Columns[i]+"]", p.Text(p.Columns[i:i+1])) != nil {
-			columns = append(columns, p.Columns[i])
+	all := uint64(0)
+	for i, column := range p.Columns {
+		piece := "Columns[" + column + "]"
+		if c.try(piece, p.Text(1<<i)) == nil {
+			continue
 		}
-	}
-	for i := range columns {
-		for j := range columns[:i] {
-			if c.texts < maxTexts {
-				c.try("Columns["+columns[j]+"] with "+columns[i], p.Text([]string{columns[j], columns[i]}))
+		for j := range i {
+			if all&(1<<j) != 0 && c.texts < maxTexts {
+				c.try(piece+" with "+p.Columns[j], p.Text(1<<i|1<<j))
 			}
 		}
+		all |= 1 << i
 	}
-	c.try("Columns", p.Text(columns))
+	c.try("Columns", p.Text(all))
 	c.Logf("Patch %s: 2^%d texts, %d of them prepared", c.d.Name, len(p.Columns), c.texts)
 }
 
@@ -44,26 +40,21 @@ func (c *checker) patchTable() {
 	if err != nil {
 		c.Fatalf("pgquerytest: %v", err)
 	}
-	for _, column := range p.Columns {
-		for _, a := range c.d.Args {
-			if c.d.IsArgument(a.Name, column) && t.notNull[column] != a.NotNull {
-				problem := `the column is not null: write notnull into its tag, as in db:"` + column + `,notnull"`
-				if a.NotNull {
-					problem = "the column may be null, and the field's tag says notnull"
-				}
-				c.fail("Columns["+column+"]", "%s", problem)
-			}
+	for i, column := range p.Columns {
+		switch {
+		case t.notNull[column] && !p.NotNull[i]:
+			c.fail("Columns["+column+"]", `the column is not null: write notnull into its tag, as in db:"%s,notnull"`, column)
+		case p.NotNull[i] && !t.notNull[column]:
+			c.fail("Columns["+column+"]", "the column may be null, and the field's tag says notnull")
 		}
 	}
 	if oid := t.types[p.Version]; p.Version != "" && (integers[c.catalog.typ(oid).name] == 0 || !t.notNull[p.Version]) {
 		c.fail("Version", "column %s is not an integer that is not null", p.Version)
 	}
-	unique := slices.ContainsFunc(t.unique, func(i index) bool {
-		return !slices.ContainsFunc(i.columns, func(column string) bool {
-			return !slices.Contains(p.Equals, strings.ToLower(column))
-		})
-	})
-	if !unique {
+	isOpen := func(column string) bool { return !slices.Contains(p.Equals, column) }
+	if !slices.ContainsFunc(t.unique, func(i index) bool {
+		return i.predicate == "" && !slices.ContainsFunc(i.columns, isOpen)
+	}) {
 		c.fail("Where", "may find several rows: compare all columns of a unique index of %s with arguments", p.Table)
 	}
 }

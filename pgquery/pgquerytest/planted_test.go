@@ -57,7 +57,7 @@ func TestPlantedMistakes(t *testing.T) {
 		},
 		"a misspelled filter": {
 			change: func(l *list) { l.Filters = pgquery.Filters{"moods": `p.mood = @mood`} },
-			want:   `Filters[moods]: no field of the argument struct switches it on`,
+			want:   `Filters[moods]: the filter has no field in the argument struct; it has Site, Mood`,
 		},
 		"a misspelled column": {
 			change: func(l *list) { l.Filters["mood"] = `p.moood = @mood` },

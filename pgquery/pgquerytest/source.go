@@ -1,139 +1,90 @@
 package pgquerytest
 
 import (
-	"bytes"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// source finds declarations in the Go files of the module that is tested.
-type source struct {
-	root string
-	dir  string // of the test
-}
-
-func newSource() *source {
+// line returns "file:line: " of a piece of a declaration, of the declaration if it has no line of
+// its own, or "" if no Go file of the module that is tested declares it. It reads the files as
+// text: a declaration is where Name is, after the name of its type.
+func line(d *decl.Declaration, piece string) string {
 	dir, err := os.Getwd() // go test runs in the folder of the package
 	if err != nil {
-		return &source{}
+		return ""
 	}
-	for root := dir; ; root = filepath.Dir(root) {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			return &source{root: root, dir: dir}
+	root := dir
+	for parent := dir; parent != filepath.Dir(parent); parent = filepath.Dir(parent) {
+		if _, err := os.Stat(filepath.Join(parent, "go.mod")); err == nil {
+			root = parent
+			break
 		}
-		if root == filepath.Dir(root) {
-			return &source{root: dir, dir: dir}
-		}
 	}
-}
-
-// line returns "file:line: " of a piece of a declaration, of the declaration if it has no line of
-// its own, or "" if no file of the module declares it.
-func (s *source) line(d *decl.Declaration, piece string) string {
-	if place := s.search(s.dir, d, piece); place != "" { // two modules' tests may use a name
-		return place
-	}
-	return s.search(s.root, d, piece)
-}
-
-func (s *source) search(root string, d *decl.Declaration, piece string) (place string) {
-	field, element, _ := strings.Cut(strings.TrimSuffix(piece, "]"), "[")
-	element, _, _ = strings.Cut(element, "]")
-	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return nil //nolint:nilerr // what cannot be read declares nothing
-		case e.IsDir() && path != root && (e.Name() == "vendor" || e.Name()[0] == '.'):
-			return fs.SkipDir
-		case e.IsDir() || filepath.Ext(path) != ".go":
+	place := ""
+	for _, top := range []string{dir, root} { // two packages' tests may use a name
+		_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+			switch {
+			case err != nil || place != "":
+				return fs.SkipAll
+			case e.IsDir() && path != top && (e.Name() == "vendor" || e.Name()[0] == '.'):
+				return fs.SkipDir
+			case e.IsDir() || filepath.Ext(path) != ".go":
+				return nil
+			}
+			text, _ := os.ReadFile(path) // what cannot be read declares nothing
+			if n := lineIn(string(text), d, piece); n > 0 {
+				short, _ := filepath.Rel(dir, path)
+				place = fmt.Sprintf("%s:%d: ", short, n)
+			}
 			return nil
-		}
-		text, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(text, []byte(strconv.Quote(d.Name))) {
-			return nil //nolint:nilerr // what cannot be read declares nothing
-		}
-		files := token.NewFileSet()
-		file, err := parser.ParseFile(files, path, text, parser.SkipObjectResolution)
-		if err != nil {
-			return nil //nolint:nilerr // the compiler says so
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			literal, ok := n.(*ast.CompositeLit)
-			if !ok || place != "" || !isKind(literal.Type, d.Kind) || !named(literal, d.Name) {
-				return place == ""
-			}
-			at := files.Position(find(literal, field, element))
-			if short, err := filepath.Rel(s.dir, at.Filename); err == nil {
-				at.Filename = short
-			}
-			place = fmt.Sprintf("%s:%d: ", at.Filename, at.Line)
-			return false
 		})
-		if place != "" {
-			return fs.SkipAll
-		}
-		return nil
-	})
+	}
 	return place
 }
 
-// isKind reports the type pgquery.List[…] or List[…], or no type, as in a slice of them.
-func isKind(t ast.Expr, kind string) bool {
-	switch t := t.(type) {
-	case nil:
-		return true
-	case *ast.IndexListExpr:
-		return isKind(t.X, kind)
-	case *ast.SelectorExpr:
-		return t.Sel.Name == kind
-	case *ast.Ident:
-		return t.Name == kind
-	}
-	return false
-}
+var kinds = regexp.MustCompile(`\b(List|Patch|Relation|Insert)\[`)
 
-func named(literal *ast.CompositeLit, name string) bool {
-	value, ok := element(literal, "Name").(*ast.BasicLit)
-	return ok && value.Value == strconv.Quote(name)
-}
-
-// find returns the position of a field of the literal, or of an element of it.
-func find(literal *ast.CompositeLit, field, key string) token.Pos {
-	value := element(literal, field)
-	if value == nil {
-		return literal.Pos()
+// lineIn returns the number of the line in a file, or 0.
+func lineIn(text string, d *decl.Declaration, piece string) int {
+	if !strings.Contains(text, strconv.Quote(d.Name)) {
+		return 0
 	}
-	if inner, ok := value.(*ast.CompositeLit); ok && key != "" {
-		for _, e := range inner.Elts {
-			if pair, ok := e.(*ast.KeyValueExpr); ok {
-				e = pair.Key
-			}
-			if text, ok := e.(*ast.BasicLit); ok && text.Value == strconv.Quote(key) {
-				return e.Pos()
-			}
+	field, element, _ := strings.Cut(piece, "[")
+	element, _, _ = strings.Cut(element, "]")
+	name := regexp.MustCompile(`\bName:\s*` + strconv.Quote(d.Name))
+	kind, found := "", 0
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if match := kinds.FindAllStringSubmatch(line, -1); match != nil {
+			kind = match[len(match)-1][1]
 		}
-	}
-	return value.Pos()
-}
-
-func element(literal *ast.CompositeLit, field string) ast.Expr {
-	for _, e := range literal.Elts {
-		pair, ok := e.(*ast.KeyValueExpr)
-		if !ok {
+		switch {
+		case found == 0 && kind == d.Kind && name.MatchString(line):
+			found = i + 1
+		case found > 0 && strings.Contains(line, "Name:"):
+			return found
+		case found == 0:
 			continue
 		}
-		if key, ok := pair.Key.(*ast.Ident); ok && key.Name == field {
-			return pair.Value
+		if regexp.MustCompile(`\b` + regexp.QuoteMeta(field) + `:`).MatchString(line) {
+			found = i + 1
+			if element == "" {
+				return found
+			}
+			for j := i; j < len(lines) && !strings.Contains(lines[j], "Name:"); j++ {
+				if strings.Contains(lines[j], strconv.Quote(element)) {
+					return j + 1
+				}
+			}
+			return found
 		}
 	}
-	return nil
+	return found
 }

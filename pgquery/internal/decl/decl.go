@@ -1,5 +1,4 @@
-// Package decl describes a declaration to package pgquerytest: what it says, and each text that it
-// may send.
+// Package decl describes declarations to package pgquerytest.
 package decl
 
 import "reflect"
@@ -17,22 +16,17 @@ type Declaration struct {
 	Problems []Problem // the other fields mean nothing if there is one
 	Args     []Argument
 	Row      []Column
-	// Named returns the element of Row that takes a column of the result, or -1.
-	Named func(column string) int
-	// IsArgument reports whether SQL may call the argument by that name.
-	IsArgument func(argument, name string) bool
-	List       *List
-	Patch      *Patch
-	Text       *Text  // of a relation or an insert
-	Key        string // the expression that a relation compares, which is not null then
+	Named    func(column string) int // returns the element of Row that takes a column, or -1
+	List     *List
+	Patch    *Patch
+	Text     *Text  // the only text of a relation or an insert
+	Key      string // the expression that a relation compares, which is not null then
 }
 
 // Argument is a field of the argument struct.
 type Argument struct {
 	Name string
 	Type reflect.Type // without the pointer or the Optional
-	// NotNull reports a field of a patch that refuses null.
-	NotNull bool
 }
 
 // Column is a field of the row struct.
@@ -43,51 +37,15 @@ type Column struct {
 	Embedded bool // in a struct behind a pointer, which is nil if all its columns are null
 }
 
-// Key is a column of a sort.
-type Key struct {
-	Column   string
-	Type     reflect.Type
-	Nullable bool
-}
-
-// List is what a list adds to a Declaration.
-type List struct {
-	Filters []string
-	Sorts   []string
-	Sizes   []int
-	Open    bool
-	Guarded bool // Where has an argument
-	Signed  bool // cursors are
-	Keys    func(sort string) []Key
-	Text    func(Variant) Text
-	Texts   int // how many there are
-}
-
-// Variant names a text of a list.
-type Variant struct {
-	Filters  []string
-	Sort     string
-	Keyset   bool // there is a cursor
-	Backward bool
-	Nulls    uint64 // which columns of the sort are null in the cursor
-	Count    bool
-	// Each numbers every use of an argument by itself, which no text that is sent does.
-	Each bool
-}
-
-// Text is an SQL text and what its parameters are.
+// Text is an SQL text with its parameters.
 type Text struct {
 	SQL    string
 	Params []Param
-	// Ranges are the conditions of the keyset, one for each part of the UNION ALL.
-	Ranges []Range
+	Ranges []Range // the conditions of the keyset, one for each part of the UNION ALL
 }
 
-// Param is an argument, or a column of the sort if Argument is empty.
-type Param struct {
-	Argument string
-	Key      string
-}
+// Param is an argument or a column of the sort. The other number is negative.
+type Param struct{ Arg, Key int }
 
 // Range is the parameters that bound one part of the rows, and the columns that are null in it.
 type Range struct {
@@ -95,12 +53,48 @@ type Range struct {
 	Nulls  []string
 }
 
+// List is what a list adds to a Declaration.
+type List struct {
+	Filters []string
+	Sorts   []Sort
+	Open    bool
+	Guarded bool // Where has an argument
+	Signed  bool // cursors are
+	Text    func(Variant) *Text
+	Count   int // of texts
+}
+
+// Sort is an order.
+type Sort struct {
+	Name string
+	Keys []Key
+}
+
+// Key is a column of a sort.
+type Key struct {
+	Column   string
+	Type     reflect.Type
+	Nullable bool
+}
+
+// Variant names a text of a list.
+type Variant struct {
+	Filters    uint64 // which are on
+	Nulls      uint64 // which columns of the sort are null in the cursor
+	Sort, Size int
+	Keyset     bool // there is a cursor
+	Backward   bool
+	Count      bool
+	Each       bool // each use of an argument has a parameter of its own, for package pgquerytest
+}
+
 // Patch is what a patch adds to a Declaration.
 type Patch struct {
 	Table    string
 	Columns  []string // that it may set
+	NotNull  []bool   // whether the field of a column refuses null
 	Version  string
 	Equals   []string // the columns that Where compares with an argument
-	Text     func(columns []string) Text
-	Conflict Text // reads the version of a row that was not updated
+	Text     func(columns uint64) *Text
+	Conflict *Text // reads the version of a row that was not updated
 }
