@@ -75,10 +75,8 @@ func lineIn(text string, d *decl.Declaration, piece string) int {
 		}
 		if regexp.MustCompile(`\b` + regexp.QuoteMeta(field) + `:`).MatchString(line) {
 			found = i + 1
-			if element == "" {
-				return found
-			}
-			for j := i; j < len(lines) && !strings.Contains(lines[j], "Name:"); j++ {
+			indent := line[:len(line)-len(strings.TrimLeft(line, "\t"))] + "\t"
+			for j := i; element != "" && j < len(lines) && (j == i || strings.HasPrefix(lines[j], indent)); j++ {
 				if strings.Contains(lines[j], strconv.Quote(element)) {
 					return j + 1
 				}
