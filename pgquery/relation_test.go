@@ -200,7 +200,7 @@ func TestLoadErrors(t *testing.T) {
 		"Select: has a where":       func(r *pgquery.Relation[parent, childRow, int32]) { r.Select += " where true" },
 		"Key: the text is empty":    func(r *pgquery.Relation[parent, childRow, int32]) { r.Key = "" },
 		"Where: @site has no field": func(r *pgquery.Relation[parent, childRow, int32]) { r.Where = "p.site = @site" },
-		"Order: column x is": func(r *pgquery.Relation[parent, childRow, int32]) { r.Order = "x" },
+		"Order: column x is":        func(r *pgquery.Relation[parent, childRow, int32]) { r.Order = "x" },
 		"Limit: is negative":        func(r *pgquery.Relation[parent, childRow, int32]) { r.Limit = -1 },
 		"functions: Parent, Child":  func(r *pgquery.Relation[parent, childRow, int32]) { r.Assign = nil },
 	} {

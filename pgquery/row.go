@@ -152,7 +152,9 @@ func (s *scanner) plan(columns []pgconn.FieldDescription) (*plan, error) {
 }
 
 func (p *plan) fits(columns []pgconn.FieldDescription) bool {
-	return slices.EqualFunc(p.names, columns, func(name string, d pgconn.FieldDescription) bool { return name == d.Name })
+	return slices.EqualFunc(columns, p.names, func(d pgconn.FieldDescription, name string) bool {
+		return d.Name == name
+	})
 }
 
 // scan reads a row. The slice into is scratch space of one element for each column.

@@ -97,9 +97,6 @@ func (c *catalog) table(name string) (*table, error) {
 	t.unique, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i index, err error) {
 		return i, row.Scan(&i.name, &i.columns, &i.predicate)
 	})
-	if c.tables == nil {
-		c.tables = map[string]*table{}
-	}
 	c.tables[name] = t
 	return t, err
 }

@@ -76,11 +76,12 @@ func Check(t testing.TB, db interface {
 	if err != nil {
 		t.Fatalf("pgquerytest: prepare the transaction: %v", err)
 	}
+	types := &catalog{ctx: ctx, tx: tx, types: map[uint32]*dataType{}, tables: map[string]*table{}}
 	names := map[string]bool{}
 	for _, d := range declarations {
 		c := &checker{
-			TB: t, ctx: ctx, tx: tx, catalog: &catalog{ctx: ctx, tx: tx, types: map[uint32]*dataType{}}, d: d.Declaration(),
-			failed: map[string]bool{}, args: map[int]*dataType{},
+			TB: t, ctx: ctx, tx: tx, catalog: types, d: d.Declaration(), failed: map[string]bool{},
+			args: map[int]*dataType{},
 		}
 		i, isIndexed := d.(*indexed)
 		if names[c.d.Name] && !isIndexed {

@@ -63,7 +63,8 @@ func keysetProblems(p *node, t *decl.Text, keys []decl.Key) (problems []string) 
 		conditions := strings.Join(branches[i].indexConditions(), " ")
 		for _, param := range r.Params {
 			if !regexp.MustCompile(fmt.Sprintf(`\$%d\b`, param)).MatchString(conditions) {
-				problems = append(problems, "no index finds the rows after the cursor's "+keys[t.Params[param-1].Key].Column)
+				column := keys[t.Params[param-1].Key].Column
+				problems = append(problems, "no index finds the rows after the cursor's "+column)
 			}
 		}
 		for _, column := range r.Nulls {

@@ -43,7 +43,7 @@ func (c *checker) patchTable() {
 	for i, column := range p.Columns {
 		switch {
 		case t.notNull[column] && !p.NotNull[i]:
-			c.fail("Columns["+column+"]", `the column is not null: write notnull into its tag, as in db:"%s,notnull"`, column)
+			c.fail("Columns["+column+"]", `the column is not null: write notnull into its tag: db:"%s,notnull"`, column)
 		case p.NotNull[i] && !t.notNull[column]:
 			c.fail("Columns["+column+"]", "the column may be null, and the field's tag says notnull")
 		}
