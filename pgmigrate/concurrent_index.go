@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 // statementClass is what has to be known of a statement that runs without a transaction.
@@ -49,6 +51,21 @@ func classify(sql string) statementClass {
 		c.index = match[2]
 	}
 	return c
+}
+
+// withoutComments replaces each comment with a space.
+func withoutComments(sql string) string {
+	var b strings.Builder
+	l := sqlscan.Lexer{SQL: sql}
+	for behind := 0; l.Next(); behind = l.End {
+		b.WriteString(sql[behind:l.Start])
+		if l.Kind == sqlscan.Comment {
+			b.WriteByte(' ')
+		} else {
+			b.WriteString(l.Text())
+		}
+	}
+	return b.String()
 }
 
 // builds reports whether the statement is a concurrent index build whose index has a name.

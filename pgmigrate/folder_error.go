@@ -25,6 +25,9 @@ const (
 	ProblemTransaction ProblemKind = "transaction"
 	ProblemAtomicBody  ProblemKind = "atomic body" // BEGIN ATOMIC in a disable-tx section
 	ProblemIgnored     ProblemKind = "ignored"     // a *.sql file that is no migration
+	ProblemUnclosed    ProblemKind = "unclosed"    // a quote or a comment without an end
+	ProblemPsql        ProblemKind = "psql"        // a command of psql, such as \copy
+	ProblemCopy        ProblemKind = "copy"        // COPY FROM STDIN
 )
 
 // Problem is one thing in a migrations folder that tern could not run, or would run differently

@@ -15,6 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 // SeedResult is what [Migrator.Seed] did. Beside an error it holds the files that were run before.
@@ -139,11 +141,21 @@ func newSeedFile(name, sql string) (seedFile, error) {
 	case !utf8.ValidString(sql):
 		return seedFile{}, fmt.Errorf("%s: the file is not valid UTF-8: save it as UTF-8", name)
 	}
-	for _, s := range split(sql) {
-		if s.endsTransaction() {
+	statements, faults := sqlscan.Split(sql)
+	line := func(offset int) int { return 1 + strings.Count(sql[:offset], "\n") }
+	for _, s := range statements {
+		switch {
+		case s.CopyData:
+			return seedFile{}, fmt.Errorf("%s:%d: COPY FROM STDIN waits for rows that nobody sends: write INSERT", name,
+				line(s.Start))
+		case endsTransaction(s):
 			return seedFile{}, fmt.Errorf("%s:%d: %s: a seed runs in a transaction of its own: remove it", name,
-				1+strings.Count(sql[:s.offset], "\n"), s.words[0])
+				line(s.Start), s.Words[0])
 		}
+	}
+	if len(faults) > 0 {
+		_, detail, hint := faultProblem(faults[0])
+		return seedFile{}, fmt.Errorf("%s:%d: %s: %s", name, line(faults[0].Offset), detail, hint)
 	}
 	sum := sha256.Sum256([]byte(strings.ReplaceAll(sql, "\r\n", "\n")))
 	return seedFile{path: name, sql: sql, checksum: hex.EncodeToString(sum[:])}, nil

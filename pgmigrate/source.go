@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/tern/v2/migrate"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 // source is the text of a migration file before its templates are rendered.
@@ -149,22 +151,34 @@ func (s source) checkRendered(m *migrate.Migration) []Problem {
 	return problems
 }
 
-// checkStatements finds statements that mean something else where they are.
+// checkStatements finds what no server takes, and statements that mean something else where they
+// are.
 func (s source) checkStatements(raw section, sql string) []Problem {
+	statements, faults := sqlscan.Split(sql)
 	var problems []Problem
+	lines := lineCounter{text: sql}
+	if raw.text == sql {
+		lines.line = raw.line
+	}
 	transactional := !disableTx.MatchString(sql)
-	for _, statement := range split(sql) {
-		p := Problem{File: s.name, Warning: true}
-		if raw.text == sql {
-			p.Line = raw.lineAt(statement.offset)
+	for _, statement := range statements {
+		for len(faults) > 0 && faults[0].Offset < statement.Start {
+			problems = append(problems, s.faultProblem(faults[0], &lines))
+			faults = faults[1:]
 		}
+		p := Problem{File: s.name, Line: lines.at(statement.Start), Warning: true}
 		switch {
-		case transactional && statement.endsTransaction():
-			p.Kind, p.Detail = ProblemTransaction, strings.ToUpper(statement.words[0])+
+		case statement.CopyData:
+			p.Kind, p.Warning = ProblemCopy, false
+			p.Detail = "COPY FROM STDIN waits for rows that nobody sends"
+			p.Hint = "write INSERT, or load the rows with psql"
+			return append(problems, p) // what follows are the rows
+		case transactional && endsTransaction(statement):
+			p.Kind, p.Detail = ProblemTransaction, strings.ToUpper(statement.Words[0])+
 				" inside the migration's own transaction"
 			p.Hint = "remove it; if the migration fails afterwards, what came before stays; or add the line " +
 				disableTxMarker
-		case !transactional && statement.atomic:
+		case !transactional && statement.Atomic:
 			p.Kind, p.Detail = ProblemAtomicBody,
 				"tern splits a body between BEGIN ATOMIC and END at its semicolons in a disable-tx section"
 			p.Hint = "move it into a migration of its own without the marker, or quote the body as AS $$ … $$"
@@ -173,7 +187,16 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 		}
 		problems = append(problems, p)
 	}
+	for _, f := range faults {
+		problems = append(problems, s.faultProblem(f, &lines))
+	}
 	return problems
+}
+
+func (s source) faultProblem(f sqlscan.Fault, lines *lineCounter) Problem {
+	p := Problem{File: s.name, Line: lines.at(f.Offset)}
+	p.Kind, p.Detail, p.Hint = faultProblem(f)
+	return p
 }
 
 // templateLine returns the line of the first template action.

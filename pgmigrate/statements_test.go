@@ -1,6 +1,8 @@
 package pgmigrate_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -57,5 +59,70 @@ create rule r as on delete to b do (select 1; select 2);
 				t.Errorf("%d %s: got %+v, want %+v", c.migration, c.direction, got[i], c.want[i])
 			}
 		}
+	}
+}
+
+func TestStatements(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		sql  string
+		want []string
+	}{
+		{"", []string{}},
+		{" ; -- nothing\n;", []string{}},
+		{"select 1", []string{"select 1"}},
+		{"-- first\nselect 1; /* ; */ select 2 -- behind\n;", []string{"select 1", "select 2"}},
+		{
+			"select ';', \";\", $a$ ; $a$, E'\\';'; select 2;",
+			[]string{"select ';', \";\", $a$ ; $a$, E'\\';'", "select 2"},
+		},
+		{
+			"create function f() returns int begin atomic select case when true then 1 end; select 2; end; select 3",
+			[]string{
+				"create function f() returns int begin atomic select case when true then 1 end; select 2; end",
+				"select 3",
+			},
+		},
+		// A comment that ends in a backslash ends with its line, and a carriage return ends one too.
+		{"select 1; -- a\\\nselect 2; -- b\rselect 3", []string{"select 1", "select 2", "select 3"}},
+		{"select a$b from t; select $b$ ; $b$", []string{"select a$b from t", "select $b$ ; $b$"}},
+		{
+			"set standard_conforming_strings = off; select 'a\\'; b'; reset all; select 'a\\'; select 2",
+			[]string{
+				"set standard_conforming_strings = off", "select 'a\\'; b'", "reset all", "select 'a\\'", "select 2",
+			},
+		},
+		{
+			"set session standard_conforming_strings to 'off'; select 'a\\'; b'; select E'a' -- c\n'\\';'; select 2",
+			[]string{
+				"set session standard_conforming_strings to 'off'", "select 'a\\'; b'", "select E'a' -- c\n'\\';'",
+				"select 2",
+			},
+		},
+		// Whatever the server will say of it.
+		{"select 1; select 'open; select 2", []string{"select 1", "select 'open; select 2"}},
+		{"select 1; /* open; /* nested */ select 2", []string{"select 1"}},
+		{"select $a$ open; select 2", []string{"select $a$ open; select 2"}},
+		{"select $1; select a$ ; select $", []string{"select $1", "select a$", "select $"}},
+	} {
+		if got := pgmigrate.Statements(c.sql); !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, want %q", c.sql, got, c.want)
+		}
+	}
+}
+
+// Time that grows with the square of the size would show as a test that does not end.
+func TestStatementsOfLargeFile(t *testing.T) {
+	t.Parallel()
+	const n = 100_000
+	sql := strings.Repeat("insert into a values ('x', $$y$$) /* z */; -- w\n", n)
+	fsys := fstest.MapFS{"1_a.sql": {Data: []byte(sql)}}
+	migrations, err := pgmigrate.Check(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements := migrations[0].Statements(pgmigrate.DirectionUp)
+	if len(statements) != n || statements[n-1].Line != n {
+		t.Errorf("%d statements, the last at line %d", len(statements), statements[len(statements)-1].Line)
 	}
 }

@@ -1,0 +1,185 @@
+package sqlscan
+
+import (
+	"slices"
+	"strings"
+)
+
+// Statement is one statement of a text. Comments and white space around it do not belong to it,
+// nor does its semicolon.
+type Statement struct {
+	Start, End int      // in bytes
+	Words      []string // its first keywords and identifiers, in lower case; at most maxWords
+	Atomic     bool     // it has a body BEGIN ATOMIC … END
+	CopyData   bool     // COPY … FROM STDIN: the rows would have to follow
+}
+
+// Fault is something that no server takes.
+type Fault struct {
+	Kind   FaultKind
+	Offset int    // where it begins, in bytes
+	Text   string // its beginning
+}
+
+// FaultKind tells the kinds of [Fault] apart.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	UnclosedString     FaultKind = "string"
+	UnclosedIdentifier FaultKind = "quoted identifier"
+	UnclosedDollar     FaultKind = "dollar quote"
+	UnclosedComment    FaultKind = "comment"
+	Backslash          FaultKind = "backslash" // a command of psql
+)
+
+// maxWords is enough for CREATE … INDEX CONCURRENTLY IF NOT EXISTS and for ROLLBACK … TO SAVEPOINT.
+const maxWords = 8
+
+// Split finds the statements of sql in the time that reading it takes.
+//
+// SET standard_conforming_strings counts for the statements behind it, as it does if they are sent
+// one by one.
+func Split(sql string) ([]Statement, []Fault) {
+	s := splitter{lexer: Lexer{SQL: sql}}
+	for s.lexer.Next() {
+		s.token()
+	}
+	s.end()
+	return s.statements, s.faults
+}
+
+type splitter struct {
+	lexer      Lexer
+	statements []Statement
+	faults     []Fault
+
+	current     Statement
+	begun       bool
+	parentheses int      // CREATE RULE … DO (…; …)
+	bodies      int      // open BEGIN ATOMIC
+	head        []string // the first words of the statement, or of the one inside a body
+	boundary    bool     // a semicolon or ATOMIC came right before
+	previous    string   // the word right before
+	setting     []string // the words, numbers and strings of the statement, as far as setsStrings looks
+}
+
+func (s *splitter) token() {
+	l := &s.lexer
+	if l.Unclosed {
+		s.faults = append(s.faults, Fault{Kind: unclosed[l.Kind], Offset: l.Start, Text: beginning(l.Text())})
+	}
+	if l.Kind == Comment {
+		return
+	}
+	if l.Is(';') && s.parentheses == 0 {
+		if s.bodies == 0 {
+			s.end()
+		} else {
+			s.boundary, s.previous, s.head = true, "", nil
+		}
+		return
+	}
+	if !s.begun {
+		s.begun, s.current.Start = true, l.Start
+	}
+	s.current.End = l.End
+	boundary, previous := s.boundary, s.previous
+	s.boundary, s.previous = false, ""
+	if len(s.setting) < maxWords && l.Kind != Other && l.End-l.Start < len("standard_conforming_strings")+3 {
+		s.setting = append(s.setting, strings.ToLower(strings.Trim(l.Text(), `'"`)))
+	}
+	switch {
+	case l.Is('('):
+		s.parentheses++
+	case l.Is(')'):
+		s.parentheses = max(s.parentheses-1, 0)
+	case l.Is('\\'):
+		s.faults = append(s.faults, Fault{Kind: Backslash, Offset: l.Start, Text: beginning(l.SQL[l.Start:])})
+	case l.Kind == Word:
+		s.word(strings.ToLower(l.Text()), previous, boundary)
+	}
+}
+
+func (s *splitter) word(word, previous string, boundary bool) {
+	s.previous = word
+	if len(s.current.Words) < maxWords {
+		s.current.Words = append(s.current.Words, word)
+	}
+	if len(s.head) < maxWords {
+		s.head = append(s.head, word)
+	}
+	if s.parentheses > 0 {
+		return
+	}
+	switch {
+	case word == "atomic" && previous == "begin" && createsRoutine(s.head):
+		s.current.Atomic, s.boundary = true, true
+		s.bodies++
+		s.head = nil
+	// Only between two statements END ends the body: elsewhere it ends a CASE or is a name.
+	case word == "end" && boundary && s.bodies > 0:
+		s.bodies--
+	case (word == "stdin" || word == "stdout") && previous == "from" && s.current.Words[0] == "copy":
+		s.current.CopyData = true
+	}
+}
+
+func (s *splitter) end() {
+	if s.begun {
+		s.lexer.BackslashQuotes = setsStrings(s.setting, s.lexer.BackslashQuotes)
+		s.statements = append(s.statements, s.current)
+	}
+	s.current, s.begun, s.parentheses, s.bodies = Statement{}, false, 0, 0
+	s.head, s.boundary, s.previous, s.setting = nil, false, "", s.setting[:0]
+}
+
+// createsRoutine reports whether head is that of a statement that may have a body.
+func createsRoutine(head []string) bool {
+	if len(head) >= 3 && head[1] == "or" && head[2] == "replace" {
+		head = head[2:]
+	}
+	return len(head) >= 2 && (head[0] == "create" || head[0] == "replace") &&
+		(head[1] == "function" || head[1] == "procedure")
+}
+
+// setsStrings returns whether backslashes escape after a statement.
+func setsStrings(words []string, backslash bool) bool {
+	const name = "standard_conforming_strings"
+	switch {
+	case len(words) < 2:
+		return backslash
+	case words[0] == "reset" && (words[1] == name || words[1] == "all"), words[0] == "discard" && words[1] == "all":
+		return false
+	case words[0] != "set":
+		return backslash
+	}
+	words = slices.DeleteFunc(slices.Clone(words[1:]), func(w string) bool {
+		return w == "session" || w == "local" || w == "to"
+	})
+	if len(words) < 2 || words[0] != name {
+		return backslash
+	}
+	switch words[1] {
+	case "off", "of", "false", "fals", "fal", "fa", "f", "no", "n", "0":
+		return true
+	default:
+		return false
+	}
+}
+
+var unclosed = map[Kind]FaultKind{
+	String: UnclosedString, Identifier: UnclosedIdentifier, Dollar: UnclosedDollar, Comment: UnclosedComment,
+}
+
+// beginning returns the first word of text, for a message.
+func beginning(text string) string {
+	const most = 30
+	if at := strings.IndexAny(text, " \t\n\r\f\v"); at >= 0 {
+		text = text[:at]
+	}
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}

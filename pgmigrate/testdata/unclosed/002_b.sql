@@ -1,0 +1,4 @@
+select 1;
+
+/* begins /* here */
+select 2;
