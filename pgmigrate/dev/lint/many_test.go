@@ -11,9 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// What judging costs grows with the number of statements, not with its square: it stays within a
-// multiple of what applying them costs. Reading every relation after every statement took 200 times
-// as long at this size.
+// Judging many statements takes time in proportion to applying them. A query that reads all
+// relations after each statement would exceed the limit.
 func TestManyStatements(t *testing.T) {
 	const n = 400
 	var tables strings.Builder

@@ -70,8 +70,8 @@ func (j *judge) reportMissing(name string) {
 
 // current returns the relation of that name as it is after the statement.
 func (j *judge) current(schema, name string) *relation {
-	for _, oid := range sortedKeys(j.observer.relations) {
-		if r := j.observer.relations[oid]; r.Name == name && (schema == "" || r.Schema == schema) {
+	for _, r := range j.observer.relations {
+		if r.Name == name && (schema == "" || r.Schema == schema) {
 			return r
 		}
 	}

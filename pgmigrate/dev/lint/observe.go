@@ -36,6 +36,7 @@ type observer struct {
 	held      map[uint32]lockMode
 	scans     map[uint32]int64
 	writes    map[string]int64
+	planned   int // statements since the query that reads relations was planned
 }
 
 func newObserver(ctx context.Context, conn *pgx.Conn) (*observer, error) {
@@ -49,8 +50,11 @@ func newObserver(ctx context.Context, conn *pgx.Conn) (*observer, error) {
 }
 
 // Planning the query that reads relations takes longer than running it. The observer prepares it in
-// SQL, because only the server knows whether a migration has discarded it.
+// SQL, because only the server knows whether a migration has discarded it. A plan for small catalogs
+// reads all of them, so the query is planned again after replanAfter statements.
 const (
+	replanAfter = 200
+
 	prepareSQL = "prepare pgmigrate_lint(oid[]) as " + relationsSQL + " where c.oid = any($1)"
 	isPrepared = "(select count(*) from pg_prepared_statements where name = 'pgmigrate_lint')"
 )
@@ -89,12 +93,13 @@ where pid = pg_backend_pid() and locktype = 'relation' and granted and relation 
 	and database = (select oid from pg_database where datname = current_database())`
 
 // catalogs are those that a relation is read from, with the column that names it.
-var catalogs = []struct{ name, relation string }{
-	{"pg_class", "oid"},
-	{"pg_attribute", "attrelid"},
-	{"pg_constraint", "conrelid"},
-	{"pg_trigger", "tgrelid"},
-	{"pg_policy", "polrelid"},
+// Rows of pg_attribute for system columns, most of a small table's, never change.
+var catalogs = []struct{ name, relation, where string }{
+	{"pg_class", "oid", ""},
+	{"pg_attribute", "attrelid", "attnum > 0 and "},
+	{"pg_constraint", "conrelid", ""},
+	{"pg_trigger", "tgrelid", ""},
+	{"pg_policy", "polrelid", ""},
 }
 
 const writesSQL = `
@@ -123,6 +128,9 @@ func (o *observer) glance(ctx context.Context, first string) (glance, error) {
 	var names []string
 	for _, c := range catalogs {
 		names = append(names, c.name)
+	}
+	if len(o.existing) == 0 {
+		first = scansSQL // reading pg_locks costs time for each lock, and here none of them matters
 	}
 	sql := "with catalogs as (select unnest('{" + strings.Join(names, ",") + "}'::regclass[]) as c)"
 	rows, err := o.conn.Query(ctx, sql+fmt.Sprintf(first, o.oids)+writesSQL, pgx.QueryExecModeSimpleProtocol)
@@ -155,10 +163,16 @@ func (o *observer) glance(ctx context.Context, first string) (glance, error) {
 }
 
 func (o *observer) prepare(ctx context.Context, prepared bool) error {
-	if prepared {
+	o.planned++
+	sql := prepareSQL
+	switch {
+	case prepared && o.planned < replanAfter:
 		return nil
+	case prepared:
+		sql = "deallocate pgmigrate_lint; " + sql
 	}
-	_, err := o.conn.Exec(ctx, prepareSQL, pgx.QueryExecModeSimpleProtocol)
+	o.planned = 0
+	_, err := o.conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
@@ -180,10 +194,8 @@ func (o *observer) written(ctx context.Context, inCatalogs []string) (map[uint32
 			parts = append(
 				parts,
 				fmt.Sprintf(
-					"select %s as oid, cmin from %s where age(xmin) <= age('%s'::xid)",
-					c.relation,
-					c.name,
-					o.mark,
+					"select %s as oid, cmin from %s where %sage(xmin) <= age('%s'::xid)",
+					c.relation, c.name, c.where, o.mark,
 				),
 			)
 		}

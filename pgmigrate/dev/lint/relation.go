@@ -88,7 +88,7 @@ select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name'
 		coalesce(pg_get_partition_constraintdef(c.oid), ''),
 	'Root', coalesce(pg_partition_root(c.oid), c.oid)::oid::int8, 'Table', coalesce(i.indrelid,
 		(select d.refobjid from pg_depend d where c.relkind = 'S' and d.classid = 'pg_class'::regclass
-			and d.objid = c.oid
+			and d.objid = c.oid and d.objsubid = 0
 			and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') limit 1), 0)::int8,
 	'Secured', c.relrowsecurity,
 	'ACL', coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner))::text ||
@@ -96,7 +96,7 @@ select c.oid, jsonb_build_object('OID', c.oid::int8, 'Schema', n.nspname, 'Name'
 			' ' order by attnum) from pg_attribute where attrelid = c.oid and attacl is not null), ''),
 	'Policies', (select jsonb_agg(polname order by polname) from pg_policy where polrelid = c.oid),
 	'Constraint', coalesce((select d.refobjid from pg_depend d where d.classid = 'pg_class'::regclass
-		and d.objid = c.oid
+		and d.objid = c.oid and d.objsubid = 0
 		and d.refclassid = 'pg_constraint'::regclass and d.deptype = 'i' limit 1), 0)::int8,
 	'Columns', (select jsonb_object_agg(a.attnum, jsonb_build_object('Name', a.attname,
 			'Type', format_type(a.atttypid,
