@@ -3,25 +3,31 @@
 // The commands of this repository.
 package main
 
-// Everything is a command of one of the modules: this file only says which, so that the root module
-// needs nothing but mage. A project of your own needs six lines of it; see pgmigrate/README.md.
+// The targets that other projects need too come from pgmage. The rest is this repository's own.
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 
 	"github.com/magefile/mage/mg"
+
+	//mage:import
+	_ "github.com/page-builder/persistence/pgmage"
+	//mage:import db
+	_ "github.com/page-builder/persistence/pgmage/db"
+	//mage:import
+	_ "github.com/page-builder/persistence/pgmage/doctor"
+	//mage:import migrate
+	_ "github.com/page-builder/persistence/pgmage/migrate"
+	//mage:import
+	_ "github.com/page-builder/persistence/pgmage/seed"
 )
 
 // Aliases: a namespace and a target cannot share a name.
 var Aliases = map[string]any{
-	"migrate":  Migrate.Up,
 	"test":     Test.All,
-	"db":       Db.Url,
 	"generate": Generate.All,
 }
 
@@ -175,27 +181,9 @@ func checkQueries(sqlc string, flags ...string) error {
 		flags...)...)
 }
 
-// Doctor checks the configuration, connects, and reports what will not work; -explain prints the
-// table of variables.
-func Doctor(explain *bool, instances *int) error {
-	var args []string
-	if explain != nil && *explain {
-		args = append(args, "-explain")
-	} else if err := useDevelopmentServer(); err != nil {
-		return err
-	}
-	if instances != nil {
-		args = append(args, fmt.Sprintf("-instances=%d", *instances))
-	}
-	return run("./pgpool/cmd/pgdoctor", args...)
-}
-
 // Studio shows the database's tables in the browser, read-only, until Ctrl-C; -write lets a local
 // one be changed.
 func Studio(port *int, write, remote *bool) error {
-	if err := useDevelopmentServer(); err != nil {
-		return err
-	}
 	var args []string
 	if port != nil {
 		args = append(args, fmt.Sprintf("-port=%d", *port))
@@ -212,102 +200,6 @@ func Studio(port *int, write, remote *bool) error {
 // Bench compares the modules with what one would use without them, side by side, for some minutes,
 // and writes lab/bench/RESULTS.md with charts.
 func Bench() error { return runAlone("lab/bench", ".", "-results", "lab/bench") }
-
-// Migrate is the family of commands for the schema, on DATABASE_URL or the development server.
-type Migrate mg.Namespace
-
-// Up applies all pending migrations.
-func (Migrate) Up() error { return pgmigrate("up") }
-
-// To goes up or down to a version.
-func (Migrate) To(version string) error { return pgmigrate("to", version) }
-
-// Down undoes the last migration.
-func (Migrate) Down() error { return pgmigrate("down") }
-
-// Status lists the migrations, applied and pending.
-func (Migrate) Status() error { return pgmigrate("status") }
-
-// Plan prints the SQL that up would run. It changes nothing.
-func (Migrate) Plan() error { return pgmigrate("plan") }
-
-// New makes an empty migration file.
-func (Migrate) New(name string) error { return pgmigrate("new", name) }
-
-// Reset takes all migrations back and applies them again. It refuses a database that is not on this
-// machine.
-func (Migrate) Reset() error { return pgmigrate("reset") }
-
-// Redo takes the last migration back and applies it again.
-func (Migrate) Redo() error { return pgmigrate("redo") }
-
-// History lists what was run on the database, when, by whom and how it ended.
-func (Migrate) History() error { return pgmigrate("history") }
-
-// Baseline records that a database which has the schema already is at a version. Nothing is run.
-func (Migrate) Baseline(version string) error { return pgmigrate("baseline", version) }
-
-// Resolve says how a step that was interrupted has ended: outcome is applied or rolled-back.
-func (Migrate) Resolve(version, outcome string) error {
-	return pgmigrate("resolve", version, "--"+outcome)
-}
-
-// Lint judges the migrations that are pending on DATABASE_URL, or the newest, by what they do to a
-// shadow database.
-func (Migrate) Lint() error { return run(developmentCommand, "lint") }
-
-// Diff writes the migration that leads to schema.sql, the schema as it should be.
-func (Migrate) Diff(name string) error { return run(developmentCommand, "diff", name) }
-
-// Drift tells whether the database still is what its migrations make.
-func (Migrate) Drift() error { return onDatabase("drift") }
-
-// Pull writes schema.sql from the database.
-func (Migrate) Pull() error { return onDatabase("pull") }
-
-const developmentCommand = "./pgmigrate/dev/cmd/pgmigrate-dev"
-
-func onDatabase(command string) error {
-	if err := useDevelopmentServer(); err != nil {
-		return err
-	}
-	return run(developmentCommand, command)
-}
-
-// Wait blocks until the database is at the newest migration.
-func (Migrate) Wait() error { return pgmigrate("wait") }
-
-// Seed runs the seed files of the environment (-env=development).
-func Seed(env *string) error {
-	if env != nil {
-		return pgmigrate("seed", "--env", *env)
-	}
-	return pgmigrate("seed")
-}
-
-// Db is the family of commands for the development server: a durable PostgreSQL on this machine.
-type Db mg.Namespace
-
-// Start starts the development server and prints its connection string. -port=5432 opens that port
-// on loopback as well.
-func (Db) Start(port *int) error {
-	if port != nil {
-		return pgserver("start", fmt.Sprintf("-port=%d", *port))
-	}
-	return pgserver("start")
-}
-
-// Stop stops the development server. Its data stays.
-func (Db) Stop() error { return pgserver("stop") }
-
-// Url prints the development server's connection string.
-func (Db) Url() error { return pgserver("url") }
-
-// Remove stops the development server and deletes its data.
-func (Db) Remove() error { return pgserver("remove") }
-
-// Clean drops the databases that failed tests kept (PGTEST_KEEP=1).
-func (Db) Clean() error { return run("./pgtest/cmd/pgtest", "clean") }
 
 // Cluster is the family of commands for a cluster on this machine that fails over: Patroni, etcd,
 // HAProxy, PgBouncer.
@@ -337,50 +229,4 @@ func (Cluster) Chaos(rounds *int, fault, via *string) error {
 		args = append(args, "-via="+*via)
 	}
 	return runAlone("lab/cluster", "./cmd/chaos", args...)
-}
-
-const developmentServer = "./pgtest/pgserver/cmd/pgserver"
-
-func pgserver(args ...string) error { return run(developmentServer, args...) }
-
-func pgmigrate(args ...string) error {
-	if err := useDevelopmentServer(); err != nil {
-		return err
-	}
-	return run("./pgmigrate/cmd/pgmigrate", args...)
-}
-
-// useDevelopmentServer sets DATABASE_URL to the development server's if nothing else says where the
-// database is. In production a forgotten variable must stay an error.
-func useDevelopmentServer() error {
-	switch os.Getenv("APP_ENV") {
-	case "", "development", "test":
-	default:
-		return nil
-	}
-	for _, name := range []string{
-		"DATABASE_URL", "DATABASE_URL_FILE", "DIRECT_DATABASE_URL", "PGHOST", "PGSERVICE", "PGDATABASE",
-	} {
-		if os.Getenv(name) != "" {
-			return nil
-		}
-	}
-	if _, err := os.Stat(".env"); err == nil {
-		return nil // may name it
-	}
-	var out bytes.Buffer
-	cmd := exec.Command("go", "run", developmentServer, "url")
-	cmd.Stdout = &out
-	if cmd.Run() != nil {
-		fmt.Fprintln(os.Stderr,
-			"no database: set DATABASE_URL, or start the development server with: go tool mage db:start")
-		return failed(2)
-	}
-	fmt.Fprintln(os.Stderr, "using the development server; set DATABASE_URL for another database")
-	if os.Getenv("APP_ENV") == "" { // unset, it would mean production
-		if err := os.Setenv("APP_ENV", "development"); err != nil {
-			return err
-		}
-	}
-	return os.Setenv("DATABASE_URL", strings.TrimSpace(out.String()))
 }

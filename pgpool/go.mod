@@ -25,3 +25,5 @@ replace github.com/page-builder/persistence/pgconfig => ../pgconfig
 replace github.com/page-builder/persistence/pgerr => ../pgerr
 
 replace github.com/page-builder/persistence/pgtest/pgserver => ../pgtest/pgserver
+
+tool github.com/page-builder/persistence/pgpool/cmd/pgdoctor

@@ -39,3 +39,5 @@ replace github.com/page-builder/persistence/pgerr => ../pgerr
 replace github.com/page-builder/persistence/pgconfig => ../pgconfig
 
 replace github.com/page-builder/persistence/pgtest/pgserver => ./pgserver
+
+tool github.com/page-builder/persistence/pgtest/cmd/pgtest

@@ -9,3 +9,5 @@ require (
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	golang.org/x/text v0.41.0 // indirect
 )
+
+tool github.com/page-builder/persistence/pgtest/pgserver/cmd/pgserver

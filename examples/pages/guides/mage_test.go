@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -16,14 +17,40 @@ type target struct {
 	flags     []string
 }
 
-// targets reads the magefile: a method of a namespace is namespace:method, a pointer parameter a
-// flag.
+// targets reads the magefile and the packages that it imports. A method of a namespace is
+// namespace:method, and a pointer parameter is a flag.
 func targets(magefile string) (map[string]target, error) {
-	tree, err := parser.ParseFile(token.NewFileSet(), magefile, nil, 0)
+	tree, err := parser.ParseFile(token.NewFileSet(), magefile, nil, parser.ParseComments)
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]target{}
+	addTargets(found, "", tree)
+	for _, i := range tree.Imports {
+		if i.Doc == nil || !strings.HasPrefix(i.Doc.List[0].Text, "//mage:import") {
+			continue
+		}
+		path := strings.Trim(i.Path.Value, `"`)
+		files, err := filepath.Glob(filepath.Join(filepath.Dir(magefile), strings.TrimPrefix(path, ours), "*.go"))
+		if err != nil || len(files) == 0 {
+			return nil, fmt.Errorf("%s: no such package here", path)
+		}
+		_, space, _ := strings.Cut(i.Doc.List[0].Text, " ")
+		for _, file := range files {
+			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				return nil, err
+			}
+			if !strings.HasSuffix(tree.Name.Name, "_test") {
+				addTargets(found, space, tree)
+			}
+		}
+	}
+	return found, nil
+}
+
+// addTargets adds the exported functions of a file.
+func addTargets(found map[string]target, space string, tree *ast.File) {
 	for _, d := range tree.Decls {
 		fn, ok := d.(*ast.FuncDecl)
 		if !ok || !fn.Name.IsExported() {
@@ -32,10 +59,12 @@ func targets(magefile string) (map[string]target, error) {
 			}
 			continue
 		}
-		name := strings.ToLower(fn.Name.Name)
+		name, prefix := strings.ToLower(fn.Name.Name), space
 		if fn.Recv != nil {
-			space := strings.ToLower(fn.Recv.List[0].Type.(*ast.Ident).Name)
-			name = space + ":" + name
+			prefix = strings.ToLower(fn.Recv.List[0].Type.(*ast.Ident).Name)
+		}
+		if prefix != "" {
+			name = prefix + ":" + name
 		}
 		var t target
 		for _, p := range fn.Type.Params.List {
@@ -49,7 +78,6 @@ func targets(magefile string) (map[string]target, error) {
 		}
 		found[name] = t
 	}
-	return found, nil
 }
 
 // aliases returns the names in the magefile's map Aliases, or nothing if d is another declaration.
