@@ -77,22 +77,6 @@ func ExampleConfig() {
 	// Output: 2 5s <nil>
 }
 
-// A test that leaves nothing but rows behind may have a database that another has used.
-func ExampleRecycle() {
-	for range 2 {
-		func() {
-			t, end := test()
-			defer end()
-			pool := pgtest.New(t, pgtest.Migrations(pageFiles), pgtest.Recycle())
-			tag, err := pool.Exec(t.Context(), "insert into pages values (1, 'Home')")
-			fmt.Println(tag, err)
-		}()
-	}
-	// Output:
-	// INSERT 0 1 <nil>
-	// INSERT 0 1 <nil>
-}
-
 // What does the program do if the answer to its COMMIT is lost?
 func ExampleCut() {
 	t, end := test()

@@ -2,11 +2,8 @@ package pgtest
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/lease"
 )
 
 const (
@@ -24,12 +22,10 @@ const (
 	// ahead is how many clones wait for tests that have not asked yet. With pendingDrops it bounds
 	// what a process holds beyond the databases of its running tests: 8 databases.
 	ahead = 4
-	// primedAhead is how many of those are connected to. They are lost for the next process.
-	primedAhead = 2
-	// refillDelay is how long a test that got its clone at once has the machine for itself.
+	// refillDelay is how long a test that got its clone at once has the machine to itself.
 	refillDelay = 5 * time.Millisecond
-	// pendingDrops is how many databases of ended tests may still be there. The next test's end
-	// waits.
+	// pendingDrops is how many databases of ended tests may still be there. The end of the next
+	// test waits.
 	pendingDrops = 4
 	// droppers is how many drops one process has under way. One alone would hold up the others
 	// while it waits for a backend to exit, which DROP DATABASE does 100 ms at a time.
@@ -42,24 +38,23 @@ const (
 	// be dropped.
 	sweepDelay  = time.Second
 	sweepAtOnce = 8
-	// adminLimit bounds one statement of ours. A clone takes 20 ms; a machine that swaps may need
-	// seconds.
+	// adminLimit bounds one of our own statements. A clone takes 20 ms; a machine that swaps may
+	// need seconds.
 	adminLimit = time.Minute
 )
 
 // host is a server and what this process has on it. It is safe for concurrent use.
 type host struct {
 	server   *pgserver.Server
-	token    string // in the names of this process's databases
+	base     *pgx.ConnConfig // of the server's administrator
+	project  project
 	fileCopy bool
-	// owner holds the advisory lock that tells other processes that this one lives; see
-	// leftover.go. The lock goes with the connection, so with the process.
-	ownerMu  sync.Mutex
-	owner    *pgx.Conn
-	lockedIn string // the database whose locks those are
-	creates  admin
-	drops    admin
-	pending  chan struct{} // one for each database of an ended test
+	// lease marks this process as alive, and its token is in the names of its databases. Its
+	// session is also where statements go that a test waits for.
+	lease   *lease.Lease
+	creates admin
+	drops   admin
+	pending chan struct{} // one for each database of an ended test
 
 	sweeping sync.Once
 	found    atomic.Int32 // databases of ended processes at the start
@@ -67,7 +62,8 @@ type host struct {
 
 	mu      sync.Mutex
 	sources map[string]*source
-	failed  error // of drops that had no test to tell
+	roles   map[bool]*roles // by whether they are superusers
+	failed  error           // of drops that had no test to tell
 }
 
 func newHost(ctx context.Context) (*host, error) {
@@ -75,15 +71,11 @@ func newHost(ctx context.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	var random [4]byte
-	rand.Read(random[:]) // never fails
 	h := &host{
 		server:  server,
-		token:   hex.EncodeToString(random[:]),
-		creates: newAdmin(server.URL(), creators),
-		drops:   newAdmin(server.URL(), droppers),
 		pending: make(chan struct{}, pendingDrops),
 		sources: map[string]*source{},
+		roles:   map[bool]*roles{},
 	}
 	if err := h.start(ctx); err != nil {
 		h.close()
@@ -92,69 +84,76 @@ func newHost(ctx context.Context) (*host, error) {
 	return h, nil
 }
 
-func (h *host) start(ctx context.Context) error {
+func (h *host) start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()
-	// Somebody will want a copy as soon as the template is found.
-	go background(func() { _ = h.creates.exec(context.WithoutCancel(ctx)) }) // who needs it gets its error
-	cfg, err := pgx.ParseConfig(h.server.URL())
-	if err != nil {
+	if h.project, err = findProject(); err != nil {
+		return err
+	}
+	if h.base, err = pgserver.ParseConfig(h.server.URL()); err != nil {
 		return fmt.Errorf("the server's address: %w", err) // pgx leaves the password out
 	}
-	// An idle connection is cut by some servers, and with it went the lock.
-	cfg.RuntimeParams["idle_session_timeout"] = "0"
-	owner, err := pgx.ConnectConfig(ctx, cfg)
+	h.creates, h.drops = newAdmin(h.base, creators), newAdmin(h.base, droppers)
+	// The first test will need a copy as soon as the template is found.
+	go background(func() { _ = h.creates.exec(context.WithoutCancel(ctx)) }) // the caller of exec gets its error
+	conn, err := pgx.ConnectConfig(ctx, h.base)
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err) // pgx leaves the password out
 	}
-	h.owner = owner
-	var version int
-	err = owner.QueryRow(ctx, "select current_setting('server_version_num')::int, current_database()::text, "+
-		"pg_advisory_lock($1)::text, pg_advisory_lock_shared($2)::text",
-		lockKey(h.token), lockKey(living)).Scan(&version, &h.lockedIn, nil, nil)
-	if err != nil {
-		return fmt.Errorf("lock %s: %w", h.token, err)
+	if h.lease, err = lease.Take(ctx, conn, leaseSpace); err != nil {
+		return err
+	}
+	return h.control(ctx, h.inspect)
+}
+
+const (
+	leaseSpace  = "pgtest"
+	makersSpace = "pgtest template" // held while pgtestdb makes databases whose names have no token
+)
+
+// inspect reports an error if the server is not fit for tests.
+func (h *host) inspect(ctx context.Context, conn *pgx.Conn) error {
+	var (
+		version int
+		super   bool
+		backend uint32
+	)
+	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, pg_backend_pid(),
+		(select rolsuper from pg_roles where rolname = current_user)`).Scan(&version, &backend, &super)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask for the server's version: %w", err)
+	case backend != conn.PgConn().PID():
+		return errors.New("PGTEST_URL leads through a connection pooler, which may give each statement another " +
+			"session: name the server itself")
+	case !super:
+		return fmt.Errorf("PGTEST_URL names the role %s, which is no superuser: name one that is, such as postgres; "+
+			"it makes roles and template databases, and the tests connect as a role without these rights", h.base.User)
 	}
 	// Copying files beats logging each page only where nothing is flushed to disk; elsewhere it
-	// would force a checkpoint of somebody's whole cluster. PostgreSQL 15 and later know the
-	// choice, older ones always copy.
+	// would force a checkpoint of the user's whole cluster. PostgreSQL 15 and later know the choice,
+	// older ones always copy.
 	h.fileCopy = h.server.Ephemeral() && version >= 150000
 	return nil
 }
 
-// lockKey is the advisory lock of a process's token.
-func lockKey(token string) int64 {
-	f := fnv.New64a()
-	f.Write([]byte("pgtest\x00" + token))
-	return int64(f.Sum64())
-}
-
-// control runs a statement on the connection that holds the lock. If that is lost the host is of no
-// use any more.
+// control runs a statement on the session of the lease. If that is lost the host is of no use any
+// more.
 func (h *host) control(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()
-	h.ownerMu.Lock()
-	defer h.ownerMu.Unlock()
-	err := fn(ctx, h.owner)
-	if h.owner.IsClosed() {
-		return errors.Join(errLost, err)
-	}
-	return err
+	return h.lease.Do(ctx, fn)
 }
 
-// errLost: the server has gone, or has ended the connection that holds this process's lock.
-var errLost = errors.New("the server has gone")
-
-// gone adds errLost to err if that is so: nobody answers at the server's address, or the connection
-// with the lock is dead.
+// gone adds [lease.ErrLost] to err if the server has gone: nothing answers at its address, or the
+// session of the lease is dead.
 func (h *host) gone(ctx context.Context, err error) error {
 	var (
 		connect *pgconn.ConnectError
 		refused *pgconn.PgError // by a server that is there
 	)
 	if errors.As(err, &connect) && !errors.As(err, &refused) {
-		return errors.Join(errLost, err)
+		return errors.Join(lease.ErrLost, err)
 	}
 	ping := h.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
 		return conn.Ping(ctx)
@@ -163,30 +162,30 @@ func (h *host) gone(ctx context.Context, err error) error {
 }
 
 // source returns the clones of a template.
-func (h *host) source(key string) *source {
+func (h *host) source(key string, r *roles) *source {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sources[key] == nil {
-		h.sources[key] = &source{host: h, key: key}
+		h.sources[key] = &source{host: h, key: key, roles: r}
 	}
 	return h.sources[key]
 }
 
 func (h *host) close() {
-	if h.owner != nil {
-		h.owner.Close(context.Background())
+	if h.lease != nil {
+		h.lease.Close(context.Background())
 	}
 	h.server.Release()
 }
 
-// admin is a bounded number of connections that are kept for the next who needs one.
+// admin is a bounded number of connections that stay open for the next caller.
 type admin struct {
-	url  string
-	idle chan *pgx.Conn // nil: to be connected
+	config *pgx.ConnConfig
+	idle   chan *pgx.Conn // nil: not connected yet
 }
 
-func newAdmin(url string, n int) admin {
-	a := admin{url: url, idle: make(chan *pgx.Conn, n)}
+func newAdmin(config *pgx.ConnConfig, n int) admin {
+	a := admin{config: config, idle: make(chan *pgx.Conn, n)}
 	for range n {
 		a.idle <- nil
 	}
@@ -196,13 +195,17 @@ func newAdmin(url string, n int) admin {
 // exec runs the statements one after another, each in its own transaction.
 func (a admin) exec(ctx context.Context, statements ...string) error {
 	return a.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		for _, sql := range statements {
-			if _, err := conn.PgConn().Exec(ctx, sql).ReadAll(); err != nil {
-				return err
-			}
-		}
-		return nil
+		return execEach(ctx, conn, statements...)
 	})
+}
+
+func execEach(ctx context.Context, conn *pgx.Conn, statements ...string) error {
+	for _, sql := range statements {
+		if _, err := conn.PgConn().Exec(ctx, sql).ReadAll(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // with runs fn on one of the connections. It blocks while all are in use.
@@ -223,7 +226,7 @@ func (a admin) with(ctx context.Context, fn func(context.Context, *pgx.Conn) err
 	}()
 	if conn == nil {
 		var err error
-		if conn, err = pgx.Connect(ctx, a.url); err != nil {
+		if conn, err = pgx.ConnectConfig(ctx, a.config); err != nil {
 			return err
 		}
 	}

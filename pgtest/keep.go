@@ -28,9 +28,6 @@ func (o options) keeps() bool {
 // keep marks the database of a failed test, so that no sweep takes it before its time, and says how
 // to open it.
 func (db *database) keep(t TB) error {
-	if db.recycled != nil {
-		db.recycled.conn.Close(context.WithoutCancel(t.Context()))
-	}
 	err := db.host.control(context.WithoutCancel(t.Context()), func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, comment(db.name, keptPrefix+time.Now().UTC().Format(time.RFC3339)+" "+t.Name()))
 		return err
@@ -59,10 +56,10 @@ func (h *host) psql(name string) string {
 	if u.User != nil {
 		u.User = url.User(u.User.Username())
 	}
-	query := u.Query()
-	query.Del("password")
-	query.Del("sslpassword")
-	u.RawQuery = query.Encode()
+	parameters := u.Query()
+	parameters.Del("password")
+	parameters.Del("sslpassword")
+	u.RawQuery = encodeQuery(parameters)
 	return "psql '" + strings.ReplaceAll(u.String(), "'", "%27") + "'"
 }
 
@@ -92,7 +89,7 @@ func Kept(ctx context.Context) ([]KeptDatabase, error) {
 		return h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 			all, err := leftovers(ctx, conn)
 			for _, l := range all {
-				if since, test, ok := parseKept(l.mark); ok {
+				if since, test, ok := parseKept(l.comment); ok {
 					kept = append(kept, KeptDatabase{Name: l.name, Test: test, Since: since, Psql: h.psql(l.name)})
 				}
 			}
@@ -100,21 +97,6 @@ func Kept(ctx context.Context) ([]KeptDatabase, error) {
 		})
 	})
 	return kept, err
-}
-
-// Clean drops what tests left on the server that tests would use now, and returns the names:
-// databases of processes that have ended, kept ones among them, and, if no test process runs, the
-// templates and then the roles. It never touches what this package did not make, nor a database
-// that somebody is connected to. A throw-away server that was kept goes.
-func Clean(ctx context.Context) (dropped []string, err error) {
-	err = withHost(ctx, func(h *host) error {
-		if err := h.server.EndKeep(); err != nil {
-			return err
-		}
-		dropped, err = h.clean(ctx)
-		return err
-	})
-	return dropped, err
 }
 
 func withHost(ctx context.Context, fn func(*host) error) error {

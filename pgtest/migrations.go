@@ -14,6 +14,7 @@ import (
 	"github.com/peterldowns/pgtestdb"
 
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // migrationsOrNearest returns the folder that the caller named, or the default.
@@ -93,17 +94,33 @@ func newMigrator(fsys fs.FS) (*migrator, error) {
 // Hash changes with whatever the migrations do to an empty database.
 func (m *migrator) Hash() (string, error) { return m.hash, nil }
 
-// Migrate is called by pgtestdb for a new template. It makes a connection of its own: tern needs
-// pgx's.
+// Migrate is called by pgtestdb for a new template. pgmigrate connects by itself.
 func (m *migrator) Migrate(ctx context.Context, _ *sql.DB, conf pgtestdb.Config) error {
-	conn, err := pgx.ParseConfig(conf.URL())
+	cfg, err := parseTemplate(conf)
 	if err != nil {
-		return errors.New("the template's connection string does not parse") // err would quote it
+		return err
 	}
-	migrate, err := pgmigrate.New(conn, m.fsys, pgmigrate.WithLogger(slog.New(slog.DiscardHandler)))
+	migrate, err := pgmigrate.New(cfg, m.fsys, pgmigrate.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err
 	}
 	_, err = migrate.Up(ctx)
 	return err
+}
+
+// parseTemplate returns how a migrator connects to a new template.
+func parseTemplate(conf pgtestdb.Config) (*pgx.ConnConfig, error) {
+	cfg, err := pgserver.ParseConfig(conf.URL())
+	if err != nil {
+		return nil, errors.New("the template's connection string does not parse") // err would quote it
+	}
+	return cfg, nil
+}
+
+func connectTemplate(ctx context.Context, conf pgtestdb.Config) (*pgx.Conn, error) {
+	cfg, err := parseTemplate(conf)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, cfg)
 }

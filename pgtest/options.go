@@ -16,8 +16,6 @@ type options struct {
 	seeds      []fs.FS
 	superuser  bool
 	keep       bool
-	recycle    bool
-	connects   bool // not an option: the caller makes the connections
 	config     []func(*pgxpool.Config)
 }
 
@@ -71,17 +69,4 @@ func Config(fn func(*pgxpool.Config)) Option {
 // PGTEST_KEEP=1 does the same for every test.
 func Keep() Option {
 	return func(o *options) { o.keep = true }
-}
-
-// Recycle lets a test use a database that an earlier one with this option had, after its rows were
-// restored: sequences are set back and all rows deleted from the tables that had none. A new
-// database is made where that is not enough: the earlier test failed, leaked a connection, changed
-// the catalog (TRUNCATE counts), or the rows that migrations and seeds made; or the schema has
-// triggers that fire always, rules, foreign tables or materialized views. On PGTEST_URL it has no
-// effect.
-//
-// Leave it out for tests that depend on the physical order of rows or on statistics: deleted rows
-// leave their space behind.
-func Recycle() Option {
-	return func(o *options) { o.recycle = true }
 }

@@ -21,7 +21,9 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver that pgtestdb makes templates with
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver that migrators get
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // TB is the part of [testing.TB] that this package needs. *testing.T, *testing.B and *testing.F
@@ -76,19 +78,21 @@ func URL(t TB, opts ...Option) string {
 // nil if it cannot.
 func openConfig(t TB, o options) *pgxpool.Config {
 	t.Helper()
-	o.connects = true
 	db := open(t, o)
 	if db == nil {
 		return nil
 	}
-	cfg, err := pgxpool.ParseConfig(db.url)
+	shielded, err := pgserver.ShieldURL(db.url)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+		return nil
+	}
+	cfg, err := pgxpool.ParseConfig(shielded)
 	if err != nil {
 		t.Fatalf("pgtest: the database's own connection string does not parse") // pgx's text would quote it
 		return nil
 	}
-	if db.warm != nil {
-		db.warm.offer(cfg.ConnConfig)
-	}
+	pgserver.Shield(cfg.ConnConfig)
 	for _, change := range o.config {
 		change(cfg)
 	}

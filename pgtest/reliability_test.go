@@ -155,13 +155,9 @@ func TestChildMarkers(t *testing.T) {
 	for i := range n {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			opts := []pgtest.Option{pgtest.Migrations(twoTables)}
-			if i%2 == 0 {
-				opts = append(opts, pgtest.Recycle())
-			}
 			var pool *pgxpool.Pool
 			if os.Getenv(plainPgtestdb) == "" {
-				pool = pgtest.New(t, opts...)
+				pool = pgtest.New(t, pgtest.Migrations(twoTables))
 			} else {
 				pool = plainPool(t)
 			}

@@ -1,75 +1,151 @@
 package pgtest
 
 import (
+	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"net"
-	"net/url"
+	"encoding/base64"
+	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/peterldowns/pgtestdb"
-
-	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// testdbConfig says how pgtestdb reaches the server, and which role owns the databases.
-func testdbConfig(server *pgserver.Server, superuser bool) (pgtestdb.Config, error) {
-	u, err := url.Parse(server.URL())
-	if err != nil {
-		return pgtestdb.Config{}, errors.New("the server's connection string does not parse") // err would quote it
+// roles are the two roles behind the databases of a project's tests.
+//
+// owner owns the databases and what the migrations make. It lasts as long as the templates, and
+// nobody can log in as it. user is the role that tests connect as: a member of owner, made by this
+// process for itself, with a password that only this process knows. So a test that changes its own
+// role reaches no other process.
+type roles struct {
+	owner, user  string
+	password     string
+	verifier     string // of the password, as the server keeps it
+	capabilities string
+	state        string // of user on the server, after it was made
+}
+
+const (
+	ownerMark = "pgtest owner of " // followed by the project's folder
+	userMark  = "pgtest user"
+)
+
+// A role r is ours if its name has our form and it has our mark.
+const (
+	isOurOwner = `(r.rolname ~ '^pgtest_[0-9a-f]{8}(_su)?$'
+		and shobj_description(r.oid, 'pg_authid') like '` + ownerMark + `%')`
+	isOurUser = `(r.rolname ~ '^pgtest_[0-9a-f]{8}_[0-9a-f]{8}(_su)?$'
+		and shobj_description(r.oid, 'pg_authid') = '` + userMark + `')`
+)
+
+// rolesFor makes the roles that the process does not have yet.
+func (h *host) rolesFor(ctx context.Context, superuser bool) (*roles, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.roles[superuser]; r != nil {
+		return r, nil
 	}
-	query := u.Query()
-	host, port := u.Hostname(), u.Port()
-	if host == "" { // a socket's directory does not fit into a URL's host
-		host, port = "localhost", "5432"
-	} else {
-		host = bracketed(host)
-		if port == "" {
-			port = "5432"
-		}
-	}
-	password, _ := u.User.Password()
-	// pgtestdb puts both into a URL as they are.
-	user, escaped, _ := strings.Cut(url.UserPassword(u.User.Username(), password).String(), ":")
-	// pgtestdb remembers for the life of the process which roles and templates it made. A server
-	// may stop within that life and another take its place: the role's name tells them apart, and
-	// goes into the template's name. The password is not pgtestdb's published default, since the
-	// server may be one that others can reach.
-	id := sha256.Sum256([]byte("pgtest\x00" + server.URL()))
-	secret := sha256.Sum256([]byte("pgtest role\x00" + password + "\x00" + server.URL()))
-	role := pgtestdb.Role{
-		Username:     "pgtest_" + hex.EncodeToString(id[:4]),
-		Password:     hex.EncodeToString(secret[:16]),
-		Capabilities: pgtestdb.DefaultRoleCapabilities,
+	r := &roles{
+		owner:        "pgtest_" + h.project.id,
+		user:         "pgtest_" + h.project.id + "_" + h.lease.Token(),
+		password:     rand.Text(),
+		capabilities: pgtestdb.DefaultRoleCapabilities,
 	}
 	if superuser {
-		role.Username += "_su"
-		role.Capabilities = "superuser"
+		r.owner, r.user, r.capabilities = r.owner+"_su", r.user+"_su", "superuser nocreatedb nocreaterole"
 	}
-	return pgtestdb.Config{
-		DriverName:                "pgx",
-		Host:                      host,
-		Port:                      port,
-		User:                      user,
-		Password:                  escaped,
-		Database:                  url.PathEscape(trimSlash(u.Path)),
-		Options:                   query.Encode(), // host and port in here win over the ones before
-		TestRole:                  &role,
-		ForceTerminateConnections: true,
-	}, nil
+	r.verifier = scramVerifier(r.password)
+	err := h.control(ctx, func(ctx context.Context, conn *pgx.Conn) error { return r.make(ctx, conn, h.project.dir) })
+	if err != nil {
+		return nil, fmt.Errorf("make the role %s: %w", r.user, err)
+	}
+	h.roles[superuser] = r
+	return r, nil
 }
 
-func bracketed(host string) string {
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return "[" + host + "]"
-	}
-	return host
+func (r *roles) make(ctx context.Context, conn *pgx.Conn, project string) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		// Two processes that alter one role at the same time fail with "tuple concurrently updated".
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtext($1))", r.owner); err != nil {
+			return err
+		}
+		var exists bool
+		if err := tx.QueryRow(ctx, "select exists (select from pg_roles where rolname = $1)",
+			r.owner).Scan(&exists); err != nil {
+			return err
+		}
+		owner, user := quoted(r.owner), quoted(r.user)
+		var statements []string
+		if !exists {
+			statements = append(statements, "create role "+owner)
+		}
+		err := execEach(ctx, conn, append(statements,
+			"alter role "+owner+" nologin "+r.capabilities,
+			"comment on role "+owner+" is "+literal(ownerMark+project),
+			"create role "+user+" in role "+owner,
+			"comment on role "+user+" is "+literal(userMark),
+			r.resetStatements(),
+		)...)
+		if err == nil {
+			r.state, err = r.readState(ctx, conn)
+		}
+		return err
+	})
 }
 
-func trimSlash(path string) string {
-	if path == "" || path == "/" {
-		return "postgres"
+// resetStatements make the user what it was, whatever a test did to it.
+func (r *roles) resetStatements() string {
+	user := quoted(r.user)
+	return "alter role " + user + " login " + r.capabilities + " connection limit -1 valid until 'infinity' password " +
+		literal(r.verifier) + "; alter role " + user + " reset all"
+}
+
+// restore undoes what an earlier test of this process did to the user.
+func (r *roles) restore(ctx context.Context, conn *pgx.Conn) error {
+	state, err := r.readState(ctx, conn)
+	if err != nil || state == r.state {
+		return err
 	}
-	return path[1:]
+	return execEach(ctx, conn, r.resetStatements())
+}
+
+func (r *roles) readState(ctx context.Context, conn *pgx.Conn) (state string, err error) {
+	err = conn.QueryRow(ctx, `select to_jsonb(a)::text || coalesce((select setconfig::text from pg_db_role_setting
+		where setrole = a.oid and setdatabase = 0), '') from pg_authid a where rolname = $1`, r.user).Scan(&state)
+	return state, err
+}
+
+// session returns how to connect to a database: as the server's administrator, or as the user in
+// the role of the owner, so that what it makes belongs to that.
+func (h *host) session(database string, r *roles) *pgx.ConnConfig {
+	cfg := h.base.Copy()
+	if database != "" {
+		cfg.Database = database
+	}
+	if r != nil {
+		cfg.User, cfg.Password = r.user, r.password
+		cfg.RuntimeParams["options"] = strings.TrimSpace(cfg.RuntimeParams["options"] + " -c role=" + r.owner)
+	}
+	return cfg
+}
+
+// scramVerifier is what the server would make of the password, so that no log of statements has the
+// password itself; see RFC 5803.
+func scramVerifier(password string) string {
+	const iterations = 4096
+	salt := make([]byte, 16)
+	rand.Read(salt)                                                              // never fails
+	salted, _ := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size) // fails for odd lengths only
+	sign := func(text string) []byte {
+		m := hmac.New(sha256.New, salted)
+		m.Write([]byte(text))
+		return m.Sum(nil)
+	}
+	stored := sha256.Sum256(sign("Client Key"))
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt), encode(stored[:]),
+		encode(sign("Server Key")))
 }

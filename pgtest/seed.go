@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/peterldowns/pgtestdb"
 )
 
@@ -57,6 +56,14 @@ func (f *filled) Hash() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+// migratorType tells apart tools that compute the same hash.
+func migratorType(m pgtestdb.Migrator) string {
+	if f, ok := m.(*filled); ok {
+		m = f.Migrator
+	}
+	return fmt.Sprintf("%T", m)
+}
+
 // Migrate also leaves the file pg_internal.init behind, in which a backend finds the system
 // catalog's shape at its start: the last connection writes it. Copies of the template's files then
 // have it too.
@@ -64,7 +71,7 @@ func (f *filled) Migrate(ctx context.Context, db *sql.DB, conf pgtestdb.Config) 
 	if err := f.Migrator.Migrate(ctx, db, conf); err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, conf.URL())
+	conn, err := connectTemplate(ctx, conf)
 	if err != nil {
 		return err
 	}

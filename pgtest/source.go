@@ -4,59 +4,60 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/peterldowns/pgtestdb"
+	"github.com/jackc/pgx/v5"
 )
 
 // source makes clones of one template, some of them before a test asks. It is safe for concurrent
 // use.
 type source struct {
-	host *host
-	key  string // of role and migrations; in comments on the server
+	host  *host
+	key   string // of all that the template's content depends on
+	roles *roles
 
-	once     sync.Once
-	template string
-	conf     pgtestdb.Config // of the role
-	err      error           // why there is no template
+	once sync.Once
+	err  error // why there is no template
+	// attributes are statements that give a clone what CREATE DATABASE does not copy, with
+	// [cloneName] for its name.
+	attributes []string
 
 	mu       sync.Mutex
-	primed   []clone // connected to
 	ready    []clone
 	waiters  []chan clone
 	creating int
-	priming  int
 	taken    int
-	recycled []*recycled
-	lastPut  time.Time // of recycled
 }
 
 // clone is a database, or why it could not be made.
 type clone struct {
 	name string
-	// adoptable: another process may take it over when this one has ended, unless it is marked as
-	// used before.
+	// adoptable: another process may take it over when this one has ended, as its name says. A test
+	// gets it under another name.
 	adoptable bool
-	warm      *warm // nil: none
 	err       error
 }
 
-// take returns a clone that nobody else gets; connect says that the caller can use a warm
-// connection. It blocks while there is none, at most until ctx is done.
-func (s *source) take(ctx context.Context, connect bool) (clone, error) {
+// take returns a clone that no other test gets. It blocks while there is none, at most until ctx is
+// done.
+func (s *source) take(ctx context.Context) (clone, error) {
 	s.mu.Lock()
 	s.taken++
-	if c, ok := s.pop(connect); ok {
-		if c.warm == nil {
-			// The test waits for its connection now. If it is the process's only one and short,
-			// this copy is the next process's.
+	if len(s.ready) > 0 {
+		c := s.ready[0]
+		s.ready = s.ready[1:]
+		if s.taken == 1 {
+			// The process may have this test only, and a short one: the next copy is for the next
+			// process.
 			s.refill()
 		} else {
-			// Not now: the test's own first steps are next, and would share the processors with a
-			// copy.
+			// Not now: the test connects next, and would share the processors with a copy.
 			time.AfterFunc(refillDelay, func() { background(s.refillLocked) })
 		}
 		s.mu.Unlock()
@@ -73,27 +74,6 @@ func (s *source) take(ctx context.Context, connect bool) (clone, error) {
 		s.giveUp(wait)
 		return clone{}, context.Cause(ctx)
 	}
-}
-
-// pop finds a clone that is there. s.mu is held.
-func (s *source) pop(connect bool) (clone, bool) {
-	from := []*[]clone{&s.ready, &s.primed}
-	if connect {
-		from = []*[]clone{&s.primed, &s.ready}
-	}
-	for _, clones := range from {
-		for len(*clones) > 0 {
-			c := (*clones)[0]
-			*clones = (*clones)[1:]
-			if c.warm == nil || c.warm.alive() {
-				return c, true
-			}
-			// The server has gone, and the database with it, or somebody ended the connection.
-			c.warm.close()
-			go background(func() { s.host.note(s.host.drop(c.name)) }) // it blocks while many wait
-		}
-	}
-	return clone{}, false
 }
 
 func (s *source) giveUp(wait chan clone) {
@@ -124,91 +104,116 @@ func (s *source) refill() {
 	if s.host.server.Ephemeral() && s.host.running.Load() > 0 {
 		want = min(ahead, s.taken)
 	}
-	for s.creating+s.priming < creators {
-		there := len(s.ready) + len(s.primed) + s.priming
-		switch {
-		case s.creating < len(s.waiters):
-			s.creating++
-			go background(func() { s.create(false) })
-		case len(s.ready) > 0 && len(s.primed)+s.priming < min(primedAhead, want-1):
-			c := s.ready[0]
-			s.ready = s.ready[1:]
-			s.priming++
-			go background(func() { s.prime(c) })
-		case there+s.creating < want+len(s.waiters):
-			s.creating++
-			go background(func() { s.create(true) })
-		default:
-			return
-		}
+	for s.creating < creators && s.creating < want+len(s.waiters)-len(s.ready) {
+		adoptable := s.creating >= len(s.waiters)
+		s.creating++
+		go background(func() { s.create(adoptable) })
 	}
 }
 
 func (s *source) create(adoptable bool) {
 	c := clone{name: s.host.newName(s.key, adoptable), adoptable: adoptable}
-	c.err = s.host.creates.exec(context.Background(), s.createStatement(c.name))
+	c.err = s.host.creates.exec(context.Background(), s.createStatements(c)...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.creating--
-	s.deliver(c, &s.ready)
-}
-
-// prime makes a clone this process's own, so that a test that takes it has nothing to wait for.
-func (s *source) prime(c clone) {
-	if c.adoptable {
-		c.err = s.host.creates.exec(context.Background(), comment(c.name, usedMark))
-		c.adoptable = false
-	}
-	if c.err == nil {
-		c.warm = s.host.warm(s.url(c.name)) // a clone without is still a clone
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.priming--
-	s.deliver(c, &s.primed)
-}
-
-// deliver gives the clone to who waits, or puts it aside. s.mu is held.
-func (s *source) deliver(c clone, aside *[]clone) {
 	switch {
 	case len(s.waiters) > 0:
 		s.waiters[0] <- c
 		s.waiters = s.waiters[1:]
 	case c.err == nil:
-		*aside = append(*aside, c)
+		s.ready = append(s.ready, c)
 	default:
-		return // the next who asks will see why
+		return // the next test that asks will see why
 	}
 	s.refill()
 }
 
-func (s *source) createStatement(name string) string {
-	create := fmt.Sprintf("create database %s template %s owner %s", quoted(name),
-		quoted(s.template), quoted(s.conf.User))
+func (s *source) createStatements(c clone) []string {
+	name := c.name
+	if len(s.attributes) > 0 {
+		name = s.host.newName(s.key, false) // nobody must adopt it before it is complete
+	}
+	create := fmt.Sprintf("create database %s template %s owner %s", quoted(name), quoted(s.template()),
+		quoted(s.roles.owner))
 	if s.host.fileCopy {
 		create += " strategy file_copy"
 	}
-	return create
+	statements := append([]string{create}, s.attributesOf(name)...)
+	if name != c.name {
+		statements = append(statements, renameStatement(name, c.name))
+	}
+	return statements
 }
 
-// url leads to a clone, as the role that owns it.
-func (s *source) url(name string) string {
-	conf := s.conf
-	conf.Database = name
-	return conf.URL()
+func (s *source) attributesOf(name string) []string {
+	statements := make([]string, len(s.attributes))
+	for i, sql := range s.attributes {
+		statements[i] = strings.ReplaceAll(sql, quoted(cloneName), quoted(name))
+	}
+	return statements
+}
+
+func renameStatement(from, to string) string {
+	return "alter database " + quoted(from) + " rename to " + quoted(to)
+}
+
+// claim returns a clone under a name that tells other processes that it is in use.
+func (s *source) claim(ctx context.Context) (name string, err error) {
+	c, err := s.take(ctx)
+	if err != nil {
+		return "", fmt.Errorf("copy the template: %w", s.host.gone(ctx, err))
+	}
+	name = c.name
+	err = s.host.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
+		if c.adoptable {
+			name = s.host.newName(s.key, false)
+			if err := execEach(ctx, conn, renameStatement(c.name, name)); err != nil {
+				return err
+			}
+		}
+		return s.roles.restore(ctx, conn)
+	})
+	if err != nil {
+		return "", fmt.Errorf("prepare the database: %w", err)
+	}
+	return name, nil
+}
+
+// url leads to a clone, as the role that tests connect as.
+func (s *source) url(name string) (string, error) {
+	u, err := url.Parse(s.host.server.DatabaseURL(name))
+	if err != nil {
+		return "", errors.New("the server's connection string does not parse") // err would quote it
+	}
+	parameters := u.Query()
+	for _, p := range []string{"user", "password", "dbname", "database"} { // would win over what follows
+		parameters.Del(p)
+	}
+	u.User = url.User(s.roles.user)
+	if !s.host.server.Ephemeral() { // a throw-away server trusts everybody who can enter its folder
+		u.User = url.UserPassword(s.roles.user, s.roles.password)
+	}
+	u.RawQuery = encodeQuery(parameters)
+	return u.String(), nil
+}
+
+// encodeQuery writes parameters as every client reads them: libpq takes a plus sign for itself.
+func encodeQuery(parameters url.Values) string {
+	return strings.ReplaceAll(parameters.Encode(), "+", "%20")
 }
 
 // notAdoptable stands in a name instead of a key.
 const notAdoptable = "0000000000000000"
 
-// newName carries what a sweep needs: that the database is ours, whose it is, and, for one that
-// nobody waits for, what it is a copy of. So a copy that is finished after its process ended is of
-// use to the next.
+// newName carries what a sweep needs: that the database is ours, whose it is, and, for one that no
+// test has yet, what it is a copy of. So a copy that is finished after its process ended is of use
+// to the next.
 func (h *host) newName(key string, adoptable bool) string {
 	if !adoptable {
 		key = notAdoptable
 	}
 	var random [5]byte
 	rand.Read(random[:]) // never fails
-	return fmt.Sprintf("pgtest_%s_%.16s_%s", h.token, key, hex.EncodeToString(random[:]))
+	return fmt.Sprintf("pgtest_%s_%.16s_%s", h.lease.Token(), key, hex.EncodeToString(random[:]))
 }

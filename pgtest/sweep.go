@@ -6,155 +6,130 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/lease"
 )
 
 // sweep drops what ended processes left, but for a few clones that the next process may want, and
-// kept databases before their time. It does not force: a database that somebody is connected to
-// stays for the next sweep.
+// kept databases before their time. It does not force: a database with a session stays for the next
+// sweep.
 func (h *host) sweep(ctx context.Context) error {
 	unused := 0
 	return h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		err := h.orphans(ctx, conn, func(l leftover) error {
-			if l.adoptable() {
-				if unused++; unused <= ahead && h.server.Ephemeral() {
-					return nil
+		orphans, err := h.orphans(ctx, conn)
+		if err != nil {
+			return err
+		}
+		for _, l := range orphans {
+			if l.key != notAdoptable && h.server.Ephemeral() {
+				if unused++; unused <= ahead {
+					continue
 				}
 			}
-			if since, _, ok := parseKept(l.mark); ok && time.Since(since) < keepDatabase {
-				return nil
+			if since, _, ok := parseKept(l.comment); ok && time.Since(since).Abs() < keepDatabase {
+				continue
 			}
-			_, err := dropUnused(ctx, conn, l.name)
-			return err
-		})
-		if err != nil {
-			return err
+			if err := dropDatabase(ctx, conn, l.name); err != nil && !missing(err) && !inUse(err) {
+				return fmt.Errorf("drop %s: %w", l.name, err)
+			}
 		}
-		_, err = h.dropInstances(ctx, conn)
-		return err
+		for _, query := range []string{listUnfinished, listUsers} {
+			found, err := listObjects(ctx, conn, query)
+			if err != nil {
+				return err
+			}
+			living, err := h.living(ctx, conn)
+			if err != nil {
+				return err
+			}
+			for _, o := range found {
+				if o.endedWith(living) {
+					_ = o.drop(ctx, conn) // in use, or another process was faster
+				}
+			}
+		}
+		return nil
 	})
 }
 
-// clean drops all that no living process may use.
-func (h *host) clean(ctx context.Context) (dropped []string, err error) {
-	// The lock that says that we are a test process would hide that there is no other.
-	h.ownerMu.Lock()
-	_, err = h.owner.Exec(ctx, "select pg_advisory_unlock_shared($1)", lockKey(living))
-	h.ownerMu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	err = h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		err := h.orphans(ctx, conn, func(l leftover) error {
-			ok, err := dropUnused(ctx, conn, l.name)
-			if ok {
-				dropped = append(dropped, l.name)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		instances, err := h.dropInstances(ctx, conn)
-		dropped = append(dropped, instances...)
-		if err != nil {
-			return err
-		}
-		templates, err := h.dropTemplates(ctx, conn)
-		dropped = append(dropped, templates...)
-		if err != nil {
-			return err
-		}
-		roles, err := h.dropRoles(ctx, conn)
-		dropped = append(dropped, roles...)
-		return err
-	})
-	return dropped, err
+// object is a database or role of ours that is no test's database.
+type object struct {
+	kind, name string
+	token      string // of the process that it belongs to, or ""
+	project    string // the project's folder
 }
 
-// Advisory locks that are not a process's token.
 const (
-	living = "living" // shared by every test process: templates and roles are in use
-	making = "making" // shared while pgtestdb makes a template and an instance that bears no token yet
+	kindUnfinished = "unfinished template"
+	kindTemplate   = "template"
+	kindRole       = "role"
+	kindUser       = "login role"
 )
 
-// dropInstances drops the instances of pgtestdb's whose process was killed before it gave them a
-// name of ours.
-func (h *host) dropInstances(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	return dropUnderLock(ctx, conn, making, `select datname from pg_database d join pg_roles r on r.oid = d.datdba
-		where datname ~ '^testdb_tpl_[0-9a-f]+_inst_[0-9a-f]+$' and not datistemplate and `+roleIsOurs+`
-			and not exists (select from pg_stat_activity a where a.datname = d.datname)`, dropUnused)
-}
+// The names of pgtestdb's databases have no token: they belong to nobody when no process makes a
+// template.
+const (
+	fromOurs = ` from pg_database d join pg_roles r on r.oid = d.datdba where ` + isOurOwner
 
-// dropTemplates also drops templates that were never finished.
-func (h *host) dropTemplates(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	return dropUnderLock(ctx, conn, living, `select datname from pg_database d join pg_roles r on r.oid = d.datdba
-		where datname ~ '^testdb_tpl_[0-9a-f]+$' and `+roleIsOurs+`
-			and not exists (select from pg_stat_activity a where a.datname = d.datname)`,
-		func(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
-			// PostgreSQL refuses to drop a template.
-			if _, err := conn.Exec(ctx, "alter database "+quoted(name)+" is_template false"); err != nil {
-				return false, err
-			}
-			return dropUnused(ctx, conn, name)
-		})
-}
+	listUnfinished = `select '` + kindUnfinished + `', d.datname, '', shobj_description(r.oid, 'pg_authid')` + fromOurs + `
+		and d.datname ~ '^testdb_tpl_[0-9a-f]+(_inst_[0-9a-f]+)?$'`
+	listTemplates = `select '` + kindTemplate + `', d.datname, '', shobj_description(r.oid, 'pg_authid')` + fromOurs + `
+		and d.datname ~ '^pgtest_tpl_[0-9a-f]{32}$'`
+	listOwners = `select '` + kindRole + `', r.rolname, '', shobj_description(r.oid, 'pg_authid') from pg_roles r
+		where ` + isOurOwner
+	listUsers = `select '` + kindUser + `', u.rolname, substr(u.rolname, 17, 8), coalesce(shobj_description(o.oid, 'pg_authid'), '')
+		from (select r.* from pg_roles r where ` + isOurUser + `) u
+		left join pg_roles o on o.rolname = substr(u.rolname, 1, 15) || substr(u.rolname, 25)`
+)
 
-// dropRoles drops those that own nothing any more. PostgreSQL refuses where one has something that
-// this cannot see.
-func (h *host) dropRoles(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	return dropUnderLock(ctx, conn, living, `select rolname from pg_roles r where `+roleIsOurs+`
-			and not exists (select from pg_database where datdba = r.oid)
-			and not exists (select from pg_stat_activity where usesysid = r.oid)`,
-		func(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
-			_, err := conn.Exec(ctx, "drop role "+quoted(name))
-			if hasCode(err, "2BP01") || hasCode(err, "42704") { // dependent objects; dropped by somebody else
-				return false, nil
-			}
-			return err == nil, err
-		})
-}
-
-// dropUnderLock drops what the query lists if nobody else holds the lock.
-func dropUnderLock(
-	ctx context.Context, conn *pgx.Conn, lock, query string,
-	drop func(context.Context, *pgx.Conn, string) (bool, error),
-) (dropped []string, err error) {
-	var got bool
-	if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", lockKey(lock)).Scan(&got); err != nil || !got {
-		return nil, err
-	}
-	defer func() { // it goes with the session at the latest
-		_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)", lockKey(lock))
-	}()
+func listObjects(ctx context.Context, conn *pgx.Conn, query string) ([]object, error) {
 	rows, err := conn.Query(ctx, query)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list: %w", err)
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		ok, err := drop(ctx, conn, name)
-		if err != nil {
-			return dropped, err
-		}
-		if ok {
-			dropped = append(dropped, name)
-		}
-	}
-	return dropped, nil
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (o object, err error) {
+		err = row.Scan(&o.kind, &o.name, &o.token, &o.project)
+		return o, err
+	})
 }
 
-// dropUnused reports whether the database was dropped: another process may have been faster, or be
-// connected.
-func dropUnused(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
-	_, err := conn.Exec(ctx, "drop database "+quoted(name))
-	if missing(err) || inUse(err) {
-		return false, nil
+// living are the processes that run tests, and those that make templates.
+type living struct {
+	tests, makers map[string]bool
+	own           string // this process's token, which is not in tests
+}
+
+func (h *host) living(ctx context.Context, conn *pgx.Conn) (l living, err error) {
+	if l.tests, err = lease.Living(ctx, conn, leaseSpace); err == nil {
+		l.makers, err = lease.Living(ctx, conn, makersSpace)
 	}
-	if err != nil {
-		return false, fmt.Errorf("drop %s: %w", name, err)
+	l.own = h.lease.Token()
+	delete(l.tests, l.own)
+	return l, err
+}
+
+// endedWith reports whether no living process can be using the object. Templates and their owners
+// are in use while any other process runs tests.
+func (o object) endedWith(l living) bool {
+	switch o.kind {
+	case kindUnfinished:
+		return len(l.makers) == 0
+	case kindUser:
+		return !l.tests[o.token] && o.token != l.own
+	default:
+		return len(l.tests) == 0
 	}
-	return true, nil
+}
+
+func (o object) drop(ctx context.Context, conn *pgx.Conn) error {
+	switch o.kind {
+	case kindRole, kindUser:
+		return execEach(ctx, conn, "drop role "+quoted(o.name))
+	default:
+		return execEach(ctx, conn, "alter database "+quoted(o.name)+" is_template false", "drop database "+quoted(o.name))
+	}
+}
+
+func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
+	return execEach(ctx, conn, "drop database "+quoted(name))
 }

@@ -2,120 +2,136 @@ package pgtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/peterldowns/pgtestdb"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/lease"
 )
 
-// prepare finds the template, or has pgtestdb make it, once; the result stays, as pgtestdb's does.
-func (s *source) prepare(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migrator) error {
+// template is the database's name. Only a finished template has a name of this form.
+func (s *source) template() string { return fmt.Sprintf("pgtest_tpl_%.32s", s.key) }
+
+// prepare finds the template, or has pgtestdb make it, once; the outcome stays.
+func (s *source) prepare(ctx context.Context, m pgtestdb.Migrator) error {
 	s.once.Do(func() {
-		s.conf = conf
-		s.conf.User, s.conf.Password = conf.TestRole.Username, conf.TestRole.Password
-		if s.err = s.find(ctx); s.err != nil || s.template != "" {
-			return
+		var found bool
+		err := s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+			if found, err = s.find(ctx, conn); err != nil || !found || !s.host.server.Ephemeral() {
+				return err
+			}
+			s.ready, err = s.host.adopt(ctx, conn, s.key)
+			return err
+		})
+		if err == nil && !found {
+			err = s.make(ctx, m)
 		}
-		s.err = s.make(ctx, conf, m)
+		s.err = err
 	})
 	return s.err
 }
 
-// find looks for a template that an earlier process marked, and for clones that a process left
-// unused when it ended.
-func (s *source) find(ctx context.Context) error {
-	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		err := conn.QueryRow(ctx, `select d.datname from pg_database d where d.datistemplate
-			and shobj_description(d.oid, 'pg_database') = $1`, s.templateMark()).Scan(&s.template)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
+// find looks for a template that another process made, and reads what CREATE DATABASE will not
+// copy.
+func (s *source) find(ctx context.Context, conn *pgx.Conn) (found bool, err error) {
+	err = conn.QueryRow(ctx, `select exists (select from pg_database d join pg_roles r on r.oid = d.datdba
+		where d.datistemplate and d.datname = $1 and r.rolname = $2)`, s.template(), s.roles.owner).Scan(&found)
+	if err == nil && found {
+		s.attributes, err = readAttributes(ctx, conn, s.template())
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the template: %w", err)
+	}
+	return found, nil
+}
+
+// make calls pgtestdb, while other processes that want the same template wait. pgtestdb's first
+// copy becomes the first clone.
+func (s *source) make(ctx context.Context, m pgtestdb.Migrator) error {
+	conn, err := pgx.ConnectConfig(ctx, s.host.base)
+	if err != nil {
+		return err
+	}
+	maker, err := lease.Take(ctx, conn, makersSpace)
+	if err != nil {
+		return err
+	}
+	defer maker.Close(context.WithoutCancel(ctx))
+	return maker.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		// The lock ends with the session.
+		if _, err := conn.Exec(ctx, "select pg_advisory_lock(hashtextextended($1, 0))", s.template()); err != nil {
+			return err
 		}
+		if found, err := s.find(ctx, conn); err != nil || found {
+			return err
+		}
+		session := func(database, role string) (*pgx.ConnConfig, error) {
+			if role == "" {
+				return s.host.session(database, nil), nil
+			}
+			return s.host.session(database, s.roles), nil
+		}
+		made, instance, err := makeTemplate(m, s.roles.owner, maker.Token(), session)
 		if err != nil {
-			return fmt.Errorf("look for the template: %w", err)
-		}
-		if s.host.server.Ephemeral() { // elsewhere nothing is made ahead
-			s.ready, err = s.host.adopt(ctx, conn, s.key)
-		}
-		return err
-	})
-}
-
-// make calls pgtestdb. Its instance becomes the first clone.
-func (s *source) make(ctx context.Context, conf pgtestdb.Config, m pgtestdb.Migrator) error {
-	lock := func(function string) error {
-		return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, "select "+function+"($1)", lockKey(making))
 			return err
-		})
-	}
-	if err := s.makeRole(ctx, conf.TestRole); err != nil {
-		return fmt.Errorf("make the role %s: %w", conf.TestRole.Username, err)
-	}
-	if err := lock("pg_advisory_lock_shared"); err != nil {
-		return err
-	}
-	instance, err := custom(conf, m)
-	if err == nil {
-		err = s.name(ctx, instance)
-	}
-	return errors.Join(err, lock("pg_advisory_unlock_shared"))
-}
-
-// makeRole spares pgtestdb that: a process that is killed between its two statements leaves a role
-// that cannot log in, for good. The mark comes with the role, so one without it is half made, or an
-// older pgtest's.
-func (s *source) makeRole(ctx context.Context, role *pgtestdb.Role) error {
-	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			// Two processes that do the same would fail with "tuple concurrently updated".
-			if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", lockKey(role.Username)); err != nil {
-				return err
-			}
-			var exists, marked bool
-			mark := roleMark + s.host.lockedIn
-			err := tx.QueryRow(ctx,
-				`select count(*) > 0, coalesce(bool_or(shobj_description(oid, 'pg_authid') = $2), false)
-				from pg_roles where rolname = $1`, role.Username, mark).Scan(&exists, &marked)
-			if err != nil || marked {
-				return err
-			}
-			verb := "create"
-			if exists {
-				verb = "alter"
-			}
-			_, err = tx.Conn().PgConn().Exec(ctx,
-				fmt.Sprintf("%s role %s with login password %s %s; comment on role %[2]s is %[5]s", verb,
-					quoted(role.Username), literal(role.Password), role.Capabilities, literal(mark))).ReadAll()
-			return err
-		})
-	})
-}
-
-// name gives the template its mark and the instance a name of ours.
-func (s *source) name(ctx context.Context, instance *pgtestdb.Config) error {
-	s.template, _, _ = strings.Cut(instance.Database, "_inst_")
-	name := s.host.newName(s.key, false)
-	return s.host.control(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		for _, sql := range []string{
-			comment(s.template, s.templateMark()),
-			"alter database " + quoted(instance.Database) + " rename to " + quoted(name),
-		} {
-			if _, err := conn.Exec(ctx, sql); err != nil {
-				return fmt.Errorf("mark the template: %w", err)
-			}
 		}
-		s.ready = append(s.ready, clone{name: name})
+		first := clone{name: s.host.newName(s.key, false)}
+		if err := s.finish(ctx, conn, made, instance, first.name); err != nil {
+			return fmt.Errorf("finish the template: %w", err)
+		}
+		s.ready = append(s.ready, first)
 		return nil
 	})
 }
 
-func (s *source) templateMark() string { return "pgtest template " + s.key }
+// finish gives the template and its copy names of ours. Nothing can connect to the template from
+// then on, so no test can change it.
+func (s *source) finish(ctx context.Context, conn *pgx.Conn, made, instance, name string) (err error) {
+	if s.attributes, err = readAttributes(ctx, conn, made); err != nil {
+		return err
+	}
+	statements := []string{"alter database " + quoted(made) + " allow_connections false"}
+	statements = append(statements, s.attributesOf(instance)...)
+	return execEach(ctx, conn, append(statements,
+		renameStatement(instance, name), renameStatement(made, s.template()))...)
+}
 
-// usedMark is on what another process must not adopt.
-const usedMark = "pgtest used"
+// cloneName stands for a clone's name in the statements of readAttributes.
+const cloneName = "name of the clone"
+
+// readAttributes returns the statements that give a clone what belongs to a database and is not in
+// it: its settings, those of roles in it, its connection limit, the rights on it, and its comment.
+func readAttributes(ctx context.Context, conn *pgx.Conn, template string) ([]string, error) {
+	// Lists of names are kept quoted, as SET wants them; pg_dump knows the same names.
+	rows, err := conn.Query(ctx, `
+		with d as (select * from pg_database where datname = $1),
+		settings as (
+			select r.rolname, split_part(c, '=', 1) as name, substr(c, strpos(c, '=') + 1) as value
+			from pg_db_role_setting s join d on d.oid = s.setdatabase left join pg_roles r on r.oid = s.setrole,
+				unnest(s.setconfig) c
+		)
+		select case when rolname is null then format('alter database %I', $2::text)
+				else format('alter role %I in database %I', rolname, $2::text) end
+			|| format(case when name in ('local_preload_libraries', 'search_path', 'session_preload_libraries',
+				'temp_tablespaces') and value <> '' then ' set %I to %s' else ' set %I to %L' end, name, value)
+			from settings
+		union all select format('alter database %I connection limit %s', $2::text, datconnlimit) from d
+			where datconnlimit <> -1
+		union all select format('revoke all on database %I from public, %I', $2::text, rolname)
+			from d join pg_roles r on r.oid = datdba where datacl is not null
+		union all select format('grant %s on database %I to %s%s', privilege_type, $2::text,
+				case when grantee = 0 then 'public' else quote_ident(r.rolname) end,
+				case when is_grantable then ' with grant option' else '' end)
+			from d, aclexplode(datacl) left join pg_roles r on r.oid = grantee
+		union all select format('comment on database %I is %L', $2::text, shobj_description(oid, 'pg_database'))
+			from d where shobj_description(oid, 'pg_database') is not null`, template, cloneName)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
 
 // comment sets the mark on a database.
 func comment(name, text string) string {
@@ -124,36 +140,26 @@ func comment(name, text string) string {
 
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-// custom is pgtestdb.Custom outside a test: the template outlives the test that happens to be the
-// first, and pgtestdb must neither log the connection string, which holds a password, nor drop the
-// instance.
-func custom(conf pgtestdb.Config, m pgtestdb.Migrator) (instance *pgtestdb.Config, err error) {
-	done := make(chan struct{})
-	outcome := &firstTest{}
-	go func() { // of its own: Fatalf ends it
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				outcome.err = fmt.Errorf("the migrator panicked: %v", p)
-			}
-		}()
-		instance = pgtestdb.Custom(outcome, conf, m)
-	}()
-	<-done
-	if outcome.err != nil {
-		return nil, outcome.err
+// adopt takes over clones that other processes made ahead and did not use, at most [ahead], and
+// counts the rest.
+func (h *host) adopt(ctx context.Context, conn *pgx.Conn, key string) (clones []clone, err error) {
+	orphans, err := h.orphans(ctx, conn)
+	if err != nil {
+		return nil, err
 	}
-	return instance, nil
-}
-
-// firstTest is what pgtestdb takes for a test.
-type firstTest struct{ err error }
-
-func (*firstTest) Helper()             {}
-func (*firstTest) Cleanup(func())      {}
-func (*firstTest) Failed() bool        { return false }
-func (*firstTest) Logf(string, ...any) {}
-func (f *firstTest) Fatalf(format string, args ...any) {
-	f.err = fmt.Errorf(format, args...)
-	runtime.Goexit()
+	for _, l := range orphans {
+		if l.key == notAdoptable || !strings.HasPrefix(key, l.key) || l.used || len(clones) == ahead {
+			h.found.Add(1)
+			continue
+		}
+		c := clone{name: h.newName(key, true), adoptable: true}
+		err := execEach(ctx, conn, renameStatement(l.name, c.name))
+		switch {
+		case err == nil:
+			clones = append(clones, c)
+		case !missing(err) && !inUse(err): // another process was faster
+			return clones, err
+		}
+	}
+	return clones, nil
 }

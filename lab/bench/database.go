@@ -137,9 +137,6 @@ func waysToDatabase(ctx context.Context, server *pgserver.Server) ([]way, error)
 	return []way{
 		alone,
 		{"pgtest", func(t *test) (*pgxpool.Pool, error) { return pgtest.New(t, pgtest.Migrations(schema)), nil }},
-		{"pgtest recycled", func(t *test) (*pgxpool.Pool, error) {
-			return pgtest.New(t, pgtest.Migrations(schema), pgtest.Recycle()), nil
-		}},
 	}, nil
 }
 

@@ -90,7 +90,7 @@ func TestWorseThanPeers(t *testing.T) {
 func TestOurs(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
-		"pgtx.Run, eager": true, "pgpool.Connect": true, "pgtest recycled": true, "pgmigrate": true,
+		"pgtx.Run, eager": true, "pgpool.Connect": true, "pgtest": true, "pgmigrate": true,
 		"pghealth, ready": true,
 		"pgtestdb":        false, "pgxpool": false, "pgx.BeginFunc": false, "GORM": false, "tern": false,
 	} {

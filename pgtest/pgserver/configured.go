@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // configured returns the server that PGTEST_URL names, or nil. It does not connect.
@@ -22,7 +20,7 @@ func configured(getenv func(string) string) (*Server, error) {
 		return nil, errors.New("pgserver: PGTEST_URL is not a postgres:// URL; " +
 			"expected the form postgres://postgres:PASSWORD@127.0.0.1:5432/postgres")
 	}
-	cfg, err := pgx.ParseConfig(raw)
+	cfg, err := ParseConfig(raw)
 	if err != nil {
 		return nil, errors.New("pgserver: PGTEST_URL cannot be used: " +
 			"check host, port and parameters; expected the form postgres://postgres:PASSWORD@127.0.0.1:5432/postgres")

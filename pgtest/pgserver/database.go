@@ -73,7 +73,11 @@ func (s *Server) create(ctx context.Context, conn *pgx.Conn, name string) error 
 func (s *Server) admin(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, s.URL())
+	cfg, err := ParseConfig(s.URL())
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err // pgx leaves the password out of connect errors
 	}

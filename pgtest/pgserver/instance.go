@@ -51,7 +51,7 @@ func (i *instance) url() *url.URL { return socketURL(i.dir, port, "postgres") }
 
 func socketURL(dir, port, database string) *url.URL {
 	q := url.Values{"host": {dir}, "port": {port}}
-	return &url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: q.Encode()}
+	return &url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: encodeQuery(q)}
 }
 
 // join holds the server that the lock file names, if it is up.
@@ -263,7 +263,11 @@ func (i *instance) waitReady(ctx context.Context) error {
 func answers(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, url)
+	cfg, err := ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}

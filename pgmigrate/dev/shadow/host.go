@@ -2,11 +2,8 @@ package shadow
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/lease"
 )
 
 const (
@@ -26,26 +24,23 @@ const (
 	prefix      = "pgmigrate_shadow_"
 )
 
-// host is a server and the session on it that tells other processes that this one lives. It goes
-// with its last database.
+// host is a server and the lease on it that tells other processes that this one lives. It goes with
+// its last database.
 type host struct {
 	server *pgserver.Server // nil for a server that the caller named
 	base   *pgx.ConnConfig
-	token  string // in the names of all its databases
 	major  int
 	note   string
 
 	mu    sync.Mutex
-	conn  *pgx.Conn // holds the advisory lock of the token; it goes with the process
-	users int       // databases, and one for the opener
+	lease *lease.Lease // its token is in the names of all its databases
+	users int          // databases, and one for the opener
 	made  int
 	alive map[string]bool // the databases that are not dropped yet
 }
 
 func newHost(ctx context.Context, opts Options) (*host, error) {
-	var random [8]byte
-	rand.Read(random[:]) // never fails
-	h := &host{token: hex.EncodeToString(random[:]), users: 1, alive: map[string]bool{}}
+	h := &host{users: 1, alive: map[string]bool{}}
 	live, err := askLive(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -100,36 +95,36 @@ func (h *host) connect(ctx context.Context, live identity) error {
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err) // pgx leaves the password out
 	}
-	h.conn = conn
-	self, err := identify(ctx, conn)
-	if err != nil {
-		return err
-	}
-	if self.same(live) {
-		return errSame
-	}
-	h.major = self.major
-	if live.major != 0 && live.major != self.major {
-		h.note = fmt.Sprintf("the database is on PostgreSQL %d, its shadow on %d: differences may be those of the "+
-			"versions", live.major, self.major)
-	}
-	// An idle session is ended by some servers, and with it went the lock.
-	if _, err := conn.Exec(ctx, "set idle_session_timeout = 0"); err != nil {
-		return err
-	}
 	// Before the first database exists, so that no sweep sees one without it.
-	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", lockKey(h.token)); err != nil {
-		return fmt.Errorf("lock: %w", err)
+	if h.lease, err = lease.Take(ctx, conn, leaseSpace); err != nil {
+		return err
 	}
-	return h.sweep(ctx)
+	return h.lease.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		self, err := identify(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if self.same(live) {
+			return errSame
+		}
+		h.major = self.major
+		if live.major != 0 && live.major != self.major {
+			h.note = fmt.Sprintf("the database is on PostgreSQL %d, its shadow on %d: differences may be those of the "+
+				"versions", live.major, self.major)
+		}
+		return sweep(ctx, conn)
+	})
 }
 
-// lockKey is the advisory lock of a token. That its process lives, every session can see in
-// pg_locks, in whichever database the lock was taken.
-func lockKey(token string) int64 {
-	f := fnv.New64a()
-	f.Write([]byte("pgmigrate shadow\x00" + token))
-	return int64(f.Sum64())
+// leaseSpace is shared by all processes that make shadow databases.
+const leaseSpace = "pgmigrate shadow"
+
+// exec runs a statement on the session of the lease.
+func (h *host) exec(ctx context.Context, sql string) error {
+	return h.lease.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, sql)
+		return err
+	})
 }
 
 // ours: the server was started by pgserver, nobody's data is on it, and we are superuser.
@@ -139,7 +134,7 @@ func (h *host) create(ctx context.Context, template string, opts Options) (*DB, 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.made++
-	name := fmt.Sprintf("%s%s_%d", prefix, h.token, h.made)
+	name := fmt.Sprintf("%s%s_%d", prefix, h.lease.Token(), h.made)
 	sql := "create database " + quoted(name) + " template " + quoted(template)
 	// Copying files is faster where nothing is flushed to disk; elsewhere it would force a
 	// checkpoint of somebody's cluster. PostgreSQL 15 and later know the choice.
@@ -153,7 +148,7 @@ func (h *host) create(ctx context.Context, template string, opts Options) (*DB, 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
 	defer cancel()
-	if _, err := h.conn.Exec(ctx, sql); err != nil {
+	if err := h.exec(ctx, sql); err != nil {
 		var pgErr *pgconn.PgError
 		if errors.As(err, &pgErr) && pgErr.Code == "42501" {
 			return nil, fmt.Errorf("%w; give the role the right: alter role … createdb", err)
@@ -162,7 +157,7 @@ func (h *host) create(ctx context.Context, template string, opts Options) (*DB, 
 	}
 	h.users++
 	h.alive[name] = true
-	if _, err := h.conn.Exec(ctx, "revoke all on database "+quoted(name)+" from public"); err != nil {
+	if err := h.exec(ctx, "revoke all on database "+quoted(name)+" from public"); err != nil {
 		return nil, errors.Join(err, h.dropLocked(name))
 	}
 	cfg := h.base.Copy()
@@ -184,14 +179,17 @@ func (h *host) dropLocked(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
 	defer cancel()
 	defer h.leave(ctx)
-	if h.conn.IsClosed() { // somebody ended it, or the server was restarted
-		conn, err := pgx.ConnectConfig(ctx, h.base)
-		if err != nil {
-			return err
-		}
-		h.conn = conn
+	drop := "drop database if exists " + quoted(name) + " with (force)"
+	err := h.exec(ctx, drop)
+	if !errors.Is(err, lease.ErrLost) {
+		return err
 	}
-	_, err := h.conn.Exec(ctx, "drop database if exists "+quoted(name)+" with (force)")
+	conn, err := pgx.ConnectConfig(ctx, h.base) // the server may have been restarted
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, drop)
 	return err
 }
 
@@ -208,12 +206,8 @@ func (h *host) leave(ctx context.Context) {
 	if h.users--; h.users > 0 {
 		return
 	}
-	if h.conn != nil {
-		h.conn.Close(ctx)
-		select { // goroutines of a canceled statement
-		case <-h.conn.PgConn().CleanupDone():
-		case <-ctx.Done():
-		}
+	if h.lease != nil {
+		h.lease.Close(ctx)
 	}
 	if h.server != nil {
 		h.server.Release()
@@ -227,8 +221,9 @@ func (h *host) waitUnused(ctx context.Context, name string) error {
 	defer h.mu.Unlock()
 	for {
 		var used bool
-		err := h.conn.QueryRow(context.WithoutCancel(ctx),
-			"select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
+		err := h.lease.Do(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, "select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
+		})
 		if err != nil || !used {
 			return err
 		}
@@ -244,7 +239,7 @@ func (h *host) waitUnused(ctx context.Context, name string) error {
 func (h *host) createRole(ctx context.Context, name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := h.conn.Exec(ctx, "create role "+quoted(name))
+	err := h.exec(ctx, "create role "+quoted(name))
 	var pgErr *pgconn.PgError
 	// Another process may make it at the same time: 42710 duplicate object, 23505 from the
 	// catalog's index.

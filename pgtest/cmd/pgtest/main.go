@@ -1,15 +1,19 @@
 // Command pgtest lists and drops what tests left on the server that tests use: PGTEST_URL, or the
 // throw-away one.
 //
-//	pgtest list    # databases that failed tests kept, and the command that opens each
-//	pgtest clean   # drops those, what killed processes left, unused templates and their roles
+//	pgtest list          # databases that failed tests kept, and the command that opens each
+//	pgtest clean         # drops what the tests of this project left: those, what killed processes
+//	                     # left, unused templates and their roles
+//	pgtest clean --all   # the same for all projects and users of the server
+//	pgtest clean -n      # says what clean would drop
 //
 // It never touches a database that pgtest did not make, that a running test process owns, or that
-// somebody is connected to.
+// has a session. The status is 1 if something could not be dropped.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -27,11 +31,19 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) != 1 {
-		args = []string{""}
+	flags := flag.NewFlagSet("pgtest", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	all := flags.Bool("all", false, "")
+	dry := flags.Bool("n", false, "")
+	command := ""
+	if len(args) > 0 {
+		command = args[0]
+		if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 || command == "list" && flags.NFlag() > 0 {
+			command = ""
+		}
 	}
 	var err error
-	switch args[0] {
+	switch command {
 	case "list":
 		var kept []pgtest.KeptDatabase
 		kept, err = pgtest.Kept(ctx)
@@ -39,13 +51,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stdout, "%s  %s\n  %s\n", k.Since.Format(time.DateTime), k.Test, k.Psql)
 		}
 	case "clean":
-		var dropped []string
-		dropped, err = pgtest.Clean(ctx)
-		for _, name := range dropped {
-			fmt.Fprintln(stdout, "dropped", name)
-		}
+		err = clean(ctx, *all, *dry, stdout)
 	default:
-		fmt.Fprintln(stderr, "usage: pgtest list | clean")
+		fmt.Fprintln(stderr, "usage: pgtest list | clean [--all] [-n]")
 		return 2
 	}
 	if err != nil {
@@ -53,4 +61,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+func clean(ctx context.Context, all, dry bool, stdout io.Writer) error {
+	var opts []pgtest.CleanOption
+	verb := "dropped"
+	if all {
+		opts = append(opts, pgtest.AllProjects())
+	}
+	if dry {
+		opts, verb = append(opts, pgtest.DryRun()), "would drop"
+	}
+	names, err := pgtest.Clean(ctx, opts...)
+	for _, name := range names {
+		fmt.Fprintln(stdout, verb, name)
+	}
+	if all || err != nil {
+		return err
+	}
+	others, err := pgtest.Clean(ctx, pgtest.AllProjects(), pgtest.DryRun())
+	if n := len(others); n > 0 && !dry {
+		fmt.Fprintf(stdout, "%d databases and roles of other projects stay; clean --all drops them, clean --all -n lists them\n", n)
+	}
+	return err
 }

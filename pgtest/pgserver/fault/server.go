@@ -227,7 +227,10 @@ func hostsURL(database string, query url.Values, servers ...*Server) string {
 	}
 	query.Set("host", strings.Join(hosts, ","))
 	query.Set("port", strings.Join(ports, ","))
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: query.Encode()}
+	u := url.URL{
+		Scheme: "postgres", User: url.User("postgres"), Path: "/" + database,
+		RawQuery: strings.ReplaceAll(query.Encode(), "+", "%20"), // libpq takes a plus sign for itself
+	}
 	return u.String()
 }
 
@@ -284,7 +287,11 @@ func (s *Server) exec(ctx context.Context, sqls ...string) error {
 }
 
 func (s *Server) ask(ctx context.Context, fn func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, s.socketURL("postgres"))
+	cfg, err := pgserver.ParseConfig(s.socketURL("postgres"))
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // target is the server behind a proxy or a pooler.
@@ -26,7 +28,11 @@ type target struct {
 }
 
 func parseTarget(connString string) (target, error) {
-	cfg, err := pgx.ParseConfig(connString)
+	shielded, err := pgserver.ShieldURL(connString)
+	if err != nil {
+		return target{}, err
+	}
+	cfg, err := pgx.ParseConfig(shielded)
 	if err != nil {
 		return target{}, errors.New("the connection string does not parse") // err would quote it
 	}
@@ -73,7 +79,7 @@ func (t target) url(p *port, opts Options) string {
 	if t.Password != "" {
 		u.User = url.UserPassword(t.User, t.Password)
 	}
-	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq knows no + for a space
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq takes a plus sign for itself
 	return u.String()
 }
 
