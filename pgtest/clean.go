@@ -91,7 +91,8 @@ func (h *host) clean(ctx context.Context, conn *pgx.Conn, c cleaning) (dropped [
 		}
 		for _, o := range found {
 			if o.endedWith(living) {
-				drop(o.kind, o.name, strings.TrimPrefix(o.project, ownerMark), func() error { return o.drop(ctx, conn) })
+				project := strings.TrimPrefix(o.project, ownerMark)
+				drop(o.kind, o.name, project, func() error { return o.drop(ctx, conn) })
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func TestChildEightAtATime(t *testing.T) {
 	defer conn.Close(context.Background())
 	number := func() (n int) {
 		if err := conn.QueryRow(context.Background(),
-			"select count(*) from pg_database where datname ~ '^pgtest_'").Scan(&n); err != nil {
+			"select count(*) from pg_database where datname ~ '^pgtest_[0-9a-f]{8}_'").Scan(&n); err != nil {
 			t.Error(err)
 		}
 		return n

@@ -71,13 +71,15 @@ const (
 const (
 	fromOurs = ` from pg_database d join pg_roles r on r.oid = d.datdba where ` + isOurOwner
 
-	listUnfinished = `select '` + kindUnfinished + `', d.datname, '', shobj_description(r.oid, 'pg_authid')` + fromOurs + `
+	listUnfinished = `select '` + kindUnfinished + `', d.datname, '', shobj_description(r.oid, 'pg_authid')` +
+		fromOurs + `
 		and d.datname ~ '^testdb_tpl_[0-9a-f]+(_inst_[0-9a-f]+)?$'`
 	listTemplates = `select '` + kindTemplate + `', d.datname, '', shobj_description(r.oid, 'pg_authid')` + fromOurs + `
 		and d.datname ~ '^pgtest_tpl_[0-9a-f]{32}$'`
 	listOwners = `select '` + kindRole + `', r.rolname, '', shobj_description(r.oid, 'pg_authid') from pg_roles r
 		where ` + isOurOwner
-	listUsers = `select '` + kindUser + `', u.rolname, substr(u.rolname, 17, 8), coalesce(shobj_description(o.oid, 'pg_authid'), '')
+	listUsers = `select '` + kindUser + `', u.rolname, substr(u.rolname, 17, 8),
+			coalesce(shobj_description(o.oid, 'pg_authid'), '')
 		from (select r.* from pg_roles r where ` + isOurUser + `) u
 		left join pg_roles o on o.rolname = substr(u.rolname, 1, 15) || substr(u.rolname, 25)`
 )
@@ -126,7 +128,8 @@ func (o object) drop(ctx context.Context, conn *pgx.Conn) error {
 	case kindRole, kindUser:
 		return execEach(ctx, conn, "drop role "+quoted(o.name))
 	default:
-		return execEach(ctx, conn, "alter database "+quoted(o.name)+" is_template false", "drop database "+quoted(o.name))
+		name := quoted(o.name)
+		return execEach(ctx, conn, "alter database "+name+" is_template false", "drop database "+name)
 	}
 }
 

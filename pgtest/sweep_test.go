@@ -87,9 +87,9 @@ func TestSweepAfterKill(t *testing.T) {
 
 const (
 	readyOIDs = `select coalesce(string_agg(oid::text, ' '), '') from pg_database
-		where datname ~ '^pgtest_' and datname !~ '_0{16}_' and shobj_description(oid, 'pg_database') is null`
+		where datname ~ '^pgtest_[0-9a-f]{8}_' and datname !~ '_0{16}_'`
 	usedNames = `select coalesce(string_agg(datname, ' '), '') from pg_database
-		where datname ~ '^pgtest_' and (datname ~ '_0{16}_' or shobj_description(oid, 'pg_database') is not null)`
+		where datname ~ '^pgtest_[0-9a-f]{8}_' and datname ~ '_0{16}_'`
 	allOurs = `select coalesce(string_agg(datname, ' '), '') from pg_database
 		where datname ~ '^(pgtest_|testdb_tpl_.*_inst_)' and not datistemplate`
 )

@@ -51,8 +51,8 @@ var neutral = map[string]string{
 // that [ParseConfig] cannot replace, such as pgxpool's. [Shield] does the rest. Without such
 // variables it returns the URL as it is.
 func ShieldURL(connURL string) (string, error) {
-	u, err := url.Parse(connURL)
-	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
+	u, _ := url.Parse(connURL)
+	if u == nil || !strings.HasPrefix(u.Scheme, "postgres") {
 		return connURL, nil // the caller's parser says what is wrong, without the password
 	}
 	asked := u.Query()
