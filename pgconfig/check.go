@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -42,10 +43,10 @@ func (l *loader) check(c *connection, cfg Config) {
 		detail := "cannot be used"
 		var parse *pgconn.ParseConfigError
 		if cause := errors.Unwrap(err); errors.As(err, &parse) && cause != nil &&
-			c.Params["sslrootcert"]+c.Params["sslcert"] != "" && c.Params["require_auth"] == "" {
+			c.Params["sslrootcert"]+c.Params["sslcert"] != "" {
 			detail += ": " + cause.Error()
 		}
-		l.add(c.key, detail, "check sslrootcert, sslcert, sslkey, sslpassword, require_auth and the protocol versions")
+		l.add(c.key, detail, "check sslrootcert, sslcert, sslkey, sslpassword and the protocol versions")
 	}
 }
 
@@ -101,6 +102,7 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 	far := cfg.Environment.strict() && !c.Local()
 	root := c.Params["sslrootcert"]
 	mode, set := c.Params["sslmode"]
+	direct := c.Params["sslnegotiation"] == "direct"
 	switch {
 	case root == "system" && set && mode != "verify-full":
 		l.add(c.key, "has sslrootcert=system with sslmode="+mode, "write sslmode=verify-full, which it stands for")
@@ -112,10 +114,24 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 		mode = "require"
 	case far:
 		mode = "verify-full"
+	case direct:
+		mode = "require"
 	default:
 		mode = "prefer"
 	}
 	c.Params["sslmode"] = mode
+	if direct && slices.Contains([]string{"disable", "allow", "prefer"}, mode) {
+		l.add(c.key, "has sslnegotiation=direct with sslmode="+mode, "write sslmode=require or a stronger one")
+		return
+	}
+	if mode == "disable" {
+		for _, name := range []string{"sslrootcert", "sslcert", "sslkey", "sslpassword"} {
+			if _, ok := c.Params[name]; ok {
+				delete(c.Params, name)
+				l.note(c.key, name+" is left out: sslmode is disable")
+			}
+		}
+	}
 	if mode == "verify-ca" && root == "" {
 		l.add(c.key, "has sslmode=verify-ca without sslrootcert, which anybody's certificate satisfies",
 			"write sslmode=verify-full, or name the authority's certificate in sslrootcert")
@@ -148,7 +164,7 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 
 // checkFiles sees that the files for TLS can be read.
 func (l *loader) checkFiles(c *connection) {
-	if c.Params["sslmode"] == "disable" || c.OnSocket() {
+	if c.OnSocket() {
 		return
 	}
 	for _, name := range []string{"sslrootcert", "sslcert", "sslkey"} {

@@ -57,10 +57,13 @@ func (l *loader) fill(c *connection) {
 			c.sound = false
 			return
 		}
-		if p.Param != "port" || !c.Names("port") {
-			l.add(l.variable(p.Param), p.Detail, l.hint(p))
+		_, replaced := l.vars["DATABASE_CONNECT_TIMEOUT"]
+		if p.Param == "port" && c.Names("port") || p.Param == "connect_timeout" && replaced {
+			continue // stronger ones count
 		}
+		l.add(l.variable(p.Param), p.Detail, l.hint(p))
 	}
+	l.yieldFallback(c, from)
 	if c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS" {
 		from.Limits = nil // they are in the Config already, unless something stronger is
 	}
@@ -103,6 +106,7 @@ func (l *loader) fillService(c *connection, service, file string, own bool) bool
 	for _, p := range found {
 		l.add(where, "names a service which "+p.Sentence(), l.hint(p))
 	}
+	l.yieldFallback(c, from)
 	if c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS" {
 		for name := range from.Limits { // PGSERVICE's are in the Config already
 			if _, set := l.vars[name]; set || !own {
@@ -112,6 +116,15 @@ func (l *loader) fillService(c *connection, service, file string, own bool) bool
 	}
 	l.merge(c, from, func(string) string { return "service file " + file }, where)
 	return len(found) == 0
+}
+
+// yieldFallback takes out a fallback_application_name, to which libpq prefers a name of any source.
+func (l *loader) yieldFallback(c *connection, from dsn.DSN) {
+	const name = "DATABASE_APPLICATION_NAME"
+	if c.Limits[name].Param == "fallback_application_name" && from.Limits[name].Text != "" {
+		delete(c.Limits, name)
+		l.note(c.key, "fallback_application_name is left out: "+from.Limits[name].Param+" is given elsewhere")
+	}
 }
 
 // merge takes what c leaves out from another source, and reports it.
@@ -133,11 +146,12 @@ func (l *loader) merge(c *connection, from dsn.DSN, source func(param string) st
 }
 
 func (l *loader) part(c *connection, name, source string) {
+	shown := c.MaskSettings()
 	value := map[string]string{
 		"host": c.HostList(), "port": c.PortList(), "user": c.User, "database": c.Database,
-		"options": c.Options(),
+		"options": shown.Options(),
 	}[name]
-	for _, m := range []map[string]string{c.Params, c.Settings} {
+	for _, m := range []map[string]string{c.Params, shown.Settings} {
 		if v, ok := m[name]; ok {
 			value = v
 		}
@@ -213,7 +227,7 @@ func (l *loader) complete(c *connection, e Environment) {
 // fillCertificates names the certificates in ~/.postgresql, as libpq does.
 func (l *loader) fillCertificates(c *connection) {
 	home := l.system["HOME"]
-	if home == "" {
+	if home == "" || c.Params["sslmode"] == "disable" {
 		return
 	}
 	dir := filepath.Join(home, ".postgresql")

@@ -1,6 +1,7 @@
 package pgconfig
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 )
@@ -11,22 +12,27 @@ type dotEnv struct {
 	// doubtful says of variables which character in them another reader of the file, such as a
 	// shell, may take otherwise.
 	doubtful map[string]string
+	environ  map[string]string // stronger than values
 	// brokenLine is the first line that is not of the form NAME=value, or 0.
 	brokenLine int
 }
 
-var envLine = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:][ \t]*`)
+var (
+	envLine   = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*[=:][ \t]*`)
+	envExport = regexp.MustCompile(`^\s*export(\s+[A-Za-z_][A-Za-z0-9_]*)+\s*$`) // for shells
+)
 
 // parseDotEnv reads NAME=value lines. A value in single quotes is taken as it is. In double quotes
-// \n is a line break, and a backslash takes any other character literally. Both may span lines. A
-// value without quotes ends at the line or before " #". Outside of single quotes, $NAME and ${NAME}
-// stand for a variable that the file has set further up; \$ is a $.
-func parseDotEnv(text string) dotEnv {
-	d := dotEnv{values: map[string]string{}, doubtful: map[string]string{}}
+// \n is a line break, and a backslash takes $, " and another backslash literally. Both may span lines.
+// A value without quotes ends at the line or before " #". Outside of single quotes, $NAME and ${NAME}
+// stand for a variable that the file has set further up; \$ is a $. If the environment sets that
+// variable too, its value counts.
+func parseDotEnv(text string, environ map[string]string) dotEnv {
+	d := dotEnv{values: map[string]string{}, doubtful: map[string]string{}, environ: environ}
 	rest := strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n")
 	for line := 1; rest != ""; {
 		statement, _, _ := strings.Cut(rest, "\n")
-		if trimmed := strings.TrimSpace(statement); trimmed == "" || trimmed[0] == '#' {
+		if s := strings.TrimSpace(statement); s == "" || s[0] == '#' || envExport.MatchString(s) {
 			rest = skipLine(rest)
 			line++
 			continue
@@ -46,8 +52,8 @@ func parseDotEnv(text string) dotEnv {
 			return d
 		}
 		d.values[m[1]], d.doubtful[m[1]] = d.expand(raw)
-		if strings.HasPrefix(raw, "#") { // to a shell it is the value, to others a comment
-			d.doubtful[m[1]] = "#"
+		if raw != "" && (raw[0] == '#' || raw[0] == '`') { // readers disagree on these
+			d.doubtful[m[1]] = raw[:1]
 		}
 		line += strings.Count(rest[:len(rest)-len(after)], "\n")
 		rest = after
@@ -113,8 +119,10 @@ func (d dotEnv) expand(raw string) (value, doubtful string) {
 				return raw, "$"
 			}
 			text, set := d.values[m[1]+m[2]]
+			text = cmp.Or(d.environ[m[1]+m[2]], text)
 			// A few lines can double a value again and again.
-			if !set || d.doubtful[m[1]+m[2]] != "" || b.Len()+len(text) > maxSecretFile {
+			doubt := d.doubtful[m[1]+m[2]] != "" && d.environ[m[1]+m[2]] == ""
+			if !set || doubt || b.Len()+len(text) > maxSecretFile {
 				return raw, "$"
 			}
 			b.WriteString(text)

@@ -194,55 +194,59 @@ func TestDollar(t *testing.T) {
 	t.Parallel()
 	const refuse = ""
 	for line, want := range map[string]string{
-		`PGPASSWORD=$ECRETpw`:          refuse,
-		`PGPASSWORD=a$BCd`:             refuse,
-		`PGPASSWORD=pa$(ABC)x`:         refuse,
-		`PGPASSWORD=pa$word`:           refuse,
-		`PGPASSWORD=pa$0`:              refuse,
-		`PGPASSWORD=pa$9`:              refuse,
-		`PGPASSWORD=pa$a`:              refuse,
-		`PGPASSWORD=pa$z`:              refuse,
-		`PGPASSWORD=pa$A`:              refuse,
-		`PGPASSWORD=pa$Z`:              refuse,
-		`PGPASSWORD=pa$1`:              refuse,
-		`PGPASSWORD=pa$_`:              refuse,
-		`PGPASSWORD=pa${A`:             refuse,
-		`PGPASSWORD=pa${A-b}`:          refuse,
-		`PGPASSWORD="a$BCd"`:           refuse,
-		`PGPASSWORD=${LATER}`:          refuse,
-		`PGPASSWORD=${ABOVE}${LATER}`:  refuse,
-		`PGPASSWORD=$ABOVEx`:           refuse,
-		`PGPASSWORD=$DOUBTFUL`:         refuse,
-		`PGPASSWORD=$ABOVE`:            "above",
-		`PGPASSWORD=${ABOVE}${ABOVE}x`: "aboveabovex",
-		`PGPASSWORD="$ABOVE-${ABOVE}"`: "above-above",
-		`PGPASSWORD=$above`:            "lower",
-		`PGPASSWORD='$ABOVE$(x)'`:      "$ABOVE$(x)",
-		`PGPASSWORD=a\$BC`:             "a$BC",
-		`PGPASSWORD="a\$BC"`:           "a$BC",
-		`PGPASSWORD=a$`:                "a$",
-		`PGPASSWORD=a$@b`:              "a$@b",
-		`PGPASSWORD=a$$`:               "a$$",
-		`PGPASSWORD=a\`:                `a\`,
-		`PGPASSWORD=a\b`:               `a\b`,
-		`PGPASSWORD="a\\b\"c"`:         `a\b"c`,
-		`PGPASSWORD="a\nb\rc"`:         "a\nb\rc",
-		`PGPASSWORD='a\b'`:             `a\b`,
-		`PGPASSWORD=a b # comment`:     "a b",
-		`PGPASSWORD=a#b`:               "a#b",
-		"PGPASSWORD=a\t#b":             "a",
-		`PGPASSWORD="a # b" # comment`: "a # b",
-		`PGPASSWORD = a`:               "a",
-		`PGPASSWORD: a`:                "a",
-		`  export   PGPASSWORD=a`:      "a",
-		"PGPASSWORD='a\nb'":            "a\nb",
-		"PGPASSWORD=a\r":               "a",
-		`OTHER=a$BCd`:                  "none",
-		`OTHER_DATABASE_URL=a$BCd`:     "none",
-		"PGPASSWORD= #x":               "none",
-		"PGPASSWORD=a  #x":             "a",
-		"PGPASSWORD=#x":                "# ",
-		`PGPASSWORD="pa\ss"`:           `\ `,
+		`PGPASSWORD=$ECRETpw`:                    refuse,
+		`PGPASSWORD=a$BCd`:                       refuse,
+		`PGPASSWORD=pa$(ABC)x`:                   refuse,
+		`PGPASSWORD=pa$word`:                     refuse,
+		`PGPASSWORD=pa$0`:                        refuse,
+		`PGPASSWORD=pa$9`:                        refuse,
+		`PGPASSWORD=pa$a`:                        refuse,
+		`PGPASSWORD=pa$z`:                        refuse,
+		`PGPASSWORD=pa$A`:                        refuse,
+		`PGPASSWORD=pa$Z`:                        refuse,
+		`PGPASSWORD=pa$1`:                        refuse,
+		`PGPASSWORD=pa$_`:                        refuse,
+		`PGPASSWORD=pa${A`:                       refuse,
+		`PGPASSWORD=pa${A-b}`:                    refuse,
+		`PGPASSWORD="a$BCd"`:                     refuse,
+		`PGPASSWORD=${LATER}`:                    refuse,
+		`PGPASSWORD=${ABOVE}${LATER}`:            refuse,
+		`PGPASSWORD=$ABOVEx`:                     refuse,
+		`PGPASSWORD=$DOUBTFUL`:                   refuse,
+		`PGPASSWORD=$ABOVE`:                      "above",
+		`PGPASSWORD=${ABOVE}${ABOVE}x`:           "aboveabovex",
+		`PGPASSWORD="$ABOVE-${ABOVE}"`:           "above-above",
+		`PGPASSWORD=$above`:                      "lower",
+		`PGPASSWORD='$ABOVE$(x)'`:                "$ABOVE$(x)",
+		`PGPASSWORD=a\$BC`:                       "a$BC",
+		`PGPASSWORD="a\$BC"`:                     "a$BC",
+		`PGPASSWORD=a$`:                          "a$",
+		`PGPASSWORD=a$@b`:                        "a$@b",
+		`PGPASSWORD=a$$`:                         "a$$",
+		`PGPASSWORD=a\`:                          `a\`,
+		`PGPASSWORD=a\b`:                         `a\b`,
+		`PGPASSWORD="a\\b\"c"`:                   `a\b"c`,
+		`PGPASSWORD="a\nb\rc"`:                   "a\nb\rc",
+		`PGPASSWORD='a\b'`:                       `a\b`,
+		`PGPASSWORD=a b # comment`:               "a b",
+		`PGPASSWORD=a#b`:                         "a#b",
+		"PGPASSWORD=a\t#b":                       "a",
+		`PGPASSWORD="a # b" # comment`:           "a # b",
+		`PGPASSWORD = a`:                         "a",
+		`PGPASSWORD: a`:                          "a",
+		`  export   PGPASSWORD=a`:                "a",
+		"PGPASSWORD='a\nb'":                      "a\nb",
+		"PGPASSWORD=a\r":                         "a",
+		`OTHER=a$BCd`:                            "none",
+		`OTHER_DATABASE_URL=a$BCd`:               "none",
+		"PGPASSWORD= #x":                         "none",
+		"PGPASSWORD=a  #x":                       "a",
+		"PGPASSWORD=#x":                          "# ",
+		`PGPASSWORD="pa\ss"`:                     `\ `,
+		"PGPASSWORD=`a`":                         "` ",
+		"PGPASSWORD='`a`'":                       "`a`",
+		"PGPASSWORD=a\nexport PGPASSWORD PGUSER": "a",
+		"PGPASSWORD=a\nmy-key=b":                 "a",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -256,6 +260,7 @@ func TestDollar(t *testing.T) {
 				return
 			}
 			for start, said := range map[string]string{
+				"` ": "` in PGPASSWORD that may be taken for a quotation mark",
 				"# ": "# in PGPASSWORD that may be taken for a comment",
 				`\ `: "backslash in PGPASSWORD that may be taken for the character after it alone",
 			} {
@@ -277,6 +282,14 @@ func TestDollar(t *testing.T) {
 			equal(t, "user", pool.ConnConfig.User, "u") // the line after it
 		})
 	}
+}
+
+// TestEnvironmentWins: what the environment sets is stronger, in references too.
+func TestEnvironmentWins(t *testing.T) {
+	t.Parallel()
+	path := file(t, "dotenv", "HOST=file\nWORD=a$x\nPGPASSWORD=b$y\nDATABASE_URL=postgres://${HOST}/d\nPGUSER=$WORD\n")
+	cfg := load(t, env{"APP_ENV": "test", "HOST": "environment", "WORD": "app", "PGPASSWORD": "p"}, path)
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://app:p@environment:5432/d?sslmode=prefer")
 }
 
 // TestDoubling: references do not make a value grow without bound.

@@ -28,7 +28,7 @@ func (l *loader) readEnvironment(src Source) {
 		return
 	}
 	for _, path := range src.DotEnv {
-		for name, e := range l.readDotEnv(path) {
+		for name, e := range l.readDotEnv(path, src.Environ) {
 			if _, taken := l.vars[name]; taken || l.hasOtherForm(name) {
 				continue
 			}
@@ -44,7 +44,12 @@ func (l *loader) readEnvironment(src Source) {
 
 // readDotEnv reads our variables and libpq's from one .env file. A file that does not exist has
 // none.
-func (l *loader) readDotEnv(path string) map[string]entry {
+func (l *loader) readDotEnv(path string, environ map[string]string) map[string]entry {
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		l.add(path, "is a pipe", "put the variables into the environment of the program, or into a file")
+		l.unread = true
+		return nil
+	}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -54,7 +59,7 @@ func (l *loader) readDotEnv(path string) map[string]entry {
 		l.unread = true
 		return nil
 	}
-	d := parseDotEnv(string(data))
+	d := parseDotEnv(string(data), environ)
 	if d.brokenLine > 0 { // the line is not shown: it may be a piece of a secret
 		l.add(fmt.Sprintf("%s line %d", path, d.brokenLine), "is not of the form NAME=value",
 			"a value with spaces or a # stands in quotes, and a quotation mark is closed")
@@ -64,9 +69,10 @@ func (l *loader) readDotEnv(path string) map[string]entry {
 	vars := l.pick(d.values, path)
 	for _, name := range sortedKeys(vars) {
 		full := prefixed(l.prefix, name)
-		if what := d.doubtful[full]; what != "" {
+		if _, stronger := l.vars[name]; d.doubtful[full] != "" && !stronger {
+			what := d.doubtful[full]
 			meant := map[string]string{
-				"$": "a variable", "#": "a comment", "backslash": "the character after it alone",
+				"$": "a variable", "#": "a comment", "`": "a quotation mark", "backslash": "the character after it alone",
 			}[what]
 			l.add(path, "has a "+what+" in "+full+" that may be taken for "+meant, "put it in single quotes")
 			l.unread = true

@@ -22,4 +22,6 @@ func TestPipe(t *testing.T) {
 	if !strings.Contains(text, "names a file that cannot be read") {
 		t.Error(text)
 	}
+	text = refused(t, pgconfig.Source{Environ: env{}, DotEnv: []string{path}})
+	equal(t, "error", text, path+" is a pipe: put the variables into the environment of the program, or into a file")
 }

@@ -98,10 +98,10 @@ func (c Config) ReplicaURLs() []Secret {
 	return urls
 }
 
-// IsSet reports whether somebody set a variable, named without the prefix: in the environment, in a
-// .env file, as a parameter of DATABASE_URL, or in the program after loading. It is false where the
-// default is in effect, and for a name that is not a variable. A limit that nobody set need not
-// overrule a stricter one of the role.
+// IsSet reports whether a variable, named without the prefix, was set: in the environment, in a .env
+// file, as a parameter of DATABASE_URL, or by a program that changed the value after loading. It is
+// false where the default is in effect, also if a program assigned the same value, and for a name
+// that is not a variable. A limit that was not set need not overrule a stricter one of the role.
 func (c Config) IsSet(variable string) bool {
 	r := c.state()
 	if r == nil {

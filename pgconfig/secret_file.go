@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
@@ -22,9 +23,11 @@ type SecretFile struct {
 func (f *SecretFile) Path() string { return f.path }
 
 // Read reads the file again and returns the login, completed from the variables that the
-// configuration was loaded from. Where the connection leads does not change. The error names no
-// path and holds no secret. White space at the ends of the file does not count. Read blocks no
-// longer than the file system takes; a pipe is an error. It is safe for concurrent use.
+// configuration was loaded from. White space at the ends of the file does not count.
+//
+// A URL that now leads to another host, port or database is an error: connections still go to the
+// old one, which must not see the new password. The error names no path and holds no secret. Read
+// blocks no longer than the file system takes; a pipe is an error. It is safe for concurrent use.
 func (f *SecretFile) Read() (user string, password Secret, err error) {
 	u, p, err := f.read()
 	return u, NewSecret(p), err
@@ -59,6 +62,7 @@ func (l *loader) secretFile(c *connection, e Environment) *SecretFile {
 		return nil
 	}
 	vars, system, libpq, prefix, key, text := l.vars, l.system, l.libpq, l.prefix, c.key, c.text
+	hosts, database := slices.Clone(c.Hosts), c.Database
 	return &SecretFile{path: path, read: func() (user, password string, err error) {
 		again := &loader{
 			problems: problems{prefix: prefix}, vars: vars, system: system, libpq: libpq,
@@ -69,25 +73,22 @@ func (l *loader) secretFile(c *connection, e Environment) *SecretFile {
 			file, _ := again.readSecret(key)
 			text = file.text
 		}
-		return again.login(key, text, e)
+		if len(again.list) > 0 {
+			return "", "", errors.New(again.list[0].String())
+		}
+		c := again.parseOne(key, text)
+		again.fill(c)
+		again.complete(c, e)
+		switch {
+		case len(again.list) > 0:
+			return "", "", errors.New(again.list[0].String())
+		case !slices.Equal(c.Hosts, hosts) || c.Database != database:
+			return "", "", errors.New("it leads to another host, port or database than before: restart the program")
+		case c.Password == "":
+			return "", "", errors.New("it holds no password for this connection")
+		}
+		return c.User, c.Password, nil
 	}}
-}
-
-// login completes one connection string and returns its user and password.
-func (l *loader) login(key, text string, e Environment) (user, password string, err error) {
-	if len(l.list) == 0 {
-		c := l.parseOne(key, text)
-		l.fill(c)
-		l.complete(c, e)
-		user, password = c.User, c.Password
-	}
-	switch {
-	case len(l.list) > 0:
-		return "", "", errors.New(l.list[0].String())
-	case password == "":
-		return "", "", errors.New("it holds no password for this connection")
-	}
-	return user, password, nil
 }
 
 // readPassword reads DATABASE_PASSWORD_FILE.

@@ -86,6 +86,10 @@ func TestSecretFileIsBroken(t *testing.T) {
 		{byURL, "", "DATABASE_URL_FILE names a file that is empty"},
 		{byURL, "postgres://app:hidden@hidden@db/shop", "DATABASE_URL_FILE has a special character in the password"},
 		{byURL, "postgres://app@db/shop", "it holds no password for this connection"},
+		{byURL, "postgres://app:hidden@other/shop", "it leads to another host, port or database than before"},
+		{byURL, "postgres://app:hidden@db:1/shop", "it leads to another host, port or database than before"},
+		{byURL, "postgres://app:hidden@db/other", "it leads to another host, port or database than before"},
+		{byURL, "postgres://app:hidden@db,db/shop", "it leads to another host, port or database than before"},
 		{byURL, strings.Repeat("h", 64<<10+1), "DATABASE_URL_FILE names a file that cannot be read"},
 	} {
 		write(t, test.secret.Path(), test.content)

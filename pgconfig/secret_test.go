@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/page-builder/persistence/pgconfig"
 )
 
@@ -123,5 +125,23 @@ func TestConfigInAField(t *testing.T) {
 	}
 	if want := "postgres://app:****@localhost:5432/d?sslmode=prefer"; !strings.Contains(fmt.Sprint(cfg), want) {
 		t.Errorf("no %s in %v", want, cfg)
+	}
+}
+
+// TestCustomSetting: the value of a setting that is not the server's own may be a key.
+func TestCustomSetting(t *testing.T) {
+	t.Parallel()
+	for _, environ := range []env{
+		{"DATABASE_URL": "postgres://u@localhost/d?options=-c%20app.key%3Dhidden"},
+		{"DATABASE_URL": "postgres://u@localhost/d?app.key=hidden"},
+		{"PGHOST": "localhost", "PGUSER": "u", "PGDATABASE": "d", "PGOPTIONS": "-c app.key=hidden -E"},
+	} {
+		environ["APP_ENV"] = "test"
+		cfg := load(t, environ)
+		if shown := fmt.Sprintf("%v %+v", cfg, cfg.Report()); strings.Contains(shown, "hidden") ||
+			!strings.Contains(shown, "app.key") {
+			t.Error(shown)
+		}
+		equal(t, "app.key", must[*pgxpool.Config](t)(cfg.PoolConfig()).ConnConfig.RuntimeParams["app.key"], "hidden")
 	}
 }

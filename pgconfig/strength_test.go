@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pgconfig"
@@ -89,6 +90,50 @@ func TestStrength(t *testing.T) {
 			equal(t, "direct", describe(direct.ConnectTimeout, direct.RuntimeParams), test.direct)
 		})
 	}
+}
+
+// TestFallbackName: as in libpq, fallback_application_name gives way to a name from anywhere.
+func TestFallbackName(t *testing.T) {
+	t.Parallel()
+	const url = "postgres://u@localhost/d?fallback_application_name=fallback"
+	services := file(t, "services", "[shop]\napplication_name=service\n")
+	for want, environ := range map[string]env{
+		"fallback": {},
+		"libpq":    {"PGAPPNAME": "libpq"},
+		"service":  {"PGSERVICE": "shop", "PGSERVICEFILE": services},
+		"variable": {"DATABASE_APPLICATION_NAME": "variable", "PGAPPNAME": "libpq"},
+	} {
+		maps.Copy(environ, env{"APP_ENV": "test", "DATABASE_URL": url})
+		cfg := load(t, environ)
+		equal(t, "name", cfg.ApplicationName, want)
+		if want == "libpq" {
+			equal(t, "note", setting(t, cfg, "DATABASE_URL").Note,
+				"fallback_application_name is left out: application_name is given elsewhere")
+		}
+	}
+	for want, environ := range map[string]env{
+		"fallback": {}, "libpq": {"PGAPPNAME": "libpq"}, "service": {"PGSERVICE": "shop", "PGSERVICEFILE": services},
+	} {
+		maps.Copy(environ, env{
+			"APP_ENV": "test", "DATABASE_URL": "postgres://u@localhost/d", "DIRECT_DATABASE_URL": url,
+			"DATABASE_REPLICA_URLS": url,
+		})
+		cfg := load(t, environ)
+		equal(t, "replica", cfg.Replicas()[0].ApplicationName, want)
+		direct := must[*pgx.ConnConfig](t)(cfg.DirectConfig())
+		equal(t, "direct", direct.RuntimeParams["application_name"], want)
+	}
+}
+
+// TestReplacedLimit: what a stronger variable replaces need not be right.
+func TestReplacedLimit(t *testing.T) {
+	t.Parallel()
+	environ := env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@localhost/d", "PGCONNECT_TIMEOUT": "soon"}
+	if text := refused(t, pgconfig.Source{Environ: environ}); !strings.Contains(text, "PGCONNECT_TIMEOUT is not") {
+		t.Error(text)
+	}
+	environ["DATABASE_CONNECT_TIMEOUT"] = "3s"
+	equal(t, "ConnectTimeout", load(t, environ).ConnectTimeout, 3*time.Second)
 }
 
 func must[T any](t *testing.T) func(T, error) T {

@@ -65,6 +65,42 @@ func TestTLSRules(t *testing.T) {
 	}
 }
 
+// TestDirectTLS: sslnegotiation=direct needs a mode that insists on TLS, as in libpq.
+func TestDirectTLS(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string]string{
+		"": "require", "require": "require", "verify-full": "verify-full", "disable": "", "allow": "", "prefer": "",
+	} {
+		src := pgconfig.Source{Environ: env{
+			"APP_ENV": "test", "DATABASE_URL": "postgres://u@db/d?sslnegotiation=direct&sslmode=" + mode,
+		}}
+		if want == "" {
+			equal(t, "error", refused(t, src), "DATABASE_URL has sslnegotiation=direct with sslmode="+mode+
+				": write sslmode=require or a stronger one")
+		} else if url := load(t, src.Environ).URL().Reveal(); !strings.Contains(url, "sslmode="+want+"&") {
+			t.Error(mode, url)
+		}
+	}
+}
+
+// TestNoTLS: without TLS, its files do not matter, as in libpq.
+func TestNoTLS(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	for _, name := range []string{"postgresql.crt", "postgresql.key", "root.crt"} {
+		write(t, home+"/.postgresql/"+name, "no certificate")
+	}
+	cfg := load(t, env{
+		"APP_ENV": "test", "HOME": home, "PGSSLROOTCERT": "/nothing",
+		"DATABASE_URL": "postgres://u@localhost/d?sslmode=disable&sslcert=/nothing&sslkey=/nothing&sslpassword=x",
+	})
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://u@localhost:5432/d?sslmode=disable")
+	equal(t, "note", setting(t, cfg, "DATABASE_URL").Note, "sslrootcert is left out: sslmode is disable; sslcert is left "+
+		"out: sslmode is disable; sslkey is left out: sslmode is disable; sslpassword is left out: sslmode is disable")
+	cfg = load(t, env{"APP_ENV": "test", "HOME": home, "DATABASE_URL": "postgres://u@localhost/d?sslmode=disable"})
+	equal(t, "note", setting(t, cfg, "DATABASE_URL").Note, "")
+}
+
 // TestTLSDefault: the default verifies the name too, in pgx's terms.
 func TestTLSDefault(t *testing.T) {
 	t.Parallel()

@@ -54,8 +54,8 @@ func (d DSN) Clone() DSN {
 // because libpq refuses them as parameters. pgx's own parameters and the limits are left out.
 func (d DSN) URL() string { return d.write(false) }
 
-// Masked returns the URL with the secrets masked, and with pgx's own parameters, for a person to
-// read.
+// Masked returns the URL for a person to read: with the secrets and the values of settings that are
+// not the server's own masked, and with pgx's own parameters.
 func (d DSN) Masked() string { return d.write(true) }
 
 func (d DSN) write(masked bool) string {
@@ -89,6 +89,9 @@ func (d DSN) write(masked bool) string {
 	b.WriteString("/" + escape(d.Database))
 
 	params := maps.Clone(d.Params)
+	if masked {
+		d = d.MaskSettings()
+	}
 	if options := d.Options(); options != "" {
 		params["options"] = options
 	}
@@ -104,6 +107,18 @@ func (d DSN) write(masked bool) string {
 		b.WriteString("?" + strings.Join(query, "&"))
 	}
 	return b.String()
+}
+
+// MaskSettings returns a copy in which the settings of programs and extensions, whose names have a dot,
+// are masked: the value may be a key.
+func (d DSN) MaskSettings() DSN {
+	d = d.Clone()
+	for name := range d.Settings {
+		if strings.Contains(name, ".") {
+			d.Settings[name] = Redacted
+		}
+	}
+	return d
 }
 
 // HostList returns the hosts as libpq's parameter host has them.

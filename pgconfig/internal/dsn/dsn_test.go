@@ -50,6 +50,8 @@ func equal(t *testing.T, got, want string) {
 func TestParam(t *testing.T) {
 	t.Parallel()
 	const base = "postgres://u@h:1/d"
+	const methods = "write some of password, md5, gss, sspi, scram-sha-256, oauth or none with commas, or each with a ! " +
+		"to rule it out"
 	for query, want := range map[string]string{
 		// TLS
 		"sslmode=require": base + "?sslmode=require",
@@ -130,7 +132,15 @@ func TestParam(t *testing.T) {
 			"encoding than UTF8, which pgx always uses: take it out",
 		"hostaddr=1.2.3.4": "problem: has the parameter hostaddr, which pgx does not know: give " +
 			"the address as the host",
-		"channel_binding=require": base + "?channel_binding=require",
+		"channel_binding=require":             base + "?channel_binding=require",
+		"require_auth=":                       base,
+		"require_auth=scram-sha-256,%20oauth": base + "?require_auth=scram-sha-256%2Coauth",
+		"require_auth=!password,!none":        base + "?require_auth=%21password%2C%21none",
+		"require_auth=bogus":                  "problem: has a value for require_auth that does not exist: " + methods,
+		"require_auth=md5,!gss":               "problem: has a value for require_auth that does not exist: " + methods,
+		"require_auth=!md5,gss":               "problem: has a value for require_auth that does not exist: " + methods,
+		"require_auth=md5,md5":                "problem: has a value for require_auth that does not exist: " + methods,
+		"require_auth=md5,":                   "problem: has a value for require_auth that does not exist: " + methods,
 		"target_session_attrs=master": "problem: has a value for target_session_attrs that does not exist: " +
 			"write one of any, read-write, read-only, primary, standby or prefer-standby",
 		"load_balance_hosts=random": base +
@@ -318,6 +328,11 @@ func TestParam(t *testing.T) {
 		"targetServerType=": base,
 		"ApplicationName=web&loginTimeout=3": base +
 			"\nDATABASE_APPLICATION_NAME=web by ApplicationName\nDATABASE_CONNECT_TIMEOUT=3s by loginTimeout",
+		"connectTimeout=3": base + "\nDATABASE_CONNECT_TIMEOUT=3s by connectTimeout",
+		"connectTimeout=3&loginTimeout=9": base + "\nDATABASE_CONNECT_TIMEOUT=9s by loginTimeout\n" +
+			"note: connectTimeout is left out: loginTimeout says otherwise",
+		"password=a&app.key=7": "problem: has a parameter that is not known: take it out; a setting " +
+			"of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
 		"encoding=unicode": base +
 			"\nnote: encoding is left out: pgx always uses UTF8",
 		"charset=latin1": "problem: has the parameter charset, which asks " +
@@ -361,6 +376,8 @@ func TestForm(t *testing.T) {
 	t.Parallel()
 	const notHost = "problem: has a host that is not a name or an address: an IPv6 address stands in brackets: " +
 		"postgres://user:password@[::1]:5432/database"
+	const takeOut = "take it out; a setting of the server goes into options='-c name=value'"
+	const comma = "problem: has a comma between its keywords: write a space between them, and nothing else"
 	for text, want := range map[string]string{
 		"postgres://app:a:b@localhost/d":       "postgres://app:a%3Ab@localhost:/d",
 		"postgresql://app:%40%2F%20@h:1/a%20b": "postgres://app:%40%2F%20@h:1/a%20b",
@@ -451,19 +468,20 @@ func TestForm(t *testing.T) {
 			"address: the port is a setting of its own, and an IPv6 address has no brackets",
 		"host=[::1] user=u": "problem: has a host that is not a name or an " +
 			"address: the port is a setting of its own, and an IPv6 address has no brackets",
-		"host=h tint=red user=u": "problem: has the parameter tint, which is not " +
-			"known: take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a " +
-			"value is %26",
-		"tint=red host=h": "problem: has a parameter that is not known: take " +
-			"it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
-		"password=a horse=b": "problem: has a parameter that is not known: take " +
-			"it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
-		"host=h password=a user=u horse=b": "problem: has a parameter that is not known: take " +
-			"it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
-		"host=h horse=b cow=c": "problem: has the parameter horse, which is not " +
-			"known: take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a " +
-			"value is %26\nproblem: has a parameter that is not known: take it out; a setting of the server goes " +
-			"into options=-c%20name%3Dvalue, and an & inside a value is %26",
+		"host=h tint=red user=u":           "problem: has the parameter tint, which is not known: " + takeOut,
+		"tint=red host=h":                  "problem: has a parameter that is not known: " + takeOut,
+		"password=a horse=b":               "problem: has a parameter that is not known: " + takeOut,
+		"host=h password=a user=u horse=b": "problem: has a parameter that is not known: " + takeOut,
+		"host=h horse=b cow=c": "problem: has the parameter horse, which is not known: " + takeOut +
+			"\nproblem: has a parameter that is not known: " + takeOut,
+		"host=h app.key=7 user=u":          "postgres://u@h:/?options=-c%20app.key%3D7",
+		"host=h password=a app.key=7":      "problem: has a parameter that is not known: " + takeOut,
+		"host=h, user=u":                   comma,
+		"host=h user=u, password=p":        comma,
+		"host='h,' user=u":                 "postgres://u@h:,:/",
+		"host= 'h,' user=u":                "postgres://u@h:,:/",
+		"host=h user=u password=p, port=1": "postgres://u:p%2C@h:1/",
+		"user=u host=h,":                   "postgres://u@h:,:/",
 		"host=a host=b": "problem: has a host that is there twice: take one " +
 			"of them out",
 		"host=h user": "problem: is neither a URL nor libpq's " +
@@ -543,8 +561,11 @@ func TestPlaceholder(t *testing.T) {
 			"a placeholder like PASSWORD",
 		"host=$(PGHOST) user=u": "has a host that is a " +
 			"placeholder like $(NAME)",
-		"${DATABASE_URL}": "is a placeholder",
-		"$(DATABASE_URL)": "is a placeholder",
+		"postgres://username:password@hostname:5432/dbname": "is an example, not an address",
+		"postgres://user:password@host:5432/database":       "is an example, not an address",
+		"host=host user=user password=password":             "is an example, not an address",
+		"${DATABASE_URL}":                                   "is a placeholder",
+		"$(DATABASE_URL)":                                   "is a placeholder",
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
@@ -553,6 +574,14 @@ func TestPlaceholder(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+	for _, text := range []string{
+		"postgres://user:password@db/d", "postgres://user:pass@host/d", "postgres://app:password@host/d",
+		"postgres://user:password@/d",
+	} {
+		if _, problems := dsn.Parse(text); len(problems) > 0 {
+			t.Errorf("%q: %v", text, problems)
+		}
 	}
 	for _, password := range []string{
 		"[abc]", "<ab>", "x${A}", "$(A)y", "$ABC", "***", "password", "a[YOUR-PASSWORD]",
@@ -626,7 +655,7 @@ func TestSplitLong(t *testing.T) {
 	t.Parallel()
 	measure := func(n int) time.Duration {
 		best := time.Hour
-		for range 3 {
+		for range 5 {
 			start := time.Now()
 			dsn.Split("postgres://u@h" + strings.Repeat(",h", n) + "/d")
 			dsn.Split(strings.Repeat("host=h user=u, ", n/8))
@@ -634,7 +663,7 @@ func TestSplitLong(t *testing.T) {
 		}
 		return best
 	}
-	if short, long := measure(2_000), measure(64_000); long > 200*short {
+	if short, long := measure(4_000), measure(128_000); long > 500*short { // 1,024 times with the square
 		t.Errorf("%v for 32 times the length of what took %v", long, short)
 	}
 }
@@ -756,6 +785,14 @@ func TestMasked(t *testing.T) {
 		t.Fatal(problems)
 	}
 	equal(t, d.Masked(), "postgres://u:****@h:1/d?default_query_exec_mode=exec&sslmode=require&sslpassword=****")
+	d, _ = dsn.Parse("postgres://u@h:1/d?app.key=hidden&work_mem=1MB")
+	equal(t, d.Masked(), "postgres://u@h:1/d?options=-c%20app.key%3D%2A%2A%2A%2A%20-c%20work_mem%3D1MB")
+	equal(t, d.URL(), "postgres://u@h:1/d?options=-c%20app.key%3Dhidden%20-c%20work_mem%3D1MB")
+}
+
+func TestClone(t *testing.T) {
+	t.Parallel()
+	d, _ := dsn.Parse("postgres://u:hidden@h:1/d?sslpassword=hidden&sslmode=require")
 	copied := d.Clone()
 	copied.Hosts[0].Host, copied.Params["sslmode"] = "x", "disable"
 	equal(t, d.URL(), "postgres://u:hidden@h:1/d?sslmode=require&sslpassword=hidden")

@@ -66,7 +66,7 @@ var libpqParams = map[string]param{
 
 	"passfile": keep(), "service": keep(), "servicefile": keep(),
 	"sslcert": keep(), "sslkey": keep(), "sslrootcert": keep(), "sslpassword": keep(),
-	"krbsrvname": keep(), "krbspn": keep(), "require_auth": keep(),
+	"krbsrvname": keep(), "krbspn": keep(), "require_auth": requireAuth,
 	"sslnegotiation":       keep("postgres", "direct"),
 	"sslcertmode":          keep("disable", "allow", "require"),
 	"sslsni":               keep("0", "1"),
@@ -149,6 +149,23 @@ func keep(words ...string) param {
 		p.Params[name] = value
 		return "", ""
 	}
+}
+
+var authMethods = []string{"password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"}
+
+// requireAuth checks a list of methods to log in with: all wanted, or all with a ! and unwanted. pgx
+// takes spaces in it, and libpq does not.
+func requireAuth(p *parser, name, value string) (detail, hint string) {
+	methods := strings.Split(strings.ReplaceAll(value, " ", ""), ",")
+	unwanted := strings.HasPrefix(methods[0], "!")
+	for i, m := range methods {
+		method, marked := strings.CutPrefix(m, "!")
+		if value != "" && (marked != unwanted || !slices.Contains(authMethods, method) ||
+			slices.Contains(methods[:i], m)) {
+			return noSuchValue, "write some of " + list(authMethods) + " with commas, or each with a ! to rule it out"
+		}
+	}
+	return keep()(p, name, strings.Join(methods, ","))
 }
 
 // set makes a parameter a setting of the server.
@@ -258,15 +275,19 @@ func find(name string) param {
 // checkName reports whether a parameter is known and new. Its name is shown only if it cannot be a
 // piece of a secret.
 func (p *parser) checkName(name string, mayShow bool) bool {
-	if find(name) != nil {
+	// A name with a dot, which any extension may have, can be a piece of a secret too.
+	if find(name) != nil && (mayShow || !strings.Contains(name, ".")) {
 		if _, twice := p.raw[name]; twice {
 			p.add(name, "is there twice", "take one of them out")
 			return false
 		}
 		return true
 	}
-	const hint = "take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value " +
-		"is %26"
+	hint := "take it out; a setting of the server goes into options='-c name=value'"
+	if p.url {
+		hint = "take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value " +
+			"is %26"
+	}
 	if mayShow && plainName.MatchString(name) {
 		p.add(name, "is not known", hint)
 	} else {
@@ -291,8 +312,7 @@ func (p *parser) applyParams() {
 func rank(name string) int {
 	switch name {
 	case "fallback_application_name", "pool_min_conns", "keepalives_idle", "socket_timeout", "socketTimeout",
-		"query_timeout",
-		"command_timeout", "schema", "currentSchema", "schema_search_path":
+		"connectTimeout", "query_timeout", "command_timeout", "schema", "currentSchema", "schema_search_path":
 		return 1 // these give way to parameters that mean the same
 	case "options": // a parameter wins over it on the server too
 		return 2

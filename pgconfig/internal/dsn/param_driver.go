@@ -27,7 +27,7 @@ var driverParams = map[string]param{
 	"currentSchema":                 schemaList,
 	"ApplicationName":               limit("DATABASE_APPLICATION_NAME", verbatim, strong),
 	"loginTimeout":                  limit("DATABASE_CONNECT_TIMEOUT", seconds, strong),
-	"connectTimeout":                limit("DATABASE_CONNECT_TIMEOUT", seconds, strong),
+	"connectTimeout":                limit("DATABASE_CONNECT_TIMEOUT", seconds, weak), // without the login
 	"socketTimeout":                 limit("DATABASE_STATEMENT_TIMEOUT", seconds, weak),
 	"prepareThreshold":              zeroMeansUnnamed,
 	"targetServerType":              targetServerType,

@@ -114,6 +114,10 @@ func (p *parser) finish() (DSN, []Problem) {
 			p.add(part.param, "is a placeholder like "+shape, notReplaced)
 		}
 	}
+	if (p.User == "user" || p.User == "username") && p.Password == "password" && len(p.Hosts) > 0 &&
+		(p.Hosts[0].Host == "host" || p.Hosts[0].Host == "hostname") {
+		p.add("", "is an example, not an address", "put your user, password and host in place of its words")
+	}
 	return p.DSN, p.problems
 }
 

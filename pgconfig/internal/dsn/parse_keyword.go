@@ -23,6 +23,10 @@ func parseKeywords(text string) (DSN, []Problem) {
 		if value, rest, ok = keywordValue(strings.TrimLeft(after, space)); !ok {
 			return p.stop("has a quotation mark that is not closed", hint)
 		}
+		quoted := strings.HasPrefix(strings.TrimLeft(after, space), "'")
+		if strings.HasSuffix(value, ",") && rest != "" && !IsSecret(name) && !quoted {
+			return p.stop("has a comma between its keywords", "write a space between them, and nothing else")
+		}
 		known := p.checkName(name, mayShow)
 		mayShow = known && !IsSecret(name) && p.raw["password"]+p.raw["sslpassword"] == ""
 		if known {
