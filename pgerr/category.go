@@ -11,7 +11,8 @@ const (
 	Config Category = "config"
 	// Auth: the server does not accept the user: class 28, or a failed SASL exchange.
 	Auth Category = "auth"
-	// Permission: the user is logged in and may not do that (42501).
+	// Permission: the user is logged in and may not do that (42501), or this machine does not let the
+	// process reach the address.
 	Permission Category = "permission"
 	// DNS: the host name does not resolve.
 	DNS Category = "dns"
@@ -44,8 +45,8 @@ const (
 	// Timeout: a limit ran out. It is the caller's (context.DeadlineExceeded), the server's (57014
 	// by statement_timeout, 25P03, 25P04) or a pooler's.
 	Timeout Category = "timeout"
-	// Canceled: the client gave up: context.Canceled, 57014 on request, a COPY whose source
-	// failed, a closed pool.
+	// Canceled: the client or an operator gave up: context.Canceled, 57014 on request, 57000, a COPY
+	// whose source failed, a closed pool.
 	Canceled Category = "canceled"
 	// CommitUnknown: the transaction may or may not have been committed (08007, 40003).
 	CommitUnknown Category = "commit_unknown"
@@ -56,7 +57,7 @@ const (
 	// ReadOnly: a write reached a server or a transaction that only reads (25006). The server is a
 	// standby, or was demoted.
 	ReadOnly Category = "read_only"
-	// Serialization: a concurrent transaction conflicts with this one (40001).
+	// Serialization: a concurrent transaction conflicts with this one (40001, 40000).
 	Serialization Category = "serialization"
 	// Deadlock: the server ended this transaction to resolve a deadlock (40P01).
 	Deadlock Category = "deadlock"
@@ -73,7 +74,8 @@ const (
 	Statement Category = "statement"
 	// NotFound: no row where one was expected (pgx.ErrNoRows, sql.ErrNoRows, P0002).
 	NotFound Category = "not_found"
-	// Resource: the server ran out of disk, memory or another resource (class 53 without 53300).
+	// Resource: the server ran out of disk, memory or another resource (class 53 without 53300), or
+	// this process has no file descriptor left for a connection.
 	Resource Category = "resource"
 	// Internal: something is broken inside the server (classes 58, XX, F0), or a foreign
 	// server failed (HV).

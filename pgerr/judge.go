@@ -168,13 +168,17 @@ func same(err, target error) bool {
 func judgeOpError(err *net.OpError) (verdict, bool) {
 	switch err.Op {
 	case "dial":
-		// These two are about the server's socket file here. In other operations they are about
-		// some other file.
-		if errors.Is(err.Err, syscall.ENOENT) {
+		// Here these are about the server's socket file, this machine's firewall, or the descriptors of
+		// this process. In other operations they are about some other file.
+		var errno syscall.Errno
+		errors.As(err.Err, &errno)
+		switch errno {
+		case syscall.ENOENT:
 			return of(Refused), true
-		}
-		if errors.Is(err.Err, syscall.EACCES) {
+		case syscall.EACCES, syscall.EPERM:
 			return of(Permission), true
+		case syscall.EMFILE, syscall.ENFILE:
+			return verdict{category: Resource, retry: no, wait: yes}, true
 		}
 	case "remote error", "local error": // how crypto/tls reports alerts, whose type is not exported
 		return of(TLS), true
@@ -193,7 +197,8 @@ func judgeOpError(err *net.OpError) (verdict, bool) {
 
 func judgeErrno(err syscall.Errno) (verdict, bool) {
 	switch err {
-	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN:
+	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
+		syscall.EADDRNOTAVAIL:
 		return of(Refused), true
 	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN,
 		syscall.ENETRESET:

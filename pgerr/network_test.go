@@ -192,6 +192,36 @@ func TestVanishedPeer(t *testing.T) {
 	check(t, &net.OpError{Op: "read", Net: "tcp", Err: syscall.EINVAL}, pgerr.Unknown, false, false)
 }
 
+// TestOwnMachine: an attempt can fail on this machine.
+func TestOwnMachine(t *testing.T) {
+	t.Parallel()
+	for errno, want := range map[syscall.Errno]struct {
+		category pgerr.Category
+		wait     bool
+	}{
+		syscall.EMFILE:        {pgerr.Resource, true},
+		syscall.ENFILE:        {pgerr.Resource, true},
+		syscall.EADDRNOTAVAIL: {pgerr.Refused, true},     // no local port, or no IPv6
+		syscall.EPERM:         {pgerr.Permission, false}, // a firewall
+		syscall.EACCES:        {pgerr.Permission, false},
+		syscall.ENOENT:        {pgerr.Refused, true},
+	} {
+		err := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}
+		check(t, err, want.category, false, want.wait)
+		config, parseErr := pgx.ParseConfig("postgres://u@127.0.0.1/d?sslmode=disable")
+		if parseErr != nil {
+			t.Fatal(parseErr)
+		}
+		config.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, err }
+		_, connectErr := pgx.ConnectConfig(t.Context(), config)
+		check(t, connectErr, want.category, want.wait, want.wait)
+	}
+	// Elsewhere these are about another file.
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.EPERM, syscall.ENOENT} {
+		check(t, &net.OpError{Op: "read", Net: "tcp", Err: errno}, pgerr.Unknown, false, false)
+	}
+}
+
 // TestNilPointer: a nil pointer in an error says nothing, and its methods are not called.
 func TestNilPointer(t *testing.T) {
 	t.Parallel()

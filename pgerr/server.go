@@ -50,20 +50,22 @@ var sqlclasses = map[string]Category{
 	"26": Statement, // invalid_sql_statement_name
 	"27": Statement, // triggered_data_change_violation
 	"28": Auth,
-	"2B": Statement, // dependent_privilege_descriptors_still_exist
-	"2D": Statement, // invalid_transaction_termination
-	"2F": Statement, // sql_routine_exception
-	"34": Statement, // invalid_cursor_name
-	"36": Statement, // savepoint_exception of the standard
-	"38": Statement, // external_routine_exception
-	"39": Statement, // external_routine_invocation_exception
-	"3B": Statement, // savepoint_exception
-	"3F": Statement, // invalid_schema_name
+	"2B": Statement,     // dependent_privilege_descriptors_still_exist
+	"2D": Statement,     // invalid_transaction_termination
+	"2F": Statement,     // sql_routine_exception
+	"34": Statement,     // invalid_cursor_name
+	"36": Statement,     // savepoint_exception of the standard
+	"38": Statement,     // external_routine_exception
+	"39": Statement,     // external_routine_invocation_exception
+	"3B": Statement,     // savepoint_exception
+	"3F": Statement,     // invalid_schema_name
+	"40": Serialization, // transaction_rollback
 	"42": Statement,
 	"44": Constraint, // with_check_option_violation
 	"53": Resource,
 	"54": Statement, // program_limit_exceeded
 	"55": Statement, // object_not_in_prerequisite_state
+	"57": Canceled,  // operator_intervention
 	"58": Internal,  // system_error
 	"72": Statement, // snapshot_too_old
 	"F0": Internal,  // config_file_error
@@ -76,7 +78,7 @@ var sqlclasses = map[string]Category{
 // run stands a chance. After 26000, pgx has forgotten the statement that the server does not know,
 // and prepares it again.
 var retryableStates = map[string]bool{
-	"40001": true, "40P01": true, "53300": true, "57P01": true, "57P02": true, "57P03": true, "57P05": true,
+	"40000": true, "40001": true, "40P01": true, "53300": true, "57P01": true, "57P02": true, "57P03": true, "57P05": true,
 	"08000": true, "08003": true, "08006": true, "26000": true,
 }
 
