@@ -23,7 +23,7 @@ func (l *loader) check(c *connection, cfg Config) {
 	if c.Database == "" {
 		form := "postgres://user:password@host:5432/DATABASE"
 		// In a URL without an @ the host may be a piece of a secret.
-		if !strings.Contains(c.text, "://") || strings.Contains(c.text, "@") {
+		if c.Names("host") && (!strings.Contains(c.text, "://") || strings.Contains(c.text, "@")) {
 			shown := c.Clone()
 			shown.Database, shown.Params, shown.Settings, shown.Flags = "DATABASE", nil, nil, nil
 			form = shown.Masked()
@@ -139,22 +139,26 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 	}
 
 	verified := mode == "verify-full" || mode == "verify-ca" || (mode == "require" && root != "")
-	if remote := c.RemoteHosts(); far && !verified && len(remote) > 0 {
+	if remote := c.RemoteHosts(); far && len(remote) > 0 {
+		allow := prefixed(l.prefix, "DATABASE_ALLOW_INSECURE_TLS")
+		advice := strings.ReplaceAll(dsn.Advice(remote[0]), "DATABASE_ALLOW_INSECURE_TLS", allow)
 		what := "connects to " + strings.Join(remote, ", ") + " with sslmode=" + mode +
 			", which does not verify the server"
-		allow := prefixed(l.prefix, "DATABASE_ALLOW_INSECURE_TLS")
-		hint := "write sslmode=verify-full, with sslrootcert=/path/to/ca.crt unless a public authority signed the " +
-			"server's certificate; " + allow + "=true accepts it as it is"
-		if advice := dsn.Advice(remote[0]); advice != "" {
-			hint = strings.ReplaceAll(advice, "DATABASE_ALLOW_INSECURE_TLS", allow)
-			if !strings.Contains(hint, allow) {
-				hint += "; " + allow + "=true accepts it as it is"
-			}
-		}
-		if cfg.AllowInsecureTLS {
+		switch {
+		case verified && root == "" && advice != "" && !strings.Contains(advice, "sslrootcert=system"):
+			l.note(c.key, "the system's roots may not verify this server: "+advice)
+		case verified:
+		case cfg.AllowInsecureTLS:
 			l.note(c.key, "INSECURE: "+what)
-		} else {
-			l.add(c.key, what, hint)
+		default:
+			if advice == "" {
+				advice = "write sslmode=verify-full, with sslrootcert=/path/to/ca.crt unless a public authority " +
+					"signed the server's certificate"
+			}
+			if !strings.Contains(advice, allow) {
+				advice += "; " + allow + "=true accepts it as it is"
+			}
+			l.add(c.key, what, advice)
 		}
 	}
 	if l.vars["APP_ENV"].text != "" && cfg.Environment.strict() && c.Local() && !c.OnSocket() {

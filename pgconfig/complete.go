@@ -32,7 +32,11 @@ func (l *loader) fill(c *connection) {
 		return value
 	}
 	_, ownService := c.Params["service"]
+	_, ownFile := c.Params["servicefile"]
 	service, serviceFile := take("service"), take("servicefile")
+	if service == "" && ownFile {
+		l.note(c.key, "servicefile is left out: no service is named")
+	}
 	if service != "" && !l.fillService(c, service, serviceFile, ownService) {
 		c.sound = false
 		return
@@ -273,6 +277,7 @@ func (l *loader) settleCertificates(c *connection) {
 func (l *loader) fillPassword(c *connection) {
 	path := c.Params["passfile"]
 	delete(c.Params, "passfile")
+	named := path != ""
 	if home := l.system["HOME"]; path == "" && home != "" {
 		path = filepath.Join(home, ".pgpass")
 	}
@@ -281,6 +286,9 @@ func (l *loader) fillPassword(c *connection) {
 	}
 	file, err := pgpassfile.ReadPassfile(path)
 	if err != nil {
+		if named {
+			l.note(c.key, "the pass file cannot be read: no password is sent")
+		}
 		return // as libpq: a password may not be needed
 	}
 	missing := false

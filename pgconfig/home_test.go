@@ -89,3 +89,20 @@ func keyPair(t *testing.T, password string) (certificate, key string) {
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(block))
 }
+
+// TestUnusedFiles: a file that somebody named and that has no effect is in the report.
+func TestUnusedFiles(t *testing.T) {
+	t.Parallel()
+	for want, environ := range map[string]env{
+		"servicefile is left out: no service is named": {
+			"DATABASE_URL": "postgres://u@localhost/d?servicefile=/nothing",
+		},
+		"the pass file cannot be read: no password is sent": {
+			"DATABASE_URL": "postgres://u@localhost/d", "PGPASSFILE": "/nothing",
+		},
+		"": {"DATABASE_URL": "postgres://u@localhost/d", "PGSERVICEFILE": "/nothing", "HOME": t.TempDir()},
+	} {
+		environ["APP_ENV"] = "test"
+		equal(t, "note", setting(t, load(t, environ), "DATABASE_URL").Note, want)
+	}
+}

@@ -33,7 +33,10 @@ func TestProviders(t *testing.T) {
 		},
 		{
 			"Aurora, without sslmode", "postgresql://app:p@shop.cluster-ro-c9akciq32.eu-west-1.rds.amazonaws.com/shop",
-			"sslmode=verify-full", "",
+			"the system's roots may not verify this server: download https://truststore.pki.rds.amazonaws.com", "",
+		},
+		{
+			"RDS Proxy, without sslmode", "postgres://app:p@shop.proxy-c9akciq32.eu-west-1.rds.amazonaws.com/shop", full, "",
 		},
 		{
 			"RDS Proxy", "postgres://app:p@shop.proxy-c9akciq32.eu-west-1.rds.amazonaws.com:5432/shop?sslmode=require", "write " + full, full,
@@ -79,7 +82,7 @@ func TestProviders(t *testing.T) {
 		},
 		{
 			"Supabase, session pooler", "postgresql://postgres.abcdefghij:p@aws-0-eu-central-1.pooler.supabase.com:5432/postgres",
-			"sslmode=verify-full", "",
+			"the system's roots may not verify this server: it has an authority of its own", "",
 		},
 		{
 			"Supabase, session pooler, region",
@@ -88,15 +91,7 @@ func TestProviders(t *testing.T) {
 		},
 		{
 			"Supabase, transaction pooler",
-			"" +
-				"" +
-				"" +
-				"" +
-				"" +
-				"" +
-				"" +
-				"" +
-				"postgresql://postgres.abcdefghij:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1&sslmode=require",
+			"postgresql://postgres.abcdefghij:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1&sslmode=require",
 			"sslmode=verify-full&sslrootcert=/path/to/ca.crt", "sslmode=verify-full&sslrootcert=" + root,
 		},
 		{
@@ -118,7 +113,8 @@ func TestProviders(t *testing.T) {
 			"options=project%3Dcool-rain-123456", "",
 		},
 		{
-			"Heroku", "postgres://u1:p1@ec2-34-1-2-3.compute-1.amazonaws.com:5432/d1", "sslmode=verify-full", "",
+			"Heroku", "postgres://u1:p1@ec2-34-1-2-3.compute-1.amazonaws.com:5432/d1",
+			"the system's roots may not verify this server: if it is Heroku's, its certificates cannot be verified", "",
 		},
 		{
 			"Heroku, with sslmode", "postgres://u1:p1@ec2-34-1-2-3.eu-west-1.compute.amazonaws.com:5432/d1?sslmode=require",

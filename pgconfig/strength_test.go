@@ -267,6 +267,7 @@ func TestNoDatabase(t *testing.T) {
 		"postgres://app:12345":      "postgres://user:password@host:5432/DATABASE",
 		"postgres://app:12345@db:1": "postgres://app:****@db:1/DATABASE",
 		"host=db user=app":          "postgres://app@db:5432/DATABASE",
+		"user=app":                  "postgres://app@localhost:5432/DATABASE",
 	} {
 		text := refused(t, pgconfig.Source{Environ: env{"APP_ENV": "test", "DATABASE_URL": url, "USER": "me"}})
 		equal(t, url, text, "DATABASE_URL names no database: put it at the end: "+shown)

@@ -337,6 +337,13 @@ func TestParam(t *testing.T) {
 			"\nnote: encoding is left out: pgx always uses UTF8",
 		"charset=latin1": "problem: has the parameter charset, which asks " +
 			"for another encoding than UTF8, which pgx always uses: take it out",
+		"statusColor=686B6F&lazyload=false": base + "\nnote: lazyload is left out: it is TablePlus's\n" +
+			"note: statusColor is left out: it is TablePlus's",
+		"x-migrations-table=m": base + "\nnote: x-migrations-table is left out: it is golang-migrate's",
+		"sslMode=require":      "problem: has a parameter that is not known: write sslmode",
+		"ssl-root-cert=/r":     "problem: has a parameter that is not known: write sslrootcert",
+		"readOnly=true": "problem: has the parameter readOnly, which is not known: take it out; a setting " +
+			"of the server goes into options=-c%20name%3Dvalue, and an & inside a value is %26",
 		"supa=base-pooler.x": base +
 			"\nnote: supa is left out: it is Supabase's mark on its pooler",
 	} {
@@ -904,6 +911,12 @@ func TestProblem(t *testing.T) {
 		{"DATABASE_URL=postgres://app:horse@db/shop", "repeats its own name"},
 		{"postgres://app:horse@db/shop\nx", "contains a line break"},
 		{"app:horse@db/shop", "is neither a URL nor libpq's keyword=value form"},
+		{
+			"Server=db;Database=shop;User Id=app;Password=horse",
+			"is in the form of .NET or ODBC: the form is postgres://user:password@host:5432/database",
+		},
+		{"User ID=app;Password=horse;Host=db", "is in the form of .NET or ODBC"},
+		{"Host=db;Username=app;Password=horse", "is in the form of .NET or ODBC"},
 		{"host=db password='horse", "has a quotation mark that is not closed"},
 		{"host=db password=two horse", "is neither a URL nor libpq's keyword=value form"},
 		{

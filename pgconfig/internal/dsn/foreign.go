@@ -1,6 +1,9 @@
 package dsn
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // otherDatabases are schemes that people paste by mistake.
 var otherDatabases = map[string]string{
@@ -9,6 +12,9 @@ var otherDatabases = map[string]string{
 	"file":   "SQLite",
 	"oracle": "Oracle", "libsql": "libSQL", "prisma": "Prisma Accelerate", "prisma+postgres": "Prisma Accelerate",
 }
+
+// foreignKeywords begin the strings of .NET and ODBC, whose pairs are separated by semicolons.
+var foreignKeywords = regexp.MustCompile(`(?i)^(host|server|driver|data source|user ?id|username|dsn)\s*=[^;']*;\s*[a-z]`)
 
 // findForeign recognizes what is not a PostgreSQL connection string at all.
 func findForeign(text string) (Problem, bool) {
@@ -27,6 +33,9 @@ func findForeign(text string) (Problem, bool) {
 		if strings.HasPrefix(text, name) {
 			return problem("repeats its own name in its value", form)
 		}
+	}
+	if foreignKeywords.MatchString(text) {
+		return problem("is in the form of .NET or ODBC", form)
 	}
 	scheme, _, ok := strings.Cut(text, "://")
 	if !ok {

@@ -256,7 +256,7 @@ var serverSettings = strings.Fields(`search_path timezone datestyle intervalstyl
 	tcp_keepalives_interval tcp_keepalives_count geqo`)
 
 // plainName is what a parameter's name looks like: anything else is not shown.
-var plainName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,40}$`)
+var plainName = regexp.MustCompile(`^[a-z][A-Za-z0-9_]{0,40}$`)
 
 // find returns what a parameter does, or nil for one that nobody knows.
 func find(name string) param {
@@ -269,7 +269,21 @@ func find(name string) param {
 	if lower := strings.ToLower(name); strings.Contains(name, ".") || slices.Contains(serverSettings, lower) {
 		return set(lower)
 	}
+	if strings.HasPrefix(name, "x-") {
+		return drop("it is golang-migrate's")
+	}
 	return nil
+}
+
+// findSimilar returns the parameter that differs only in case, hyphens and underscores, or "".
+func findSimilar(name string) string {
+	plain := strings.NewReplacer("-", "", "_", "")
+	for _, known := range slices.Sorted(maps.Keys(libpqParams)) {
+		if strings.EqualFold(plain.Replace(known), plain.Replace(name)) {
+			return known
+		}
+	}
+	return ""
 }
 
 // checkName reports whether a parameter is known and new. Its name is shown only if it cannot be a
@@ -288,7 +302,9 @@ func (p *parser) checkName(name string, mayShow bool) bool {
 		hint = "take it out; a setting of the server goes into options=-c%20name%3Dvalue, and an & inside a value " +
 			"is %26"
 	}
-	if mayShow && plainName.MatchString(name) {
+	if known := findSimilar(name); known != "" {
+		p.add("", "has a parameter that is not known", "write "+known)
+	} else if mayShow && plainName.MatchString(name) {
 		p.add(name, "is not known", hint)
 	} else {
 		p.add("", "has a parameter that is not known", hint)

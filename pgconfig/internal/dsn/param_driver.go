@@ -73,10 +73,16 @@ var driverParams = map[string]param{
 	"advisory_locks":    drop("it is about Rails' migrations"),
 	"serverVersion":     drop("the server tells its version"),
 
+	// TablePlus
+	"statusColor": tablePlus, "env": tablePlus, "name": tablePlus, "tLSMode": tablePlus, "usePrivateKey": tablePlus,
+	"safeModeLevel": tablePlus, "advancedSafeModeLevel": tablePlus, "driverVersion": tablePlus, "lazyload": tablePlus,
+
 	// Marks of poolers
 	"supa":       drop("it is Supabase's mark on its pooler"),
 	"workaround": drop("it is a mark of Vercel's"),
 }
+
+var tablePlus = drop("it is TablePlus's")
 
 // schema is Prisma's: one schema.
 func schema(p *parser, name, value string) (detail, hint string) {
