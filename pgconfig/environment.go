@@ -1,6 +1,9 @@
 package pgconfig
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Environment is where the program runs, as APP_ENV names it. It chooses the defaults, the rules on
 // TLS and whether a .env file is read.
@@ -29,13 +32,16 @@ func (e *Environment) UnmarshalText(text []byte) error {
 	case "", Development, Test, Staging, Production:
 		*e = name
 		return nil
+	}
+	switch meant := Environment(strings.ToLower(strings.TrimSpace(string(text)))); meant {
+	case Development, Test, Staging, Production:
+		return errors.New(known + ": did you mean " + string(meant) + "?")
 	case "dev", "local":
 		return errors.New(known + ": did you mean development?")
 	case "prod", "live":
 		return errors.New(known + ": did you mean production?")
-	default:
-		return errors.New(known)
 	}
+	return errors.New(known)
 }
 
 // String returns the name.

@@ -93,3 +93,20 @@ func TestIsSet(t *testing.T) {
 	prefixed.LockTimeout = time.Hour
 	equal(t, "source with a prefix", setting(t, prefixed, "A_DATABASE_LOCK_TIMEOUT").Source, "code")
 }
+
+// TestEnvironmentNames: a slip in APP_ENV is an error that names what is meant.
+func TestEnvironmentNames(t *testing.T) {
+	t.Parallel()
+	const known = "is not one of development, test, staging and production"
+	for text, want := range map[string]string{
+		"dev": known + ": did you mean development?", "Local": known + ": did you mean development?",
+		"PROD": known + ": did you mean production?", "live": known + ": did you mean production?",
+		"Production": known + ": did you mean production?", "test ": known + ": did you mean test?",
+		"ci": known,
+	} {
+		var e pgconfig.Environment
+		if err := e.UnmarshalText([]byte(text)); err == nil || err.Error() != want || e != "" {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}

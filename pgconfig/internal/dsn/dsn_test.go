@@ -895,6 +895,7 @@ func TestProblem(t *testing.T) {
 		{"postgres://app:horse@db.example:0/shop", "has a port that is not a number from 1 to 65535"},
 		{"postgres://app:horse/shop", "has a port that is not a number from 1 to 65535"},
 		{"postgres://app:horse@[::1/shop", "has a host that is not a name or an address"},
+		{"postgres://app:horse@::1/shop", "has a host that is not a name or an address: an IPv6 address stands in brackets"},
 		{"postgres://app:hunter horse@db/shop", "contains a space: take it out, or write it as %20"},
 		{"postgres://app:horse@a%20b/shop", "has a host that is not a name or an address"},
 		{"postgres://app:horse@/shop?host=a:5432", "has a host that is not a name or an address"},

@@ -124,6 +124,9 @@ func (p *parser) splitHosts(authority string) bool {
 			a = Address{Host: host, Port: strings.TrimPrefix(after, ":")}
 		} else {
 			a.Host, a.Port, _ = strings.Cut(part, ":")
+			if strings.Contains(a.Port, ":") {
+				return false
+			}
 		}
 		a.Host = p.decode("host", a.Host)
 		p.Hosts = append(p.Hosts, a)
