@@ -194,6 +194,15 @@ var bouncerSettings = map[string]bool{"timezone": true, "datestyle": true, "stan
 
 // checkBouncer takes out the settings that PgBouncer would refuse to connect with.
 func (l *loader) checkBouncer(c *connection, cfg Config) {
+	if slices.ContainsFunc(c.Hosts, dsn.Address.IsPooler) {
+		switch {
+		case c.key == "DIRECT_DATABASE_URL":
+			l.note(c.key, "leads to a pooler: name the server itself")
+		case !cfg.PgBouncer:
+			l.note(c.key, "leads to a pooler in transaction mode: set "+prefixed(l.prefix, "DATABASE_PGBOUNCER")+
+				"=true, or add pgbouncer=true")
+		}
+	}
 	if !cfg.PgBouncer || c.key == "DIRECT_DATABASE_URL" {
 		return
 	}

@@ -226,3 +226,40 @@ func TestProvidersGuide(t *testing.T) {
 		t.Errorf("the guide shows %d URLs", seen)
 	}
 }
+
+// TestPoolers: the pooler of a managed service is known by its address, and the report says what to add.
+func TestPoolers(t *testing.T) {
+	t.Parallel()
+	const roots = "?sslmode=verify-full&sslrootcert=system"
+	const note = "leads to a pooler in transaction mode: set DATABASE_PGBOUNCER=true, or add pgbouncer=true"
+	for address, pooler := range map[string]bool{
+		"ep-x-pooler.eu-central-1.aws.neon.tech":            true,
+		"ep-x.eu-central-1.aws.neon.tech":                   false,
+		"aws-0-eu-central-1.pooler.supabase.com:6543":       true,
+		"aws-0-eu-central-1.pooler.supabase.com:5432":       false,
+		"db.abcdefghij.supabase.co:6543":                    true,
+		"shop.postgres.database.azure.com:6432":             true,
+		"shop.postgres.database.azure.com":                  false,
+		"pgbouncer.abc.flympg.net":                          true,
+		"direct.abc.flympg.net":                             false,
+		"EP-x-pooler.eu-central-1.aws.NEON.tech.":           true,
+		"shop-pooler.example.com:6543":                      false,
+		"db.example,ep-x-pooler.eu-central-1.aws.neon.tech": true,
+	} {
+		url := "postgres://u:p@" + address + "/d" + roots
+		cfg := load(t, env{"DATABASE_URL": url, "DIRECT_DATABASE_URL": url, "DATABASE_REPLICA_URLS": url})
+		for _, key := range []string{"DATABASE_URL", "DATABASE_REPLICA_URLS"} {
+			if got := setting(t, cfg, key).Note; strings.Contains(got, note) != pooler {
+				t.Errorf("%s %s: %q", key, address, got)
+			}
+		}
+		if got := setting(t, cfg, "DIRECT_DATABASE_URL").Note; strings.Contains(got,
+			"leads to a pooler: name the server itself") != pooler {
+			t.Errorf("%s: %q", address, got)
+		}
+		cfg = load(t, env{"DATABASE_URL": url + "&pgbouncer=true"})
+		if got := setting(t, cfg, "DATABASE_URL").Note; strings.Contains(got, "leads to a pooler") {
+			t.Errorf("%s: %q", address, got)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package dsn
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	publicRoots = "a public authority signs its certificates: write sslmode=verify-full&sslrootcert=system"
@@ -33,6 +36,24 @@ var providers = []struct{ contains, suffix, advice string }{
 	{".nearest.of.", ".internal", encrypted}, // Fly; others have a domain of that name too
 	{"", ".flycast", encrypted},              // Fly
 	{"", ".flympg.net", encrypted},
+}
+
+// poolers are the addresses at which managed services run a pooler in transaction mode.
+var poolers = []struct{ contains, suffix, port string }{
+	{"-pooler.", ".neon.tech", ""},
+	{"", ".supabase.com", "6543"},
+	{"", ".supabase.co", "6543"},
+	{"", ".postgres.database.azure.com", "6432"},
+	{"pgbouncer.", ".flympg.net", ""},
+}
+
+// IsPooler reports whether a is a managed service's pooler in transaction mode.
+func (a Address) IsPooler() bool {
+	host := strings.ToLower(strings.TrimSuffix(a.Host, "."))
+	return slices.ContainsFunc(poolers, func(p struct{ contains, suffix, port string }) bool {
+		return strings.HasSuffix(host, p.suffix) && strings.Contains(host, p.contains) &&
+			(p.port == "" || p.port == a.Port)
+	})
 }
 
 // Advice says what to write for the TLS of the managed service that a host belongs to, or is "".
