@@ -21,7 +21,7 @@ func TestLibpqVariables(t *testing.T) {
 		{env{"PGHOST": "[::1]"}, "PGHOST is not a name or an address"},
 		{env{"PGHOST": "::1"}, "@[::1]:5432/"},
 		{env{"PGHOST": "${HOST}"}, "PGHOST is a placeholder like ${NAME}"},
-		{env{"PGHOSTADDR": "127.0.0.1"}, "PGHOSTADDR pgx does not know: give the address as the host"},
+		{env{"PGHOSTADDR": "127.0.0.1"}, "PGHOSTADDR is not known to pgx: give the address as the host"},
 		{env{"PGPORT": "1,2"}, "PGPORT has a different number of ports than PGHOST has hosts"},
 		{env{"PGPORT": "none"}, "PGPORT is not a number from 1 to 65535"},
 		{env{"PGHOST": "a,b", "PGPORT": "1,2"}, "@a:1,b:2/"},

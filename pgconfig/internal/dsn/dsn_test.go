@@ -130,8 +130,9 @@ func TestParam(t *testing.T) {
 		"client_encoding=UTF8": base + "\nnote: client_encoding is left out: pgx always uses UTF8",
 		"client_encoding=LATIN1": "problem: has the parameter client_encoding, which asks for another " +
 			"encoding than UTF8, which pgx always uses: take it out",
-		"hostaddr=1.2.3.4": "problem: has the parameter hostaddr, which pgx does not know: give " +
+		"hostaddr=1.2.3.4": "problem: has the parameter hostaddr, which is not known to pgx: give " +
 			"the address as the host",
+		"krbspn=x": base + "\nkrbspn=x",
 		"channel_binding=require":             base + "?channel_binding=require",
 		"require_auth=":                       base,
 		"require_auth=scram-sha-256,%20oauth": base + "?require_auth=scram-sha-256%2Coauth",

@@ -62,7 +62,7 @@ func differLittle(a, b string) bool {
 // libpqParams are the parameters of libpq, pgx and pgxpool.
 var libpqParams = map[string]param{
 	"host": hold, "port": hold, "user": hold, "password": hold, "dbname": hold, "database": hold,
-	"hostaddr": refuse("pgx does not know", "give the address as the host"),
+	"hostaddr": refuse("is not known to pgx", "give the address as the host"),
 
 	"passfile": keep(), "service": keep(), "servicefile": keep(),
 	"sslcert": keep(), "sslkey": keep(), "sslrootcert": keep(), "sslpassword": keep(),
@@ -339,7 +339,7 @@ func rank(name string) int {
 // IsPgx reports whether a parameter is pgx's own, which libpq does not know.
 func IsPgx(name string) bool {
 	switch name {
-	case "default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity":
+	case "default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity", "krbspn":
 		return true
 	}
 	return false
