@@ -72,7 +72,8 @@ func (l *loader) readDotEnv(path string, environ map[string]string) map[string]e
 		if _, stronger := l.vars[name]; d.doubtful[full] != "" && !stronger {
 			what := d.doubtful[full]
 			meant := map[string]string{
-				"$": "a variable", "#": "a comment", "`": "a quotation mark", "backslash": "the character after it alone",
+				"$": "a variable", "#": "a comment", "`": "a quotation mark",
+				"backslash": "the character after it alone",
 			}[what]
 			l.add(path, "has a "+what+" in "+full+" that may be taken for "+meant, "put it in single quotes")
 			l.unread = true

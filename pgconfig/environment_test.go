@@ -101,7 +101,7 @@ func TestEnvironmentNames(t *testing.T) {
 	for text, want := range map[string]string{
 		"dev": known + ": did you mean development?", "Local": known + ": did you mean development?",
 		"PROD": known + ": did you mean production?", "live": known + ": did you mean production?",
-		"Production": known + ": did you mean production?", "test ": known + ": did you mean test?",
+		"Production": known + ": did you mean production?", "TEST": known + ": did you mean test?",
 		"ci": known,
 	} {
 		var e pgconfig.Environment

@@ -78,7 +78,8 @@ var sqlclasses = map[string]Category{
 // run stands a chance. After 26000, pgx has forgotten the statement that the server does not know,
 // and prepares it again.
 var retryableStates = map[string]bool{
-	"40000": true, "40001": true, "40P01": true, "53300": true, "57P01": true, "57P02": true, "57P03": true, "57P05": true,
+	"40000": true, "40001": true, "40P01": true, "53300": true,
+	"57P01": true, "57P02": true, "57P03": true, "57P05": true,
 	"08000": true, "08003": true, "08006": true, "26000": true,
 }
 

@@ -14,7 +14,9 @@ var otherDatabases = map[string]string{
 }
 
 // foreignKeywords begin the strings of .NET and ODBC, whose pairs are separated by semicolons.
-var foreignKeywords = regexp.MustCompile(`(?i)^(host|server|driver|data source|user ?id|username|dsn)\s*=[^;']*;\s*[a-z]`)
+var foreignKeywords = regexp.MustCompile(
+	`(?i)^(host|server|driver|data source|user ?id|username|dsn)\s*=[^;']*;\s*[a-z]`,
+)
 
 // findForeign recognizes what is not a PostgreSQL connection string at all.
 func findForeign(text string) (Problem, bool) {
