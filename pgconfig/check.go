@@ -70,7 +70,6 @@ func (l *loader) override(c *connection, cfg Config) Config {
 				l.add(c.key, "leads to PgBouncer",
 					"name the server itself: migrations and LISTEN do not work through PgBouncer")
 			}
-			delete(c.Limits, name)
 		case v.scope < least:
 			l.note(c.key, param+" is left out: it counts in "+prefixed(l.prefix, "DATABASE_URL")+" only")
 			delete(c.Limits, name)

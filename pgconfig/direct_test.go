@@ -75,6 +75,7 @@ func TestReplicaParams(t *testing.T) {
 	equal(t, "MinIdleConns", replicas[0].MinIdleConns, 1)
 	equal(t, "statement_timeout", replicas[0].ConnConfig.RuntimeParams["statement_timeout"], "5000")
 	equal(t, "MaxConns", replicas[2].MaxConns, 9)
+	equal(t, "AcquireTimeout", cfg.Replicas()[0].AcquireTimeout, cfg.AcquireTimeout)
 	equal(t, "statement_timeout", replicas[2].ConnConfig.RuntimeParams["statement_timeout"], "30000")
 	equal(t, "settings sent to PgBouncer", len(replicas[1].ConnConfig.RuntimeParams), 0)
 	note := setting(t, cfg, "DATABASE_REPLICA_URLS").Note
@@ -92,6 +93,11 @@ func TestReplicaParams(t *testing.T) {
 	}})
 	equal(t, "error", text, "DATABASE_REPLICA_URLS has the parameter pool_max_conns, which is 0: a pool needs 1 "+
 		"connection or more")
+	for _, param := range []string{"pool_max_conns=3&pool_min_idle_conns=3", "keepalives_count=1"} {
+		load(t, env{
+			"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_REPLICA_URLS": "postgres://u@localhost/d?" + param,
+		})
+	}
 	for param, want := range map[string]string{
 		"pool_min_idle_conns=50": "which is more than the pool holds",
 		"keepalives_count=0":     "which is 0: write 1 or more",

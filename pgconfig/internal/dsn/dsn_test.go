@@ -132,7 +132,7 @@ func TestParam(t *testing.T) {
 			"encoding than UTF8, which pgx always uses: take it out",
 		"hostaddr=1.2.3.4": "problem: has the parameter hostaddr, which is not known to pgx: give " +
 			"the address as the host",
-		"krbspn=x": base + "\nkrbspn=x",
+		"krbspn=x":                            base + "\nkrbspn=x",
 		"channel_binding=require":             base + "?channel_binding=require",
 		"require_auth=":                       base,
 		"require_auth=scram-sha-256,%20oauth": base + "?require_auth=scram-sha-256%2Coauth",
