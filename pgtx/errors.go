@@ -12,19 +12,18 @@ import (
 )
 
 var (
-	// ErrRollback rolls the transaction back if the function returns it, and makes Run return nil: a
-	// dry run. In a nested Run only that one is undone; with [Join] it is returned, for the outer
-	// function to pass on.
+	// ErrRollback makes Run roll back and return nil if the function returns it: a dry run. A
+	// nested Run undoes only itself. With [Join] it is returned, for the outer function to pass on.
 	ErrRollback = errors.New("roll back")
 
-	// ErrTxClosed is returned by every use of a transaction whose function has returned: by its
-	// handle, and by a nested Run with the context of that function. It wraps [pgx.ErrTxClosed],
-	// which a savepoint returns after its own Commit or Rollback.
+	// ErrTxClosed is returned by every use of a transaction after its function has returned: by its
+	// handle, and by a nested Run with the function's context. It wraps [pgx.ErrTxClosed], which a
+	// savepoint returns after its own Commit or Rollback.
 	ErrTxClosed = fmt.Errorf("the function this transaction was given to has returned: %w", pgx.ErrTxClosed)
 
 	// ErrTxInUse is returned instead of "conn busy" while the transaction's one connection is
-	// taken: rows or batch results are still open, another goroutine is in a statement, or a nested
-	// Run is under way elsewhere.
+	// taken: rows or batch results are open, another goroutine is in a statement, or a nested Run
+	// is under way elsewhere.
 	ErrTxInUse = errors.New("the transaction is in use: close open rows and batch results first, " +
 		"and use it from one goroutine at a time")
 
@@ -32,17 +31,17 @@ var (
 	ErrManaged = errors.New("pgtx commits when the function returns nil and rolls back when it returns an error: " +
 		"return instead")
 
-	// ErrOptionConflict is returned by a nested RunWith whose options the transaction around it can
-	// no longer take. [Options] lists them.
+	// ErrOptionConflict is returned by a nested RunWith if the transaction around it can no longer
+	// take its options. [Options] lists them.
 	ErrOptionConflict = errors.New("nested transaction cannot change the transaction's options")
 
-	// ErrEnded is returned when the function itself sent COMMIT or ROLLBACK as SQL, by every
-	// statement after it and by Run. What the function did before has the outcome of that
-	// statement. It is never retried.
+	// ErrEnded is returned if the function itself sent COMMIT or ROLLBACK as SQL, by every later
+	// statement and by Run. The work before it has the outcome of that statement. It is never
+	// repeated.
 	//
-	// Where not all answers of the server can be seen, the words of the text decide: with several
-	// statements in one Query of the simple protocol, or in one Exec with arguments, and after a
-	// lost connection. COMMIT in a literal counts too, so such a text may be taken for an end.
+	// Sometimes not all answers of the server are visible: after a lost connection, and with
+	// several statements in one Query of the simple protocol or in one Exec with arguments. Then
+	// the words of the text decide, even a COMMIT in a literal.
 	ErrEnded = errors.New("the function ended the transaction with a statement of its own: " +
 		"remove its COMMIT or ROLLBACK")
 
@@ -54,36 +53,35 @@ var (
 	// Options.AttemptTimeout. It wraps [context.DeadlineExceeded].
 	ErrAttemptTimeout = fmt.Errorf("transaction: AttemptTimeout exceeded: %w", context.DeadlineExceeded)
 
-	// ErrAcquireTimeout is returned when no connection was free within Options.AcquireTimeout: the
+	// ErrAcquireTimeout is returned if no connection was free within Options.AcquireTimeout: the
 	// pool is too small, or connections are held too long. It wraps [context.DeadlineExceeded]. The
-	// error around it wraps the pool's own too.
+	// error around it also wraps what the pool says.
 	ErrAcquireTimeout = fmt.Errorf("no connection within AcquireTimeout: %w", context.DeadlineExceeded)
 )
 
-// RetryError is returned when an attempt failed with an error worth another one, and there is none
-// left: MaxAttempts is reached, Backoff stopped, or the context ended, between two attempts or in
-// the next.
+// RetryError is returned if an attempt failed with an error worth another attempt, and none is left:
+// MaxAttempts is reached, Backoff stopped, or the context ended.
 type RetryError struct {
 	// Attempts counts the calls of the function, or the tries of BEGIN. It is at least 1.
 	Attempts int
 	// Err is the last error of the database.
 	Err error
-	// Ended is set if it was the end of the context and not the number of attempts.
+	// Ended is set if the context ended, not the number of attempts.
 	Ended error
 }
 
 func (e *RetryError) Error() string {
-	text := "transaction: gave up after " + strconv.Itoa(e.Attempts) + " attempts: "
-	if e.Attempts == 1 {
-		text = "transaction: gave up after 1 attempt: "
+	text := "transaction: gave up after " + strconv.Itoa(e.Attempts) + " attempt"
+	if e.Attempts != 1 {
+		text += "s"
 	}
 	if e.Ended != nil {
-		text += e.Ended.Error() + "; last error: "
+		text += ": " + e.Ended.Error() + "; last error"
 	}
-	return text + e.Err.Error()
+	return text + ": " + e.Err.Error()
 }
 
-// Unwrap returns the last error and, if set, what ended the context.
+// Unwrap returns Err and, if set, Ended.
 func (e *RetryError) Unwrap() []error {
 	if e.Ended != nil {
 		return []error{e.Err, e.Ended}
@@ -91,20 +89,22 @@ func (e *RetryError) Unwrap() []error {
 	return []error{e.Err}
 }
 
-// CommitUnknownError is returned when COMMIT was sent and got no answer that says what became of
-// it: the transaction may or may not be committed, and with VerifyCommit or an IdempotencyKey the
-// server could not tell. It is never retried. Resolve asks again; without XID and Key, look for its
-// effects on a new connection, or run a transaction again that is harmless twice.
+// CommitUnknownError is returned if COMMIT was sent and no answer says what happened. The
+// transaction may or may not be committed; with VerifyCommit or an IdempotencyKey the server could
+// not tell. It is never repeated.
+//
+// Resolve asks again. Without XID and Key, look for the effects on a new connection, or run the
+// transaction again only if running it twice does no harm.
 type CommitUnknownError struct {
-	// Err is the error that came in place of the server's answer.
+	// Err is the error in place of the server's answer.
 	Err error
 	// XID is the transaction's id, as decimal text, and Server identifies the run of the server
 	// that gave it, if VerifyCommit was set. Server is an opaque text without secrets.
 	XID, Server string
 	// Key is the IdempotencyKey, and Owner the token in its row, if there was a key. A row with
-	// another owner is another transaction's.
+	// another owner comes from another transaction.
 	Key, Owner string
-	// Unresolved says why the outcome was not found, or is nil if nothing was tried.
+	// Unresolved says why the outcome was not found. It is nil if nothing was tried.
 	Unresolved error
 }
 
@@ -130,15 +130,14 @@ func (e *CommitUnknownError) Unwrap() []error {
 	return causes
 }
 
-// Category is [pgerr.CommitUnknown], which pgerr never takes for retryable.
+// Category returns [pgerr.CommitUnknown], which pgerr never takes for retryable.
 func (e *CommitUnknownError) Category() pgerr.Category { return pgerr.CommitUnknown }
 
-// SwallowedError is returned when a statement failed, the function returned nil all the same, and
-// PostgreSQL therefore could only roll back. It is retried if First is worth it.
+// SwallowedError is returned if a statement failed and the function returned nil. PostgreSQL can
+// only roll back then. It is repeated if First is worth it.
 type SwallowedError struct {
 	// First is the error of the first statement that failed. It is [pgx.ErrTxCommitRollback] if
-	// that one did not pass through the transaction's handle (a statement on Conn() or through
-	// LargeObjects).
+	// that statement did not use the transaction's handle, but Conn() or LargeObjects.
 	First error
 }
 
@@ -149,10 +148,10 @@ func (e *SwallowedError) Error() string {
 // Unwrap returns First and [pgx.ErrTxCommitRollback].
 func (e *SwallowedError) Unwrap() []error { return []error{e.First, pgx.ErrTxCommitRollback} }
 
-// HookError is returned when the transaction is committed and an AfterCommit hook or a callback of
-// [Atomic] failed. It is never retried.
+// HookError is returned if the transaction is committed and a hook of [AfterCommit] failed. It is
+// never repeated. [ValueWith] returns the value with it.
 type HookError struct {
-	// Err is the error of the hook or callback, or of several, joined.
+	// Err has the errors of the hooks, in the order in which they were called.
 	Err error
 }
 
@@ -163,21 +162,23 @@ func (e *HookError) Error() string {
 // Unwrap returns Err.
 func (e *HookError) Unwrap() error { return e.Err }
 
-// PhaseError says in which phase a transaction failed and after how long. Every error that Run and
-// Atomic meet themselves is in one. Find it with errors.As; the other types, the sentinels and
+// PhaseError says in which phase a transaction failed, and after how long. It is around every error
+// that Run and Atomic meet themselves. Find it with errors.As; the other types, the sentinels and
 // pgerr.Of see through it.
 //
-// An error without one is the function's own, as it returned it. A function that returns the error
-// of a statement or of another Run may return theirs: in a lazy transaction a failed acquire or
-// BEGIN is the first statement's error. If the connection breaks under BEGIN and the first
-// statement, nobody can tell which of them it was: the error is the statement's.
+// The function's own error has none around it. But a function may return the error of a statement
+// or of another Run, which may have one: a failed acquire or BEGIN is the error of the first
+// statement. If the connection breaks under BEGIN and the first statement, nobody can tell which of
+// the two it was, and the error is the statement's.
 type PhaseError struct {
-	// Phase is "acquire" (the wait for a connection, and its connect if it is new), "begin" (BEGIN,
-	// or the SAVEPOINT of a nested Run, and what is checked before), "run" (the function returned
-	// nil, but its work cannot be committed, or a limit ended it), or "commit" (COMMIT, or the
-	// RELEASE of a nested Run, was sent).
+	// Phase is one of:
+	//
+	//	acquire  the wait for a connection, with its connect if it is new
+	//	begin    BEGIN, or the SAVEPOINT of a nested Run, and the checks before it
+	//	run      the function returned nil, but cannot be committed, or a limit ended it
+	//	commit   COMMIT, or the RELEASE of a nested Run, was sent
 	Phase string
-	// After is how long the phase had lasted; for a function cut off by Options.Timeout, the time
+	// After is how long the phase had lasted. If Options.Timeout ended the function, it is the time
 	// since Run was called.
 	After time.Duration
 	// Err is what went wrong. Its text begins with the operation.
@@ -199,8 +200,7 @@ const (
 	phaseCommit  phase = "commit"
 )
 
-// in puts err, if it is none of the function's own, into the phase that began at start. An error
-// that knows its phase is left alone. nil stays nil.
+// in puts err into the phase that began at start, unless it has one. nil stays nil.
 func (p phase) in(start time.Time, err error) error {
 	if err == nil || errors.As(err, new(*PhaseError)) {
 		return err
@@ -208,5 +208,5 @@ func (p phase) in(start time.Time, err error) error {
 	return &PhaseError{Phase: string(p), After: time.Since(start), Err: err}
 }
 
-// refused is an error of the begin phase before anything was sent.
+// refused returns an error of the begin phase, before anything was sent.
 func refused(err error) error { return &PhaseError{Phase: string(phaseBegin), Err: err} }

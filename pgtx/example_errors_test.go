@@ -56,7 +56,7 @@ func ExamplePhaseError() {
 	fmt.Println(err)
 	// Output:
 	// 503 true
-	// acquire: no connection within AcquireTimeout (20ms): context deadline exceeded
+	// acquire: no connection within AcquireTimeout: context deadline exceeded (20ms)
 }
 
 // A conflict that outlasts all attempts. Here a trigger makes it; usually other transactions do.

@@ -100,7 +100,7 @@ func ExampleAtomic() {
 	batch := &pgx.Batch{}
 	batch.Queue(`insert into revisions select id, title from pages where id = $1`, 2)
 	batch.Queue(`update pages set title = $2 where id = $1`, 2, "Team")
-	err := pgtx.Atomic(context.Background(), pool, pgtx.Options{}, batch) // two round trips
+	err := pgtx.Atomic(context.Background(), pool, pgtx.Options{}, batch)
 	fmt.Println(titles(pool), err)
 	// Output: Home, Team <nil>
 }

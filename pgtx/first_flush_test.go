@@ -347,7 +347,7 @@ func TestDescriptionsAreBounded(t *testing.T) {
 		}
 	}
 	var n int
-	if err := pool.QueryRow(t.Context(), `select count(*) from pg_prepared_statements where name like 'pgtx%'`).Scan(&n); err != nil || n > 128 || n < 100 {
+	if err := pool.QueryRow(t.Context(), `select count(*) from pg_prepared_statements where name like 'pgtx%'`).Scan(&n); err != nil || n > 128 || n == 0 {
 		t.Errorf("%d prepared statements, %v", n, err)
 	}
 }

@@ -5,63 +5,71 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 )
 
-// hook is a function that waits for the end of the transaction. A session has one list of them, in
-// the order of registration. A savepoint that is undone drops those that were registered inside.
-type hook struct {
-	when  when
-	scope *tx // in which it was registered
-	fn    func(context.Context) error
-}
-
-type when int
+type moment int
 
 const (
-	beforeCommit when = iota
+	beforeCommit moment = iota
 	afterCommit
 	afterRollback
 )
 
+// hook is a function that waits for the end of the transaction.
+type hook struct {
+	at    moment
+	scope *tx // where it was registered
+	call  func(context.Context) error
+}
+
+// hookList has the hooks of an attempt, in the order of registration.
+type hookList struct {
+	mu     sync.Mutex
+	list   []hook
+	called bool // the BeforeCommit hooks were called: none can be added
+	ended  bool // the transaction has ended: none can be added
+}
+
 // BeforeCommit calls fn after the outermost function of the transaction on db in ctx has returned
-// nil, and before COMMIT: inside the transaction, so that [From] and [Querier] give it with fn's
-// ctx. An error of fn rolls the transaction back and is returned and repeated like one of the
-// function. fn may register further ones.
+// nil, and before COMMIT. fn runs inside the transaction: [From] and [Querier] find it with fn's
+// ctx. An error of fn rolls the transaction back, and counts like one of the function. fn may
+// register more hooks.
 //
-// A hook belongs to the savepoint (a nested Run, or Begin) in which it is registered: it is dropped
-// if that is undone, and when the whole is repeated. The error is [ErrNoTransaction] or
-// [ErrTxClosed] if there is no transaction to wait for, and one that says so if the transaction was
-// begun elsewhere: its end cannot be seen.
+// A hook belongs to the savepoint (a nested Run, or Begin) in which it is registered. It is dropped
+// if the savepoint is undone, or the whole is repeated. Without a transaction to wait for, the
+// error is [ErrNoTransaction] or [ErrTxClosed]. A transaction that was begun elsewhere is an error
+// too, because its end cannot be seen.
 func BeforeCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return register(ctx, db, beforeCommit, fn)
 }
 
 // AfterCommit calls fn once after the transaction on db in ctx is committed, in the goroutine of
-// the outermost Run, in the order of registration. Its ctx is that Run's without its end, because
-// what follows a commit should not depend on the caller's patience: fn needs its own limit. The
-// connection has been given back, and a Run on db with fn's ctx is a transaction of its own.
+// the outermost Run, in the order of registration. fn's ctx has the values of Run's ctx, but not
+// its end, so fn needs its own limit. The connection has been given back, and a Run on db with fn's
+// ctx is a new transaction.
 //
-// All hooks are called, even if one fails or panics; their errors are a [*HookError], which says
-// that the transaction is committed and is never retried. None is called if the outcome of COMMIT
-// is unknown. See [BeforeCommit] for savepoints and errors.
+// All hooks are called, even if one fails or panics. Their errors are a [*HookError], which says
+// that the transaction is committed. It is never repeated. No hook is called if the outcome of
+// COMMIT is unknown. See [BeforeCommit] for savepoints and errors.
 func AfterCommit(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return register(ctx, db, afterCommit, fn)
 }
 
 // AfterRollback calls fn once after the transaction on db in ctx was rolled back and will not be
-// repeated, with a ctx like that of [AfterCommit]; also when the function panicked. Its error is
-// added to Run's. None is called if the outcome of COMMIT is unknown, or the function ended the
-// transaction itself ([ErrEnded]). See [BeforeCommit] for savepoints and errors.
+// repeated, even if the function panicked. Its ctx is like the ctx of [AfterCommit]. Its error is
+// added to Run's. No hook is called if the outcome of COMMIT is unknown, or if the function ended
+// the transaction itself ([ErrEnded]). See [BeforeCommit] for savepoints and errors.
 func AfterRollback(ctx context.Context, db DB, fn func(context.Context) error) error {
 	return register(ctx, db, afterRollback, fn)
 }
 
-func register(ctx context.Context, db DB, when when, fn func(context.Context) error) error {
+func register(ctx context.Context, db DB, at moment, fn func(context.Context) error) error {
 	if fn == nil {
 		return errors.New("hook: the function is nil")
 	}
-	t := handleOf(db)
-	if t == nil {
+	t, isHandle := db.(*tx)
+	if !isHandle {
 		key, err := keyOf(db)
 		if err != nil {
 			return fmt.Errorf("hook: %w", err)
@@ -70,92 +78,68 @@ func register(ctx context.Context, db DB, when when, fn func(context.Context) er
 			return fmt.Errorf("hook: %w", ErrNoTransaction)
 		}
 	}
+	h := &t.attempt.hooks
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	switch {
-	case t.ended():
-		return fmt.Errorf("hook: %w", ErrTxClosed)
-	case t.session.adopted:
+	case t.attempt.adopted:
 		return errors.New("hook: the transaction was begun elsewhere, and its end cannot be seen: begin it with Run")
-	}
-	s := t.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken || s.called && when == beforeCommit {
+	case t.ended(), h.ended, h.called && at == beforeCommit:
 		return fmt.Errorf("hook: %w", ErrTxClosed)
 	}
-	s.hooks = append(s.hooks, hook{when: when, scope: t.scope(), fn: fn})
+	h.list = append(h.list, hook{at: at, scope: t.scope(), call: fn})
 	return nil
 }
 
-// dropHooksOf drops the hooks that were registered inside a savepoint that was undone.
-func (s *session) dropHooksOf(savepoint *tx) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks = slices.DeleteFunc(s.hooks, func(h hook) bool { return h.scope.isInside(savepoint) })
+// dropInside drops the hooks that were registered inside a savepoint that was undone.
+func (h *hookList) dropInside(savepoint *tx) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.list = slices.DeleteFunc(h.list, func(h hook) bool { return h.scope.isInside(savepoint) })
 }
 
-func (s *session) dropHooks() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks = nil
+// dropAll drops all hooks.
+func (h *hookList) dropAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.list = nil
 }
 
-// takeHooks returns the hooks of one kind after the end of the transaction. No hook can be added
-// afterwards.
-func (s *session) takeHooks(when when) (taken []func(context.Context) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.taken = true
-	for _, h := range s.hooks {
-		if h.when == when {
-			taken = append(taken, h.fn)
-		}
-	}
-	return taken
-}
-
-// runBeforeCommit calls the BeforeCommit hooks, those that they register included.
-func (s *session) runBeforeCommit() error {
+// callBefore calls the BeforeCommit hooks, and those that they register.
+func (h *hookList) callBefore(ctx context.Context) error {
 	for {
-		s.mu.Lock()
-		var next func(context.Context) error
-		i := slices.IndexFunc(s.hooks, func(h hook) bool { return h.when == beforeCommit })
-		if s.called = i < 0; i >= 0 {
-			next = s.hooks[i].fn
-			s.hooks = slices.Delete(s.hooks, i, i+1)
-		}
-		s.mu.Unlock()
-		if next == nil {
+		h.mu.Lock()
+		i := slices.IndexFunc(h.list, func(h hook) bool { return h.at == beforeCommit })
+		if i < 0 {
+			h.called = true
+			h.mu.Unlock()
 			return nil
 		}
-		if err := next(s.ctx); err != nil {
+		next := h.list[i].call
+		h.list = slices.Delete(h.list, i, i+1)
+		h.mu.Unlock()
+		if err := next(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// runLastHooks calls the hooks that wait for the end of the transaction, after its last attempt
-// ended with err. s is that attempt.
-func (s *session) runLastHooks(ctx context.Context, err error) error {
-	switch s.outcome {
-	case OutcomeCommitted:
-		if failed := callAll(afterScope(ctx, &s.root), s.takeHooks(afterCommit)); failed != nil {
-			return &HookError{Err: failed}
-		}
-	case OutcomeRolledBack:
-		if failed := callAll(afterScope(ctx, &s.root), s.takeHooks(afterRollback)); failed != nil {
-			failed = fmt.Errorf("after rollback: %w", failed)
-			if err == nil {
-				return failed
-			}
-			return errors.Join(err, failed)
-		}
-	case OutcomeReleased, OutcomeUnknown:
+// callAfter calls the hooks that wait for the end of the transaction.
+func (a *attempt) callAfter(at moment) error {
+	h := &a.hooks
+	h.mu.Lock()
+	h.ended = true
+	hooks := slices.DeleteFunc(h.list, func(h hook) bool { return h.at != at })
+	h.list = nil
+	h.mu.Unlock()
+	if len(hooks) == 0 {
+		return nil
 	}
-	return err
+	return callAll(afterScope(a.call, &a.root), hooks)
 }
 
-// callAll calls all hooks, also if one panics or calls Goexit.
-func callAll(ctx context.Context, hooks []func(context.Context) error) error {
+// callAll calls all hooks, even if one panics or calls Goexit.
+func callAll(ctx context.Context, hooks []hook) error {
 	var failed []error
 	for i, hook := range hooks {
 		returned := false
@@ -165,7 +149,7 @@ func callAll(ctx context.Context, hooks []func(context.Context) error) error {
 					_ = callAll(ctx, hooks[i+1:])
 				}
 			}()
-			if err := hook(ctx); err != nil {
+			if err := hook.call(ctx); err != nil {
 				failed = append(failed, err)
 			}
 			returned = true

@@ -1,7 +1,6 @@
 package pgtx
 
 import (
-	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,20 +9,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// knowledge is what this package keeps with a connection. It dies with it.
+// knowledge is what this package keeps with a connection, and loses with it.
 type knowledge struct {
-	conn          *pgx.Conn
-	tracer        pgx.QueryTracer
-	prepareTracer pgx.PrepareTracer
-	mode          pgx.QueryExecMode
-	lineage       *lineage
-	keyTable      string // the table of idempotency keys, with its schema
+	conn     *pgx.Conn
+	tracer   pgx.QueryTracer
+	mode     pgx.QueryExecMode
+	keyTable string // the table of idempotency keys, with its schema
 
-	// The statements that were prepared or described, in the order of their last use, and the names
-	// of those that are to be closed.
-	descriptions map[described]*list.Element
-	order        list.List
-	evicted      []string
+	descriptions map[described]*pgconn.StatementDescription
+	obsolete     []string // names of statements to close on the server
 }
 
 // described is the key of a description: the modes with a cache keep their own.
@@ -32,8 +26,8 @@ type described struct {
 	sql  string
 }
 
-// maxDescriptions limits the statements that are kept for a connection. A first statement is
-// usually one of a service's few dozen; each prepared one takes tens of kilobytes on the server.
+// maxDescriptions limits the statements that are kept for a connection. A service usually has a few
+// dozen first statements, and each prepared one takes tens of kilobytes on the server.
 const maxDescriptions = 128
 
 const customKey = "github.com/page-builder/persistence/pgtx"
@@ -47,91 +41,63 @@ func knowledgeOf(conn *pgx.Conn) *knowledge {
 	config := conn.Config() // a deep copy, so only once
 	k := &knowledge{
 		conn: conn, tracer: config.Tracer, mode: config.DefaultQueryExecMode,
-		descriptions: map[described]*list.Element{},
+		descriptions: map[described]*pgconn.StatementDescription{},
 	}
-	k.prepareTracer, _ = config.Tracer.(pgx.PrepareTracer)
 	data[customKey] = k
 	return k
 }
 
-func (k *knowledge) find(mode pgx.QueryExecMode, sql string) *pgconn.StatementDescription {
-	if element, ok := k.descriptions[described{mode, sql}]; ok {
-		k.order.MoveToBack(element)
-		return element.Value.(*pgconn.StatementDescription) //nolint:forcetypeassert // nothing else is put in
-	}
-	return nil
-}
-
-// keep remembers a description. The mode that always describes again keeps none.
+// keep remembers a description. The mode that describes each time keeps none.
 func (k *knowledge) keep(mode pgx.QueryExecMode, d *pgconn.StatementDescription) {
-	if mode == pgx.QueryExecModeDescribeExec {
-		return
+	if mode != pgx.QueryExecModeDescribeExec {
+		k.descriptions[described{mode, d.SQL}] = d
 	}
-	k.descriptions[described{mode, d.SQL}] = k.order.PushBack(d)
 }
 
-// makeRoom makes room for one more description. It forgets the one that was not used for the
-// longest time if there are too many.
+// makeRoom forgets all descriptions if there are too many.
 func (k *knowledge) makeRoom() {
-	if k.order.Len() < maxDescriptions {
+	if len(k.descriptions) < maxDescriptions {
 		return
 	}
-	oldest := k.order.Front().Value.(*pgconn.StatementDescription) //nolint:forcetypeassert // nothing else is put in
-	mode := pgx.QueryExecModeCacheStatement
-	if oldest.Name == "" {
-		mode = pgx.QueryExecModeCacheDescribe
-	} else {
-		k.evicted = append(k.evicted, oldest.Name)
+	for _, d := range k.descriptions {
+		if d.Name != "" {
+			k.obsolete = append(k.obsolete, d.Name)
+		}
 	}
-	k.remove(described{mode, oldest.SQL})
+	clear(k.descriptions)
 }
 
-// forget drops the descriptions of a text that the server no longer accepts.
-func (k *knowledge) forget(sql string) {
-	k.remove(described{pgx.QueryExecModeCacheStatement, sql})
-	k.remove(described{pgx.QueryExecModeCacheDescribe, sql})
-}
-
-func (k *knowledge) remove(key described) {
-	if element, ok := k.descriptions[key]; ok {
-		k.order.Remove(element)
-		delete(k.descriptions, key)
-	}
-}
-
-// preparedName is made from the text, so that a pooler that switches servers can make it unknown,
-// but never let it stand for another statement.
+// preparedName derives the name from the text, so that behind a pooler that switches servers it may
+// be unknown, but never stands for another statement.
 func preparedName(sql string) string {
 	sum := sha256.Sum256([]byte(sql))
 	return "pgtx_" + hex.EncodeToString(sum[:16])
 }
 
-// traceBegin tells the tracer that BEGIN is sent, as pgx does for a BEGIN that goes alone. The
-// function it returns tells the end.
-func (k *knowledge) traceBegin(ctx context.Context, prelude []string) (end func(error)) {
+// traceQuery tells the tracer that a statement is sent. The returned function tells it the end.
+func (k *knowledge) traceQuery(ctx context.Context, sql string, args []any) (
+	context.Context, func(pgconn.CommandTag, error),
+) {
 	if k.tracer == nil {
-		return func(error) {}
+		return ctx, func(pgconn.CommandTag, error) {}
 	}
-	ctx = k.tracer.TraceQueryStart(ctx, k.conn, pgx.TraceQueryStartData{SQL: joinSQL(prelude)})
-	return func(err error) {
-		end := pgx.TraceQueryEndData{Err: err}
-		if err == nil {
-			end.CommandTag = pgconn.NewCommandTag("BEGIN")
-		}
-		k.tracer.TraceQueryEnd(ctx, k.conn, end)
+	ctx = k.tracer.TraceQueryStart(ctx, k.conn, pgx.TraceQueryStartData{SQL: sql, Args: args})
+	return ctx, func(tag pgconn.CommandTag, err error) {
+		k.tracer.TraceQueryEnd(ctx, k.conn, pgx.TraceQueryEndData{CommandTag: tag, Err: err})
 	}
 }
 
-// tracePrepare tells the tracer that a statement is prepared. The function it returns tells the
+// tracePrepare tells the tracer that a statement is prepared. The returned function tells it the
 // end.
 func (k *knowledge) tracePrepare(ctx context.Context, mode pgx.QueryExecMode, sql string) (end func(error)) {
-	if k.prepareTracer == nil {
+	tracer, ok := k.tracer.(pgx.PrepareTracer)
+	if !ok {
 		return func(error) {}
 	}
 	name := ""
 	if mode == pgx.QueryExecModeCacheStatement {
 		name = preparedName(sql)
 	}
-	ctx = k.prepareTracer.TracePrepareStart(ctx, k.conn, pgx.TracePrepareStartData{Name: name, SQL: sql})
-	return func(err error) { k.prepareTracer.TracePrepareEnd(ctx, k.conn, pgx.TracePrepareEndData{Err: err}) }
+	ctx = tracer.TracePrepareStart(ctx, k.conn, pgx.TracePrepareStartData{Name: name, SQL: sql})
+	return func(err error) { tracer.TracePrepareEnd(ctx, k.conn, pgx.TracePrepareEndData{Err: err}) }
 }

@@ -12,49 +12,49 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// LockKey is what an advisory lock is taken on: a number all users of the database agree on. Make
-// it of a name with [KeyOf], or convert an integer that is used nowhere else.
+// LockKey identifies an advisory lock: a number that all users of the database agree on. Make it
+// from a name with [KeyOf], or convert an integer that nothing else uses.
 type LockKey int64
 
-// KeyOf returns the key of a name in a namespace: the FNV-1a hash, 64 bits, of the namespace, a
-// zero byte and the name. It is the same in every version, so that programs built apart meet on the
-// same lock. Two of a million names share a key with a probability of about 3 in 100 million; they
-// then wait for each other without need.
+// KeyOf returns the key of a name in a namespace: the 64-bit FNV-1a hash of the namespace, a zero
+// byte and the name. It is the same in every version, so programs that are built apart use the same
+// lock. Two of a million names share a key with a probability of about 3 in 100 million. Then they
+// wait for each other without need.
 func KeyOf(namespace, name string) LockKey {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(namespace + "\x00" + name)) // never fails
 	return LockKey(hash.Sum64())                         //nolint:gosec // all 64 bits are wanted
 }
 
-// LockOptions change how [Lock] and [TryLock] take their locks. The zero value is exclusive and
-// waits without a limit of its own.
+// LockOptions change how [Lock] and [TryLock] take their locks. With the zero value locks are
+// exclusive, and the wait has no limit of its own.
 type LockOptions struct {
-	// Shared locks exclude exclusive ones, not each other.
+	// Shared locks exclude exclusive locks, but not each other. Defaults to exclusive.
 	Shared bool
 
-	// Timeout is how long the server waits for each lock at most, rounded up to whole milliseconds,
-	// in place of the lock_timeout in force, which is restored afterwards. 0 leaves that as it is,
-	// a negative one switches it off; TryLock never waits. Prefer it to a deadline of ctx, which
-	// costs the connection.
+	// Timeout limits how long the server waits for each lock, rounded up to whole milliseconds. It
+	// replaces the lock_timeout in force, which is restored afterwards. A negative one switches the
+	// limit off. TryLock never waits. Prefer it to a deadline of ctx, which costs the connection.
+	// Defaults to the lock_timeout in force.
 	Timeout time.Duration
 }
 
-// ErrLockTimeout is returned by [Lock] when a lock was not free within LockOptions.Timeout, or
-// without that within the lock_timeout in force.
+// ErrLockTimeout is returned by [Lock] if a lock was not free within LockOptions.Timeout or the
+// lock_timeout in force.
 var ErrLockTimeout = errors.New("advisory lock not free")
 
-// Lock takes advisory locks on keys, in one round trip; as the first statement of a lazy
-// transaction, BEGIN is in it too. They are held until the transaction ends, or the savepoint in
-// which they were taken is undone: there is no unlock. Several keys are taken in the order of their
-// values, so that two transactions with the same keys cannot deadlock over them.
+// Lock takes advisory locks on keys, in one round trip. It waits until they are free or ctx ends.
+// The locks are held until the transaction ends, or the savepoint in which they were taken is
+// undone; there is no unlock. Lock takes several keys in the order of their values, so two
+// transactions with the same keys cannot deadlock over them.
 //
-// A lock that is not free in time is an error that matches [ErrLockTimeout] and the server's
-// (55P03). Like every error of a statement it leaves the transaction good for nothing but a
-// rollback; in a nested Run only that one is undone.
+// If a lock is not free in time, the error matches [ErrLockTimeout] and the server's (55P03). Like
+// every error of a statement it leaves a transaction that can only be rolled back. In a nested Run
+// only that one is undone.
 //
-// Under REPEATABLE READ and SERIALIZABLE the statement that takes the lock also fixes the snapshot:
-// what the last holder committed while this one waited is not seen. Take locks under READ
-// COMMITTED, or a lock on a row.
+// Under REPEATABLE READ and SERIALIZABLE the statement that takes the lock also fixes the snapshot,
+// so it does not see what the last holder committed during the wait. Take locks under READ
+// COMMITTED, or lock a row.
 func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) error {
 	batch := &pgx.Batch{}
 	if opts.Timeout != 0 {
@@ -81,7 +81,7 @@ func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) err
 	return nil
 }
 
-// send sends a batch. A single statement travels with BEGIN, which a batch does not.
+// send sends a batch. A single statement can travel with BEGIN; a batch cannot.
 func send(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 	if batch.Len() != 1 {
 		return tx.SendBatch(ctx, batch).Close()
@@ -90,8 +90,8 @@ func send(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 	return err
 }
 
-// TryLock is [Lock] without waiting: it reports whether all keys were free. If one was not, none is
-// held by this call; for several keys that takes a savepoint.
+// TryLock is [Lock] without a wait. It reports whether all keys were free. If one was not, this call
+// holds none of them; for several keys that takes a savepoint.
 func TryLock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) (bool, error) {
 	keys = sorted(keys)
 	if len(keys) <= 1 {
@@ -133,7 +133,7 @@ func lockSQL(function string, opts LockOptions) string {
 	return "select " + function + "($1)"
 }
 
-// sorted are the keys in order, each once.
+// sorted returns the keys in order, each once.
 func sorted(keys []LockKey) []LockKey {
 	return slices.Compact(slices.Sorted(slices.Values(keys)))
 }

@@ -135,7 +135,7 @@ func TestUnusableArguments(t *testing.T) {
 		"nesting":                 {pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Nesting: 99}, nothing), "nesting 99 does not exist"},
 		"nil batch":               {pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, nil), "batch: the batch is nil"},
 		"batch that begins":       {pgtx.Atomic(t.Context(), b.pool, pgtx.Options{}, begins), "remove its BeginTx and pass TxOptions"},
-		"batch on no db":          {pgtx.Atomic(t.Context(), nil, pgtx.Options{}, some), "batch: "},
+		"batch on no db":          {pgtx.Atomic(t.Context(), nil, pgtx.Options{}, some), "begin: "},
 		"nil hook":                {pgtx.AfterCommit(t.Context(), b.pool, nil), "hook: the function is nil"},
 		"hook on uncomparable db": {pgtx.BeforeCommit(t.Context(), odd, hook), "hook: "},
 	} {

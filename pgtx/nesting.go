@@ -1,6 +1,7 @@
 package pgtx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,22 +10,23 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Nesting says what a Run does inside the function of another on the same database, and without
-// one.
+// Nesting says what a Run does inside the function of another on the same database, and what it
+// does outside.
 type Nesting int
 
 const (
 	// Savepoint is the zero value: a savepoint inside, a transaction of its own outside.
 	Savepoint Nesting = iota
-	// Join runs the function in the transaction around it without a savepoint: if it fails, nothing
-	// can be undone alone, so everything up to the savepoint around it, or the whole, rolls back,
+	// Join runs the function in the transaction around it, without a savepoint. If it fails, it
+	// cannot be undone alone: everything up to the savepoint around it, or the whole, rolls back,
 	// even if the outer function goes on. Outside it begins a transaction. On a pgx.Tx that was
-	// begun elsewhere, the code that commits that has to look at the error.
+	// begun elsewhere, the code that commits has to look at the error.
 	Join
-	// Separate is a transaction of its own on a connection of its own also inside, which commits
-	// and is repeated by itself, whatever becomes of the one around it. It waits for locks of the
-	// one around it until a limit of the server ends that. Inside it does not wait for a connection
-	// of a full pool, which may be waiting for this very function: the result is [ErrPoolFull].
+	// Separate begins a transaction of its own on a connection of its own, inside as well. It
+	// commits and is repeated by itself, whatever happens to the transaction around it. If it needs
+	// a lock of that one, it waits until a limit of the server ends the wait. Inside it does not
+	// wait for a connection of a full pool, because that may be waiting for this very function: the
+	// error is [ErrPoolFull].
 	Separate
 	// Required is Savepoint inside and [ErrNoTransaction] outside.
 	Required
@@ -33,8 +35,7 @@ const (
 )
 
 var (
-	// ErrNoTransaction is returned where there has to be a transaction around the call and there is
-	// none.
+	// ErrNoTransaction is returned by a call that needs a transaction around it.
 	ErrNoTransaction = errors.New("no transaction on this db: call it inside the function of a Run, " +
 		"with the ctx that function was given")
 
@@ -53,12 +54,13 @@ var (
 		"pass the ctx that its function was given", ErrTxInUse)
 )
 
-// place applies opts.Nesting: it returns the transaction in which to nest, or nil to begin one on
-// db.
+// place applies o.Nesting: it returns the transaction in which to nest, or nil to begin one on the
+// returned db.
 func (o Options) place(db DB, key any, parent *tx) (*tx, DB, error) {
 	outer, foreign := db.(pgx.Tx)
 	inside := parent != nil || foreign
 	switch o.Nesting {
+	case Savepoint, Join:
 	case Required:
 		if !inside {
 			return nil, db, ErrNoTransaction
@@ -73,7 +75,6 @@ func (o Options) place(db DB, key any, parent *tx) (*tx, DB, error) {
 			return nil, db, errors.New("separate transaction: a pgx.Tx has only one connection: pass the pool")
 		}
 		return nil, own, nil
-	case Savepoint, Join:
 	default:
 		return nil, db, fmt.Errorf("nesting %d does not exist", o.Nesting)
 	}
@@ -83,204 +84,149 @@ func (o Options) place(db DB, key any, parent *tx) (*tx, DB, error) {
 	return parent, db, nil
 }
 
-// nest runs fn in a savepoint below parent.
+// nest runs fn inside parent's function: in a savepoint, or with Join without one.
 func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context, pgx.Tx) error) error {
-	if err := opts.compatible(parent.session.opts.TxOptions); err != nil {
+	if err := opts.compatible(parent.attempt.opts.TxOptions); err != nil {
 		return refused(fmt.Errorf("begin: %w", err))
 	}
-	w := opts.watch(ctx, kindSavepoint)
+	kind := kindSavepoint
+	if opts.Nesting == Join {
+		kind = kindJoined
+	}
+	r := &result{outcome: OutcomeRolledBack}
+	w := opts.watch(ctx, kind)
 	defer w.abandoned()
-	w.start(parent.session.attempt)
+	w.start(parent.attempt.number, r)
 	start := time.Now()
-	p, err := parent.openSavepoint(ctx)
+	t := &tx{attempt: parent.attempt, parent: parent, name: opts.Name}
+	err := parent.enter(func(s *session) error { return s.openNested(ctx, t, opts.Nesting == Join) })
 	began := time.Now()
+	r.times.begin = began.Sub(start)
 	if err != nil {
 		err = phaseBegin.in(start, fmt.Errorf("begin: %w", err))
-		w.endNested(times{begin: began.Sub(start)}, err)
+		w.end(err)
 		w.finish(err)
 		return err
 	}
-	p.name = opts.Name
 
 	returned := false
 	defer func() {
-		if !returned { // a panic or Goexit on its way through
-			_ = p.finish(ctx, errNotReturned)
+		if !returned { // a panic or Goexit
+			_ = t.finishNested(ctx, errNotReturned)
 		}
 	}()
-	err = fn(withScope(ctx, p.tx), p.tx)
+	err = fn(withScope(ctx, t), t)
 	returned = true
 	finishing := time.Now()
-	result := p.finish(ctx, err)
-	if err == nil {
-		result = phaseRun.in(began, result)
-	}
-	w.endNested(times{begin: began.Sub(start), commit: time.Since(finishing)}, result)
-	if errors.Is(err, ErrRollback) {
-		result = nil // it was undone, as it asked for
-	}
-	w.finish(result)
-	return result
-}
-
-// openSavepoint sets the savepoint of a nested function, which becomes the session's innermost.
-func (t *tx) openSavepoint(ctx context.Context) (*savepoint, error) {
-	if err := t.enter(); err != nil {
-		return nil, err
-	}
-	s := t.session
-	defer s.gate.leave()
-	if s.innermost != t.function() {
-		// Savepoints end in the reverse of the order in which they began; two functions side by
-		// side cannot do that.
-		return nil, errNotInnermost
-	}
-	p, err := t.setSavepoint(ctx)
 	if err != nil {
-		return nil, err
+		err = t.finishNested(ctx, err)
+	} else if err = phaseRun.in(began, t.finishNested(ctx, nil)); err == nil {
+		r.outcome = OutcomeReleased
 	}
-	s.innermost = p.tx
-	return p, nil
+	r.times.commit = time.Since(finishing)
+	w.end(err)
+	if t.savepoint != "" && errors.Is(err, ErrRollback) {
+		err = nil // it was undone
+	}
+	w.finish(err)
+	return err
 }
 
-// finish ends the savepoint of a function that returned result, and returns what Run returns.
-func (p *savepoint) finish(ctx context.Context, result error) error {
-	s := p.session
-	p.closed.Store(true)
-	if err := s.gate.enterOr(s.interrupt); err != nil {
-		// Rows are open or a goroutine is at work: nothing can be undone, so nothing may be
-		// committed. There is no need to wait: the statement or the rows meet a closed socket.
-		s.dropHooksOf(p.tx)
-		if result != nil {
-			return result
-		}
-		return fmt.Errorf("release savepoint: %w", err)
+// openNested opens t, which becomes the innermost function.
+func (s *session) openNested(ctx context.Context, t *tx, joined bool) error {
+	if s.innermost != t.parent.function() {
+		// Savepoints end in the reverse of the order in which they began. Two functions side by
+		// side cannot do that.
+		return errNotInnermost
 	}
-	defer s.gate.leave()
-	s.innermost = p.parent.function()
-	s.observe(nil) // tx.Conn() bypasses the handles
+	if !joined {
+		if err := s.setSavepoint(ctx, t); err != nil {
+			return err
+		}
+	}
+	s.innermost = t
+	return nil
+}
 
-	conflict := error(nil)
+// finishNested ends a nested function that returned result, and returns what Run returns.
+func (t *tx) finishNested(ctx context.Context, result error) error {
+	t.closed.Store(true)
+	joined, operation := t.savepoint == "", "release savepoint"
+	if joined {
+		operation = "end of the joined function"
+	}
+	entered := false
+	err := t.attempt.gate.enterLast(func(s *session) error {
+		entered = true
+		s.innermost = t.parent.function()
+		s.observe(nil) // tx.Conn() bypasses the handles
+		conflict := s.conflictIn(result)
+		if result = s.judgeNested(ctx, t, operation, result); result == nil && !joined {
+			return s.releaseSavepoint(ctx, t)
+		}
+		switch {
+		case result == nil || s.state == stateEnded:
+		case joined:
+			s.doomBy(t.parent.scope(), result)
+		default:
+			result = s.undoNested(ctx, t, result, conflict)
+		}
+		return result
+	})
+	if entered {
+		return err
+	}
+	t.attempt.hooks.dropInside(t)
+	return cmp.Or(result, fmt.Errorf("%s: %w", operation, err))
+}
+
+// judgeNested returns result, or why a function that returned nil has failed.
+func (s *session) judgeNested(ctx context.Context, t *tx, operation string, result error) error {
+	switch {
+	case result != nil:
+		return result
+	case s.state == stateEnded:
+		return fmt.Errorf("%s: %w", operation, ErrEnded)
+	case ctx.Err() != nil: // perhaps the limit of the nested Run only: the outer function may go on
+		return fmt.Errorf("%s: rolled back: %w", operation, context.Cause(ctx))
+	case s.doom != nil && (t.savepoint != "" || t.isInside(s.doomed)):
+		return s.doom
+	case s.state == stateLost:
+		return fmt.Errorf("%s: the connection was lost: %w", operation, s.loss())
+	case s.state == stateFailed:
+		return s.failure()
+	}
+	return nil
+}
+
+// conflictIn returns the conflict that a nested function met and that result comes from, or nil.
+func (s *session) conflictIn(result error) error {
 	switch {
 	case s.state == stateFailed && isConflict(s.cause):
-		conflict = s.cause
+		return s.cause
 	case s.conflict != nil && errors.Is(result, s.conflict):
-		conflict = s.conflict
+		return s.conflict
 	}
-	switch {
-	case s.state == stateEnded:
-		return cmpError(result, fmt.Errorf("release savepoint: %w", ErrEnded))
-	case result != nil:
-	case ctx.Err() != nil: // the limit of the nested Run alone, perhaps: then the outer function may go on
-		result = fmt.Errorf("release savepoint: rolled back: %w", context.Cause(ctx))
-	case s.doom != nil:
-		result = s.doom
-	case s.state == stateLost:
-		result = fmt.Errorf("release savepoint: the connection was lost: %w", s.loss())
-	case s.state == stateFailed:
-		result = s.failure()
-	default:
-		return p.release(ctx)
-	}
+	return nil
+}
+
+// undoNested undoes a nested function that failed with result.
+func (s *session) undoNested(ctx context.Context, t *tx, result, conflict error) error {
 	if s.isOpen() {
-		// After a failure of undo the transaction can only be rolled back, which the outer function
-		// and COMMIT meet.
-		if err := p.undo(ctx); err != nil && s.state != stateLost {
+		// If this fails, the transaction can only be rolled back. The outer function and COMMIT
+		// meet that.
+		if err := s.undoSavepoint(ctx, t); err != nil && s.state != stateLost {
 			result = fmt.Errorf("%w, and then: %w", result, err)
 		}
 	}
 	if conflict != nil {
-		// A savepoint cannot take the outer snapshot or locks back: only the outermost Run can
-		// repeat everything, and it must even if the outer function goes on.
+		// Undoing the savepoint does not take back the snapshot and locks of the whole. Only the
+		// outermost Run can repeat everything, and it must, even if the outer function goes on.
 		doom := result
 		if !errors.Is(result, conflict) {
 			doom = fmt.Errorf("%w, and then: %w", conflict, result)
 		}
 		s.doomBy(&s.root, doom)
 	}
-	return result
-}
-
-// cmpError returns the first of the two that is not nil.
-func cmpError(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
-}
-
-// join runs fn in parent's transaction, without a savepoint.
-func join(ctx context.Context, parent *tx, opts Options, fn func(context.Context, pgx.Tx) error) error {
-	if err := opts.compatible(parent.session.opts.TxOptions); err != nil {
-		return refused(fmt.Errorf("begin: %w", err))
-	}
-	t, err := parent.openJoined()
-	if err != nil {
-		return refused(fmt.Errorf("begin: %w", err))
-	}
-	t.name = opts.Name
-	w := opts.watch(ctx, kindJoined)
-	defer w.abandoned()
-	w.start(parent.session.attempt)
-	returned := false
-	defer func() {
-		if !returned {
-			_ = t.finishJoined(ctx, errNotReturned)
-		}
-	}()
-	start := time.Now()
-	err = fn(withScope(ctx, t), t)
-	returned = true
-	if err == nil {
-		err = phaseRun.in(start, t.finishJoined(ctx, nil))
-	} else {
-		err = t.finishJoined(ctx, err)
-	}
-	w.endNested(times{}, err)
-	w.finish(err)
-	return err
-}
-
-// openJoined makes a handle below t, which becomes the session's innermost.
-func (t *tx) openJoined() (*tx, error) {
-	if err := t.enter(); err != nil {
-		return nil, err
-	}
-	s := t.session
-	defer s.gate.leave()
-	if s.innermost != t.function() {
-		return nil, errNotInnermost
-	}
-	s.innermost = &tx{session: s, parent: t}
-	return s.innermost, nil
-}
-
-// finishJoined ends a joined function that returned result, and returns what Run returns.
-func (t *tx) finishJoined(ctx context.Context, result error) error {
-	s := t.session
-	t.closed.Store(true)
-	if err := s.gate.enterOr(s.interrupt); err != nil {
-		if result != nil {
-			return result
-		}
-		return fmt.Errorf("end of the joined function: %w", err)
-	}
-	defer s.gate.leave()
-	s.innermost = t.parent.function()
-	s.observe(nil) // tx.Conn() bypasses the handles
-	switch {
-	case result != nil:
-	case ctx.Err() != nil:
-		result = fmt.Errorf("end of the joined function: %w", context.Cause(ctx))
-	case s.doom != nil && t.isInside(s.doomed):
-		return s.doom
-	case s.state == stateEnded:
-		return fmt.Errorf("end of the joined function: %w", ErrEnded)
-	case s.state == stateFailed:
-		result = s.failure()
-	default:
-		return nil
-	}
-	s.doomBy(t.parent.scope(), result)
 	return result
 }

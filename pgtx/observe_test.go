@@ -118,7 +118,7 @@ func TestObserver(t *testing.T) {
 			batch := moves()
 			batch.Queue(`select 1`).QueryRow(func(pgx.Row) error { return errBusiness })
 			return pgtx.Atomic(t.Context(), b.pool, opts, batch)
-		}, []string{"pay batch 1 committed"}, errBusiness},
+		}, []string{"pay batch 1 rolled_back"}, errBusiness},
 		{"Atomic inside", func(t *testing.T, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, _ pgx.Tx) error {
 				return pgtx.Atomic(ctx, b.pool, pgtx.Options{}, moves())

@@ -5,26 +5,25 @@
 //		return err
 //	})
 //
-// The function may run more than once: after a serialization failure, a deadlock or a connection
+// The function may run more than once. After a serialization failure, a deadlock or a connection
 // lost before COMMIT was sent, Run rolls back, waits and calls it again. Its effects in the
-// database happen at most once; effects elsewhere (an e-mail, a variable outside) happen once per
+// database happen at most once. Effects elsewhere (an e-mail, a variable outside) happen once per
 // call, so keep them out of the function.
 //
-// On a pool no connection is taken and nothing is sent until the first statement, which travels
-// with BEGIN.
+// On a pool, Run takes no connection and sends nothing until the first statement. BEGIN travels
+// with that statement.
 //
-// A connection that breaks after COMMIT was sent leaves an outcome nobody can see from the client.
-// Run never repeats such a transaction and returns a [*CommitUnknownError]. With
-// [Options.VerifyCommit] it asks the server what happened, and [Options.IdempotencyKey] makes the
-// answer certain across failovers too.
+// If a connection breaks after COMMIT was sent, the client cannot see what happened. Run never
+// repeats such a transaction and returns a [*CommitUnknownError]. With [Options.VerifyCommit] it
+// asks the server. With [Options.IdempotencyKey] the answer is certain across failovers too.
 //
-// A Run inside the function of another, on the same database and with the context the function was
-// given, is a savepoint of that transaction.
+// A Run inside the function of another, on the same database and with the function's context, is a
+// savepoint of that transaction.
 //
-// An error of the function comes back as it is. Errors that Run meets itself are in a
-// [*PhaseError]: a [*RetryError] when the attempts are used up, a [*SwallowedError] when the
-// function overlooked a failed statement, and the others that Run lists. All functions are safe for
-// concurrent use if db is; a transaction is for one goroutine at a time.
+// Run returns the function's error as it is. Errors that Run meets itself are in a [*PhaseError]: a
+// [*RetryError] when no attempt is left, a [*SwallowedError] when the function overlooked a failed
+// statement, and the others that Run lists. All functions are safe for concurrent use if db is. A
+// transaction is for one goroutine at a time.
 package pgtx
 
 import (
@@ -32,20 +31,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// DB can start a transaction: [*pgxpool.Pool], [*pgxpool.Conn], [*pgx.Conn], or a [pgx.Tx], on
-// which Run opens a savepoint instead.
-//
-// Methods beyond these four are found by assertion. With Acquire, as *pgxpool.Pool has it, a
-// transaction begins with its first statement, on the connection that Acquire returns; without,
-// BEGIN is a round trip of its own. Without BeginTx, a transaction with TxOptions is refused. A DB
-// that wraps a pgx.Tx and hides its Commit and Rollback cannot be told from a pool: Run then takes
-// the savepoint its Begin opens for a whole transaction and may repeat it. Pass the pgx.Tx itself.
+// DB can run a transaction: [*pgxpool.Pool], [*pgxpool.Conn], [*pgx.Conn], or a [pgx.Tx], on which
+// Run opens a savepoint. A pool is recognized by its Acquire, which may be your own, and a
+// connection by its Conn. A wrapper of a pgx.Tx must have all of its methods.
 //
 // The value identifies the database when Run calls are nested, so it must be comparable: pass a
 // pointer.
@@ -57,37 +50,36 @@ type DB interface {
 }
 
 // Run calls fn in a transaction on db and commits if fn returns nil. If fn returns an error, panics
-// or calls runtime.Goexit, the transaction is rolled back; the error is returned as it is, the
-// panic goes on with its stack.
+// or calls runtime.Goexit, Run rolls back. It returns fn's error as it is. A panic goes on with its
+// stack.
 //
-// fn may be called again. If a statement of this transaction failed with a serialization failure
-// (40001), a deadlock (40P01), a server that is shutting down or starting (57P01 to 57P03), too
-// many connections (53300), a write refused as read-only (25006) where the transaction and the
-// session are not read-only by choice, or a prepared statement that a migration made useless, or if
-// the connection was lost before COMMIT was sent, Run rolls back, waits and calls fn again, at most
-// [Options.MaxAttempts] times; then the result is a [*RetryError] with the last error. What this
-// transaction met decides, whatever fn makes of the error. A result on a single *pgx.Conn or
-// *pgxpool.Conn that is closed is final.
+// Run calls fn again, at most [Options.MaxAttempts] times, if the connection was lost before COMMIT
+// was sent, or if a statement of this transaction failed in a way that may pass: a serialization
+// failure (40001), a deadlock (40P01), a server that is shutting down or starting (57P01 to 57P03),
+// too many connections (53300), a prepared statement that a migration made useless, or a write
+// refused as read-only (25006), unless the transaction or session is read-only by choice. The
+// failure that this transaction met decides, whatever fn makes of it. When no attempt is left, the
+// error is a [*RetryError]. A single connection that is closed ends the attempts.
 //
-// tx is a real [pgx.Tx] for sqlc, scany and the like, except that its Commit and Rollback are
-// [ErrManaged]. It belongs to fn: after fn has returned its use is [ErrTxClosed], and a second
-// goroutine or open rows make it [ErrTxInUse]. Statements through tx.Conn() and tx.LargeObjects()
+// tx is a real [pgx.Tx] for sqlc, scany and the like, except that Commit and Rollback return
+// [ErrManaged]. It belongs to fn. After fn has returned, every use is [ErrTxClosed]. Use while rows
+// are open or by a second goroutine is [ErrTxInUse]. Statements on tx.Conn() and tx.LargeObjects()
 // bypass these checks.
 //
-// The ctx fn is given carries the transaction: a Run with it on the same db, or on tx, is a
-// savepoint, which is rolled back and released if its fn fails and never repeated on its own. After
-// a serialization failure or deadlock inside, the whole transaction rolls back even if the outer
+// fn's ctx carries the transaction. A Run with it on the same db, or on tx, is a savepoint. If its
+// function fails, it is rolled back and released, and never repeated on its own. After a
+// serialization failure or deadlock inside, the whole transaction rolls back even if the outer
 // function goes on, so that the outermost Run can repeat it. A Run on another db is a transaction
-// of its own; it commits by itself, and again if the outer one is repeated.
+// of its own: it commits by itself, and again if the outer one is repeated.
 //
-// ctx applies to the acquire, BEGIN and what fn does with it. A ctx that is done when fn returns
-// nil means rollback. COMMIT is not cut by ctx, which would make its outcome unknowable: it has 5 s
-// after the end of ctx, as ROLLBACK has.
+// ctx applies to the acquire, to BEGIN and to what fn does with it. If ctx is done when fn returns
+// nil, Run rolls back. The end of ctx does not cut off COMMIT, which would make its outcome unknown:
+// COMMIT and ROLLBACK have 5 s more.
 //
-// Errors other than fn's own, each in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets
-// at its first statement; [*SwallowedError] if a statement failed and fn returned nil;
-// [*CommitUnknownError] if nobody can say whether the transaction committed; "commit: …" if the
-// server refused it (a deferred constraint, say). Run is safe for concurrent use if db is.
+// Run's own errors are in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets at its first
+// statement; [*SwallowedError] if a statement failed and fn returned nil; [*CommitUnknownError] if
+// nobody can say whether the transaction committed; "commit: …" if the server refused it, because
+// of a deferred constraint for instance. Run is safe for concurrent use if db is.
 func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	return RunWith(ctx, db, Options{}, fn)
 }
@@ -107,9 +99,9 @@ func Value[T any](ctx context.Context, db DB, fn func(ctx context.Context, tx pg
 	return ValueWith(ctx, db, Options{}, fn)
 }
 
-// ValueWith is [RunWith] for a function with a result. On an error the result is T's zero value,
-// except for a [*HookError]: then it was committed. After [ErrRollback] it is what the function
-// returned. With an IdempotencyKey the result is stored as JSON, so that T has to survive that.
+// ValueWith is [RunWith] for a function with a result. With an error the result is T's zero value,
+// except with a [*HookError], because then it was committed. After [ErrRollback] it is what the
+// function returned. With an IdempotencyKey the result is stored as JSON.
 func ValueWith[T any](
 	ctx context.Context, db DB, opts Options, fn func(ctx context.Context, tx pgx.Tx) (T, error),
 ) (T, error) {
@@ -142,122 +134,4 @@ func ValueWith[T any](
 		return zero, err
 	}
 	return result, err
-}
-
-type scopeKey struct{}
-
-// scope is one entry in the list of open transactions that a context carries, innermost first.
-// There is one list for all databases, so that a Run on a second database does not hide the first.
-// It is the context that carries it, too.
-type scope struct {
-	context.Context
-	tx    *tx
-	key   any
-	ended bool // hides the transactions of its database around it: a hook runs after them
-	outer *scope
-}
-
-func withScope(ctx context.Context, t *tx) context.Context {
-	outer, _ := ctx.Value(scopeKey{}).(*scope)
-	return &scope{Context: ctx, tx: t, key: t.session.key, outer: outer}
-}
-
-// afterScope is ctx for what runs after the transaction of t has ended. It does not end with ctx.
-func afterScope(ctx context.Context, t *tx) context.Context {
-	ctx = context.WithoutCancel(ctx)
-	outer, _ := ctx.Value(scopeKey{}).(*scope)
-	return &scope{Context: ctx, tx: t, key: t.session.key, ended: true, outer: outer}
-}
-
-func (s *scope) Value(key any) any {
-	if _, ok := key.(scopeKey); ok {
-		return s
-	}
-	return s.Context.Value(key)
-}
-
-// findHandle returns the innermost handle that ctx carries for the database key, or nil.
-func findHandle(ctx context.Context, key any) *tx {
-	s, _ := ctx.Value(scopeKey{}).(*scope)
-	for ; s != nil; s = s.outer {
-		if s.key == key {
-			if s.ended {
-				return nil
-			}
-			return s.tx
-		}
-	}
-	return nil
-}
-
-// From returns the transaction that a Run on db has put into ctx, innermost first, and whether
-// there is one. db is the value that was passed to Run, or a handle of that transaction. Once the
-// function of that Run has returned, it is still returned, and every use of it is [ErrTxClosed]: a
-// context that escaped must not silently fall back to the pool.
-func From(ctx context.Context, db DB) (pgx.Tx, bool) {
-	key, err := keyOf(db)
-	if err != nil {
-		return nil, false
-	}
-	if t := findHandle(ctx, key); t != nil {
-		return t, true
-	}
-	return nil, false
-}
-
-// Querier returns the transaction that a Run on db has put into ctx, innermost first, or db itself
-// if there is none. A repository that runs its statements on it works alone and inside a
-// transaction, with one version of each method. As with [From], a ctx that outlived its Run gives a
-// handle whose every use is [ErrTxClosed], never the pool.
-func Querier(ctx context.Context, db DB) DB {
-	if tx, ok := From(ctx, db); ok {
-		return tx
-	}
-	return db
-}
-
-// Attempt returns how often the function of the transaction innermost in ctx has been called, this
-// time included: 1 in the first attempt, 0 outside a Run.
-func Attempt(ctx context.Context) int {
-	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
-		return s.tx.session.attempt
-	}
-	return 0
-}
-
-// Name returns the Options.Name of the Run innermost in ctx, "" outside. With [Attempt] it is for
-// tracers of pgx: the ctx of every statement of a transaction has it, BEGIN, COMMIT, savepoints and
-// the acquire included.
-func Name(ctx context.Context) string {
-	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
-		return s.tx.name
-	}
-	return ""
-}
-
-// keyOf identifies the database behind db: the value itself, and for a handle of ours what its
-// transaction was begun on.
-func keyOf(db DB) (any, error) {
-	if t := handleOf(db); t != nil {
-		return t.session.key, nil
-	}
-	value := reflect.ValueOf(db)
-	if !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil() {
-		return nil, errors.New("db is nil: pass a connected pool, a connection or a transaction")
-	}
-	if !value.Comparable() {
-		return nil, fmt.Errorf("a db of type %T is not comparable, so a nested Run could not recognize it: "+
-			"pass a pointer", db)
-	}
-	return db, nil
-}
-
-func handleOf(db DB) *tx {
-	switch t := db.(type) {
-	case *tx:
-		return t
-	case *savepoint:
-		return t.tx
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package pgtx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,9 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	if err != nil {
 		return refused(fmt.Errorf("begin: %w", err))
 	}
-	parent, handle := findHandle(ctx, key), handleOf(db)
-	if handle != nil && (parent == nil || handle.ended() || handle.isInside(parent)) {
-		parent = handle // if it has ended, a ctx that is still good must not hide the error
+	parent := findHandle(ctx, key)
+	if handle, ok := db.(*tx); ok && (parent == nil || handle.ended() || handle.isInside(parent)) {
+		parent = handle // one that has ended must give its error, whatever ctx carries
 	}
 	inside := parent != nil
 	if inside {
@@ -30,138 +31,160 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	switch {
 	case err != nil:
 		return refused(fmt.Errorf("begin: %w", err))
-	case parent != nil && opts.Nesting == Join:
-		return join(ctx, parent, opts, fn)
 	case parent != nil:
 		return nest(ctx, parent, opts, fn)
 	}
-	kind := opts.kind
-	if kind == "" {
-		kind = kindTransaction
+	kind := kindTransaction
+	if opts.batch {
+		kind = kindBatch
 	}
 	w := opts.watch(ctx, kind)
 	defer w.abandoned()
-	var last *session
+	var last *attempt
 	err = repeat(ctx, opts, func(number int) (next step, err error) {
-		w.start(number)
 		limited, cancel := opts.limitAttempt(ctx)
 		defer cancel()
-		s := newSession(ctx, limited, key, opts, number)
-		s.beginsAlone = last != nil && last.state == stateLost
-		last = s
-		w.in(s)
-		if err = s.start(db, inside); err == nil {
-			err = attempt(db, s, fn)
-		}
-		err = s.explain(err)
-		// A single connection that is closed stays closed.
-		again := err != nil && s.again(err) && !isClosedConn(db)
-		if again {
-			err = s.withCause(err)
-		}
-		if again && s.isOverdue(err) {
-			s.endBackend(ctx, db)
-		}
-		if !again && s.outcome == OutcomeRolledBack && errors.Is(err, ErrRollback) {
-			err = nil
-		}
-		w.endSession(err)
-		switch {
-		case !again:
-			return stepStop, err
-		case s.lease == nil && s.pool != nil && isStalePlan(s.cause):
-			return stepNow, err // on a fresh connection
-		}
-		return stepWait, err
+		a := newAttempt(ctx, limited, key, opts, number)
+		a.beginsAlone = last != nil && last.result.lost
+		last = a
+		w.start(number, &a.result)
+		next, err = a.run(db, inside, fn)
+		w.end(err)
+		return next, err
 	})
-	err = last.runLastHooks(ctx, err)
+	err = last.callLastHooks(err)
 	w.finish(err)
 	return err
 }
 
-// attempt runs fn once in the transaction of s. Afterwards s.outcome and s.worthRepeating tell how
-// it went.
-func attempt(db DB, s *session, fn func(context.Context, pgx.Tx) error) error {
-	root := &s.root
-	start := time.Now()
-	if s.opts.IdempotencyKey != "" {
-		replayed, err := s.claimKey()
-		if replayed || err != nil {
-			s.rollback()
-			if replayed && err == nil {
-				s.outcome = OutcomeCommitted // by another transaction
-			}
-			return phaseBegin.in(start, err)
-		}
-	}
-	returned := false
-	defer func() {
-		// fn panicked or called Goexit. There is no recover, so that the panic keeps the stack it
-		// came with.
-		if !returned {
-			s.rollback()
-			_ = callAll(afterScope(s.call, root), s.takeHooks(afterRollback))
-		}
-	}()
-	start = time.Now()
-	err := fn(s.ctx, root)
-	if err == nil {
-		err = s.runBeforeCommit()
-	}
-	returned = true
-
-	if err != nil {
-		s.rollback()
-		return err
-	}
-	err = s.commit(db)
-	switch {
-	case s.committing.IsZero():
-		return phaseRun.in(start, err)
-	case err == nil && s.callback != nil:
-		return &HookError{Err: s.callback}
-	}
-	return phaseCommit.in(s.committing, err)
+// result is what is left of an attempt.
+type result struct {
+	outcome Outcome
+	times   times
+	lost    bool // the connection was lost before COMMIT
 }
 
-// again reports whether another attempt follows one that ended with err.
-func (s *session) again(err error) bool {
-	if s.outcome != OutcomeRolledBack || s.state == stateEnded || s.call.Err() != nil {
-		return false
+// run calls fn once, in a transaction on db. It returns what follows.
+func (a *attempt) run(db DB, inside bool, fn func(context.Context, pgx.Tx) error) (next step, err error) {
+	returned := false
+	defer func() {
+		if !returned { // a panic or Goexit; without a recover, a panic keeps its stack
+			_, _ = a.end(db, time.Now(), errNotReturned)
+			_ = a.callLastHooks(errNotReturned)
+		}
+	}()
+	start, replayed := time.Now(), false
+	err = a.gate.enter(func(s *session) error { return s.start(db, inside) })
+	if err == nil && a.opts.IdempotencyKey != "" {
+		replayed, err = a.claimKey()
+		err = phaseBegin.in(start, err)
 	}
-	return s.opts.again(err, s.worthRepeating(err))
+	start = time.Now()
+	if err == nil && !replayed {
+		if err = fn(a.ctx, &a.root); err == nil {
+			err = a.hooks.callBefore(a.ctx)
+		}
+	}
+	returned = true
+	if err == nil && replayed {
+		err = errReplayed
+	}
+	s, err := a.end(db, start, err)
+	if s == nil || err == nil {
+		return stepStop, err
+	}
+	return s.conclude(db, err)
+}
+
+// errReplayed ends an attempt in place of an error of the function: the transaction with the
+// idempotency key has committed.
+var errReplayed = errors.New("replayed")
+
+// end ends the transaction of a function that was called at start and returned err. It returns no
+// session if a call of another goroutine still has it. Then the transaction is rolled back, because
+// its connection was cut.
+func (a *attempt) end(db DB, start time.Time, err error) (*session, error) {
+	r := &a.result
+	r.outcome = OutcomeRolledBack
+	s := a.gate.shut(cleanupLimit)
+	if s == nil {
+		return nil, cmp.Or(err, phaseRun.in(start, fmt.Errorf("commit: rolled back: %w", ErrTxInUse)))
+	}
+	if err == nil {
+		r.outcome, err = s.commit(db, start)
+	} else {
+		s.rollback()
+	}
+	switch {
+	case s.state == stateEnded:
+		r.outcome = OutcomeUnknown // it is in the hands of the function's own statement
+	case err == errReplayed: //nolint:errorlint // no function returns it
+		r.outcome, err = OutcomeCommitted, nil
+	}
+	r.times, r.lost = s.times, s.state == stateLost
+	return s, err
+}
+
+// conclude returns what follows an attempt that ended with err, and the error of the attempt.
+func (s *session) conclude(db DB, err error) (step, error) {
+	err = nameLimit(s.ctx, ErrAttemptTimeout, err)
+	conn := connOf(db)
+	switch {
+	case s.result.outcome == OutcomeRolledBack && s.call.Err() == nil && s.again(err) &&
+		(conn == nil || !conn.IsClosed()): // a single connection that is closed stays closed
+	case s.result.outcome == OutcomeRolledBack && errors.Is(err, ErrRollback):
+		return stepStop, nil
+	default:
+		return stepStop, err
+	}
+	err = s.withCause(err)
+	if s.isOverdue(err) {
+		s.endBackend(s.call, db)
+	}
+	if s.pool != nil && isStalePlan(s.cause) {
+		return stepNow, err // on a fresh connection
+	}
+	return stepWait, err
+}
+
+// again reports whether another attempt follows one that was rolled back with err.
+func (s *session) again(err error) bool {
+	retryable, ask := s.worthRepeating(err), s.opts.RetryIf
+	if ask == nil || errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*HookError)) {
+		return retryable
+	}
+	return ask(err, retryable)
 }
 
 // withCause adds what made the transaction fail to an error that is only a consequence of it.
 func (s *session) withCause(err error) error {
-	cause := s.cause
-	if cause == nil {
-		cause = s.conflict
-	}
+	cause := cmp.Or(s.cause, s.conflict)
 	if cause == nil || errors.Is(err, cause) {
 		return err
 	}
 	return fmt.Errorf("%w, and then: %w", cause, err)
 }
 
-// again asks RetryIf, if there is one, about an attempt that was rolled back with err.
-func (o Options) again(err error, retryable bool) bool {
-	if o.RetryIf == nil || err == nil || errors.As(err, new(*CommitUnknownError)) || errors.As(err, new(*HookError)) {
-		return retryable
-	}
-	return o.RetryIf(err, retryable)
-}
+// isOverdue reports whether err says that the attempt took too long, and not the call.
+func (s *session) isOverdue(err error) bool { return exceeds(s.ctx, ErrAttemptTimeout, err) }
 
-// isOverdue reports whether err is that the attempt took too long, and not the call. An error of
-// another kind, met when the time was already over, stands for itself.
-func (s *session) isOverdue(err error) bool {
-	return errors.Is(context.Cause(s.ctx), ErrAttemptTimeout) && errors.Is(err, context.DeadlineExceeded)
-}
-
-// explain says that it was the attempt's limit, of which pgx knows only that ctx ended.
-func (s *session) explain(err error) error {
-	if s.isOverdue(err) && !errors.Is(err, ErrAttemptTimeout) {
-		return fmt.Errorf("%w: %w", ErrAttemptTimeout, err)
+// callLastHooks calls the hooks that wait for the end of the transaction. a is the last attempt,
+// and err the error of the whole.
+func (a *attempt) callLastHooks(err error) error {
+	switch a.result.outcome {
+	case OutcomeCommitted:
+		if failed := a.callAfter(afterCommit); failed != nil {
+			return &HookError{Err: failed}
+		}
+	case OutcomeRolledBack:
+		if failed := a.callAfter(afterRollback); failed != nil {
+			failed = fmt.Errorf("after rollback: %w", failed)
+			if err == nil {
+				return failed
+			}
+			return errors.Join(err, failed)
+		}
+	case OutcomeReleased, OutcomeUnknown:
 	}
 	return err
 }
@@ -178,9 +201,9 @@ const (
 // repeat calls attempt until it succeeds, fails for good, or has been called often enough.
 func repeat(ctx context.Context, opts Options, attempt func(number int) (next step, err error)) error {
 	limit := opts.maxAttempts()
-	free := limit > 1 || opts.kind == kindBatch // calls no function
-	var backoff retry.Backoff                   // made on the first retry: most transactions need none
-	var last error                              // of the attempt before
+	free := limit > 1 || opts.batch // a batch calls no function
+	var backoff retry.Backoff       // made before the first wait: most transactions need none
+	var last error                  // of the attempt before
 	for number := 1; ; number++ {
 		next, err := attempt(number)
 		if last != nil && endedBy(ctx, err) {
@@ -211,7 +234,7 @@ func repeat(ctx context.Context, opts Options, attempt func(number int) (next st
 	}
 }
 
-// endedBy reports whether err is the end of ctx, and no more than that.
+// endedBy reports whether err is only the end of ctx.
 func endedBy(ctx context.Context, err error) bool {
 	if errors.As(err, new(*CommitUnknownError)) {
 		return false
@@ -220,17 +243,16 @@ func endedBy(ctx context.Context, err error) bool {
 }
 
 const (
-	// retryBase is the upper end of the first wait, doubled for each further one. Two transactions
-	// that have just met on the same rows need about the length of one to get out of each other's
-	// way: some milliseconds.
+	// retryBase is the longest first wait; each further one may be twice as long. Two transactions
+	// that met on the same rows need about the length of one to separate: some milliseconds.
 	retryBase = 25 * time.Millisecond
-	// retryCap limits one wait, for those who raise MaxAttempts to outlast a restart of the server.
+	// retryCap limits one wait, for a MaxAttempts that is meant to outlast a restart of the server.
 	retryCap = time.Second
 )
 
 // newBackoff makes the waits of one call. The default is exponential with full jitter, so that
-// callers do not repeat in lockstep. go-retry's WithJitter and NewExponential panic on 0, which the
-// constants rule out.
+// callers do not repeat in lockstep. go-retry panics on a base or cap of 0, which the constants
+// rule out.
 func (o Options) newBackoff() retry.Backoff {
 	if o.Backoff != nil {
 		return o.Backoff()
@@ -239,9 +261,10 @@ func (o Options) newBackoff() retry.Backoff {
 }
 
 // pause waits for the next attempt and reports whether there is one. It returns an error if ctx
-// ends first, and without waiting if it is bound to. go-retry's own loop is not used, for two
-// reasons: it drops the database's error when ctx ends, and it takes an error that fn marked with
-// retry.RetryableError for its own.
+// ends first, without waiting if that is certain.
+//
+// It does not use go-retry's own loop, which drops the database's error when ctx ends, and obeys an
+// error that fn marked with retry.RetryableError.
 func pause(ctx context.Context, backoff retry.Backoff) (more bool, err error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)

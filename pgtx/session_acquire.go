@@ -15,28 +15,23 @@ type acquirer interface {
 	Acquire(ctx context.Context) (*pgxpool.Conn, error)
 }
 
-// acquire takes the connection, if there is none yet. It waits on Run's ctx: that of the first
-// statement says nothing about the transaction.
+// separateWait limits the acquire of a separate transaction. The counters of the pool showed a free
+// connection, but another caller may have taken it, or it may still be connecting.
+const separateWait = time.Second
+
+// acquire takes a connection, if there is none yet. It waits on Run's ctx, because the ctx of the
+// first statement says nothing about the transaction.
 func (s *session) acquire() error {
 	if s.conn != nil {
 		return nil
 	}
 	start := time.Now()
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	s.mu.Lock()
-	s.stop = cancel
-	s.mu.Unlock()
-	take := acquireWithin
-	if s.separate {
-		take = acquireSeparate
-	}
-	lease, err := take(ctx, s.pool, s.opts.AcquireTimeout)
+	lease, err := s.acquireLease()
 	s.times.acquire += time.Since(start)
-	s.mu.Lock()
-	s.stop = nil
-	s.mu.Unlock()
 	if err != nil {
+		if !strings.HasPrefix(err.Error(), "acquire: ") { // pgpool's pool says so itself
+			err = fmt.Errorf("acquire: %w", err)
+		}
 		s.refuse(phaseAcquire.in(start, err))
 		return s.cause
 	}
@@ -45,16 +40,53 @@ func (s *session) acquire() error {
 	return nil
 }
 
-// onLiveConnection calls begin on an acquired connection. If that was dead, as it may have been in
-// the pool already, and nothing of the function's own can have been executed, begin is called on
-// the next one, at most once for each connection that the pool can hold.
+func (s *session) acquireLease() (*pgxpool.Conn, error) {
+	limit := s.opts.AcquireTimeout
+	if s.separate {
+		if counted, ok := s.pool.(statistics); ok {
+			if stat := counted.Stat(); stat.IdleConns() == 0 && stat.TotalConns() >= stat.MaxConns() {
+				return nil, ErrPoolFull
+			}
+		}
+		if limit <= 0 || limit > separateWait {
+			limit = separateWait
+		}
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	if limit > 0 {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, limit)
+		defer done()
+	}
+	s.gate.wire.set(nil, cancel)
+	defer s.gate.wire.set(nil, nil)
+	lease, err := s.pool.Acquire(ctx)
+	switch {
+	case err == nil || s.ctx.Err() != nil || !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return lease, err
+	case s.separate && s.opts.AcquireTimeout != limit:
+		return nil, fmt.Errorf("%w (within %v)", ErrPoolFull, separateWait)
+	case !errors.Is(err, context.DeadlineExceeded):
+		return nil, err
+	case err == ctx.Err(): //nolint:errorlint // the pool says no more than that
+		return nil, fmt.Errorf("%w (%v)", ErrAcquireTimeout, limit)
+	}
+	// The pool's error comes first, because its category counts: pgpool's pool tells a busy pool
+	// from a server that does not answer, and names the holders of the connections.
+	return nil, fmt.Errorf("%w: %w (%v)", err, ErrAcquireTimeout, limit)
+}
+
+// onLiveConnection calls begin with an acquired connection. If the connection was dead, perhaps
+// while it was still in the pool, and nothing of the function's can have been executed, it calls
+// begin with the next one, at most once for each connection that the pool can hold.
 func (s *session) onLiveConnection(begin func() (dead bool, err error)) error {
 	for tries := 0; ; tries++ {
 		if err := s.acquire(); err != nil {
 			return err
 		}
 		dead, err := begin()
-		if !dead || s.pool == nil || s.ctx.Err() != nil || s.gate.isShut() || tries >= maxConns(s.pool) {
+		if !dead || s.pool == nil || s.ctx.Err() != nil || s.gate.wire.wasCut() || tries >= maxConns(s.pool) {
 			return err
 		}
 		s.giveBack()
@@ -62,75 +94,12 @@ func (s *session) onLiveConnection(begin func() (dead bool, err error)) error {
 	}
 }
 
-// maxConns is how many connections pool holds at most.
+type statistics interface{ Stat() *pgxpool.Stat }
+
+// maxConns returns how many connections pool holds at most.
 func maxConns(pool acquirer) int {
-	if counted, ok := pool.(interface{ Stat() *pgxpool.Stat }); ok {
+	if counted, ok := pool.(statistics); ok {
 		return int(counted.Stat().MaxConns())
 	}
 	return 1
 }
-
-// acquireWithin is pool.Acquire with a limit.
-func acquireWithin(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
-	if limit <= 0 {
-		conn, err := pool.Acquire(ctx)
-		return conn, inAcquire(err)
-	}
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	conn, err := pool.Acquire(limited)
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil {
-		err = &acquireTimeoutError{limit: limit, pool: err}
-	}
-	return conn, inAcquire(err)
-}
-
-// separateWait limits the acquire of a separate transaction. The connection that the pool's
-// counters showed may be taken by now, or in the middle of a slow connect.
-const separateWait = time.Second
-
-// acquireSeparate takes a connection for a transaction inside another of the same pool.
-func acquireSeparate(ctx context.Context, pool acquirer, limit time.Duration) (*pgxpool.Conn, error) {
-	if counted, ok := pool.(interface{ Stat() *pgxpool.Stat }); ok {
-		if stat := counted.Stat(); stat.IdleConns() == 0 && stat.TotalConns() >= stat.MaxConns() {
-			return nil, fmt.Errorf("acquire: %w", ErrPoolFull)
-		}
-	}
-	if limit > 0 && limit < separateWait {
-		return acquireWithin(ctx, pool, limit)
-	}
-	limited, cancel := context.WithTimeout(ctx, separateWait)
-	defer cancel()
-	conn, err := pool.Acquire(limited)
-	switch {
-	case err == nil:
-		return conn, nil
-	case ctx.Err() == nil && limited.Err() != nil:
-		err = fmt.Errorf("%w (within %v)", ErrPoolFull, separateWait)
-	}
-	return nil, inAcquire(err)
-}
-
-// inAcquire puts the operation before an error of a pool, unless the pool has done so itself, as
-// pgpool's does.
-func inAcquire(err error) error {
-	if err == nil || strings.HasPrefix(err.Error(), "acquire: ") {
-		return err
-	}
-	return fmt.Errorf("acquire: %w", err)
-}
-
-// acquireTimeoutError is ErrAcquireTimeout with what the pool says: pgpool's pool tells a busy pool
-// from a server that does not answer, and names the holders of the connections.
-type acquireTimeoutError struct {
-	limit time.Duration
-	pool  error
-}
-
-func (e *acquireTimeoutError) Error() string {
-	pool := strings.TrimPrefix(e.pool.Error(), "acquire: ")
-	return fmt.Sprintf("acquire: no connection within AcquireTimeout (%v): %s", e.limit, pool)
-}
-
-// Unwrap returns the pool's error first, whose category counts.
-func (e *acquireTimeoutError) Unwrap() []error { return []error{e.pool, ErrAcquireTimeout} }

@@ -3,24 +3,17 @@ package pgtx
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-var (
-	_ pgx.Tx = (*tx)(nil)
-	_ pgx.Tx = (*savepoint)(nil)
-)
+var _ pgx.Tx = (*tx)(nil)
 
 // tx is the handle of a function or a savepoint.
 type tx struct {
-	session   *session
+	attempt   *attempt
 	parent    *tx
 	name      string // Options.Name
 	savepoint string // its name, or "" for the outermost function and a joined one
@@ -28,18 +21,18 @@ type tx struct {
 	closed    atomic.Bool
 }
 
-// ended reports whether the function that was given t, or one around it, has returned.
+// ended reports whether t has ended, or a function or savepoint around it.
 func (t *tx) ended() bool {
 	for at := t; at != nil; at = at.parent {
 		if at.closed.Load() {
 			return true
 		}
 	}
-	return t.session.gate.isShut()
+	return t.attempt.gate.isShut()
 }
 
-// closedError is the error of a handle that has ended: pgx's for a savepoint of Begin, ErrTxClosed
-// for a function.
+// closedError returns the error of a handle that has ended: pgx's for a savepoint of Begin,
+// ErrTxClosed for a function.
 func (t *tx) closedError() error {
 	for ; t != nil && t.manual; t = t.parent {
 		if t.closed.Load() {
@@ -66,7 +59,7 @@ func (t *tx) scope() *tx {
 	return t
 }
 
-// isInside reports whether t is outer or opened inside it.
+// isInside reports whether t is outer or was opened inside it.
 func (t *tx) isInside(outer *tx) bool {
 	for ; t != nil; t = t.parent {
 		if t == outer {
@@ -76,146 +69,124 @@ func (t *tx) isInside(outer *tx) bool {
 	return false
 }
 
-// enter takes the session's gate for one call, for as long as the handle's function runs.
-func (t *tx) enter() error {
+// enter calls fn with the session for one statement on t.
+func (t *tx) enter(fn func(*session) error) error {
 	if t.ended() {
 		return t.closedError()
 	}
-	s := t.session
-	if err := s.gate.enter(); err != nil {
-		return err
-	}
-	if err := s.refusal(t); err != nil {
-		s.gate.leave()
-		return err
-	}
-	return nil
+	return t.attempt.gate.enter(func(s *session) error {
+		if err := s.refusal(t); err != nil {
+			return err
+		}
+		return fn(s)
+	})
 }
 
 // Begin opens a savepoint, which its caller ends by Commit or Rollback. One that is left open ends
-// with what is around it.
+// with the function around it.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
-	if err := t.enter(); err != nil {
+	p := &tx{attempt: t.attempt, parent: t, name: t.name, manual: true}
+	if err := t.enter(func(s *session) error { return s.setSavepoint(ctx, p) }); err != nil {
 		return nil, err
 	}
-	defer t.session.gate.leave()
-	p, err := t.setSavepoint(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p.manual = true
 	return p, nil
 }
 
-// Commit returns ErrManaged, or ErrTxClosed after the function has returned.
-func (t *tx) Commit(context.Context) error { return t.managed() }
-
-// Rollback returns ErrManaged, or ErrTxClosed after the function has returned.
-func (t *tx) Rollback(context.Context) error { return t.managed() }
-
-func (t *tx) managed() error {
-	if t.ended() {
-		return ErrTxClosed
-	}
-	return ErrManaged
+// Commit releases a savepoint of Begin, and those that were set after it. On the transaction of a
+// function it returns ErrManaged, or ErrTxClosed after the function has returned.
+func (t *tx) Commit(ctx context.Context) error {
+	return t.endManual(func(s *session) error {
+		if doom := s.doom; doom != nil && s.doomed.isInside(t) {
+			return errors.Join(doom, s.undoSavepoint(ctx, t))
+		}
+		return s.releaseSavepoint(ctx, t)
+	})
 }
 
-func (t *tx) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error) {
-	if err := t.enter(); err != nil {
-		return pgconn.CommandTag{}, err
+// Rollback undoes what was done since a savepoint of Begin. It also releases the savepoint, because
+// thousands of open savepoints slow down every statement of a transaction. On the transaction of a
+// function it returns ErrManaged, or ErrTxClosed after the function has returned.
+func (t *tx) Rollback(ctx context.Context) error {
+	return t.endManual(func(s *session) error { return s.undoSavepoint(ctx, t) })
+}
+
+// endManual calls end. A failure that dooms the inside of the savepoint does not keep it from
+// ending.
+func (t *tx) endManual(end func(*session) error) error {
+	switch {
+	case t.ended():
+		return t.closedError()
+	case !t.manual:
+		return ErrManaged
 	}
-	defer t.session.gate.leave()
-	return t.session.exec(ctx, sql, arguments)
+	return t.attempt.gate.enter(func(s *session) error {
+		if err := s.refusal(t.parent); err != nil {
+			return err
+		}
+		return end(s)
+	})
+}
+
+func (t *tx) Exec(ctx context.Context, sql string, arguments ...any) (tag pgconn.CommandTag, err error) {
+	err = t.enter(func(s *session) (err error) {
+		tag, err = s.exec(ctx, sql, arguments)
+		return err
+	})
+	return tag, err
 }
 
 func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	r := &rows{}
-	if err := t.query(ctx, r, sql, args); err != nil {
-		return r.Rows, err
-	}
-	return r, nil
+	err := t.query(ctx, r, sql, args)
+	return r, err
 }
 
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	r := &row{}
-	if err := t.query(ctx, &r.rows, sql, args); err != nil {
-		return errRow{err: err}
+	_ = t.query(ctx, &r.rows, sql, args) // Scan returns it
+	return r
+}
+
+// query fills r with the rows of a query, or with its error.
+func (t *tx) query(ctx context.Context, r *rows, sql string, args []any) error {
+	err := t.enter(func(s *session) error { return s.query(ctx, r, sql, args) })
+	if err != nil {
+		r.fail(err)
+	}
+	return err
+}
+
+func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	r := &batchResults{gate: &t.attempt.gate, batch: b}
+	err := t.enter(func(s *session) error {
+		if begins(b) {
+			return errors.New("Batch.BeginTx cannot be used within a transaction")
+		}
+		if err := s.ensureBegun(); err != nil {
+			return err
+		}
+		r.conn, r.inner = s.conn, s.queries().SendBatch(ctx, copyBatch(b))
+		s.reading = true
+		return nil
+	})
+	if err != nil {
+		return pgx.FailedBatchResults(b, err)
 	}
 	return r
 }
 
-// query fills r with the rows of a query, which keep the gate.
-func (t *tx) query(ctx context.Context, r *rows, sql string, args []any) error {
-	r.Rows = errRows{err: ErrTxClosed}
-	if err := t.enter(); err != nil {
-		r.Rows = errRows{err: err}
-		return err
-	}
-	s := t.session
-	held := false
-	defer func() {
-		if !held {
-			s.gate.leave()
-		}
-	}()
-	inner, riding, err := s.query(ctx, sql, args)
-	r.Rows = inner
-	if _, failed := inner.(errRows); err != nil || failed {
-		r.done = true // there is nothing to be closed
-		return err
-	}
-	r.session, r.sql, r.riding, r.partly = s, sql, riding, !riding && s.isSimple(args)
-	held = true
-	s.gate.hold() // from here on another goroutine may use the session
-	return nil
-}
-
-func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if err := t.enter(); err != nil {
-		return pgx.FailedBatchResults(b, err)
-	}
-	if begins(b) {
-		t.session.gate.leave()
-		return pgx.FailedBatchResults(b, errors.New("Batch.BeginTx cannot be used within a transaction"))
-	}
-	results, err := t.session.sendBatch(ctx, b, copyOf(b))
-	if err != nil {
-		return pgx.FailedBatchResults(b, err)
-	}
-	return results
-}
-
-// sendBatch sends a copy of b, whose queries it fills with what belongs to the connection. The
-// caller has the gate, which the results keep.
-func (s *session) sendBatch(ctx context.Context, b, sent *pgx.Batch) (*batchResults, error) {
-	held := false
-	defer func() {
-		if !held {
-			s.gate.leave()
-		}
-	}()
-	if err := s.ensureBegun(); err != nil {
-		return nil, err
-	}
-	inner := s.queries().SendBatch(ctx, sent)
-	held = true
-	s.gate.hold()
-	return &batchResults{inner: inner, session: s, batch: b}, nil
-}
-
-// CopyFrom also ends when ctx does while the source is slow: its next row is not asked for.
+// CopyFrom also ends when ctx does while the source is slow: it does not ask for the next row.
 func (t *tx) CopyFrom(
 	ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource,
-) (int64, error) {
-	if err := t.enter(); err != nil {
-		return 0, err
-	}
-	defer t.session.gate.leave()
-	if err := t.session.ensureBegun(); err != nil {
-		return 0, err
-	}
-	n, err := t.session.queries().CopyFrom(ctx, table, columns, &endingSource{CopyFromSource: source, ctx: ctx})
-	t.session.observe(err)
+) (n int64, err error) {
+	err = t.enter(func(s *session) error {
+		if err := s.ensureBegun(); err != nil {
+			return err
+		}
+		n, err = s.queries().CopyFrom(ctx, table, columns, &endingSource{CopyFromSource: source, ctx: ctx})
+		s.observe(err)
+		return err
+	})
 	return n, err
 }
 
@@ -235,41 +206,36 @@ func (s *endingSource) Err() error {
 	return s.CopyFromSource.Err()
 }
 
-func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	if err := t.enter(); err != nil {
-		return nil, err
-	}
-	defer t.session.gate.leave()
-	if err := t.session.ensureBegun(); err != nil {
-		return nil, err
-	}
-	s := t.session
-	description, err := s.queries().Prepare(ctx, name, sql)
-	if s.observe(err); err == nil {
-		if s.prepared == nil {
-			s.prepared = map[string]string{}
+func (t *tx) Prepare(ctx context.Context, name, sql string) (d *pgconn.StatementDescription, err error) {
+	err = t.enter(func(s *session) error {
+		if err := s.ensureBegun(); err != nil {
+			return err
 		}
-		s.prepared[name] = sql
-	}
-	return description, err
+		d, err = s.queries().Prepare(ctx, name, sql)
+		if s.observe(err); err == nil {
+			s.addPrepared(name, sql)
+		}
+		return err
+	})
+	return d, err
 }
 
-// LargeObjects returns the transaction's large objects. Its calls bypass ErrTxInUse. A transaction
+// LargeObjects returns the transaction's large objects. Their calls bypass ErrTxInUse. A transaction
 // that has not begun begins, on Run's ctx; if that fails, every use of them is pgx.ErrTxClosed, as
 // after the function has returned, and the failure is Run's result.
 func (t *tx) LargeObjects() pgx.LargeObjects {
-	s := t.session
-	if t.enter() != nil {
-		return closedLargeObjects()
-	}
-	defer s.gate.leave()
-	if s.ensureBegun() != nil {
-		return closedLargeObjects()
-	}
-	if s.raw != nil {
-		return s.raw.LargeObjects()
-	}
-	if s.large == nil {
+	var from pgx.Tx
+	err := t.enter(func(s *session) error {
+		if from = s.outer; from != nil {
+			return nil
+		}
+		if err := s.ensureBegun(); err != nil {
+			return err
+		}
+		from = s.large
+		if from != nil {
+			return nil
+		}
 		// An empty statement in BEGIN's place makes pgx take the connection as it is. The one in
 		// COMMIT's place closes the large objects when the transaction is over.
 		ctx, cancel := context.WithTimeout(s.ctx, cleanupLimit)
@@ -277,142 +243,42 @@ func (t *tx) LargeObjects() pgx.LargeObjects {
 		large, err := s.conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: ";", CommitQuery: ";"})
 		if err != nil {
 			s.observe(err)
-			return closedLargeObjects()
+			return err
 		}
-		s.large = large
-	}
-	return s.large.LargeObjects()
-}
-
-// closedLargeObjects are those of a pgx.Tx that is closed: every use of them is pgx.ErrTxClosed.
-// The zero value panics.
-func closedLargeObjects() pgx.LargeObjects {
-	var b pgx.Batch
-	b.BeginTx(pgx.TxOptions{})
-	return pgx.FailedBatchResults(&b, ErrTxClosed).Tx().LargeObjects()
-}
-
-// Conn returns the connection. What is done on it bypasses every check of this package. A
-// transaction that has not begun begins, on Run's ctx; if that fails, the failure is Run's result,
-// and Conn returns a closed connection.
-func (t *tx) Conn() *pgx.Conn {
-	s := t.session
-	if s.raw != nil {
-		return s.raw.Conn()
-	}
-	if t.enter() == nil {
-		_ = s.ensureBegun()
-		s.gate.leave()
-	}
-	s.mu.Lock()
-	conn := s.socket
-	s.mu.Unlock()
-	if conn == nil || t.ended() {
-		return closedConn()
-	}
-	return conn
-}
-
-// savepoint is a handle whose Commit and Rollback are its owner's: the caller of Begin, or nest.
-type savepoint struct{ *tx }
-
-// setSavepoint opens one below t. The caller holds the gate.
-func (t *tx) setSavepoint(ctx context.Context) (*savepoint, error) {
-	s := t.session
-	if s.state == stateFailed {
-		return nil, fmt.Errorf("savepoint: the transaction has already failed: %w", s.loss())
-	}
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("savepoint: %w", context.Cause(ctx))
-	}
-	s.savepoints++
-	p := &tx{session: s, parent: t, name: t.name, savepoint: "pgtx_" + strconv.Itoa(s.savepoints)}
-	if s.state == stateIdle {
-		if err := s.begin("savepoint " + p.savepoint); err != nil {
-			return nil, err
-		}
-	} else if err := s.control(ctx, "savepoint "+p.savepoint); err != nil {
-		s.observe(err)
-		return nil, fmt.Errorf("savepoint: %w", err)
-	}
-	s.open = append(s.open, p)
-	return &savepoint{tx: p}, nil
-}
-
-// Commit releases the savepoint, and those that were set after it.
-func (p *savepoint) Commit(ctx context.Context) error {
-	return p.end(func() error {
-		if doom := p.session.doom; doom != nil && p.session.doomed.isInside(p.tx) {
-			return errors.Join(doom, p.undo(ctx))
-		}
-		return p.release(ctx)
+		s.large, from = large, large
+		return nil
 	})
+	if err != nil {
+		// Those of a closed pgx.Tx. The zero value of pgx.LargeObjects panics.
+		var b pgx.Batch
+		b.BeginTx(pgx.TxOptions{})
+		from = pgx.FailedBatchResults(&b, ErrTxClosed).Tx()
+	}
+	return from.LargeObjects()
 }
 
-// Rollback undoes what was done since the savepoint and releases it, so that none is left open:
-// thousands of open savepoints slow every statement of a transaction down.
-func (p *savepoint) Rollback(ctx context.Context) error {
-	return p.end(func() error { return p.undo(ctx) })
+// Conn returns the connection. Statements on it bypass every check of this package. A transaction
+// that has not begun begins, on Run's ctx; if that fails, the failure is Run's result, and Conn
+// returns a closed connection.
+func (t *tx) Conn() *pgx.Conn {
+	_ = t.enter(func(s *session) error { return s.ensureBegun() })
+	if conn := t.attempt.gate.wire.get(); conn != nil && !t.ended() {
+		return conn
+	}
+	return closedConn()
 }
 
-// end takes the gate. What dooms the inside of the savepoint does not keep it from ending.
-func (p *savepoint) end(do func() error) error {
-	if p.ended() {
-		return p.closedError()
-	}
-	s := p.session
-	if err := s.gate.enter(); err != nil {
-		return err
-	}
-	defer s.gate.leave()
-	if err := s.refusal(p.parent); err != nil {
-		return err
-	}
-	return do()
+// begins reports whether BeginTx was called on batch, which pgx keeps in an unexported field.
+func begins(batch *pgx.Batch) bool {
+	return pgx.FailedBatchResults(batch, pgx.ErrTxClosed).Tx() != nil
 }
 
-// release and undo are called by the holder of the gate.
-func (p *savepoint) release(ctx context.Context) error {
-	start := time.Now()
-	p.leaveStack()
-	if err := p.session.control(ctx, "release savepoint "+p.savepoint); err != nil {
-		p.session.observe(err)
-		return phaseCommit.in(start, fmt.Errorf("release savepoint: %w", err))
+// copyBatch returns the batch as it was queued, without callbacks. Sending fills the queued queries
+// with what belongs to one connection.
+func copyBatch(batch *pgx.Batch) *pgx.Batch {
+	fresh := &pgx.Batch{}
+	for _, q := range batch.QueuedQueries {
+		fresh.Queue(q.SQL, q.Arguments...)
 	}
-	return nil
-}
-
-func (p *savepoint) undo(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
-	defer cancel()
-	s := p.session
-	p.leaveStack()
-	// One simple query with two statements: one round trip.
-	err := s.control(ctx, "rollback to savepoint "+p.savepoint+"; release savepoint "+p.savepoint)
-	if err != nil && s.conn != nil && !s.conn.IsClosed() && s.conn.PgConn().TxStatus() != 'E' {
-		kill(s.conn) // what could not be undone must not be committed with the rest
-	}
-	if s.observe(err); err != nil {
-		return fmt.Errorf("rollback to savepoint: %w", err)
-	}
-	if s.conn == nil {
-		s.cause = nil
-	}
-	s.undone(p.tx)
-	s.dropHooksOf(p.tx)
-	return nil
-}
-
-// leaveStack closes the savepoint and those that were set after it, which end with it.
-func (p *savepoint) leaveStack() {
-	s := p.session
-	i := slices.Index(s.open, p.tx)
-	if i < 0 {
-		i = len(s.open)
-	}
-	for _, above := range s.open[i:] {
-		above.closed.Store(true)
-	}
-	s.open = s.open[:i]
-	p.closed.Store(true)
+	return fresh
 }

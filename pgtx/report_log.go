@@ -10,14 +10,14 @@ import (
 )
 
 // LogTo returns an observer that logs every attempt as one record: "transaction committed",
-// "savepoint rolled_back" and so on. The level is Debug for success and for a rollback because of
-// an error of the function's own, Warn for what is repeated or gave up and for failures of the
-// database or a hook, Error for an unknown outcome.
+// "savepoint rolled_back" and so on. The level is Debug for success and for the function's own
+// errors, Warn for attempts that are repeated or given up and for failures of the database or a
+// hook, and Error for an unknown outcome.
 //
-// A record has the attributes name (if set), attempt, outcome, the durations acquire, begin, run,
-// commit and wait (if not 0) and elapsed, and of an error its category (see pgerr.Of), its sqlstate
-// and the phase. It never has the text of an error, which may hold arguments and row values: log
-// what Run returns where those may be seen.
+// A record has the attributes name, attempt, outcome, the durations acquire, begin, run, commit and
+// wait if they are not 0, and elapsed. For an error it has the category (see pgerr.Of), the
+// sqlstate and the phase. It never has the text of an error, which may hold arguments and row
+// values.
 func LogTo(logger *slog.Logger) func(context.Context, Report) {
 	return func(ctx context.Context, r Report) {
 		level := r.level()

@@ -1,0 +1,136 @@
+package pgtx
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	kindTransaction = "transaction"
+	kindSavepoint   = "savepoint"
+	kindJoined      = "joined"
+	kindBatch       = "batch"
+)
+
+// Outcome is what became of an attempt.
+type Outcome string
+
+const (
+	// OutcomeCommitted also says that nothing was sent, if Begin is 0.
+	OutcomeCommitted Outcome = "committed"
+	// OutcomeReleased is the success of a nested Run. The transaction around it commits it, or not.
+	OutcomeReleased Outcome = "released"
+	// OutcomeRolledBack also says that it did not begin.
+	OutcomeRolledBack Outcome = "rolled_back"
+	// OutcomeUnknown comes with a [*CommitUnknownError], and after a function that ended the
+	// transaction itself ([ErrEnded]).
+	OutcomeUnknown Outcome = "unknown"
+)
+
+// Report tells an observer how one attempt went. Times are as the client sees them.
+type Report struct {
+	// Name is Options.Name.
+	Name string
+	// Kind is "transaction" (an outermost or Separate Run), "savepoint" (a nested one), "joined" (a
+	// nested one with Join) or "batch" (Atomic).
+	Kind string
+	// Attempt counts from 1. A nested Run has the attempt of the outermost.
+	Attempt int
+	Outcome Outcome
+	// Again says that another attempt follows, which gets a report of its own. To count
+	// transactions, count the reports without Again.
+	Again bool
+	// Err is the attempt's error. Without Again it is the error of the whole, which may be a
+	// *RetryError or, with OutcomeCommitted, a *HookError. It is nil after success and after
+	// ErrRollback. Its text may hold arguments and row values.
+	Err error
+	// Start is when the attempt began.
+	Start time.Time
+	// Acquire is the wait for the connection. It is 0 on a single connection.
+	Acquire time.Duration
+	// Begin is the round trip of BEGIN, if BEGIN goes alone. If BEGIN travels with the first
+	// statement, it is the time to send both; the wait for the answer is part of Run.
+	Begin time.Duration
+	// Run is the function and the BeforeCommit hooks, without Acquire and Begin.
+	Run time.Duration
+	// Commit is COMMIT or ROLLBACK. In a nested Run it is RELEASE or ROLLBACK TO.
+	Commit time.Duration
+	// Wait is the pause that followed, with Again.
+	Wait time.Duration
+	// Elapsed is the time since Run was called, with all attempts and waits.
+	Elapsed time.Duration
+}
+
+// times are what a session measures of an attempt.
+type times struct {
+	acquire, begin, commit time.Duration
+}
+
+// watch tells an observer about the attempts of one call. A nil watch does nothing.
+type watch struct {
+	observe func(context.Context, Report)
+	ctx     context.Context
+	called  time.Time
+	ended   time.Time // of the attempt; zero while it is under way
+	result  *result
+	report  Report // of the attempt; told when it is known whether another follows
+}
+
+func (o Options) watch(ctx context.Context, kind string) *watch {
+	if o.Observe == nil {
+		return nil
+	}
+	return &watch{observe: o.Observe, ctx: ctx, called: time.Now(), report: Report{Name: o.Name, Kind: kind}}
+}
+
+// start begins an attempt, which fills r, and reports the one before.
+func (w *watch) start(attempt int, r *result) {
+	if w == nil {
+		return
+	}
+	now := time.Now()
+	if !w.ended.IsZero() {
+		w.report.Again, w.report.Wait = true, now.Sub(w.ended)
+		w.tell(now)
+	}
+	w.result, w.ended = r, time.Time{}
+	w.report = Report{Name: w.report.Name, Kind: w.report.Kind, Attempt: attempt, Start: now}
+}
+
+// end ends the attempt.
+func (w *watch) end(err error) {
+	if w == nil {
+		return
+	}
+	w.ended = time.Now()
+	r, spent := &w.report, w.result.times
+	r.Outcome, r.Err = w.result.outcome, err
+	r.Acquire, r.Begin, r.Commit = spent.acquire, spent.begin, spent.commit
+	r.Run = max(0, w.ended.Sub(r.Start)-spent.acquire-spent.begin-spent.commit)
+}
+
+// finish reports the last attempt of a call that returns err.
+func (w *watch) finish(err error) {
+	if w == nil || w.report.Attempt == 0 {
+		return
+	}
+	w.report.Err = err
+	w.tell(time.Now())
+	w.report.Attempt = 0
+}
+
+// abandoned reports an attempt that a panic or Goexit ended. It is deferred.
+func (w *watch) abandoned() {
+	if w == nil || w.report.Attempt == 0 {
+		return
+	}
+	if w.ended.IsZero() {
+		w.end(errNotReturned)
+	}
+	w.finish(errNotReturned)
+}
+
+func (w *watch) tell(now time.Time) {
+	w.report.Elapsed = now.Sub(w.called)
+	w.observe(w.ctx, w.report)
+}
