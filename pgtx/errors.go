@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -71,14 +70,14 @@ type RetryError struct {
 }
 
 func (e *RetryError) Error() string {
-	text := "transaction: gave up after " + strconv.Itoa(e.Attempts) + " attempt"
-	if e.Attempts != 1 {
-		text += "s"
+	text := fmt.Sprintf("transaction: gave up after %d attempts: ", e.Attempts)
+	if e.Attempts == 1 {
+		text = "transaction: gave up after 1 attempt: "
 	}
 	if e.Ended != nil {
-		text += ": " + e.Ended.Error() + "; last error"
+		text += e.Ended.Error() + "; last error: "
 	}
-	return text + ": " + e.Err.Error()
+	return text + e.Err.Error()
 }
 
 // Unwrap returns Err and, if set, Ended.

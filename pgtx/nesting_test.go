@@ -82,26 +82,25 @@ func TestNestingOutside(t *testing.T) {
 	}
 }
 
-// What the transaction around it has not can neither be joined nor be had for a savepoint; the
-// error says which, and what to do.
+// A nested Run cannot change the transaction around it. The error says which option, and what to do.
 func TestOptionsOfAnotherTransaction(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for want, opts := range map[string]pgtx.Options{
-		"idempotency key is set here and begun already": {IdempotencyKey: "k"},
-		"statement timeout is 1s here and set already":  {StatementTimeout: time.Second},
-		"attempt timeout is 1s here and set already":    {AttemptTimeout: time.Second},
-		"lock timeout is 1s here and set already":       {LockTimeout: time.Second},
-		"isolation level is serializable here":          {TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}},
-		"access mode is read only here":                 {TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}},
-		"deferrable mode is deferrable here":            {TxOptions: pgx.TxOptions{DeferrableMode: pgx.Deferrable}},
-		"begin query is begin isolation level serializable here and the default in the transaction around it": {TxOptions: pgx.TxOptions{BeginQuery: "begin isolation level serializable"}},
-		"commit query is commit and chain here": {TxOptions: pgx.TxOptions{CommitQuery: "commit and chain"}},
+		"IdempotencyKey":            {IdempotencyKey: "k"},
+		"StatementTimeout":          {StatementTimeout: time.Second},
+		"AttemptTimeout":            {AttemptTimeout: time.Second},
+		"LockTimeout":               {LockTimeout: time.Second},
+		"IsoLevel serializable":     {TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}},
+		"AccessMode read only":      {TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}},
+		"DeferrableMode deferrable": {TxOptions: pgx.TxOptions{DeferrableMode: pgx.Deferrable}},
+		"BeginQuery":                {TxOptions: pgx.TxOptions{BeginQuery: "begin isolation level serializable"}},
+		"CommitQuery":               {TxOptions: pgx.TxOptions{CommitQuery: "commit and chain"}},
 	} {
 		for _, nesting := range []pgtx.Nesting{pgtx.Savepoint, pgtx.Join} {
 			opts.Nesting = nesting
 			outer, inner := nestedIn(t.Context(), b.pool, opts, nil)
-			if !errors.Is(inner, pgtx.ErrOptionConflict) || !strings.Contains(inner.Error(), want) || !strings.Contains(inner.Error(), "set it on the outermost Run") {
+			if !errors.Is(inner, pgtx.ErrOptionConflict) || !strings.Contains(inner.Error(), "set "+want+" on the outermost Run") {
 				t.Errorf("nesting %d: error is %v, want %q", nesting, inner, want)
 			}
 			if outer != nil {
