@@ -24,14 +24,17 @@ var (
 	_ pgxpool.ReleaseTracer = (*acquisitions)(nil)
 )
 
-// trace adds itself to the pool's tracer, which may be nil.
+// trace adds itself, and what [Watch] needs, to the pool's tracer, which may be nil.
 func trace(cfg *pgxpool.Config) *acquisitions {
 	a := &acquisitions{out: map[*pgx.Conn][]uintptr{}}
-	if cfg.ConnConfig.Tracer == nil {
-		cfg.ConnConfig.Tracer = a
-	} else {
-		cfg.ConnConfig.Tracer = multitracer.New(cfg.ConnConfig.Tracer, a)
+	tracers := []pgx.QueryTracer{a}
+	if findTracer(cfg.ConnConfig.Tracer) == nil {
+		tracers = append(tracers, NewTracer())
 	}
+	if cfg.ConnConfig.Tracer != nil {
+		tracers = append(tracers, cfg.ConnConfig.Tracer)
+	}
+	cfg.ConnConfig.Tracer = multitracer.New(tracers...)
 	return a
 }
 

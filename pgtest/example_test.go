@@ -101,3 +101,19 @@ func ExampleCut() {
 	fmt.Println("an error:", err != nil, "and a row:", rows)
 	// Output: an error: true and a row: 1
 }
+
+// How many statements does a page take, and does an index serve each?
+func ExampleWatch() {
+	t, end := test()
+	defer end()
+	pool := pgtest.New(t, pgtest.Migrations(pageFiles))
+	queries := pgtest.Watch(t, pool)
+
+	var title string // the code under test
+	err := pool.QueryRow(t.Context(), "select title from pages where id = $1", 1).Scan(&title)
+
+	queries.AtMost(1)
+	queries.UsesIndexes()
+	fmt.Println(queries.Count(), err)
+	// Output: 1 no rows in result set
+}

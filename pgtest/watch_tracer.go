@@ -1,0 +1,166 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
+)
+
+// Tracer lets [Watch] see the statements of a pool that [New] did not make. Other tracers go beside
+// it with [multitracer.New]. It is safe for concurrent use.
+type Tracer struct {
+	active atomic.Int32 // without watchers a statement costs one load
+
+	mu      sync.Mutex
+	watched []*Watched
+}
+
+var (
+	_ pgx.QueryTracer    = (*Tracer)(nil)
+	_ pgx.BatchTracer    = (*Tracer)(nil)
+	_ pgx.CopyFromTracer = (*Tracer)(nil)
+)
+
+// NewTracer returns a tracer for ConnConfig.Tracer of one pool.
+func NewTracer() *Tracer { return &Tracer{} }
+
+// findTracer returns the [Tracer] among those of a pool, or nil.
+func findTracer(tracer pgx.QueryTracer) *Tracer {
+	switch t := tracer.(type) {
+	case *Tracer:
+		return t
+	case *multitracer.Tracer:
+		for _, inner := range t.QueryTracers {
+			if found := findTracer(inner); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+func (tr *Tracer) add(w *Watched) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.watched = append(tr.watched, w)
+	tr.active.Store(int32(len(tr.watched)))
+}
+
+func (tr *Tracer) remove(w *Watched) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.watched = slices.DeleteFunc(tr.watched, func(other *Watched) bool { return other == w })
+	tr.active.Store(int32(len(tr.watched)))
+}
+
+func (tr *Tracer) record(sql string, args []any, batch bool) {
+	if tr.active.Load() == 0 || !counts(sql) {
+		return
+	}
+	s := statement{sql: sql, args: args, batch: batch, callers: callers()}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, w := range tr.watched {
+		w.mu.Lock()
+		w.statements = append(w.statements, s)
+		w.mu.Unlock()
+	}
+}
+
+// TraceQueryStart records the statement.
+func (tr *Tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	tr.record(data.SQL, data.Args, false)
+	return ctx
+}
+
+// TraceQueryEnd does nothing.
+func (tr *Tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// TraceBatchStart records all statements of the batch.
+func (tr *Tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	if data.Batch != nil {
+		for _, q := range data.Batch.QueuedQueries {
+			tr.record(q.SQL, q.Arguments, true)
+		}
+	}
+	return ctx
+}
+
+// TraceBatchQuery does nothing.
+func (tr *Tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd does nothing.
+func (tr *Tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// TraceCopyFromStart records a COPY as one statement.
+func (tr *Tracer) TraceCopyFromStart(
+	ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData,
+) context.Context {
+	tr.record("copy "+data.TableName.Sanitize()+" from stdin", nil, false)
+	return ctx
+}
+
+// TraceCopyFromEnd does nothing.
+func (tr *Tracer) TraceCopyFromEnd(context.Context, *pgx.Conn, pgx.TraceCopyFromEndData) {}
+
+// counts reports whether a statement reads or writes rows, by its first word.
+func counts(sql string) bool {
+	switch firstWord(sql) {
+	case "", "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "set", "reset", "show",
+		"discard", "prepare", "deallocate", "listen", "unlisten":
+		return false
+	}
+	return true
+}
+
+// firstWord skips space and comments, which sqlc and query tags put in front.
+func firstWord(sql string) string {
+	for {
+		sql = strings.TrimLeft(sql, " \t\r\n(;")
+		switch {
+		case strings.HasPrefix(sql, "--"):
+			_, sql, _ = strings.Cut(sql, "\n")
+		case strings.HasPrefix(sql, "/*"):
+			_, sql, _ = strings.Cut(sql, "*/")
+		default:
+			end := strings.IndexFunc(sql, func(r rune) bool { return (r|0x20) < 'a' || (r|0x20) > 'z' })
+			if end < 0 {
+				end = len(sql)
+			}
+			return strings.ToLower(sql[:end])
+		}
+	}
+}
+
+// callerLines is how many lines of the program are shown for a statement: sqlc's code, its caller,
+// and one more.
+const callerLines = 3
+
+// callers returns the lines of the program that led here, without those of libraries in between.
+func callers() []string {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	var lines []string
+	for more := true; more && len(lines) < callerLines; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		if !slices.ContainsFunc(libraries, func(prefix string) bool { return strings.HasPrefix(f.Function, prefix) }) {
+			lines = append(lines, fmt.Sprintf("%s:%d", f.File, f.Line))
+		}
+	}
+	return lines
+}
+
+var libraries = []string{
+	"runtime.", "testing.", "database/sql.", "sync.", "iter.", "slices.", "golang.org/x/sync/",
+	"github.com/jackc/", "github.com/page-builder/persistence/pgtest.", "github.com/page-builder/persistence/pgtx.",
+	"github.com/page-builder/persistence/pgtx/", "github.com/page-builder/persistence/pgquery.",
+	"github.com/page-builder/persistence/pgquery/", "github.com/page-builder/persistence/pgotel.",
+}
