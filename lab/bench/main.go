@@ -34,6 +34,7 @@ type comparison struct {
 // comparisons in the order in which they run, the quick ones first.
 var comparisons = []comparison{
 	{"query", queries},
+	{"list", lists},
 	{"transaction", transactions},
 	{"database", databases},
 	{"connect", connects},

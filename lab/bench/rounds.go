@@ -4,6 +4,7 @@ package main
 // all of them in less than 20 minutes.
 var usualRounds = map[string]int{
 	"query":       300,
+	"list":        30,
 	"transaction": 40,
 	"database":    30,
 	"connect":     20,
