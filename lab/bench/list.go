@@ -102,7 +102,7 @@ func lists(ctx context.Context, r *report, rounds int) error {
 			return err
 		}
 	}
-	if err := compare(ctx, r, "100 parents with three relations", rounds, 20, relatedSides(pool)...); err != nil {
+	if err := compare(ctx, r, "100 parents with three relations", rounds, 5, relatedSides(pool)...); err != nil {
 		return err
 	}
 	return optionalFilter(ctx, r, pool, list)
