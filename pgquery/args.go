@@ -170,5 +170,9 @@ func (f *field) bind(args reflect.Value) (value any, reason string) {
 	case v == nil && f.notNull:
 		return nil, "cannot be null"
 	}
-	return v, checkValue(reflect.ValueOf(v), 0)
+	reason = checkSent(reflect.ValueOf(v))
+	if reason == valuedNull && f.presence == byOptional && !f.notNull {
+		reason = ""
+	}
+	return v, reason
 }

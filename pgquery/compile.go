@@ -217,12 +217,17 @@ func isWord(name string) bool {
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// unquote returns the name that an identifier of SQL means.
+// unquote returns the name that an identifier of SQL means. The server folds ASCII only.
 func unquote(word string) string {
 	if quoted, ok := strings.CutPrefix(word, `"`); ok {
 		return strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
 	}
-	return strings.ToLower(word)
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, word)
 }
 
 // maxTexts bounds the texts that a declaration keeps. Others are put together each time, in

@@ -42,6 +42,7 @@ type insert struct {
 	*compiler
 	text    *decl.Text
 	columns []int // the fields
+	names   []string
 }
 
 // Apply inserts the rows and returns what came back: one row for each that was inserted or updated,
@@ -59,8 +60,10 @@ func (i *Insert[A, R]) Apply(ctx context.Context, db DB, rows []A) ([]R, error) 
 		array := reflect.MakeSlice(reflect.SliceOf(f.declared), len(rows), len(rows))
 		for n := range rows {
 			v := all.Index(n).FieldByIndex(f.index)
-			if err := c.refuse(f.name, checkValue(v, 0)); err != nil {
-				return nil, err
+			if reason := checkSent(v); reason != valuedNull {
+				if err := c.refuse(f.name, reason); err != nil {
+					return nil, err
+				}
 			}
 			array.Index(n).Set(v)
 		}
@@ -98,7 +101,7 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 			i.fail("Columns", "each must be a name and a type that is not an array, as in CREATE TABLE")
 			return nil, nil
 		}
-		name, typ := unquote(words[0]), strings.Join(words[1:], " ")
+		name, typ := unquote(words[0]), castType(words[1:])
 		at := i.field("Columns["+name+"]", "the column", name)
 		if at < 0 {
 			return nil, nil
@@ -107,7 +110,7 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 		if f.presence == byOptional {
 			i.fail("Columns["+name+"]", "the field %s is an Optional: some rows cannot leave out a column", f.name)
 		}
-		i.columns = append(i.columns, at)
+		i.columns, i.names = append(i.columns, at), append(i.names, name)
 		cast := fmt.Sprintf("$%d::%s[]", n+1, typ)
 		if f.typ.Kind() == reflect.String { // pgx does not know the arrays of enums
 			cast = fmt.Sprintf("$%d::text[]::%s[]", n+1, typ)
@@ -117,12 +120,47 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 	return names, casts
 }
 
+// castType returns a type without its length: an explicit cast would cut a value, where the
+// assignment to the column is an error. Without one, char and bit are of length 1.
+func castType(words []string) string {
+	kept := make([]string, 0, len(words))
+	depth := 0
+	for _, word := range words {
+		switch word {
+		case "(":
+			depth++
+		case ")":
+			depth--
+		default:
+			if depth == 0 {
+				kept = append(kept, word)
+			}
+		}
+	}
+	switch typ := strings.Join(kept, " "); strings.ToLower(typ) {
+	case "char", "character":
+		return "bpchar"
+	case "bit":
+		return "varbit"
+	default:
+		return typ
+	}
+}
+
 // Declaration describes the insert to package pgquerytest.
 func (i *Insert[A, R]) Declaration() *decl.Declaration {
 	c, err := i.compiled()
 	d := c.describe()
-	if err == nil {
-		d.Text = c.text
+	if err != nil {
+		return d
+	}
+	d.Text = c.text
+	d.Insert = &decl.Insert{Table: strings.TrimSpace(i.Table)}
+	for at, column := range c.columns {
+		f := &c.fields[column]
+		d.Insert.Columns = append(d.Insert.Columns, decl.Column{
+			Name: c.names[at], Type: f.typ, Nullable: !f.isPlain(),
+		})
 	}
 	return d
 }

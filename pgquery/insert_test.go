@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,4 +139,52 @@ func TestInsertErrors(t *testing.T) {
 	_, err = o.Apply(t.Context(), nothing{t}, []optional{{}})
 	wantsDeclarationError(t, err, "Columns[key]: the field Key is an Optional")
 	wantsDeclarationError(t, err, "row: int is not a struct")
+}
+
+// A value that is too long for its column is an error, and is not cut.
+func TestInsertDoesNotCut(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	if _, err := pool.Exec(t.Context(), `create table short (id int, a varchar(3), b char(3), c bit(3), d varchar(3),
+		e numeric(10, 2), f timestamptz(3), g text)`); err != nil {
+		t.Fatal(err)
+	}
+	type short struct {
+		ID   int32
+		A, B string
+		C    pgtype.Bits
+		D    *string
+		E    string
+		F    time.Time
+		G    string
+	}
+	type saved struct{ B string }
+	insert := &pgquery.Insert[short, saved]{
+		Name: "short", Table: "short", Columns: `id int, a varchar(3), b char(3), c bit(3), d character varying(3),
+			e numeric(10, 2), f timestamp(3) with time zone, g varchar(2)`, Returning: "b",
+	}
+	bits := pgtype.Bits{Bytes: []byte{0xe0}, Len: 3, Valid: true}
+	fits := short{1, "abc", "ab", bits, nil, "1.25", time.Now(), "long text"}
+	back, err := insert.Apply(t.Context(), pool, []short{fits})
+	if err != nil || len(back) != 1 || back[0].B != "ab " {
+		t.Errorf("%+v, %v", back, err)
+	}
+	var g string
+	if err := pool.QueryRow(t.Context(), "select g from short").Scan(&g); err != nil || g != "long text" {
+		t.Errorf("%q, %v", g, err)
+	}
+	long := "abcd"
+	for name, change := range map[string]func(*short){
+		"varchar": func(s *short) { s.A = long }, "char": func(s *short) { s.B = long },
+		"bit":               func(s *short) { s.C.Bytes, s.C.Len = []byte{0xf0}, 4 },
+		"character varying": func(s *short) { s.D = &long },
+	} {
+		row := fits
+		change(&row)
+		_, err := insert.Apply(t.Context(), pool, []short{row})
+		if server := (*pgconn.PgError)(nil); !errors.As(err, &server) || !strings.HasPrefix(server.Code, "2202") &&
+			server.Code != "22001" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -2,6 +2,8 @@ package pgquery
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"sync"
 
@@ -89,6 +91,10 @@ func (p *patch) conflict(ctx context.Context, db DB, args reflect.Value) error {
 	version, err := pgx.CollectOneRow(rows, pgx.RowTo[any])
 	if err != nil {
 		return p.wrap(err)
+	}
+	if seen, _ := p.fields[p.seen].read(args); fmt.Sprint(seen) == fmt.Sprint(version) {
+		return p.wrap(errors.New("the row has the version that was given, and was not updated: a trigger or a policy " +
+			"of the table prevents it"))
 	}
 	return &ChangedError{Patch: p.name, Version: version}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -166,6 +167,10 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 		found, err := collect(c.scan, rows, []C(nil))
 		for i := range found {
 			key := r.Child(&found[i])
+			if _, ok := children[key]; !ok {
+				return nil, errors.New("a child has the key of no parent: Child returns another column, or the server " +
+					"compares keys in its own way, as it does for char(n) and some collations")
+			}
 			children[key] = append(children[key], found[i])
 		}
 		if err != nil || len(r.Then) == 0 {
@@ -182,7 +187,7 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 	j.assign = func() {
 		for _, p := range parents {
 			if key, ok := r.Parent(p); ok {
-				r.Assign(p, children[key])
+				r.Assign(p, slices.Clip(children[key]))
 			} else {
 				r.Assign(p, nil)
 			}

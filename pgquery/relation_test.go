@@ -255,3 +255,45 @@ func TestCount(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A child that the server finds and Go does not is an error: it would be missing otherwise.
+func TestStrangeKeys(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	if _, err := pool.Exec(t.Context(), `create collation same (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+		create table strange (id bigint, c text collate same, b char(4));
+		insert into strange values (1, 'AB', 'ab'), (2, 'ab', 'cd')`); err != nil {
+		t.Fatal(err)
+	}
+	type one struct {
+		Key string
+		All []strangeRow
+	}
+	for _, key := range []string{"c", "b"} {
+		parents := []one{{Key: "ab"}}
+		err := pgquery.Load(t.Context(), pool, parents, &pgquery.Relation[one, strangeRow, string]{
+			Name: "strange", Select: "select id, " + key + " as key from strange", Key: key, Order: "id",
+			Parent: func(o *one) (string, bool) { return o.Key, true }, Child: func(r *strangeRow) string { return r.Key },
+			Assign: func(o *one, all []strangeRow) { o.All = all },
+		})
+		if err == nil || !strings.Contains(err.Error(), "relation strange: a child has the key of no parent") {
+			t.Errorf("%s: %v, %+v", key, err, parents)
+		}
+	}
+	// Parents share a child, and neither can write into the other's slice.
+	parents := []one{{Key: "AB"}, {Key: "AB"}}
+	err := pgquery.Load(t.Context(), pool, parents, &pgquery.Relation[one, strangeRow, string]{
+		Name: "same", Select: "select id, b as key from strange", Key: "upper(b)", Order: "id",
+		Parent: func(o *one) (string, bool) { return o.Key, true },
+		Child:  func(r *strangeRow) string { return strings.ToUpper(strings.TrimSpace(r.Key)) },
+		Assign: func(o *one, all []strangeRow) { o.All = all },
+	})
+	if err != nil || len(parents[0].All) != 1 || cap(parents[0].All) != 1 {
+		t.Errorf("%v, %+v", err, parents)
+	}
+}
+
+type strangeRow struct {
+	ID  int64
+	Key string
+}

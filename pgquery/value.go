@@ -3,6 +3,7 @@ package pgquery
 import (
 	"bytes"
 	"cmp"
+	"database/sql/driver"
 	"encoding/json"
 	"reflect"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // validator is a type that knows its values, as sqlc writes it for enums.
@@ -19,13 +22,55 @@ type validator interface{ Valid() bool }
 // isValidator is the same with the name that package net/netip chose.
 type isValidator interface{ IsValid() bool }
 
-// The server's range is 4713 BC to 294276 AD. The limits are rounded inwards.
-const minYear, maxYear = -4711, 294275
+// The server's range is 4713 BC to 294276 AD, and that of a cursor's microseconds ends in 294247. The
+// limits are rounded inwards.
+const minYear, maxYear = -4711, 294246
 
 // maxDepth bounds nested values: the server's max_stack_depth of 2 MB is good for some thousands.
 const maxDepth = 1000
 
-// checkValue returns why the server would refuse the value, or "".
+// valuedNull is the reason for a value whose own code makes it null.
+const valuedNull = "is null"
+
+// checkSent returns why the server would refuse the value that pgx makes of v, or "".
+func checkSent(v reflect.Value) string {
+	if reason := checkValue(v, 0); reason != "" || !v.IsValid() {
+		return reason
+	}
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
+		v = v.Elem()
+	}
+	t := v.Type()
+	switch known := v.Interface().(type) {
+	case time.Time, optional:
+		return ""
+	case driver.Valuer:
+		if t.PkgPath() == reflect.TypeFor[pgtype.Text]().PkgPath() || isNull(v) {
+			return "" // pgx asks it otherwise, or not at all
+		}
+		value, err := known.Value()
+		if text, ok := value.(string); ok {
+			return checkString(text)
+		}
+		if err != nil {
+			return "has no value"
+		}
+		if value == nil {
+			return valuedNull
+		}
+		return ""
+	}
+	if t.Kind() == reflect.Map || t.Kind() == reflect.Struct && !hasValid(t) {
+		b, err := json.Marshal(v.Interface())
+		if err != nil {
+			return "cannot be JSON"
+		}
+		return checkJSON(b)
+	}
+	return ""
+}
+
+// checkValue returns why the server would refuse the value itself, or "".
 func checkValue(v reflect.Value, depth int) string {
 	if !v.IsValid() {
 		return ""

@@ -77,7 +77,7 @@ func lists(ctx context.Context, r *report, rounds int) error {
 	if err := fillLists(ctx, pool); err != nil {
 		return err
 	}
-	filtered, end, err := filteredLists(ctx, url, pool)
+	filtered, end, err := filteredLists(url, pool)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,8 @@ func lists(ctx context.Context, r *report, rounds int) error {
 		if err := compare(ctx, r, "Page 5,001 of 1 million rows: "+try.title, rounds, 50, sides[:2]...); err != nil {
 			return err
 		}
-		if err := compare(ctx, r, "Page 5,001 by OFFSET: "+try.title, min(rounds, 5), 2, sides[0], sides[2]); err != nil {
+		title := "Page 5,001 by OFFSET: " + try.title
+		if err := compare(ctx, r, title, min(rounds, 5), 2, sides[0], sides[2]); err != nil {
 			return err
 		}
 	}
@@ -142,7 +143,8 @@ func farPages(
 		{"page 1", read(first)},
 		{"page 5,001", read(far)},
 		{"page 5,001 by OFFSET", func(ctx context.Context) error {
-			rows, err := pool.Query(ctx, listSelect+" where p.site = $1 order by "+order+" limit 21 offset 100000", int32(9))
+			text := listSelect + " where p.site = $1 order by " + order + " limit 21 offset 100000"
+			rows, err := pool.Query(ctx, text, int32(9))
 			if err != nil {
 				return err
 			}

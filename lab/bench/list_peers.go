@@ -20,7 +20,7 @@ import (
 
 // filteredLists returns the ways to a list of 20 whose two filters may be left out. Each reads one
 // row more, as a page has to. All but GORM are on the pool.
-func filteredLists(ctx context.Context, url string, pool *pgxpool.Pool) (sides []side, end func(), err error) {
+func filteredLists(url string, pool *pgxpool.Pool) (sides []side, end func(), err error) {
 	state, author := "live", int32(2)
 	list := newList()
 	db, err := sql.Open("pgx", url)
@@ -44,7 +44,8 @@ func filteredLists(ctx context.Context, url string, pool *pgxpool.Pool) (sides [
 				order by p.created desc, p.id desc limit 21`, int32(9), author, state))
 		}},
 		{"pgquery", func(ctx context.Context) error {
-			page, err := list.Page(ctx, pool, listArgs{Site: 9, State: &state, Author: &author}, pgquery.At{Sort: "newest"})
+			args := listArgs{Site: 9, State: &state, Author: &author}
+			page, err := list.Page(ctx, pool, args, pgquery.At{Sort: "newest"})
 			if err == nil && (len(page.Rows) != 20 || page.Next == "") {
 				err = fmt.Errorf("%d rows", len(page.Rows))
 			}

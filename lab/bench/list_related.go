@@ -76,7 +76,10 @@ func relatedSides(pool *pgxpool.Pool) []side {
 		return err
 	}
 	return []side{
-		{"a batch by hand", func(ctx context.Context) error { pages := parents(); return check(pages, batch(ctx, pool, pages)) }},
+		{"a batch by hand", func(ctx context.Context) error {
+			pages := parents()
+			return check(pages, batch(ctx, pool, pages))
+		}},
 		{"pgquery.Load", func(ctx context.Context) error {
 			pages := parents()
 			return check(pages, pgquery.Load(ctx, pool, pages, revisions, assets, visits))

@@ -19,6 +19,7 @@ type Declaration struct {
 	Named    func(column string) int // returns the element of Row that takes a column, or -1
 	List     *List
 	Patch    *Patch
+	Insert   *Insert
 	Text     *Text  // the only text of a relation or an insert
 	Key      string // the expression that a relation compares, which is not null then
 }
@@ -97,4 +98,10 @@ type Patch struct {
 	Equals   []string // the columns that Where compares with an argument
 	Text     func(columns uint64) *Text
 	Conflict *Text // reads the version of a row that was not updated
+}
+
+// Insert is what an insert adds to a Declaration.
+type Insert struct {
+	Table   string
+	Columns []Column // with the fields' types
 }
