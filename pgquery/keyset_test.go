@@ -102,7 +102,8 @@ func TestOddKeys(t *testing.T) {
 			Keys: func() [][]byte { return [][]byte{[]byte("0123456789abcdef")} },
 		}
 		var want []int64
-		err := pool.QueryRow(t.Context(), fmt.Sprintf("select array_agg(id order by %s) from odd", order)).Scan(&want)
+		sql := fmt.Sprintf("select array_agg(id order by %s) from odd", order)
+		err := pool.QueryRow(t.Context(), sql).Scan(&want)
 		if err != nil {
 			t.Fatal(err)
 		}

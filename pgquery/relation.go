@@ -168,8 +168,8 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 		for i := range found {
 			key := r.Child(&found[i])
 			if _, ok := children[key]; !ok {
-				return nil, errors.New("a child has the key of no parent: Child returns another column, or the server " +
-					"compares keys in its own way, as it does for char(n) and some collations")
+				return nil, errors.New("a child has the key of no parent: Child returns another column, or the " +
+					"server compares keys in its own way, as it does for char(n) and some collations")
 			}
 			children[key] = append(children[key], found[i])
 		}

@@ -260,7 +260,8 @@ func TestCount(t *testing.T) {
 func TestStrangeKeys(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	if _, err := pool.Exec(t.Context(), `create collation same (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+	if _, err := pool.Exec(t.Context(), `
+		create collation same (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 		create table strange (id bigint, c text collate same, b char(4));
 		insert into strange values (1, 'AB', 'ab'), (2, 'ab', 'cd')`); err != nil {
 		t.Fatal(err)
@@ -273,7 +274,8 @@ func TestStrangeKeys(t *testing.T) {
 		parents := []one{{Key: "ab"}}
 		err := pgquery.Load(t.Context(), pool, parents, &pgquery.Relation[one, strangeRow, string]{
 			Name: "strange", Select: "select id, " + key + " as key from strange", Key: key, Order: "id",
-			Parent: func(o *one) (string, bool) { return o.Key, true }, Child: func(r *strangeRow) string { return r.Key },
+			Parent: func(o *one) (string, bool) { return o.Key, true },
+			Child:  func(r *strangeRow) string { return r.Key },
 			Assign: func(o *one, all []strangeRow) { o.All = all },
 		})
 		if err == nil || !strings.Contains(err.Error(), "relation strange: a child has the key of no parent") {

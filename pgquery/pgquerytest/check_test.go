@@ -144,7 +144,8 @@ func TestLines(t *testing.T) {
 	l.Sorts["other"] = `due`
 	r := check(t, pool, l)
 	for piece, declared := range map[string]string{
-		"Filters[mood]": `Filters: pgquery.Filters{"mood"`, "Sorts[other]": "Sorts: pgquery", "Select": "Select:  selected,",
+		"Filters[mood]": `Filters: pgquery.Filters{"mood"`, "Sorts[other]": "Sorts: pgquery",
+		"Select": "Select:  selected,",
 	} {
 		before, _, _ := strings.Cut(string(text), declared)
 		wants(t, r, fmt.Sprintf("check_test.go:%d: List pages: %s", 1+strings.Count(before, "\n"), piece))
