@@ -485,7 +485,7 @@ func TestManyStaleStatements(t *testing.T) {
 			}
 			for name, run := range map[string]func() error{
 				"Run":    func() error { return pgtx.RunWith(t.Context(), pool, pgtx.Options{MaxAttempts: 2}, fn) },
-				"Atomic": func() error { return pgtx.Atomic(t.Context(), pool, pgtx.Options{MaxAttempts: 1}, batch) },
+				"Atomic": func() error { return pgtx.Atomic(t.Context(), pool, pgtx.Options{MaxAttempts: 2}, batch) },
 			} {
 				if err := run(); err != nil {
 					t.Fatal(err)

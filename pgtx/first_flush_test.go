@@ -295,7 +295,7 @@ func TestStalePlansAfterAMigration(t *testing.T) {
 				once := pgtx.Options{MaxAttempts: 1}
 				batch := &pgx.Batch{}
 				batch.Queue(`select * from accounts where id = $1`, 1)
-				atomic := func() error { return pgtx.Atomic(t.Context(), pool, once, batch) }
+				atomic := func() error { return pgtx.Atomic(t.Context(), pool, pgtx.Options{MaxAttempts: 2}, batch) }
 				for range 2 {
 					if err := errors.Join(pgtx.RunWith(t.Context(), pool, once, read), pgtx.RunWith(t.Context(), pool, once, later), atomic()); err != nil {
 						t.Fatal(err)

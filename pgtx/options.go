@@ -48,8 +48,7 @@ type Options struct {
 
 	// MaxAttempts limits how often the function is called. With 1 or a negative number it is never
 	// called again, and a statement that was sent is never sent again: use 1 if the function does
-	// what must not be repeated. If a migration or DISCARD ALL made a prepared statement useless,
-	// one more call follows at once.
+	// what must not be repeated.
 	//
 	// Defaults to 5. With the default waits that takes about half a second, and is enough for the
 	// conflicts of a dozen writers of the same rows. Of 36 such writers, 12 % give up.

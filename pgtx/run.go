@@ -41,16 +41,16 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	w := opts.watch(ctx, kind)
 	defer w.abandoned()
 	var last *attempt
-	err = repeat(ctx, opts, func(number int) (next step, err error) {
+	err = repeat(ctx, opts, func(number int) (again bool, err error) {
 		limited, cancel := opts.limitAttempt(ctx)
 		defer cancel()
 		a := newAttempt(ctx, limited, key, opts, number)
 		a.beginsAlone = last != nil && last.result.lost
 		last = a
 		w.start(number, &a.result)
-		next, err = a.run(db, inside, fn)
+		again, err = a.run(db, inside, fn)
 		w.end(err)
-		return next, err
+		return again, err
 	})
 	err = last.callLastHooks(err)
 	w.finish(err)
@@ -64,8 +64,8 @@ type result struct {
 	lost    bool // the connection was lost before COMMIT
 }
 
-// run calls fn once, in a transaction on db. It returns what follows.
-func (a *attempt) run(db DB, inside bool, fn func(context.Context, pgx.Tx) error) (next step, err error) {
+// run calls fn once, in a transaction on db. It reports whether another attempt is worth it.
+func (a *attempt) run(db DB, inside bool, fn func(context.Context, pgx.Tx) error) (again bool, err error) {
 	returned := false
 	defer func() {
 		if !returned { // a panic or Goexit; without a recover, a panic keeps its stack
@@ -91,7 +91,7 @@ func (a *attempt) run(db DB, inside bool, fn func(context.Context, pgx.Tx) error
 	}
 	s, err := a.end(db, start, err)
 	if s == nil || err == nil {
-		return stepStop, err
+		return false, err
 	}
 	return s.conclude(db, err)
 }
@@ -125,26 +125,21 @@ func (a *attempt) end(db DB, start time.Time, err error) (*session, error) {
 	return s, err
 }
 
-// conclude returns what follows an attempt that ended with err, and the error of the attempt.
-func (s *session) conclude(db DB, err error) (step, error) {
+// conclude decides whether an attempt that ended with err is worth another, and returns its error.
+func (s *session) conclude(db DB, err error) (again bool, _ error) {
 	err = nameLimit(s.ctx, ErrAttemptTimeout, err)
-	conn := connOf(db)
+	rolledBack, conn := s.result.outcome == OutcomeRolledBack, connOf(db)
 	switch {
-	case s.result.outcome == OutcomeRolledBack && s.call.Err() == nil && s.again(err) &&
+	case rolledBack && s.call.Err() == nil && s.again(err) &&
 		(conn == nil || !conn.IsClosed()): // a single connection that is closed stays closed
-	case s.result.outcome == OutcomeRolledBack && errors.Is(err, ErrRollback):
-		return stepStop, nil
-	default:
-		return stepStop, err
+		if err = s.withCause(err); s.isOverdue(err) {
+			s.endBackend(s.call, db)
+		}
+		return true, err
+	case rolledBack && errors.Is(err, ErrRollback):
+		return false, nil
 	}
-	err = s.withCause(err)
-	if s.isOverdue(err) {
-		s.endBackend(s.call, db)
-	}
-	if s.pool != nil && isStalePlan(s.cause) {
-		return stepNow, err // on a fresh connection
-	}
-	return stepWait, err
+	return false, err
 }
 
 // again reports whether another attempt follows one that was rolled back with err.
@@ -189,33 +184,18 @@ func (a *attempt) callLastHooks(err error) error {
 	return err
 }
 
-// step is what follows an attempt.
-type step int
-
-const (
-	stepStop step = iota
-	stepWait      // another attempt
-	stepNow       // another one at once, which does not count the first time
-)
-
 // repeat calls attempt until it succeeds, fails for good, or has been called often enough.
-func repeat(ctx context.Context, opts Options, attempt func(number int) (next step, err error)) error {
+func repeat(ctx context.Context, opts Options, attempt func(number int) (again bool, err error)) error {
 	limit := opts.maxAttempts()
-	free := limit > 1 || opts.batch // a batch calls no function
-	var backoff retry.Backoff       // made before the first wait: most transactions need none
-	var last error                  // of the attempt before
+	var backoff retry.Backoff // made before the first wait: most transactions need none
+	var last error            // of the attempt before
 	for number := 1; ; number++ {
-		next, err := attempt(number)
+		again, err := attempt(number)
 		if last != nil && endedBy(ctx, err) {
 			// Report the database error too, not only that ctx ended.
 			return &RetryError{Attempts: number, Err: last, Ended: err}
 		}
-		if free && next == stepNow && ctx.Err() == nil {
-			free, last = false, err
-			limit++
-			continue
-		}
-		if err == nil || next == stepStop || limit == 1 {
+		if !again || limit == 1 {
 			return err
 		}
 		if number >= limit {
