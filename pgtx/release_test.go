@@ -2,13 +2,15 @@ package pgtx_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// RELEASE is put off, but never across savepoints that the function handles itself.
+// RELEASE is sent when the nested Run ends, in order with savepoints that the function handles itself.
 func TestReleaseStaysInOrderWithOwnSavepoints(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(ctx context.Context, tx pgx.Tx, step func(string), nested func()){
@@ -62,5 +64,38 @@ func TestReleaseStaysInOrderWithOwnSavepoints(t *testing.T) {
 				t.Errorf("balance is %d, want %d", got, wants[name])
 			}
 		})
+	}
+}
+
+// A row that is locked before a nested Run and updated after it makes no multixact, as with pgx:
+// after RELEASE both have the same transaction id again.
+func TestNestedRunsMakeNoMultixacts(t *testing.T) {
+	t.Parallel()
+	server := fault.NewServer(t, fault.ServerOptions{}) // the counter belongs to the whole server
+	b := setupOn(t, server.URL())
+	next := func() (id int64) {
+		t.Helper()
+		b.exec(t, `checkpoint`)
+		if err := b.pool.QueryRow(t.Context(), `select next_multixact_id::text::bigint from pg_control_checkpoint()`).Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	before := next()
+	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		for range 200 {
+			_, err := tx.Exec(ctx, `select from accounts where id = 1 for share`)
+			err = errors.Join(err, pgtx.Run(ctx, tx, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 2, 1) }))
+			if err = errors.Join(err, add(ctx, tx, 1, 1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || b.balance(t, 1) != 300 {
+		t.Fatal(err)
+	}
+	if made := next() - before; made != 0 {
+		t.Errorf("made %d multixacts, want none", made)
 	}
 }

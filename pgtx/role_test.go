@@ -64,7 +64,9 @@ func TestVerifyCommitAsOrdinaryRole(t *testing.T) {
 	for where, want := range map[fault.Cut]int{fault.BeforeRequest: 2, fault.BeforeAnswer: 1, fault.AbandonRequest: 2} {
 		_, pool := cutCommit(t, role, where)
 		calls := 0
-		err := pgtx.RunWith(t.Context(), pool, pgtx.Options{VerifyCommit: true, VerifyTimeout: time.Minute},
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second) // also if the backend left behind is not ended
+		defer cancel()
+		err := pgtx.RunWith(ctx, pool, pgtx.Options{VerifyCommit: true, VerifyTimeout: time.Minute},
 			func(ctx context.Context, tx pgx.Tx) error {
 				calls++
 				return add(ctx, tx, 1, -10)
