@@ -78,10 +78,11 @@ func (o Options) place(db DB, key any, parent *tx) (*tx, DB, error) {
 	default:
 		return nil, db, fmt.Errorf("nesting %d does not exist", o.Nesting)
 	}
+	var err error
 	if parent == nil && foreign {
-		parent = adopt(key, outer)
+		parent, err = adopt(key, outer)
 	}
-	return parent, db, nil
+	return parent, db, err
 }
 
 // nest runs fn inside parent's function: in a savepoint, or with Join without one.

@@ -75,15 +75,21 @@ func newAttempt(call, ctx context.Context, key any, opts Options, number int) *a
 
 // adopt returns a handle for a transaction that was begun elsewhere. It stays open, because nothing
 // tells when that transaction ends.
-func adopt(key any, outer pgx.Tx) *tx {
+func adopt(key any, outer pgx.Tx) (*tx, error) {
+	conn := outer.Conn()
+	if conn == nil {
+		return nil, fmt.Errorf("a transaction of type %T has no Conn", outer)
+	}
 	a := &attempt{key: key, number: 1, adopted: true}
 	a.root = tx{attempt: a}
 	s := &a.gate.session
 	*s = session{attempt: a, innermost: &a.root, outer: outer}
 	s.begun()
-	s.use(outer.Conn())
-	s.observe(nil)
-	return &a.root
+	s.use(conn)
+	if conn.PgConn().TxStatus() == 'E' {
+		s.fail(stateFailed, nil)
+	}
+	return &a.root, nil
 }
 
 // start prepares the transaction on db. On a pool nothing is sent before the first statement,
