@@ -58,6 +58,10 @@ func loadFolder(fsys fs.FS, data map[string]any, strict bool) (*folder, error) {
 		}}}
 	}
 
+	if problems := foreignFiles(fsys, entries); len(problems) > 0 {
+		return nil, &FolderError{Problems: problems}
+	}
+
 	f := &folder{}
 	var files []numberedFile
 	for _, e := range entries {

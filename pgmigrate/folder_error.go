@@ -27,6 +27,7 @@ const (
 	ProblemIgnored     ProblemKind = "ignored"     // a *.sql file that is no migration
 	ProblemUnclosed    ProblemKind = "unclosed"    // a quote or a comment without an end
 	ProblemPsql        ProblemKind = "psql"        // a command of psql, such as \copy
+	ProblemForeign     ProblemKind = "foreign"     // a file of another migration tool
 	ProblemCopy        ProblemKind = "copy"        // COPY FROM STDIN
 )
 

@@ -68,6 +68,7 @@ func (s source) loaded(version int32, rendered *migrate.Migration) loadedMigrati
 var (
 	// A line that is meant to be a marker, whatever the number of hyphens and the white space.
 	almostDisableTx = regexp.MustCompile(`(?i)\A\s*-{2,}\s*tern\s*:\s*disable[-_ ]tx\s*-*\s*\z`)
+	plainDown       = regexp.MustCompile(`(?i)\A\s*-{2,}[\s=+@!:]*(?:migrat\w*[\s:]*)?(?:down|undo|rollback)[\s=:.-]*\z`)
 	almostSection   = regexp.MustCompile(`(?i)\A\s*-{2,}\s*create above\s*/\s*drop below\s*-*\s*\z`)
 )
 
@@ -101,11 +102,15 @@ func (s source) check() []Problem {
 	}
 	if !strings.Contains(s.body, sectionMarker) {
 		for i, line := range strings.Split(s.body, "\n") {
-			if almostSection.MatchString(line) {
+			if almostSection.MatchString(line) || plainDown.MatchString(line) {
 				warn(i+1, "the line is nearly tern's section marker, so the down section would run with the up section",
 					fmt.Sprintf("write exactly %q", sectionMarker))
 			}
 		}
+	}
+	if at := strings.Index(s.down.text, sectionMarker); at >= 0 {
+		add(ProblemMarker, s.down.lineAt(at), "the section marker is there twice: what follows would be a part of the "+
+			"down section", "keep one of the two")
 	}
 	for _, part := range []section{s.up, s.down} {
 		for i, line := range strings.Split(part.text, "\n") {
