@@ -16,37 +16,29 @@ const (
 	retryMost  = 5 * time.Second
 )
 
-// backoff reports each pause, because only here its length is known.
-func (r *run) backoff() retry.Backoff {
-	fresh := func() retry.Backoff {
-		return retry.WithJitterPercent(50, retry.WithCappedDuration(retryMost, retry.NewExponential(retryFirst)))
-	}
-	next := fresh()
+// backoff reports each pause, because only here its length is known. last is the error of the last
+// try.
+func (r *run) backoff(last *error) retry.Backoff {
+	next := retry.WithJitterPercent(50, retry.WithCappedDuration(retryMost, retry.NewExponential(retryFirst)))
 	return retry.BackoffFunc(func() (time.Duration, bool) {
-		if r.tries <= 1 {
-			next = fresh() // another step than the last time
-		}
 		pause, stop := next.Next()
-		s := r.tracer.step
+		s, reason := r.step, causeText(*last)
 		r.m.settings.logger.Warn("a lock is in the way, trying again", "migration", s.migration.Name,
-			"direction", string(s.direction), "try", r.tries, "pause", pause, "reason", s.failure)
-		r.m.settings.event(Event{
-			Kind: EventRetry, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction,
-			Duration: pause, Err: errors.New(s.failure),
-		})
+			"direction", string(s.direction), "try", s.tries, "pause", pause, "reason", reason)
+		e := s.event(EventRetry)
+		e.Duration, e.Err = pause, errors.New(reason)
+		r.m.settings.event(e)
 		return pause, stop
 	})
 }
 
-// retryable reports whether the current step was rolled back because of somebody else's locks.
+// retryable reports whether what was tried was undone because of somebody else's locks.
 func (r *run) retryable(err error) bool {
-	s := r.tracer.step
-	if s == nil || !s.transactional || r.conn.IsClosed() {
+	if r.conn.IsClosed() || r.conn.PgConn().TxStatus() != 'I' {
 		return false
 	}
 	switch pgerr.Of(err) {
 	case pgerr.LockTimeout, pgerr.Deadlock:
-		s.failure = causeText(err)
 		return true
 	default:
 		return false

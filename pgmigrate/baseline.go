@@ -30,7 +30,7 @@ func (m *Migrator) Baseline(ctx context.Context, version int32) error {
 		if k, ok := p.unfinished(); ok {
 			return r.dirty(ctx, k)
 		}
-		r.recorded = p.recorded
+		r.takePosition(p)
 		if err := r.prepare(ctx); err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (m *Migrator) Baseline(ctx context.Context, version int32) error {
 func (m *Migrator) withLock(ctx context.Context, fn func(*run) error) error {
 	r := m.newRun()
 	var err error
-	if r.conn, err = m.connect(ctx, nil); err != nil {
+	if r.conn, err = m.connect(ctx); err != nil {
 		return err
 	}
 	defer disconnect(ctx, r.conn)

@@ -13,19 +13,17 @@ const (
 )
 
 // watchBuild reports, from a connection of its own, how far an index build is that the run's
-// connection is busy with. The returned function ends that and waits for it; the run's own
-// goroutine sends no events in between.
-func (r *run) watchBuild(ctx context.Context) (stop func()) {
+// connection is busy with. The returned function ends that and waits for it.
+func (r *run) watchBuild(ctx context.Context, s *step) (stop func()) {
 	if r.m.settings.progress == nil {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	pid := r.conn.PgConn().PID()
-	s := r.tracer.step
-	e := Event{Kind: EventBuild, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction}
+	e := s.event(EventBuild)
 	if !s.transactional {
-		e.Line = s.line(s.firstToken())
+		e.Line = s.line()
 	}
 	go func() {
 		defer close(done)

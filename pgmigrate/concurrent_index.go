@@ -19,6 +19,7 @@ type statementClass struct {
 	index      string // CREATE or DROP INDEX CONCURRENTLY: its name as written; empty if the server chooses one
 	table      string // CREATE INDEX CONCURRENTLY: as written
 	drops      bool
+	concurrent bool // it waits for others' transactions, and must not give up
 }
 
 const identifier = `(?:"(?:[^"]|"")+"|[\pL_][\pL\pN_$]*)`
@@ -33,6 +34,7 @@ var (
 	repeatable = regexp.MustCompile(`(?is)\A(?:set|reset|analyze|vacuum)\b|\Adrop\s+[a-z ]+\s+if\s+exists\s|` +
 		`\Acreate\s+(?:table|schema|sequence|extension|(?:unique\s+)?index)\s+if\s+not\s+exists\s|` +
 		`\Aalter\s+type\s.*\sadd\s+value\s+if\s+not\s+exists\s`)
+	concurrently = regexp.MustCompile(`(?is)\A(?:create|drop|reindex|alter|refresh)\b.*\bconcurrently\b`)
 	// What commits more than once.
 	severalTransactions = regexp.MustCompile(`(?is)\A(?:call|do|cluster|reindex|begin|start|commit|` +
 		`end|rollback|abort|alter\s+table\s.*\sdetach\s)`)
@@ -41,7 +43,10 @@ var (
 // classify looks at a statement as tern sends it.
 func classify(sql string) statementClass {
 	sql = strings.TrimSpace(withoutComments(sql))
-	c := statementClass{idempotent: repeatable.MatchString(sql), atomic: !severalTransactions.MatchString(sql)}
+	c := statementClass{
+		idempotent: repeatable.MatchString(sql), atomic: !severalTransactions.MatchString(sql),
+		concurrent: concurrently.MatchString(sql),
+	}
 	if match := createIndex.FindStringSubmatch(sql); match != nil {
 		c.idempotent, c.atomic = match[1] != "" && match[2] != "", false
 		c.index, c.table = match[2], match[3]
@@ -66,6 +71,18 @@ func withoutComments(sql string) string {
 		}
 	}
 	return b.String()
+}
+
+// prepare returns the qualified name of the index that the statement builds or drops, if it has one,
+// and makes room for one that is built.
+func (c statementClass) prepare(ctx context.Context, r *run) (index string, err error) {
+	if c.index == "" {
+		return "", nil
+	}
+	if index, err = c.qualified(ctx, r.conn); err == nil && index != "" && c.builds() {
+		err = r.dropInvalid(ctx, index)
+	}
+	return index, err
 }
 
 // builds reports whether the statement is a concurrent index build whose index has a name.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/readonly"
@@ -27,8 +26,7 @@ const (
 )
 
 // connConfig returns a copy of the caller's configuration with the session defaults of a migration.
-// They travel as startup parameters because tern runs "reset all" after every migration, which
-// undoes a SET but returns to these.
+// They travel as startup parameters: RESET ALL, which follows every migration, returns to these.
 func (m *Migrator) connConfig() *pgx.ConnConfig {
 	cfg := m.conn.Copy()
 	if cfg.RuntimeParams == nil {
@@ -37,6 +35,17 @@ func (m *Migrator) connConfig() *pgx.ConnConfig {
 	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(m.settings.lockTimeout.Milliseconds(), 10)
 	// The caller's own, made for the application's queries, would cut a long migration short.
 	cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(m.settings.statementTimeout.Milliseconds(), 10)
+	// So would the role's. See resetSettings for transaction_timeout.
+	for _, name := range []string{"idle_session_timeout", "idle_in_transaction_session_timeout"} {
+		cfg.RuntimeParams[name] = "0"
+	}
+	cfg.RuntimeParams["default_transaction_read_only"] = "off"
+	// A file means the same on every server.
+	cfg.RuntimeParams["standard_conforming_strings"] = "on"
+	// The lock of a node that has vanished must not outlive it by hours.
+	cfg.RuntimeParams["tcp_keepalives_idle"] = "30"
+	cfg.RuntimeParams["tcp_keepalives_interval"] = "10"
+	cfg.RuntimeParams["tcp_keepalives_count"] = "3"
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "pgmigrate"
 	}
@@ -46,17 +55,9 @@ func (m *Migrator) connConfig() *pgx.ConnConfig {
 	return cfg
 }
 
-// connect opens the connection of a run. tracer may be nil.
-func (m *Migrator) connect(ctx context.Context, tracer pgx.QueryTracer) (*pgx.Conn, error) {
-	cfg := m.connConfig()
-	switch {
-	case tracer == nil:
-	case cfg.Tracer == nil:
-		cfg.Tracer = tracer
-	default:
-		cfg.Tracer = multitracer.New(cfg.Tracer, tracer)
-	}
-	return m.open(ctx, cfg)
+// connect opens the connection of a run.
+func (m *Migrator) connect(ctx context.Context) (*pgx.Conn, error) {
+	return m.open(ctx, m.connConfig())
 }
 
 // connectReadOnly opens a connection that cannot write, for Status, Plan and History.

@@ -11,8 +11,7 @@ const (
 	EventWaiting EventKind = "waiting"
 	// EventStart is sent when a migration begins.
 	EventStart EventKind = "start"
-	// EventStatement is sent when a statement of a disable-tx section begins. A section in a
-	// transaction is one statement to tern, and sends none.
+	// EventStatement is sent when a statement begins.
 	EventStatement EventKind = "statement"
 	// EventBuild is sent while an index is built, about every second. See [WithProgressInterval].
 	EventBuild EventKind = "build"
@@ -30,7 +29,10 @@ type Event struct {
 	Name      string    // the migration's file name
 	Direction Direction // which of its sections runs
 	Line      int       // EventStatement, EventBuild: where the statement begins in the file, 0 if unknown
-	Duration  time.Duration
+	// EventStatement: the statement's number, from 1, and how many the section has.
+	Statement, Statements int
+	InTransaction         bool // EventStatement: the section runs in a transaction
+	Duration              time.Duration
 	// Duration is that of the migration for EventDone, and the pause until the next try for
 	// EventRetry.
 

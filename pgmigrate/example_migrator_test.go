@@ -185,8 +185,8 @@ func ExampleMigrator_Seed() {
 func ExampleMigrator_Resolve() {
 	m, cfg, end := newMigrator(fstest.MapFS{
 		"001_pages.sql": {
-			Data: []byte("---- tern: disable-tx ----\ncreate table pages (id int);\nselect 1 / (count(*) - 1) from " +
-				"sites;\n"),
+			Data: []byte("---- tern: disable-tx ----\ncreate table pages (id int);\n" +
+				"do $$ begin perform 1 / (count(*) - 1) from sites; end $$;\n"),
 		},
 	})
 	defer end()

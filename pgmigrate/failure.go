@@ -5,23 +5,19 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // failure builds the error for the current step, and finds out what the database was left in.
 func (r *run) failure(ctx context.Context, cause error) error {
-	s := r.tracer.step
+	s := r.step
 	e := &MigrationError{
 		Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction,
 		State: StateRolledBack, Database: -1, Err: cause,
 	}
-	var pgErr *pgconn.PgError
-	if errors.As(cause, &pgErr) {
-		e.Line = s.errorLine(pgErr.Position)
-	}
+	e.Line, e.Column = s.place(cause)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	r.tracer.step = nil // what follows is not the step's
+	r.step = nil
 	conn := r.conn
 	if conn.IsClosed() {
 		e.State = StateUnknown
@@ -35,9 +31,10 @@ func (r *run) failure(ctx context.Context, cause error) error {
 	}
 	if !s.transactional {
 		e.State = StatePartlyApplied
-		e.Statement = s.statements
+		e.Statement = s.current
 		e.ConnectionLost = r.conn.IsClosed()
-		e.Repeatable = !e.ConnectionLost && s.repeatable()
+		e.Repeatable = !e.ConnectionLost && !errors.Is(cause, errTaken) &&
+			(!s.sent || s.repeatable && s.resumable(s.current))
 	}
 	if conn == nil {
 		return e

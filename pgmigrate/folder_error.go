@@ -28,7 +28,7 @@ const (
 	ProblemUnclosed    ProblemKind = "unclosed"    // a quote or a comment without an end
 	ProblemPsql        ProblemKind = "psql"        // a command of psql, such as \copy
 	ProblemForeign     ProblemKind = "foreign"     // a file of another migration tool
-	ProblemCopy        ProblemKind = "copy"        // COPY FROM STDIN
+	ProblemCopy        ProblemKind = "copy"        // COPY FROM STDIN or TO STDOUT
 )
 
 // Problem is one thing in a migrations folder that tern could not run, or would run differently

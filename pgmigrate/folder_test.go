@@ -18,7 +18,7 @@ import (
 
 // One folder per kind of bad input; what is expected is the kind and place of every problem.
 var badFolders = map[string][]string{
-	"copy": {"copy 001_a.sql:2"},
+	"copy": {"copy 001_a.sql:2", "copy 002_b.sql:2"},
 	"psql": {"psql 001_a.sql:3", "psql 001_a.sql:6"},
 	"unclosed": {
 		"unclosed 001_a.sql:2", "unclosed 002_b.sql:3", "unclosed 003_c.sql:3", "unclosed 004_d.sql:2",

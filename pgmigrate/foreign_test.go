@@ -43,7 +43,7 @@ func TestForeignFilesAreRefused(t *testing.T) {
 			_, err := pgmigrate.Check(folder)
 			var folderErr *pgmigrate.FolderError
 			if !errors.As(err, &folderErr) || folderErr.Problems[0].Kind != pgmigrate.ProblemForeign ||
-				!strings.Contains(err.Error(), tool) || !strings.Contains(err.Error(), "pgmigrate import") {
+				!strings.Contains(err.Error(), tool) || !strings.Contains(err.Error(), "convert the folder") {
 				t.Errorf("%s %d: %v", tool, i, err)
 			}
 		}
@@ -67,7 +67,8 @@ func TestSectionMarkerTwice(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, line := range []string{"-- down", "-- DOWN:", "--- Rollback ---", "-- migrate down", "-- @undo"} {
-		if _, err := pgmigrate.Check(files("1_a.sql", "select 1;\n"+line+"\nselect 2;\n"), pgmigrate.WithStrict()); err == nil {
+		folder := files("1_a.sql", "select 1;\n"+line+"\nselect 2;\n")
+		if _, err := pgmigrate.Check(folder, pgmigrate.WithStrict()); err == nil {
 			t.Errorf("%q passes", line)
 		}
 	}

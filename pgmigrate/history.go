@@ -50,11 +50,11 @@ const (
 //
 // The row of a migration that runs in a transaction is written in that transaction: it is there if,
 // and only if, the migration is. The row of a disable-tx section is committed as running before the
-// section's first statement, brought up to date before each statement, and marked done after tern
-// has recorded the version. A killed process can therefore leave a row that says running, never a
-// section that ran without one; the version table decides whether its last statement was reached.
+// section's first statement, brought up to date before each statement, and marked done in the
+// transaction that records the version. A killed process can therefore leave a row that says
+// running, never a section that ran without one.
 type Entry struct {
-	ID        int64 // grows, with gaps
+	ID        int64 // grows
 	Version   int32
 	Name      string // the file's name at that time
 	Action    Action
@@ -119,19 +119,21 @@ func (r *run) createHistory(ctx context.Context) error {
 	schema := r.m.settings.historySchema
 	table := `
 create table if not exists ` + schema + `.history (
-  id int8 generated always as identity primary key,
+  id int8 primary key, -- the next number is one more than the greatest, whatever a restore has left
   version_table text not null, -- several folders may share a database
   version int4 not null,
   name text not null,
   action text not null,
   progress text not null,
   checksum text not null,
+  -- of a section without a transaction: the statement that was begun last
   statement int4,
   line int4,
-  repeatable bool, -- the section may run again from its start
-  -- that the statement builds or drops without IF (NOT) EXISTS: it may run again unless it came to its end
-  index_name text,
+  repeatable bool, -- it may run again
+  index_name text, -- that it builds or drops without IF (NOT) EXISTS: it may run again unless it came to its end
   drops_index bool,
+  before text, -- SHA-256 of the statements before it
+  current text, -- and with it
   started_at timestamptz not null,
   duration_ms float8,
   role text not null,
@@ -149,34 +151,47 @@ create table if not exists ` + schema + `.history (
 	return nil
 }
 
-// begun adds the entry of a disable-tx section that is about to run and returns its number.
-func (r *run) begun(ctx context.Context, mig *Migration, direction Direction) (id int64, err error) {
-	err = r.conn.QueryRow(ctx, r.entrySQL(mig, Action(direction), ProgressRunning, "null")+" returning id",
-		pgx.QueryExecModeExec).Scan(&id)
+// begun adds the entry of a section without a transaction that is about to run. It does so only if
+// the version has not moved, and nobody has begun a section, since they were read.
+func (r *run) begun(ctx context.Context, notes *pgx.Conn, s *step) error {
+	conn := notes.PgConn()
+	if err := r.lockVersion(ctx, conn, s.source()); err != nil {
+		return err // the end of the connection ends the transaction
+	}
+	var newer int
+	err := notes.QueryRow(ctx, "select count(*) from "+r.m.settings.historySchema+
+		".history where version_table = $1 and progress <> 'done' and id > $2", pgx.QueryExecModeExec,
+		r.m.settings.versionTable, r.lastEntry).Scan(&newer)
+	if err == nil && newer > 0 {
+		return errMoved
+	}
+	if err == nil {
+		err = notes.QueryRow(ctx, r.entrySQL(&s.migration.Migration, Action(s.direction), ProgressRunning, "null")+
+			" returning id", pgx.QueryExecModeExec).Scan(&s.entry)
+	}
+	if err == nil && s.resume > 1 {
+		// Should it be interrupted before it notes its first statement, it goes on from the same one.
+		_, err = notes.Exec(ctx, "update "+r.m.settings.historySchema+`.history h
+set statement = p.statement, line = p.line, repeatable = p.repeatable, index_name = p.index_name,
+  drops_index = p.drops_index, before = p.before, current = p.current
+from `+r.m.settings.historySchema+".history p where h.id = $1 and p.id = $2", pgx.QueryExecModeExec, s.entry,
+			r.lastEntry)
+	}
+	if err == nil {
+		err = exec(ctx, conn, "commit")
+	}
 	if err != nil {
-		return 0, fmt.Errorf("record %s in the history: %w", mig.Name, err)
+		return fmt.Errorf("record %s in the history: %w", s.migration.Name, err)
 	}
-	return id, nil
-}
-
-// recording returns a section with what records it. A section in a transaction carries its own
-// entry, because that costs no round trip and cannot be lost: tern sends both in one message. It
-// runs as the section left the session, so every name has a schema.
-func (r *run) recording(mig *Migration, direction Direction) string {
-	sql := mig.sql(direction)
-	if sql == "" || !mig.Transactional(direction) {
-		return sql
-	}
-	// The line's end closes a comment, the semicolon a last statement that has none.
-	return sql + "\n;\n" + r.entrySQL(mig, Action(direction), ProgressDone,
-		"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())")
+	return nil
 }
 
 // entrySQL adds an entry. duration is SQL, in milliseconds.
 func (r *run) entrySQL(mig *Migration, action Action, progress Progress, duration string) string {
-	return fmt.Sprintf(`insert into %s.history (version_table, version, name, action, progress, checksum,
+	return fmt.Sprintf(`insert into %[1]s.history (id, version_table, version, name, action, progress, checksum,
 		started_at, duration_ms, role, client) `+
-		`values (%s, %d, %s, %s, %s, %s, pg_catalog.now(), %s, session_user, %s)`,
+		`values ((select coalesce(max(id), 0) + 1 from %[1]s.history), %[2]s, %[3]d, %[4]s, %[5]s, %[6]s, %[7]s,
+		pg_catalog.now(), %[8]s, session_user, %[9]s)`,
 		r.m.settings.historySchema, literal(r.m.settings.versionTable), mig.Version, literal(mig.Name),
 		literal(string(action)),
 		literal(string(progress)), literal(mig.Checksum()), duration, literal(r.client))

@@ -33,6 +33,7 @@ type MigrationError struct {
 	// Of the file; 0 if the server gave no position, or if the section is a template that moves
 	// lines.
 	Line     int
+	Column   int // in Line, counted in characters from 1; 0 if Line is
 	State    State
 	Database int32 // the version the database is at; -1 if it could not be read
 	// StatePartlyApplied: the number of the failed statement in its section, from 1; 0 if none was
@@ -51,7 +52,7 @@ func (e *MigrationError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "migrate %s: %s", e.Direction, e.Name)
 	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d", e.Line)
+		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
 	}
 	b.WriteString(": ")
 	b.WriteString(causeText(e.Err))

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgmigrate"
@@ -32,9 +31,10 @@ func TestMigrationError(t *testing.T) {
 				"\n\n-- é, two bytes; 世, three\nselect 1;\nalter table a\n  alter column nope type text;\n",
 			},
 			want: pgmigrate.MigrationError{
-				Version: 2, Name: "2_b.sql", Direction: "up", Line: 0, State: pgmigrate.StateRolledBack, Database: 1,
+				Version: 2, Name: "2_b.sql", Direction: "up", Line: 5, Column: 1,
+				State: pgmigrate.StateRolledBack, Database: 1,
 			},
-			code: "42703", // the server gives no position for this one
+			code: "42703", // the server gives no position for this one: the statement begins there
 		},
 		"syntax error after wide characters": {
 			files: []string{
@@ -42,20 +42,22 @@ func TestMigrationError(t *testing.T) {
 				"\n\n-- é, two bytes; 世世世世世世世世, three\nselect 'é';\nselect 1,\n  from;\nselect 2;\n",
 			},
 			want: pgmigrate.MigrationError{
-				Version: 2, Name: "2_b.sql", Direction: "up", Line: 6, State: pgmigrate.StateRolledBack, Database: 1,
+				Version: 2, Name: "2_b.sql", Direction: "up", Line: 6, Column: 3,
+				State: pgmigrate.StateRolledBack, Database: 1,
 			},
 			code: "42601",
 			message: []string{
-				"migrate up: 2_b.sql:6: ", "(SQLSTATE 42601)", "rolled back", "the database is at version 1",
+				"migrate up: 2_b.sql:6:3: ", "(SQLSTATE 42601)", "rolled back", "the database is at version 1",
 			},
 		},
 		"in the down section": {
 			files: []string{"1_a.sql", good + downMark + "\n\ndrop table a;\nselect nope;\n"}, from: 1, down: true,
 			want: pgmigrate.MigrationError{
-				Version: 1, Name: "1_a.sql", Direction: "down", Line: 6, State: pgmigrate.StateRolledBack, Database: 1,
+				Version: 1, Name: "1_a.sql", Direction: "down", Line: 6, Column: 8,
+				State: pgmigrate.StateRolledBack, Database: 1,
 			},
 			code:    "42703",
-			message: []string{"migrate down: 1_a.sql:6: ", "the database is at version 1"},
+			message: []string{"migrate down: 1_a.sql:6:8: ", "the database is at version 1"},
 		},
 		"without a transaction": {
 			files: []string{
@@ -64,12 +66,12 @@ func TestMigrationError(t *testing.T) {
 					"select 1;\n",
 			},
 			want: pgmigrate.MigrationError{
-				Version: 1, Name: "1_a.sql", Direction: "up", Line: 10,
+				Version: 1, Name: "1_a.sql", Direction: "up", Line: 10, Column: 3,
 				State: pgmigrate.StatePartlyApplied, Database: 0,
 				Statement: 4, InvalidIndexes: []string{"a_id"},
 			},
 			code:    "23505", // no position: the statement's own line
-			message: []string{"at statement 4", "version 0", "resolve version 1", "invalid indexes: a_id"},
+			message: []string{"at statement 4", "version 0", "run it again", "invalid indexes: a_id"},
 		},
 		"the second of two equal statements": {
 			files: []string{
@@ -77,7 +79,7 @@ func TestMigrationError(t *testing.T) {
 					"create table a (id int primary key);\ninsert into a values (1);\ninsert into a values (1);\n",
 			},
 			want: pgmigrate.MigrationError{
-				Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, State: pgmigrate.StatePartlyApplied,
+				Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, Column: 1, State: pgmigrate.StatePartlyApplied,
 				Statement: 3,
 			},
 			code: "23505",
@@ -85,7 +87,7 @@ func TestMigrationError(t *testing.T) {
 		"position inside a statement without a transaction": {
 			files: []string{"1_a.sql", noTx + "create table a (id int);\nselect id,\n  nope\nfrom a;\n"},
 			want: pgmigrate.MigrationError{
-				Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, State: pgmigrate.StatePartlyApplied,
+				Version: 1, Name: "1_a.sql", Direction: "up", Line: 4, Column: 3, State: pgmigrate.StatePartlyApplied,
 				Statement: 2,
 			},
 			code: "42703",
@@ -103,7 +105,8 @@ func TestMigrationError(t *testing.T) {
 				"create table b (a int references a deferrable initially deferred);\ninsert into b values (7);\n",
 			},
 			want: pgmigrate.MigrationError{
-				Version: 2, Name: "2_b.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 1,
+				Version: 2, Name: "2_b.sql", Direction: "up",
+				State: pgmigrate.StateRolledBack, Database: 1,
 			},
 			code: "23503",
 		},
@@ -112,7 +115,8 @@ func TestMigrationError(t *testing.T) {
 				"1_a.sql", "do $$ begin raise exception 'no' using hint = 'ask', detail = 'row 42'; end $$;\n",
 			},
 			want: pgmigrate.MigrationError{
-				Version: 1, Name: "1_a.sql", Direction: "up", State: pgmigrate.StateRolledBack, Database: 0,
+				Version: 1, Name: "1_a.sql", Direction: "up", Line: 1, Column: 1,
+				State: pgmigrate.StateRolledBack, Database: 0,
 			},
 			code:    "P0001",
 			message: []string{"no (SQLSTATE P0001), hint: ask;"},
@@ -136,7 +140,8 @@ func TestMigrationError(t *testing.T) {
 			}
 			t.Log(err)
 			if got.Version != test.want.Version || got.Name != test.want.Name || got.Direction != test.want.Direction ||
-				got.Line != test.want.Line || got.State != test.want.State || got.Statement != test.want.Statement ||
+				got.Line != test.want.Line || got.Column != test.want.Column ||
+				got.State != test.want.State || got.Statement != test.want.Statement ||
 				got.Database != test.want.Database ||
 				strings.Join(got.InvalidIndexes, " ") != strings.Join(test.want.InvalidIndexes, " ") {
 				t.Errorf("got %+v\nwant %+v", got, test.want)
@@ -217,12 +222,11 @@ func TestContextEndsBetweenMigrations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	b.config.Tracer = tracerFunc(func(data pgx.TraceQueryEndData) {
-		if data.CommandTag.String() == "COMMIT" {
+	r, err := migrator(t, b, three(), pgmigrate.WithProgress(func(e pgmigrate.Event) {
+		if e.Kind == pgmigrate.EventDone {
 			cancel()
 		}
-	})
-	r, err := migrator(t, b, three()).Up(ctx)
+	})).Up(ctx)
 	var failed *pgmigrate.MigrationError
 	if !errors.Is(err, context.Canceled) || errors.As(err, &failed) {
 		t.Errorf("got %v", err)
@@ -235,22 +239,12 @@ func TestContextEndsBetweenMigrations(t *testing.T) {
 	}
 }
 
-type tracerFunc func(pgx.TraceQueryEndData)
-
-func (f tracerFunc) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	return ctx
-}
-
-func (f tracerFunc) TraceQueryEnd(_ context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
-	f(data)
-}
-
-// Sections that could be taken for statements of tern's own, or end unlike others.
+// Sections that end unlike others.
 func TestOddSections(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	m := migrator(t, b, files(
-		"1_a.sql", "commit",
+		"1_a.sql", "explain select 1",
 		"2_b.sql", "---- tern: disable-tx ----\n{{ \"select 1;\\n\\n\" }}",
 		"3_c.sql", "---- tern: disable-tx ----\nselect 1;\n-- the end",
 		"4_d.sql", "---- tern: disable-tx ----\nbegin;\ncreate table d ();\ncommit;\n",

@@ -66,7 +66,7 @@ func (m *Migrator) Resolve(ctx context.Context, version int32, resolution Resolu
 				"version %d: to roll an applied migration back, migrate down",
 				version, p.version)
 		}
-		r.recorded = p.recorded
+		r.takePosition(p)
 		if err := r.prepare(ctx); err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ func TestRoleWithoutRights(t *testing.T) {
 			2,
 			"grant select on schema_version, pgmigrate.history to ROLE; grant usage on schema pgmigrate to ROLE",
 			map[string]string{
-				"up": "migrate up: 003_index.sql: permission denied for table history (SQLSTATE 42501); it runs " +
+				"up": "migrate up: 003_index.sql: permission denied for table schema_version (SQLSTATE 42501); it runs " +
 					"without " +
 					"a transaction and failed before its " +
 					"first statement, the database is at version 2: when the cause is gone, run it again",

@@ -3,6 +3,7 @@ package pgmigrate
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -42,6 +43,7 @@ func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
 	if !u.Repeatable || len(targets) == 0 || firstStep(p.version, targets[0]) != (stepID{u.Version, u.Direction}) {
 		return nil, &DirtyError{*u}
 	}
+	r.resume = u.Statement
 	r.m.settings.logger.Info("continuing an interrupted migration", "migration", u.Name,
 		"direction", string(u.Direction))
 	return targets, nil
@@ -54,11 +56,16 @@ func (r *run) ask(ctx context.Context, route route) (position, []int32, error) {
 		return p, nil, err
 	}
 	r.result.From, r.result.To = p.version, p.version
-	r.recorded = p.recorded
-	if edited := r.m.edited(p); len(edited) > 0 {
+	r.takePosition(p)
+	targets, err := route(p.version)
+	edited := r.m.edited(p)
+	if len(targets) > 0 {
+		// What is rolled back may be edited: a correction of the last migration is redo.
+		edited = slices.DeleteFunc(edited, func(mig Migration) bool { return mig.Version > slices.Min(targets) })
+	}
+	if len(edited) > 0 {
 		return p, nil, &EditedError{edited}
 	}
-	targets, err := route(p.version)
 	return p, targets, err
 }
 

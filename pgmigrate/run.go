@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,29 +16,23 @@ import (
 type run struct {
 	m      *Migrator
 	conn   *pgx.Conn
-	tern   *migrate.Migrator
-	tracer statementTracer
 	result Result
 	client string // who we are, for the history
 
-	recorded bool // the history exists
+	version   int32 // of the database, as far as this run knows
+	tracked   bool  // the version table exists
+	recorded  bool  // the history exists
+	lastEntry int64 // the newest one of the history when it was read
+	resume    int   // the number of the statement from which the first step continues; 0 for the first
 
-	started time.Time // of the current step
-	tries   int       // of the current step
+	step *step // the current one, if any
 }
 
 // route decides, for a database at version current, which versions to go to in turn. An empty route
 // means nothing to do.
 type route func(current int32) ([]int32, error)
 
-func (m *Migrator) newRun() *run {
-	r := &run{m: m, result: Result{Latest: m.folder.latest()}}
-	r.tracer.hooks = hooks{
-		statement: r.statementStarted, ended: r.statementEnded, versioned: r.versioned, committed: r.stepDone,
-	}
-	r.tracer.versionUpdate = "update " + m.settings.versionTable + " set version=$1"
-	return r
-}
+func (m *Migrator) newRun() *run { return &run{m: m, result: Result{Latest: m.folder.latest()}} }
 
 func (m *Migrator) run(ctx context.Context, route route) (result Result, err error) {
 	r := m.newRun()
@@ -47,7 +42,7 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 		result = r.result
 	}()
 
-	r.conn, err = m.connect(ctx, &r.tracer)
+	r.conn, err = m.connect(ctx)
 	if err != nil {
 		return r.result, err
 	}
@@ -70,20 +65,16 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	if err := r.prepare(ctx); err != nil {
 		return r.result, err
 	}
-	for i := range m.folder.migrations {
-		mig := &m.folder.migrations[i]
-		r.tern.AppendMigration(mig.Name, r.recording(&mig.Migration, DirectionUp),
-			r.recording(&mig.Migration, DirectionDown))
-	}
-	r.tern.OnStart = func(version int32, _, direction, sql string) {
-		r.stepStarted(ctx, version, Direction(direction), sql)
-	}
 	for _, target := range targets {
 		if err := r.migrateTo(ctx, target); err != nil {
 			return r.result, err
 		}
 	}
 	return r.result, nil
+}
+
+func (r *run) takePosition(p position) {
+	r.version, r.tracked, r.recorded, r.lastEntry = p.version, p.tracked, p.recorded, p.last().id
 }
 
 // lockDirect takes the migration lock on a connection that keeps it.
@@ -94,28 +85,70 @@ func (r *run) lockDirect(ctx context.Context) error {
 	return r.lock(ctx)
 }
 
-// prepare creates what is missing to write versions and history.
-func (r *run) prepare(ctx context.Context) (err error) {
-	r.tern, err = migrate.NewMigrator(ctx, r.conn, r.m.settings.versionTable)
-	if err != nil {
-		return fmt.Errorf("create version table %s: %w", r.m.settings.versionTable, err)
+// prepare creates what is missing to write versions and history, and begins with a clean session.
+func (r *run) prepare(ctx context.Context) error {
+	if !r.tracked {
+		// tern creates its own table.
+		if _, err := migrate.NewMigrator(ctx, r.conn, r.m.settings.versionTable); err != nil {
+			return fmt.Errorf("create version table %s: %w", r.m.settings.versionTable, err)
+		}
 	}
 	r.client = clientName()
-	if r.recorded {
-		return nil
+	if !r.recorded {
+		if err := r.createHistory(ctx); err != nil {
+			return err
+		}
 	}
-	return r.createHistory(ctx)
+	return r.resetSession(ctx)
 }
 
-// migrateTo lets tern work, and work again from where it got to while locks are in the way.
+// migrateTo runs step after step until the database is at target.
 func (r *run) migrateTo(ctx context.Context, target int32) error {
-	var last error
-	err := retry.Do(ctx, r.backoff(), func(ctx context.Context) error {
-		err := r.tern.MigrateTo(ctx, target)
-		// A hook's error comes first: tern's is what followed from it.
-		if hookErr := r.tracer.takeErr(); hookErr != nil {
-			err = hookErr
+	for r.version != target {
+		s := r.newStep(firstStep(r.version, target), r.resume)
+		r.resume = 0
+		if err := r.checkStep(s); err != nil {
+			return err
 		}
+		r.step = s
+		r.m.settings.event(s.event(EventStart))
+		err := r.try(ctx, s)
+		switch {
+		case errors.Is(err, errMoved):
+			r.step = nil
+			if err := r.moved(ctx); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return r.failure(ctx, err)
+		}
+		r.done(s)
+		if err := r.resetSession(ctx); err != nil {
+			return fmt.Errorf("migrate: at version %d, between migrations: %w", r.version, err)
+		}
+	}
+	return nil
+}
+
+// try runs a step, again and again while others hold locks that it needs.
+func (r *run) try(ctx context.Context, s *step) error {
+	if !s.transactional {
+		s.tries = 1
+		return r.runStatements(ctx, s)
+	}
+	return r.retry(ctx, func(ctx context.Context) error {
+		s.tries++
+		s.started = time.Now()
+		return r.runInTransaction(ctx, s)
+	})
+}
+
+// retry calls fn until it returns another error than that somebody else's locks have undone it.
+func (r *run) retry(ctx context.Context, fn func(context.Context) error) error {
+	var last error
+	err := retry.Do(ctx, r.backoff(&last), func(ctx context.Context) error {
+		err := fn(ctx)
 		if err == nil {
 			return nil
 		}
@@ -124,16 +157,45 @@ func (r *run) migrateTo(ctx context.Context, target int32) error {
 		}
 		return err
 	})
-	switch {
-	case err == nil:
-		return nil
-	case last == nil:
-		return fmt.Errorf("migrate: %w", err)
-	case r.tracer.step == nil:
-		return fmt.Errorf("migrate: at version %d, between migrations: %w", r.result.To, last)
-	case !errors.Is(last, err):
+	if err != nil && last != nil && !errors.Is(last, err) {
 		// The context ended between two tries, and retry.Do returned only that.
-		last = fmt.Errorf("%w, until the context ended: %w", last, err)
+		return fmt.Errorf("%w, until the context ended: %w", last, err)
 	}
-	return r.failure(ctx, last)
+	return err
+}
+
+// moved reads where another instance has brought the database.
+func (r *run) moved(ctx context.Context) error {
+	p, err := r.m.readPosition(ctx, r.conn)
+	if err != nil {
+		return err
+	}
+	if latest := r.m.folder.latest(); p.version > latest {
+		return &VersionError{Target: latest, Database: p.version, Latest: latest, Ahead: true}
+	}
+	if k, ok := p.unfinished(); ok {
+		return r.dirty(ctx, k)
+	}
+	r.takePosition(p)
+	return nil
+}
+
+// checkStep refuses a section that would end the transaction it runs in.
+func (r *run) checkStep(s *step) error {
+	if !s.transactional {
+		return nil
+	}
+	var problems []Problem
+	for _, p := range r.m.folder.warnings {
+		section := s.migration.section(s.direction)
+		last := section.line + strings.Count(section.text, "\n")
+		if p.Kind == ProblemTransaction && p.File == s.migration.Name &&
+			(p.Line == 0 || p.Line >= section.line && p.Line <= last) {
+			problems = append(problems, p)
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return &FolderError{Problems: problems}
 }

@@ -64,7 +64,7 @@ func (m *Migrator) Seed(ctx context.Context, fsys fs.FS, environment string) (Se
 			return fmt.Errorf("seed: the database is at version %d of %d: migrate up first",
 				p.version, m.folder.latest())
 		}
-		r.recorded = p.recorded
+		r.takePosition(p)
 		if err := r.prepare(ctx); err != nil {
 			return err
 		}
@@ -146,8 +146,8 @@ func newSeedFile(name, sql string) (seedFile, error) {
 	for _, s := range statements {
 		switch {
 		case s.CopyData:
-			return seedFile{}, fmt.Errorf("%s:%d: COPY FROM STDIN waits for rows that nobody sends: write INSERT", name,
-				line(s.Start))
+			return seedFile{}, fmt.Errorf("%s:%d: COPY FROM STDIN or TO STDOUT needs a client that sends or takes the "+
+				"rows: write INSERT", name, line(s.Start))
 		case endsTransaction(s):
 			return seedFile{}, fmt.Errorf("%s:%d: %s: a seed runs in a transaction of its own: remove it", name,
 				line(s.Start), s.Words[0])
@@ -232,6 +232,9 @@ func (r *run) seed(ctx context.Context, f seedFile) error {
 		if _, err := tx.Exec(ctx, f.sql); err != nil {
 			return err
 		}
+		if err := exec(ctx, r.conn.PgConn(), strings.Join(resetSettings, "; ")); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `
 insert into `+r.m.settings.historySchema+`.seed (version_table, path, checksum, client) values ($1, $2, $3, $4)
 on conflict (version_table, path) do update set checksum = excluded.checksum, run_at = excluded.run_at,
@@ -249,9 +252,8 @@ on conflict (version_table, path) do update set checksum = excluded.checksum, ru
 		}
 		return fmt.Errorf("seed %s: %w; the transaction was rolled back", place, err)
 	}
-	// What a file has set must not reach the next one.
-	if _, err := r.conn.Exec(ctx, "reset all"); err != nil {
-		return fmt.Errorf("seed %s: reset the session: %w", f.path, err)
+	if err := r.resetSession(ctx); err != nil {
+		return fmt.Errorf("seed %s: %w", f.path, err)
 	}
 	r.m.settings.logger.Info("seeded", "file", f.path, "duration", time.Since(start))
 	return nil

@@ -68,7 +68,7 @@ func (s source) loaded(version int32, rendered *migrate.Migration) loadedMigrati
 var (
 	// A line that is meant to be a marker, whatever the number of hyphens and the white space.
 	almostDisableTx = regexp.MustCompile(`(?i)\A\s*-{2,}\s*tern\s*:\s*disable[-_ ]tx\s*-*\s*\z`)
-	plainDown       = regexp.MustCompile(`(?i)\A\s*-{2,}[\s=+@!:]*(?:migrat\w*[\s:]*)?(?:down|undo|rollback)[\s=:.-]*\z`)
+	plainDown       = regexp.MustCompile(`(?i)\A\s*-{2,}[\s=+@!:]*(?:migrat\w*\W*)?(?:down|undo|rollback)[\s=:.-]*\z`)
 	almostSection   = regexp.MustCompile(`(?i)\A\s*-{2,}\s*create above\s*/\s*drop below\s*-*\s*\z`)
 )
 
@@ -166,6 +166,8 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 		lines.line = raw.line
 	}
 	transactional := !disableTx.MatchString(sql)
+	open := 0 // the line where the section's own transaction begins, if it is open
+	isOpen := false
 	for _, statement := range statements {
 		for len(faults) > 0 && faults[0].Offset < statement.Start {
 			problems = append(problems, s.faultProblem(faults[0], &lines))
@@ -175,7 +177,7 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 		switch {
 		case statement.CopyData:
 			p.Kind, p.Warning = ProblemCopy, false
-			p.Detail = "COPY FROM STDIN waits for rows that nobody sends"
+			p.Detail = "COPY FROM STDIN or TO STDOUT needs a client that sends or takes the rows"
 			p.Hint = "write INSERT, or load the rows with psql"
 			return append(problems, p) // what follows are the rows
 		case transactional && endsTransaction(statement):
@@ -185,8 +187,12 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 				disableTxMarker
 		case !transactional && statement.Atomic:
 			p.Kind, p.Detail = ProblemAtomicBody,
-				"tern splits a body between BEGIN ATOMIC and END at its semicolons in a disable-tx section"
+				"tern alone splits a body between BEGIN ATOMIC and END at its semicolons in a disable-tx section"
 			p.Hint = "move it into a migration of its own without the marker, or quote the body as AS $$ … $$"
+		case endsTransaction(statement):
+			isOpen = statement.Words[0] == "begin" || statement.Words[0] == "start" || isOpen && chains(statement)
+			open = p.Line
+			continue
 		default:
 			continue
 		}
@@ -194,6 +200,12 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 	}
 	for _, f := range faults {
 		problems = append(problems, s.faultProblem(f, &lines))
+	}
+	if isOpen {
+		problems = append(problems, Problem{
+			Kind: ProblemTransaction, File: s.name, Line: open,
+			Detail: "the transaction that begins here is never committed", Hint: "add COMMIT",
+		})
 	}
 	return problems
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 // Unfinished is a disable-tx section that was begun and has not recorded its version.
@@ -20,7 +22,7 @@ type Unfinished struct {
 	StartedAt  time.Time
 	Role       string // the session's user in the database
 	Client     string // user@host of the process
-	Repeatable bool   // the section may simply run again: the next run does that by itself
+	Repeatable bool   // the section may go on from Statement: the next run does that by itself
 
 	InvalidIndexes []string // of the database, such as an interrupted CREATE INDEX CONCURRENTLY leaves
 }
@@ -51,20 +53,20 @@ func (e *DirtyError) Error() string {
 // readUnfinished reads an unfinished entry's details and decides whether its section may run again.
 func (m *Migrator) readUnfinished(ctx context.Context, conn *pgx.Conn, k mark) (*Unfinished, error) {
 	u := &Unfinished{Version: k.version, Direction: Direction(k.action)}
-	var index string
+	var index, before, current string
 	var drops bool
 	err := conn.QueryRow(ctx, `
 select name, coalesce(statement, 0), coalesce(line, 0), started_at, role, client, coalesce(repeatable, true),
-	coalesce(index_name, ''), coalesce(drops_index, false)
+	coalesce(index_name, ''), coalesce(drops_index, false), coalesce(before, ''), coalesce(current, '')
 from `+m.settings.historySchema+`.history where id = $1`, pgx.QueryExecModeExec, k.id).
-		Scan(&u.Name, &u.Statement, &u.Line, &u.StartedAt, &u.Role, &u.Client, &u.Repeatable, &index, &drops)
+		Scan(&u.Name, &u.Statement, &u.Line, &u.StartedAt, &u.Role, &u.Client, &u.Repeatable, &index, &drops,
+			&before, &current)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
 	u.InvalidIndexes = invalidIndexes(ctx, conn)
-	// The section that was begun must be the one that would run.
-	if int(k.version) > len(m.folder.migrations) || m.folder.migrations[k.version-1].Checksum() != k.checksum {
-		u.Repeatable = false
+	if u.Repeatable && u.Statement > 0 {
+		u.Repeatable = m.continues(k, u.Statement, before, current)
 	}
 	if k.progress == ProgressFailed || !u.Repeatable || index == "" {
 		return u, nil
@@ -77,6 +79,22 @@ from `+m.settings.historySchema+`.history where id = $1`, pgx.QueryExecModeExec,
 	}
 	u.Repeatable = (state == indexMissing || state == indexInvalid) && !drops || drops && state != indexMissing
 	return u, nil
+}
+
+// continues reports whether the folder's section can go on from statement n of the one that was
+// interrupted: what ran before is what the file says still, and so is n itself unless it has failed
+// and left nothing.
+func (m *Migrator) continues(k mark, n int, before, current string) bool {
+	if int(k.version) > len(m.folder.migrations) {
+		return false
+	}
+	mig := &m.folder.migrations[k.version-1]
+	s := &step{migration: mig, direction: Direction(k.action)}
+	s.statements, _ = sqlscan.Split(s.sql())
+	if n > len(s.statements)+1 || mig.Transactional(s.direction) && n > 1 {
+		return false
+	}
+	return s.digest(n-1) == before && (k.progress == ProgressFailed || s.digest(n) == current) && s.resumable(n)
 }
 
 // unfinished returns what was interrupted, and what is being worked on right now; at most one of

@@ -2,32 +2,35 @@ package pgmigrate_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// A section that may run again is continued as long as it is the one that was begun.
+// A section is continued as long as what has run is what the file says. What failed and left nothing
+// may be corrected.
 func TestInterruptedSectionThatWasEdited(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	const begun = noTx + "create table if not exists a (id int);\ninsert into b values (1);\n"
-	_, err := migrator(t, b, files("1_a.sql", begun)).Up(t.Context())
+	const ran = noTx + "create table a (id int);\ninsert into a values (1);\n"
+	_, err := migrator(t, b, files("1_a.sql", ran+"insert into a valuse (2);\n")).Up(t.Context())
 	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || !failed.Repeatable || failed.Statement != 2 {
+	if !errors.As(err, &failed) || !failed.Repeatable || failed.Statement != 3 || failed.Column != 15 {
 		t.Fatalf("got %v", err)
 	}
-	b.exec(t, "create table b (id int)")
-	_, err = migrator(t, b, files("1_a.sql", begun+"insert into b values (2);\n")).Up(t.Context())
+	corrected := ran + "insert into a values (2);\ninsert into a values (3);\n"
+	before := strings.Replace(corrected, "values (1)", "values (0)", 1)
+	_, err = migrator(t, b, files("1_a.sql", before)).Up(t.Context())
 	var dirty *pgmigrate.DirtyError
 	if !errors.As(err, &dirty) || dirty.Repeatable {
-		t.Errorf("edited: got %v", err)
+		t.Errorf("edited before: got %v", err)
 	}
-	if r, err := migrator(t, b, files("1_a.sql", begun)).Up(t.Context()); err != nil || r.To != 1 {
-		t.Errorf("as it was: %+v, %v", r, err)
+	if r, err := migrator(t, b, files("1_a.sql", corrected)).Up(t.Context()); err != nil || r.To != 1 {
+		t.Errorf("corrected: %+v, %v", r, err)
 	}
-	if n := ask[int](t, b, "select count(*) from b"); n != 1 {
-		t.Errorf("%d rows, want 1", n)
+	if got := ask[string](t, b, "select string_agg(id::text, ',' order by id) from a"); got != "1,2,3" {
+		t.Errorf("rows %s", got)
 	}
 }
 

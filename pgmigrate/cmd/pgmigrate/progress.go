@@ -99,7 +99,9 @@ func (p *progress) logEvent(e pgmigrate.Event) {
 	case pgmigrate.EventStart:
 		p.log.Info("migrating", attrs...)
 	case pgmigrate.EventStatement:
-		p.log.Info("statement", attrs...)
+		if !e.InTransaction { // there may be thousands
+			p.log.Info("statement", attrs...)
+		}
 	case pgmigrate.EventBuild:
 		p.log.Info("building an index", append(attrs, "phase", e.Phase, "done", e.Done, "total", e.Total)...)
 	case pgmigrate.EventRetry: // the library logs it

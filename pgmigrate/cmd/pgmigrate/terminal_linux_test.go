@@ -54,7 +54,7 @@ func TestTerminal(t *testing.T) {
 	}
 	terminal.Close()
 	out, _ := io.ReadAll(master) // a closed terminal reads as an I/O error
-	if got := string(out); !strings.Contains(got, "\rup   1_a.sql ...\rup   1_a.sql ... ") ||
+	if got := string(out); !strings.Contains(got, "\rup   1_a.sql ...\rup   1_a.sql:1 ...\rup   1_a.sql ... ") ||
 		!strings.Contains(got, "version 1 of 1: 1 migration") {
 		t.Errorf("got %q", got)
 	}

@@ -61,7 +61,7 @@ func OfName(name string) Tool {
 
 // OfText returns the tool whose marker is in text, and its line, counted from 1; or "".
 func OfText(text string) (tool Tool, line int) {
-	for l := range strings.SplitSeq(strings.ReplaceAll(text, "\r", "\n"), "\n") {
+	for l := range strings.SplitSeq(text, "\n") {
 		line++
 		// Most lines are no comments.
 		if l = strings.TrimLeft(l, "\ufeff \t"); !strings.HasPrefix(l, "--") && !strings.HasPrefix(l, "/*") {
@@ -69,7 +69,7 @@ func OfText(text string) (tool Tool, line int) {
 		}
 		for _, m := range markers {
 			if m.pattern.MatchString(l) {
-				return m.tool, 1 + strings.Count(text[:strings.Index(text, l)], "\n")
+				return m.tool, line
 			}
 		}
 	}

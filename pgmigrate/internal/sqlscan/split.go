@@ -11,7 +11,7 @@ type Statement struct {
 	Start, End int      // in bytes
 	Words      []string // its first keywords and identifiers, in lower case; at most maxWords
 	Atomic     bool     // it has a body BEGIN ATOMIC … END
-	CopyData   bool     // COPY … FROM STDIN: the rows would have to follow
+	CopyData   bool     // COPY … FROM STDIN or TO STDOUT: the client would have to take part
 }
 
 // Fault is something that no server takes.
@@ -120,7 +120,8 @@ func (s *splitter) word(word, previous string, boundary bool) {
 	// Only between two statements END ends the body: elsewhere it ends a CASE or is a name.
 	case word == "end" && boundary && s.bodies > 0:
 		s.bodies--
-	case (word == "stdin" || word == "stdout") && previous == "from" && s.current.Words[0] == "copy":
+	case (word == "stdin" || word == "stdout") && (previous == "from" || previous == "to") &&
+		s.current.Words[0] == "copy":
 		s.current.CopyData = true
 	}
 }

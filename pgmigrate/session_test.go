@@ -1,0 +1,265 @@
+package pgmigrate_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pgmigrate"
+)
+
+// Whatever a file leaves in its session, the next file, the history and the version do not see it.
+func TestSessionIsResetBetweenMigrations(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := ask[string](t, b, "select 'leak_' || oid from pg_database where datname = current_database()")
+	b.exec(t, "create role "+role+"; create schema other")
+	t.Cleanup(func() { b.conn.Exec(context.Background(), "drop owned by "+role+"; drop role "+role) })
+	for name, leak := range map[string]string{
+		"role":                  "set role " + role,
+		"session authorization": "set session authorization " + role,
+		"search_path":           "set search_path = other",
+		"settings":              "set lock_timeout = 7; set my.setting = 'x'",
+		"temporary table":       "create temp table users (id int)",
+		"cursor":                "declare c cursor with hold for select 1",
+		"prepared statement":    "prepare p as select 1",
+		"listen":                "listen c",
+		"advisory locks": "select pg_advisory_lock(-5), pg_advisory_lock(-5), pg_advisory_lock_shared(6), " +
+			"pg_advisory_lock(-7, 8), pg_advisory_lock_shared(9, -10)",
+		"migration lock":    "select pg_advisory_unlock_all()",
+		"limits of the run": "set idle_in_transaction_session_timeout = 60000; set default_transaction_read_only = on",
+	} {
+		const clean = `do $$ begin
+if current_user <> session_user then raise 'role %', current_user; end if;
+if session_user <> (select usename from pg_stat_activity where pid = pg_backend_pid()) then raise 'user'; end if;
+if current_setting('search_path') <> '"$user", public' then raise 'search_path'; end if;
+if current_setting('lock_timeout') not in ('2s', '0') then raise 'lock_timeout'; end if;
+if coalesce(current_setting('my.setting', true), '') <> '' then raise 'setting'; end if;
+if exists (select from pg_class where relpersistence = 't') then raise 'temporary table'; end if;
+if exists (select from pg_cursors where is_holdable) then raise 'cursor'; end if;
+if exists (select from pg_prepared_statements where name = 'p') then raise 'prepared statement'; end if;
+if exists (select from pg_listening_channels()) then raise 'listen'; end if;
+if (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) <> 1 then
+  raise 'locks';
+end if;
+end $$;
+create table if not exists public.seen ();`
+		for _, marker := range []string{"", disableTx} {
+			t.Run(name+" "+marker[:min(len(marker), 4)], func(t *testing.T) {
+				b.exec(t, "drop table if exists schema_version; drop schema if exists pgmigrate cascade")
+				m := migrator(t, b, files("1_a.sql", marker+leak, "2_b.sql", clean, "3_c.sql", disableTx+clean))
+				if r, err := m.Up(t.Context()); err != nil || r.To != 3 {
+					t.Fatalf("%+v, %v", r, err)
+				}
+				if n := ask[int](t, b, "select count(*) from pgmigrate.history where progress = 'done' and role = "+
+					"session_user"); n != 3 {
+					t.Errorf("%d entries", n)
+				}
+				seeds := files("1.sql", leak, "2.sql", clean)
+				if result, err := m.Seed(t.Context(), seeds, ""); err != nil || len(result.Run) != 2 {
+					t.Errorf("seeds: %+v, %v", result, err)
+				}
+			})
+		}
+	}
+}
+
+// A section that gives the session lock away must not let two instances apply the next one twice.
+func TestMigrationLockGivenAway(t *testing.T) {
+	t.Parallel()
+	for name, marker := range map[string]string{"in a transaction": "", "statement by statement": disableTx} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.exec(t, "create table runs (n int)")
+			folder := files(
+				"1_a.sql", marker+"select pg_advisory_unlock_all();\nselect pg_sleep(0.3);\ninsert into runs values (1);\n",
+				"2_b.sql", marker+"insert into runs values (2);\nselect pg_sleep(0.3);\n", "3_c.sql", "insert into runs values (3);",
+			)
+			var wg sync.WaitGroup
+			for range 4 {
+				m := migrator(t, b, folder)
+				wg.Go(func() {
+					_, err := m.Up(t.Context())
+					var failed *pgmigrate.MigrationError
+					if err != nil && !errors.As(err, &failed) && !errors.As(err, new(*pgmigrate.DirtyError)) {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if got := ask[string](t, b, "select coalesce(string_agg(n::text, ',' order by n), '') from runs"); marker == "" &&
+				got != "1,2,3" || strings.Count(got, "1") > 1 || strings.Count(got, "2") > 1 || strings.Count(got, "3") > 1 {
+				t.Errorf("ran %s", got)
+			}
+		})
+	}
+}
+
+// What an interrupted section has done is not done again: the application has written meanwhile.
+func TestContinuationRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, "create table dups (id int); insert into dups values (1), (1); create schema app")
+	folder := files("1_a.sql", disableTx+`set search_path = app;
+drop table if exists pages;
+create table if not exists pages (id int);
+create unique index concurrently dups_id on public.dups (id);
+create table last (id int);
+`)
+	_, err := migrator(t, b, folder).Up(t.Context())
+	var failed *pgmigrate.MigrationError
+	if !errors.As(err, &failed) || failed.Statement != 4 || !failed.Repeatable {
+		t.Fatalf("got %v", err)
+	}
+	b.exec(t, "insert into app.pages values (42); delete from dups")
+	if r, err := migrator(t, b, folder).Up(t.Context()); err != nil || r.To != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if n := ask[int](t, b, "select count(*) from app.pages"); n != 1 {
+		t.Errorf("the row that the application wrote is gone")
+	}
+	if !ask[bool](t, b, "select to_regclass('app.last') is not null") {
+		t.Error("the setting of the first statement did not hold in the continuation")
+	}
+}
+
+// What the first statements have left in the session cannot be repeated.
+func TestContinuationNeedsSession(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := migrator(t, b, files("1_a.sql", disableTx+"create temp table x (id int);\ninsert into y select * from x;\n"))
+	_, err := m.Up(t.Context())
+	var failed *pgmigrate.MigrationError
+	if !errors.As(err, &failed) || failed.Repeatable {
+		t.Fatalf("got %v", err)
+	}
+	var dirty *pgmigrate.DirtyError
+	if _, err = m.Up(t.Context()); !errors.As(err, &dirty) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A section that has opened a transaction must end it: the server would roll it back.
+func TestTransactionLeftOpen(t *testing.T) {
+	t.Parallel()
+	for _, sql := range []string{
+		"begin;\ncreate table a ();\n", "create table a ();\nstart transaction;\n",
+		"begin; commit;\nbegin; savepoint x; rollback to x;\n",
+	} {
+		_, err := pgmigrate.Check(files("1_a.sql", disableTx+sql))
+		var folder *pgmigrate.FolderError
+		if !errors.As(err, &folder) || folder.Problems[0].Kind != pgmigrate.ProblemTransaction {
+			t.Errorf("%q: %v", sql, err)
+		}
+	}
+	b := setup(t)
+	m := migrator(t, b, files("1_a.sql", disableTx+"begin;\ncreate table a (id int);\ninsert into a values ('x');\ncommit;\n"))
+	var failed *pgmigrate.MigrationError
+	if _, err := m.Up(t.Context()); !errors.As(err, &failed) || failed.Line != 4 || !failed.Repeatable {
+		t.Fatalf("got %v", err)
+	}
+	m = migrator(t, b, files("1_a.sql", disableTx+"begin;\ncreate table a (id int);\ninsert into a values (1);\ncommit;\n"))
+	if r, err := m.Up(t.Context()); err != nil || r.To != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	// A section that runs in a transaction must not end it.
+	m = migrator(t, b, files("1_a.sql", disableTx+"begin;\ncreate table a (id int);\ninsert into a values (1);\ncommit;\n",
+		"2_b.sql", "create table b ();\ncommit;\ncreate table c ();\n"))
+	var folder *pgmigrate.FolderError
+	if _, err := m.Up(t.Context()); !errors.As(err, &folder) || !strings.Contains(err.Error(), "2_b.sql:2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The limits of the role are made for the application.
+func TestLimitsOfRole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := ask[string](t, b, "select 'limited_' || oid from pg_database where datname = current_database()")
+	b.exec(t, "create role "+role+" login superuser; alter role "+role+" set idle_session_timeout = 50; alter role "+role+
+		" set idle_in_transaction_session_timeout = 50; alter role "+role+" set default_transaction_read_only = on; alter role "+
+		role+" set standard_conforming_strings = off")
+	t.Cleanup(func() { b.conn.Exec(context.Background(), "drop role "+role) })
+	as := &bench{config: b.config.Copy()}
+	as.config.User = role
+	pause := pgmigrate.WithProgress(func(e pgmigrate.Event) {
+		if e.Kind == pgmigrate.EventStart {
+			time.Sleep(100 * time.Millisecond) // the session is idle for longer than the role's limit
+		}
+	})
+	if r, err := migrator(t, as, three(), pause).Up(t.Context()); err != nil || r.To != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Statement by statement, a disable-tx section queues for table locks no longer than one in a
+// transaction does, and tries again.
+func TestStatementIsRetried(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, "create table pages (id int); create table done (id int)")
+	tx, err := b.connect(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "select * from pages"); err != nil {
+		t.Fatal(err)
+	}
+	retries := 0
+	m := migrator(t, b, files("1_a.sql", disableTx+"insert into done values (1);\nalter table pages add title text;\n"),
+		pgmigrate.WithLockTimeout(50*time.Millisecond), pgmigrate.WithProgress(func(e pgmigrate.Event) {
+			if e.Kind == pgmigrate.EventRetry {
+				if retries++; retries == 2 {
+					tx.Rollback(t.Context())
+				}
+			}
+		}))
+	if r, err := m.Up(t.Context()); err != nil || r.To != 1 || retries < 2 {
+		t.Errorf("%+v, %v, %d retries", r, err, retries)
+	}
+	if n := ask[int](t, b, "select count(*) from done"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// The number of an entry does not come from a sequence, which a restore may have set back.
+func TestHistoryAfterRestore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := migrator(t, b, firstTwo()).Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, "create table copy as select * from pgmigrate.history; delete from pgmigrate.history; "+
+		"insert into pgmigrate.history select * from copy")
+	if r, err := migrator(t, b, three()).Up(t.Context()); err != nil || r.To != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A typo in the last migration is corrected without a person's resolution.
+func TestRedoAfterEdit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := migrator(t, b, firstTwo()).Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	edited := func() fs.FS {
+		return files("001_pages.sql", firstPages, "002_title.sql", "alter table pages add title varchar;\n"+below+
+			"alter table pages drop title;\n")
+	}
+	m := migrator(t, b, edited())
+	if _, err := m.Up(t.Context()); !errors.As(err, new(*pgmigrate.EditedError)) {
+		t.Errorf("up: got %v", err)
+	}
+	if r, err := m.Redo(t.Context()); err != nil || r.To != 2 {
+		t.Errorf("redo: %+v, %v", r, err)
+	}
+	if r, err := m.Up(t.Context()); err != nil || len(r.Steps) != 0 {
+		t.Errorf("up: %+v, %v", r, err)
+	}
+}

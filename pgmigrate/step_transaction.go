@@ -1,0 +1,134 @@
+package pgmigrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// errMoved says that another instance has changed the version since it was read. Nothing was done.
+var errMoved = errors.New("another instance has migrated in the meantime")
+
+// runInTransaction runs a step in a transaction of its own: three round trips whatever the number
+// of its statements.
+//
+// The row lock on the version keeps others out even if the section has released the session lock.
+func (r *run) runInTransaction(ctx context.Context, s *step) error {
+	conn := r.conn.PgConn()
+	if err := r.lockVersion(ctx, conn, s.source()); err != nil {
+		return r.rollback(ctx, err)
+	}
+	stop := r.watchBuild(ctx, s)
+	err := r.sendSection(ctx, s)
+	stop()
+	if err != nil {
+		return r.rollback(ctx, err)
+	}
+	if conn.TxStatus() != 'T' {
+		return errors.New("the section has ended the migration's own transaction")
+	}
+	s.current = 0
+	if err := exec(ctx, conn, "commit"); err != nil {
+		return err
+	}
+	return nil
+}
+
+// lockVersion begins a transaction and locks the version, which must be want.
+func (r *run) lockVersion(ctx context.Context, conn *pgconn.PgConn, want int32) error {
+	results, err := conn.Exec(ctx, "begin; select version from "+r.m.settings.versionTable+" for update").ReadAll()
+	if err != nil {
+		return err
+	}
+	var versions []int32
+	for _, row := range results[1].Rows {
+		if versions, err = appendVersion(versions, row); err != nil {
+			return err
+		}
+	}
+	version, err := oneVersion(versions)
+	if err == nil && version != want {
+		return errMoved
+	}
+	return err
+}
+
+// rollback ends the transaction, if there is still one, and returns err.
+func (r *run) rollback(ctx context.Context, err error) error {
+	conn := r.conn.PgConn()
+	if !conn.IsClosed() && conn.TxStatus() != 'I' {
+		_ = exec(ctx, conn, "rollback") // if it fails, the connection is gone, and the server rolls back
+	}
+	return err
+}
+
+// sendSection sends the statements of the section, each by itself, and what records them, without
+// waiting for the answers in between.
+func (r *run) sendSection(ctx context.Context, s *step) error {
+	pipeline := r.conn.PgConn().StartPipeline(ctx)
+	// Close waits for the rest after an error.
+	const most = 256 // of statements between two flushes
+	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
+	send := func(sql string) { pipeline.SendQueryParams(sql, nil, nil, nil, nil) }
+	var err error
+	for n := range s.statements {
+		send(s.statement(n + 1))
+		pipeline.SendFlushRequest()
+		if (n+1)%most == 0 && err == nil {
+			err = pipeline.Flush()
+		}
+	}
+	records := append(slices.Clone(resetSettings), updateVersion(r.m.settings.versionTable, s),
+		r.entrySQL(&s.migration.Migration, Action(s.direction), ProgressDone,
+			"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())"))
+	for _, sql := range records {
+		send(sql)
+	}
+	if err == nil {
+		err = pipeline.Sync()
+	}
+	var tags []pgconn.CommandTag
+	for n := range len(s.statements) + len(records) {
+		if err != nil {
+			break
+		}
+		s.current = 0
+		if n < len(s.statements) {
+			r.beginStatement(s, n+1, lines.at(s.statements[n].Start))
+		}
+		var tag pgconn.CommandTag
+		tag, err = nextTag(pipeline)
+		tags = append(tags, tag)
+	}
+	if closeErr := pipeline.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	if tags[len(tags)-2].RowsAffected() == 0 {
+		return fmt.Errorf("the section has changed the version in %s itself", r.m.settings.versionTable)
+	}
+	return nil
+}
+
+func nextTag(pipeline *pgconn.Pipeline) (pgconn.CommandTag, error) {
+	results, err := pipeline.GetResults()
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	reader, ok := results.(*pgconn.ResultReader)
+	if !ok {
+		return pgconn.CommandTag{}, fmt.Errorf("unexpected %T from the server", results)
+	}
+	return reader.Close()
+}
+
+func updateVersion(table string, s *step) string {
+	return "update " + table + " set version = " + strconv.Itoa(int(s.target())) +
+		" where version = " + strconv.Itoa(int(s.source()))
+}

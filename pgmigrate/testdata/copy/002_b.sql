@@ -1,0 +1,2 @@
+select 1;
+copy (select 1) to stdout;
