@@ -22,7 +22,7 @@ func foreignFiles(fsys fs.FS, entries []fs.DirEntry) []Problem {
 		problems = append(problems, Problem{
 			Kind: ProblemForeign, File: file, Line: line,
 			Detail: fmt.Sprintf("this is a migration of %s, not of tern", tool),
-			Hint:   "run it with its own tool, or convert the folder to tern's format",
+			Hint:   "convert the folder with \"pgmigrate import DIR --dir NEW\"",
 		})
 	}
 	if tool, file := foreign.OfFolder(fsys, entries); tool != "" {

@@ -60,7 +60,7 @@ was interrupted, or an applied file was edited.`,
 	flags.StringToStringVar(&a.data, "data", nil, "values for migrations that are templates, as name=value")
 	root.AddCommand(
 		a.up(), a.to(), a.down(), a.redo(), a.reset(), a.status(), a.plan(), a.history(), a.newMigration(),
-		a.baseline(), a.resolve(), a.seed(), a.wait(),
+		a.baseline(), a.resolve(), a.seed(), a.wait(), a.importFolder(),
 	)
 	return root
 }
