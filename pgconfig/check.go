@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
@@ -41,9 +39,7 @@ func (l *loader) check(c *connection, cfg Config) {
 		// The cause is shown, the error is not: it quotes the connection string. What can still go
 		// wrong is in the files for TLS.
 		detail := "cannot be used"
-		var parse *pgconn.ParseConfigError
-		if cause := errors.Unwrap(err); errors.As(err, &parse) && cause != nil &&
-			c.Params["sslrootcert"]+c.Params["sslcert"] != "" {
+		if cause := errors.Unwrap(err); cause != nil && c.Params["sslrootcert"]+c.Params["sslcert"] != "" {
 			detail += ": " + cause.Error()
 		}
 		l.add(c.key, detail, "check sslrootcert, sslcert, sslkey, sslpassword and the protocol versions")
