@@ -2,6 +2,7 @@ package pghealth_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,36 @@ func TestFrozenServer(t *testing.T) {
 	// was made to cancel.
 	if s := proxy.Stats(); s.Connections != 2 || s.Cancels != 0 {
 		t.Errorf("%+v", s)
+	}
+	proxy.Heal()
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
+
+// While the database does not answer, one check says so in the log, however many ask it.
+func TestOneRecordOfASilentServer(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	execute(t, connect(t, url), "create table schema_version as select 1 as version, false as dirty")
+	proxy := fault.NewProxy(t, url, fault.Options{})
+	pool := newPool(t, url, through(proxy))
+	probe, log := newProbe(t, pool, pghealth.Options{
+		Timeout: 300 * time.Millisecond, MaxReplicaLag: time.Minute, Schema: versionTable(1),
+	})
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+	before := len(log.lines())
+
+	proxy.Freeze(fault.Both)
+	for range 4 {
+		r := get(t, pool, probe.Ready())
+		wantCode(t, r, http.StatusServiceUnavailable)
+		for _, name := range []string{"db:connectivity", "db:schema", "db:replicaLag"} {
+			if c := r.check(t, name); c.Status != "fail" || c.Category != "timeout" {
+				t.Errorf("%s: %s", name, r.body)
+			}
+		}
+	}
+	if got := log.lines()[before:]; len(got) != 1 || !strings.Contains(got[0], "db:connectivity") {
+		t.Errorf("logged %q", got)
 	}
 	proxy.Heal()
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)

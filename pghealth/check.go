@@ -17,6 +17,8 @@ type check struct {
 	measure   func(ctx context.Context) observation
 	blocking  bool   // measure may block
 	advisory  bool   // warns where others fail
+	quiet     bool   // an answer that is late is not logged: connectivity says it, or nobody needs it
+	follows   *check // has to pass before measure runs; nil: nothing
 	late      string // output when measure did not end in time
 	db        *database
 
@@ -100,7 +102,36 @@ func (c *check) fly(life context.Context, f *flight) {
 		c.flight = nil
 		close(f.done)
 	}()
+	if first := c.lead(ctx); first.Status != pass {
+		seen = first
+		return
+	}
 	seen = c.guard(ctx)
+}
+
+// lead asks the check that c follows. While the database cannot be reached, one check tries, one
+// waits and one is logged.
+func (c *check) lead(ctx context.Context) observation {
+	if c.follows == nil {
+		return observation{Status: pass}
+	}
+	f, first, ok := c.follows.join()
+	if !ok {
+		select {
+		case <-f.done:
+			first = f.seen
+		case <-ctx.Done():
+			return failure(context.Cause(ctx), outputNoAnswer)
+		}
+	}
+	if first.Status == pass || errors.Is(first.cause, errReadOnly) {
+		return observation{Status: pass}
+	}
+	seen := observation{Status: first.Status, Category: first.Category, Output: outputUnreached, unobserved: true}
+	if first.Status == warn {
+		seen.Output = first.Output
+	}
+	return seen
 }
 
 // guard runs measure. A Schema or a hook of the pool that panics must not end the process; the
@@ -127,13 +158,11 @@ func (c *check) settle(seen observation) observation {
 func (c *check) recordLate(f *flight, timeout time.Duration) observation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-f.done: // just when the timer fired
+	if c.flight != f { // it ended just when the timer fired
 		return f.seen
-	default:
 	}
 	seen := failure(fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded), c.late)
-	seen.unobserved = c.advisory && c.component == componentDatastore
+	seen.unobserved = c.quiet
 	return c.recordLocked(seen)
 }
 

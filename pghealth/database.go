@@ -28,13 +28,14 @@ type database struct {
 	created  time.Time
 	drained  atomic.Bool
 	acquires acquireWindow
-	lag      lagTracker
+	lag      lagTracker // behind the primary's positions
+	replay   lagTracker // behind what the replica received, where the primary's are not known
 }
 
 func newDatabase(pool *pgxpool.Pool, opts Options) *database {
 	d := &database{
 		pool: pool, opts: opts, created: time.Now(), life: newLifetime(),
-		session: newSession(pool.Config(), opts.Timeout, opts.MaxAge),
+		session: newSession(pool.Config(), opts.Timeout),
 	}
 	d.acquires.from = readAcquires(pool.Stat())
 	d.acquires.to = d.acquires.from
@@ -42,19 +43,23 @@ func newDatabase(pool *pgxpool.Pool, opts Options) *database {
 	serving, saturation := d.newCheck("serving", d.measureServing), d.newCheck("saturation", d.measureSaturation)
 	serving.blocking, serving.component = false, componentSystem
 	saturation.blocking, saturation.advisory = false, true
-	d.checks = []*check{serving, d.newCheck("connectivity", d.measureConnectivity), saturation}
+	connectivity := d.newCheck("connectivity", d.measureConnectivity)
+	d.checks = []*check{serving, connectivity, saturation}
 	if opts.checksLag() {
 		c := d.newCheck("replicaLag", d.measureReplicaLag)
 		c.advisory = opts.MaxReplicaLag <= 0
+		c.quiet, c.follows = true, connectivity
 		d.checks = append(d.checks, c)
 	}
 	if opts.Primary != nil {
-		d.primary = newSession(opts.Primary.Config(), opts.Timeout, opts.MaxAge)
+		d.primary = newSession(opts.Primary.Config(), opts.Timeout)
 		d.position = d.newCheck("primary", d.measurePosition)
-		d.position.advisory = true
+		d.position.advisory, d.position.quiet = true, true
 	}
 	if opts.Schema != nil {
-		d.checks = append(d.checks, d.newCheck("schema", d.measureSchema))
+		c := d.newCheck("schema", d.measureSchema)
+		c.quiet, c.follows = true, connectivity
+		d.checks = append(d.checks, c)
 	}
 	if opts.Listener != nil {
 		c := d.newCheck("listener", d.measureListener)

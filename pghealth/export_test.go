@@ -10,3 +10,9 @@ func (p *Probe) AgeSaturation(d time.Duration) {
 	w.from.at = w.from.at.Add(-d)
 	w.to.at = w.to.at.Add(-d)
 }
+
+// RecordLate returns the status that a waiter gets whose timer fires after connectivity has passed.
+func (p *Probe) RecordLate() string {
+	f := &flight{done: make(chan struct{}), seen: observation{Status: pass}}
+	return string(p.databases[0].checks[1].recordLate(f, time.Second).Status)
+}

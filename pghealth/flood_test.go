@@ -122,3 +122,12 @@ func TestProbesShareTheRunningQuery(t *testing.T) {
 		t.Errorf("%d queries for %d probes, %d at once", schema.calls, callers, schema.atOnce)
 	}
 }
+
+// A timer that fires just after the answer came does not take it back.
+func TestAnswerBeatsTheTimer(t *testing.T) {
+	t.Parallel()
+	probe, log := newProbe(t, newPool(t, pgserver.Database(t)), pghealth.Options{})
+	if got := probe.RecordLate(); got != "pass" || log.String() != "" {
+		t.Errorf("%s, logged %s", got, log)
+	}
+}

@@ -100,10 +100,16 @@ func queryRow(ctx context.Context, conn *pgx.Conn, sql string) ([][]byte, error)
 	return results[0].Rows[0], nil
 }
 
+// schemaLimit leaves the server time to end a statement, after half of timeout, and connectivity time
+// for its question.
+func schemaLimit(timeout time.Duration) time.Duration { return timeout * 5 / 8 }
+
 func (d *database) measureSchema(ctx context.Context) observation {
 	var current, needed int64
 	var dirty bool
 	err := d.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, schemaLimit(d.opts.Timeout))
+		defer cancel()
 		current, needed, dirty, err = d.opts.Schema.SchemaVersion(ctx, conn)
 		return err
 	})
@@ -112,7 +118,7 @@ func (d *database) measureSchema(ctx context.Context) observation {
 	}
 	text := "version " + strconv.FormatInt(current, 10) + " of " + strconv.FormatInt(needed, 10)
 	seen := observation{Status: pass, Figures: map[string]int64{"needed": needed}}
-	seen = seen.withValue(float64(current), "version", text)
+	seen = seen.withValue(current, "version", text)
 	switch {
 	case dirty:
 		seen.Status, seen.Output = fail, "a migration stopped half-way"

@@ -31,14 +31,14 @@ func worst(a, b status) status {
 // application/health+json, which allows members of ours: category, figures and since.
 type observation struct {
 	Component string           `json:"componentType,omitempty"`
-	Value     *float64         `json:"observedValue,omitempty"` // nil: nothing was measured
+	Value     any              `json:"observedValue,omitempty"` // a number; nil: nothing was measured
 	Unit      string           `json:"observedUnit,omitempty"`
 	Status    status           `json:"status"`
 	Category  pgerr.Category   `json:"category,omitempty"` // "" unless an error is behind the status
 	Output    string           `json:"output,omitempty"`   // a sentence of this package, never an error's text
 	Figures   map[string]int64 `json:"figures,omitempty"`  // never changed after it is set
 	Time      time.Time        `json:"time,omitzero"`      // when it was made: UTC, milliseconds
-	Since     time.Time        `json:"since,omitzero"`     // when status and category last changed
+	Since     time.Time        `json:"since,omitzero"`     // when it last differed: see equals
 	Text      string           `json:"-"`                  // value and figures for a reader of the page
 
 	made       time.Time   // Time with the monotonic clock
@@ -63,14 +63,15 @@ func failure(err error, output string) observation {
 }
 
 // withValue returns the observation with a measured value.
-func (o observation) withValue(value float64, unit, text string) observation {
-	o.Value, o.Unit, o.Text = &value, unit, text
+func (o observation) withValue(value any, unit, text string) observation {
+	o.Value, o.Unit, o.Text = value, unit, text
 	return o
 }
 
-// equals reports whether status and category are the same as in before.
+// equals reports whether status and category are the same as in before, and in a failure the reason.
 func (o observation) equals(before observation) bool {
-	return !before.Time.IsZero() && o.Status == before.Status && o.Category == before.Category
+	return !before.Time.IsZero() && o.Status == before.Status && o.Category == before.Category &&
+		(o.Status != fail || o.Output == before.Output)
 }
 
 // humanize formats a duration with the precision that a reader needs: 0.13 ms, 112 s, 35 min.

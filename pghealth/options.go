@@ -46,23 +46,26 @@ type Options struct {
 	// demoted primary answers reads and loses writes. Defaults to false.
 	AllowReadOnly bool
 
-	// WarnReplicaLag is the lag from which the check "replicaLag" warns. Negative: never. The
-	// check exists with AllowReadOnly or MaxReplicaLag. Defaults to DefaultWarnReplicaLag.
+	// WarnReplicaLag is the lag from which the check "replicaLag" warns. Negative: no lag does, only
+	// paused replay and a lag that is not known. The check exists with AllowReadOnly or
+	// MaxReplicaLag. Defaults to DefaultWarnReplicaLag.
 	WarnReplicaLag time.Duration
 
-	// MaxReplicaLag is the lag from which the check "replicaLag" fails. A lag that may be that
-	// large fails too. Without Primary make it longer than half of the replica's
-	// wal_receiver_timeout, 30 s by default: for so long an idle primary says nothing. Negative is
-	// an error. Defaults to none, because all instances share the replica.
+	// MaxReplicaLag is the lag from which the check "replicaLag" fails. A lag that is only possible
+	// warns: see Primary. Negative is an error. Defaults to none, because all instances share the
+	// replica.
 	MaxReplicaLag time.Duration
 
 	// Primary is a pool that connects to the primary of a replica. The probe opens one connection
 	// with its configuration, and compares the replica's position with the primary's.
 	//
 	// Without it, the probe takes the primary's position from what the replica's WAL receiver last
-	// heard, and counts the time since then as lag. Only a member of pg_read_all_stats (or
-	// pg_monitor) may see it. Without either, the lag is taken to be the time since the last
-	// replayed transaction, which also grows while nobody writes. Defaults to none.
+	// heard. An idle primary is silent for half of wal_receiver_timeout (30 s by default), so that
+	// a line that broke counts as lag only 5 s after that. Only a member of pg_read_all_stats (or
+	// pg_monitor) may see it. Without either, the check fails for what the replica received and has
+	// not replayed. A long time without a transaction only warns, because it also passes while
+	// nobody writes. While the primary cannot be asked, the log says so as check "primary".
+	// Defaults to none.
 	Primary *pgxpool.Pool
 
 	// Listener is asked whether notifications arrive; pgpool's listener status fits. Defaults to
@@ -90,8 +93,9 @@ type Options struct {
 // needed passes: during a rollout old instances keep serving on the new schema.
 //
 // SchemaVersion runs on the probe's own connection, so that a saturated pool does not matter. It
-// must not keep conn. ctx ends after Options.Timeout; the server ends each statement after half of
-// that, except behind a pooler. It is not called concurrently. A panic in it fails the check.
+// must not keep conn. ctx ends after five eighths of Options.Timeout; the server ends each statement
+// after half, except behind a pooler. A SchemaVersion that does not return keeps the connection, so
+// that no other check can use it. It is not called concurrently. A panic in it fails the check.
 type Schema interface {
 	SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error)
 }

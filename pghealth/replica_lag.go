@@ -16,15 +16,16 @@ const positionQuery = `select case when pg_is_in_recovery() then null else (pg_c
 
 // lagQuery reads a replica's state: whether it is one, whether replay is paused, how far it has
 // replayed, seconds since the commit that it replayed last, whether it has a receiver, how far the
-// primary had written according to the last message to that, and seconds since that message. The
-// latter two are hidden from roles without pg_read_all_stats. What was received is of no use: a
-// receiver that restarts begins with its segment again. The start tells one server from another
-// behind one address.
+// primary had written according to the last message to that, seconds since that message, the server's
+// start, which tells one server from another behind one address, after how many seconds of silence
+// the receiver gives up, and how much was received, which is less after a restart of the receiver.
+// The message is hidden from roles without pg_read_all_stats.
 const lagQuery = `select pg_is_in_recovery()::int,
 	case when pg_is_in_recovery() then pg_is_wal_replay_paused()::int else 0 end,
 	(pg_last_wal_replay_lsn() - '0/0')::bigint, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()),
 	count(*), max(latest_end_lsn - '0/0')::bigint, extract(epoch from clock_timestamp() - max(last_msg_receipt_time)),
-	pg_postmaster_start_time() from pg_stat_wal_receiver`
+	pg_postmaster_start_time(), extract(epoch from current_setting('wal_receiver_timeout')::interval),
+	(pg_last_wal_receive_lsn() - '0/0')::bigint from pg_stat_wal_receiver`
 
 // walPosition is how far the primary had written at a moment.
 type walPosition struct {
@@ -33,10 +34,6 @@ type walPosition struct {
 }
 
 const outputLagUnread = "the replica's lag could not be read"
-
-// idleSilence is longer than the receiver of an idle primary hears nothing: it asks after half of
-// wal_receiver_timeout, which is 60 s by default. Less is no reason to warn.
-const idleSilence = 35 * time.Second
 
 // maxAhead bounds the memory of a replica that stays behind.
 const maxAhead = 64
@@ -105,9 +102,14 @@ func (d *database) primaryPosition(ctx context.Context) walPosition {
 	return d.position.observe(ctx, d.opts.Timeout/4).position
 }
 
-// measureReplicaLag fails beyond Options.MaxReplicaLag only. While the primary's position is known,
-// the lag of a replica behind it is the time since the first look at a position that the replica
-// has not replayed. Otherwise the lag is an upper bound, and what is not known is not 0.
+// silenceSlack is added to half of wal_receiver_timeout, after which the receiver of an idle primary
+// asks for a message.
+const silenceSlack = 5 * time.Second
+
+// measureReplicaLag fails beyond Options.MaxReplicaLag only, and only for what is known: the time
+// since the first look at a position that the replica has not replayed, the silence of a primary
+// that is longer than an idle one's, or the time without a receiver. Otherwise the lag is an upper
+// bound, which warns.
 func (d *database) measureReplicaLag(ctx context.Context) observation {
 	primary := d.primaryPosition(ctx) // before the replica's, which must not seem ahead
 	var row [][]byte
@@ -131,28 +133,46 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	if err != nil && row[2] != nil {
 		return unread(err, outputLagUnread)
 	}
-	silent := false // the primary's position is known from the receiver's last message only
-	if primary.at.IsZero() && row[5] != nil && row[6] != nil {
+	server := string(row[7])
+	silent, patience := false, time.Duration(0) // the last message from the primary is all there is
+	switch {
+	case !primary.at.IsZero():
+	case row[5] != nil && row[6] != nil:
+		timeout, timeoutErr := parseSeconds(row[8])
 		age, ageErr := parseSeconds(row[6])
 		received, err := strconv.ParseInt(string(row[5]), 10, 64)
-		if err = errors.Join(err, ageErr); err != nil {
+		if err = errors.Join(err, ageErr, timeoutErr); err != nil {
 			return unread(err, outputLagUnread)
 		}
-		silent, primary = true, walPosition{received, asked.Add(-age)}
+		silent, primary, patience = true, walPosition{received, asked.Add(-age)}, timeout/2+silenceSlack
+		if timeout == 0 { // an idle primary may be silent for good
+			patience = math.MaxInt64
+		}
+	case row[9] != nil: // at least this much is there
+		received, err := strconv.ParseInt(string(row[9]), 10, 64)
+		if err != nil {
+			return unread(err, outputLagUnread)
+		}
+		d.replay.advance(server, replayed, walPosition{received, asked})
 	}
-	d.lag.advance(string(row[7]), replayed, primary)
+	d.lag.advance(server, replayed, primary)
 	now := time.Now()
 	var lag time.Duration
 	known, bound := !d.lag.passed.IsZero(), "at most "
-	switch ahead := d.lag.ahead; {
-	case len(ahead) > 0 && !primary.at.IsZero():
-		lag, bound, silent = now.Sub(ahead[0].at), "at least ", false
+	ahead := d.lag.ahead
+	if primary.at.IsZero() {
+		ahead = d.replay.ahead
+	}
+	behind := len(ahead) > 0
+	switch {
+	case behind:
+		lag, bound, known = now.Sub(ahead[0].at), "at least ", true
 	case known:
 		lag = now.Sub(d.lag.passed)
 	}
 	// The time since the last commit compares two machines' clocks, and also grows while nobody
 	// commits. It fills in where the positions say nothing.
-	if row[3] != nil && (!known || primary.at.IsZero()) {
+	if row[3] != nil && !behind && (!known || primary.at.IsZero()) {
 		since, err := parseSeconds(row[3])
 		if err != nil {
 			return unread(err, outputLagUnread)
@@ -166,19 +186,23 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	if known {
 		seen = seen.withValue(lag.Seconds(), "s", bound+humanize(lag)+" behind")
 	}
-	is, why := "is ", ""
+	is, why, proven, idle := "is ", "", true, false
 	switch {
-	case primary.at.IsZero():
-		is, why = "may be ", ": the primary's position is not known"
+	case behind:
+	case primary.at.IsZero(): // with a receiver it may be up to date, for all that is known
+		is, why, proven = "may be ", ": the primary's position is not known", !receivers
 	case silent:
-		is, why = "may be ", ": nothing came from the primary for that long"
+		is, why, idle = "may be ", ": nothing came from the primary for that long", lag < patience
 	}
+	tooFar := reaches(lag, d.opts.MaxReplicaLag) && !idle
 	switch {
-	case !known:
+	case !known && !receivers:
 		seen.Status, seen.Output = fail, "the replica cannot tell how far behind it is"
-	case reaches(lag, d.opts.MaxReplicaLag):
+	case !known:
+		seen.Status, seen.Output = warn, "the replica cannot tell how far behind it is"
+	case tooFar && proven:
 		seen.Status, seen.Output = fail, "the replica "+is+"too far behind"+why
-	case reaches(lag, d.opts.WarnReplicaLag) && (!silent || lag >= idleSilence):
+	case tooFar, reaches(lag, d.opts.WarnReplicaLag) && !idle:
 		seen.Status, seen.Output = warn, "the replica "+is+"far behind"+why
 	case paused:
 		seen.Status, seen.Output = warn, "replay is paused on the replica"

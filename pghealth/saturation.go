@@ -70,7 +70,7 @@ func (d *database) measureSaturation(context.Context) observation {
 		"queued":        queued,
 		"waitedMs":      lately.waitTime.Milliseconds(),
 		"gaveUp":        lately.canceled,
-	}}.withValue(float64(inUse), "connections", text)
+	}}.withValue(inUse, "connections", text)
 	switch {
 	// Acquired only: connections under construction also fill a pool when the server does not
 	// answer, which connectivity reports.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,5 +164,58 @@ func TestMessySchema(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Three statements, each short enough for the server, do not take the time of the check beside them.
+func TestSlowSchemaLeavesTimeForConnectivity(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	probe, _ := newProbe(t, pool, pghealth.Options{
+		Timeout: 2 * time.Second,
+		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (_, _ int64, _ bool, err error) {
+			for range 3 {
+				if _, err := conn.Exec(ctx, "select pg_sleep(0.9)"); err != nil {
+					return 0, 0, false, err
+				}
+			}
+			return 1, 1, false, nil
+		}),
+	})
+	for range 2 {
+		r := get(t, pool, probe.Ready())
+		if c := r.check(t, "db:schema"); c.Status != "fail" || c.Category != "timeout" {
+			t.Error(r.body)
+		}
+		if c := r.check(t, "db:connectivity"); c.Status != "pass" {
+			t.Error(r.body)
+		}
+	}
+}
+
+// A new reason for the same failure is a change. A version is exact, however large.
+func TestSchemaReasons(t *testing.T) {
+	t.Parallel()
+	const large = 9007199254740993 // no float64
+	pool := newPool(t, pgserver.Database(t))
+	var dirty atomic.Bool
+	probe, log := newProbe(t, pool, pghealth.Options{
+		Schema: pghealth.SchemaFunc(func(context.Context, *pgx.Conn) (int64, int64, bool, error) {
+			return large, large + 1, dirty.Load(), nil
+		}),
+	})
+	behind := get(t, pool, probe.Ready())
+	if !strings.Contains(behind.body, `"observedValue":9007199254740993,`) {
+		t.Error(behind.body)
+	}
+	get(t, pool, probe.Ready())
+	dirty.Store(true)
+	time.Sleep(2 * time.Millisecond) // times are in milliseconds
+	half := get(t, pool, probe.Ready())
+	if before, now := behind.check(t, "db:schema").Since, half.check(t, "db:schema").Since; !now.After(before) {
+		t.Errorf("since %v, and %v", before, now)
+	}
+	if got := log.String(); strings.Count(got, "db:schema") != 2 || !strings.Contains(got, "is dirty") {
+		t.Error(got)
 	}
 }

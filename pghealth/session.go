@@ -28,13 +28,10 @@ const (
 type session struct {
 	cfg     *pgxpool.Config
 	timeout time.Duration
-	pause   time.Duration // between attempts to connect that fail
 	turn    chan struct{} // holds a token while the fields below are in use
 
-	conn     *pgx.Conn // nil: not connected
-	expires  time.Time // zero: never
-	failure  *unreachedError
-	failedAt time.Time
+	conn    *pgx.Conn // nil: not connected
+	expires time.Time // zero: never
 
 	server atomic.Pointer[serverFacts] // of conn
 }
@@ -52,28 +49,25 @@ type unreachedError struct{ err error }
 func (e *unreachedError) Error() string { return e.err.Error() }
 func (e *unreachedError) Unwrap() error { return e.err }
 
-func newSession(cfg *pgxpool.Config, timeout, pause time.Duration) *session {
+func newSession(cfg *pgxpool.Config, timeout time.Duration) *session {
 	cfg.ConnConfig.Tracer = nil
 	// The pool's handler may wait for the answer to a cancel request before it gives up. A probe
 	// cannot.
 	cfg.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
 	}
-	return &session{cfg: cfg, timeout: timeout, pause: pause, turn: make(chan struct{}, 1)}
+	return &session{cfg: cfg, timeout: timeout, turn: make(chan struct{}, 1)}
 }
 
 // do waits for its turn, connects if necessary, and calls fn with a context limited to timeout. The
 // connection may have died or been left behind by a failover since it was last used, which says
 // nothing about the database now: when fn fails because of that, do calls it again on a new one.
 //
-// An attempt to connect that failed since do was called, or less than pause ago, is not repeated:
-// all checks of a probe run at the same time, and each would try a wrong password. The error is an
-// *unreachedError.
+// The error of an attempt to connect is an *unreachedError.
 func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
-	called := time.Now()
 	select {
 	case s.turn <- struct{}{}:
-		defer s.release(ctx)
+		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -81,9 +75,6 @@ func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 		s.disconnect()
 	}
 	reused := s.conn != nil
-	if !reused && s.failure != nil && (s.failedAt.After(called) || time.Since(s.failedAt) < s.pause) {
-		return s.failure
-	}
 	err := s.try(ctx, fn)
 	stale := reused && s.conn == nil && !errors.Is(err, context.DeadlineExceeded)
 	if err != nil && stale && ctx.Err() == nil {
@@ -92,22 +83,11 @@ func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 	return err
 }
 
-// release ends the turn. When ctx is done the probe may have been closed meanwhile, and nobody may
-// come to close the connection.
-func (s *session) release(ctx context.Context) {
-	if ctx.Err() != nil {
-		s.disconnect()
-	}
-	<-s.turn
-}
-
 func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	if s.conn == nil {
 		if err := s.connect(ctx); err != nil {
-			s.failure, s.failedAt = &unreachedError{err}, time.Now()
-			return s.failure
+			return &unreachedError{err}
 		}
-		s.failure = nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

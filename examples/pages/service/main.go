@@ -18,6 +18,7 @@ import (
 // signal ends the process at once. It returns the exit status.
 func Main(name, address string, run func(ctx context.Context, opts Options) error) int {
 	flag.StringVar(&address, "address", address, "where to listen")
+	internal := flag.String("internal", "127.0.0.1:0", "where operators see /debug/health; port 0 takes a free one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -35,7 +36,7 @@ func Main(name, address string, run func(ctx context.Context, opts Options) erro
 			return err
 		}
 		defer func() { err = errors.Join(err, end(context.WithoutCancel(ctx))) }()
-		return run(ctx, Options{Name: name, Address: address, Database: cfg, Logger: log})
+		return run(ctx, Options{Name: name, Address: address, Internal: *internal, Database: cfg, Logger: log})
 	}()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

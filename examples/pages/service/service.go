@@ -45,8 +45,10 @@ type Options struct {
 	Database pgconfig.Config
 
 	Logger   *slog.Logger         // default: slog.Default()
+	Internal string               // where operators see /debug/health; must not be public; "": nowhere
 	Drain    time.Duration        // default: DefaultDrain; negative: none
 	Started  func(address string) // called once, when the service answers
+	Debug    func(address string) // called before that, when the internal address answers
 	Listener pghealth.Listener    // nil: none
 }
 
@@ -101,7 +103,38 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", opts.Name, err)
 	}
+	if opts.Internal != "" {
+		end, err := serveInternal(ctx, opts, log, probe)
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		defer end()
+	}
 	return serve(ctx, opts, log, listener, router, app.Background, probe.Drain)
+}
+
+// serveInternal shows operators what the probe knows, until end is called. It has no access control.
+func serveInternal(ctx context.Context, opts Options, log *slog.Logger, probe *pghealth.Probe) (end func(), err error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", opts.Internal)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", opts.Name, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/debug/health", probe.Details())
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // until it is closed
+	}()
+	log.InfoContext(ctx, "for operators", "address", listener.Addr().String())
+	if opts.Debug != nil {
+		opts.Debug(listener.Addr().String())
+	}
+	return func() { _ = server.Close(); <-done }, nil
 }
 
 func newProbe(pool *pgxpool.Pool, opts Options, log *slog.Logger) (*pghealth.Probe, error) {

@@ -20,6 +20,7 @@ import (
 // running is a service under test.
 type running struct {
 	url   string
+	debug string // the internal address
 	end   context.CancelFunc
 	ended chan error
 }
@@ -32,25 +33,30 @@ func start(t *testing.T, drain time.Duration, app service.App) *running {
 	}
 	ctx, end := context.WithCancel(context.WithoutCancel(t.Context()))
 	r := &running{end: end, ended: make(chan error, 1)}
-	started := make(chan string, 1)
+	started, debug := make(chan string, 1), make(chan string, 1)
 	go func() {
 		r.ended <- service.Run(ctx, service.Options{
 			Name: "test", Address: "127.0.0.1:0", Database: cfg, Logger: slog.New(slog.DiscardHandler), Drain: drain,
-			Started: func(address string) { started <- "http://" + address },
+			Internal: "127.0.0.1:0",
+			Started:  func(address string) { started <- "http://" + address },
+			Debug:    func(address string) { debug <- "http://" + address },
 		}, func(*pgxpool.Pool) (service.App, error) { return app, nil })
 	}()
 	t.Cleanup(end)
 	select {
 	case r.url = <-started:
+		r.debug = <-debug
 	case err := <-r.ended:
 		t.Fatal(err)
 	}
 	return r
 }
 
-func (r *running) get(t *testing.T, path string) (int, string) {
+func (r *running) get(t *testing.T, path string) (int, string) { return get(t, r.url+path) }
+
+func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	answer, err := http.Get(r.url + path) // the service ends before the test does
+	answer, err := http.Get(url) // the service ends before the test does
 	if err != nil {
 		t.Error(err)
 		return 0, ""
@@ -113,6 +119,26 @@ func TestRunEndsInOrder(t *testing.T) {
 	}
 	if err := <-r.ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// Operators see where the database is, at an address of their own.
+func TestInternalAddress(t *testing.T) {
+	t.Parallel()
+	r := start(t, -1, service.App{Handler: http.NotFoundHandler()})
+	if status, body := get(t, r.debug+"/debug/health"); status != http.StatusOK || !strings.Contains(body, `"database"`) {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, body := r.get(t, "/debug/health"); status != http.StatusNotFound {
+		t.Errorf("in public: %d %s", status, body)
+	}
+	r.end()
+	if err := <-r.ended; err != nil {
+		t.Error(err)
+	}
+	if answer, err := http.Get(r.debug + "/debug/health"); err == nil {
+		answer.Body.Close()
+		t.Error("the internal address outlives the service")
 	}
 }
 
