@@ -62,6 +62,12 @@ func TestDotEnv(t *testing.T) {
 			"APP_ENV is not set, and .env names a database on another machine",
 		},
 		{
+			"unset, direct here", remote + "DIRECT_DATABASE_URL=postgres://u:p@localhost/d",
+			env{},
+			"",
+			"APP_ENV is not set, and .env names a database on another machine",
+		},
+		{
 			"unset, production in the file", "APP_ENV=production\n" + local,
 			env{},
 			"",

@@ -46,6 +46,42 @@ func TestHome(t *testing.T) {
 	equal(t, "certificates", len(pc.ConnConfig.TLSConfig.Certificates), 1)
 }
 
+// TestHalvesAtHome: half a pair in ~/.postgresql completes the other half, and nothing else.
+func TestHalvesAtHome(t *testing.T) {
+	t.Parallel()
+	certificate, key := keyPair(t, "")
+	other, otherKey := file(t, "o.crt", certificate), file(t, "o.key", key)
+	homes := map[string]string{}
+	for name, files := range map[string]map[string]string{
+		"both": {"postgresql.crt": certificate, "postgresql.key": key},
+		"crt":  {"postgresql.crt": certificate}, "key": {"postgresql.key": key},
+	} {
+		homes[name] = t.TempDir()
+		for file, text := range files {
+			write(t, filepath.Join(homes[name], ".postgresql", file), text)
+		}
+	}
+	own := func(home, file string) string { return filepath.Join(homes[home], ".postgresql", file) }
+	for _, test := range []struct{ home, query, cert, key string }{
+		{"crt", "", "", ""},
+		{"key", "", "", ""},
+		{"both", "sslcert=" + other, other, own("both", "postgresql.key")},
+		{"both", "sslkey=" + otherKey, own("both", "postgresql.crt"), otherKey},
+		{"both", "sslcert=" + other + "&sslkey=" + otherKey, other, otherKey},
+	} {
+		cfg := load(t, env{
+			"APP_ENV": "test", "HOME": homes[test.home], "DATABASE_URL": "postgres://u@db/d?sslmode=require&" + test.query,
+		})
+		want := "sslmode=require"
+		if test.cert != "" {
+			want = "sslcert=" + test.cert + "&sslkey=" + test.key + "&" + want
+		}
+		_, query, _ := strings.Cut(cfg.URL().Reveal(), "?")
+		equal(t, test.home+" "+test.query, query, want)
+		equal(t, "note", setting(t, cfg, "DATABASE_URL").Note, "")
+	}
+}
+
 // TestEncryptedKey: sslpassword opens it, and a wrong one is not shown.
 func TestEncryptedKey(t *testing.T) {
 	t.Parallel()

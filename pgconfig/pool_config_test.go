@@ -249,3 +249,15 @@ func TestOrder(t *testing.T) {
 	equal(t, "LockTimeout", cfg.LockTimeout, 2147483647*time.Millisecond)
 	equal(t, "SlowQuery", setting(t, cfg, "DATABASE_SLOW_QUERY").Value, "off")
 }
+
+// TestPoolSizes: a program may set sizes that no pool can have.
+func TestPoolSizes(t *testing.T) {
+	t.Parallel()
+	for _, size := range [][2]int32{{0, 0}, {-1, 0}, {3, -1}, {3, 4}} {
+		cfg := load(t, env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@localhost/d"})
+		cfg.MaxConns, cfg.MinIdleConns = size[0], size[1]
+		if _, err := cfg.PoolConfig(); err == nil || !strings.Contains(err.Error(), "DATABASE_POOL_MAX_CONNS is") {
+			t.Errorf("%v: %v", size, err)
+		}
+	}
+}

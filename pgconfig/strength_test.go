@@ -98,7 +98,7 @@ func TestFallbackName(t *testing.T) {
 	const url = "postgres://u@localhost/d?fallback_application_name=fallback"
 	services := file(t, "services", "[shop]\napplication_name=service\n")
 	for want, environ := range map[string]env{
-		"fallback": {},
+		"fallback": {"PGPORT": "1"},
 		"libpq":    {"PGAPPNAME": "libpq"},
 		"service":  {"PGSERVICE": "shop", "PGSERVICEFILE": services},
 		"variable": {"DATABASE_APPLICATION_NAME": "variable", "PGAPPNAME": "libpq"},
@@ -132,7 +132,11 @@ func TestReplacedLimit(t *testing.T) {
 	if text := refused(t, pgconfig.Source{Environ: environ}); !strings.Contains(text, "PGCONNECT_TIMEOUT is not") {
 		t.Error(text)
 	}
-	environ["DATABASE_CONNECT_TIMEOUT"] = "3s"
+	environ["DATABASE_CONNECT_TIMEOUT"], environ["PGSSLMODE"] = "3s", "bogus"
+	if text := refused(t, pgconfig.Source{Environ: environ}); !strings.Contains(text, "PGSSLMODE has a value") {
+		t.Error(text)
+	}
+	delete(environ, "PGSSLMODE")
 	equal(t, "ConnectTimeout", load(t, environ).ConnectTimeout, 3*time.Second)
 }
 

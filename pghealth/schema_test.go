@@ -219,3 +219,25 @@ func TestSchemaReasons(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A Schema that does not return keeps the probe's only connection.
+func TestSchemaThatIgnoresItsContext(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgserver.Database(t))
+	release := make(chan struct{})
+	probe, _ := newProbe(t, pool, pghealth.Options{
+		Timeout: faultTimeout,
+		Schema: pghealth.SchemaFunc(func(context.Context, *pgx.Conn) (int64, int64, bool, error) {
+			<-release
+			return 1, 1, false, nil
+		}),
+	})
+	for range 2 {
+		wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
+	}
+	if c := get(t, pool, probe.Ready()).check(t, "db:connectivity"); c.Category != "timeout" {
+		t.Errorf("%+v", c)
+	}
+	close(release)
+	wantEventually(t, pool, probe.Ready(), http.StatusOK)
+}
