@@ -206,7 +206,7 @@ func (c *check) log(before, now observation) {
 	}
 	if !before.Time.IsZero() {
 		attrs = append(attrs, slog.String("before", string(before.Status)),
-			slog.Duration("for", now.Time.Sub(before.Since).Round(time.Millisecond)))
+			slog.Duration("for", max(now.Time.Sub(before.Since), 0).Round(time.Millisecond)))
 	}
 	c.db.opts.Logger.LogAttrs(context.Background(), level, "database health changed", attrs...)
 }
