@@ -225,6 +225,12 @@ func TestParam(t *testing.T) {
 			"of them out",
 		"tint": "problem: has a parameter without a value: write name=value, joined " +
 			"by &; write an & inside a value as %26",
+		"tint&work_mem=8%": "problem: has a parameter without a value: write name=value, joined by &; write an & inside " +
+			"a value as %26\nproblem: has a % in the parameters that is not followed by two hexadecimal digits: " +
+			"write % as %25",
+		"options=-c+jit%3Doff&work_mem=8%": "problem: has the parameter options, which has a + where a space should be: " +
+			"write a space as %20\nproblem: has a % in the parameters that is not followed by two hexadecimal " +
+			"digits: write % as %25",
 		"work_mem=8%": "problem: has a % in the parameters that is not followed by two " +
 			"hexadecimal digits: write % as %25",
 		"work_mem=8%00":  "problem: has a NUL character (%00) in the parameters: take it out: PostgreSQL has none",
@@ -889,6 +895,7 @@ func TestProblem(t *testing.T) {
 		{"postgres://app:horse@db.example:65536/shop", "has a port that is not a number from 1 to 65535"},
 		{"postgres://app:horse@db.example:0/shop", "has a port that is not a number from 1 to 65535"},
 		{"postgres://app:horse/shop", "has a port that is not a number from 1 to 65535"},
+		{"host=<host>,a:b user=app password=horse", "has a host that is not a name or an address"},
 		{"postgres://app:horse@[::1/shop", "has a host that is not a name or an address"},
 		{"postgres://app:horse@::1/shop", "has a host that is not a name or an address: an IPv6 address stands in brackets"},
 		{"postgres://app:hunter horse@db/shop", "contains a space: take it out, or write it as %20"},
