@@ -1,8 +1,8 @@
 package pghealth
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -32,8 +32,6 @@ type walPosition struct {
 	lsn int64
 	at  time.Time
 }
-
-const outputLagUnread = "the replica's lag could not be read"
 
 // maxAhead bounds the memory of a replica that stays behind.
 const maxAhead = 64
@@ -106,105 +104,145 @@ func (d *database) primaryPosition(ctx context.Context) walPosition {
 // asks for a message.
 const silenceSlack = 5 * time.Second
 
+// replicaState is what lagQuery tells.
+type replicaState struct {
+	standby, paused, receiving bool
+
+	server   string
+	replayed int64
+	received walPosition   // the primary had written at least this
+	told     walPosition   // by the primary's last message; zero: hidden, or none came
+	patience time.Duration // how long an idle primary may say nothing
+	commit   time.Duration // since the last one that was replayed; negative: none
+}
+
+func (d *database) readReplica(ctx context.Context) (s replicaState, err error) {
+	err = d.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		asked := time.Now()
+		row, err := queryRow(ctx, conn, lagQuery)
+		if err != nil {
+			return err
+		}
+		c := columns{row: row}
+		s = replicaState{
+			standby: c.number(0) == 1, paused: c.number(1) == 1, receiving: c.number(4) > 0,
+			server: string(row[7]), replayed: c.number(2), commit: -1, patience: math.MaxInt64,
+		}
+		if row[3] != nil {
+			s.commit = c.seconds(3)
+		}
+		if row[5] != nil && row[6] != nil {
+			s.told = walPosition{c.number(5), asked.Add(-c.seconds(6))}
+		}
+		if timeout := c.seconds(8); timeout > 0 {
+			s.patience = timeout/2 + silenceSlack
+		}
+		if row[9] != nil {
+			s.received = walPosition{c.number(9), asked}
+		}
+		return c.err
+	})
+	return s, err
+}
+
+// columns reads a row of numbers. NULL is 0. It keeps the first error.
+type columns struct {
+	row [][]byte
+	err error
+}
+
+func (c *columns) number(i int) int64 {
+	if c.row[i] == nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(c.row[i]), 10, 64)
+	c.err = cmp.Or(c.err, err)
+	return n
+}
+
+// seconds returns 0 for less, which comes from clocks that differ.
+func (c *columns) seconds(i int) time.Duration {
+	seconds, err := strconv.ParseFloat(string(c.row[i]), 64)
+	if err == nil && !(seconds < math.MaxInt64/float64(time.Second)) {
+		err = fmt.Errorf("%v is no number of seconds", seconds)
+	}
+	c.err = cmp.Or(c.err, err)
+	return time.Duration(max(seconds, 0) * float64(time.Second))
+}
+
 // measureReplicaLag fails beyond Options.MaxReplicaLag only, and only for what is known: the time
 // since the first look at a position that the replica has not replayed, the silence of a primary
 // that is longer than an idle one's, or the time without a receiver. Otherwise the lag is an upper
 // bound, which warns.
 func (d *database) measureReplicaLag(ctx context.Context) observation {
 	primary := d.primaryPosition(ctx) // before the replica's, which must not seem ahead
-	var row [][]byte
-	var asked time.Time
-	err := d.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		asked = time.Now()
-		row, err = queryRow(ctx, conn, lagQuery)
-		return err
-	})
+	s, err := d.readReplica(ctx)
 	if err != nil {
-		return d.asBusy(unread(err, outputLagUnread))
+		return d.asBusy(unread(err, "the replica's lag could not be read"))
 	}
-	standby, paused, receivers := string(row[0]) == "1", string(row[1]) == "1", string(row[4]) != "0"
-	seen := observation{Status: pass, Figures: map[string]int64{"inRecovery": 0, "paused": 0, "receivers": 0}}
-	if !standby {
+	seen := observation{Status: pass, Figures: map[string]int64{
+		"inRecovery": count(s.standby), "paused": count(s.paused), "receivers": count(s.receiving),
+	}}
+	if !s.standby {
 		return seen.withValue(0, "s", "not a replica")
 	}
-	seen.Figures["inRecovery"], seen.Figures["paused"], seen.Figures["receivers"] = 1, count(paused), count(receivers)
 
-	replayed, err := strconv.ParseInt(string(row[2]), 10, 64)
-	if err != nil && row[2] != nil {
-		return unread(err, outputLagUnread)
+	silent := primary.at.IsZero() // the last message is all there is
+	if silent {
+		primary = s.told
 	}
-	server := string(row[7])
-	silent, patience := false, time.Duration(0) // the last message from the primary is all there is
-	switch {
-	case !primary.at.IsZero():
-	case row[5] != nil && row[6] != nil:
-		timeout, timeoutErr := parseSeconds(row[8])
-		age, ageErr := parseSeconds(row[6])
-		received, err := strconv.ParseInt(string(row[5]), 10, 64)
-		if err = errors.Join(err, ageErr, timeoutErr); err != nil {
-			return unread(err, outputLagUnread)
-		}
-		silent, primary, patience = true, walPosition{received, asked.Add(-age)}, timeout/2+silenceSlack
-		if timeout == 0 { // an idle primary may be silent for good
-			patience = math.MaxInt64
-		}
-	case row[9] != nil: // at least this much is there
-		received, err := strconv.ParseInt(string(row[9]), 10, 64)
-		if err != nil {
-			return unread(err, outputLagUnread)
-		}
-		d.replay.advance(server, replayed, walPosition{received, asked})
-	}
-	d.lag.advance(server, replayed, primary)
-	now := time.Now()
-	var lag time.Duration
-	known, bound := !d.lag.passed.IsZero(), "at most "
+	unknown := primary.at.IsZero()
+	d.lag.advance(s.server, s.replayed, primary)
 	ahead := d.lag.ahead
-	if primary.at.IsZero() {
-		ahead = d.replay.ahead
+	if unknown {
+		d.replay.advance(s.server, s.replayed, s.received)
+		// Less is no proof that the replica keeps up: it may receive slowly.
+		if ahead = d.replay.ahead; len(ahead) > 0 && !reaches(time.Since(ahead[0].at), d.opts.MaxReplicaLag) {
+			ahead = nil
+		}
 	}
-	behind := len(ahead) > 0
+	var lag time.Duration
+	behind, known, bound := len(ahead) > 0, !d.lag.passed.IsZero(), "at most "
 	switch {
 	case behind:
-		lag, bound, known = now.Sub(ahead[0].at), "at least ", true
+		lag, known, bound = time.Since(ahead[0].at), true, "at least "
 	case known:
-		lag = now.Sub(d.lag.passed)
+		lag = time.Since(d.lag.passed)
 	}
 	// The time since the last commit compares two machines' clocks, and also grows while nobody
 	// commits. It fills in where the positions say nothing.
-	if row[3] != nil && !behind && (!known || primary.at.IsZero()) {
-		since, err := parseSeconds(row[3])
-		if err != nil {
-			return unread(err, outputLagUnread)
-		}
-		if known {
-			lag = min(lag, since)
-		} else {
-			lag, known = max(lag, since), true
-		}
+	switch {
+	case s.commit < 0 || behind:
+	case !known:
+		lag, known = s.commit, true
+	case unknown:
+		lag = min(lag, s.commit)
 	}
 	if known {
 		seen = seen.withValue(lag.Seconds(), "s", bound+humanize(lag)+" behind")
 	}
-	is, why, proven, idle := "is ", "", true, false
+
+	is, why, proven := "is ", "", true
 	switch {
 	case behind:
-	case primary.at.IsZero(): // with a receiver it may be up to date, for all that is known
-		is, why, proven = "may be ", ": the primary's position is not known", !receivers
+	case unknown: // with a receiver it may be up to date, for all that is known
+		is, why, proven = "may be ", ": the primary's position is not known", !s.receiving
 	case silent:
-		is, why, idle = "may be ", ": nothing came from the primary for that long", lag < patience
+		is, why = "may be ", ": nothing came from the primary for that long"
 	}
+	idle := silent && !behind && !unknown && lag < s.patience
 	tooFar := reaches(lag, d.opts.MaxReplicaLag) && !idle
 	switch {
-	case !known && !receivers:
-		seen.Status, seen.Output = fail, "the replica cannot tell how far behind it is"
 	case !known:
-		seen.Status, seen.Output = warn, "the replica cannot tell how far behind it is"
+		seen.Status, seen.Output = fail, "the replica cannot tell how far behind it is"
+		if s.receiving {
+			seen.Status = warn
+		}
 	case tooFar && proven:
 		seen.Status, seen.Output = fail, "the replica "+is+"too far behind"+why
 	case tooFar, reaches(lag, d.opts.WarnReplicaLag) && !idle:
 		seen.Status, seen.Output = warn, "the replica "+is+"far behind"+why
-	case paused:
+	case s.paused:
 		seen.Status, seen.Output = warn, "replay is paused on the replica"
 	}
 	return seen
@@ -215,13 +253,4 @@ func count(b bool) int64 {
 		return 1
 	}
 	return 0
-}
-
-// parseSeconds returns 0 for less, which comes from clocks that differ.
-func parseSeconds(value []byte) (time.Duration, error) {
-	seconds, err := strconv.ParseFloat(string(value), 64)
-	if err == nil && !(seconds < math.MaxInt64/float64(time.Second)) {
-		err = fmt.Errorf("%v is no number of seconds", seconds)
-	}
-	return time.Duration(max(seconds, 0) * float64(time.Second)), err
 }
