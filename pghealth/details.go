@@ -65,7 +65,8 @@ func (d *database) describe() details {
 			Waited: stat.EmptyAcquireCount(), WaitSeconds: stat.EmptyAcquireWaitTime().Seconds(),
 			GaveUp: stat.CanceledAcquireCount(),
 		},
-		TimeoutMs: d.opts.Timeout.Milliseconds(), MaxAgeMs: (max(d.opts.MaxAge, 0) + time.Millisecond - 1).Milliseconds(),
+		TimeoutMs: d.opts.Timeout.Milliseconds(),
+		MaxAgeMs:  (max(d.opts.MaxAge, 0) + time.Millisecond - 1).Milliseconds(), // a little is not never
 	}
 	if facts := d.session.server.Load(); facts != nil {
 		all.TLS, all.ServerVersion, all.Connected = &facts.tls, facts.version, timestamp(facts.connected)

@@ -141,7 +141,9 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	execute(t, master,
 		"insert into t select i, repeat('x', 1000) from generate_series(1, 15000) i") // 16 MB: half a minute
 	for _, name := range []string{"allowed to see", "asks primary"} {
-		probes[name].want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind"})
+		probes[name].want(want{
+			http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind",
+		})
 	}
 	probes["neither"].want(want{http.StatusOK, "replicaLag", "warn", "", unknown})
 	replica := connect(t, standby.URL())
