@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 // initdbArgs make the same cluster on every system: UTF-8, sorted by code point. The socket's
@@ -52,7 +52,7 @@ func cacheDir(dir string) (string, error) {
 	if dir == "" {
 		dir = binaries.Here().CacheDir()
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := tree.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the cache directory: %w; set XDG_CACHE_HOME to a writable directory", err)
 	}
 	return dir, private(dir, os.Geteuid())
@@ -65,7 +65,7 @@ func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (cached b
 	cache := s.cachedDataDir()
 	if before, err := os.Stat(cache); err == nil && !anew {
 		cached = true
-		err = copyTree(cache, data, s.owner)
+		err = tree.Copy(cache, data, s.owner.UID, s.owner.GID)
 		if err == nil {
 			err = unchanged(cache, before)
 		}
@@ -81,8 +81,12 @@ func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (cached b
 			return false, fmt.Errorf("cache the data directory: %w", err)
 		}
 	}
-	conf := filepath.Join(data, "postgresql.conf")
-	f, err := os.OpenFile(conf, os.O_APPEND|os.O_WRONLY, 0)
+	root, err := tree.Open(data)
+	if err != nil {
+		return cached, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile("postgresql.conf", os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return cached, err
 	}
@@ -98,6 +102,9 @@ func (s *spec) initdb(ctx context.Context, data string) error {
 	cmd.Env = binaries.Environ()
 	cmd.SysProcAttr = s.owner.Attr()
 	out, err := cmd.CombinedOutput()
+	if err != nil && len(out) == 0 { // it did not start
+		return s.owner.explain(fmt.Errorf("initdb: %w", err))
+	}
 	if err != nil {
 		return fmt.Errorf("initdb: %w\n  %s", err, strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "))
 	}
@@ -114,7 +121,7 @@ func (s *spec) store(data, cache string) error {
 	}
 	defer os.RemoveAll(partial)
 	whole := filepath.Join(partial, "data")
-	if err := copyTree(data, whole, caller()); err != nil {
+	if err := tree.Copy(data, whole, os.Geteuid(), os.Getegid()); err != nil {
 		return noRoom(err, partial)
 	}
 	if err := os.Rename(whole, cache); err != nil && !errors.Is(err, fs.ErrExist) &&
@@ -157,60 +164,4 @@ func (s *spec) sweepPartial() {
 			os.RemoveAll(dir)
 		}
 	}
-}
-
-// copyTree copies a data directory and gives it to o. Two at a time: the files are small, and the
-// kernel's work on one overlaps with ours on the next.
-func copyTree(from, to string, o Owner) error {
-	var (
-		files  = make(chan string)
-		errs   = make(chan error, 2)
-		copier = func() error {
-			var first error
-			for rel := range files { // to the end even after an error: the walk below waits for a reader
-				if first == nil {
-					first = copyFile(filepath.Join(from, rel), filepath.Join(to, rel), o)
-				}
-			}
-			return first
-		}
-	)
-	for range cap(errs) {
-		go func() { errs <- copier() }()
-	}
-	walked := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		if !d.IsDir() {
-			files <- rel
-			return nil
-		}
-		if err := os.Mkdir(filepath.Join(to, rel), 0o700); err != nil {
-			return err
-		}
-		return o.Chown(filepath.Join(to, rel))
-	})
-	close(files)
-	return errors.Join(walked, <-errs, <-errs)
-}
-
-func copyFile(from, to string, o Owner) error {
-	src, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err = io.Copy(dst, src); err == nil && !o.IsCaller() {
-		err = dst.Chown(o.UID, o.GID)
-	}
-	return errors.Join(err, dst.Close())
 }

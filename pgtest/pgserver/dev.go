@@ -15,16 +15,19 @@ import (
 var ErrNotRunning = errors.New("the development server is not running")
 
 // Dev is a durable PostgreSQL server for a developer's machine: it stays up until Stop, keeps its
-// data, and survives logout and crash like any server. The zero value is the machine's default one.
+// data, and survives logout and crash like any server. The zero value is the project's.
 // Its methods may be called from several processes at once.
 //
 // It listens on a Unix socket in its directory, which only its user can enter, and on no TCP port
 // unless Port is set.
 type Dev struct {
-	// Name tells several servers apart. Default: "default".
+	// Name tells several servers apart. Default: made from the path of the module around the working
+	// directory, so that projects do not share a server by accident; "default" outside of a module.
+	// In a workspace the module at its root counts, or else its folder.
 	Name string
 
-	// Database is created if it does not exist, and named in the URL. Default: "app".
+	// Database is created if it does not exist, and named in the URL. Default: the last part of the
+	// module's path; "app" outside of a module.
 	Database string
 
 	// Port opens 127.0.0.1:Port as well, with a random password that URL contains; for programs
@@ -50,11 +53,17 @@ type devServer struct {
 }
 
 func (d Dev) resolve() (*devServer, error) {
+	name, database := "default", "app"
+	if d.Name == "" || d.Database == "" {
+		if here, err := os.Getwd(); err == nil {
+			name, database = projectNames(here)
+		}
+	}
 	if d.Name == "" {
-		d.Name = "default"
+		d.Name = name
 	}
 	if d.Database == "" {
-		d.Database = "app"
+		d.Database = database
 	}
 	if d.Name != filepath.Base(d.Name) || strings.HasPrefix(d.Name, ".") {
 		return nil, fmt.Errorf("the name %q is not usable as a folder's name", d.Name)

@@ -18,13 +18,14 @@ import (
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 func (s *devServer) data() string { return filepath.Join(s.dir, "data") }
 
 // listening reads from postmaster.pid where the running server listens.
 func (s *devServer) listening() (port string, tcp bool, _ error) {
-	b, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	b, err := tree.ReadFile(s.dir, "data/postmaster.pid")
 	if errors.Is(err, os.ErrNotExist) {
 		return "", false, ErrNotRunning
 	}
@@ -46,6 +47,9 @@ func (s *devServer) listening() (port string, tcp bool, _ error) {
 
 func (s *devServer) url() (*url.URL, error) {
 	port, tcp, err := s.listening()
+	if errors.Is(err, ErrNotRunning) {
+		return nil, fmt.Errorf("%w: %s", err, s.dir)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -65,11 +69,10 @@ func (s *devServer) url() (*url.URL, error) {
 // password returns the superuser's password for TCP, made once: 26 letters and digits with 128 bits
 // of randomness.
 func (s *devServer) password() (string, error) {
-	path := filepath.Join(s.dir, "password")
-	b, err := os.ReadFile(path)
+	b, err := tree.ReadFile(s.dir, "password")
 	if errors.Is(err, os.ErrNotExist) {
 		b = []byte(rand.Text())
-		err = os.WriteFile(path, b, 0o600)
+		err = tree.WriteFile(s.dir, "password", string(b), os.Geteuid(), os.Getegid())
 	}
 	return string(b), err
 }
@@ -103,10 +106,26 @@ func (s *devServer) start(ctx context.Context) error {
 	}
 	log := filepath.Join(s.dir, "log")
 	if out, err := s.run(ctx, bin, "pg_ctl", "start", "--pgdata="+s.data(), "--log="+log, "--wait",
-		"--silent"); err != nil {
+		"--silent", "--options="+s.options()); err != nil {
 		return fmt.Errorf("%w: %s; the log ends:\n%s", err, out, logTail(log))
 	}
 	return s.createDatabase(ctx)
+}
+
+// options say where the server listens. On the command line they win over what a user wrote with
+// ALTER SYSTEM, which stays as it is.
+func (s *devServer) options() string {
+	number, addresses := port, ""
+	if s.Port != 0 {
+		number, addresses = strconv.Itoa(s.Port), "127.0.0.1"
+	}
+	var b strings.Builder
+	for _, set := range []string{
+		"unix_socket_directories=" + `"` + strings.ReplaceAll(s.dir, `"`, `""`) + `"`, "port=" + number, "listen_addresses=" + addresses,
+	} {
+		b.WriteString(" -c '" + strings.ReplaceAll(set, "'", `'\''`) + "'") // pg_ctl gives it to a shell
+	}
+	return b.String()
 }
 
 func (s *devServer) portFree() error {
@@ -121,8 +140,17 @@ func (s *devServer) portFree() error {
 }
 
 func (s *devServer) makeDir() error {
-	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
+	parent := filepath.Dir(s.dir)
+	if err := tree.MkdirAll(parent, 0o755); err != nil {
 		return err
+	}
+	if !s.owner.IsCaller() { // the server's user must be able to enter what root made under any umask
+		if fi, err := os.Stat(parent); err == nil && ownedBy(fi, os.Geteuid()) && fi.Mode()&0o011 != 0o011 &&
+			s.Dir == "" {
+			if err := os.Chmod(parent, fi.Mode().Perm()|0o011); err != nil {
+				return err
+			}
+		}
 	}
 	err := os.Mkdir(s.dir, 0o700)
 	if err != nil && !errors.Is(err, os.ErrExist) {
@@ -150,7 +178,7 @@ func (s *devServer) lock(ctx context.Context) (*os.File, error) {
 
 // binaries prefers the version that made the data.
 func (s *devServer) binaries(ctx context.Context) (string, error) {
-	b, err := os.ReadFile(filepath.Join(s.data(), "PG_VERSION"))
+	b, err := tree.ReadFile(s.dir, "data/PG_VERSION")
 	if err != nil {
 		return findBinaries(ctx, s.BinDir, s.Version)
 	}
@@ -166,7 +194,7 @@ func (s *devServer) binaries(ctx context.Context) (string, error) {
 	return bin, nil
 }
 
-// configure makes the data directory if there is none, and writes where this start shall listen.
+// configure makes the data directory if there is none.
 func (s *devServer) configure(ctx context.Context, bin string) error {
 	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err != nil {
 		if err := os.RemoveAll(s.data()); err != nil { // what an interrupted initdb left
@@ -174,27 +202,14 @@ func (s *devServer) configure(ctx context.Context, bin string) error {
 		}
 		out, err := s.run(ctx, bin, "initdb", "--pgdata="+s.data(), "--username=postgres", "--auth-local=trust",
 			"--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instructions")
+		if err == nil {
+			out, err = s.run(ctx, "/bin", "sh", "-c", `echo "timezone = 'UTC'" >>"$0/postgresql.conf"`, s.data())
+		}
 		if err != nil {
-			return noRoom(fmt.Errorf("initdb: %w\n  %s", err, out), s.dir)
+			return noRoom(s.owner.explain(fmt.Errorf("initdb: %w\n  %s", err, out)), s.dir)
 		}
 	}
-	set := map[string]string{
-		"unix_socket_directories": s.dir,
-		"port":                    port,
-		"listen_addresses":        "",
-		"timezone":                "UTC",
-	}
-	if s.Port != 0 {
-		set["port"] = strconv.Itoa(s.Port)
-		set["listen_addresses"] = "127.0.0.1"
-	}
-	// auto.conf is read last, so that the start's settings win over what a user wrote in
-	// postgresql.conf.
-	path := filepath.Join(s.data(), "postgresql.auto.conf")
-	if err := os.WriteFile(path, []byte(formatSettings(set)), 0o600); err != nil {
-		return err
-	}
-	return s.owner.Chown(path)
+	return nil
 }
 
 // createDatabase makes the database if it is missing, and sets the password if there is a TCP port.

@@ -188,19 +188,19 @@ func (s *spec) makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if err := s.owner.Chown(dir); err != nil {
-		return err
-	}
 	fifo := filepath.Join(dir, "users")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		return fmt.Errorf("make %s: %w", fifo, err)
 	}
-	return s.owner.Chown(fifo)
+	if err := s.owner.Chown(fifo); err != nil {
+		return err
+	}
+	return s.owner.Chown(dir) // last: its owner may replace what is in it
 }
 
 func openFIFO(dir string, mode int) (int, error) {
 	fifo := filepath.Join(dir, "users")
-	fd, err := syscall.Open(fifo, mode|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	fd, err := syscall.Open(fifo, mode|syscall.O_NONBLOCK|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("open %s: %w", fifo, err)
 	}
@@ -236,7 +236,7 @@ func (s *spec) watch(dir, mode string, guard *os.File) error {
 	cmd.SysProcAttr = s.owner.Attr()
 	// Standard output is /dev/null: go test waits for whoever holds its own.
 	if err := cmd.Run(); err != nil { // returns at once: the script goes on in the background
-		return fmt.Errorf("start the watchdog: %w", err)
+		return s.owner.explain(fmt.Errorf("start the watchdog: %w", err))
 	}
 	return nil
 }

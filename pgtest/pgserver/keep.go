@@ -16,9 +16,10 @@ import (
 
 // keepScript holds the server for $1 seconds in the background, as long as the file "kept" is
 // there.
-const keepScript = `exec 9>"$0/users" && echo >&9 || exit
+const keepScript = `PATH=/usr/bin:/bin:$PATH
+exec 9>"$0/users" && echo >&9 || exit
 while [ "$1" -gt 0 ] && [ -e "$0/kept" ]; do
-	sleep 1 9>&-
+	sleep 1 9>&- || exit
 	set -- $(($1 - 1))
 done </dev/null >/dev/null 2>&1 &`
 

@@ -14,14 +14,35 @@ import (
 type Owner struct {
 	Name     string
 	UID, GID int
+	// appears is the user that the programs take themselves for, in a user namespace of their own,
+	// where they must not see UID; 0 for none. Files belong to UID all the same.
+	appears int
 }
 
 // FindOwner returns the owner for this process. For root it looks for the users postgres, _postgres
 // and nobody, in this order, and fails if there is none of them.
+//
+// On Linux, a process that may not become that user, or whose own user has no name, runs
+// PostgreSQL's programs in a user namespace, where they have one.
 func FindOwner() (Owner, error) {
-	if os.Geteuid() != 0 {
-		return caller(), nil
+	uid := os.Geteuid()
+	if uid != 0 {
+		o := caller()
+		if _, err := user.LookupId(o.Name); err != nil { // initdb wants a name
+			if named, err := unprivileged(); err == nil {
+				o.appears = named.UID
+			}
+		}
+		return o, nil
 	}
+	o, err := unprivileged()
+	if err == nil && !mayBecome(o) {
+		return Owner{Name: o.Name, UID: uid, GID: os.Getegid(), appears: o.UID}, nil
+	}
+	return o, err
+}
+
+func unprivileged() (Owner, error) {
 	// nobody comes last: other daemons may run as it.
 	for _, name := range []string{"postgres", "_postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -35,8 +56,7 @@ func FindOwner() (Owner, error) {
 		}
 	}
 	return Owner{}, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run " +
-		"it as; " +
-		"run as an ordinary user")
+		"it as; run as an ordinary user")
 }
 
 // caller returns the user of this process, whose name needs no entry in the system's list of users.
@@ -51,10 +71,28 @@ func (o Owner) IsCaller() bool { return o.UID == os.Geteuid() }
 // as that of Ctrl-C, do not reach it.
 func (o Owner) Attr() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setsid: true}
-	if !o.IsCaller() {
+	switch {
+	case !o.IsCaller():
 		a.Credential = &syscall.Credential{Uid: uint32(o.UID), Gid: uint32(o.GID)}
+	case o.appears != 0:
+		appearAs(a, o)
 	}
 	return a
+}
+
+// explain adds what to do to an error of starting a program as the owner.
+func (o Owner) explain(err error) error {
+	if err == nil || o.appears == 0 {
+		return err
+	}
+	if o.UID == 0 {
+		return fmt.Errorf("%w\nPostgreSQL refuses to run as root, and this process may neither become the user %s "+
+			"(no CAP_SETUID, or not mapped in this user namespace) nor make a user namespace: run as an ordinary "+
+			"user, or set PGTEST_URL to a server", err, o.Name)
+	}
+	return fmt.Errorf("%w\nthe user %d has no name in /etc/passwd, which initdb needs, and this process may not make "+
+		"a user namespace: add the line me:x:%[2]d:%d::/tmp:/bin/sh to /etc/passwd, or set PGTEST_URL to a server",
+		err, o.UID, o.GID)
 }
 
 // Chown gives path to the owner. It does not follow a symbolic link, and does nothing if the owner
@@ -73,9 +111,13 @@ func private(dir string, uid int) error {
 	if err != nil {
 		return err
 	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !fi.IsDir() || !ok || int(st.Uid) != uid || fi.Mode().Perm()&0o077 != 0 {
+	if !fi.IsDir() || !ownedBy(fi, uid) || fi.Mode().Perm()&0o077 != 0 {
 		return fmt.Errorf("%s must be a directory of user %d with mode 0700", dir, uid)
 	}
 	return nil
+}
+
+func ownedBy(fi os.FileInfo, uid int) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == uid
 }

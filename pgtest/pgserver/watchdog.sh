@@ -7,6 +7,8 @@
 # No other process may hold descriptor 3: a FIFO without a reader is how the next user sees that its watchdog was killed.
 #
 # $1 mode: start or adopt   $2 the server's directory   $3 directory of the binaries   $4 seconds to linger
+# The programs of the system come first: PATH may lead to a test's substitutes.
+PATH=/usr/bin:/bin:$PATH
 mode=$1 dir=$2 bin=$3 linger=$4
 
 # Opens the FIFO for reading without waiting for a writer: while it is open for both on 4, there is one.
@@ -35,10 +37,17 @@ stop() {
 	fi
 }
 
-# What the starter had begun, initdb say, may still write for a moment.
+# The starter may have begun to write, such as by initdb, and may still write for a moment. Every loop here has a bound, and
+# ends where there is no pause: a shell without "sleep" must not spin.
 discard() {
-	until rm -rf "$dir" && [ ! -e "$dir" ]; do sleep 1; done
+	for second in $minute; do
+		rm -rf "$dir" && [ ! -e "$dir" ] && return
+		sleep 1 || return
+	done
 }
+
+minute='1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30'
+minute="$minute $minute"
 
 watch() {
 	if [ "$mode" = start ]; then
@@ -58,10 +67,11 @@ watch() {
 	joined <&3
 	# A server that has only just been started has no pid file yet.
 	# One whose files somebody removed ends by itself: it looks after its lock file once a minute.
-	until stop || [ -e "$dir/exited" ] || [ ! -d "$dir/data" ] || [ "$mode" = adopt ]; do
-		sleep 1
+	for second in $minute $minute $minute; do
+		stop || [ -e "$dir/exited" ] || [ ! -d "$dir/data" ] || [ "$mode" = adopt ] && break
+		sleep 1 || break
 	done 3<&-
-	wait
+	[ -e "$dir/exited" ] || [ "$mode" = adopt ] || wait
 	discard
 }
 

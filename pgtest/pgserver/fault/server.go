@@ -19,6 +19,7 @@ import (
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 // ServerOptions of a [Server].
@@ -173,11 +174,7 @@ func (s *Server) configure() error {
 
 // write makes a file of the owner.
 func (s *Server) write(path, text string) error {
-	os.Remove(path) // not through a link that the server's user may have put there
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return err
-	}
-	return s.owner.Chown(path)
+	return tree.WriteFile(filepath.Dir(path), filepath.Base(path), text, s.owner.UID, s.owner.GID)
 }
 
 // run runs one of PostgreSQL's programs as the owner.

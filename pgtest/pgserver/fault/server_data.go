@@ -5,12 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 var initdbArgs = []string{
@@ -25,7 +24,7 @@ func (s *Server) initialize(ctx context.Context) error {
 		return err
 	}
 	// initdb takes a second, and a copy of its result a tenth of that.
-	if err := copyTree(template, s.Data(), s.owner); err != nil {
+	if err := tree.Copy(template, s.Data(), s.owner.UID, s.owner.GID); err != nil {
 		if err := os.RemoveAll(s.Data()); err != nil {
 			return err
 		}
@@ -58,7 +57,7 @@ func (s *Server) template() (string, error) {
 // store keeps a copy of the data directory. It gets its name when it is whole. Where nothing can be
 // kept, the next server runs initdb, too.
 func (s *Server) store(template string) {
-	if err := os.MkdirAll(filepath.Dir(template), 0o700); err != nil {
+	if err := tree.MkdirAll(filepath.Dir(template), 0o700); err != nil {
 		return
 	}
 	partial, err := os.MkdirTemp(filepath.Dir(template), "partial-") // pgserver sweeps what a kill leaves
@@ -67,7 +66,7 @@ func (s *Server) store(template string) {
 	}
 	defer os.RemoveAll(partial)
 	whole := filepath.Join(partial, "data")
-	if err := copyTree(s.Data(), whole, pgserver.Owner{UID: os.Geteuid()}); err == nil {
+	if err := tree.Copy(s.Data(), whole, os.Geteuid(), os.Getegid()); err == nil {
 		_ = os.Rename(whole, template) // unless another process was faster
 	}
 }
@@ -85,23 +84,4 @@ func (s *Server) forgetTemplate() {
 	}
 	defer os.RemoveAll(partial)
 	_ = os.Rename(template, filepath.Join(partial, "data"))
-}
-
-// copyTree copies a data directory, which has no links, and gives the copy to o.
-func copyTree(from, to string, o pgserver.Owner) error {
-	if _, err := os.Stat(filepath.Join(from, "PG_VERSION")); err != nil {
-		return err
-	}
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		return err
-	}
-	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = os.Chmod(path, 0o700)
-		}
-		if err != nil {
-			return err
-		}
-		return o.Chown(path)
-	})
 }

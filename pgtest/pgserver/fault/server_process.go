@@ -158,11 +158,12 @@ func (s *Server) removeSegment() {
 
 // guardScript waits for the end of its input. If no word comes first, the process of the test has
 // died without cleaning up: it ends the server in $0 and removes its files.
-const guardScript = `read -r word && exit
+const guardScript = `PATH=/usr/bin:/bin:$PATH
+read -r word && exit
 if read -r pid <"$0/data/postmaster.pid"; then kill -QUIT "$pid"; fi
 for second in 1 2 3 4 5 6 7 8 9 10; do
 	rm -rf "$0" && [ ! -e "$0" ] && exit
-	sleep 1
+	sleep 1 || exit
 done`
 
 type guard struct {

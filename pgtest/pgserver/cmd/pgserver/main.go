@@ -1,6 +1,7 @@
 // Command pgserver runs a durable PostgreSQL for development on this machine; see [pgserver.Dev].
 //
-//	pgserver start  [-name NAME] [-port N]  start it, make its database, print the URL
+//	pgserver start  [-name NAME] [-port N]  start it, make its database, print the URL; without -name
+//	                                        the project's, by the path of its module
 //	pgserver stop   [-name NAME]            stop it; its data stays
 //	pgserver url    [-name NAME]            print the URL; fails if the server is not running
 //	pgserver remove [-name NAME]            stop it and delete its data
@@ -47,8 +48,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var dev pgserver.Dev
 	flags := flag.NewFlagSet("pgserver", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&dev.Name, "name", "default", "which server, if there are several")
-	flags.StringVar(&dev.Database, "database", "app", "the database that start makes and the connection string names")
+	flags.StringVar(&dev.Name, "name", "", "which server, if there are several (default: the project's)")
+	flags.StringVar(&dev.Database, "database", "",
+		"the database that start makes and the connection string names (default: named after the module)")
 	flags.IntVar(&dev.Port, "port", 0, "also listen on 127.0.0.1 at this port, with a random password (start)")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, usage)
@@ -77,6 +79,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch command {
 	case "start":
 		out, err = dev.Start(ctx)
+		if older := dev.OlderServer(); older != "" && dev.Name == "" {
+			fmt.Fprintf(stderr, "pgserver: the server that all projects used to share is still in %s; -name default "+
+				"-database app selects it\n", older)
+		}
 	case "stop":
 		err = dev.Stop(ctx)
 	case "url":

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // System is a machine as this package sees it. Tests make up another one.
@@ -54,7 +55,7 @@ func (s System) CacheDir() string {
 	switch home := s.Getenv("HOME"); {
 	case filepath.IsAbs(s.Getenv("XDG_CACHE_HOME")):
 		return filepath.Join(s.Getenv("XDG_CACHE_HOME"), "pgserver", uid)
-	case home == "": // a daemon's environment
+	case home == "" || s.isForeign(home): // a daemon's environment; that of another user, under sudo or in a container
 		return filepath.Join(s.TempDir(), "pgserver-cache-"+uid)
 	case s.GOOS == "darwin":
 		return filepath.Join(home, "Library", "Caches", "pgserver", uid)
@@ -63,11 +64,22 @@ func (s System) CacheDir() string {
 	}
 }
 
+// isForeign reports whether a home belongs to another user. What root made there its owner could
+// not enter, and what is there the owner could turn against root.
+func (s System) isForeign(home string) bool {
+	fi, err := s.stat(home)
+	if err != nil {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) != s.UID
+}
+
 // StateDir is where this user keeps what must stay: development servers. Root's are outside its
 // home, which the user that its servers run as cannot enter.
 func (s System) StateDir() (string, error) {
 	switch home := s.Getenv("HOME"); {
-	case s.Getenv("XDG_STATE_HOME") != "":
+	case filepath.IsAbs(s.Getenv("XDG_STATE_HOME")):
 		return filepath.Join(s.Getenv("XDG_STATE_HOME"), "pgserver"), nil
 	case s.UID == 0:
 		return "/var/lib/pgserver", nil

@@ -1,0 +1,52 @@
+package pgserver_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A test's PATH, empty or with substitutes of the system's programs, keeps no server and no shell
+// after its user.
+func TestPATHOfTheUser(t *testing.T) {
+	t.Parallel()
+	for name, programs := range map[string]string{"empty": "", "substitutes": "sleep rm mv cat"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := scratchDir(t)
+			for _, program := range strings.Fields(programs) {
+				if err := os.WriteFile(filepath.Join(path, program), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir := publicDir(t)
+			u := startUser(t, dir, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "PATH="+path) })
+			u.stop.Close()
+			if err := u.Wait(); err != nil {
+				t.Error(err)
+			}
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // seen in the folder only
+				left, _ := filepath.Glob(filepath.Join(dir, "pgserver-*"))
+				if len(left) == 0 {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("left: %v", left)
+				}
+			}
+		})
+	}
+}
+
+// publicDir is a folder that every user can write to, like the home of one.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir := scratchDir(t)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
