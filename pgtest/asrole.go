@@ -53,8 +53,8 @@ func grantRole(ctx context.Context, conn *pgx.Conn, role, user string) error {
 	case err != nil:
 		return err
 	case !exists:
-		return errors.New("there is no such role: roles belong to the server, and only migrations with pgtest.Superuser " +
-			"may create them")
+		return errors.New("there is no such role: roles belong to the server, and only migrations with " +
+			"pgtest.Superuser may create them")
 	case bypasses:
 		return errors.New("it is a superuser or has BYPASSRLS, so policies do not hold for it")
 	case member:

@@ -57,7 +57,7 @@ func open(t TB, o options) *database {
 
 func claim(ctx context.Context, m pgtestdb.Migrator, o options) (*database, error) {
 	// The host outlives the test that is the first to need it.
-	h, err := process.get(context.WithoutCancel(ctx))
+	h, err := process.get(context.WithoutCancel(ctx), o.settings)
 	if err != nil {
 		return nil, err
 	}

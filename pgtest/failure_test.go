@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgtest"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // What is missing or wrong before a database can be made fails the test with one sentence about it.
@@ -67,7 +70,7 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("%q", failures)
 	}
 	for _, f := range failures {
-		said := strings.HasPrefix(f, "pgtest: connect to the server: ") && strings.Contains(f, "no such file")
+		said := strings.Contains(f, "connect to the server: ") && strings.Contains(f, "no such file")
 		if !said || strings.Contains(f, "s3cretword") {
 			t.Error(f)
 		}
@@ -190,5 +193,59 @@ func TestCutOfNobody(t *testing.T) {
 	cfg, err := pgx.ParseConfig(s.URL())
 	if err != nil || cfg.RuntimeParams["application_name"] != "cut" {
 		t.Errorf("%v: the parameters of the address are lost", err)
+	}
+}
+
+// A server that accepts connections and answers nothing costs the process one time-out, not one for
+// each test, and it says what it waits for.
+func TestFailureIsRemembered(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	began := time.Now()
+	out, err := child(t, "TestChildWaitsForNobody", "PGTEST_URL=postgres://u@"+l.Addr().String()+"/postgres?sslmode=disable").
+		CombinedOutput()
+	if err == nil || time.Since(began) > 40*time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+	if n := strings.Count(string(out), "an earlier test of this process found no server"); n != 4 {
+		t.Errorf("%d of 4 tests failed with the first error:\n%s", n, out)
+	}
+	if !strings.Contains(string(out), "pgtest: waiting for a server for tests") {
+		t.Errorf("it does not say what it waits for:\n%s", out)
+	}
+}
+
+func TestChildWaitsForNobody(t *testing.T) {
+	onlyAsChild(t)
+	for range 5 {
+		t.Run("", func(t *testing.T) { pgtest.New(t, pgtest.Migrations(twoTables)) })
+	}
+}
+
+// A PGTEST_URL that cannot do for tests is refused with the variable and the rule.
+func TestConfiguredServerIsUnfit(t *testing.T) {
+	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
+	server.Exec(t, "create role plain login createdb password 's3cretword'")
+	cfg, err := pgx.ParseConfig(server.URL())
+	if err != nil {
+		t.Fatal("the server's URL does not parse")
+	}
+	unfit := func(url string) string {
+		t.Helper()
+		t.Setenv("PGTEST_URL", url)
+		r := &recorder{TB: t}
+		return strings.Join(r.run(func() { pgtest.New(r, pgtest.Migrations(twoTables)) }), "\n")
+	}
+	got := unfit(fmt.Sprintf("postgres://plain:s3cretword@127.0.0.1:%d/postgres?sslmode=disable", cfg.Port))
+	if !strings.Contains(got, "PGTEST_URL names the role plain, which is no superuser") || strings.Contains(got, "s3cret") {
+		t.Errorf("a plain role: %q", got)
+	}
+	bouncer := fault.NewPgBouncer(t, server.URL(), nil)
+	if got := unfit(bouncer.URL()); !strings.Contains(got, "PGTEST_URL leads through a connection pooler") {
+		t.Errorf("a pooler: %q", got)
 	}
 }

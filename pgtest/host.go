@@ -46,7 +46,8 @@ const (
 // host is a server and what this process has on it. It is safe for concurrent use.
 type host struct {
 	server   *pgserver.Server
-	base     *pgx.ConnConfig // of the server's administrator
+	settings map[string]string // that the server must have
+	base     *pgx.ConnConfig   // of the server's administrator
 	project  project
 	fileCopy bool
 	// lease marks this process as alive, and its token is in the names of its databases. Its
@@ -66,13 +67,13 @@ type host struct {
 	failed  error           // of drops that had no test to tell
 }
 
-func newHost(ctx context.Context) (*host, error) {
-	server, err := pgserver.Acquire(ctx, pgserver.Options{})
+func newHost(ctx context.Context, settings map[string]string) (*host, error) {
+	server, err := pgserver.Acquire(ctx, pgserver.Options{Settings: settings})
 	if err != nil {
 		return nil, err
 	}
 	h := &host{
-		server:  server,
+		server: server, settings: settings,
 		pending: make(chan struct{}, pendingDrops),
 		sources: map[string]*source{},
 		roles:   map[bool]*roles{},
@@ -129,6 +130,15 @@ func (h *host) inspect(ctx context.Context, conn *pgx.Conn) error {
 	case !super:
 		return fmt.Errorf("PGTEST_URL names the role %s, which is no superuser: name one that is, such as postgres; "+
 			"it makes roles and template databases, and the tests connect as a role without these rights", h.base.User)
+	}
+	for name, want := range h.settings {
+		var got string
+		if err := conn.QueryRow(ctx, "select current_setting($1)", name).Scan(&got); err != nil {
+			return fmt.Errorf("pgtest.Settings: %w", err)
+		}
+		if got != want && !h.server.Ephemeral() { // one of our own has them, maybe in another unit
+			return fmt.Errorf("pgtest.Settings wants %s = %s, and the server of PGTEST_URL has %s", name, want, got)
+		}
 	}
 	// Copying files beats logging each page only where nothing is flushed to disk; elsewhere it
 	// would force a checkpoint of the user's whole cluster. PostgreSQL 15 and later know the choice,

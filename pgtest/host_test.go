@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -54,4 +55,51 @@ func TestChildKillsServer(t *testing.T) {
 	}
 	exec(t, pgtest.New(t, pgtest.Migrations(twoTables)), "insert into pages values (1)")
 	fmt.Fprintln(os.Stderr, "replaced")
+}
+
+// A server whose files somebody removed is replaced, too: only the test that had it fails.
+func TestRemovedServerIsReplaced(t *testing.T) {
+	t.Parallel()
+	_, env := ownServer(t)
+	runChild(t, "TestChildLosesFiles", env)
+}
+
+func TestChildLosesFiles(t *testing.T) {
+	onlyAsChild(t)
+	r := &recorder{TB: t} // its end may complain
+	r.run(func() {
+		pool := pgtest.New(r, pgtest.Migrations(twoTables))
+		if err := os.RemoveAll(pool.Config().ConnConfig.Host); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for range 3 {
+		t.Run("", func(t *testing.T) { own(t, 1) })
+	}
+}
+
+// A test gets a server with the settings that it asks for.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	_, env := ownServer(t)
+	runChild(t, "TestChildHasSettings", env)
+}
+
+func TestChildHasSettings(t *testing.T) {
+	onlyAsChild(t)
+	want := map[string]string{"wal_level": "logical", "max_prepared_transactions": "3"}
+	pool := pgtest.New(t, pgtest.Migrations(twoTables), pgtest.Settings(want))
+	for name, value := range want {
+		var got string
+		err := pool.QueryRow(t.Context(), "select current_setting($1)", name).Scan(&got)
+		if err != nil || got != value {
+			t.Errorf("%s is %s, %v", name, got, err)
+		}
+	}
+	t.Setenv("PGTEST_URL", adminURL(t))
+	r := &recorder{TB: t}
+	failures := r.run(func() { pgtest.New(r, pgtest.Migrations(twoTables), pgtest.Settings(want)) })
+	if len(failures) != 1 || !strings.Contains(failures[0], "the server of PGTEST_URL has") {
+		t.Errorf("failures: %q", failures)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ const (
 
 // keeps reports whether failed tests keep their databases.
 func (o options) keeps() bool {
-	return o.keep || os.Getenv("PGTEST_KEEP") == "1"
+	on, _ := strconv.ParseBool(os.Getenv("PGTEST_KEEP")) // what is no truth value is no
+	return o.keep || on
 }
 
 // keep marks the database of a failed test, so that no sweep takes it before its time, and says how
@@ -100,7 +102,7 @@ func Kept(ctx context.Context) ([]KeptDatabase, error) {
 }
 
 func withHost(ctx context.Context, fn func(*host) error) error {
-	h, err := newHost(ctx)
+	h, err := newHost(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("pgtest: %w", err)
 	}

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"io/fs"
+	"maps"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/peterldowns/pgtestdb"
@@ -16,6 +17,7 @@ type options struct {
 	seeds      []fs.FS
 	superuser  bool
 	keep       bool
+	settings   map[string]string
 	config     []func(*pgxpool.Config)
 }
 
@@ -61,6 +63,19 @@ func Superuser() Option {
 // run in their order.
 func Config(fn func(*pgxpool.Config)) Option {
 	return func(o *options) { o.config = append(o.config, fn) }
+}
+
+// Settings asks for a server with these settings, such as {"wal_level": "logical",
+// "max_prepared_transactions": "10"}. Tests that ask for the same share one, which is started for
+// them. The server of PGTEST_URL must have them already: otherwise the test fails.
+func Settings(settings map[string]string) Option {
+	return func(o *options) {
+		o.settings = maps.Clone(o.settings)
+		if o.settings == nil {
+			o.settings = map[string]string{}
+		}
+		maps.Copy(o.settings, settings)
+	}
 }
 
 // Keep leaves the database there if the test fails, and logs the psql command that opens it,

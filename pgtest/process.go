@@ -2,33 +2,44 @@ package pgtest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"sync"
+	"time"
 )
 
 // process is what outlives a single test, and the only state that this package keeps in a variable:
 // clones are made ahead of the tests that will want them, and no test is there to own them. Each
 // host holds its server until the process ends; a killed process gives it up too, since the kernel
 // does that. No goroutine stays: what runs in the [background] ends.
-var process = hosts{byEnv: map[string]*host{}}
+var process = hosts{byEnv: map[string]*host{}, failed: map[string]error{}}
 
 // hosts are the servers that the process uses, by the variables that choose one.
 type hosts struct {
-	mu    sync.Mutex
-	byEnv map[string]*host
+	mu     sync.Mutex
+	byEnv  map[string]*host
+	failed map[string]error // why there is no host
 }
 
-// get returns the host for the present environment, and connects to it if it is new. A failure is
-// not remembered.
-func (h *hosts) get(ctx context.Context) (*host, error) {
-	key := os.Getenv("PGTEST_URL") + "\x00" + os.Getenv("PGTEST_BINDIR") + "\x00" + os.Getenv("PGTEST_VERSION")
+// get returns the host for the present environment, and connects to it if it is new. A failure
+// stays: the other tests of the process fail at once instead of waiting for the same again.
+func (h *hosts) get(ctx context.Context, settings map[string]string) (*host, error) {
+	key := fmt.Sprintf("%q %q", []string{
+		os.Getenv("PGTEST_URL"), os.Getenv("PGTEST_BINDIR"), os.Getenv("PGTEST_VERSION"),
+	}, settings) // fmt sorts a map
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if known := h.byEnv[key]; known != nil {
 		return known, nil
 	}
-	made, err := newHost(ctx)
+	if err := h.failed[key]; err != nil {
+		return nil, fmt.Errorf("an earlier test of this process found no server: %w", err)
+	}
+	told := announce("a server for tests")
+	made, err := newHost(ctx, settings)
+	told()
 	if err != nil {
+		h.failed[key] = err
 		return nil, err
 	}
 	h.byEnv[key] = made
@@ -54,3 +65,10 @@ func (h *hosts) forget(dead *host) {
 //
 //go:noinline
 func background(fn func()) { fn() }
+
+// announce says on standard error what is waited for, if that takes longer than two seconds. The
+// caller calls done at the end.
+func announce(what string) (done func()) {
+	t := time.AfterFunc(2*time.Second, func() { fmt.Fprintf(os.Stderr, "pgtest: waiting for %s\n", what) })
+	return func() { t.Stop() }
+}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/lease"
 )
 
 // source makes clones of one template, some of them before a test asks. It is safe for concurrent
@@ -165,6 +167,9 @@ func (s *source) claim(ctx context.Context) (name string, err error) {
 		return "", fmt.Errorf("copy the template: %w", s.host.gone(ctx, err))
 	}
 	name = c.name
+	if !s.host.server.Reachable() {
+		return "", lease.ErrLost
+	}
 	err = s.host.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
 		if c.adoptable {
 			name = s.host.newName(s.key, false)

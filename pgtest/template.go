@@ -59,6 +59,7 @@ func (s *source) make(ctx context.Context, m pgtestdb.Migrator) error {
 		return err
 	}
 	defer maker.Close(context.WithoutCancel(ctx))
+	defer announce("the template database: its migrations and seeds run, here or in another process")()
 	return maker.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		// The lock ends with the session.
 		if _, err := conn.Exec(ctx, "select pg_advisory_lock(hashtextextended($1, 0))", s.template()); err != nil {

@@ -42,7 +42,8 @@ func (w *Watched) UsesIndexes() {
 		if len(tables) > 0 {
 			plan, err := planText(ctx, conn, s)
 			w.t.Errorf("pgtest: no index serves this statement, which reads all of %s:\n%s\n  at %s\n%s%s",
-				strings.Join(tables, ", "), indent(s.sql), strings.Join(s.callers, "\n    called by "), plan, errText(err))
+				strings.Join(tables, ", "), indent(s.sql), strings.Join(s.callers, "\n    called by "), plan,
+				errText(err))
 		}
 		return nil
 	})

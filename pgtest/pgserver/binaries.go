@@ -17,6 +17,7 @@ import (
 type NotFoundError struct {
 	Tried    []string // a place and why it would not do
 	Download error    // why nothing was downloaded; nil if a directory was named, which is then the only place
+	Version  int      // the major version that was asked for; 0 for any
 }
 
 func (e *NotFoundError) Error() string {
@@ -25,7 +26,7 @@ func (e *NotFoundError) Error() string {
 		tried += "\n  download: " + strings.ReplaceAll(e.Download.Error(), "\n", "\n  ")
 	}
 	return "no PostgreSQL server found; tried:\n  " + tried +
-		"\ninstall it: " + binaries.Here().InstallCommand() +
+		"\ninstall it: " + binaries.Here().InstallCommand(e.Version) +
 		"\nor set PGTEST_BINDIR to the directory that holds postgres, initdb and pg_ctl," +
 		"\nor set PGTEST_URL to a server for tests, such as postgres://postgres:PASSWORD@127.0.0.1:5432/postgres"
 }
@@ -72,7 +73,7 @@ func findBinaries(ctx context.Context, dir string, version int) (string, error) 
 	if named != "" {
 		found, tried := sys.Find(binaries.Only(named, dir), version)
 		if found == "" {
-			return "", &NotFoundError{Tried: tried}
+			return "", &NotFoundError{Tried: tried, Version: version}
 		}
 		return found, nil
 	}
@@ -85,11 +86,11 @@ func findBinaries(ctx context.Context, dir string, version int) (string, error) 
 	case found != "":
 		return found, nil
 	case !allowed:
-		return "", &NotFoundError{Tried: tried, Download: errDownloadOff}
+		return "", &NotFoundError{Tried: tried, Download: errDownloadOff, Version: version}
 	}
 	found, err = download.Get(ctx, version)
 	if err != nil {
-		return "", &NotFoundError{Tried: tried, Download: err}
+		return "", &NotFoundError{Tried: tried, Download: err, Version: version}
 	}
 	return found, nil
 }

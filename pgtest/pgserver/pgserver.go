@@ -99,7 +99,10 @@ func Acquire(ctx context.Context, opts Options) (*Server, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, errors.New("not ready within three minutes"))
 	defer cancel()
+	told := announce("PostgreSQL from " + spec.bin + " to start, here or in another process; the first start on a " +
+		"machine runs initdb")
 	inst, err := spec.acquire(ctx)
+	told()
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
 	}
@@ -120,6 +123,16 @@ func (s *Server) DatabaseURL(name string) string {
 // Ephemeral reports whether the server was started by this package: its data is thrown away, fsync
 // is off and the caller is superuser. It is false for the server that PGTEST_URL names.
 func (s *Server) Ephemeral() bool { return s.own }
+
+// Reachable reports whether the socket of a server that this package started is still there: its
+// files may have been removed under it. For PGTEST_URL's server it returns true.
+func (s *Server) Reachable() bool {
+	if !s.own {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(s.dir, ".s.PGSQL."+port))
+	return err == nil
+}
 
 // Release gives the server up. It stops a few seconds after its last user released it or ended.
 // Release may be called more than once.
@@ -197,6 +210,13 @@ func (s *spec) joinOrStart(ctx context.Context, path string) (*instance, error) 
 		return nil, err
 	}
 	return inst, nil
+}
+
+// announce says on standard error what is waited for, if that takes longer than two seconds. The
+// caller calls done at the end.
+func announce(what string) (done func()) {
+	t := time.AfterFunc(2*time.Second, func() { fmt.Fprintf(os.Stderr, "pgserver: waiting for %s\n", what) })
+	return func() { t.Stop() }
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

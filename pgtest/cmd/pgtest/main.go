@@ -81,8 +81,8 @@ func clean(ctx context.Context, all, dry bool, stdout io.Writer) error {
 	}
 	others, err := pgtest.Clean(ctx, pgtest.AllProjects(), pgtest.DryRun())
 	if n := len(others); n > 0 && !dry {
-		fmt.Fprintf(stdout, "%d databases and roles of other projects stay: clean --all drops them, and clean --all -n "+
-			"lists them\n", n)
+		fmt.Fprintf(stdout, "%d databases and roles of other projects stay: clean --all drops them, "+
+			"and clean --all -n lists them\n", n)
 	}
 	return err
 }

@@ -158,10 +158,19 @@ func (s System) majorVersion(dir string) (int, error) {
 	return strconv.Atoi(after[:end])
 }
 
-// InstallCommand is the command that installs PostgreSQL here.
-func (s System) InstallCommand() string {
+// InstallCommand is the command that installs PostgreSQL here, of a major version or, for 0, of any.
+// The distributions' own packages have one version: others come from PostgreSQL's repository.
+func (s System) InstallCommand(version int) string {
 	if s.GOOS == "darwin" {
-		return "brew install postgresql@17"
+		if version == 0 {
+			version = 17
+		}
+		return "brew install postgresql@" + strconv.Itoa(version)
+	}
+	if version != 0 {
+		return fmt.Sprintf("PostgreSQL %d from https://www.postgresql.org/download, as package postgresql-%[1]d or "+
+			"postgresql%[1]d-server; or: go run github.com/page-builder/persistence/pgtest/pgserver/cmd/pgserver@latest "+
+			"fetch %[1]d", version)
 	}
 	sudo := "sudo "
 	if s.UID == 0 {

@@ -171,7 +171,7 @@ func TestInstallCommand(t *testing.T) {
 		"with your system's package manager; the package is called postgresql or postgresql-server": machine("linux",
 			nil, nil),
 	} {
-		if got := s.InstallCommand(); got != want {
+		if got := s.InstallCommand(0); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -70,14 +70,24 @@ func Copy(from, to string, uid, gid int) error {
 		return err
 	}
 	defer dst.Close()
-	c := copying{src: src, dst: dst, uid: uid, gid: gid, dirs: []string{"."}}
+	c := copying{src: src, dst: dst, uid: uid, gid: gid}
+	if err := c.giveAway("."); err != nil {
+		return err
+	}
 	return c.run()
 }
 
 type copying struct {
 	src, dst *os.Root
 	uid, gid int
-	dirs     []string
+}
+
+// giveAway gives a directory to its owner at once, who removes it if the caller is killed.
+func (c *copying) giveAway(dir string) error {
+	if c.uid == os.Geteuid() {
+		return nil
+	}
+	return c.dst.Lchown(dir, c.uid, c.gid)
 }
 
 func (c *copying) run() error {
@@ -98,24 +108,17 @@ func (c *copying) run() error {
 		case err != nil || name == ".":
 			return err
 		case d.IsDir():
-			c.dirs = append(c.dirs, name)
-			return c.dst.Mkdir(name, 0o700)
+			if err := c.dst.Mkdir(name, 0o700); err != nil {
+				return err
+			}
+			return c.giveAway(name)
 		default:
 			files <- name
 			return nil
 		}
 	})
 	close(files)
-	if err := errors.Join(walked, <-errs, <-errs); err != nil || c.uid == os.Geteuid() {
-		return err
-	}
-	// Last, so that the directories are the caller's while it writes in them.
-	for _, name := range c.dirs {
-		if err := c.dst.Lchown(name, c.uid, c.gid); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(walked, <-errs, <-errs)
 }
 
 func (c *copying) file(name string) error {
