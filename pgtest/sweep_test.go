@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	osexec "os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -180,4 +181,50 @@ func TestChildTakes(t *testing.T) {
 			return
 		}
 	} // the parent sees it
+}
+
+// Clean drops what its own project left, and for all projects only on demand.
+func TestCleanOfOneProject(t *testing.T) {
+	t.Parallel()
+	admin, env := configured(t)
+	const templates = "select count(*)::text from pg_database where datname ~ '^pgtest_tpl_'"
+	in := func(dir, name string, more ...string) {
+		t.Helper()
+		cmd := child(t, name, append(more, env)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	one, two := t.TempDir(), t.TempDir()
+	for _, dir := range []string{one, two} {
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		in(dir, "TestChildTakes")
+	}
+	for _, step := range []struct {
+		env  string
+		left string
+	}{{"", "1"}, {"PGTEST_TEST_CLEAN=dry", "1"}, {"PGTEST_TEST_CLEAN=all", "0"}} {
+		in(one, "TestChildCleans", step.env)
+		if left := scan(t, admin, templates); left != step.left {
+			t.Errorf("%q: %s templates, want %s", step.env, left, step.left)
+		}
+	}
+}
+
+func TestChildCleans(t *testing.T) {
+	onlyAsChild(t)
+	var opts []pgtest.CleanOption
+	switch os.Getenv("PGTEST_TEST_CLEAN") {
+	case "dry":
+		opts = []pgtest.CleanOption{pgtest.AllProjects(), pgtest.DryRun()}
+	case "all":
+		opts = []pgtest.CleanOption{pgtest.AllProjects()}
+	}
+	dropped, err := pgtest.Clean(t.Context(), opts...)
+	if err != nil || len(dropped) == 0 {
+		t.Errorf("%q, %v", dropped, err)
+	}
 }
