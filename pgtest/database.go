@@ -65,6 +65,9 @@ func claim(ctx context.Context, m pgtestdb.Migrator, o options) (*database, erro
 	db, err := h.claim(ctx, m, o)
 	if err != nil {
 		h.running.Add(-1)
+		if !h.server.Reachable() {
+			err = errors.Join(lease.ErrLost, err)
+		}
 	}
 	if errors.Is(err, lease.ErrLost) {
 		process.forget(h)

@@ -22,6 +22,7 @@ import (
 // role reaches no other process.
 type roles struct {
 	owner, user  string
+	superuser    bool
 	password     string
 	verifier     string // of the password, as the server keeps it
 	capabilities string
@@ -51,6 +52,7 @@ func (h *host) rolesFor(ctx context.Context, superuser bool) (*roles, error) {
 	r := &roles{
 		owner:        "pgtest_" + h.project.id,
 		user:         "pgtest_" + h.project.id + "_" + h.lease.Token(),
+		superuser:    superuser,
 		password:     rand.Text(),
 		capabilities: pgtestdb.DefaultRoleCapabilities,
 	}
@@ -67,40 +69,56 @@ func (h *host) rolesFor(ctx context.Context, superuser bool) (*roles, error) {
 }
 
 func (r *roles) make(ctx context.Context, conn *pgx.Conn, project string) error {
+	if err := r.makeOwner(ctx, conn, project); err != nil {
+		return err
+	}
+	user := quoted(r.user)
+	// In one message, so in one transaction.
+	err := execEach(ctx, conn, "create role "+user+" "+r.attributes()+" in role "+quoted(r.owner)+
+		"; comment on role "+user+" is "+literal(userMark))
+	if err == nil {
+		r.state, err = r.readState(ctx, conn)
+	}
+	return err
+}
+
+func (r *roles) makeOwner(ctx context.Context, conn *pgx.Conn, project string) error {
+	var exists, fits bool
+	look := func() error {
+		return conn.QueryRow(ctx, `select count(*) > 0, coalesce(bool_and(not rolcanlogin and rolsuper = $2
+				and shobj_description(oid, 'pg_authid') is not distinct from $3), false)
+			from pg_roles where rolname = $1`, r.owner, r.superuser, ownerMark+project).Scan(&exists, &fits)
+	}
+	if err := look(); err != nil || fits {
+		return err
+	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// Two processes that alter one role at the same time fail with "tuple concurrently updated".
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtext($1))", r.owner); err != nil {
 			return err
 		}
-		var exists bool
-		if err := tx.QueryRow(ctx, "select exists (select from pg_roles where rolname = $1)",
-			r.owner).Scan(&exists); err != nil {
+		if err := look(); err != nil || fits {
 			return err
 		}
-		owner, user := quoted(r.owner), quoted(r.user)
-		var statements []string
-		if !exists {
-			statements = append(statements, "create role "+owner)
+		owner := quoted(r.owner)
+		verb := "create"
+		if exists {
+			verb = "alter"
 		}
-		err := execEach(ctx, conn, append(statements,
-			"alter role "+owner+" nologin "+r.capabilities,
-			"comment on role "+owner+" is "+literal(ownerMark+project),
-			"create role "+user+" in role "+owner,
-			"comment on role "+user+" is "+literal(userMark),
-			r.resetStatements(),
-		)...)
-		if err == nil {
-			r.state, err = r.readState(ctx, conn)
-		}
-		return err
+		return execEach(ctx, conn, verb+" role "+owner+" nologin "+r.capabilities,
+			"comment on role "+owner+" is "+literal(ownerMark+project))
 	})
+}
+
+// attributes are those of user.
+func (r *roles) attributes() string {
+	return "login " + r.capabilities + " connection limit -1 valid until 'infinity' password " + literal(r.verifier)
 }
 
 // resetStatements make the user what it was, whatever a test did to it.
 func (r *roles) resetStatements() string {
 	user := quoted(r.user)
-	return "alter role " + user + " login " + r.capabilities + " connection limit -1 valid until 'infinity' password " +
-		literal(r.verifier) + "; alter role " + user + " reset all"
+	return "alter role " + user + " " + r.attributes() + "; alter role " + user + " reset all"
 }
 
 // restore undoes what an earlier test of this process did to the user.

@@ -99,8 +99,8 @@ func Acquire(ctx context.Context, opts Options) (*Server, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, errors.New("not ready within three minutes"))
 	defer cancel()
-	told := announce("PostgreSQL from " + spec.bin + " to start, here or in another process; the first start on a " +
-		"machine runs initdb")
+	told := announce("PostgreSQL from " + spec.bin + " to start, here or in another process; initdb runs " +
+		"once on a machine")
 	inst, err := spec.acquire(ctx)
 	told()
 	if err != nil {
