@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,9 +54,11 @@ func (c *catalog) typ(oid uint32) *dataType {
 
 // table is what the catalog says of a table.
 type table struct {
-	notNull map[string]bool
-	types   map[string]uint32
-	unique  []index
+	notNull    map[string]bool
+	hasDefault map[string]bool
+	types      map[string]uint32
+	unique     []index
+	isUnknown  bool // a materialized view, of which the catalog does not say what is null
 }
 
 type index struct {
@@ -69,28 +72,36 @@ func (c *catalog) table(name string) (*table, error) {
 	if t := c.tables[name]; t != nil {
 		return t, nil
 	}
-	t := &table{notNull: map[string]bool{}, types: map[string]uint32{}}
-	rows, err := c.tx.Query(c.ctx, `select attname, attnotnull, atttypid from pg_attribute
+	t := &table{notNull: map[string]bool{}, hasDefault: map[string]bool{}, types: map[string]uint32{}}
+	rows, err := c.tx.Query(c.ctx, `select attname, attnotnull or typnotnull, atthasdef or attidentity <> '', atttypid,
+			relkind = 'm'
+		from pg_attribute a join pg_type t on t.oid = atttypid join pg_class c on c.oid = attrelid
 		where attrelid = to_regclass($1) and attnum > 0 and not attisdropped`, name)
 	if err != nil {
 		return nil, err
 	}
 	var column string
-	var notNull bool
+	var notNull, hasDefault bool
 	var oid uint32
-	_, err = pgx.ForEachRow(rows, []any{&column, &notNull, &oid}, func() error {
-		t.notNull[column], t.types[column] = notNull, oid
+	_, err = pgx.ForEachRow(rows, []any{&column, &notNull, &hasDefault, &oid, &t.isUnknown}, func() error {
+		t.notNull[column], t.hasDefault[column], t.types[column] = notNull, hasDefault, oid
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	// An index of another collation than the column's tells texts apart that are equal for the
+	// column, if the column's is not deterministic.
 	rows, err = c.tx.Query(c.ctx, `select c.relname, array(
 			select attname::text from unnest(i.indkey::int2[]) with ordinality k (num, nth)
 			join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num where nth <= i.indnkeyatts),
 			coalesce(pg_get_expr(i.indpred, i.indrelid), '')
 		from pg_index i join pg_class c on c.oid = i.indexrelid
-		where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid and i.indexprs is null`, name)
+		where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid and i.indexprs is null and not exists (
+			select from unnest(i.indkey::int2[], i.indcollation::oid[]) k (num, coll)
+			join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num
+			join pg_collation o on o.oid = a.attcollation
+			where k.coll <> a.attcollation and not o.collisdeterministic)`, name)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +134,8 @@ func (c *catalog) argument(t *dataType, typ reflect.Type) string {
 		problem = "the server would refuse what does not fit"
 	case kind == reflect.String && !slices.Contains(textTypes, t.name):
 		problem = "the server would refuse some strings"
+	case kind == reflect.Slice && inner.Elem().Kind() == reflect.Uint8 && slices.Contains(textTypes, t.name):
+		problem = "the server would refuse some bytes: make it a string, which is looked at before it is sent"
 	case (t.name == "json" || t.name == "jsonb") && typ == reflect.TypeFor[[]byte]():
 		problem = "make it a json.RawMessage, which is looked at before it is sent"
 	}
@@ -270,4 +283,21 @@ func width(t reflect.Type) int {
 		return t.Bits() + 1
 	}
 	return t.Bits()
+}
+
+var calls = regexp.MustCompile(`\b([a-z_][a-z0-9_]*)\(|\b(CURRENT_|LOCALTIME)`)
+
+// changes reports an expression that has another value in the next request: the time of the
+// transaction, or a volatile function. What the setting of a session changes does not count.
+func (c *catalog) changes(expression string) bool {
+	for _, call := range calls.FindAllStringSubmatch(expression, -1) {
+		var volatile bool
+		_ = c.tx.QueryRow(c.ctx, "select exists (select from pg_proc where proname = $1 and provolatile = 'v')",
+			call[1]).Scan(&volatile)
+		if volatile || call[2] != "" ||
+			slices.Contains([]string{"now", "transaction_timestamp", "statement_timestamp"}, call[1]) {
+			return true
+		}
+	}
+	return false
 }

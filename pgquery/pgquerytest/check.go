@@ -15,7 +15,7 @@ import (
 )
 
 // Declaration is a pointer to a [pgquery.List], [pgquery.Patch], [pgquery.Relation] or
-// [pgquery.Insert], or a list with [Indexed].
+// [pgquery.Insert], or a list with [Indexed] or [Unique].
 type Declaration interface {
 	Declaration() *decl.Declaration
 }
@@ -35,6 +35,18 @@ type indexed struct {
 // Declaration returns that of the list.
 func (i *indexed) Declaration() *decl.Declaration { return i.list.Declaration() }
 
+// Unique says that rows of the list never tie in the sort, where the catalog cannot prove it: for
+// DISTINCT ON, a materialized WITH, or unnest WITH ORDINALITY.
+func Unique(list Declaration, sort string) Declaration { return &unique{list, sort} }
+
+type unique struct {
+	list Declaration
+	sort string
+}
+
+// Declaration returns that of the list.
+func (u *unique) Declaration() *decl.Declaration { return u.list.Declaration() }
+
 // maxTexts bounds how many texts of a list are prepared. Each takes the server a fraction of a
 // millisecond.
 const maxTexts = 2000
@@ -52,7 +64,8 @@ const textMemory = 44 << 10
 // nullability, and arguments by type. It wants an argument in Where, a unique end for each sort,
 // and no join that gives a row twice. It logs how many texts a list has and what they cost.
 //
-// Of a relation or an insert it prepares the one text, and compares the columns.
+// Of a relation or an insert it prepares the one text, and compares the columns. The columns of an
+// insert must fit the table's, and include those that are not null and have no default.
 //
 // Of a patch it prepares no column, each one, each two and all of them. It wants Where to name the
 // columns of a unique index, and notnull at the fields of columns that refuse null.
@@ -77,11 +90,19 @@ func Check(t testing.TB, db interface {
 		t.Fatalf("pgquerytest: prepare the transaction: %v", err)
 	}
 	types := &catalog{ctx: ctx, tx: tx, types: map[uint32]*dataType{}, tables: map[string]*table{}}
-	names := map[string]bool{}
+	names, trusted := map[string]bool{}, map[string]bool{}
 	for _, d := range declarations {
+		if u, ok := d.(*unique); ok {
+			trusted[u.Declaration().Name+" "+u.sort] = true
+		}
+	}
+	for _, d := range declarations {
+		if _, ok := d.(*unique); ok {
+			continue
+		}
 		c := &checker{
 			TB: t, ctx: ctx, tx: tx, catalog: types, d: d.Declaration(), failed: map[string]bool{},
-			args: map[int]*dataType{},
+			args: map[int]*dataType{}, trusted: trusted,
 		}
 		i, isIndexed := d.(*indexed)
 		if names[c.d.Name] && !isIndexed {
@@ -102,6 +123,9 @@ func Check(t testing.TB, db interface {
 		default:
 			if d := c.try("Select", c.d.Text); d != nil {
 				c.columns("Select", d, c.explain(len(d.ParamOIDs)))
+				if c.d.Insert != nil {
+					c.insert()
+				}
 			}
 		}
 	}
@@ -117,6 +141,7 @@ type checker struct {
 	failed  map[string]bool
 	args    map[int]*dataType // that the server found
 	texts   int
+	trusted map[string]bool // lists and sorts that are called unique
 }
 
 // fail reports a mistake once.

@@ -49,7 +49,7 @@ func TestPlantedMistakes(t *testing.T) {
 				a.id = p.author`
 				delete(l.Sorts, "title")
 			},
-			want: `column "title" may be null: an outer join may find no row for authors.name`,
+			want: `column "title" may be null: an outer join or a grouping set may have no row for authors.name`,
 		},
 		"a missing argument": {
 			change: func(l *list) { l.Where = `p.site = @sites` },
@@ -112,6 +112,48 @@ func TestPlantedMistakes(t *testing.T) {
 			},
 			before: `alter table pages drop constraint title_taken; create unique index on pages (prio, title)`,
 			want:   `Sorts[due]: has no unique end`,
+		},
+		"a cast in a join": {
+			before: `alter table pages add day date not null default '2000-01-01';
+				create table events (at timestamp primary key)`,
+			change: func(l *list) { l.Select += ` join events e on e.at::date = p.day` },
+			want:   `the join with events may give a row several times`,
+		},
+		"a cast in Where": {
+			before: `create unique index on pages (site, price)`,
+			change: func(l *list) {
+				l.Where += ` and p.price::int8 = 5`
+				l.Sorts["due"] = `prio`
+			},
+			want: `Sorts[due]: has no unique end`,
+		},
+		"an index of another collation": {
+			before: `create collation same (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+				drop view page_titles; alter table pages drop constraint title_taken;
+				alter table pages alter title type text collate same;
+				create unique index on pages (site, title collate "C")`,
+			want: `Sorts[title]: has no unique end`,
+		},
+		"a sort by the time": {
+			change: func(l *list) {
+				l.Select = `select p.id, p.title, extract(epoch from now() - p.created)::int as prio, p.due, p.created
+					from pages p`
+			},
+			want: `Sorts[prio]: column "prio" changes between requests`,
+		},
+		"a sort by chance": {
+			change: func(l *list) {
+				l.Select = `select p.id, p.title, (random() * 9)::int as prio, p.due, p.created from pages p`
+			},
+			want: `Sorts[prio]: column "prio" changes between requests`,
+		},
+		"a rollup": {
+			change: func(l *list) {
+				l.Select = `select p.id, p.title, p.prio, p.due, p.created from (select id, title, prio, due, created
+					from pages group by rollup (id, title, prio, due, created)) p`
+				l.Where = "@site > 0"
+			},
+			want: `column "title" may be null`,
 		},
 		"grouping sets": {
 			change: func(l *list) {

@@ -241,3 +241,79 @@ func TestConstraints(t *testing.T) {
 	wants(t, r, "constraint pages.title_took: the database has none of that name")
 	wants(t, r, "constraint pages.title_taken: is about site, title, and title are declared")
 }
+
+// What the catalog cannot prove is no mistake, if the declaration says it in another way.
+func TestRightSchemas(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	if _, err := pool.Exec(t.Context(), `
+		create domain label as text not null check (value <> '');
+		create table places (id int primary key, name label, due timestamptz, "Été" int not null default 1,
+			tags text[] not null default '{}');
+		create materialized view seen as select id, name, due from places;
+		create unique index on seen (id);
+		insert into places values (1, 'a', now(), 1, '{x,y}'), (2, 'b', null, 2, '{}')`); err != nil {
+		t.Fatal(err)
+	}
+	type args struct{ Name string }
+	type place struct {
+		ID   int32
+		Name string
+		Due  time.Time
+	}
+	right := &pgquery.List[args, place]{
+		Name: "places", Select: `select p.id, p.name, p.due from places p`,
+		Where: `p.name = @name::label and p.due is not null`,
+		Sorts: pgquery.Sorts{"id": "id", "due": "due, id"}, Sizes: []int{10},
+	}
+	view := &pgquery.List[args, place]{
+		Name: "seen", Select: `select p.id, p.name, p.due from seen p`, Where: `p.name = @name and p.due is not null`,
+		Sorts: pgquery.Sorts{"id": "id desc"}, Sizes: []int{10},
+	}
+	type tagged struct {
+		ID  int32
+		N   int64
+		Tag string
+		Été int32
+	}
+	tags := &pgquery.List[args, tagged]{
+		Name: "tags",
+		Select: `select p.id, t.n, t.tag, p.Été from places p
+			cross join unnest(p.tags) with ordinality t (tag, n)`,
+		Where: `p.name = @name`, Sorts: pgquery.Sorts{"n": "Été, id, n"}, Sizes: []int{10},
+	}
+	wants(t, check(t, pool, tags), "Sorts[n]: has no unique end")
+	pgquerytest.Check(t, pool, right, view, tags, pgquerytest.Unique(tags, "n"))
+	page, err := tags.Page(t.Context(), pool, args{"a"}, pgquery.At{})
+	if err != nil || len(page.Rows) != 2 || page.Rows[1].N != 2 {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
+
+func TestPlantedInserts(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	type tag struct {
+		Page int64
+		Name string
+	}
+	pgquerytest.Check(t, pool, &pgquery.Insert[tag, tag]{
+		Name: "tags", Table: "tags", Columns: "page bigint, name text", Returning: "page, name",
+	})
+	type wrong struct {
+		Site  int64
+		Title *string
+		Mood  string
+	}
+	type id struct{ ID int64 }
+	r := check(t, pool, &pgquery.Insert[wrong, id]{
+		Name: "wrong", Table: "pages", Columns: "site bigint, title text, mood mood", Returning: "id",
+	})
+	wants(t, r, "Columns[site]: is int4, and the field is int64")
+	wants(t, r, "Columns[title]: the column is not null, and the field may be")
+	wants(t, r, "Columns[mood]: is the enum mood, and the field is string: it takes any string")
+	type only struct{ Name string }
+	wants(t, check(t, pool, &pgquery.Insert[only, only]{
+		Name: "only", Table: "tags", Columns: "name text", Returning: "name",
+	}), `Columns: column "page" is missing`)
+}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
 // multiplies returns why two rows of the result may have the same values in the columns, or "" if
@@ -13,12 +15,12 @@ import (
 // The proof is the closure of functional dependencies: the columns determine themselves, an
 // equality determines its other side, and a unique index whose columns are determined determines
 // its table. The rows are unique if all tables that the plan joins are determined.
-func (c *checker) multiplies(p *node, sql string, columns []int) string {
+func (c *checker) multiplies(p *node, sql string, columns []int, keys []decl.Key) string {
 	u := &uniqueness{checker: c, determined: map[string]bool{}, nullable: map[string]bool{}}
 	u.trusted = limitsAreOne(p, sql)
 	u.walk(p, nil)
 	var sorted []string // the tables that the columns come from
-	for _, i := range columns {
+	for n, i := range columns {
 		if i >= len(p.Output) {
 			continue
 		}
@@ -29,7 +31,8 @@ func (c *checker) multiplies(p *node, sql string, columns []int) string {
 			if err != nil {
 				c.Fatalf("pgquerytest: %v", err)
 			}
-			u.nullable[column] = o.nullable || !t.notNull[o.column]
+			// A null that the row's field cannot hold ends the page with an error.
+			u.nullable[column] = keys[n].Nullable && (o.nullable || !t.notNull[o.column])
 			sorted = append(sorted, o.scan.Alias)
 		}
 	}
@@ -86,9 +89,11 @@ type joined struct {
 	grouped bool     // GROUP BY is above it: it need not be determined
 }
 
-// equality determines a column if the other side is determined, or a constant.
+// equality determines a column if the other side is determined, or a constant. A cast of the column
+// must not make equal what is not: that of varchar to text does not.
 type equality struct {
 	column, by string // by is "" for a constant
+	cast       bool
 }
 
 // walk collects the sources below n. Conditions of an outer join determine columns in only only.
@@ -214,20 +219,33 @@ func (u *uniqueness) conditions(n *node, only map[string]bool) {
 			if !ok {
 				continue
 			}
-			left, right = bare(left), bare(right)
 			for _, side := range [][2]string{{left, right}, {right, left}} {
-				alias, _, isColumn := cutColumn(side[0])
+				column, isText := strings.CutSuffix(trimParens(side[0]), "::text")
+				column = trimParens(column)
+				alias, _, isColumn := cutColumn(column)
 				if !isColumn || only != nil && !only[alias] {
 					continue
 				}
-				if _, _, isColumn := cutColumn(side[1]); isColumn {
-					u.equalities = append(u.equalities, equality{canonical(side[0]), canonical(side[1])})
-				} else if isConstant(side[1]) {
-					u.equalities = append(u.equalities, equality{canonical(side[0]), ""})
+				if by := bare(side[1]); isConstant(by) {
+					u.equalities = append(u.equalities, equality{canonical(column), "", isText})
+				} else if _, _, isColumn := cutColumn(by); isColumn {
+					u.equalities = append(u.equalities, equality{canonical(column), canonical(by), isText})
 				}
 			}
 		}
 	}
+}
+
+// isText reports a column of a type that a cast to text does not change.
+func (u *uniqueness) isText(column string) bool {
+	alias, name, _ := strings.Cut(column, ".")
+	for _, s := range u.sources {
+		if s.scan != nil && s.name == alias {
+			t, err := u.catalog.table(s.scan.table())
+			return err == nil && slices.Contains([]string{"text", "varchar"}, u.catalog.typ(t.types[name]).name)
+		}
+	}
+	return false
 }
 
 // canonical returns a column without the quotes that EXPLAIN writes.
@@ -265,7 +283,8 @@ func (u *uniqueness) close() {
 	for changed := true; changed; {
 		changed = false
 		for _, e := range u.equalities {
-			if (e.by == "" || u.determined[e.by]) && (!u.determined[e.column] || u.nullable[e.column]) {
+			if (e.by == "" || u.determined[e.by]) && (!u.determined[e.column] || u.nullable[e.column]) &&
+				(!e.cast || u.isText(e.column)) {
 				u.determined[e.column], changed = true, true
 				delete(u.nullable, e.column) // an equality is not true of null
 			}
