@@ -197,10 +197,16 @@ func (c *compiler) static(name, text string, forbidden ...string) piece {
 // table reads the name of a table.
 func (c *compiler) table(text string) piece {
 	p := c.static("Table", text)
+	n := 0
 	for _, t := range p.tokens {
-		if t.Kind == lex.Symbol && t.Text != "." {
-			c.fail("Table", "must be a name")
+		if t.Kind == lex.Space {
+			continue
 		}
+		if isDot := t.Text == "."; isDot != (n%2 == 1) || !isDot && t.Kind == lex.Symbol {
+			c.fail("Table", "must be a name, without an alias")
+			break
+		}
+		n++
 	}
 	return p
 }

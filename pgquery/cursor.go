@@ -22,8 +22,8 @@ import (
 const (
 	cursorVersion = 1
 	tagSize       = 16
-	// maxCursor bounds the work for one: a B-tree's entry has at most 2.7 kB.
-	maxCursor = 8192
+	// maxCursor bounds the work for one. A B-tree's entry has at most 2.7 kB, but compressed.
+	maxCursor = 64 << 10
 	minKey    = 16
 )
 

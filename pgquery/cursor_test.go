@@ -66,7 +66,7 @@ func TestCursorRefusals(t *testing.T) {
 	refused(pages, "newest", newest[:8]+"\n"+newest[8:], "is cut or altered")
 	refused(pages, "newest", newest+"=", "is cut or altered")
 	refused(pages, "newest", "'; drop table pages; --", "is cut or altered")
-	refused(pages, "newest", strings.Repeat("A", 10_000), "is cut or altered")
+	refused(pages, "newest", strings.Repeat("A", 100_000), "is cut or altered")
 
 	foreign := newPages()
 	foreign.Name = "other"

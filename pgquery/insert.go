@@ -159,7 +159,7 @@ func (i *Insert[A, R]) Declaration() *decl.Declaration {
 	for at, column := range c.columns {
 		f := &c.fields[column]
 		d.Insert.Columns = append(d.Insert.Columns, decl.Column{
-			Name: c.names[at], Type: f.typ, Nullable: !f.isPlain(),
+			Name: c.names[at], Type: f.typ, Nullable: f.declared.Kind() == reflect.Pointer,
 		})
 	}
 	return d

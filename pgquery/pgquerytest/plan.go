@@ -2,6 +2,7 @@ package pgquerytest
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -149,25 +150,63 @@ func (c *checker) nullable(p *node, column int, embedded bool) (why string, know
 		return "", false
 	}
 	found := p.origins(p.Output[column], false)
+	if len(found) == 0 {
+		return c.computed(p, p.Output[column], embedded)
+	}
 	for _, o := range found {
-		t, err := c.catalog.table(o.scan.table())
-		if err != nil {
-			c.Fatalf("pgquerytest: %v", err)
-		}
-		from := o.scan.Relation + "." + o.column
-		if _, ok := t.types[o.column]; !ok { // a constant, such as true
-			return "", false
-		}
-		switch {
-		case o.nullable && !embedded:
-			return "an outer join or a grouping set may have no row for " + from, true
-		case t.isUnknown:
-			return "", false
-		case !t.notNull[o.column] && !o.scan.excludesNull(o.column):
-			return from + " is not declared not null", true
+		if why, known = c.originIsNull(o, embedded); why != "" || !known {
+			return why, known
 		}
 	}
-	return "", len(found) > 0
+	return "", true
+}
+
+func (c *checker) originIsNull(o origin, embedded bool) (why string, known bool) {
+	t, err := c.catalog.table(o.scan.table())
+	if err != nil {
+		c.Fatalf("pgquerytest: %v", err)
+	}
+	from := o.scan.Relation + "." + o.column
+	if _, ok := t.types[o.column]; !ok { // a constant, such as true
+		return "", false
+	}
+	switch {
+	case o.nullable && !embedded:
+		return "an outer join or a grouping set may have no row for " + from, true
+	case t.isUnknown:
+		return "", false
+	case !t.notNull[o.column] && !o.scan.excludesNull(o.column):
+		return from + " is not declared not null", true
+	}
+	return "", true
+}
+
+var (
+	literals = regexp.MustCompile(`'(?:[^']|'')*'`)
+	columns  = regexp.MustCompile(`(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)\.(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)`)
+	// notStrict are what may make a value of null. Others make null of it, as nearly all functions
+	// and operators do.
+	notStrict = regexp.MustCompile(`(?i)coalesce|case |count|exists|concat|null|distinct|plan|greatest|least|json|` +
+		`array|format|num_nonnulls| or | and `)
+)
+
+// computed returns why an expression may be null: a column that it is computed from may be.
+func (c *checker) computed(p *node, expression string, embedded bool) (why string, known bool) {
+	expression = literals.ReplaceAllString(expression, "''")
+	if strings.HasPrefix(trimParens(expression), "NULLIF(") {
+		return "NULLIF makes it so", true
+	}
+	if notStrict.MatchString(expression) {
+		return "", false
+	}
+	for _, column := range columns.FindAllString(expression, -1) {
+		for _, o := range p.origins(column, false) {
+			if why, _ := c.originIsNull(o, embedded); why != "" {
+				return "it is computed from " + o.scan.Relation + "." + o.column + ", which may be null", true
+			}
+		}
+	}
+	return "", false
 }
 
 // excludesNull reports a condition of the scan that the column is not null.

@@ -105,6 +105,41 @@ func TestPlantedMistakes(t *testing.T) {
 			},
 			want: `the join with tags may give a row several times`,
 		},
+		"a lateral join with a computed limit": {
+			change: func(l *list) {
+				l.Select = `select p.id, t.name as title, p.prio, p.due, p.created from pages p cross join lateral
+					(select * from tags where page = p.id limit 1 + 1) t`
+				delete(l.Sorts, "title")
+			},
+			want: `the join with tags may give a row several times`,
+		},
+		"a deferrable constraint": {
+			before: `alter table pages drop constraint title_taken;
+				alter table pages add constraint title_taken unique (site, title) deferrable`,
+			want: `Sorts[title]: has no unique end`,
+		},
+		"nullable, in an expression": {
+			change: func(l *list) {
+				l.Select = `select p.id, to_char(p.due, 'YYYY') || 'x' as title, p.prio, p.due, p.created from pages p`
+				delete(l.Sorts, "title")
+			},
+			want: `column "title" may be null: it is computed from pages.due, which may be null`,
+		},
+		"nullable, in a cast": {
+			change: func(l *list) {
+				l.Select = `select p.id, a.name::varchar(3) as title, p.prio, p.due, p.created from pages p
+					left join authors a on a.id = p.author`
+				delete(l.Sorts, "title")
+			},
+			want: `column "title" may be null: it is computed from authors.name, which may be null`,
+		},
+		"nullif": {
+			change: func(l *list) {
+				l.Select = `select p.id, nullif(p.title, '') as title, p.prio, p.due, p.created from pages p`
+				delete(l.Sorts, "title")
+			},
+			want: `column "title" may be null: NULLIF makes it so`,
+		},
 		"an antijoin with a constant": {
 			change: func(l *list) {
 				l.Where += ` and not exists (select from tags t where t.page = p.id and p.prio = 5)`

@@ -67,16 +67,16 @@ type uniqueness struct {
 	trusted    bool            // a limit below the list's own leaves one row
 }
 
-var limits = regexp.MustCompile(`(?i)\blimit\s+(\S+)`)
+var (
+	limits = regexp.MustCompile(`(?i)\blimit\b`)
+	ones   = regexp.MustCompile(`(?i)\blimit\s+1\s*\)`)
+)
 
 // limitsAreOne reports whether each limit in the plan but the list's own is a "limit 1" of its
 // text. A plan does not show the number, and a view has limits of its own.
 func limitsAreOne(p *node, sql string) bool {
-	found := limits.FindAllStringSubmatch(sql, -1)
-	found = found[:len(found)-1]
-	return p.count("Limit") <= 1+len(found) && !slices.ContainsFunc(found, func(limit []string) bool {
-		return strings.TrimRight(limit[1], ")") != "1"
-	})
+	found := len(limits.FindAllString(sql, -1))
+	return p.count("Limit") <= found && found == 1+len(ones.FindAllString(sql, -1))
 }
 
 // joined is a table or something else that has rows.
