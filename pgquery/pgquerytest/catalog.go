@@ -97,7 +97,8 @@ func (c *catalog) table(name string) (*table, error) {
 			join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num where nth <= i.indnkeyatts),
 			coalesce(pg_get_expr(i.indpred, i.indrelid), '')
 		from pg_index i join pg_class c on c.oid = i.indexrelid
-		where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid and i.indimmediate and i.indexprs is null and not exists (
+		where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid and i.indimmediate
+		and i.indexprs is null and not exists (
 			select from unnest(i.indkey::int2[], i.indcollation::oid[]) k (num, coll)
 			join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num
 			join pg_collation o on o.oid = a.attcollation
