@@ -48,7 +48,7 @@ const maxOldest = 3
 
 // figuresAge is how old the figures of an error may be. All callers whose limit ends within that
 // time share them, because reading them costs as much as the pool has connections.
-const figuresAge = acquireTick
+const figuresAge = 5 * time.Millisecond
 
 // figures are what the errors of one moment have in common.
 type figures struct {
@@ -78,7 +78,7 @@ func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireErr
 	// asked on connections that nobody holds. A connection on its way to its next holder is
 	// neither.
 	asked := int64(e.Constructing) + o.checking.Load()
-	e.notAnswering = c.asking.Load() || asked > int64(f.held)
+	e.notAnswering = c.stage.Load() != waiting || asked > int64(f.held)
 	return &e
 }
 

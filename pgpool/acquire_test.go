@@ -151,6 +151,62 @@ func TestServerThatDoesNotAnswerIsNoExhaustion(t *testing.T) {
 	}
 }
 
+// A connection that answered a ping says nothing about a pool that is busy later.
+func TestPingsOfThePastAreNoSignOfASilentServer(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 1
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
+	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
+	for range 4 {
+		if err := pool.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := pool.Acquire(t.Context()); !errors.Is(err, pgpool.ErrExhausted) || errors.Is(err, pgpool.ErrNotAnswering) {
+		t.Errorf("error is %v, want ErrExhausted", err)
+	}
+}
+
+// A hook that asks the server for longer than the limit gets an AcquireError like any other wait.
+func TestLimitEndsWithinAHook(t *testing.T) {
+	t.Parallel()
+	for name, hook := range map[string]func(*pgxpool.Config, func(context.Context, *pgx.Conn) error){
+		"PrepareConn": func(config *pgxpool.Config, ask func(context.Context, *pgx.Conn) error) {
+			config.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+				err := ask(ctx, conn)
+				return err == nil, err
+			}
+		},
+		"BeforeAcquire": func(config *pgxpool.Config, ask func(context.Context, *pgx.Conn) error) {
+			config.BeforeAcquire = func(ctx context.Context, conn *pgx.Conn) bool { //nolint:staticcheck // still in use
+				return ask(ctx, conn) == nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := database(t)
+			hook(config, func(ctx context.Context, conn *pgx.Conn) error {
+				_, err := conn.Exec(ctx, `select pg_sleep(60)`)
+				return err
+			})
+			pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
+			_, err := pool.Acquire(t.Context())
+			var figures *pgpool.AcquireError
+			if !errors.As(err, &figures) || !errors.Is(err, pgpool.ErrNotAnswering) ||
+				!errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error is %v, want an AcquireError", err)
+			}
+		})
+	}
+}
+
 // wrapping is a tracer that replaces the context in the way that hides its Err method best.
 type wrapping struct{ cancel context.CancelFunc }
 

@@ -119,8 +119,8 @@ func (s *shared) forget(pool *pgxpool.Pool) {
 	}
 }
 
-// peekKey marks the context of an acquire that only asks whether the pool is closed. Hooks leave it
-// alone.
+// peekKey marks the context of an acquire that only asks whether the pool is closed. It pings no
+// connection, and its failure is not logged.
 type peekKey struct{}
 
 // isClosed asks the pool for a connection, because nothing else tells. It waits for at most a

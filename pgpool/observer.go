@@ -26,17 +26,17 @@ type observer struct {
 	pool     atomic.Pointer[pgxpool.Pool] // nil until Connect has reached the database
 	epoch    time.Time                    // of clock
 
-	acquires acquires
-	waiting  atomic.Int64 // callers inside Acquire
-	checking atomic.Int64 // of these, those that ask the server on a connection of the pool
-	figures  figures
-	sessions sessions
-	leaks    leaks
-	log      throttle
-	role     role
-	types    types
-	pace     pace
-	lost     atomic.Int64 // when a connection was last lost, on the clock; 0: never
+	newcomers newcomers
+	waiting   atomic.Int64 // callers inside Acquire
+	checking  atomic.Int64 // of these, those that ask the server on a connection of the pool
+	figures   figures
+	sessions  sessions
+	leaks     leaks
+	log       throttle
+	role      role
+	types     types
+	pace      pace
+	lost      atomic.Int64 // when a connection was last lost, on the clock; 0: never
 }
 
 // tracer is the pool's: what the caller set, and last our own hooks, so that it is our context
@@ -127,6 +127,9 @@ func (o *observer) hookClose(cfg *pgxpool.Config) {
 }
 
 func (o *observer) acquireFailed(ctx context.Context, err error) {
+	if ctx.Value(peekKey{}) != nil {
+		return
+	}
 	if o.metrics != nil && errors.Is(err, context.DeadlineExceeded) {
 		o.metrics.Timeout()
 	}

@@ -83,7 +83,7 @@ func (o *observer) hookPace(cfg *pgxpool.Config) {
 	before := cfg.BeforeConnect
 	cfg.BeforeConnect = func(ctx context.Context, connConfig *pgx.ConnConfig) error {
 		if c := o.acquireOf(ctx); c != nil {
-			c.asking.Store(true)
+			c.enter(connecting)
 			if err := o.pace.wait(ctx); err != nil {
 				return err
 			}

@@ -18,9 +18,6 @@ const minIdleForPeek = 100 * time.Microsecond
 func (o *observer) hookPing(cfg *pgxpool.Config) {
 	next := cfg.ShouldPing
 	cfg.ShouldPing = func(ctx context.Context, params pgxpool.ShouldPingParams) bool {
-		if ctx.Value(peekKey{}) != nil {
-			return false
-		}
 		c := o.acquireOf(ctx)
 		ping := c != nil && o.isSuspect(params)
 		switch {
@@ -30,8 +27,11 @@ func (o *observer) hookPing(cfg *pgxpool.Config) {
 		default:
 			ping = params.IdleDuration > time.Second
 		}
+		if ping && ctx.Value(peekKey{}) != nil {
+			return false
+		}
 		if ping && c != nil {
-			c.check()
+			c.enter(checking)
 		}
 		return ping
 	}

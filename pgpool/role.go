@@ -64,19 +64,29 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 	}
 	prepare, beforeAcquire := cfg.PrepareConn,
 		cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
+	if prepare == nil && beforeAcquire != nil {
+		prepare = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return beforeAcquire(ctx, conn), nil }
+	}
 	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
-		if c := o.acquireOf(ctx); c != nil {
-			if s := o.claim(conn); s != nil && !o.hasRole(ctx, c, conn, s) {
+		c := o.acquireOf(ctx)
+		if c != nil {
+			c.session = o.claim(conn)
+			if c.session != nil && !o.hasRole(ctx, c, conn, c.session) {
 				return false, nil
 			}
 		}
-		switch {
-		case prepare != nil:
-			return prepare(ctx, conn)
-		case beforeAcquire != nil:
-			return beforeAcquire(ctx, conn), nil
+		if prepare == nil {
+			return true, nil
 		}
-		return true, nil
+		if c == nil {
+			return prepare(ctx, conn)
+		}
+		c.enter(checking)
+		ok, err := prepare(ctx, conn)
+		if err != nil && c.Err() != nil {
+			err = c.Err() // pgx does not recognize an AcquireError as the end of a context
+		}
+		return ok, err
 	}
 }
 
@@ -88,7 +98,7 @@ func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Con
 	if !suspect && !stale {
 		return true
 	}
-	c.check()
+	c.enter(checking)
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
 	var err error

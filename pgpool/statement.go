@@ -56,6 +56,9 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 	if s == nil || s.conn != conn || s.dead {
 		return
 	}
+	if err == nil && o.settings.SlowQuery <= 0 {
+		return
+	}
 	took := o.clock() - s.began
 	slow := o.settings.SlowQuery > 0 && took >= o.settings.SlowQuery
 	if err == nil {
