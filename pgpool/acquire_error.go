@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +74,7 @@ func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireErr
 		}
 	}
 	e := f.error
+	e.Oldest = slices.Clone(e.Oldest)
 	e.Waited, e.OwnDeadline, e.Waiting = now-c.began, ownDeadline, o.waiting.Load()
 	// A caller that never got a place sees who has the places: holders, or the server, which is
 	// asked on connections that nobody holds. A connection on its way to its next holder is

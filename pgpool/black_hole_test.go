@@ -17,7 +17,7 @@ func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 4
-	config.ConnConfig.ConnectTimeout = 300 * time.Millisecond
+	config.ConnConfig.ConnectTimeout = 1500 * time.Millisecond // more than a busy machine takes
 	config.PingTimeout = 200 * time.Millisecond
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // as if idle for a second
 	p := through(t, config, fault.Options{})

@@ -24,7 +24,7 @@ import (
 //
 // Connect reads the server's limits back, and logs a warning about those that are not in effect:
 // PgBouncer refuses or drops them. A limit that nobody set does not overrule a stricter one of the
-// role or the database. If PgBouncer is found and the configuration does not name it, the pool uses
+// server, its role or its database, which a second connection finds out. If PgBouncer is found and the configuration does not name it, the pool uses
 // no named prepared statements.
 //
 // Queries on the pool wait at most cfg.AcquireTimeout for a connection: see [AcquireError].
@@ -87,7 +87,7 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgx
 	}
 
 	hookAfterConnect(cfg, s.AfterConnect)
-	o.types.names = s.Types
+	o.types.names, o.types.log = s.Types, &o.log
 	o.types.hook(cfg)
 
 	start := newStartup(ctx, cfg, s)
@@ -95,7 +95,7 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgx
 	if err := start.waitForDatabase(); err != nil {
 		return nil, err
 	}
-	start.yieldToRole(ctx)
+	start.yieldToServer()
 	start.checkServer()
 
 	// The pool is made only now: it would start connecting for its idle connections by itself,

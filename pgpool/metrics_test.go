@@ -38,6 +38,18 @@ func (r *recorded) counts() (wait, use, create, timeouts int) {
 	return len(r.wait), len(r.use), len(r.create), r.timeouts
 }
 
+// Connections that the pool opens while it is being made count, and the attempts before that do not.
+func TestConnectionsOfTheStartAreCounted(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns, config.MinIdleConns = 3, 3
+	var m recorded
+	connect(t, config, pgpool.WithMetrics(&m))
+	if _, _, create, _ := m.counts(); create != 3 {
+		t.Errorf("%d connections were counted, want 3", create)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	config := database(t)

@@ -170,7 +170,7 @@ func (o *observer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) 
 type connectKey struct{}
 
 func (o *observer) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
-	if o.metrics == nil || o.pool.Load() == nil {
+	if o.metrics == nil || ctx.Value(startupKey{}) != nil {
 		return ctx
 	}
 	return context.WithValue(ctx, connectKey{}, o.clock())

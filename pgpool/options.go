@@ -113,11 +113,12 @@ func WithMetrics(metrics Metrics) Option {
 // WithTypes registers types of the database with every connection, so that pgx encodes and decodes
 // them: enums, composites, domains and ranges, and their arrays. A name may have a schema, as in
 // "geo.point". Types of extensions, such as "vector" and "citext", are exchanged as text, hstore
-// and ltree as pgx does.
+// and ltree as pgx does. Name the type of an extension before types that are made of it. A type that
+// pgx knows stays as it is.
 //
 // The pool looks the types up once, on its first connection, and again after it has lost a
-// connection. A type that does not exist is a [*StartupError]. Further WithTypes options add
-// further types. Defaults to none.
+// connection. A type that does not exist is a [*StartupError] at the start. Later it is logged, and
+// the others are registered. Further WithTypes options add further types. Defaults to none.
 func WithTypes(names ...string) Option {
 	return func(s *option.Settings) { s.Types = append(s.Types, names...) }
 }

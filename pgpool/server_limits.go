@@ -1,7 +1,6 @@
 package pgpool
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -49,25 +48,53 @@ func setsLimit(cfg *pgx.ConnConfig, name string) bool {
 	return ok || strings.Contains(cfg.RuntimeParams["options"], name)
 }
 
-// yieldToRole stops sending limits for which the role or the database has a stricter one. A startup
-// parameter overrules both, so a default would lift a limit that an operator set on the server. A
-// limit that somebody set here wins, with a note.
-func (s *startup) yieldToRole(ctx context.Context) {
-	if s.settings.PgBouncer || s.refused {
+// yieldToServer stops sending limits for which the server has a stricter one: in its configuration,
+// for the role or for the database. A startup parameter overrules them all, so a default would lift
+// a limit that an operator set. A limit that somebody set here wins, with a note.
+func (s *startup) yieldToServer() {
+	own, err := s.ownLimits()
+	if err != nil {
+		s.settings.Logger.WarnContext(s.ctx, "cannot ask for the server's own limits, so the defaults overrule them",
+			"error", dial.OneLine.Replace(err.Error()))
 		return
 	}
 	for i, name := range dial.Limits {
-		sent, stricter := s.settings.Limits[i], s.role[i]
+		sent, stricter := s.settings.Limits[i], own[i]
 		if stricter <= 0 || sent > 0 && sent <= stricter || !setsLimit(s.cfg.ConnConfig, name) {
 			continue
 		}
 		if !s.settings.LimitsDefault[i] {
-			s.settings.Logger.InfoContext(ctx, "a limit of the configuration overrules a stricter one of the role",
-				"setting", name, "configured", sent, "role", stricter)
+			s.settings.Logger.InfoContext(s.ctx, "a limit of the configuration overrules a stricter one of the server",
+				"setting", name, "configured", sent, "server", stricter)
 			continue
 		}
 		delete(s.cfg.ConnConfig.RuntimeParams, name)
 	}
+}
+
+// ownLimits returns the limits of a session that sends none. 0 means that there is none. PgBouncer
+// is not asked: it decides by itself what it passes on.
+func (s *startup) ownLimits() (limits [3]time.Duration, err error) {
+	connConfig := s.cfg.ConnConfig.Copy()
+	for _, name := range dial.Limits {
+		delete(connConfig.RuntimeParams, name)
+	}
+	if s.settings.PgBouncer || s.refused || s.server.Pooled ||
+		len(connConfig.RuntimeParams) == len(s.cfg.ConnConfig.RuntimeParams) {
+		return limits, nil
+	}
+	ctx, cancel := dial.Budget(s.ctx, connConfig)
+	defer cancel()
+	conn, err := s.connect(ctx, connConfig)
+	if err != nil {
+		return limits, err
+	}
+	defer dial.Close(ctx, conn)
+	server, err := dial.Ask(ctx, conn)
+	if err != nil {
+		return limits, err
+	}
+	return server.Limits, nil
 }
 
 // missingLimits returns the names of the limits that are off or longer on the server than asked

@@ -12,6 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 const notInEffect = "limits are not in effect"
@@ -99,6 +100,26 @@ func TestLimitsThatAreNotInEffectAreNamed(t *testing.T) {
 }
 
 // A limit of the server's costs the statement and keeps the connection.
+// A default yields to a stricter limit of the server's own configuration too.
+func TestDefaultLimitsYieldToTheServersConfiguration(t *testing.T) {
+	t.Parallel()
+	server := fault.NewServer(t, fault.ServerOptions{})
+	server.Exec(t, `alter system set statement_timeout = '2s'`, `select pg_reload_conf()`)
+	config := parse(t, server.URL())
+	eventually(t, func() bool {
+		conn, err := pgx.ConnectConfig(t.Context(), config.ConnConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		var limit string
+		return conn.QueryRow(t.Context(), `show statement_timeout`).Scan(&limit) == nil && limit == "2s"
+	})
+	if got := limitsOf(t, connect(t, config)); got != "2s 10s 1min" {
+		t.Errorf("limits are %q, want the server's and two defaults", got)
+	}
+}
+
 func TestServerLimitKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	config := database(t)

@@ -43,11 +43,14 @@ type startup struct {
 	attempts int
 	last     error // the last error that tells something about the database
 	server   *dial.Server
-	role     [3]time.Duration // limits that the role and the database set, 0: none
 	refused  bool             // PgBouncer did not take the limits
 }
 
+// startupKey marks the context of Connect's own connections. They are none of the pool's.
+type startupKey struct{}
+
 func newStartup(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) *startup {
+	ctx = context.WithValue(ctx, startupKey{}, true)
 	start := &startup{caller: ctx, cfg: cfg, settings: s, log: throttle{logger: s.Logger}, began: time.Now()}
 	if s.StartupTimeout > 0 {
 		start.ctx, start.cancel = context.WithTimeout(ctx, s.StartupTimeout)
@@ -115,15 +118,9 @@ func (s *startup) timeIsUp() bool {
 func (s *startup) probe() error {
 	ctx, cancel := dial.Budget(s.ctx, s.cfg.ConnConfig)
 	defer cancel()
-	connConfig := s.cfg.ConnConfig.Copy()
-	if s.cfg.BeforeConnect != nil {
-		if err := s.cfg.BeforeConnect(ctx, connConfig); err != nil {
-			return err
-		}
-	}
-	conn, err := pgx.ConnectConfig(ctx, connConfig)
+	conn, err := s.connect(ctx, s.cfg.ConnConfig.Copy())
 	if err != nil {
-		return dial.WithoutPassword(err)
+		return err
 	}
 	defer dial.Close(ctx, conn)
 	if s.cfg.AfterConnect != nil {
@@ -131,13 +128,26 @@ func (s *startup) probe() error {
 			return err
 		}
 	}
-	s.role = dial.RoleLimits(ctx, conn)
 	s.server, err = dial.Ask(ctx, conn)
 	if err != nil && !conn.IsClosed() {
 		// It answered, if only to say that it is not quite PostgreSQL.
 		s.server, err = &dial.Server{}, conn.Ping(ctx)
 	}
 	return err
+}
+
+// connect makes one connection as the pool would.
+func (s *startup) connect(ctx context.Context, connConfig *pgx.ConnConfig) (*pgx.Conn, error) {
+	if s.cfg.BeforeConnect != nil {
+		if err := s.cfg.BeforeConnect(ctx, connConfig); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := pgx.ConnectConfig(ctx, connConfig)
+	if err != nil {
+		return nil, dial.WithoutPassword(err)
+	}
+	return conn, nil
 }
 
 // checkServer adapts the pool's configuration to what was found, and says what is not as it should

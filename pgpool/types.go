@@ -8,12 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
 )
 
 // types registers types of the database with each connection. It looks them up once, and again
 // after a connection was lost: after a failover they may differ.
 type types struct {
 	names []string
+	log   *throttle
 
 	mu    sync.Mutex
 	known []*pgtype.Type // nil: look them up
@@ -45,8 +47,11 @@ func (t *types) register(ctx context.Context, conn *pgx.Conn) error {
 		return nil
 	}
 	known, err := loadTypes(ctx, conn, t.names)
-	if err != nil {
+	if err != nil && (ctx.Value(startupKey{}) != nil || conn.IsClosed()) {
 		return err
+	}
+	if err != nil { // a migration may have dropped a type that this program no longer uses
+		t.log.failure(ctx, "cannot register all types", pgerr.Of(err), err, "")
 	}
 	t.mu.Lock()
 	t.known = known
@@ -60,18 +65,20 @@ func (t *types) forget() {
 	t.known = nil
 }
 
-// typesSQL resolves names as the server does, with the search path. typarray is 0 for a type
-// without arrays.
+// typesSQL resolves names as the server does, with the search path. An array stands for its
+// elements. typarray is 0 for a type without arrays.
 const typesSQL = `select n.name, t.oid, t.typtype::text, t.typname, s.nspname || '.' || t.typname,
 	a.oid, sa.nspname || '.' || a.typname, a.typdelim::text
 	from unnest($1::text[]) with ordinality n (name, place)
-	left join pg_type t on t.oid = to_regtype(n.name)
+	left join pg_type r on r.oid = to_regtype(n.name)
+	left join pg_type t on t.oid = case when r.typcategory = 'A' and r.typelem <> 0 then r.typelem else r.oid end
 	left join pg_namespace s on s.oid = t.typnamespace
 	left join pg_type a on a.oid = t.typarray
 	left join pg_namespace sa on sa.oid = a.typnamespace
 	order by n.place`
 
-// loadTypes registers the types with conn, and returns them for other connections.
+// loadTypes registers the types with conn, and returns them for other connections. Types that pgx
+// knows stay as they are. With an error it returns those that it could register.
 func loadTypes(ctx context.Context, conn *pgx.Conn, names []string) ([]*pgtype.Type, error) {
 	type found struct {
 		Name                string
@@ -88,11 +95,15 @@ func loadTypes(ctx context.Context, conn *pgx.Conn, names []string) ([]*pgtype.T
 	if err != nil {
 		return nil, fmt.Errorf("look up types: %w", err)
 	}
-	var known []*pgtype.Type
+	known := []*pgtype.Type{} // not nil: it has been looked up
 	var derived []string
 	for _, t := range all {
 		if t.OID == nil {
-			return nil, fmt.Errorf("look up types: there is no type %q: create it first, or name its schema", t.Name)
+			err = fmt.Errorf("look up types: there is no type %q: create it first, or name its schema", t.Name)
+			continue
+		}
+		if _, ok := conn.TypeMap().TypeForOID(*t.OID); ok {
+			continue
 		}
 		if *t.Kind != "b" {
 			derived = append(derived, *t.Path)
@@ -112,13 +123,13 @@ func loadTypes(ctx context.Context, conn *pgx.Conn, names []string) ([]*pgtype.T
 	}
 	conn.TypeMap().RegisterTypes(known)
 	if len(derived) > 0 {
-		more, err := conn.LoadTypes(ctx, derived) // it registers them
-		if err != nil {
-			return nil, fmt.Errorf("look up types: %w", err)
+		more, failed := conn.LoadTypes(ctx, derived) // it registers them
+		if failed != nil {
+			err = fmt.Errorf("look up types: %w: name the types that it is made of too", failed)
 		}
 		known = append(known, more...)
 	}
-	return known, nil
+	return known, err
 }
 
 // baseType is a type that an extension defines. pgx knows the formats of some; for all others it

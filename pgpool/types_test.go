@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -101,6 +102,60 @@ func TestTypesAreLookedUpAgain(t *testing.T) {
 	conn.Release()
 	if all, err := moods(); err != nil || len(all) != 1 {
 		t.Errorf("%v, %v after the types changed", all, err)
+	}
+}
+
+// Types that pgx knows stay as they are, and an array stands for its elements.
+func TestTypesThatPgxKnows(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	if _, err := connect(t, config).Exec(t.Context(), `create type mood as enum ('sad')`); err != nil {
+		t.Fatal(err)
+	}
+	pool := connect(t, config, pgpool.WithTypes("timestamptz", "int4", "jsonb", "text[]", "mood[]"))
+	var now time.Time
+	var n int
+	var document any
+	var texts, moods []string
+	err := pool.QueryRow(t.Context(), `select now(), 7, '{"a": 1}'::jsonb, '{a,b}'::text[], '{sad}'::mood[]`).
+		Scan(&now, &n, &document, &texts, &moods)
+	if err != nil || len(texts) != 2 || len(moods) != 1 {
+		t.Errorf("%v, %v, %v", texts, moods, err)
+	}
+	if _, ok := document.(map[string]any); !ok {
+		t.Errorf("jsonb is a %T", document)
+	}
+}
+
+// A type that a migration drops later costs that type only.
+func TestTypeThatIsDropped(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 1
+	admin := connect(t, config)
+	execute := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	execute(`create type mood as enum ('sad')`)
+	execute(`create type gone as enum ('x')`)
+	var log logs
+	pool := connect(t, config, pgpool.WithTypes("gone", "mood"), pgpool.WithLogger(log.logger()))
+	execute(`drop type gone`)
+	conn := acquire(t, pool)
+	execute(`select pg_terminate_backend($1, 10000)`, int32(conn.Conn().PgConn().PID()))
+	if _, err := conn.Exec(t.Context(), `select 1`); err == nil {
+		t.Fatal("the connection survived")
+	}
+	conn.Release()
+	var moods []string
+	if err := pool.QueryRow(t.Context(), `select array_agg('sad'::mood)`).Scan(&moods); err != nil || len(moods) != 1 {
+		t.Errorf("%v, %v", moods, err)
+	}
+	if lines := log.lines("cannot register all types"); len(lines) != 1 || !strings.Contains(lines[0], "gone") {
+		t.Errorf("log is %q, want one line that names the type", &log)
 	}
 }
 

@@ -117,6 +117,14 @@ func TestReaderPrefersTheIdleReplica(t *testing.T) {
 	if got := reads(t, c, 10); len(got) != 2 {
 		t.Errorf("10 readers went to %v, want both when both are idle", got)
 	}
+	if conn, err = busy.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Hijack().Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return len(reads(t, c, 10)) == 2 },
+		func() any { return "a hijacked connection counts as one in use" })
 }
 
 // A caller that gives up, and what it does on its connection afterwards, says nothing about the

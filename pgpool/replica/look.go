@@ -37,7 +37,8 @@ func (s *standby) ask(ctx context.Context) (*state, error) {
 	if err != nil {
 		return nil, unsupported(err)
 	}
-	seen := &state{lag: s.lag(uint64(lsn), behind, end, known)}
+	at := position{flushed: uint64(lsn), timeline: uint32(timeline)}
+	seen := &state{lag: s.lag(at, behind, end, known)}
 	limit := s.cluster.maxLag
 	switch {
 	case s.cluster.system != 0 && uint64(system) != s.cluster.system:
@@ -58,17 +59,22 @@ func (s *standby) ask(ctx context.Context) (*state, error) {
 // If the replica has replayed up to end, where the primary was a moment ago, it lacks nothing.
 // Otherwise it has at least what the primary had when it was last seen at a position that the
 // replica covers. That is also the answer while the primary does not answer: reads go on for as
-// long as the limit allows. A replica that covers no known position is measured by the last
-// transaction that it replayed. The lag is negative if that is not known either.
-func (s *standby) lag(replayed uint64, behind float64, end position, known bool) time.Duration {
-	if known && replayed >= end.flushed {
+// long as the limit allows.
+//
+// Positions of two timelines say nothing about each other. On another timeline than the primary's,
+// and if the replica covers no known position, the lag is the age of the last transaction that the
+// replica has replayed. It is negative if that is not known either.
+func (s *standby) lag(replayed position, behind float64, end position, known bool) time.Duration {
+	sameTimeline := !known || end.timeline == replayed.timeline
+	if known && sameTimeline && replayed.flushed >= end.flushed {
 		return 0
 	}
-	if at, ok := s.cluster.position.covered(replayed); ok {
+	if at, ok := s.cluster.position.covered(replayed); ok && sameTimeline {
 		return time.Since(at)
 	}
 	if math.IsNaN(behind) {
 		return unknownLag
 	}
-	return time.Duration(max(behind, 0) * float64(time.Second)) // the primary's clock may be ahead
+	// At least a moment: the primary's clock may be ahead, and 0 means that nothing is missing.
+	return max(time.Duration(behind*float64(time.Second)), time.Nanosecond)
 }

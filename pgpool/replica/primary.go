@@ -133,13 +133,13 @@ func (p *primary) fresh(ctx context.Context) (position, bool) {
 }
 
 // covered returns when the primary was last seen at a position that replayed covers, and false if
-// it never was.
-func (p *primary) covered(replayed uint64) (time.Time, bool) {
+// it never was on that timeline.
+func (p *primary) covered(replayed position) (time.Time, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := len(p.positions) - 1; i >= 0; i-- {
-		if p.positions[i].flushed <= replayed {
-			return p.positions[i].at, true
+		if seen := p.positions[i]; seen.timeline == replayed.timeline && seen.flushed <= replayed.flushed {
+			return seen.at, true
 		}
 	}
 	return time.Time{}, false

@@ -54,6 +54,12 @@ func TestPromotion(t *testing.T) {
 	if ahead, behind := position(t, astray), insertPosition(t, next); ahead <= behind {
 		t.Fatalf("the replica is at %d, not ahead of the new primary at %d: the test shows nothing", ahead, behind)
 	}
+	eventually(t, func() bool { return c.Replicas()[0].Lag > 0 }, func() any { return c.Replicas() })
+	for began := time.Now(); time.Since(began) < 4*time.Second; time.Sleep(20 * time.Millisecond) { // several looks
+		if status := c.Replicas()[0]; status.Lag == 0 {
+			t.Fatalf("a replica that went another way than the primary has everything: %+v", status)
+		}
+	}
 
 	ctx := replica.WithToken(t.Context(), after)
 	served := map[string]int{}

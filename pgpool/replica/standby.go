@@ -43,7 +43,7 @@ type standby struct {
 
 	pool  atomic.Pointer[pgxpool.Pool] // nil until the replica has answered
 	state atomic.Pointer[state]
-	load  atomic.Int64 // connections of the pool that are in use or waited for
+	load  atomic.Int64 // connections of the pool that are in use or waited for, nearly
 	woken atomic.Bool
 	rouse atomic.Pointer[context.CancelFunc] // ends the present rest
 
@@ -80,6 +80,7 @@ func (s *standby) watch(ctx context.Context) {
 	defer s.disconnect()
 	for ctx.Err() == nil {
 		s.learn(ctx, s.look(ctx))
+		s.correctLoad()
 		s.rest(ctx)
 	}
 }
@@ -151,6 +152,14 @@ func (s *standby) connect(ctx context.Context) error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// correctLoad counts again. Nothing tells the count that a connection was hijacked.
+func (s *standby) correctLoad() {
+	if pool := s.pool.Load(); pool != nil {
+		stat := pool.Stat()
+		s.load.Store(int64(stat.TotalConns() - stat.IdleConns()))
+	}
 }
 
 func (s *standby) disconnect() {
