@@ -66,11 +66,11 @@ func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireErr
 	f := &o.figures
 	if f.at == 0 || now-f.at > figuresAge {
 		stat := o.pool.Load().Stat()
-		held := o.held()
-		f.at, f.held = now, len(held)
+		held, hijacked := o.held()
+		f.at, f.held = now, len(held)-hijacked
 		f.error = AcquireError{
 			Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
-			Constructing: stat.ConstructingConns(), Oldest: o.holders(held, maxOldest, maxErrorSQL),
+			Constructing: stat.ConstructingConns(), Oldest: o.holders(held, hijacked, maxOldest, maxErrorSQL),
 		}
 	}
 	e := f.error

@@ -21,7 +21,7 @@ func TestBlackHole(t *testing.T) {
 	config.PingTimeout = 200 * time.Millisecond
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // as if idle for a second
 	p := through(t, config, fault.Options{})
-	const most = 500 * time.Millisecond
+	const most = 2 * time.Second
 	pool := connect(t, config, pgpool.WithAcquireTimeout(most))
 	var held []*pgxpool.Conn
 	for range 3 {

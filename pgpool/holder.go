@@ -22,6 +22,9 @@ type Holder struct {
 	// SQL is the statement that was sent last, or "". It has no arguments, its literals are
 	// replaced by '…', and it is cut: after 2,000 bytes in [Holders], after 80 in an error.
 	SQL string
+	// MayBeHijacked is set on every holder while some connections are hijacked: pgx tells how many,
+	// but not which.
+	MayBeHijacked bool
 
 	stack []uintptr
 }
@@ -75,7 +78,11 @@ func (h Holder) String() string {
 	if sql = strings.Join(strings.Fields(sql), " "); sql == "" {
 		sql = "no statement yet"
 	}
-	return fmt.Sprintf("%s (pid %d): %s", h.Age.Round(time.Millisecond), h.PID, sql)
+	note := ""
+	if h.MayBeHijacked {
+		note = ", perhaps hijacked"
+	}
+	return fmt.Sprintf("%s (pid %d%s): %s", h.Age.Round(time.Millisecond), h.PID, note, sql)
 }
 
 func writeHolders(text *strings.Builder, before string, holders []Holder) {
@@ -89,22 +96,24 @@ func writeHolders(text *strings.Builder, before string, holders []Holder) {
 // Holders returns who holds the pool's connections at this moment, oldest first. It is nil for a
 // pool that does not come from this package.
 //
-// Hijacked connections are not the pool's any more. pgx does not tell which ones were hijacked, so
-// Holders leaves out as many of the oldest holders. It asks the server nothing.
+// Hijacked connections are among them until they are closed: see MayBeHijacked. It asks the server
+// nothing.
 func Holders(pool *pgxpool.Pool) []Holder {
 	o := observerOf(pool)
 	if o == nil {
 		return nil
 	}
-	held := o.held()
-	return o.holders(held, len(held), maxLoggedSQL)
+	held, hijacked := o.held()
+	return o.holders(held, hijacked, len(held), maxLoggedSQL)
 }
 
 // holders describes at most the first n of held, with at most maxSQL bytes of their statements.
-func (o *observer) holders(held []*hold, n, maxSQL int) []Holder {
+func (o *observer) holders(held []*hold, hijacked, n, maxSQL int) []Holder {
 	var all []Holder
 	for _, h := range held[:min(n, len(held))] {
-		all = append(all, o.holder(h, maxSQL))
+		holder := o.holder(h, maxSQL)
+		holder.MayBeHijacked = hijacked > 0
+		all = append(all, holder)
 	}
 	return all
 }

@@ -54,16 +54,19 @@ func (o *observer) armLeaks(wait time.Duration) {
 func (o *observer) scanForLeaks() {
 	o.leaks.armed.Store(false)
 	now := o.clock()
-	var found []*hold
+	held, hijacked := o.held()
+	over := 0 // the threshold; the oldest come first
+	for over < len(held) && now-held[over].since >= o.leaks.threshold {
+		over++
+	}
 	next := time.Duration(-1)
-	for _, h := range o.held() {
-		switch age := now - h.since; {
-		case h.reported:
-		case age < o.leaks.threshold:
-			if next < 0 { // the oldest of the others
-				next = o.leaks.threshold - age
-			}
-		case h.session.report(h.since):
+	if over < len(held) {
+		next = o.leaks.threshold - (now - held[over].since)
+	}
+	var found []*hold
+	for _, h := range held[:over] {
+		// As many as were hijacked may be held for as long as they like.
+		if over > hijacked && !h.reported && h.session.report(h.since) {
 			found = append(found, h)
 		}
 	}
@@ -72,6 +75,9 @@ func (o *observer) scanForLeaks() {
 	}
 	for _, h := range found {
 		attrs := append(o.leakAttrs(h), slog.Duration("threshold", o.leaks.threshold))
+		if hijacked > 0 {
+			attrs = append(attrs, slog.Int("of_these_hijacked", hijacked))
+		}
 		if len(h.stack) == 0 {
 			attrs = append(attrs, slog.String("hint", "the stack of further acquires is recorded for a while"))
 		}

@@ -172,19 +172,22 @@ func (o *observer) allHeld() (held []*hold) {
 	return held
 }
 
-// held returns the uses of the pool's connections, oldest first.
-//
-// Nothing tells that a connection was hijacked, but the pool no longer counts it. As many holders
-// as the pool does not count are left out, and those are the oldest: a connection that is hijacked
-// usually serves for as long as the process.
-func (o *observer) held() []*hold {
-	held, hijacked := o.heldAndHijacked()
-	return held[hijacked:]
+// held returns the uses of the pool's connections, oldest first, and how many of them are of
+// hijacked connections. Nothing tells which: the pool only counts fewer.
+func (o *observer) held() (held []*hold, hijacked int) {
+	held, hijacked = o.countHeld()
+	if hijacked > 0 {
+		// Or one was released and another acquired meanwhile. That hardly happens twice in a row.
+		var again int
+		held, again = o.countHeld()
+		hijacked = min(hijacked, again)
+	}
+	return held, hijacked
 }
 
-func (o *observer) heldAndHijacked() (held []*hold, hijacked int) {
-	// A holder counts here for a shorter time than in the pool. So if there are more here, before
-	// and after, they are hijacked.
+func (o *observer) countHeld() (held []*hold, hijacked int) {
+	// A holder counts here for a shorter time than in the pool. So if there are more here than
+	// before and after, they are hijacked.
 	before := int(o.pool.Load().Stat().AcquiredConns())
 	held = o.allHeld()
 	after := int(o.pool.Load().Stat().AcquiredConns())

@@ -81,12 +81,11 @@ func Shutdown(ctx context.Context, pool *pgxpool.Pool) error {
 // cut closes the sockets of all connections that are held, and returns their holders. If some were
 // hijacked it closes none, because nothing tells which.
 func (o *observer) cut() []Holder {
-	held, hijacked := o.heldAndHijacked()
+	held, hijacked := o.held()
 	if hijacked == 0 {
 		for _, h := range held {
 			h.session.cut()
 		}
 	}
-	held = held[hijacked:]
-	return o.holders(held, len(held), maxLoggedSQL)
+	return o.holders(held, hijacked, len(held), maxLoggedSQL)
 }
