@@ -43,7 +43,7 @@ type startup struct {
 	attempts int
 	last     error // the last error that tells something about the database
 	server   *dial.Server
-	refused  bool             // PgBouncer did not take the limits
+	refused  bool // PgBouncer did not take the limits
 }
 
 // startupKey marks the context of Connect's own connections. They are none of the pool's.
