@@ -19,8 +19,9 @@ type Holder struct {
 	Since time.Time
 	// Age is how long ago that was when the Holder was read.
 	Age time.Duration
-	// SQL is the statement that was sent last, or "". It has no arguments, its literals are
-	// replaced by '…', and it is cut: after 2,000 bytes in [Holders], after 80 in an error.
+	// SQL is the statement that was sent last, or "". It has no arguments, its string literals are
+	// replaced by '…' (numbers stay), and it is cut: after 2,000 bytes in [Holders], after 80 in an
+	// error.
 	SQL string
 	// MayBeHijacked is set on every holder while some connections are hijacked: pgx tells how many,
 	// but not which.

@@ -1,17 +1,24 @@
 // Package mask hides what statements must not show.
 package mask
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // CutMark ends a statement that was cut.
 const CutMark = " …"
 
-const literalMark = "'…'"
+const (
+	literalMark = "'…'"
+	commentMark = "/* … */"
+)
 
-// SQL returns the beginning of a statement as it may be shown. Literals become '…': they hold
-// passwords in CREATE ROLE and connection strings in CREATE SUBSCRIPTION, and values everywhere.
-// What looks like a URL with a password is masked in comments and names too. It looks at no more
-// than limit bytes.
+// SQL returns the beginning of a statement as it may be shown. String literals become '…': they hold
+// passwords in CREATE ROLE and connection strings in CREATE SUBSCRIPTION, and values everywhere. So
+// does a word that stands for a secret in a utility statement, though the server refuses most of
+// them: it is a mistake, and a secret all the same. Comments and names are masked if they mention a
+// secret or a URL. SQL looks at no more than limit bytes.
 //
 // Where a literal ends can depend on the server's settings (a backslash before a quote). Then
 // everything after it is masked.
@@ -21,53 +28,138 @@ func SQL(sql string, limit int) string {
 		sql = strings.ToValidUTF8(sql[:limit], "")
 	}
 	var text strings.Builder
+	var s scanner
 	for len(sql) > 0 {
-		i := strings.IndexAny(sql, `'"$-/`)
-		if i < 0 {
-			break
-		}
-		text.WriteString(sql[:i])
-		token, literal := nextToken(sql[i:], i > 0 && isNameByte(sql[i-1]))
-		switch {
-		case literal, token[0] == '"' && followsPassword(text.String()): // a mistake, and still a secret
-			text.WriteString(literalMark)
-		default:
-			text.WriteString(maskURLs(token))
-		}
-		sql = sql[i+len(token):]
+		token, kind := nextToken(sql)
+		sql = sql[len(token):]
+		text.WriteString(s.mask(token, kind))
 	}
-	text.WriteString(sql)
 	if cut {
 		text.WriteString(CutMark)
 	}
 	return text.String()
 }
 
-// nextToken returns what begins at a quote, dollar, minus or slash: a literal, a quoted name, a
-// comment, or that character alone.
-func nextToken(sql string, afterName bool) (token string, literal bool) {
-	switch {
-	case sql[0] == '\'':
-		return quoted(sql, '\''), true
-	case sql[0] == '"':
-		return quoted(sql, '"'), false
-	case sql[0] == '$' && !afterName:
-		if tag := dollarTag(sql); tag != "" {
-			return until(sql, tag, len(tag)), true
-		}
-	case strings.HasPrefix(sql, "--"):
-		return until(sql, "\n", 2), false
-	case strings.HasPrefix(sql, "/*"):
-		return until(sql, "*/", 2), false // nested comments end early, and the rest is looked at as SQL
-	}
-	return sql[:1], false
+// scanner knows what came before a token.
+type scanner struct {
+	utility bool // the statement is ALTER, CREATE or SET, which take secrets
+	begun   bool // a word of the statement has come
+	secret  bool // the next word or name stands for a secret
 }
 
-func followsPassword(before string) bool {
-	const word = "password"
-	before = strings.TrimRight(before, " \t\n")
-	return len(before) >= len(word) && strings.EqualFold(before[len(before)-len(word):], word)
+func (s *scanner) mask(token string, kind kind) string {
+	switch kind {
+	case comment:
+		if strings.Contains(token, "://") || mentionsSecret(token) {
+			return commentMark
+		}
+		return token
+	case space:
+		return token
+	case literal:
+		s.secret = false
+		return literalMark
+	case name, word:
+		if s.secret && !slices.Contains(between, strings.ToLower(token)) {
+			s.secret = false
+			return literalMark
+		}
+		if !s.begun {
+			s.begun, s.utility = true, slices.Contains(utilities, strings.ToLower(token))
+		}
+		s.secret = s.secret || s.utility && (mentionsSecret(token) || strings.EqualFold(token, "connection"))
+		if kind == name && strings.Contains(token, "://") {
+			return literalMark
+		}
+		return token
+	}
+	switch token {
+	case ";":
+		*s = scanner{}
+	case "=", ".": // set app.secret = …
+	default:
+		s.secret = false
+	}
+	return token
 }
+
+var (
+	utilities = []string{"alter", "create", "set"}
+	between   = []string{"to", "e"} // what may stand before a secret, as in E'…'
+	secrets   = []string{"password", "passwd", "secret", "token"}
+)
+
+func mentionsSecret(text string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(secrets, func(s string) bool { return strings.Contains(text, s) })
+}
+
+type kind int
+
+const (
+	other kind = iota // one character
+	space
+	word
+	name    // in double quotes
+	literal // in single quotes or dollars
+	comment
+)
+
+// nextToken returns what sql begins with.
+func nextToken(sql string) (token string, kind kind) {
+	switch {
+	case isSpace(sql[0]):
+		return while(sql, isSpace), space
+	case isNameByte(sql[0]):
+		return while(sql, func(b byte) bool { return isNameByte(b) || b == '$' }), word
+	case sql[0] == '\'':
+		return quoted(sql, '\''), literal
+	case sql[0] == '"':
+		return quoted(sql, '"'), name
+	case sql[0] == '$':
+		if tag := dollarTag(sql); tag != "" {
+			return until(sql, tag, len(tag)), literal
+		}
+	case strings.HasPrefix(sql, "--"):
+		if end := strings.IndexAny(sql, "\r\n"); end >= 0 {
+			return sql[:end], comment
+		}
+		return sql, comment
+	case strings.HasPrefix(sql, "/*"):
+		return blockComment(sql), comment
+	}
+	return sql[:1], other
+}
+
+// blockComment returns sql up to the end of its comment. Comments nest.
+func blockComment(sql string) string {
+	depth := 0
+	for i := 0; i+1 < len(sql); i++ {
+		switch sql[i : i+2] {
+		case "/*":
+			depth++
+			i++
+		case "*/":
+			depth--
+			i++
+			if depth == 0 {
+				return sql[:i+1]
+			}
+		}
+	}
+	return sql
+}
+
+func while(sql string, holds func(byte) bool) string {
+	for i := range len(sql) {
+		if !holds(sql[i]) {
+			return sql[:i]
+		}
+	}
+	return sql
+}
+
+func isSpace(b byte) bool { return b == ' ' || b >= '\t' && b <= '\r' }
 
 // until returns sql up to the end of the first terminator at or after from, or all of it.
 func until(sql, terminator string, from int) string {
@@ -108,22 +200,4 @@ func dollarTag(sql string) string {
 
 func isNameByte(b byte) bool {
 	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= 0x80
-}
-
-// maskURLs hides what follows the slashes of each URL, up to the next space.
-func maskURLs(text string) string {
-	const slashes = "://"
-	var masked strings.Builder
-	for {
-		start := strings.Index(text, slashes)
-		if start < 0 {
-			return masked.String() + text
-		}
-		masked.WriteString(text[:start+len(slashes)] + "…")
-		if text = text[start:]; strings.ContainsAny(text, " \t\n") {
-			text = text[strings.IndexAny(text, " \t\n"):]
-		} else {
-			return masked.String()
-		}
-	}
 }
