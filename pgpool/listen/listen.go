@@ -19,8 +19,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -164,8 +166,11 @@ func (l *Listener) with(opts []Option) *Listener {
 // Both run in Listen's goroutine, one call at a time, and delay what comes after. Their errors are
 // logged; an error of notify changes nothing else. They must not use conn after they have returned.
 //
-// A channel that is empty or longer than 63 bytes is an error: PostgreSQL cuts the name for LISTEN
-// and refuses it for NOTIFY, so nothing would arrive.
+// A resync that leaves a transaction open has failed: the server delivers notifications outside of
+// transactions only.
+//
+// A channel that is empty, longer than 63 bytes, not UTF-8 or has a zero byte is an error:
+// PostgreSQL cuts or refuses the name, so nothing would arrive.
 func (l *Listener) Handle(
 	channel string,
 	notify func(ctx context.Context, notification *pgconn.Notification) error,
@@ -173,6 +178,9 @@ func (l *Listener) Handle(
 ) error {
 	if channel == "" || len(channel) > maxChannel {
 		return fmt.Errorf("listen: the channel name has %d bytes: PostgreSQL takes 1 to %d", len(channel), maxChannel)
+	}
+	if !utf8.ValidString(channel) || strings.ContainsRune(channel, 0) {
+		return fmt.Errorf("listen: the channel name %q is not UTF-8 or has a zero byte: choose another one", channel)
 	}
 	if notify == nil {
 		return errors.New("listen: there is no function for the notifications of a channel")
@@ -185,7 +193,7 @@ func (l *Listener) Handle(
 // Listen receives notifications until ctx ends, and returns the cause of that. When the connection
 // breaks, cannot be made, or cannot LISTEN, it connects again after a random wait of at most 100
 // ms, then 200, 400, … up to 5 s, until it has listened for that long. It logs each failure with
-// its category.
+// its category. Only one Listen can run at a time; another call returns an error.
 //
 // TCP keepalive finds a peer that vanished. A server process that is frozen on a running machine
 // looks like silence, and is not noticed.
@@ -193,10 +201,13 @@ func (l *Listener) Listen(ctx context.Context) error {
 	if len(l.channels) == 0 {
 		return errors.New("listen: there is no handler: call Handle first")
 	}
-	l.began()
+	if !l.began() {
+		return errors.New("listen: the listener is listening already")
+	}
 	l.backoff, l.cause = nil, nil
 	_ = l.listener.Listen(ctx) // returns ctx's error only
 	l.stopped(ErrNotListening)
+	l.ended()
 	return context.Cause(ctx)
 }
 
@@ -264,7 +275,11 @@ var _ pgxlisten.BacklogHandler = (*handler)(nil)
 // HandleBacklog is called when LISTEN is in effect on channel.
 func (h *handler) HandleBacklog(ctx context.Context, _ string, conn *pgx.Conn) error {
 	if h.resync != nil {
-		if err := h.resync(ctx, conn); err != nil {
+		err := h.resync(ctx, conn)
+		if err == nil && conn.PgConn().TxStatus() != 'I' {
+			err = errors.New("the resync left a transaction open: end it, or nothing is delivered")
+		}
+		if err != nil {
 			dial.Close(ctx, conn) // pgxlisten goes on after an error, but not on a closed connection
 			return err
 		}

@@ -81,6 +81,25 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	}
 }
 
+// The server delivers nothing within a transaction, so a resync that leaves one open has failed. A
+// second Listen is refused while the first one runs.
+func TestListenerWhoseResyncLeavesATransactionOpen(t *testing.T) {
+	t.Parallel()
+	listener := newListener(t, database(t))
+	handle(t, listener, "pages", nil, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `begin`)
+		return err
+	})
+	run(t, listener)
+	eventually(t, func() bool {
+		_, err := listener.Alive()
+		return err != nil && strings.Contains(err.Error(), "transaction open")
+	})
+	if err := listener.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a second Listen returns %v", err)
+	}
+}
+
 // notify never builds on a state that was not read. A listener whose resync always fails is not
 // alive, and the time since when does not start again.
 func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {

@@ -7,6 +7,7 @@ type state struct {
 	since    time.Time // when err became nil or stopped being nil
 	err      error     // nil: LISTEN is in effect and every resync has succeeded
 	connects int       // how often err became nil
+	running  bool      // Listen has been called and has not returned
 }
 
 // Alive returns a nil error while notifications arrive: LISTEN is in effect on all channels and
@@ -29,16 +30,28 @@ func (l *Listener) Connects() int {
 	return l.state.connects
 }
 
-func (l *Listener) began() {
+// began returns false if Listen runs already.
+func (l *Listener) began() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.state.since = time.Now()
+	if l.state.running {
+		return false
+	}
+	l.state.running, l.state.since = true, time.Now()
+	return true
+}
+
+func (l *Listener) ended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.running = false
 }
 
 func (l *Listener) listening() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.state = state{since: time.Now(), connects: l.state.connects + 1}
+	l.state.since, l.state.err = time.Now(), nil
+	l.state.connects++
 }
 
 // stopped returns for how long notifications had arrived.

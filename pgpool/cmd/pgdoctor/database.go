@@ -46,7 +46,7 @@ type databaseReport struct {
 }
 
 // examineDatabase runs all checks on one connection. They only read: each runs in a READ ONLY
-// transaction of its own.
+// transaction of its own. With an error it returns the report as far as it got, or nil.
 func examineDatabase(ctx context.Context, cfg *pgx.ConnConfig) (*databaseReport, error) {
 	cfg = cfg.Copy()
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // PgBouncer may be in between
@@ -69,7 +69,8 @@ func examineDatabase(ctx context.Context, cfg *pgx.ConnConfig) (*databaseReport,
 		found, err := runCheck(ctx, conn, check)
 		if err != nil {
 			if ctx.Err() != nil || conn.IsClosed() {
-				return nil, &pgpool.StartupError{Attempts: 1, Err: err}
+				return report, fmt.Errorf("%s and what follows were not examined: %w: allow more time (--timeout)",
+					check.name, err)
 			}
 			found = finding{Verdict: unknown, Summary: reason(err)}
 		}

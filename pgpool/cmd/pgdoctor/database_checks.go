@@ -29,6 +29,9 @@ const (
 	// deadRows is the number, and deadShare the share of dead rows from which a table is bloated.
 	// autovacuum_vacuum_scale_factor is 0.2 by default, so autovacuum keeps tables below that.
 	deadRows, deadShare = 10_000, 0.3
+	// bloatedRelation is the size, and freeShare the estimated share of free space from which a table
+	// is bloated.
+	bloatedRelation, freeShare = 10 << 20, 0.5
 	// slotWAL is how much log a slot may keep back.
 	slotWAL = 1 << 30 // bytes
 )
@@ -68,9 +71,25 @@ func listed(
 	return finding{Verdict: v, Summary: fmt.Sprintf("%d %s", len(details), some), Details: details, Hint: hint}, nil
 }
 
+// unlessHidden makes a finding that found nothing unknown if the role could not see everything.
+// hiddenSQL counts what it could not see.
+func unlessHidden(ctx context.Context, tx pgx.Tx, f finding, err error, what, hiddenSQL string) (finding, error) {
+	if err != nil || f.Verdict != ok {
+		return f, err
+	}
+	var hidden int
+	if err := tx.QueryRow(ctx, hiddenSQL).Scan(&hidden); err != nil {
+		return finding{}, err
+	}
+	if hidden > 0 {
+		return finding{Verdict: unknown, Summary: fmt.Sprintf("this role may not see %d %s: GRANT pg_monitor", hidden, what)}, nil
+	}
+	return f, nil
+}
+
 func checkConnections(ctx context.Context, tx pgx.Tx) (finding, error) {
 	var used, available int64
-	err := tx.QueryRow(ctx, `select count(*) filter (where backend_type = 'client backend'),
+	err := tx.QueryRow(ctx, `select count(*) filter (where `+isClient+`),
 		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 			- coalesce(current_setting('reserved_connections', true), '0')::int
 		from pg_stat_activity`).Scan(&used, &available)
@@ -88,7 +107,7 @@ func checkConnections(ctx context.Context, tx pgx.Tx) (finding, error) {
 }
 
 func checkTransactions(ctx context.Context, tx pgx.Tx) (finding, error) {
-	return listed(ctx, tx, warn, "none is long or idle", "long or idle",
+	f, err := listed(ctx, tx, warn, "none is long or idle", "long or idle",
 		"end them in the program, or with pg_terminate_backend; set idle_in_transaction_session_timeout",
 		`select format('pid %s of %s: %s for %s', pid, coalesce(usename, '?'), state,
 			date_trunc('second', clock_timestamp() - case state when 'active' then xact_start else state_change end))
@@ -96,7 +115,13 @@ func checkTransactions(ctx context.Context, tx pgx.Tx) (finding, error) {
 		and (xact_start < clock_timestamp() - $1::float8 * interval '1 second'
 			or state like 'idle in transaction%'
 				and state_change < clock_timestamp() - $2::float8 * interval '1 second')
-		order by xact_start`, transactionAge.Seconds(), idleAge.Seconds())
+		union all
+		select format('prepared transaction %s of %s, since %s', gid, owner, date_trunc('second', prepared))
+		from pg_prepared_xacts where database = current_database()
+		and prepared < clock_timestamp() - $1::float8 * interval '1 second'
+		order by 1`, transactionAge.Seconds(), idleAge.Seconds())
+	return unlessHidden(ctx, tx, f, err, "sessions of other roles", `select count(*) from pg_stat_activity
+		where datname = current_database() and usesysid is not null and backend_type is null`)
 }
 
 func checkSlots(ctx context.Context, tx pgx.Tx) (finding, error) {
@@ -152,7 +177,8 @@ func checkSequences(ctx context.Context, tx pgx.Tx) (finding, error) {
 		sequencesSQL+` select format('%s: %s %% of %s', name, round(100 * used, 1), limit_value)
 		from sequences where used >= $1::float8 order by used desc`, sequenceWarn)
 	if err != nil || f.Verdict != warn {
-		return f, err
+		return unlessHidden(ctx, tx, f, err, "sequences", `select count(*) from pg_class where not pg_is_other_temp_schema(relnamespace)
+			and case relkind when 'S' then not has_sequence_privilege(oid, 'usage, select') end`)
 	}
 	var exhausted bool
 	err = tx.QueryRow(ctx, sequencesSQL+` select exists (select from sequences where used >= $1::float8)`, sequenceBad).
@@ -170,17 +196,37 @@ func checkAutovacuum(ctx context.Context, tx pgx.Tx) (finding, error) {
 		where name in ('autovacuum', 'track_counts') and setting = 'off'
 		union all
 		select format('table %s', oid::regclass) from pg_class
-		where relkind in ('r', 'm', 'p') and reloptions && array['autovacuum_enabled=false', 'autovacuum_enabled=off']`)
+		where relkind in ('r', 'm', 't') and exists (select from pg_options_to_table(reloptions)
+			where option_name = 'autovacuum_enabled' and not option_value::boolean)`)
 }
 
+// checkBloat lists tables with many dead rows, and tables that are much larger than their rows. The
+// second is an estimate from ANALYZE's statistics: the header of a row is 24 bytes, its pointer 4,
+// that of a page 24, and a row begins at a multiple of 8.
 func checkBloat(ctx context.Context, tx pgx.Tx) (finding, error) {
-	return listed(ctx, tx, warn, "no table has many dead rows", "with many dead rows",
-		"look for what holds autovacuum up, or lower autovacuum_vacuum_scale_factor of the table",
+	return listed(ctx, tx, warn, "no table has many dead rows or much free space", "with dead rows or free space",
+		"look for what holds autovacuum up, or lower the table's autovacuum_vacuum_scale_factor; pg_repack or VACUUM FULL "+
+			"gives space back",
 		`select format('%s: %s of %s rows are dead, %s in all, last vacuum %s', relid::regclass, n_dead_tup,
 			n_dead_tup + n_live_tup, pg_size_pretty(pg_table_size(relid)),
 			coalesce(date_trunc('second', greatest(last_vacuum, last_autovacuum))::text, 'never'))
 		from pg_stat_user_tables where n_dead_tup >= $1::int8
-		and n_dead_tup >= $2::float8 * (n_dead_tup + n_live_tup) order by n_dead_tup desc`, int64(deadRows), deadShare)
+		and n_dead_tup >= $2::float8 * (n_dead_tup + n_live_tup)
+		union all
+		select format('%s: about %s of %s are free', oid::regclass, pg_size_pretty((bytes - needed)::int8),
+			pg_size_pretty(bytes))
+		from (select c.oid, pg_relation_size(c.oid) as bytes,
+				ceil(c.reltuples * (28 + 8 * ceil(w.width / 8.0)) * 100 / (8192 - 24)
+					/ coalesce((select option_value::int from pg_options_to_table(c.reloptions)
+						where option_name = 'fillfactor'), 100)) * 8192 as needed
+			from pg_class c join pg_namespace n on n.oid = c.relnamespace
+			cross join lateral (select count(*) as columns, sum(avg_width * (1 - null_frac)) as width
+				from pg_stats s where s.schemaname = n.nspname and s.tablename = c.relname) w
+			where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
+			and w.columns = (select count(*) from pg_attribute a
+				where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)) t
+		where bytes >= $3::int8 and bytes - needed >= $4::float8 * bytes
+		order by 1`, int64(deadRows), deadShare, int64(bloatedRelation), freeShare)
 }
 
 func checkInvalid(ctx context.Context, tx pgx.Tx) (finding, error) {
@@ -188,7 +234,8 @@ func checkInvalid(ctx context.Context, tx pgx.Tx) (finding, error) {
 		"DROP INDEX CONCURRENTLY and create it again: it costs every write and serves no query",
 		`select format('%s on %s', indexrelid::regclass, indrelid::regclass) from pg_index
 		where not indisvalid and not exists (
-			select from pg_stat_progress_create_index p where p.index_relid = indexrelid)
+			select from pg_stat_progress_create_index p where p.datname = current_database()
+			and coalesce(p.index_relid = indexrelid, true)) -- NULL: another role's, which may be this one
 		order by 1`)
 }
 
@@ -202,8 +249,8 @@ func checkDuplicates(ctx context.Context, tx pgx.Tx) (finding, error) {
 		where a.indkey::text = b.indkey::text and a.indclass::text = b.indclass::text
 		and a.indcollation::text = b.indcollation::text and a.indoption::text = b.indoption::text
 		and a.indnkeyatts = b.indnkeyatts and a.indisunique = b.indisunique
-		and a.indexprs::text is not distinct from b.indexprs::text
-		and a.indpred::text is not distinct from b.indpred::text
+		and pg_get_expr(a.indexprs, a.indrelid) is not distinct from pg_get_expr(b.indexprs, b.indrelid)
+		and pg_get_expr(a.indpred, a.indrelid) is not distinct from pg_get_expr(b.indpred, b.indrelid)
 		order by pg_relation_size(b.indexrelid) desc`)
 }
 
@@ -214,10 +261,13 @@ func checkForeignKeys(ctx context.Context, tx pgx.Tx) (finding, error) {
 			(select string_agg(a.attname, ', ' order by k.place)
 			from unnest(c.conkey) with ordinality k (attnum, place)
 			join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum))
-		from pg_constraint c where c.contype = 'f' and c.conparentid = 0 and pg_table_size(c.conrelid) >= $1::int8
+		from pg_constraint c
+		cross join lateral (select coalesce(sum(pg_table_size(relid)), pg_table_size(c.conrelid)) as bytes
+			from pg_partition_tree(c.conrelid)) size
+		where c.contype = 'f' and c.conparentid = 0 and size.bytes >= $1::int8
 		and not exists (select from pg_index i where i.indrelid = c.conrelid and i.indisvalid and i.indpred is null
 			and (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey)
-		order by pg_table_size(c.conrelid) desc`, int64(largeRelation))
+		order by size.bytes desc`, int64(largeRelation))
 }
 
 func checkUnused(ctx context.Context, tx pgx.Tx) (finding, error) {

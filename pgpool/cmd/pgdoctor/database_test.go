@@ -53,10 +53,17 @@ func TestDatabaseWithProblems(t *testing.T) {
 		`create table narrow (id int generated always as identity)`,
 		`create table wide (id int)`, `create sequence wide_id as bigint owned by wide.id`,
 		`select setval('wide_id', 2147000000)`,
-		`create table left_alone (id int) with (autovacuum_enabled = false)`,
+		`create table left_alone (id int) with (autovacuum_enabled = 0)`,
+		`create table holes (id int, body text)`,
+		`insert into holes select n, repeat('x', 300) from generate_series(1, 60000) n`,
+		`delete from holes where id % 4 > 0`, `vacuum analyze holes`,
+		`create index pages_lower on pages (lower(body))`, `create index pages_lower_again on pages (lower(body))`,
+		`create table parts (id int, author int references authors) partition by range (id)`,
+		`create table parts_1 partition of parts for values from (0) to (100000)`,
+		`insert into parts select n, 1 from generate_series(1, 60000) n`,
 		`delete from pages where id > 30000`,
 		`select pg_create_logical_replication_slot('nobody', 'pgoutput')`,
-		`create role app password 'hunter2'`,
+		`create role app password 'hunter2'`, `do $$ begin perform pg_sleep(2), 'hunter2'; end $$`,
 	} {
 		if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeExec); err != nil {
 			t.Fatalf("%s: %v", sql, err)
@@ -87,33 +94,38 @@ func TestDatabaseWithProblems(t *testing.T) {
 	if code != wrong {
 		t.Errorf("code %d, want %d", code, wrong)
 	}
-	for name, want := range map[string]struct {
+	for _, want := range []struct {
+		name    string
 		verdict verdict
 		detail  string
 	}{
-		"connections":  {ok, ""},
-		"transactions": {ok, ""}, // idle for less than a minute
-		"slots":        {bad, "nobody: no consumer"},
-		"wraparound":   {ok, ""},
-		"sequences":    {bad, "public.wide_id: 100.0 % of 2147483647"},
-		"autovacuum":   {bad, "autovacuum = off"},
-		"bloat":        {warn, "pages: 30000 of 60000 rows are dead"},
-		"invalid":      {bad, "broken_id on broken"},
-		"duplicates":   {warn, "pages_body_again and pages_body on pages"},
-		"foreign keys": {warn, "pages_author_fkey on pages (author)"},
-		"unused":       {warn, "pages_editor on pages"},
-		"statements":   {ok, "create role app password '…'"},
+		{"bloat", warn, "holes: about 1"},
+		{"autovacuum", bad, "table left_alone"},
+		{"duplicates", warn, "pages_lower_again and pages_lower on pages"},
+		{"foreign keys", warn, "parts_author_fkey on parts (author)"},
+		{"connections", ok, ""},
+		{"transactions", ok, ""}, // idle for less than a minute
+		{"slots", bad, "nobody: no consumer"},
+		{"wraparound", ok, ""},
+		{"sequences", bad, "public.wide_id: 100.0 % of 2147483647"},
+		{"autovacuum", bad, "autovacuum = off"},
+		{"bloat", warn, "pages: 30000 of 60000 rows are dead"},
+		{"invalid", bad, "broken_id on broken"},
+		{"duplicates", warn, "pages_body_again and pages_body on pages"},
+		{"foreign keys", warn, "pages_author_fkey on pages (author)"},
+		{"unused", warn, "pages_editor on pages"},
+		{"statements", ok, "do '…'"},
 	} {
-		f := check(t, report, name)
+		f := check(t, report, want.name)
 		details := strings.Join(f.Details, "\n")
 		if f.Verdict != want.verdict || !strings.Contains(details, want.detail) {
-			t.Errorf("%s is %+v, want %s with %q", name, f, want.verdict, want.detail)
+			t.Errorf("%s is %+v, want %s with %q", want.name, f, want.verdict, want.detail)
 		}
 		if (f.Verdict == warn || f.Verdict == bad) != (f.Hint != "") {
-			t.Errorf("%s is %s with the hint %q", name, f.Verdict, f.Hint)
+			t.Errorf("%s is %s with the hint %q", want.name, f.Verdict, f.Hint)
 		}
 		if strings.Contains(details, "hunter2") || strings.Contains(details, "pages_editor_fkey") {
-			t.Errorf("%s says too much: %s", name, details)
+			t.Errorf("%s says too much: %s", want.name, details)
 		}
 	}
 	_, output = examine(t, environ, "database")
@@ -138,13 +150,30 @@ func TestDatabaseWithoutProblems(t *testing.T) {
 		"? statements pg_stat_statements is not there", "no problems, no warnings")
 }
 
+// What a role may not see is unknown, and not fine.
+func TestDatabaseAsAnOrdinaryRole(t *testing.T) {
+	t.Parallel()
+	server := fault.NewServer(t, fault.ServerOptions{})
+	server.Exec(t, `create role plain login`, `create sequence hidden`)
+	idle := connectTo(t, server.URL())
+	if _, err := idle.Exec(t.Context(), `begin; select 1`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	environ := map[string]string{"DATABASE_URL": strings.Replace(server.URL(), "postgres@", "plain@", 1)}
+	_, output := examine(t, environ, "database")
+	contains(t, output, "ok connections 2 of", "? transactions this role may not see 1 sessions of other roles",
+		"? sequences this role may not see 1 sequences: GRANT pg_monitor")
+}
+
 func TestDatabaseThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	code, output := examine(t, map[string]string{"DATABASE_URL": "postgres://app@127.0.0.1:1/app"}, "database")
 	if code != notReached || !strings.Contains(output, "check that PostgreSQL runs") {
 		t.Errorf("code %d, want %d:\n%s", code, notReached, output)
 	}
-	if code, _ := examine(t, map[string]string{}, "database", "more"); code != badArguments {
-		t.Errorf("code %d for an argument, want %d", code, badArguments)
+	for _, args := range [][]string{{"database", "more"}, {"--json"}, {"database", "--instances", "2"}} {
+		if code, _ := examine(t, map[string]string{}, args...); code != badArguments {
+			t.Errorf("code %d for %q, want %d", code, args, badArguments)
+		}
 	}
 }

@@ -44,11 +44,7 @@ func (d *doctor) examine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	replicas, err := d.cfg.ReplicaConfigs()
-	if err != nil {
-		return err
-	}
-	d.database(ctx, "Database", pool.ConnConfig, d.primary)
+	d.database(ctx, "Database", d.cfg, pool.ConnConfig, d.primary)
 	if slices.ContainsFunc(d.cfg.Report(), func(s pgconfig.Setting) bool {
 		return strings.HasSuffix(s.Key, "DIRECT_DATABASE_URL") && s.Value != ""
 	}) {
@@ -56,17 +52,22 @@ func (d *doctor) examine(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.database(ctx, "Direct connection", direct, d.direct)
+		d.database(ctx, "Direct connection", d.cfg, direct, d.direct)
 	}
-	for i, replica := range replicas {
-		d.database(ctx, "Replica "+strconv.Itoa(i+1), replica.ConnConfig, d.replica)
+	for i, replica := range d.cfg.Replicas() {
+		config, err := replica.PoolConfig()
+		if err != nil {
+			return err
+		}
+		d.database(ctx, "Replica "+strconv.Itoa(i+1), replica, config.ConnConfig, d.replica)
 	}
 	return nil
 }
 
-// database connects and examines what it is connected to.
+// database connects and examines what it is connected to. settings are those of that URL.
 func (d *doctor) database(
-	ctx context.Context, title string, cfg *pgx.ConnConfig, examine func(context.Context, *patient) error,
+	ctx context.Context, title string, settings pgconfig.Config, cfg *pgx.ConnConfig,
+	examine func(context.Context, *patient) error,
 ) {
 	fmt.Fprintf(d.out, "\n%s\n", title)
 	began := time.Now()
@@ -90,7 +91,7 @@ func (d *doctor) database(
 		_ = conn.Close(closing)
 	}()
 	d.say("ok", "connection", "%s in %s", address(conn), time.Since(began).Round(100*time.Microsecond))
-	p := &patient{conn: conn, cfg: cfg}
+	p := &patient{conn: conn, cfg: cfg, settings: settings}
 	err = p.ask(ctx)
 	if err == nil {
 		err = examine(ctx, p)
@@ -122,22 +123,26 @@ func (d *doctor) primary(ctx context.Context, p *patient) error {
 	d.version(p)
 	d.encryption(p)
 	d.role(p)
-	switch {
-	case p.pooled && !d.cfg.PgBouncer:
-		d.say("WRONG", "PgBouncer",
-			"is in front of the database: set DATABASE_PGBOUNCER=true, and DIRECT_DATABASE_URL for migrations "+
-				"and LISTEN")
-	case p.pooled:
-		d.say("ok", "PgBouncer", "is in front of the database, as configured")
-	case d.cfg.PgBouncer:
-		d.say("warn", "PgBouncer",
-			"is configured and not there: without DATABASE_PGBOUNCER statements are prepared and limits set")
-	}
+	d.pooler(p)
 	if err := d.settings(ctx, p); err != nil {
 		return err
 	}
 	d.budget(p)
 	return d.clock(ctx, p)
+}
+
+func (d *doctor) pooler(p *patient) {
+	switch {
+	case p.pooled && !p.settings.PgBouncer:
+		d.say("WRONG", "PgBouncer",
+			"is in front of the database: set DATABASE_PGBOUNCER=true, and DIRECT_DATABASE_URL for migrations "+
+				"and LISTEN")
+	case p.pooled:
+		d.say("ok", "PgBouncer", "is in front of the database, as configured")
+	case p.settings.PgBouncer:
+		d.say("warn", "PgBouncer",
+			"is configured and not there: without DATABASE_PGBOUNCER statements are prepared and limits set")
+	}
 }
 
 func (d *doctor) direct(_ context.Context, p *patient) error {
@@ -157,6 +162,7 @@ func (d *doctor) replica(ctx context.Context, p *patient) error {
 	} else {
 		d.say("warn", "role", "primary, where a replica is expected")
 	}
+	d.pooler(p)
 	return d.settings(ctx, p)
 }
 
@@ -223,8 +229,8 @@ func (d *doctor) settings(ctx context.Context, p *patient) error {
 	}
 	if p.pooled {
 		for name, limit := range map[string]time.Duration{
-			"statement_timeout": d.cfg.StatementTimeout, "lock_timeout": d.cfg.LockTimeout,
-			"idle_in_transaction_session_timeout": d.cfg.IdleInTransactionTimeout,
+			"statement_timeout": p.settings.StatementTimeout, "lock_timeout": p.settings.LockTimeout,
+			"idle_in_transaction_session_timeout": p.settings.IdleInTransactionTimeout,
 		} {
 			if limit > 0 {
 				want[name] = strconv.FormatInt(limit.Milliseconds(), 10)

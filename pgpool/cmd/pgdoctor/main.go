@@ -2,7 +2,7 @@
 // itself.
 //
 //	pgdoctor [--prefix NAME] [--instances N] [--timeout 10s]
-//	pgdoctor database [--json] [--prefix NAME] [--timeout 10s]
+//	pgdoctor database [--json] [--prefix NAME] [--timeout 2m]
 //	pgdoctor --explain
 //
 // It reads the same variables as the program, .env included, and changes nothing: it lists every
@@ -60,11 +60,25 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	explain := flags.Bool("explain", false, "print the table of variables and exit")
 	prefix := flags.String("prefix", "", "of the variables, as in ANALYTICS_DATABASE_URL")
 	instances := flags.Int("instances", 1, "how many instances of the program run, for the connection budget")
-	timeout := flags.Duration("timeout", 10*time.Second, "limit on everything that is asked of the databases")
+	limit := 10 * time.Second
+	if database {
+		limit = 2 * time.Minute // each check has 5 s
+	}
+	timeout := flags.Duration("timeout", limit, "limit on everything that is asked of the databases")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return fine
 		}
+		return badArguments
+	}
+	misplaced := ""
+	flags.Visit(func(f *flag.Flag) {
+		if database && (f.Name == "instances" || f.Name == "explain") || !database && f.Name == "json" {
+			misplaced = f.Name
+		}
+	})
+	if misplaced != "" {
+		fmt.Fprintf(stderr, "pgdoctor: --%s has no effect here; see pgdoctor --help\n", misplaced)
 		return badArguments
 	}
 	if flags.NArg() > 0 || *instances < 1 || *timeout <= 0 {
@@ -85,7 +99,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	if database {
-		return reportDatabase(ctx, cfg, stdout, *asJSON)
+		return reportDatabase(ctx, cfg, stdout, stderr, *asJSON)
 	}
 	reportConfiguration(stdout, cfg)
 	d := &doctor{out: stdout, cfg: cfg, instances: *instances}
@@ -104,34 +118,39 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 }
 
 const usage = `usage: pgdoctor [--prefix NAME] [--instances N] [--timeout 10s]
-       pgdoctor database [--json] [--prefix NAME] [--timeout 10s]
+       pgdoctor database [--json] [--prefix NAME] [--timeout 2m]
        pgdoctor --explain
 
   --explain      print the table of variables and exit
   --instances N  how many instances of the program run, for the connection budget (default 1)
   --json         of pgdoctor database: print JSON
   --prefix NAME  of the variables, as in ANALYTICS_DATABASE_URL
-  --timeout D    limit on everything that is asked of the databases (default 10s)
+  --timeout D    limit on everything that is asked of the databases (default 10s, of pgdoctor database 2m)
 `
 
 // reportDatabase is "pgdoctor database".
-func reportDatabase(ctx context.Context, cfg pgconfig.Config, stdout io.Writer, asJSON bool) int {
+func reportDatabase(ctx context.Context, cfg pgconfig.Config, stdout, stderr io.Writer, asJSON bool) int {
 	direct, err := cfg.DirectConfig()
 	if err != nil {
-		fmt.Fprintln(stdout, err)
+		fmt.Fprintln(stderr, err)
 		return badConfiguration
 	}
-	report, err := examineDatabase(ctx, direct)
-	if err != nil {
-		fmt.Fprintln(stdout, err)
+	report, failed := examineDatabase(ctx, direct)
+	switch {
+	case report == nil:
+	case !asJSON:
+		report.write(stdout, hasColors(stdout))
+	default:
+		if err := report.writeJSON(stdout); err != nil {
+			fmt.Fprintln(stderr, err)
+			return wrong
+		}
+	}
+	if failed != nil {
+		fmt.Fprintln(stderr, failed)
 		return notReached
 	}
-	if asJSON {
-		err = report.writeJSON(stdout)
-	} else {
-		report.write(stdout, hasColors(stdout))
-	}
-	if problems, _ := report.worst(); problems > 0 || err != nil {
+	if problems, _ := report.worst(); problems > 0 {
 		return wrong
 	}
 	return fine

@@ -7,12 +7,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgconfig"
 )
 
 // patient is one database that is examined, through one connection.
 type patient struct {
-	conn *pgx.Conn
-	cfg  *pgx.ConnConfig
+	conn     *pgx.Conn
+	cfg      *pgx.ConnConfig
+	settings pgconfig.Config // of the URL
 
 	pooled      bool // PgBouncer or its like is in between
 	standby     bool
@@ -26,6 +28,11 @@ type patient struct {
 	inUse       int64
 }
 
+// isClient is true for sessions of clients. backend_type is NULL for other roles' sessions, unless the
+// role may read all statistics.
+const isClient = `(backend_type = 'client backend'
+	or backend_type is null and datid is not null and usesysid is not null)`
+
 // ask uses the protocol without prepared statements, because PgBouncer may be in between.
 func (p *patient) ask(ctx context.Context) error {
 	var pid uint32
@@ -38,7 +45,7 @@ func (p *patient) ask(ctx context.Context) error {
 			current_setting('superuser_reserved_connections')::int
 			+ coalesce(current_setting('reserved_connections', true), '0')::int,
 			r.rolconnlimit, d.datconnlimit,
-			(select count(*) from pg_stat_activity where backend_type = 'client backend')
+			(select count(*) from pg_stat_activity where `+isClient+`)
 		from pg_roles r, pg_database d where r.rolname = current_user and d.datname = current_database()`,
 		pgx.QueryExecModeSimpleProtocol,
 	).Scan(&pid, &p.standby, &p.readOnly, &p.superuser, &p.user, &p.version, &p.number, &server, &reserved,
