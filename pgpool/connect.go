@@ -24,8 +24,8 @@ import (
 //
 // Connect reads the server's limits back, and logs a warning about those that are not in effect:
 // PgBouncer refuses or drops them. A limit that nobody set does not overrule a stricter one of the
-// server, its role or its database, which a second connection finds out. If PgBouncer is found and the configuration does not name it, the pool uses
-// no named prepared statements.
+// server, its role or its database, which a second connection finds out. If PgBouncer is found and
+// the configuration does not name it, the pool uses no named prepared statements.
 //
 // Queries on the pool wait at most cfg.AcquireTimeout for a connection: see [AcquireError].
 //

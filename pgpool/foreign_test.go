@@ -167,7 +167,8 @@ func TestLeakBesideAHijackedConnection(t *testing.T) {
 	hijacked := acquire(t, pool).Hijack()
 	defer hijacked.Close(context.Background())
 	eventually(t, func() bool { return len(log.lines("perhaps leaked")) == 2 })
-	if text := log.String(); !strings.Contains(text, "select 1 as leak") || !strings.Contains(text, "of_these_hijacked=1") {
+	if text := log.String(); !strings.Contains(text, "select 1 as leak") ||
+		!strings.Contains(text, "of_these_hijacked=1") {
 		t.Errorf("log is %s, want the leak's statement and how many were hijacked", text)
 	}
 	var left *pgpool.ShutdownError

@@ -2,6 +2,7 @@ package pgpool
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -85,6 +86,9 @@ func (o *observer) hookPace(cfg *pgxpool.Config) {
 		if c := o.acquireOf(ctx); c != nil {
 			c.enter(connecting)
 			if err := o.pace.wait(ctx); err != nil {
+				if hint := o.hint(pgerr.Of(err)); hint != "" {
+					return fmt.Errorf("%w: %s", err, hint)
+				}
 				return err
 			}
 		}

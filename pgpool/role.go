@@ -64,8 +64,11 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 	}
 	prepare, beforeAcquire := cfg.PrepareConn,
 		cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
-	if prepare == nil && beforeAcquire != nil {
-		prepare = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return beforeAcquire(ctx, conn), nil }
+	next := func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+		if prepare != nil {
+			return prepare(ctx, conn)
+		}
+		return beforeAcquire(ctx, conn), nil
 	}
 	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		c := o.acquireOf(ctx)
@@ -75,14 +78,14 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 				return false, nil
 			}
 		}
-		if prepare == nil {
+		if prepare == nil && beforeAcquire == nil {
 			return true, nil
 		}
 		if c == nil {
-			return prepare(ctx, conn)
+			return next(ctx, conn)
 		}
 		c.enter(checking)
-		ok, err := prepare(ctx, conn)
+		ok, err := next(ctx, conn)
 		if err != nil && c.Err() != nil {
 			err = c.Err() // pgx does not recognize an AcquireError as the end of a context
 		}

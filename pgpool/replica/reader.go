@@ -10,6 +10,9 @@ import (
 // WaitLimit is how long [Cluster.ReaderAfter] waits for a replica to replay what a token stands
 // for. A replica that keeps up is there within milliseconds of the commit; a person does not notice
 // a tenth of a second, and the primary is always there.
+//
+// The replica is asked again and again meanwhile. PostgreSQL 19 has WAIT FOR LSN, which would wait
+// there; it is not used, because it cannot be tested before its release.
 const WaitLimit = 100 * time.Millisecond
 
 // Reader returns a pool to read from. It takes the replica with the fewest connections in use,

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // The pool hears of the server's end before the connection that looks after it does: the replica is
@@ -51,5 +52,27 @@ func sessionEnded(t *testing.T, s *servers) {
 			t.Errorf("%s: %d replicas left, want %d:\n%s", name, got, before, &log)
 		}
 		used(t, c, s.a.SocketDir(), s.b.SocketDir()) // it was only the session
+	}
+}
+
+// A replica's URL says by itself that PgBouncer is in front of it. The primary's says nothing about
+// that.
+func TestReplicaBehindPgBouncer(t *testing.T) {
+	t.Parallel()
+	p := fault.NewServer(t, fault.ServerOptions{})
+	bouncer := fault.NewPgBouncer(t, p.Standby(t, nil).URL(), nil)
+	var log logs
+	c := open(t, config(t, p.URL(), []string{bouncer.URL() + "&pgbouncer=true"}), log.option())
+	eventually(t, func() bool { return c.Reader(t.Context()) != c.Primary() }, func() any { return c.Replicas() })
+	for range 3 {
+		var standby bool
+		err := c.Reader(t.Context()).QueryRow(t.Context(), `select pg_is_in_recovery() from (values ($1::int)) v`, 1).
+			Scan(&standby)
+		if err != nil || !standby {
+			t.Errorf("read from a standby: %v, %v", standby, err)
+		}
+	}
+	if strings.Contains(log.String(), "the configuration does not say so") {
+		t.Errorf("log is %s", &log)
 	}
 }

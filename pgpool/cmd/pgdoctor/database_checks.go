@@ -82,7 +82,9 @@ func unlessHidden(ctx context.Context, tx pgx.Tx, f finding, err error, what, hi
 		return finding{}, err
 	}
 	if hidden > 0 {
-		return finding{Verdict: unknown, Summary: fmt.Sprintf("this role may not see %d %s: GRANT pg_monitor", hidden, what)}, nil
+		return finding{
+			Verdict: unknown, Summary: fmt.Sprintf("this role may not see %d %s: GRANT pg_monitor", hidden, what),
+		}, nil
 	}
 	return f, nil
 }
@@ -177,7 +179,8 @@ func checkSequences(ctx context.Context, tx pgx.Tx) (finding, error) {
 		sequencesSQL+` select format('%s: %s %% of %s', name, round(100 * used, 1), limit_value)
 		from sequences where used >= $1::float8 order by used desc`, sequenceWarn)
 	if err != nil || f.Verdict != warn {
-		return unlessHidden(ctx, tx, f, err, "sequences", `select count(*) from pg_class where not pg_is_other_temp_schema(relnamespace)
+		return unlessHidden(ctx, tx, f, err, "sequences", `select count(*) from pg_class
+			where not pg_is_other_temp_schema(relnamespace)
 			and case relkind when 'S' then not has_sequence_privilege(oid, 'usage, select') end`)
 	}
 	var exhausted bool
@@ -205,8 +208,8 @@ func checkAutovacuum(ctx context.Context, tx pgx.Tx) (finding, error) {
 // that of a page 24, and a row begins at a multiple of 8.
 func checkBloat(ctx context.Context, tx pgx.Tx) (finding, error) {
 	return listed(ctx, tx, warn, "no table has many dead rows or much free space", "with dead rows or free space",
-		"look for what holds autovacuum up, or lower the table's autovacuum_vacuum_scale_factor; pg_repack or VACUUM FULL "+
-			"gives space back",
+		"look for what holds autovacuum up, or lower the table's autovacuum_vacuum_scale_factor; pg_repack or VACUUM "+
+			"FULL gives space back",
 		`select format('%s: %s of %s rows are dead, %s in all, last vacuum %s', relid::regclass, n_dead_tup,
 			n_dead_tup + n_live_tup, pg_size_pretty(pg_table_size(relid)),
 			coalesce(date_trunc('second', greatest(last_vacuum, last_autovacuum))::text, 'never'))
