@@ -117,10 +117,15 @@ func (c *acquireContext) end(err error) {
 
 // finish is called when Acquire has returned. It reports whether that took longer than acquireTick.
 func (c *acquireContext) finish() (late bool) {
-	c.enter(waiting)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.returned = true
+	if c.err != nil && c.stage.Load() == checking {
+		// pgxpool lets a ping go on without its caller, and the connection keeps its place meanwhile.
+		time.AfterFunc(c.observer.cfg.PingTimeout, func() { c.enter(waiting) })
+	} else {
+		c.enter(waiting)
+	}
 	if c.unwatch != nil {
 		c.unwatch()
 	}

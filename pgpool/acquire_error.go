@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/page-builder/persistence/pgerr"
@@ -47,41 +45,21 @@ type AcquireError struct {
 // maxOldest is how many holders an error names: usually they all do the same.
 const maxOldest = 3
 
-// figuresAge is how old the figures of an error may be. All callers whose limit ends within that
-// time share them, because reading them costs as much as the pool has connections.
-const figuresAge = 5 * time.Millisecond
-
-// figures are what the errors of one moment have in common.
-type figures struct {
-	mu    sync.Mutex
-	at    time.Duration
-	error AcquireError
-	held  int
-}
-
+// acquireError costs as much as the pool has connections, whatever their statements are.
 func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireError {
-	now := o.clock()
-	o.figures.mu.Lock()
-	defer o.figures.mu.Unlock()
-	f := &o.figures
-	if f.at == 0 || now-f.at > figuresAge {
-		stat := o.pool.Load().Stat()
-		held, hijacked := o.held()
-		f.at, f.held = now, len(held)-hijacked
-		f.error = AcquireError{
-			Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
-			Constructing: stat.ConstructingConns(), Oldest: o.holders(held, hijacked, maxOldest, maxErrorSQL),
-		}
-	}
-	e := f.error
-	e.Oldest = slices.Clone(e.Oldest)
-	e.Waited, e.OwnDeadline, e.Waiting = now-c.began, ownDeadline, o.waiting.Load()
+	stat := o.pool.Load().Stat()
+	held, hijacked := o.held()
 	// A caller that never got a place sees who has the places: holders, or the server, which is
 	// asked on connections that nobody holds. A connection on its way to its next holder is
 	// neither.
-	asked := int64(e.Constructing) + o.checking.Load()
-	e.notAnswering = c.stage.Load() != waiting || asked > int64(f.held)
-	return &e
+	asked := int64(stat.ConstructingConns()) + o.checking.Load()
+	return &AcquireError{
+		Waited: o.clock() - c.began, OwnDeadline: ownDeadline,
+		Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
+		Constructing: stat.ConstructingConns(), Waiting: o.waiting.Load(),
+		Oldest:       o.holders(held, hijacked, maxOldest, maxErrorSQL),
+		notAnswering: c.stage.Load() != waiting || asked > int64(len(held)-hijacked),
+	}
 }
 
 func (e *AcquireError) Error() string {

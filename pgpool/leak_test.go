@@ -106,6 +106,12 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 		!strings.Contains(lines[1], "select 1 as first") {
 		t.Errorf("log is %q, want both to come back", &log)
 	}
+	// The stack is recorded for a while only.
+	eventually(t, func() bool {
+		conn := acquire(t, pool)
+		defer conn.Release()
+		return pgpool.Holders(pool)[0].Stack() == ""
+	})
 	// Who is quick is not reported, unless a busy machine made it slow.
 	began := time.Now()
 	if _, err := pool.Exec(t.Context(), `select 1 as quick`); err != nil {

@@ -29,7 +29,6 @@ type observer struct {
 	newcomers newcomers
 	waiting   atomic.Int64 // callers inside Acquire
 	checking  atomic.Int64 // of these, those that ask the server on a connection of the pool
-	figures   figures
 	sessions  sessions
 	leaks     leaks
 	log       throttle

@@ -66,7 +66,7 @@ func WithStartupTimeout(limit time.Duration) Option {
 
 // WithAcquireTimeout sets how long the pool's methods wait for a connection before they fail with
 // an [*AcquireError]. It does not limit what is then done on the connection. 0 or less: no limit
-// but ctx's. Default: [DefaultAcquireTimeout], for [Connect] its Config's AcquireTimeout.
+// but ctx's, whose error then is no AcquireError. Default: [DefaultAcquireTimeout], for [Connect] its Config's AcquireTimeout.
 func WithAcquireTimeout(limit time.Duration) Option {
 	return func(s *option.Settings) { s.AcquireTimeout = limit }
 }

@@ -83,25 +83,26 @@ func TestTypesAreLookedUpAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	execute(`create type mood as enum ('sad')`)
-	pool := connect(t, config, pgpool.WithTypes("mood"))
-	moods := func() (all []string, err error) {
-		err = pool.QueryRow(t.Context(), `select array_agg('sad'::mood)`).Scan(&all)
-		return all, err
+	execute(`create type spot as (x int, y int)`)
+	pool := connect(t, config, pgpool.WithTypes("spot"))
+	type spot struct{ X, Y int }
+	read := func() (got spot, err error) {
+		err = pool.QueryRow(t.Context(), `select row(1, 2)::spot`).Scan(&got)
+		return got, err
 	}
-	if all, err := moods(); err != nil || len(all) != 1 {
-		t.Fatalf("%v, %v", all, err)
+	if got, err := read(); err != nil || got.Y != 2 {
+		t.Fatalf("%v, %v", got, err)
 	}
-	execute(`drop type mood`)
-	execute(`create type mood as enum ('sad')`) // with another OID
+	execute(`drop type spot`)
+	execute(`create type spot as (x int, y int)`) // with another OID
 	conn := acquire(t, pool)
 	execute(`select pg_terminate_backend($1, 10000)`, int32(conn.Conn().PgConn().PID()))
 	if _, err := conn.Exec(t.Context(), `select 1`); err == nil {
 		t.Fatal("the connection survived")
 	}
 	conn.Release()
-	if all, err := moods(); err != nil || len(all) != 1 {
-		t.Errorf("%v, %v after the types changed", all, err)
+	if got, err := read(); err != nil || got.Y != 2 {
+		t.Errorf("%v, %v after the types changed", got, err)
 	}
 }
 

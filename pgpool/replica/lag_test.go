@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,8 +61,13 @@ func TestTokenAfterASegmentSwitch(t *testing.T) {
 	used(t, c, a.SocketDir())
 	p.Exec(t, `create table notes (id int)`, `select pg_switch_wal()`)
 	written := token(t, c)
-	eventually(t, func() bool { return c.ReaderAfter(t.Context(), written) != c.Primary() },
-		func() any { return []any{c.Replicas(), written} })
+	flushed := logPosition(t, p, `pg_current_wal_flush_lsn()`)
+	eventually(t, func() bool { return position(t, a) >= flushed }, func() any { return "not replayed" })
+	text := written.String()
+	lsn, err := strconv.ParseInt(text[len(text)-16:], 16, 64)
+	if replayed := position(t, a); err != nil || lsn > replayed {
+		t.Errorf("the token is at %x, and a replica that has everything at %x: %v", lsn, replayed, err)
+	}
 }
 
 // The end of the connection that looks after a replica says nothing about the replica.
