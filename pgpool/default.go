@@ -64,7 +64,7 @@ func (s *shared) get(ctx context.Context, connect func(context.Context) (*pgxpoo
 	}
 	a := s.attempt
 	if a == nil {
-		// The attempt is nobody's own: if the first caller gives up, the others still want it.
+		// The attempt outlives the first caller: the others still want it.
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		a = &attempt{done: make(chan struct{}), cancel: cancel}
 		s.attempt = a
@@ -82,7 +82,7 @@ func (s *shared) get(ctx context.Context, connect func(context.Context) (*pgxpoo
 	defer s.mu.Unlock()
 	a.waiting--
 	if a.waiting == 0 {
-		a.cancel() // nobody wants it any more
+		a.cancel() // no caller wants it any more
 		if s.attempt == a {
 			s.attempt = nil
 		}

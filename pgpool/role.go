@@ -19,7 +19,7 @@ const (
 	roleInterval = 5 * time.Second
 	// roleTimeout is far more than a round trip.
 	roleTimeout = 2 * time.Second
-	// resetInterval keeps a pool whose only server stays read-only from connecting anew for every
+	// resetInterval keeps a pool whose only server stays read-only from connecting again for every
 	// write that fails.
 	resetInterval = time.Second
 	// resetLogInterval keeps such a pool from filling the log.
@@ -178,7 +178,7 @@ func (o *observer) resetPool(reason error) bool {
 
 // mayDrop reports whether one connection more may be replaced although all were within
 // resetInterval: as many as the pool has, so that in a failover each fails once, and a server that
-// stays read-only is not connected to anew for every write.
+// stays read-only is not connected to again for every write.
 func (o *observer) mayDrop() bool {
 	pool := o.pool.Load()
 	if pool == nil {

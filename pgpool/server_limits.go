@@ -50,7 +50,7 @@ func setsLimit(cfg *pgx.ConnConfig, name string) bool {
 
 // yieldToServer stops sending limits for which the server has a stricter one: in its configuration,
 // for the role or for the database. A startup parameter overrules them all, so a default would lift
-// a limit that an operator set. A limit that somebody set here wins, with a note.
+// a limit that an operator set. A limit that was set here wins, with a note.
 func (s *startup) yieldToServer() {
 	own, err := s.ownLimits()
 	if err != nil {

@@ -59,7 +59,7 @@ func Shutdown(ctx context.Context, pool *pgxpool.Pool) error {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		pool.Close() // blocks for ever on a connection that is never released: hence the goroutine
+		pool.Close() // blocks forever on a connection that is never released
 	}()
 	select {
 	case <-closed:
@@ -67,7 +67,7 @@ func Shutdown(ctx context.Context, pool *pgxpool.Pool) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-closed: // both: there is nobody to name
+	case <-closed: // both: there is no holder to name
 		return nil
 	default:
 	}

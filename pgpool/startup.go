@@ -24,7 +24,7 @@ const (
 	startupCap = 250 * time.Millisecond
 	// crowdedCap bounds one wait while the server has no free slot. To say so costs it nearly as
 	// much as a connection does, and comes out of the time of those that are connected; a slot
-	// becomes free when somebody goes, not soon.
+	// becomes free when another client leaves, which may take long.
 	crowdedCap = 2 * time.Second
 	// warmPoll is how often the pool's figures are read while its idle connections are being made
 	// in the background; pgxpool has no signal for it. A local connect takes about 5 ms.

@@ -24,7 +24,7 @@ const captureSQL = `select s.system_identifier, ('x' || substr(pg_walfile_name(w
 // A commit that is not flushed yet (synchronous_commit = off) is before it too. Such a commit
 // reaches the replicas when the server flushes it, within three times wal_writer_delay (200 ms):
 // until then readers with the token wait for [WaitLimit] and take the primary. A crash of the
-// primary may lose the commit, and then a token shows what is not there any more to nobody.
+// primary may lose the commit. Its token then does not count.
 //
 // The error is the query's; it is "recovery is in progress" (55000) where the primary's address
 // leads to a standby, and [ErrUnsupported] on a server that has no such position.

@@ -10,7 +10,7 @@ import (
 
 // lookSQL is a replica's state. The second column is how old the last replayed transaction is, in
 // seconds, and NaN if there is none. That says how far the replica is behind only if it is behind:
-// it grows while nobody writes.
+// it grows while there are no writes.
 //
 // There is no function for the timeline that is replayed. What the receiver streams is at least
 // that one, and a replica that has gone another way cannot stream it; received_tli is NULL for

@@ -23,7 +23,7 @@ const (
 	checkInterval = time.Second
 	// checkLimit is for one look, connecting included: far more than a round trip.
 	checkLimit = 2 * time.Second
-	// pollInterval is the time between two looks while somebody waits for the replica to replay.
+	// pollInterval is the time between two looks while a caller waits for the replica to replay.
 	// All who wait share them.
 	pollInterval = 5 * time.Millisecond
 )
@@ -187,7 +187,7 @@ func (s *standby) learn(ctx context.Context, next *state) {
 }
 
 // lost is told by the pool that the server is gone. Whether it is, the next look finds out, at
-// once; until then nobody is led there, and what it had replayed counts no more: a replica that
+// once; until then no reader is led there, and what it had replayed no longer counts: a replica that
 // crashed may start from an earlier position.
 func (s *standby) lost(ctx context.Context, err error) {
 	s.learn(ctx, &state{err: err, lag: unknownLag})
@@ -205,7 +205,7 @@ func (s *standby) wake() {
 // rest waits until it is time to look again. It listens on the connection meanwhile, so that its
 // end is noticed at once.
 func (s *standby) rest(ctx context.Context) {
-	// At random, so that the instances of a service do not come in step.
+	// With jitter, so that instances do not ask in lockstep.
 	wait := checkInterval/2 + rand.N(checkInterval)
 	if s.cluster.waiting.Load() > 0 && s.usable() {
 		wait = pollInterval
