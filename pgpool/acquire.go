@@ -10,8 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// acquireTick is how long an acquire may take before its limit and its caller's context are watched.
-// Nearly all acquires have returned by then, and a timer for each would cost more than the acquire.
+// acquireTick is how long an acquire may take before its limit and its caller's context are
+// watched. Nearly all acquires have returned by then, and a timer for each would cost more than the
+// acquire.
 const acquireTick = 5 * time.Millisecond
 
 // acquireContext is the context of one Acquire of the pool. pgxpool has no limit on the wait for a
@@ -121,7 +122,8 @@ func (c *acquireContext) finish() (late bool) {
 	defer c.mu.Unlock()
 	c.returned = true
 	if c.err != nil && c.stage.Load() == checking {
-		// pgxpool lets a ping go on without its caller, and the connection keeps its place meanwhile.
+		// pgxpool lets a ping go on without its caller, and the connection keeps its place
+		// meanwhile.
 		time.AfterFunc(c.observer.cfg.PingTimeout, func() { c.enter(waiting) })
 	} else {
 		c.enter(waiting)

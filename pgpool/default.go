@@ -22,9 +22,9 @@ var process shared
 //
 // Calls that come while the first is still connecting wait for it and share its result; each of
 // them stops waiting when its own ctx ends. A failed attempt is forgotten: the next call reads the
-// environment and tries again. After [Shutdown] of the pool, and after its Close has returned, the next
-// call connects again. The pool carries the values of the first call's ctx into its connects, but not
-// its deadline. Default is safe for concurrent use.
+// environment and tries again. After [Shutdown] of the pool, and after its Close has returned, the
+// next call connects again. The pool carries the values of the first call's ctx into its connects,
+// but not its deadline. Default is safe for concurrent use.
 func Default(ctx context.Context, opts ...Option) (*pgxpool.Pool, error) {
 	return process.get(ctx, func(ctx context.Context) (*pgxpool.Pool, error) {
 		cfg, err := pgconfig.Load()
@@ -123,8 +123,8 @@ func (s *shared) forget(pool *pgxpool.Pool) {
 // connection, and its failure is not logged.
 type peekKey struct{}
 
-// isClosed asks a pool without connections for one, because nothing else tells. It waits for at most
-// a millisecond.
+// isClosed asks a pool without connections for one, because nothing else tells. It waits for at
+// most a millisecond.
 func isClosed(pool *pgxpool.Pool) bool {
 	if pool.Stat().TotalConns() > 0 {
 		return false

@@ -29,9 +29,9 @@ type credentials struct {
 
 // cached asks for credentials, and again a minute before they end. The clouds differ in fetch only.
 //
-// A server checks a token at login only, so open connections stay logged in and MaxConnLifetime need
-// not be shorter than a token's life. Vault is the exception: it drops the role when its lease ends,
-// so there MaxConnLifetime must be shorter than the lease.
+// A server checks a token at login only, so open connections stay logged in and MaxConnLifetime
+// need not be shorter than a token's life. Vault is the exception: it drops the role when its lease
+// ends, so there MaxConnLifetime must be shorter than the lease.
 type cached struct {
 	fetch func(ctx context.Context) (credentials, error)
 

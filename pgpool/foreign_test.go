@@ -152,8 +152,8 @@ func TestHijackedConnection(t *testing.T) {
 	}
 }
 
-// A leak is named though a younger connection was hijacked, and Shutdown, which cannot tell one from
-// the other, closes neither.
+// A leak is named though a younger connection was hijacked, and Shutdown, which cannot tell one
+// from the other, closes neither.
 func TestLeakBesideAHijackedConnection(t *testing.T) {
 	t.Parallel()
 	config := database(t)

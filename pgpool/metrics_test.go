@@ -38,7 +38,8 @@ func (r *recorded) counts() (wait, use, create, timeouts int) {
 	return len(r.wait), len(r.use), len(r.create), r.timeouts
 }
 
-// Connections that the pool opens while it is being made count, and the attempts before that do not.
+// Connections that the pool opens while it is being made count, and the attempts before that do
+// not.
 func TestConnectionsOfTheStartAreCounted(t *testing.T) {
 	t.Parallel()
 	config := database(t)

@@ -18,8 +18,8 @@ const (
 	DefaultStartupTimeout = 60 * time.Second
 	// DefaultAcquireTimeout is long for a busy pool and short for a person in front of a page.
 	DefaultAcquireTimeout = 5 * time.Second
-	// DefaultConnectTimeout replaces the two minutes that pgxpool takes if ConnConfig.ConnectTimeout
-	// is not set.
+	// DefaultConnectTimeout replaces the two minutes that pgxpool takes if
+	// ConnConfig.ConnectTimeout is not set.
 	DefaultConnectTimeout = 5 * time.Second
 	// DefaultPingTimeout replaces pgxpool's default, no limit: an unresponsive server would keep an
 	// idle connection forever.
@@ -64,9 +64,9 @@ func WithStartupTimeout(limit time.Duration) Option {
 }
 
 // WithAcquireTimeout limits how long the pool's methods wait for a connection before they fail with
-// an [*AcquireError]. It does not limit what is then done on the connection. 0 or less: no limit but
-// ctx's, whose error then is no AcquireError. Defaults to [DefaultAcquireTimeout], and for [Connect]
-// to its Config's AcquireTimeout.
+// an [*AcquireError]. It does not limit what is then done on the connection. 0 or less: no limit
+// but ctx's, whose error then is no AcquireError. Defaults to [DefaultAcquireTimeout], and for
+// [Connect] to its Config's AcquireTimeout.
 func WithAcquireTimeout(limit time.Duration) Option {
 	return func(s *option.Settings) { s.AcquireTimeout = limit }
 }
@@ -100,8 +100,8 @@ func WithKeepAlive(keepAlive KeepAlive) Option {
 // error fails the connect and is logged, so it must hold no secret. The pool's BeforeConnect hook
 // runs after it.
 //
-// Defaults to none, and for [Connect] to DATABASE_PASSWORD_FILE or DATABASE_URL_FILE, read again for
-// each connection, if one of them is set.
+// Defaults to none, and for [Connect] to DATABASE_PASSWORD_FILE or DATABASE_URL_FILE, read again
+// for each connection, if one of them is set.
 func WithPassword(source func(ctx context.Context) (string, error)) Option {
 	return func(s *option.Settings) { s.Password = dial.PasswordOnly(source) }
 }
@@ -113,9 +113,9 @@ func WithMetrics(metrics Metrics) Option {
 
 // WithTypes registers types of the database with every connection, so that pgx encodes and decodes
 // them: enums, composites, domains and ranges, and their arrays. A name may have a schema, as in
-// "geo.point". Types of extensions, such as "vector" and "citext", are exchanged as text, hstore and
-// ltree as pgx does. Name the type of an extension before types that are made of it. A type that pgx
-// knows stays as it is.
+// "geo.point". Types of extensions, such as "vector" and "citext", are exchanged as text, hstore
+// and ltree as pgx does. Name the type of an extension before types that are made of it. A type
+// that pgx knows stays as it is.
 //
 // The pool looks the types up once, on its first connection, and again after it has lost a
 // connection. A type that does not exist is a [*StartupError] at the start. Later it is logged, and

@@ -73,8 +73,8 @@ func (s *startup) yieldToServer() {
 }
 
 // ownLimits returns the limits of a session that sends none. 0 means that there is none. PgBouncer
-// is not asked, because it decides by itself what it passes on, and neither is a server that hid its
-// limits from the first connection.
+// is not asked, because it decides by itself what it passes on, and neither is a server that hid
+// its limits from the first connection.
 func (s *startup) ownLimits() (limits [3]time.Duration, err error) {
 	connConfig := s.cfg.ConnConfig.Copy()
 	for _, name := range dial.Limits {

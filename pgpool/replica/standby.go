@@ -187,8 +187,8 @@ func (s *standby) learn(ctx context.Context, next *state) {
 }
 
 // lost is told by the pool that the server is gone. Whether it is, the next look finds out, at
-// once; until then no reader is led there, and what it had replayed no longer counts: a replica that
-// crashed may start from an earlier position.
+// once; until then no reader is led there, and what it had replayed no longer counts: a replica
+// that crashed may start from an earlier position.
 func (s *standby) lost(ctx context.Context, err error) {
 	s.learn(ctx, &state{err: err, lag: unknownLag})
 	s.wake()

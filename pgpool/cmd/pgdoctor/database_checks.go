@@ -29,8 +29,8 @@ const (
 	// deadRows is the number, and deadShare the share of dead rows from which a table is bloated.
 	// autovacuum_vacuum_scale_factor is 0.2 by default, so autovacuum keeps tables below that.
 	deadRows, deadShare = 10_000, 0.3
-	// bloatedRelation is the size, and freeShare the estimated share of free space from which a table
-	// is bloated.
+	// bloatedRelation is the size, and freeShare the estimated share of free space from which a
+	// table is bloated.
 	bloatedRelation, freeShare = 10 << 20, 0.5
 	// slotWAL is how much log a slot may keep back.
 	slotWAL = 1 << 30 // bytes

@@ -28,8 +28,8 @@ type patient struct {
 	inUse       int64
 }
 
-// isClient is true for sessions of clients. backend_type is NULL for other roles' sessions, unless the
-// role may read all statistics.
+// isClient is true for sessions of clients. backend_type is NULL for other roles' sessions, unless
+// the role may read all statistics.
 const isClient = `(backend_type = 'client backend'
 	or backend_type is null and datid is not null and usesysid is not null)`
 
