@@ -63,7 +63,7 @@ func TestRefused(t *testing.T) {
 		"a check by a function": {
 			base, "create function even(i int) returns boolean language sql immutable as 'select i % 2 = 0';" +
 				strings.Replace(base, "author int", "author int check (even(author))", 1),
-			"there is no automatic way to this schema: pg-schema-diff: ", "create function even(integer)",
+			"there is no automatic way to this schema: pg-schema-diff: ", "change table pages",
 		},
 		"a table that got another name, with its sequence": {
 			"create table scratch (id serial primary key);",

@@ -13,36 +13,29 @@ func (d *Difference) comment(c Change) []Statement {
 	if c.To != nil {
 		return statements(c.To.SQL)
 	}
-	if d.gone(c.From.Name) {
+	if d.gone(*c.From) {
 		return nil
 	}
 	return []Statement{{SQL: commentOn.ReplaceAllString(c.From.SQL[0], "$1 IS NULL")}}
 }
 
-// gone reports whether an object goes on which a comment or grant is. name is the dump's, such as
-// "TABLE pages", "COLUMN pages.title" or "FUNCTION f(integer)".
-func (d *Difference) gone(name string) bool {
-	kind, name, _ := strings.Cut(name, " ")
-	full := name
-	if before, _, ok := strings.Cut(name, "("); ok {
-		name = before
-	}
-	if before, _, ok := strings.Cut(name, " ON "); ok { // TRIGGER tr ON pages
-		name = before
-	}
-	table, column, isColumn := strings.Cut(name, ".")
-	for _, c := range d.Objects {
-		if c.To != nil {
+// gone reports whether the object that a comment or grant is about is missing in to. The archive
+// says which object that is.
+func (d *Difference) gone(o Object) bool {
+	kind, name, _ := strings.Cut(o.Name, " ")
+	for i := range d.to.Objects {
+		on := &d.to.Objects[i]
+		if !slices.Contains(o.uses, on.key()) {
 			continue
 		}
-		if o := c.From; o.Name == full || o.Name == name || isColumn && o.Name == table && kind == "COLUMN" {
-			return true
+		if kind == "COLUMN" || kind == "CONSTRAINT" && on.Type == "TABLE" { // a part of the table's statement
+			part, _, _ := strings.Cut(name, " ON ")
+			parts := namePart.FindAllString(part, -1)
+			return len(parts) > 0 && !names(on.SQL[0], parts[len(parts)-1])
 		}
+		return false
 	}
-	if isColumn {
-		name = column
-	}
-	return d.mentions(name, "DROP ")
+	return true
 }
 
 var (
@@ -58,7 +51,7 @@ func (d *Difference) acl(c Change) []Statement {
 	}
 	if c.To != nil {
 		to = c.To.SQL
-	} else if c.From.Type == "ACL" && d.gone(c.From.Name) {
+	} else if c.From.Type == "ACL" && d.gone(*c.From) {
 		return nil
 	}
 	var list []Statement

@@ -8,9 +8,8 @@ import (
 
 var (
 	grants        = regexp.MustCompile(`^(GRANT|REVOKE) `)
-	aboutFunction = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) FUNCTION (` + qualified + `)`)
+	aboutFunction = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) (?:FUNCTION|PROCEDURE) `)
 	aboutView     = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) VIEW (` + qualified + `)`)
-	dropFunction  = regexp.MustCompile(`^DROP (?:FUNCTION|PROCEDURE) `)
 	aboutIndex    = regexp.MustCompile(`^(?:DROP INDEX|CREATE (?:UNIQUE )?INDEX)(?: CONCURRENTLY)? (` + qualified + `)`)
 	aboutType     = regexp.MustCompile(`^(?:DROP|CREATE|ALTER) (?:TYPE|EXTENSION) `)
 	aboutPolicy   = regexp.MustCompile(`^(?:DROP|CREATE|ALTER) POLICY `)
@@ -18,13 +17,13 @@ var (
 
 // mistaken reports whether a statement of pg-schema-diff's is one that the dump knows better:
 //   - grants, of which it sees those on tables only;
-//   - functions that belong to a range type, which come and go with it;
 //   - the index of an exclusion constraint, which is not to be had as an index;
 //   - a partition that is attached or detached, which it drops with its rows and makes anew;
-//   - functions that go, and views that come or go, which it does not order by what they use;
+//   - functions, and views that come or go, which it does not order by what they use;
 //   - enums and policies, whose labels and roles it does not quote.
 func (d *Difference) mistaken(s Statement) bool {
-	if grants.MatchString(s.SQL) || aboutType.MatchString(s.SQL) || aboutPolicy.MatchString(s.SQL) {
+	if grants.MatchString(s.SQL) || aboutType.MatchString(s.SQL) || aboutPolicy.MatchString(s.SQL) ||
+		aboutFunction.MatchString(s.SQL) {
 		return true
 	}
 	for _, c := range d.Objects {
@@ -34,12 +33,6 @@ func (d *Difference) mistaken(s Statement) bool {
 	}
 	if match := aboutView.FindStringSubmatch(s.SQL); match != nil {
 		return d.comesOrGoes("VIEW", match[1])
-	}
-	if match := dropFunction.FindStringSubmatch(s.SQL); match != nil {
-		return true
-	}
-	if match := aboutFunction.FindStringSubmatch(s.SQL); match != nil {
-		return !d.changes(match[1], func(o Object) bool { return o.Type == "FUNCTION" })
 	}
 	if match := aboutIndex.FindStringSubmatch(s.SQL); match != nil {
 		return d.changes(match[1], Object.excludes)

@@ -23,7 +23,12 @@ func (d *Difference) Plan() Plan {
 		p                    Plan
 		before, types, after []Statement
 	)
+	set := d.recreated()
+	structure, drops, creates := d.recreate(set)
 	for _, c := range d.Objects {
+		if set[c.Object().key()] {
+			continue
+		}
 		place, statements, ok := d.express(c)
 		if !ok {
 			p.Unexpressed = append(p.Unexpressed, c)
@@ -38,26 +43,39 @@ func (d *Difference) Plan() Plan {
 		}
 	}
 	// Domains and composite types may be in a schema that is new, and tables that are new may use
-	// them.
-	leading := 0
-	for leading < len(d.Structure) && leads.MatchString(d.Structure[leading].SQL) {
-		leading++
-	}
-	var rest, last []Statement
-	for _, s := range d.Structure[leading:] {
-		if trails.MatchString(s.SQL) {
+	// them. An identity's sequence may have the name of a serial column's, in both directions.
+	var first, leading, rest, last, identities []Statement
+	for i, s := range structure {
+		switch {
+		case len(leading) == i && leads.MatchString(s.SQL):
+			leading = append(leading, s)
+		case dropsIdentity.MatchString(s.SQL):
+			first = append(first, s)
+		case addsIdentity.MatchString(s.SQL):
+			identities = append(identities, s)
+		case trails.MatchString(s.SQL):
 			last = append(last, s)
-		} else {
+		default:
+			if match := changesType.FindStringSubmatch(s.SQL); match != nil && d.mentionsStart(match[1]+" SET DEFAULT ") {
+				rest = append(rest, Statement{SQL: match[1] + " DROP DEFAULT"}) // it may have no cast
+			}
 			rest = append(rest, s)
 		}
 	}
-	p.Statements = slices.Concat(before, d.Structure[:leading], types, rest, after, last)
+	if slices.ContainsFunc(d.Objects, Change.hasBody) {
+		drops = slices.Insert(drops, 0, Statement{SQL: "SET check_function_bodies = off"})
+	}
+	p.Statements = slices.Concat(drops, before, first, leading, types, rest, identities, creates, after, last)
 	return p
 }
 
 var (
 	leads  = regexp.MustCompile(`^CREATE (SCHEMA|EXTENSION|TYPE)\b`)
 	trails = regexp.MustCompile(`^DROP SCHEMA\b`) // what pg-schema-diff does not see may still be in it
+
+	dropsIdentity = regexp.MustCompile(`^ALTER TABLE ` + qualified + ` ALTER COLUMN ` + identifier + `\s+DROP IDENTITY$`)
+	changesType   = regexp.MustCompile(`^(ALTER TABLE ` + qualified + ` ALTER COLUMN ` + identifier + `) SET DATA TYPE `)
+	addsIdentity  = regexp.MustCompile(`^ALTER TABLE ` + qualified + ` ALTER COLUMN ` + identifier + `\s+ADD GENERATED `)
 )
 
 // place is where in a plan a statement goes.
@@ -170,6 +188,14 @@ func (d *Difference) expressStructural(c Change) (place, []Statement, bool) {
 	if c.From != nil {
 		from = *c.From
 	}
+	if c.To.Type == "FUNCTION" || c.To.Type == "PROCEDURE" {
+		list := statements(c.To.SQL)
+		if c.From == nil && !d.usesChanged(*c.To, Change.isNewRelation) {
+			return withTypes, list, true
+		}
+		list[0].SQL = strings.Replace(list[0].SQL, "CREATE ", "CREATE OR REPLACE ", 1)
+		return afterStructure, list, true
+	}
 	same, list := changedAspects(from, *c.To)
 	switch {
 	case same || d.covers(*c.To):
@@ -178,7 +204,7 @@ func (d *Difference) expressStructural(c Change) (place, []Statement, bool) {
 		return afterStructure, list, false
 	case c.From == nil:
 		return afterStructure, statements(c.To.SQL), true
-	case c.To.Type == "FUNCTION" || c.To.Type == "PROCEDURE" || c.To.Type == "VIEW":
+	case c.To.Type == "VIEW":
 		replaced := statements(c.To.SQL)
 		replaced[0].SQL = strings.Replace(replaced[0].SQL, "CREATE ", "CREATE OR REPLACE ", 1)
 		return afterStructure, replaced, true
@@ -191,13 +217,16 @@ func (d *Difference) expressGone(c Change) (place, []Statement, bool) {
 	if drop, ok := d.dropPartition(c); ok {
 		return beforeStructure, drop, true
 	}
+	if partOfRelation[c.From.Type] && d.usesChanged(*c.From, Change.isGone) {
+		return afterStructure, nil, true
+	}
 	switch c.From.Type {
 	case "VIEW":
 		drop, ok := c.From.drop()
 		return beforeStructure, drop, ok
 	case "FUNCTION", "PROCEDURE":
 		drop, ok := c.From.drop()
-		if d.usesGone(*c.From) {
+		if d.usesChanged(*c.From, Change.isGone) {
 			return beforeStructure, drop, ok
 		}
 		return afterStructure, drop, ok // behind what uses it
@@ -219,15 +248,30 @@ func (d *Difference) expressGone(c Change) (place, []Statement, bool) {
 	return beforeStructure, drop, ok && d.StructureError == nil
 }
 
-// usesGone reports whether the object depends on a relation or type that is dropped.
-func (d *Difference) usesGone(o Object) bool {
+// partOfRelation are the kinds of objects that go with their table, index or materialized view.
+var partOfRelation = map[string]bool{
+	"INDEX": true, "INDEX ATTACH": true, "TABLE ATTACH": true, "CONSTRAINT": true, "CHECK CONSTRAINT": true,
+	"TRIGGER": true, "DEFAULT": true, "RULE": true,
+}
+
+func (c Change) isNewRelation() bool {
+	return c.From == nil && c.To.Type != "TYPE" && c.To.Type != "DOMAIN"
+}
+
+// hasBody reports whether the server checks the body of a new function. It may come before what the
+// body names, because no catalog records that.
+func (c Change) hasBody() bool {
+	return c.From == nil && c.To.Type == "FUNCTION" && strings.Contains(c.To.SQL[0], "\n    LANGUAGE sql")
+}
+
+func (c Change) isGone() bool { return c.To == nil }
+
+// usesChanged reports whether the object depends on a relation or type of which changed is true.
+func (d *Difference) usesChanged(o Object, changed func(Change) bool) bool {
 	return slices.ContainsFunc(d.Objects, func(c Change) bool {
-		if c.To != nil {
-			return false
-		}
-		switch c.From.Type {
-		case "TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "TYPE", "DOMAIN":
-			return slices.Contains(o.uses, c.From.key())
+		switch c.Object().Type {
+		case "TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "INDEX", "TYPE", "DOMAIN":
+			return changed(c) && slices.Contains(o.uses, c.Object().key())
 		}
 		return false
 	})
@@ -284,6 +328,10 @@ func (d *Difference) mentions(name, verb string) bool {
 	return slices.ContainsFunc(d.Structure, func(s Statement) bool {
 		return strings.Contains(s.SQL, verb) && names(s.SQL, name)
 	})
+}
+
+func (d *Difference) mentionsStart(start string) bool {
+	return slices.ContainsFunc(d.Structure, func(s Statement) bool { return strings.HasPrefix(s.SQL, start) })
 }
 
 // names reports whether name is a word of sql.

@@ -115,7 +115,8 @@ type Difference struct {
 	// Notes are differences that are not counted, such as the version of an extension.
 	Notes []string
 
-	parents map[string]string // of partitions and their indexes
+	from, to *Dump
+	parents  map[string]string // of partitions and their indexes
 }
 
 // Empty reports whether nothing differs, as far as was seen.
@@ -149,6 +150,7 @@ func Compare(ctx context.Context, from, to Database, opts Options) (*Difference,
 		return nil, err
 	}
 	live := from.Config
+	d.from, d.to = fromDump, toDump
 	d.Objects, d.parents = compareDumps(fromDump, toDump), parents(fromDump, toDump)
 	if len(d.Objects) > 0 {
 		settled, err := d.settle(ctx, &from, &to, fromDump, toDump, opts)
