@@ -42,8 +42,11 @@ func Serve() error { return run("./examples/pages/cmd/serve") }
 // Test is the family of commands that test the modules.
 type Test mg.Namespace
 
-// All runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is.
-func (Test) All() error { return command("go", append(testArgs(), "work")...) }
+// All runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is,
+// and compares the checksums of the example's generated queries.
+func (Test) All() error {
+	return errors.Join(command("go", append(testArgs(), "work")...), generateQueries("--check-sums"))
+}
 
 // Lab runs the tests of the laboratory, which stays outside the workspace, in the same way.
 func (Test) Lab() error {
@@ -148,37 +151,20 @@ type Generate mg.Namespace
 // All writes what is generated, the example's typed queries, the table of variables and
 // example.env, and vets the queries.
 func (Generate) All() error {
-	sqlc, err := tool("sqlc")
-	if err != nil {
+	if err := generateQueries(); err != nil {
 		return err
 	}
-	if err := commandIn("examples/pages", sqlc, "generate"); err != nil {
-		return err
-	}
-	if err := commandIn("pgconfig", "go", "generate", "./..."); err != nil {
-		return err
-	}
-	return checkQueries(sqlc, "-update")
+	return commandIn("pgconfig", "go", "generate", "./...")
 }
 
 // Check fails if sqlc would write other code than is here, or if a query is wrong on a migrated
 // database.
-func (Generate) Check() error {
-	sqlc, err := tool("sqlc")
-	if err != nil {
-		return err
-	}
-	return checkQueries(sqlc)
-}
+func (Generate) Check() error { return generateQueries("--check") }
 
-// checkQueries runs sqlc diff and sqlc vet on a database of a test's own, never on one that
-// somebody uses.
-func checkQueries(sqlc string, flags ...string) error {
-	if err := os.Setenv("SQLC", sqlc); err != nil {
-		return err
-	}
-	return command("go", append([]string{"test", "-count=1", "-run=^TestGenerated$", "./examples/pages/db"},
-		flags...)...)
+func generateQueries(flags ...string) error {
+	return run("./pgmigrate/dev/cmd/pgmigrate-dev", append([]string{
+		"generate", "--config", "examples/pages/sqlc.yaml", "--dir", "migrations",
+	}, flags...)...)
 }
 
 // Studio shows the database's tables in the browser, read-only, until Ctrl-C; -write lets a local

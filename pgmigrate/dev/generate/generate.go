@@ -115,16 +115,8 @@ func (e *StaleError) Error() string {
 // *[StaleError] if a file changed since Run. Where sqlc is installed, it also compares sqlc's
 // output and vets the queries; withSQLC says whether it did.
 func Check(ctx context.Context, opts Options) (withSQLC bool, err error) {
-	sums, err := readSums(opts.Config)
-	if err != nil {
+	if err := CheckSums(opts.Config); err != nil {
 		return false, err
-	}
-	want, err := os.ReadFile(sumFile(opts.Config))
-	if err != nil {
-		return false, fmt.Errorf("%w: run pgmigrate-dev generate, and commit the file", err)
-	}
-	if changed := sums.changed(string(want)); len(changed) > 0 {
-		return false, &StaleError{changed}
 	}
 	sqlc, err := FindSQLC(ctx, filepath.Dir(opts.Config))
 	if errors.Is(err, ErrNoSQLC) {
@@ -137,6 +129,23 @@ func Check(ctx context.Context, opts Options) (withSQLC bool, err error) {
 		return true, err
 	}
 	return true, opts.vet(ctx, sqlc)
+}
+
+// CheckSums returns a *[StaleError] if a file changed since Run. It needs neither sqlc nor a
+// database.
+func CheckSums(config string) error {
+	sums, err := readSums(config)
+	if err != nil {
+		return err
+	}
+	want, err := os.ReadFile(sumFile(config))
+	if err != nil {
+		return fmt.Errorf("%w: run pgmigrate-dev generate, and commit the file", err)
+	}
+	if changed := sums.changed(string(want)); len(changed) > 0 {
+		return &StaleError{changed}
+	}
+	return nil
 }
 
 // vet prepares each query on a shadow database. It never uses a database that somebody else uses.

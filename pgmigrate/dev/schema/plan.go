@@ -151,7 +151,8 @@ func (d *Difference) express(c Change) (place, []Statement, bool) {
 
 // leadsOthers are objects that tables may be made of. What is not here, tables do not depend on.
 var leadsOthers = map[string]bool{
-	"DOMAIN": true, "TYPE": true, "SHELL TYPE": true, "COLLATION": true, "FOREIGN DATA WRAPPER": true, "SERVER": true,
+	"EXTENSION": true, "DOMAIN": true, "TYPE": true, "SHELL TYPE": true, "COLLATION": true,
+	"FOREIGN DATA WRAPPER": true, "SERVER": true,
 	"TEXT SEARCH CONFIGURATION": true, "TEXT SEARCH DICTIONARY": true, "TEXT SEARCH PARSER": true,
 	"TEXT SEARCH TEMPLATE": true,
 }

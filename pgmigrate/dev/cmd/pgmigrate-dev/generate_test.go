@@ -70,12 +70,14 @@ func TestGenerate(t *testing.T) {
 	command(t, 1, []string{"generate", "--check"}, "run pgmigrate-dev generate, and commit the file")
 	command(t, 0, []string{"generate"})
 	command(t, 0, []string{"generate", "--check"})
+	command(t, 0, []string{"generate", "--check-sums"})
 
 	// Without sqlc, the checksums tell.
 	t.Setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
 	command(t, 0, []string{"generate", "--check"}, "sqlc is not installed: compared checksums only")
 	write("migrations/2_rename.sql", "alter table pages rename title to name;\n", 0o644)
 	command(t, 1, []string{"generate", "--check"}, "the generated code may be stale", "\n  migrations/2_rename.sql")
+	command(t, 1, []string{"generate", "--check-sums"}, "\n  migrations/2_rename.sql")
 	command(t, 1, []string{"generate"}, "sqlc was not found: go get -tool")
 
 	// A query that does not work on the migrated schema is vetted on it.
