@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // Callers that come one after another while the server is away do not make a connect each: the pool
@@ -103,4 +105,38 @@ func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	pool.Close()
+}
+
+// A caller behind a connect that the server refused for want of room is told what to set.
+func TestRefusedForWantOfRoomSaysWhatToSet(t *testing.T) {
+	t.Parallel()
+	database := pgserver.Database(t)
+	as, _ := ownRole(t, connect(t, parse(t, database)), database, "connection limit 1")
+	config := parse(t, as)
+	config.MaxConns, config.MinIdleConns = 5, 0
+	pool := connect(t, config)
+	var conn *pgxpool.Conn
+	eventually(t, func() (ok bool) { // when the server has forgotten the connections of the start
+		var err error
+		conn, err = pool.Acquire(t.Context())
+		return err == nil
+	})
+	told := func() bool {
+		failures := make(chan error)
+		for range 4 {
+			go func() { _, err := pool.Exec(t.Context(), `select 1`); failures <- err }()
+		}
+		told := false
+		for range 4 {
+			err := <-failures
+			if pgerr.Of(err) != pgerr.TooManyConnections {
+				t.Errorf("error is %v, want 53300", err)
+			}
+			told = told || strings.Contains(err.Error(), "lower DATABASE_POOL_MAX_CONNS")
+		}
+		return told
+	}
+	eventually(t, told)
+	conn.Release()
+	pool.Close() // before the role goes
 }
