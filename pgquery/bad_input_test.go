@@ -305,3 +305,40 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// Whatever JSON a client sends for a patch, the server refuses nothing but what a constraint does.
+func FuzzPatch(f *testing.F) {
+	pool, err := pgxpool.New(f.Context(), pgserver.Database(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(pool.Close)
+	if _, err := pool.Exec(f.Context(), schema); err != nil {
+		f.Fatal(err)
+	}
+	for _, body := range []string{
+		`{}`, `{"Title": "a"}`, `{"Title": null}`, `{"Due": null, "Prio": 3}`, `{"Title": "a", "title": "\u0000"}`,
+		`{"Due": "0001-01-01T00:00:00Z"}`, `{"Due": "9999-12-31T23:59:59.999999999+14:00"}`, `{"Prio": 2147483648}`,
+		`{"Title": "\ud800", "ID": 3, "Version": -1}`, `{"Title": "'; drop table pages; --"}`, `{"Title": ["a"]}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		args := patchArgs{ID: 2, Site: 1, Version: 1}
+		if json.Unmarshal(body, &args) != nil {
+			return
+		}
+		tx, err := pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback(context.Background())
+		_, err = newPatch().Apply(t.Context(), tx, args)
+		var argument *pgquery.ArgumentError
+		var changed *pgquery.ChangedError
+		if err != nil && !errors.As(err, &argument) && !errors.As(err, &changed) && !errors.Is(err, pgx.ErrNoRows) &&
+			pgerr.Of(err) != pgerr.Constraint {
+			t.Errorf("%s: %v", body, err)
+		}
+	})
+}

@@ -299,3 +299,17 @@ type strangeRow struct {
 	ID  int64
 	Key string
 }
+
+// More parents than a statement may have parameters are one array.
+func TestManyParents(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	_, top, _ := relations()
+	parents := make([]parent, 70_000)
+	for i := range parents {
+		parents[i].ID = int32(i)
+	}
+	if err := pgquery.Load(t.Context(), pool, parents, top); err != nil || parents[1].Top == nil || parents[9].Top != nil {
+		t.Errorf("%v, %+v", err, parents[:3])
+	}
+}
