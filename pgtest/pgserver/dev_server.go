@@ -119,9 +119,10 @@ func (s *devServer) options() string {
 	if s.Port != 0 {
 		number, addresses = strconv.Itoa(s.Port), "127.0.0.1"
 	}
+	directory := `"` + strings.ReplaceAll(s.dir, `"`, `""`) + `"`
 	var b strings.Builder
 	for _, set := range []string{
-		"unix_socket_directories=" + `"` + strings.ReplaceAll(s.dir, `"`, `""`) + `"`, "port=" + number, "listen_addresses=" + addresses,
+		"unix_socket_directories=" + directory, "port=" + number, "listen_addresses=" + addresses,
 	} {
 		b.WriteString(" -c '" + strings.ReplaceAll(set, "'", `'\''`) + "'") // pg_ctl gives it to a shell
 	}

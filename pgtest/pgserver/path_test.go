@@ -28,7 +28,8 @@ func TestPATHOfTheUser(t *testing.T) {
 			if err := u.Wait(); err != nil {
 				t.Error(err)
 			}
-			for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // seen in the folder only
+			// That the server has gone is seen in the folder only.
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 				left, _ := filepath.Glob(filepath.Join(dir, "pgserver-*"))
 				if len(left) == 0 {
 					break

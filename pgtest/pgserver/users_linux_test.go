@@ -74,7 +74,8 @@ func TestOddUsersWithoutNamespaces(t *testing.T) {
 			out, err := asUser(t, publicDir(t), func(cmd *exec.Cmd) {
 				all := []syscall.SysProcIDMap{{Size: 65536}}
 				cmd.SysProcAttr = &syscall.SysProcAttr{
-					Cloneflags: syscall.CLONE_NEWUSER, UidMappings: all, GidMappings: all, GidMappingsEnableSetgroups: true,
+					Cloneflags: syscall.CLONE_NEWUSER, UidMappings: all, GidMappings: all,
+					GidMappingsEnableSetgroups: true,
 				}
 			}, command...)
 			if err == nil {

@@ -59,7 +59,8 @@ func TestLinksLeadNowhere(t *testing.T) {
 				if b, err := tree.ReadFile(dir, file); err == nil {
 					t.Errorf("read %q", b)
 				}
-				_ = tree.WriteFile(dir, file, "overwritten", os.Geteuid(), os.Getegid()) // a link, or a folder that is missing
+				// The error is that of a link, or of a folder that is missing.
+				_ = tree.WriteFile(dir, file, "overwritten", os.Geteuid(), os.Getegid())
 			}
 			copied := filepath.Join(base, "copy")
 			_ = tree.Copy(dir, copied, os.Geteuid(), os.Getegid())
