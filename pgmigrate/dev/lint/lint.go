@@ -23,16 +23,15 @@ import (
 
 // Options says what to judge. The zero value judges the up sections of the whole folder.
 type Options struct {
-	// Versions are the migrations to judge. Default: all. The others are applied as far as the last
-	// of these needs them.
+	// Versions are the migrations to judge. Those before the last of them are applied without a
+	// judgment. Defaults to all.
 	Versions []int32
 
 	// Down judges the down sections too.
 	Down bool
 
-	// Target is the major version of the PostgreSQL that the migrations are for. Default: the
-	// shadow's. What is observed is observed on the shadow whatever it says; it chooses the safe
-	// forms.
+	// Target is the major version of the PostgreSQL in production. It chooses the safe forms; the
+	// statements run on the shadow's version in any case. Defaults to the shadow's version.
 	Target int
 
 	// Data are the values of migrations that are templates. The shadow's own options need them too.

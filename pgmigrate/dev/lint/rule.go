@@ -22,7 +22,7 @@ func ruleNamed(name string) (Rule, bool) {
 var rules = []Rule{
 	{
 		"allow-without-reason", SeverityError,
-		"whoever reads the migration later, or copies it, needs to know why it was safe here",
+		"the next reader of the migration needs to know why it was safe here",
 	},
 	{
 		"alter-system", SeverityWarning,

@@ -15,9 +15,8 @@ type Plan struct {
 	Unexpressed []Change
 }
 
-// Plan returns what has to be run. Whether it does what it says, a trial on a copy tells: what one
-// statement takes along, such as the comment of a column that is dropped and made anew, is missing
-// from it until the next comparison.
+// Plan returns the statements to run. Try them on a copy: what pg-schema-diff drops and creates
+// again, such as a column, loses its comment until the next comparison.
 func (d *Difference) Plan() Plan {
 	var (
 		p                    Plan
@@ -157,8 +156,8 @@ var leadsOthers = map[string]bool{
 	"TEXT SEARCH TEMPLATE": true,
 }
 
-// partitions without pg-schema-diff, which gives up where one goes or gets other bounds. What is
-// left, the next round has.
+// dropPartition drops a partition where pg-schema-diff gives up, because it is dropped or gets
+// other bounds. The next comparison finds what is left.
 func (d *Difference) dropPartition(c Change) ([]Statement, bool) {
 	o := *c.From
 	if d.StructureError == nil || o.Type != "TABLE" || d.parents[o.Name] == "" {

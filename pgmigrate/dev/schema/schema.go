@@ -1,12 +1,10 @@
 // Package schema compares two databases and says which SQL turns the one into the other.
 //
-// Two readers look, because each is blind where the other sees. pg-schema-diff reads the catalog
-// and knows how to change tables, columns, indexes, constraints, views, functions, triggers, enums,
-// sequences and policies without stopping an application. It does not see comments, domains,
-// composite types, rules, aggregates, statistics, publications, grants other than on tables,
-// owners, storage parameters, UNLOGGED, disabled triggers and more. pg_dump sees all of that and
-// knows nothing about change: its dumps are cut into objects and compared object by object, and
-// what is missing is taken from the dump as it is.
+// The table of contents of pg_dump's archive decides what differs: it lists each object with the
+// statements that create and drop it, and with the objects that it depends on. pg-schema-diff knows
+// how to change tables, columns, indexes, constraints, triggers and sequences without stopping an
+// application, and is asked only for those. Statements for everything else, such as functions,
+// types, policies, comments and grants, come from the archive.
 package schema
 
 import (
