@@ -22,6 +22,10 @@ const (
 	// askPause is the first wait between two questions. It doubles up to askPauseMax.
 	askPause    = 5 * time.Millisecond
 	askPauseMax = 250 * time.Millisecond
+
+	// unprepared is the mode for statements that are rare: they leave nothing behind on the server,
+	// and work behind every pooler.
+	unprepared = pgx.QueryExecModeExec
 )
 
 // Resolve asks the server whether the transaction committed. With a Key, committed is also true if
@@ -167,7 +171,7 @@ func (e *CommitUnknownError) askByXID(ctx context.Context, conn *pgx.Conn, fence
 	var recovery, synchronous bool
 	var server string
 	var status *string
-	err := conn.QueryRow(limited, statusSQL, e.Server, e.XID).Scan(&recovery, &server, &synchronous, &status)
+	err := conn.QueryRow(limited, statusSQL, unprepared, e.Server, e.XID).Scan(&recovery, &server, &synchronous, &status)
 	var pgError *pgconn.PgError
 	switch {
 	case errors.As(err, &pgError) && (pgError.Code == "42883" || pgError.Code == "42501" || pgError.Code == "42704"):
@@ -191,7 +195,7 @@ func (e *CommitUnknownError) askByXID(ctx context.Context, conn *pgx.Conn, fence
 	}
 	err = fmt.Errorf("transaction %s is in progress", e.XID)
 	if !synchronous && time.Now().After(fence) {
-		if _, refused := conn.Exec(limited, fenceSQL, e.XID); refused != nil {
+		if _, refused := conn.Exec(limited, fenceSQL, unprepared, e.XID); refused != nil {
 			err = fmt.Errorf("%w, and cannot be ended: %w", err, refused)
 		}
 	}

@@ -83,7 +83,7 @@ type querier interface {
 // findKeyTable returns the table's name with its schema, so that the function's search_path cannot
 // lead elsewhere.
 func findKeyTable(ctx context.Context, db querier) (table string, err error) {
-	if err = db.QueryRow(ctx, findTableSQL).Scan(&table); errors.Is(err, pgx.ErrNoRows) {
+	if err = db.QueryRow(ctx, findTableSQL, unprepared).Scan(&table); errors.Is(err, pgx.ErrNoRows) {
 		err = errNoKeyTable
 	}
 	return table, err
@@ -91,7 +91,8 @@ func findKeyTable(ctx context.Context, db querier) (table string, err error) {
 
 func readKeyRow(ctx context.Context, db querier, table, key string) (*keyRow, error) {
 	r := &keyRow{}
-	err := db.QueryRow(ctx, withTable(rowSQL, table), key).Scan(&r.owner, &r.fingerprint, &r.result, &r.synchronous)
+	row := db.QueryRow(ctx, withTable(rowSQL, table), unprepared, key)
+	err := row.Scan(&r.owner, &r.fingerprint, &r.result, &r.synchronous)
 	return r, err
 }
 
@@ -241,7 +242,7 @@ func (e *CommitUnknownError) tryKey(ctx context.Context, tx pgx.Tx) (*keyRow, er
 	if _, err = tx.Exec(ctx, "set local lock_timeout = "+milliseconds(askLimit)); err != nil {
 		return nil, err
 	}
-	tag, err := tx.Exec(ctx, withTable(claimSQL, table), e.Key, "", "")
+	tag, err := tx.Exec(ctx, withTable(claimSQL, table), unprepared, e.Key, "", "")
 	if err != nil || tag.RowsAffected() == 1 {
 		return nil, err
 	}
@@ -266,7 +267,7 @@ func Forget(ctx context.Context, db DB, olderThan time.Duration) (deleted int64,
 		select key from %[1]s where created_at < now() - $1::text::interval
 		order by created_at limit %[2]d for update skip locked)`, table, forgetBatch)
 	for {
-		tag, err := db.Exec(ctx, sql, milliseconds(olderThan)+"ms")
+		tag, err := db.Exec(ctx, sql, unprepared, milliseconds(olderThan)+"ms")
 		if err != nil {
 			return deleted, fmt.Errorf("forget: %w", err)
 		}
