@@ -68,14 +68,18 @@ func (s *session) sendCommit() (Outcome, error) {
 	if query == "" {
 		query = "commit"
 	}
-	ctx, cancel := outlast(s.ctx, cleanupLimit)
-	defer cancel()
-	conn := s.conn
-	result, err := s.sendSimple(ctx, query, nil)
-	if err != nil && ctx.Err() != nil {
+	wire, conn := &s.gate.wire, s.conn
+	if s.ctx.Done() != nil {
+		// Once the connection is given back, there is nothing to cut.
+		stop := context.AfterFunc(s.ctx, func() { time.AfterFunc(cleanupLimit, wire.cut) })
+		defer stop()
+	}
+	result, err := s.sendSimple(context.WithoutCancel(s.ctx), query, nil)
+	wasCut := wire.wasCut()
+	if wasCut && err != nil {
 		err = fmt.Errorf("no answer within %v after the end of ctx (%w): %w", cleanupLimit, context.Cause(s.ctx), err)
 	}
-	if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
+	if wasCut || !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		kill(conn)
 	}
 	if err == nil && result.answers.rolledBack && !result.answers.committed {
@@ -140,22 +144,4 @@ func judgeCommit(err error, unwritten bool) commitJudgment {
 		return commitUnknown
 	}
 	return commitRefused
-}
-
-// outlast returns a context with ctx's values that ends grace after ctx does.
-func outlast(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	if ctx.Done() == nil {
-		return ctx, func() {} // it never ends
-	}
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-longer.Done():
-		}
-	})
-	return longer, func() { stop(); cancel() }
 }

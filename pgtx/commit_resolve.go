@@ -32,8 +32,8 @@ const (
 // another transaction with the key has committed. An error says that the server could not tell, and
 // then committed means nothing.
 //
-// Resolve waits for an answer until ctx ends, at most 10 s, and may be called again. db is a pool or
-// a connection to the same database. If it is a connection that is closed or in a transaction,
+// Resolve waits for an answer until ctx ends, at most 10 s, and may be called again. db is a pool
+// or a connection to the same database. If it is a connection that is closed or in a transaction,
 // Resolve opens another with its configuration.
 //
 // It needs XID and Server, or Key, which VerifyCommit and IdempotencyKey set. They are plain text,
@@ -171,7 +171,8 @@ func (e *CommitUnknownError) askByXID(ctx context.Context, conn *pgx.Conn, fence
 	var recovery, synchronous bool
 	var server string
 	var status *string
-	err := conn.QueryRow(limited, statusSQL, unprepared, e.Server, e.XID).Scan(&recovery, &server, &synchronous, &status)
+	row := conn.QueryRow(limited, statusSQL, unprepared, e.Server, e.XID)
+	err := row.Scan(&recovery, &server, &synchronous, &status)
 	var pgError *pgconn.PgError
 	switch {
 	case errors.As(err, &pgError) && (pgError.Code == "42883" || pgError.Code == "42501" || pgError.Code == "42704"):

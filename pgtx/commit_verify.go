@@ -17,8 +17,8 @@ var (
 	ErrVerifyUnsupported = errors.New("the server has no pg_current_xact_id, pg_xact_status or " +
 		"pg_stat_get_bgwriter_stat_reset_time for this role: unset VerifyCommit, or use an IdempotencyKey")
 
-	// ErrServerChanged is returned by [CommitUnknownError.Resolve] if the transaction was in another
-	// run of the server: it was restarted, it crashed, another server was promoted, or its
+	// ErrServerChanged is returned by [CommitUnknownError.Resolve] if the transaction was in
+	// another run of the server: it was restarted, it crashed, another server was promoted, or its
 	// statistics were reset. The transaction ids of this run may mean other transactions.
 	ErrServerChanged = errors.New("another server, or the same after a restart or crash, " +
 		"whose transaction ids may mean others")

@@ -58,8 +58,8 @@ var (
 	ErrAcquireTimeout = fmt.Errorf("no connection within AcquireTimeout: %w", context.DeadlineExceeded)
 )
 
-// RetryError is returned if an attempt failed with an error worth another attempt, and none is left:
-// MaxAttempts is reached, Backoff stopped, or the context ended.
+// RetryError is returned if an attempt failed with an error worth another attempt, and none is
+// left: MaxAttempts is reached, Backoff stopped, or the context ended.
 type RetryError struct {
 	// Attempts counts the calls of the function, or the tries of BEGIN. It is at least 1.
 	Attempts int

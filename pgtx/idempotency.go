@@ -35,8 +35,8 @@ var (
 	ErrNoResult = errors.New("a transaction with this idempotency key has committed without storing a result: " +
 		"use other keys for ValueWith")
 
-	// ErrKeyReused is returned if a transaction with the same IdempotencyKey and another Fingerprint
-	// has committed: the key stands for another request.
+	// ErrKeyReused is returned if a transaction with the same IdempotencyKey and another
+	// Fingerprint has committed: the key stands for another request.
 	ErrKeyReused = errors.New("the idempotency key was used for a request with another fingerprint")
 
 	errNoKeyTable = errors.New("there is no table pgtx_idempotency_keys in the search_path: " +

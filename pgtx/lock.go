@@ -90,8 +90,8 @@ func send(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
 	return err
 }
 
-// TryLock is [Lock] without a wait. It reports whether all keys were free. If one was not, this call
-// holds none of them; for several keys that takes a savepoint.
+// TryLock is [Lock] without a wait. It reports whether all keys were free. If one was not, this
+// call holds none of them; for several keys that takes a savepoint.
 func TryLock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) (bool, error) {
 	keys = sorted(keys)
 	if len(keys) <= 1 {

@@ -82,7 +82,8 @@ func TestNestingOutside(t *testing.T) {
 	}
 }
 
-// A nested Run cannot change the transaction around it. The error says which option, and what to do.
+// A nested Run cannot change the transaction around it. The error says which option, and what to
+// do.
 func TestOptionsOfAnotherTransaction(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

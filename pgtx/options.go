@@ -14,12 +14,12 @@ import (
 // Options change how [RunWith] runs one transaction. [Run] uses the zero value.
 //
 // A nested Run cannot change a transaction that has begun. TxOptions that differ, Settings,
-// StatementTimeout, LockTimeout, AttemptTimeout and IdempotencyKey are an [ErrOptionConflict] there,
-// and on a [pgx.Tx] as db. MaxAttempts, Backoff and RetryIf of a nested Run have no effect, because
-// only the outermost Run can repeat the transaction.
+// StatementTimeout, LockTimeout, AttemptTimeout and IdempotencyKey are an [ErrOptionConflict]
+// there, and on a [pgx.Tx] as db. MaxAttempts, Backoff and RetryIf of a nested Run have no effect,
+// because only the outermost Run can repeat the transaction.
 type Options struct {
-	// TxOptions are the isolation level, access mode and deferrable mode. BeginQuery and CommitQuery
-	// may be several statements. A BeginQuery is sent in a message of its own.
+	// TxOptions are the isolation level, access mode and deferrable mode. BeginQuery and
+	// CommitQuery may be several statements. A BeginQuery is sent in a message of its own.
 	//
 	// With AccessMode ReadOnly, a COMMIT without an answer is repeated, unless a statement may have
 	// made the transaction read-write. A NOTIFY, which the server allows there, may arrive twice.
@@ -30,9 +30,9 @@ type Options struct {
 	// transaction_timeout and so on. They are sent with BEGIN, in the order of their names, "role"
 	// last. They leave no prepared statement behind, take no snapshot, and work behind PgBouncer.
 	//
-	// Values are quoted. search_path and temp_tablespaces take a list of names: separated by commas,
-	// and folded to lower case unless in double quotes. Anything else in a list, a name of more than
-	// 63 bytes, and two names that differ only in case are refused. Defaults to none.
+	// Values are quoted. search_path and temp_tablespaces take a list of names: separated by
+	// commas, and folded to lower case unless in double quotes. Anything else in a list, a name of
+	// more than 63 bytes, and two names that differ only in case are refused. Defaults to none.
 	Settings map[string]string
 
 	// Nesting says what happens inside the function of another Run on the same database. Defaults
@@ -60,8 +60,8 @@ type Options struct {
 	Backoff func() retry.Backoff
 
 	// RetryIf decides whether the function is called again after an attempt that was rolled back
-	// with err. retryable is what Run would do. Return retryable || … to repeat more (after a unique
-	// violation, say) and retryable && … to repeat less. It is not asked after an unknown or
+	// with err. retryable is what Run would do. Return retryable || … to repeat more (after a
+	// unique violation, say) and retryable && … to repeat less. It is not asked after an unknown or
 	// successful COMMIT, after the end of ctx, and after the function's own COMMIT or ROLLBACK.
 	// Defaults to retryable.
 	RetryIf func(err error, retryable bool) bool
@@ -97,16 +97,16 @@ type Options struct {
 	LockTimeout      time.Duration
 
 	// VerifyCommit asks the server what happened when COMMIT got no answer. If it committed, Run
-	// returns nil and calls the AfterCommit hooks. If it rolled back, Run repeats it. If the outcome
-	// stays unknown for VerifyTimeout, the error is a [*CommitUnknownError] that says why. See
-	// [CommitUnknownError.Resolve].
+	// returns nil and calls the AfterCommit hooks. If it rolled back, Run repeats it. If the
+	// outcome stays unknown for VerifyTimeout, the error is a [*CommitUnknownError] that says why.
+	// See [CommitUnknownError.Resolve].
 	//
-	// The transaction's id is read in the flush of BEGIN. So every transaction gets an id and writes
-	// some 40 bytes of WAL at COMMIT, even one that only reads. The read is the transaction's first
-	// query: a later SET TRANSACTION ISOLATION LEVEL fails, and from REPEATABLE READ on it fixes the
-	// snapshot. PostgreSQL 14 reads its statistics file for it. A server without transaction ids
-	// causes [ErrVerifyUnsupported]. No effect with AccessMode ReadOnly, or in a nested Run.
-	// Defaults to false.
+	// The transaction's id is read in the flush of BEGIN. So every transaction gets an id and
+	// writes some 40 bytes of WAL at COMMIT, even one that only reads. The read is the
+	// transaction's first query: a later SET TRANSACTION ISOLATION LEVEL fails, and from REPEATABLE
+	// READ on it fixes the snapshot. On PostgreSQL 14 it takes a millisecond or two. A server
+	// without transaction ids causes [ErrVerifyUnsupported]. No effect with AccessMode ReadOnly, or
+	// in a nested Run. Defaults to false.
 	VerifyCommit bool
 
 	// VerifyTimeout limits how long Run keeps asking after a COMMIT without an answer, even after
@@ -120,8 +120,8 @@ type Options struct {
 	// If a transaction with the key has committed, Run returns nil and calls neither the function
 	// nor the hooks. [ValueWith] returns the first one's value, which is stored as JSON in one more
 	// statement. Run waits for a transaction with the key that is in progress. One that failed
-	// leaves no key. After a COMMIT without an answer Run looks for the row, on any server that took
-	// over.
+	// leaves no key. After a COMMIT without an answer Run looks for the row, on any server that
+	// took over.
 	//
 	// Make the key of the purpose and the request, as in "payment:" + requestID: two different
 	// functions must not share a key. It must be empty with AccessMode ReadOnly. Defaults to none.

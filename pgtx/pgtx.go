@@ -73,8 +73,8 @@ type DB interface {
 // of its own: it commits by itself, and again if the outer one is repeated.
 //
 // ctx applies to the acquire, to BEGIN and to what fn does with it. If ctx is done when fn returns
-// nil, Run rolls back. The end of ctx does not cut off COMMIT, which would make its outcome unknown:
-// COMMIT and ROLLBACK have 5 s more.
+// nil, Run rolls back. The end of ctx does not cut off COMMIT, which would make its outcome
+// unknown: COMMIT and ROLLBACK have 5 s more.
 //
 // Run's own errors are in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets at its first
 // statement; [*SwallowedError] if a statement failed and fn returned nil; [*CommitUnknownError] if

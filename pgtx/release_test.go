@@ -10,7 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// RELEASE is sent when the nested Run ends, in order with savepoints that the function handles itself.
+// RELEASE is sent when the nested Run ends, in order with savepoints that the function handles
+// itself.
 func TestReleaseStaysInOrderWithOwnSavepoints(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(ctx context.Context, tx pgx.Tx, step func(string), nested func()){

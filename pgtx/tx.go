@@ -220,9 +220,9 @@ func (t *tx) Prepare(ctx context.Context, name, sql string) (d *pgconn.Statement
 	return d, err
 }
 
-// LargeObjects returns the transaction's large objects. Their calls bypass ErrTxInUse. A transaction
-// that has not begun begins, on Run's ctx; if that fails, every use of them is pgx.ErrTxClosed, as
-// after the function has returned, and the failure is Run's result.
+// LargeObjects returns the transaction's large objects. Their calls bypass ErrTxInUse. A
+// transaction that has not begun begins, on Run's ctx; if that fails, every use of them is
+// pgx.ErrTxClosed, as after the function has returned, and the failure is Run's result.
 func (t *tx) LargeObjects() pgx.LargeObjects {
 	var from pgx.Tx
 	err := t.enter(func(s *session) error {
