@@ -231,6 +231,7 @@ func ExampleNesting() {
 	required := pgtx.Options{Nesting: pgtx.Required}
 	err = pgtx.RunWith(context.Background(), pool, required, func(context.Context, pgx.Tx) error { return nil })
 	fmt.Println(errors.Is(err, pgtx.ErrNoTransaction))
-	// Output: Home, About commit: rolled back, because a nested transaction failed and cannot be
-	// undone alone: no quota for another page true
+	// Output:
+	// Home, About commit: rolled back, because a nested transaction failed and cannot be undone alone: no quota for another page
+	// true
 }
