@@ -19,3 +19,24 @@ func TestChecksumOfMigration(t *testing.T) {
 		}
 	}
 }
+
+// A template that renders differently each time is not edited for ever.
+func TestChecksumOfUnstableTemplate(t *testing.T) {
+	t.Parallel()
+	for source, stable := range map[string]bool{
+		"select '{{ now }}', {{ randNumeric 9 }};":                    true,
+		"select {{ if true }}{{ randAlphaNum 9 | squote }}{{ end }};": true,
+		"select '{{ .env }}';":                                        false,
+	} {
+		sum := func(value string) string {
+			list, err := pgmigrate.Check(files("1_a.sql", source), pgmigrate.WithData(map[string]any{"env": value}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list[0].Checksum()
+		}
+		if a, b := sum("a"), sum("b"); (a == b) != stable {
+			t.Errorf("%s: %s and %s", source, a, b)
+		}
+	}
+}

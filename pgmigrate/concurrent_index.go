@@ -121,11 +121,25 @@ const (
 	indexValid
 )
 
-// readIndexState reads what became of an index.
+// readIndexState reads what became of an index. It asks twice before it calls one invalid: another
+// session's build may have come to its end between the catalog and its progress.
 func readIndexState(ctx context.Context, conn *pgx.Conn, name string) (indexState, error) {
+	state, err := askIndexState(ctx, conn, name)
+	if err != nil || state != indexInvalid {
+		return state, err
+	}
+	return askIndexState(ctx, conn, name)
+}
+
+// askIndexState knows a build of another role's session, whose progress shows no more than that there
+// is one, by the lock that it holds on the table.
+func askIndexState(ctx context.Context, conn *pgx.Conn, name string) (indexState, error) {
 	var valid, building bool
 	err := conn.QueryRow(ctx, `
-select i.indisvalid, exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid)
+select i.indisvalid, exists (select from pg_catalog.pg_stat_progress_create_index p
+  where p.pid <> pg_backend_pid() and (p.index_relid = i.indexrelid or p.index_relid is null and exists (
+    select from pg_catalog.pg_locks l
+    where l.pid = p.pid and l.relation = i.indrelid and l.mode = 'ShareUpdateExclusiveLock' and l.granted)))
 from pg_catalog.pg_index i where i.indexrelid = pg_catalog.to_regclass($1)`, pgx.QueryExecModeExec,
 		name).Scan(&valid, &building)
 	switch {

@@ -236,6 +236,7 @@ func TestBadOptions(t *testing.T) {
 	}
 	for _, opt := range []pgmigrate.Option{
 		pgmigrate.WithVersionTable(""),
+		pgmigrate.WithVersionTable("schema_version"),
 		pgmigrate.WithVersionTable(`"Quoted".v`),
 		pgmigrate.WithVersionTable("v; drop table v"),
 		pgmigrate.WithVersionTable("a.b.c"),

@@ -18,6 +18,9 @@ type Migration struct {
 	Up      string // rendered SQL; whatever templates filled in is part of it
 	Down    string // rendered SQL; empty if the migration cannot be rolled back
 
+	// The source of a template that renders differently each time; "" for others.
+	unstable string
+
 	upLine, downLine int // of the file, where the sections begin; 0 if a template moved the lines
 }
 

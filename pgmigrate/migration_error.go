@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -85,6 +86,9 @@ func (e *MigrationError) Error() string {
 	return b.String()
 }
 
+// The server's words for the row that a statement waits for.
+var lockedRelation = regexp.MustCompile(`\bwhile \w+ tuple \(\d+,\d+\) in relation ("[^"]+")`)
+
 // causeText leaves tern's file name out, and adds the server's hint. Detail stays out: it quotes
 // rows.
 func causeText(err error) string {
@@ -93,6 +97,12 @@ func causeText(err error) string {
 		return err.Error()
 	}
 	text := pgErr.Message + " (SQLSTATE " + pgErr.Code + ")"
+	if match := lockedRelation.FindStringSubmatch(pgErr.Where); match != nil && pgErr.Code == "55P03" {
+		text += ", for a row of " + match[1]
+	}
+	if pgErr.Code == "25001" { // active_sql_transaction
+		text += ", give it a migration of its own with the line " + disableTxMarker
+	}
 	if pgErr.Hint != "" {
 		text += ", hint: " + pgErr.Hint
 	}

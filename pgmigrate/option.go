@@ -45,9 +45,10 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 // WithVersionTable names the table that holds the version. Default: [DefaultVersionTable]. Set it
-// only for a database that tern has been keeping under another name. The name is schema.table (or
-// table, found through search_path) in lower case and without quotes, because tern puts it into its
-// statements as it is. The schema must exist.
+// only for a database that tern has been keeping under another name. The name is schema.table in lower
+// case and without quotes, because tern puts it into its statements as it is. A name without a schema
+// is refused: what it means depends on search_path, and two tenants would share one history. The
+// schema must exist.
 func WithVersionTable(name string) Option {
 	return func(s *settings) { s.versionTable = name }
 }
@@ -112,7 +113,7 @@ func WithData(data map[string]any) Option {
 // PostgreSQL's limit.
 var (
 	schemaName       = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,62}\z`)
-	versionTableName = regexp.MustCompile(`\A([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62}\z`)
+	versionTableName = regexp.MustCompile(`\A[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}\z`)
 )
 
 func newSettings(opts []Option) (settings, error) {

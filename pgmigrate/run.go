@@ -105,6 +105,9 @@ func (r *run) prepare(ctx context.Context) error {
 // migrateTo runs step after step until the database is at target.
 func (r *run) migrateTo(ctx context.Context, target int32) error {
 	for r.version != target {
+		if ctx.Err() != nil {
+			return fmt.Errorf("migrate: at version %d, between migrations: %w", r.version, context.Cause(ctx))
+		}
 		s := r.newStep(firstStep(r.version, target), r.resume)
 		r.resume = 0
 		if err := r.checkStep(s); err != nil {
@@ -124,6 +127,9 @@ func (r *run) migrateTo(ctx context.Context, target int32) error {
 			return r.failure(ctx, err)
 		}
 		r.done(s)
+		if s.clean {
+			continue
+		}
 		if err := r.resetSession(ctx); err != nil {
 			return fmt.Errorf("migrate: at version %d, between migrations: %w", r.version, err)
 		}

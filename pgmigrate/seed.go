@@ -232,7 +232,7 @@ func (r *run) seed(ctx context.Context, f seedFile) error {
 		if _, err := tx.Exec(ctx, f.sql); err != nil {
 			return err
 		}
-		if err := exec(ctx, r.conn.PgConn(), strings.Join(resetSettings, "; ")); err != nil {
+		if err := exec(ctx, r.conn.PgConn(), strings.Join(resetSettings(r.conn), "; ")); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `

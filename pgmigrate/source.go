@@ -54,6 +54,9 @@ func (s source) loaded(version int32, rendered *migrate.Migration) loadedMigrati
 		up:        s.up,
 		down:      s.down,
 	}
+	if unstableTemplate.MatchString(s.body) {
+		m.unstable = s.body
+	}
 	m.up.template = m.up.text != rendered.UpSQL
 	m.down.template = m.down.text != rendered.DownSQL
 	if !m.up.template {
@@ -64,6 +67,10 @@ func (s source) loaded(version int32, rendered *migrate.Migration) loadedMigrati
 	}
 	return m
 }
+
+// Functions of sprig whose value changes from time to time or from machine to machine.
+var unstableTemplate = regexp.MustCompile(`\{\{(?:[^}]*[^}.$\w])?(?:now|ago|env|expandenv|rand\w+|uuidv4|gen[A-Z]\w+|` +
+	`bcrypt|htpasswd|shuffle|getHostByName|encryptAES|keys|values)\b`)
 
 var (
 	// A line that is meant to be a marker, whatever the number of hyphens and the white space.

@@ -22,6 +22,7 @@ type step struct {
 
 	current int  // the number of the statement that runs, from 1; 0 if none does
 	sent    bool // a statement was sent: there may be something to repair
+	clean   bool // the session was reset after it
 
 	// Of a section without a transaction:
 	resume     int   // the number of the first statement to run, from 1

@@ -50,7 +50,7 @@ func (r *run) runStatements(ctx context.Context, s *step) error {
 		return err
 	}
 	s.current, s.repeatable = 0, true
-	if err := exec(ctx, r.conn.PgConn(), strings.Join(resetSettings, "; ")); err != nil {
+	if err := exec(ctx, r.conn.PgConn(), strings.Join(resetSettings(r.conn), "; ")); err != nil {
 		return fmt.Errorf("reset the session: %w", err)
 	}
 	return r.recordStatements(ctx, s)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,8 +31,14 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return errors.New("the section has ended the migration's own transaction")
 	}
 	s.current = 0
-	if err := exec(ctx, conn, "commit"); err != nil {
+	// The reset travels with the COMMIT. If it fails, resetSession runs it again and says so.
+	results, err := conn.Exec(ctx, "commit; "+r.resetSQL()).ReadAll()
+	if len(results) == 0 || results[0].Err != nil {
 		return err
+	}
+	if err == nil {
+		ours, others, lockErr := readLocks(results[len(results)-1].Rows)
+		s.clean = ours && others == "" && lockErr == nil
 	}
 	return nil
 }
@@ -77,12 +82,14 @@ func (r *run) sendSection(ctx context.Context, s *step) error {
 	var err error
 	for n := range s.statements {
 		send(s.statement(n + 1))
-		pipeline.SendFlushRequest()
+		if r.m.settings.progress != nil {
+			pipeline.SendFlushRequest() // the server reports each statement when it is done
+		}
 		if (n+1)%most == 0 && err == nil {
 			err = pipeline.Flush()
 		}
 	}
-	records := append(slices.Clone(resetSettings), updateVersion(r.m.settings.versionTable, s),
+	records := append(resetSettings(r.conn), updateVersion(r.m.settings.versionTable, s),
 		r.entrySQL(&s.migration.Migration, Action(s.direction), ProgressDone,
 			"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())"))
 	for _, sql := range records {

@@ -19,6 +19,7 @@ import (
 type app struct {
 	stdout, stderr io.Writer
 	started        bool // a command has begun: the command line was good
+	printed        bool // stdout has its JSON object
 
 	dir              string
 	versionTable     string

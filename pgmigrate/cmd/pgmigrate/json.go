@@ -197,6 +197,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // printJSON prints v and returns err, so that a failed run has its result on stdout and its exit
 // code.
 func (a *app) printJSON(v any, err error) error {
+	a.printed = true
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")

@@ -49,6 +49,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	if a.json && !a.printed {
+		// stderr says the same, should stdout be closed.
+		_ = a.printJSON(map[string]string{"error": err.Error()}, nil)
+	}
 	fmt.Fprintf(stderr, "pgmigrate: %v\n", err)
 	if hint := hint(err); hint != "" {
 		fmt.Fprintf(stderr, "%s\n", hint)

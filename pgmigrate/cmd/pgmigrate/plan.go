@@ -3,17 +3,19 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 func (a *app) plan() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "plan", Short: "Show the SQL that up would run; takes no lock and writes nothing", Args: cobra.NoArgs,
 		Long: `Show the SQL that up would run. Takes no lock and writes nothing. Passwords after the
-word PASSWORD are masked; other values that templates fill in are shown.`,
+word PASSWORD and in connection strings are masked; other values that templates fill in are shown.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, _, err := a.migrator()
 			if err != nil {
@@ -40,15 +42,66 @@ word PASSWORD are masked; other values that templates fill in are shown.`,
 }
 
 var (
-	// ALTER ROLE … PASSWORD '…', OPTIONS (password '…'), in all of PostgreSQL's quotes.
-	passwordLiteral = regexp.MustCompile(`(?i)\b(password\s+)(?:(?:e|u&)?'(?:[^'\\]|''|\\.)*'|\$\w*\$[^$]*\$\w*\$)`)
-	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…', and URLs.
-	passwordSetting = regexp.MustCompile(`(?i)\b(password\s*=\s*)[^\s'&]+`)
-	passwordInURL   = regexp.MustCompile(`(?i)\b(postgres(?:ql)?://[^\s:/@']*:)[^\s@']+@`)
+	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…'. A value in quotes may hold anything: the
+	// rest of the string is masked.
+	passwordSetting = regexp.MustCompile(`(?is)\b(passw\w*\s*=\s*)(?:['"\\].*|[^\s'&]+)`)
+	// A password may hold a @: it ends at the last one.
+	passwordInURL = regexp.MustCompile(`(?i)(://[^\s:/@']*:)[^\s']*@`)
+	// In SQL that is a string itself: the rest of the string is masked.
+	passwordInSQL = regexp.MustCompile(`(?is)\b(password\s+)\S*['"$].*`)
 )
 
+// masked replaces passwords: strings behind the word PASSWORD, and those in connection strings.
 func masked(sql string) string {
-	sql = passwordLiteral.ReplaceAllString(sql, "${1}'****'")
-	sql = passwordSetting.ReplaceAllString(sql, "${1}****")
-	return passwordInURL.ReplaceAllString(sql, "${1}****@")
+	var b strings.Builder
+	l := sqlscan.Lexer{SQL: sql}
+	word, end := "", 0 // the last word or identifier, and where the last token ended
+	for l.Next() {
+		b.WriteString(sql[end:l.Start])
+		end = l.End
+		text := l.Text()
+		switch l.Kind {
+		case sqlscan.Word, sqlscan.Identifier:
+			word = strings.ToLower(strings.Trim(text, `"`))
+		case sqlscan.String, sqlscan.Dollar:
+			if word == "password" {
+				text = "'****'"
+			} else {
+				text = maskedString(text, l.Kind)
+			}
+			word = ""
+		case sqlscan.Comment:
+			text = maskedString(text, l.Kind)
+		case sqlscan.Other, sqlscan.Number:
+			if !strings.Contains("=:|(", text) {
+				word = ""
+			}
+		}
+		b.WriteString(text)
+	}
+	return b.String() + sql[end:]
+}
+
+// maskedString masks what is in a string, whose delimiters stay, or in a comment.
+func maskedString(text string, kind sqlscan.Kind) string {
+	left, right := 0, len(text)
+	switch kind {
+	case sqlscan.String:
+		left, right = strings.IndexByte(text, '\'')+1, strings.LastIndexByte(text, '\'')
+	case sqlscan.Dollar:
+		left = strings.IndexByte(text[1:], '$') + 2
+		right = len(text) - left
+	default:
+	}
+	if right < left { // it has no end
+		right = len(text)
+	}
+	inner := text[left:right]
+	if kind == sqlscan.Dollar {
+		inner = masked(inner) // mostly the body of a function
+	} else {
+		inner = passwordInSQL.ReplaceAllString(inner, "${1}****")
+	}
+	inner = passwordSetting.ReplaceAllString(inner, "${1}****")
+	return text[:left] + passwordInURL.ReplaceAllString(inner, "${1}****@") + text[right:]
 }

@@ -29,14 +29,16 @@ func (a *app) progress() *progress {
 	return &progress{log: a.logger(slog.LevelInfo)}
 }
 
-// isTerminal takes other character devices, such as /dev/null, for terminals too: nobody reads
-// them.
+// isTerminal takes other character devices for terminals too, except /dev/null.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
 	}
 	fi, err := f.Stat()
+	if null, nullErr := os.Stat(os.DevNull); nullErr == nil && os.SameFile(fi, null) {
+		return false
+	}
 	return err == nil && fi.Mode()&os.ModeCharDevice != 0
 }
 

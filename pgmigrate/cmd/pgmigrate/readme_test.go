@@ -17,13 +17,13 @@ var manifestArgs = regexp.MustCompile(`(?m)^          args: (\[.*\])$`)
 // The Kubernetes manifest's arguments migrate, but for the folder, which is in the image.
 func TestManifest(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../BEHAVIOR.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	match := manifestArgs.FindSubmatch(readme)
 	if match == nil {
-		t.Fatal("README.md has no manifest with args")
+		t.Fatal("BEHAVIOR.md has no manifest with args")
 	}
 	var args []string
 	if err := json.Unmarshal(match[1], &args); err != nil {
@@ -54,7 +54,7 @@ func manifestVariable(t *testing.T, readme []byte) string {
 	t.Helper()
 	match := regexp.MustCompile(`(?m)^            - name: (\w+)`).FindSubmatch(readme)
 	if match == nil {
-		t.Fatal("README.md has no manifest with env")
+		t.Fatal("BEHAVIOR.md has no manifest with env")
 	}
 	return string(match[1])
 }

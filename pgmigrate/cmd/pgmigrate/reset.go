@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
@@ -18,9 +20,17 @@ func (a *app) reset() *cobra.Command {
 		Use: "reset", Short: "Roll everything back and apply it again; only on a local database", Args: cobra.NoArgs,
 		Long: `Roll everything back and apply it again. All data in the migrated tables is lost.
 Nothing is asked, so only a database on this machine is accepted: every address must be a unix
-socket, localhost or a loopback address.`,
+socket, localhost or a loopback address, and APP_ENV, if it is set, development or test.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.migrateIf(cmd.Context(), onThisMachine,
+			acceptable := func(conn *pgx.ConnConfig) error {
+				// Without APP_ENV the environment is production by default, and says nothing.
+				if os.Getenv("APP_ENV") != "" && a.environment != string(pgconfig.Development) &&
+					a.environment != string(pgconfig.Test) {
+					return fmt.Errorf("reset: APP_ENV is %s: reset only works in development and test", a.environment)
+				}
+				return onThisMachine(conn)
+			}
+			return a.migrateIf(cmd.Context(), acceptable,
 				func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
 					down, err := m.To(ctx, 0)
 					var irreversible *pgmigrate.IrreversibleError

@@ -197,7 +197,7 @@ func TestCloseAfterItsSessionEnded(t *testing.T) {
 func TestMigratorsOptions(t *testing.T) {
 	t.Parallel()
 	db := open(t, shadow.Options{
-		Migrations: twoTables, Migrate: []pgmigrate.Option{pgmigrate.WithVersionTable("versions")},
+		Migrations: twoTables, Migrate: []pgmigrate.Option{pgmigrate.WithVersionTable("public.versions")},
 	})
 	if got := ask[int](t, db.Config(), "select version from versions"); got != 2 {
 		t.Errorf("version %d", got)
