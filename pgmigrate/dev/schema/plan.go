@@ -55,7 +55,8 @@ func (d *Difference) Plan() Plan {
 		case trails.MatchString(s.SQL):
 			last = append(last, s)
 		default:
-			if match := changesType.FindStringSubmatch(s.SQL); match != nil && d.mentionsStart(match[1]+" SET DEFAULT ") {
+			match := changesType.FindStringSubmatch(s.SQL)
+			if match != nil && d.mentionsStart(match[1]+" SET DEFAULT ") {
 				rest = append(rest, Statement{SQL: match[1] + " DROP DEFAULT"}) // it may have no cast
 			}
 			rest = append(rest, s)
@@ -68,13 +69,15 @@ func (d *Difference) Plan() Plan {
 	return p
 }
 
+const alterColumn = `ALTER TABLE ` + qualified + ` ALTER COLUMN ` + identifier
+
 var (
 	leads  = regexp.MustCompile(`^CREATE (SCHEMA|EXTENSION|TYPE)\b`)
 	trails = regexp.MustCompile(`^DROP SCHEMA\b`) // what pg-schema-diff does not see may still be in it
 
-	dropsIdentity = regexp.MustCompile(`^ALTER TABLE ` + qualified + ` ALTER COLUMN ` + identifier + `\s+DROP IDENTITY$`)
-	changesType   = regexp.MustCompile(`^(ALTER TABLE ` + qualified + ` ALTER COLUMN ` + identifier + `) SET DATA TYPE `)
-	addsIdentity  = regexp.MustCompile(`^ALTER TABLE ` + qualified + ` ALTER COLUMN ` + identifier + `\s+ADD GENERATED `)
+	dropsIdentity = regexp.MustCompile(`^` + alterColumn + `\s+DROP IDENTITY$`)
+	changesType   = regexp.MustCompile(`^(` + alterColumn + `) SET DATA TYPE `)
+	addsIdentity  = regexp.MustCompile(`^` + alterColumn + `\s+ADD GENERATED `)
 )
 
 // place is where in a plan a statement goes.

@@ -57,8 +57,8 @@ func irreplaceable(from, to Object) bool {
 	}
 }
 
-var dropsOrCreates = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) (?:MATERIALIZED VIEW|VIEW|FUNCTION|PROCEDURE|` +
-	`TRIGGER|POLICY|(?:UNIQUE )?INDEX(?: CONCURRENTLY)?) (` + qualified + `)`)
+var dropsOrCreates = regexp.MustCompile(`^(?:DROP|CREATE(?: OR REPLACE)?) (?:MATERIALIZED VIEW|VIEW|FUNCTION|` +
+	`PROCEDURE|TRIGGER|POLICY|(?:UNIQUE )?INDEX(?: CONCURRENTLY)?) (` + qualified + `)`)
 
 // recreate returns the statements that drop the objects of the set, and those that create them
 // again. It takes pg-schema-diff's statements about them out of the structure.
