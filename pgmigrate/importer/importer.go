@@ -178,8 +178,8 @@ func (c *converter) section(from, direction, sql string, noTransaction bool) str
 		for _, s := range statements(sql) {
 			if needsNoTransaction.MatchString(sql[s.Start:s.End]) {
 				noTransaction = true
-				c.note(from, "%s: %s cannot run in a transaction, so the section runs without one: give it a migration "+
-					"of its own", direction, strings.Join(s.Words[:min(len(s.Words), 3)], " "))
+				c.note(from, "%s: %s cannot run in a transaction, so the section runs without one: give it a "+
+					"migration of its own", direction, strings.Join(s.Words[:min(len(s.Words), 3)], " "))
 				break
 			}
 		}

@@ -73,7 +73,9 @@ func masked(sql string) string {
 		case sqlscan.Comment:
 			text = maskedString(text, l.Kind)
 		case sqlscan.Other, sqlscan.Number:
-			if !strings.Contains("=:|(", text) {
+			switch text {
+			case "=", ":", "|", "(": // between PASSWORD and its value
+			default:
 				word = ""
 			}
 		}
