@@ -23,10 +23,10 @@ var (
 )
 
 // parseDotEnv reads NAME=value lines. A value in single quotes is taken as it is. In double quotes
-// \n is a line break, and a backslash takes $, " and another backslash literally. Both may span lines.
-// A value without quotes ends at the line or before " #". Outside of single quotes, $NAME and ${NAME}
-// stand for a variable that the file has set further up; \$ is a $. If the environment sets that
-// variable too, its value counts.
+// \n is a line break, and a backslash takes $, " and another backslash literally. Both may span
+// lines. A value without quotes ends at the line or before " #". Outside of single quotes, $NAME
+// and ${NAME} stand for a variable that the file has set further up; \$ is a $. If the environment
+// sets that variable too, its value counts.
 func parseDotEnv(text string, environ map[string]string) dotEnv {
 	d := dotEnv{values: map[string]string{}, doubtful: map[string]string{}, environ: environ}
 	rest := strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n")

@@ -227,7 +227,8 @@ func TestProvidersGuide(t *testing.T) {
 	}
 }
 
-// TestPoolers: the pooler of a managed service is known by its address, and the report says what to add.
+// TestPoolers: the pooler of a managed service is known by its address, and the report says what to
+// add.
 func TestPoolers(t *testing.T) {
 	t.Parallel()
 	const roots = "?sslmode=verify-full&sslrootcert=system"

@@ -98,10 +98,11 @@ func (c Config) ReplicaURLs() []Secret {
 	return urls
 }
 
-// IsSet reports whether a variable, named without the prefix, was set: in the environment, in a .env
-// file, as a parameter of DATABASE_URL, or by a program that changed the value after loading. It is
-// false where the default is in effect, also if a program assigned the same value, and for a name
-// that is not a variable. A limit that was not set need not overrule a stricter one of the role.
+// IsSet reports whether a variable, named without the prefix, was set: in the environment, in a
+// .env file, as a parameter of DATABASE_URL, or by a program that changed the value after loading.
+// It is false where the default is in effect, also if a program assigned the same value, and for a
+// name that is not a variable. A limit that was not set need not overrule a stricter one of the
+// role.
 func (c Config) IsSet(variable string) bool {
 	r := c.state()
 	if r == nil {

@@ -11,8 +11,8 @@ const (
 	Config Category = "config"
 	// Auth: the server does not accept the user: class 28, or a failed SASL exchange.
 	Auth Category = "auth"
-	// Permission: the user is logged in and may not do that (42501), or this machine does not let the
-	// process reach the address.
+	// Permission: the user is logged in and may not do that (42501), or this machine does not let
+	// the process reach the address.
 	Permission Category = "permission"
 	// DNS: the host name does not resolve.
 	DNS Category = "dns"
@@ -45,8 +45,8 @@ const (
 	// Timeout: a limit ran out. It is the caller's (context.DeadlineExceeded), the server's (57014
 	// by statement_timeout, 25P03, 25P04) or a pooler's.
 	Timeout Category = "timeout"
-	// Canceled: the client or an operator gave up: context.Canceled, 57014 on request, 57000, a COPY
-	// whose source failed, a closed pool.
+	// Canceled: the client or an operator gave up: context.Canceled, 57014 on request, 57000, a
+	// COPY whose source failed, a closed pool.
 	Canceled Category = "canceled"
 	// CommitUnknown: the transaction may or may not have been committed (08007, 40003).
 	CommitUnknown Category = "commit_unknown"

@@ -168,8 +168,8 @@ func same(err, target error) bool {
 func judgeOpError(err *net.OpError) (verdict, bool) {
 	switch err.Op {
 	case "dial":
-		// Here these are about the server's socket file, this machine's firewall, or the descriptors of
-		// this process. In other operations they are about some other file.
+		// Here these are about the server's socket file, this machine's firewall, or the
+		// descriptors of this process. In other operations they are about some other file.
 		var errno syscall.Errno
 		errors.As(err.Err, &errno)
 		switch errno {

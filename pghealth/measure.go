@@ -100,8 +100,8 @@ func queryRow(ctx context.Context, conn *pgx.Conn, sql string) ([][]byte, error)
 	return results[0].Rows[0], nil
 }
 
-// schemaLimit leaves the server time to end a statement, after half of timeout, and connectivity time
-// for its question.
+// schemaLimit leaves the server time to end a statement, after half of timeout, and connectivity
+// time for its question.
 func schemaLimit(timeout time.Duration) time.Duration { return timeout * 5 / 8 }
 
 func (d *database) measureSchema(ctx context.Context) observation {

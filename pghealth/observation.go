@@ -68,7 +68,8 @@ func (o observation) withValue(value any, unit, text string) observation {
 	return o
 }
 
-// equals reports whether status and category are the same as in before, and in a failure the reason.
+// equals reports whether status and category are the same as in before, and in a failure the
+// reason.
 func (o observation) equals(before observation) bool {
 	return !before.Time.IsZero() && o.Status == before.Status && o.Category == before.Category &&
 		(o.Status != fail || o.Output == before.Output)

@@ -46,8 +46,8 @@ type Options struct {
 	// demoted primary answers reads and loses writes. Defaults to false.
 	AllowReadOnly bool
 
-	// WarnReplicaLag is the lag from which the check "replicaLag" warns. Negative: no lag does, only
-	// paused replay and a lag that is not known. The check exists with AllowReadOnly or
+	// WarnReplicaLag is the lag from which the check "replicaLag" warns. Negative: no lag does,
+	// only paused replay and a lag that is not known. The check exists with AllowReadOnly or
 	// MaxReplicaLag. Defaults to DefaultWarnReplicaLag.
 	WarnReplicaLag time.Duration
 
@@ -93,9 +93,10 @@ type Options struct {
 // needed passes: during a rollout old instances keep serving on the new schema.
 //
 // SchemaVersion runs on the probe's own connection, so that a saturated pool does not matter. It
-// must not keep conn. ctx ends after five eighths of Options.Timeout; the server ends each statement
-// after half, except behind a pooler. A SchemaVersion that does not return keeps the connection, so
-// that no other check can use it. It is not called concurrently. A panic in it fails the check.
+// must not keep conn. ctx ends after five eighths of Options.Timeout; the server ends each
+// statement after half, except behind a pooler. A SchemaVersion that does not return keeps the
+// connection, so that no other check can use it. It is not called concurrently. A panic in it fails
+// the check.
 type Schema interface {
 	SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error)
 }

@@ -16,10 +16,10 @@ const positionQuery = `select case when pg_is_in_recovery() then null else (pg_c
 
 // lagQuery reads a replica's state: whether it is one, whether replay is paused, how far it has
 // replayed, seconds since the commit that it replayed last, whether it has a receiver, how far the
-// primary had written according to the last message to that, seconds since that message, the server's
-// start, which tells one server from another behind one address, after how many seconds of silence
-// the receiver gives up, and how much was received, which is less after a restart of the receiver.
-// The message is hidden from roles without pg_read_all_stats.
+// primary had written according to the last message to that, seconds since that message, the
+// server's start, which tells one server from another behind one address, after how many seconds of
+// silence the receiver gives up, and how much was received, which is less after a restart of the
+// receiver. The message is hidden from roles without pg_read_all_stats.
 const lagQuery = `select pg_is_in_recovery()::int,
 	case when pg_is_in_recovery() then pg_is_wal_replay_paused()::int else 0 end,
 	(pg_last_wal_replay_lsn() - '0/0')::bigint, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()),
@@ -100,8 +100,8 @@ func (d *database) primaryPosition(ctx context.Context) walPosition {
 	return d.position.observe(ctx, d.opts.Timeout/4).position
 }
 
-// silenceSlack is added to half of wal_receiver_timeout, after which the receiver of an idle primary
-// asks for a message.
+// silenceSlack is added to half of wal_receiver_timeout, after which the receiver of an idle
+// primary asks for a message.
 const silenceSlack = 5 * time.Second
 
 // replicaState is what lagQuery tells.

@@ -118,7 +118,8 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	for _, p := range probes {
 		p.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 	}
-	// Nobody writes for longer than the limit, which is no lag. Without the primary's position it may be one.
+	// Nobody writes for longer than the limit, which is no lag. Without the primary's position it
+	// may be one.
 	probes["neither"].want(want{http.StatusOK, "replicaLag", "warn", "", unknown})
 	for _, name := range []string{"allowed to see", "asks primary"} {
 		probes[name].want(want{http.StatusOK, "replicaLag", "pass", "", ""})

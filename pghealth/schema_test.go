@@ -167,7 +167,8 @@ func TestMessySchema(t *testing.T) {
 	}
 }
 
-// Three statements, each short enough for the server, do not take the time of the check beside them.
+// Three statements, each short enough for the server, do not take the time of the check beside
+// them.
 func TestSlowSchemaLeavesTimeForConnectivity(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))

@@ -77,9 +77,9 @@ type List[A, R any] struct {
 	Replan bool
 
 	// Keys returns the keys that sign cursors, each of at least 16 bytes: the first one signs, each
-	// one verifies. It is called once for each page. Clients can read the values in a cursor all the
-	// same. Defaults to nil: cursors are not signed, and a client can make one that starts anywhere
-	// in the list.
+	// one verifies. It is called once for each page. Clients can read the values in a cursor all
+	// the same. Defaults to nil: cursors are not signed, and a client can make one that starts
+	// anywhere in the list.
 	Keys func() [][]byte
 
 	once sync.Once

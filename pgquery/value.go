@@ -22,8 +22,8 @@ type validator interface{ Valid() bool }
 // isValidator is the same with the name that package net/netip chose.
 type isValidator interface{ IsValid() bool }
 
-// The server's range is 4713 BC to 294276 AD, and that of a cursor's microseconds ends in 294247. The
-// limits are rounded inwards.
+// The server's range is 4713 BC to 294276 AD, and that of a cursor's microseconds ends in 294247.
+// The limits are rounded inwards.
 const minYear, maxYear = -4711, 294246
 
 // maxDepth bounds nested values: the server's max_stack_depth of 2 MB is good for some thousands.

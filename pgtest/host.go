@@ -141,8 +141,8 @@ func (h *host) inspect(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	// Copying files beats logging each page only where nothing is flushed to disk; elsewhere it
-	// would force a checkpoint of the user's whole cluster. PostgreSQL 15 and later know the choice,
-	// older ones always copy.
+	// would force a checkpoint of the user's whole cluster. PostgreSQL 15 and later know the
+	// choice, older ones always copy.
 	h.fileCopy = h.server.Ephemeral() && version >= 150000
 	return nil
 }

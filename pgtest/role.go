@@ -93,7 +93,8 @@ func (r *roles) makeOwner(ctx context.Context, conn *pgx.Conn, project string) e
 		return err
 	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		// Two processes that alter one role at the same time fail with "tuple concurrently updated".
+		// Two processes that alter one role at the same time fail with "tuple concurrently
+		// updated".
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtext($1))", r.owner); err != nil {
 			return err
 		}

@@ -20,7 +20,8 @@ const planLimit = 30 * time.Second
 // UsesIndexes fails the test if no index could serve a statement that was sent: PostgreSQL still
 // reads a whole table where that is forbidden (enable_seqscan = off). So it works on tables with a
 // few rows, whose statistics say nothing. A statement that asks for a whole table passes; one that
-// filters it, joins two whole tables, or sorts one for its first rows, does not. Tables of the system catalog do not count.
+// filters it, joins two whole tables, or sorts one for its first rows, does not. Tables of the
+// system catalog do not count.
 //
 // The statements are explained, not run, with the arguments that they had, on a connection of their
 // own. It does not see tables that a transaction has not committed.

@@ -33,7 +33,8 @@ func watched(t *testing.T, fn func(*pgxpool.Pool), check func(*pgtest.Watched)) 
 
 func query(t *testing.T, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}, sql string, args ...any) {
+}, sql string, args ...any,
+) {
 	t.Helper()
 	rows, err := db.Query(t.Context(), sql, args...)
 	if err == nil {

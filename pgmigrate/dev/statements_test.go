@@ -131,9 +131,9 @@ func TestStatementsAgreeWithParser(t *testing.T) {
 	}
 }
 
-// TestStatementsOfFiles compares over SQL files of one's own choice, such as PostgreSQL's regression
-// suite: PGMIGRATE_SQL names a folder. A file that the parser does not take as a whole is compared
-// line group by line group.
+// TestStatementsOfFiles compares over SQL files of one's own choice, such as PostgreSQL's
+// regression suite: PGMIGRATE_SQL names a folder. A file that the parser does not take as a whole
+// is compared line group by line group.
 func TestStatementsOfFiles(t *testing.T) {
 	t.Parallel()
 	dir := os.Getenv("PGMIGRATE_SQL")

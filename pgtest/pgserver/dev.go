@@ -21,9 +21,9 @@ var ErrNotRunning = errors.New("the development server is not running")
 // It listens on a Unix socket in its directory, which only its user can enter, and on no TCP port
 // unless Port is set.
 type Dev struct {
-	// Name tells several servers apart. Default: made from the path of the module around the working
-	// directory, so that projects do not share a server by accident; "default" outside of a module.
-	// In a workspace the module at its root counts, or else its folder.
+	// Name tells several servers apart. Default: made from the path of the module around the
+	// working directory, so that projects do not share a server by accident; "default" outside of a
+	// module. In a workspace the module at its root counts, or else its folder.
 	Name string
 
 	// Database is created if it does not exist, and named in the URL. Default: the last part of the

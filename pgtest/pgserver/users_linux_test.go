@@ -67,7 +67,8 @@ func TestOddUsersWithoutNamespaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// The limit holds in the namespace in which it is set, and the ids there are as outside.
+			// The limit holds in the namespace in which it is set, and the ids there are as
+			// outside.
 			command := append([]string{
 				"/bin/sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"`, "sh",
 			}, odd[name]...)

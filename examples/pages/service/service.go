@@ -113,7 +113,8 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 	return serve(ctx, opts, log, listener, router, app.Background, probe.Drain)
 }
 
-// serveInternal shows operators what the probe knows, until end is called. It has no access control.
+// serveInternal shows operators what the probe knows, until end is called. It has no access
+// control.
 func serveInternal(ctx context.Context, opts Options, log *slog.Logger, probe *pghealth.Probe) (end func(), err error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", opts.Internal)

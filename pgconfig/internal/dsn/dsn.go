@@ -109,8 +109,8 @@ func (d DSN) write(masked bool) string {
 	return b.String()
 }
 
-// MaskSettings returns a copy in which the settings of programs and extensions, whose names have a dot,
-// are masked: the value may be a key.
+// MaskSettings returns a copy in which the settings of programs and extensions, whose names have a
+// dot, are masked: the value may be a key.
 func (d DSN) MaskSettings() DSN {
 	d = d.Clone()
 	for name := range d.Settings {

@@ -153,8 +153,8 @@ func keep(words ...string) param {
 
 var authMethods = []string{"password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"}
 
-// requireAuth checks a list of methods to log in with: all wanted, or all with a ! and unwanted. pgx
-// takes spaces in it, and libpq does not.
+// requireAuth checks a list of methods to log in with: all wanted, or all with a ! and unwanted.
+// pgx takes spaces in it, and libpq does not.
 func requireAuth(p *parser, name, value string) (detail, hint string) {
 	methods := strings.Split(strings.ReplaceAll(value, " ", ""), ",")
 	unwanted := strings.HasPrefix(methods[0], "!")

@@ -50,8 +50,8 @@ func newObserver(ctx context.Context, conn *pgx.Conn) (*observer, error) {
 }
 
 // Planning the query that reads relations takes longer than running it. The observer prepares it in
-// SQL, because only the server knows whether a migration has discarded it. A plan for small catalogs
-// reads all of them, so the query is planned again after replanAfter statements.
+// SQL, because only the server knows whether a migration has discarded it. A plan for small
+// catalogs reads all of them, so the query is planned again after replanAfter statements.
 const (
 	replanAfter = 200
 

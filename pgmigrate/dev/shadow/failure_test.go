@@ -26,41 +26,49 @@ func TestHints(t *testing.T) {
 		"0A000 of a view": {
 			shadow.Options{Migrations: folder("001_a.sql",
 				"create table t (i int); create view v as select i from t; alter table t alter i type bigint")},
-			[]string{"cannot alter type of a column used by a view"}, aboutExtensions,
+			[]string{"cannot alter type of a column used by a view"},
+			aboutExtensions,
 		},
 		"58P01 of a library": {
 			shadow.Options{Migrations: folder("001_a.sql", "load 'no_such_library'")},
-			[]string{"no_such_library"}, aboutExtensions,
+			[]string{"no_such_library"},
+			aboutExtensions,
 		},
 		"42704 of a type": {
 			shadow.Options{Migrations: folder("001_a.sql", "create table t (i no_such_type)")},
-			[]string{`type "no_such_type" does not exist`}, "role",
+			[]string{`type "no_such_type" does not exist`},
+			"role",
 		},
 		"42710 of a table's column": {
 			shadow.Options{Migrations: folder("001_a.sql", "create table t (i int); create policy p on t; create policy p on t")},
-			[]string{"already exists"}, "roles belong",
+			[]string{"already exists"},
+			"roles belong",
 		},
 		"a role of the server's": {
 			shadow.Options{Migrations: folder("001_a.sql", "create role postgres")},
 			[]string{
 				`role "postgres" already exists`,
 				"roles belong to the server, which other databases share: create it only if it is missing",
-			}, "",
+			},
+			"",
 		},
 		"an extension that is not installed": {
 			shadow.Options{Migrations: folder("001_a.sql", "create extension no_such_extension")},
-			[]string{"name a server that has it with --shadow-url or SHADOW_DATABASE_URL"}, "",
+			[]string{"name a server that has it with --shadow-url or SHADOW_DATABASE_URL"},
+			"",
 		},
 		"an extension to be created first": {
 			shadow.Options{Extensions: []string{"no_such_extension"}},
-			[]string{"shadow database: extension no_such_extension: "}, "",
+			[]string{"shadow database: extension no_such_extension: "},
+			"",
 		},
 		"a folder that is wrong": {
 			shadow.Options{Migrations: folder("002_a.sql", "select 1")}, []string{"002_a.sql"}, "",
 		},
 		"an address that is wrong, beside a live database": {
 			shadow.Options{URL: "postgres://me:hunter2@127.0.0.1:notaport/x", Live: &pgx.ConnConfig{}},
-			[]string{"the shadow server's address does not parse"}, "",
+			[]string{"the shadow server's address does not parse"},
+			"",
 		},
 	}
 	for name, test := range tests {

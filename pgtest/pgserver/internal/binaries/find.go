@@ -158,8 +158,8 @@ func (s System) majorVersion(dir string) (int, error) {
 	return strconv.Atoi(after[:end])
 }
 
-// InstallCommand is the command that installs PostgreSQL here, of a major version or, for 0, of any.
-// The distributions' own packages have one version: others come from PostgreSQL's repository.
+// InstallCommand is the command that installs PostgreSQL here, of a major version or, for 0, of
+// any. The distributions' own packages have one version: others come from PostgreSQL's repository.
 func (s System) InstallCommand(version int) string {
 	if s.GOOS == "darwin" {
 		if version == 0 {

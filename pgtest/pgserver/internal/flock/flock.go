@@ -9,8 +9,8 @@ import (
 )
 
 // Try takes an exclusive flock, or returns nil if another process holds it. The kernel gives the
-// lock up when its holder dies. A link at path is not followed. The file is never removed: a lock on a removed file excludes
-// nobody.
+// lock up when its holder dies. A link at path is not followed. The file is never removed: a lock
+// on a removed file excludes nobody.
 func Try(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
