@@ -1,7 +1,7 @@
 // Command pgserver runs a durable PostgreSQL for development on this machine; see [pgserver.Dev].
 //
-//	pgserver start  [-name NAME] [-port N]  start it, make its database, print the URL; without -name
-//	                                        the project's, by the path of its module
+//	pgserver start  [-name NAME] [-port N]  start it, make its database, print the URL; the name
+//	                                        is by default the project's module path
 //	pgserver stop   [-name NAME]            stop it; its data stays
 //	pgserver url    [-name NAME]            print the URL; fails if the server is not running
 //	pgserver remove [-name NAME]            stop it and delete its data
