@@ -8,8 +8,8 @@ import (
 
 // Checksum identifies what the migration does: SHA-256, in hexadecimal, over the rendered SQL of
 // both sections, so that an edit of a shared template or of template data counts. CRLF counts as
-// LF: a checkout on Windows is no edit. A template that renders differently each time, as with now or
-// env, is identified by its source instead.
+// LF: a checkout on Windows is no edit. A template that renders differently each time, as with now
+// or env, is identified by its source instead.
 func (m Migration) Checksum() string {
 	h := sha256.New()
 	if m.unstable != "" {

@@ -73,8 +73,8 @@ func withoutComments(sql string) string {
 	return b.String()
 }
 
-// prepare returns the qualified name of the index that the statement builds or drops, if it has one,
-// and makes room for one that is built.
+// prepare returns the qualified name of the index that the statement builds or drops, if it has
+// one, and makes room for one that is built.
 func (c statementClass) prepare(ctx context.Context, r *run) (index string, err error) {
 	if c.index == "" {
 		return "", nil
@@ -131,8 +131,8 @@ func readIndexState(ctx context.Context, conn *pgx.Conn, name string) (indexStat
 	return askIndexState(ctx, conn, name)
 }
 
-// askIndexState knows a build of another role's session, whose progress shows no more than that there
-// is one, by the lock that it holds on the table.
+// askIndexState knows a build of another role's session, whose progress shows no more than that
+// there is one, by the lock that it holds on the table.
 func askIndexState(ctx context.Context, conn *pgx.Conn, name string) (indexState, error) {
 	var valid, building bool
 	err := conn.QueryRow(ctx, `

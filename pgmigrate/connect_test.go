@@ -14,7 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Every migration, not only the first, sees the session settings. And what the application's connection limits must not reach a migration.
+// Every migration, not only the first, sees the session settings. And what the application's
+// connection limits must not reach a migration.
 func TestSessionSettings(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

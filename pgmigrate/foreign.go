@@ -9,8 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/internal/foreign"
 )
 
-// foreignFiles returns a problem for each other tool whose files are in fsys. tern would run them as
-// its own: the part that undoes a migration right after the part that applies it.
+// foreignFiles returns a problem for each other tool whose files are in fsys. tern would run them
+// as its own: the part that undoes a migration right after the part that applies it.
 func foreignFiles(fsys fs.FS, entries []fs.DirEntry) []Problem {
 	var problems []Problem
 	found := map[foreign.Tool]bool{}

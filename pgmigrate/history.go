@@ -170,7 +170,8 @@ func (r *run) begun(ctx context.Context, notes *pgx.Conn, s *step) error {
 			" returning id", pgx.QueryExecModeExec).Scan(&s.entry)
 	}
 	if err == nil && s.resume > 1 {
-		// Should it be interrupted before it notes its first statement, it goes on from the same one.
+		// Should it be interrupted before it notes its first statement, it goes on from the same
+		// one.
 		_, err = notes.Exec(ctx, "update "+r.m.settings.historySchema+`.history h
 set statement = p.statement, line = p.line, repeatable = p.repeatable, index_name = p.index_name,
   drops_index = p.drops_index, before = p.before, current = p.current

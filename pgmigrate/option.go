@@ -45,10 +45,10 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 // WithVersionTable names the table that holds the version. Default: [DefaultVersionTable]. Set it
-// only for a database that tern has been keeping under another name. The name is schema.table in lower
-// case and without quotes, because tern puts it into its statements as it is. A name without a schema
-// is refused: what it means depends on search_path, and two tenants would share one history. The
-// schema must exist.
+// only for a database that tern has been keeping under another name. The name is schema.table in
+// lower case and without quotes, because tern puts it into its statements as it is. A name without
+// a schema is refused: what it means depends on search_path, and two tenants would share one
+// history. The schema must exist.
 func WithVersionTable(name string) Option {
 	return func(s *settings) { s.versionTable = name }
 }

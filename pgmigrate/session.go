@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// key is an advisory lock's key as pg_locks shows it: a bigint is split over classid and objid, with
-// objsubid 1.
+// key is an advisory lock's key as pg_locks shows it: a bigint is split over classid and objid,
+// with objsubid 1.
 const key = "((l.classid::bigint << 32) | l.objid::bigint)"
 
 // resetSettings brings user and settings back to what they were when the session began. The role's

@@ -10,8 +10,8 @@ import (
 type Statement struct {
 	SQL    string // from its first token to its last; its semicolon and comments around it are left out
 	Offset int    // of SQL in the section's rendered SQL, in bytes
-	// Line is where SQL begins in the file, counted from 1. It is 0 if a template moved the lines, and
-	// for a Migration that does not come from a folder.
+	// Line is where SQL begins in the file, counted from 1. It is 0 if a template moved the lines,
+	// and for a Migration that does not come from a folder.
 	Line int
 }
 

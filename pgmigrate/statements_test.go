@@ -83,7 +83,8 @@ func TestStatements(t *testing.T) {
 				"select 3",
 			},
 		},
-		// A comment that ends in a backslash ends with its line, and a carriage return ends one too.
+		// A comment that ends in a backslash ends with its line, and a carriage return ends one
+		// too.
 		{"select 1; -- a\\\nselect 2; -- b\rselect 3", []string{"select 1", "select 2", "select 3"}},
 		{"select a$b from t; select $b$ ; $b$", []string{"select a$b from t", "select $b$ ; $b$"}},
 		{

@@ -204,8 +204,8 @@ func (s *step) digest(n int) string {
 var leavesState = regexp.MustCompile(`(?i)\b(?:temp|temporary|pg_temp\w*|set_config|prepare|declare|discard|load|` +
 	`listen|advisory\w*|pg_(?:try_)?advisory\w*)\b`)
 
-// resumable reports whether the statements before n leave nothing in the session but settings, which
-// replaySettings repeats.
+// resumable reports whether the statements before n leave nothing in the session but settings,
+// which replaySettings repeats.
 func (s *step) resumable(n int) bool {
 	for i := 1; i < n; i++ {
 		if isSetting(s.statements[i-1]) {
@@ -218,7 +218,8 @@ func (s *step) resumable(n int) bool {
 	return true
 }
 
-// replaySettings brings the session of a section that is continued to where the interrupted one was.
+// replaySettings brings the session of a section that is continued to where the interrupted one
+// was.
 func (r *run) replaySettings(ctx context.Context, s *step) error {
 	for n := 1; n < s.resume; n++ {
 		if !isSetting(s.statements[n-1]) {

@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// A section is continued as long as what has run is what the file says. What failed and left nothing
-// may be corrected.
+// A section is continued as long as what has run is what the file says. What failed and left
+// nothing may be corrected.
 func TestInterruptedSectionThatWasEdited(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -41,9 +41,9 @@ type migration struct {
 	upAlone, downAlone bool
 }
 
-// Convert reads the migrations at the top of fsys, or in its subfolders for Prisma, and returns them
-// in tern's format, numbered 1, 2, 3 and so on. It returns an error if it finds none, or if it cannot
-// tell their order. It writes nothing.
+// Convert reads the migrations at the top of fsys, or in its subfolders for Prisma, and returns
+// them in tern's format, numbered 1, 2, 3 and so on. It returns an error if it finds none, or if it
+// cannot tell their order. It writes nothing.
 func Convert(fsys fs.FS) (Result, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {

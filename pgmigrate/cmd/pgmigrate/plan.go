@@ -42,8 +42,8 @@ word PASSWORD and in connection strings are masked; other values that templates 
 }
 
 var (
-	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…'. A value in quotes may hold anything: the
-	// rest of the string is masked.
+	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…'. A value in quotes may hold anything:
+	// the rest of the string is masked.
 	passwordSetting = regexp.MustCompile(`(?is)\b(passw\w*\s*=\s*)(?:['"\\].*|[^\s'&]+)`)
 	// A password may hold a @: it ends at the last one.
 	passwordInURL = regexp.MustCompile(`(?i)(://[^\s:/@']*:)[^\s']*@`)

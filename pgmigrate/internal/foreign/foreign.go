@@ -26,8 +26,8 @@ const (
 	Rambler       Tool = "rambler"
 )
 
-// A marker is a comment. Tools differ in what they accept around it, people in what they write: case,
-// blanks and the end of the line do not count.
+// A marker is a comment. Tools differ in what they accept around it, people in what they write:
+// case, blanks and the end of the line do not count.
 var markers = []struct {
 	tool    Tool
 	pattern *regexp.Regexp
