@@ -14,7 +14,7 @@ import (
 // pgconn:
 //
 //	a text that the connection knows: BEGIN, SET LOCAL …, Bind, Execute, Sync
-//	a new text, in two flushes:       BEGIN, SET LOCAL …, Parse, Describe, Sync; Bind, Execute, Sync
+//	a new text: BEGIN, SET LOCAL …, Parse, Describe, Sync, and then Bind, Execute, Sync
 //
 // The server works in this order. Nothing of the statement, not even its preparation, happens
 // outside the transaction or before its limits apply.
