@@ -309,7 +309,8 @@ func TestManyParents(t *testing.T) {
 	for i := range parents {
 		parents[i].ID = int32(i)
 	}
-	if err := pgquery.Load(t.Context(), pool, parents, top); err != nil || parents[1].Top == nil || parents[9].Top != nil {
+	err := pgquery.Load(t.Context(), pool, parents, top)
+	if err != nil || parents[1].Top == nil || parents[9].Top != nil {
 		t.Errorf("%v, %+v", err, parents[:3])
 	}
 }

@@ -32,16 +32,16 @@ func assumptions() assumption {
 }
 
 func (a *assumption) register(flags *flag.FlagSet) {
-	flags.IntVar(&a.maxConns, "max-conns", a.maxConns, "pool connections of an instance at most (DATABASE_POOL_MAX_CONNS)")
+	flags.IntVar(&a.maxConns, "max-conns", a.maxConns, "pool connections of an instance (DATABASE_POOL_MAX_CONNS)")
 	flags.IntVar(&a.minIdle, "min-idle", a.minIdle, "connections it opens at start (DATABASE_POOL_MIN_IDLE_CONNS)")
 	flags.IntVar(&a.probeConns, "probe-conns", a.probeConns, "connections of its health check (pghealth)")
 	flags.IntVar(&a.listeners, "listeners", a.listeners, "connections that LISTEN (pgpool/listen)")
 	flags.IntVar(&a.spare, "spare", a.spare, "connections for migrations, people and superuser_reserved_connections")
 	flags.IntVar(&a.cores, "cores", a.cores, "cores of the server")
 	flags.Float64Var(&a.perCore, "per-core", a.perCore, "server connections of PgBouncer for each of them")
-	flags.DurationVar(&a.statement, "statement", a.statement, "how long a statement takes, its transaction's idle time included")
+	flags.DurationVar(&a.statement, "statement", a.statement, "how long a statement takes, with the idle time around it")
 	flags.Float64Var(&a.backendMB, "backend-mb", a.backendMB, "MB of a backend; measure your own")
-	flags.IntVar(&a.poolerClients, "pooler-clients", a.poolerClients, "clients of a PgBouncer process, which has one core")
+	flags.IntVar(&a.poolerClients, "pooler-clients", a.poolerClients, "clients of a PgBouncer process")
 	flags.DurationVar(&a.probeEvery, "probe-every", a.probeEvery, "time between two health checks of an instance")
 	flags.DurationVar(&a.lifetime, "lifetime", a.lifetime, "mean age at which a connection is replaced")
 	flags.Float64Var(&a.surge, "surge", a.surge, "share of new instances that a deployment runs beside the old ones")

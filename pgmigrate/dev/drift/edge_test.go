@@ -98,8 +98,8 @@ func TestBringsBack(t *testing.T) {
 			`create function f(a int) returns int language sql as 'select 1'; comment on function f(int) is 'one';
 				create view v as select f(1); create view w as select * from v;`,
 			`drop view v cascade; drop function f(int);
-				create function f(b int) returns text language sql as $$ select 'x' $$; comment on function f(int) is 'one';
-				create view v as select f(1); create view w as select * from v;`,
+				create function f(b int) returns text language sql as $$ select 'x' $$;
+				comment on function f(int) is 'one'; create view v as select f(1); create view w as select * from v;`,
 		},
 		"a materialized view under views": {
 			base + `create materialized view m as select i from t; create unique index m_i on m (i);
@@ -130,8 +130,8 @@ func TestBringsBack(t *testing.T) {
 		},
 		"a type under a default": {
 			`create table x (c text default 'good');`,
-			`alter table x alter c drop default; create type m as enum ('good'); alter table x alter c type m using 'good';
-				alter table x alter c set default 'good';`,
+			`alter table x alter c drop default; create type m as enum ('good');
+				alter table x alter c type m using 'good'; alter table x alter c set default 'good';`,
 		},
 		"odd names": {
 			`create schema "my schema"; create table "my schema"."T 1 🙂" ("c '1" int, "ü" text);

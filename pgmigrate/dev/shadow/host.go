@@ -222,7 +222,8 @@ func (h *host) waitUnused(ctx context.Context, name string) error {
 	for {
 		var used bool
 		err := h.lease.Do(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, "select exists (select from pg_stat_activity where datname = $1)", name).Scan(&used)
+			const connected = "select exists (select from pg_stat_activity where datname = $1)"
+			return conn.QueryRow(ctx, connected, name).Scan(&used)
 		})
 		if err != nil || !used {
 			return err

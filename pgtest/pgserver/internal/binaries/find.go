@@ -169,8 +169,8 @@ func (s System) InstallCommand(version int) string {
 	}
 	if version != 0 {
 		return fmt.Sprintf("PostgreSQL %d from https://www.postgresql.org/download, as package postgresql-%[1]d or "+
-			"postgresql%[1]d-server; or: go run github.com/page-builder/persistence/pgtest/pgserver/cmd/pgserver@latest "+
-			"fetch %[1]d", version)
+			"postgresql%[1]d-server; or: "+
+			"go run github.com/page-builder/persistence/pgtest/pgserver/cmd/pgserver@latest fetch %[1]d", version)
 	}
 	sudo := "sudo "
 	if s.UID == 0 {
