@@ -39,7 +39,7 @@ func (a *assumption) register(flags *flag.FlagSet) {
 	flags.IntVar(&a.spare, "spare", a.spare, "connections for migrations, people and superuser_reserved_connections")
 	flags.IntVar(&a.cores, "cores", a.cores, "cores of the server")
 	flags.Float64Var(&a.perCore, "per-core", a.perCore, "server connections of PgBouncer for each of them")
-	flags.DurationVar(&a.statement, "statement", a.statement, "how long a statement takes, with the idle time around it")
+	flags.DurationVar(&a.statement, "statement", a.statement, "how long a statement takes, idle time included")
 	flags.Float64Var(&a.backendMB, "backend-mb", a.backendMB, "MB of a backend; measure your own")
 	flags.IntVar(&a.poolerClients, "pooler-clients", a.poolerClients, "clients of a PgBouncer process")
 	flags.DurationVar(&a.probeEvery, "probe-every", a.probeEvery, "time between two health checks of an instance")
