@@ -55,7 +55,10 @@ func newProject(t *testing.T) *project {
 			t.Fatal(err)
 		}
 	}
-	p := &project{dir: dir, env: []string{"GOWORK=off", "GOFLAGS=-mod=mod", "GONOSUMDB=*", "XDG_STATE_HOME=" + state}}
+	p := &project{dir: dir, env: []string{
+		"GOWORK=off", "GOFLAGS=-mod=mod", "GONOSUMDB=*", "XDG_STATE_HOME=" + state,
+		"MAGEFILE_HASHFAST=1", "MAGEFILE_CACHE=" + t.TempDir(), // Mage's own does not tell projects with equal magefiles apart
+	}}
 	for _, v := range os.Environ() {
 		switch name, _, _ := strings.Cut(v, "="); {
 		case strings.HasPrefix(name, "PG"), strings.Contains(name, "DATABASE_"), name == "APP_ENV":

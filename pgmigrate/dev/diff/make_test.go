@@ -152,7 +152,7 @@ func TestMakeFails(t *testing.T) {
 		},
 		"names of a table and schema": {
 			t.Context(), after("create table versions ()"), "",
-			diff.Options{VersionTable: "versions", HistorySchema: "own"},
+			diff.Options{VersionTable: "public.versions", HistorySchema: "own"},
 			[]string{"versions"},
 		},
 	}

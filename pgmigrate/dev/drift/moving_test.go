@@ -165,7 +165,7 @@ func TestFolderAndAddresses(t *testing.T) {
 			}, drift.Options{}, `relation "a" already exists`,
 		},
 		"a table of its own": {
-			live, folder, drift.Options{VersionTable: "versions", HistorySchema: "other"}, "no version table",
+			live, folder, drift.Options{VersionTable: "public.versions", HistorySchema: "other"}, "no version table",
 		},
 	}
 	for name, test := range tests {
