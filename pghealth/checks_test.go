@@ -265,6 +265,36 @@ func TestCallerWithALimit(t *testing.T) {
 	wantEventually(t, pool, h, http.StatusOK)
 }
 
+// A caller with a short limit that asks seldom sees a failure that a measurement has ended with.
+func TestSeldomCallerWithALimit(t *testing.T) {
+	t.Parallel()
+	url := pgserver.Database(t)
+	hole := fault.NewProxy(t, url, fault.Options{})
+	pool := newPool(t, url, through(hole))
+	probe, log := newProbe(t, pool, pghealth.Options{Timeout: 2 * time.Second})
+	h := handler(probe, checker(t, probe, well, health.WithCacheDuration(time.Nanosecond)))
+	wantCode(t, get(t, pool, h), http.StatusOK)
+	hole.Freeze(fault.Both)
+	ask := func() int {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+		return rec.Code
+	}
+	if code := ask(); code != http.StatusOK {
+		t.Errorf("%d before the measurement has ended", code)
+	}
+	for began := time.Now(); !strings.Contains(log.String(), "db:connectivity"); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the failure was not logged")
+		}
+	}
+	if code := ask(); code != http.StatusServiceUnavailable {
+		t.Errorf("%d after a failed measurement, want 503", code)
+	}
+}
+
 // A checker waits a little longer than the check, so that it is the check that tells about the
 // timeout.
 func TestForeignCheckerTimeouts(t *testing.T) {

@@ -56,12 +56,18 @@ func (c *check) verdict(ctx context.Context) error {
 // could take a service out.
 //
 // A deadline may be the caller's too. The check's own is behind one that passes when the check is
-// overdue.
+// overdue. If the last measurement that ended has failed, the state is not kept: a caller with a
+// short limit must not see an old success for ever.
 func (c *check) ignoreGoneCallers(next health.InterceptorFunc) health.InterceptorFunc {
 	return func(ctx context.Context, name string, before health.CheckState) health.CheckState {
 		after := next(ctx, name, before)
-		limited := ctx.Err() != nil && before.Status != health.StatusUnknown && !c.overdue()
-		if after.Result != nil && (limited || errors.Is(ctx.Err(), context.Canceled)) {
+		if after.Result == nil || ctx.Err() == nil {
+			return after
+		}
+		limited := before.Status != health.StatusUnknown && !c.overdue()
+		last, ok := c.latest()
+		failed := ok && last.Status == fail
+		if !failed && (limited || errors.Is(ctx.Err(), context.Canceled)) {
 			return before
 		}
 		return after

@@ -19,13 +19,15 @@ const positionQuery = `select case when pg_is_in_recovery() then null else (pg_c
 // primary had written according to the last message to that, seconds since that message, the
 // server's start, which tells one server from another behind one address, after how many seconds of
 // silence the receiver gives up, and how much was received, which is less after a restart of the
-// receiver. The message is hidden from roles without pg_read_all_stats.
+// receiver. A receiver that does not stream, because the replica cannot follow this primary, does
+// not count. Message and status are hidden from roles without pg_read_all_stats.
 const lagQuery = `select pg_is_in_recovery()::int,
 	case when pg_is_in_recovery() then pg_is_wal_replay_paused()::int else 0 end,
 	(pg_last_wal_replay_lsn() - '0/0')::bigint, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()),
 	count(*), max(latest_end_lsn - '0/0')::bigint, extract(epoch from clock_timestamp() - max(last_msg_receipt_time)),
 	pg_postmaster_start_time(), extract(epoch from current_setting('wal_receiver_timeout')::interval),
-	(pg_last_wal_receive_lsn() - '0/0')::bigint from pg_stat_wal_receiver`
+	(pg_last_wal_receive_lsn() - '0/0')::bigint
+	from pg_stat_wal_receiver where coalesce(status, 'streaming') = 'streaming'`
 
 // walPosition is how far the primary had written at a moment.
 type walPosition struct {
@@ -43,13 +45,34 @@ type lagTracker struct {
 	server string        // which replica
 	passed time.Time     // the replica has everything from before; zero: not known
 	ahead  []walPosition // not replayed when last looked at, oldest first
+	asked  int64         // the last position that Options.Primary said
+	absent time.Time     // of the first look in a row at which there was no receiver
 }
 
-// advance takes in how far a replica has replayed and, unless it is zero, the primary's position.
-func (t *lagTracker) advance(server string, replayed int64, primary walPosition) {
+// look forgets what it knows of another replica, and notes whether this one has a receiver.
+func (t *lagTracker) look(server string, receiving bool) {
 	if t.server != server {
 		*t = lagTracker{server: server}
 	}
+	switch {
+	case receiving:
+		t.absent = time.Time{}
+	case t.absent.IsZero():
+		t.absent = time.Now()
+	}
+}
+
+// ask notes what Options.Primary said. One primary's positions never become less: a lower one is
+// another primary's, and the positions from before may be ones that were lost.
+func (t *lagTracker) ask(primary walPosition) {
+	if primary.lsn < t.asked {
+		t.ahead = nil
+	}
+	t.asked = primary.lsn
+}
+
+// advance takes in how far the replica has replayed and, unless it is zero, the primary's position.
+func (t *lagTracker) advance(replayed int64, primary walPosition) {
 	for len(t.ahead) > 0 && replayed >= t.ahead[0].lsn {
 		t.passed, t.ahead = t.ahead[0].at, t.ahead[1:]
 	}
@@ -172,8 +195,8 @@ func (c *columns) seconds(i int) time.Duration {
 
 // measureReplicaLag fails beyond Options.MaxReplicaLag only, and only for what is known: the time
 // since the first look at a position that the replica has not replayed, the silence of a primary
-// that is longer than an idle one's, or the time without a receiver. Otherwise the lag is an upper
-// bound, which warns.
+// that is longer than an idle one's, or the time since the first look that saw no receiver.
+// Otherwise the lag is an upper bound, which warns.
 func (d *database) measureReplicaLag(ctx context.Context) observation {
 	primary := d.primaryPosition(ctx) // before the replica's, which must not seem ahead
 	s, err := d.readReplica(ctx)
@@ -187,15 +210,19 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 		return seen.withValue(0, "s", "not a replica")
 	}
 
+	d.lag.look(s.server, s.receiving)
+	d.replay.look(s.server, s.receiving)
 	silent := primary.at.IsZero() // the last message is all there is
 	if silent {
 		primary = s.told
+	} else {
+		d.lag.ask(primary)
 	}
 	unknown := primary.at.IsZero()
-	d.lag.advance(s.server, s.replayed, primary)
+	d.lag.advance(s.replayed, primary)
 	ahead := d.lag.ahead
 	if unknown {
-		d.replay.advance(s.server, s.replayed, s.received)
+		d.replay.advance(s.replayed, s.received)
 		// Less is no proof that the replica keeps up: it may receive slowly.
 		if ahead = d.replay.ahead; len(ahead) > 0 && !reaches(time.Since(ahead[0].at), d.opts.MaxReplicaLag) {
 			ahead = nil
@@ -205,28 +232,36 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	behind, known, bound := len(ahead) > 0, !d.lag.passed.IsZero(), "at most "
 	switch {
 	case behind:
-		lag, known, bound = time.Since(ahead[0].at), true, "at least "
+		lag, bound = time.Since(ahead[0].at), "at least "
 	case known:
 		lag = time.Since(d.lag.passed)
 	}
 	// The time since the last commit compares two machines' clocks, and also grows while nobody
 	// commits. It fills in where the positions say nothing.
+	tells := reaches(lag, d.opts.WarnReplicaLag) || reaches(lag, d.opts.MaxReplicaLag)
+	fresh := behind && !known && !tells && s.commit > lag
 	switch {
+	case fresh: // at the first looks the positions have no past
+		lag, bound = s.commit, "at most "
 	case s.commit < 0 || behind:
 	case !known:
 		lag, known = s.commit, true
 	case unknown:
 		lag = min(lag, s.commit)
 	}
+	known = known || behind
 	if known {
 		seen = seen.withValue(lag.Seconds(), "s", bound+humanize(lag)+" behind")
 	}
 
 	is, why, proven := "is ", "", true
 	switch {
+	case fresh:
+		is, why, proven = "may be ", ": its lag was not measured for long enough yet", false
 	case behind:
-	case unknown: // with a receiver it may be up to date, for all that is known
-		is, why, proven = "may be ", ": the primary's position is not known", !s.receiving
+	case unknown: // it may be up to date, for all that is known
+		is, why = "may be ", ": the primary's position is not known"
+		proven = !d.lag.absent.IsZero() && reaches(time.Since(d.lag.absent), d.opts.MaxReplicaLag)
 	case silent:
 		is, why = "may be ", ": nothing came from the primary for that long"
 	}

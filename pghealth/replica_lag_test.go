@@ -176,6 +176,94 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	}
 }
 
+// At the first look nobody knows for how long the replica has been behind. The time since its last
+// commit warns.
+func TestReplicaLagAtTheFirstLook(t *testing.T) {
+	t.Parallel()
+	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: 5 * time.Second, MaxReplicaLag: 10 * time.Second},
+		func() []string { return []string{"1000", "21", "1", "2000", "0", "start", "60", "2000"} })
+	r := probe.ready(t)
+	c := r.check(t, "db:replicaLag")
+	if r.code != http.StatusOK || c.Status != "warn" || c.ObservedValue == nil || *c.ObservedValue != 21 ||
+		c.Output != "the replica may be far behind: its lag was not measured for long enough yet" {
+		t.Errorf("%d %+v", r.code, c)
+	}
+}
+
+// A receiver that is gone for a moment, because the primary or the receiver was restarted, proves
+// nothing about the lag.
+func TestReplicaLagWithoutReceiverForAMoment(t *testing.T) {
+	t.Parallel()
+	const limit = 300 * time.Millisecond
+	receivers := "1"
+	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, MaxReplicaLag: limit}, func() []string {
+		if receivers == "0" {
+			return []string{"2000", "3600", receivers, "NULL", "NULL", "start", "60", "2000"}
+		}
+		return []string{"2000", "3600", receivers, "2000", "0", "start", "60", "2000"}
+	})
+	wantCode(t, probe.ready(t), http.StatusOK)
+	time.Sleep(limit + 20*time.Millisecond) // the prober's period
+	receivers = "0"
+	wantCode(t, probe.ready(t), http.StatusOK)
+	receivers = "1"
+	wantCode(t, probe.ready(t), http.StatusOK)
+	receivers = "0"
+	wantCode(t, probe.ready(t), http.StatusOK)
+	time.Sleep(limit + 20*time.Millisecond)
+	wantCode(t, probe.ready(t), http.StatusServiceUnavailable)
+}
+
+// After a failover the positions that the old primary said do not count: they may be lost.
+func TestReplicaLagAfterAFailover(t *testing.T) {
+	t.Parallel()
+	const limit = 300 * time.Millisecond
+	position := 1_000_000
+	primary := scripted(t, func(string) []string { return []string{strconv.Itoa(position)} })
+	replayed := 900
+	probe := lagProbe(t, pghealth.Options{
+		WarnReplicaLag: -1, MaxReplicaLag: limit,
+		Primary: newPool(t, scriptedURL, on(primary)),
+	}, func() []string {
+		return []string{strconv.Itoa(replayed), "0", "1", "NULL", "NULL", "start", "60", "1000000"}
+	})
+	probe.ready(t)
+	for position = 1000; position < 4000; position += 1000 { // always a few bytes behind
+		time.Sleep(limit + 20*time.Millisecond)
+		replayed = position - 100
+		wantCode(t, probe.ready(t), http.StatusOK)
+	}
+}
+
+// lagProbe returns a probe of a standby that is not paused. row returns the other columns of the
+// query for its state.
+func lagProbe(t *testing.T, opts pghealth.Options, row func() []string) lagging {
+	t.Helper()
+	port := scripted(t, func(sql string) []string {
+		switch {
+		case strings.Contains(sql, "transaction_read_only"):
+			return []string{"on"}
+		case strings.Contains(sql, "pg_is_wal_replay_paused"):
+			return append([]string{"1", "0"}, row()...)
+		}
+		return []string{""}
+	})
+	opts.AllowReadOnly = true
+	pool := newPool(t, scriptedURL, on(port))
+	probe, _ := newProbe(t, pool, opts)
+	return lagging{pool: pool, probe: probe}
+}
+
+// scriptedURL names a user and a database that no answer holds by chance.
+const scriptedURL = "postgres://scripted_user@127.0.0.1/scripted_database?sslmode=disable"
+
+type lagging struct {
+	pool  *pgxpool.Pool
+	probe *pghealth.Probe
+}
+
+func (l lagging) ready(t *testing.T) response { t.Helper(); return get(t, l.pool, l.probe.Ready()) }
+
 // What counts is how long the replica has been behind a position, not how long nobody asked.
 func TestReplicaLagBetweenLooks(t *testing.T) {
 	t.Parallel()
