@@ -13,7 +13,8 @@ import (
 // server was gone or had changed its role. It is a tracer.
 type connections struct {
 	mu     sync.Mutex
-	failed map[*pgx.Conn][]string // what failed
+	failed map[*pgx.Conn][]string   // what failed
+	open   map[*pgx.Conn]*statement // what was sent last and has no answer yet
 }
 
 var (
@@ -28,20 +29,38 @@ type statementKey struct{}
 type statement struct {
 	harmless bool // whoever sent it does not fail by it anew
 	told     bool // that it failed: pgx tells the end of a batch twice if it could not be prepared
+
+	with *statement // the BEGIN that it travels with
 }
 
 // start marks what fails nobody anew: what is begun on a connection that is known to be dead, as
 // nothing is sent, and the ROLLBACK after a failure.
 func (c *connections) start(ctx context.Context, conn *pgx.Conn, sql string) context.Context {
-	return context.WithValue(ctx, statementKey{}, &statement{harmless: conn.IsClosed() || sql == "rollback"})
+	s := &statement{harmless: conn.IsClosed() || sql == "rollback"}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open == nil {
+		c.open = map[*pgx.Conn]*statement{}
+	}
+	s.with, c.open[conn] = c.open[conn], s
+	return context.WithValue(ctx, statementKey{}, s)
 }
 
 func (c *connections) end(ctx context.Context, conn *pgx.Conn, err error) {
 	s, ok := ctx.Value(statementKey{}).(*statement)
-	if err == nil || !ok || s.harmless || s.told {
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	delete(c.open, conn)
+	c.mu.Unlock()
+	if err == nil || s.harmless || s.told {
 		return
 	}
 	s.told = true
+	if s.with != nil && s.with.told {
+		return // the caller has one failure, of two statements
+	}
 	switch pgerr.Of(err) {
 	case pgerr.Connection, pgerr.Shutdown, pgerr.StartingUp, pgerr.ReadOnly:
 	case pgerr.Timeout:
