@@ -99,6 +99,12 @@ func (l *loader) fillService(c *connection, service, file string, own bool) bool
 			"add a section with its name in square brackets")
 		return false
 	}
+	for _, name := range []string{"service", "servicefile"} {
+		if section.Settings[name] != "" {
+			l.add(where, "names a service whose section has "+name+" in it", "take that out: services do not nest")
+			return false
+		}
+	}
 	if c.HasOptions && section.Settings["options"] != "" {
 		delete(section.Settings, "options") // as libpq, which takes one or the other
 		l.note(c.key, "options of the service are left out: options are given already")

@@ -64,6 +64,7 @@ func (l *loader) secretFile(c *connection, e Environment) *SecretFile {
 	vars, system, libpq, prefix, key, text := l.vars, l.system, l.libpq, l.prefix, c.key, c.text
 	hosts, database := slices.Clone(c.Hosts), c.Database
 	return &SecretFile{path: path, read: func() (user, password string, err error) {
+		text := text // each call has its own
 		again := &loader{
 			problems: problems{prefix: prefix}, vars: vars, system: system, libpq: libpq,
 			notes: map[string][]string{},

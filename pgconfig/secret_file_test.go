@@ -3,6 +3,7 @@ package pgconfig_test
 import (
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/page-builder/persistence/pgconfig"
@@ -64,6 +65,22 @@ func TestSecretFile(t *testing.T) {
 			equal(t, "shown", password.String(), "****")
 		})
 	}
+}
+
+// TestSecretFileConcurrently: the calls share nothing. The race detector is what fails here.
+func TestSecretFileConcurrently(t *testing.T) {
+	t.Parallel()
+	secret := load(t, env{"DATABASE_URL_FILE": file(t, "url", "postgres://app:one@db/shop")}).SecretFile()
+	var calls sync.WaitGroup
+	for range 4 {
+		calls.Go(func() {
+			user, password, err := secret.Read()
+			if user != "app" || password.Reveal() != "one" || err != nil {
+				t.Errorf("got %s and %v", user, err)
+			}
+		})
+	}
+	calls.Wait()
 }
 
 // TestSecretFileIsBroken: the error says what is wrong, and neither path nor content.

@@ -145,3 +145,14 @@ func TestCustomSetting(t *testing.T) {
 		equal(t, "app.key", must[*pgxpool.Config](t)(cfg.PoolConfig()).ConnConfig.RuntimeParams["app.key"], "hidden")
 	}
 }
+
+// TestMisplacedURL: a URL in a variable for a name is refused, and not shown.
+func TestMisplacedURL(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"PGDATABASE", "PGUSER"} {
+		environ := env{"APP_ENV": "development", "PGUSER": "u", "PGDATABASE": "d"}
+		environ[name] = "postgres://u:hunter2@h/db"
+		text := refused(t, pgconfig.Source{Environ: environ})
+		equal(t, name, text, name+" is a connection string, not a name: put it into DATABASE_URL")
+	}
+}

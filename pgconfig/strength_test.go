@@ -301,3 +301,38 @@ func TestPrivateDomains(t *testing.T) {
 		}
 	}
 }
+
+// TestNestedService: libpq refuses a service that names another one.
+func TestNestedService(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"service", "servicefile"} {
+		text := refused(t, pgconfig.Source{Environ: env{
+			"APP_ENV": "development", "PGSERVICE": "nested",
+			"PGSERVICEFILE": file(t, "services", "[nested]\nhost=h\nuser=u\ndbname=d\n"+name+"=other\n"),
+		}})
+		if !strings.Contains(text, "PGSERVICE names a service whose section has "+name+" in it") {
+			t.Error(text)
+		}
+	}
+}
+
+// TestGapInPorts: a port list that has a gap means 5432 there, whatever weaker sources say.
+func TestGapInPorts(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, env{"APP_ENV": "development", "DATABASE_URL": "postgres://u:p@h1:5433,h2/db", "PGPORT": "6000"})
+	if url := cfg.URL().Reveal(); !strings.Contains(url, "@h1:5433,h2:5432/") {
+		t.Error(url)
+	}
+}
+
+// TestNoCache: pgx runs no query with an empty cache of statements.
+func TestNoCache(t *testing.T) {
+	t.Parallel()
+	pc, err := load(t, env{
+		"APP_ENV": "development", "DATABASE_URL": "postgres://u@localhost/d?statement_cache_capacity=0",
+	}).PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "mode", pc.ConnConfig.DefaultQueryExecMode, pgx.QueryExecModeCacheDescribe)
+}

@@ -72,6 +72,13 @@ func TestParam(t *testing.T) {
 			"knows: use sslmode instead: disable, allow, prefer, require, verify-ca or verify-full",
 		"ssl=true&sslmode=verify-full": base + "?sslmode=verify-full\nnote: ssl is left out: sslmode says it",
 		"ssl=false&sslmode=disable":    base + "?sslmode=disable\nnote: ssl is left out: sslmode says it",
+		"ssl=allow&sslmode=require":    base + "?sslmode=require\nnote: ssl is left out: sslmode says it",
+		"ssl=verify-full&sslmode=require": "problem: has the parameter ssl, which says something else than " +
+			"sslmode: take one of them out",
+		"ssl=require&sslmode=prefer": "problem: has the parameter ssl, which says something else than " +
+			"sslmode: take one of them out",
+		"ssl=true&sslmode=allow": "problem: has the parameter ssl, which says something else than " +
+			"sslmode: take one of them out",
 		"ssl=true&sslmode=disable": "problem: has the parameter ssl, which says something else than " +
 			"sslmode: take one of them out",
 		"ssl=false&sslmode=require": "problem: has the parameter ssl, which says something else than " +
@@ -204,6 +211,25 @@ func TestParam(t *testing.T) {
 		"statement_cache_capacity=many": "problem: has the parameter statement_cache_capacity, " +
 			"which is not a whole number: write a number, or take it out",
 		"description_cache_capacity=": base,
+		"description_cache_capacity=0": "problem: has the parameter description_cache_capacity, which is 0, and no " +
+			"query would work in the mode cache_describe: write default_query_exec_mode=describe_exec, or take it out",
+		"description_cache_capacity=0&default_query_exec_mode=cache_describe": "problem: has the parameter " +
+			"description_cache_capacity, which is 0, and no query would work in the mode cache_describe: write " +
+			"default_query_exec_mode=describe_exec, or take it out",
+		"description_cache_capacity=0&default_query_exec_mode=describe_exec": base +
+			"\ndefault_query_exec_mode=describe_exec\ndescription_cache_capacity=0",
+		"description_cache_capacity=9": base + "\ndescription_cache_capacity=9",
+		"description_cache_capacity=many": "problem: has the parameter description_cache_capacity, " +
+			"which is not a whole number: write a number, or take it out",
+		"statement_cache_capacity=0&default_query_exec_mode=cache_statement": base +
+			"\ndefault_query_exec_mode=cache_statement\nnote: statement_cache_capacity=0 is left out: " +
+			"default_query_exec_mode says otherwise",
+		"statement_cache_capacity=00": base +
+			"\ndefault_query_exec_mode=cache_describe\nnote: statement_cache_capacity=0 became " +
+			"default_query_exec_mode=cache_describe",
+		"statement_cache_capacity=0": base +
+			"\ndefault_query_exec_mode=cache_describe\nnote: statement_cache_capacity=0 became " +
+			"default_query_exec_mode=cache_describe",
 
 		// Settings of the server
 		"work_mem=8MB":       base + "?options=-c%20work_mem%3D8MB",
@@ -719,6 +745,26 @@ func TestLocal(t *testing.T) {
 	}
 }
 
+// TestMisplaced: a connection string in place of a name is not shown.
+func TestMisplaced(t *testing.T) {
+	t.Parallel()
+	const user = "has a user that is a connection string, not a name: put it into DATABASE_URL"
+	const database = "has a database name that is a connection string, not a name: put it into DATABASE_URL"
+	for text, want := range map[string]string{
+		"host=h dbname=postgres://u:hunter2@h/db":              database,
+		"host=h dbname='host=h password=hunter2'":              database,
+		"host=h user=postgres://u:hunter2@h/db":                user,
+		"postgres://postgres%3A%2F%2Fu%3Ahunter2%40h%2Fdb@h/":  user,
+		"postgres://u@h/postgres%3A%2F%2Fu%3Ahunter2%40h%2Fdb": database,
+	} {
+		d, problems := dsn.Parse(text)
+		if len(problems) != 1 || problems[0].Sentence()+": "+problems[0].Hint != want ||
+			strings.Contains(d.Masked(), "hunter2") {
+			t.Errorf("%s: %v, %s", text, problems, d.Masked())
+		}
+	}
+}
+
 func TestFill(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -741,7 +787,9 @@ func TestFill(t *testing.T) {
 		{"host=a,b", "port=1,1,1", "postgres://a:1,b:1/", "port", false},
 		{"host=a,b", "port=1,2,3", "postgres://a:,b:/", "", true},
 		{"host=a port=7", "port=1,2", "postgres://a:7/", "", false},
-		{"host=a,b port=7,", "port=1", "postgres://a:7,b:1/", "port", false},
+		{"host=a,b port=7,", "port=1", "postgres://a:7,b:/", "", false},
+		{"host=a,b port=7,", "port=1,2,3", "postgres://a:7,b:/", "", false},
+		{"postgres://u@a:7,b", "port=1", "postgres://u@a:7,b:/", "", false},
 		{"host=a,b port=7,8", "port=1", "postgres://a:7,b:8/", "", false},
 		{"port=7", "host=a,b port=1,2", "postgres://a:7,b:7/", "host", false},
 		{"host=,", "host=a", "postgres://a:/", "host", false},

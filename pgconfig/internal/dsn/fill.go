@@ -46,23 +46,20 @@ func (d *DSN) fillHosts(from DSN) (taken []string, ok bool) {
 		}
 		d.Hosts, ok = pairHosts(hosts, ports)
 		return taken, ok
-	case ports == nil:
+	case ports == nil, d.ports() != nil: // a gap in a list of ports means 5432, as in libpq
 		return nil, true
 	case len(d.Hosts) == 0:
 		d.Hosts = slices.Clone(from.Hosts)
 		return []string{"port"}, true
 	}
 	paired, ok := pairHosts(make([]string, len(d.Hosts)), ports)
-	if !ok { // which does not matter if none is needed
-		return nil, !slices.ContainsFunc(d.Hosts, func(a Address) bool { return a.Port == "" })
+	if !ok {
+		return nil, false
 	}
 	for i, a := range paired {
-		if d.Hosts[i].Port == "" && a.Port != "" {
-			d.Hosts[i].Port = a.Port
-			taken = []string{"port"}
-		}
+		d.Hosts[i].Port = a.Port
 	}
-	return taken, true
+	return []string{"port"}, true
 }
 
 // Names reports whether d has a host, port, user, password or database of its own.

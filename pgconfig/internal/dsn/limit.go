@@ -17,10 +17,11 @@ const maxServerLimit = math.MaxInt32 * time.Millisecond
 func verbatim(s string) (text, wrong string) { return s, "" }
 
 func number(s string) (text, wrong string) {
-	if n, err := strconv.ParseInt(s, 10, 32); err != nil || n < 0 {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
 		return "", "is not a whole number"
 	}
-	return s, ""
+	return strconv.FormatInt(n, 10), ""
 }
 
 func boolean(s string) (text, wrong string) {

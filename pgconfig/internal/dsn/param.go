@@ -111,8 +111,8 @@ var libpqParams = map[string]param{
 		strong),
 
 	"default_query_exec_mode":    keep("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"),
-	"statement_cache_capacity":   keepNumber,
-	"description_cache_capacity": keepNumber,
+	"statement_cache_capacity":   cacheSize,
+	"description_cache_capacity": descriptions,
 
 	"pool_max_conns":                limit("DATABASE_POOL_MAX_CONNS", number, strong),
 	"pool_min_conns":                limit("DATABASE_POOL_MIN_IDLE_CONNS", number, weak),
@@ -238,9 +238,17 @@ func refuse(detail, hint string) param {
 // hold is for parameters that takeParts or settleTLS takes.
 func hold(*parser, string, string) (detail, hint string) { return "", "" }
 
-func keepNumber(p *parser, name, value string) (detail, hint string) {
-	if _, bad := number(value); value != "" && bad != "" {
+// descriptions is the size of the cache that the mode cache_describe needs. DATABASE_PGBOUNCER
+// chooses that mode.
+func descriptions(p *parser, name, value string) (detail, hint string) {
+	n, bad := number(value)
+	mode := p.raw["default_query_exec_mode"]
+	switch {
+	case value != "" && bad != "":
 		return bad, "write a number, or take it out"
+	case n == "0" && (mode == "" || mode == "cache_describe"):
+		return "is 0, and no query would work in the mode cache_describe",
+			"write default_query_exec_mode=describe_exec, or take it out"
 	}
 	return keep()(p, name, value)
 }

@@ -105,16 +105,19 @@ func schemaList(p *parser, name, value string) (detail, hint string) {
 }
 
 func cacheSize(p *parser, name, value string) (detail, hint string) {
-	if _, bad := number(value); value != "" && bad != "" {
+	const capacity = "statement_cache_capacity"
+	n, bad := number(value)
+	switch {
+	case value == "":
+	case bad != "":
 		return bad, "write a number, or take it out"
-	}
-	switch value {
-	case "":
-	case "0":
+	case n == "0": // pgx runs no query with a cache of that size
 		p.unnamed(name + "=0")
 	default:
-		p.Params["statement_cache_capacity"] = value
-		p.note(name + " became statement_cache_capacity")
+		p.Params[capacity] = value
+		if name != capacity {
+			p.note(name + " became " + capacity)
+		}
 	}
 	return "", ""
 }
@@ -198,7 +201,7 @@ func (p *parser) settleTLS() {
 		case mode == "":
 			p.note("ssl became sslmode=" + meant)
 			mode = meant
-		case (meant == "disable") != (mode == "disable"):
+		case (meant == "disable") != (mode == "disable"), slices.Index(sslModes, meant) > slices.Index(sslModes, mode):
 			p.add("ssl", "says something else than sslmode", "take one of them out")
 		default:
 			p.note("ssl is left out: sslmode says it")

@@ -100,17 +100,26 @@ func (p *parser) finish() (DSN, []Problem) {
 	p.takeParts()
 	p.applyParams()
 	p.checkHosts()
-	for _, part := range []struct{ param, text string }{
-		{"user", p.User},
-		{"dbname", p.Database},
-		{"password", p.Password},
+	for _, part := range []struct {
+		param string
+		text  *string
+	}{
+		{"user", &p.User},
+		{"dbname", &p.Database},
+		{"password", &p.Password},
 	} {
-		if strings.TrimRight(part.text, "\r\n") != part.text {
+		text := *part.text
+		if part.param != "password" && (strings.Contains(text, "://") || strings.Contains(text, "password=")) {
+			*part.text = part.param // it is not shown, and whatever else is wrong is still found
+			p.add(part.param, "is a connection string, not a name", "put it into DATABASE_URL")
+			continue
+		}
+		if strings.TrimRight(text, "\r\n") != text {
 			p.add(part.param, "ends with a line break", "take it off: echo adds one, printf '%s' does not")
-		} else if part.param != "password" && hasControl(part.text) || strings.Contains(part.text, "\x00") {
+		} else if part.param != "password" && hasControl(text) || strings.Contains(text, "\x00") {
 			p.add(part.param, "contains a control character", "take it out")
 		}
-		if shape := placeholder(part.param, part.text); shape != "" {
+		if shape := placeholder(part.param, text); shape != "" {
 			p.add(part.param, "is a placeholder like "+shape, notReplaced)
 		}
 	}
