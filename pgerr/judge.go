@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -105,10 +106,16 @@ func judgeJoined(errs []error, connecting bool) verdict {
 	var noTLS []verdict
 	for _, err := range errs {
 		v := judge(err, connecting)
-		// With sslmode=prefer, the attempt with TLS fails on each server without TLS. The attempt
-		// without TLS decides, if there was one.
+		// With sslmode=prefer and allow there are two attempts at one server. The attempt with TLS
+		// fails on each server without TLS, and the other one on each server that insists on it.
+		// That says nothing if there was the other attempt.
 		if connecting && isTLSRefused(err) {
 			noTLS = append(noTLS, v)
+			continue
+		}
+		if connecting && isPlainRefused(err) && slices.ContainsFunc(errs, func(other error) bool {
+			return address(other) == address(err) && !isPlainRefused(other) && !isTLSRefused(other)
+		}) {
 			continue
 		}
 		verdicts = append(verdicts, v)
@@ -241,4 +248,18 @@ func isTLSRefused(err error) bool {
 		}
 	}
 	return false
+}
+
+// isPlainRefused reports whether pg_hba.conf takes no login without TLS. PostgreSQL 13 and older
+// say "SSL off".
+func isPlainRefused(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "28000" &&
+		(strings.HasSuffix(e.Message, "no encryption") || strings.HasSuffix(e.Message, "SSL off"))
+}
+
+// address returns what pgconn begins the error of an attempt with.
+func address(err error) string {
+	text, _, _ := strings.Cut(err.Error(), ": ")
+	return text
 }

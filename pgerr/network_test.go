@@ -127,6 +127,40 @@ func TestAddress(t *testing.T) {
 	}
 }
 
+// TestTwoAttempts: a server takes logins with TLS only. The attempt with TLS decides.
+func TestTwoAttempts(t *testing.T) {
+	t.Parallel()
+	cert, _ := certificate(t, "127.0.0.1", time.Now().Add(time.Hour))
+	const entry = `no pg_hba.conf entry for host "::1", user "u", database "d", `
+	full := func(conn net.Conn) { serveInTLS(conn, cert, fail("53300")) }
+	for _, test := range []struct {
+		name     string
+		url      string
+		category pgerr.Category
+		wait     bool
+	}{
+		{"full", listening(t, byTLS(full, fail("28000", entry+"no encryption"))), pgerr.TooManyConnections, true},
+		{"full, version 13", listening(t, byTLS(full, fail("28000", entry+"SSL off"))), pgerr.TooManyConnections, true},
+		{"reset", listening(t, byTLS(reset, fail("28000", entry+"no encryption"))), pgerr.Connection, true},
+		{
+			"no TLS there", listening(t, noTLSThen(fail("28000", entry+"no encryption"))), pgerr.Auth, false,
+		},
+		{
+			"another server", listening(t, byTLS(full, fail("53300"))) + "," +
+				listening(t, noTLSThen(fail("28000", entry+"no encryption"))), pgerr.Auth, false,
+		},
+		{"another cause", listening(t, byTLS(full, fail("28000", "no such role"))), pgerr.Auth, false},
+	} {
+		for _, mode := range []string{"prefer", "allow"} {
+			t.Run(test.name+" "+mode, func(t *testing.T) {
+				t.Parallel()
+				_, err := pgx.Connect(t.Context(), "postgres://u@"+test.url+"/d?sslmode="+mode)
+				check(t, err, test.category, test.wait, test.wait)
+			})
+		}
+	}
+}
+
 // TestCertificate trusts the authority, so that what is left to refuse is the name and the date.
 func TestCertificate(t *testing.T) {
 	t.Parallel()
@@ -316,9 +350,29 @@ func answer(text string) func(net.Conn) {
 }
 
 // fail answers the startup message with an ErrorResponse.
-func fail(code string) func(net.Conn) {
-	fields := "SFATAL\x00VFATAL\x00C" + code + "\x00Mtest\x00\x00"
+func fail(code string, message ...string) func(net.Conn) {
+	fields := "SFATAL\x00VFATAL\x00C" + code + "\x00Mtest" + strings.Join(message, "") + "\x00\x00"
 	return answer(fmt.Sprintf("E\x00\x00\x00%c%s", len(fields)+4, fields))
+}
+
+// byTLS accepts TLS and serves the handshake by with, and connections without TLS by without.
+func byTLS(with, without func(net.Conn)) func(net.Conn) {
+	return func(conn net.Conn) {
+		first := make([]byte, 8)
+		if _, err := io.ReadFull(conn, first); err != nil {
+			return
+		}
+		if first[3] == 8 {
+			_, _ = conn.Write([]byte("S"))
+			with(conn)
+			return
+		}
+		without(conn)
+	}
+}
+
+func serveInTLS(conn net.Conn, cert tls.Certificate, next func(net.Conn)) {
+	next(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}))
 }
 
 // noTLSThen refuses TLS and serves the connection without it by next.

@@ -20,12 +20,19 @@ var poolerMessages = []struct {
 	{"transaction blocks not allowed", verdict{Statement, no, no}},
 	{"only supports prepared statements", verdict{Statement, no, no}},
 
-	// PgBouncer repeats what the server said when it last tried to log in.
-	{`cached error: password authentication failed`, verdict{Auth, no, no}},
-	{`cached error: no pg_hba.conf entry`, verdict{Auth, no, no}},
-	{`cached error: role "`, verdict{Auth, no, no}},
-	{`cached error: database "`, verdict{Config, no, no}},
-	{`cached error: permission denied`, verdict{Permission, no, no}},
+	// PgBouncer passes on what the server says to its login, with a code of its own, and repeats it
+	// as the "cached error" of later ones.
+	{"the database system is ", verdict{StartingUp, yes, yes}},
+	{"too many clients already", verdict{TooManyConnections, yes, yes}},
+	{"too many connections for ", verdict{TooManyConnections, yes, yes}},
+	{"remaining connection slots are reserved", verdict{TooManyConnections, yes, yes}},
+	{"password authentication failed", verdict{Auth, no, no}},
+	{"pg_hba.conf", verdict{Auth, no, no}},
+	{"permission denied", verdict{Permission, no, no}},
+	{`role "`, verdict{Auth, no, no}},
+	{`" is disabled`, verdict{Refused, yes, yes}}, // by PgBouncer's DISABLE
+	{`database "`, verdict{Config, no, no}},
+	{`parameter "`, verdict{Config, no, no}},
 	{"server login has been failing", verdict{Refused, yes, yes}},
 	{"server login failed", verdict{Refused, yes, yes}},
 	{"cannot connect to server", verdict{Refused, yes, yes}},
@@ -58,6 +65,7 @@ var poolerMessages = []struct {
 	{"admin forced disconnect", verdict{Shutdown, yes, yes}},
 	{"server conn crashed", verdict{Connection, yes, yes}},
 	{"server connection closed", verdict{Connection, yes, yes}},
+	{"database removed", verdict{Connection, yes, yes}}, // by PgBouncer's KILL
 	{"connection to database closed", verdict{Connection, yes, yes}},
 	{"dbhandler exited", verdict{Connection, yes, yes}},
 	{"client_idle_timeout", verdict{Connection, yes, yes}}, // no transaction was running
