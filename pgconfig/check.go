@@ -201,8 +201,10 @@ func (l *loader) checkBouncer(c *connection, cfg Config) {
 	if !cfg.PgBouncer || c.key == "DIRECT_DATABASE_URL" {
 		return
 	}
+	c.bouncer = true
 	for _, name := range sortedKeys(c.Settings) {
 		if bouncerSettings[name] {
+			l.note(c.key, name+" is left out of URL(): PgBouncer refuses it in options")
 			continue
 		}
 		if name == "search_path" && c.Settings[name] != "public" {

@@ -99,6 +99,7 @@ type connection struct {
 	passFile string
 	// ownCert: the connection string itself has sslcert.
 	ownCert bool
+	bouncer bool // it leads to PgBouncer
 }
 
 // connections holds what the variables name. main and direct may be nil.

@@ -261,3 +261,22 @@ func TestPoolSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestBouncerURL: PgBouncer takes timezone as a startup parameter and refuses it in options.
+func TestBouncerURL(t *testing.T) {
+	t.Parallel()
+	cfg := load(t, env{
+		"APP_ENV": "development", "PGTZ": "UTC", "DATABASE_URL": "postgres://u@localhost/d?pgbouncer=true",
+		"DATABASE_REPLICA_URLS": "postgres://u@localhost:5433/d",
+		"DIRECT_DATABASE_URL":   "postgres://u@localhost:5434/d",
+	})
+	equal(t, "URL", cfg.URL().Reveal(), "postgres://u@localhost:5432/d?sslmode=prefer")
+	equal(t, "replica's URL", cfg.ReplicaURLs()[0].Reveal(), "postgres://u@localhost:5433/d?sslmode=prefer")
+	equal(t, "direct URL", cfg.DirectURL().Reveal(),
+		"postgres://u@localhost:5434/d?options=-c%20timezone%3DUTC&sslmode=prefer")
+	pc, err := cfg.PoolConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "timezone", pc.ConnConfig.RuntimeParams["timezone"], "UTC")
+}

@@ -19,13 +19,18 @@ type resolved struct {
 // login is a complete connection string, and the file that its password came from.
 type login struct {
 	dsn.DSN
-	key    string
-	secret *SecretFile
+	key     string
+	secret  *SecretFile
+	bouncer bool
 }
 
 // url names the system's roots, which pgx takes anyway: libpq wants a file in the home directory.
+// It leaves the settings out behind PgBouncer, which refuses them in options.
 func (d login) url() Secret {
 	full := d.Clone()
+	if d.bouncer {
+		full.Settings = nil
+	}
 	if full.Params["sslmode"] == "verify-full" && full.Params["sslrootcert"] == "" {
 		full.Params["sslrootcert"] = "system"
 	}
@@ -35,7 +40,7 @@ func (d login) url() Secret {
 // resolve puts what was found into cfg, and the report together.
 func (l *loader) resolve(cfg Config, c connections, sources map[string]string) Config {
 	use := func(one *connection) login {
-		return login{DSN: one.DSN, key: one.key, secret: l.secretFile(one, cfg.Environment)}
+		return login{DSN: one.DSN, key: one.key, secret: l.secretFile(one, cfg.Environment), bouncer: one.bouncer}
 	}
 	r := &resolved{prefix: l.prefix, main: use(c.main), sources: sources, values: cfg.values()}
 	r.main.key = "DATABASE_URL"
@@ -61,6 +66,8 @@ func (c Config) state() *resolved {
 // URL returns the database's complete URL: address, login, TLS and settings of the server, as
 // DATABASE_URL, files and PG* variables gave them, with defaults and the password. It is empty in a
 // zero Config.
+//
+// Behind PgBouncer it has no settings, which PgBouncer refuses in a URL.
 //
 // psql and pgx accept it, so give it to programs that want a connection string. Where the system's
 // roots verify the server it says sslrootcert=system, which libpq knows since version 16.
