@@ -43,7 +43,11 @@ func (l *loader) fill(c *connection) {
 	}
 	if c.HasOptions && params["options"] != "" {
 		params = without(params, "options") // as libpq, which takes one or the other
-		l.note(c.key, "PGOPTIONS is left out: options are given already")
+		note := "PGOPTIONS is left out: options are given already"
+		if c.inherits() {
+			note += ", and limits are those of DATABASE_URL"
+		}
+		l.note(c.key, note)
 	}
 	for name := range l.libpq {
 		// What does not count need not be right either.
@@ -68,9 +72,7 @@ func (l *loader) fill(c *connection) {
 		l.add(l.variable(p.Param), p.Detail, l.hint(p))
 	}
 	l.yieldFallback(c, from)
-	if c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS" {
-		from.Limits = nil // they are in the Config already, unless something stronger is
-	}
+	l.dropInherited(c, from, false)
 	l.merge(c, from, func(param string) string {
 		variable := l.variable(param)
 		return variable + " (" + l.vars[variable].source + ")"
@@ -117,15 +119,26 @@ func (l *loader) fillService(c *connection, service, file string, own bool) bool
 		l.add(where, "names a service which "+p.Sentence(), l.hint(p))
 	}
 	l.yieldFallback(c, from)
-	if c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS" {
-		for name := range from.Limits { // PGSERVICE's are in the Config already
-			if _, set := l.vars[name]; set || !own {
-				delete(from.Limits, name)
-			}
-		}
-	}
+	l.dropInherited(c, from, own)
 	l.merge(c, from, func(string) string { return "service file " + file }, where)
 	return len(found) == 0
+}
+
+// inherits reports whether the limits of DATABASE_URL count for c where its own URL has none.
+func (c *connection) inherits() bool {
+	return c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS"
+}
+
+// dropInherited takes out the limits that the Config has already. own says that c itself names
+// where they come from, which beats DATABASE_URL but no variable of the table.
+func (l *loader) dropInherited(c *connection, from dsn.DSN, own bool) {
+	for name := range from.Limits {
+		_, set := l.vars[name]
+		_, main := l.limits[name]
+		if c.inherits() && (set || main && !own) {
+			delete(from.Limits, name)
+		}
+	}
 }
 
 // yieldFallback takes out a fallback_application_name, to which libpq prefers a name of any source.

@@ -83,8 +83,9 @@ type loader struct {
 	unread bool
 	// borrowed: APP_ENV is not set and the databases come from .env.
 	borrowed bool
-	libpq    map[string]string // the parameters of libpq's variables
-	password entry             // DATABASE_PASSWORD_FILE
+	libpq    map[string]string    // the parameters of libpq's variables
+	password entry                // DATABASE_PASSWORD_FILE
+	limits   map[string]dsn.Limit // of DATABASE_URL, once it is complete
 	notes    map[string][]string
 }
 
@@ -126,6 +127,9 @@ func load(src Source, program string, unset Environment) (Config, error) {
 	c := l.parse()
 	for _, one := range c.all() {
 		l.fill(one)
+		if one == c.main {
+			l.limits = one.Limits
+		}
 	}
 	environment := l.settleEnvironment(c, unset)
 	cfg, set := l.decode(c.main, environment, program)

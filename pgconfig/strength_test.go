@@ -336,3 +336,55 @@ func TestNoCache(t *testing.T) {
 	}
 	equal(t, "mode", pc.ConnConfig.DefaultQueryExecMode, pgx.QueryExecModeCacheDescribe)
 }
+
+// TestOwnSource: DATABASE_URL has options or a service of its own. PGOPTIONS and PGSERVICE then
+// count for the other connections, with their limits.
+func TestOwnSource(t *testing.T) {
+	t.Parallel()
+	services := file(t, "services", "[a]\ndbname=d\n[b]\nlock_timeout=3s\nconnect_timeout=9\n")
+	const url = "postgres://u@localhost/d"
+	for name, test := range map[string]struct {
+		environ       env
+		main, replica string // lock_timeout
+	}{
+		"options": {
+			env{"DATABASE_URL": url + "?options=-c%20work_mem=1MB", "PGOPTIONS": "-c lock_timeout=3s"}, "5000", "3000",
+		},
+		"options with the limit": {
+			env{"DATABASE_URL": url + "?options=-c%20lock_timeout=9s", "PGOPTIONS": "-c lock_timeout=3s"},
+			"9000", "9000",
+		},
+		"options and a variable": {
+			env{
+				"DATABASE_URL": url + "?options=-c%20work_mem=1MB", "PGOPTIONS": "-c lock_timeout=3s",
+				"DATABASE_LOCK_TIMEOUT": "4s",
+			}, "4000", "4000",
+		},
+		"a service": {
+			env{"DATABASE_URL": url + "?service=a", "PGSERVICE": "b", "PGSERVICEFILE": services}, "5000", "3000",
+		},
+		"options of the replica": {
+			env{
+				"DATABASE_URL": url, "PGOPTIONS": "-c lock_timeout=3s",
+				"DATABASE_REPLICA_URLS": url + "?options=-c%20jit%3Doff",
+			}, "3000", "3000",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			environ := env{"APP_ENV": "development", "DATABASE_REPLICA_URLS": url}
+			maps.Copy(environ, test.environ)
+			cfg := load(t, environ)
+			for what, one := range map[string]struct {
+				cfg  pgconfig.Config
+				want string
+			}{"main": {cfg, test.main}, "replica": {cfg.Replicas()[0], test.replica}} {
+				pc, err := one.cfg.PoolConfig()
+				if err != nil {
+					t.Fatal(err)
+				}
+				equal(t, what, pc.ConnConfig.RuntimeParams["lock_timeout"], one.want)
+			}
+		})
+	}
+}
