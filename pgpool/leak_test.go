@@ -131,7 +131,7 @@ func TestLaterLeak(t *testing.T) {
 	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold))
 	acquire(t, pool)
 	time.Sleep(threshold / 2) // the age of one is the subject
-	began := time.Now() // before it is acquired
+	began := time.Now()       // before it is acquired
 	second := acquire(t, pool)
 	eventually(t, func() bool { return len(log.lines("connection held too long")) == 2 })
 	if took := time.Since(began); took < threshold {
