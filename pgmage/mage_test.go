@@ -57,7 +57,8 @@ func newProject(t *testing.T) *project {
 	}
 	p := &project{dir: dir, env: []string{
 		"GOWORK=off", "GOFLAGS=-mod=mod", "GONOSUMDB=*", "XDG_STATE_HOME=" + state,
-		"MAGEFILE_HASHFAST=1", "MAGEFILE_CACHE=" + t.TempDir(), // Mage's own does not tell projects with equal magefiles apart
+		"MAGEFILE_HASHFAST=1",
+		"MAGEFILE_CACHE=" + t.TempDir(), // Mage's own does not tell equal magefiles apart
 	}}
 	for _, v := range os.Environ() {
 		switch name, _, _ := strings.Cut(v, "="); {

@@ -13,8 +13,9 @@ func TestNeed(t *testing.T) {
 	want := need{
 		instances: 1_000, all: 1_250, directConns: 15_008, directMemory: 15_008 * a.backendMB / 1000,
 		poolerClients: 13_750,
-		poolers:       3, serverConns: 40, listeners: 1_250, pooledConns: 1_298, pooledMemory: 1_298 * a.backendMB / 1000,
-		statements: 8, probes: 125, renewals: 12_500 / a.lifetime.Seconds(), login: 49 * time.Second,
+		poolers:       3, serverConns: 40, listeners: 1_250, pooledConns: 1_298,
+		pooledMemory: 1_298 * a.backendMB / 1000,
+		statements:   8, probes: 125, renewals: 12_500 / a.lifetime.Seconds(), login: 49 * time.Second,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
