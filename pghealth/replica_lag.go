@@ -45,8 +45,8 @@ type lagTracker struct {
 	server string        // which replica
 	passed time.Time     // the replica has everything from before; zero: not known
 	ahead  []walPosition // not replayed when last looked at, oldest first
-	asked  int64         // the last position that Options.Primary said
-	absent time.Time     // of the first look in a row at which there was no receiver
+	asked  int64         // the position that Options.Primary reported last
+	absent time.Time     // since when no look has seen a receiver; zero: the last one did
 }
 
 // look forgets what it knows of another replica, and notes whether this one has a receiver.
@@ -62,9 +62,9 @@ func (t *lagTracker) look(server string, receiving bool) {
 	}
 }
 
-// ask notes what Options.Primary said. One primary's positions never become less: a lower one is
-// another primary's, and the positions from before may be ones that were lost.
-func (t *lagTracker) ask(primary walPosition) {
+// noteAsked takes in the position that Options.Primary reported. The position of one primary never
+// decreases. A lower one comes from another primary, which may have lost the earlier positions.
+func (t *lagTracker) noteAsked(primary walPosition) {
 	if primary.lsn < t.asked {
 		t.ahead = nil
 	}
@@ -216,7 +216,7 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	if silent {
 		primary = s.told
 	} else {
-		d.lag.ask(primary)
+		d.lag.noteAsked(primary)
 	}
 	unknown := primary.at.IsZero()
 	d.lag.advance(s.replayed, primary)

@@ -208,7 +208,8 @@ func TestReplicaLagWithoutReceiverForAMoment(t *testing.T) {
 	wantCode(t, probe.ready(t), http.StatusOK)
 	receivers = "1"
 	wantCode(t, probe.ready(t), http.StatusOK)
-	receivers = "0"
+	time.Sleep(limit + 20*time.Millisecond)
+	receivers = "0" // the moment before does not count
 	wantCode(t, probe.ready(t), http.StatusOK)
 	time.Sleep(limit + 20*time.Millisecond)
 	wantCode(t, probe.ready(t), http.StatusServiceUnavailable)

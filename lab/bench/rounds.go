@@ -1,7 +1,7 @@
 package main
 
-// usualRounds are those of a comparison when no number is asked for: enough for steady ratios, and
-// all of them in less than 20 minutes.
+// usualRounds holds the default number of rounds of a comparison: enough for steady ratios, and for
+// all comparisons together in less than 20 minutes.
 var usualRounds = map[string]int{
 	"query":       300,
 	"list":        30,
@@ -16,7 +16,7 @@ var usualRounds = map[string]int{
 	"scaling":     40,
 }
 
-// otherRounds are those of a comparison that usualRounds does not name.
+// otherRounds is the default for a comparison that usualRounds does not name.
 const otherRounds = 10
 
 func roundsOf(name string) int {

@@ -25,16 +25,16 @@ import (
 )
 
 const (
-	// DefaultDrain is how long a service goes on serving after it has begun to say that it is not
-	// ready: a load balancer that asks every second needs that long to notice.
+	// DefaultDrain is the time between the first "not ready" and the end of serving. A load balancer
+	// that asks every second needs that long to notice.
 	DefaultDrain = 2 * time.Second
 
-	// endLimit is how long requests that are being served may take once no new ones come, and
-	// releasing the pool after that.
+	// endLimit limits the requests in progress once no new ones are accepted, and then the release
+	// of the pool.
 	endLimit = 10 * time.Second
 
-	// parallel is how many requests are served at a time. More than the pool has connections,
-	// because most of them wait for the client or find their answer in memory.
+	// parallel limits the requests in progress. It is more than the pool has connections, because
+	// most requests wait for the client or find their answer in memory.
 	parallel = 256
 )
 
@@ -52,7 +52,7 @@ type Options struct {
 	Listener pghealth.Listener    // nil: none
 }
 
-// App is what a service does.
+// App holds a service's handler and its background work.
 type App struct {
 	Handler    http.Handler
 	Background func(ctx context.Context) error // runs until ctx ends, and ends what it feeds; may be nil

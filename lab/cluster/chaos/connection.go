@@ -22,7 +22,7 @@ var (
 	_ pgx.BatchTracer = (*connections)(nil)
 )
 
-// statementKey is that of a statement in its ctx.
+// statementKey finds a statement in its ctx.
 type statementKey struct{}
 
 // statement is one under way.
