@@ -13,9 +13,9 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// Main runs a service and returns the exit status. It takes the address from a flag and the database
-// from the environment, and logs JSON to stderr. SIGINT or SIGTERM ends the service in order. A
-// second signal ends the process at once.
+// Main runs a service and returns the exit status. It takes the address from a flag and the
+// database from the environment, and logs JSON to stderr. SIGINT or SIGTERM ends the service in
+// order. A second signal ends the process at once.
 func Main(name, address string, run func(ctx context.Context, opts Options) error) int {
 	flag.StringVar(&address, "address", address, "where to listen")
 	internal := flag.String("internal", "127.0.0.1:0", "where operators see /debug/health; port 0 takes a free one")

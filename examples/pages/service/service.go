@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	// DefaultDrain is the time between the first "not ready" and the end of serving. A load balancer
-	// that asks every second needs that long to notice.
+	// DefaultDrain is the time between the first "not ready" and the end of serving. A load
+	// balancer that asks every second needs that long to notice.
 	DefaultDrain = 2 * time.Second
 
 	// endLimit limits the requests in progress once no new ones are accepted, and then the release
