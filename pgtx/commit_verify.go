@@ -117,7 +117,7 @@ func (s *session) verify(db DB, err error) (Outcome, error) {
 const endBackendSQL = `select pg_terminate_backend(pid) from pg_stat_activity
 	where pid = $1 and usename = session_user and datname = current_database() and pid <> pg_backend_pid()
 	and state <> 'idle' and wait_event is distinct from 'SyncRep'
-	and xact_start < clock_timestamp() - $2::text::interval`
+	and xact_start < clock_timestamp() - make_interval(secs => $2)`
 
 // endBackend ends the backend of an attempt that AttemptTimeout gave up, so that the next attempt
 // does not wait for its locks. It waits at most askLimit in all, and its errors do not matter.
@@ -128,7 +128,7 @@ func (s *session) endBackend(ctx context.Context, db DB) {
 	limited, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
 	// The transaction is about as old as the attempt. Half leaves room for the acquire.
-	age := milliseconds(s.opts.AttemptTimeout/2) + "ms"
+	age := s.opts.AttemptTimeout.Seconds() / 2
 	_ = askOn(limited, db, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(limited, endBackendSQL, unprepared, int64(s.pid), age)
 		return err

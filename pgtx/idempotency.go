@@ -264,10 +264,10 @@ func Forget(ctx context.Context, db DB, olderThan time.Duration) (deleted int64,
 		return 0, fmt.Errorf("forget: %w", err)
 	}
 	sql := fmt.Sprintf(`delete from %[1]s where key in (
-		select key from %[1]s where created_at < now() - $1::text::interval
+		select key from %[1]s where created_at < now() - make_interval(secs => $1)
 		order by created_at limit %[2]d for update skip locked)`, table, forgetBatch)
 	for {
-		tag, err := db.Exec(ctx, sql, unprepared, milliseconds(olderThan)+"ms")
+		tag, err := db.Exec(ctx, sql, unprepared, olderThan.Seconds())
 		if err != nil {
 			return deleted, fmt.Errorf("forget: %w", err)
 		}
