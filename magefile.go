@@ -59,6 +59,10 @@ func (Test) Lab() error {
 // missing ones come by npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
+// Long runs what takes hours: every module's tests on PostgreSQL 14 to 18, and a cluster that is
+// broken under load. It needs the programs that cluster:up needs.
+func (Test) Long() error { return errors.Join(Test{}.Matrix(), Cluster{}.Chaos(nil, nil, nil)) }
+
 // Cover prints what share of each published module's statements its tests reach, and fails below
 // its goal; -module=pgtx: of one.
 func Cover(module *string) error {
