@@ -41,7 +41,9 @@ func (l *Listener) began() bool {
 	return true
 }
 
+// ended is called when Listen returns.
 func (l *Listener) ended() {
+	l.stopped(ErrNotListening)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state.running = false

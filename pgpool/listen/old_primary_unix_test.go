@@ -1,0 +1,80 @@
+//go:build unix
+
+package listen_test
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgpool/listen"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
+)
+
+// The old primary still runs after a failover, and the writers are on the new one: so must be the
+// listener.
+func TestListenerLeavesAnOldPrimary(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(t *testing.T, old *fault.Server){
+		"fenced": func(t *testing.T, old *fault.Server) {
+			t.Helper()
+			old.Exec(t, `alter system set default_transaction_read_only = on`, `select pg_reload_conf()`)
+		},
+		"frozen": freeze, // by SIGSTOP
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			old := fault.NewServer(t, fault.ServerOptions{})
+			next := old.Standby(t, nil)
+			config := parse(t, fault.HostsURL("read-write", old, next))
+			config.ConnectTimeout = time.Second
+			heard := make(chan string, 1)
+			listener := newListener(t, config, listen.WithHeartbeat(50*time.Millisecond))
+			handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
+				heard <- n.Payload
+				return nil
+			}, nil)
+			run(t, listener)
+			eventually(t, func() bool { return alive(listener) })
+			lose(t, old)
+			eventually(t, func() bool { return !alive(listener) })
+			next.Promote(t)
+			eventually(t, func() bool { return alive(listener) })
+			next.Exec(t, `notify pages, 'on the new primary'`)
+			if got := receive(t, heard); got != "on the new primary" {
+				t.Errorf("heard %q", got)
+			}
+		})
+	}
+}
+
+// freeze stops all processes of a server until the end of the test.
+func freeze(t *testing.T, server *fault.Server) {
+	t.Helper()
+	rows, _ := connect(t, parse(t, server.URL())).Query(t.Context(), `select pid from pg_stat_activity`)
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.ReadFile(server.Data("postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(lock), "\n")
+	postmaster, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range append([]int{postmaster}, pids...) {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	}
+}
