@@ -15,12 +15,11 @@ import (
 )
 
 // An error that names holders costs the same whatever they sent. Work in proportion to the size of
-// statements took minutes here.
+// statements took minutes here. The test is not parallel because it measures time.
 func TestErrorPathDoesNotDependOnTheSizeOfStatements(t *testing.T) {
-	t.Parallel()
 	const waiters, limit = 200, 200 * time.Millisecond
 	config := database(t)
-	config.MaxConns = 10
+	config.MaxConns, config.MinIdleConns = 10, 10 // to connect may take longer than the limit
 	pool := connect(t, config, pgpool.WithAcquireTimeout(limit))
 	statement := `select length('` + strings.Repeat("x", 1<<20) + `')`
 	for range config.MaxConns {

@@ -3,6 +3,7 @@ package pgpool_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"log/slog"
 	"strings"
 	"sync"
@@ -16,7 +17,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // more than cores, as tests wait; -parallel is read later and wins
+	goleak.VerifyTestMain(m)
+}
 
 // database returns the pool configuration of an empty database of the test's own.
 func database(t *testing.T) *pgxpool.Config {

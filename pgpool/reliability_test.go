@@ -161,18 +161,19 @@ func TestConnectionsAreReused(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
+// Canceling is what ends the queries: they have no other limit.
 func Test1000CancelledQueries(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	config.MaxConns = 4
+	config.MaxConns = 16
 	config.ConnConfig.RuntimeParams["application_name"] = t.Name()
-	pool := connect(t, config, pgpool.WithServerLimits(pgpool.ServerLimits{})) // it is the canceling that ends them
+	pool := connect(t, config, pgpool.WithServerLimits(pgpool.ServerLimits{}))
 	var group sync.WaitGroup
-	for range 4 {
+	for range 16 {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			for range 250 {
+			for range 63 {
 				conn, err := pool.Acquire(t.Context())
 				if err != nil {
 					t.Error(err)
@@ -196,6 +197,6 @@ func Test1000CancelledQueries(t *testing.T) {
 			t.Name()).Scan(&open); err != nil {
 			t.Error(err)
 		}
-		return open <= 4
+		return open <= 16
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"strings"
 	"sync"
@@ -18,7 +19,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // more than cores, as tests wait; -parallel is read later and wins
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a busy machine may need for what usually takes milliseconds.
 const patience = 30 * time.Second

@@ -142,7 +142,7 @@ func TestCallersThatHangUpDoNotCostAReplica(t *testing.T) {
 	var log logs
 	c := open(t, config(t, p.URL(), []string{a.URL()}), log.option())
 	used(t, c, a.SocketDir())
-	for range 10 {
+	for hungUp := 0; hungUp < 10; {
 		tx, err := c.Reader(t.Context()).Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -152,8 +152,8 @@ func TestCallersThatHangUpDoNotCostAReplica(t *testing.T) {
 			t.Fatal("slept through")
 		}
 		cancel()
-		if _, err := tx.Exec(t.Context(), `select 1`); err == nil {
-			t.Fatal("the connection survived")
+		if _, err := tx.Exec(t.Context(), `select 1`); err != nil { // else ctx ended before anything was sent
+			hungUp++
 		}
 		_ = tx.Rollback(t.Context())
 		if c.Reader(t.Context()) == c.Primary() {

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"log/slog"
 	"strings"
 	"sync"
@@ -18,7 +19,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // more than cores, as tests wait; -parallel is read later and wins
+	goleak.VerifyTestMain(m)
+}
 
 // config is a configuration with these URLs; settings are further variables.
 func config(t *testing.T, primary string, replicas []string, settings ...string) pgconfig.Config {
