@@ -15,30 +15,8 @@ import (
 // The preview in a real browser: the content changes, the document stays.
 func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	t.Parallel()
-	var browser string
-	for _, name := range []string{
-		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell",
-	} {
-		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
-		}
-	}
-	if browser == "" {
-		t.Skip("there is no Chromium or Chrome in PATH")
-	}
+	ctx := browser(t)
 	b := serve(t, pgtest.URL(t))
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile(t)),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.WSURLReadTimeout(patience))
-	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
-	defer end()
-	ctx, end = chromedp.NewContext(ctx)
-	defer end()
-	ctx, end = context.WithTimeout(ctx, 2*time.Minute)
-	defer end()
-
 	page := b.pages[1]
 	run := func(actions ...chromedp.Action) {
 		t.Helper()
@@ -57,6 +35,35 @@ func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	if text != "Edited\n\nSeen in the preview." || stays != "since the beginning" {
 		t.Errorf("the preview shows %q; set before: %q", text, stays)
 	}
+}
+
+// browser starts a headless Chromium that ends with the test. It skips the test where there is none.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	var path string
+	for _, name := range []string{
+		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell",
+	} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("there is no Chromium or Chrome in PATH")
+	}
+	dir := profile(t)
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(dir),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(patience))
+	ctx, end := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
+	t.Cleanup(end)
+	ctx, end = chromedp.NewContext(ctx)
+	t.Cleanup(end)
+	ctx, end = context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(end)
+	return ctx
 }
 
 // profile is a directory for the browser, removed with patience: processes of the browser outlive

@@ -42,8 +42,8 @@ func serve(t *testing.T, url string) *both {
 		t.Fatal(err)
 	}
 	b := &both{pages: publishSite(t, cfg)}
-	b.host = start(t, cfg, host.Run)
 	b.render = start(t, cfg, render.Run(""))
+	b.host = start(t, cfg, host.Run(b.render))
 	return b
 }
 

@@ -3,7 +3,9 @@
 //
 //	GET    /sites/{site}/pages          the tree
 //	GET    /sites/{site}/list           state, author, text, since; sort, size, cursor; details=1
-//	GET    /sites/{site}/table          the same for a browser
+//	GET    /                            for a browser: the sites
+//	GET    /sites/{site}/table          for a browser: the list
+//	GET    /pages/{page}/editor         for a browser: a form with a preview
 //	POST   /sites/{site}/pages          create: {parent_id, slug, title, blocks, position}
 //	GET    /pages/{page}                the page with its newest revision
 //	PUT    /pages/{page}                edit: {title, blocks}; needs If-Match
@@ -19,8 +21,8 @@
 // A page's ETag is the number of its revision: If-Match takes the one that the editor saw.
 // Publications and rollbacks take an Idempotency-Key.
 //
-// An error is application/problem+json. Who acts is in the header X-Actor: a real service takes it
-// from its log-in.
+// An error is application/problem+json. The header X-Actor says who acts, percent-encoded where the
+// name is not ASCII: a real service takes it from its log-in.
 package host
 
 import (
@@ -33,17 +35,20 @@ import (
 	"github.com/page-builder/persistence/examples/pages/service"
 )
 
-// Run serves the API until ctx ends.
-func Run(ctx context.Context, opts service.Options) error {
-	opts.Name = "host"
-	return service.Run(ctx, opts, func(pool *pgxpool.Pool) (service.App, error) {
-		return service.App{Handler: New(pool)}, nil
-	})
+// Run returns a function that serves the API until ctx ends. preview is the URL of render, for the
+// editor; "" is none.
+func Run(preview string) func(ctx context.Context, opts service.Options) error {
+	return func(ctx context.Context, opts service.Options) error {
+		opts.Name = "host"
+		return service.Run(ctx, opts, func(pool *pgxpool.Pool) (service.App, error) {
+			return service.App{Handler: New(pool, preview)}, nil
+		})
+	}
 }
 
-// New returns the API on pool.
-func New(pool *pgxpool.Pool) http.Handler {
-	a := &api{pool: pool}
+// New returns the API on pool. preview is like that of [Run].
+func New(pool *pgxpool.Pool, preview string) http.Handler {
+	a := &api{pool: pool, preview: preview}
 	r := chi.NewRouter()
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		problem{Status: http.StatusNotFound, Title: "no such resource"}.write(w)
@@ -65,8 +70,13 @@ func New(pool *pgxpool.Pool) http.Handler {
 	} {
 		r.Handle(pattern, handler(fn))
 	}
-	r.Get("/sites/{site}/table", table)
+	r.Get("/", a.index)
+	r.Get("/sites/{site}/table", a.table)
+	r.Get("/pages/{page}/editor", a.editor)
 	return r
 }
 
-type api struct{ pool *pgxpool.Pool }
+type api struct {
+	pool    *pgxpool.Pool
+	preview string
+}

@@ -32,7 +32,7 @@ func open(t *testing.T) *client {
 		db.SaveSiteParams{Slug: "fernhill", Name: "Fernhill Library"}); err != nil {
 		t.Fatal(err)
 	}
-	return &client{t, host.New(pool), pool}
+	return &client{t, host.New(pool, ""), pool}
 }
 
 // do sends a request with pairs of headers, wants a status, and returns the body's fields and the
@@ -176,7 +176,7 @@ func TestRefusals(t *testing.T) {
 		"no page to edit":      {412, "PUT", none, second, []string{"If-Match", etag}},
 		"no page to publish":   {404, "POST", none + "/publications", "", []string{"Idempotency-Key", "k"}},
 		"an id that is none":   {404, "GET", "/pages/about", "", nil},
-		"a route that is none": {404, "GET", "/", "", nil},
+		"a route that is none": {404, "GET", "/nowhere", "", nil},
 		"too much": {413, "PUT", page, `{"title": "` + strings.Repeat("x", 1<<20) +
 			`"}`, []string{"If-Match", etag}},
 	} {
@@ -207,7 +207,7 @@ func TestBusyPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	c := &client{t, host.New(pool), pool}
+	c := &client{t, host.New(pool, ""), pool}
 	got := c.send("GET", "/sites/fernhill/pages", "")
 	if got.Code != http.StatusServiceUnavailable || got.Header().Get("Retry-After") != "1" {
 		t.Errorf("%d %s, Retry-After %q", got.Code, got.Body, got.Header().Get("Retry-After"))

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
@@ -103,7 +105,12 @@ func decode(r *http.Request, into any) error {
 }
 
 func actor(r *http.Request) string {
-	if name := strings.TrimSpace(r.Header.Get("X-Actor")); name != "" {
+	name := strings.TrimSpace(r.Header.Get("X-Actor"))
+	decoded, err := url.PathUnescape(name)
+	if err == nil && utf8.ValidString(decoded) && !strings.Contains(decoded, "\x00") {
+		name = decoded
+	}
+	if name != "" {
 		return name
 	}
 	return "anonymous"

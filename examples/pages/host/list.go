@@ -1,7 +1,6 @@
 package host
 
 import (
-	_ "embed"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -64,15 +63,4 @@ func (a *api) change(r *http.Request) (answer, error) {
 	c.ID = id
 	page, err := pages.Change(r.Context(), a.pool, c, actor(r))
 	return answer{body: page, revision: page.Revision}, err
-}
-
-//go:embed table.html
-var tableHTML []byte
-
-// table is the list for a browser: filters, sorts by their columns, and both ways through the
-// pages.
-func table(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'self' 'unsafe-inline'")
-	_, _ = w.Write(tableHTML)
 }

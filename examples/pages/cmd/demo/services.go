@@ -25,11 +25,11 @@ func (s *story) services(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	both, running := errgroup.WithContext(ctx)
-	hostURL, err := s.serve(running, both, host.Run)
+	renderURL, err := s.serve(running, both, render.Run(s.site.Slug))
 	if err != nil {
 		return err
 	}
-	renderURL, err := s.serve(running, both, render.Run(s.site.Slug))
+	hostURL, err := s.serve(running, both, host.Run(renderURL))
 	if err != nil {
 		return err
 	}

@@ -67,32 +67,28 @@ func run(ctx context.Context, out io.Writer, at addresses) (err error) {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	both, ctx := errgroup.WithContext(ctx)
-	started := make(chan struct{}, 2)
-	start := func(address string, put *string, run func(context.Context, service.Options) error) {
+	// start returns the service's URL, or "" if it does not start.
+	start := func(address string, run func(context.Context, service.Options) error) string {
+		started := make(chan string, 1)
 		both.Go(func() error {
 			return run(ctx, service.Options{
 				Address: address, Database: cfg, Logger: log,
-				Started: func(address string) {
-					*put = "http://" + address
-					started <- struct{}{}
-				},
+				Started: func(address string) { started <- "http://" + address },
 			})
 		})
-	}
-	var hostURL, renderURL string
-	start(at.host, &hostURL, host.Run)
-	start(at.render, &renderURL, render.Run(render.DefaultSite))
-	both.Go(func() error {
-		for range 2 {
-			select {
-			case <-started:
-			case <-ctx.Done():
-				return nil
-			}
+		select {
+		case url := <-started:
+			return url
+		case <-ctx.Done():
+			return ""
 		}
-		fmt.Fprintf(out, guide, renderURL, renderURL, hostURL, render.DefaultSite, hostURL, home, hostURL, home)
-		return nil
-	})
+	}
+	if renderURL := start(at.render, render.Run(render.DefaultSite)); renderURL != "" {
+		if hostURL := start(at.host, host.Run(renderURL)); hostURL != "" {
+			fmt.Fprintf(out, guide, renderURL, renderURL, hostURL, hostURL, home, hostURL, render.DefaultSite,
+				hostURL, home, hostURL, home)
+		}
+	}
 	if err := both.Wait(); err != nil {
 		if refused := (*net.OpError)(nil); errors.As(err, &refused) && refused.Op == "listen" {
 			return fmt.Errorf("%w (-host and -render choose other addresses)", err)
@@ -105,9 +101,10 @@ func run(ctx context.Context, out io.Writer, at addresses) (err error) {
 const guide = `
 the site         %s/
 its preview      %s/preview/     follows each publication; leave it open
+the authors      %s/     sites, pages, an editor; the home page: %s/pages/%s/editor
 the authors' API %s/sites/%s/pages
 
-Edit and publish the home page, and watch the preview:
+Edit and publish the home page in the browser or here, and watch the preview:
 
   curl -s -X PUT %s/pages/%s -H 'If-Match: "1"' -H 'X-Actor: you' \
     -d '{"title": "Hello", "blocks": [{"type": "paragraph", "text": "Edited just now."}]}'
