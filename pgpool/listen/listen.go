@@ -1,6 +1,6 @@
-// Package listen receives notifications (LISTEN and NOTIFY) on a connection of its own. It makes a
-// new connection when the old one breaks, stops answering, or leads to a server that became
-// read-only.
+// Package listen receives notifications (LISTEN and NOTIFY) with [pgxlisten] on a connection of its
+// own. It makes a new connection when the old one breaks, and when what writers notify no longer
+// arrives on it.
 //
 //	listener, err := listen.New(cfg) // DIRECT_DATABASE_URL, or DATABASE_URL
 //	...
@@ -16,6 +16,7 @@
 package listen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgxlisten"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
@@ -43,8 +44,9 @@ const (
 	// reconnectCap bounds one wait. All instances of a service lose their listeners at the same
 	// moment.
 	reconnectCap = 5 * time.Second
-	// defaultHeartbeat is how often an idle connection is asked. A failover takes seconds.
-	defaultHeartbeat = 5 * time.Second
+	// defaultHeartbeat is the silence after which the Listener notifies itself. Each time takes a
+	// short connection, and a failover takes about as long.
+	defaultHeartbeat = 15 * time.Second
 	// maxChannel is the longest identifier that PostgreSQL does not cut.
 	maxChannel = 63 // bytes
 )
@@ -58,8 +60,6 @@ var (
 	// returned.
 	ErrNotListening = errors.New("not listening yet, or not any more")
 )
-
-var errReadOnly = errors.New("the server became read-only: the writers may be on another one")
 
 // Option changes how [New] and [NewConfig] build a Listener.
 type Option func(*Listener)
@@ -89,13 +89,15 @@ func WithAnyBackend() Option {
 	return func(l *Listener) { l.anyBackend = true }
 }
 
-// WithHeartbeat sets how often the Listener asks the server whether it still answers and still takes
-// writes. The server has the configuration's ConnectTimeout to answer. A server that is frozen for
-// longer than both together is left. Values that are not positive change nothing. Defaults to 5 s.
-func WithHeartbeat(interval time.Duration) Option {
+// WithHeartbeat sets after how long a silence the Listener notifies itself, to see whether
+// notifications still arrive. It sends NOTIFY from a short connection of its own, which finds the
+// server in the same way as a writer would. If the notification does not arrive within the
+// configuration's ConnectTimeout, the Listener makes a new connection: the server was frozen, or the
+// writers are on another one. Values that are not positive change nothing. Defaults to 15 s.
+func WithHeartbeat(silence time.Duration) Option {
 	return func(l *Listener) {
-		if interval > 0 {
-			l.heartbeat = interval
+		if silence > 0 {
+			l.heart.silence = silence
 		}
 	}
 }
@@ -107,16 +109,17 @@ type Listener struct {
 	logger     *slog.Logger
 	password   dial.Password
 	anyBackend bool
-	heartbeat  time.Duration
-	handlers   map[string]handler // by channel
+	channels   map[string]bool
+	listener   pgxlisten.Listener
+	heart      *heart
+
+	// Listen's goroutine alone uses these.
+	backoff retry.Backoff
+	pending int   // channels whose LISTEN and resync have not succeeded on this connection
+	cause   error // why this connection cannot be used, or nil
 
 	mu    sync.Mutex
 	state state
-}
-
-type handler struct {
-	notify func(context.Context, *pgconn.Notification) error
-	resync func(context.Context, *pgx.Conn) error // or nil
 }
 
 // New returns a Listener for cfg's DirectConfig. It connects when [Listener.Listen] is called.
@@ -149,14 +152,16 @@ func newListener(cfg *pgx.ConnConfig) *Listener {
 	if cfg.ConnectTimeout <= 0 {
 		cfg.ConnectTimeout = pgpool.DefaultConnectTimeout
 	}
-	// The handler of a caller may send a cancel request, which could meet the question that follows.
-	cfg.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
+	l := &Listener{
+		cfg: cfg, logger: slog.Default(), channels: map[string]bool{}, state: state{err: ErrNotListening},
+		heart: newHeart(cfg.ConnectTimeout),
 	}
-	return &Listener{
-		cfg: cfg, logger: slog.Default(), heartbeat: defaultHeartbeat, handlers: map[string]handler{},
-		state: state{err: ErrNotListening},
+	l.listener = pgxlisten.Listener{
+		Connect:        l.connect,
+		LogError:       l.noteError,
+		ReconnectDelay: -1, // none: connect waits for a random time, which a fixed delay cannot
 	}
+	return l
 }
 
 func (l *Listener) with(opts []Option) *Listener {
@@ -172,7 +177,7 @@ func (l *Listener) with(opts []Option) *Listener {
 // for the same channel replaces the earlier one.
 //
 // notify is called for every notification. resync is called after every connect, the first
-// included, when LISTEN is in effect on all channels and before any notification is handled. It must
+// included, when LISTEN is in effect on its channel and before any notification is handled. It must
 // read the state that the notifications are about, on conn or elsewhere: fill a cache, or look into
 // a table of jobs. Both may see a change that is committed meanwhile. If resync fails, the Listener
 // makes a new connection, so notify never builds on a state that was not read. A nil resync does
@@ -200,7 +205,8 @@ func (l *Listener) Handle(
 	if notify == nil {
 		return errors.New("listen: there is no function for the notifications of a channel")
 	}
-	l.handlers[channel] = handler{notify, resync}
+	l.channels[channel] = true
+	l.listener.Handle(channel, &handler{l, notify, resync})
 	return nil
 }
 
@@ -209,133 +215,71 @@ func (l *Listener) Handle(
 // ms, then 200, 400, … up to 5 s, until it has listened for that long. It logs each failure with
 // its category. Only one Listen can run at a time; another call returns an error.
 //
-// [WithHeartbeat] describes when Listen leaves a server that is frozen or became read-only. No
-// question is asked while a handler runs.
+// [WithHeartbeat] describes how Listen notices a server that is frozen, or is not the writers' any
+// more.
 func (l *Listener) Listen(ctx context.Context) error {
-	if len(l.handlers) == 0 {
+	if len(l.channels) == 0 {
 		return errors.New("listen: there is no handler: call Handle first")
 	}
 	if !l.began() {
 		return errors.New("listen: the listener is listening already")
 	}
-	defer l.ended()
-	var backoff retry.Backoff
-	for {
-		err := l.serve(ctx)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if alive := l.stopped(err); backoff == nil || alive >= reconnectCap {
-			backoff = retry.WithFullJitter(retry.WithCappedDuration(reconnectCap, retry.NewExponential(reconnectBase)))
-		}
-		wait, _ := backoff.Next()
-		l.log(ctx, "listener connects again", err, slog.Duration("wait", wait.Round(time.Millisecond)))
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
+	l.backoff, l.cause = nil, nil
+	ignore := func(context.Context, *pgconn.Notification) error { return nil }
+	l.listener.Handle(l.heart.channel, &handler{l, ignore, nil})
+	_ = l.listener.Listen(ctx) // returns ctx's error only
+	_ = l.heart.stop()
+	l.stopped(ErrNotListening)
+	l.ended()
+	return context.Cause(ctx)
 }
 
-// serve handles the notifications of one connection. It returns why that ended.
-func (l *Listener) serve(ctx context.Context) error {
-	conn, err := l.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer dial.Close(ctx, conn)
-	writable := !isReadOnly(conn)
-	for channel, handler := range l.handlers {
-		if handler.resync == nil {
-			continue
-		}
-		if err := handler.resync(ctx, conn); err != nil {
-			return fmt.Errorf("resync %q: %w", channel, err)
-		}
-		if conn.PgConn().TxStatus() != 'I' {
-			return fmt.Errorf("resync %q: it left a transaction open: end it, or nothing is delivered", channel)
-		}
-	}
-	l.listening()
-	for asked := time.Now(); ; {
-		notification, err := wait(ctx, conn, asked.Add(l.heartbeat))
-		switch {
-		case notification != nil:
-			l.handle(ctx, notification)
-		case ctx.Err() != nil || conn.IsClosed():
-			return err
-		default:
-			if err := l.ask(ctx, conn, writable); err != nil {
-				return err
-			}
-			asked = time.Now()
-		}
-	}
-}
-
-// connect returns a connection with LISTEN in effect on all channels.
+// connect is called by pgxlisten for the first connection, and again when one has failed.
 func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
+	silent := l.heart.stop()
+	if l.cause != nil {
+		l.cause = cmp.Or(silent, l.cause)
+		l.waitBeforeRetry(ctx)
+	}
+	l.pending, l.cause = len(l.channels)+1, nil // the heart has a channel
 	ctx, cancel := dial.Budget(ctx, l.cfg)
 	defer cancel()
 	conn, err := dial.Connect(ctx, l.cfg, l.password)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, err
 	}
 	server, err := dial.Ask(ctx, conn)
 	if err == nil && server.Pooled && !l.anyBackend {
 		err = ErrPooled
 	}
-	for channel := range l.handlers {
-		if err == nil {
-			_, err = conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize())
-		}
-	}
 	if err != nil {
 		dial.Close(ctx, conn)
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, err
 	}
 	return conn, nil
 }
 
-// wait returns the next notification, or none at the deadline or when conn broke.
-func wait(ctx context.Context, conn *pgx.Conn, deadline time.Time) (*pgconn.Notification, error) {
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	return conn.WaitForNotification(ctx)
+// waitBeforeRetry reports the cause and waits for a random time, or until ctx ends.
+func (l *Listener) waitBeforeRetry(ctx context.Context) {
+	if alive := l.stopped(l.cause); l.backoff == nil || alive >= reconnectCap {
+		l.backoff = retry.WithFullJitter(retry.WithCappedDuration(reconnectCap, retry.NewExponential(reconnectBase)))
+	}
+	wait, _ := l.backoff.Next()
+	l.log(ctx, "listener connects again", l.cause, slog.Duration("wait", wait.Round(time.Millisecond)))
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
-// ask returns an error if the server does not answer in time, or became read-only although it was
-// writable. A new connection to a server that was read-only from the start would be the same.
-func (l *Listener) ask(ctx context.Context, conn *pgx.Conn, writable bool) error {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.ConnectTimeout)
-	defer cancel()
-	if err := conn.PgConn().Ping(ctx); err != nil {
-		return fmt.Errorf("the server does not answer: %w", err)
-	}
-	if !writable || !isReadOnly(conn) {
-		return nil
-	}
-	var source string
-	err := conn.QueryRow(ctx, `select source from pg_settings where name = 'default_transaction_read_only'`,
-		pgx.QueryExecModeSimpleProtocol).Scan(&source)
-	if err == nil && source != "session" { // a resync may have set it
-		err = errReadOnly
-	}
-	return err
-}
-
-// isReadOnly does not ask: the server reports each change with its next answer.
-func isReadOnly(conn *pgx.Conn) bool {
-	return conn.PgConn().ParameterStatus("default_transaction_read_only") == "on"
-}
-
-func (l *Listener) handle(ctx context.Context, notification *pgconn.Notification) {
-	handler, ok := l.handlers[notification.Channel]
-	if !ok {
-		return // a resync has sent a LISTEN of its own
-	}
-	if err := handler.notify(ctx, notification); err != nil {
-		l.log(ctx, "cannot handle a notification", err, slog.String("channel", notification.Channel))
+// noteError is called by pgxlisten for each error. The first one ends a connection that does not
+// listen yet. One that does is ended by the last error: pgxlisten reports a notification without a
+// handler too, which happens if resync has sent a LISTEN of its own.
+func (l *Listener) noteError(_ context.Context, err error) {
+	if l.cause == nil || l.pending == 0 {
+		l.cause = err
 	}
 }
 
@@ -343,4 +287,43 @@ func (l *Listener) log(ctx context.Context, message string, err error, attrs ...
 	attrs = append(attrs, slog.String("category", string(pgerr.Of(err))),
 		slog.String("error", dial.OneLine.Replace(err.Error())))
 	l.logger.LogAttrs(ctx, slog.LevelWarn, message, attrs...)
+}
+
+type handler struct {
+	listener *Listener
+	notify   func(context.Context, *pgconn.Notification) error
+	resync   func(context.Context, *pgx.Conn) error
+}
+
+var _ pgxlisten.BacklogHandler = (*handler)(nil)
+
+// HandleBacklog is called when LISTEN is in effect on channel.
+func (h *handler) HandleBacklog(ctx context.Context, _ string, conn *pgx.Conn) error {
+	if h.resync != nil {
+		err := h.resync(ctx, conn)
+		if err == nil && conn.PgConn().TxStatus() != 'I' {
+			err = errors.New("the resync left a transaction open: end it, or nothing is delivered")
+		}
+		if err != nil {
+			dial.Close(ctx, conn) // pgxlisten goes on after an error, but not on a closed connection
+			return err
+		}
+	}
+	if h.listener.pending--; h.listener.pending == 0 {
+		h.listener.listening()
+		h.listener.heart.start(ctx, conn, h.listener.beat)
+	}
+	return nil
+}
+
+func (h *handler) HandleNotification(ctx context.Context, notification *pgconn.Notification, _ *pgx.Conn) error {
+	if h.listener.pending > 0 {
+		return nil // a resync failed, and this came before the connection was closed
+	}
+	h.listener.heart.live(true)
+	defer h.listener.heart.live(false)
+	if err := h.notify(ctx, notification); err != nil {
+		h.listener.log(ctx, "cannot handle a notification", err, slog.String("channel", notification.Channel))
+	}
+	return nil
 }

@@ -3,9 +3,11 @@ package listen_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,34 +160,89 @@ func TestListenerThatCannotListenIsNotAlive(t *testing.T) {
 	eventually(t, func() bool { return alive(listener) })
 }
 
-// Silence is no reason to connect again. The listener asks the server meanwhile, and a resync may
-// have made the session read-only.
+// Silence is no reason to connect again: the listener notifies itself meanwhile.
 func TestListenerStaysThroughSilence(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	writer := connect(t, config)
-	heard, pids := make(chan string, 1), make(chan uint32, 1)
+	proxy := through(t, config)
+	dials := atomic.Int32{}
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return proxy.Dial(ctx, network, address)
+	}
+	heard := make(chan string, 1)
 	listener := newListener(t, config, listen.WithHeartbeat(20*time.Millisecond))
 	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
 		heard <- n.Payload
 		return nil
-	}, func(ctx context.Context, conn *pgx.Conn) error {
-		pids <- conn.PgConn().PID()
-		_, err := conn.Exec(ctx, `set default_transaction_read_only = on`)
-		return err
-	})
+	}, nil)
 	run(t, listener)
-	pid := receive(t, pids)
-	asked := map[time.Time]bool{}
-	eventually(t, func() bool {
-		var began time.Time
-		err := writer.QueryRow(t.Context(), `select query_start from pg_stat_activity where pid = $1`, pid).Scan(&began)
-		asked[began] = true
-		return err == nil && len(asked) > 5
-	})
+	eventually(t, func() bool { return dials.Load() > 5 })
 	execute(t, writer, `notify pages, 'after the silence'`)
 	if got := receive(t, heard); got != "after the silence" || listener.Connects() != 1 {
 		t.Errorf("heard %q after %d connects, want the notification on the first connection", got, listener.Connects())
+	}
+}
+
+// While notifications arrive or a handler runs, nothing is sent.
+func TestListenerIsNotifiedInSilenceOnly(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	writer := connect(t, config)
+	dials := atomic.Int32{}
+	proxy := through(t, config)
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return proxy.Dial(ctx, network, address)
+	}
+	began, goOn := make(chan struct{}), make(chan struct{})
+	listener := newListener(t, config, listen.WithHeartbeat(time.Second))
+	handle(t, listener, "pages", func(context.Context, *pgconn.Notification) error {
+		began <- struct{}{}
+		<-goOn
+		return nil
+	}, nil)
+	run(t, listener)
+	eventually(t, func() bool { return alive(listener) })
+	execute(t, writer, `notify pages`)
+	receive(t, began)
+	sent := dials.Load()
+	time.Sleep(2500 * time.Millisecond) // two heartbeats: nothing signals that none is sent
+	if now := dials.Load(); now != sent {
+		t.Errorf("%d connections while a handler ran", now-sent)
+	}
+	close(goOn)
+	eventually(t, func() bool { return dials.Load() > sent })
+	if listener.Connects() != 1 {
+		t.Errorf("%d connects, want 1", listener.Connects())
+	}
+}
+
+// A heartbeat that cannot be sent for a reason of its own does not cost the connection.
+func TestListenerStaysWithoutAHeartbeat(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	writer := connect(t, config)
+	var calls atomic.Int32
+	var log logs
+	heard := make(chan string, 1)
+	listener := newListener(t, config, log.option(), listen.WithHeartbeat(20*time.Millisecond),
+		listen.WithPassword(func(context.Context) (string, error) {
+			if calls.Add(1) > 1 {
+				return "", errors.New("the vault is sealed")
+			}
+			return config.Password, nil
+		}))
+	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
+		heard <- n.Payload
+		return nil
+	}, nil)
+	run(t, listener)
+	eventually(t, func() bool { return len(log.lines("the vault is sealed")) > 1 })
+	execute(t, writer, `notify pages, 'still here'`)
+	if got := receive(t, heard); got != "still here" || listener.Connects() != 1 {
+		t.Errorf("heard %q after %d connects", got, listener.Connects())
 	}
 }
 

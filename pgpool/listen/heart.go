@@ -1,0 +1,168 @@
+package listen
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
+)
+
+var errSilent = errors.New("notifications do not arrive: the server is frozen, or the writers are on another one")
+
+// heart finds out whether notifications arrive on a connection. After a silence it sends one on a
+// channel of its own. If that does not arrive, it closes the socket, which ends the wait that
+// pgxlisten is in.
+type heart struct {
+	silence time.Duration
+	limit   time.Duration // for a notification to arrive
+	channel string        // of this Listener alone
+
+	// Listen's goroutine alone uses end. It stops the watch, and returns why that closed the
+	// socket, or nil. It is nil while nothing is watched.
+	end func() error
+
+	mu    sync.Mutex
+	heard time.Time     // the last sign of life
+	busy  bool          // a handler runs, so nothing else can arrive
+	sign  chan struct{} // has a value after each sign of life
+}
+
+func newHeart(limit time.Duration) *heart {
+	return &heart{
+		silence: defaultHeartbeat, limit: limit,
+		channel: "pgpool_heartbeat_" + rand.Text(), sign: make(chan struct{}, 1),
+	}
+}
+
+// start watches conn until stop. beat notifies the channel.
+func (h *heart) start(ctx context.Context, conn *pgx.Conn, beat func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	socket := conn.PgConn().Conn()
+	h.live(false)
+	var silent error
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if silent = h.watch(ctx, beat); silent != nil {
+			_ = socket.Close() // the only thing that a second goroutine may do on a connection
+		}
+	})
+	h.end = func() error {
+		cancel()
+		watch.Wait()
+		return silent
+	}
+}
+
+// stop ends the watch. It returns why that closed the socket, or nil.
+func (h *heart) stop() error {
+	if h.end == nil {
+		return nil
+	}
+	end := h.end
+	h.end = nil
+	return end()
+}
+
+// live records a sign of life: a handler begins (busy) or has ended.
+func (h *heart) live(busy bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heard, h.busy = time.Now(), busy
+	select {
+	case h.sign <- struct{}{}:
+	default: // it has one
+	}
+}
+
+// watch returns nil when ctx ends, and otherwise why no notification arrives.
+func (h *heart) watch(ctx context.Context, beat func(context.Context) error) error {
+	for h.untilSilence(ctx) {
+		sent := time.Now()
+		err := beat(ctx)
+		if err == nil && !h.livesAfter(ctx, sent) {
+			err = errSilent
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// untilSilence waits until nothing was heard for long, and reports whether ctx goes on.
+func (h *heart) untilSilence(ctx context.Context) bool {
+	for {
+		h.mu.Lock()
+		wait := time.Until(h.heard.Add(h.silence))
+		if h.busy {
+			wait = h.silence
+		}
+		h.mu.Unlock()
+		if wait <= 0 {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+}
+
+// livesAfter waits for a sign of life after that time, or for the limit.
+func (h *heart) livesAfter(ctx context.Context, sent time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, h.limit)
+	defer cancel()
+	for {
+		h.mu.Lock()
+		lives := h.busy || h.heard.After(sent)
+		h.mu.Unlock()
+		if lives {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-h.sign:
+		}
+	}
+}
+
+// beat notifies the Listener from a new connection. It returns an error if a new connection would
+// not reach the server either. Other failures say nothing about the connection that listens: a
+// changed password, or no free slot.
+func (l *Listener) beat(ctx context.Context) error {
+	err := l.notifyItself(ctx)
+	switch pgerr.Of(err) {
+	case "":
+		return nil
+	case pgerr.Timeout, pgerr.Refused, pgerr.Connection, pgerr.StartingUp, pgerr.Shutdown, pgerr.ReadOnly,
+		pgerr.WrongServer:
+		return fmt.Errorf("heartbeat: %w", err)
+	case pgerr.Canceled: // ctx has ended
+		return err
+	default:
+		l.log(ctx, "cannot send a heartbeat", err, slog.Duration("again", l.heart.silence))
+		l.heart.live(false)
+		return nil
+	}
+}
+
+func (l *Listener) notifyItself(ctx context.Context) error {
+	ctx, cancel := dial.Budget(ctx, l.cfg)
+	defer cancel()
+	conn, err := dial.Connect(ctx, l.cfg, l.password)
+	if err != nil {
+		return err
+	}
+	defer dial.Close(ctx, conn)
+	_, err = conn.Exec(ctx, `select pg_notify($1, '')`, pgx.QueryExecModeExec, l.heart.channel)
+	return err
+}
