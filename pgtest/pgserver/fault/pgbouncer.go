@@ -25,8 +25,7 @@ const startLimit = time.Minute
 // called concurrently.
 type PgBouncer struct {
 	program string
-	dir     string
-	owner   pgserver.Owner
+	keeper  *keeper
 	url     string
 	cmd     *exec.Cmd
 	output  bytes.Buffer
@@ -51,9 +50,17 @@ func NewPgBouncer(t TB, connString string, settings map[string]string) *PgBounce
 		return nil
 	}
 	b := &PgBouncer{program: program}
+	owner, err := pgserver.FindOwner()
+	if err == nil {
+		b.keeper, err = keep(owner)
+	}
+	if err != nil {
+		t.Fatalf("fault: PgBouncer: %v", err)
+		return nil
+	}
 	t.Cleanup(func() {
 		b.halt()
-		os.RemoveAll(b.dir)
+		b.keeper.release()
 	})
 	if err := b.configure(connString, settings); err != nil {
 		t.Fatalf("fault: PgBouncer: %v", err)
@@ -95,19 +102,13 @@ func (b *PgBouncer) configure(connString string, settings map[string]string) err
 	if err != nil {
 		return err
 	}
-	if b.owner, err = pgserver.FindOwner(); err != nil {
-		return err
-	}
-	if b.dir, err = shortDir(b.owner); err != nil {
-		return err
-	}
-	b.url = server.url(&port{network: "unix", address: filepath.Join(b.dir, socketName)}, Options{})
+	b.url = server.url(&port{network: "unix", address: filepath.Join(b.keeper.dir, socketName)}, Options{})
 
 	set := map[string]string{
-		"unix_socket_dir":   b.dir,
+		"unix_socket_dir":   b.keeper.dir,
 		"listen_port":       "5432",
 		"auth_type":         "any",
-		"auth_file":         filepath.Join(b.dir, "users"),
+		"auth_file":         filepath.Join(b.keeper.dir, "users"),
 		"pool_mode":         "transaction",
 		"default_pool_size": "2",
 	}
@@ -127,11 +128,11 @@ func (b *PgBouncer) configure(connString string, settings map[string]string) err
 		fmt.Fprintf(&ini, "%s = %s\n", name, set[name])
 	}
 	for name, text := range map[string]string{"users": "", "ini": ini.String()} {
-		path := filepath.Join(b.dir, name)
+		path := filepath.Join(b.keeper.dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}
-		if err := b.owner.Chown(path); err != nil {
+		if err := b.keeper.owner.Chown(path); err != nil {
 			return err
 		}
 	}
@@ -141,20 +142,20 @@ func (b *PgBouncer) configure(connString string, settings map[string]string) err
 func quoteValue(value string) string { return "'" + strings.ReplaceAll(value, "'", "''") + "'" }
 
 func (b *PgBouncer) start(ctx context.Context) error {
-	os.Remove(filepath.Join(b.dir, socketName)) // of one that was stopped
+	os.Remove(filepath.Join(b.keeper.dir, socketName)) // of one that was stopped
 	b.output.Reset()
-	b.cmd = exec.Command(b.program, filepath.Join(b.dir, "ini"))
-	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr, b.cmd.SysProcAttr = "/", &b.output, &b.output, b.owner.Attr()
+	b.cmd = b.keeper.program(b.program, filepath.Join(b.keeper.dir, "ini"))
+	b.cmd.Stdout, b.cmd.Stderr = &b.output, &b.output
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
 	ended, cmd := make(chan struct{}), b.cmd
 	b.ended = ended
-	go func() { defer close(ended); _ = cmd.Wait() }()
+	go func() { defer close(ended); _ = cmd.Wait(); b.keeper.forget(cmd) }()
 	// 2 ms: a start takes about 10. Nothing but an answer tells that it listens: the socket's file
 	// is there a moment before.
 	for tick := time.NewTicker(2 * time.Millisecond); ; {
-		if conn, err := net.Dial("unix", filepath.Join(b.dir, socketName)); err == nil {
+		if conn, err := net.Dial("unix", filepath.Join(b.keeper.dir, socketName)); err == nil {
 			tick.Stop()
 			return conn.Close()
 		}

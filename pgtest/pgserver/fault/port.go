@@ -17,12 +17,16 @@ type port struct {
 	network, address string
 	reserved         int // a TCP socket that keeps the address while nobody listens, or -1
 	listener         net.Listener
+	keeper           *keeper // of a Unix socket's directory
 }
 
 func openPort(unix bool) (*port, error) {
 	if unix {
-		dir, err := shortDir(pgserver.Owner{UID: os.Geteuid()})
-		return &port{network: "unix", address: filepath.Join(dir, socketName), reserved: -1}, err
+		k, err := keep(pgserver.Owner{UID: os.Geteuid()})
+		if err != nil {
+			return nil, err
+		}
+		return &port{network: "unix", address: filepath.Join(k.dir, socketName), reserved: -1, keeper: k}, nil
 	}
 	fd, number, err := reserve()
 	if err != nil {
@@ -99,7 +103,7 @@ func (p *port) release() {
 func (p *port) close() {
 	p.refuse()
 	p.release()
-	if p.network == "unix" {
-		os.RemoveAll(filepath.Dir(p.address))
+	if p.keeper != nil {
+		p.keeper.release()
 	}
 }

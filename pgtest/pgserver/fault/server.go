@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,8 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
-	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
@@ -33,14 +31,19 @@ type ServerOptions struct {
 	TCP bool
 }
 
+// TB is the part of [testing.TB] that the kit needs where a test may be skipped.
+type TB interface {
+	pgserver.TB
+	Skipf(format string, args ...any)
+}
+
 // Server is a PostgreSQL server of one test. It ends with the test, also if the test's process is
 // killed.
 //
 // Methods that take a test fail it if they do not succeed. They must not be called concurrently.
 type Server struct {
 	bin      string
-	dir      string // with the socket and the data
-	owner    pgserver.Owner
+	keeper   *keeper // of the directory with the socket and the data
 	settings map[string]string
 	port     *port // on TCP, or nil
 	password string
@@ -98,15 +101,12 @@ func newServer(t TB) *Server {
 		return nil
 	}
 	s := &Server{bin: bin}
+	var owner pgserver.Owner
 	if err == nil {
-		s.owner, err = pgserver.FindOwner()
+		owner, err = pgserver.FindOwner()
 	}
 	if err == nil {
-		s.dir, err = shortDir(s.owner, memory()...)
-	}
-	var g *guard
-	if err == nil {
-		g, err = s.guard()
+		s.keeper, err = keep(owner, memory()...)
 	}
 	if err != nil {
 		t.Fatalf("fault: server: %v", err)
@@ -114,12 +114,10 @@ func newServer(t TB) *Server {
 	}
 	t.Cleanup(func() {
 		_ = s.halt(syscall.SIGQUIT) // it may be down
-		s.removeSegment()
 		if s.port != nil {
 			s.port.close()
 		}
-		os.RemoveAll(s.dir)
-		g.release()
+		s.keeper.release()
 	})
 	return s
 }
@@ -149,7 +147,7 @@ const ownConf = "fault.conf"
 
 func (s *Server) configure() error {
 	set := maps.Clone(s.settings)
-	set["unix_socket_directories"], set["port"], set["listen_addresses"] = s.dir, "5432", ""
+	set["unix_socket_directories"], set["port"], set["listen_addresses"] = s.keeper.dir, "5432", ""
 	if s.port != nil {
 		_, number, err := net.SplitHostPort(s.port.address)
 		if err != nil {
@@ -163,7 +161,7 @@ func (s *Server) configure() error {
 			return err
 		}
 		set["primary_conninfo"] = fmt.Sprintf("host=%s port=%s user=postgres sslmode=disable application_name=%s",
-			host, number, filepath.Base(s.dir))
+			host, number, filepath.Base(s.keeper.dir))
 	}
 	var conf strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(set)) {
@@ -174,15 +172,21 @@ func (s *Server) configure() error {
 
 // write makes a file of the owner.
 func (s *Server) write(path, text string) error {
-	return tree.WriteFile(filepath.Dir(path), filepath.Base(path), text, s.owner.UID, s.owner.GID)
+	return tree.WriteFile(filepath.Dir(path), filepath.Base(path), text, s.keeper.owner.UID, s.keeper.owner.GID)
 }
 
 // run runs one of PostgreSQL's programs as the owner.
 func (s *Server) run(ctx context.Context, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, program), args...)
-	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", binaries.Environ(), s.owner.Attr()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", program, err, out)
+	var out bytes.Buffer
+	cmd := s.keeper.program(filepath.Join(s.bin, program), args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer s.keeper.forget(cmd)
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", program, err, &out)
 	}
 	return nil
 }
@@ -220,7 +224,7 @@ func hostsURL(database string, query url.Values, servers ...*Server) string {
 		if s.port != nil {
 			_, number, _ = net.SplitHostPort(s.port.address)
 		}
-		hosts, ports = append(hosts, s.dir), append(ports, number)
+		hosts, ports = append(hosts, s.keeper.dir), append(ports, number)
 	}
 	query.Set("host", strings.Join(hosts, ","))
 	query.Set("port", strings.Join(ports, ","))
@@ -232,11 +236,11 @@ func hostsURL(database string, query url.Values, servers ...*Server) string {
 }
 
 // SocketDir returns the directory of the server's socket, where it trusts all users.
-func (s *Server) SocketDir() string { return s.dir }
+func (s *Server) SocketDir() string { return s.keeper.dir }
 
 // Data returns the path of a file in the data directory, or of the directory itself.
 func (s *Server) Data(name ...string) string {
-	return filepath.Join(append([]string{s.dir, "data"}, name...)...)
+	return filepath.Join(append([]string{s.keeper.dir, "data"}, name...)...)
 }
 
 // Write makes or replaces a file in the data directory, such as pg_hba.conf or server.key, which

@@ -24,7 +24,7 @@ func (s *Server) initialize(ctx context.Context) error {
 		return err
 	}
 	// initdb takes a second, and a copy of its result a tenth of that.
-	if err := tree.Copy(template, s.Data(), s.owner.UID, s.owner.GID); err != nil {
+	if err := tree.Copy(template, s.Data(), s.keeper.owner.UID, s.keeper.owner.GID); err != nil {
 		if err := os.RemoveAll(s.Data()); err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
-	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
 // Start starts a server that is down, and returns when it accepts connections. A server that
@@ -86,15 +84,14 @@ func (s *Server) start(ctx context.Context) error {
 		return errors.New("it is up already")
 	}
 	p := &process{ended: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.Data())
-	p.cmd.Dir, p.cmd.Env, p.cmd.SysProcAttr = "/", binaries.Environ(), s.owner.Attr()
+	p.cmd = s.keeper.program(filepath.Join(s.bin, "postgres"), "-D", s.Data())
 	// The server's processes share this pipe: it ends, and Wait returns, when the last one is gone.
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
 	s.process = p
-	go func() { defer close(p.ended); _ = p.cmd.Wait() }()
+	go func() { defer close(p.ended); _ = p.cmd.Wait(); s.keeper.forget(p.cmd) }()
 	// 5 ms: a start takes about 100. Nothing but an answer tells that the server is ready.
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -137,58 +134,4 @@ func (s *Server) halt(signal syscall.Signal) error {
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 		return fmt.Errorf("it still runs after %s; its log ends:\n%s", startLimit, &p.log)
 	}
-}
-
-// removeSegment removes the shared memory of a server that was killed and not started again, by
-// which PostgreSQL knows whether processes are left.
-func (s *Server) removeSegment() {
-	text, err := os.ReadFile(s.Data("postmaster.pid"))
-	if err != nil {
-		return // it was shut down
-	}
-	// Lines: pid, data directory, start time, port, socket directory, listen address, key and id.
-	if lines := strings.Split(string(text), "\n"); len(lines) > 6 {
-		if segment := strings.Fields(lines[6]); len(segment) == 2 {
-			cmd := exec.Command("ipcrm", "-m", segment[1])
-			cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", binaries.Environ(), s.owner.Attr()
-			_ = cmd.Run() // 56 bytes stay where there is no ipcrm
-		}
-	}
-}
-
-// guardScript waits for the end of its input. If no word comes first, the process of the test has
-// died without cleaning up: it ends the server in $0 and removes its files.
-const guardScript = `PATH=/usr/bin:/bin:$PATH
-read -r word && exit
-if read -r pid <"$0/data/postmaster.pid"; then kill -QUIT "$pid"; fi
-for second in 1 2 3 4 5 6 7 8 9 10; do
-	rm -rf "$0" && [ ! -e "$0" ] && exit
-	sleep 1 || exit
-done`
-
-type guard struct {
-	cmd   *exec.Cmd
-	input *os.File
-}
-
-func (s *Server) guard() (*guard, error) {
-	out, in, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close()
-	g := &guard{cmd: exec.Command("/bin/sh", "-c", guardScript, s.dir), input: in}
-	g.cmd.Dir, g.cmd.Env, g.cmd.SysProcAttr, g.cmd.Stdin = "/", binaries.Environ(), s.owner.Attr(), out
-	if err := g.cmd.Start(); err != nil {
-		in.Close()
-		return nil, fmt.Errorf("start the guard: %w", err)
-	}
-	return g, nil
-}
-
-// release ends the guard, which leaves everything as it is.
-func (g *guard) release() {
-	_, _ = g.input.WriteString("done\n")
-	g.input.Close()
-	_ = g.cmd.Wait()
 }

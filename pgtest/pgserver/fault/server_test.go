@@ -1,7 +1,6 @@
 package fault_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"os"
@@ -322,43 +321,6 @@ func TestServerEnds(t *testing.T) {
 			t.Errorf("%s: shared memory segment %s is left", name, segment)
 		}
 	}
-}
-
-// The process of a test that is killed leaves no server.
-func TestServerEndsWithProcess(t *testing.T) {
-	t.Parallel()
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestChildServer$")
-	cmd.Env = append(os.Environ(), childEnv+"=1")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	dir, err := bufio.NewReader(out).ReadString('\n')
-	dir = strings.TrimSpace(dir)
-	if err != nil || !exists(dir) || processes(t, dir) == "" {
-		t.Fatalf("the child said %q, %v", dir, err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	until(t, "the server to go", func() bool { return !exists(dir) && processes(t, dir) == "" })
-}
-
-const childEnv = "FAULT_TEST_CHILD"
-
-func TestChildServer(t *testing.T) {
-	if os.Getenv(childEnv) == "" {
-		t.Skip("runs as a child")
-	}
-	s := fault.NewServer(t, fault.ServerOptions{})
-	if _, err := os.Stdout.WriteString(s.SocketDir() + "\n"); err != nil {
-		t.Fatal(err)
-	}
-	<-t.Context().Done() // until it is killed
 }
 
 func exists(path string) bool {
