@@ -4,47 +4,57 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/datadir"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
-// initdbArgs make the same cluster on every system: UTF-8, sorted by code point. The socket's
-// directory is the access control, hence trust.
-var initdbArgs = []string{
-	"--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions",
+// source makes the data directories of throw-away servers.
+func (s *spec) source() datadir.Source { return s.owner.dataSource(s.bin, s.cache, smallSegments) }
+
+// smallSegments suit many small servers, whose first segment of 16 MB would be copied each time.
+const smallSegments = "--wal-segsize=1"
+
+func (o Owner) dataSource(bin, cache string, options ...string) datadir.Source {
+	return datadir.Source{
+		Bin: bin, Cache: cache, Options: options, UID: o.UID, GID: o.GID,
+		Initdb: func(ctx context.Context, args ...string) error {
+			out, err := o.run(ctx, filepath.Join(bin, "initdb"), args...)
+			if err != nil && out == "" { // it did not start
+				err = o.explain(err)
+			}
+			if err != nil {
+				return fmt.Errorf("initdb: %w\n  %s", err, out)
+			}
+			return nil
+		},
+	}
+}
+
+// run runs one of PostgreSQL's programs as the owner, and returns what it said, indented.
+func (o Owner) run(ctx context.Context, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = "/"
+	cmd.Env = binaries.Environ()
+	cmd.SysProcAttr = o.Attr()
+	out, err := cmd.CombinedOutput()
+	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "), err
 }
 
 // digest names what a server depends on: the binaries, who runs it, its settings, where it is, and
 // this package's own way of starting it.
-func (s *spec) digest() (string, error) {
+func (s *spec) digest() string {
 	h := sha256.New()
-	fi, err := os.Stat(filepath.Join(s.bin, "postgres"))
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), s.owner.UID, s.dir)
-	fmt.Fprintln(h, s.settings, initdbArgs)
+	fmt.Fprintln(h, s.source().Digest(), s.owner.UID, s.dir)
+	fmt.Fprintln(h, s.settings)
 	fmt.Fprint(h, watchdogScript)
-	return hex.EncodeToString(h.Sum(nil))[:16], nil
-}
-
-// cachedDataDir is initdb's result for these binaries, whatever the settings.
-func (s *spec) cachedDataDir() string {
-	h := sha256.New()
-	if fi, err := os.Stat(filepath.Join(s.bin, "postgres")); err == nil {
-		fmt.Fprintln(h, s.bin, fi.Size(), fi.ModTime().UnixNano(), initdbArgs)
-	}
-	return filepath.Join(s.cache, "initdb-"+hex.EncodeToString(h.Sum(nil))[:16])
+	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
 // cacheDir returns a directory that belongs to the caller alone.
@@ -55,113 +65,21 @@ func cacheDir(dir string) (string, error) {
 	if err := tree.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the cache directory: %w; set XDG_CACHE_HOME to a writable directory", err)
 	}
-	return dir, private(dir, os.Geteuid())
+	return dir, tree.Private(dir, os.Geteuid())
 }
 
-// fillDataDir makes dir/data from the cache, and fills the cache first if need be. cached says that
-// the data is a copy. anew: it is made without the cache.
-func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (cached bool, err error) {
+// fillDataDir makes dir/data, and reports whether it is a copy. anew: it must not be.
+func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (copied bool, err error) {
+	// In the server's directory, whose watchdog removes it if this process dies.
 	data := filepath.Join(dir, "data")
-	cache := s.cachedDataDir()
-	if before, err := os.Stat(cache); err == nil && !anew {
-		cached = true
-		err = tree.Copy(cache, data, s.owner.UID, s.owner.GID)
-		if err == nil {
-			err = unchanged(cache, before)
-		}
-		if err != nil {
-			return true, noRoom(err, dir)
-		}
+	if anew {
+		err = s.source().MakeAnew(ctx, data)
 	} else {
-		// Initialized in the server's directory, whose watchdog removes it if this process dies.
-		if err := s.initdb(ctx, data); err != nil {
-			return false, noRoom(err, dir)
-		}
-		if err := s.store(data, cache); err != nil {
-			return false, fmt.Errorf("cache the data directory: %w", err)
-		}
-	}
-	root, err := tree.Open(data)
-	if err != nil {
-		return cached, err
-	}
-	defer root.Close()
-	f, err := root.OpenFile("postgresql.conf", os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return cached, err
-	}
-	defer f.Close()
-	_, err = fmt.Fprintf(f, "\n# pgserver\n%sunix_socket_directories = '%s'\nport = %s\n",
-		s.settings, strings.ReplaceAll(dir, "'", "''"), port)
-	return cached, noRoom(err, dir)
-}
-
-func (s *spec) initdb(ctx context.Context, data string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), append(initdbArgs, "--pgdata="+data)...)
-	cmd.Dir = "/"
-	cmd.Env = binaries.Environ()
-	cmd.SysProcAttr = s.owner.Attr()
-	out, err := cmd.CombinedOutput()
-	if err != nil && len(out) == 0 { // it did not start
-		return s.owner.explain(fmt.Errorf("initdb: %w", err))
+		copied, err = s.source().Make(ctx, data)
 	}
 	if err != nil {
-		return fmt.Errorf("initdb: %w\n  %s", err, strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "))
+		return copied, noRoom(err, dir)
 	}
-	return nil
-}
-
-// store copies data into the cache, in a directory with another name until it is whole. Servers
-// with other settings may do the same at the same time: the first one's copy stays.
-func (s *spec) store(data, cache string) error {
-	s.sweepPartial()
-	partial, err := os.MkdirTemp(s.cache, "partial-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(partial)
-	whole := filepath.Join(partial, "data")
-	if err := tree.Copy(data, whole, os.Geteuid(), os.Getegid()); err != nil {
-		return noRoom(err, partial)
-	}
-	if err := os.Rename(whole, cache); err != nil && !errors.Is(err, fs.ErrExist) &&
-		!errors.Is(err, syscall.ENOTEMPTY) {
-		return err
-	}
-	return nil
-}
-
-// discardCached makes the next start fill the cache anew. It goes in one step for whoever is
-// copying it, who then finds it gone; see unchanged.
-func (s *spec) discardCached() {
-	partial, err := os.MkdirTemp(s.cache, "partial-")
-	if err != nil {
-		return // the next start, which finds it damaged too, tries again
-	}
-	defer os.RemoveAll(partial)
-	_ = os.Rename(s.cachedDataDir(), filepath.Join(partial, "data"))
-}
-
-// unchanged reports an error if dir was replaced or removed since.
-func unchanged(dir string, before fs.FileInfo) error {
-	now, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	// A new directory may get the inode of an old one.
-	if !os.SameFile(before, now) || !before.ModTime().Equal(now.ModTime()) {
-		return fmt.Errorf("%s was replaced while it was copied", dir)
-	}
-	return nil
-}
-
-// sweepPartial removes what processes left that were killed while they filled the cache.
-func (s *spec) sweepPartial() {
-	left, _ := filepath.Glob(filepath.Join(s.cache, "partial-*"))
-	for _, dir := range left {
-		// Filling takes a second: an hour is nobody's.
-		if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Hour {
-			os.RemoveAll(dir)
-		}
-	}
+	return copied, noRoom(tree.Append(data, "postgresql.conf", fmt.Sprintf(
+		"\n# pgserver\n%sunix_socket_directories = '%s'\nport = %s\n", s.settings, strings.ReplaceAll(dir, "'", "''"), port)), dir)
 }

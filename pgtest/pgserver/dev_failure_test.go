@@ -177,7 +177,8 @@ func (f *failing) run(fn func()) []string {
 
 // What is wrong with the server of PGTEST_URL fails the test that needs it, and shows no password.
 func TestDatabaseFails(t *testing.T) {
-	own := acquire(t, pgserver.Options{Dir: shortTempDir(t)})
+	own := acquire(t, pgserver.Options{Settings: map[string]string{"cluster_name": "roles"}}) // which stay
+	execute(t, own.URL(), "drop role if exists maker, nobody_much")
 	execute(t, own.URL(), "create role maker login createdb password 's3cretword'")
 	execute(t, own.URL(), "create role nobody_much login password 's3cretword'")
 	as := func(name string) string { return strings.Replace(own.URL(), "postgres@", name+":s3cretword@", 1) }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -101,11 +100,11 @@ func (s *devServer) start(ctx context.Context) error {
 	if _, err := s.url(); err == nil {
 		return s.createDatabase(ctx)
 	}
-	if err := s.configure(ctx, bin); err != nil {
+	if err := s.makeData(ctx, bin); err != nil {
 		return err
 	}
 	log := filepath.Join(s.dir, "log")
-	if out, err := s.run(ctx, bin, "pg_ctl", "start", "--pgdata="+s.data(), "--log="+log, "--wait",
+	if out, err := s.owner.run(ctx, filepath.Join(bin, "pg_ctl"), "start", "--pgdata="+s.data(), "--log="+log, "--wait",
 		"--silent", "--options="+s.options()); err != nil {
 		return fmt.Errorf("%w: %s; the log ends:\n%s", err, out, logTail(log))
 	}
@@ -146,7 +145,7 @@ func (s *devServer) makeDir() error {
 		return err
 	}
 	if !s.owner.IsCaller() { // the server's user must be able to enter what root made under any umask
-		if fi, err := os.Stat(parent); err == nil && ownedBy(fi, os.Geteuid()) && fi.Mode()&0o011 != 0o011 &&
+		if fi, err := os.Stat(parent); err == nil && tree.OwnedBy(fi, os.Geteuid()) && fi.Mode()&0o011 != 0o011 &&
 			s.Dir == "" {
 			if err := os.Chmod(parent, fi.Mode().Perm()|0o011); err != nil {
 				return err
@@ -162,7 +161,7 @@ func (s *devServer) makeDir() error {
 			return err
 		}
 	}
-	return private(s.dir, s.owner.UID)
+	return tree.Private(s.dir, s.owner.UID)
 }
 
 func (s *devServer) lock(ctx context.Context) (*os.File, error) {
@@ -195,22 +194,34 @@ func (s *devServer) binaries(ctx context.Context) (string, error) {
 	return bin, nil
 }
 
-// configure makes the data directory if there is none.
-func (s *devServer) configure(ctx context.Context, bin string) error {
-	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err != nil {
-		if err := os.RemoveAll(s.data()); err != nil { // what an interrupted initdb left
-			return err
-		}
-		out, err := s.run(ctx, bin, "initdb", "--pgdata="+s.data(), "--username=postgres", "--auth-local=trust",
-			"--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instructions")
-		if err == nil {
-			out, err = s.run(ctx, "/bin", "sh", "-c", `echo "timezone = 'UTC'" >>"$0/postgresql.conf"`, s.data())
-		}
-		if err != nil {
-			return noRoom(s.owner.explain(fmt.Errorf("initdb: %w\n  %s", err, out)), s.dir)
-		}
+// makeData makes the data directory if there is none, and writes it to the disk.
+func (s *devServer) makeData(ctx context.Context, bin string) error {
+	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err == nil {
+		return nil
 	}
-	return nil
+	made := filepath.Join(s.dir, "making")
+	if err := errors.Join(os.RemoveAll(made), os.RemoveAll(s.data())); err != nil { // what an interrupted start left
+		return err
+	}
+	_, err := s.owner.dataSource(bin, binaries.Here().CacheDir()).Make(ctx, made)
+	if err == nil {
+		err = tree.Append(made, "postgresql.conf", "timezone = 'UTC'\n")
+	}
+	var out string
+	if err == nil {
+		out, err = s.owner.run(ctx, filepath.Join(bin, "initdb"), "--sync-only", "--pgdata="+made)
+	}
+	if err != nil {
+		return noRoom(fmt.Errorf("%w\n  %s", err, out), s.dir)
+	}
+	if err := os.Rename(made, s.data()); err != nil {
+		return err
+	}
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // createDatabase makes the database if it is missing, and sets the password if there is a TCP port.
@@ -255,19 +266,9 @@ func (s *devServer) stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if out, err := s.run(ctx, bin, "pg_ctl", "stop", "--pgdata="+s.data(), "--mode=fast", "--wait",
+	if out, err := s.owner.run(ctx, filepath.Join(bin, "pg_ctl"), "stop", "--pgdata="+s.data(), "--mode=fast", "--wait",
 		"--silent"); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
-}
-
-// run runs one of PostgreSQL's programs as the server's user.
-func (s *devServer) run(ctx context.Context, bin, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
-	cmd.Dir = "/"
-	cmd.Env = binaries.Environ()
-	cmd.SysProcAttr = s.owner.Attr()
-	out, err := cmd.CombinedOutput()
-	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "), err
 }

@@ -74,7 +74,7 @@ func TestPlacesThatWillNotDo(t *testing.T) {
 	}
 }
 
-// A file system that is too small, and one that fills up while the server's files are copied.
+// A file system that is too small, one that fills up meanwhile, and a cache on it.
 func TestFullFileSystem(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -88,21 +88,24 @@ func TestFullFileSystem(t *testing.T) {
 	t.Cleanup(func() { exec.Command("umount", dir).Run() })
 	fill := filepath.Join(dir, "fill")
 
-	// 300 MB are enough to begin; a cache on the same file system leaves no room for the server.
 	writeBytes(t, fill, 290<<20)
 	_, err := pgserver.Acquire(context.Background(), pgserver.Options{Dir: dir})
 	if err == nil || !strings.Contains(err.Error(), "MB free") || !strings.Contains(err.Error(), "set TMPDIR") {
 		t.Errorf("too small: got %v", err)
 	}
-	cache := filepath.Join(dir, "cache")
-	_, err = pgserver.Acquire(context.Background(), pgserver.Options{Dir: shortTempDir(t), CacheDir: cache})
+	_, err = pgserver.Dev{Name: "full", Dir: dir}.Start(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "is full") {
-		t.Errorf("full cache: got %v", err)
+		t.Errorf("a development server: got %v", err)
 	}
-	os.Remove(fill)
-	s := acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache}) // nothing broken is left in the cache
+	os.RemoveAll(filepath.Join(dir, "full"))
+	// A cache that is full is done without, and nothing broken is left in it.
+	cache := filepath.Join(dir, "cache")
+	s := acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache})
 	if got := query(t, s.URL(), "select 'up'"); got != "up" {
 		t.Error(got)
+	}
+	if left, err := filepath.Glob(filepath.Join(cache, "*-*")); err != nil || len(left) > 0 {
+		t.Errorf("left in a full cache: %v, %v", left, err)
 	}
 }
 
@@ -136,7 +139,7 @@ func TestPGTESTURL(t *testing.T) {
 
 	// A server that is configured is used, and databases are made and dropped there.
 	t.Setenv("PGTEST_URL", "")
-	own := acquire(t, pgserver.Options{Dir: shortTempDir(t)})
+	own := acquire(t, pgserver.Options{})
 	t.Setenv("PGTEST_URL", own.URL())
 	if s := acquire(t, pgserver.Options{}); s.Ephemeral() || s.URL() != own.URL() {
 		t.Errorf("ephemeral %v, %s instead of %s", s.Ephemeral(), s.URL(), own.URL())

@@ -21,6 +21,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/datadir"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 //go:embed watchdog.sh
@@ -85,7 +87,7 @@ func (s *spec) running(lockFile string) (string, error) {
 	if !filepath.IsAbs(string(b)) {
 		return "", errors.New("no server")
 	}
-	return string(b), private(string(b), s.owner.UID)
+	return string(b), tree.Private(string(b), s.owner.UID)
 }
 
 // adopt starts a new watchdog for a running server that lost its own. It runs under the lock.
@@ -113,23 +115,17 @@ func (s *spec) adopt(lockFile string) (*instance, error) {
 // start makes a directory and a server in it. It runs under the lock.
 func (s *spec) start(ctx context.Context) (*instance, error) {
 	inst, cached, err := s.startOnce(ctx, false)
-	if err == nil || !cached || ctx.Err() != nil || errors.Is(err, syscall.ENOSPC) || badSettings(err) {
+	if err == nil || !cached || ctx.Err() != nil || errors.Is(err, syscall.ENOSPC) ||
+		!datadir.Damaged(err.Error()) {
 		return inst, err
 	}
-	// A machine that crashed may have left the cached data directory half on disk. If a new one is
-	// better, the next start fills the cache anew; until that is known it stays, since others may
-	// be copying it.
+	// If a new data directory is better the cached one goes. Until that is known it stays, because
+	// other processes may be copying it.
 	inst, _, err = s.startOnce(ctx, true)
 	if err == nil {
-		s.discardCached()
+		s.source().Forget()
 	}
 	return inst, err
-}
-
-// badSettings reports whether the server refused its configuration, as the C locale puts it: no
-// data directory mends that.
-func badSettings(err error) bool {
-	return strings.Contains(err.Error(), `postgresql.conf" contains errors`)
 }
 
 // startOnce reports whether the data directory came from the cache. anew: it must not.

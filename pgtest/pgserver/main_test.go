@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +45,42 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if made, err := initialized(); err == nil {
+		os.RemoveAll(made)
+	}
+	os.Exit(code)
+}
+
+// initialized is a cache directory with what initdb makes, which takes a second of a processor.
+var initialized = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "t"); err != nil {
+		return "", err
+	}
+	s, err := pgserver.Acquire(context.Background(), pgserver.Options{CacheDir: dir})
+	if err != nil {
+		return "", err
+	}
+	s.Release()
+	lock, err := filepath.Glob(filepath.Join(dir, "*.lock"))
+	if err == nil {
+		err = os.Remove(lock[0]) // of the server
+	}
+	return dir, err
+})
+
+// warmCache is a cache for a test of what comes after initdb.
+func warmCache(t testing.TB) string {
+	t.Helper()
+	from, err := initialized()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := filepath.Join(t.TempDir(), "cache")
+	if out, err := exec.Command("cp", "-r", from, cache).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return cache
 }
 
 const (

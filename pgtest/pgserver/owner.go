@@ -103,21 +103,3 @@ func (o Owner) Chown(path string) error {
 	}
 	return os.Lchown(path, o.UID, o.GID)
 }
-
-// private reports an error unless dir is a directory that belongs to uid and that nobody else can
-// enter.
-func private(dir string, uid int) error {
-	fi, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	if !fi.IsDir() || !ownedBy(fi, uid) || fi.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s must be a directory of user %d with mode 0700", dir, uid)
-	}
-	return nil
-}
-
-func ownedBy(fi os.FileInfo, uid int) bool {
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	return ok && int(st.Uid) == uid
-}

@@ -162,8 +162,8 @@ func resolve(ctx context.Context, opts Options) (*spec, error) {
 		return nil, err
 	}
 	s := &spec{bin: bin, settings: throwAwaySettings(opts.Settings), dir: opts.Dir, cache: cache, owner: owner}
-	s.key, err = s.digest()
-	return s, err
+	s.key = s.digest()
+	return s, nil
 }
 
 // acquire tries to join until it gets the lock, and starts a server under it.
@@ -207,7 +207,7 @@ func (s *spec) joinOrStart(ctx context.Context, path string) (*instance, error) 
 	}
 	if err := os.WriteFile(path, []byte(inst.dir), 0o600); err != nil {
 		inst.leave()
-		return nil, err
+		return nil, noRoom(err, path)
 	}
 	return inst, nil
 }

@@ -300,8 +300,7 @@ func TestKilledServerIsReplaced(t *testing.T) {
 // A cached data directory that a crash left half on disk is made anew.
 func TestBrokenCacheHeals(t *testing.T) {
 	t.Parallel()
-	cache := filepath.Join(t.TempDir(), "cache")
-	acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache}).Release()
+	cache := warmCache(t)
 	control, err := filepath.Glob(filepath.Join(cache, "initdb-*", "global", "pg_control"))
 	if err != nil || len(control) != 1 {
 		t.Fatalf("%v %v", control, err)
@@ -335,8 +334,7 @@ func TestBrokenCacheHeals(t *testing.T) {
 // data directory, which others copy meanwhile, stays.
 func TestBadSettingShowsTheLog(t *testing.T) {
 	t.Parallel()
-	cache := filepath.Join(t.TempDir(), "cache")
-	acquire(t, pgserver.Options{Dir: shortTempDir(t), CacheDir: cache}).Release()
+	cache := warmCache(t)
 	made, err := filepath.Glob(filepath.Join(cache, "initdb-*"))
 	if err != nil || len(made) != 1 {
 		t.Fatalf("%v %v", made, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ func TestNotEnoughMemory(t *testing.T) {
 		t.Skipf("%s promises memory that it does not have", runtime.GOOS)
 	}
 	_, err = pgserver.Acquire(context.Background(), pgserver.Options{
-		Dir: shortTempDir(t), CacheDir: filepath.Join(t.TempDir(), "cache"),
+		Dir: shortTempDir(t), CacheDir: warmCache(t),
 		Settings: map[string]string{"shared_buffers": "7TB", "huge_pages": "off"},
 	})
 	if err == nil || !strings.Contains(err.Error(), "shared memory") || !strings.Contains(err.Error(), "its log ends") {
@@ -67,7 +66,7 @@ func TestSmallSharedMemoryIsLeftAlone(t *testing.T) {
 				"unshare", "--mount", "/bin/sh", "-c", mount + ` && exec "$0"`, binary,
 			}
 			// A cache of its own: the server that other processes share is not to be joined.
-			cmd.Env = append(cmd.Env, "TMPDIR="+tmp, childCache+"="+filepath.Join(t.TempDir(), "cache"))
+			cmd.Env = append(cmd.Env, "TMPDIR="+tmp, childCache+"="+warmCache(t))
 		})
 		if !strings.Contains(u.url, strings.ReplaceAll(c.want, "/", "%2F")+"%2Fpgserver-") {
 			t.Errorf("/dev/shm of %s: the server is at %s, want it in %s", c.size, u.url, c.want)

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/datadir"
 )
 
 // Start starts a server that is down, and returns when it accepts connections. A server that
@@ -104,7 +105,9 @@ func (s *Server) start(ctx context.Context) error {
 		case <-tick.C:
 		case <-p.ended:
 			s.process = nil
-			s.forgetTemplate()
+			if datadir.Damaged(p.log.String()) {
+				s.source().Forget()
+			}
 			return fmt.Errorf("it exited; its log ends:\n%s", &p.log)
 		case <-ctx.Done():
 			return fmt.Errorf("it is not ready after %s: %w; its log ends:\n%s", startLimit, err, &p.log)

@@ -272,7 +272,7 @@ func TestServerTemplate(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	fault.NewServer(t, fault.ServerOptions{})
-	kept, err := filepath.Glob(filepath.Join(cache, "pgserver", "*", "fault-*"))
+	kept, err := filepath.Glob(filepath.Join(cache, "pgserver", "*", "initdb-*"))
 	if err != nil || len(kept) != 1 {
 		t.Fatalf("kept: %v, %v", kept, err)
 	}

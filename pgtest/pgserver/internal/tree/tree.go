@@ -5,10 +5,12 @@ package tree
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Open opens dir, which must not be a link out of its parent directory.
@@ -46,6 +48,21 @@ func WriteFile(dir, name, text string, uid, gid int) error {
 	if err == nil && uid != os.Geteuid() {
 		err = f.Chown(uid, gid)
 	}
+	return errors.Join(err, f.Close())
+}
+
+// Append adds text to a file below dir.
+func Append(dir, name, text string) error {
+	root, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
 	return errors.Join(err, f.Close())
 }
 
@@ -152,4 +169,23 @@ func MkdirAll(dir string, mode fs.FileMode) error {
 		return err
 	}
 	return os.Chmod(dir, mode)
+}
+
+// Private reports an error unless dir is a directory that belongs to uid and that nobody else can
+// enter.
+func Private(dir string, uid int) error {
+	fi, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() || !OwnedBy(fi, uid) || fi.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s must be a directory of user %d with mode 0700", dir, uid)
+	}
+	return nil
+}
+
+// OwnedBy reports whether a file belongs to uid.
+func OwnedBy(fi fs.FileInfo, uid int) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == uid
 }
