@@ -80,6 +80,7 @@ func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (copied b
 	if err != nil {
 		return copied, noRoom(err, dir)
 	}
-	return copied, noRoom(tree.Append(data, "postgresql.conf", fmt.Sprintf(
-		"\n# pgserver\n%sunix_socket_directories = '%s'\nport = %s\n", s.settings, strings.ReplaceAll(dir, "'", "''"), port)), dir)
+	directory := strings.ReplaceAll(dir, "'", "''")
+	more := fmt.Sprintf("\n# pgserver\n%sunix_socket_directories = '%s'\nport = %s\n", s.settings, directory, port)
+	return copied, noRoom(tree.Append(data, "postgresql.conf", more), dir)
 }
