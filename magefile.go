@@ -55,6 +55,14 @@ func (Test) Lab() error {
 	})
 }
 
+// Long runs the tests that take minutes: a new project builds sqlc and its other heavy tools.
+func (Test) Long() error {
+	if err := os.Setenv("PGMAGE_LONG", "1"); err != nil {
+		return err
+	}
+	return commandIn("pgmage", "go", "test", "-count=1", "-timeout=20m", ".")
+}
+
 // Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18";
 // missing ones come by npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }

@@ -1,46 +1,47 @@
 package pgmage_test
 
 import (
+	"bytes"
 	"context"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 const prefix = "github.com/page-builder/persistence/"
 
-// magefile has a target of the team's own in place of pgmage/test's.
-const magefile = `//go:build mage
+// ownMagefile has a target of the team's own in place of pgmage/test's.
+const ownMagefile = `//go:build mage
 
 package main
 
 import (
 	//mage:import
 	_ "github.com/page-builder/persistence/pgmage"
-	//mage:import db
-	_ "github.com/page-builder/persistence/pgmage/db"
 	//mage:import
 	_ "github.com/page-builder/persistence/pgmage/doctor"
-	//mage:import migrate
-	_ "github.com/page-builder/persistence/pgmage/migrate"
-	//mage:import
-	_ "github.com/page-builder/persistence/pgmage/seed"
 )
 
 // Test is the team's own.
 func Test() { println("our own tests") }
 `
 
-// project is a module outside the workspace. What is not published yet comes from this repository.
+// project is a module outside the workspace that pginit made. What is not published yet comes from
+// this repository.
 type project struct {
 	dir  string
 	env  []string
 	mage string
 }
 
-func newProject(t *testing.T) *project {
+// newProject runs pginit in a folder that has the files.
+func newProject(t *testing.T, files map[string]string, flags ...string) *project {
 	t.Helper()
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -49,34 +50,35 @@ func newProject(t *testing.T) *project {
 	if _, err := os.Stat(filepath.Join(root, "pgmigrate", "go.mod")); err != nil {
 		t.Skip("the modules with the commands are not here")
 	}
-	dir, state := t.TempDir(), t.TempDir()
+	state := t.TempDir()
 	for _, d := range []string{state, filepath.Dir(state)} { // root's server runs as another user
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p := &project{dir: dir, env: []string{
-		"GOWORK=off", "GOFLAGS=-mod=mod", "GONOSUMDB=*", "XDG_STATE_HOME=" + state,
-		"MAGEFILE_HASHFAST=1",
+	p := &project{dir: filepath.Join(t.TempDir(), "shop"), env: []string{
+		"GOWORK=off", "GOFLAGS=", "GONOSUMDB=*", "XDG_STATE_HOME=" + state,
 		"MAGEFILE_CACHE=" + t.TempDir(), // Mage's own does not tell equal magefiles apart
 	}}
 	for _, v := range os.Environ() {
 		switch name, _, _ := strings.Cut(v, "="); {
-		case strings.HasPrefix(name, "PG"), strings.Contains(name, "DATABASE_"), name == "APP_ENV":
+		case strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "PGTEST_"):
+		case strings.Contains(name, "DATABASE_"), name == "APP_ENV", name == "GOFLAGS", name == "GOWORK":
 		default:
 			p.env = append(p.env, v)
 		}
 	}
-	p.write(t, "go.mod", "module example.com/shop\n\ngo 1.25.5\n")
-	for _, m := range []string{
-		"pgmage", "pgmigrate", "pgerr", "pgconfig", "pgpool", "pgtx", "pghealth", "pgtest", "pgtest/pgserver",
-	} {
-		p.mustRun(t, "go", "mod", "edit", "-require="+prefix+m+"@v0.1.0", "-replace="+prefix+m+"="+filepath.Join(root, m))
+	for name, text := range files {
+		p.write(t, name, text)
 	}
-	p.write(t, "magefile.go", magefile)
-	p.mustRun(t, "go", "mod", "edit", "-require=github.com/magefile/mage@v1.17.2", "-tool=github.com/magefile/mage",
-		"-tool="+prefix+"pgmigrate/cmd/pgmigrate", "-tool="+prefix+"pgtest/pgserver/cmd/pgserver")
-	p.mustRun(t, "go", "list", "-deps", "tool") // adds the sums, from the modules that are in the cache
+	pginit := filepath.Join(t.TempDir(), "pginit")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", pginit, "./cmd/pginit").CombinedOutput(); err != nil {
+		t.Fatalf("build pginit: %s", out)
+	}
+	if err := os.MkdirAll(p.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.mustRun(t, pginit, append(flags, "--replace="+root)...)
 	p.mage = filepath.Join(t.TempDir(), "mage")
 	p.mustRun(t, "go", "build", "-o", p.mage, "github.com/magefile/mage")
 	return p
@@ -119,17 +121,21 @@ func (p *project) wants(t *testing.T, status int, text string, args ...string) {
 	}
 }
 
-// TestProject uses the targets with real mage in a module of its own.
+// TestProject uses a project of pginit as a developer would, with real mage.
 func TestProject(t *testing.T) {
 	t.Parallel()
-	p := newProject(t)
+	p := newProject(t, nil)
 	t.Cleanup(func() {
 		if out, status := p.run(context.Background(), p.mage, "db:remove"); status != 0 {
 			t.Errorf("db:remove: %s", out)
 		}
 	})
+	if out, _ := p.run(t.Context(), "gofmt", "-l", "."); out != "" {
+		t.Errorf("gofmt would change %s", out)
+	}
+	p.mustRun(t, "go", "vet", "./...")
+	p.mustRun(t, "go", "mod", "tidy", "-diff")
 	p.wants(t, 0, "migrate:status", "-l")
-	p.wants(t, 0, "our own tests", "test")
 	p.wants(t, 3, "", "db:url")
 	p.wants(t, 2, "mage db:start", "migrate")
 
@@ -139,10 +145,12 @@ func TestProject(t *testing.T) {
 		}
 		t.Fatalf("db:start: %s", out)
 	}
-	p.write(t, "migrations/001_orders.sql",
-		"create table orders (id bigint primary key);\n---- create above / drop below ----\ndrop table orders;\n")
+	p.wants(t, 0, "example.com/shop/migrations", "test")
 	p.wants(t, 0, "1 of 1", "migrate")
 	p.wants(t, 0, "001", "migrate:status")
+	p.wants(t, 0, "notes.sql", "seed", "-env=development")
+	p.wants(t, 0, "no problems", "doctor")
+	p.serves(t)
 	p.wants(t, 0, "002", "migrate:new", "items")
 	p.write(t, "migrations/002_items.sql",
 		"create table items (id bigint);\n---- create above / drop below ----\ndrop table items;\n")
@@ -152,33 +160,113 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "1 of 2", "migrate:to", "1")
 	p.wants(t, 0, "", "migrate:redo")
 	p.wants(t, 0, "2 of 2", "migrate:reset")
-	p.wants(t, 0, "orders", "migrate:history")
+	p.wants(t, 0, "notes", "migrate:history")
 	p.wants(t, 0, "", "migrate:wait")
 	p.wants(t, 1, "", "migrate:resolve", "2", "rolled-back")
 	p.wants(t, 0, "", "migrate:baseline", "2")
-	p.write(t, "seeds/development/orders.sql", "insert into orders values (1);\n")
-	p.wants(t, 0, "orders.sql", "seed", "-env=development")
+	p.wants(t, 0, "", "db:clean")
+	if os.Getenv("PGMAGE_LONG") != "" { // builds sqlc, which takes minutes
+		p.usesHeavyTools(t)
+	}
 
 	p.env = append(p.env, "APP_ENV=production")
 	p.wants(t, 2, "DATABASE_URL", "migrate") // a forgotten variable stays an error
 }
 
-// TestMissingTool names the go get that adds a command, and finds one in a tools module.
-func TestMissingTool(t *testing.T) {
-	t.Parallel()
-	p := newProject(t)
-	p.wants(t, 1, "go get -tool "+prefix+"pgpool/cmd/pgdoctor", "doctor", "-explain")
-
-	p.write(t, "tools/go.mod", "module example.com/shop/tools\n\ngo 1.25.5\n\nrequire (\n"+
-		"\t"+prefix+"pgpool v0.1.0\n\t"+prefix+"pgconfig v0.1.0\n\t"+prefix+"pgerr v0.1.0\n)\n")
-	root, err := filepath.Abs("..")
+// serves runs the service, asks it, and ends it with Ctrl-C.
+func (p *project) serves(t *testing.T) {
+	t.Helper()
+	var lc net.ListenConfig
+	free, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range []string{"pgpool", "pgconfig", "pgerr", "pgtest/pgserver"} {
-		p.mustRun(t, "go", "-C", "tools", "mod", "edit", "-replace="+prefix+m+"="+filepath.Join(root, m))
+	address := free.Addr().String()
+	free.Close()
+	text, err := os.ReadFile(filepath.Join(p.dir, "main.go"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	p.write(t, "main.go", strings.ReplaceAll(string(text), "127.0.0.1:8080", address))
+
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), p.mage, "run")
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, p.env, &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal does, so that Ctrl-C reaches all
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		answer, err := http.Get("http://" + address + "/readyz")
+		if err == nil {
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("run: %v\n%s", err, &out)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	answer, err := http.Post("http://"+address+"/notes", "application/json", strings.NewReader(`{"body": "buy milk"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated {
+		t.Errorf("POST /notes: %s", answer.Status)
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v\n%s", err, &out)
+	}
+	p.write(t, "main.go", string(text))
+}
+
+// usesHeavyTools runs the targets whose commands are tools of tools/go.mod.
+func (p *project) usesHeavyTools(t *testing.T) {
+	t.Helper()
+	p.wants(t, 0, "0 errors", "migrate:lint")
+	p.wants(t, 1, "may be stale", "generateCheck") // there is a migration more
+	p.wants(t, 0, "", "generate")
+	p.wants(t, 0, "", "generateCheck")
+	p.mustRun(t, "go", "vet", "./...")
+	p.wants(t, 0, "schema.sql", "migrate:pull")
+	schema, err := os.ReadFile(filepath.Join(p.dir, "schema.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, "schema.sql", string(schema)+"\ncreate table public.tags (id bigint primary key);\n")
+	p.wants(t, 0, "003", "migrate:diff", "tags")
+	p.wants(t, 0, "3 of 3", "migrate")
+	p.wants(t, 0, "", "migrate:drift")
+}
+
+// TestMissingTool names the go get that adds a command, and finds one in a tools module. The
+// project has a magefile of its own.
+func TestMissingTool(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, map[string]string{"magefile.go": ownMagefile}, "--minimal")
+	p.wants(t, 0, "our own tests", "test")
+	p.mustRun(t, "go", "mod", "edit", "-droptool="+prefix+"pgpool/cmd/pgdoctor")
+	p.wants(t, 1, "go get -tool "+prefix+"pgpool/cmd/pgdoctor", "doctor", "-explain")
+
+	manifest, err := os.ReadFile(filepath.Join(p.dir, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile(filepath.Join(p.dir, "go.sum"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, "tools/go.mod", strings.Replace(string(manifest), "example.com/shop", "example.com/shop/tools", 1))
+	p.write(t, "tools/go.sum", string(sums))
 	p.mustRun(t, "go", "-C", "tools", "mod", "edit", "-tool="+prefix+"pgpool/cmd/pgdoctor")
-	p.mustRun(t, "go", "-C", "tools", "list", "-deps", "tool")
 	p.wants(t, 0, "DATABASE_STATEMENT_TIMEOUT", "doctor", "-explain")
 }

@@ -43,6 +43,25 @@ func newConsumers(ctx context.Context, proxy *proxy, work, gorelease string) (*c
 	}}, nil
 }
 
+// project makes a project with the command of m that does so, as the README tells to, and tests it.
+func (c *consumers) project(ctx context.Context, m *mod) ([]string, error) {
+	dir := filepath.Join(c.work, "project")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	env := append(slices.Clone(c.env), "GOFLAGS=-trimpath -modcacherw -buildvcs=false")
+	for _, step := range [][]string{
+		{"run", m.path() + "/cmd/pginit@latest", "--minimal"},
+		{"tool", "mage", "migrate:new", "items"},
+		{"test", "./..."},
+	} {
+		if _, err := command(ctx, dir, env, "go", step...); err != nil {
+			return []string{err.Error()}, ctx.Err()
+		}
+	}
+	return nil, nil
+}
+
 // pkg is what go list says of a package.
 type pkg struct {
 	ImportPath, Name, Doc string

@@ -12,7 +12,8 @@
 //   - a program outside the workspace builds with its packages and commands, on an empty module
 //     cache,
 //   - they compile the modules that .ci/imports lists, no other,
-//   - gorelease agrees, with the last tag of the module as the base if there is one.
+//   - gorelease agrees, with the last tag of the module as the base if there is one,
+//   - pginit@latest makes a project, with these versions, whose tests pass.
 //
 // Then it prints the tags to push, a module after those it requires. Nothing is pushed, and no tag
 // is made.
@@ -98,6 +99,23 @@ func run(ctx context.Context, repository, gorelease string, out io.Writer) (int,
 		}
 		for _, p := range problems {
 			fmt.Fprintf(out, "FAILED: %s: %s\n", m.dir, p)
+			failed++
+		}
+	}
+	for _, m := range modules {
+		if m.dir != "pgmage" || failed > 0 {
+			continue
+		}
+		fmt.Fprintln(out, "== a project of pginit")
+		if err := proxy.announce(modules); err != nil {
+			return 0, err
+		}
+		problems, err := consumers.project(ctx, m)
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range problems {
+			fmt.Fprintf(out, "FAILED: pginit: %s\n", p)
 			failed++
 		}
 	}

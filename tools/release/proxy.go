@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,21 @@ func (p *proxy) publish(ctx context.Context, m *mod) error {
 	}
 	// The version to be is not in the list: gorelease refuses one that exists.
 	return os.WriteFile(filepath.Join(dir, "list"), []byte(strings.Join(m.tags, "\n")+"\n"), 0o644)
+}
+
+// announce makes the versions to be the latest. gorelease has to be done by then.
+func (p *proxy) announce(modules []*mod) error {
+	for _, m := range modules {
+		escaped, err := module.EscapePath(m.path())
+		if err != nil {
+			return err
+		}
+		versions := strings.Join(append(slices.Clone(m.tags), m.version), "\n") + "\n"
+		if err := os.WriteFile(filepath.Join(p.dir, escaped, "@v", "list"), []byte(versions), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // version adds one, with the files that it has at the revision.

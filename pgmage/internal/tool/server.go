@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 )
+
+// namesDatabase finds a variable of a .env file that names a database.
+var namesDatabase = regexp.MustCompile(
+	`(?m)^\s*(export\s+)?(DATABASE_URL|DATABASE_URL_FILE|DIRECT_DATABASE_URL|PGHOST|PGSERVICE|PGDATABASE)\s*[=:]`)
 
 // useDevelopmentServer sets DATABASE_URL to the development server's if nothing names a database.
 // In production a forgotten variable must stay an error.
@@ -22,8 +27,8 @@ func useDevelopmentServer() error {
 			return nil
 		}
 	}
-	if _, err := os.Stat(".env"); err == nil {
-		return nil // it may name one
+	if text, err := os.ReadFile(".env"); err == nil && namesDatabase.Match(text) {
+		return nil
 	}
 	binary, err := Server.find()
 	if err != nil {

@@ -52,6 +52,28 @@ func (t Tool) RunOnDatabase(args ...string) error {
 	return t.Run(args...)
 }
 
+// RunService builds and runs the main package in dir on a database, as RunOnDatabase does. go run
+// would hide its exit status.
+func RunService(dir string) error {
+	if err := useDevelopmentServer(); err != nil {
+		return err
+	}
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp("", "mage-run-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	binary := filepath.Join(temp, filepath.Base(absolute))
+	if err := Command("go", "build", "-o", binary, dir); err != nil {
+		return err
+	}
+	return Command(binary)
+}
+
 // Command runs a program in the current folder, with this process's standard streams.
 func Command(name string, args ...string) error {
 	cmd := exec.Command(name, args...)
