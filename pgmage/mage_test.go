@@ -72,7 +72,8 @@ func newProject(t *testing.T, files map[string]string, flags ...string) *project
 		p.write(t, name, text)
 	}
 	pginit := filepath.Join(t.TempDir(), "pginit")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", pginit, "./cmd/pginit").CombinedOutput(); err != nil {
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", pginit, "./cmd/pginit")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build pginit: %s", out)
 	}
 	if err := os.MkdirAll(p.dir, 0o755); err != nil {

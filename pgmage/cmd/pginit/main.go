@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "  --%-16s %s\n", f.Name+" "+name, text)
 		})
 	}
-	flags.StringVar(&opts.module, "module", "", "`PATH` of the new module (default: example.com/ and the folder's name)")
+	flags.StringVar(&opts.module, "module", "", "`PATH` of the new module (default: example.com/ and the folder)")
 	flags.BoolVar(&opts.minimal, "minimal", false, "only the Mage targets, a migration and its test")
 	flags.StringVar(&opts.replace, "replace", "", "use the modules in the checkout at `PATH`, not published ones")
 	flags.BoolVar(&opts.dryRun, "dry-run", false, "only print what would be done")

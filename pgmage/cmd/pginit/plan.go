@@ -73,7 +73,7 @@ func (p *plan) chooseModule(wanted string) error {
 			return nil
 		}
 		if around := moduleAround(p.dir); around != "" {
-			return wrongCall("the folder belongs to the module of %s: run pginit there, or name a new one with --module",
+			return wrongCall("the folder belongs to the module of %s: run pginit there, or name one with --module",
 				around)
 		}
 		p.module = "example.com/" + filepath.Base(p.dir)

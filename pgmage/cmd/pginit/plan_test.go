@@ -100,8 +100,8 @@ func TestFiles(t *testing.T) {
 			want := slices.DeleteFunc(slices.Clone(all), func(name string) bool {
 				return slices.ContainsFunc(test.without, func(pattern string) bool {
 					top, _ := filepath.Match(pattern, name)
-					below := strings.HasPrefix(name, strings.TrimSuffix(pattern, "*")) && strings.HasSuffix(pattern, "/*")
-					return top || below
+					folder, whole := strings.CutSuffix(pattern, "/*")
+					return top || whole && strings.HasPrefix(name, folder+"/")
 				})
 			})
 			if !slices.Equal(got, want) {
