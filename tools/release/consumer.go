@@ -52,7 +52,7 @@ func (c *consumers) project(ctx context.Context, m *mod) ([]string, error) {
 	env := append(slices.Clone(c.env), "GOFLAGS=-trimpath -modcacherw -buildvcs=false")
 	for _, step := range [][]string{
 		{"run", m.path() + "/cmd/pginit@latest", "--minimal"},
-		{"tool", "mage", "migrate:new", "items"},
+		{"tool", "mage", "-l"},
 		{"test", "./..."},
 	} {
 		if _, err := command(ctx, dir, env, "go", step...); err != nil {
