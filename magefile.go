@@ -210,6 +210,16 @@ func (Cluster) Up() error { return runAlone("lab/cluster", "./cmd/cluster", "up"
 // Down stops the cluster that cluster:up keeps.
 func (Cluster) Down() error { return runAlone("lab/cluster", "./cmd/cluster", "down") }
 
+// Citus runs a ledger on a coordinator and two workers of Citus, breaks COMMITs and kills a worker
+// meanwhile, where the installed PostgreSQL has the extension. -plain runs it without, to compare.
+func (Cluster) Citus(plain *bool) error {
+	args := []string{"citus"}
+	if plain != nil && *plain {
+		args = append(args, "-plain")
+	}
+	return runAlone("lab/cluster", "./cmd/cluster", args...)
+}
+
 // Demo starts a cluster, kills its primary under load, and tells what programs see of it.
 func (Cluster) Demo() error { return runAlone("lab/cluster", "./cmd/cluster", "demo") }
 

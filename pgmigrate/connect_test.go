@@ -157,8 +157,8 @@ func TestReadsOfTheServerForWrites(t *testing.T) {
 	asked := false
 	for _, attrs := range []string{"read-write", "primary"} {
 		several, err := pgx.ParseConfig(fmt.Sprintf(
-			"host=%s,%s port=5432,5432 user=%s dbname='%s' sslmode=disable target_session_attrs=%s",
-			t.TempDir(), b.config.Host,
+			"host=%s,%s port=5432,%d user=%s dbname='%s' sslmode=disable target_session_attrs=%s",
+			t.TempDir(), b.config.Host, b.config.Port,
 			b.config.User, b.config.Database, attrs))
 		if err != nil {
 			t.Fatal("parse the address")

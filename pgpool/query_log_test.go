@@ -85,8 +85,13 @@ func TestFailuresToConnectAreLoggedSparingly(t *testing.T) {
 		}
 	}
 	most := int(time.Since(began)/time.Second) + 1
-	lines := log.lines(`msg="connecting to the database failed"`)
-	if len(lines) == 0 || len(lines) > most || !strings.Contains(lines[0], "category=refused") {
-		t.Errorf("%d lines, want 1 to %d, with category:\n%s", len(lines), most, &log)
+	refused := 0
+	for _, line := range log.lines(`msg="connecting to the database failed"`) {
+		if strings.Contains(line, "category=refused") { // a busy machine has others too, each with its own line
+			refused++
+		}
+	}
+	if refused == 0 || refused > most {
+		t.Errorf("%d lines, want 1 to %d, with category:\n%s", refused, most, &log)
 	}
 }

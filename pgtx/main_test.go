@@ -72,12 +72,28 @@ func setupOn(t *testing.T, url string) *bundle {
 	if err != nil {
 		t.Fatalf("create the accounts: %v", err)
 	}
-	if sql := os.Getenv("PGTX_SETUP"); sql != "" { // as for distributed tables
-		b.exec(t, sql)
+	if os.Getenv("PG_DISTRIBUTED") == "1" {
+		b.distribute(t)
 	}
 	// Registered last, so it runs first: every test leaves the pool with nothing acquired.
 	t.Cleanup(func() { b.released(t) })
 	return b
+}
+
+// distribute makes the accounts a distributed table of Citus, on shards of the server itself.
+func (b *bundle) distribute(t *testing.T) {
+	t.Helper()
+	var there bool
+	err := b.pool.QueryRow(t.Context(),
+		`select exists (select from pg_available_extensions where name = 'citus')`).Scan(&there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !there {
+		t.Skip("PG_DISTRIBUTED: the server does not have the extension citus")
+	}
+	b.exec(t, `create extension citus`)
+	b.exec(t, `select create_distributed_table('accounts', 'id')`)
 }
 
 // released fails the test if a connection stays acquired. A closed one counts as acquired until pgx

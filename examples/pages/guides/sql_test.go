@@ -35,6 +35,9 @@ func TestSQL(t *testing.T) {
 			}
 			defer conn.Close(context.WithoutCancel(t.Context()))
 			migrate(t, conn, g)
+			if _, err := conn.Exec(t.Context(), citus); err != nil {
+				t.Fatal(err)
+			}
 			for _, b := range g.of("sql") {
 				if !migrationName.MatchString(b.text) {
 					execute(t, conn, b)
@@ -43,6 +46,15 @@ func TestSQL(t *testing.T) {
 		})
 	}
 }
+
+// citus stands in for the functions of the extension: the table and the column must exist.
+const citus = `
+	create function create_reference_table(t regclass) returns void language sql as 'select';
+	create function create_distributed_table(t regclass, col text, colocate_with text default 'default')
+	returns void language plpgsql as $$ begin
+		perform 1 from pg_attribute where attrelid = t and attname = col;
+		if not found then raise 'table % has no column %', t, col; end if;
+	end $$`
 
 func migrate(t *testing.T, conn *pgx.Conn, g guide) {
 	t.Helper()

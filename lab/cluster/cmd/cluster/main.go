@@ -3,8 +3,10 @@
 //	cluster up [-nodes 3] [-async]  start one, print how to connect, keep it until Ctrl-C or down
 //	cluster down                    stop the one that up keeps
 //	cluster demo                    start one, kill its primary under load, tell what programs see
+//	cluster citus [-plain]          a ledger on Citus, with broken COMMITs and a worker that is killed
 //
-// The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 if programs are not installed.
+// The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 if programs or
+// the extension are not installed.
 package main
 
 import (
@@ -18,13 +20,15 @@ import (
 	"syscall"
 
 	"github.com/page-builder/persistence/lab/cluster"
+	"github.com/page-builder/persistence/lab/cluster/citus"
 )
 
-const usage = `usage: cluster up [-nodes 3] [-async] | down | demo
+const usage = `usage: cluster up [-nodes 3] [-async] | down | demo | citus [-plain]
 
-  up    start a cluster, print how to connect, and keep it until Ctrl-C or down
-  down  stop the cluster that up keeps
-  demo  start a cluster, kill its primary under load, and tell what programs see of it
+  up     start a cluster, print how to connect, and keep it until Ctrl-C or down
+  down   stop the cluster that up keeps
+  demo   start a cluster, kill its primary under load, and tell what programs see of it
+  citus  run a ledger on a coordinator and two workers of Citus; break COMMITs and kill a worker meanwhile
 
 flags:
 `
@@ -42,6 +46,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.IntVar(&opts.Nodes, "nodes", 3, "how many nodes (up)")
 	flags.BoolVar(&opts.Async, "async", false, "replicate asynchronously: a failover may lose commits (up)")
+	ledger := citus.Options{Out: stdout}
+	flags.BoolVar(&ledger.Plain, "plain", false, "one server without Citus, to compare (citus)")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
@@ -65,6 +71,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = down(ctx, stdout)
 	case "demo":
 		err = demo(ctx, stdout)
+	case "citus":
+		_, err = citus.Run(ctx, ledger)
 	default:
 		flags.Usage()
 		return 2
@@ -73,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	fmt.Fprintf(stderr, "cluster: %v\n", err)
-	if missing := (*cluster.MissingError)(nil); errors.As(err, &missing) {
+	if missing := (*cluster.MissingError)(nil); errors.As(err, &missing) || errors.Is(err, citus.ErrMissing) {
 		return 3
 	}
 	return 1

@@ -121,6 +121,24 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// Where the extension is not installed, the command says so and starts nothing of its own.
+func TestCitus(t *testing.T) {
+	t.Parallel()
+	program := build(t)
+	cmd := exec.CommandContext(t.Context(), program, "citus")
+	out, _ := cmd.CombinedOutput()
+	switch code := cmd.ProcessState.ExitCode(); {
+	case code == 3 && bytes.Contains(out, []byte("does not have the extension citus")):
+	case code == 0 && bytes.Contains(out, []byte("0 lost, 0 doubled")):
+	default:
+		t.Errorf("citus: status %d: %s", code, out)
+	}
+	out, err := exec.CommandContext(t.Context(), program, "citus", "-plain").CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("0 lost, 0 doubled")) {
+		t.Errorf("citus -plain: %v\n%s", err, out)
+	}
+}
+
 func TestWithoutPrograms(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {

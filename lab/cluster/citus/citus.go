@@ -1,0 +1,144 @@
+// Package citus runs a ledger on a coordinator and two workers of Citus on this machine, breaks COMMITs
+// and kills a worker meanwhile, and judges what the clients were told. PostgreSQL must have the
+// extension: nothing of it is here.
+package citus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/lab/cluster/chaos"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
+)
+
+// ErrMissing means that this machine's PostgreSQL does not have the extension.
+var ErrMissing = errors.New("this PostgreSQL does not have the extension citus, and Debian does not package it: " +
+	"install it from https://docs.citusdata.com/en/stable/installation/multi_node.html, " +
+	"or name the programs of a PostgreSQL that has it with PGTEST_BINDIR; " +
+	"-plain runs the same ledger on one server without it")
+
+// Options say what Run does.
+type Options struct {
+	// Plain runs the ledger on one server without Citus, to compare. The worker that is killed then
+	// holds nothing.
+	Plain bool
+	// Transfers is how many are made. Defaults to 600.
+	Transfers int
+	// Out is told what happens.
+	Out io.Writer
+}
+
+// Run starts the servers, runs the ledger and judges it. It blocks until then or until ctx ends.
+// The servers end with it. The error is [ErrMissing] if the extension is not installed, and names
+// the invariants that do not hold.
+func Run(ctx context.Context, o Options) (verdict chaos.Verdict, err error) {
+	if o.Transfers == 0 {
+		o.Transfers = 600
+	}
+	t := &owner{ctx: ctx}
+	defer func() { // the kit's servers end by cleanup, and its errors end the call
+		if failed, ok := recover().(failure); ok {
+			err = failed
+		}
+		t.cleanUp()
+	}()
+	coordinator, workers, err := start(t, o)
+	if err != nil {
+		return verdict, err
+	}
+	l := &ledger{Options: o, coordinator: coordinator, worker: workers[0]}
+	if verdict, err = l.run(t); err != nil {
+		return verdict, err
+	}
+	if broken := verdict.Broken(); len(broken) > 0 {
+		return verdict, fmt.Errorf("the ledger does not hold: %v", broken)
+	}
+	return verdict, nil
+}
+
+// start returns a coordinator that knows its two workers.
+func start(t *owner, o Options) (coordinator *fault.Server, workers [2]*fault.Server, err error) {
+	newServer := func() *fault.Server {
+		s := fault.NewServer(t, fault.ServerOptions{TCP: true})
+		if o.Plain {
+			return s
+		}
+		s.Configure(t, map[string]string{
+			"shared_preload_libraries": "citus", "max_prepared_transactions": "100",
+			"citus.node_conninfo": "sslmode=disable",
+		})
+		// Nodes connect to each other by TCP. Loopback is all there is.
+		s.Write(t, "pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 trust\n")
+		s.Restart(t)
+		s.Exec(t, `create extension citus`)
+		return s
+	}
+	if !o.Plain {
+		if err := checkExtension(t); err != nil {
+			return nil, workers, err
+		}
+	}
+	coordinator = newServer()
+	for i := range workers {
+		workers[i] = newServer()
+	}
+	if o.Plain {
+		return coordinator, workers, nil
+	}
+	coordinator.Exec(t, fmt.Sprintf(`select citus_set_coordinator_host('127.0.0.1', %s)`, port(t, coordinator)))
+	for _, w := range workers {
+		coordinator.Exec(t, fmt.Sprintf(`select citus_add_node('127.0.0.1', %s)`, port(t, w)))
+	}
+	return coordinator, workers, nil
+}
+
+// checkExtension asks a server of its own: one that preloads a library that is missing does not
+// start.
+func checkExtension(t *owner) error {
+	conn, err := pgx.Connect(t.ctx, fault.NewServer(t, fault.ServerOptions{}).URL())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(t.ctx)
+	var there bool
+	err = conn.QueryRow(t.ctx, `select exists (select from pg_available_extensions where name = 'citus')`).Scan(&there)
+	if err == nil && !there {
+		err = ErrMissing
+	}
+	return err
+}
+
+func port(t *owner, s *fault.Server) string {
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatalf("the server's URL does not parse")
+	}
+	return u.Port()
+}
+
+// owner is what the fault kit takes for a test: it ends the servers, and its failures end Run.
+type owner struct {
+	ctx      context.Context
+	cleanups []func()
+}
+
+type failure struct{ error }
+
+func (*owner) Helper()                    {}
+func (*owner) Name() string               { return "citus" }
+func (o *owner) Context() context.Context { return o.ctx }
+func (o *owner) Cleanup(fn func())        { o.cleanups = append(o.cleanups, fn) }
+
+func (*owner) Fatalf(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
+func (*owner) Errorf(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
+func (*owner) Skipf(format string, args ...any)  { panic(failure{fmt.Errorf(format, args...)}) }
+
+func (o *owner) cleanUp() {
+	for _, fn := range o.cleanups {
+		defer fn()
+	}
+}
