@@ -95,7 +95,7 @@ func (c *compiler) refuse(argument, reason string) error {
 func (c *compiler) bind(values []any, t *decl.Text, args reflect.Value, keys []any) ([]any, error) {
 	for _, p := range t.Params {
 		if p.Key >= 0 {
-			values = append(values, keys[p.Key])
+			values = append(values, encodable(keys[p.Key]))
 			continue
 		}
 		f := &c.fields[p.Arg]
@@ -103,7 +103,7 @@ func (c *compiler) bind(values []any, t *decl.Text, args reflect.Value, keys []a
 		if err := c.refuse(f.name, reason); err != nil {
 			return nil, err
 		}
-		values = append(values, value)
+		values = append(values, encodable(value))
 	}
 	return values, nil
 }
@@ -133,6 +133,9 @@ var clauses = []string{
 	"order", "limit", "offset", "fetch", "for", "into",
 }
 
+// reservedPrefix begins the names that this module gives inside a statement.
+const reservedPrefix = `"pgquery.`
+
 // piece reads a declared text. Words outside of parentheses must not be among forbidden.
 func (c *compiler) piece(name, text string, forbidden ...string) piece {
 	tokens, err := lex.Tokens(text)
@@ -145,6 +148,8 @@ func (c *compiler) piece(name, text string, forbidden ...string) piece {
 		switch {
 		case t.Kind == lex.Word && t.Depth == 0 && slices.Contains(forbidden, strings.ToLower(t.Text)):
 			c.fail(name, "has a %s of its own", t.Text)
+		case t.Kind == lex.Quoted && strings.HasPrefix(t.Text, reservedPrefix):
+			c.fail(name, "%s: names that begin with pgquery. are taken", t.Text)
 		case t.Kind == lex.Argument:
 			p.args = append(p.args, c.field(name, "@"+t.Text, t.Text))
 		}

@@ -126,7 +126,8 @@ func (l *list) encode(s *sort, backward bool, rows reflect.Value, at int, signer
 	}
 	b = append(b, l.tag(b, signer)...)
 	if base64.RawURLEncoding.EncodedLen(len(b)) > maxCursor {
-		return "", l.wrap(fmt.Errorf("a cursor of sort %s has more than %d bytes", s.name, maxCursor))
+		return "", l.wrap(fmt.Errorf("no cursor can hold the columns of sort %s: a row has %d bytes, and %d fit",
+			s.name, len(b), maxCursor/4*3))
 	}
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }

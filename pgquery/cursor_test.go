@@ -194,3 +194,36 @@ func TestForgedCursors(t *testing.T) {
 		t.Errorf("the transaction: %v", err)
 	}
 }
+
+// A value that no cursor can hold does not end the list for those who read all of it.
+func TestLongValues(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	if _, err := pool.Exec(t.Context(), `insert into pages (site, title) values (9, 'a'), (9, repeat('b', 48000)),
+		(9, repeat('c', 50000)), (9, 'd')`); err != nil {
+		t.Fatal(err)
+	}
+	pages := newPages()
+	pages.Sizes = []int{1}
+	at := pgquery.At{Sort: "title"}
+	for _, want := range []int{1, 48_000, 50_000} {
+		page, err := pages.Page(t.Context(), pool, pageArgs{Site: 9}, at)
+		if len(page.Rows) != 1 || len(page.Rows[0].Title) != want {
+			t.Fatalf("%d rows, %v", len(page.Rows), err)
+		}
+		if isLong := want == 50_000; isLong != (err != nil) || isLong && (page.Next != "" ||
+			!strings.Contains(err.Error(), "sort title: a row has 50041 bytes, and 49152 fit")) {
+			t.Errorf("%d bytes: %v", want, err)
+		}
+		at.Cursor = page.Next
+	}
+	n := 0
+	for _, err := range pages.All(t.Context(), pool, pageArgs{Site: 9}, pgquery.At{Sort: "title"}) {
+		if n++; err != nil {
+			t.Error(err)
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d rows", n)
+	}
+}

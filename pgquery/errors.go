@@ -65,7 +65,7 @@ func (e *ArgumentError) Error() string {
 func (e *ArgumentError) Category() pgerr.Category { return pgerr.Data }
 
 // ChangedError says that a patch found its row with another version than the caller saw. Nothing
-// was changed.
+// was changed. A service answers 412 (Precondition Failed), and its client reads the row again.
 type ChangedError struct {
 	Patch   string
 	Version any // what the row has now, as pgx decodes it: int32 for integer
@@ -74,3 +74,9 @@ type ChangedError struct {
 func (e *ChangedError) Error() string {
 	return fmt.Sprintf("pgquery: patch %s: the row was changed since it was read; read it again", e.Patch)
 }
+
+// Changed is the category of a [ChangedError]. It is not retryable: the caller has to read the row.
+const Changed pgerr.Category = "changed"
+
+// Category returns [Changed].
+func (e *ChangedError) Category() pgerr.Category { return Changed }

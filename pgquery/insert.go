@@ -2,6 +2,7 @@ package pgquery
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"reflect"
 	"slices"
@@ -68,8 +69,51 @@ func (i *Insert[A, R]) Apply(ctx context.Context, db DB, rows []A) ([]R, error) 
 			array.Index(n).Set(v)
 		}
 		arrays[at] = array.Interface()
+		switch {
+		case f.typ.Kind() == reflect.String:
+			arrays[at] = arrayText(array)
+		case isUUID(f.typ):
+			arrays[at] = uuids(array)
+		}
 	}
 	return run[R](ctx, db, c.compiler, c.text, arrays, len(rows))
+}
+
+// arrayText returns strings as the text of an array, which the server reads with the input function
+// of the declared type. Pgx does not know the arrays of enums, and an explicit cast from text[]
+// would cut what is too long for a domain.
+func arrayText(array reflect.Value) string {
+	var b strings.Builder
+	separator := "{"
+	for i := range array.Len() {
+		b.WriteString(separator)
+		separator = ","
+		text, isNull := textOf(array.Index(i))
+		if isNull {
+			b.WriteString("NULL")
+			continue
+		}
+		b.WriteString(`"` + arrayEscaper.Replace(text) + `"`)
+	}
+	return b.String() + "}"
+}
+
+var arrayEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// textOf returns the string that pgx would send for v, whose kind is a string or a pointer to one.
+// Its driver.Valuer was asked before, and had no error.
+func textOf(v reflect.Value) (text string, isNull bool) {
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		return "", true
+	}
+	if valuer, ok := v.Interface().(driver.Valuer); ok {
+		value, _ := valuer.Value()
+		if b, ok := value.([]byte); ok {
+			return string(b), b == nil
+		}
+		return fmt.Sprint(value), value == nil
+	}
+	return reflect.Indirect(v).String(), false
 }
 
 // compiled returns what is put together once, or a *DeclarationError.
@@ -111,17 +155,14 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 			i.fail("Columns["+name+"]", "the field %s is an Optional: some rows cannot leave out a column", f.name)
 		}
 		i.columns, i.names = append(i.columns, at), append(i.names, name)
-		cast := fmt.Sprintf("$%d::%s[]", n+1, typ)
-		if f.typ.Kind() == reflect.String { // pgx does not know the arrays of enums
-			cast = fmt.Sprintf("$%d::text[]::%s[]", n+1, typ)
-		}
-		names, casts = append(names, quote(name)), append(casts, cast)
+		names, casts = append(names, quote(name)), append(casts, fmt.Sprintf("$%d::%s[]", n+1, typ))
 	}
 	return names, casts
 }
 
 // castType returns a type without its length: an explicit cast would cut a value, where the
-// assignment to the column is an error. Without one, char and bit are of length 1.
+// assignment to the column is an error. The grammar of SQL gives char, nchar and bit the length 1 if
+// they have none, so they become types that have no length.
 func castType(words []string) string {
 	kept := make([]string, 0, len(words))
 	depth := 0
@@ -138,7 +179,7 @@ func castType(words []string) string {
 		}
 	}
 	switch typ := strings.Join(kept, " "); strings.ToLower(typ) {
-	case "char", "character":
+	case "char", "character", "nchar", "national char", "national character":
 		return "bpchar"
 	case "bit":
 		return "varbit"

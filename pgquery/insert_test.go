@@ -145,8 +145,9 @@ func TestInsertErrors(t *testing.T) {
 func TestInsertDoesNotCut(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	if _, err := pool.Exec(t.Context(), `create table short (id int, a varchar(3), b char(3), c bit(3), d varchar(3),
-		e numeric(10, 2), f timestamptz(3), g text)`); err != nil {
+	if _, err := pool.Exec(t.Context(), `create domain code as varchar(3); create domain codes as code;
+		create table short (id int, a varchar(3), b char(3), c bit(3), d varchar(3),
+		e numeric(10, 2), f timestamptz(3), g text, h codes, i nchar(5), j national character(5))`); err != nil {
 		t.Fatal(err)
 	}
 	type short struct {
@@ -157,27 +158,33 @@ func TestInsertDoesNotCut(t *testing.T) {
 		E    string
 		F    time.Time
 		G    string
+		H    string
+		I, J *string
 	}
 	type saved struct{ B string }
 	insert := &pgquery.Insert[short, saved]{
 		Name: "short", Table: "short", Columns: `id int, a varchar(3), b char(3), c bit(3), d character varying(3),
-			e numeric(10, 2), f timestamp(3) with time zone, g varchar(2)`, Returning: "b",
+			e numeric(10, 2), f timestamp(3) with time zone, g varchar(2), h codes, i nchar(5), j NATIONAL CHARACTER(5)`,
+		Returning: "b",
 	}
 	bits := pgtype.Bits{Bytes: []byte{0xe0}, Len: 3, Valid: true}
-	fits := short{1, "abc", "ab", bits, nil, "1.25", time.Now(), "long text"}
+	five := `"a\,{`
+	fits := short{1, "abc", "ab", bits, nil, "1.25", time.Now(), "long text", "abc", &five, &five}
 	back, err := insert.Apply(t.Context(), pool, []short{fits})
 	if err != nil || len(back) != 1 || back[0].B != "ab " {
 		t.Errorf("%+v, %v", back, err)
 	}
-	var g string
-	if err := pool.QueryRow(t.Context(), "select g from short").Scan(&g); err != nil || g != "long text" {
-		t.Errorf("%q, %v", g, err)
+	var g, i, j string
+	err = pool.QueryRow(t.Context(), "select g, i, j from short").Scan(&g, &i, &j)
+	if err != nil || g != "long text" || i != five || j != five {
+		t.Errorf("%q, %q, %q, %v", g, i, j, err)
 	}
-	long := "abcd"
+	long, longer := "abcd", "abcdef"
 	for name, change := range map[string]func(*short){
 		"varchar": func(s *short) { s.A = long }, "char": func(s *short) { s.B = long },
 		"bit":               func(s *short) { s.C.Bytes, s.C.Len = []byte{0xf0}, 4 },
-		"character varying": func(s *short) { s.D = &long },
+		"character varying": func(s *short) { s.D = &long }, "domain": func(s *short) { s.H = long },
+		"nchar": func(s *short) { s.I = &longer }, "national": func(s *short) { s.J = &longer },
 	} {
 		row := fits
 		change(&row)

@@ -3,6 +3,7 @@ package pgquery_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgquery"
 )
 
@@ -73,6 +75,9 @@ func TestPatch(t *testing.T) {
 		if !errors.As(err, &changed) || changed.Version != int32(3) || errors.Is(err, pgx.ErrNoRows) ||
 			!strings.Contains(err.Error(), "was changed") {
 			t.Errorf("%v", err)
+		}
+		if pgerr.Of(fmt.Errorf("save: %w", err)) != pgquery.Changed || pgerr.Retryable(err) {
+			t.Errorf("category %s, retryable: %v", pgerr.Of(err), pgerr.Retryable(err))
 		}
 		_, err = p.Apply(t.Context(), pool, patchArgs{ID: 2, Site: 2, Version: 3, Title: title})
 		if !errors.Is(err, pgx.ErrNoRows) || errors.As(err, &changed) {

@@ -163,6 +163,9 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 		return nil, nil
 	}
 	j := &job{relation: c, keys: keys}
+	if array := reflect.ValueOf(keys); isUUID(array.Type().Elem()) {
+		j.keys = uuids(array)
+	}
 	j.read = func(rows pgx.Rows) ([]*job, error) {
 		found, err := collect(c.scan, rows, []C(nil))
 		for i := range found {
@@ -196,6 +199,10 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 	return j, nil
 }
 
+// parents is the name of the parents' keys in a relation with a limit. The declared text stands where
+// it is visible, so declared names must not begin with reservedPrefix.
+const parents = `"pgquery.parents"`
+
 // keyTypes are the types of the server for those of keys.
 var keyTypes = map[reflect.Kind]string{
 	reflect.Int16: "int2", reflect.Int32: "int4", reflect.Int64: "int8", reflect.String: "text", reflect.Array: "uuid",
@@ -210,7 +217,7 @@ func (r *Relation[P, C, K]) compiled() (*relation, error) {
 		order := c.sort("Order", "", r.Order)
 		k := reflect.TypeFor[K]()
 		typ, ok := keyTypes[k.Kind()]
-		if !ok || k.Kind() == reflect.Array && (k.Len() != 16 || k.Elem().Kind() != reflect.Uint8) {
+		if !ok || k.Kind() == reflect.Array && !isUUID(k) {
 			c.fail("key", "%s is not an integer of a fixed size, a string or an array of 16 bytes", k)
 		}
 		if r.Parent == nil || r.Child == nil || r.Assign == nil {
@@ -224,10 +231,11 @@ func (r *Relation[P, C, K]) compiled() (*relation, error) {
 		w := newWriter(r.Name, "many")
 		compare, tail := "= any($1::"+typ+"[])", ""
 		if r.Limit > 0 {
-			w.WriteString("select r.* from unnest($1::" + typ + "[]) with ordinality k (key, nth) cross join lateral (")
-			compare = "= k.key"
+			w.WriteString("select r.* from unnest($1::" + typ + "[]) with ordinality " + parents +
+				` ("pgquery.key", "pgquery.nth") cross join lateral (`)
+			compare = "= " + parents + `."pgquery.key"`
 			tail = " limit " + strconv.Itoa(r.Limit) + ") r" +
-				strings.Replace(order.orderBy("r.", false), " by ", " by k.nth, ", 1)
+				strings.Replace(order.orderBy("r.", false), " by ", " by "+parents+`."pgquery.nth", `, 1)
 		}
 		w.WriteString("select * from (")
 		w.piece(query)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pgquery"
 	"github.com/page-builder/persistence/pgquery/pgquerytest"
@@ -312,5 +313,108 @@ func TestManyParents(t *testing.T) {
 	err := pgquery.Load(t.Context(), pool, parents, top)
 	if err != nil || parents[1].Top == nil || parents[9].Top != nil {
 		t.Errorf("%v, %+v", err, parents[:3])
+	}
+}
+
+// The names that a limit adds to the statement are none of the declaration's, whatever it calls its
+// tables and columns.
+func TestRelationNames(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	if _, err := pool.Exec(t.Context(), `create table kv (id int primary key, page int not null, key int not null,
+		nth int not null); insert into kv select i, i / 3 * 10, i, -i from generate_series(3, 11) i`); err != nil {
+		t.Fatal(err)
+	}
+	type child struct{ ID, Page, Key, Nth int32 }
+	type one struct {
+		ID  int32
+		All []child
+	}
+	for _, alias := range []string{"k", "r", "q", "x", `"pgquery"`} {
+		parents := []one{{ID: 10}, {ID: 20}, {ID: 30}}
+		r := &pgquery.Relation[one, child, int32]{
+			Name: "kv", Select: "select " + alias + ".* from kv " + alias, Key: alias + ".page", Order: "nth", Limit: 2, Parent: func(o *one) (int32, bool) { return o.ID, true },
+			Child:  func(c *child) int32 { return c.Page },
+			Assign: func(o *one, all []child) { o.All = all },
+		}
+		pgquerytest.Check(t, pool, r)
+		if err := pgquery.Load(t.Context(), pool, parents, r); err != nil {
+			t.Errorf("%s: %v", alias, err)
+		}
+		for _, p := range parents {
+			if len(p.All) != 2 || p.All[0].ID != p.ID/10*3+2 || p.All[1].ID != p.ID/10*3+1 {
+				t.Errorf("%s: %+v", alias, p)
+			}
+		}
+	}
+	taken := &pgquery.Relation[one, child, int32]{
+		Name: "kv", Select: `select * from kv "pgquery.parents"`, Key: "page", Order: "id",
+	}
+	wantsDeclarationError(t, pgquery.Load(t.Context(), pool, []one{{}}, taken), "names that begin with pgquery. are taken")
+}
+
+// The modes of pgx that do not ask the server for types, as a pooler may need them.
+func TestModes(t *testing.T) {
+	t.Parallel()
+	described := setup(t)
+	if _, err := described.Exec(t.Context(), `create table keys (id uuid primary key, parent uuid, mood mood not null);
+		insert into keys select md5(i::text)::uuid, md5((i / 5)::text)::uuid, 'calm' from generate_series(1, 50) i`); err != nil {
+		t.Fatal(err)
+	}
+	type row struct {
+		ID     [16]byte
+		Parent *[16]byte
+		Mood   mood
+	}
+	type args struct{ Not [16]byte }
+	type one struct {
+		ID  [16]byte
+		All []row
+	}
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	} {
+		config := described.Config()
+		config.ConnConfig.DefaultQueryExecMode = mode
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		list := &pgquery.List[args, row]{
+			Name: "keys", Select: "select * from keys", Where: "id <> @not", Sorts: pgquery.Sorts{"all": "parent desc, id"},
+			Sizes: []int{7},
+		}
+		at, n := pgquery.At{}, 0
+		for page := (pgquery.Page[row]{Next: "first"}); page.Next != ""; at.Cursor = page.Next {
+			if page, err = list.Page(t.Context(), pool, args{}, at); err != nil {
+				t.Fatalf("%v: %v", mode, err)
+			}
+			n += len(page.Rows)
+		}
+		if n != 50 {
+			t.Errorf("%v: %d rows", mode, n)
+		}
+		insert := &pgquery.Insert[row, row]{
+			Name: "insert", Table: "keys", Columns: "id uuid, parent uuid, mood mood", Conflict: "(id) do nothing",
+			Returning: "id, parent, mood",
+		}
+		added := []row{{ID: [16]byte{15: byte(mode)}, Mood: "busy"}, {ID: [16]byte{1, 15: byte(mode)}, Parent: &[16]byte{3}, Mood: "busy"}}
+		if got, err := insert.Apply(t.Context(), pool, added); err != nil || len(got) != 2 || got[0].Parent != nil {
+			t.Errorf("%v: %v, %v", mode, got, err)
+		}
+		parents := []one{{ID: [16]byte{3}}}
+		err = pgquery.Load(t.Context(), pool, parents, &pgquery.Relation[one, row, [16]byte]{
+			Name: "keys", Select: "select * from keys", Key: "parent", Order: "id", Limit: 9,
+			Parent: func(o *one) ([16]byte, bool) { return o.ID, true },
+			Child:  func(r *row) [16]byte { return *r.Parent },
+			Assign: func(o *one, all []row) { o.All = all },
+		})
+		if err != nil || len(parents[0].All) != 1 {
+			t.Errorf("%v: %v, %+v", mode, err, parents)
+		}
+		if _, err := pool.Exec(t.Context(), "delete from keys where mood = 'busy'"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

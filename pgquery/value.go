@@ -177,3 +177,39 @@ func checkNumber(n json.Number) string {
 	}
 	return ""
 }
+
+// isUUID reports an array of 16 bytes.
+func isUUID(t reflect.Type) bool {
+	return t.Kind() == reflect.Array && t.Len() == 16 && t.Elem().Kind() == reflect.Uint8
+}
+
+// encodable returns a value that pgx encodes in each of its modes. Those that do not ask the server
+// for the types of parameters do not know an array of 16 bytes.
+func encodable(value any) any {
+	switch v := reflect.Indirect(reflect.ValueOf(value)); value.(type) {
+	case driver.Valuer, pgtype.UUIDValuer:
+	default:
+		if v.IsValid() && isUUID(v.Type()) {
+			return uuidOf(v)
+		}
+	}
+	return value
+}
+
+func uuidOf(v reflect.Value) pgtype.UUID {
+	u := pgtype.UUID{Valid: true}
+	reflect.Copy(reflect.ValueOf(&u.Bytes).Elem(), v)
+	return u
+}
+
+// uuids returns arrays of 16 bytes, or pointers to some, as an array that pgx encodes in each of its
+// modes.
+func uuids(array reflect.Value) []pgtype.UUID {
+	all := make([]pgtype.UUID, array.Len())
+	for i := range all {
+		if v := reflect.Indirect(array.Index(i)); v.IsValid() {
+			all[i] = uuidOf(v)
+		}
+	}
+	return all
+}
