@@ -274,13 +274,14 @@ func (t *texts[K]) get(k K, build func(K) *decl.Text) *decl.Text {
 // writer puts a text together.
 type writer struct {
 	strings.Builder
-	text decl.Text
-	each bool // every use of an argument gets its own parameter
+	text          decl.Text
+	each          bool   // every use of an argument gets its own parameter
+	before, after string // the number of a parameter
 }
 
 // newWriter begins a text with a comment that traces show; sqlc writes the same.
 func newWriter(name, rows string) *writer {
-	w := &writer{}
+	w := &writer{before: "$"}
 	w.WriteString("-- name: " + name + " :" + rows + "\n")
 	return w
 }
@@ -292,7 +293,7 @@ func (w *writer) param(p decl.Param) int {
 		i = len(w.text.Params)
 		w.text.Params = append(w.text.Params, p)
 	}
-	w.WriteString("$" + strconv.Itoa(i+1))
+	w.WriteString(w.before + strconv.Itoa(i+1) + w.after)
 	return i + 1
 }
 

@@ -3,8 +3,10 @@ package pgquery
 import (
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
+	"github.com/page-builder/persistence/pgquery/internal/lex"
 )
 
 // active returns which filters args switches on.
@@ -27,6 +29,15 @@ func (l *list) build(v decl.Variant) *decl.Text {
 		w.WriteString("select count(*) from (")
 		l.writeRange(w, nil, v, nil)
 		w.WriteString(") q")
+		return w.end()
+	}
+	if v.Probe {
+		with, _ := l.query.cutWith()
+		w := &writer{before: `(select "`, after: `" from "pgquery.probe")`}
+		w.piece(with)
+		w.text.With = w.String()
+		w = &writer{text: w.text, before: `"pgquery.probe"."`, after: `"`}
+		l.writeRange(w, nil, v, nil)
 		return w.end()
 	}
 	s := &l.sorts[v.Sort]
@@ -54,6 +65,25 @@ func (l *list) build(v decl.Variant) *decl.Text {
 	return w.end()
 }
 
+// cutWith cuts a statement before its SELECT, and removes the word WITH.
+func (p piece) cutWith() (with, rest piece) {
+	for i, t := range p.tokens {
+		switch word := strings.ToLower(t.Text); {
+		case t.Kind == lex.Argument:
+			with.args = append(with.args, p.args[len(with.args)])
+		case t.Kind != lex.Word || t.Depth > 0:
+		case word == "with" && len(with.tokens) == 0, word == "recursive" && len(with.tokens) == 0:
+			continue
+		case word == "select":
+			return with, piece{p.tokens[i:], p.args[len(with.args):]}
+		}
+		if t.Kind != lex.Space || len(with.tokens) > 0 {
+			with.tokens = append(with.tokens, t)
+		}
+	}
+	return with, piece{}
+}
+
 // orderBy returns ORDER BY with the prefix before each column.
 func (s *sort) orderBy(prefix string, backward bool) string {
 	order, separator := "", " order by "
@@ -76,8 +106,12 @@ func (s *sort) orderBy(prefix string, backward bool) string {
 
 // writeRange writes the query for the rows that the conditions let through.
 func (l *list) writeRange(w *writer, s *sort, v decl.Variant, conditions []condition) {
+	query := l.query
+	if v.Probe {
+		_, query = query.cutWith()
+	}
 	w.WriteString("select * from (")
-	w.piece(l.query)
+	w.piece(query)
 	w.WriteString(" where (")
 	w.piece(l.where)
 	w.WriteByte(')')

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
@@ -117,6 +118,17 @@ func (c *catalog) table(name string) (*table, error) {
 var textTypes = []string{"text", "varchar", "bpchar", "name", "citext"}
 
 var integers = map[string]int{"int2": 16, "int4": 32, "int8": 64}
+
+// collatesLoosely reports a column of a collation for which different texts are equal. Up to
+// PostgreSQL 18 the planner takes a unique index of another collation as a proof for it.
+func (c *catalog) collatesLoosely(f pgconn.FieldDescription) (isLoose bool) {
+	_ = c.tx.QueryRow(c.ctx, `select not collisdeterministic from pg_attribute a
+		join pg_collation o on o.oid = attcollation where attrelid = $1 and attnum = $2`,
+		f.TableOID, int16(f.TableAttributeNumber)).Scan(&isLoose)
+	return isLoose
+}
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // argument returns what is wrong with a field for a parameter of the type: a value of the field
 // could be one that the server refuses, or pgx does not encode it.

@@ -6,11 +6,12 @@ import "slices"
 func (c *checker) patch() {
 	c.Helper()
 	p := c.d.Patch
-	d := c.try("Returning", p.Text(0))
+	t := p.Text(0)
+	d := c.try("Returning", t)
 	if d == nil {
 		return
 	}
-	c.columns("Returning", d, c.explain(len(d.ParamOIDs)))
+	c.columns("Returning", t, d, c.explain(len(d.ParamOIDs)))
 	if p.Conflict != nil && c.try("Version", p.Conflict) == nil {
 		return
 	}

@@ -2,31 +2,31 @@ package pgquerytest
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
 // node is a node of a plan, as EXPLAIN (VERBOSE, FORMAT JSON) shows it.
 type node struct {
 	Type        string   `json:"Node Type"`
 	Parent      string   `json:"Parent Relationship"`
+	Index       string   `json:"Index Name"`
 	Join        string   `json:"Join Type"`
+	InnerUnique bool     `json:"Inner Unique"`
 	Strategy    string   `json:"Strategy"`
 	Schema      string   `json:"Schema"`
 	Relation    string   `json:"Relation Name"`
 	Alias       string   `json:"Alias"`
-	Index       string   `json:"Index Name"`
 	Output      []string `json:"Output"`
-	GroupKey    []string `json:"Group Key"`
 	IndexCond   string   `json:"Index Cond"`
-	HashCond    string   `json:"Hash Cond"`
-	MergeCond   string   `json:"Merge Cond"`
-	RecheckCond string   `json:"Recheck Cond"`
-	JoinFilter  string   `json:"Join Filter"`
 	Filter      string   `json:"Filter"`
+	OneTime     string   `json:"One-Time Filter"`
 	Sets        []any    `json:"Grouping Sets"`
 	Plans       []*node  `json:"Plans"`
 }
@@ -81,11 +81,6 @@ func (n *node) isNullable(child *node) bool {
 		return child.Parent == "Outer"
 	}
 	return n.Join == "Full"
-}
-
-// conditions returns what the node compares.
-func (n *node) conditions() []string {
-	return []string{n.IndexCond, n.HashCond, n.MergeCond, n.RecheckCond, n.JoinFilter, n.Filter}
 }
 
 // origin is the column of a table that a column of a result comes from.
@@ -175,7 +170,7 @@ func (c *checker) originIsNull(o origin, embedded bool) (why string, known bool)
 		return "an outer join or a grouping set may have no row for " + from, true
 	case t.isUnknown:
 		return "", false
-	case !t.notNull[o.column] && !o.scan.excludesNull(o.column):
+	case !t.notNull[o.column]:
 		return from + " is not declared not null", true
 	}
 	return "", true
@@ -193,7 +188,7 @@ var (
 // computed returns why an expression may be null: a column that it is computed from may be.
 func (c *checker) computed(p *node, expression string, embedded bool) (why string, known bool) {
 	expression = literals.ReplaceAllString(expression, "''")
-	if strings.HasPrefix(trimParens(expression), "NULLIF(") {
+	if strings.HasPrefix(strings.TrimLeft(expression, "("), "NULLIF(") {
 		return "NULLIF makes it so", true
 	}
 	if notStrict.MatchString(expression) {
@@ -209,14 +204,24 @@ func (c *checker) computed(p *node, expression string, embedded bool) (why strin
 	return "", false
 }
 
-// excludesNull reports a condition of the scan that the column is not null.
-func (n *node) excludesNull(column string) bool {
-	return slices.ContainsFunc(n.conditions(), func(condition string) bool {
-		return slices.ContainsFunc(split(condition), func(part string) bool {
-			expression, ok := strings.CutSuffix(part, " IS NOT NULL")
-			return ok && strings.TrimPrefix(canonical(expression), n.Alias+".") == column
-		})
-	})
+// excludesNull reports whether the planner proves that a column of the result is never null: by
+// NOT NULL, a check constraint, or what Where says. It plans a search for nulls, and finds nothing to
+// do.
+func (c *checker) excludesNull(t *decl.Text, column string) bool {
+	sql, params := fmt.Sprintf("select 1 from (%s) q where q.%s is null", t.SQL, quote(column)), len(t.Params)
+	if c.d.List != nil {
+		sql, params = c.probe(nil, fmt.Sprintf("q.%s is null", quote(column))), 0
+	}
+	c.texts--
+	_, err := c.prepare(&decl.Text{SQL: sql})
+	return err == nil && c.explain(params).isEmpty()
+}
+
+// isEmpty reports a plan that has no rows.
+func (n *node) isEmpty() bool {
+	rows := slices.DeleteFunc(slices.Clone(n.Plans), (*node).isSubplan)
+	return n.OneTime == "false" || len(rows) > 0 && n.Strategy != "Plain" && n.Sets == nil &&
+		!slices.ContainsFunc(rows, func(child *node) bool { return !child.isEmpty() })
 }
 
 // cutColumn splits alias.column, as EXPLAIN writes it, without its quotes.
@@ -250,51 +255,4 @@ func cutName(text string) (name, rest string, ok bool) {
 		}
 	}
 	return "", "", false
-}
-
-// split returns the conditions that AND joins, without the parentheses around them.
-func split(condition string) []string {
-	condition = trimParens(condition)
-	depth, quote, start := 0, byte(0), 0
-	var parts []string
-	for i := 0; i < len(condition); i++ {
-		switch c := condition[i]; {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '\'' || c == '"':
-			quote = c
-		case c == '(':
-			depth++
-		case c == ')':
-			depth--
-		case depth == 0 && strings.HasPrefix(condition[i:], " OR "):
-			return []string{condition}
-		case depth == 0 && strings.HasPrefix(condition[i:], " AND "):
-			parts = append(parts, trimParens(condition[start:i]))
-			start = i + len(" AND ")
-		}
-	}
-	return append(parts, trimParens(condition[start:]))
-}
-
-// trimParens removes parentheses around the whole text.
-func trimParens(text string) string {
-	for strings.HasPrefix(text, "(") && strings.HasSuffix(text, ")") {
-		depth := 0
-		for i := range len(text) - 1 {
-			switch text[i] {
-			case '(':
-				depth++
-			case ')':
-				depth--
-			}
-			if depth == 0 {
-				return text
-			}
-		}
-		text = text[1 : len(text)-1]
-	}
-	return text
 }

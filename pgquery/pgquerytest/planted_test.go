@@ -113,6 +113,15 @@ func TestPlantedMistakes(t *testing.T) {
 			},
 			want: `the join with tags may give a row several times`,
 		},
+		"a join with any of two": {
+			change: func(l *list) { l.Select += ` join authors a on a.id = any(array[p.author, 1])` },
+			want:   `the join with authors may give a row several times`,
+		},
+		"a join with a partial index": {
+			before: `create unique index on authors (name) where bio is not null`,
+			change: func(l *list) { l.Select += ` join authors a on a.name = p.title` },
+			want:   `the join with authors may give a row several times`,
+		},
 		"a deferrable constraint": {
 			before: `alter table pages drop constraint title_taken;
 				alter table pages add constraint title_taken unique (site, title) deferrable`,

@@ -66,6 +66,10 @@ func TestRightJoins(t *testing.T) {
 				group by p.id) p left join authors a on a.id = p.author`, `id`},
 		"with": {`with live as (select * from pages where prio > 0) select ` + columns +
 			` from live p left join authors a on a.id = p.author`, `id`},
+		"with an argument": {`with recursive live as (select * from pages where prio >= 0 and site = @site) select ` +
+			columns + ` from live p left join authors a on a.id = p.author`, `id`},
+		"a join inside an outer join": {`select ` + columns + ` from pages p left join (publications o join authors a
+			on a.id = o.id) on o.page = p.id and o.online`, `id`},
 		"a view": {`select ` + columns +
 			` from page_titles p left join authors a on a.id = p.id`, `id`},
 		"a column of a join": {`select ` + columns + ` from pages p join authors a on a.id = p.author`, `title`},
@@ -242,7 +246,8 @@ func TestConstraints(t *testing.T) {
 	wants(t, r, "constraint pages.title_taken: is about site, title, and title are declared")
 }
 
-// What the catalog cannot prove is no mistake, if the declaration says it in another way.
+// What the catalog or the planner cannot prove is no mistake, if the declaration says it in another
+// way.
 func TestRightSchemas(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -266,6 +271,10 @@ func TestRightSchemas(t *testing.T) {
 		Where: `p.name = @name::label and p.due is not null`,
 		Sorts: pgquery.Sorts{"id": "id", "due": "due, id"}, Sizes: []int{10},
 	}
+	strict := &pgquery.List[args, place]{
+		Name: "late", Select: `select p.id, p.name, p.due from places p`, Where: `p.name = @name and p.due < now()`,
+		Sorts: pgquery.Sorts{"due": "due, id"}, Sizes: []int{10},
+	}
 	view := &pgquery.List[args, place]{
 		Name: "seen", Select: `select p.id, p.name, p.due from seen p`, Where: `p.name = @name and p.due is not null`,
 		Sorts: pgquery.Sorts{"id": "id desc"}, Sizes: []int{10},
@@ -283,7 +292,7 @@ func TestRightSchemas(t *testing.T) {
 		Where: `p.name = @name`, Sorts: pgquery.Sorts{"n": "Été, id, n"}, Sizes: []int{10},
 	}
 	wants(t, check(t, pool, tags), "Sorts[n]: has no unique end")
-	pgquerytest.Check(t, pool, right, view, tags, pgquerytest.Unique(tags, "n"))
+	pgquerytest.Check(t, pool, right, strict, view, tags, pgquerytest.Unique(tags, "n"))
 	page, err := tags.Page(t.Context(), pool, args{"a"}, pgquery.At{})
 	if err != nil || len(page.Rows) != 2 || page.Rows[1].N != 2 {
 		t.Errorf("%+v, %v", page, err)

@@ -218,7 +218,7 @@ func TestOddSchemas(t *testing.T) {
 	union := pages()
 	union.Select = `select p.id, p.title, p.prio, p.due, p.created from (select * from pages union all select * from
 		pages) p`
-	wants(t, check(t, pool, union), "append  gives one row")
+	wants(t, check(t, pool, union), "no unique index of append")
 	twice := pages()
 	twice.Select = `select p.id, p.title, p.prio, p.due, p.created, p.id from pages p`
 	wants(t, check(t, pool, twice), `column reference "id" is ambiguous`)

@@ -6,65 +6,176 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// multiplies returns why two rows of the result may have the same values in the columns, or "" if
-// the catalog proves that they cannot.
-//
-// The proof is the closure of functional dependencies: the columns determine themselves, an
-// equality determines its other side, and a unique index whose columns are determined determines
-// its table. The rows are unique if all tables that the plan joins are determined.
-func (c *checker) multiplies(p *node, sql string, columns []int, keys []decl.Key) string {
-	u := &uniqueness{checker: c, determined: map[string]bool{}, nullable: map[string]bool{}}
-	u.trusted = limitsAreOne(p, sql)
-	u.walk(p, nil)
-	var sorted []string // the tables that the columns come from
-	for n, i := range columns {
-		if i >= len(p.Output) {
-			continue
-		}
-		column := canonical(p.Output[i])
-		u.determined[column] = true
-		for _, o := range p.origins(p.Output[i], false) {
-			t, err := c.catalog.table(o.scan.table())
-			if err != nil {
-				c.Fatalf("pgquerytest: %v", err)
-			}
-			// A null that the row's field cannot hold ends the page with an error.
-			u.nullable[column] = keys[n].Nullable && (o.nullable || !t.notNull[o.column])
-			sorted = append(sorted, o.scan.Alias)
-		}
-	}
-	u.close()
-	for _, s := range u.sources {
-		switch {
-		case s.done || s.grouped:
-		case s.scan == nil:
-			return "has no unique end: no index proves that " + s.name + " gives one row for each place in the order"
-		case slices.Contains(sorted, s.name):
-			return fmt.Sprintf("has no unique end: no unique index of %s is among its columns; add the primary key",
-				s.scan.Relation)
-		}
-	}
-	for _, s := range u.sources {
-		if !s.done && !s.grouped {
-			return fmt.Sprintf("has no unique end: the join with %s may give a row several times: it compares no "+
-				"unique index",
-				s.scan.Relation)
-		}
-	}
-	return ""
+// probe is the name of one row that a list is joined with. A declaration cannot have the name.
+const probe = `pgquery.probe`
+
+// place is a column of a sort, as the server describes it.
+type place struct {
+	decl.Key
+	pgconn.FieldDescription
 }
 
-// uniqueness collects what the plan joins, and by what.
-type uniqueness struct {
-	*checker
-	sources    []*joined
-	equalities []equality
-	determined map[string]bool // columns
-	nullable   map[string]bool // those that may be null, and are determined as part of the sort only
-	trusted    bool            // a limit below the list's own leaves one row
+// ties returns why two rows of a list may have the same place in an order, or "" if the planner
+// proves that they cannot. The list is joined with one row that holds a place in the order and the
+// arguments. The planner says of each join whether it finds at most one row: "Inner Unique".
+//
+// A column that may be null proves nothing, because an equality is not true of nulls.
+func (c *checker) ties(places []place) string {
+	var columns []string
+	condition := "true"
+	for i, p := range places {
+		if p.Nullable || c.catalog.collatesLoosely(p.FieldDescription) {
+			continue
+		}
+		columns = append(columns, fmt.Sprintf(`(array_agg(null::%s))[1] as "key%d"`, c.catalog.typ(p.DataTypeOID).sql, i))
+		condition += fmt.Sprintf(` and q.%s = "%s"."key%d"`, quote(p.Name), probe, i)
+	}
+	sql := c.probe(columns, condition)
+	c.set("off")
+	defer c.set("on")
+	c.texts--
+	if _, err := c.prepare(&decl.Text{SQL: sql}); err != nil {
+		return "is not known to be unique: " + describe(err, sql)
+	}
+	p := c.explain(0)
+	return c.multiplies(p, limitsAreOne(p, sql))
+}
+
+// probe returns a query that joins the rows of a list, as q, with one row of the arguments and more
+// columns. The row is expensive, so that the planner does not look for it once for each row of the
+// list.
+func (c *checker) probe(columns []string, condition string) string {
+	t := c.d.List.Text(decl.Variant{Probe: true})
+	for i, p := range t.Params {
+		columns = append(columns, fmt.Sprintf(`(array_agg(null::%s))[1] as "%d"`, c.args[p.Arg].sql, i+1))
+	}
+	with := ""
+	if t.With != "" {
+		with = ", " + t.With
+	}
+	return fmt.Sprintf(`with recursive "%[1]s" as (
+			select %[2]s from generate_series(1, 1000000000) "%[1]s" having count(*) > 0
+		)%[3]s select 1 from "%[1]s" cross join lateral (%[4]s) q where %[5]s`,
+		probe, strings.Join(append(columns, "count(*)"), ", "), with, t.SQL, condition)
+}
+
+// set switches the joins that may put the row on either side.
+func (c *checker) set(value string) {
+	c.Helper()
+	_, err := c.tx.Exec(c.ctx, strings.ReplaceAll(`set local enable_hashjoin = X; set local enable_mergejoin = X;
+		set local enable_material = X; set local enable_memoize = X`, "X", value))
+	if err != nil {
+		c.Fatalf("pgquerytest: %v", err)
+	}
+}
+
+// multiplies returns which join of the plan n may find several rows for one of the probe.
+func (c *checker) multiplies(n *node, isOne bool) string {
+	outer, inner := n.inputs()
+	switch {
+	case n.Alias == probe || outer == nil:
+		return "" // the probe, or no rows at all
+	case inner == nil && n.Type != "ProjectSet":
+		return c.multiplies(outer, isOne)
+	case outer.holdsProbe() && c.addsOne(n, inner, isOne):
+		return c.multiplies(outer, isOne)
+	case inner != nil && !outer.holdsProbe():
+		inner, outer = outer, inner
+	}
+	if inner == nil || outer.count("Nested Loop") == 0 {
+		return "has no unique end: no unique index of " + inner.title() + " is among its columns; add the primary key"
+	}
+	return "has no unique end: the join with " + inner.title() + " may give a row several times: " +
+		"no index proves that it gives one"
+}
+
+// addsOne reports whether the join n finds at most one row for each of its outer side.
+func (c *checker) addsOne(n, inner *node, isOne bool) bool {
+	switch n.Join {
+	case "Semi", "Anti":
+		return true
+	case "Inner", "Left":
+		return n.InnerUnique || c.isOneRow(inner, isOne)
+	}
+	return false
+}
+
+// inputs returns the children whose rows n reads.
+func (n *node) inputs() (outer, inner *node) {
+	for _, child := range n.Plans {
+		switch {
+		case child.isSubplan():
+		case outer == nil:
+			outer = child
+		default:
+			inner = child
+		}
+	}
+	return outer, inner
+}
+
+// holdsProbe reports whether the rows of n come from the probe.
+func (n *node) holdsProbe() bool {
+	return n.Alias == probe || slices.ContainsFunc(n.Plans, (*node).holdsProbe)
+}
+
+// isOneRow reports whether n finds at most one row each time it is asked.
+func (c *checker) isOneRow(n *node, isOne bool) bool {
+	outer, inner := n.inputs()
+	switch {
+	case n.Strategy == "Plain", n.Type == "Result" && outer == nil, n.Type == "Limit" && isOne:
+		return true
+	case strings.HasPrefix(n.Type, "Index"):
+		_, isUnique := c.uniqueScan(n)
+		return isUnique
+	case n.Type == "Append": // of partitions, which have the parts of one index
+		whole, _ := c.uniqueScan(outer)
+		return whole != 0 && !slices.ContainsFunc(n.Plans, func(child *node) bool {
+			root, isUnique := c.uniqueScan(child)
+			return !isUnique || root != whole
+		})
+	case inner != nil:
+		return c.isOneRow(outer, isOne) && c.addsOne(n, inner, isOne)
+	}
+	return outer != nil && n.Type != "ProjectSet" && n.Sets == nil && c.isOneRow(outer, isOne)
+}
+
+// uniqueScan reports an index scan that compares each column of a unique index, and the index of the
+// partitioned table, or 0. The planner does not call a scan unique if the index is partial.
+func (c *checker) uniqueScan(n *node) (root uint32, isUnique bool) {
+	var columns []string
+	err := c.tx.QueryRow(c.ctx, `select coalesce(pg_partition_root(indexrelid)::oid, 0), array(select quote_ident($2) || '.' || quote_ident(attname)
+			from unnest(indkey::int2[]) with ordinality k (num, nth)
+			left join pg_attribute on attrelid = indrelid and attnum = num where nth <= indnkeyatts)
+		from pg_index where indexrelid = to_regclass($1) and indisunique and indisvalid and indimmediate
+		and indexprs is null`, pgx.Identifier{n.Schema, n.Index}.Sanitize(), n.Alias).Scan(&root, &columns)
+	condition := literals.ReplaceAllString(n.IndexCond, "''")
+	return root, err == nil && !slices.ContainsFunc(columns, func(column string) bool {
+		_, other, found := strings.Cut(condition, "("+column+" = ")
+		if !found { // a varchar is compared as text
+			_, other, found = strings.Cut(condition, "(("+column+")::text = ")
+		}
+		return !found || strings.HasPrefix(other, "ANY (")
+	})
+}
+
+// title returns what the node reads: a table, or what it does.
+func (n *node) title() string {
+	switch {
+	case n == nil:
+		return "the list"
+	case n.Relation != "":
+		return n.Relation
+	case len(n.Plans) > 0 && n.Type != "Append":
+		return n.Plans[0].title()
+	}
+	return strings.TrimSpace(strings.ToLower(n.Type) + " " + n.Alias)
 }
 
 var (
@@ -72,258 +183,9 @@ var (
 	ones   = regexp.MustCompile(`(?i)\blimit\s+1\s*\)`)
 )
 
-// limitsAreOne reports whether each limit in the plan but the list's own is a "limit 1" of its
-// text. A plan does not show the number, and a view has limits of its own.
+// limitsAreOne reports whether each limit in the plan is a "limit 1" of the text. A plan does not
+// show the number, and a view has limits of its own.
 func limitsAreOne(p *node, sql string) bool {
 	found := len(limits.FindAllString(sql, -1))
-	return p.count("Limit") <= found && found == 1+len(ones.FindAllString(sql, -1))
-}
-
-// joined is a table or something else that has rows.
-type joined struct {
-	name    string
-	scan    *node // nil if it is not a table
-	done    bool
-	filters []string // for the predicates of partial indexes
-	group   []string // the columns that GROUP BY makes unique
-	grouped bool     // GROUP BY is above it: it need not be determined
-}
-
-// equality determines a column if the other side is determined, or a constant. A cast of the column
-// must not make equal what is not: that of varchar to text does not.
-type equality struct {
-	column, by string // by is "" for a constant
-	cast       bool
-}
-
-// walk collects the sources below n. Conditions of an outer join determine columns in only only.
-func (u *uniqueness) walk(n *node, only map[string]bool) {
-	switch {
-	case n.isSubplan():
-		return
-	case n.Relation != "":
-		u.sources = append(u.sources, newJoined(n))
-	case n.Type == "Append" && u.partitioned(n) != nil:
-		n = u.partitioned(n)
-		u.sources = append(u.sources, newJoined(n))
-	case n.Strategy == "Plain", n.Type == "Result" && len(n.Plans) == 0,
-		n.Type == "Limit" && n.Parent != "" && u.trusted:
-		return // one row at most
-	case n.Type == "Aggregate" || n.Type == "Group" || n.Type == "Unique":
-		group := &joined{name: "the group"}
-		for _, key := range n.GroupKey {
-			group.group = append(group.group, canonical(key))
-		}
-		below := len(u.sources)
-		for _, child := range n.Plans {
-			u.walk(child, only)
-		}
-		for _, s := range u.sources[below:] {
-			s.grouped = true
-		}
-		u.sources = append(u.sources, group)
-		return
-	case strings.HasSuffix(n.Type, " Scan") && n.Type != "Subquery Scan", n.Type == "ProjectSet",
-		n.Type == "Append", n.Type == "Merge Append", n.Type == "SetOp":
-		u.sources = append(u.sources, &joined{name: strings.ToLower(n.Type) + " " + n.Alias})
-		return
-	}
-	u.conditions(n, u.narrow(n, only))
-	for _, child := range n.Plans {
-		if isInnerOfSemi(n, child) {
-			continue
-		}
-		inner := only
-		if n.isNullable(child) {
-			inner = map[string]bool{}
-			child.aliases(inner)
-		}
-		u.walk(child, inner)
-	}
-}
-
-func newJoined(scan *node) *joined {
-	s := &joined{name: scan.Alias, scan: scan}
-	for _, condition := range scan.conditions() {
-		for _, part := range split(condition) {
-			s.filters = append(s.filters, strings.ReplaceAll(part, scan.Alias+".", ""))
-		}
-	}
-	return s
-}
-
-// partitioned returns the scan of a table whose partitions are below n, or nil. They all have the
-// same conditions, so that the first one stands for them.
-func (u *uniqueness) partitioned(n *node) *node {
-	var whole *node
-	for _, child := range n.Plans {
-		if child.Relation == "" {
-			return nil
-		}
-		var schema, relation string
-		err := u.tx.QueryRow(u.ctx, `select nspname, relname from pg_class c join pg_namespace s on s.oid = relnamespace
-			where c.oid = pg_partition_root(to_regclass($1))`, child.table()).Scan(&schema, &relation)
-		if err != nil || whole != nil && (whole.Schema != schema || whole.Relation != relation) {
-			return nil
-		}
-		if whole == nil {
-			alias := partitionedAlias(child.Alias)
-			rename := func(condition string) string { return strings.ReplaceAll(condition, child.Alias+".", alias+".") }
-			whole = &node{
-				Type: child.Type, Schema: schema, Relation: relation, Alias: alias,
-				IndexCond: rename(child.IndexCond), RecheckCond: rename(child.RecheckCond),
-				Filter: rename(child.Filter),
-			}
-		}
-	}
-	return whole
-}
-
-// narrow returns the aliases whose columns a condition of the join n may determine.
-func (u *uniqueness) narrow(n *node, only map[string]bool) map[string]bool {
-	for _, child := range n.Plans {
-		if n.Join == "Full" || strings.HasSuffix(n.Join, "Anti") {
-			return map[string]bool{} // not true of each row that comes out
-		}
-		if n.isNullable(child) {
-			only = map[string]bool{}
-			child.aliases(only)
-		}
-	}
-	return only
-}
-
-func (n *node) aliases(into map[string]bool) {
-	into[n.Alias] = true
-	for _, child := range n.Plans {
-		child.aliases(into)
-	}
-}
-
-// isInnerOfSemi reports the side of a semijoin or antijoin that gives no rows.
-func isInnerOfSemi(n, child *node) bool {
-	switch n.Join {
-	case "Semi", "Anti":
-		return child.Parent == "Inner"
-	case "Right Semi", "Right Anti":
-		return child.Parent == "Outer"
-	}
-	return false
-}
-
-// conditions collects the equalities of a node.
-func (u *uniqueness) conditions(n *node, only map[string]bool) {
-	for _, condition := range n.conditions() {
-		for _, part := range split(condition) {
-			left, right, ok := strings.Cut(part, " = ")
-			if !ok {
-				continue
-			}
-			for _, side := range [][2]string{{left, right}, {right, left}} {
-				column, isText := strings.CutSuffix(trimParens(side[0]), "::text")
-				column = trimParens(column)
-				alias, _, isColumn := cutColumn(column)
-				if !isColumn || only != nil && !only[alias] {
-					continue
-				}
-				if by := bare(side[1]); isConstant(by) {
-					u.equalities = append(u.equalities, equality{canonical(column), "", isText})
-				} else if _, _, isColumn := cutColumn(by); isColumn {
-					u.equalities = append(u.equalities, equality{canonical(column), canonical(by), isText})
-				}
-			}
-		}
-	}
-}
-
-// isText reports a column of a type that a cast to text does not change.
-func (u *uniqueness) isText(column string) bool {
-	alias, name, _ := strings.Cut(column, ".")
-	for _, s := range u.sources {
-		if s.scan != nil && s.name == alias {
-			t, err := u.catalog.table(s.scan.table())
-			return err == nil && slices.Contains([]string{"text", "varchar"}, u.catalog.typ(t.types[name]).name)
-		}
-	}
-	return false
-}
-
-// canonical returns a column without the quotes that EXPLAIN writes.
-func canonical(expression string) string {
-	if alias, column, ok := cutColumn(expression); ok {
-		return alias + "." + column
-	}
-	return expression
-}
-
-// bare removes parentheses and casts from an expression.
-func bare(text string) string {
-	for {
-		before := text
-		text = trimParens(strings.TrimSpace(text))
-		if i := strings.LastIndex(text, "::"); i > 0 && !strings.ContainsAny(text[i:], "()'") {
-			text = text[:i]
-		}
-		if text == before {
-			return text
-		}
-	}
-}
-
-func isConstant(text string) bool {
-	digits := strings.TrimPrefix(text, "$")
-	if strings.Trim(digits, "0123456789") == "" && digits != "" {
-		return true
-	}
-	return len(text) > 1 && text[0] == '\'' && strings.IndexByte(text[1:], '\'') == len(text)-2
-}
-
-// close applies the rules until nothing changes.
-func (u *uniqueness) close() {
-	for changed := true; changed; {
-		changed = false
-		for _, e := range u.equalities {
-			if (e.by == "" || u.determined[e.by]) && (!u.determined[e.column] || u.nullable[e.column]) &&
-				(!e.cast || u.isText(e.column)) {
-				u.determined[e.column], changed = true, true
-				delete(u.nullable, e.column) // an equality is not true of null
-			}
-		}
-		for _, s := range u.sources {
-			if !s.done && u.isDetermined(s) {
-				s.done, changed = true, true
-				if s.scan != nil {
-					t, _ := u.catalog.table(s.scan.table())
-					for column := range t.types {
-						u.determined[s.name+"."+column] = true
-					}
-				}
-			}
-		}
-	}
-}
-
-// isDetermined reports whether the determined columns leave one row of the source.
-func (u *uniqueness) isDetermined(s *joined) bool {
-	if s.scan == nil {
-		isOpen := func(column string) bool { return !u.determined[column] }
-		return len(s.group) > 0 && !slices.ContainsFunc(s.group, isOpen)
-	}
-	t, err := u.catalog.table(s.scan.table())
-	if err != nil {
-		u.Fatalf("pgquerytest: %v", err)
-	}
-	return slices.ContainsFunc(t.unique, func(i index) bool {
-		if i.predicate != "" && i.name != s.scan.Index {
-			for _, part := range split(i.predicate) {
-				if !slices.Contains(s.filters, part) {
-					return false
-				}
-			}
-		}
-		return !slices.ContainsFunc(i.columns, func(column string) bool {
-			name := s.name + "." + column
-			return !u.determined[name] || u.nullable[name]
-		})
-	})
+	return p.count("Limit") <= found && found == len(ones.FindAllString(sql, -1))
 }

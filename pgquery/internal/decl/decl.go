@@ -41,6 +41,7 @@ type Column struct {
 // Text is an SQL text with its parameters.
 type Text struct {
 	SQL    string
+	With   string // what stands between WITH and SELECT, if it is not in SQL
 	Params []Param
 	Ranges []Range // the conditions of the keyset, one for each part of the UNION ALL
 }
@@ -86,6 +87,7 @@ type Variant struct {
 	Keyset     bool // there is a cursor
 	Backward   bool
 	Count      bool
+	Probe      bool // the rows without an order, with arguments that are columns of "pgquery.probe"
 	Each       bool // each use of an argument has a parameter of its own, for package pgquerytest
 }
 
