@@ -164,7 +164,8 @@ func TestInsertDoesNotCut(t *testing.T) {
 	type saved struct{ B string }
 	insert := &pgquery.Insert[short, saved]{
 		Name: "short", Table: "short", Columns: `id int, a varchar(3), b char(3), c bit(3), d character varying(3),
-			e numeric(10, 2), f timestamp(3) with time zone, g varchar(2), h codes, i nchar(5), j NATIONAL CHARACTER(5)`,
+			e numeric(10, 2), f timestamp(3) with time zone, g varchar(2), h codes, i nchar(5),
+			j NATIONAL CHARACTER(5)`,
 		Returning: "b",
 	}
 	bits := pgtype.Bits{Bytes: []byte{0xe0}, Len: 3, Valid: true}

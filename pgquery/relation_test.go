@@ -350,15 +350,18 @@ func TestRelationNames(t *testing.T) {
 	taken := &pgquery.Relation[one, child, int32]{
 		Name: "kv", Select: `select * from kv "pgquery.parents"`, Key: "page", Order: "id",
 	}
-	wantsDeclarationError(t, pgquery.Load(t.Context(), pool, []one{{}}, taken), "names that begin with pgquery. are taken")
+	err := pgquery.Load(t.Context(), pool, []one{{}}, taken)
+	wantsDeclarationError(t, err, "names that begin with pgquery. are taken")
 }
 
 // The modes of pgx that do not ask the server for types, as a pooler may need them.
 func TestModes(t *testing.T) {
 	t.Parallel()
 	described := setup(t)
-	if _, err := described.Exec(t.Context(), `create table keys (id uuid primary key, parent uuid, mood mood not null);
-		insert into keys select md5(i::text)::uuid, md5((i / 5)::text)::uuid, 'calm' from generate_series(1, 50) i`); err != nil {
+	_, err := described.Exec(t.Context(), `
+		create table keys (id uuid primary key, parent uuid, mood mood not null);
+		insert into keys select md5(i::text)::uuid, md5((i / 5)::text)::uuid, 'calm' from generate_series(1, 50) i`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	type row struct {

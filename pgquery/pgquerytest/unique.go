@@ -33,7 +33,8 @@ func (c *checker) ties(places []place) string {
 		if p.Nullable || c.catalog.collatesLoosely(p.FieldDescription) {
 			continue
 		}
-		columns = append(columns, fmt.Sprintf(`(array_agg(null::%s))[1] as "key%d"`, c.catalog.typ(p.DataTypeOID).sql, i))
+		typ := c.catalog.typ(p.DataTypeOID)
+		columns = append(columns, fmt.Sprintf(`(array_agg(null::%s))[1] as "key%d"`, typ.sql, i))
 		condition += fmt.Sprintf(` and q.%s = "%s"."key%d"`, quote(p.Name), probe, i)
 	}
 	sql := c.probe(columns, condition)
@@ -150,7 +151,8 @@ func (c *checker) isOneRow(n *node, isOne bool) bool {
 // partitioned table, or 0. The planner does not call a scan unique if the index is partial.
 func (c *checker) uniqueScan(n *node) (root uint32, isUnique bool) {
 	var columns []string
-	err := c.tx.QueryRow(c.ctx, `select coalesce(pg_partition_root(indexrelid)::oid, 0), array(select quote_ident($2) || '.' || quote_ident(attname)
+	err := c.tx.QueryRow(c.ctx, `select coalesce(pg_partition_root(indexrelid)::oid, 0), array(
+			select quote_ident($2) || '.' || quote_ident(attname)
 			from unnest(indkey::int2[]) with ordinality k (num, nth)
 			left join pg_attribute on attrelid = indrelid and attnum = num where nth <= indnkeyatts)
 		from pg_index where indexrelid = to_regclass($1) and indisunique and indisvalid and indimmediate
