@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// probe is the name of one row that a list is joined with. A declaration cannot have the name.
+// probe is the name of the rows that a list is joined with. A declaration cannot have the name.
 const probe = `pgquery.probe`
 
 // place is a column of a sort, as the server describes it.
@@ -22,7 +22,7 @@ type place struct {
 }
 
 // ties returns why two rows of a list may have the same place in an order, or "" if the planner
-// proves that they cannot. The list is joined with one row that holds a place in the order and the
+// proves that they cannot. The list is joined with rows that hold a place in the order and the
 // arguments. The planner says of each join whether it finds at most one row: "Inner Unique".
 //
 // A column that may be null proves nothing, because an equality is not true of nulls.
@@ -34,7 +34,7 @@ func (c *checker) ties(places []place) string {
 			continue
 		}
 		typ := c.catalog.typ(p.DataTypeOID)
-		columns = append(columns, fmt.Sprintf(`(array_agg(null::%s))[1] as "key%d"`, typ.sql, i))
+		columns = append(columns, fmt.Sprintf(`null::%s as "key%d"`, typ.sql, i))
 		condition += fmt.Sprintf(` and q.%s = "%s"."key%d"`, quote(p.Name), probe, i)
 	}
 	sql := c.probe(columns, condition)
@@ -48,22 +48,24 @@ func (c *checker) ties(places []place) string {
 	return c.multiplies(p, limitsAreOne(p, sql))
 }
 
-// probe returns a query that joins the rows of a list, as q, with one row of the arguments and more
-// columns. The row is expensive, so that the planner does not look for it once for each row of the
-// list.
+// probe returns a query that joins the rows of a list, as q, with those of the probe, which hold the
+// arguments and more columns.
+//
+// An index gives the rows of the probe in the order that the query asks for, and sorts are switched
+// off. That leaves the planner the joins that begin with the probe.
 func (c *checker) probe(columns []string, condition string) string {
 	t := c.d.List.Text(decl.Variant{Probe: true})
 	for i, p := range t.Params {
-		columns = append(columns, fmt.Sprintf(`(array_agg(null::%s))[1] as "%d"`, c.args[p.Arg].sql, i+1))
+		columns = append(columns, fmt.Sprintf(`null::%s as "%d"`, c.args[p.Arg].sql, i+1))
 	}
 	with := ""
 	if t.With != "" {
 		with = ", " + t.With
 	}
-	return fmt.Sprintf(`with recursive "%[1]s" as (
-			select %[2]s from generate_series(1, 1000000000) "%[1]s" having count(*) > 0
-		)%[3]s select 1 from "%[1]s" cross join lateral (%[4]s) q where %[5]s`,
-		probe, strings.Join(append(columns, "count(*)"), ", "), with, t.SQL, condition)
+	return fmt.Sprintf(`with recursive "%[1]s" as not materialized (
+			select %[2]s from pg_catalog.pg_class "%[1]s" order by oid offset 0
+		)%[3]s select 1 from "%[1]s" cross join lateral (%[4]s) q where %[5]s order by "%[1]s".oid`,
+		probe, strings.Join(append(columns, "oid"), ", "), with, t.SQL, condition)
 }
 
 // set switches the joins that may put the row on either side.
@@ -80,7 +82,7 @@ func (c *checker) set(value string) {
 func (c *checker) multiplies(n *node, isOne bool) string {
 	outer, inner := n.inputs()
 	switch {
-	case n.Alias == probe || outer == nil:
+	case strings.HasPrefix(n.Alias, probe) || outer == nil:
 		return "" // the probe, or no rows at all
 	case inner == nil && n.Type != "ProjectSet":
 		return c.multiplies(outer, isOne)
@@ -123,7 +125,7 @@ func (n *node) inputs() (outer, inner *node) {
 
 // holdsProbe reports whether the rows of n come from the probe.
 func (n *node) holdsProbe() bool {
-	return n.Alias == probe || slices.ContainsFunc(n.Plans, (*node).holdsProbe)
+	return strings.HasPrefix(n.Alias, probe) || slices.ContainsFunc(n.Plans, (*node).holdsProbe)
 }
 
 // isOneRow reports whether n finds at most one row each time it is asked.
