@@ -3,6 +3,7 @@ package pgmigrate
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -86,8 +87,9 @@ func (r *run) writeVersion(ctx context.Context, version int32, history func(pgx.
 
 // enter adds an entry for something that ran nothing.
 func (r *run) enter(ctx context.Context, tx pgx.Tx, mig *Migration, action Action) error {
-	if _, err := tx.Exec(ctx, r.entrySQL(mig, action, ProgressDone, "0")); err != nil {
+	if _, err := tx.Exec(ctx, r.entrySQL(mig, strconv.Itoa(int(mig.Version)), action, ProgressDone, "0")); err != nil {
 		return fmt.Errorf("record %s in the history: %w", mig.Name, err)
 	}
+	r.lastEntry++
 	return nil
 }

@@ -21,6 +21,10 @@ func BenchmarkTwentyMigrations(b *testing.B) {
 	compare(b, tables(20), empty)
 }
 
+func BenchmarkTwentyMigrationsAcrossZones(b *testing.B) {
+	compareAcross(b, tables(20), empty, time.Millisecond)
+}
+
 // Small enough for drop schema to get its locks at once.
 func BenchmarkManyMigrations(b *testing.B) {
 	for _, n := range []int{100, 200, 500} {
@@ -32,10 +36,15 @@ func BenchmarkManyMigrations(b *testing.B) {
 
 const empty = "drop schema public cascade; create schema public; drop schema if exists pgmigrate cascade"
 
+// tables returns n migrations of ten statements.
 func tables(n int) fs.FS {
 	var pairs []string
 	for i := range n {
-		pairs = append(pairs, fmt.Sprintf("%03d_t.sql", i+1), fmt.Sprintf("create table t%d (id int primary key);", i))
+		sql := fmt.Sprintf("create table t%d (id int primary key, title text);\n", i)
+		for n := range 9 {
+			sql += fmt.Sprintf("insert into t%d values (%d, 'a title');\n", i, n)
+		}
+		pairs = append(pairs, fmt.Sprintf("%03d_t.sql", i+1), sql)
 	}
 	return files(pairs...)
 }

@@ -48,8 +48,8 @@ func (r *run) failure(ctx context.Context, cause error) error {
 			// If this fails the entry says that the section runs; without an instance that holds
 			// the lock that means the same.
 			_, _ = conn.Exec(ctx,
-				"update "+r.m.settings.historySchema+".history set progress = $2, repeatable = $3 where id = $1",
-				pgx.QueryExecModeExec, s.entry, string(ProgressFailed), e.Repeatable)
+				"update "+r.m.settings.historySchema+".history set progress = $1, repeatable = $2 where "+
+					r.m.settings.entryKey(s.entry), pgx.QueryExecModeExec, string(ProgressFailed), e.Repeatable)
 		}
 	}
 	return e

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,8 +120,8 @@ func (r *run) createHistory(ctx context.Context) error {
 	schema := r.m.settings.historySchema
 	table := `
 create table if not exists ` + schema + `.history (
-  id int8 primary key, -- the next number is one more than the greatest, whatever a restore has left
   version_table text not null, -- several folders may share a database
+  id int8 not null, -- one more than the greatest of its version table, whatever a restore has left
   version int4 not null,
   name text not null,
   action text not null,
@@ -137,7 +138,8 @@ create table if not exists ` + schema + `.history (
   started_at timestamptz not null,
   duration_ms float8,
   role text not null,
-  client text not null
+  client text not null,
+  primary key (version_table, id)
 )`
 	_, err := r.conn.Exec(ctx, "create schema if not exists "+schema+";"+table)
 	if pgerr.Of(err) == pgerr.Permission {
@@ -158,28 +160,27 @@ func (r *run) begun(ctx context.Context, notes *pgx.Conn, s *step) error {
 	if err := r.lockVersion(ctx, conn, s.source()); err != nil {
 		return err // the end of the connection ends the transaction
 	}
-	var newer int
-	err := notes.QueryRow(ctx, "select count(*) from "+r.m.settings.historySchema+
-		".history where version_table = $1 and progress <> 'done' and id > $2", pgx.QueryExecModeExec,
-		r.m.settings.versionTable, r.lastEntry).Scan(&newer)
-	if err == nil && newer > 0 {
+	err := exec(ctx, conn, r.entrySQL(&s.migration.Migration, strconv.Itoa(int(s.migration.Version)),
+		Action(s.direction), ProgressRunning, "null"))
+	if pgerr.Of(err) == pgerr.Constraint {
 		return errMoved
 	}
-	if err == nil {
-		err = notes.QueryRow(ctx, r.entrySQL(&s.migration.Migration, Action(s.direction), ProgressRunning, "null")+
-			" returning id", pgx.QueryExecModeExec).Scan(&s.entry)
-	}
+	s.entry = r.lastEntry + 1
 	if err == nil && s.resume > 1 {
 		// Should it be interrupted before it notes its first statement, it goes on from the same
 		// one.
 		_, err = notes.Exec(ctx, "update "+r.m.settings.historySchema+`.history h
 set statement = p.statement, line = p.line, repeatable = p.repeatable, index_name = p.index_name,
   drops_index = p.drops_index, before = p.before, current = p.current
-from `+r.m.settings.historySchema+".history p where h.id = $1 and p.id = $2", pgx.QueryExecModeExec, s.entry,
-			r.lastEntry)
+from `+r.m.settings.historySchema+`.history p
+where h.version_table = $1 and h.id = $2 and p.version_table = $1 and p.id = $3`, pgx.QueryExecModeExec,
+			r.m.settings.versionTable, s.entry, r.lastEntry)
 	}
 	if err == nil {
 		err = exec(ctx, conn, "commit")
+	}
+	if err == nil {
+		r.lastEntry = s.entry
 	}
 	if err != nil {
 		return fmt.Errorf("record %s in the history: %w", s.migration.Name, err)
@@ -187,15 +188,19 @@ from `+r.m.settings.historySchema+".history p where h.id = $1 and p.id = $2", pg
 	return nil
 }
 
-// entrySQL adds an entry. duration is SQL, in milliseconds.
-func (r *run) entrySQL(mig *Migration, action Action, progress Progress, duration string) string {
+// entrySQL adds the entry after the last one for version, which is SQL, as is duration, in milliseconds.
+func (r *run) entrySQL(mig *Migration, version string, action Action, progress Progress, duration string) string {
 	return fmt.Sprintf(`insert into %[1]s.history (id, version_table, version, name, action, progress, checksum,
 		started_at, duration_ms, role, client) `+
-		`values ((select coalesce(max(id), 0) + 1 from %[1]s.history), %[2]s, %[3]d, %[4]s, %[5]s, %[6]s, %[7]s,
-		pg_catalog.now(), %[8]s, session_user, %[9]s)`,
-		r.m.settings.historySchema, literal(r.m.settings.versionTable), mig.Version, literal(mig.Name),
-		literal(string(action)),
-		literal(string(progress)), literal(mig.Checksum()), duration, literal(r.client))
+		`values (%[10]d, %[2]s, %[3]s, %[4]s, %[5]s, %[6]s, %[7]s, pg_catalog.now(), %[8]s, session_user, %[9]s)`,
+		r.m.settings.historySchema, literal(r.m.settings.versionTable), version, literal(mig.Name),
+		literal(string(action)), literal(string(progress)), literal(mig.Checksum()), duration, literal(r.client),
+		r.lastEntry+1)
+}
+
+// entryKey is the condition for one entry.
+func (s *settings) entryKey(id int64) string {
+	return fmt.Sprintf("version_table = %s and id = %d", literal(s.versionTable), id)
 }
 
 // literal quotes s for any value of standard_conforming_strings.

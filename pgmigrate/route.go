@@ -86,8 +86,8 @@ func (r *run) complete(ctx context.Context, p position) error {
 	if k.id == 0 || k.progress == ProgressDone {
 		return nil
 	}
-	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $2 where id = $1",
-		pgx.QueryExecModeExec, k.id, string(ProgressDone))
+	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $1 where "+
+		r.m.settings.entryKey(k.id), pgx.QueryExecModeExec, string(ProgressDone))
 	if err != nil {
 		return fmt.Errorf("complete the history: %w", err)
 	}

@@ -30,19 +30,17 @@ func resetSettings(conn *pgx.Conn) []string {
 	return list
 }
 
-// resetSQL is DISCARD ALL, except that it keeps advisory locks and lists them.
-func (r *run) resetSQL() string {
-	return strings.Join(resetSettings(r.conn), "; ") +
-		"; close all; unlisten *; deallocate all; discard temp; discard sequences; " +
-		"select classid, objid, objsubid, mode from pg_catalog.pg_locks " +
-		"where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid()"
-}
+// discardSQL is the part of DISCARD ALL that does not concern user and settings, except that it
+// keeps advisory locks and lists them.
+const discardSQL = "close all; unlisten *; deallocate all; discard temp; discard sequences; " +
+	"select classid, objid, objsubid, mode from pg_catalog.pg_locks " +
+	"where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid()"
 
 // resetSession undoes what a file has left in the session, so that nothing of it reaches the next
 // one, and waits for the migration lock if the file has released it. The session must be idle.
 func (r *run) resetSession(ctx context.Context) error {
 	for {
-		results, err := r.conn.PgConn().Exec(ctx, r.resetSQL()).ReadAll()
+		results, err := r.conn.PgConn().Exec(ctx, strings.Join(append(resetSettings(r.conn), discardSQL), "; ")).ReadAll()
 		if err != nil {
 			return fmt.Errorf("reset the session: %w", err)
 		}

@@ -70,8 +70,8 @@ func (r *run) recordStatements(ctx context.Context, s *step) error {
 	last, line := s.current, s.line()
 	s.current = 0
 	err := exec(ctx, conn, updateVersion(r.m.settings.versionTable, s)+fmt.Sprintf(
-		"; update %s.history set progress = %s, statement = %d, line = %d, duration_ms = %f where id = %d; commit",
-		r.m.settings.historySchema, literal(string(ProgressDone)), last, line, duration, s.entry))
+		"; update %s.history set progress = %s, statement = %d, line = %d, duration_ms = %f where %s; commit",
+		r.m.settings.historySchema, literal(string(ProgressDone)), last, line, duration, r.m.settings.entryKey(s.entry)))
 	if err != nil {
 		return r.rollback(ctx, fmt.Errorf("record %s in the history: %w", s.migration.Name, err))
 	}
@@ -177,11 +177,11 @@ func (r *run) note(ctx context.Context, notes *pgx.Conn, s *step, class statemen
 	}
 	tag, err := notes.Exec(ctx, "update "+r.m.settings.historySchema+`.history h
 set statement = $2, line = $3, repeatable = $4, index_name = $5, drops_index = $6, before = $7, current = $8
-where id = $1 and progress = 'running'
+where version_table = $1 and id = $9 and progress = 'running'
   and not exists (select from `+r.m.settings.historySchema+`.history n
     where n.version_table = h.version_table and n.id > h.id)`,
-		pgx.QueryExecModeExec, s.entry, s.current, s.line(), class.idempotent || index != "", indexName, class.drops,
-		s.digest(s.current-1), s.digest(s.current))
+		pgx.QueryExecModeExec, r.m.settings.versionTable, s.current, s.line(), class.idempotent || index != "", indexName, class.drops,
+		s.digest(s.current-1), s.digest(s.current), s.entry)
 	switch {
 	case err != nil:
 		return fmt.Errorf("record statement %d of %s in the history: %w", s.current, s.migration.Name, err)

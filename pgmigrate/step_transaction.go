@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -12,15 +13,12 @@ import (
 // errMoved says that another instance has changed the version since it was read. Nothing was done.
 var errMoved = errors.New("another instance has migrated in the meantime")
 
-// runInTransaction runs a step in a transaction of its own: three round trips whatever the number
-// of its statements.
+// runInTransaction runs a step in a transaction of its own: two round trips whatever the number of
+// its statements.
 //
 // The row lock on the version keeps others out even if the section has released the session lock.
 func (r *run) runInTransaction(ctx context.Context, s *step) error {
 	conn := r.conn.PgConn()
-	if err := r.lockVersion(ctx, conn, s.source()); err != nil {
-		return r.rollback(ctx, err)
-	}
 	stop := r.watchBuild(ctx, s)
 	err := r.sendSection(ctx, s)
 	stop()
@@ -31,11 +29,23 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return errors.New("the section has ended the migration's own transaction")
 	}
 	s.current = 0
-	// The reset travels with the COMMIT. If it fails, resetSession runs it again and says so.
-	results, err := conn.Exec(ctx, "commit; "+r.resetSQL()).ReadAll()
-	if len(results) == 0 || results[0].Err != nil {
-		return err
+	// Null, which the history does not take, if the section has changed the version.
+	version := fmt.Sprintf("(select %d from %s where version = %d limit 1)", s.migration.Version,
+		r.m.settings.versionTable, s.target())
+	records := append(resetSettings(r.conn), updateVersion(r.m.settings.versionTable, s),
+		r.entrySQL(&s.migration.Migration, version, Action(s.direction), ProgressDone,
+			"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())"), "commit")
+	// The rest of the reset travels with the COMMIT. If it fails, resetSession runs it again and
+	// says so.
+	results, err := conn.Exec(ctx, strings.Join(append(records, discardSQL), "; ")).ReadAll()
+	if len(results) < len(records) || results[len(records)-1].Err != nil {
+		var pgErr *pgconn.PgError
+		if errors.As(err, &pgErr) && pgErr.Code == "23502" && pgErr.ColumnName == "version" {
+			err = fmt.Errorf("the section has changed the version in %s itself", r.m.settings.versionTable)
+		}
+		return r.rollback(ctx, err)
 	}
+	r.lastEntry++
 	if err == nil {
 		ours, others, lockErr := readLocks(results[len(results)-1].Rows)
 		s.clean = ours && others == "" && lockErr == nil
@@ -71,14 +81,17 @@ func (r *run) rollback(ctx context.Context, err error) error {
 	return err
 }
 
-// sendSection sends the statements of the section, each by itself, and what records them, without
-// waiting for the answers in between.
+// sendSection begins a transaction, locks the version, and sends the statements of the section,
+// each by itself, without waiting for the answers in between. If the version is not the step's
+// source, the transaction must be rolled back: that is known only after the statements were sent.
 func (r *run) sendSection(ctx context.Context, s *step) error {
 	pipeline := r.conn.PgConn().StartPipeline(ctx)
 	// Close waits for the rest after an error.
 	const most = 256 // of statements between two flushes
 	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
 	send := func(sql string) { pipeline.SendQueryParams(sql, nil, nil, nil, nil) }
+	send("begin")
+	send(fmt.Sprintf("select from %s where version = %d for update", r.m.settings.versionTable, s.source()))
 	var err error
 	for n := range s.statements {
 		send(s.statement(n + 1))
@@ -89,38 +102,36 @@ func (r *run) sendSection(ctx context.Context, s *step) error {
 			err = pipeline.Flush()
 		}
 	}
-	records := append(resetSettings(r.conn), updateVersion(r.m.settings.versionTable, s),
-		r.entrySQL(&s.migration.Migration, Action(s.direction), ProgressDone,
-			"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())"))
-	for _, sql := range records {
-		send(sql)
-	}
 	if err == nil {
 		err = pipeline.Sync()
 	}
-	var tags []pgconn.CommandTag
-	for n := range len(s.statements) + len(records) {
+	var tag pgconn.CommandTag
+	for range 2 {
+		if err == nil {
+			tag, err = nextTag(pipeline)
+		}
+	}
+	if err == nil && tag.RowsAffected() == 0 {
+		err = errMoved
+	}
+	for n := range s.statements {
 		if err != nil {
 			break
 		}
-		s.current = 0
-		if n < len(s.statements) {
-			r.beginStatement(s, n+1, lines.at(s.statements[n].Start))
-		}
-		var tag pgconn.CommandTag
-		tag, err = nextTag(pipeline)
-		tags = append(tags, tag)
+		r.beginStatement(s, n+1, lines.at(s.statements[n].Start))
+		_, err = nextTag(pipeline)
 	}
-	if closeErr := pipeline.Close(); err == nil {
-		err = closeErr
-	}
+	return errors.Join(err, closePipeline(pipeline, err))
+}
+
+// closePipeline waits until the connection is ready again. An error that follows from err says
+// nothing new.
+func closePipeline(pipeline *pgconn.Pipeline, err error) error {
+	closeErr := pipeline.Close()
 	if err != nil {
-		return err
+		return nil
 	}
-	if tags[len(tags)-2].RowsAffected() == 0 {
-		return fmt.Errorf("the section has changed the version in %s itself", r.m.settings.versionTable)
-	}
-	return nil
+	return closeErr
 }
 
 func nextTag(pipeline *pgconn.Pipeline) (pgconn.CommandTag, error) {

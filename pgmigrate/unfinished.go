@@ -58,7 +58,7 @@ func (m *Migrator) readUnfinished(ctx context.Context, conn *pgx.Conn, k mark) (
 	err := conn.QueryRow(ctx, `
 select name, coalesce(statement, 0), coalesce(line, 0), started_at, role, client, coalesce(repeatable, true),
 	coalesce(index_name, ''), coalesce(drops_index, false), coalesce(before, ''), coalesce(current, '')
-from `+m.settings.historySchema+`.history where id = $1`, pgx.QueryExecModeExec, k.id).
+from `+m.settings.historySchema+`.history where `+m.settings.entryKey(k.id), pgx.QueryExecModeExec).
 		Scan(&u.Name, &u.Statement, &u.Line, &u.StartedAt, &u.Role, &u.Client, &u.Repeatable, &index, &drops,
 			&before, &current)
 	if err != nil {
