@@ -22,10 +22,13 @@ func (r *run) backoff(last *error) retry.Backoff {
 	next := retry.WithJitterPercent(50, retry.WithCappedDuration(retryMost, retry.NewExponential(retryFirst)))
 	return retry.BackoffFunc(func() (time.Duration, bool) {
 		pause, stop := next.Next()
-		s, reason := r.step, causeText(*last)
-		r.m.settings.logger.Warn("a lock is in the way, trying again", "migration", s.migration.Name,
-			"direction", string(s.direction), "try", s.tries, "pause", pause, "reason", reason)
-		e := s.event(EventRetry)
+		reason := causeText(*last)
+		e, log := Event{Kind: EventRetry}, []any{"pause", pause, "reason", reason}
+		if s := r.step; s != nil {
+			e = s.event(EventRetry)
+			log = append(log, "migration", s.migration.Name, "direction", string(s.direction), "try", s.tries)
+		}
+		r.m.settings.logger.Warn("a lock is in the way, trying again", log...)
 		e.Duration, e.Err = pause, errors.New(reason)
 		r.m.settings.event(e)
 		return pause, stop

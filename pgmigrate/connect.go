@@ -94,21 +94,6 @@ func (m *Migrator) open(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, er
 var ErrPooled = errors.New("this is a connection pooler such as PgBouncer: migrations need the direct address of " +
 	"the server")
 
-// checkDirect recognizes a pooler that drops the settings it was given instead of refusing them.
-func (r *run) checkDirect(ctx context.Context) error {
-	var milliseconds int64
-	err := r.conn.QueryRow(ctx, "select setting::bigint from pg_catalog.pg_settings where name = 'lock_timeout'",
-		pgx.QueryExecModeExec).
-		Scan(&milliseconds)
-	if err != nil {
-		return fmt.Errorf("check connection: %w", err)
-	}
-	if milliseconds != r.m.settings.lockTimeout.Milliseconds() {
-		return fmt.Errorf("check connection: %w: the lock_timeout that was asked for is not in force", ErrPooled)
-	}
-	return nil
-}
-
 // disconnect closes conn whatever has become of ctx, and waits until the connection's own
 // goroutines are gone.
 func disconnect(ctx context.Context, conn *pgx.Conn) {

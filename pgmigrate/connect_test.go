@@ -95,7 +95,7 @@ func TestStatementTimeout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	m := migrator(t, b, files("1_a.sql", "create table a (id int);\nselect pg_sleep(60);"),
-		pgmigrate.WithStatementTimeout(50*time.Millisecond))
+		pgmigrate.WithStatementTimeout(time.Second))
 	_, err := m.Up(t.Context())
 	var failed *pgmigrate.MigrationError
 	if !errors.As(err, &failed) || failed.State != pgmigrate.StateRolledBack ||

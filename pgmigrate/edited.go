@@ -6,9 +6,25 @@ import (
 )
 
 // EditedError is returned, before anything is changed, when applied migrations are not what was
-// applied: their files, or templates or data that they use, have been edited since.
+// applied: their files, or templates or data that they use, have been edited since, or the database
+// is that of another folder.
 type EditedError struct {
 	Migrations []Migration // as they are in the folder now; never empty
+	Recorded   []string    // the names under which they were applied, in the same order
+}
+
+// Foreign reports whether one of the migrations was applied under another name. Then the database
+// is more likely that of another folder than an edited one.
+func (e *EditedError) Foreign() bool { return e.renamed() >= 0 }
+
+// renamed returns the index of the first one with another name, or -1.
+func (e *EditedError) renamed() int {
+	for i, name := range e.Recorded {
+		if name != e.Migrations[i].Name {
+			return i
+		}
+	}
+	return -1
 }
 
 func (e *EditedError) Error() string {
@@ -16,28 +32,36 @@ func (e *EditedError) Error() string {
 	for i, m := range e.Migrations {
 		names[i] = m.Name
 	}
+	list := strings.Join(names, ", ")
+	if i := e.renamed(); i >= 0 {
+		return fmt.Sprintf("check applied migrations: the database has applied %s as version %d, and the folder has %s: "+
+			"is it another project's database or version table? If the file was renamed and edited, restore it",
+			e.Recorded[i], e.Migrations[i].Version, e.Migrations[i].Name)
+	}
 	if len(names) == 1 {
 		return fmt.Sprintf("check applied migrations: %s was edited after it had been applied: restore it and put "+
 			"the change into a new migration, or, if the database already agrees with it, resolve version %d as "+
-			"applied",
-			names[0], e.Migrations[0].Version)
+			"applied", list, e.Migrations[0].Version)
 	}
 	return fmt.Sprintf("check applied migrations: %s were edited after they had been applied: restore them and put "+
 		"the changes into a new migration, or, if the database already agrees with them, resolve each version as "+
-		"applied",
-		strings.Join(names, ", "))
+		"applied", list)
 }
 
-// edited returns the folder's migrations that differ from what the history says was applied.
-// Versions that tern itself applied have no checksum and cannot differ.
-func (m *Migrator) edited(p position) []Migration {
-	var edited []Migration
+// edited returns an *[EditedError] for the folder's migrations that differ from what the history
+// says was applied, up to version last. Versions that tern itself applied have no checksum and
+// cannot differ.
+func (m *Migrator) edited(p position, last int32) error {
+	e := &EditedError{}
 	applied := p.applied()
 	for i := range m.folder.migrations {
 		mig := &m.folder.migrations[i].Migration
-		if k, ok := applied[mig.Version]; ok && k.checksum != mig.Checksum() {
-			edited = append(edited, *mig)
+		if k, ok := applied[mig.Version]; ok && mig.Version <= last && k.checksum != mig.Checksum() {
+			e.Migrations, e.Recorded = append(e.Migrations, *mig), append(e.Recorded, k.name)
 		}
 	}
-	return edited
+	if len(e.Migrations) == 0 {
+		return nil
+	}
+	return e
 }

@@ -17,8 +17,8 @@ const (
 	EventBuild EventKind = "build"
 	// EventDone is sent when a migration is applied (or rolled back) and its version is recorded.
 	EventDone EventKind = "done"
-	// EventRetry is sent when a migration in a transaction met a lock or a deadlock, has been
-	// rolled back and will be tried again.
+	// EventRetry is sent when a migration met a lock or a deadlock, has been rolled back and will
+	// be tried again. Its Version is 0 if it was the version table that was locked.
 	EventRetry EventKind = "retry"
 )
 

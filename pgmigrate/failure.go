@@ -31,7 +31,9 @@ func (r *run) failure(ctx context.Context, cause error) error {
 	}
 	if !s.transactional {
 		e.State = StatePartlyApplied
-		e.Statement = s.current
+		if s.sent {
+			e.Statement = s.current
+		}
 		e.ConnectionLost = r.conn.IsClosed()
 		e.Repeatable = !e.ConnectionLost && !errors.Is(cause, errTaken) &&
 			(!s.sent || s.repeatable && s.resumable(s.current))

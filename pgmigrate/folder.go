@@ -14,6 +14,7 @@ import (
 // folder is a migrations folder that has been read and checked.
 type folder struct {
 	migrations []loadedMigration // migrations[i] has version i+1
+	repeatable []*script
 	warnings   []Problem
 }
 
@@ -45,7 +46,7 @@ type numberedFile struct {
 
 // loadFolder reads and checks fsys. The numbers are checked before tern sees the folder: it panics
 // on 0, and it allocates a slice as long as the largest number.
-func loadFolder(fsys fs.FS, data map[string]any, strict bool) (*folder, error) {
+func loadFolder(fsys fs.FS, s settings) (*folder, error) {
 	if fsys == nil {
 		return nil, &FolderError{Problems: []Problem{{
 			Kind: ProblemUnreadable, File: ".", Detail: "the file system is nil", Hint: "pass an embed.FS or os.DirFS",
@@ -92,13 +93,14 @@ func loadFolder(fsys fs.FS, data map[string]any, strict bool) (*folder, error) {
 	}
 
 	problems := checkNumbers(files)
-	migrations, more := loadMigrations(fsys, files, data, len(problems) == 0)
+	migrations, more := loadMigrations(fsys, files, s.data, len(problems) == 0)
 	problems = append(append(problems, more...), f.warnings...)
+	problems = append(problems, f.loadRepeatable(s.repeatable)...)
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Detail, b.Detail))
 	})
 	problems = slices.Compact(problems)
-	if faulty(problems) || strict && len(problems) > 0 {
+	if faulty(problems) || s.strict && len(problems) > 0 {
 		return nil, &FolderError{Problems: problems}
 	}
 	f.migrations, f.warnings = migrations, problems

@@ -28,6 +28,7 @@ const (
 	ProblemUnclosed    ProblemKind = "unclosed"    // a quote or a comment without an end
 	ProblemPsql        ProblemKind = "psql"        // a command of psql, such as \copy
 	ProblemForeign     ProblemKind = "foreign"     // a file of another migration tool
+	ProblemDirective   ProblemKind = "directive"   // a comment -- pgmigrate:… that is unknown or incomplete
 	ProblemCopy        ProblemKind = "copy"        // COPY FROM STDIN or TO STDOUT
 )
 

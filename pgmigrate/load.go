@@ -48,7 +48,7 @@ func loadMigrations(
 			loaded := make([]loadedMigration, len(files))
 			for i, r := range rendered {
 				loaded[i] = sources[i].loaded(int32(i+1), r)
-				problems = append(problems, sources[i].checkRendered(r)...)
+				problems = append(problems, sources[i].checkRendered(r, data)...)
 			}
 			return loaded, problems
 		}
@@ -64,7 +64,7 @@ func loadMigrations(
 		case err != nil:
 			problems = append(problems, sources[i].loadProblem(err))
 		case len(rendered) == 1:
-			problems = append(problems, sources[i].checkRendered(rendered[0])...)
+			problems = append(problems, sources[i].checkRendered(rendered[0], data)...)
 		}
 	}
 	if numbered && !faulty(problems) {

@@ -1,6 +1,10 @@
 package pgmigrate
 
-import "regexp"
+import (
+	"regexp"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
+)
 
 // Direction says which section of a migration file runs.
 type Direction string
@@ -24,8 +28,18 @@ type Migration struct {
 	upLine, downLine int // of the file, where the sections begin; 0 if a template moved the lines
 }
 
-// Reversible reports whether the migration has a down section.
-func (m Migration) Reversible() bool { return m.Down != "" }
+// Reversible reports whether the down section has a statement. A comment alone undoes nothing.
+func (m Migration) Reversible() bool { return hasStatement(m.Down) }
+
+// hasStatement reports whether sql is more than comments, white space and semicolons.
+func hasStatement(sql string) bool {
+	for l := (sqlscan.Lexer{SQL: sql}); l.Next(); {
+		if l.Kind != sqlscan.Comment && l.Text() != ";" {
+			return true
+		}
+	}
+	return false
+}
 
 // Transactional reports whether tern runs the section in a transaction: it does unless the section
 // holds the line "---- tern: disable-tx ----".

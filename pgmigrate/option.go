@@ -2,6 +2,7 @@ package pgmigrate
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -31,6 +32,7 @@ type settings struct {
 	progress         func(Event)
 	progressInterval time.Duration
 	data             map[string]any
+	repeatable       fs.FS
 }
 
 // WithLogger sets where progress (level Info) and surprises (level Warn) are logged. Default:

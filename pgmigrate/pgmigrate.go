@@ -65,7 +65,7 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new migrator: %w", err)
 	}
-	f, err := loadFolder(fsys, s.data, s.strict)
+	f, err := loadFolder(fsys, s)
 	if err != nil {
 		return nil, err
 	}
@@ -76,13 +76,13 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 }
 
 // Check reads and checks the migrations in fsys as [New] does and returns them in order. It is made
-// for a unit test of the folder, best with [WithStrict]. Besides, only [WithData] has an effect.
+// for a unit test of the folder, best with [WithStrict]. Besides, only [WithData] and [WithRepeatable] have an effect.
 func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 	s, err := newSettings(opts)
 	if err != nil {
 		return nil, fmt.Errorf("check migrations: %w", err)
 	}
-	f, err := loadFolder(fsys, s.data, s.strict)
+	f, err := loadFolder(fsys, s)
 	if err != nil {
 		return nil, err
 	}
@@ -98,14 +98,17 @@ func (m *Migrator) Migrations() []Migration { return m.folder.list() }
 func (m *Migrator) Warnings() []Problem { return slices.Clone(m.folder.warnings) }
 
 // Checksum identifies what the folder does to an empty database: SHA-256, in hexadecimal, over the
-// names and the rendered SQL of all migrations (shared templates and template data included) and
-// the name of the version table. A cache of migrated databases may use it as its key.
+// names and the rendered SQL of all migrations (shared templates and template data included), the
+// repeatable ones, and the name of the version table. A cache of migrated databases may use it as its key.
 func (m *Migrator) Checksum() string {
 	h := sha256.New()
 	// Lengths keep two fields from running into each other.
 	fmt.Fprintf(h, "%d:%s\n", len(m.settings.versionTable), m.settings.versionTable)
 	for _, mig := range m.folder.migrations {
 		fmt.Fprintf(h, "%d:%s %d:%s %d:%s\n", len(mig.Name), mig.Name, len(mig.Up), mig.Up, len(mig.Down), mig.Down)
+	}
+	for _, s := range m.folder.repeatable {
+		fmt.Fprintf(h, "%d:%s %s\n", len(s.path), s.path, s.checksum)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

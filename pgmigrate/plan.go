@@ -7,6 +7,8 @@ type Plan struct {
 	Version int32       // the database's version; 0 also if there is no version table yet
 	Latest  int32       // the folder's last version
 	Steps   []Migration // in the order they would run; their Up field is the SQL
+	// The repeatable migrations that would run after them.
+	Repeatable []Repeatable
 }
 
 // Ahead reports whether the database is ahead of the folder. Up would do nothing but warn.
@@ -27,14 +29,13 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 			p.Steps = append(p.Steps, mig.Migration)
 		}
 	}
-	var edited []Migration
-	for _, mig := range s.Migrations {
-		if mig.Edited {
-			edited = append(edited, mig.Migration)
+	for _, f := range s.Repeatable {
+		if !f.Applied && !p.Ahead() {
+			p.Repeatable = append(p.Repeatable, f)
 		}
 	}
-	if len(edited) > 0 {
-		return p, &EditedError{edited}
+	if s.edited != nil {
+		return p, s.edited
 	}
 	if d := s.Dirty; d != nil && d.Version <= s.Latest && (!d.Repeatable || d.Direction != DirectionUp) {
 		return p, &DirtyError{*d}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,6 +19,7 @@ type position struct {
 	recorded bool // there is a history, and this role may read it
 	hidden   bool // there is a history that this role may not read
 	marks    []mark
+	repeated map[string]string // the checksums of the repeatable migrations that were run, by path
 }
 
 // mark is what is needed of a history entry on every start.
@@ -27,45 +29,50 @@ type mark struct {
 	action   Action
 	progress Progress
 	checksum string
+	name     string
 }
 
 // readPosition reads by plain SQL: no lock, no write, one round trip whether or not there is a
 // history. tern's own way to ask takes the migration lock and creates the table.
 //
-// Two statements in one message of the simple protocol, without aggregates and sorting: on a new
+// Three statements in one message of the simple protocol, without aggregates and sorting: on a new
 // connection, which most starts are, each function and each step of the extended protocol costs the
-// server as much as the rest. The statements see two snapshots; what looks like work to do is read
+// server as much as the rest. The statements see several snapshots; what looks like work to do is read
 // again under the lock.
 func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
 	var p position
-	results := conn.PgConn().Exec(ctx, "select version from "+m.settings.versionTable+
-		"; select id, version, action, progress, checksum from "+m.settings.historySchema+
-		".history where version_table = '"+
-		m.settings.versionTable+"'") // the names were checked by newSettings
+	results := conn.PgConn().Exec(ctx, m.settings.positionSQL())
+	p.repeated = map[string]string{}
 	var versions []int32
 	var scanErr error
 	for table := 0; results.NextResult(); table++ {
 		for reader := results.ResultReader(); reader.NextRow(); {
 			var err error
-			if table == 0 {
+			switch table {
+			case 1:
 				versions, err = appendVersion(versions, reader.Values())
-			} else {
+			case 2:
 				err = p.scan(reader.Values())
+			case 3:
+				p.repeated[string(reader.Values()[0])] = string(reader.Values()[1])
 			}
 			scanErr = cmp.Or(scanErr, err)
 		}
-		p.tracked, p.recorded = true, table == 1
+		p.tracked, p.recorded = table >= 1, table >= 2
 	}
 	err := results.Close()
 	var pgErr *pgconn.PgError
 	missing := undefinedTable(err)
 	denied := errors.As(err, &pgErr) && pgErr.Code == "42501"
+	if errors.As(err, &pgErr) && pgErr.Code == "22012" {
+		return position{}, fmt.Errorf("read version table %s: it or the history in schema %s is a view: drop the view",
+			m.settings.versionTable, m.settings.historySchema)
+	}
 	if missing && !p.tracked {
 		return position{}, nil
 	}
 	if p.tracked && (missing || denied) {
-		p.recorded, p.hidden = false, denied
-		p.marks, err = nil, nil
+		p.hidden, err = denied, nil
 	}
 	if err == nil {
 		err = scanErr
@@ -79,6 +86,24 @@ func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, 
 	return p, nil
 }
 
+// positionSQL divides by zero if a table is a view: reading it could run the functions of its owner
+// with the rights of the reader. newSettings has checked the names.
+func (s *settings) positionSQL() string {
+	schema, table, _ := strings.Cut(s.versionTable, ".")
+	sql := fmt.Sprintf(`select 1 / case when exists (
+  select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relname in ('%[2]s', 'history', 'repeatable') and c.relkind = 'v' and (n.nspname = '%[1]s' and c.relname = '%[2]s'
+    or n.nspname = '%[3]s')) then 0 else 1 end;
+select version from %[4]s;
+select id, version, action, progress, checksum, name from %[3]s.history where version_table = '%[4]s'`,
+		schema, table, s.historySchema, s.versionTable)
+	if s.repeatable != nil {
+		sql += fmt.Sprintf("; select path, checksum from %s.repeatable where version_table = '%s'", s.historySchema,
+			s.versionTable)
+	}
+	return sql
+}
+
 func appendVersion(versions []int32, row [][]byte) ([]int32, error) {
 	v, err := strconv.ParseInt(string(row[0]), 10, 32)
 	return append(versions, int32(v)), err
@@ -89,6 +114,7 @@ func (p *position) scan(row [][]byte) error {
 	version, err2 := strconv.ParseInt(string(row[1]), 10, 32)
 	p.marks = append(p.marks, mark{
 		id: id, version: int32(version), action: Action(row[2]), progress: Progress(row[3]), checksum: string(row[4]),
+		name: string(row[5]),
 	})
 	return cmp.Or(err, err2)
 }

@@ -8,6 +8,7 @@ type Result struct {
 	To       int32 // the version after the last completed step
 	Latest   int32 // the folder's last version
 	Steps    []Step
+	Repeated []string      // the repeatable migrations that were run after them, such as repeatable/views.sql
 	Duration time.Duration // connecting and waiting included
 }
 

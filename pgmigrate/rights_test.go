@@ -11,6 +11,30 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
+// lesser returns the same database as another role, which has a few rights only.
+func (b *bench) lesser(t *testing.T, grants string) *bench {
+	t.Helper()
+	role := b.config.Database + "_app" // roles are the server's
+	quoted := pgx.Identifier{role}.Sanitize()
+	b.exec(t, "create role "+quoted+" login; "+strings.ReplaceAll(grants, "ROLE", quoted))
+	t.Cleanup(func() {
+		conn, err := pgx.ConnectConfig(context.WithoutCancel(t.Context()), b.config)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		if _, err := conn.Exec(context.WithoutCancel(t.Context()),
+			"drop owned by "+quoted+" cascade; drop role "+quoted); err != nil {
+			t.Error(err)
+		}
+	})
+	as := &bench{config: b.config.Copy()}
+	as.config.User = role
+	as.conn = as.connect(t)
+	return as
+}
+
 // Three of the folder's migrations are those of somebody else, who has applied two. A role that
 // lacks a right is told what it may not do, by every call, and leaves nothing half done.
 func TestRoleWithoutRights(t *testing.T) {
@@ -24,7 +48,6 @@ func TestRoleWithoutRights(t *testing.T) {
 			"up": "read version table public.schema_version: ", "plan": "read version table public.schema_version: ",
 			"status":         "read version table public.schema_version: ",
 			"schema version": "read version table public.schema_version: ",
-			"wait for":       "wait for version 3: read version table public.schema_version: ",
 			"history":        "read history: ",
 			"baseline":       "read version table public.schema_version: ",
 			"resolve":        "read version table public.schema_version: ", "seed": "read seeds: ",
@@ -37,7 +60,7 @@ func TestRoleWithoutRights(t *testing.T) {
 					"without " +
 					"a transaction and failed before its " +
 					"first statement, the database is at version 2: when the cause is gone, run it again",
-				"seed": "create seed table: ",
+				"seed": "create table pgmigrate.seed: ",
 			},
 		},
 		"that cannot write the history": {
@@ -69,32 +92,13 @@ func TestRoleWithoutRights(t *testing.T) {
 			}
 			entries := ask[int](t, b, "select count(*) from pgmigrate.history")
 			b.exec(t, "create table done (id int)")
-			role := b.config.Database + "_app" // roles are the server's
-			quoted := pgx.Identifier{role}.Sanitize()
-			b.exec(t, "create role "+quoted+" login; grant all on schema public to "+quoted+"; "+
-				strings.ReplaceAll(test.grants, "ROLE", quoted))
-			t.Cleanup(func() {
-				conn, err := pgx.ConnectConfig(context.WithoutCancel(t.Context()), b.config)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				defer conn.Close(context.WithoutCancel(t.Context()))
-				if _, err := conn.Exec(context.WithoutCancel(t.Context()),
-					"drop owned by "+quoted+"; drop role "+quoted); err != nil {
-					t.Error(err)
-				}
-			})
-			as := &bench{config: b.config.Copy()}
-			as.config.User = role
-			as.conn = as.connect(t)
+			as := b.lesser(t, "grant all on schema public to ROLE; "+test.grants)
 			m := migrator(t, as, three())
 			calls := map[string]func() error{
 				"up":             func() error { _, err := m.Up(t.Context()); return err },
 				"plan":           func() error { _, err := m.Plan(t.Context()); return err },
 				"status":         func() error { _, err := m.Status(t.Context()); return err },
 				"schema version": func() error { _, _, _, err := m.SchemaVersion(t.Context(), as.conn); return err },
-				"wait for":       func() error { return m.WaitFor(t.Context(), 3) },
 				"history":        func() error { _, err := m.History(t.Context()); return err },
 				"baseline":       func() error { return m.Baseline(t.Context(), 3) },
 				"resolve":        func() error { return m.Resolve(t.Context(), 2, pgmigrate.ResolveApplied) },

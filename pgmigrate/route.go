@@ -12,7 +12,7 @@ import (
 // can know for sure counts as something to do.
 func (r *run) idle(ctx context.Context, route route) (bool, error) {
 	p, targets, err := r.ask(ctx, route)
-	if err != nil || len(targets) > 0 {
+	if err != nil || !r.isDone(targets) {
 		return false, err
 	}
 	k, ok := p.unfinished()
@@ -51,20 +51,24 @@ func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
 
 // ask reads where the database stands, and asks the route for the way from there.
 func (r *run) ask(ctx context.Context, route route) (position, []int32, error) {
-	p, err := r.m.readPosition(ctx, r.conn)
+	var p position
+	err := r.retry(ctx, func(ctx context.Context) (err error) {
+		p, err = r.m.readPosition(ctx, r.conn)
+		return err
+	})
 	if err != nil {
 		return p, nil, err
 	}
 	r.result.From, r.result.To = p.version, p.version
 	r.takePosition(p)
 	targets, err := route(p.version)
-	edited := r.m.edited(p)
+	last := p.version
 	if len(targets) > 0 {
 		// What is rolled back may be edited: a correction of the last migration is redo.
-		edited = slices.DeleteFunc(edited, func(mig Migration) bool { return mig.Version > slices.Min(targets) })
+		last = min(last, slices.Min(targets))
 	}
-	if len(edited) > 0 {
-		return p, nil, &EditedError{edited}
+	if edited := r.m.edited(p, last); edited != nil {
+		return p, nil, edited
 	}
 	return p, targets, err
 }

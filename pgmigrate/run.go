@@ -19,11 +19,13 @@ type run struct {
 	result Result
 	client string // who we are, for the history
 
-	version   int32 // of the database, as far as this run knows
-	tracked   bool  // the version table exists
-	recorded  bool  // the history exists
-	lastEntry int64 // the newest one of the history when it was read
-	resume    int   // the number of the statement from which the first step continues; 0 for the first
+	version   int32             // of the database, as far as this run knows
+	tracked   bool              // the version table exists
+	recorded  bool              // the history exists
+	outdated  bool              // an earlier version of this package has made the tables beside the version table
+	lastEntry int64             // the newest one of the history when it was read
+	repeated  map[string]string // the checksums of the repeatable migrations that were run, by path
+	resume    int               // the number of the statement from which the first step continues; 0 for the first
 
 	step *step // the current one, if any
 }
@@ -59,30 +61,44 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	defer r.unlock(ctx)
 	// Another instance may have done the work in the meantime.
 	targets, err := r.plan(ctx, route)
-	if err != nil || len(targets) == 0 {
+	if err != nil || r.isDone(targets) {
 		return r.result, err
 	}
 	if err := r.prepare(ctx); err != nil {
 		return r.result, err
+	}
+	if len(targets) > 0 && targets[0] < r.version {
+		if err := r.forgetRepeated(ctx); err != nil {
+			return r.result, fmt.Errorf("migrate down: %w", err)
+		}
 	}
 	for _, target := range targets {
 		if err := r.migrateTo(ctx, target); err != nil {
 			return r.result, err
 		}
 	}
-	return r.result, nil
+	return r.result, r.repeat(ctx)
+}
+
+// isDone reports whether there is nothing to do where the route leads.
+func (r *run) isDone(targets []int32) bool {
+	return len(targets) == 0 && (r.version != r.m.folder.latest() || len(r.m.folder.changed(r.repeated)) == 0)
 }
 
 func (r *run) takePosition(p position) {
 	r.version, r.tracked, r.recorded, r.lastEntry = p.version, p.tracked, p.recorded, p.last().id
+	r.repeated = p.repeated
 }
 
 // lockDirect takes the migration lock on a connection that keeps it.
 func (r *run) lockDirect(ctx context.Context) error {
-	if err := r.checkDirect(ctx); err != nil {
+	if err := r.inspect(ctx); err != nil {
 		return err
 	}
-	return r.lock(ctx)
+	if err := r.lock(ctx); err != nil {
+		return err
+	}
+	return r.upgrade(ctx)
 }
 
 // prepare creates what is missing to write versions and history, and begins with a clean session.

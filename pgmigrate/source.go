@@ -3,6 +3,7 @@ package pgmigrate
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -136,8 +137,14 @@ func (s source) check() []Problem {
 }
 
 // checkRendered finds what only shows after the templates have been filled in.
-func (s source) checkRendered(m *migrate.Migration) []Problem {
+func (s source) checkRendered(m *migrate.Migration, data map[string]any) []Problem {
 	var problems []Problem
+	if !hasStatement(m.UpSQL) {
+		problems = append(problems, Problem{
+			Kind: ProblemEmptyUp, File: s.name, Line: s.up.line, Detail: "the up section has no statement",
+			Hint: "add one, or \"select 1;\" for a migration that only has a down section", Warning: true,
+		})
+	}
 	for _, r := range []struct {
 		raw section
 		sql string
@@ -146,8 +153,9 @@ func (s source) checkRendered(m *migrate.Migration) []Problem {
 		if strings.Contains(r.sql, "<no value>") && !strings.Contains(r.raw.text, "<no value>") {
 			problems = append(problems, Problem{
 				Kind: ProblemTemplate, File: s.name, Line: r.raw.templateLine(),
-				Detail: "a template value has not been given",
-				Hint:   "pass it, or write {{\"{{\"}} for two braces that are no template", Warning: true,
+				Detail:  r.raw.missingValue(data),
+				Hint:    "pass it with WithData or --data, or write {{\"{{\"}} for two braces that are no template",
+				Warning: true,
 			})
 		}
 		// tern's statement splitter takes U+FFFD for the end of the file.
@@ -168,10 +176,11 @@ func (s source) checkRendered(m *migrate.Migration) []Problem {
 func (s source) checkStatements(raw section, sql string) []Problem {
 	statements, faults := sqlscan.Split(sql)
 	var problems []Problem
-	lines := lineCounter{text: sql}
+	first := 0
 	if raw.text == sql {
-		lines.line = raw.line
+		first = raw.line
 	}
+	lines := lineCounter{text: sql, line: first}
 	transactional := !disableTx.MatchString(sql)
 	open := 0 // the line where the section's own transaction begins, if it is open
 	isOpen := false
@@ -208,6 +217,15 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 	for _, f := range faults {
 		problems = append(problems, s.faultProblem(f, &lines))
 	}
+	lines.line, lines.passed = first, 0
+	for _, c := range findDirectives(sql, statements) {
+		if detail, hint, warning := c.problem(statements); detail != "" {
+			problems = append(problems, Problem{
+				Kind: ProblemDirective, File: s.name, Line: lines.at(c.offset), Detail: detail, Hint: hint,
+				Warning: warning,
+			})
+		}
+	}
 	if isOpen {
 		problems = append(problems, Problem{
 			Kind: ProblemTransaction, File: s.name, Line: open,
@@ -221,6 +239,31 @@ func (s source) faultProblem(f sqlscan.Fault, lines *lineCounter) Problem {
 	p := Problem{File: s.name, Line: lines.at(f.Offset)}
 	p.Kind, p.Detail, p.Hint = faultProblem(f)
 	return p
+}
+
+var (
+	templateAction = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	templateField  = regexp.MustCompile(`(?:^|[\s({|,])\$?\.(\w+)`)
+)
+
+// missingValue names the values that the section's own actions ask for and data does not have.
+func (s section) missingValue(data map[string]any) string {
+	var missing []string
+	for _, action := range templateAction.FindAllString(s.text, -1) {
+		for _, field := range templateField.FindAllStringSubmatch(action, -1) {
+			if _, ok := data[field[1]]; !ok && !slices.Contains(missing, field[1]) {
+				missing = append(missing, field[1])
+			}
+		}
+	}
+	switch len(missing) {
+	case 0:
+		return "a template value has not been given"
+	case 1:
+		return "the template value " + missing[0] + " has not been given"
+	default:
+		return "the template values " + strings.Join(missing, ", ") + " have not been given"
+	}
 }
 
 // templateLine returns the line of the first template action.

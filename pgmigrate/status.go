@@ -18,6 +18,10 @@ type Status struct {
 	// The section that another instance is working on, if any; on a standby also one that was
 	// interrupted.
 	Running *Unfinished
+
+	Repeatable []Repeatable
+
+	edited error // of Up
 }
 
 // MigrationStatus is one migration of the folder in a [Status]. What follows Applied is empty
@@ -54,7 +58,9 @@ func (m *Migrator) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Version: p.version, Latest: m.folder.latest(), Tracked: p.tracked, Dirty: dirty, Running: running}
+	s := Status{Version: p.version, Latest: m.folder.latest(), Tracked: p.tracked, Dirty: dirty, Running: running,
+		edited:     m.edited(p, p.version),
+		Repeatable: m.folder.listRepeatable(p.repeated)}
 	entries := map[int64]Entry{}
 	if p.recorded {
 		history, err := m.history(ctx, conn)

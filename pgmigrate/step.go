@@ -17,6 +17,7 @@ type step struct {
 	direction     Direction
 	transactional bool
 	statements    []sqlscan.Statement
+	checks        map[int]string // the messages of its checks, by the number of their statement
 	started       time.Time
 	tries         int
 
@@ -37,6 +38,7 @@ func (r *run) newStep(id stepID, resume int) *step {
 		started: time.Now(), resume: max(resume, 1),
 	}
 	s.statements, _ = sqlscan.Split(s.sql())
+	s.checks = readChecks(s.sql(), s.statements)
 	return s
 }
 
@@ -45,6 +47,11 @@ func (s *step) sql() string { return s.migration.sql(s.direction) }
 // statement returns the text of statement n, counted from 1.
 func (s *step) statement(n int) string {
 	return s.sql()[s.statements[n-1].Start:s.statements[n-1].End]
+}
+
+func (s *step) isCheck(n int) bool {
+	_, ok := s.checks[n]
+	return ok
 }
 
 // target is the version after the step.

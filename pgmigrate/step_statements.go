@@ -22,6 +22,9 @@ var errTaken = errors.New("another instance has taken this section over: this se
 // notes it over a connection of its own: a note depends neither on the role that the section has
 // set nor on a transaction that it has open.
 func (r *run) runStatements(ctx context.Context, s *step) error {
+	if err := r.retry(ctx, func(ctx context.Context) error { return r.runChecks(ctx, s) }); err != nil {
+		return err
+	}
 	notes, err := r.m.connect(ctx)
 	if err != nil {
 		return err
@@ -36,6 +39,9 @@ func (r *run) runStatements(ctx context.Context, s *step) error {
 	}
 	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
 	for n := s.resume; n <= len(s.statements); n++ {
+		if s.isCheck(n) {
+			continue
+		}
 		r.beginStatement(s, n, lines.at(s.statements[n-1].Start))
 		if err := r.runStatement(ctx, notes, s); err != nil {
 			return err
@@ -53,7 +59,7 @@ func (r *run) runStatements(ctx context.Context, s *step) error {
 	if err := exec(ctx, r.conn.PgConn(), strings.Join(resetSettings(r.conn), "; ")); err != nil {
 		return fmt.Errorf("reset the session: %w", err)
 	}
-	return r.recordStatements(ctx, s)
+	return r.retry(ctx, func(ctx context.Context) error { return r.recordStatements(ctx, s) })
 }
 
 // recordStatements records the version of a section whose statements are all done.

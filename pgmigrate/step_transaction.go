@@ -14,13 +14,17 @@ import (
 var errMoved = errors.New("another instance has migrated in the meantime")
 
 // runInTransaction runs a step in a transaction of its own: two round trips whatever the number of
-// its statements.
+// its statements, and a few for each check.
 //
 // The row lock on the version keeps others out even if the section has released the session lock.
 func (r *run) runInTransaction(ctx context.Context, s *step) error {
 	conn := r.conn.PgConn()
+	if err := r.runChecks(ctx, s); err != nil {
+		return err
+	}
 	stop := r.watchBuild(ctx, s)
-	err := r.sendSection(ctx, s)
+	err := r.sendSection(ctx, s, "begin", fmt.Sprintf("select from %s where version = %d for update",
+		r.m.settings.versionTable, s.source()))
 	stop()
 	if err != nil {
 		return r.rollback(ctx, err)
@@ -81,19 +85,23 @@ func (r *run) rollback(ctx context.Context, err error) error {
 	return err
 }
 
-// sendSection begins a transaction, locks the version, and sends the statements of the section,
-// each by itself, without waiting for the answers in between. If the version is not the step's
-// source, the transaction must be rolled back: that is known only after the statements were sent.
-func (r *run) sendSection(ctx context.Context, s *step) error {
+// sendSection sends statements of ours, first, and those of the section, each by itself, without
+// waiting for the answers in between. If the last of ours is a SELECT that finds nothing, another
+// instance has moved the version: that is known only after the statements were sent.
+func (r *run) sendSection(ctx context.Context, s *step, first ...string) error {
 	pipeline := r.conn.PgConn().StartPipeline(ctx)
 	// Close waits for the rest after an error.
 	const most = 256 // of statements between two flushes
 	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
 	send := func(sql string) { pipeline.SendQueryParams(sql, nil, nil, nil, nil) }
-	send("begin")
-	send(fmt.Sprintf("select from %s where version = %d for update", r.m.settings.versionTable, s.source()))
+	for _, sql := range first {
+		send(sql)
+	}
 	var err error
 	for n := range s.statements {
+		if s.isCheck(n + 1) {
+			continue
+		}
 		send(s.statement(n + 1))
 		if r.m.settings.progress != nil {
 			pipeline.SendFlushRequest() // the server reports each statement when it is done
@@ -106,17 +114,20 @@ func (r *run) sendSection(ctx context.Context, s *step) error {
 		err = pipeline.Sync()
 	}
 	var tag pgconn.CommandTag
-	for range 2 {
+	for range first {
 		if err == nil {
 			tag, err = nextTag(pipeline)
 		}
 	}
-	if err == nil && tag.RowsAffected() == 0 {
+	if err == nil && tag.Select() && tag.RowsAffected() == 0 {
 		err = errMoved
 	}
 	for n := range s.statements {
 		if err != nil {
 			break
+		}
+		if s.isCheck(n + 1) {
+			continue
 		}
 		r.beginStatement(s, n+1, lines.at(s.statements[n].Start))
 		_, err = nextTag(pipeline)

@@ -41,6 +41,10 @@ func (e *DirtyError) Error() string {
 	}
 	fmt.Fprintf(&b, ": begun by %s (%s) at %s and interrupted at statement %d, without a transaction: ",
 		e.Client, e.Role, e.StartedAt.Format(time.RFC3339), e.Statement)
+	if e.Repeatable {
+		b.WriteString("run it again, and it continues")
+		return b.String()
+	}
 	applied, rolledBack := "all of the migration is in the database", "nothing of it is"
 	fmt.Fprintf(&b, "finish it or undo it by hand, then resolve version %d as applied (%s) or as rolled back (%s)",
 		e.Version, applied, rolledBack)

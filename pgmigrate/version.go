@@ -21,12 +21,12 @@ func (e *VersionError) Error() string {
 }
 
 // IrreversibleError is returned, before anything has been changed, when the way down leads over a
-// migration without a down section.
+// migration whose down section has no statement.
 type IrreversibleError struct {
 	Version int32
 	Name    string
 }
 
 func (e *IrreversibleError) Error() string {
-	return fmt.Sprintf("migrate down: %s cannot be rolled back: it has no section below %q", e.Name, sectionMarker)
+	return fmt.Sprintf("migrate down: %s cannot be rolled back: it has no statement below the line %q", e.Name, sectionMarker)
 }

@@ -18,8 +18,8 @@ const waitPoll = 500 * time.Millisecond
 // WaitFor blocks until the database's version is at least version, so that a service may start
 // before the job that migrates has ended. It polls by plain SQL about every 500 ms (±50 %): no
 // lock, no write, nothing but a select, on one connection, which may lead through PgBouncer. A
-// server that does not answer yet is waited for too; a wrong password or database is an error at
-// once.
+// server that does not answer yet is waited for too, and so is a right that this role lacks; a wrong
+// password or database is an error at once.
 //
 // When ctx ends it returns an error that wraps ctx's and says which version the database is at. A
 // section that was interrupted is logged as a warning, once; WaitFor goes on, because somebody may
@@ -71,7 +71,8 @@ func (m *Migrator) WaitFor(ctx context.Context, version int32) error {
 	return fmt.Errorf("wait for version %d: %w", version, err)
 }
 
-// keepWaiting makes an error retryable that passes when the server has started. An error that is
+// keepWaiting makes an error retryable that passes when the server has started, or when somebody
+// has granted a right. An error that is
 // only the end of ctx does not hide the reason of the time before.
 func (m *Migrator) keepWaiting(ctx context.Context, reason *error, err error) error {
 	if ctx.Err() == nil {
@@ -79,7 +80,7 @@ func (m *Migrator) keepWaiting(ctx context.Context, reason *error, err error) er
 	}
 	switch pgerr.Of(err) {
 	case pgerr.Refused, pgerr.StartingUp, pgerr.Shutdown, pgerr.Connection, pgerr.TooManyConnections,
-		pgerr.DNS, pgerr.Timeout:
+		pgerr.DNS, pgerr.Timeout, pgerr.Permission:
 		return retry.RetryableError(err)
 	default:
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
@@ -21,7 +22,7 @@ func TestWaitFor(t *testing.T) {
 	go func() { done <- m.WaitFor(t.Context(), 2) }()
 
 	const asked = "select exists (select from pg_stat_activity where datname = current_database() and pid <> " +
-		"pg_backend_pid() and query like 'select version from public.schema_version%')"
+		"pg_backend_pid() and query like '%select version from public.schema_version%')"
 	for !ask[bool](t, b, asked) {
 	}
 	select {
@@ -47,6 +48,29 @@ func TestWaitFor(t *testing.T) {
 	err := m.WaitFor(ctx, 4)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the database is at version 3") {
 		t.Errorf("a version that never comes: %v", err)
+	}
+}
+
+// A role that may not read the version table waits until somebody grants it that.
+func TestWaitForRight(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := migrator(t, b, three()).Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	as := b.lesser(t, "")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := migrator(t, as, three()).WaitFor(ctx, 3)
+	if !errors.Is(err, context.DeadlineExceeded) || pgerr.Of(err) == pgerr.Unknown ||
+		!strings.Contains(err.Error(), "permission denied for table schema_version") {
+		t.Errorf("without the right: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- migrator(t, as, three()).WaitFor(t.Context(), 3) }()
+	b.exec(t, "grant select on schema_version to "+pgx.Identifier{as.config.User}.Sanitize())
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +25,8 @@ type app struct {
 	printed        bool // stdout has its JSON object
 
 	dir              string
+	repeatable       string
+	prefix           string
 	versionTable     string
 	historySchema    string
 	data             map[string]string
@@ -55,6 +60,9 @@ was interrupted, or an applied file was edited.`,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.dir, "dir", "", "migrations folder (default: migrations beside the nearest go.mod or go.work)")
+	flags.StringVar(&a.repeatable, "repeatable", "",
+		"folder of repeatable migrations (default: repeatable beside the migrations folder, if there is one)")
+	flags.StringVar(&a.prefix, "prefix", "", "of the environment's variables, as in ANALYTICS_DATABASE_URL")
 	flags.StringVar(&a.versionTable, "version-table", pgmigrate.DefaultVersionTable, "table that holds the version")
 	flags.StringVar(&a.historySchema, "history-schema", pgmigrate.DefaultHistorySchema, "schema of the history")
 	flags.BoolVar(&a.strict, "strict", false, "make the folder's warnings, and for up a database that is ahead, errors")
@@ -87,7 +95,7 @@ func (a *app) withJSON(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// migrator reads the folder, then the configuration, so that a bad folder shows without a database.
+// migrator reads the configuration and the folder. A bad folder shows also without a configuration.
 func (a *app) migrator(opts ...pgmigrate.Option) (*pgmigrate.Migrator, *pgx.ConnConfig, error) {
 	dir, err := a.folder()
 	if err != nil {
@@ -106,24 +114,64 @@ func (a *app) migrator(opts ...pgmigrate.Option) (*pgmigrate.Migrator, *pgx.Conn
 	if a.strict {
 		opts = append(opts, pgmigrate.WithStrict())
 	}
+	repeatable, err := a.repeatableFolder(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if repeatable != "" {
+		opts = append(opts, pgmigrate.WithRepeatable(os.DirFS(repeatable)))
+	}
 
-	if _, err := pgmigrate.Check(os.DirFS(dir), opts...); err != nil {
+	conn, configErr := a.connection()
+	if configErr != nil {
+		_, err = pgmigrate.Check(os.DirFS(dir), opts...)
+	}
+	var m *pgmigrate.Migrator
+	if configErr == nil {
+		m, err = pgmigrate.New(conn, os.DirFS(dir), opts...)
+	}
+	if err != nil {
 		return nil, nil, usageError{fmt.Errorf("folder %s: %w", dir, err)}
 	}
-	cfg, err := pgconfig.Load()
-	if err != nil {
-		return nil, nil, usageError{err}
-	}
-	a.environment = string(cfg.Environment)
-	conn, err := cfg.DirectConfig()
-	if err != nil {
-		return nil, nil, usageError{err}
-	}
-	m, err := pgmigrate.New(conn, os.DirFS(dir), opts...)
-	if err != nil {
-		return nil, nil, usageError{err}
+	if configErr != nil {
+		return nil, nil, usageError{configErr}
 	}
 	return m, conn, nil
+}
+
+// connection reads the configuration.
+func (a *app) connection() (*pgx.ConnConfig, error) {
+	load := pgconfig.Load
+	if a.prefix != "" {
+		load = func() (pgconfig.Config, error) {
+			return pgconfig.LoadFrom(pgconfig.Source{
+				Prefix: a.prefix, Environ: pgconfig.Environ(), DotEnv: []string{".env"},
+			})
+		}
+	}
+	cfg, err := load()
+	if err != nil {
+		return nil, err
+	}
+	a.environment = string(cfg.Environment)
+	return cfg.DirectConfig()
+}
+
+// repeatableFolder returns the folder of repeatable migrations, or "" if there is none.
+func (a *app) repeatableFolder(migrations string) (string, error) {
+	dir := a.repeatable
+	if dir == "" {
+		dir = filepath.Join(filepath.Dir(filepath.Clean(migrations)), "repeatable")
+	}
+	fi, err := os.Stat(dir)
+	switch {
+	case err == nil && fi.IsDir():
+		return dir, nil
+	case a.repeatable == "" && errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	default:
+		return "", usageError{fmt.Errorf("no folder %s: create it, or name another with --repeatable", dir)}
+	}
 }
 
 // warnings logs what the progress does not show: ignored files, locks in the way, a database that

@@ -69,7 +69,7 @@ func resolveHint(err error) string {
 		version = dirty.Version
 	case errors.As(err, &failed) && needsPerson(err):
 		version = failed.Version
-	case errors.As(err, &edited):
+	case errors.As(err, &edited) && !edited.Foreign():
 		return fmt.Sprintf("To accept the file as it is: pgmigrate resolve %d --applied", edited.Migrations[0].Version)
 	default:
 		return ""

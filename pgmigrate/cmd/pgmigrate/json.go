@@ -10,14 +10,19 @@ import (
 // The views fix the JSON, so that renaming a Go field does not change it.
 type (
 	statusView struct {
-		Version    int32           `json:"version"`
-		Latest     int32           `json:"latest"`
-		Pending    int             `json:"pending"`
-		Ahead      bool            `json:"ahead"`
-		Tracked    bool            `json:"tracked"`
-		Migrations []migrationView `json:"migrations"`
-		Dirty      *unfinishedView `json:"dirty,omitempty"`
-		Running    *unfinishedView `json:"running,omitempty"`
+		Version    int32            `json:"version"`
+		Latest     int32            `json:"latest"`
+		Pending    int              `json:"pending"`
+		Ahead      bool             `json:"ahead"`
+		Tracked    bool             `json:"tracked"`
+		Migrations []migrationView  `json:"migrations"`
+		Repeatable []repeatableView `json:"repeatable"`
+		Dirty      *unfinishedView  `json:"dirty,omitempty"`
+		Running    *unfinishedView  `json:"running,omitempty"`
+	}
+	repeatableView struct {
+		Name    string `json:"name"`
+		Applied bool   `json:"applied"`
 	}
 	migrationView struct {
 		Version       int32  `json:"version"`
@@ -77,17 +82,22 @@ type (
 		Error      string `json:"error,omitempty"`
 	}
 	planView struct {
-		Version int32          `json:"version"`
-		Latest  int32          `json:"latest"`
-		Ahead   bool           `json:"ahead"`
-		Steps   []planStepView `json:"steps"`
-		Error   string         `json:"error,omitempty"`
+		Version    int32                `json:"version"`
+		Latest     int32                `json:"latest"`
+		Ahead      bool                 `json:"ahead"`
+		Steps      []planStepView       `json:"steps"`
+		Repeatable []planRepeatableView `json:"repeatable"`
+		Error      string               `json:"error,omitempty"`
 	}
 	planStepView struct {
 		Version       int32  `json:"version"`
 		Name          string `json:"name"`
 		Transactional bool   `json:"transactional"`
 		SQL           string `json:"sql"`
+	}
+	planRepeatableView struct {
+		Name string `json:"name"`
+		SQL  string `json:"sql"`
 	}
 	resultView struct {
 		From       int32      `json:"from"`
@@ -96,6 +106,7 @@ type (
 		Ahead      bool       `json:"ahead"`
 		DurationMS float64    `json:"duration_ms"`
 		Steps      []stepView `json:"steps"`
+		Repeated   []string   `json:"repeated"`
 		Error      string     `json:"error,omitempty"`
 	}
 	stepView struct {
@@ -110,7 +121,10 @@ type (
 func newStatusView(s pgmigrate.Status) statusView {
 	v := statusView{
 		Version: s.Version, Latest: s.Latest, Pending: s.Pending(), Ahead: s.Ahead(), Tracked: s.Tracked,
-		Migrations: make([]migrationView, 0, len(s.Migrations)),
+		Migrations: make([]migrationView, 0, len(s.Migrations)), Repeatable: make([]repeatableView, 0, len(s.Repeatable)),
+	}
+	for _, f := range s.Repeatable {
+		v.Repeatable = append(v.Repeatable, repeatableView{Name: f.Name, Applied: f.Applied})
 	}
 	for _, m := range s.Migrations {
 		mv := migrationView{
@@ -163,7 +177,11 @@ func newSeedView(environment string, r pgmigrate.SeedResult, err error) seedView
 }
 
 func newPlanView(p pgmigrate.Plan, err error) planView {
-	v := planView{Version: p.Version, Latest: p.Latest, Ahead: p.Ahead(), Steps: make([]planStepView, 0, len(p.Steps))}
+	v := planView{Version: p.Version, Latest: p.Latest, Ahead: p.Ahead(), Steps: make([]planStepView, 0, len(p.Steps)),
+		Repeatable: make([]planRepeatableView, 0, len(p.Repeatable))}
+	for _, f := range p.Repeatable {
+		v.Repeatable = append(v.Repeatable, planRepeatableView{Name: f.Name, SQL: masked(f.SQL)})
+	}
 	for _, s := range p.Steps {
 		v.Steps = append(v.Steps, planStepView{
 			Version: s.Version, Name: s.Name, Transactional: s.Transactional(pgmigrate.DirectionUp), SQL: masked(s.Up),
@@ -178,7 +196,7 @@ func newPlanView(p pgmigrate.Plan, err error) planView {
 func newResultView(r pgmigrate.Result, err error) resultView {
 	v := resultView{
 		From: r.From, To: r.To, Latest: r.Latest, Ahead: r.Ahead(), DurationMS: milliseconds(r.Duration),
-		Steps: make([]stepView, 0, len(r.Steps)),
+		Steps: make([]stepView, 0, len(r.Steps)), Repeated: append([]string{}, r.Repeated...),
 	}
 	for _, s := range r.Steps {
 		v.Steps = append(v.Steps, stepView{

@@ -18,6 +18,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/page-builder/persistence/pgconfig"
@@ -55,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "pgmigrate: %v\n", err)
 	if hint := hint(err); hint != "" {
-		fmt.Fprintf(stderr, "%s\n", hint)
+		fmt.Fprintf(stderr, "%s\n", variable.ReplaceAllString(hint, a.variablePrefix()+"$0"))
 	}
 	if !a.started || isConfiguration(err) {
 		return exitUsage
@@ -64,6 +66,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitPerson
 	}
 	return exitFailed
+}
+
+var variable = regexp.MustCompile(`(?:DIRECT_)?DATABASE_URL`)
+
+func (a *app) variablePrefix() string {
+	if a.prefix == "" || strings.HasSuffix(a.prefix, "_") {
+		return a.prefix
+	}
+	return a.prefix + "_"
 }
 
 // usageError is a mistake on the command line that cobra cannot know.

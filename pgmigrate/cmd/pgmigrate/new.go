@@ -20,7 +20,7 @@ const migrationText = `-- Applied by "pgmigrate up", in a transaction.
 
 ---- create above / drop below ----
 
--- Rolled back by "pgmigrate down". Delete this line and the one above it if the migration cannot be undone.
+-- Rolled back by "pgmigrate down", which refuses while there is no statement here.
 `
 
 var numbered = regexp.MustCompile(`\A(\d+)_.+\.sql\z`)

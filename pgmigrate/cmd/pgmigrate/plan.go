@@ -35,7 +35,11 @@ word PASSWORD and in connection strings are masked; other values that templates 
 				}
 				fmt.Fprintf(a.stdout, "-- %s, %s\n%s\n\n", step.Name, how, masked(step.Up))
 			}
-			fmt.Fprintf(a.stdout, "-- version %d of %d, %d to apply\n", p.Version, p.Latest, len(p.Steps))
+			for _, f := range p.Repeatable {
+				fmt.Fprintf(a.stdout, "-- %s, in a transaction\n%s\n\n", f.Name, masked(f.SQL))
+			}
+			fmt.Fprintf(a.stdout, "-- version %d of %d, %d to apply\n", p.Version, p.Latest,
+				len(p.Steps)+len(p.Repeatable))
 			return err
 		},
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -16,19 +17,26 @@ import (
 )
 
 func (a *app) reset() *cobra.Command {
-	return a.running(&cobra.Command{
+	var confirmed string
+	cmd := a.running(&cobra.Command{
 		Use: "reset", Short: "Roll everything back and apply it again; only on a local database", Args: cobra.NoArgs,
 		Long: `Roll everything back and apply it again. All data in the migrated tables is lost.
 Nothing is asked, so only a database on this machine is accepted: every address must be a unix
-socket, localhost or a loopback address, and APP_ENV, if it is set, development or test.`,
+socket, localhost or a loopback address, and APP_ENV, if it is set, development or test. A server that
+sees another client than this process is behind a tunnel, a pooler or the port of a container: then
+--confirm must name the database. A forwarded unix socket is not noticed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			acceptable := func(conn *pgx.ConnConfig) error {
 				// Without APP_ENV the environment is production by default, and says nothing.
 				if os.Getenv("APP_ENV") != "" && a.environment != string(pgconfig.Development) &&
 					a.environment != string(pgconfig.Test) {
-					return fmt.Errorf("reset: APP_ENV is %s: reset only works in development and test", a.environment)
+					return usageError{fmt.Errorf("reset: APP_ENV is %s: reset only works in development and test",
+						a.environment)}
 				}
-				return onThisMachine(conn)
+				if err := onThisMachine(conn); err != nil {
+					return err
+				}
+				return confirmTunnel(cmd.Context(), conn, confirmed)
 			}
 			return a.migrateIf(cmd.Context(), acceptable,
 				func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
@@ -48,6 +56,33 @@ socket, localhost or a loopback address, and APP_ENV, if it is set, development 
 				})
 		},
 	})
+	cmd.Flags().StringVar(&confirmed, "confirm", "", "the name of the database, if a tunnel or a container leads to it")
+	return cmd
+}
+
+// confirmTunnel returns an error if the server sees another client than this process, unless the
+// caller has named the database.
+func confirmTunnel(ctx context.Context, config *pgx.ConnConfig, confirmed string) error {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("reset: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var database, client string
+	err = conn.QueryRow(ctx, "select current_database(), coalesce(host(inet_client_addr()) || ' ' || "+
+		"inet_client_port(), '')", pgx.QueryExecModeSimpleProtocol).Scan(&database, &client)
+	if err != nil {
+		return fmt.Errorf("reset: %w", err)
+	}
+	own := "" // as the server sees a unix socket
+	if addr, ok := conn.PgConn().Conn().LocalAddr().(*net.TCPAddr); ok {
+		own = fmt.Sprintf("%s %d", addr.AddrPort().Addr().Unmap(), addr.Port)
+	}
+	if client == own || confirmed == database {
+		return nil
+	}
+	return usageError{fmt.Errorf("reset: a tunnel, a pooler or the port of a container leads to the server: if all "+
+		"data of database %q may go, add --confirm %s", database, database)}
 }
 
 // onThisMachine returns an error if an address that pgx would try is not on this machine. A name
@@ -65,7 +100,8 @@ func onThisMachine(conn *pgx.ConnConfig) error {
 		case strings.EqualFold(host, "localhost"):
 		case err == nil && addr.Unmap().IsLoopback():
 		default:
-			return fmt.Errorf("reset: host %s is not this machine: reset only works on a local database", host)
+			return usageError{fmt.Errorf("reset: host %s is not this machine: reset only works on a local database",
+				host)}
 		}
 	}
 	return nil

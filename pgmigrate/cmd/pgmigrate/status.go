@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -26,11 +27,7 @@ func (a *app) status() *cobra.Command {
 			if a.json {
 				return a.printJSON(newStatusView(s), nil)
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			for _, mig := range s.Migrations {
-				fmt.Fprintf(w, "%d\t%s\t%s%s\n", mig.Version, state(mig, s), mig.Name, details(mig))
-			}
-			if err := w.Flush(); err != nil {
+			if err := a.table(s); err != nil {
 				return err
 			}
 			if s.Running != nil {
@@ -40,18 +37,71 @@ func (a *app) status() *cobra.Command {
 			if s.Dirty != nil {
 				fmt.Fprintf(a.stdout, "interrupted: %v\n", &pgmigrate.DirtyError{Unfinished: *s.Dirty})
 			}
-			switch {
-			case s.Ahead():
-				fmt.Fprintf(a.stdout, "version %d, ahead of the folder, which ends at %d\n", s.Version, s.Latest)
-			case !s.Tracked:
-				fmt.Fprintf(a.stdout, "version 0 of %d, %d pending: the database has never been migrated\n",
-					s.Latest, s.Pending())
-			default:
-				fmt.Fprintf(a.stdout, "version %d of %d, %d pending\n", s.Version, s.Latest, s.Pending())
-			}
+			fmt.Fprintln(a.stdout, summary(s))
 			return nil
 		},
 	})
+}
+
+func summary(s pgmigrate.Status) string {
+	if s.Ahead() {
+		return fmt.Sprintf("version %d, ahead of the folder, which ends at %d", s.Version, s.Latest)
+	}
+	pending, edited := s.Pending(), 0
+	for _, mig := range s.Migrations {
+		if mig.Edited {
+			edited++
+		}
+	}
+	for _, f := range s.Repeatable {
+		if !f.Applied {
+			pending++
+		}
+	}
+	text := fmt.Sprintf("version %d of %d, %d pending", s.Version, s.Latest, pending)
+	if edited > 0 {
+		text += fmt.Sprintf(", %d edited", edited)
+	}
+	if !s.Tracked {
+		text += ": the database has never been migrated"
+	}
+	return text
+}
+
+// colors of the states on a terminal.
+var colors = map[string]string{
+	"applied": "\x1b[32m", "pending": "\x1b[33m", "running": "\x1b[36m", "edited": "\x1b[31m", "dirty": "\x1b[31m",
+}
+
+// table prints a line for each migration. On a terminal it has a header, and colors unless NO_COLOR
+// is set.
+func (a *app) table(s pgmigrate.Status) error {
+	terminal := isTerminal(a.stdout)
+	paint := func(state string) string {
+		if terminal && os.Getenv("NO_COLOR") == "" {
+			return colors[state] + state + "\x1b[0m"
+		}
+		return state
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	if terminal {
+		header := "STATE"
+		if os.Getenv("NO_COLOR") == "" {
+			header = "\x1b[39m" + header + "\x1b[0m" // as wide to tabwriter as a painted state
+		}
+		fmt.Fprintf(w, "VERSION\t%s\tFILE\tAPPLIED\tTOOK\tBY\tCHECKSUM\n", header)
+	}
+	for _, mig := range s.Migrations {
+		fmt.Fprintf(w, "%d\t%s\t%s%s\n", mig.Version, paint(state(mig, s)), mig.Name, details(mig))
+	}
+	for _, f := range s.Repeatable {
+		state := "pending"
+		if f.Applied {
+			state = "applied"
+		}
+		fmt.Fprintf(w, "-\t%s\t%s\n", paint(state), f.Name)
+	}
+	return w.Flush()
 }
 
 func state(mig pgmigrate.MigrationStatus, s pgmigrate.Status) string {

@@ -83,7 +83,7 @@ func (a *app) migrate(ctx context.Context, do change) error {
 	return a.migrateIf(ctx, func(*pgx.ConnConfig) error { return nil }, do)
 }
 
-// migrateIf refuses, before it connects, where acceptable returns an error.
+// migrateIf refuses where acceptable returns an error.
 func (a *app) migrateIf(ctx context.Context, acceptable func(*pgx.ConnConfig) error, do change) error {
 	if a.lockTimeout < 0 || a.timeout < 0 || a.statementTimeout < 0 {
 		return usageError{fmt.Errorf("a time limit cannot be negative")}
@@ -95,7 +95,7 @@ func (a *app) migrateIf(ctx context.Context, acceptable func(*pgx.ConnConfig) er
 		return err
 	}
 	if err := acceptable(conn); err != nil {
-		return usageError{err}
+		return err
 	}
 	ctx, cancel := a.limit(ctx)
 	defer cancel()
@@ -111,12 +111,15 @@ func (a *app) migrateIf(ctx context.Context, acceptable func(*pgx.ConnConfig) er
 	case result.Ahead():
 		fmt.Fprintf(a.stdout, "nothing to do: the database is at version %d, ahead of the folder's %d\n",
 			result.To, result.Latest)
-	case len(result.Steps) == 0:
+	case len(result.Steps) == 0 && len(result.Repeated) == 0:
 		fmt.Fprintf(a.stdout, "nothing to do: the database is at version %d of %d\n", result.To, result.Latest)
 	default:
 		steps := "1 migration"
-		if len(result.Steps) > 1 {
+		if len(result.Steps) != 1 {
 			steps = fmt.Sprintf("%d migrations", len(result.Steps))
+		}
+		if len(result.Repeated) > 0 {
+			steps += fmt.Sprintf(" and %d repeatable", len(result.Repeated))
 		}
 		fmt.Fprintf(a.stdout, "version %d of %d: %s in %s\n", result.To, result.Latest, steps, rounded(result.Duration))
 	}

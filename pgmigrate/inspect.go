@@ -1,0 +1,75 @@
+package pgmigrate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// inspect looks, before anything is written, at the connection and at the tables of this package.
+// It takes one round trip.
+//
+// A pooler may drop the settings that it was given instead of refusing them. And the owner of a
+// table could have put triggers on it, which would run with the rights of this role.
+func (r *run) inspect(ctx context.Context) error {
+	var milliseconds int64
+	var untrusted, owner, user string
+	s := &r.m.settings
+	versionSchema, versionTable, _ := strings.Cut(s.versionTable, ".")
+	err := r.conn.QueryRow(ctx, `
+with ours as (
+  select n.nspname || '.' || c.relname as name, c.relowner as owner
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind <> 'i' and (n.nspname = $1 and c.relname = $2
+    or n.nspname = $3 and c.relname in ('history', 'seed', 'repeatable'))
+  union all
+  select 'schema ' || nspname, nspowner from pg_catalog.pg_namespace where nspname = $3
+), untrusted as (
+  select ours.name, o.rolname
+  from ours join pg_catalog.pg_roles o on o.oid = ours.owner join pg_catalog.pg_roles u on u.rolname = session_user
+  where o.rolname <> current_user and not pg_catalog.pg_has_role(o.oid, u.oid, 'member')
+    and (u.rolsuper or not pg_catalog.pg_has_role(u.oid, o.oid, 'member'))
+    and o.oid <> (select datdba from pg_catalog.pg_database where datname = pg_catalog.current_database())
+  limit 1
+)
+select setting::bigint, session_user, coalesce((select name from untrusted), ''),
+  coalesce((select rolname from untrusted), ''),
+  exists (select from pg_catalog.pg_index i
+    join pg_catalog.pg_class c on c.oid = i.indrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = $3 and i.indisprimary
+      and (c.relname = 'history' and i.indnkeyatts = 1 or c.relname = 'seed' and i.indnkeyatts = 2))
+from pg_catalog.pg_settings where name = 'lock_timeout'`, pgx.QueryExecModeExec, versionSchema, versionTable,
+		s.historySchema).Scan(&milliseconds, &user, &untrusted, &owner, &r.outdated)
+	switch {
+	case err != nil:
+		return fmt.Errorf("check connection: %w", err)
+	case milliseconds != s.lockTimeout.Milliseconds():
+		return fmt.Errorf("check connection: %w: the lock_timeout that was asked for is not in force", ErrPooled)
+	case untrusted != "":
+		return fmt.Errorf("check %s: its owner is the role %q, whose triggers would run with the rights of %q: make %q "+
+			"its owner, or migrate as %q", untrusted, owner, user, user, owner)
+	}
+	return nil
+}
+
+// upgrade brings tables that an earlier version of this package has made to the form of this one.
+// No row is lost.
+func (r *run) upgrade(ctx context.Context) error {
+	if !r.outdated {
+		return nil
+	}
+	schema := r.m.settings.historySchema
+	_, err := r.conn.Exec(ctx, fmt.Sprintf(`
+begin;
+alter table %[1]s.history alter column id drop identity if exists, add column if not exists before text,
+  add column if not exists current text, drop constraint history_pkey, add primary key (version_table, id);
+alter table if exists %[1]s.seed drop constraint seed_pkey, add primary key (version_table, path, checksum);
+commit`, schema))
+	if err != nil {
+		_, _ = r.conn.Exec(ctx, "rollback") // if the connection is gone, the server rolls back
+		return fmt.Errorf("bring the tables in schema %s, made by an earlier version, up to date: %w", schema, err)
+	}
+	return nil
+}

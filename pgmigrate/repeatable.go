@@ -1,0 +1,120 @@
+package pgmigrate
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// Repeatable is a file of the folder that [WithRepeatable] names.
+type Repeatable struct {
+	Name    string // with the prefix "repeatable/"
+	SQL     string
+	Applied bool // it was run last as it is now
+}
+
+var repeatableTable = scriptTable{"repeatable", "path"}
+
+const repeatablePrefix = "repeatable/"
+
+// WithRepeatable names a folder of repeatable migrations: views, functions and grants, whose files
+// are edited in place. The *.sql files at its top are plain SQL, without templates and sections.
+//
+// Up, To and Redo run those whose content has changed since they were run last, after the last
+// version of the folder is reached, in the order of their names and in one transaction. A run that
+// rolls a migration back makes them all run again after the next Up. A file that is deleted leaves
+// what it has made. Default: none.
+func WithRepeatable(fsys fs.FS) Option {
+	return func(s *settings) { s.repeatable = fsys }
+}
+
+// loadRepeatable reads the folder of repeatable migrations into f.
+func (f *folder) loadRepeatable(fsys fs.FS) []Problem {
+	if fsys == nil {
+		return nil
+	}
+	scripts, err := readScripts(fsys, ".")
+	if err != nil {
+		return []Problem{{Kind: ProblemUnreadable, File: repeatablePrefix, Detail: err.Error()}}
+	}
+	var problems []Problem
+	for _, s := range scripts {
+		s.step.migration.Name = repeatablePrefix + s.path
+		if p, bad := s.check(); bad {
+			p.File = s.step.migration.Name
+			problems = append(problems, p)
+		}
+	}
+	f.repeatable = scripts
+	return problems
+}
+
+// changed returns the repeatable migrations that Up would run after the last version.
+func (f *folder) changed(done map[string]string) []*script {
+	var changed []*script
+	for _, s := range f.repeatable {
+		if done[s.path] != s.checksum {
+			changed = append(changed, s)
+		}
+	}
+	return changed
+}
+
+// Repeatable returns the repeatable migrations in order, none of them as applied. The caller owns
+// the slice.
+func (m *Migrator) Repeatable() []Repeatable { return m.folder.listRepeatable(nil) }
+
+func (f *folder) listRepeatable(done map[string]string) []Repeatable {
+	var list []Repeatable
+	for _, s := range f.repeatable {
+		list = append(list, Repeatable{
+			Name: s.step.migration.Name, SQL: s.step.sql(), Applied: done[s.path] == s.checksum,
+		})
+	}
+	return list
+}
+
+// repeat runs the repeatable migrations that have changed, if the database is at the folder's last
+// version.
+func (r *run) repeat(ctx context.Context) error {
+	changed := r.m.folder.changed(r.repeated)
+	if r.version != r.m.folder.latest() || len(changed) == 0 {
+		return nil
+	}
+	if err := r.createScriptTable(ctx, repeatableTable); err != nil {
+		return err
+	}
+	started := time.Now()
+	err := r.runScripts(ctx, changed, repeatableTable, func(ctx context.Context) error {
+		return r.lockVersion(ctx, r.conn.PgConn(), r.version)
+	})
+	switch {
+	case errors.Is(err, errMoved):
+		return r.moved(ctx)
+	case err != nil && r.step != nil:
+		return r.failure(ctx, err)
+	case err != nil:
+		return err
+	}
+	for _, s := range changed {
+		r.result.Repeated = append(r.result.Repeated, s.step.migration.Name)
+		r.m.settings.logger.Info("migrated up", "migration", s.step.migration.Name)
+		e := s.step.event(EventDone)
+		e.Duration = time.Since(started)
+		r.m.settings.event(e)
+	}
+	return nil
+}
+
+// forgetRepeated makes all repeatable migrations run again: what is about to be rolled back may
+// take them along.
+func (r *run) forgetRepeated(ctx context.Context) error {
+	if len(r.repeated) == 0 {
+		return nil
+	}
+	_, err := r.conn.Exec(ctx, "delete from "+r.m.settings.historySchema+".repeatable where version_table = "+
+		literal(r.m.settings.versionTable))
+	r.repeated = nil
+	return err
+}
