@@ -34,8 +34,8 @@ func (e *EditedError) Error() string {
 	}
 	list := strings.Join(names, ", ")
 	if i := e.renamed(); i >= 0 {
-		return fmt.Sprintf("check applied migrations: the database has applied %s as version %d, and the folder has %s: "+
-			"is it another project's database or version table? If the file was renamed and edited, restore it",
+		return fmt.Sprintf("check applied migrations: the database has applied %s as version %d, and the folder has "+
+			"%s: is it another project's database or version table? If the file was renamed and edited, restore it",
 			e.Recorded[i], e.Migrations[i].Version, e.Migrations[i].Name)
 	}
 	if len(names) == 1 {

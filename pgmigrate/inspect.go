@@ -48,8 +48,8 @@ from pg_catalog.pg_settings where name = 'lock_timeout'`, pgx.QueryExecModeExec,
 	case milliseconds != s.lockTimeout.Milliseconds():
 		return fmt.Errorf("check connection: %w: the lock_timeout that was asked for is not in force", ErrPooled)
 	case untrusted != "":
-		return fmt.Errorf("check %s: its owner is the role %q, whose triggers would run with the rights of %q: make %q "+
-			"its owner, or migrate as %q", untrusted, owner, user, user, owner)
+		return fmt.Errorf("check %s: its owner is the role %q, whose triggers would run with the rights of %q: make "+
+			"%q its owner, or migrate as %q", untrusted, owner, user, user, owner)
 	}
 	return nil
 }

@@ -92,8 +92,8 @@ func (s *settings) positionSQL() string {
 	schema, table, _ := strings.Cut(s.versionTable, ".")
 	sql := fmt.Sprintf(`select 1 / case when exists (
   select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where c.relname in ('%[2]s', 'history', 'repeatable') and c.relkind = 'v' and (n.nspname = '%[1]s' and c.relname = '%[2]s'
-    or n.nspname = '%[3]s')) then 0 else 1 end;
+  where c.relname in ('%[2]s', 'history', 'repeatable') and c.relkind = 'v'
+    and (n.nspname = '%[1]s' and c.relname = '%[2]s' or n.nspname = '%[3]s')) then 0 else 1 end;
 select version from %[4]s;
 select id, version, action, progress, checksum, name from %[3]s.history where version_table = '%[4]s'`,
 		schema, table, s.historySchema, s.versionTable)

@@ -57,8 +57,8 @@ func TestRepeatable(t *testing.T) {
 	bad[3] += "\nselect 1 from nowhere;"
 	_, err = migrator(t, b, three(), pgmigrate.WithRepeatable(files(bad...))).Up(t.Context())
 	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || failed.Name != "repeatable/20_upper.sql" || failed.Line != 4 || failed.Column != 15 ||
-		failed.State != pgmigrate.StateRolledBack {
+	if !errors.As(err, &failed) || failed.Name != "repeatable/20_upper.sql" || failed.Line != 4 ||
+		failed.Column != 15 || failed.State != pgmigrate.StateRolledBack {
 		t.Errorf("got %v", err)
 	}
 	if ask[bool](t, b, "select obj_description('titles'::regclass) is not null") {

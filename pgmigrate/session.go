@@ -40,7 +40,8 @@ const discardSQL = "close all; unlisten *; deallocate all; discard temp; discard
 // one, and waits for the migration lock if the file has released it. The session must be idle.
 func (r *run) resetSession(ctx context.Context) error {
 	for {
-		results, err := r.conn.PgConn().Exec(ctx, strings.Join(append(resetSettings(r.conn), discardSQL), "; ")).ReadAll()
+		sql := strings.Join(append(resetSettings(r.conn), discardSQL), "; ")
+		results, err := r.conn.PgConn().Exec(ctx, sql).ReadAll()
 		if err != nil {
 			return fmt.Errorf("reset the session: %w", err)
 		}

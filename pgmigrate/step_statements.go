@@ -77,7 +77,8 @@ func (r *run) recordStatements(ctx context.Context, s *step) error {
 	s.current = 0
 	err := exec(ctx, conn, updateVersion(r.m.settings.versionTable, s)+fmt.Sprintf(
 		"; update %s.history set progress = %s, statement = %d, line = %d, duration_ms = %f where %s; commit",
-		r.m.settings.historySchema, literal(string(ProgressDone)), last, line, duration, r.m.settings.entryKey(s.entry)))
+		r.m.settings.historySchema, literal(string(ProgressDone)), last, line, duration,
+		r.m.settings.entryKey(s.entry)))
 	if err != nil {
 		return r.rollback(ctx, fmt.Errorf("record %s in the history: %w", s.migration.Name, err))
 	}
@@ -186,8 +187,8 @@ set statement = $2, line = $3, repeatable = $4, index_name = $5, drops_index = $
 where version_table = $1 and id = $9 and progress = 'running'
   and not exists (select from `+r.m.settings.historySchema+`.history n
     where n.version_table = h.version_table and n.id > h.id)`,
-		pgx.QueryExecModeExec, r.m.settings.versionTable, s.current, s.line(), class.idempotent || index != "", indexName, class.drops,
-		s.digest(s.current-1), s.digest(s.current), s.entry)
+		pgx.QueryExecModeExec, r.m.settings.versionTable, s.current, s.line(), class.idempotent || index != "",
+		indexName, class.drops, s.digest(s.current-1), s.digest(s.current), s.entry)
 	switch {
 	case err != nil:
 		return fmt.Errorf("record statement %d of %s in the history: %w", s.current, s.migration.Name, err)

@@ -132,17 +132,11 @@ func (r *run) sendSection(ctx context.Context, s *step, first ...string) error {
 		r.beginStatement(s, n+1, lines.at(s.statements[n].Start))
 		_, err = nextTag(pipeline)
 	}
-	return errors.Join(err, closePipeline(pipeline, err))
-}
-
-// closePipeline waits until the connection is ready again. An error that follows from err says
-// nothing new.
-func closePipeline(pipeline *pgconn.Pipeline, err error) error {
-	closeErr := pipeline.Close()
-	if err != nil {
-		return nil
+	// It waits until the connection is ready again.
+	if closeErr := pipeline.Close(); err == nil {
+		err = closeErr
 	}
-	return closeErr
+	return err
 }
 
 func nextTag(pipeline *pgconn.Pipeline) (pgconn.CommandTag, error) {

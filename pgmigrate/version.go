@@ -28,5 +28,6 @@ type IrreversibleError struct {
 }
 
 func (e *IrreversibleError) Error() string {
-	return fmt.Sprintf("migrate down: %s cannot be rolled back: it has no statement below the line %q", e.Name, sectionMarker)
+	return fmt.Sprintf("migrate down: %s cannot be rolled back: it has no statement below the line %q", e.Name,
+		sectionMarker)
 }

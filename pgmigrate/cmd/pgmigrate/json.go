@@ -121,7 +121,8 @@ type (
 func newStatusView(s pgmigrate.Status) statusView {
 	v := statusView{
 		Version: s.Version, Latest: s.Latest, Pending: s.Pending(), Ahead: s.Ahead(), Tracked: s.Tracked,
-		Migrations: make([]migrationView, 0, len(s.Migrations)), Repeatable: make([]repeatableView, 0, len(s.Repeatable)),
+		Migrations: make([]migrationView, 0, len(s.Migrations)),
+		Repeatable: make([]repeatableView, 0, len(s.Repeatable)),
 	}
 	for _, f := range s.Repeatable {
 		v.Repeatable = append(v.Repeatable, repeatableView{Name: f.Name, Applied: f.Applied})
