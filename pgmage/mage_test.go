@@ -38,6 +38,7 @@ type project struct {
 	dir  string
 	env  []string
 	mage string
+	ran  map[string]bool // the targets with their arguments
 }
 
 // newProject runs pginit in a folder that has the files.
@@ -56,7 +57,7 @@ func newProject(t *testing.T, files map[string]string, flags ...string) *project
 			t.Fatal(err)
 		}
 	}
-	p := &project{dir: filepath.Join(t.TempDir(), "shop"), env: []string{
+	p := &project{dir: filepath.Join(t.TempDir(), "shop"), ran: map[string]bool{}, env: []string{
 		"GOWORK=off", "GOFLAGS=", "GONOSUMDB=*", "XDG_STATE_HOME=" + state,
 		"MAGEFILE_CACHE=" + t.TempDir(), // Mage's own does not tell equal magefiles apart
 	}}
@@ -117,6 +118,7 @@ func (p *project) mustRun(t *testing.T, name string, args ...string) {
 func (p *project) wants(t *testing.T, status int, text string, args ...string) {
 	t.Helper()
 	out, got := p.run(t.Context(), p.mage, args...)
+	p.ran[strings.Join(args, " ")] = true
 	if got != status || !strings.Contains(out, text) {
 		t.Errorf("mage %s: exit status %d, want %d and %q; output:\n%s", strings.Join(args, " "), got, status, text, out)
 	}
@@ -170,6 +172,7 @@ func TestProject(t *testing.T) {
 		p.usesHeavyTools(t)
 	}
 
+	p.checkTutorial(t)
 	p.env = append(p.env, "APP_ENV=production")
 	p.wants(t, 2, "DATABASE_URL", "migrate") // a forgotten variable stays an error
 }
@@ -228,6 +231,29 @@ func (p *project) serves(t *testing.T) {
 		t.Errorf("run: %v\n%s", err, &out)
 	}
 	p.write(t, "main.go", string(text))
+}
+
+// checkTutorial wants each command of the tutorial to be one that was run above.
+func (p *project) checkTutorial(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/first-service.md")
+	if err != nil {
+		t.Skip("the tutorial is not here")
+	}
+	seen := 0
+	for line := range strings.Lines(string(text)) {
+		target, ok := strings.CutPrefix(strings.TrimSpace(line), "$ go tool mage ")
+		if !ok {
+			continue
+		}
+		seen++
+		if target != "run" && target != "db:start" && !p.ran[target] { // these two are run otherwise
+			t.Errorf("the tutorial runs %q, and this test does not", target)
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d commands found in the tutorial", seen)
+	}
 }
 
 // usesHeavyTools runs the targets whose commands are tools of tools/go.mod.

@@ -56,6 +56,7 @@ func goCommand(args []string) error {
 		if err != nil {
 			return err
 		}
+		all["run"] = target{} // pgmage/run's, which a project of pginit has
 		return mage(all, args[2:])
 	case strings.HasPrefix(call, "tool pgmigrate "):
 		return through("pgmigrate", args[2:])
@@ -158,6 +159,21 @@ func run(t *testing.T, b block, dir string, env []string) {
 	}
 }
 
+// A block for a shell that the tests do not run, because it works on another machine or in the
+// reader's project, is at least one that a shell understands.
+func TestShell(t *testing.T) {
+	t.Parallel()
+	for _, g := range guides(t) {
+		for _, b := range g.of("sh") {
+			cmd := exec.CommandContext(t.Context(), "bash", "-n")
+			cmd.Stdin = strings.NewReader(b.text)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", b, err, out)
+			}
+		}
+	}
+}
+
 // like matches a text in which … stands for anything.
 func like(text string) *regexp.Regexp {
 	return regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(text), "…", ".*"))
@@ -167,7 +183,9 @@ func like(text string) *regexp.Regexp {
 func commands(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	for module, path := range map[string]string{"pgmigrate": "./cmd/pgmigrate", "pgpool": "./cmd/pgdoctor"} {
+	for module, path := range map[string]string{
+		"pgmigrate": "./cmd/pgmigrate", "pgpool": "./cmd/pgdoctor", "pgmage": "./cmd/pginit",
+	} {
 		build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/", path)
 		build.Dir = filepath.Join(root, module)
 		if out, err := build.CombinedOutput(); err != nil {

@@ -81,7 +81,7 @@ func TestEveryBlockIsChecked(t *testing.T) {
 	for _, g := range guides(t) {
 		for _, b := range g.blocks {
 			count[b.kind]++
-			if !slices.Contains([]string{"go", "sql", "console", "yaml", "env", "haproxy", "ini", "unchecked"},
+			if !slices.Contains([]string{"go", "sql", "console", "yaml", "env", "haproxy", "ini", "sh", "unchecked"},
 				b.kind) {
 				t.Errorf("%s: no test knows the kind %q", b, b.kind)
 			}

@@ -45,14 +45,14 @@ func inProse(t *testing.T, bin string) {
 		}
 	}
 	help, err := exec.CommandContext(t.Context(), "bash", "-c", "for c in up to down wait seed resolve status; do "+bin+
-		"/pgmigrate $c --help; done").Output()
+		"/pgmigrate $c --help; done; "+bin+"/pginit --help 2>&1").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, g := range guides(t) {
 		for _, found := range flag.FindAllStringSubmatch(g.prose(), -1) {
 			if !regexp.MustCompile(found[1] + `\s`).Match(help) {
-				t.Errorf("%s: pgmigrate has no flag %s", g.name, found[1])
+				t.Errorf("%s: neither pgmigrate nor pginit has a flag %s", g.name, found[1])
 			}
 		}
 	}
