@@ -33,6 +33,7 @@ type settings struct {
 	progressInterval time.Duration
 	data             map[string]any
 	repeatable       fs.FS
+	withoutBackfills bool
 }
 
 // WithLogger sets where progress (level Info) and surprises (level Warn) are logged. Default:

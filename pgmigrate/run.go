@@ -129,6 +129,9 @@ func (r *run) migrateTo(ctx context.Context, target int32) error {
 		if err := r.checkStep(s); err != nil {
 			return err
 		}
+		if err := r.checkBackfills(ctx, s); err != nil {
+			return err
+		}
 		r.step = s
 		r.m.settings.event(s.event(EventStart))
 		err := r.try(ctx, s)

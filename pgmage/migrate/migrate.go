@@ -40,6 +40,15 @@ func History() error { return tool.Migrate.RunOnDatabase("history") }
 // Wait blocks until the database is at the newest migration.
 func Wait() error { return tool.Migrate.RunOnDatabase("wait") }
 
+// Backfill runs the backfills in the folder backfills to their end, or says where they stand with
+// -status.
+func Backfill(status *bool) error {
+	if status != nil && *status {
+		return tool.Migrate.RunOnDatabase("backfill", "status")
+	}
+	return tool.Migrate.RunOnDatabase("backfill", "run")
+}
+
 // Baseline records that a database which has the schema already is at a version. It runs nothing.
 func Baseline(version string) error { return tool.Migrate.RunOnDatabase("baseline", version) }
 

@@ -35,6 +35,7 @@ type app struct {
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
 	timeout          time.Duration
+	backfills        backfillFlags
 
 	environment string // of the configuration, once it is loaded
 }
@@ -51,7 +52,7 @@ instead. The folder is "migrations" beside the nearest go.mod or go.work, or --d
 
 Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line,
 the configuration or the folder is wrong; 3 a person has to decide: a section without a transaction
-was interrupted, or an applied file was edited.`,
+was interrupted, an applied file was edited, or a backfill has to run first.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) {
@@ -69,7 +70,7 @@ was interrupted, or an applied file was edited.`,
 	flags.StringToStringVar(&a.data, "data", nil, "values for migrations that are templates, as name=value")
 	root.AddCommand(
 		a.up(), a.to(), a.down(), a.redo(), a.reset(), a.status(), a.plan(), a.history(), a.newMigration(),
-		a.baseline(), a.resolve(), a.seed(), a.wait(), a.importFolder(),
+		a.baseline(), a.resolve(), a.seed(), a.wait(), a.importFolder(), a.backfill(),
 	)
 	return root
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/backfill"
 )
 
 // hint says what to do about an error that the server or the network reports in its own words. It
@@ -60,9 +61,23 @@ func resolveHint(err error) string {
 		dirty  *pgmigrate.DirtyError
 		edited *pgmigrate.EditedError
 		failed *pgmigrate.MigrationError
+		gate   *pgmigrate.BackfillError
+		state  *backfill.StateError
+		batch  *backfill.BatchError
 	)
 	var version int32
 	switch {
+	case errors.As(err, &state) && state.State == backfill.StateCanceled:
+		return "To begin at the first row again: pgmigrate backfill run --restart " + state.Name
+	case errors.As(err, &state) && state.State != backfill.StateFailed && !state.Edited:
+		return ""
+	case errors.As(err, &state):
+		return "When the cause is gone: pgmigrate backfill resume " + state.Name + ", then run it again"
+	case errors.As(err, &batch):
+		return "When the cause is gone: pgmigrate backfill resume " + batch.Name + ", then run it again"
+	case errors.As(err, &gate):
+		return fmt.Sprintf("Run it: pgmigrate backfill run %s\nOr with the migrations: pgmigrate up --backfill",
+			gate.Backfill)
 	case errors.As(err, &dirty) && dirty.Repeatable:
 		return fmt.Sprintf("The section may simply run again: pgmigrate %s", dirty.Direction)
 	case errors.As(err, &dirty):

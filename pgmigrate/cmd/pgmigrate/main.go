@@ -8,7 +8,7 @@
 // DIRECT_DATABASE_URL may name the server's own address where they name PgBouncer. See pgconfig for
 // the rest. Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the
 // command line, the configuration or the folder is wrong; 3 a person has to decide: a section
-// without a transaction was interrupted, or an applied file was edited.
+// without a transaction was interrupted, an applied file was edited, or a backfill has to run first.
 package main
 
 import (
@@ -24,6 +24,7 @@ import (
 
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/backfill"
 )
 
 const (
@@ -99,8 +100,10 @@ func needsPerson(err error) bool {
 		dirty  *pgmigrate.DirtyError
 		edited *pgmigrate.EditedError
 		failed *pgmigrate.MigrationError
+		gate   *pgmigrate.BackfillError
+		state  *backfill.StateError
 	)
-	return errors.As(err, &dirty) || errors.As(err, &edited) ||
+	return errors.As(err, &dirty) || errors.As(err, &gate) || errors.As(err, &state) || errors.As(err, &edited) ||
 		errors.As(err, &failed) && failed.State == pgmigrate.StatePartlyApplied && !failed.Repeatable &&
 			!failed.ConnectionLost
 }

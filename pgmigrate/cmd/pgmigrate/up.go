@@ -12,14 +12,22 @@ import (
 )
 
 func (a *app) up() *cobra.Command {
-	return a.running(&cobra.Command{
+	backfill := false
+	cmd := a.running(&cobra.Command{
 		Use: "up", Short: "Apply all pending migrations", Args: cobra.NoArgs,
+		Long: `Apply all pending migrations. A migration with the comment -- pgmigrate:requires-backfill NAME
+waits for that backfill: up stops before it, or runs the backfill first with --backfill.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if backfill {
+				return a.upBackfilling(cmd)
+			}
 			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
 				return m.Up(ctx)
 			})
 		},
 	})
+	cmd.Flags().BoolVar(&backfill, "backfill", false, "run the backfills that migrations require")
+	return a.backfilling(cmd)
 }
 
 func (a *app) to() *cobra.Command {

@@ -14,11 +14,11 @@ import (
 )
 
 // Migrate applies or takes back migrations of the folder until the shadow is at version; 0 is an
-// empty database.
+// empty database. A shadow has no rows, so no migration waits for a backfill.
 func (db *DB) Migrate(ctx context.Context, folder fs.FS, version int32) error {
 	// No logs of its own: a shadow is not what the caller is about.
 	m, err := pgmigrate.New(db.config, folder,
-		append([]pgmigrate.Option{pgmigrate.WithLogger(nil)}, db.opts.Migrate...)...)
+		append([]pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithoutBackfills()}, db.opts.Migrate...)...)
 	if err != nil {
 		return err
 	}

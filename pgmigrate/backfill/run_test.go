@@ -1,0 +1,393 @@
+package backfill_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/backfill"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
+)
+
+func TestEmptyTable(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, "truncate rows")
+	r := b.runner(backfill.Options{}, "count", count+"-- pgmigrate:finish\ninsert into rows values (-1)")
+	for range 2 {
+		b.run(r, "count")
+	}
+	if s := status(t, r); s.State != backfill.StateDone || s.Rows != 0 || s.EndedAt.IsZero() || s.Running {
+		t.Errorf("%+v", s)
+	}
+	if n := ask[int](b, "select count(*) from rows"); n != 1 {
+		t.Errorf("finish ran %d times", n)
+	}
+	if err := r.Run(t.Context(), "nope"); !errors.Is(err, backfill.ErrUnknown) {
+		t.Errorf("an unknown name: %v", err)
+	}
+}
+
+// Two workers at once: the second waits and finds the backfill done.
+func TestTwoWorkers(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	var together sync.WaitGroup
+	for range 5 {
+		r := b.runner(backfill.Options{}, "count", count)
+		together.Go(func() {
+			if err := r.Run(t.Context(), "count"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	together.Wait()
+	b.wantOnce(2000)
+}
+
+// A worker whose session lost its lock, as after a failover, cannot repeat a batch.
+func TestLockLost(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	var second sync.WaitGroup
+	defer second.Wait()
+	first := true
+	r := b.runner(backfill.Options{Progress: func(backfill.Status) {
+		if !first {
+			return
+		}
+		first = false
+		b.exec("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
+		b.until("select not exists (select from pg_locks where locktype = 'advisory')")
+		other := b.runner(backfill.Options{}, "count", count)
+		second.Go(func() {
+			if err := other.Run(t.Context(), "count"); err != nil {
+				t.Error(err)
+			}
+		})
+		b.until("select exists (select from pg_locks where locktype = 'advisory') or " +
+			"(select state = 'done' from pgmigrate.backfill)")
+	}}, "count", count)
+	b.run(r, "count")
+	b.wantOnce(2000)
+}
+
+func TestPauseResumeCancelRestart(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	r := b.runner(backfill.Options{}, "count", count)
+	ctx := t.Context()
+	// Before it began.
+	contains(t, r.Resume(ctx, "count"), "is pending: run it")
+	if err := r.Pause(ctx, "count"); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	if err := r.Run(short, "count"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("run while it is paused: %v", err)
+	}
+	if n := ask[int](b, "select sum(n) from rows"); n != 0 {
+		t.Fatalf("paused, and %d rows were met", n)
+	}
+
+	// A worker waits, goes on, and is canceled in the middle.
+	stop := make(chan struct{})
+	worker := b.runner(backfill.Options{Progress: func(s backfill.Status) {
+		if s.Batches == 2 {
+			<-stop
+		}
+	}}, "count", count)
+	done := make(chan error, 1)
+	go func() { done <- worker.Run(ctx, "count") }()
+	b.until("select exists (select from pg_locks where locktype = 'advisory')")
+	if s := status(t, r); s.State != backfill.StatePaused || !s.Running {
+		t.Errorf("%+v", s)
+	}
+	if err := r.Resume(ctx, "count"); err != nil {
+		t.Fatal(err)
+	}
+	b.until("select batches = 2 from pgmigrate.backfill")
+	contains(t, r.Restart(ctx, "count"), "a worker runs")
+	if err := r.Cancel(ctx, "count"); err != nil {
+		t.Fatal(err)
+	}
+	close(stop)
+	var state *backfill.StateError
+	if err := <-done; !errors.As(err, &state) || state.State != backfill.StateCanceled {
+		t.Fatalf("the worker of a canceled backfill: %v", err)
+	}
+	if n := ask[int](b, "select sum(n) from rows"); n != 300 {
+		t.Errorf("%d rows in two batches", n)
+	}
+	for _, err := range []error{r.Run(ctx, "count"), r.Resume(ctx, "count"), r.Pause(ctx, "count")} {
+		if !errors.As(err, &state) || state.State != backfill.StateCanceled {
+			t.Errorf("after cancel: %v", err)
+		}
+	}
+
+	if err := r.Restart(ctx, "count"); err != nil {
+		t.Fatal(err)
+	}
+	b.exec("update rows set n = 0")
+	b.run(r, "count")
+	b.wantOnce(2000)
+	contains(t, r.Cancel(ctx, "count"), "is done")
+	contains(t, r.Pause(ctx, "count"), "is done")
+}
+
+// Pause returns when no batch runs.
+func TestPauseWaitsForBatch(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	r := b.runner(backfill.Options{}, "count",
+		"-- pgmigrate:backfill table=public.rows key=id\n"+
+			"with s as (select pg_sleep(0.5)) update rows set n = n + 1 from s where id between $1 and $2")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx, "count") }()
+	b.until("select exists (select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database())")
+	if err := r.Pause(ctx, "count"); err != nil {
+		t.Fatal(err)
+	}
+	if n := ask[int](b, "select sum(n) from rows"); n != 100 {
+		t.Errorf("%d rows when Pause returned", n)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// A row that cannot be changed ends the backfill with all rows before it done, and its value is in
+// no error and in no table.
+func TestFaultyRow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "create table rows (id int primary key, old text, n int default 0, new int)",
+		"insert into rows (id, old) select i, i from generate_series(1, 2000) i",
+		"update rows set old = 's3cret \"s3cret\"' where id = 1234")
+	var logs strings.Builder
+	r := b.runner(backfill.Options{Logger: logger(&logs)}, "convert", "-- pgmigrate:backfill table=public.rows key=id\n"+
+		"update rows set\n new = old::int, n = n + 1 where id between $1 and $2")
+	err := r.Run(t.Context(), "convert")
+	var failed *backfill.BatchError
+	if !errors.As(err, &failed) || failed.Rows != 1 {
+		t.Fatalf("%v", err)
+	}
+	contains(t, err, "invalid input syntax for type integer", "22P02")
+	b.wantFaulty(err, r, logs.String())
+	if n := ask[int](b, "select count(*) from rows where n = 1 and id < 1234"); n != 1233 {
+		t.Errorf("%d rows before the faulty one are done", n)
+	}
+	var state *backfill.StateError
+	if err := r.Run(t.Context(), "convert"); !errors.As(err, &state) || state.State != backfill.StateFailed {
+		t.Errorf("run again: %v", err)
+	}
+
+	// Corrected, it goes on.
+	b.exec("update rows set old = '7' where id = 1234")
+	if err := r.Resume(t.Context(), "convert"); err != nil {
+		t.Fatal(err)
+	}
+	b.run(r, "convert")
+	b.wantOnce(2000)
+}
+
+func (b *bench) wantFaulty(err error, r *backfill.Runner, logs string) {
+	b.t.Helper()
+	s := status(b.t, r)
+	if s.State != backfill.StateFailed || s.Error == "" {
+		b.t.Errorf("%+v", s)
+	}
+	for where, text := range map[string]string{
+		"error": err.Error(), "status": s.Error, "log": logs,
+		"table": ask[string](b, "select b::text from pgmigrate.backfill b"),
+	} {
+		if strings.Contains(text, "s3cret") {
+			b.t.Errorf("the %s has the value: %s", where, text)
+		}
+	}
+}
+
+// A statement that no retry helps fails at once, with nothing done.
+func TestWrongStatement(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	r := b.runner(backfill.Options{}, "count", strings.ReplaceAll(count, "n = n", "nope = n"))
+	contains(t, r.Run(t.Context(), "count"), `column "nope"`, "42703")
+	// Nothing is done yet, so the corrected file may simply go on.
+	r = b.runner(backfill.Options{}, "count", count)
+	if err := r.Resume(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	b.run(r, "count")
+	b.wantOnce(2000)
+}
+
+func TestEditedFile(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r := b.runner(backfill.Options{Progress: func(backfill.Status) { cancel() }}, "count", count)
+	if err := r.Run(ctx, "count"); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	edited := b.runner(backfill.Options{}, "count", strings.ReplaceAll(count, "n + 1", "n + 1 + 0"))
+	var state *backfill.StateError
+	if err := edited.Run(t.Context(), "count"); !errors.As(err, &state) || !state.Edited {
+		t.Fatalf("%v", err)
+	}
+	if s := status(t, edited); !s.Edited || s.State != backfill.StateStarted || s.Running {
+		t.Errorf("%+v", s)
+	}
+	if err := edited.Resume(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	b.run(edited, "count")
+	b.wantOnce(2000)
+}
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	r := b.runner(backfill.Options{}, "count", count+`
+-- pgmigrate:verify
+select count(*) from rows where n <> 1;`)
+	if wrong, err := r.Verify(t.Context(), "count"); wrong != 2000 || err != nil {
+		t.Errorf("before: %d, %v", wrong, err)
+	}
+	b.exec("update rows set n = 1 where id = 5")
+	err := r.Run(t.Context(), "count")
+	contains(t, err, "failed at its end", "found 1 wrong rows")
+	b.exec("update rows set n = 1 where id = 5")
+	if err := r.Resume(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	b.run(r, "count")
+	r = b.runner(backfill.Options{}, "count", count+"-- pgmigrate:verify\nselect 'many' from rows")
+	_, err = r.Verify(t.Context(), "count")
+	contains(t, err, "has to return one number")
+	_, err = b.runner(backfill.Options{}, "count", count).Verify(t.Context(), "count")
+	contains(t, err, "no section")
+}
+
+// A row that another transaction has locked makes batches smaller and delays them; it does not end
+// the backfill.
+func TestLockedRow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	blocker := b.connect()
+	if _, err := blocker.Exec(t.Context(), "begin; select from rows where id = 50 for update"); err != nil {
+		t.Fatal(err)
+	}
+	r := b.runner(backfill.Options{LockTimeout: 20 * time.Millisecond}, "count", count)
+	done := make(chan error, 1)
+	go func() { done <- r.Run(t.Context(), "count") }()
+	b.until("select exists (select from pgmigrate.backfill where attempts > 2 and batch_size < 100)")
+	if s := status(t, r); !strings.Contains(s.Error, "55P03") || s.State != backfill.StateStarted {
+		t.Errorf("%+v", s)
+	}
+	if _, err := blocker.Exec(t.Context(), "commit"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	b.wantOnce(2000)
+}
+
+// A batch that is too slow becomes smaller; a single row that is too slow ends the backfill.
+func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, `create function slow() returns trigger language plpgsql as $$ begin
+		perform pg_sleep(case when new.id = 1500 then 2 else 0.002 end); return new; end $$;
+		create trigger slow before update on rows for each row execute function slow()`)
+	r := b.runner(backfill.Options{StatementTimeout: 100 * time.Millisecond, Target: time.Second}, "count", count)
+	err := r.Run(t.Context(), "count")
+	var failed *backfill.BatchError
+	if !errors.As(err, &failed) || failed.Rows != 1 {
+		t.Fatalf("%v", err)
+	}
+	contains(t, err, "statement timeout", "57014")
+	if n := ask[int](b, "select count(*) from rows where n = 1"); n != 1499 {
+		t.Errorf("%d rows before the slow one are done", n)
+	}
+}
+
+// The batch's size follows the target, whatever a row costs.
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, `create function slow() returns trigger language plpgsql as $$ begin
+		perform pg_sleep(0.001); return new; end $$;
+		create trigger slow before update on rows for each row execute function slow()`)
+	var sizes []int
+	r := b.runner(backfill.Options{Target: 50 * time.Millisecond, Progress: func(s backfill.Status) {
+		sizes = append(sizes, s.BatchSize)
+	}}, "count", count)
+	b.run(r, "count")
+	for _, size := range sizes[4:] {
+		if size > 50 {
+			t.Errorf("50 ms, a millisecond a row, and batches of %v", sizes)
+			break
+		}
+	}
+	b.wantOnce(2000)
+}
+
+// The connection is lost in the middle: the worker goes on by itself.
+func TestConnectionLost(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	kill := "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgmigrate' and " +
+		"datname = current_database()"
+	r := b.runner(backfill.Options{Progress: func(s backfill.Status) {
+		if s.Batches%2 == 1 {
+			b.exec(kill)
+		}
+	}}, "count", count)
+	b.run(r, "count")
+	b.wantOnce(2000)
+}
+
+// COMMIT that gets no answer is found out, not repeated.
+func TestCommitUnknown(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	for _, cut := range []fault.Cut{fault.BeforeRequest, fault.BeforeAnswer, fault.InAnswer} {
+		proxy := fault.NewProxy(t, b.config.ConnString(), fault.Options{})
+		through := on(t, proxy.URL())
+		proxy.CutCommits(3, cut)
+		r := through.runner(backfill.Options{}, "count", count)
+		b.exec("update rows set n = 0")
+		b.run(r, "count")
+		b.wantOnce(2000)
+		if err := r.Restart(t.Context(), "count"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPgBouncer(t *testing.T) {
+	t.Parallel()
+	for _, ignored := range []string{"", "lock_timeout, statement_timeout, idle_in_transaction_session_timeout, " +
+		"idle_session_timeout, default_transaction_read_only, default_transaction_isolation, tcp_keepalives_idle, " +
+		"tcp_keepalives_interval, tcp_keepalives_count, client_connection_check_interval"} {
+		b := setup(t, counted)
+		bouncer := fault.NewPgBouncer(t, b.config.ConnString(), map[string]string{"ignore_startup_parameters": ignored})
+		direct := b.conn
+		b.config = on(t, bouncer.URL()).config
+		b.conn = direct
+		if err := b.runner(backfill.Options{}, "count", count).Run(t.Context(), "count"); !errors.Is(err,
+			pgmigrate.ErrPooled) {
+			t.Errorf("ignoring %q: %v", ignored, err)
+		}
+		if ask[bool](b, "select exists (select from pg_namespace where nspname = 'pgmigrate')") {
+			t.Error("a refused run has changed the database")
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package backfill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// source is the table of a backfill as the database knows it.
+type source struct {
+	table     string   // schema and name, quoted
+	types     []uint32 // of the key's columns
+	firstPage string   // with $1 for the number of rows
+	nextPage  string   // with the last key before it
+}
+
+var errKey = errors.New("the key has to be the columns of a unique index, in its order, without a condition, all " +
+	"ascending or all descending, and not null")
+
+// findSource checks that no row is left out by the order of the key: a unique index over exactly
+// its columns, none of which may be null, that covers all rows.
+func findSource(ctx context.Context, conn *pgx.Conn, b *Backfill) (*source, error) {
+	columns := make([]string, len(b.Key))
+	for i, column := range b.Key {
+		if columns[i] = strings.ToLower(column); strings.HasPrefix(column, `"`) {
+			columns[i] = strings.ReplaceAll(strings.Trim(column, `"`), `""`, `"`)
+		}
+	}
+	var (
+		table          string
+		quoted         []string
+		types          []uint32
+		unique, parent bool
+	)
+	err := conn.QueryRow(ctx, `
+with key as (
+  select k.n, a.* from unnest($2::text[]) with ordinality k(name, n)
+  join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attname = k.name and a.attnum > 0
+)
+select format('%I.%I', n.nspname, c.relname),
+  array(select format('t.%I', attname) from key order by n),
+  array(select atttypid::int8 from key order by n),
+  exists (
+    select from pg_catalog.pg_index i
+    where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+      and (select array_agg(attnum order by n) from key) =
+        array(select unnest(i.indkey[0:i.indnkeyatts - 1]))
+      and (select bool_and(attnotnull) from key)
+      and (select bool_and(attcollation = i.indcollation[n - 1]) from key)
+      and (select count(distinct i.indoption[n - 1] & 1) from key) = 1),
+  c.relkind <> 'p' and exists (select from pg_catalog.pg_inherits where inhparent = c.oid)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = to_regclass($1) and c.relkind in ('r', 'p')`, pgx.QueryExecModeExec, b.Table, columns).
+		Scan(&table, &quoted, &types, &unique, &parent)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, fmt.Errorf("backfill %s: there is no table %s", b.Name, b.Table)
+	case err != nil:
+		return nil, fmt.Errorf("backfill %s: read the table: %w", b.Name, err)
+	case len(quoted) != len(b.Key):
+		return nil, fmt.Errorf("backfill %s: table %s lacks a column of the key %s", b.Name, b.Table,
+			strings.Join(b.Key, ","))
+	case parent:
+		return nil, fmt.Errorf("backfill %s: table %s has children by inheritance, whose keys no index keeps unique: "+
+			"write a backfill for each", b.Name, b.Table)
+	case !unique:
+		return nil, fmt.Errorf("backfill %s: table %s, key %s: %w", b.Name, b.Table, strings.Join(b.Key, ","), errKey)
+	}
+	s := &source{table: table, types: types}
+	s.firstPage = pageSQL(table, quoted, "true")
+	bounds := make([]string, len(quoted))
+	for i := range bounds {
+		bounds[i] = fmt.Sprintf("$%d", i+2)
+	}
+	s.nextPage = pageSQL(table, quoted, "("+strings.Join(quoted, ", ")+") > ("+strings.Join(bounds, ", ")+")")
+	return s, nil
+}
+
+// pageSQL finds the first and the last key of the next $1 rows. It returns a row for each, as text,
+// with the number of rows; one row if they are the same; none at the end.
+func pageSQL(table string, columns []string, condition string) string {
+	var names, text []string
+	for i := range columns {
+		names = append(names, fmt.Sprintf("k%d", i+1))
+		text = append(text, fmt.Sprintf("k%d::text", i+1))
+	}
+	var aliased []string
+	for i, column := range columns {
+		aliased = append(aliased, column+" as "+names[i])
+	}
+	order := strings.Join(names, ", ")
+	return "select n, " + strings.Join(text, ", ") + " from (select " + order +
+		", count(*) over () as n, row_number() over (order by " + order + ") as r from (select " +
+		strings.Join(aliased, ", ") + " from " + table + " t where " + condition + " order by " +
+		strings.Join(columns, ", ") + " limit $1) page) numbered where r = 1 or r = n order by r"
+}
+
+// estimate returns how many rows the planner expects, of all partitions.
+func (s *source) estimate(ctx context.Context, conn *pgx.Conn) (int64, error) {
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	var text []byte
+	err := conn.QueryRow(ctx, "explain (format json) select from "+s.table, pgx.QueryExecModeExec).Scan(&text)
+	if err == nil {
+		err = json.Unmarshal(text, &plans)
+	}
+	if err != nil || len(plans) != 1 {
+		return 0, fmt.Errorf("estimate the rows of %s: %w", s.table, err)
+	}
+	return int64(plans[0].Plan.Rows), nil
+}
