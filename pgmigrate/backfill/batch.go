@@ -163,8 +163,8 @@ func (w *worker) end(ctx context.Context) error {
 type verifyError struct{ wrong int64 }
 
 func (e *verifyError) Error() string {
-	return fmt.Sprintf("the verification found %d wrong rows: were they written behind the backfill, by something that "+
-		"does not write both columns?", e.wrong)
+	return fmt.Sprintf("the verification found %d wrong rows: were they written behind the backfill, by something "+
+		"that does not write both columns?", e.wrong)
 }
 
 // Verify runs the backfill's verification and returns the number of wrong rows. It takes as long as

@@ -79,8 +79,8 @@ func (w *worker) failed(ctx context.Context, err error) error {
 		newState = StateFailed
 	}
 	// A person may have paused or canceled it meanwhile: that stays.
-	tag, noteErr := w.conn.Exec(ctx, "update "+w.table()+" set attempts = $3, error = $4, batch_size = $5, state = $6, "+
-		"updated_at = clock_timestamp() where version_table = $1 and name = $2 and state = $7",
+	tag, noteErr := w.conn.Exec(ctx, "update "+w.table()+" set attempts = $3, error = $4, batch_size = $5, "+
+		"state = $6, updated_at = clock_timestamp() where version_table = $1 and name = $2 and state = $7",
 		pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name, w.record.Attempts, w.record.Error,
 		w.record.BatchSize, string(newState), string(StateStarted))
 	if noteErr != nil && pgerr.Of(noteErr) != pgerr.LockTimeout {

@@ -3,6 +3,7 @@ package backfill_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -16,7 +17,12 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(asWorker); url != "" {
+		os.Exit(runWorker(url))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // bench is a database of a test, with a connection to look into it.
 type bench struct {

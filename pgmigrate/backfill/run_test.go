@@ -171,8 +171,9 @@ func TestFaultyRow(t *testing.T) {
 		"insert into rows (id, old) select i, i from generate_series(1, 2000) i",
 		"update rows set old = 's3cret \"s3cret\"' where id = 1234")
 	var logs strings.Builder
-	r := b.runner(backfill.Options{Logger: logger(&logs)}, "convert", "-- pgmigrate:backfill table=public.rows key=id\n"+
-		"update rows set\n new = old::int, n = n + 1 where id between $1 and $2")
+	r := b.runner(backfill.Options{Logger: logger(&logs)}, "convert",
+		"-- pgmigrate:backfill table=public.rows key=id\n"+
+			"update rows set\n new = old::int, n = n + 1 where id between $1 and $2")
 	err := r.Run(t.Context(), "convert")
 	var failed *backfill.BatchError
 	if !errors.As(err, &failed) || failed.Rows != 1 {

@@ -85,8 +85,8 @@ func (w *worker) askLoad(ctx context.Context) (string, error) {
 	}
 	if !sees && !w.load.blind {
 		w.load.blind = true
-		w.log.Warn("this role sees neither the lag of replicas nor the transactions of other roles, and does not wait " +
-			"for them: grant it pg_read_all_stats")
+		w.log.Warn("this role sees neither the lag of replicas nor the transactions of other roles, and does not " +
+			"wait for them: grant it pg_read_all_stats")
 	}
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	switch o := w.opts; {

@@ -39,7 +39,8 @@ func (a *app) backfilling(cmd *cobra.Command) *cobra.Command {
 		"how long a batch may queue for a lock before it tries half the rows")
 	f.DurationVar(&o.StatementTimeout, "batch-timeout", 10*time.Second,
 		"how long a statement of a batch may take before it tries half the rows")
-	f.Int64Var(&a.backfills.maxLag, "max-lag", 64, "wait while a replica is this many MiB behind; negative for any number")
+	f.Int64Var(&a.backfills.maxLag, "max-lag", 64,
+		"wait while a replica is this many MiB behind; negative for any number")
 	f.DurationVar(&o.MaxLockWait, "max-lock-wait", time.Second,
 		"wait while a session waits longer for a lock; negative for any time")
 	f.DurationVar(&o.MaxTransactionAge, "max-transaction-age", 10*time.Minute,
@@ -89,12 +90,15 @@ func (a *app) backfill() *cobra.Command {
 		Long: `Move the rows of large tables in batches, while the application uses them. A backfill is a
 file in the folder "backfills" beside the migrations folder; its name is the file's without .sql.`,
 	}
+	const (
+		pause  = "Let the worker wait; returns when no batch runs"
+		resume = "Go on behind the last batch, with the file as it is now: after pause, a failure or an edit"
+		cancel = "End the worker for good; returns when no batch runs"
+	)
 	cmd.AddCommand(a.backfillRun(), a.backfillStatus(), a.backfillVerify(),
-		a.backfillChange("pause", "Let the worker wait; returns when no batch runs", "paused", (*backfill.Runner).Pause),
-		a.backfillChange("resume", "Go on behind the last batch, with the file as it is now: after pause, a failure or an "+
-			"edit", "resumed", (*backfill.Runner).Resume),
-		a.backfillChange("cancel", "End the worker for good; returns when no batch runs", "canceled",
-			(*backfill.Runner).Cancel))
+		a.backfillChange("pause", pause, "paused", (*backfill.Runner).Pause),
+		a.backfillChange("resume", resume, "resumed", (*backfill.Runner).Resume),
+		a.backfillChange("cancel", cancel, "canceled", (*backfill.Runner).Cancel))
 	return cmd
 }
 
@@ -201,7 +205,8 @@ func (a *app) backfillStatus() *cobra.Command {
 
 func (a *app) backfillVerify() *cobra.Command {
 	return a.backfillFolder(a.limited(&cobra.Command{
-		Use: "verify NAME", Short: "Count the rows that are not as the backfill should leave them", Args: cobra.ExactArgs(1),
+		Use: "verify NAME", Short: "Count the rows that are not as the backfill should leave them",
+		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeBackfill,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := a.runner(backfill.Options{})
