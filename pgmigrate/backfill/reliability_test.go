@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgmigrate/backfill"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
@@ -48,6 +49,9 @@ func killedOptions() backfill.Options {
 	return backfill.Options{Target: 4 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
 }
 
+// notConnected is the exit status of a worker that finds no server when it starts.
+const notConnected = 3
+
 // runWorker is a worker in a process of its own.
 func runWorker(url string) int {
 	cfg, err := pgserver.ParseConfig(url)
@@ -58,11 +62,15 @@ func runWorker(url string) int {
 	if err != nil {
 		return 2
 	}
-	if err := r.Run(context.Background(), "killed"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	err = r.Run(context.Background(), "killed")
+	switch {
+	case err == nil:
+		return 0
+	case pgerr.Startup(err):
+		return notConnected
 	}
-	return 0
+	fmt.Fprintln(os.Stderr, err)
+	return 1
 }
 
 // TestKilledAnywhere kills the worker, its connection or the server at random points, under a load
@@ -99,10 +107,15 @@ func killOneRun(t *testing.T, server *fault.Server, most int, counts map[string]
 		// The delay is the fault, not a synchronization: somewhere in a run.
 		select {
 		case err := <-done.exited:
-			if err != nil {
+			var exit *exec.ExitError
+			switch {
+			case err == nil:
+				over = true
+			case errors.As(err, &exit) && exit.ExitCode() == notConnected:
+				done = startWorker(t, url)
+			default:
 				t.Fatalf("the worker ended by itself: %v", err)
 			}
-			over = true
 			continue
 		case <-time.After(rand.N(300 * time.Millisecond)):
 		}

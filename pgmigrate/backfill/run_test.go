@@ -48,6 +48,9 @@ func TestTwoWorkers(t *testing.T) {
 	b.wantOnce(2000)
 }
 
+const workerLocks = "from pg_locks where locktype = 'advisory' and " +
+	"database = (select oid from pg_database where datname = current_database())"
+
 // A worker whose session lost its lock, as after a failover, cannot repeat a batch.
 func TestLockLost(t *testing.T) {
 	t.Parallel()
@@ -60,15 +63,15 @@ func TestLockLost(t *testing.T) {
 			return
 		}
 		first = false
-		b.exec("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
-		b.until("select not exists (select from pg_locks where locktype = 'advisory')")
+		b.exec("select pg_terminate_backend(pid) " + workerLocks)
+		b.until("select not exists (select " + workerLocks + ")")
 		other := b.runner(backfill.Options{}, "count", count)
 		second.Go(func() {
 			if err := other.Run(t.Context(), "count"); err != nil {
 				t.Error(err)
 			}
 		})
-		b.until("select exists (select from pg_locks where locktype = 'advisory') or " +
+		b.until("select exists (select " + workerLocks + ") or " +
 			"(select state = 'done' from pgmigrate.backfill)")
 	}}, "count", count)
 	b.run(r, "count")
@@ -103,7 +106,7 @@ func TestPauseResumeCancelRestart(t *testing.T) {
 	}}, "count", count)
 	done := make(chan error, 1)
 	go func() { done <- worker.Run(ctx, "count") }()
-	b.until("select exists (select from pg_locks where locktype = 'advisory')")
+	b.until("select exists (select " + workerLocks + ")")
 	if s := status(t, r); s.State != backfill.StatePaused || !s.Running {
 		t.Errorf("%+v", s)
 	}
