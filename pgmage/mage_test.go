@@ -167,10 +167,10 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "", "migrate:wait")
 	p.wants(t, 1, "", "migrate:resolve", "2", "rolled-back")
 	p.wants(t, 0, "", "migrate:baseline", "2")
-	p.write(t, "backfills/orders.sql",
-		"-- pgmigrate:backfill table=public.orders key=id\nupdate orders set id = id where id between $1 and $2;\n")
-	p.wants(t, 0, "orders is done", "migrate:backfill")
-	p.wants(t, 0, "orders  done", "migrate:backfill", "-status")
+	p.write(t, "backfills/notes.sql",
+		"-- pgmigrate:backfill table=public.notes key=id\nupdate notes set id = id where id between $1 and $2;\n")
+	p.wants(t, 0, "notes is done", "migrate:backfill")
+	p.wants(t, 0, "notes  done", "migrate:backfill", "-status")
 	p.wants(t, 0, "", "db:clean")
 	if os.Getenv("PGMAGE_LONG") != "" { // builds sqlc, which takes minutes
 		p.usesHeavyTools(t)
