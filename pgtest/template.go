@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/peterldowns/pgtestdb"
 
+	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/lease"
 )
 
@@ -39,7 +40,7 @@ func (s *source) find(ctx context.Context, conn *pgx.Conn) (found bool, err erro
 	err = conn.QueryRow(ctx, `select exists (select from pg_database d join pg_roles r on r.oid = d.datdba
 		where d.datistemplate and d.datname = $1 and r.rolname = $2)`, s.template(), s.roles.owner).Scan(&found)
 	if err == nil && found {
-		s.attributes, err = readAttributes(ctx, conn, s.template())
+		s.attributes, err = pgserver.ReadAttributes(ctx, conn, s.template(), cloneName)
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for the template: %w", err)
@@ -90,7 +91,7 @@ func (s *source) make(ctx context.Context, m pgtestdb.Migrator) error {
 // finish gives the template and its copy names of ours. Nothing can connect to the template from
 // then on, so no test can change it.
 func (s *source) finish(ctx context.Context, conn *pgx.Conn, made, instance, name string) (err error) {
-	if s.attributes, err = readAttributes(ctx, conn, made); err != nil {
+	if s.attributes, err = pgserver.ReadAttributes(ctx, conn, made, cloneName); err != nil {
 		return err
 	}
 	statements := []string{"alter database " + quoted(made) + " allow_connections false"}
@@ -99,40 +100,8 @@ func (s *source) finish(ctx context.Context, conn *pgx.Conn, made, instance, nam
 		renameStatement(instance, name), renameStatement(made, s.template()))...)
 }
 
-// cloneName stands for a clone's name in the statements of readAttributes.
+// cloneName stands for a clone's name in the statements of ReadAttributes.
 const cloneName = "name of the clone"
-
-// readAttributes returns the statements that give a clone what belongs to a database and is not in
-// it: its settings, those of roles in it, its connection limit, the rights on it, and its comment.
-func readAttributes(ctx context.Context, conn *pgx.Conn, template string) ([]string, error) {
-	// Lists of names are kept quoted, as SET wants them; pg_dump knows the same names.
-	rows, err := conn.Query(ctx, `
-		with d as (select * from pg_database where datname = $1),
-		settings as (
-			select r.rolname, split_part(c, '=', 1) as name, substr(c, strpos(c, '=') + 1) as value
-			from pg_db_role_setting s join d on d.oid = s.setdatabase left join pg_roles r on r.oid = s.setrole,
-				unnest(s.setconfig) c
-		)
-		select case when rolname is null then format('alter database %I', $2::text)
-				else format('alter role %I in database %I', rolname, $2::text) end
-			|| format(case when name in ('local_preload_libraries', 'search_path', 'session_preload_libraries',
-				'temp_tablespaces') and value <> '' then ' set %I to %s' else ' set %I to %L' end, name, value)
-			from settings
-		union all select format('alter database %I connection limit %s', $2::text, datconnlimit) from d
-			where datconnlimit <> -1
-		union all select format('revoke all on database %I from public, %I', $2::text, rolname)
-			from d join pg_roles r on r.oid = datdba where datacl is not null
-		union all select format('grant %s on database %I to %s%s', privilege_type, $2::text,
-				case when grantee = 0 then 'public' else quote_ident(r.rolname) end,
-				case when is_grantable then ' with grant option' else '' end)
-			from d, aclexplode(datacl) left join pg_roles r on r.oid = grantee
-		union all select format('comment on database %I is %L', $2::text, shobj_description(oid, 'pg_database'))
-			from d where shobj_description(oid, 'pg_database') is not null`, template, cloneName)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
 
 // comment sets the mark on a database.
 func comment(name, text string) string {

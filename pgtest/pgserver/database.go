@@ -38,14 +38,14 @@ func Database(t TB) string {
 	t.Cleanup(s.Release)
 
 	name := databaseName(t.Name())
-	if err := s.admin(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+	if err := s.admin(t.Context(), adminLimit, func(ctx context.Context, conn *pgx.Conn) error {
 		return s.create(ctx, conn, name)
 	}); err != nil {
 		t.Fatalf("pgserver: create database: %v", err)
 	}
 	t.Cleanup(func() {
 		drop := "drop database if exists " + pgx.Identifier{name}.Sanitize() + " with (force)"
-		err := s.admin(context.WithoutCancel(t.Context()), func(ctx context.Context, conn *pgx.Conn) error {
+		err := s.admin(context.WithoutCancel(t.Context()), adminLimit, func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, drop)
 			return err
 		})
@@ -69,9 +69,14 @@ func (s *Server) create(ctx context.Context, conn *pgx.Conn, name string) error 
 	return err
 }
 
+const (
+	adminLimit = 30 * time.Second
+	copyLimit  = 10 * time.Minute // of a development database, which may be large
+)
+
 // admin runs fn on a connection of its own to the server's maintenance database.
-func (s *Server) admin(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+func (s *Server) admin(ctx context.Context, limit time.Duration, fn func(context.Context, *pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cfg, err := ParseConfig(s.URL())
 	if err != nil {

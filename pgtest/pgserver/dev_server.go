@@ -199,10 +199,15 @@ func (s *devServer) makeData(ctx context.Context, bin string) error {
 	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err == nil {
 		return nil
 	}
-	made := filepath.Join(s.dir, "making")
-	if err := errors.Join(os.RemoveAll(made), os.RemoveAll(s.data())); err != nil { // what an interrupted start left
+	if err := os.RemoveAll(s.data()); err != nil { // of an earlier version, whose start was interrupted
 		return err
 	}
+	const making = "making-"
+	left, _ := filepath.Glob(filepath.Join(s.dir, making+"*"))
+	for _, dir := range left {
+		os.RemoveAll(dir) // initdb of a start that was killed may still be at it
+	}
+	made := filepath.Join(s.dir, making+rand.Text())
 	_, err := s.owner.dataSource(bin, binaries.Here().CacheDir()).Make(ctx, made)
 	if err == nil {
 		err = tree.Append(made, "postgresql.conf", "timezone = 'UTC'\n")
@@ -231,7 +236,7 @@ func (s *devServer) createDatabase(ctx context.Context) error {
 		return err
 	}
 	server := &Server{url: socketURL(s.dir, port, "postgres")}
-	return server.admin(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	return server.admin(ctx, adminLimit, func(ctx context.Context, conn *pgx.Conn) error {
 		var exists bool
 		err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)",
 			s.Database).Scan(&exists)

@@ -3,13 +3,16 @@ package main
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // asCommand makes the test binary the command.
@@ -77,6 +80,10 @@ func TestLife(t *testing.T) {
 		{[]string{"start", name, "-database=shop"}, 0, "postgres://postgres@/shop?host=", ""},
 		{[]string{"start", name}, 0, "postgres://", ""},
 		{[]string{"url", name, "-database=shop"}, 0, "/shop?host=", ""},
+		{[]string{"branch", name, "-database=shop", "next"}, 0, "made the branch next", ""},
+		{[]string{"switch", name, "-database=shop", "next"}, 0, "switched to the branch next", ""},
+		{[]string{"branches", name, "-database=shop"}, 0, "* next\n  m", ""},
+		{[]string{"branch", name, "-database=shop", "-d", "none"}, 1, "", "none is not among"},
 		{[]string{"stop", name}, 0, "", ""},
 		{[]string{"url", name}, 3, "", "not running"},
 		{[]string{"remove", name}, 0, "", ""},
@@ -87,6 +94,44 @@ func TestLife(t *testing.T) {
 			(s.stdout == "") != (stdout == "") {
 			t.Fatalf("%v: status %d, %q, %q", s.args, code, stdout, stderr)
 		}
+	}
+}
+
+// A start that a signal ends, at any step, is made good by the next one, and remove leaves nothing.
+func TestStartIsInterrupted(t *testing.T) {
+	name := "-name=" + stateDir(t)
+	state := os.Getenv("XDG_STATE_HOME")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(state, "cache")) // initdb is one of the steps
+	for i, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, os.Kill} {
+		cmd := exec.Command(os.Args[0], "start", name)
+		cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		after := time.Duration(i)*400*time.Millisecond + rand.N(400*time.Millisecond)
+		interrupt := time.AfterFunc(after, func() { _ = cmd.Process.Signal(sig) })
+		err := cmd.Wait()
+		interrupt.Stop()
+		t.Logf("%s after %s: %v", sig, after, err)
+		if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() != 1 && sig != os.Kill {
+			t.Errorf("%s: %v", sig, err)
+		}
+		if code, stdout, stderr := command(t, "start", name); code != 0 || !strings.Contains(stdout, "postgres://") {
+			t.Errorf("started again: status %d, %q, %q", code, stdout, stderr)
+		}
+		if left, err := filepath.Glob(filepath.Join(state, "pgserver", "*", "making-*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: left: %v, %v", sig, left, err)
+		}
+		if code, _, stderr := command(t, "remove", name); code != 0 {
+			t.Errorf("removed: status %d, %q", code, stderr)
+		}
+		if left, err := filepath.Glob(filepath.Join(state, "pgserver", "*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: left: %v, %v", sig, left, err)
+		}
+		os.RemoveAll(filepath.Join(state, "cache"))
+	}
+	if out, err := exec.Command("ps", "-eo", "args=").Output(); err != nil || strings.Contains(string(out), state) {
+		t.Errorf("%v: a process is left:\n%s", err, out)
 	}
 }
 
@@ -104,7 +149,7 @@ func TestPortInUse(t *testing.T) {
 }
 
 func TestWrongCalls(t *testing.T) {
-	for _, args := range [][]string{nil, {"begin"}, {"start", "now"}, {"start", "-port=many"}, {"start", "-nonsense"}} {
+	for _, args := range [][]string{nil, {"begin"}, {"start", "now"}, {"start", "-port=many"}, {"start", "-nonsense"}, {"fetch"}, {"branch", "a", "b"}} {
 		if code, stdout, stderr := command(t, args...); code != 2 || stdout != "" || stderr == "" {
 			t.Errorf("%v: status %d, %q, %q", args, code, stdout, stderr)
 		}
