@@ -5,10 +5,9 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -46,30 +45,20 @@ func onlyAsChild(t *testing.T) {
 }
 
 // ownServer starts a server that no other test shares and returns the variable that leads processes
-// to it: a cache directory of its own, with the initialized data directory from the user's, which
-// takes a second to make.
+// to it: a cache directory of its own, with a copy of what initdb makes.
 func ownServer(t *testing.T) (server *pgserver.Server, env string) {
 	t.Helper()
-	adminURL(t) // fills the user's cache
-	users, err := os.UserCacheDir()
+	from, err := initialized()
 	if err != nil {
 		t.Fatal(err)
 	}
-	uid := strconv.Itoa(os.Geteuid())
-	made, err := filepath.Glob(filepath.Join(users, "pgserver", uid, "initdb-*"))
-	if err != nil || len(made) == 0 {
-		t.Fatalf("no data directory in the cache: %v", err)
-	}
-	slices.SortFunc(made, func(a, b string) int { return modified(b).Compare(modified(a)) })
 	base := shortDir(t)
-	cache := filepath.Join(base, "pgserver", uid)
-	if err := os.MkdirAll(cache, 0o700); err != nil {
+	cache := filepath.Join(base, "pgserver", strconv.Itoa(os.Geteuid()))
+	if err := os.MkdirAll(filepath.Dir(cache), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range made[:min(2, len(made))] {
-		if osexec.Command("cp", "-r", dir, cache).Run() != nil { // another process may be removing it
-			os.RemoveAll(filepath.Join(cache, filepath.Base(dir)))
-		}
+	if out, err := osexec.Command("cp", "-r", from, cache).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	server, err = pgserver.Acquire(t.Context(), pgserver.Options{CacheDir: cache})
 	if err != nil {
@@ -79,12 +68,25 @@ func ownServer(t *testing.T) (server *pgserver.Server, env string) {
 	return server, "XDG_CACHE_HOME=" + base
 }
 
-func modified(path string) time.Time {
-	if fi, err := os.Stat(path); err == nil {
-		return fi.ModTime()
+var removeInitialized = func() {} // at the end
+
+// initialized is a cache directory with what initdb makes, which takes a second of a processor.
+var initialized = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "t"); err != nil {
+		return "", err
 	}
-	return time.Time{}
-}
+	removeInitialized = func() { os.RemoveAll(dir) }
+	server, err := pgserver.Acquire(context.Background(), pgserver.Options{CacheDir: dir})
+	if err != nil {
+		return "", err
+	}
+	server.Release()
+	locks, err := filepath.Glob(filepath.Join(dir, "*.lock"))
+	for _, lock := range locks { // leads to that server
+		os.Remove(lock)
+	}
+	return dir, err
+})
 
 func scan(t *testing.T, url, sql string) (s string) {
 	t.Helper()

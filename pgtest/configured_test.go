@@ -1,9 +1,9 @@
 package pgtest_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/url"
-	"os"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -40,11 +40,8 @@ func TestConfiguredServer(t *testing.T) {
 // configured makes a server of its own look like one that PGTEST_URL names, with a password.
 func configured(t *testing.T) (admin, env string) {
 	t.Helper()
-	dir := shortDir(t)
-	if err := os.Chmod(dir, 0o777); err != nil { // root's server runs as another user
-		t.Fatal(err)
-	}
-	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Dir: dir})
+	only := map[string]string{"cluster_name": rand.Text()}
+	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Settings: only})
 	if err != nil {
 		t.Fatal(err)
 	}

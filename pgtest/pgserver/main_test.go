@@ -46,17 +46,18 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := m.Run()
-	if made, err := initialized(); err == nil {
-		os.RemoveAll(made)
-	}
+	removeInitialized()
 	os.Exit(code)
 }
+
+var removeInitialized = func() {} // at the end
 
 // initialized is a cache directory with what initdb makes, which takes a second of a processor.
 var initialized = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "t"); err != nil {
 		return "", err
 	}
+	removeInitialized = func() { os.RemoveAll(dir) }
 	s, err := pgserver.Acquire(context.Background(), pgserver.Options{CacheDir: dir})
 	if err != nil {
 		return "", err
