@@ -55,21 +55,20 @@ func (Test) Lab() error {
 	})
 }
 
-// Long runs the tests that take minutes: a new project builds sqlc and its other heavy tools.
-func (Test) Long() error {
-	if err := os.Setenv("PGMAGE_LONG", "1"); err != nil {
-		return err
-	}
-	return commandIn("pgmage", "go", "test", "-count=1", "-timeout=20m", ".")
-}
-
 // Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18";
 // missing ones come by npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
-// Long runs what takes hours: every module's tests on PostgreSQL 14 to 18, and a cluster that is
-// broken under load. It needs the programs that cluster:up needs.
-func (Test) Long() error { return errors.Join(Test{}.Matrix(), Cluster{}.Chaos(nil, nil, nil)) }
+// Long runs what takes hours: a new project that builds sqlc and its other heavy tools, every
+// module's tests on PostgreSQL 14 to 18, and a cluster that is broken under load. It needs the
+// programs that cluster:up needs.
+func (Test) Long() error {
+	if err := os.Setenv("PGMAGE_LONG", "1"); err != nil {
+		return err
+	}
+	return errors.Join(commandIn("pgmage", "go", "test", "-count=1", "-timeout=20m", "."),
+		Test{}.Matrix(), Cluster{}.Chaos(nil, nil, nil))
+}
 
 // Cover prints what share of each published module's statements its tests reach, and fails below
 // its goal; -module=pgtx: of one.

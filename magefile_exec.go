@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/magefile/mage/mg"
 )
@@ -45,7 +48,8 @@ func buildAndRun(build *exec.Cmd, pkg string, args []string) error {
 	if err := build.Run(); err != nil {
 		return err
 	}
-	return command(binary, args...)
+	// Nothing is left by a kill once the command runs.
+	return runCommand(".", exec.Command(binary, args...), func() { os.RemoveAll(temp) })
 }
 
 func command(name string, args ...string) error { return commandIn(".", name, args...) }
@@ -61,17 +65,47 @@ func outsideWorkspace(dir, name string, args ...string) error {
 	return runCommand(dir, cmd)
 }
 
-func runCommand(dir string, cmd *exec.Cmd) error {
+func runCommand(dir string, cmd *exec.Cmd, started ...func()) error {
 	if mg.Verbose() {
 		fmt.Println("+", dir, strings.Join(cmd.Args, " "))
 	}
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		for _, fn := range started {
+			fn()
+		}
+		err = wait(cmd)
+	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return failed(max(exit.ExitCode(), 1))
 	}
 	return err
+}
+
+// wait waits for a command, which ends with this process: mage does not pass SIGTERM on, so the end
+// of mage counts too.
+func wait(cmd *exec.Cmd) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	mage, look := os.Getppid(), time.NewTicker(time.Second)
+	defer look.Stop()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-signals:
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		case <-look.C:
+			if os.Getppid() != mage {
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+			}
+		}
+	}
 }
 
 // tool builds one of the tools that tools/go.mod pins and returns its path in the build cache. They
