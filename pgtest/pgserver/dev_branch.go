@@ -56,7 +56,7 @@ func (d Dev) RemoveBranch(ctx context.Context, name string) error {
 		ctx context.Context, conn *pgx.Conn, b *branches, name string,
 	) error {
 		if !slices.Contains(b.others, name) {
-			return fmt.Errorf("%s is not among the branches that can be removed: %s", name, strings.Join(b.others, ", "))
+			return fmt.Errorf("%s is not among the branches that can go: %s", name, strings.Join(b.others, ", "))
 		}
 		_, err := conn.Exec(ctx, "drop database "+quote(b.databaseOf(name))+" with (force)")
 		return err
@@ -92,8 +92,7 @@ func (d Dev) onBranches(ctx context.Context, verb, name string,
 	}
 	b := &branches{database: s.Database}
 	if n := len(b.databaseOf(name) + copying); n > 63 || strings.Contains(name, "~") {
-		return fail(fmt.Errorf("the branch %q has a ~ or makes a database name of more than 63 bytes; name a shorter one",
-			name))
+		return fail(fmt.Errorf("the branch %q has a ~, or makes a database name of more than 63 bytes", name))
 	}
 	port, _, err := s.listening()
 	if err != nil {

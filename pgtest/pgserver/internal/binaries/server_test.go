@@ -228,8 +228,8 @@ func TestServerOfADownload(t *testing.T) {
 	r := newRepository(t)
 	found, _ := filepath.Glob(filepath.Join(binaries.Here().StoreDir(), "npm-*", "native", "bin"))
 	for _, bin := range found {
-		version, _ := strconv.Atoi(strings.Split(strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(bin))), "npm-"),
-			".")[0])
+		release := strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(bin))), "npm-")
+		version, _ := strconv.Atoi(strings.Split(release, ".")[0])
 		if installed, _ := binaries.Here().Find(binaries.Here().Places(), version); version < binaries.Oldest ||
 			installed != "" {
 			continue
