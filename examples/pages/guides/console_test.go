@@ -134,7 +134,22 @@ func begin(t *testing.T, g guide, dir string) (url string) {
 			t.Fatal(err)
 		}
 	}
+	for _, b := range g.of("sql") {
+		if name := backfillName.FindStringSubmatch(b.text); name != nil {
+			write(t, filepath.Join(dir, "backfills", name[1]), b.text)
+		}
+	}
 	return pgtest.URL(t)
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func run(t *testing.T, b block, dir string, env []string) {

@@ -64,13 +64,19 @@ func inProse(t *testing.T, bin string) {
 // subcommand asks pgmigrate whether it has the subcommand and the flags.
 func subcommand(t *testing.T, bin string, words []string) error {
 	t.Helper()
-	help, err := exec.CommandContext(t.Context(), bin+"/pgmigrate", words[0], "--help").CombinedOutput()
-	if err != nil || !strings.Contains(string(help), "pgmigrate "+words[0]) {
-		return fmt.Errorf("pgmigrate has no %s: %v", words[0], err)
+	command, rest := words[:1], words[1:]
+	if words[0] == "backfill" && len(rest) > 0 {
+		command, rest = words[:2], words[2:]
 	}
-	for _, w := range words[1:] {
+	name := strings.Join(command, " ")
+	help, err := exec.CommandContext(t.Context(), bin+"/pgmigrate", append(command[:len(command):len(command)],
+		"--help")...).CombinedOutput()
+	if err != nil || !strings.Contains(string(help), "pgmigrate "+name) {
+		return fmt.Errorf("pgmigrate has no %s: %v", name, err)
+	}
+	for _, w := range rest {
 		if strings.HasPrefix(w, "-") && !regexp.MustCompile(`(?m)^.*`+regexp.QuoteMeta(w)+`\b`).Match(help) {
-			return fmt.Errorf("pgmigrate %s has no flag %s", words[0], w)
+			return fmt.Errorf("pgmigrate %s has no flag %s", name, w)
 		}
 	}
 	return nil

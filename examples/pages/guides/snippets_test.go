@@ -25,7 +25,7 @@ var packages = map[string]string{
 	"json": "encoding/json", "sync": "sync", "log": "log", "fs": "io/fs", "testing": "testing", "time": "time",
 	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
 	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth",
-	"pgmigrate": ours + "pgmigrate", "migrations": ours + "migrations",
+	"pgmigrate": ours + "pgmigrate", "backfill": ours + "pgmigrate/backfill", "migrations": ours + "migrations",
 	"pgpool": ours + "pgpool", "pgquery": ours + "pgquery", "pgquerytest": ours + "pgquery/pgquerytest",
 	"listen": ours + "pgpool/listen", "replica": ours + "pgpool/replica",
 	"pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "pgtx": ours + "pgtx",

@@ -16,8 +16,11 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// migrationName is the first line of a block that is a migration.
-var migrationName = regexp.MustCompile(`^-- migrations/(\d+_\w+\.sql)\n`)
+// The first line of a block that is a migration or a backfill.
+var (
+	migrationName = regexp.MustCompile(`^-- migrations/(\d+_\w+\.sql)\n`)
+	backfillName  = regexp.MustCompile(`^-- backfills/(\w+\.sql)\n`)
+)
 
 // A guide's migrations continue the example's: they pass pgmigrate's checks and run up, down and up
 // again. Its other SQL runs on the result, block by block, in transactions that are rolled back.
@@ -39,7 +42,7 @@ func TestSQL(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, b := range g.of("sql") {
-				if !migrationName.MatchString(b.text) {
+				if !migrationName.MatchString(b.text) && !backfillName.MatchString(b.text) {
 					execute(t, conn, b)
 				}
 			}
@@ -58,12 +61,30 @@ const citus = `
 
 func migrate(t *testing.T, conn *pgx.Conn, g guide) {
 	t.Helper()
-	files := fstest.MapFS{}
-	shipped, err := fs.Glob(migrations.FS, "*.sql")
+	files, shipped := migrationFiles(t, g)
+	if len(files) == shipped {
+		return
+	}
+	m, err := pgmigrate.New(conn.Config(), files, pgmigrate.WithStrict(), pgmigrate.WithoutBackfills())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range shipped {
+	for _, version := range []int32{int32(len(files)), int32(shipped), int32(len(files))} {
+		if _, err := m.To(t.Context(), version); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// migrationFiles returns the example's migrations, of which there are shipped, and the guide's.
+func migrationFiles(t *testing.T, g guide) (files fstest.MapFS, shipped int) {
+	t.Helper()
+	files = fstest.MapFS{}
+	names, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
 		text, err := fs.ReadFile(migrations.FS, name)
 		if err != nil {
 			t.Fatal(err)
@@ -75,18 +96,7 @@ func migrate(t *testing.T, conn *pgx.Conn, g guide) {
 			files[name[1]] = &fstest.MapFile{Data: []byte(b.text)}
 		}
 	}
-	if len(files) == len(shipped) {
-		return
-	}
-	m, err := pgmigrate.New(conn.Config(), files, pgmigrate.WithStrict())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, version := range []int32{int32(len(files)), int32(len(shipped)), int32(len(files))} {
-		if _, err := m.To(t.Context(), version); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return files, len(names)
 }
 
 func execute(t *testing.T, conn *pgx.Conn, b block) {
