@@ -2,7 +2,9 @@ package pgtest
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,28 +16,41 @@ import (
 	"github.com/peterldowns/pgtestdb"
 
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/backfill"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// migrationsOrNearest returns the folder that the caller named, or the default.
-func (o options) migrationsOrNearest() (fs.FS, error) {
-	if o.migrations != nil {
-		return o.migrations, nil
+// folders returns the migrations and the backfills that the caller named, or the defaults. The
+// backfills are nil if there are none.
+func (o options) folders() (migrations, backfills fs.FS, err error) {
+	migrations = o.migrations
+	if o.backfills != nil {
+		backfills = *o.backfills
+	}
+	if migrations != nil {
+		return migrations, backfills, nil
 	}
 	dir, err := os.Getwd() // go test runs a package's tests in its folder
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return nearestMigrations(dir)
+	if dir, err = nearestMigrations(dir); err != nil {
+		return nil, nil, err
+	}
+	beside := filepath.Join(filepath.Dir(dir), "backfills")
+	if found, _ := filepath.Glob(filepath.Join(beside, "*.sql")); o.backfills == nil && len(found) > 0 {
+		backfills = os.DirFS(beside)
+	}
+	return os.DirFS(dir), backfills, nil
 }
 
-func nearestMigrations(dir string) (fs.FS, error) {
+func nearestMigrations(dir string) (string, error) {
 	var tried []string
 	for at := dir; ; at = filepath.Dir(at) {
 		if isFile(filepath.Join(at, "go.mod")) || isFile(filepath.Join(at, "go.work")) {
 			folder := filepath.Join(at, "migrations")
 			if found, _ := filepath.Glob(filepath.Join(folder, "*.sql")); len(found) > 0 {
-				return os.DirFS(folder), nil
+				return folder, nil
 			}
 			tried = append(tried, folder)
 		}
@@ -44,9 +59,9 @@ func nearestMigrations(dir string) (fs.FS, error) {
 		}
 	}
 	if len(tried) == 0 {
-		return nil, fmt.Errorf("no go.mod or go.work in %s or above: name the migrations with pgtest.Migrations", dir)
+		return "", fmt.Errorf("no go.mod or go.work in %s or above: name the migrations with pgtest.Migrations", dir)
 	}
-	return nil, fmt.Errorf("no migrations (*.sql) in %q: put them there, or name them with pgtest.Migrations", tried)
+	return "", fmt.Errorf("no migrations (*.sql) in %q: put them there, or name them with pgtest.Migrations", tried)
 }
 
 func isFile(path string) bool {
@@ -63,11 +78,7 @@ func (o options) migrator() (pgtestdb.Migrator, error) {
 	if o.custom != nil {
 		return &filled{Migrator: o.custom, seeds: seeds}, nil
 	}
-	fsys, err := o.migrationsOrNearest()
-	if err != nil {
-		return nil, err
-	}
-	m, err := newMigrator(fsys)
+	m, err := o.newMigrator()
 	if err != nil {
 		return nil, err
 	}
@@ -76,22 +87,45 @@ func (o options) migrator() (pgtestdb.Migrator, error) {
 
 // migrator fills pgtestdb's template through pgmigrate.
 type migrator struct {
-	fsys fs.FS
-	hash string
+	migrations, backfills fs.FS
+	options               []pgmigrate.Option
+	version               int32 // 0: the last
+	hash                  string
 }
 
 var _ pgtestdb.Migrator = (*migrator)(nil)
 
-// newMigrator reports what is wrong with the folder before any server is asked.
-func newMigrator(fsys fs.FS) (*migrator, error) {
-	m, err := pgmigrate.New(&pgx.ConnConfig{}, fsys, pgmigrate.WithLogger(slog.New(slog.DiscardHandler)))
+// newMigrator reports what is wrong with the folders before any server is asked.
+func (o options) newMigrator() (*migrator, error) {
+	m := &migrator{version: o.version, options: []pgmigrate.Option{pgmigrate.WithLogger(nil)}}
+	var err error
+	if m.migrations, m.backfills, err = o.folders(); err != nil {
+		return nil, err
+	}
+	if o.backfills != nil && m.backfills == nil {
+		m.options = append(m.options, pgmigrate.WithoutBackfills())
+	}
+	migrate, err := pgmigrate.New(&pgx.ConnConfig{}, m.migrations, m.options...)
 	if err != nil {
 		return nil, err
 	}
-	return &migrator{fsys: fsys, hash: m.Checksum()}, nil
+	if last := len(migrate.Migrations()); m.version < 0 || int(m.version) > last {
+		return nil, fmt.Errorf("version %d: the folder has migrations 1 to %d", m.version, last)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d %t", migrate.Checksum(), m.version, o.backfills != nil)
+	if m.backfills != nil {
+		list, err := backfill.Check(m.backfills)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(h, "%q", list)
+	}
+	m.hash = hex.EncodeToString(h.Sum(nil))
+	return m, nil
 }
 
-// Hash changes with whatever the migrations do to an empty database.
+// Hash changes with whatever the migrations and backfills do to an empty database.
 func (m *migrator) Hash() (string, error) { return m.hash, nil }
 
 // Migrate is called by pgtestdb for a new template. pgmigrate connects by itself.
@@ -100,11 +134,30 @@ func (m *migrator) Migrate(ctx context.Context, _ *sql.DB, conf pgtestdb.Config)
 	if err != nil {
 		return err
 	}
-	migrate, err := pgmigrate.New(cfg, m.fsys, pgmigrate.WithLogger(slog.New(slog.DiscardHandler)))
+	return m.up(ctx, cfg)
+}
+
+func (m *migrator) up(ctx context.Context, cfg *pgx.ConnConfig) error {
+	migrate, err := pgmigrate.New(cfg, m.migrations, m.options...)
 	if err != nil {
 		return err
 	}
-	_, err = migrate.Up(ctx)
+	up, to := migrate.Up, migrate.To
+	if m.backfills != nil {
+		r, err := backfill.New(cfg, m.backfills, backfill.Options{
+			Logger: slog.New(slog.DiscardHandler), MaxLag: -1, MaxLockWait: -1, MaxTransactionAge: -1,
+		})
+		if err != nil {
+			return err
+		}
+		up = func(ctx context.Context) (pgmigrate.Result, error) { return r.Up(ctx, migrate) }
+		to = func(ctx context.Context, v int32) (pgmigrate.Result, error) { return r.To(ctx, migrate, v) }
+	}
+	if m.version > 0 {
+		_, err = to(ctx, m.version)
+	} else {
+		_, err = up(ctx)
+	}
 	return err
 }
 

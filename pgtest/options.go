@@ -14,6 +14,8 @@ type Option func(*options)
 type options struct {
 	migrations fs.FS
 	custom     pgtestdb.Migrator
+	backfills  *fs.FS // nil: the folder beside the migrations; a nil FS: none
+	version    int32  // 0: the last
 	seeds      []fs.FS
 	superuser  bool
 	keep       bool
@@ -36,6 +38,19 @@ func newOptions(opts []Option) options {
 // Of Migrations and [Migrator] the last counts.
 func Migrations(fsys fs.FS) Option {
 	return func(o *options) { o.migrations, o.custom = fsys, nil }
+}
+
+// Backfills names the folder of the backfills that the migrations require; they run when the
+// template is made. The default is the folder "backfills" beside the default migrations. nil runs
+// none: the migrations do not wait for them.
+func Backfills(fsys fs.FS) Option {
+	return func(o *options) { o.backfills = &fsys }
+}
+
+// Version makes the database with the migrations up to version only, for the test of a later one:
+// insert rows as they were, then call [Migrate].
+func Version(version int32) Option {
+	return func(o *options) { o.version = version }
 }
 
 // Migrator fills the template by other means than tern's files: goose, golang-migrate, atlas and

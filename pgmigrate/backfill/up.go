@@ -14,10 +14,21 @@ import (
 //
 // The result covers all that was applied. Errors are those of Up and of [Runner.Run].
 func (r *Runner) Up(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
+	return r.migrate(ctx, m.Up)
+}
+
+// To is Up as far as version, as [pgmigrate.Migrator.To].
+func (r *Runner) To(ctx context.Context, m *pgmigrate.Migrator, version int32) (pgmigrate.Result, error) {
+	return r.migrate(ctx, func(ctx context.Context) (pgmigrate.Result, error) { return m.To(ctx, version) })
+}
+
+func (r *Runner) migrate(
+	ctx context.Context, migrate func(context.Context) (pgmigrate.Result, error),
+) (pgmigrate.Result, error) {
 	var all pgmigrate.Result
 	required := map[string]bool{}
 	for first := true; ; first = false {
-		result, err := m.Up(ctx)
+		result, err := migrate(ctx)
 		result.Steps = append(all.Steps, result.Steps...)
 		result.Duration += all.Duration
 		if !first {
