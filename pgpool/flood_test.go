@@ -2,12 +2,15 @@ package pgpool_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
@@ -97,6 +100,52 @@ func TestConsequencesAreNotLogged(t *testing.T) {
 	}
 	if lines := log.lines("connecting to the database failed"); len(lines) != 0 {
 		t.Errorf("callers that gave up are warnings:\n%s", &log)
+	}
+}
+
+// A batch that cannot be prepared ends twice for a tracer, and counts once.
+func TestBatchFailureCountsOnce(t *testing.T) {
+	t.Parallel()
+	var log logs
+	pool := connect(t, database(t), pgpool.WithLogger(log.logger()))
+	for range 2 {
+		batch := &pgx.Batch{}
+		batch.Queue(`select nonsense`)
+		if err := pool.SendBatch(t.Context(), batch).Close(); err == nil {
+			t.Fatal("there is such a column")
+		}
+		time.Sleep(1100 * time.Millisecond) // a line a second is logged
+	}
+	if lines := log.lines("batch failed"); len(lines) != 2 || strings.Contains(lines[1], "not_logged") {
+		t.Errorf("log is %q, want two lines that hold nothing back", lines)
+	}
+}
+
+// A caller that hangs up loses its connection. That is no sign of a lost server, so the others are
+// not pinged.
+func TestCallerThatHangsUpCausesNoPing(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 2
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // pgxpool's own
+	var pings atomic.Int64
+	through(t, config, fault.Options{}).OnRequest(func(r fault.Request) fault.Cut {
+		if strings.Contains(r.SQL, "ping") {
+			pings.Add(1)
+		}
+		return fault.Pass
+	})
+	pool := connect(t, config)
+	idle, busy := acquire(t, pool), acquire(t, pool)
+	idle.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := busy.Exec(ctx, `select pg_sleep(60)`); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error is %v, want the deadline's", err)
+	}
+	busy.Release()
+	if _, err := pool.Exec(t.Context(), `select 1`); err != nil || pings.Load() != 0 {
+		t.Errorf("%v and %d pings, want none", err, pings.Load())
 	}
 }
 

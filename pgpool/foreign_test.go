@@ -111,6 +111,35 @@ func TestPoolFromAnotherPoolsConfigIsLeftAlone(t *testing.T) {
 	}
 }
 
+// A hook of ours may use another pool with its own ctx. Neither pool counts the other's acquire.
+func TestHookThatUsesAnotherPool(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	config.MaxConns = 1
+	var foreign *pgxpool.Pool
+	config.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) {
+		if foreign == nil {
+			return true, nil
+		}
+		_, err := foreign.Exec(ctx, `select 1`)
+		return true, err
+	}
+	ours := connect(t, config, pgpool.WithAcquireTimeout(limit))
+	copied := ours.Config()
+	copied.PrepareConn = nil
+	var err error
+	if foreign, err = pgxpool.NewWithConfig(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(foreign.Close)
+	acquire(t, ours)
+	_, err = ours.Acquire(t.Context())
+	var figures *pgpool.AcquireError
+	if !errors.As(err, &figures) || figures.Waiting != 1 {
+		t.Errorf("error is %v, want one caller waiting", err)
+	}
+}
+
 // A hijacked connection is not the pool's any more: it is no leak, and Shutdown leaves it open. pgx
 // does not tell which connections were hijacked, so holders are marked.
 func TestHijackedConnection(t *testing.T) {

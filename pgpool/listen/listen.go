@@ -152,6 +152,7 @@ func newListener(cfg *pgx.ConnConfig) *Listener {
 	if cfg.ConnectTimeout <= 0 {
 		cfg.ConnectTimeout = pgpool.DefaultConnectTimeout
 	}
+	cfg.OnNotification = nil // or pgx calls it instead of returning notifications
 	l := &Listener{
 		cfg: cfg, logger: slog.Default(), channels: map[string]bool{}, state: state{err: ErrNotListening},
 		heart: newHeart(cfg.ConnectTimeout),
@@ -227,10 +228,12 @@ func (l *Listener) Listen(ctx context.Context) error {
 	l.backoff, l.cause = nil, nil
 	ignore := func(context.Context, *pgconn.Notification) error { return nil }
 	l.listener.Handle(l.heart.channel, &handler{l, ignore, nil})
+	defer func() { // after a panic of a handler too
+		_ = l.heart.stop()
+		l.stopped(ErrNotListening)
+		l.ended()
+	}()
 	_ = l.listener.Listen(ctx) // returns ctx's error only
-	_ = l.heart.stop()
-	l.stopped(ErrNotListening)
-	l.ended()
 	return context.Cause(ctx)
 }
 

@@ -102,6 +102,54 @@ func TestListenerWhoseResyncLeavesATransactionOpen(t *testing.T) {
 	}
 }
 
+// A handler that panics ends Listen. The program may call it again.
+func TestListenerAfterAPanic(t *testing.T) {
+	t.Parallel()
+	listener := newListener(t, database(t))
+	panics := true
+	handle(t, listener, "pages", nil, func(context.Context, *pgx.Conn) error {
+		if panics {
+			panics = false
+			panic("no cache")
+		}
+		return nil
+	})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not reach the caller")
+			}
+		}()
+		_ = listener.Listen(t.Context())
+	}()
+	if _, err := listener.Alive(); !errors.Is(err, listen.ErrNotListening) {
+		t.Errorf("after a panic: %v, want ErrNotListening", err)
+	}
+	run(t, listener)
+	eventually(t, func() bool { return alive(listener) })
+}
+
+// pgx gives notifications to the OnNotification of a configuration and returns none. The listener
+// needs them.
+func TestListenerOfAConfigurationWithOnNotification(t *testing.T) {
+	t.Parallel()
+	config := database(t)
+	writer := connect(t, config)
+	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
+	heard := make(chan string, 1)
+	listener := newListener(t, config)
+	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
+		heard <- n.Payload
+		return nil
+	}, nil)
+	run(t, listener)
+	eventually(t, func() bool { return alive(listener) })
+	execute(t, writer, `notify pages, 'for the handler'`)
+	if got := receive(t, heard); got != "for the handler" {
+		t.Errorf("heard %q", got)
+	}
+}
+
 // notify never builds on a state that was not read. A listener whose resync always fails is not
 // alive, and the time since when does not start again.
 func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
