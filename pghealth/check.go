@@ -17,8 +17,7 @@ type check struct {
 	measure   func(ctx context.Context) observation
 	blocking  bool   // measure may block
 	advisory  bool   // warns where others fail
-	quiet     bool   // an answer that is late is not logged: connectivity says it, or nobody needs it
-	follows   *check // has to pass before measure runs; nil: nothing
+	follows   *check // has to pass before measure runs, and logs that the database is silent; nil: none
 	late      string // output when measure did not end in time
 	db        *database
 
@@ -30,19 +29,22 @@ type check struct {
 
 // flight is a running measure.
 type flight struct {
-	began time.Time
+	asked time.Time     // by its first caller
 	done  chan struct{} // closed when seen is set
 	seen  observation
 }
 
-// observe returns an observation that is at most Options.MaxAge old, or waits for the measure that
-// runs. It waits no longer than timeout, ctx and the probe's lifetime. The measure continues
-// without the caller, so that slow does not become never.
-func (c *check) observe(ctx context.Context, timeout time.Duration) observation {
+// observe returns an observation that was at most Options.MaxAge old when the caller asked, or
+// waits for the measure that runs. It waits no longer than timeout and the probe's lifetime. The
+// measure continues without the caller, so that slow does not become never.
+//
+// A caller that has gone does not end the wait. Its limit or loss says nothing about the database,
+// and others may share the answer.
+func (c *check) observe(asked time.Time, timeout time.Duration) observation {
 	if !c.blocking {
-		return c.record(c.guard(ctx))
+		return c.record(c.guard(c.db.life.ctx))
 	}
-	f, recent, ok := c.join()
+	f, recent, ok := c.join(asked)
 	if ok {
 		return recent
 	}
@@ -53,36 +55,26 @@ func (c *check) observe(ctx context.Context, timeout time.Duration) observation 
 		return f.seen
 	case <-timer.C:
 		return c.recordLate(f, timeout)
-	case <-ctx.Done():
-		// The caller's limit or loss says nothing about the database: it is not recorded.
-		return c.settle(unrecorded(context.Cause(ctx), "the caller did not wait for the answer"))
 	case <-c.db.life.ctx.Done():
 		return c.settle(closedProbe())
 	}
 }
 
 // join returns an observation that is recent enough, or the flight to wait for.
-func (c *check) join() (*flight, observation, bool) {
+func (c *check) join(asked time.Time) (*flight, observation, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.last.Time.IsZero() && time.Since(c.last.made) < c.db.opts.MaxAge && c.db.life.ctx.Err() == nil {
+	if c.last.made.After(asked.Add(-max(c.db.opts.MaxAge, 0))) && c.db.life.ctx.Err() == nil {
 		return nil, c.last, true
 	}
 	if c.flight == nil {
-		f := &flight{began: time.Now(), done: make(chan struct{})}
+		f := &flight{asked: asked, done: make(chan struct{})}
 		if !c.db.life.start(func(ctx context.Context) { c.fly(ctx, f) }) {
 			return nil, c.settle(closedProbe()), true
 		}
 		c.flight = f
 	}
 	return c.flight, observation{}, false
-}
-
-// overdue reports whether measure has been running for longer than an answer waits for it.
-func (c *check) overdue() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.flight != nil && time.Since(c.flight.began) >= c.db.opts.Timeout
 }
 
 // fly measures for the callers of f. Its limit ends a measure that nobody waits for any more: one
@@ -102,30 +94,30 @@ func (c *check) fly(life context.Context, f *flight) {
 		c.flight = nil
 		close(f.done)
 	}()
-	if first := c.lead(ctx); first.Status != pass {
+	if first := c.lead(ctx, f.asked); first.Status != pass {
 		seen = first
 		return
 	}
 	seen = c.guard(ctx)
 }
 
-// lead asks the check that c follows. While the database cannot be reached, one check tries, one
-// waits and one is logged.
-func (c *check) lead(ctx context.Context) observation {
+// lead asks the check that c follows. While the database cannot be reached, one check tries, the
+// others wait for it, and one is logged.
+func (c *check) lead(ctx context.Context, asked time.Time) observation {
 	if c.follows == nil {
 		return observation{Status: pass}
 	}
-	f, first, ok := c.follows.join()
+	running, first, ok := c.follows.join(asked)
 	if !ok {
 		select {
-		case <-f.done:
-			first = f.seen
+		case <-running.done:
+			first = running.seen
 		case <-ctx.Done():
 			return failure(context.Cause(ctx), outputNoAnswer)
 		}
 	}
-	if first.Status == pass || errors.Is(first.cause, errReadOnly) {
-		return observation{Status: pass}
+	if first.cause == nil || errors.Is(first.cause, errReadOnly) {
+		return observation{Status: pass} // the database answered
 	}
 	seen := observation{Status: first.Status, Category: first.Category, Output: outputUnreached, unobserved: true}
 	if first.Status == warn {
@@ -162,7 +154,7 @@ func (c *check) recordLate(f *flight, timeout time.Duration) observation {
 		return f.seen
 	}
 	seen := failure(fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded), c.late)
-	seen.unobserved = c.quiet
+	seen.unobserved = c.follows != nil
 	return c.recordLocked(seen)
 }
 
@@ -220,7 +212,4 @@ func (c *check) latest() (observation, bool) {
 
 var errClosed = fmt.Errorf("the health probe is closed: %w", context.Canceled)
 
-func closedProbe() observation { return unrecorded(errClosed, "the health probe is closed") }
-
-// unrecorded is a failure to observe, which is not an observation.
-func unrecorded(err error, output string) observation { return failure(err, output).stamped() }
+func closedProbe() observation { return failure(errClosed, "the health probe is closed").stamped() }

@@ -25,11 +25,12 @@ type database struct {
 	position *check   // of the primary; nil without Options.Primary
 	checks   []*check // the first is serving
 
+	written atomic.Pointer[walPosition] // that the primary reported last; nil: none
+
 	created  time.Time
 	drained  atomic.Bool
 	acquires acquireWindow
-	lag      lagTracker // behind the primary's positions
-	replay   lagTracker // behind what the replica received, where the primary's are not known
+	lag      lagTracker
 }
 
 func newDatabase(pool *pgxpool.Pool, opts Options) *database {
@@ -48,17 +49,17 @@ func newDatabase(pool *pgxpool.Pool, opts Options) *database {
 	if opts.checksLag() {
 		c := d.newCheck("replicaLag", d.measureReplicaLag)
 		c.advisory = opts.MaxReplicaLag <= 0
-		c.quiet, c.follows = true, connectivity
+		c.follows = connectivity
 		d.checks = append(d.checks, c)
 	}
 	if opts.Primary != nil {
 		d.primary = newSession(opts.Primary.Config(), opts.Timeout)
 		d.position = d.newCheck("primary", d.measurePosition)
-		d.position.advisory, d.position.quiet = true, true
+		d.position.advisory = true
 	}
 	if opts.Schema != nil {
 		c := d.newCheck("schema", d.measureSchema)
-		c.quiet, c.follows = true, connectivity
+		c.follows = connectivity
 		d.checks = append(d.checks, c)
 	}
 	if opts.Listener != nil {

@@ -9,6 +9,7 @@ func (p *Probe) AgeSaturation(d time.Duration) {
 	defer w.mu.Unlock()
 	w.from.at = w.from.at.Add(-d)
 	w.to.at = w.to.at.Add(-d)
+	w.full = w.full.Add(-d)
 }
 
 // RecordLate returns the status that a waiter gets whose timer fires after connectivity has passed.
@@ -16,3 +17,6 @@ func (p *Probe) RecordLate() string {
 	f := &flight{done: make(chan struct{}), seen: observation{Status: pass}}
 	return string(p.databases[0].checks[1].recordLate(f, time.Second).Status)
 }
+
+// LagMemory returns how many positions the probe keeps of a replica that is behind.
+func (p *Probe) LagMemory() int { return len(p.databases[0].lag.ahead) }

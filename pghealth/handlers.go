@@ -1,9 +1,9 @@
 package pghealth
 
 import (
-	"context"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // Live answers 200 as long as the process can answer at all. It never touches the database:
@@ -13,7 +13,7 @@ import (
 // Like the other handlers it answers GET and HEAD, and 405 to other methods. A client whose Accept
 // header ranks HTML above JSON gets a page.
 func (p *Probe) Live() http.Handler {
-	return endpoint(func(context.Context) answer { return answer{Status: pass} })
+	return endpoint(func() answer { return answer{Status: pass} })
 }
 
 // Ready answers 200 while the service should get traffic and 503 while it should not: after
@@ -22,24 +22,25 @@ func (p *Probe) Live() http.Handler {
 // Options.Schema). Options.MaxReplicaLag and Options.MaxListenerDown add their limits. A warning is
 // 200.
 //
-// It answers within Options.Timeout, or from results at most Options.MaxAge old.
+// It answers within Options.Timeout, or from results at most Options.MaxAge old. It does not wait
+// less for a request whose context ends.
 func (p *Probe) Ready() http.Handler {
-	return endpoint(func(ctx context.Context) answer {
+	return endpoint(func() answer {
 		if p.draining() { // and the pool may be closed by now
-			return observe(ctx, p.serving)
+			return observe(p.serving)
 		}
-		return p.observeAll(ctx)
+		return p.observeAll()
 	})
 }
 
 // Startup answers 503 until all checks have passed at the same time, here or in [Probe.Ready], and
 // from then on 200 without touching the database. A warning counts as passed.
 func (p *Probe) Startup() http.Handler {
-	return endpoint(func(ctx context.Context) answer {
+	return endpoint(func() answer {
 		if p.started.Load() {
 			return answer{Status: pass}
 		}
-		return p.observeAll(ctx)
+		return p.observeAll()
 	})
 }
 
@@ -50,15 +51,15 @@ func (p *Probe) Startup() http.Handler {
 // It has no access control. Serve it on an internal address, as net/http/pprof, or behind an
 // authenticating handler. After [Probe.Drain] it still asks the database.
 func (p *Probe) Details() http.Handler {
-	return endpoint(func(ctx context.Context) answer {
-		a := p.observeAll(ctx)
+	return endpoint(func() answer {
+		a := p.observeAll()
 		p.describe(&a)
 		return a
 	})
 }
 
-func (p *Probe) observeAll(ctx context.Context) answer {
-	a := observe(ctx, p.checks)
+func (p *Probe) observeAll() answer {
+	a := observe(p.checks)
 	if a.Status != fail {
 		p.started.Store(true)
 	}
@@ -66,15 +67,16 @@ func (p *Probe) observeAll(ctx context.Context) answer {
 }
 
 // observe waits for all checks at the same time, so that together they take no longer than one.
-func observe(ctx context.Context, checks []*check) answer {
+func observe(checks []*check) answer {
 	a := answer{Status: pass, Checks: make(map[string][]observation, len(checks))}
 	seen := make([]observation, len(checks))
+	asked := time.Now() // one question for all
 	var blocking sync.WaitGroup
 	for i, c := range checks {
 		if c.blocking {
-			blocking.Go(func() { seen[i] = c.observe(ctx, c.db.opts.Timeout) })
+			blocking.Go(func() { seen[i] = c.observe(asked, c.db.opts.Timeout) })
 		} else {
-			seen[i] = c.observe(ctx, 0)
+			seen[i] = c.observe(asked, 0)
 		}
 	}
 	blocking.Wait()
@@ -86,7 +88,7 @@ func observe(ctx context.Context, checks []*check) answer {
 }
 
 // endpoint serves the answer that ask returns: 503 for fail, otherwise 200.
-func endpoint(ask func(context.Context) answer) http.Handler {
+func endpoint(ask func() answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
@@ -94,7 +96,7 @@ func endpoint(ask func(context.Context) answer) http.Handler {
 			http.Error(w, "use GET or HEAD to ask a health probe", http.StatusMethodNotAllowed)
 			return
 		}
-		a := ask(r.Context())
+		a := ask()
 		code := http.StatusOK
 		if a.Status == fail {
 			code = http.StatusServiceUnavailable

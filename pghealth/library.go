@@ -12,10 +12,6 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// checkSlack is how much longer a health.Checker waits than the check itself, so that the check's
-// answer, which has a category, wins over the checker's own timeout.
-const checkSlack = 50 * time.Millisecond
-
 // Checks returns the checks of [Probe.Ready] for an application's own health.Checker, by
 // health.WithChecks or, one by one, health.WithPeriodicCheck. Their names are "serving",
 // "connectivity", "saturation", and with the options for them "replicaLag", "schema" and
@@ -24,53 +20,33 @@ const checkSlack = 50 * time.Millisecond
 // A warning is no error to the checker; [Probe.ResultWriter] shows it. Errors are of type
 // [*FailedError].
 //
-// Every check has a Timeout, without which a periodic check that hangs would keep its last status
-// forever. health.WithTimeout must be longer than Options.Timeout and 50 ms. The library's default
-// is 10 s.
+// Each check ends within Options.Timeout by itself. It ignores the context and the limits that the
+// checker gives it: a client that hangs up or has a short deadline would otherwise count as a
+// failure, which the checker serves to others from its cache. Do not replace its Interceptors; append
+// to them.
 //
 // Do not use the checks for liveness: restarting a service does not repair its database.
 func (p *Probe) Checks() []health.Check {
 	list := make([]health.Check, len(p.checks))
 	for i, c := range p.checks {
-		list[i] = health.Check{
-			Name:         c.name,
-			Timeout:      c.db.opts.Timeout + checkSlack,
-			Check:        c.verdict,
-			Interceptors: []health.Interceptor{c.ignoreGoneCallers},
-		}
+		list[i] = health.Check{Name: c.name, Check: c.verdict, Interceptors: []health.Interceptor{ignoreCaller}}
 	}
 	return list
 }
 
 // verdict is the check as the library knows it.
-func (c *check) verdict(ctx context.Context) error {
-	seen := c.observe(ctx, c.db.opts.Timeout)
+func (c *check) verdict(context.Context) error {
+	seen := c.observe(time.Now(), c.db.opts.Timeout)
 	if seen.Status != fail {
 		return nil
 	}
 	return &FailedError{check: c.name, output: seen.Output, category: seen.Category, cause: seen.cause}
 }
 
-// ignoreGoneCallers keeps a check's state when its request was given up. The library would take
-// that for a failure and serve it from its cache to others for a second: a client that hangs up
-// could take a service out.
-//
-// A deadline may be the caller's too. The check's own is behind one that passes when the check is
-// overdue. If the last measurement that ended has failed, the state is not kept: a caller with a
-// short limit must not see an old success for ever.
-func (c *check) ignoreGoneCallers(next health.InterceptorFunc) health.InterceptorFunc {
+// ignoreCaller keeps the library from ending a check together with the request that it serves.
+func ignoreCaller(next health.InterceptorFunc) health.InterceptorFunc {
 	return func(ctx context.Context, name string, before health.CheckState) health.CheckState {
-		after := next(ctx, name, before)
-		if after.Result == nil || ctx.Err() == nil {
-			return after
-		}
-		limited := before.Status != health.StatusUnknown && !c.overdue()
-		last, ok := c.latest()
-		failed := ok && last.Status == fail
-		if !failed && (limited || errors.Is(ctx.Err(), context.Canceled)) {
-			return before
-		}
-		return after
+		return next(context.WithoutCancel(ctx), name, before)
 	}
 }
 

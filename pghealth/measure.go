@@ -15,6 +15,7 @@ const (
 	outputNoAnswer  = "the database does not answer in time"
 	outputReadOnly  = "the session cannot write"
 	outputNoSlot    = "the server has no connection slot left for the probe; the pool's own connections are open"
+	outputSyncRep   = "commits wait for a synchronous standby"
 	outputBroken    = "the database cannot be used"
 	outputUnreached = "not observed: the database cannot be reached"
 )
@@ -30,10 +31,18 @@ func (readOnlyError) Error() string {
 }
 func (readOnlyError) Category() pgerr.Category { return pgerr.ReadOnly }
 
+// syncRepQuery counts the commits of this database that have been waiting for a synchronous standby
+// for longer than replication takes. It costs ten times what a ping does.
+const syncRepQuery = `select count(*) from pg_stat_activity where datname = current_database()
+	and wait_event = 'SyncRep' and query_start < clock_timestamp() - interval '1 second'`
+
 // measureConnectivity asks the server one thing. The value is the time of the round trip, without
 // connecting. The setting is always on in a standby.
+//
+// If all connections of the pool are in use, it also asks whether commits wait.
 func (d *database) measureConnectivity(ctx context.Context) observation {
 	var took time.Duration
+	waiting := false
 	err := d.session.do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		took = 0
 		began := time.Now()
@@ -45,10 +54,19 @@ func (d *database) measureConnectivity(ctx context.Context) observation {
 		if string(row[0]) == "on" && !d.opts.AllowReadOnly {
 			return errReadOnly
 		}
+		if stat := d.pool.Stat(); stat.AcquiredConns() >= stat.MaxConns() {
+			if row, err = queryRow(ctx, conn, syncRepQuery); err != nil {
+				return err
+			}
+			waiting = string(row[0]) != "0"
+		}
 		return nil
 	})
 
 	seen := observation{Status: pass}
+	if waiting {
+		seen.Status, seen.Output = warn, outputSyncRep
+	}
 	if err != nil {
 		seen = d.asBusy(failure(err, outputBroken))
 	}

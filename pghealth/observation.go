@@ -41,10 +41,9 @@ type observation struct {
 	Since     time.Time        `json:"since,omitzero"`     // when it last differed: see equals
 	Text      string           `json:"-"`                  // value and figures for a reader of the page
 
-	made       time.Time   // Time with the monotonic clock
-	cause      error       // for the log
-	unobserved bool        // the database could not be asked, which connectivity reports
-	position   walPosition // of the primary, for replicaLag; zero: not known
+	made       time.Time // Time with the monotonic clock
+	cause      error     // for the log
+	unobserved bool      // the database could not be asked, which connectivity reports
 }
 
 // stamped returns the observation as made now.

@@ -1,10 +1,8 @@
 package pghealth_test
 
 import (
-	"encoding/json"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,13 +68,20 @@ func TestReplicaLag(t *testing.T) {
 	primary.Stop(t)
 	both.want(want{
 		http.StatusServiceUnavailable, "replicaLag", "fail", "",
-		"the replica may be too far behind: the primary's position is not known",
+		"the replica may be too far behind: it receives nothing from a primary",
 	})
-	// Started again it has replayed nothing, and nobody tells it what there is.
+	// Started again it has replayed nothing, and nobody tells it what there is. The probe that has
+	// asked the primary knows what there was.
 	standby.Restart(t)
 	both.want(want{
 		http.StatusServiceUnavailable, "replicaLag", "fail", "",
-		"the replica cannot tell how far behind it is",
+		"the replica may be too far behind: it receives nothing from a primary",
+	})
+	strict, _ := newProbe(t, pool, pghealth.Options{
+		Timeout: faultTimeout, AllowReadOnly: true, MaxReplicaLag: 600 * time.Millisecond,
+	})
+	serveBoth(t, pool, strict).want(want{
+		http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica cannot tell how far behind it is",
 	})
 	warned.want(want{http.StatusOK, "replicaLag", "warn", "", "the replica cannot tell how far behind it is"})
 	primary.Start(t)
@@ -89,104 +94,113 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	t.Parallel()
 	primary := fault.NewServer(t, fault.ServerOptions{})
 	standby := primary.Standby(t, nil)
-	line, master := standby.Link(), connect(t, primary.URL())
-	execute(t, master, "create role ordinary login")
+	line, master, replica := standby.Link(), connect(t, primary.URL()), connect(t, standby.URL())
 	execute(t, master, "create table t (i int, filler text)")
 
-	ordinary := func(cfg *pgxpool.Config) { cfg.ConnConfig.User = "ordinary" }
 	path := fault.NewProxy(t, primary.URL(), fault.Options{}) // of the probe to the primary
-	const limit = 2 * time.Second
-	opts := pghealth.Options{Timeout: faultTimeout, AllowReadOnly: true, MaxReplicaLag: limit}
-	probes := make(map[string]*asked)
-	for name, test := range map[string]struct {
-		role    func(*pgxpool.Config)
-		primary bool
-	}{
-		"allowed to see": {func(*pgxpool.Config) {}, false},
-		"asks primary":   {ordinary, true},
-		"neither":        {ordinary, false},
-	} {
-		pool := newPool(t, standby.URL(), test.role)
-		o := opts
-		if test.primary {
-			o.Primary = newPool(t, primary.URL(), through(path), ordinary)
-		}
-		probe, _ := newProbe(t, pool, o)
-		probes[name] = serveBoth(t, pool, probe)
+	opts := pghealth.Options{
+		Timeout: faultTimeout, AllowReadOnly: true, WarnReplicaLag: time.Second, MaxReplicaLag: 1100 * time.Millisecond,
 	}
-	const unknown = "the replica may be far behind: the primary's position is not known"
-	for _, p := range probes {
-		p.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+	pool := newPool(t, standby.URL())
+	probe, _ := newProbe(t, pool, opts)
+	alone := serveBoth(t, pool, probe)
+	opts.Primary = newPool(t, primary.URL(), through(path))
+	probe, _ = newProbe(t, pool, opts)
+	asks := serveBoth(t, pool, probe)
+	pass := want{http.StatusOK, "replicaLag", "pass", "", ""}
+	tooFar := want{http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind"}
+	unknown := want{
+		http.StatusOK, "replicaLag", "warn", "", "the replica may be far behind: the primary's position is not known",
 	}
+	alone.want(pass)
+	asks.want(pass)
 	// Nobody writes for longer than the limit, which is no lag. Without the primary's position it
 	// may be one.
-	probes["neither"].want(want{http.StatusOK, "replicaLag", "warn", "", unknown})
-	for _, name := range []string{"allowed to see", "asks primary"} {
-		probes[name].want(want{http.StatusOK, "replicaLag", "pass", "", ""})
-	}
+	alone.want(unknown)
+	asks.want(pass)
 
 	// A line that lets nothing through looks to the receiver like a primary that is idle.
 	line.Freeze(fault.Both)
 	execute(t, master, "insert into t values (0, '')")
-	probes["asks primary"].want(want{
-		http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind",
-	})
+	asks.want(tooFar)
 	line.Heal()
-	for name, p := range probes {
+	for _, p := range []*asked{alone, asks} {
 		execute(t, master, "insert into t values (0, '')")
-		t.Log(name)
-		p.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+		p.want(pass)
 	}
 
+	// Every message is fresh when it arrives, and was sent long before.
 	line.Rate(fault.FromServer, 500_000)
-	execute(t, master,
-		"insert into t select i, repeat('x', 1000) from generate_series(1, 15000) i") // 16 MB: half a minute
-	for _, name := range []string{"allowed to see", "asks primary"} {
-		probes[name].want(want{
-			http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind",
-		})
+	for range 15 { // 16 MB: half a minute
+		execute(t, master, "insert into t select i, repeat('x', 1000) from generate_series(1, 1000) i")
 	}
-	probes["neither"].want(want{http.StatusOK, "replicaLag", "warn", "", unknown})
-	replica := connect(t, standby.URL())
+	asks.want(tooFar)
+	alone.want(unknown)
 	var received bool
 	if err := replica.QueryRow(t.Context(),
 		"select pg_last_wal_receive_lsn() - pg_last_wal_replay_lsn() < 1e6").Scan(&received); err != nil || !received {
 		t.Errorf("the replica has not replayed what it received: %v, %v", received, err)
 	}
 	line.Heal()
-	for _, name := range []string{"allowed to see", "asks primary"} {
-		probes[name].want(want{http.StatusOK, "replicaLag", "pass", "", ""})
-	}
+	asks.want(pass)
 
 	// The primary does not answer. The replica's answer still comes in time.
 	path.Freeze(fault.Both)
-	if r := probes["asks primary"].get("/ready"); r.check(t, "db:connectivity").Status != "pass" ||
+	if r := asks.get("/ready"); r.check(t, "db:connectivity").Status != "pass" ||
 		r.check(t, "db:replicaLag").Output == "the database does not answer in time" {
 		t.Error(r.body)
 	}
-	probes["asks primary"].want(want{http.StatusOK, "replicaLag", "warn", "", unknown})
-	path.Heal()
-	probes["asks primary"].want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+	asks.want(unknown)
 
-	// Replay stops. Every role sees that what was received is not replayed.
+	// Replay stops. What was received and is not replayed shows it.
 	execute(t, replica, "select pg_wal_replay_pause()")
 	execute(t, master, "insert into t values (0, '')")
-	for _, p := range probes {
-		p.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind"})
-	}
+	alone.want(tooFar)
+	asks.want(tooFar)
+}
+
+// A replica that is past the point at which the new primary began cannot follow it. Its receiver
+// connects and waits.
+func TestReplicaLagOfALostReplica(t *testing.T) {
+	t.Parallel()
+	primary := fault.NewServer(t, fault.ServerOptions{})
+	next, lost := primary.Standby(t, nil), primary.Standby(t, nil)
+	next.Link().Freeze(fault.Both)
+	primary.Exec(t, "create table t (i int)")
+	lost.CatchUp(t)
+	pool := newPool(t, lost.URL())
+	probe, _ := newProbe(t, pool, pghealth.Options{
+		Timeout: faultTimeout, WarnReplicaLag: -1, MaxReplicaLag: 1500 * time.Millisecond, AllowReadOnly: true,
+	})
+	both := serveBoth(t, pool, probe)
+	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+	primary.Kill(t)
+	next.Promote(t)
+	lost.Link().Redirect(next.URL())
+	both.want(want{
+		http.StatusServiceUnavailable, "replicaLag", "fail", "",
+		"the replica may be too far behind: it receives nothing from a primary",
+	})
 }
 
 // At the first look nobody knows for how long the replica has been behind. The time since its last
 // commit warns.
 func TestReplicaLagAtTheFirstLook(t *testing.T) {
 	t.Parallel()
-	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: 5 * time.Second, MaxReplicaLag: 10 * time.Second},
-		func() []string { return []string{"1000", "21", "1", "2000", "0", "start", "60", "2000"} })
-	r := probe.ready(t)
-	c := r.check(t, "db:replicaLag")
-	if r.code != http.StatusOK || c.Status != "warn" || c.ObservedValue == nil || *c.ObservedValue != 21 ||
-		c.Output != "the replica may be far behind: its lag was not measured for long enough yet" {
-		t.Errorf("%d %+v", r.code, c)
+	primary := scripted(t, func(string) []string { return []string{"2000"} })
+	for output, pool := range map[string]*pgxpool.Pool{
+		"the replica may be far behind: its lag was not measured for long enough yet": newPool(t, scriptedURL, on(primary)),
+		"the replica may be far behind: the primary's position is not known":          nil,
+	} {
+		probe := lagProbe(t, pghealth.Options{
+			WarnReplicaLag: 5 * time.Second, MaxReplicaLag: 10 * time.Second, Primary: pool,
+		}, func() []string { return []string{"1000", "21", "1", "start", "2000"} })
+		r := probe.ready(t)
+		c := r.check(t, "db:replicaLag")
+		if r.code != http.StatusOK || c.Status != "warn" || c.ObservedValue == nil || *c.ObservedValue != 21 ||
+			c.Output != output {
+			t.Errorf("%d %+v", r.code, c)
+		}
 	}
 }
 
@@ -196,12 +210,8 @@ func TestReplicaLagWithoutReceiverForAMoment(t *testing.T) {
 	t.Parallel()
 	const limit = 300 * time.Millisecond
 	receivers := "1"
-	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, MaxReplicaLag: limit}, func() []string {
-		if receivers == "0" {
-			return []string{"2000", "3600", receivers, "NULL", "NULL", "start", "60", "2000"}
-		}
-		return []string{"2000", "3600", receivers, "2000", "0", "start", "60", "2000"}
-	})
+	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, MaxReplicaLag: limit},
+		func() []string { return []string{"2000", "3600", receivers, "start", "2000"} })
 	wantCode(t, probe.ready(t), http.StatusOK)
 	time.Sleep(limit + 20*time.Millisecond) // the prober's period
 	receivers = "0"
@@ -215,7 +225,7 @@ func TestReplicaLagWithoutReceiverForAMoment(t *testing.T) {
 	wantCode(t, probe.ready(t), http.StatusServiceUnavailable)
 }
 
-// After a failover the positions that the old primary said do not count: they may be lost.
+// After a failover the positions of the old primary do not count: they may be lost.
 func TestReplicaLagAfterAFailover(t *testing.T) {
 	t.Parallel()
 	const limit = 300 * time.Millisecond
@@ -225,14 +235,75 @@ func TestReplicaLagAfterAFailover(t *testing.T) {
 	probe := lagProbe(t, pghealth.Options{
 		WarnReplicaLag: -1, MaxReplicaLag: limit,
 		Primary: newPool(t, scriptedURL, on(primary)),
-	}, func() []string {
-		return []string{strconv.Itoa(replayed), "0", "1", "NULL", "NULL", "start", "60", "1000000"}
-	})
+	}, func() []string { return []string{strconv.Itoa(replayed), "0", "1", "start", "1000000"} })
 	probe.ready(t)
 	for position = 1000; position < 4000; position += 1000 { // always a few bytes behind
 		time.Sleep(limit + 20*time.Millisecond)
 		replayed = position - 100
 		wantCode(t, probe.ready(t), http.StatusOK)
+	}
+}
+
+// A primary that always answers too late for the answer is not forgotten: its position is as good
+// when it is old.
+func TestReplicaLagWithAFarPrimary(t *testing.T) {
+	t.Parallel()
+	const timeout = 200 * time.Millisecond
+	slow := make(chan time.Time)
+	primary := scripted(t, func(sql string) []string {
+		if strings.Contains(sql, "pg_current_wal_lsn") {
+			<-slow
+		}
+		return []string{"2000"}
+	})
+	defer close(slow)
+	probe := lagProbe(t, pghealth.Options{
+		Timeout: timeout, WarnReplicaLag: -1, MaxReplicaLag: 3 * timeout, Primary: newPool(t, scriptedURL, on(primary)),
+	}, func() []string { return []string{"1000", "0", "1", "start", "1000"} })
+	for deadline := time.Now().Add(10 * time.Second); probe.ready(t).code == http.StatusOK; {
+		if time.Now().After(deadline) {
+			t.Fatal("the primary's position does not count")
+		}
+		slow <- time.Now() // after the answer
+	}
+	if text := probe.log.String(); !strings.Contains(text, `"check":"db:primary","status":"warn"`) {
+		t.Errorf("log: %s", text)
+	}
+}
+
+// A replica that stays behind takes little memory, and its lag is known when it goes on.
+func TestReplicaLagForLong(t *testing.T) {
+	t.Parallel()
+	position, replayed := 1000, 0
+	primary := scripted(t, func(string) []string { position++; return []string{strconv.Itoa(position)} })
+	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, Primary: newPool(t, scriptedURL, on(primary))},
+		func() []string { return []string{strconv.Itoa(replayed), "0", "1", "start", "5000"} })
+	var half time.Time
+	for i := range 400 {
+		if i == 200 {
+			half, replayed = time.Now(), position+1 // from now on: and no more
+		}
+		probe.ready(t)
+		if n := probe.probe.LagMemory(); n > 64 {
+			t.Fatalf("%d positions", n)
+		}
+	}
+	least := time.Since(half)
+	c := probe.ready(t).check(t, "db:replicaLag")
+	if *c.ObservedValue < 0.9*least.Seconds() {
+		t.Errorf("%v behind, want at least %v", *c.ObservedValue, least)
+	}
+}
+
+// A primary that cannot be asked is a warning in the log, and no failure.
+func TestReplicaLagWithoutPrimary(t *testing.T) {
+	t.Parallel()
+	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, MaxReplicaLag: time.Minute, Primary: refused(t)},
+		func() []string { return []string{"1000", "0", "1", "start", "1000"} })
+	wantCode(t, probe.ready(t), http.StatusOK)
+	if lines := probe.log.lines(); len(lines) != 1 || !strings.Contains(lines[0], `"level":"WARN"`) ||
+		!strings.Contains(lines[0], `"check":"db:primary"`) || !strings.Contains(lines[0], "refused") {
+		t.Errorf("log: %q", lines)
 	}
 }
 
@@ -251,8 +322,8 @@ func lagProbe(t *testing.T, opts pghealth.Options, row func() []string) lagging 
 	})
 	opts.AllowReadOnly = true
 	pool := newPool(t, scriptedURL, on(port))
-	probe, _ := newProbe(t, pool, opts)
-	return lagging{pool: pool, probe: probe}
+	probe, log := newProbe(t, pool, opts)
+	return lagging{pool, probe, log}
 }
 
 // scriptedURL names a user and a database that no answer holds by chance.
@@ -261,6 +332,7 @@ const scriptedURL = "postgres://scripted_user@127.0.0.1/scripted_database?sslmod
 type lagging struct {
 	pool  *pgxpool.Pool
 	probe *pghealth.Probe
+	log   *logs
 }
 
 func (l lagging) ready(t *testing.T) response { t.Helper(); return get(t, l.pool, l.probe.Ready()) }
@@ -270,84 +342,79 @@ func TestReplicaLagBetweenLooks(t *testing.T) {
 	t.Parallel()
 	const limit = 300 * time.Millisecond
 	const stuck, odd = "the replica is too far behind", "the replica's lag could not be read"
-	look := 0
+	const unknown = "the replica may be far behind: the primary's position is not known"
+	at := func(n int) string { return strconv.Itoa(n) }
+	constant := func(row ...string) func(int) []string { return func(int) []string { return row } }
 	for name, test := range map[string]struct {
-		row    func() []string // from the replica's third column on
-		output string          // of the third look
+		primary func(look int) string   // nil: not asked
+		row     func(look int) []string // from the replica's third column on
+		code    int
+		output  string // of the third look
 	}{
-		"a bulk load": {func() []string { // no commit for long, and always a few bytes behind
-			return []string{strconv.Itoa(1000*look + 900), "3600", "1", strconv.Itoa(1000*look + 1000), "0"}
-		}, ""},
-		"one look behind": {func() []string { // what the primary had at the second look comes at the fourth
-			return []string{strconv.Itoa(1000 * (look - 1)), "0", "1", strconv.Itoa(1000 * look), "0"}
-		}, ""},
-		"two looks behind": {func() []string {
-			return []string{strconv.Itoa(1000*(look-1) - 1), "0", "1", strconv.Itoa(1000 * look), "0"}
-		}, stuck},
-		"stuck, and the primary's clock ahead": {func() []string {
-			return []string{"1000", "-50", "1", "2000", "0"}
-		}, stuck},
-		"caught up, and the primary's clock ahead": {func() []string {
-			return []string{"2000", "-50", "1", "2000", "-50"}
-		}, ""},
-		"an old message": {
-			func() []string { return []string{"2000", "0", "1", "2000", "36"} },
-			"the replica may be too far behind: nothing came from the primary for that long",
+		"a bulk load": { // no commit for long, and always a few bytes behind
+			func(look int) string { return at(1000*look + 1000) },
+			func(look int) []string { return []string{at(1000*look + 900), "3600", "1", "start", "NULL"} }, 200, "",
 		},
-		"an idle primary": {func() []string { return []string{"2000", "0", "1", "2000", "30"} }, ""},
-		"an idle primary, a long timeout": {
-			func() []string { return []string{"2000", "0", "1", "2000", "300", "600", "NULL"} }, "",
+		"one look behind": { // what the primary had at the second look comes at the third
+			func(look int) string { return at(1000 * look) },
+			func(look int) []string { return []string{at(1000 * (look - 1)), "0", "1", "start", "NULL"} }, 200, "",
 		},
-		"an idle primary, no timeout": {
-			func() []string { return []string{"2000", "0", "1", "2000", "3600", "0", "NULL"} }, "",
+		"two looks behind": {
+			func(look int) string { return at(1000 * look) },
+			func(look int) []string { return []string{at(1000*(look-1) - 1), "0", "1", "start", "NULL"} }, 503, stuck,
 		},
-		"a timeout that is no number": {
-			func() []string { return []string{"2000", "0", "1", "2000", "0", "x", "NULL"} }, odd,
+		"stuck, and the primary's clock ahead": {
+			func(int) string { return "2000" }, constant("1000", "-50", "1", "start", "NULL"), 503, stuck,
 		},
-		"not replayed, and the primary not known": {
-			func() []string { return []string{"2000", "0", "1", "NULL", "NULL", "60", "2001"} }, stuck,
+		"caught up, and the primary's clock ahead": {
+			func(int) string { return "2000" }, constant("2000", "-50", "1", "start", "NULL"), 200, "",
 		},
-		"received less, after a restart of the receiver": {
-			func() []string { return []string{"2000", "0", "1", "NULL", "NULL", "60", "1000"} }, "",
+		"nobody writes": {
+			func(int) string { return "2000" }, constant("2000", "3600", "1", "start", "2000"), 200, "",
 		},
-		"an odd position": {
-			func() []string { return []string{"2000", "0", "1", "NULL", "NULL", "60", "x"} }, odd,
+		"nobody writes, for all that is known": {
+			nil, constant("2000", "3600", "1", "start", "2000"), 200, unknown,
 		},
-		"no number": {func() []string { return []string{"2000", "NaN", "1", "NULL", "NULL"} }, odd},
-		"no time":   {func() []string { return []string{"2000", "1e300", "1", "NULL", "NULL"} }, odd},
+		"the primary is lost": {
+			func(look int) string { return []string{"2000", "x"}[min(look, 2)-1] },
+			constant("2000", "3600", "1", "start", "2000"), 200, unknown,
+		},
+		"the primary is lost, and commits come": {
+			func(look int) string { return []string{"2000", "x"}[min(look, 2)-1] },
+			constant("2000", "0", "1", "start", "2000"), 200, "",
+		},
+		"not replayed, and the primary not known": {nil, constant("2000", "0", "1", "start", "2001"), 503, stuck},
+		"received less, on another timeline": {
+			nil, func(look int) []string { return []string{"2000", "0", "1", "start", at(3000 - 400*look)} }, 200, "",
+		},
+		"another server behind the address": {
+			nil, func(look int) []string { return []string{"2000", "0", "1", at(look), "3000"} }, 200, "",
+		},
+		"an odd position": {nil, constant("2000", "0", "1", "start", "x"), 503, odd},
+		"no number":       {nil, constant("2000", "NaN", "1", "start", "NULL"), 503, odd},
+		"no time":         {nil, constant("2000", "1e300", "1", "start", "NULL"), 503, odd},
 	} {
-		look = 0
-		port := scripted(t, func(sql string) []string {
-			switch {
-			case strings.Contains(sql, "transaction_read_only"):
-				return []string{"on"}
-			case strings.Contains(sql, "pg_is_wal_replay_paused"):
-				look++
-				row := test.row()
-				if len(row) == 5 {
-					row = append(row, "60", "NULL")
-				}
-				return append(append([]string{"1", "0"}, row[:5]...), "start", row[5], row[6])
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			look := 1
+			opts := pghealth.Options{WarnReplicaLag: -1, MaxReplicaLag: limit}
+			if test.primary != nil {
+				port := scripted(t, func(string) []string { return []string{test.primary(look)} })
+				opts.Primary = newPool(t, scriptedURL, on(port))
 			}
-			return []string{""}
+			probe := lagProbe(t, opts, func() []string { defer func() { look++ }(); return test.row(look) })
+			probe.ready(t)
+			for range 2 {
+				time.Sleep(limit + 20*time.Millisecond) // the prober's period
+				probe.ready(t)
+			}
+			look-- // the third look once more
+			r := probe.ready(t)
+			if c := r.check(t, "db:replicaLag"); c.Output != test.output || r.code != test.code ||
+				c.ObservedValue != nil && *c.ObservedValue < 0 {
+				t.Errorf("%d %s", r.code, r.body)
+			}
 		})
-		pool := newPool(t, "postgres://u@127.0.0.1/d?sslmode=disable", on(port))
-		probe, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true, WarnReplicaLag: -1, MaxReplicaLag: limit})
-		for range 2 {
-			probe.Ready().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-			time.Sleep(limit + 20*time.Millisecond) // the prober's period
-		}
-		rec := httptest.NewRecorder()
-		probe.Ready().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
-		var r response
-		if err := json.Unmarshal(rec.Body.Bytes(), &r); err != nil {
-			t.Fatal(err)
-		}
-		if c := r.check(t, "db:replicaLag"); c.Output != test.output ||
-			(rec.Code == http.StatusOK) != (test.output == "") ||
-			c.ObservedValue != nil && *c.ObservedValue < 0 {
-			t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
-		}
 	}
 }
 

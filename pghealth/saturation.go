@@ -34,30 +34,34 @@ func readAcquires(stat *pgxpool.Stat) acquires {
 // acquireWindow remembers earlier counters, with which the present ones are compared.
 type acquireWindow struct {
 	mu       sync.Mutex
-	from, to acquires // the window begins at from; the next one will begin at to
+	from, to acquires  // the window begins at from; the next one will begin at to
+	full     time.Time // when all connections were last seen in use; zero: never
 }
 
-// since returns what happened since the beginning of the window, and how long that is. It moves the
-// window on.
-func (w *acquireWindow) since(now acquires) (acquires, time.Duration) {
+// since returns what happened since the beginning of the window, how long that is, and whether all
+// connections were in use at a look in the last saturationWindow. It moves the window on.
+func (w *acquireWindow) since(now acquires, full bool) (lately acquires, window time.Duration, wasFull bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if full {
+		w.full = now.at
+	}
 	if now.at.Sub(w.to.at) >= saturationWindow {
 		w.from, w.to = w.to, now
 	}
 	return acquires{
 		waited: now.waited - w.from.waited, made: now.made - w.from.made,
 		canceled: now.canceled - w.from.canceled, waitTime: now.waitTime - w.from.waitTime,
-	}, now.at.Sub(w.from.at)
+	}, now.at.Sub(w.from.at), now.at.Sub(w.full) < saturationWindow
 }
 
 // measureSaturation reads the pool's figures, which costs no connection. It never fails: an
 // instance that is taken out because it is busy leaves its load to others that are as busy.
 func (d *database) measureSaturation(context.Context) observation {
 	stat := d.pool.Stat()
-	lately, window := d.acquires.since(readAcquires(stat))
-	queued := max(lately.waited-lately.made, 0) // filling a pool is not exhausting it
 	inUse, limit := int64(stat.AcquiredConns()), int64(stat.MaxConns())
+	lately, window, wasFull := d.acquires.since(readAcquires(stat), inUse >= limit)
+	queued := max(lately.waited-lately.made, 0) // filling a pool is not exhausting it
 	text := fmt.Sprintf("%d of %d in use", inUse, limit)
 	if queued > 0 || lately.canceled > 0 {
 		text += fmt.Sprintf("; %d waited and %d gave up in %s", queued, lately.canceled, humanize(window))
@@ -76,6 +80,8 @@ func (d *database) measureSaturation(context.Context) observation {
 	// answer, which connectivity reports.
 	case inUse >= limit:
 		seen.Output = "all connections of the pool are in use"
+	case wasFull: // a pool that is full every other moment would change its status at each look
+		seen.Output = "all connections of the pool were in use a moment ago"
 	// Together: a caller whose context was already done gives up with an idle pool too.
 	case lately.canceled > 0 && queued > 0:
 		seen.Output = "callers gave up waiting for a connection"

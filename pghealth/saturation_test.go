@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // The field's most repeated failure: probes that wait for the pool take every busy instance out at
@@ -40,7 +42,14 @@ func TestSaturatedPoolStaysReady(t *testing.T) {
 		"all connections of the pool are in use",
 	})
 
+	// A pool that is full every other moment does not change its status at each look.
 	release()
+	r = get(t, pool, probe.Ready())
+	if c := r.check(t, "db:saturation"); c.Status != "warn" || *c.ObservedValue != 0 ||
+		c.Output != "all connections of the pool were in use a moment ago" {
+		t.Error(r.body)
+	}
+	probe.AgeSaturation(10 * time.Second)
 	r = get(t, pool, probe.Ready())
 	if c := r.check(t, "db:saturation"); r.Status != "pass" || c.Status != "pass" || c.Category != "" ||
 		*c.ObservedValue != 0 || c.Figures["idle"] != 2 {
@@ -49,6 +58,34 @@ func TestSaturatedPoolStaysReady(t *testing.T) {
 	if n := len(log.lines()); n != 2 {
 		t.Errorf("%d records for a warning and its end: %s", n, log)
 	}
+}
+
+// Commits that wait for a synchronous standby fill the pool.
+func TestCommitsWaitForAStandby(t *testing.T) {
+	t.Parallel()
+	server := fault.NewServer(t, fault.ServerOptions{})
+	pool := newPool(t, server.URL())
+	probe, _ := newProbe(t, pool, pghealth.Options{Schema: pghealth.SchemaFunc(
+		func(context.Context, *pgx.Conn) (int64, int64, bool, error) { return 1, 1, false, nil })})
+	both := serveBoth(t, pool, probe)
+	execute(t, connect(t, server.URL()), "create table t (i int)")
+	server.Exec(t, "alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()")
+	var commits sync.WaitGroup
+	for range pool.Config().MaxConns {
+		commits.Go(func() {
+			if _, err := pool.Exec(t.Context(), "insert into t values (1)"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.want(want{http.StatusOK, "connectivity", "warn", "", "commits wait for a synchronous standby"})
+	both.want(want{http.StatusOK, "schema", "pass", "", ""})
+	admin := connect(t, server.URL())
+	execute(t, admin, "set synchronous_commit = local")
+	execute(t, admin, "alter system reset synchronous_standby_names")
+	execute(t, admin, "select pg_reload_conf()")
+	commits.Wait()
+	both.want(want{http.StatusOK, "connectivity", "pass", "", ""})
 }
 
 // Callers that gave up are told for a while after the pool has connections again.
