@@ -22,20 +22,21 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// browserPage is a page to look at and what counts its requests.
-type browserPage struct {
-	name   string
-	server *httptest.Server
-	asked  atomic.Int32
+// browserPages serves pages that pass, warn and fail, each under the name of its status, and counts
+// the requests for them.
+type browserPages struct {
+	url   string
+	asked map[string]*atomic.Int32
 }
 
-// measuring opens the page in frames of the widths of a phone and a desktop, and reports what is
+// measuring opens the pages in frames of the widths of a phone and a desktop, and reports what is
 // too wide and what is hard to read.
 //
 //go:embed testdata/measure.html
 var measuring string
 
 type measured struct {
+	Page  string
 	Width int
 	Dark  bool
 	Texts int
@@ -43,8 +44,8 @@ type measured struct {
 	Found []string
 }
 
-// browserPages serves pages that are well, that warn and that fail, with everything on them.
-func browserPages(t *testing.T) []*browserPage {
+// serveBrowser serves the pages with everything on them.
+func serveBrowser(t *testing.T) browserPages {
 	t.Helper()
 	url := pgserver.Database(t)
 	execute(t, connect(t, url), "create table schema_version as select 8 as version, false as dirty")
@@ -53,7 +54,14 @@ func browserPages(t *testing.T) []*browserPage {
 		AllowReadOnly: true, Schema: versionTable(8),
 		Listener: pghealth.ListenerFunc(func() (time.Time, error) { return time.Now().Add(-112 * time.Second), nil }),
 	}
-	var pages []*browserPage
+	mux := http.NewServeMux()
+	mux.HandleFunc("/measure", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, measuring) })
+	mux.HandleFunc("/frame/{page}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `<!doctype html><meta name="color-scheme" content="light dark">
+			<style>body{margin:0}iframe{border:0}</style><iframe src="/%s" width="360" height="1200"></iframe>`,
+			r.PathValue("page"))
+	})
+	pages := browserPages{asked: make(map[string]*atomic.Int32)}
 	for _, name := range []string{"pass", "warn", "fail"} {
 		pool := newPool(t, url, named)
 		probe, _ := newProbe(t, pool, opts)
@@ -72,22 +80,16 @@ func browserPages(t *testing.T) []*browserPage {
 				t.Fatal(err)
 			}
 		}
-		p := &browserPage{name: name}
-		mux := http.NewServeMux()
-		mux.HandleFunc("/measure", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, measuring) })
-		mux.HandleFunc("/frame", func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, `<!doctype html><meta name="color-scheme" content="light dark">
-				<style>body{margin:0}iframe{border:0}</style><iframe src="/" width="360" height="1200"></iframe>`)
-		})
-		details := probe.Details()
-		mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
-			p.asked.Add(1)
+		details, asked := probe.Details(), &atomic.Int32{}
+		mux.HandleFunc("/"+name, func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
 			details.ServeHTTP(framable{w}, r)
 		})
-		p.server = httptest.NewServer(mux)
-		t.Cleanup(p.server.Close)
-		pages = append(pages, p)
+		pages.asked[name] = asked
 	}
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	pages.url = server.URL
 	return pages
 }
 
@@ -139,31 +141,36 @@ const (
 // and it refreshes itself.
 func TestPageInBrowser(t *testing.T) {
 	t.Parallel()
-	for _, page := range browserPages(t) {
-		for _, scheme := range []string{light, dark} {
-			page.asked.Store(0)
+	for name, scheme := range map[string]string{"light": light, "dark": dark} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pages := serveBrowser(t)
 			dom := chromium(t, scheme, "--window-size=1400,900", "--virtual-time-budget=20000", "--dump-dom",
-				page.server.URL+"/measure")
+				pages.url+"/measure")
 			_, result, _ := strings.Cut(dom, `<pre id="result">`)
 			result, _, _ = strings.Cut(result, "</pre>")
 			var all []measured
 			if err := json.Unmarshal([]byte(html.UnescapeString(result)), &all); err != nil {
-				t.Fatalf("%s: %v in %s", page.name, err, dom)
+				t.Fatalf("%v in %s", err, dom)
 			}
-			for i, width := range []int{360, 1280} {
-				m := all[i]
-				if m.Width != width || m.Dark != (scheme == dark) || m.Texts < 20 {
-					t.Errorf("%s: measured %+v", page.name, m)
+			if len(all) != 2*len(pages.asked) {
+				t.Errorf("%d pages were measured", len(all))
+			}
+			for i, m := range all {
+				if m.Width != []int{360, 1280}[i%2] || m.Dark != (name == "dark") || m.Texts < 20 {
+					t.Errorf("measured %+v", m)
 				}
 				for _, found := range m.Found {
-					t.Errorf("%s at %d, %s: %s", page.name, width, scheme, found)
+					t.Errorf("%s at %d: %s", m.Page, m.Width, found)
 				}
-				t.Logf("%s at %d, dark %v: %d texts, least contrast %.1f", page.name, width, m.Dark, m.Texts, m.Least)
+				t.Logf("%s at %d: %d texts, least contrast %.1f", m.Page, m.Width, m.Texts, m.Least)
 			}
-			if n := page.asked.Load(); n < 4 {
-				t.Errorf("%s: %d requests of two frames in 11 s", page.name, n)
+			for page, asked := range pages.asked {
+				if n := asked.Load(); n < 4 {
+					t.Errorf("%s: %d requests of two frames in 11 s", page, n)
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -190,12 +197,13 @@ func TestScreenshots(t *testing.T) {
 	if dir == "" {
 		t.Skip("set PGHEALTH_SCREENSHOTS to a directory")
 	}
-	for _, page := range browserPages(t) {
+	pages := serveBrowser(t)
+	for page := range pages.asked {
 		for name, scheme := range map[string]string{"light": light, "dark": dark} {
-			file := filepath.Join(dir, page.name+"-"+name)
-			chromium(t, scheme, "--window-size=1280,1100", "--screenshot="+file+"-1280.png", page.server.URL+"/")
+			file := filepath.Join(dir, page+"-"+name)
+			chromium(t, scheme, "--window-size=1280,1100", "--screenshot="+file+"-1280.png", pages.url+"/"+page)
 			chromium(t, scheme, "--window-size=500,1300", "--virtual-time-budget=2000", "--screenshot="+file+"-360.png",
-				page.server.URL+"/frame")
+				pages.url+"/frame/"+page)
 		}
 	}
 }

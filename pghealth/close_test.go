@@ -57,7 +57,7 @@ func TestCloseEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
 	primary := newPool(t, pool.Config().ConnString())
-	probe, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true, Primary: primary})
+	probe, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true, Primary: primary, MaxAge: time.Hour})
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 	if n := sessions(t, pool); n != 2 {
 		t.Fatalf("%d connections of the probe", n)
@@ -67,6 +67,11 @@ func TestCloseEndsTheConnection(t *testing.T) {
 	r := get(t, pool, probe.Ready())
 	wantCode(t, r, http.StatusServiceUnavailable)
 	if r.check(t, "db:serving").Status != "fail" {
+		t.Error(r.body)
+	}
+	// Results from before do not count.
+	r = get(t, pool, handler(probe, checker(t, probe, well)))
+	if c := r.check(t, "db:connectivity"); c.Status != "fail" || c.Output != "the health probe is closed" {
 		t.Error(r.body)
 	}
 	noSessions(t, pool)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -226,6 +227,18 @@ func TestReadOnlySession(t *testing.T) {
 		t.Errorf("the log does not say where to look: %s", log)
 	}
 
+	// The database answers, so that the other checks are made.
+	both, _ := newProbe(t, pool, pghealth.Options{MaxReplicaLag: time.Minute, Schema: pghealth.SchemaFunc(
+		func(context.Context, *pgx.Conn) (int64, int64, bool, error) { return 1, 1, false, nil },
+	)})
+	r = get(t, pool, both.Ready())
+	wantCode(t, r, http.StatusServiceUnavailable)
+	for _, name := range []string{"db:schema", "db:replicaLag"} {
+		if c := r.check(t, name); c.Status != "pass" {
+			t.Error(r.body)
+		}
+	}
+
 	fine, _ := newProbe(t, pool, pghealth.Options{AllowReadOnly: true})
 	wantCode(t, get(t, pool, fine.Ready()), http.StatusOK)
 
@@ -233,6 +246,25 @@ func TestReadOnlySession(t *testing.T) {
 	// ever.
 	set("off")
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+}
+
+// An attempt to connect ends, however many addresses there are and whoever looks them up.
+func TestConnectingEnds(t *testing.T) {
+	t.Parallel()
+	limit := make(chan time.Duration, 1)
+	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.Host = "db.example"
+		cfg.ConnConfig.LookupFunc = func(ctx context.Context, _ string) ([]string, error) {
+			deadline, _ := ctx.Deadline()
+			limit <- time.Until(deadline)
+			return nil, errors.New("no such name")
+		}
+	})
+	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: time.Second})
+	wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
+	if d := <-limit; d < 30*time.Second || d > 90*time.Second {
+		t.Errorf("an attempt may take %v", d)
+	}
 }
 
 // A server without a free slot is busy as long as the service itself has its connections.

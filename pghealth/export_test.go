@@ -4,12 +4,14 @@ import "time"
 
 // AgeSaturation makes the saturation window older, as if nobody had asked for so long.
 func (p *Probe) AgeSaturation(d time.Duration) {
-	w := &p.databases[0].acquires
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.from.at = w.from.at.Add(-d)
-	w.to.at = w.to.at.Add(-d)
-	w.full = w.full.Add(-d)
+	for _, db := range p.databases {
+		w := &db.acquires
+		w.mu.Lock()
+		w.from.at = w.from.at.Add(-d)
+		w.to.at = w.to.at.Add(-d)
+		w.full = w.full.Add(-d)
+		w.mu.Unlock()
+	}
 }
 
 // RecordLate returns the status that a waiter gets whose timer fires after connectivity has passed.

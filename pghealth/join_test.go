@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alexliesenfeld/health"
 
@@ -39,6 +40,7 @@ func TestJoinKeepsWarnings(t *testing.T) {
 		t.Errorf("log: %s", log)
 	}
 	release()
+	both.AgeSaturation(10 * time.Second)
 	if r := get(t, pool, both.Ready()); r.Status != "pass" || len(r.Checks) != 6 {
 		t.Error(r.body)
 	}

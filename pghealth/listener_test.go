@@ -83,7 +83,7 @@ func TestListenerThatIsKilled(t *testing.T) {
 func TestListenerThatMisbehaves(t *testing.T) {
 	t.Parallel()
 	leave := make(chan struct{})
-	defer close(leave)
+	t.Cleanup(func() { close(leave) })
 	tests := map[string]struct {
 		alive pghealth.ListenerFunc
 		want  want
@@ -103,6 +103,7 @@ func TestListenerThatMisbehaves(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			pool := newPool(t, pgserver.Database(t))
 			probe, _ := newProbe(t, pool, pghealth.Options{
 				Listener: test.alive, Timeout: faultTimeout,

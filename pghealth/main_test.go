@@ -3,10 +3,12 @@ package pghealth_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +23,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < 8 { // most of the time tests wait for limits to pass
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -60,7 +60,8 @@ func TestBrowserGetsAPage(t *testing.T) {
 				t.Errorf("%s with %.100q: %d %v %s", name, accept, code, header, body)
 			}
 			if header.Get("Vary") != "Accept" || header.Get("Cache-Control") != "no-store" ||
-				header.Get("X-Content-Type-Options") != "nosniff" {
+				header.Get("X-Content-Type-Options") != "nosniff" ||
+				(header.Get("Referrer-Policy") == "no-referrer") != page {
 				t.Errorf("%s: %v", name, header)
 			}
 			secretFree(t, pool, body, name != "details")

@@ -131,7 +131,7 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 
 	// Every message is fresh when it arrives, and was sent long before.
 	line.Rate(fault.FromServer, 500_000)
-	for range 15 { // 16 MB: half a minute
+	for range 6 { // 6 MB: 12 s
 		execute(t, master, "insert into t select i, repeat('x', 1000) from generate_series(1, 1000) i")
 	}
 	asks.want(tooFar)

@@ -172,11 +172,13 @@ func TestMessySchema(t *testing.T) {
 func TestSlowSchemaLeavesTimeForConnectivity(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
+	var calls atomic.Int32
 	probe, _ := newProbe(t, pool, pghealth.Options{
-		Timeout: 2 * time.Second,
+		Timeout: time.Second,
 		Schema: pghealth.SchemaFunc(func(ctx context.Context, conn *pgx.Conn) (_, _ int64, _ bool, err error) {
+			calls.Add(1)
 			for range 3 {
-				if _, err := conn.Exec(ctx, "select pg_sleep(0.9)"); err != nil {
+				if _, err := conn.Exec(ctx, "select pg_sleep(0.4)"); err != nil {
 					return 0, 0, false, err
 				}
 			}
@@ -191,6 +193,10 @@ func TestSlowSchemaLeavesTimeForConnectivity(t *testing.T) {
 		if c := r.check(t, "db:connectivity"); c.Status != "pass" {
 			t.Error(r.body)
 		}
+	}
+	probe.Close() // waits for what still runs
+	if n := calls.Load(); n != 2 {
+		t.Errorf("%d calls for two answers: a check that was too slow was repeated", n)
 	}
 }
 

@@ -368,7 +368,7 @@ func TestLockedSchemaLeavesNoSessions(t *testing.T) {
 	execute(t, blocker, "lock table schema_version")
 	probe, _ := newProbe(t, pool, pghealth.Options{Schema: versionTable(1), Timeout: faultTimeout})
 	both := serveBoth(t, pool, probe)
-	for range 3 {
+	for range 2 {
 		both.want(want{
 			http.StatusServiceUnavailable, "schema", "fail", "timeout",
 			"the database does not answer in time",
