@@ -68,13 +68,10 @@ func (d *database) measureConnectivity(ctx context.Context) observation {
 		seen.Status, seen.Output = warn, outputSyncRep
 	}
 	if err != nil {
-		seen = d.asBusy(failure(err, outputBroken))
+		seen = d.unread(err, outputBroken)
 	}
-	switch {
-	case errors.Is(err, errReadOnly):
+	if errors.Is(err, errReadOnly) {
 		seen.Output = outputReadOnly
-	case seen.Category == pgerr.Timeout:
-		seen.Output = outputNoAnswer
 	}
 	if took > 0 {
 		seen = seen.withValue(float64(took.Microseconds())/1000, "ms", humanize(took))
@@ -93,16 +90,12 @@ func (d *database) asBusy(seen observation) observation {
 }
 
 // unread is an observation that could not be made because of err.
-func unread(err error, output string) observation {
+func (d *database) unread(err error, output string) observation {
 	seen := failure(err, output)
-	var unreached *unreachedError
-	if errors.As(err, &unreached) {
-		seen.unobserved, seen.Output = true, outputUnreached
-	}
 	if seen.Category == pgerr.Timeout {
 		seen.Output = outputNoAnswer
 	}
-	return seen
+	return d.asBusy(seen)
 }
 
 // queryRow returns the one row of a query, nil for NULL. It uses the simple protocol, which leaves
@@ -132,7 +125,7 @@ func (d *database) measureSchema(ctx context.Context) observation {
 		return err
 	})
 	if err != nil {
-		return d.asBusy(unread(err, "the version of the schema could not be read"))
+		return d.unread(err, "the version of the schema could not be read")
 	}
 	text := "version " + strconv.FormatInt(current, 10) + " of " + strconv.FormatInt(needed, 10)
 	seen := observation{Status: pass, Figures: map[string]int64{"needed": needed}}

@@ -33,7 +33,8 @@ type Options struct {
 
 	// Timeout limits how long an answer waits for the database, and one query of the probe. It
 	// does not limit connecting: an attempt that takes longer, up to 10 s, continues in the
-	// background and serves the next answer. Set it below the timeout of the prober. A negative
+	// background and serves the next answer. Set it below the timeout of the prober, and to several
+	// round trips: half of it is for the primary's position, and five eighths for Schema. A negative
 	// Timeout and one above an hour are errors. Defaults to DefaultTimeout.
 	Timeout time.Duration
 
@@ -57,15 +58,12 @@ type Options struct {
 	MaxReplicaLag time.Duration
 
 	// Primary is a pool that connects to the primary of a replica. The probe opens one connection
-	// with its configuration, and compares the replica's position with the primary's.
+	// with its configuration, and compares the replica's position with the primary's. While the
+	// primary cannot be asked, the log says so as check "primary", and its last position counts.
 	//
-	// Without it, the probe takes the primary's position from what the replica's WAL receiver last
-	// heard. An idle primary is silent for half of wal_receiver_timeout (30 s by default), so that
-	// a line that broke counts as lag only 5 s after that. Only a member of pg_read_all_stats (or
-	// pg_monitor) may see it. Without either, the check fails for what the replica received and has
-	// not replayed. A long time without a transaction only warns, because it also passes while
-	// nobody writes. While the primary cannot be asked, the log says so as check "primary".
-	// Defaults to none.
+	// Without it, the check fails only for what the replica has received and not replayed, and for a
+	// replica that has received nothing for MaxReplicaLag. The time since the last replayed commit
+	// warns: it may be a lag, or nobody commits. Defaults to none.
 	Primary *pgxpool.Pool
 
 	// Listener is asked whether notifications arrive; pgpool's listener status fits. Defaults to

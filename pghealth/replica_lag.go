@@ -34,8 +34,9 @@ type walPosition struct {
 	exact bool
 }
 
-// maxAhead bounds the memory of a replica that stays behind.
-const maxAhead = 64
+// aheadPrecision bounds the memory of a replica that stays behind: a position is kept only if it is
+// newer than the last one by a part of the lag.
+const aheadPrecision = 32
 
 // lagTracker bounds a replica's lag. A replica that has not replayed what the primary had written a
 // second ago is at least a second behind. One that has replayed all of it is at most a second
@@ -87,13 +88,9 @@ func (t *lagTracker) compare(replayed int64, p walPosition, last *walPosition) {
 		if p.exact && p.at.After(t.current) {
 			t.current = p.at
 		}
-	case n == 0 || t.ahead[n-1].lsn < p.lsn:
-		if n == maxAhead { // keep every second one, and the oldest
-			for i := range n / 2 {
-				t.ahead[i] = t.ahead[2*i]
-			}
-			t.ahead = t.ahead[:n/2]
-		}
+	case n == 0:
+		t.ahead = append(t.ahead, p)
+	case p.lsn > t.ahead[n-1].lsn && p.at.Sub(t.ahead[n-1].at) >= p.at.Sub(t.ahead[0].at)/aheadPrecision:
 		t.ahead = append(t.ahead, p)
 	}
 }
@@ -204,7 +201,7 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	}
 	s, err := d.readReplica(ctx)
 	if err != nil {
-		return d.asBusy(unread(err, "the replica's lag could not be read"))
+		return d.unread(err, "the replica's lag could not be read")
 	}
 	seen := observation{Status: pass, Figures: map[string]int64{
 		"inRecovery": count(s.standby), "paused": count(s.paused), "receivers": s.receivers,

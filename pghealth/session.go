@@ -43,12 +43,6 @@ type serverFacts struct {
 	connected time.Time
 }
 
-// unreachedError is the error of an attempt to connect.
-type unreachedError struct{ err error }
-
-func (e *unreachedError) Error() string { return e.err.Error() }
-func (e *unreachedError) Unwrap() error { return e.err }
-
 func newSession(cfg *pgxpool.Config, timeout time.Duration) *session {
 	cfg.ConnConfig.Tracer = nil
 	// The pool's handler may wait for the answer to a cancel request before it gives up. A probe
@@ -62,8 +56,6 @@ func newSession(cfg *pgxpool.Config, timeout time.Duration) *session {
 // do waits for its turn, connects if necessary, and calls fn with a context limited to timeout. The
 // connection may have died or been left behind by a failover since it was last used, which says
 // nothing about the database now: when fn fails because of that, do calls it again on a new one.
-//
-// The error of an attempt to connect is an *unreachedError.
 func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -86,7 +78,7 @@ func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	if s.conn == nil {
 		if err := s.connect(ctx); err != nil {
-			return &unreachedError{err}
+			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)

@@ -331,6 +331,30 @@ func TestOneRoundTrip(t *testing.T) {
 	}
 }
 
+// The checks of one answer share one question about the connection, even if it is answered before
+// the last of them has begun.
+func TestOneQuestionForAllChecks(t *testing.T) {
+	t.Parallel()
+	var questions atomic.Int32
+	server := scripted(t, func(sql string) []string {
+		if strings.Contains(sql, "transaction_read_only") {
+			questions.Add(1)
+		}
+		return []string{"off"}
+	})
+	pool := newPool(t, scriptedURL, on(server))
+	probe, _ := newProbe(t, pool, pghealth.Options{Schema: pghealth.SchemaFunc(
+		func(context.Context, *pgx.Conn) (int64, int64, bool, error) { return 1, 1, false, nil },
+	)})
+	const answers = 500
+	for range answers {
+		wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
+	}
+	if n := questions.Load(); n != answers {
+		t.Errorf("%d questions for %d answers", n, answers)
+	}
+}
+
 // AfterConnect has a counterpart: what counts a pool's connections with both must not keep the
 // probe's.
 func TestBeforeCloseIsCalled(t *testing.T) {
