@@ -96,32 +96,41 @@ func askError(err error, connecting bool) (verdict, bool) {
 // judgeConnect judges a failed attempt to connect. No transaction had begun, so what is worth
 // waiting for may also run again.
 func judgeConnect(err *pgconn.ConnectError) verdict {
-	v := judge(err.Unwrap(), true)
+	inner := err.Unwrap()
+	if tries, ok := inner.(interface{ Unwrap() []error }); ok && triesBothWays(err.Config) {
+		inner = errors.Join(dropRefusedWays(tries.Unwrap())...)
+	}
+	v := judge(inner, true)
 	v.retry = v.wait
 	return v
 }
 
+// triesBothWays reports whether servers are tried with and without TLS: sslmode=prefer and allow.
+func triesBothWays(cfg *pgconn.Config) bool {
+	return cfg != nil && slices.ContainsFunc(cfg.Fallbacks, func(f *pgconn.FallbackConfig) bool {
+		return (f.TLSConfig == nil) != (cfg.TLSConfig == nil)
+	})
+}
+
+// dropRefusedWays leaves out attempts that failed because of the way they were made, if there are
+// others. Each server without TLS refuses the one with it, and each server that insists on TLS the
+// one without. Where a server has refused TLS, attempts without it are its answer.
+func dropRefusedWays(errs []error) []error {
+	all := len(errs)
+	rest := slices.DeleteFunc(slices.Clone(errs), isTLSRefused)
+	if len(rest) == all {
+		rest = slices.DeleteFunc(rest, isPlainRefused)
+	}
+	if len(rest) == 0 {
+		return errs
+	}
+	return rest
+}
+
 func judgeJoined(errs []error, connecting bool) verdict {
 	verdicts := make([]verdict, 0, len(errs))
-	var noTLS []verdict
 	for _, err := range errs {
-		v := judge(err, connecting)
-		// With sslmode=prefer and allow there are two attempts at one server. The attempt with TLS
-		// fails on each server without TLS, and the other one on each server that insists on it.
-		// That says nothing if there was the other attempt.
-		if connecting && isTLSRefused(err) {
-			noTLS = append(noTLS, v)
-			continue
-		}
-		if connecting && isPlainRefused(err) && slices.ContainsFunc(errs, func(other error) bool {
-			return address(other) == address(err) && !isPlainRefused(other) && !isTLSRefused(other)
-		}) {
-			continue
-		}
-		verdicts = append(verdicts, v)
-	}
-	if len(verdicts) == 0 {
-		verdicts = noTLS
+		verdicts = append(verdicts, judge(err, connecting))
 	}
 	return merge(verdicts, connecting)
 }
@@ -256,10 +265,4 @@ func isPlainRefused(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == "28000" &&
 		(strings.HasSuffix(e.Message, "no encryption") || strings.HasSuffix(e.Message, "SSL off"))
-}
-
-// address returns what pgconn begins the error of an attempt with.
-func address(err error) string {
-	text, _, _ := strings.Cut(err.Error(), ": ")
-	return text
 }

@@ -161,6 +161,17 @@ func TestTwoAttempts(t *testing.T) {
 	}
 }
 
+// TestOneWay: servers are tried without TLS only, or with it only. Each refusal counts.
+func TestOneWay(t *testing.T) {
+	t.Parallel()
+	plain := listening(t, fail("28000", `no pg_hba.conf entry for host "::1", user "u", database "d", no encryption`))
+	_, err := pgx.Connect(t.Context(), "postgres://u@"+plain+","+listening(t, fail("57P03"))+"/d?sslmode=disable")
+	check(t, err, pgerr.Auth, false, false)
+	_, err = pgx.Connect(t.Context(), "postgres://u@"+listening(t, noTLSThen(fail("57P03")))+","+refusing(t)+
+		"/d?sslmode=require")
+	check(t, err, pgerr.TLS, false, false)
+}
+
 // TestCertificate trusts the authority, so that what is left to refuse is the name and the date.
 func TestCertificate(t *testing.T) {
 	t.Parallel()
