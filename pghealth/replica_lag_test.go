@@ -347,7 +347,7 @@ func TestReplicaLagBetweenLooks(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	const stuck, odd = "the replica is too far behind", "the replica's lag could not be read"
 	const unknown = "the replica may be far behind: the primary's position is not known"
-	at := func(n int) string { return strconv.Itoa(n) }
+	at := strconv.Itoa
 	constant := func(row ...string) func(int) []string { return func(int) []string { return row } }
 	for name, test := range map[string]struct {
 		primary func(look int) string   // nil: not asked
