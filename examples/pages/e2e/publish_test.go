@@ -35,7 +35,7 @@ func TestEveryPageIsServed(t *testing.T) {
 	}
 	_, figures, _, err := send(t.Context(), http.MethodGet, b.render+"/metrics", "")
 	for _, want := range []string{
-		`db_client_connection_max{pool="render"}`,
+		`db_client_connection_max{db_client_connection_pool_name="render"} `,
 		`http_server_request_duration_seconds_count{method="GET",route="/*",service="render",status="200"}`,
 	} {
 		if err != nil || !strings.Contains(string(figures), want) {

@@ -26,6 +26,7 @@ var packages = map[string]string{
 	"pgx": driver, "pgxpool": driver + "/pgxpool", "pgconn": driver + "/pgconn",
 	"pgconfig": ours + "pgconfig", "pgerr": ours + "pgerr", "pghealth": ours + "pghealth",
 	"pgmigrate": ours + "pgmigrate", "backfill": ours + "pgmigrate/backfill", "migrations": ours + "migrations",
+	"pgotel": ours + "pgotel",
 	"pgpool": ours + "pgpool", "pgquery": ours + "pgquery", "pgquerytest": ours + "pgquery/pgquerytest",
 	"listen": ours + "pgpool/listen", "replica": ours + "pgpool/replica",
 	"pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "pgtx": ours + "pgtx",

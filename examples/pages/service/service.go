@@ -11,16 +11,17 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
 
-	"github.com/page-builder/persistence/examples/pages/observability"
 	"github.com/page-builder/persistence/examples/pages/probes"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgotel"
 	"github.com/page-builder/persistence/pgpool"
 )
 
@@ -71,10 +72,14 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 	log := opts.Logger.With("service", opts.Name)
 
 	registry := prometheus.NewRegistry()
-	figures := observability.NewPrometheus(opts.Name)
-	registry.MustRegister(figures, collectors.NewGoCollector())
-	pool, err := pgpool.Connect(ctx, opts.Database, pgpool.WithLogger(log), pgpool.WithMetrics(figures),
-		pgpool.WithTracer(otelpgx.NewTracer()))
+	registry.MustRegister(collectors.NewGoCollector())
+	telemetry, err := newTelemetry(opts, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, telemetry.Close()) }()
+	pool, err := pgpool.Connect(ctx, opts.Database, pgpool.WithLogger(log), pgpool.WithMetrics(telemetry),
+		pgpool.WithTracer(telemetry.Tracer()))
 	if err != nil {
 		return err
 	}
@@ -136,6 +141,22 @@ func serveInternal(ctx context.Context, opts Options, log *slog.Logger, probe *p
 		opts.Debug(listener.Addr().String())
 	}
 	return func() { _ = server.Close(); <-done }, nil
+}
+
+// newTelemetry reports the pool and the listener at /metrics, and queries to the collector of spans.
+func newTelemetry(opts Options, registry *prometheus.Registry) (*pgotel.Telemetry, error) {
+	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(),
+		otelprometheus.WithoutTargetInfo())
+	if err != nil {
+		return nil, err
+	}
+	telemetry, err := pgotel.New(pgotel.Options{
+		Pool: opts.Name, MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
+	})
+	if err != nil || opts.Listener == nil {
+		return telemetry, err
+	}
+	return telemetry, telemetry.WatchListener(opts.Name, opts.Listener)
 }
 
 func newProbe(pool *pgxpool.Pool, opts Options, log *slog.Logger) (*pghealth.Probe, error) {

@@ -18,3 +18,5 @@ func serve(context.Context, *pgxpool.Pool) error { return nil } //nolint:unused 
 func onPage(context.Context, *pgconn.Notification) error { return nil } //nolint:unused // see doc.go
 
 func reload(context.Context, *pgx.Conn) error { return nil } //nolint:unused // see doc.go
+
+func publish(context.Context, pgx.Tx) error { return nil } //nolint:unused // see doc.go

@@ -1,0 +1,50 @@
+package pgotel
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgtx"
+)
+
+// Observe makes a span of each attempt of a transaction, for pgtx.Options.Observe: with its name,
+// attempt and outcome, and the waits for a connection and before the next attempt. It makes none
+// outside of a recorded span.
+//
+// pgtx reports an attempt when it is over. Its span is therefore beside those of its queries, all
+// below the caller's span.
+func (t *Telemetry) Observe(ctx context.Context, r pgtx.Report) {
+	if !trace.SpanFromContext(ctx).IsRecording() {
+		return
+	}
+	name := r.Kind
+	if r.Name != "" {
+		name += " " + r.Name
+	}
+	_, span := t.tracer.Start(ctx, name, trace.WithTimestamp(r.Start), trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(
+			t.pool,
+			attribute.String("db.system.name", "postgresql"),
+			attribute.String("postgresql.transaction.kind", r.Kind),
+			attribute.Int("postgresql.transaction.attempt", r.Attempt),
+			attribute.String("postgresql.transaction.outcome", string(r.Outcome)),
+			attribute.Bool("postgresql.transaction.again", r.Again),
+			attribute.Float64("postgresql.transaction.acquire_time", r.Acquire.Seconds()),
+			attribute.Float64("postgresql.transaction.wait_time", r.Wait.Seconds()),
+		))
+	if r.Err != nil {
+		category := string(pgerr.Of(r.Err))
+		span.SetStatus(codes.Error, category)
+		span.SetAttributes(attribute.String("error.type", category))
+		if refused := (*pgconn.PgError)(nil); errors.As(r.Err, &refused) {
+			span.SetAttributes(attribute.String("db.response.status_code", refused.Code))
+		}
+	}
+	span.End(trace.WithTimestamp(r.Start.Add(r.Acquire + r.Begin + r.Run + r.Commit)))
+}
