@@ -16,14 +16,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgmigrate"
-	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // asCommand makes the test binary the command: see TestMain.
 const asCommand = "PGMIGRATE_TEST_COMMAND"
 
 // TestInterruptedAnywhere interrupts runs at random points: the server ends the session, the
-// context ends, the command is killed. After each interruption nothing may be half recorded, and
+// context ends, the command is killed, the server is killed. After each interruption nothing may be half recorded, and
 // the next run continues or names a section for a person, who is this test. PGMIGRATE_INTERRUPTIONS
 // sets how often; the default is for every day, 200 for a release.
 func TestInterruptedAnywhere(t *testing.T) {
@@ -38,7 +38,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 	x := newInterrupted(t)
 	counts := map[string]int{}
 	for n := 0; n < want; {
-		kind := []string{"session ended", "context ended", "command killed"}[n%3]
+		kind := []string{"session ended", "context ended", "command killed", "server killed"}[n%4]
 		err := x.interrupt(kind)
 		dirty := x.check()
 		if err == nil && dirty == "" {
@@ -61,6 +61,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 
 type interrupted struct {
 	t        *testing.T
+	server   *fault.Server
 	url, dir string
 	conn     *pgx.Conn
 	migrator *pgmigrate.Migrator
@@ -82,7 +83,8 @@ var interruptedFolder = []string{
 }
 
 func newInterrupted(t *testing.T) *interrupted {
-	x := &interrupted{t: t, url: pgserver.Database(t), dir: t.TempDir()}
+	x := &interrupted{t: t, server: fault.NewServer(t, fault.ServerOptions{}), dir: t.TempDir()}
+	x.url = x.server.URL()
 	for n, sql := range interruptedFolder {
 		if n == 0 {
 			continue
@@ -95,9 +97,7 @@ func newInterrupted(t *testing.T) *interrupted {
 	if err != nil {
 		t.Fatal("parse the test database's address")
 	}
-	if x.conn, err = pgx.ConnectConfig(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	x.connect()
 	t.Cleanup(func() { x.conn.Close(context.WithoutCancel(t.Context())) })
 	if x.migrator, err = pgmigrate.New(cfg, os.DirFS(x.dir), pgmigrate.WithLogger(nil)); err != nil {
 		t.Fatal(err)
@@ -110,6 +110,14 @@ func newInterrupted(t *testing.T) *interrupted {
 	x.usual = result.Duration
 	x.empty()
 	return x
+}
+
+func (x *interrupted) connect() {
+	x.t.Helper()
+	var err error
+	if x.conn, err = pgx.Connect(x.t.Context(), x.url); err != nil {
+		x.t.Fatal(err)
+	}
 }
 
 func (x *interrupted) empty() {
@@ -162,10 +170,17 @@ func (x *interrupted) interrupt(kind string) error {
 	if kind == "session ended" {
 		stop = func() { x.exec("select pg_terminate_backend(pid) " + sessions) }
 	}
+	if kind == "server killed" {
+		stop = func() { x.server.Kill(x.t) }
+	}
 	// The delay is the fault, not a synchronization: somewhere in a run.
 	time.Sleep(rand.N(x.usual))
 	stop()
 	err := <-done
+	if kind == "server killed" {
+		x.server.Start(x.t)
+		x.connect()
+	}
 	for deadline := time.Now().Add(20 * time.Second); x.ask("select exists (select " + sessions + ")"); {
 		if time.Now().After(deadline) {
 			x.t.Fatal("the server still works on a run that was interrupted")
