@@ -20,28 +20,32 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// folders returns the migrations and the backfills that the caller named, or the defaults. The
-// backfills are nil if there are none.
-func (o options) folders() (migrations, backfills fs.FS, err error) {
-	migrations = o.migrations
+// folders returns the migrations, the repeatable ones and the backfills that the caller named, or
+// the defaults. The last two are nil if there are none.
+func (o options) folders() (migrations, repeatable, backfills fs.FS, err error) {
+	migrations, repeatable = o.migrations, o.repeatable
 	if o.backfills != nil {
 		backfills = *o.backfills
 	}
 	if migrations != nil {
-		return migrations, backfills, nil
+		return migrations, repeatable, backfills, nil
 	}
 	dir, err := os.Getwd() // go test runs a package's tests in its folder
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if dir, err = nearestMigrations(dir); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	beside := filepath.Join(filepath.Dir(dir), "backfills")
 	if found, _ := filepath.Glob(filepath.Join(beside, "*.sql")); o.backfills == nil && len(found) > 0 {
 		backfills = os.DirFS(beside)
 	}
-	return os.DirFS(dir), backfills, nil
+	beside = filepath.Join(filepath.Dir(dir), "repeatable")
+	if found, _ := filepath.Glob(filepath.Join(beside, "*.sql")); o.repeatable == nil && len(found) > 0 {
+		repeatable = os.DirFS(beside)
+	}
+	return os.DirFS(dir), repeatable, backfills, nil
 }
 
 func nearestMigrations(dir string) (string, error) {
@@ -76,13 +80,13 @@ func (o options) migrator() (pgtestdb.Migrator, error) {
 		return nil, err
 	}
 	if o.custom != nil {
-		return &filled{Migrator: o.custom, seeds: seeds}, nil
+		return &filled{Migrator: o.custom, folders: o.seeds, seeds: seeds}, nil
 	}
 	m, err := o.newMigrator()
 	if err != nil {
 		return nil, err
 	}
-	return &filled{Migrator: m, seeds: seeds}, nil
+	return &filled{Migrator: m, folders: o.seeds, seeds: seeds}, nil
 }
 
 // migrator fills pgtestdb's template through pgmigrate.
@@ -98,10 +102,12 @@ var _ pgtestdb.Migrator = (*migrator)(nil)
 // newMigrator reports what is wrong with the folders before any server is asked.
 func (o options) newMigrator() (*migrator, error) {
 	m := &migrator{version: o.version, options: []pgmigrate.Option{pgmigrate.WithLogger(nil)}}
+	var repeatable fs.FS
 	var err error
-	if m.migrations, m.backfills, err = o.folders(); err != nil {
+	if m.migrations, repeatable, m.backfills, err = o.folders(); err != nil {
 		return nil, err
 	}
+	m.options = append(m.options, pgmigrate.WithRepeatable(repeatable))
 	if o.backfills != nil && m.backfills == nil {
 		m.options = append(m.options, pgmigrate.WithoutBackfills())
 	}
@@ -159,6 +165,24 @@ func (m *migrator) up(ctx context.Context, cfg *pgx.ConnConfig) error {
 		_, err = up(ctx)
 	}
 	return err
+}
+
+// seed runs seeds as "pgmigrate seed" does.
+func (m *migrator) seed(ctx context.Context, conf pgtestdb.Config, folders []fs.FS) error {
+	cfg, err := parseTemplate(conf)
+	if err != nil {
+		return err
+	}
+	migrate, err := pgmigrate.New(cfg, m.migrations, m.options...)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if _, err := migrate.Seed(ctx, folder, seedEnvironment); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parseTemplate returns how a migrator connects to a new template.

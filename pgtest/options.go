@@ -13,6 +13,7 @@ type Option func(*options)
 
 type options struct {
 	migrations fs.FS
+	repeatable fs.FS
 	custom     pgtestdb.Migrator
 	backfills  *fs.FS // nil: the folder beside the migrations; a nil FS: none
 	version    int32  // 0: the last
@@ -40,6 +41,12 @@ func Migrations(fsys fs.FS) Option {
 	return func(o *options) { o.migrations, o.custom = fsys, nil }
 }
 
+// Repeatable names the folder of pgmigrate's repeatable migrations, which run after the others. The
+// default is the folder "repeatable" beside the default migrations, and none beside [Migrations].
+func Repeatable(fsys fs.FS) Option {
+	return func(o *options) { o.repeatable = fsys }
+}
+
 // Backfills names the folder of the backfills that the migrations require; they run when the
 // template is made. The default is the folder "backfills" beside the default migrations. nil runs
 // none: the migrations do not wait for them.
@@ -59,9 +66,10 @@ func Migrator(m pgtestdb.Migrator) Option {
 	return func(o *options) { o.custom = m }
 }
 
-// Seed applies the *.sql files in the root of fsys to the template after its migrations, in the
-// order of their names, each in one transaction unless it has its own. So they run once, however
-// many tests there are. Several add up.
+// Seed applies the *.sql files in the root of fsys and then those in its folder "test" to the
+// template after its migrations, each in the order of their names and in a transaction of its own, as
+// "pgmigrate seed" does with APP_ENV=test. So they run once, however many tests there are. Several
+// add up.
 func Seed(fsys fs.FS) Option {
 	return func(o *options) { o.seeds = append(o.seeds, fsys) }
 }

@@ -22,8 +22,12 @@ func TestSeed(t *testing.T) {
 		"1_authors.sql": {Data: []byte("insert into authors values (1); insert into authors values (2);")},
 	}
 	two := fstest.MapFS{"2_pages.sql": {Data: []byte("insert into pages select id from authors")}}
-	both := pgtest.New(t, pgtest.Migrations(twoTables), pgtest.Seed(one), pgtest.Seed(two))
-	if a, p := count(t, both, "authors"), count(t, both, "pages"); a != 2 || p != 2 {
+	two["test/1_more.sql"] = &fstest.MapFile{Data: []byte("insert into authors values (3); set search_path = nowhere;")}
+	two["test/2_more.sql"] = &fstest.MapFile{Data: []byte("insert into authors select count(*) + 1 from all_pages")}
+	two["staging/1.sql"] = &fstest.MapFile{Data: []byte("insert into nowhere values (1)")}
+	view := fstest.MapFS{"v.sql": {Data: []byte("create view all_pages as select from pages, generate_series(1, 2)")}}
+	both := pgtest.New(t, pgtest.Migrations(twoTables), pgtest.Repeatable(view), pgtest.Seed(one), pgtest.Seed(two))
+	if a, p := count(t, both, "authors"), count(t, both, "pages"); a != 4 || p != 2 {
 		t.Errorf("%d authors, %d pages", a, p)
 	}
 	if a := count(t, pgtest.New(t, pgtest.Migrations(twoTables)), "authors"); a != 0 {

@@ -15,11 +15,15 @@ import (
 // filled is a migrator followed by seeds.
 type filled struct {
 	pgtestdb.Migrator
-	seeds []seed
+	folders []fs.FS
+	seeds   []seed // what is in them
 }
 
 // seed is one file.
 type seed struct{ name, sql string }
+
+// seedEnvironment is the folder of seeds that "pgmigrate seed" runs with APP_ENV=test.
+const seedEnvironment = "test"
 
 func readSeeds(folders []fs.FS) ([]seed, error) {
 	var seeds []seed
@@ -28,6 +32,11 @@ func readSeeds(folders []fs.FS) ([]seed, error) {
 		if err != nil {
 			return nil, fmt.Errorf("seeds: %w", err)
 		}
+		more, err := fs.Glob(fsys, seedEnvironment+"/*.sql")
+		if err != nil {
+			return nil, fmt.Errorf("seeds: %w", err)
+		}
+		names = append(names, more...)
 		if len(names) == 0 {
 			return nil, errors.New("seeds: no *.sql in the folder given to pgtest.Seed")
 		}
@@ -71,11 +80,21 @@ func (f *filled) Migrate(ctx context.Context, db *sql.DB, conf pgtestdb.Config) 
 	if err := f.Migrator.Migrate(ctx, db, conf); err != nil {
 		return err
 	}
+	// At an older version, which pgmigrate does not seed, they run as with another migrator.
+	m, ours := f.Migrator.(*migrator)
+	if ours = ours && m.version == 0; ours {
+		if err := m.seed(ctx, conf, f.folders); err != nil {
+			return err
+		}
+	}
 	conn, err := connectTemplate(ctx, conf)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
+	if ours {
+		return nil
+	}
 	for _, s := range f.seeds {
 		if _, err := conn.PgConn().Exec(ctx, s.sql).ReadAll(); err != nil {
 			return fmt.Errorf("seed %s: %w", s.name, err)
