@@ -78,6 +78,9 @@ func (m *Migrator) History(ctx context.Context) ([]Entry, error) {
 		return nil, err
 	}
 	defer disconnect(ctx, conn)
+	if err := m.refuseViews(ctx, conn); err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
 	return m.history(ctx, conn)
 }
 

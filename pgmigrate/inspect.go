@@ -61,14 +61,19 @@ func (r *run) upgrade(ctx context.Context) error {
 		return nil
 	}
 	schema := r.m.settings.historySchema
-	_, err := r.conn.Exec(ctx, fmt.Sprintf(`
+	sql := fmt.Sprintf(`
 begin;
 alter table %[1]s.history alter column id drop identity if exists, add column if not exists before text,
   add column if not exists current text, drop constraint history_pkey, add primary key (version_table, id);
 alter table if exists %[1]s.seed drop constraint seed_pkey, add primary key (version_table, path, checksum);
-commit`, schema))
+commit`, schema)
+	err := r.retry(ctx, func(ctx context.Context) error {
+		if err := exec(ctx, r.conn.PgConn(), sql); err != nil {
+			return r.rollback(ctx, err)
+		}
+		return nil
+	})
 	if err != nil {
-		_, _ = r.conn.Exec(ctx, "rollback") // if the connection is gone, the server rolls back
 		return fmt.Errorf("bring the tables in schema %s, made by an earlier version, up to date: %w", schema, err)
 	}
 	return nil

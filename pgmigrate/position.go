@@ -41,7 +41,7 @@ type mark struct {
 // again under the lock.
 func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
 	var p position
-	results := conn.PgConn().Exec(ctx, m.settings.positionSQL())
+	results := conn.PgConn().Exec(ctx, m.settings.viewsSQL()+m.settings.positionSQL())
 	p.repeated = map[string]string{}
 	var versions []int32
 	var scanErr error
@@ -64,9 +64,8 @@ func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, 
 	var pgErr *pgconn.PgError
 	missing := undefinedTable(err)
 	denied := errors.As(err, &pgErr) && pgErr.Code == "42501"
-	if errors.As(err, &pgErr) && pgErr.Code == "22012" {
-		return position{}, fmt.Errorf("read version table %s: it or the history in schema %s is a view: drop the view",
-			m.settings.versionTable, m.settings.historySchema)
+	if isView(err) {
+		return position{}, m.settings.viewError()
 	}
 	if missing && !p.tracked {
 		return position{}, nil
@@ -86,17 +85,40 @@ func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, 
 	return p, nil
 }
 
-// positionSQL divides by zero if a table is a view: reading it could run the functions of its owner
-// with the rights of the reader. newSettings has checked the names.
-func (s *settings) positionSQL() string {
+// viewsSQL divides by zero if one of this package's tables is a view: reading it could run the
+// functions of its owner with the rights of the reader. newSettings has checked the names.
+func (s *settings) viewsSQL() string {
 	schema, table, _ := strings.Cut(s.versionTable, ".")
-	sql := fmt.Sprintf(`select 1 / case when exists (
+	return fmt.Sprintf(`select 1 / case when exists (
   select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where c.relname in ('%[2]s', 'history', 'repeatable') and c.relkind = 'v'
+  where c.relname in ('%[2]s', 'history', 'seed', 'repeatable') and c.relkind in ('v', 'm', 'f')
     and (n.nspname = '%[1]s' and c.relname = '%[2]s' or n.nspname = '%[3]s')) then 0 else 1 end;
-select version from %[4]s;
-select id, version, action, progress, checksum, name from %[3]s.history where version_table = '%[4]s'`,
-		schema, table, s.historySchema, s.versionTable)
+`, schema, table, s.historySchema)
+}
+
+func isView(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "22012"
+}
+
+func (s *settings) viewError() error {
+	return fmt.Errorf("check %s and schema %s: there is a view in the place of a table: drop it", s.versionTable,
+		s.historySchema)
+}
+
+// refuseViews is for what reads without a position.
+func (m *Migrator) refuseViews(ctx context.Context, conn *pgx.Conn) error {
+	err := exec(ctx, conn.PgConn(), m.settings.viewsSQL())
+	if isView(err) {
+		return m.settings.viewError()
+	}
+	return err
+}
+
+func (s *settings) positionSQL() string {
+	sql := fmt.Sprintf(`select version from %[2]s;
+select id, version, action, progress, checksum, name from %[1]s.history where version_table = '%[2]s'`,
+		s.historySchema, s.versionTable)
 	if s.repeatable != nil {
 		sql += fmt.Sprintf("; select path, checksum from %s.repeatable where version_table = '%s'", s.historySchema,
 			s.versionTable)

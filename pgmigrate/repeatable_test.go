@@ -20,7 +20,7 @@ func TestRepeatable(t *testing.T) {
 			"10_titles.sql", "create or replace view titles as select title as a from pages;",
 			"20_upper.sql", "drop view if exists upper_titles;\ncreate view upper_titles as select upper(a) as " + column +
 				" from titles;\nset role pg_monitor; set search_path = pg_catalog;",
-			"notes.txt", "no SQL",
+			"notes.txt", "no SQL", "00_empty.sql", "-- nothing",
 		}
 	}
 	up := func(fsys []string) (*pgmigrate.Migrator, string) {
@@ -29,7 +29,7 @@ func TestRepeatable(t *testing.T) {
 		return m, fmt.Sprintf("%d %v %v", len(r.Steps), r.Repeated, err)
 	}
 	m, got := up(views("one"))
-	if want := "3 [repeatable/10_titles.sql repeatable/20_upper.sql] <nil>"; got != want {
+	if want := "3 [repeatable/00_empty.sql repeatable/10_titles.sql repeatable/20_upper.sql] <nil>"; got != want {
 		t.Errorf("first: got %s, want %s", got, want)
 	}
 	if _, got := up(views("one")); got != "0 [] <nil>" {
@@ -47,7 +47,7 @@ func TestRepeatable(t *testing.T) {
 		t.Errorf("changed back: got %s", got)
 	}
 	s, err := m.Status(t.Context())
-	if err != nil || len(s.Repeatable) != 2 || !s.Repeatable[1].Applied {
+	if err != nil || len(s.Repeatable) != 3 || !s.Repeatable[2].Applied {
 		t.Errorf("status: %+v, %v", s.Repeatable, err)
 	}
 
@@ -70,7 +70,8 @@ func TestRepeatable(t *testing.T) {
 	if _, err := m.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, got := up(views("one")); got != "1 [repeatable/10_titles.sql repeatable/20_upper.sql] <nil>" {
+	if _, got := up(views("one")); got != "1 [repeatable/00_empty.sql repeatable/10_titles.sql "+
+		"repeatable/20_upper.sql] <nil>" {
 		t.Errorf("after down: got %s", got)
 	}
 	// Not by an older folder.

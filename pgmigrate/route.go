@@ -34,6 +34,7 @@ func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
 		return targets, r.complete(ctx, p)
 	}
 	if len(targets) == 0 && r.notOurs(k) {
+		r.behind = true
 		return nil, nil
 	}
 	u, err := r.m.readUnfinished(ctx, r.conn, k)

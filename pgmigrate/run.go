@@ -25,6 +25,7 @@ type run struct {
 	outdated  bool              // an earlier version of this package has made the tables beside the version table
 	lastEntry int64             // the newest one of the history when it was read
 	repeated  map[string]string // the checksums of the repeatable migrations that were run, by path
+	behind    bool              // a newer folder's migration is unfinished: its repeatable ones are newer too
 	resume    int               // the number of the statement from which the first step continues; 0 for the first
 
 	step *step // the current one, if any
@@ -82,7 +83,8 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 
 // isDone reports whether there is nothing to do where the route leads.
 func (r *run) isDone(targets []int32) bool {
-	return len(targets) == 0 && (r.version != r.m.folder.latest() || len(r.m.folder.changed(r.repeated)) == 0)
+	return len(targets) == 0 &&
+		(r.behind || r.version != r.m.folder.latest() || len(r.m.folder.changed(r.repeated)) == 0)
 }
 
 func (r *run) takePosition(p position) {

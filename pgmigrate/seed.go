@@ -127,6 +127,9 @@ func (m *Migrator) unseeded(ctx context.Context, files []*script) (int, error) {
 		return 0, err
 	}
 	defer disconnect(ctx, conn)
+	if err := m.refuseViews(ctx, conn); err != nil {
+		return 0, fmt.Errorf("read seeds: %w", err)
+	}
 	done, err := m.seeded(ctx, conn)
 	if err != nil {
 		return 0, err

@@ -44,7 +44,8 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 	results, err := conn.Exec(ctx, strings.Join(append(records, discardSQL), "; ")).ReadAll()
 	if len(results) < len(records) || results[len(records)-1].Err != nil {
 		var pgErr *pgconn.PgError
-		if errors.As(err, &pgErr) && pgErr.Code == "23502" && pgErr.ColumnName == "version" {
+		if errors.As(err, &pgErr) && pgErr.Code == "23502" && pgErr.ColumnName == "version" &&
+			pgErr.SchemaName == r.m.settings.historySchema {
 			err = fmt.Errorf("the section has changed the version in %s itself", r.m.settings.versionTable)
 		}
 		return r.rollback(ctx, err)

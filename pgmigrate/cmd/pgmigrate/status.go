@@ -96,8 +96,11 @@ func (a *app) table(s pgmigrate.Status) error {
 	}
 	for _, f := range s.Repeatable {
 		state := "pending"
-		if f.Applied {
+		switch {
+		case f.Applied:
 			state = "applied"
+		case s.Ahead():
+			state = "older" // up leaves it alone
 		}
 		fmt.Fprintf(w, "-\t%s\t%s\n", paint(state), f.Name)
 	}
