@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +13,7 @@ import (
 
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/internal/folder"
 )
 
 // app holds what all commands share.
@@ -115,9 +113,9 @@ func (a *app) migrator(opts ...pgmigrate.Option) (*pgmigrate.Migrator, *pgx.Conn
 	if a.strict {
 		opts = append(opts, pgmigrate.WithStrict())
 	}
-	repeatable, err := a.repeatableFolder(dir)
+	repeatable, err := folder.Repeatable(a.repeatable, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, usageError{err}
 	}
 	if repeatable != "" {
 		opts = append(opts, pgmigrate.WithRepeatable(os.DirFS(repeatable)))
@@ -156,23 +154,6 @@ func (a *app) connection() (*pgx.ConnConfig, error) {
 	}
 	a.environment = string(cfg.Environment)
 	return cfg.DirectConfig()
-}
-
-// repeatableFolder returns the folder of repeatable migrations, or "" if there is none.
-func (a *app) repeatableFolder(migrations string) (string, error) {
-	dir := a.repeatable
-	if dir == "" {
-		dir = filepath.Join(filepath.Dir(filepath.Clean(migrations)), "repeatable")
-	}
-	fi, err := os.Stat(dir)
-	switch {
-	case err == nil && fi.IsDir():
-		return dir, nil
-	case a.repeatable == "" && errors.Is(err, fs.ErrNotExist):
-		return "", nil
-	default:
-		return "", usageError{fmt.Errorf("no folder %s: create it, or name another with --repeatable", dir)}
-	}
 }
 
 // warnings logs what the progress does not show: ignored files, locks in the way, a database that

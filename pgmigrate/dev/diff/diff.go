@@ -29,6 +29,9 @@ type Options struct {
 	// Data are values for migrations that are templates.
 	Data map[string]any
 
+	// Repeatable are the repeatable migrations, which run after the folder's. Nil means none.
+	Repeatable fs.FS
+
 	// Shadow is where the shadow databases go and what is created in them before the migrations.
 	// Its Migrations, Version and Migrate do not count.
 	Shadow shadow.Options
@@ -149,7 +152,8 @@ func (w *work) clone(ctx context.Context, db *shadow.DB) (*shadow.DB, error) {
 }
 
 func (w *work) migrate() []pgmigrate.Option {
-	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(w.opts.Data)}
+	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(w.opts.Data),
+		pgmigrate.WithRepeatable(w.opts.Repeatable)}
 	if w.opts.VersionTable != "" {
 		list = append(list, pgmigrate.WithVersionTable(w.opts.VersionTable))
 	}

@@ -26,6 +26,9 @@ type Options struct {
 	// Data are values for migrations that are templates.
 	Data map[string]any
 
+	// Repeatable are the repeatable migrations, which run after the folder's. Nil means none.
+	Repeatable fs.FS
+
 	// IgnoreRoles are roles whose grants, and whose ownership of objects, are not drift.
 	IgnoreRoles []string
 
@@ -133,7 +136,8 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 }
 
 func (o Options) migrate() []pgmigrate.Option {
-	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(o.Data)}
+	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(o.Data),
+		pgmigrate.WithRepeatable(o.Repeatable)}
 	if o.VersionTable != "" {
 		list = append(list, pgmigrate.WithVersionTable(o.VersionTable))
 	}

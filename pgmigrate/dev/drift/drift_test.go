@@ -71,6 +71,34 @@ func TestPendingIsNoDrift(t *testing.T) {
 	}
 }
 
+// What a repeatable migration makes is no drift, and what somebody has changed of it is.
+func TestRepeatableIsNoDrift(t *testing.T) {
+	t.Parallel()
+	views := fstest.MapFS{"v.sql": &fstest.MapFile{Data: []byte("create or replace view v as select i from b;")}}
+	cfg := migrated(t, 1, "")
+	m, err := pgmigrate.New(cfg, folder, pgmigrate.WithLogger(nil), pgmigrate.WithRepeatable(views))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{false, true} {
+		report, err := drift.Check(t.Context(), cfg, folder, drift.Options{Repeatable: views})
+		if err != nil || report.Drifted() != want {
+			t.Fatalf("drifted, want %t: %+v, %v", want, report, err)
+		}
+		conn, err := pgx.ConnectConfig(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(t.Context(), "create or replace view v as select i + 1 as i from b"); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close(context.Background())
+	}
+}
+
 func TestNotComparable(t *testing.T) {
 	t.Parallel()
 	if _, err := drift.Check(t.Context(), migrated(t, 0, ""), folder, drift.Options{}); !errors.Is(err,

@@ -43,6 +43,24 @@ func Find(dir string) (string, error) {
 	return "", fmt.Errorf("no migrations folder: looked for %q: create it, or name another with --dir", tried)
 }
 
+// Repeatable returns the folder of repeatable migrations: dir, or if that is empty "repeatable" beside
+// the migrations, or "" if there is none.
+func Repeatable(dir, migrations string) (string, error) {
+	named := dir != ""
+	if !named {
+		dir = filepath.Join(filepath.Dir(filepath.Clean(migrations)), "repeatable")
+	}
+	fi, err := os.Stat(dir)
+	switch {
+	case err == nil && fi.IsDir():
+		return dir, nil
+	case !named && errors.Is(err, os.ErrNotExist):
+		return "", nil
+	default:
+		return "", fmt.Errorf("no folder %s: create it, or name another with --repeatable", dir)
+	}
+}
+
 func isFile(path string) bool {
 	fi, err := os.Stat(path)
 	return err == nil && fi.Mode().IsRegular()

@@ -48,13 +48,18 @@ work failed; 2 the command line, the configuration or the folder is wrong.`,
 						"file with --schema", err),
 				}
 			}
+			repeatable, err := a.repeatable(dir)
+			if err != nil {
+				return err
+			}
 			live, err := liveDatabase()
 			if err != nil {
 				return err
 			}
 			result, err := diff.Make(cmd.Context(), os.DirFS(dir), string(wanted), name, diff.Options{
 				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(),
-				Shadow: shadow.Options{URL: f.shadow, Live: live, Extensions: f.extensions},
+				Repeatable: repeatable,
+				Shadow:     shadow.Options{URL: f.shadow, Live: live, Extensions: f.extensions},
 			})
 			if err != nil {
 				return err

@@ -73,13 +73,17 @@ configuration or the folder is wrong.`,
 			if err != nil {
 				return err
 			}
+			repeatable, err := a.repeatable(dir)
+			if err != nil {
+				return err
+			}
 			live, err := requiredDatabase()
 			if err != nil {
 				return err
 			}
 			report, err := drift.Check(cmd.Context(), live, os.DirFS(dir), drift.Options{
 				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(),
-				IgnoreRoles: ignored, IgnoreSchemas: f.ignoreSchemas,
+				Repeatable: repeatable, IgnoreRoles: ignored, IgnoreSchemas: f.ignoreSchemas,
 				IgnoreTables: f.ignoreTables, NoDump: noDump,
 				Shadow: shadow.Options{URL: f.shadow, Extensions: f.extensions},
 			})

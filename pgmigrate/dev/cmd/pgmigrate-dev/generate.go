@@ -40,13 +40,19 @@ the configuration or the folder is wrong.`,
 			if err != nil {
 				return err
 			}
+			repeatable, err := a.repeatable(dir)
+			if err != nil {
+				return err
+			}
 			live, err := liveDatabase()
 			if err != nil {
 				return err
 			}
 			options := shadow.Options{
 				URL: f.shadow, Live: live, Extensions: f.extensions, Migrations: os.DirFS(dir),
-				Migrate: []pgmigrate.Option{pgmigrate.WithData(a.templateData())},
+				Migrate: []pgmigrate.Option{
+					pgmigrate.WithData(a.templateData()), pgmigrate.WithRepeatable(repeatable),
+				},
 			}
 			if against != "" {
 				return a.runAgainst(cmd, options, against)
