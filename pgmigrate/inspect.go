@@ -22,8 +22,8 @@ func (r *run) inspect(ctx context.Context) error {
 with ours as (
   select n.nspname || '.' || c.relname as name, c.relowner as owner
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where c.relkind <> 'i' and (n.nspname = $1 and c.relname = $2
-    or n.nspname = $3 and c.relname in ('history', 'seed', 'repeatable'))
+  where c.relkind <> 'i' and (n.nspname = $3
+    or n.nspname = $1 and c.relname = $2)
   union all
   select 'schema ' || nspname, nspowner from pg_catalog.pg_namespace where nspname = $3
 ), untrusted as (
