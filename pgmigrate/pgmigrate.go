@@ -4,9 +4,10 @@
 //	...
 //	result, err := m.Up(ctx)
 //
-// The engine and the file format are tern's (github.com/jackc/tern/v2): numbered SQL files, an up
-// and a down section, one row in a version table. A folder that tern can apply, this package can
-// apply, and the reverse; the two may take turns on one database. What is added around tern:
+// The file format is tern's (github.com/jackc/tern/v2): numbered SQL files, an up and a down section,
+// one row in a version table. This package runs the statements itself. It refuses a file that tern
+// would run by accident; otherwise a folder for one is a folder for the other, and the two may take
+// turns on one database. What this package adds:
 //
 //   - [New] checks the whole folder before a database is touched and reports every problem with its
 //     file and line.
@@ -17,6 +18,8 @@
 //   - A database that is ahead of the folder is no error: an older instance keeps starting during a
 //     rolling deployment.
 //   - An error names the file, the line, the SQLSTATE and the state the database was left in.
+//   - A query may check the data before a migration ([CheckError]), and views, functions and grants
+//     run again when their files change ([WithRepeatable]).
 //   - A history, in a schema of its own, says when and by whom each migration was applied, and
 //     notices a file that was edited afterwards and a section without a transaction that was
 //     interrupted.

@@ -45,9 +45,8 @@ func (e *DirtyError) Error() string {
 		b.WriteString("run it again, and it continues")
 		return b.String()
 	}
-	applied, rolledBack := "all of the migration is in the database", "nothing of it is"
-	fmt.Fprintf(&b, "finish it or undo it by hand, then resolve version %d as applied (%s) or as rolled back (%s)",
-		e.Version, applied, rolledBack)
+	fmt.Fprintf(&b, "finish it or undo it by hand, then resolve version %d as applied (all of the migration is in the "+
+		"database) or as rolled back (nothing of it is)", e.Version)
 	if len(e.InvalidIndexes) > 0 {
 		fmt.Fprintf(&b, "; invalid indexes: %s", strings.Join(e.InvalidIndexes, ", "))
 	}
