@@ -286,6 +286,11 @@ func newWriter(name, rows string) *writer {
 	return w
 }
 
+// newProbe begins a text for package pgquerytest, whose arguments are columns of "pgquery.probe".
+func newProbe(params []decl.Param) *writer {
+	return &writer{text: decl.Text{Params: params}, before: `"pgquery.probe"."`, after: `"`}
+}
+
 // param writes a placeholder, and returns its number.
 func (w *writer) param(p decl.Param) int {
 	i := slices.Index(w.text.Params, p)

@@ -35,10 +35,10 @@ func (l *list) build(v decl.Variant) *decl.Text {
 		with, _ := l.query.cutWith()
 		w := &writer{before: `(select "`, after: `" from "pgquery.probe")`}
 		w.piece(with)
-		w.text.With = w.String()
-		w = &writer{text: w.text, before: `"pgquery.probe"."`, after: `"`}
-		l.writeRange(w, nil, v, nil)
-		return w.end()
+		probe := newProbe(w.text.Params)
+		l.writeRange(probe, nil, v, nil)
+		probe.text.With = w.String()
+		return probe.end()
 	}
 	s := &l.sorts[v.Sort]
 	w := newWriter(l.name, "many")

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
-	"github.com/page-builder/persistence/pgquery/internal/lex"
 )
 
 // patch is a Patch that was put together.
@@ -136,41 +135,16 @@ func (p *Patch[A, R]) Declaration() *decl.Declaration {
 	if err != nil {
 		return d
 	}
+	w := newProbe(nil)
+	w.WriteString("select * from ")
+	w.piece(c.table)
+	c.writeWhere(w, false)
 	d.Patch = &decl.Patch{
-		Table: strings.TrimSpace(p.Table), Columns: p.Columns, Version: p.Version, Equals: equals(c.where),
-		Text: c.build, Conflict: c.look,
+		Table: strings.TrimSpace(p.Table), Columns: p.Columns, Version: p.Version, Rows: w.end(), Text: c.build,
+		Conflict: c.look,
 	}
 	for _, column := range c.columns {
 		d.Patch.NotNull = append(d.Patch.NotNull, c.fields[column.field].notNull)
 	}
 	return d
-}
-
-// equals returns the columns that a condition compares with an argument, for a condition of terms
-// that "and" joins: column = @argument, or alias.column = @argument::type.
-func equals(where piece) (columns []string) {
-	terms := [][]lex.Token{nil}
-	for _, t := range where.tokens {
-		switch word := strings.ToLower(t.Text); {
-		case t.Kind == lex.Space:
-		case t.Kind == lex.Word && t.Depth == 0 && word == "or":
-			return nil
-		case t.Kind == lex.Word && t.Depth == 0 && word == "and":
-			terms = append(terms, nil)
-		default:
-			terms[len(terms)-1] = append(terms[len(terms)-1], t)
-		}
-	}
-	for _, term := range terms {
-		if len(term) > 2 && term[1].Text == "." {
-			term = term[2:]
-		}
-		if len(term) == 5 && term[3].Text == "::" {
-			term = term[:3]
-		}
-		if len(term) == 3 && term[1].Text == "=" && term[2].Kind == lex.Argument {
-			columns = append(columns, unquote(term[0].Text))
-		}
-	}
-	return columns
 }

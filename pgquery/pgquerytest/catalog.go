@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/page-builder/persistence/pgquery/internal/decl"
@@ -58,14 +57,7 @@ type table struct {
 	notNull    map[string]bool
 	hasDefault map[string]bool
 	types      map[string]uint32
-	unique     []index
 	isUnknown  bool // a materialized view, of which the catalog does not say what is null
-}
-
-type index struct {
-	name      string
-	columns   []string
-	predicate string
 }
 
 // table returns nil for a table that is not there.
@@ -93,25 +85,8 @@ func (c *catalog) table(name string) (*table, error) {
 	}
 	// An index of another collation than the column's tells texts apart that are equal for the
 	// column, if the column's is not deterministic.
-	rows, err = c.tx.Query(c.ctx, `select c.relname, array(
-			select attname::text from unnest(i.indkey::int2[]) with ordinality k (num, nth)
-			join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num where nth <= i.indnkeyatts),
-			coalesce(pg_get_expr(i.indpred, i.indrelid), '')
-		from pg_index i join pg_class c on c.oid = i.indexrelid
-		where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid and i.indimmediate
-		and i.indexprs is null and not exists (
-			select from unnest(i.indkey::int2[], i.indcollation::oid[]) k (num, coll)
-			join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num
-			join pg_collation o on o.oid = a.attcollation
-			where k.coll <> a.attcollation and not o.collisdeterministic)`, name)
-	if err != nil {
-		return nil, err
-	}
-	t.unique, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i index, err error) {
-		return i, row.Scan(&i.name, &i.columns, &i.predicate)
-	})
 	c.tables[name] = t
-	return t, err
+	return t, nil
 }
 
 // textTypes take any string.
@@ -119,12 +94,14 @@ var textTypes = []string{"text", "varchar", "bpchar", "name", "citext"}
 
 var integers = map[string]int{"int2": 16, "int4": 32, "int8": 64}
 
-// collatesLoosely reports a column of a collation for which different texts are equal. Up to
-// PostgreSQL 18 the planner takes a unique index of another collation as a proof for it.
-func (c *catalog) collatesLoosely(f pgconn.FieldDescription) (isLoose bool) {
-	_ = c.tx.QueryRow(c.ctx, `select not collisdeterministic from pg_attribute a
-		join pg_collation o on o.oid = attcollation where attrelid = $1 and attnum = $2`,
-		f.TableOID, int16(f.TableAttributeNumber)).Scan(&isLoose)
+// hasLooseIndex reports a table with a unique index of another collation than its column's, for
+// which different texts are equal. Up to PostgreSQL 18 the planner takes it for a proof.
+func (c *catalog) hasLooseIndex(table string) (isLoose bool) {
+	_ = c.tx.QueryRow(c.ctx, `select exists (
+		select from pg_index, unnest(indkey::int2[], indcollation::oid[]) k (num, coll)
+		join pg_attribute on attnum = k.num join pg_collation o on o.oid = attcollation
+		where attrelid = indrelid and indrelid = to_regclass($1) and indisunique
+		and k.coll <> attcollation and not collisdeterministic)`, table).Scan(&isLoose)
 	return isLoose
 }
 

@@ -86,7 +86,7 @@ func (c *checker) sort(i int, first bool) bool {
 		}
 	}
 	if !c.trusted[c.d.Name+" "+s.Name] {
-		if problem := c.ties(places); problem != "" {
+		if problem := c.ties(c.d.List.Text(decl.Variant{Probe: true}), places); problem != "" {
 			c.fail(piece, "%s", problem)
 		}
 	}

@@ -118,6 +118,59 @@ func patch() *pgquery.Patch[patchArgs, row] {
 	}
 }
 
+// However Where is written, the planner knows whether it finds one row.
+func TestRightPatches(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	if _, err := pool.Exec(t.Context(), `
+		create collation same (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+		create table notes (id int primary key, slug text not null, gone timestamptz, loose text collate same not null,
+			title text not null);
+		create unique index on notes (slug) where gone is null;
+		create unique index on notes (loose collate "C");
+		create view live_notes as select * from notes where gone is null`); err != nil {
+		t.Fatal(err)
+	}
+	type args struct {
+		Key   string
+		Title pgquery.Optional[string] `db:"title,notnull"`
+	}
+	type note struct{ ID int32 }
+	for where, isOne := range map[string]bool{
+		"id = @key::text::int":                              true,
+		"(@key::text)::int = notes.id":                      true,
+		"slug = @key and gone is null":                      true,
+		"((gone is null) and (slug = @key))":                true,
+		"id in (select length(@key))":                       true,
+		"slug = @key":                                       false,
+		"loose = @key":                                      false,
+		"id = length(@key) or slug = @key":                  false,
+		"id >= length(@key)":                                false,
+		"id = any(array[length(@key), 1])":                  false,
+		"id::text = @key":                                   false,
+		"length(@key) = 1 and title is not null":            false,
+		"id in (select n.id from notes n) and title = @key": false,
+	} {
+		r := check(t, pool, &pgquery.Patch[args, note]{
+			Name: "note", Table: "notes", Where: where, Columns: []string{"title"}, Returning: "id",
+		})
+		if isOne != (len(r.errors) == 0) {
+			t.Errorf("%s: %q", where, r.errors)
+		}
+		if !isOne {
+			wants(t, r, "Where: may find several rows: compare all columns of a unique index of notes")
+		}
+	}
+	type viewArgs struct {
+		Key   string
+		Title pgquery.Optional[string]
+	}
+	type viewed struct{ ID *int32 }
+	pgquerytest.Check(t, pool, &pgquery.Patch[viewArgs, viewed]{
+		Name: "live", Table: "live_notes", Where: "slug = @key", Columns: []string{"title"}, Returning: "id",
+	})
+}
+
 func TestPlantedPatches(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

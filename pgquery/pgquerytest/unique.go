@@ -21,23 +21,23 @@ type place struct {
 	pgconn.FieldDescription
 }
 
-// ties returns why two rows of a list may have the same place in an order, or "" if the planner
-// proves that they cannot. The list is joined with rows that hold a place in the order and the
-// arguments. The planner says of each join whether it finds at most one row: "Inner Unique".
+// ties returns why two of the rows may have the same place in an order, or "" if the planner proves
+// that they cannot. They are joined with rows that hold a place in the order and the arguments. The
+// planner says of each join whether it finds at most one row: "Inner Unique".
 //
 // A column that may be null proves nothing, because an equality is not true of nulls.
-func (c *checker) ties(places []place) string {
+func (c *checker) ties(rows *decl.Text, places []place) string {
 	var columns []string
 	condition := "true"
 	for i, p := range places {
-		if p.Nullable || c.catalog.collatesLoosely(p.FieldDescription) {
+		if p.Nullable {
 			continue
 		}
 		typ := c.catalog.typ(p.DataTypeOID)
 		columns = append(columns, fmt.Sprintf(`null::%s as "key%d"`, typ.sql, i))
 		condition += fmt.Sprintf(` and q.%s = "%s"."key%d"`, quote(p.Name), probe, i)
 	}
-	sql := c.probe(columns, condition)
+	sql := c.probe(rows, columns, condition)
 	c.set("off")
 	defer c.set("on")
 	c.texts--
@@ -48,24 +48,23 @@ func (c *checker) ties(places []place) string {
 	return c.multiplies(p, limitsAreOne(p, sql))
 }
 
-// probe returns a query that joins the rows of a list, as q, with those of the probe, which hold the
-// arguments and more columns.
+// probe returns a query that joins rows, as q, with those of the probe, which hold the arguments and
+// more columns.
 //
 // An index gives the rows of the probe in the order that the query asks for, and sorts are switched
 // off. That leaves the planner the joins that begin with the probe.
-func (c *checker) probe(columns []string, condition string) string {
-	t := c.d.List.Text(decl.Variant{Probe: true})
-	for i, p := range t.Params {
+func (c *checker) probe(rows *decl.Text, columns []string, condition string) string {
+	for i, p := range rows.Params {
 		columns = append(columns, fmt.Sprintf(`null::%s as "%d"`, c.args[p.Arg].sql, i+1))
 	}
 	with := ""
-	if t.With != "" {
-		with = ", " + t.With
+	if rows.With != "" {
+		with = ", " + rows.With
 	}
 	return fmt.Sprintf(`with recursive "%[1]s" as not materialized (
 			select %[2]s from pg_catalog.pg_class "%[1]s" order by oid offset 0
 		)%[3]s select 1 from "%[1]s" cross join lateral (%[4]s) q where %[5]s order by "%[1]s".oid`,
-		probe, strings.Join(append(columns, "oid"), ", "), with, t.SQL, condition)
+		probe, strings.Join(append(columns, "oid"), ", "), with, rows.SQL, condition)
 }
 
 // set switches the joins that may put the row on either side.
@@ -104,7 +103,8 @@ func (c *checker) addsOne(n, inner *node, isOne bool) bool {
 	case "Semi", "Anti":
 		return true
 	case "Inner", "Left":
-		return n.InnerUnique || c.isOneRow(inner, isOne)
+		isProved := n.InnerUnique && (inner.Relation == "" || !c.catalog.hasLooseIndex(inner.table()))
+		return isProved || c.isOneRow(inner, isOne)
 	}
 	return false
 }

@@ -97,7 +97,7 @@ type Patch struct {
 	Columns  []string // that it may set
 	NotNull  []bool   // whether the field of a column refuses null
 	Version  string
-	Equals   []string // the columns that Where compares with an argument
+	Rows     *Text // those that Where finds, with arguments as in a Variant with Probe
 	Text     func(columns uint64) *Text
 	Conflict *Text // reads the version of a row that was not updated
 }
