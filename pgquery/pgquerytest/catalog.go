@@ -94,17 +94,6 @@ var textTypes = []string{"text", "varchar", "bpchar", "name", "citext"}
 
 var integers = map[string]int{"int2": 16, "int4": 32, "int8": 64}
 
-// hasLooseIndex reports a table with a unique index of another collation than its column's, for
-// which different texts are equal. Up to PostgreSQL 18 the planner takes it for a proof.
-func (c *catalog) hasLooseIndex(table string) (isLoose bool) {
-	_ = c.tx.QueryRow(c.ctx, `select exists (
-		select from pg_index, unnest(indkey::int2[], indcollation::oid[]) k (num, coll)
-		join pg_attribute on attnum = k.num join pg_collation o on o.oid = attcollation
-		where attrelid = indrelid and indrelid = to_regclass($1) and indisunique
-		and k.coll <> attcollation and not collisdeterministic)`, table).Scan(&isLoose)
-	return isLoose
-}
-
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // argument returns what is wrong with a field for a parameter of the type: a value of the field

@@ -34,6 +34,9 @@ func TestRightJoins(t *testing.T) {
 			partition by list (site);
 		create table parted_1 partition of parted for values in (1);
 		create table parted_2 partition of parted for values in (2);
+		create table other (site int not null, id int not null, title text not null, primary key (site, id))
+			partition by list (site);
+		create table other_1 partition of other for values in (1);
 		create domain price as numeric not null`)
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +103,15 @@ func TestRightJoins(t *testing.T) {
 			Name: "parted", Select: `select p.id, p.title from parted p`, Where: "p.site = @site",
 			Sorts: pgquery.Sorts{"only": "id"}, Sizes: []int{10},
 		})
+		for _, union := range []string{
+			"select * from parted union all select * from parted", "select * from parted union all select * from other",
+			"select id, site, title from parted_1 union all select site, id, title from parted_2",
+		} {
+			wants(t, check(t, pool, &pgquery.List[joinedArgs, partRow]{
+				Name: "union", Select: "select p.id, p.title from (" + union + ") p", Where: "p.site = @site",
+				Sorts: pgquery.Sorts{"only": "id"}, Sizes: []int{10},
+			}), "Sorts[only]: has no unique end")
+		}
 	})
 }
 
@@ -146,6 +158,7 @@ func TestRightPatches(t *testing.T) {
 		"loose = @key":                                      false,
 		"id = length(@key) or slug = @key":                  false,
 		"id >= length(@key)":                                false,
+		"id = any('{1,2}') and slug <> @key":                false,
 		"id = any(array[length(@key), 1])":                  false,
 		"id::text = @key":                                   false,
 		"length(@key) = 1 and title is not null":            false,

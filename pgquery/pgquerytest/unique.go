@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -34,7 +35,7 @@ func (c *checker) ties(rows *decl.Text, places []place) string {
 			continue
 		}
 		typ := c.catalog.typ(p.DataTypeOID)
-		columns = append(columns, fmt.Sprintf(`null::%s as "key%d"`, typ.sql, i))
+		columns = append(columns, unknown(typ, fmt.Sprintf("key%d", i)))
 		condition += fmt.Sprintf(` and q.%s = "%s"."key%d"`, quote(p.Name), probe, i)
 	}
 	sql := c.probe(rows, columns, condition)
@@ -55,7 +56,7 @@ func (c *checker) ties(rows *decl.Text, places []place) string {
 // off. That leaves the planner the joins that begin with the probe.
 func (c *checker) probe(rows *decl.Text, columns []string, condition string) string {
 	for i, p := range rows.Params {
-		columns = append(columns, fmt.Sprintf(`null::%s as "%d"`, c.args[p.Arg].sql, i+1))
+		columns = append(columns, unknown(c.args[p.Arg], strconv.Itoa(i+1)))
 	}
 	with := ""
 	if rows.With != "" {
@@ -65,6 +66,12 @@ func (c *checker) probe(rows *decl.Text, columns []string, condition string) str
 			select %[2]s from pg_catalog.pg_class "%[1]s" order by oid offset 0
 		)%[3]s select 1 from "%[1]s" cross join lateral (%[4]s) q where %[5]s order by "%[1]s".oid`,
 		probe, strings.Join(append(columns, "oid"), ", "), with, rows.SQL, condition)
+}
+
+// unknown returns a column of the probe: a value that the planner does not know, and that a plan
+// shows by its name.
+func unknown(typ *dataType, name string) string {
+	return fmt.Sprintf(`case oid::text when '%[2]s' then null::%[1]s end as "%[2]s"`, typ.sql, name)
 }
 
 // set switches the joins that may put the row on either side.
@@ -103,8 +110,7 @@ func (c *checker) addsOne(n, inner *node, isOne bool) bool {
 	case "Semi", "Anti":
 		return true
 	case "Inner", "Left":
-		isProved := n.InnerUnique && (inner.Relation == "" || !c.catalog.hasLooseIndex(inner.table()))
-		return isProved || c.isOneRow(inner, isOne)
+		return n.InnerUnique || c.isOneRow(inner, isOne)
 	}
 	return false
 }
@@ -139,15 +145,21 @@ func (c *checker) isOneRow(n *node, isOne bool) bool {
 		return isUnique
 	case n.Type == "Append": // of partitions, which have the parts of one index
 		whole, _ := c.uniqueScan(outer)
+		seen := map[string]bool{"": true}
 		return whole != 0 && !slices.ContainsFunc(n.Plans, func(child *node) bool {
 			root, isUnique := c.uniqueScan(child)
-			return !isUnique || root != whole
+			wasSeen := seen[child.Relation]
+			seen[child.Relation] = true
+			return wasSeen || !isUnique || root != whole || child.bareCondition() != outer.bareCondition()
 		})
 	case inner != nil:
 		return c.isOneRow(outer, isOne) && c.addsOne(n, inner, isOne)
 	}
 	return outer != nil && n.Type != "ProjectSet" && n.Sets == nil && c.isOneRow(outer, isOne)
 }
+
+// bareCondition returns what an index scan compares, without the name of its table.
+func (n *node) bareCondition() string { return strings.ReplaceAll(n.IndexCond, n.Alias+".", "") }
 
 // uniqueScan reports an index scan that compares each column of a unique index, and the index of the
 // partitioned table, or 0. The planner does not call a scan unique if the index is partial.
