@@ -67,8 +67,9 @@ const textMemory = 44 << 10
 // Of a relation or an insert it prepares the one text, and compares the columns. The columns of an
 // insert must fit the table's, and include those that are not null and have no default.
 //
-// Of a patch it prepares no column, each one, each two and all of them. It wants Where to name the
-// columns of a unique index, and notnull at the fields of columns that refuse null.
+// Of a patch it prepares no column, each one, each two and all of them. It wants Where to compare all
+// columns of a unique index, so that it finds one row, and notnull at the fields of columns that
+// refuse null.
 func Check(t testing.TB, db interface {
 	Begin(context.Context) (pgx.Tx, error)
 }, declarations ...Declaration,

@@ -210,7 +210,8 @@ func (c *checker) computed(p *node, expression string, embedded bool) (why strin
 func (c *checker) excludesNull(t *decl.Text, column string) bool {
 	sql, params := fmt.Sprintf("select 1 from (%s) q where q.%s is null", t.SQL, quote(column)), len(t.Params)
 	if c.d.List != nil {
-		sql, params = c.probe(c.d.List.Text(decl.Variant{Probe: true}), nil, fmt.Sprintf("q.%s is null", quote(column))), 0
+		rows := c.d.List.Text(decl.Variant{Probe: true})
+		sql, params = c.probe(rows, nil, "q."+quote(column)+" is null"), 0
 	}
 	c.texts--
 	_, err := c.prepare(&decl.Text{SQL: sql})
