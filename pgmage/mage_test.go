@@ -172,6 +172,8 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "notes is done", "migrate:backfill")
 	p.wants(t, 0, "notes  done", "migrate:backfill", "-status")
 	p.wants(t, 0, "", "db:clean")
+	p.write(t, "flyway/V1__orders.sql", "create table orders (id bigint);\n")
+	p.wants(t, 0, "001_orders.sql from V1__orders.sql", "migrate:import", "flyway", "imported")
 	if os.Getenv("PGMAGE_LONG") != "" { // builds sqlc, which takes minutes
 		p.usesHeavyTools(t)
 	}

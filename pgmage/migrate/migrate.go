@@ -60,6 +60,10 @@ func Resolve(version, outcome string) error {
 // New makes an empty migration file. It needs no database.
 func New(name string) error { return tool.Migrate.Run("new", name) }
 
+// Import converts the migrations of another tool in a folder to files in a new folder, such as
+// migrations. It needs no database.
+func Import(folder, to string) error { return tool.Migrate.Run("import", folder, "--dir", to) }
+
 // Lint judges the pending migrations, or the newest, by what they do to a shadow database.
 func Lint() error { return tool.Develop.Run("lint") }
 
