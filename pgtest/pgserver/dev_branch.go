@@ -94,10 +94,18 @@ func (d Dev) onBranches(ctx context.Context, verb, name string,
 	if n := len(b.databaseOf(name) + copying); n > 63 || strings.Contains(name, "~") {
 		return fail(fmt.Errorf("the branch %q has a ~, or makes a database name of more than 63 bytes", name))
 	}
+	if s.Database == "postgres" {
+		return fail(errors.New("the database postgres has no branches: sessions of the server's own use it"))
+	}
 	port, _, err := s.listening()
 	if err != nil {
 		return fail(err)
 	}
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer lock.Close()
 	server := &Server{url: socketURL(s.dir, port, "postgres")}
 	err = server.admin(ctx, copyLimit, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := b.read(ctx, conn); err != nil {
@@ -133,15 +141,18 @@ func (b *branches) read(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	if b.current == "" {
-		b.current = firstBranch(ctx)
-	}
 	rows, err := conn.Query(ctx, `select substr(datname, length($1) + 1) from pg_database
 		where starts_with(datname, $1) and right(datname, 1) <> $2 order by datname`, b.database+"@", copying)
 	if err != nil {
 		return err
 	}
 	b.others, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	if b.current == "" {
+		b.current = firstBranch(ctx)
+	}
+	for slices.Contains(b.others, b.current) { // somebody reset the setting
+		b.current += "-1"
+	}
 	return err
 }
 
@@ -150,8 +161,19 @@ func (b *branches) read(ctx context.Context, conn *pgx.Conn) error {
 func (b *branches) copy(ctx context.Context, conn *pgx.Conn, name string) error {
 	whole := b.databaseOf(name)
 	partial := whole + copying
-	if _, err := conn.Exec(ctx, "drop database if exists "+quote(partial)+" with (force)"); err != nil {
+	rows, err := conn.Query(ctx, `select format('drop database %I with (force)', datname) from pg_database
+		where starts_with(datname, $1) and right(datname, 1) = $2`, b.database+"@", copying)
+	if err != nil {
 		return err
+	}
+	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, drop := range left {
+		if _, err := conn.Exec(ctx, drop); err != nil {
+			return err
+		}
 	}
 	var (
 		version int
@@ -170,12 +192,12 @@ func (b *branches) copy(ctx context.Context, conn *pgx.Conn, name string) error 
 		_, err := conn.Exec(ctx, "set file_copy_method = clone")
 		clone = err == nil
 	}
-	err := b.alone(ctx, conn, create)
+	err = alone(ctx, conn, []string{b.database}, create)
 	if err != nil && clone && !inUse(err) {
 		if _, err := conn.Exec(ctx, "set file_copy_method = copy"); err != nil {
 			return err
 		}
-		err = b.alone(ctx, conn, create)
+		err = alone(ctx, conn, []string{b.database}, create)
 	}
 	if err != nil {
 		return err
@@ -191,17 +213,17 @@ func (b *branches) copy(ctx context.Context, conn *pgx.Conn, name string) error 
 
 func (b *branches) exchange(ctx context.Context, conn *pgx.Conn, name string) error {
 	old, chosen := b.databaseOf(b.current), b.databaseOf(name)
-	return b.alone(ctx, conn,
+	return alone(ctx, conn, []string{b.database, chosen},
 		"alter database "+quote(b.database)+" rename to "+quote(old), resetBranch(old),
 		"alter database "+quote(chosen)+" rename to "+quote(b.database), setBranch(b.database, name))
 }
 
-// alone runs statements that want no session on the databases of the branches, and ends those that
-// there are. A client may come back faster; while the statements run it waits.
-func (b *branches) alone(ctx context.Context, conn *pgx.Conn, statements ...string) (err error) {
+// alone runs statements that want no session on the databases, and ends those that there are. A
+// client may come back faster; while the statements run it waits.
+func alone(ctx context.Context, conn *pgx.Conn, databases []string, statements ...string) (err error) {
 	for range 3 {
-		if _, err := conn.Exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity
-			where datname = $1 or starts_with(datname, $2)`, b.database, b.database+"@"); err != nil {
+		const end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = any($1)"
+		if _, err := conn.Exec(ctx, end, databases); err != nil {
 			return err
 		}
 		if len(statements) == 1 { // CREATE DATABASE runs in no transaction

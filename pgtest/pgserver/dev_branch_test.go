@@ -91,6 +91,18 @@ func TestBranches(t *testing.T) {
 	refused("only main, "+feature, name, err)
 	name, err = dev.Branch(t.Context(), strings.Repeat("long", 20))
 	refused("more than 63 bytes", name, err)
+	execute(t, url, `alter database "it's a shop" reset all`)
+	execute(t, url, `alter database "it's a shop@`+strings.ReplaceAll(feature, `"`, `""`)+`" rename to "it's a shop@main"`)
+	lists("*main-1 main")
+	execute(t, url, `alter database "it's a shop@main" rename to "it's a shop@`+strings.ReplaceAll(feature, `"`, `""`)+`"`)
+	execute(t, url, `create database "it's a shop@half~"`) // of a copy that was killed
+	name, err = dev.Branch(t.Context(), "next")
+	did(name, err)
+	lists("*main " + feature + " next")
+	if got := query(t, url, "select count(*)::text from pg_database where right(datname, 1) = '~'"); got != "0" {
+		t.Errorf("%s half copies", got)
+	}
+	did("next", dev.RemoveBranch(t.Context(), "next"))
 	refused("main is not among", "main", dev.RemoveBranch(t.Context(), "main"))
 	did(feature, dev.RemoveBranch(t.Context(), feature))
 	lists("*main")

@@ -15,7 +15,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
@@ -208,7 +207,8 @@ func (s *devServer) makeData(ctx context.Context, bin string) error {
 		os.RemoveAll(dir) // initdb of a start that was killed may still be at it
 	}
 	made := filepath.Join(s.dir, making+rand.Text())
-	_, err := s.owner.dataSource(bin, binaries.Here().CacheDir()).Make(ctx, made)
+	// Not from the cache: what a crash damaged there must not become data that is kept.
+	err := s.owner.dataSource(bin, "").MakeAnew(ctx, made)
 	if err == nil {
 		err = tree.Append(made, "postgresql.conf", "timezone = 'UTC'\n")
 	}

@@ -99,17 +99,7 @@ func (s *spec) adopt(lockFile string) (*instance, error) {
 	if err := s.watch(dir, "adopt", nil); err != nil {
 		return nil, err
 	}
-	inst, err := hold(dir)
-	if err != nil {
-		return nil, err
-	}
-	c, err := net.Dial("unix", inst.socket())
-	if err != nil {
-		inst.leave()
-		return nil, err
-	}
-	c.Close()
-	return inst, nil
+	return s.join(lockFile)
 }
 
 // start makes a directory and a server in it. It runs under the lock.

@@ -60,6 +60,9 @@ func keep(o pgserver.Owner, parents ...string) (*keeper, error) {
 	var failed []error
 	name := fmt.Sprintf("fault-%d-%s", os.Getpid(), strconv.FormatUint(rand.Uint64(), 36))
 	for _, parent := range append(parents, os.TempDir(), "/tmp", "/dev/shm", "/var/tmp") {
+		if !filepath.IsAbs(parent) { // the keeper is in another directory
+			continue
+		}
 		k := &keeper{dir: filepath.Join(parent, name), owner: o}
 		err := k.start()
 		if err == nil {

@@ -19,7 +19,7 @@ import (
 // Source makes data directories of one kind.
 type Source struct {
 	Bin      string   // directory of the programs
-	Cache    string   // not used if others can enter it; its parent need not exist
+	Cache    string   // "" for none; not used if others can enter it
 	Options  []string // of initdb, beside those that all have
 	UID, GID int      // of the data directories' owner
 
@@ -70,7 +70,7 @@ func (s Source) cached() string { return filepath.Join(s.Cache, "initdb-"+s.Dige
 // store copies the data directory into the cache, where it gets its name when it is whole. The copy
 // of the first of several processes stays.
 func (s Source) store(dir string) {
-	if tree.MkdirAll(s.Cache, 0o700) != nil || tree.Private(s.Cache, os.Geteuid()) != nil {
+	if s.Cache == "" || tree.MkdirAll(s.Cache, 0o700) != nil || tree.Private(s.Cache, os.Geteuid()) != nil {
 		return
 	}
 	s.sweepPartial()
