@@ -62,7 +62,11 @@ func cacheDir(dir string) (string, error) {
 	if dir == "" {
 		dir = binaries.Here().CacheDir()
 	}
-	if err := tree.MkdirAll(dir, 0o700); err != nil {
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = tree.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return "", fmt.Errorf("make the cache directory: %w; set XDG_CACHE_HOME to a writable directory", err)
 	}
 	return dir, tree.Private(dir, os.Geteuid())

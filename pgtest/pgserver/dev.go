@@ -81,6 +81,9 @@ func (d Dev) resolve() (*devServer, error) {
 			return nil, err
 		}
 	}
+	if parent, err = filepath.Abs(parent); err != nil {
+		return nil, err
+	}
 	s := &devServer{Dev: d, owner: o, dir: filepath.Join(parent, d.Name)}
 	if n := len(filepath.Join(s.dir, ".s.PGSQL.65535")); n > binaries.MaxSocketPath {
 		return nil, fmt.Errorf("the socket path in %s would have %d bytes, more than the %d a system allows; "+

@@ -109,6 +109,29 @@ func TestFullFileSystem(t *testing.T) {
 	}
 }
 
+// A relative directory is one of this process, although the server is in another.
+func TestRelativePlaces(t *testing.T) {
+	dir := scratchDir(t)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	s := acquire(t, pgserver.Options{Dir: ".", CacheDir: warmCache(t)})
+	if got := query(t, s.URL(), "show data_directory"); !strings.HasPrefix(got, dir) {
+		t.Errorf("the server is in %s, want it in %s", got, dir)
+	}
+	url, err := pgserver.Dev{Name: "d", Dir: "state"}.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := query(t, url, "show data_directory"); !strings.HasPrefix(got, dir) {
+		t.Errorf("the development server is in %s, want it in %s", got, dir)
+	}
+	if err := (pgserver.Dev{Name: "d", Dir: "state"}).Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func writeBytes(t *testing.T, path string, n int) {
 	t.Helper()
 	if err := os.WriteFile(path, make([]byte, n), 0o600); err != nil {

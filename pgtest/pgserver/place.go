@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -41,9 +42,12 @@ func (s *spec) parentDir() (string, error) {
 	}
 	var tried []string
 	for _, p := range places {
-		err := s.fits(p.dir, p.need)
+		dir, err := filepath.Abs(p.dir) // the server is in another directory
 		if err == nil {
-			return p.dir, nil
+			err = s.fits(dir, p.need)
+		}
+		if err == nil {
+			return dir, nil
 		}
 		tried = append(tried, err.Error())
 	}
