@@ -11,8 +11,8 @@
 //	pgserver fetch  [-npm] VERSION          print where a version's programs are; download them if
 //	                                        they are missing
 //
-// BRANCH is by default the git branch that is checked out. The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 for a server that is not
-// running.
+// BRANCH is by default the git branch that is checked out. The exit status is 0, 1 for a failure, 2
+// for a wrong call, and 3 for a server that is not running.
 package main
 
 import (
