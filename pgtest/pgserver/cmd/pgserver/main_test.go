@@ -113,7 +113,8 @@ func TestStartIsInterrupted(t *testing.T) {
 		err := cmd.Wait()
 		interrupt.Stop()
 		t.Logf("%s after %s: %v", sig, after, err)
-		if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() != 1 && sig != os.Kill {
+		// -1: a signal ended it, maybe before the command listened to signals.
+		if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() > 1 {
 			t.Errorf("%s: %v", sig, err)
 		}
 		if code, stdout, stderr := command(t, "start", name); code != 0 || !strings.Contains(stdout, "postgres://") {
