@@ -67,7 +67,7 @@ func (l *loader) override(c *connection, cfg Config) Config {
 					"name the server itself: migrations and LISTEN do not work through PgBouncer")
 			}
 		case v.scope < least:
-			l.note(c.key, param+" is left out: it counts in "+prefixed(l.prefix, "DATABASE_URL")+" only")
+			l.note(c.key, param+" is left out: it counts in DATABASE_URL only")
 			delete(c.Limits, name)
 		default:
 			_ = v.bind(&cfg).UnmarshalText([]byte(c.Limits[name].Text)) // its form was checked
@@ -135,8 +135,8 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 
 	verified := mode == "verify-full" || mode == "verify-ca" || (mode == "require" && root != "")
 	if remote := c.RemoteHosts(); far && len(remote) > 0 {
-		allow := prefixed(l.prefix, "DATABASE_ALLOW_INSECURE_TLS")
-		advice := strings.ReplaceAll(dsn.Advice(remote[0]), "DATABASE_ALLOW_INSECURE_TLS", allow)
+		const allow = "DATABASE_ALLOW_INSECURE_TLS"
+		advice := dsn.Advice(remote[0])
 		what := "connects to " + strings.Join(remote, ", ") + " with sslmode=" + mode +
 			", which does not verify the server"
 		switch {
@@ -194,14 +194,18 @@ func (l *loader) checkBouncer(c *connection, cfg Config) {
 		case c.key == "DIRECT_DATABASE_URL":
 			l.note(c.key, "leads to a pooler: name the server itself")
 		case !cfg.PgBouncer:
-			l.note(c.key, "leads to a pooler in transaction mode: set "+prefixed(l.prefix, "DATABASE_PGBOUNCER")+
-				"=true, or add pgbouncer=true")
+			l.note(c.key, "leads to a pooler in transaction mode: set DATABASE_PGBOUNCER=true, or add pgbouncer=true")
 		}
 	}
 	if !cfg.PgBouncer || c.key == "DIRECT_DATABASE_URL" {
 		return
 	}
 	c.bouncer = true
+	const cache = "statement_cache_capacity"
+	if _, chosen := c.Params["default_query_exec_mode"]; !chosen && c.Params[cache] != "" {
+		delete(c.Params, cache)
+		l.note(c.key, cache+" is left out: no statement has a name behind PgBouncer")
+	}
 	for _, name := range sortedKeys(c.Settings) {
 		if bouncerSettings[name] {
 			l.note(c.key, name+" is left out of URL(): PgBouncer refuses it in options")

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgpassfile"
-	"github.com/jackc/pgservicefile"
 
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
@@ -69,7 +68,7 @@ func (l *loader) fill(c *connection) {
 		if p.Param == "port" && c.Names("port") || p.Param == "connect_timeout" && replaced {
 			continue // stronger ones count
 		}
-		l.add(l.variable(p.Param), p.Detail, l.hint(p))
+		l.add(l.variable(p.Param), p.Detail, p.Hint)
 	}
 	l.yieldFallback(c, from)
 	l.dropInherited(c, from, false)
@@ -89,39 +88,68 @@ func (l *loader) fillService(c *connection, service, file string, own bool) bool
 	if home := l.system["HOME"]; file == "" && home != "" {
 		file = filepath.Join(home, ".pg_service.conf")
 	}
-	parsed, err := pgservicefile.ReadServicefile(file)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		l.add(where, "names a service, but the service file cannot be read",
 			"set PGSERVICEFILE, or write ~/.pg_service.conf")
 		return false
 	}
-	section, err := parsed.GetService(service)
-	if err != nil {
-		l.add(where, "names a service that the service file does not have",
-			"add a section with its name in square brackets")
+	settings, detail, hint := parseService(string(data), service)
+	if detail != "" {
+		l.add(where, "names a service "+detail, hint)
 		return false
 	}
-	for _, name := range []string{"service", "servicefile"} {
-		if section.Settings[name] != "" {
-			l.add(where, "names a service whose section has "+name+" in it", "take that out: services do not nest")
-			return false
-		}
-	}
-	if c.HasOptions && section.Settings["options"] != "" {
-		delete(section.Settings, "options") // as libpq, which takes one or the other
+	if c.HasOptions && settings["options"] != "" {
+		delete(settings, "options") // as libpq, which takes one or the other
 		l.note(c.key, "options of the service are left out: options are given already")
 	}
-	if len(section.Settings) == 0 {
+	if len(settings) == 0 {
 		return true
 	}
-	from, found := dsn.Parse(dsn.Join(section.Settings))
+	from, found := dsn.Parse(dsn.Join(settings))
 	for _, p := range found {
-		l.add(where, "names a service which "+p.Sentence(), l.hint(p))
+		l.add(where, "names a service which "+p.Sentence(), p.Hint)
 	}
 	l.yieldFallback(c, from)
 	l.dropInherited(c, from, own)
 	l.merge(c, from, func(string) string { return "service file " + file }, where)
 	return len(found) == 0
+}
+
+// parseService returns the section of a service as libpq reads it: the first of its name, in which
+// the first line for a parameter counts. Other sections may hold anything. detail says what is
+// wrong.
+func parseService(text, service string) (settings map[string]string, detail, hint string) {
+	var found bool
+	settings = map[string]string{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#':
+			continue
+		case line[0] == '[':
+			if found {
+				return settings, "", ""
+			}
+			found = strings.HasPrefix(line, "["+service+"]")
+			continue
+		case !found:
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		switch _, twice := settings[name]; {
+		case !ok || strings.TrimSpace(name) != name:
+			return nil, "whose section has a line that is not of the form name=value", "write it without spaces"
+		case name == "service" || name == "servicefile":
+			return nil, "whose section has " + name + " in it", "take that out: services do not nest"
+		case !twice:
+			settings[name] = value
+		}
+	}
+	if !found {
+		return nil, "that the service file does not have", "add a section with its name in square brackets"
+	}
+	return settings, "", ""
 }
 
 // inherits reports whether the limits of DATABASE_URL count for c where its own URL has none.
@@ -299,6 +327,9 @@ func (l *loader) fillPassword(c *connection) {
 	named := path != ""
 	if home := l.system["HOME"]; path == "" && home != "" {
 		path = filepath.Join(home, ".pgpass")
+	}
+	if named && c.Password != "" {
+		l.note(c.key, "the pass file is left out: a password is given already")
 	}
 	if path == "" || c.Password != "" {
 		return

@@ -1,17 +1,115 @@
 package pgconfig_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/page-builder/persistence/pgconfig"
 )
 
+// TestServices: a service file is read as libpq reads it.
+func TestServices(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"[a]\nhost=one\nhost=two\n":                         "@one:5432/",
+		"[a]\nhost=one\n[a]\nhost=two\n":                    "@one:5432/",
+		"[a]\nport=77\n[b]\nhost=two\n[a]\nhost=three\n":    "@localhost:77/",
+		"[a]\nhost=\nhost=two\n":                            "@localhost:5432/",
+		"  [a]x\n  host=one  \n# host=two\n":                "@one:5432/",
+		"junk\n[b]\nalso junk\n[ab]\nhost=x\n[a]\nhost=one": "@one:5432/",
+		"[a]\nhost = one\n":                                 "PGSERVICE names a service whose section has a line that is not of the form name=value",
+		"[a]\nhost=one\njunk":                               "PGSERVICE names a service whose section has a line that is not of the form name=value",
+		"[a]\nservice=b\n":                                  "PGSERVICE names a service whose section has service in it: take that out",
+		"[a]\nservicefile=b\n":                              "PGSERVICE names a service whose section has servicefile in it: take that out",
+		"[b]\n":                                             "PGSERVICE names a service that the service file does not have",
+	} {
+		environ := env{
+			"APP_ENV": "test", "PGDATABASE": "d", "PGUSER": "u", "PGSERVICE": "a", "PGSERVICEFILE": file(t, "services", text),
+		}
+		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ})
+		if got := cfg.URL().Reveal(); err == nil && !strings.Contains(got, want) {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+		if err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// TestNames: with a prefix, errors and notes name the variables as they are.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	environ := env{
+		"APP_ENV": "production", "X_DATABASE_URL": "postgres://u:p@db/d?lock_timeout=1x",
+		"X_DATABASE_PASSWORD_FILE": file(t, "password", "other"), "X_DATABASE_KEEPALIVE_COUNT": "0",
+		"X_DATABASE_REPLICA_URLS": "postgres://u:p@db/d?sslmode=require",
+	}
+	_, err := pgconfig.LoadFrom(pgconfig.Source{Prefix: "X", Environ: environ})
+	if err == nil {
+		t.Fatal("loaded")
+	}
+	text := err.Error()
+	for _, name := range []string{
+		"X_DATABASE_PASSWORD_FILE is set too", "or use X_DATABASE_LOCK_TIMEOUT", "or X_DATABASE_KEEPALIVE_IDLE=off",
+		"X_DATABASE_ALLOW_INSECURE_TLS=true accepts",
+	} {
+		if !strings.Contains(text, name) {
+			t.Errorf("no %q in %s", name, text)
+		}
+	}
+	if strings.Count(text, "DATABASE_") != strings.Count(text, "X_DATABASE_") || strings.Contains(text, "X_X_") {
+		t.Error(text)
+	}
+}
+
+// TestNoEffect: what cannot have an effect is noted, and what cannot be sent is refused.
+func TestNoEffect(t *testing.T) {
+	t.Parallel()
+	for want, environ := range map[string]env{
+		"the pass file is left out: a password is given already": {
+			"DATABASE_URL": "postgres://u:p@localhost/d", "PGPASSFILE": "/nothing",
+		},
+		"statement_cache_capacity is left out: no statement has a name behind PgBouncer": {
+			"DATABASE_URL": "postgres://u:p@localhost/d?pgbouncer=true&statement_cache_capacity=100",
+		},
+	} {
+		environ["APP_ENV"] = "test"
+		equal(t, "note", setting(t, load(t, environ), "DATABASE_URL").Note, want)
+	}
+	for want, environ := range map[string]env{
+		"DATABASE_APPLICATION_NAME has a NUL character in it": {
+			"DATABASE_URL": "postgres://u@localhost/d", "DATABASE_APPLICATION_NAME": "a\x00user\x00postgres",
+		},
+		"has the parameter application_name, which has a NUL character in it": {
+			"DATABASE_URL": "host=localhost user=u dbname=d application_name='a\x00user\x00postgres'",
+		},
+		"PGOPTIONS has a NUL character in it": {
+			"DATABASE_URL": "postgres://u@localhost/d", "PGOPTIONS": "-c jit=off\x00user\x00postgres",
+		},
+	} {
+		environ["APP_ENV"] = "test"
+		if _, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	// One cause, one problem: .env names no host.
+	_, err := pgconfig.LoadFrom(pgconfig.Source{
+		Environ: env{}, DotEnv: []string{file(t, ".env", "PGDATABASE=app\nPGUSER=u\n")},
+	})
+	var failed *pgconfig.Error
+	if !errors.As(err, &failed) || len(failed.Problems) != 1 ||
+		!strings.Contains(err.Error(), "DATABASE_URL names no host") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestLibpqVariables: each of libpq's variables has an effect, a note or an error that names it.
 func TestLibpqVariables(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
-	write(t, home+"/services", "[bad]\nhost=db:5433\nuser=u\n[odd]\nhost=db\nsslcrl=f\n[fine]\nhost=db\ndbname=d\nsslcompression=1\n")
+	write(t, home+"/services", "[bad]\nhost=db:5433\nuser=u\n[odd]\nhost=db\nsslcrl=f\n"+
+		"[fine]\nhost=db\ndbname=d\nsslcompression=1\n")
 	base := env{"APP_ENV": "test", "PGHOST": "localhost", "PGDATABASE": "d", "PGUSER": "u"}
 	for _, test := range []struct {
 		environ env

@@ -169,7 +169,7 @@ func (l *loader) parse() connections {
 	_, hasFile := l.vars["DATABASE_URL_FILE"]
 	switch {
 	case hasURL && hasFile:
-		l.add("DATABASE_URL", "and "+prefixed(l.prefix, "DATABASE_URL_FILE")+" are both set", "set one of them")
+		l.add("DATABASE_URL", "and DATABASE_URL_FILE are both set", "set one of them")
 	case hasFile:
 		if e, ok := l.readSecret("DATABASE_URL_FILE"); ok {
 			c.main = l.parseOne("DATABASE_URL_FILE", e.text)
@@ -184,7 +184,7 @@ func (l *loader) parse() connections {
 			detail = "is not set"
 		}
 		l.add("DATABASE_URL", detail, "set it to the address of the database, for example "+
-			prefixed(l.prefix, "DATABASE_URL")+"=postgres://app:PASSWORD@localhost:5432/app; see "+readOn)
+			"DATABASE_URL=postgres://app:PASSWORD@localhost:5432/app; see "+readOn)
 	}
 	if c.main != nil && c.main.Password != "" && l.password.text != "" {
 		l.add(c.main.key, "has a password, and DATABASE_PASSWORD_FILE is set too",
@@ -213,9 +213,10 @@ func (l *loader) parseOne(key, text string) *connection {
 
 // settleEnvironment decides where the program runs.
 func (l *loader) settleEnvironment(c connections, unset Environment) Environment {
-	local := c.main != nil
+	local, far := c.main != nil, false
 	for _, one := range c.all() {
 		local = local && one.sound && one.Local()
+		far = far || len(one.RemoteHosts()) > 0
 	}
 	var e Environment
 	if err := e.UnmarshalText([]byte(l.vars["APP_ENV"].text)); err != nil {
@@ -223,10 +224,10 @@ func (l *loader) settleEnvironment(c connections, unset Environment) Environment
 	}
 	switch {
 	case l.borrowed && !local:
-		if len(l.list) == 0 {
+		if far && len(l.list) == 0 { // without a host, complete says so
 			l.add("APP_ENV", "is not set, and .env names a database on another machine",
 				"set APP_ENV=development in the environment on a developer's machine; on a server remove .env and "+
-					"set "+prefixed(l.prefix, "DATABASE_URL"))
+					"set DATABASE_URL")
 		}
 		return cmp.Or(e, Production)
 	case e != "":
@@ -287,7 +288,7 @@ func (l *loader) decode(main *connection, environment Environment, program strin
 	case cfg.MinIdleConns > cfg.MaxConns && sources["DATABASE_POOL_MIN_IDLE_CONNS"] == "default":
 		cfg.MinIdleConns = cfg.MaxConns // the default does not fit a small pool
 	case cfg.MinIdleConns > cfg.MaxConns && !l.has("DATABASE_POOL_MAX_CONNS"):
-		l.add("DATABASE_POOL_MIN_IDLE_CONNS", "is more than "+prefixed(l.prefix, "DATABASE_POOL_MAX_CONNS"),
+		l.add("DATABASE_POOL_MIN_IDLE_CONNS", "is more than DATABASE_POOL_MAX_CONNS",
 			"lower it, or raise the other")
 	}
 	if cfg.KeepAliveCount < 1 && !l.has("DATABASE_KEEPALIVE_COUNT") {
@@ -324,8 +325,8 @@ func (l *loader) noteUnknown() {
 }
 
 func (l *loader) note(key string, notes ...string) {
-	if len(notes) > 0 {
-		l.notes[key] = append(l.notes[key], notes...)
+	for _, n := range notes {
+		l.notes[key] = append(l.notes[key], l.named(n))
 	}
 }
 

@@ -2,6 +2,7 @@ package pgconfig
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -55,15 +56,27 @@ func (e *Error) Error() string {
 type problems struct {
 	prefix string
 	list   []Problem
+	seen   map[Problem]bool
 }
 
-// add adds a problem, once: a PG* variable counts for several connection strings.
+// add adds a problem, once: a PG* variable counts for several connection strings. It puts the prefix
+// before the variables that detail and hint name.
 func (p *problems) add(key, detail, hint string) {
-	found := Problem{Key: prefixed(p.prefix, key), Detail: detail, Hint: hint}
-	if !slices.Contains(p.list, found) {
-		p.list = append(p.list, found)
+	found := Problem{Key: prefixed(p.prefix, key), Detail: p.named(detail), Hint: p.named(hint)}
+	if p.seen[found] {
+		return
 	}
+	if p.seen == nil {
+		p.seen = map[Problem]bool{}
+	}
+	p.seen[found] = true
+	p.list = append(p.list, found)
 }
+
+var ownName = regexp.MustCompile(`\b(DIRECT_)?DATABASE_`)
+
+// named puts the prefix before the variables that a text names without it.
+func (p *problems) named(text string) string { return ownName.ReplaceAllString(text, p.prefix+"$0") }
 
 func (p *problems) err() error {
 	if len(p.list) == 0 {
@@ -87,12 +100,7 @@ func prefixed(prefix, key string) string {
 
 // addFrom adds a problem with the connection string of a variable.
 func (p *problems) addFrom(key string, found dsn.Problem) {
-	p.add(key, found.Sentence(), p.hint(found))
-}
-
-// hint puts the prefix before the variables that a hint names.
-func (p *problems) hint(found dsn.Problem) string {
-	return strings.ReplaceAll(found.Hint, "DATABASE_", p.prefix+"DATABASE_")
+	p.add(key, found.Sentence(), found.Hint)
 }
 
 // has reports whether there is a problem with a variable already.

@@ -114,8 +114,7 @@ func (l *loader) readSecret(key string) (entry, bool) {
 		return entry{}, false
 	}
 	if strings.Contains(path, "://") {
-		l.add(key, "holds a URL, not the path of a file", "put the URL into "+prefixed(l.prefix,
-			strings.TrimSuffix(key, "_FILE")))
+		l.add(key, "holds a URL, not the path of a file", "put the URL into "+strings.TrimSuffix(key, "_FILE"))
 		return entry{}, false
 	}
 	content, err := readLimited(path)

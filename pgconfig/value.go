@@ -1,6 +1,7 @@
 package pgconfig
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strconv"
@@ -83,6 +84,12 @@ func (f *flag) String() string { return strconv.FormatBool(bool(*f)) }
 // label is taken as it is.
 type label string
 
-func (t *label) UnmarshalText(s []byte) error { *t = label(s); return nil }
+func (t *label) UnmarshalText(s []byte) error {
+	if bytes.IndexByte(s, 0) >= 0 { // it would begin a parameter in the message that begins a session
+		return errors.New("has a NUL character in it: take it out")
+	}
+	*t = label(s)
+	return nil
+}
 
 func (t *label) String() string { return string(*t) }

@@ -569,12 +569,17 @@ func TestPlaceholder(t *testing.T) {
 			"placeholder like [YOUR-PASSWORD]",
 		"postgres://u:${DB_PASSWORD}@h/d": "has a password that is a " +
 			"placeholder like ${NAME}",
-		"postgres://u:${DB_PASSWORD:-x}@h/d":   "has a password that is a placeholder like ${NAME}",
-		"postgres://u:$db_password@h/d":        "has a password that is a placeholder like $NAME",
-		"postgres://u:{password}@h/d":          "has a password that is a placeholder like {name}",
-		"postgres://u:YOUR_PASSWORD_HERE@h/d":  "has a password that is a placeholder like PASSWORD",
-		"postgres://u:[your_password_123]@h/d": "has a password that is a placeholder like [YOUR-PASSWORD]",
-		"postgres://u:%25DB_PASSWORD%25@h/d":   "has a password that is a placeholder like %NAME%",
+		"postgres://u:${DB_PASSWORD:-x}@h/d":                 "has a password that is a placeholder like ${NAME}",
+		"postgres://u:$db_password@h/d":                      "has a password that is a placeholder like $NAME",
+		"postgres://u:__DB_PASSWORD__@h/d":                   "has a password that is a placeholder like __NAME__",
+		"postgres://u:%23{DB_PASSWORD}@h/d":                  "has a password that is a placeholder like #{NAME}",
+		"postgres://u:op%3A%2F%2Fv%2Fi%2Ff@h/d":              "has a password that is a placeholder like op://vault/item/field",
+		"postgres://u:%24%7B%7B%20secrets.PASS%20%7D%7D@h/d": "has a password that is a placeholder like {{ NAME }}",
+		"postgres://u:%40Microsoft.KeyVault(x)@h/d":          "has a password that is a placeholder like @Microsoft.KeyVault(…)",
+		"postgres://u:{password}@h/d":                        "has a password that is a placeholder like {name}",
+		"postgres://u:YOUR_PASSWORD_HERE@h/d":                "has a password that is a placeholder like PASSWORD",
+		"postgres://u:[your_password_123]@h/d":               "has a password that is a placeholder like [YOUR-PASSWORD]",
+		"postgres://u:%25DB_PASSWORD%25@h/d":                 "has a password that is a placeholder like %NAME%",
 		"postgres://u:$(DB_PASSWORD)@h/d": "has a password that is a " +
 			"placeholder like $(NAME)",
 		"postgres://u:$DB_PASSWORD@h/d": "has a password that is a " +

@@ -326,12 +326,19 @@ func (p *parser) applyParams() {
 	names := slices.Sorted(maps.Keys(p.raw))
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
+		if strings.Contains(p.raw[name], "\x00") && !slices.Contains(checkedParts, name) {
+			p.add(name, "has a NUL character in it", "take it out: PostgreSQL has none")
+			continue // it would begin another parameter in the message that begins a session
+		}
 		if detail, hint := find(name)(p, name, p.raw[name]); detail != "" {
 			p.add(name, detail, hint)
 		}
 	}
 	p.settleTLS()
 }
+
+// checkedParts are the parameters that finish and checkHosts look into.
+var checkedParts = []string{"host", "port", "user", "password", "dbname", "database"}
 
 func rank(name string) int {
 	switch name {

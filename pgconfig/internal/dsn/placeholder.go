@@ -24,7 +24,14 @@ var placeholders = []struct {
 	},
 	{"%NAME%", regexp.MustCompile(`^%[A-Z_]+%$`), regexp.MustCompile(`(?i)^%\w*(pass|pw|secret)\w*%$`)},
 	{"$(NAME)", regexp.MustCompile(`\$\(\w+\)`), regexp.MustCompile(`^\$\(\w+\)$`)},
-	{"{{ NAME }}", regexp.MustCompile(`\{\{.*\}\}`), regexp.MustCompile(`^\{\{.*\}\}$`)},
+	{"{{ NAME }}", regexp.MustCompile(`\{\{.*\}\}`), regexp.MustCompile(`^\$?\{\{.*\}\}$`)}, // GitHub's with a $
+	{"#{NAME}", regexp.MustCompile(`#\{\w+\}`), regexp.MustCompile(`^#\{\w+\}$`)},
+	{"__NAME__", regexp.MustCompile(`^__[A-Z][A-Z0-9_]*__$`), regexp.MustCompile(`^__[A-Z][A-Z0-9_]*__$`)},
+	{"op://vault/item/field", regexp.MustCompile(`^op://`), regexp.MustCompile(`^op://[^/]+/[^/]+/`)},
+	{
+		"@Microsoft.KeyVault(…)", regexp.MustCompile(`^@Microsoft\.KeyVault\(`),
+		regexp.MustCompile(`^@Microsoft\.KeyVault\(.*\)$`),
+	},
 	{"$NAME", regexp.MustCompile(`^\$[A-Z_]+$`), regexp.MustCompile(`(?i)^\$[A-Z0-9_]*(PASS|PW|SECRET)[A-Z0-9_]*$`)},
 	{
 		"PASSWORD", regexp.MustCompile(`^(USER|HOST|DATABASE)$`),
