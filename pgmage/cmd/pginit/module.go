@@ -85,6 +85,14 @@ func moduleAround(dir string) string {
 	return ""
 }
 
+// inWorkspace reports whether the go command finds a go.work for the folder.
+func inWorkspace(ctx context.Context, dir string) bool {
+	cmd := exec.CommandContext(ctx, "go", "env", "GOWORK")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	return err == nil && filepath.IsAbs(strings.TrimSpace(string(out)))
+}
+
 func exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil

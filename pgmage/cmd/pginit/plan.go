@@ -163,6 +163,9 @@ func (p *plan) do(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 	}
 	fmt.Fprint(stdout, next)
+	if p.isNew && inWorkspace(ctx, p.dir) {
+		fmt.Fprintln(stdout, "The folder is inside a workspace. First: go work use .")
+	}
 	return nil
 }
 
