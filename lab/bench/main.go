@@ -40,6 +40,7 @@ var comparisons = []comparison{
 	{"connect", connects},
 	{"reuse", reuse},
 	{"migration", migrations},
+	{"backfill", backfills},
 	{"prisma", withPrisma},
 	{"storm", storms},
 	{"faults", faults},

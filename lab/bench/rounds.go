@@ -10,6 +10,7 @@ var usualRounds = map[string]int{
 	"connect":     20,
 	"reuse":       10,
 	"migration":   10,
+	"backfill":    3,
 	"prisma":      15,
 	"storm":       3,
 	"health":      20,

@@ -23,11 +23,13 @@ func (w *worker) step(ctx context.Context) error {
 	if w.ending {
 		return w.end(ctx)
 	}
-	return pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	var after record
+	err := pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		rec, err := w.lockRecord(ctx, tx)
 		if err != nil {
 			return err
 		}
+		after = rec
 		began := time.Now()
 		first, last, rows, err := w.page(ctx, rec)
 		if err != nil {
@@ -50,11 +52,14 @@ func (w *worker) step(ctx context.Context) error {
 		if err := w.write(ctx, tx, rec, "last_key = $9", key); err != nil {
 			return err
 		}
-		w.record = rec
-		w.advanced = time.Now()
-		w.single = 0
+		after = rec
 		return nil
 	})
+	// A constraint that is checked at the end fails the COMMIT: only now is the batch done.
+	if err == nil {
+		w.record, w.advanced, w.single = after, time.Now(), 0
+	}
+	return err
 }
 
 // lockRecord locks the backfill's row and returns an error unless the step may go on.
@@ -138,7 +143,8 @@ func (w *worker) end(ctx context.Context) error {
 			return &verifyError{wrong}
 		}
 	}
-	return pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	var after record
+	err := pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		rec, err := w.lockRecord(ctx, tx)
 		if err != nil {
 			return err
@@ -155,9 +161,13 @@ func (w *worker) end(ctx context.Context) error {
 		if err := w.write(ctx, tx, rec, "ended_at = clock_timestamp(), state = $9", string(StateDone)); err != nil {
 			return err
 		}
-		w.record = rec
+		after = rec
 		return nil
 	})
+	if err == nil {
+		w.record = after
+	}
+	return err
 }
 
 type verifyError struct{ wrong int64 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -101,8 +100,8 @@ func (w *worker) failed(ctx context.Context, err error) error {
 	return failure
 }
 
-// What the server quotes in errors of data is a value of a row.
-var quoted = regexp.MustCompile(`(?s)".*"|'.*'`)
+// What follows in an error of data may be a value of a row, in the quotes of any language.
+const beforeValue = ":\"'`«»„“”‚‘’「」『』"
 
 // causeText is the error without values of rows: without detail, and without what a message about
 // data quotes.
@@ -113,9 +112,8 @@ func causeText(err error) string {
 	}
 	message := pgErr.Message
 	if pgerr.Of(err) == pgerr.Data {
-		message = quoted.ReplaceAllString(message, `"…"`)
-		if at := strings.Index(message, ": "); at >= 0 && !strings.Contains(message, "…") {
-			message = message[:at]
+		if at := strings.IndexAny(message, beforeValue); at >= 0 {
+			message = strings.TrimSpace(message[:at]) + " …"
 		}
 	}
 	text := message + " (SQLSTATE " + pgErr.Code + ")"

@@ -42,6 +42,15 @@ func TestKeys(t *testing.T) {
 			"(id interval primary key, n int default 0); insert into rows select make_interval(months => i, secs => i)" + fill,
 			"id", "",
 		},
+		"domain": {
+			"(id text); drop table rows; create domain positive as int check (value > 0); create table rows (id positive " +
+				"primary key, n int default 0); insert into rows select i" + fill, "id", "",
+		},
+		"char": {"(id char(6) primary key, n int default 0); insert into rows select i" + fill, "id", ""},
+		"inet": {"(id inet primary key, n int default 0); insert into rows select inet '10.0.0.0/8' + i" + fill, "id", ""},
+		"array": {
+			"(id text[] primary key, n int default 0); insert into rows select array[i::text, E'\\\" ,}', null]" + fill, "id", "",
+		},
 		"enum": {
 			"(id text); drop table rows; create type kind as enum ('z', 'a', 'm'); create table rows (k kind, id int, " +
 				"n int default 0, primary key (k, id)); insert into rows select (array['z', 'a', 'm'])[1 + i % 3]::kind, i" + fill,

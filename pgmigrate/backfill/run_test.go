@@ -201,6 +201,27 @@ func TestFaultyRow(t *testing.T) {
 	b.wantOnce(2000)
 }
 
+// A constraint that is checked at COMMIT fails the batch there.
+func TestFaultyCommit(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, "create table parent (n int primary key); insert into parent values (0), (1)",
+		"update rows set n = 4 where id = 300",
+		"insert into parent values (4); alter table rows add foreign key (n) references parent deferrable initially deferred")
+	r := b.runner(backfill.Options{}, "count", count)
+	err := r.Run(t.Context(), "count")
+	var failed *backfill.BatchError
+	if !errors.As(err, &failed) || failed.Rows != 1 {
+		t.Fatalf("%v", err)
+	}
+	contains(t, err, "23503", "constraint rows_n_fkey")
+	if n := ask[int](b, "select count(*) from rows where n = 1"); n != 299 {
+		t.Errorf("%d rows before the faulty one are done", n)
+	}
+	if s := status(t, r); s.Rows != 299 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func (b *bench) wantFaulty(err error, r *backfill.Runner, logs string) {
 	b.t.Helper()
 	s := status(b.t, r)
