@@ -30,6 +30,9 @@ func (w *worker) step(ctx context.Context) error {
 			return err
 		}
 		after = rec
+		if _, err := tx.Exec(ctx, "set local statement_timeout = "+milliseconds(w.opts.StatementTimeout)); err != nil {
+			return err
+		}
 		began := time.Now()
 		first, last, rows, err := w.page(ctx, rec)
 		if err != nil {
@@ -150,9 +153,6 @@ func (w *worker) end(ctx context.Context) error {
 			return err
 		}
 		if w.backfill.Finish != "" {
-			if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
-				return err
-			}
 			if err := exec(ctx, w.conn, w.backfill.Finish); err != nil {
 				return err
 			}
@@ -197,9 +197,6 @@ func (r *Runner) Verify(ctx context.Context, name string) (wrong int64, err erro
 
 func (w *worker) verify(ctx context.Context, conn *pgx.Conn) (wrong int64, err error) {
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
-			return err
-		}
 		result := conn.PgConn().ExecParams(ctx, w.backfill.Verify, nil, nil, nil, nil).Read()
 		if result.Err != nil {
 			return result.Err

@@ -39,7 +39,7 @@ func (r *Runner) connect(ctx context.Context) (*pgx.Conn, error) {
 	lockTimeout := milliseconds(r.opts.LockTimeout)
 	maps.Copy(cfg.RuntimeParams, map[string]string{
 		"lock_timeout":                        lockTimeout,
-		"statement_timeout":                   milliseconds(r.opts.StatementTimeout),
+		"statement_timeout":                   "0", // batches set their own
 		"idle_in_transaction_session_timeout": milliseconds(idleTimeout),
 		"idle_session_timeout":                "0",
 		"default_transaction_read_only":       "off",

@@ -190,7 +190,7 @@ func (r *Runner) change(ctx context.Context, name string, to State, from ...Stat
 		}
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			// The batch that runs ends within its own limits, and ctx limits this.
-			if _, err := tx.Exec(ctx, "set local lock_timeout = 0; set local statement_timeout = 0"); err != nil {
+			if _, err := tx.Exec(ctx, "set local lock_timeout = 0"); err != nil {
 				return err
 			}
 			rec, err := r.read(ctx, tx, b, "for update")
