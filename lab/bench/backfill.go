@@ -53,7 +53,9 @@ func backfills(ctx context.Context, r *report, rounds int) error {
 			_, err := conn.Exec(ctx, "update rows set new = old")
 			return err
 		}},
-		{"loop, pauses of 100 ms", 100_000, func(ctx context.Context) error { return loop(ctx, conn, 100*time.Millisecond) }},
+		{"loop, pauses of 100 ms", 100_000, func(ctx context.Context) error {
+			return loop(ctx, conn, 100*time.Millisecond)
+		}},
 		{"loop without pauses", 100_000, func(ctx context.Context) error { return loop(ctx, conn, 0) }},
 		{"backfill", 0, func(ctx context.Context) error {
 			fsys := fstest.MapFS{"copy.sql": {Data: []byte(backfillFile)}}
@@ -67,8 +69,8 @@ func backfills(ctx context.Context, r *report, rounds int) error {
 			return runner.Run(ctx, "copy")
 		}},
 	}
-	r.printf("\na column is copied while %d updates a second change random rows; medians of %d rounds\n\n", loadPerSecond,
-		rounds)
+	r.printf("\na column is copied while %d updates a second change random rows; medians of %d rounds\n\n",
+		loadPerSecond, rounds)
 	r.printf("| rows | way | rows a second | longest stall of an update |\n|---|---|---|---|\n")
 	for _, rows := range backfillRows {
 		rates, stalls := make([][]float64, len(ways)), make([][]time.Duration, len(ways))
