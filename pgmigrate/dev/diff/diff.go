@@ -12,10 +12,12 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/dev/lint"
 	"github.com/page-builder/persistence/pgmigrate/dev/schema"
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
@@ -43,10 +45,10 @@ type Result struct {
 	Notes []string
 }
 
-// RefusedError says that a person has to write the migration, or a part of it.
+// RefusedError says what a person has to write. [Make] returns it with a result that has the rest.
 type RefusedError struct {
 	Reason  string
-	Changes []schema.Change // that are left, if the reason is that there is no statement for them
+	Changes []schema.Change // that are left, each with its own reason
 }
 
 func (e *RefusedError) Error() string {
@@ -65,7 +67,7 @@ const maxRounds = 4
 
 // Make returns the files that turn what the folder makes into the wanted schema. name is the new
 // files' name, such as add_page_titles. It blocks for some seconds, and touches no database but
-// shadows of its own. A *[RefusedError] says that there is no way to do it here.
+// shadows of its own. With a *[RefusedError] the result has the files for all but what it names.
 func Make(ctx context.Context, folder fs.FS, wanted, name string, opts Options) (*Result, error) {
 	w := &work{folder: folder, name: name, opts: opts, dumps: map[*shadow.DB]*schema.Dump{}}
 	if err := w.open(ctx, wanted); err != nil {
@@ -73,8 +75,12 @@ func Make(ctx context.Context, folder fs.FS, wanted, name string, opts Options) 
 	}
 	defer w.close()
 	result, err := w.make(ctx)
+	var refused *RefusedError
 	if err != nil {
-		return nil, fmt.Errorf("diff: %w", err)
+		if !errors.As(err, &refused) {
+			result = nil
+		}
+		return result, fmt.Errorf("diff: %w", err)
 	}
 	return result, nil
 }
@@ -163,9 +169,9 @@ func (w *work) migrate() []pgmigrate.Option {
 	return list
 }
 
-func (w *work) compare(ctx context.Context, from, to *shadow.DB, noConcurrently bool) (*schema.Difference, error) {
+func (w *work) compare(ctx context.Context, from, to *shadow.DB) (*schema.Difference, error) {
 	opts := schema.Options{
-		VersionTable: w.opts.VersionTable, HistorySchema: w.opts.HistorySchema, NoConcurrently: noConcurrently,
+		VersionTable: w.opts.VersionTable, HistorySchema: w.opts.HistorySchema,
 		NoOwners: true, Scratch: func(ctx context.Context) (schema.Scratch, error) { return w.from.Empty(ctx) },
 	}
 	var (
@@ -180,12 +186,6 @@ func (w *work) compare(ctx context.Context, from, to *shadow.DB, noConcurrently 
 		return nil, err
 	}
 	d, err := schema.Compare(ctx, fromSide, toSide, opts)
-	if err == nil && d.NoDump != "" && len(w.notes) == 0 {
-		w.notes = append(w.notes,
-			"compared by pg-schema-diff alone, so comments, domains, composite types, rules, aggregates, statistics, "+
-				"publications, most grants, owners, storage parameters, UNLOGGED and disabled triggers are not in it. "+
-				"Reason: "+d.NoDump)
-	}
 	return d, err
 }
 
@@ -211,26 +211,61 @@ func (w *work) side(ctx context.Context, db *shadow.DB, opts schema.Options) (sc
 }
 
 func (w *work) make(ctx context.Context) (*Result, error) {
-	sections, at, err := w.up(ctx)
-	if err != nil || len(sections) == 0 {
-		return &Result{Notes: w.notes}, err
+	sections, at, refused := w.up(ctx)
+	var left *RefusedError
+	if refused != nil && !errors.As(refused, &left) {
+		return nil, refused
+	}
+	if len(sections) == 0 {
+		return &Result{Notes: w.notes}, refused
 	}
 	if err := w.down(ctx, sections, at); err != nil {
 		return nil, err
 	}
-	return &Result{Files: w.files(sections), Notes: w.notes}, nil
+	files := w.files(sections)
+	if err := w.lint(ctx, files); err != nil {
+		return nil, err
+	}
+	return &Result{Files: files, Notes: w.notes}, refused
+}
+
+// lint judges the files, unless they are the first, before which there is nothing in use. What it
+// finds becomes a note.
+func (w *work) lint(ctx context.Context, files []File) error {
+	if w.last == 0 {
+		return nil
+	}
+	db, err := w.clone(ctx, w.from)
+	if err != nil {
+		return err
+	}
+	var versions []int32
+	for i := range files {
+		versions = append(versions, w.last+int32(i)+1)
+	}
+	return w.withFolder(files, func(folder fs.FS) error {
+		report, err := lint.Run(ctx, db, folder, lint.Options{Versions: versions, Data: w.opts.Data})
+		for _, f := range report.Findings {
+			if f.Severity != lint.SeverityHint {
+				w.notes = append(w.notes,
+					fmt.Sprintf("%s:%d: lint: %s: %s: %s", f.File, f.Line, f.Severity, f.Rule, f.Message))
+			}
+		}
+		return err
+	})
 }
 
 // up finds the statements, round by round, each on a fresh copy and by pgmigrate itself. It returns
-// a copy with all applied.
+// a copy with all applied. A *[RefusedError] names what is left.
 func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 	var (
 		statements []schema.Statement
 		sections   []*section
+		failed     []schema.Change
 	)
 	at := w.from
 	for round := 0; ; round++ {
-		d, err := w.compare(ctx, at, w.want, false)
+		d, err := w.compare(ctx, at, w.want)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -238,13 +273,28 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 			return sections, at, nil
 		}
 		plan := d.Plan()
-		if len(plan.Statements) == 0 || round == maxRounds {
-			return nil, nil, refused(d, plan)
+		if len(plan.Statements) == 0 || round == maxRounds || len(failed) > 0 {
+			return sections, at, refused(d, plan, failed)
 		}
 		statements = append(statements, plan.Statements...)
 		sections = split(statements)
 		if at, err = w.clone(ctx, w.from); err != nil {
 			return nil, nil, err
+		}
+		if err := w.apply(ctx, at, sections, len(sections)); err == nil {
+			continue
+		} else if ctx.Err() != nil {
+			return nil, nil, err
+		}
+		if statements, failed, err = w.try(ctx, statements); err != nil {
+			return nil, nil, err
+		}
+		sections = split(statements)
+		if at, err = w.clone(ctx, w.from); err != nil {
+			return nil, nil, err
+		}
+		if len(sections) == 0 {
+			continue
 		}
 		if err := w.apply(ctx, at, sections, len(sections)); err != nil {
 			return nil, nil, &RefusedError{Reason: "the statements that were found do not run: " + err.Error()}
@@ -252,14 +302,32 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 	}
 }
 
-func refused(d *schema.Difference, plan schema.Plan) error {
-	if d.StructureError != nil {
-		return &RefusedError{
-			Reason: "there is no automatic way to this schema: " + d.StructureError.Error(), Changes: d.Objects,
+// try finds out which objects' statements do not run, and returns those of all others.
+func (w *work) try(ctx context.Context, all []schema.Statement) ([]schema.Statement, []schema.Change, error) {
+	var failed []schema.Change
+	for {
+		db, err := w.clone(ctx, w.from)
+		if err != nil {
+			return nil, nil, err
 		}
+		at := slices.IndexFunc(all, func(s schema.Statement) bool {
+			err = db.Exec(ctx, s.SQL)
+			return err != nil
+		})
+		if at < 0 || ctx.Err() != nil {
+			return all, failed, ctx.Err()
+		}
+		o := all[at].Object()
+		failed = append(failed, schema.Change{To: &o, Reason: err.Error()})
+		all = slices.DeleteFunc(slices.Clone(all), func(s schema.Statement) bool {
+			return s.Object().Type == o.Type && s.Object().Schema == o.Schema && s.Object().Name == o.Name
+		})
 	}
-	if len(plan.Unexpressed) > 0 {
-		return &RefusedError{Reason: "there is no statement known for:", Changes: plan.Unexpressed}
+}
+
+func refused(d *schema.Difference, plan schema.Plan, failed []schema.Change) error {
+	if left := slices.Concat(failed, plan.Unexpressed); len(left) > 0 {
+		return &RefusedError{Reason: "there is no statement that works for:", Changes: left}
 	}
 	return &RefusedError{
 		Reason: "the statements that were found do not lead to the wanted schema; what is left:", Changes: d.Objects,

@@ -9,51 +9,94 @@ import (
 )
 
 // down finds each section's way back: from the state after it to the state before it, so that any
-// number of them can be taken back. Then all are, and if anything differs from the former schema,
-// or does not run, the sections stay without a way back and say why.
+// number of them can be taken back. A section whose way back does not run, or leads elsewhere,
+// stays without one and says why.
 func (w *work) down(ctx context.Context, sections []*section, after *shadow.DB) error {
 	states, err := w.states(ctx, sections, after)
 	if err != nil {
 		return err
 	}
 	for i, s := range sections {
-		d, err := w.compare(ctx, states[i+1], states[i], s.transactional)
+		d, err := w.compare(ctx, states[i+1], states[i])
 		if err != nil {
 			return err
 		}
-		if d.StructureError != nil && len(d.Plan().Statements) == 0 {
-			noWayBack(sections, d.StructureError.Error())
-			return nil
+		plan := d.Plan()
+		s.down = plan.Statements
+		if len(plan.Unexpressed) > 0 {
+			s.irreversible, s.down = "there is no statement that works for: "+list(plan.Unexpressed), nil
 		}
-		s.down = d.Plan().Statements
 	}
-	for round := 1; ; round++ {
-		taken, err := w.clone(ctx, w.from)
+	for i := len(sections) - 1; i >= 0; {
+		first, err := w.back(ctx, sections, states, i)
 		if err != nil {
 			return err
 		}
-		if err := w.apply(ctx, taken, sections, len(sections)); err != nil {
-			return err
-		}
-		if err := w.apply(ctx, taken, sections, 0); err != nil {
-			noWayBack(sections, "the statements that were found for it do not run: "+err.Error())
-			return ctx.Err()
-		}
-		d, err := w.compare(ctx, taken, w.from, true)
-		if err != nil {
-			return err
-		}
-		if d.Empty() {
-			return nil
-		}
-		rest := d.Plan()
-		// What is left is added to the section that is taken back last.
-		if round == maxRounds || len(rest.Statements) == 0 {
-			noWayBack(sections, fmt.Sprintf("it would leave differences: %s", list(d.Objects)))
-			return nil
-		}
-		sections[0].down = append(sections[0].down, rest.Statements...)
+		i = first - 1
 	}
+	return nil
+}
+
+// back takes the sections back from the one at last, as far as they can be taken in a row, and
+// returns the first of them. Where that fails it tries them one by one.
+func (w *work) back(ctx context.Context, sections []*section, states []*shadow.DB, last int) (int, error) {
+	if sections[last].irreversible != "" {
+		return last, nil
+	}
+	first := last
+	for first > 0 && sections[first-1].irreversible == "" {
+		first--
+	}
+	rest, reason, err := w.tryBack(ctx, sections, states, first, last)
+	if err != nil || reason == "" && len(rest) == 0 {
+		return first, err
+	}
+	for i := last; i >= first; i-- {
+		if err := w.mend(ctx, sections, states, i); err != nil {
+			return first, err
+		}
+	}
+	return first, nil
+}
+
+// mend tries one section's way back and adds what it leaves, or takes it out.
+func (w *work) mend(ctx context.Context, sections []*section, states []*shadow.DB, i int) error {
+	s := sections[i]
+	for round := 0; ; round++ {
+		rest, reason, err := w.tryBack(ctx, sections, states, i, i)
+		switch {
+		case err != nil:
+			return err
+		case reason == "":
+			return nil
+		case len(rest) == 0 || round == maxRounds:
+			s.irreversible, s.down = reason, nil
+			return nil
+		}
+		s.down = append(s.down, rest...)
+	}
+}
+
+// tryBack takes the sections from last to first back on a copy. It returns why that does not lead
+// to the state before first, "" if it does, and what would still have to be done.
+func (w *work) tryBack(
+	ctx context.Context,
+	sections []*section,
+	states []*shadow.DB,
+	first, last int,
+) (rest []schema.Statement, reason string, err error) {
+	taken, err := w.clone(ctx, states[last+1])
+	if err != nil {
+		return nil, "", err
+	}
+	if err := w.apply(ctx, taken, sections, first); err != nil {
+		return nil, "the statements that were found for it do not run: " + err.Error(), ctx.Err()
+	}
+	d, err := w.compare(ctx, taken, states[first])
+	if err != nil || d.Empty() {
+		return nil, "", err
+	}
+	return d.Plan().Statements, fmt.Sprintf("it would leave differences: %s", list(d.Objects)), nil
 }
 
 // states are the databases between the sections: [0] before the first, [len] after the last.
@@ -70,12 +113,6 @@ func (w *work) states(ctx context.Context, sections []*section, after *shadow.DB
 		states = append(states, db)
 	}
 	return append(states, after), nil
-}
-
-func noWayBack(sections []*section, reason string) {
-	for _, s := range sections {
-		s.irreversible, s.down = reason, nil
-	}
 }
 
 func list(changes []schema.Change) string {

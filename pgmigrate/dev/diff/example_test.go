@@ -41,10 +41,10 @@ func ExampleMake() {
 	// Output:
 	// <nil>
 	// 002_add_titles.sql:
-	// ALTER TABLE "public"."pages" ADD COLUMN "title" text;
+	// ALTER TABLE public.pages ADD COLUMN title text;
 	//
 	// ---- create above / drop below ----
 	//
 	// -- DELETES_DATA: Deletes all values in the column
-	// ALTER TABLE "public"."pages" DROP COLUMN "title";
+	// ALTER TABLE public.pages DROP COLUMN title;
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,6 +43,13 @@ func (w *work) files(sections []*section) []File {
 // apply goes up or down until the first n sections are applied, by pgmigrate and from files: as it
 // will be done.
 func (w *work) apply(ctx context.Context, db *shadow.DB, sections []*section, n int) error {
+	return w.withFolder(w.files(sections), func(folder fs.FS) error {
+		return db.Migrate(ctx, folder, w.last+int32(n))
+	})
+}
+
+// withFolder calls fn with the folder and the new files in it.
+func (w *work) withFolder(files []File, fn func(fs.FS) error) error {
 	dir, err := os.MkdirTemp("", "pgmigrate-dev-")
 	if err != nil {
 		return err
@@ -50,10 +58,10 @@ func (w *work) apply(ctx context.Context, db *shadow.DB, sections []*section, n 
 	if err := os.CopyFS(dir, w.folder); err != nil {
 		return err
 	}
-	if err := Write(dir, w.files(sections)); err != nil {
+	if err := Write(dir, files); err != nil {
 		return err
 	}
-	return db.Migrate(ctx, os.DirFS(dir), w.last+int32(n))
+	return fn(os.DirFS(dir))
 }
 
 func (s *section) content() string {

@@ -73,14 +73,14 @@ func TestFirstMigration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `CREATE TABLE "public"."t" (
-	"a" integer
+	want := `CREATE TABLE public.t (
+    a integer
 );
 
 ---- create above / drop below ----
 
 -- DELETES_DATA: Deletes all rows in the table (and the table itself)
-DROP TABLE "public"."t";
+DROP TABLE public.t;
 `
 	if len(result.Files) != 1 || result.Files[0] != (diff.File{Name: "001_first.sql", Content: want}) {
 		t.Errorf("%+v", result.Files)

@@ -35,9 +35,6 @@ type Options struct {
 	// IgnoreSchemas and IgnoreTables are not compared; see [schema.Options].
 	IgnoreSchemas, IgnoreTables []string
 
-	// NoDump compares without pg_dump; see [schema.Options].
-	NoDump bool
-
 	// Shadow is where the shadow database goes and what is created in it before the migrations. Its
 	// Migrations, Version, Migrate and Live do not count.
 	Shadow shadow.Options
@@ -113,7 +110,7 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 		schema.Database{Config: db.Config()},
 		schema.Options{
 			VersionTable: opts.VersionTable, HistorySchema: opts.HistorySchema, IgnoreRoles: opts.IgnoreRoles,
-			NoDump: opts.NoDump, IgnoreSchemas: opts.IgnoreSchemas, IgnoreTables: opts.IgnoreTables,
+			IgnoreSchemas: opts.IgnoreSchemas, IgnoreTables: opts.IgnoreTables,
 			Scratch: func(ctx context.Context) (schema.Scratch, error) { return db.Empty(ctx) },
 		})
 	if err != nil {
@@ -124,14 +121,6 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 	}
 	r.Plan = r.Difference.Plan()
 	r.Notes = append(r.Notes, r.Difference.Notes...)
-	if r.Difference.NoDump != "" {
-		r.Notes = append(r.Notes,
-			"compared by pg-schema-diff alone, so not compared: comments, domains, composite types, rules, "+
-				"aggregates, "+
-				"statistics, publications, most grants, owners, storage parameters, UNLOGGED, disabled triggers. "+
-				"Reason: "+
-				r.Difference.NoDump)
-	}
 	return r, nil
 }
 

@@ -129,7 +129,7 @@ func TestReadOnlyRole(t *testing.T) {
 	if err := report.WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text.String(), "DROP INDEX CONCURRENTLY \"public\".\"by_hand\";") {
+	if !strings.Contains(text.String(), "\nDROP INDEX CONCURRENTLY public.by_hand;") {
 		t.Error(text.String())
 	}
 }

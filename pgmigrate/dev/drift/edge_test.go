@@ -217,6 +217,6 @@ func notDrifted(t *testing.T, live *pgx.ConnConfig, folder fstest.MapFS, opts dr
 		t.Fatal(err)
 	}
 	if r.Drifted() {
-		t.Errorf("drifted: %v %v %v", r.Difference.Objects, r.Difference.Structure, r.Difference.StructureError)
+		t.Errorf("drifted: %v", r.Difference.Objects)
 	}
 }

@@ -37,7 +37,7 @@ func ExampleCheck() {
 		return
 	}
 	// With pg_dump more is compared.
-	report, err := drift.Check(ctx, live.Config(), migrations, drift.Options{NoDump: true})
+	report, err := drift.Check(ctx, live.Config(), migrations, drift.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -49,7 +49,7 @@ func ExampleCheck() {
 	// Output:
 	// never migrated: true
 	// true
-	// DROP INDEX CONCURRENTLY "public"."by_hand"
+	// DROP INDEX CONCURRENTLY public.by_hand
 }
 
 func migrate(ctx context.Context, live *pgx.ConnConfig, migrations fstest.MapFS) error {

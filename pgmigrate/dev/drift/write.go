@@ -15,9 +15,6 @@ func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	if r.Drifted() {
 		fmt.Fprintf(&b, "-- The database differs from its migrations, which are at version %d.\n", r.Version)
-		if err := r.Difference.StructureError; err != nil {
-			fmt.Fprintf(&b, "-- %s\n", comment(err.Error()))
-		}
 		for _, c := range r.Difference.Objects {
 			fmt.Fprintf(&b, "--   %s\n", comment(verbs[c.Verb()]+": "+c.Object().String()))
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // entry is one object in the table of contents of pg_dump's custom format. It holds the object's
@@ -15,6 +16,7 @@ type entry struct {
 	kind, schema, tag, owner string
 	create, drop             string
 	accessMethod             string
+	class, oid               uint32 // in the server's catalogs; 0 for parts that have no row of their own
 }
 
 // archive reads the custom format's header and table of contents. The format has been the same
@@ -54,9 +56,8 @@ func readArchive(data []byte) ([]entry, error) {
 	for n := a.int(); n > 0 && a.err == nil; n-- {
 		var e entry
 		e.number = a.int()
-		a.int()    // has data
-		a.string() // catalog
-		a.string() // OID
+		a.int() // has data
+		e.class, e.oid = a.number(), a.number()
 		e.tag = a.string()
 		e.kind = a.string()
 		a.int() // section
@@ -116,6 +117,15 @@ func (a *archive) string() string {
 		return ""
 	}
 	return string(a.bytes(n))
+}
+
+// number reads an unsigned number that is written as text.
+func (a *archive) number() uint32 {
+	n, err := strconv.ParseUint(a.string(), 10, 32)
+	if err != nil && a.err == nil {
+		a.err = errArchive
+	}
+	return uint32(n)
 }
 
 // dependency reads one, and returns false behind the last.

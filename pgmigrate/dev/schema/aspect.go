@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// aspect is a property of an object that pg-schema-diff does not see, and that one statement sets.
+// aspect is a property of an object that one statement sets.
 type aspect struct {
 	set     string
 	reset   string // to PostgreSQL's default; "" if that is not known
@@ -26,11 +26,13 @@ var (
 		`) (?:DISABLE|ENABLE ALWAYS|ENABLE REPLICA) TRIGGER (` + identifier + `)$`)
 	clusterOn = regexp.MustCompile(`^(ALTER (?:TABLE|MATERIALIZED VIEW)(?: ONLY)? ` + identifier + `\.` +
 		identifier + `) CLUSTER ON .*$`)
+	forceSecurity = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + qualified + `) FORCE ROW LEVEL SECURITY$`)
+	identityRows  = regexp.MustCompile(`^(ALTER TABLE(?: ONLY)? ` + qualified + `) REPLICA IDENTITY (?:FULL|NOTHING)$`)
 	identityIndex = regexp.MustCompile(`^(ALTER TABLE ONLY ` + identifier + `\.` + identifier +
 		`) REPLICA IDENTITY USING INDEX .*$`)
 )
 
-// aspects takes an object apart: what pg-schema-diff knows, and the rest by name.
+// aspects takes an object apart: its properties by name, and the rest.
 func (o Object) aspects() (known []string, found map[string]aspect) {
 	found = map[string]aspect{}
 	for i, sql := range o.SQL {
@@ -103,6 +105,12 @@ func readAspect(sql string) (name string, a aspect, ok bool) {
 		return match[2], aspect{set: sql, reset: match[1] + " ENABLE TRIGGER " + match[2]}, true
 	case clusterOn.MatchString(sql):
 		return "cluster", aspect{set: sql, reset: clusterOn.ReplaceAllString(sql, "$1 SET WITHOUT CLUSTER")}, true
+	case forceSecurity.MatchString(sql):
+		reset := forceSecurity.ReplaceAllString(sql, "$1 NO FORCE ROW LEVEL SECURITY")
+		return "force", aspect{set: sql, reset: reset}, true
+	case identityRows.MatchString(sql):
+		reset := identityRows.ReplaceAllString(sql, "$1 REPLICA IDENTITY DEFAULT")
+		return "identity", aspect{set: sql, reset: reset}, true
 	case identityIndex.MatchString(sql):
 		return "identity", aspect{set: sql, reset: identityIndex.ReplaceAllString(sql, "$1 REPLICA IDENTITY DEFAULT")},
 			true
@@ -110,7 +118,7 @@ func readAspect(sql string) (name string, a aspect, ok bool) {
 	return "", aspect{}, false
 }
 
-// changedAspects returns the statements for what pg-schema-diff does not see, and whether that is
+// changedAspects returns the statements for the properties that differ, and whether that is
 // all that differs. from is the zero Object for one that is new.
 func changedAspects(from, to Object) (all bool, list []Statement) {
 	fromKnown, fromAspects := from.aspects()

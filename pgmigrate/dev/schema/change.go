@@ -3,6 +3,9 @@ package schema
 // Change is an object that is not the same on both sides. One of From and To may be nil.
 type Change struct {
 	From, To *Object
+
+	// Reason says why there is no statement for it, if there is none.
+	Reason string
 }
 
 // Object is the one that there is, or is to be.
@@ -27,8 +30,8 @@ func (c Change) Verb() string {
 
 func (c Change) String() string {
 	text := c.Verb() + " " + c.Object().String()
-	if c.From != nil && c.To != nil && c.To.isEnum() {
-		text += " (PostgreSQL adds values to an enum, and takes none out)"
+	if c.Reason != "" {
+		text += ": " + c.Reason
 	}
 	return text
 }

@@ -9,22 +9,25 @@ import (
 var commentOn = regexp.MustCompile(`(?s)^(COMMENT ON .+?) IS .*$`)
 
 // comment sets a comment, or takes it away unless it goes with its object.
-func (d *Difference) comment(c Change) []Statement {
+func (p *planner) comment(c Change) []Statement {
 	if c.To != nil {
 		return statements(c.To.SQL)
 	}
-	if d.gone(*c.From) {
+	if p.isGone(*c.From) {
 		return nil
 	}
 	return []Statement{{SQL: commentOn.ReplaceAllString(c.From.SQL[0], "$1 IS NULL")}}
 }
 
-// gone reports whether the object that a comment or grant is about is missing in to. The archive
+// isGone reports whether the object that a comment or grant is about is missing in to. The archive
 // says which object that is.
-func (d *Difference) gone(o Object) bool {
+func (p *planner) isGone(o Object) bool {
+	if slices.ContainsFunc(o.uses, func(key string) bool { return p.gone.objects[key] }) {
+		return true
+	}
 	kind, name, _ := strings.Cut(o.Name, " ")
-	for i := range d.to.Objects {
-		on := &d.to.Objects[i]
+	for i := range p.to.dump.Objects {
+		on := &p.to.dump.Objects[i]
 		if !slices.Contains(o.uses, on.key()) {
 			continue
 		}
@@ -43,20 +46,13 @@ var (
 	revokeFrom = regexp.MustCompile(`^(ALTER DEFAULT PRIVILEGES .*?)?REVOKE (.+) FROM (.+?)$`)
 )
 
-// acl takes back what is granted too much and grants what is missing.
-func (d *Difference) acl(c Change) []Statement {
-	var from, to []string
-	if c.From != nil {
-		from = c.From.SQL
-	}
-	if c.To != nil {
-		to = c.To.SQL
-	} else if c.From.Type == "ACL" && d.gone(*c.From) {
+// revoke takes back what is granted too much.
+func (p *planner) revoke(c Change) (list []Statement) {
+	if c.From == nil || c.To == nil && c.From.Type == "ACL" && p.isGone(*c.From) {
 		return nil
 	}
-	var list []Statement
-	for _, sql := range from {
-		if slices.Contains(to, sql) {
+	for _, sql := range c.From.SQL {
+		if c.To != nil && slices.Contains(c.To.SQL, sql) {
 			continue
 		}
 		switch {
@@ -69,10 +65,38 @@ func (d *Difference) acl(c Change) []Statement {
 		}
 		list = append(list, Statement{SQL: sql, Hazards: []Hazard{hazardGrant}})
 	}
-	for _, sql := range to {
-		if !slices.Contains(from, sql) || len(list) > 0 { // a REVOKE ALL above may have taken what stays
+	return list
+}
+
+// grant adds what is missing, or all of it after something was taken back: a REVOKE may have taken
+// what stays.
+func (p *planner) grant(c Change) (list []Statement) {
+	if c.To == nil {
+		return nil
+	}
+	for _, sql := range c.To.SQL {
+		if c.From == nil || !slices.Contains(c.From.SQL, sql) || len(p.revoke(c)) > 0 {
 			list = append(list, Statement{SQL: sql, Hazards: []Hazard{hazardGrant}})
 		}
 	}
 	return list
+}
+
+// names reports whether name is a word of sql.
+func names(sql, name string) bool {
+	for from := 0; ; {
+		at := strings.Index(sql[from:], name)
+		if at < 0 {
+			return false
+		}
+		start, end := from+at, from+at+len(name)
+		if (start == 0 || !inWord(sql[start-1])) && (end == len(sql) || !inWord(sql[end])) {
+			return true
+		}
+		from = end
+	}
+}
+
+func inWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 )
 
-const qualified = identifier + `(?:\.` + identifier + `)?`
-
 var publicationAdd = regexp.MustCompile(
 	`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`,
 )
@@ -76,7 +74,7 @@ var (
 )
 
 // alterDomain changes everything but a domain's type, and returns false if that is what differs.
-func alterDomain(from, to string) (list []Statement, ok bool) {
+func alterDomain(from, to string, dropped map[string]bool) (list []Statement, ok bool) {
 	fromHead, fromConstraints := domainParts(from)
 	toHead, toConstraints := domainParts(to)
 	f, t := createDomain.FindStringSubmatch(fromHead), createDomain.FindStringSubmatch(toHead)
@@ -86,7 +84,7 @@ func alterDomain(from, to string) (list []Statement, ok bool) {
 	alter := "ALTER DOMAIN " + t[1] + " "
 	add := func(sql string) { list = append(list, Statement{SQL: alter + sql}) }
 	for _, name := range slices.Sorted(maps.Keys(fromConstraints)) {
-		if toConstraints[name] != fromConstraints[name] {
+		if toConstraints[name] != fromConstraints[name] && !dropped[name] {
 			add("DROP CONSTRAINT " + name)
 		}
 	}
@@ -105,7 +103,7 @@ func alterDomain(from, to string) (list []Statement, ok bool) {
 		add("SET NOT NULL")
 	}
 	for _, name := range slices.Sorted(maps.Keys(toConstraints)) {
-		if fromConstraints[name] != toConstraints[name] {
+		if fromConstraints[name] != toConstraints[name] && !dropped[name] {
 			add("ADD " + toConstraints[name])
 		}
 	}

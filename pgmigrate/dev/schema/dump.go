@@ -19,6 +19,8 @@ import (
 // created.
 type Dump struct {
 	Objects []Object
+
+	catalog *catalog // read when something differs
 }
 
 // readBoth reads both sides with the same pg_dump: two versions of it would write one thing in two
@@ -165,7 +167,7 @@ func pgDump(ctx context.Context, program string, cfg *pgx.ConnConfig, args ...st
 	return stdout.Bytes(), nil
 }
 
-var errDump = errors.New("pg_dump failed; its role needs the right to read every table, or use --no-dump")
+var errDump = errors.New("pg_dump failed; its role needs the right to read every table")
 
 // Pull writes the schema of a database as SQL that makes it again: pg_dump's, without owners, the
 // version table and the history. It returns a *[NoProgramError] where there is no pg_dump.

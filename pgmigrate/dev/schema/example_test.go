@@ -30,9 +30,8 @@ func ExampleCompare() {
 		return
 	}
 
-	options := schema.Options{NoDump: true} // with pg_dump more is compared
 	difference, err := schema.Compare(ctx, schema.Database{Config: from.Config()},
-		schema.Database{Config: to.Config()}, options)
+		schema.Database{Config: to.Config()}, schema.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -41,5 +40,5 @@ func ExampleCompare() {
 		fmt.Println(statement.SQL)
 	}
 	// Output:
-	// ALTER TABLE "public"."pages" ADD COLUMN "title" text
+	// ALTER TABLE public.pages ADD COLUMN title text
 }

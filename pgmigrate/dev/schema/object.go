@@ -20,7 +20,8 @@ type Object struct {
 	Drop         string // the statement that drops it; "" for kinds that have none
 	AccessMethod string // of a table, if it is not heap
 
-	uses []string // keys of what it depends on
+	uses       []string // keys of what it depends on
+	class, oid uint32   // in the server's catalogs
 }
 
 func (o Object) key() string { return o.Type + "\x00" + o.Schema + "\x00" + o.Name }
@@ -58,6 +59,8 @@ func objects(entries []entry, n normalizer) []Object {
 			Type:   e.kind,
 			Schema: e.schema,
 			Drop:   strings.TrimSuffix(strings.TrimSpace(e.drop), ";"),
+			class:  e.class,
+			oid:    e.oid,
 		}
 		o.Schema = cmp.Or(o.Schema, "-")
 		for _, number := range e.dependencies {
@@ -154,8 +157,8 @@ func unquote(identifier string) string {
 }
 
 // canonical is the same for two objects that mean the same: the order of a table's columns, of its
-// storage parameters and of grants does not count, because neither migrations nor pg-schema-diff
-// can change it.
+// storage parameters and of grants does not count, because no statement
+// changes it.
 func (o Object) canonical() string {
 	sql := slices.Clone(o.SQL)
 	switch {

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"github.com/jackc/pgx/v5"
 	"regexp"
 	"strings"
 )
@@ -9,15 +10,24 @@ import (
 type Statement struct {
 	SQL     string
 	Hazards []Hazard
+
+	object *Object
+}
+
+// Object is what the statement creates, changes or drops. It is the zero Object for settings.
+func (s Statement) Object() Object {
+	if s.object == nil {
+		return Object{}
+	}
+	return *s.object
 }
 
 // Hazard is what a statement may do to an application that is running.
 type Hazard struct {
-	Type    string // pg-schema-diff's word, such as DELETES_DATA
+	Type    string // such as DELETES_DATA
 	Message string
 }
 
-// Hazards of statements that pg-schema-diff does not make, in its words.
 var (
 	hazardRewrite = Hazard{
 		"ACQUIRES_ACCESS_EXCLUSIVE_LOCK",
@@ -25,7 +35,19 @@ var (
 	}
 	hazardRecreate = Hazard{
 		"HAS_UNTRACKABLE_DEPENDENCIES",
-		"The object is dropped and made anew: what depends on it may be in the way, and is not changed.",
+		"This drops the object and creates it again further below.",
+	}
+	hazardNarrows = Hazard{
+		"CORRECTNESS", "Values that the new type cannot hold are cut or rounded, or make the statement fail.",
+	}
+	hazardIndexDropped = Hazard{
+		"INDEX_DROPPED", "Queries that use the index get slow, and what it keeps unique is not unique any more.",
+	}
+	hazardKeyDropped = Hazard{
+		"INDEX_DROPPED", "Nothing keeps the rows unique until the key is made again further below.",
+	}
+	hazardRefresh = Hazard{
+		"IMPACTS_DATABASE_PERFORMANCE", "Runs the query of the view, and locks its readers out until it is done.",
 	}
 	hazardGrant = Hazard{"AUTHZ_UPDATE", "This changes who may do what."}
 )
@@ -41,6 +63,15 @@ var (
 	addsEnum    = regexp.MustCompile(`(?is)^\s*ALTER\s+TYPE\b[^;']*\bADD\s+VALUE\b`)
 	deletesData = "DELETES_DATA"
 )
+
+// UncheckedBodies is the setting under which a function may come before what its body names.
+const UncheckedBodies = "SET check_function_bodies = off"
+
+// HasBody reports whether the statement makes a function whose body the server checks.
+func (s Statement) HasBody() bool {
+	kind := s.Object().Type
+	return (kind == "FUNCTION" || kind == "PROCEDURE") && strings.Contains(s.SQL, "\n    LANGUAGE sql")
+}
 
 // Transactional reports whether the statement can run in a transaction.
 func (s Statement) Transactional() bool {
@@ -66,3 +97,5 @@ func (s Statement) DeletesData() bool {
 	}
 	return false
 }
+
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }

@@ -27,8 +27,10 @@ in schema.sql, which is SQL that makes it on an empty database. Each is applied 
 database, and taken back, before a file is written. No database but shadows is touched; if the
 environment names one (DATABASE_URL), it is asked for its version.
 
-Exit codes: 0 files were written, or nothing differs; 1 a person has to write the migration, or the
-work failed; 2 the command line, the configuration or the folder is wrong.`,
+lint judges the files, and what it finds is printed. What PostgreSQL refuses is left out and named.
+
+Exit codes: 0 files were written, or nothing differs; 1 a person has to write a part, or the work
+failed; 2 the command line, the configuration or the folder is wrong.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := migrationName(strings.Join(args, " "))
 			if err != nil {
@@ -61,13 +63,13 @@ work failed; 2 the command line, the configuration or the folder is wrong.`,
 				Repeatable: repeatable,
 				Shadow:     shadow.Options{URL: f.shadow, Live: live, Extensions: f.extensions},
 			})
-			if err != nil {
+			if result == nil {
 				return err
 			}
 			for _, note := range result.Notes {
 				fmt.Fprintf(a.stderr, "note: %s\n", note)
 			}
-			if len(result.Files) == 0 {
+			if len(result.Files) == 0 && err == nil {
 				fmt.Fprintf(a.stdout, "nothing to do: the migrations make %s\n", path)
 				return nil
 			}
@@ -82,7 +84,7 @@ work failed; 2 the command line, the configuration or the folder is wrong.`,
 					fmt.Fprintf(a.stdout, "\n%s\n", file.Content)
 				}
 			}
-			return nil
+			return err // what a person has to write, besides the files
 		},
 	}
 	f.databaseFlags(cmd)

@@ -57,7 +57,6 @@ func (a *app) drift() *cobra.Command {
 		f       schemaFlags
 		ignored []string
 		json    bool
-		noDump  bool
 	)
 	cmd := &cobra.Command{
 		Use: "drift", Short: "Tell whether the database still is what its migrations make", Args: cobra.NoArgs,
@@ -84,8 +83,8 @@ configuration or the folder is wrong.`,
 			report, err := drift.Check(cmd.Context(), live, os.DirFS(dir), drift.Options{
 				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(),
 				Repeatable: repeatable, IgnoreRoles: ignored, IgnoreSchemas: f.ignoreSchemas,
-				IgnoreTables: f.ignoreTables, NoDump: noDump,
-				Shadow: shadow.Options{URL: f.shadow, Extensions: f.extensions},
+				IgnoreTables: f.ignoreTables,
+				Shadow:       shadow.Options{URL: f.shadow, Extensions: f.extensions},
 			})
 			if err != nil {
 				return err
@@ -108,8 +107,6 @@ configuration or the folder is wrong.`,
 	f.shadowFlags(cmd)
 	cmd.Flags().StringArrayVar(&ignored, "ignore-role", nil,
 		"do not compare grants to this role, nor that it owns something")
-	cmd.Flags().BoolVar(&noDump, "no-dump", false,
-		"compare without pg_dump, for a role that may not read every table: finds less")
 	cmd.Flags().BoolVar(&json, "json", false, "print one JSON object")
 	return cmd
 }
