@@ -59,8 +59,8 @@ type problems struct {
 	seen   map[Problem]bool
 }
 
-// add adds a problem, once: a PG* variable counts for several connection strings. It puts the prefix
-// before the variables that detail and hint name.
+// add adds a problem, once: a PG* variable counts for several connection strings. It puts the
+// prefix before the variables that detail and hint name.
 func (p *problems) add(key, detail, hint string) {
 	found := Problem{Key: prefixed(p.prefix, key), Detail: p.named(detail), Hint: p.named(hint)}
 	if p.seen[found] {

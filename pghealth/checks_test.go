@@ -229,8 +229,8 @@ func TestCallerHangsUp(t *testing.T) {
 	}
 }
 
-// A caller with a limit that is shorter than the check gets the check's own answer, however seldom it
-// asks: neither a failure that is none, nor an old success.
+// A caller with a limit that is shorter than the check gets the check's own answer, however seldom
+// it asks: neither a failure that is none, nor an old success.
 func TestCallerWithALimit(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

@@ -22,8 +22,8 @@ import (
 //
 // Each check ends within Options.Timeout by itself. It ignores the context and the limits that the
 // checker gives it: a client that hangs up or has a short deadline would otherwise count as a
-// failure, which the checker serves to others from its cache. Do not replace its Interceptors; append
-// to them.
+// failure, which the checker serves to others from its cache. Do not replace its Interceptors;
+// append to them.
 //
 // Do not use the checks for liveness: restarting a service does not repair its database.
 func (p *Probe) Checks() []health.Check {

@@ -31,10 +31,10 @@ type Options struct {
 	// of equal names. It must not contain a colon. Defaults to "postgres".
 	Name string
 
-	// Timeout limits how long an answer waits for the database, and one query of the probe. It
-	// does not limit connecting: an attempt that takes longer, up to 10 s, continues in the
-	// background and serves the next answer. Set it below the timeout of the prober, and to several
-	// round trips: half of it is for the primary's position, and five eighths for Schema. A negative
+	// Timeout limits how long an answer waits for the database, and one query of the probe. It does
+	// not limit connecting: an attempt that takes longer, up to 10 s, continues in the background
+	// and serves the next answer. Set it below the timeout of the prober, and to several round
+	// trips: half of it is for the primary's position, and five eighths for Schema. A negative
 	// Timeout and one above an hour are errors. Defaults to DefaultTimeout.
 	Timeout time.Duration
 
@@ -61,9 +61,9 @@ type Options struct {
 	// with its configuration, and compares the replica's position with the primary's. While the
 	// primary cannot be asked, the log says so as check "primary", and its last position counts.
 	//
-	// Without it, the check fails only for what the replica has received and not replayed, and for a
-	// replica that has received nothing for MaxReplicaLag. The time since the last replayed commit
-	// warns: it may be a lag, or nobody commits. Defaults to none.
+	// Without it, the check fails only for what the replica has received and not replayed, and for
+	// a replica that has received nothing for MaxReplicaLag. The time since the last replayed
+	// commit warns: it may be a lag, or nobody commits. Defaults to none.
 	Primary *pgxpool.Pool
 
 	// Listener is asked whether notifications arrive; pgpool's listener status fits. Defaults to

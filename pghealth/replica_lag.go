@@ -52,8 +52,8 @@ type lagTracker struct {
 
 // look forgets what it knows of another replica, and notes what this one says.
 //
-// A receiver that follows the primary has received all that was replayed. That of a replica which is
-// past the point where a new primary began has not, and never will.
+// A receiver that follows the primary has received all that was replayed. That of a replica which
+// is past the point where a new primary began has not, and never will.
 func (t *lagTracker) look(s replicaState) {
 	if t.server != s.server {
 		*t = lagTracker{server: s.server}

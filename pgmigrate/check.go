@@ -14,10 +14,10 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
-// CheckError is wrapped by the *[MigrationError] of a section whose check has found rows. A check is
-// a query below a comment "-- pgmigrate:check MESSAGE". All checks of a section run before its first
-// statement, in a read-only transaction, and not where they stand: they see the database as it is
-// before the migration. tern runs them as plain queries.
+// CheckError is wrapped by the *[MigrationError] of a section whose check has found rows. A check
+// is a query below a comment "-- pgmigrate:check MESSAGE". All checks of a section run before its
+// first statement, in a read-only transaction, and not where they stand: they see the database as
+// it is before the migration. tern runs them as plain queries.
 type CheckError struct {
 	Message string     // from the comment
 	Columns []string   // of the query

@@ -191,7 +191,8 @@ where h.version_table = $1 and h.id = $2 and p.version_table = $1 and p.id = $3`
 	return nil
 }
 
-// entrySQL adds the entry after the last one for version, which is SQL, as is duration, in milliseconds.
+// entrySQL adds the entry after the last one for version, which is SQL, as is duration, in
+// milliseconds.
 func (r *run) entrySQL(mig *Migration, version string, action Action, progress Progress, duration string) string {
 	return fmt.Sprintf(`insert into %[1]s.history (id, version_table, version, name, action, progress, checksum,
 		started_at, duration_ms, role, client) `+

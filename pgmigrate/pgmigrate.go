@@ -4,10 +4,10 @@
 //	...
 //	result, err := m.Up(ctx)
 //
-// The file format is tern's (github.com/jackc/tern/v2): numbered SQL files, an up and a down section,
-// one row in a version table. This package runs the statements itself. It refuses a file that tern
-// would run by accident; otherwise a folder for one is a folder for the other, and the two may take
-// turns on one database. What this package adds:
+// The file format is tern's (github.com/jackc/tern/v2): numbered SQL files, an up and a down
+// section, one row in a version table. This package runs the statements itself. It refuses a file
+// that tern would run by accident; otherwise a folder for one is a folder for the other, and the
+// two may take turns on one database. What this package adds:
 //
 //   - [New] checks the whole folder before a database is touched and reports every problem with its
 //     file and line.
@@ -79,7 +79,8 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 }
 
 // Check reads and checks the migrations in fsys as [New] does and returns them in order. It is made
-// for a unit test of the folder, best with [WithStrict]. Besides, only [WithData] and [WithRepeatable] have an effect.
+// for a unit test of the folder, best with [WithStrict]. Besides, only [WithData] and
+// [WithRepeatable] have an effect.
 func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 	s, err := newSettings(opts)
 	if err != nil {
@@ -102,7 +103,8 @@ func (m *Migrator) Warnings() []Problem { return slices.Clone(m.folder.warnings)
 
 // Checksum identifies what the folder does to an empty database: SHA-256, in hexadecimal, over the
 // names and the rendered SQL of all migrations (shared templates and template data included), the
-// repeatable ones, and the name of the version table. A cache of migrated databases may use it as its key.
+// repeatable ones, and the name of the version table. A cache of migrated databases may use it as
+// its key.
 func (m *Migrator) Checksum() string {
 	h := sha256.New()
 	// Lengths keep two fields from running into each other.

@@ -37,8 +37,8 @@ type mark struct {
 //
 // Three statements in one message of the simple protocol, without aggregates and sorting: on a new
 // connection, which most starts are, each function and each step of the extended protocol costs the
-// server as much as the rest. The statements see several snapshots; what looks like work to do is read
-// again under the lock.
+// server as much as the rest. The statements see several snapshots; what looks like work to do is
+// read again under the lock.
 func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
 	var p position
 	results := conn.PgConn().Exec(ctx, m.settings.viewsSQL()+m.settings.positionSQL())

@@ -58,9 +58,11 @@ func (m *Migrator) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Version: p.version, Latest: m.folder.latest(), Tracked: p.tracked, Dirty: dirty, Running: running,
+	s := Status{
+		Version: p.version, Latest: m.folder.latest(), Tracked: p.tracked, Dirty: dirty, Running: running,
 		edited:     m.edited(p, p.version),
-		Repeatable: m.folder.listRepeatable(p.repeated)}
+		Repeatable: m.folder.listRepeatable(p.repeated),
+	}
 	entries := map[int64]Entry{}
 	if p.recorded {
 		history, err := m.history(ctx, conn)

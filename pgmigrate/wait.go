@@ -18,8 +18,8 @@ const waitPoll = 500 * time.Millisecond
 // WaitFor blocks until the database's version is at least version, so that a service may start
 // before the job that migrates has ended. It polls by plain SQL about every 500 ms (±50 %): no
 // lock, no write, nothing but a select, on one connection, which may lead through PgBouncer. A
-// server that does not answer yet is waited for too, and so is a right that this role lacks; a wrong
-// password or database is an error at once.
+// server that does not answer yet is waited for too, and so is a right that this role lacks; a
+// wrong password or database is an error at once.
 //
 // When ctx ends it returns an error that wraps ctx's and says which version the database is at. A
 // section that was interrupted is logged as a warning, once; WaitFor goes on, because somebody may

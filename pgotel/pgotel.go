@@ -8,7 +8,8 @@
 //	pool, err := pgpool.Connect(ctx, cfg,
 //		pgpool.WithMetrics(telemetry), pgpool.WithTracer(telemetry.Tracer()))
 //	…
-//	err = pgtx.RunWith(ctx, pool, pgtx.Options{Name: "publish", Observe: telemetry.Observe}, publish)
+//	opts := pgtx.Options{Name: "publish", Observe: telemetry.Observe}
+//	err = pgtx.RunWith(ctx, pool, opts, publish)
 //
 // The names follow the semantic conventions for database clients. What those do not name begins
 // with postgresql. No attribute holds an argument of a query, and none of this package's the text

@@ -25,8 +25,8 @@ type Querier interface {
 type Tags struct {
 	Application, Route, Action string
 
-	// TraceParent adds the traceparent of a sampled trace. Such a query has a text of its own, so it
-	// is prepared for one call, which costs a round trip. Others stay as they are. Defaults to
+	// TraceParent adds the traceparent of a sampled trace. Such a query has a text of its own, so
+	// it is prepared for one call, which costs a round trip. Others stay as they are. Defaults to
 	// false.
 	TraceParent bool
 }

@@ -144,7 +144,8 @@ func TestTagsKeepTheStatementCache(t *testing.T) {
 func BenchmarkTags(b *testing.B) {
 	s := newScene(b)
 	all := []pgotel.Tags{
-		{}, {Application: "shop", Route: "POST /orders"},
+		{},
+		{Application: "shop", Route: "POST /orders"},
 		{Application: "shop", Route: "POST /orders", TraceParent: true},
 	}
 	took := make([][]time.Duration, len(all))

@@ -161,8 +161,8 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 }
 
 // castType returns a type without its length: an explicit cast would cut a value, where the
-// assignment to the column is an error. The grammar of SQL gives char, nchar and bit the length 1 if
-// they have none, so they become types that have no length.
+// assignment to the column is an error. The grammar of SQL gives char, nchar and bit the length 1
+// if they have none, so they become types that have no length.
 func castType(words []string) string {
 	kept := make([]string, 0, len(words))
 	depth := 0

@@ -110,8 +110,9 @@ type Page[R any] struct {
 // A wrong field of at is a [NameError] or a [CursorError], a wrong field of args an
 // [ArgumentError]; nothing was sent then. The database's errors are wrapped.
 //
-// A cursor holds 48 kB. If the columns of a sort have more in the last row, or a time that Go cannot
-// hold, the error says so, and the page has its rows all the same. [List.All] goes on from there.
+// A cursor holds 48 kB. If the columns of a sort have more in the last row, or a time that Go
+// cannot hold, the error says so, and the page has its rows all the same. [List.All] goes on from
+// there.
 func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], error) {
 	var page Page[R]
 	c, r, err := l.request(at)

@@ -199,8 +199,8 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 	return j, nil
 }
 
-// parents is the name of the parents' keys in a relation with a limit. The declared text stands where
-// it is visible, so declared names must not begin with reservedPrefix.
+// parents is the name of the parents' keys in a relation with a limit. The declared text stands
+// where it is visible, so declared names must not begin with reservedPrefix.
 const parents = `"pgquery.parents"`
 
 // keyTypes are the types of the server for those of keys.

@@ -202,8 +202,8 @@ func uuidOf(v reflect.Value) pgtype.UUID {
 	return u
 }
 
-// uuids returns arrays of 16 bytes, or pointers to some, as an array that pgx encodes in each of its
-// modes.
+// uuids returns arrays of 16 bytes, or pointers to some, as an array that pgx encodes in each of
+// its modes.
 func uuids(array reflect.Value) []pgtype.UUID {
 	all := make([]pgtype.UUID, array.Len())
 	for i := range all {

@@ -50,8 +50,10 @@ func TestBackfillsMissing(t *testing.T) {
 	for want, opts := range map[string][]pgtest.Option{
 		"003_c.sql requires the backfill copy": {pgtest.Migrations(withBackfill)},
 		"the folder has migrations 1 to 3":     {pgtest.Migrations(withBackfill), pgtest.Version(4)},
-		"the first line has to be": {pgtest.Migrations(withBackfill),
-			pgtest.Backfills(fstest.MapFS{"copy.sql": {Data: []byte("select 1")}})},
+		"the first line has to be": {
+			pgtest.Migrations(withBackfill),
+			pgtest.Backfills(fstest.MapFS{"copy.sql": {Data: []byte("select 1")}}),
+		},
 	} {
 		r := &recorder{TB: t}
 		failures := r.run(func() { pgtest.New(r, opts...) })

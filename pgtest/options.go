@@ -67,9 +67,9 @@ func Migrator(m pgtestdb.Migrator) Option {
 }
 
 // Seed applies the *.sql files in the root of fsys and then those in its folder "test" to the
-// template after its migrations, each in the order of their names and in a transaction of its own, as
-// "pgmigrate seed" does with APP_ENV=test. So they run once, however many tests there are. Several
-// add up.
+// template after its migrations, each in the order of their names and in a transaction of its own,
+// as "pgmigrate seed" does with APP_ENV=test. So they run once, however many tests there are.
+// Several add up.
 func Seed(fsys fs.FS) Option {
 	return func(o *options) { o.seeds = append(o.seeds, fsys) }
 }

@@ -34,8 +34,8 @@ func (p *publisher) Work(_ context.Context, job *river.Job[publish]) error {
 	return nil
 }
 
-// A job of River is inserted with the transaction of pgtx that wants it: one that commits is worked,
-// one that is rolled back never is.
+// A job of River is inserted with the transaction of pgtx that wants it: one that commits is
+// worked, one that is rolled back never is.
 func TestRiver(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(pgserver.Database(t))

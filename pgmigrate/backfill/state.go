@@ -258,8 +258,8 @@ func (r *Runner) delete(ctx context.Context, q querier, b *Backfill) error {
 	return nil
 }
 
-// firstSize is small because nothing is known about the rows yet. It doubles with each batch that is
-// quick.
+// firstSize is small because nothing is known about the rows yet. It doubles with each batch that
+// is quick.
 const firstSize = 100
 
 // insert adds the row of a backfill, unless it is there.

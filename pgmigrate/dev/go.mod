@@ -1,6 +1,6 @@
 module github.com/page-builder/persistence/pgmigrate/dev
 
-go 1.25.5
+go 1.25.0
 
 require (
 	github.com/jackc/pgx/v5 v5.12.0

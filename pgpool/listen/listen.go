@@ -92,8 +92,8 @@ func WithAnyBackend() Option {
 // WithHeartbeat sets after how long a silence the Listener notifies itself, to see whether
 // notifications still arrive. It sends NOTIFY from a short connection of its own, which finds the
 // server in the same way as a writer would. If the notification does not arrive within the
-// configuration's ConnectTimeout, the Listener makes a new connection: the server was frozen, or the
-// writers are on another one. Values that are not positive change nothing. Defaults to 15 s.
+// configuration's ConnectTimeout, the Listener makes a new connection: the server was frozen, or
+// the writers are on another one. Values that are not positive change nothing. Defaults to 15 s.
 func WithHeartbeat(silence time.Duration) Option {
 	return func(l *Listener) {
 		if silence > 0 {

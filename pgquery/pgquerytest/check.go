@@ -36,7 +36,8 @@ type indexed struct {
 func (i *indexed) Declaration() *decl.Declaration { return i.list.Declaration() }
 
 // Unique says that rows of the list never tie in the sort, where the planner cannot prove it: for a
-// materialized WITH, unnest WITH ORDINALITY, or a column whose collation finds different texts equal.
+// materialized WITH, unnest WITH ORDINALITY, or a column whose collation finds different texts
+// equal.
 func Unique(list Declaration, sort string) Declaration { return &unique{list, sort} }
 
 type unique struct {
@@ -67,9 +68,9 @@ const textMemory = 44 << 10
 // Of a relation or an insert it prepares the one text, and compares the columns. The columns of an
 // insert must fit the table's, and include those that are not null and have no default.
 //
-// Of a patch it prepares no column, each one, each two and all of them. It wants Where to compare all
-// columns of a unique index, so that it finds one row, and notnull at the fields of columns that
-// refuse null.
+// Of a patch it prepares no column, each one, each two and all of them. It wants Where to compare
+// all columns of a unique index, so that it finds one row, and notnull at the fields of columns
+// that refuse null.
 func Check(t testing.TB, db interface {
 	Begin(context.Context) (pgx.Tx, error)
 }, declarations ...Declaration,

@@ -204,8 +204,8 @@ func (c *checker) computed(p *node, expression string, embedded bool) (why strin
 	return "", false
 }
 
-// excludesNull reports whether the planner proves that a column of the result is never null: by
-// NOT NULL, a check constraint, or what Where says. It plans a search for nulls, and finds nothing to
+// excludesNull reports whether the planner proves that a column of the result is never null: by NOT
+// NULL, a check constraint, or what Where says. It plans a search for nulls, and finds nothing to
 // do.
 func (c *checker) excludesNull(t *decl.Text, column string) bool {
 	sql, params := fmt.Sprintf("select 1 from (%s) q where q.%s is null", t.SQL, quote(column)), len(t.Params)

@@ -49,8 +49,8 @@ func (c *checker) ties(rows *decl.Text, places []place) string {
 	return c.multiplies(p, limitsAreOne(p, sql))
 }
 
-// probe returns a query that joins rows, as q, with those of the probe, which hold the arguments and
-// more columns.
+// probe returns a query that joins rows, as q, with those of the probe, which hold the arguments
+// and more columns.
 //
 // An index gives the rows of the probe in the order that the query asks for, and sorts are switched
 // off. That leaves the planner the joins that begin with the probe.
@@ -161,8 +161,8 @@ func (c *checker) isOneRow(n *node, isOne bool) bool {
 // bareCondition returns what an index scan compares, without the name of its table.
 func (n *node) bareCondition() string { return strings.ReplaceAll(n.IndexCond, n.Alias+".", "") }
 
-// uniqueScan reports an index scan that compares each column of a unique index, and the index of the
-// partitioned table, or 0. The planner does not call a scan unique if the index is partial.
+// uniqueScan reports an index scan that compares each column of a unique index, and the index of
+// the partitioned table, or 0. The planner does not call a scan unique if the index is partial.
 func (c *checker) uniqueScan(n *node) (root uint32, isUnique bool) {
 	var columns []string
 	err := c.tx.QueryRow(c.ctx, `select coalesce(pg_partition_root(indexrelid)::oid, 0), array(

@@ -16,8 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// An author's way in a real browser: from the sites to a page, change a block, publish, and see it in
-// the preview beside the editor. PAGES_SCREENSHOTS=DIR keeps pictures of each step.
+// An author's way in a real browser: from the sites to a page, change a block, publish, and see it
+// in the preview beside the editor. PAGES_SCREENSHOTS=DIR keeps pictures of each step.
 func TestEditorInABrowser(t *testing.T) {
 	t.Parallel()
 	ctx := browser(t)

@@ -37,7 +37,8 @@ func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	}
 }
 
-// browser starts a headless Chromium that ends with the test. It skips the test where there is none.
+// browser starts a headless Chromium that ends with the test. It skips the test where there is
+// none.
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	var path string

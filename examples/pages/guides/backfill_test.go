@@ -18,8 +18,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// The migrations and backfills of the guide run from the first file to the last on tables with rows,
-// while the service as it was before writes them.
+// The migrations and backfills of the guide run from the first file to the last on tables with
+// rows, while the service as it was before writes them.
 func TestBackfillsUnderLoad(t *testing.T) {
 	t.Parallel()
 	g := read(t, root+"/docs/migrations.md")

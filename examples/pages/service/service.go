@@ -143,7 +143,8 @@ func serveInternal(ctx context.Context, opts Options, log *slog.Logger, probe *p
 	return func() { _ = server.Close(); <-done }, nil
 }
 
-// newTelemetry reports the pool and the listener at /metrics, and queries to the collector of spans.
+// newTelemetry reports the pool and the listener at /metrics, and queries to the collector of
+// spans.
 func newTelemetry(opts Options, registry *prometheus.Registry) (*pgotel.Telemetry, error) {
 	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(),
 		otelprometheus.WithoutTargetInfo())

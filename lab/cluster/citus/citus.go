@@ -1,6 +1,6 @@
-// Package citus runs a ledger on a coordinator and two workers of Citus on this machine, breaks COMMITs
-// and kills a worker meanwhile, and judges what the clients were told. PostgreSQL must have the
-// extension: nothing of it is here.
+// Package citus runs a ledger on a coordinator and two workers of Citus on this machine, breaks
+// COMMITs and kills a worker meanwhile, and judges what the clients were told. PostgreSQL must have
+// the extension: nothing of it is here.
 package citus
 
 import (

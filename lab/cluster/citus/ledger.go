@@ -161,7 +161,8 @@ func move(ctx context.Context, tx pgx.Tx, transfer int64, source, target int) er
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, `insert into lines (site_id, transfer, target) values ($1, $2, $3)`, source, transfer, target)
+	_, err := tx.Exec(ctx, `insert into lines (site_id, transfer, target) values ($1, $2, $3)`,
+		source, transfer, target)
 	return err
 }
 

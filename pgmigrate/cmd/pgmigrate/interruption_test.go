@@ -23,9 +23,9 @@ import (
 const asCommand = "PGMIGRATE_TEST_COMMAND"
 
 // TestInterruptedAnywhere interrupts runs at random points: the server ends the session, the
-// context ends, the command is killed, the server is killed. After each interruption nothing may be half recorded, and
-// the next run continues or names a section for a person, who is this test. PGMIGRATE_INTERRUPTIONS
-// sets how often; the default is for every day, 200 for a release.
+// context ends, the command is killed, the server is killed. After each interruption nothing may be
+// half recorded, and the next run continues or names a section for a person, who is this test.
+// PGMIGRATE_INTERRUPTIONS sets how often; the default is for every day, 200 for a release.
 func TestInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	want := 24

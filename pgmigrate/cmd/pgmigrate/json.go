@@ -178,8 +178,10 @@ func newSeedView(environment string, r pgmigrate.SeedResult, err error) seedView
 }
 
 func newPlanView(p pgmigrate.Plan, err error) planView {
-	v := planView{Version: p.Version, Latest: p.Latest, Ahead: p.Ahead(), Steps: make([]planStepView, 0, len(p.Steps)),
-		Repeatable: make([]planRepeatableView, 0, len(p.Repeatable))}
+	v := planView{
+		Version: p.Version, Latest: p.Latest, Ahead: p.Ahead(), Steps: make([]planStepView, 0, len(p.Steps)),
+		Repeatable: make([]planRepeatableView, 0, len(p.Repeatable)),
+	}
 	for _, f := range p.Repeatable {
 		v.Repeatable = append(v.Repeatable, planRepeatableView{Name: f.Name, SQL: masked(f.SQL)})
 	}

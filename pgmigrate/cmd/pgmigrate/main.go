@@ -8,7 +8,8 @@
 // DIRECT_DATABASE_URL may name the server's own address where they name PgBouncer. See pgconfig for
 // the rest. Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the
 // command line, the configuration or the folder is wrong; 3 a person has to decide: a section
-// without a transaction was interrupted, an applied file was edited, or a backfill has to run first.
+// without a transaction was interrupted, an applied file was edited, or a backfill has to run
+// first.
 package main
 
 import (

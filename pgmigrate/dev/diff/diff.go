@@ -158,8 +158,10 @@ func (w *work) clone(ctx context.Context, db *shadow.DB) (*shadow.DB, error) {
 }
 
 func (w *work) migrate() []pgmigrate.Option {
-	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(w.opts.Data),
-		pgmigrate.WithRepeatable(w.opts.Repeatable)}
+	list := []pgmigrate.Option{
+		pgmigrate.WithLogger(nil), pgmigrate.WithData(w.opts.Data),
+		pgmigrate.WithRepeatable(w.opts.Repeatable),
+	}
 	if w.opts.VersionTable != "" {
 		list = append(list, pgmigrate.WithVersionTable(w.opts.VersionTable))
 	}

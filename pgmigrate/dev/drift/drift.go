@@ -125,8 +125,10 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 }
 
 func (o Options) migrate() []pgmigrate.Option {
-	list := []pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithData(o.Data),
-		pgmigrate.WithRepeatable(o.Repeatable)}
+	list := []pgmigrate.Option{
+		pgmigrate.WithLogger(nil), pgmigrate.WithData(o.Data),
+		pgmigrate.WithRepeatable(o.Repeatable),
+	}
 	if o.VersionTable != "" {
 		list = append(list, pgmigrate.WithVersionTable(o.VersionTable))
 	}

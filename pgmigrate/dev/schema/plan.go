@@ -763,8 +763,8 @@ func (p *planner) replaceable(c Change) bool {
 	return false
 }
 
-// isDummy reports whether pg_dump writes the view without its query, which follows as a rule because
-// it needs a key.
+// isDummy reports whether pg_dump writes the view without its query, which follows as a rule
+// because it needs a key.
 func (o *Object) isDummy() bool { return strings.Contains(o.SQL[0], "SELECT\n    NULL::") }
 
 // alterable reports whether ALTER can change the type as it stands.

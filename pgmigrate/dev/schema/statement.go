@@ -1,9 +1,10 @@
 package schema
 
 import (
-	"github.com/jackc/pgx/v5"
 	"regexp"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Statement is one that changes a schema. SQL has no semicolon at its end.

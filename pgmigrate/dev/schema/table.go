@@ -602,7 +602,8 @@ func (p *planner) makeKey(o, old *Object, stays bool) {
 	p.addAspects(list[1:])
 }
 
-// requireKeyed makes the columns of a primary key NOT NULL, so that it does not read them once more.
+// requireKeyed makes the columns of a primary key NOT NULL, so that it does not read them once
+// more.
 func (p *planner) requireKeyed(k *constraint) {
 	table := p.from.byKey[p.to.byNode[node{class: classRelation, oid: k.Table}].key()]
 	for _, number := range k.Columns {

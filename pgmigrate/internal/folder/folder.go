@@ -43,8 +43,8 @@ func Find(dir string) (string, error) {
 	return "", fmt.Errorf("no migrations folder: looked for %q: create it, or name another with --dir", tried)
 }
 
-// Repeatable returns the folder of repeatable migrations: dir, or if that is empty "repeatable" beside
-// the migrations, or "" if there is none.
+// Repeatable returns the folder of repeatable migrations: dir, or if that is empty "repeatable"
+// beside the migrations, or "" if there is none.
 func Repeatable(dir, migrations string) (string, error) {
 	named := dir != ""
 	if !named {

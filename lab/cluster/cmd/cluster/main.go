@@ -3,7 +3,7 @@
 //	cluster up [-nodes 3] [-async]  start one, print how to connect, keep it until Ctrl-C or down
 //	cluster down                    stop the one that up keeps
 //	cluster demo                    start one, kill its primary under load, tell what programs see
-//	cluster citus [-plain]          a ledger on Citus, with broken COMMITs and a worker that is killed
+//	cluster citus [-plain]          a ledger on Citus, with broken COMMITs and a killed worker
 //
 // The exit status is 0, 1 for a failure, 2 for a wrong call, and 3 if programs or
 // the extension are not installed.
