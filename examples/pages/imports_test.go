@@ -12,8 +12,8 @@ func TestServicesImportOnlyWhatTheyNeed(t *testing.T) {
 	t.Parallel()
 	const prefix = "github.com/page-builder/persistence/"
 	for main, want := range map[string][]string{
-		"./cmd/host":   {"pgconfig", "pgerr", "pghealth", "pgpool", "pgquery", "pgtx"},
-		"./cmd/render": {"pgconfig", "pgerr", "pghealth", "pgpool"},
+		"./cmd/host":   {"pgconfig", "pgerr", "pghealth", "pgotel", "pgpool", "pgquery", "pgtx"},
+		"./cmd/render": {"pgconfig", "pgerr", "pghealth", "pgotel", "pgpool", "pgtx"}, // pgotel observes pgtx
 	} {
 		t.Run(main, func(t *testing.T) {
 			t.Parallel()
