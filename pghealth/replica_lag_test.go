@@ -1,6 +1,7 @@
 package pghealth_test
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"strconv"
@@ -173,7 +174,9 @@ func TestReplicaLagOfALostReplica(t *testing.T) {
 		Timeout: faultTimeout, WarnReplicaLag: -1, MaxReplicaLag: 1500 * time.Millisecond, AllowReadOnly: true,
 	})
 	both := serveBoth(t, pool, probe)
+	stop := commitOften(t, primary.URL()) // a replica that replays nothing may be behind
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
+	stop()
 	primary.Kill(t)
 	next.Promote(t)
 	lost.Link().Redirect(next.URL())
@@ -478,6 +481,32 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	}
 	t.Cleanup(func() { conn.Close(t.Context()) })
 	return conn
+}
+
+// commitOften inserts into table t until stop is called.
+func commitOften(t *testing.T, url string) (stop func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if _, err := conn.Exec(ctx, "insert into t values (1)"); err != nil && ctx.Err() == nil {
+				t.Errorf("insert: %v", err)
+				return
+			}
+			time.Sleep(20 * time.Millisecond) // a pace
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+		_ = conn.Close(context.Background())
+	}
 }
 
 func execute(t *testing.T, conn *pgx.Conn, sql string) {
