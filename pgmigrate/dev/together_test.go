@@ -106,7 +106,7 @@ func TestTogether(t *testing.T) {
 			`DROP TEXT SEARCH CONFIGURATION public.simple_pages`,
 			`COMMENT ON TABLE public.scratch IS NULL`,
 			`REVOKE INSERT,UPDATE ON TABLE public.authors FROM corpus_reader`,
-			`ALTER DEFAULT PRIVILEGES FOR ROLE CURRENT_ROLE IN SCHEMA audit REVOKE SELECT ON TABLES  ` +
+			`ALTER DEFAULT PRIVILEGES FOR ROLE CURRENT_ROLE IN SCHEMA audit REVOKE SELECT ON TABLES ` +
 				`FROM corpus_reader`,
 		}},
 		"made again": {b.base, changed, []string{
@@ -145,7 +145,8 @@ func TestTogether(t *testing.T) {
 				}
 				var sql []string
 				for _, s := range plan.Statements {
-					sql = append(sql, s.SQL)
+					// Older versions of pg_dump write two blanks.
+					sql = append(sql, strings.ReplaceAll(s.SQL, "TABLES  FROM", "TABLES FROM"))
 				}
 				for _, want := range test.want {
 					if round == 1 && !slices.Contains(sql, want) {

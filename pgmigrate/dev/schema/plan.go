@@ -509,7 +509,7 @@ func (p *planner) make(o *Object) {
 	old := p.from.byKey[key]
 	c, changed := p.changed[key]
 	if o.Type == "COMMENT" || o.Type == "ACL" || o.Type == "DEFAULT ACL" {
-		if !changed && p.comesBack(o) {
+		if !changed && (p.comesBack(o) || p.revoked(o)) {
 			c, changed = Change{To: o}, true
 		}
 		if changed {
@@ -576,6 +576,18 @@ func (p *planner) comesBack(o *Object) bool {
 		}
 	}
 	return false
+}
+
+// revoked reports whether a grant on a column went with one on its table.
+func (p *planner) revoked(o *Object) bool {
+	if o.Type != "ACL" || !strings.HasPrefix(o.Name, "COLUMN ") {
+		return false
+	}
+	return slices.ContainsFunc(p.changes, func(c Change) bool {
+		return c.From != nil && c.From.Type == "ACL" && strings.HasPrefix(c.From.Name, "TABLE ") &&
+			slices.ContainsFunc(c.From.uses, func(key string) bool { return slices.Contains(o.uses, key) }) &&
+			len(p.revoke(c)) > 0
+	})
 }
 
 // makeAspect adds the statements for a comment or a grant.

@@ -277,7 +277,8 @@ func (t tableChange) parentChangesNotNull(b *column) bool {
 // requireValues makes a column NOT NULL without a long lock: the check is made for new rows first,
 // then the table is read while others write, and SET NOT NULL believes the check.
 func (t tableChange) requireValues(b *column) {
-	name := shortName(unquote(lastQuoted(t.new.Name))+"_"+unquote(b.Name), "_not_null")
+	// PostgreSQL 18 gives the constraint that SET NOT NULL makes a name that ends in _not_null.
+	name := shortName(unquote(lastQuoted(t.new.Name))+"_"+unquote(b.Name), "_has_value")
 	for _, k := range t.planner.from.catalog.checksOf(t.old.OID) {
 		if k.Valid && k.Definition == "CHECK (("+b.Name+" IS NOT NULL))" && !t.gone.checks[k.OID] &&
 			t.stayingCheck(k) {
