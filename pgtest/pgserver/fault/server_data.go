@@ -11,7 +11,7 @@ import (
 
 func (s *Server) source() datadir.Source {
 	return datadir.Source{
-		Bin: s.bin, Cache: binaries.Here().CacheDir(), UID: s.keeper.owner.UID, GID: s.keeper.owner.GID,
+		Kind: "fault", Bin: s.bin, Cache: binaries.Here().CacheDir(), UID: s.keeper.owner.UID, GID: s.keeper.owner.GID,
 		Options: []string{"--wal-segsize=1"}, // in MB: many small servers
 		Initdb:  func(ctx context.Context, args ...string) error { return s.run(ctx, "initdb", args...) },
 	}

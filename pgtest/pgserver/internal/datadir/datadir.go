@@ -18,6 +18,9 @@ import (
 
 // Source makes data directories of one kind.
 type Source struct {
+	// Kind separates caches. Copies have the system identifier of what they were copied from, so
+	// servers of one kind count as one cluster.
+	Kind     string
 	Bin      string   // directory of the programs
 	Cache    string   // "" for none; not used if others can enter it
 	Options  []string // of initdb, beside those that all have
@@ -60,7 +63,7 @@ func (s Source) MakeAnew(ctx context.Context, dir string) error {
 func (s Source) Digest() string {
 	h := sha256.New()
 	if info, err := os.Stat(filepath.Join(s.Bin, "postgres")); err == nil {
-		fmt.Fprintln(h, s.Bin, info.Size(), info.ModTime().UnixNano(), options, s.Options)
+		fmt.Fprintln(h, s.Bin, info.Size(), info.ModTime().UnixNano(), options, s.Options, s.Kind)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
