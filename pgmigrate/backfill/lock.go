@@ -30,6 +30,17 @@ func (r *Runner) tryLock(ctx context.Context, conn *pgx.Conn, b *Backfill) (ok b
 	return ok, nil
 }
 
+// unlock gives the lock back before the server notices that the session has ended. An error does
+// not matter: the session ends next.
+func unlock(ctx context.Context, conn *pgx.Conn) {
+	if conn.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_, _ = conn.Exec(ctx, "select pg_advisory_unlock_all()", pgx.QueryExecModeExec)
+}
+
 // isLocked reports whether a worker holds the lock. A bigint key is split over classid and objid,
 // with objsubid 1.
 func (r *Runner) isLocked(ctx context.Context, conn *pgx.Conn, b *Backfill) (held bool, err error) {

@@ -106,6 +106,7 @@ func (w *worker) session(ctx context.Context) (err error) {
 	w.begun = true
 	defer func() {
 		w.lost = w.isLost(err)
+		unlock(ctx, w.conn)
 		disconnect(ctx, w.conn)
 	}()
 	if err := w.lock(ctx); err != nil {

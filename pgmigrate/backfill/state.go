@@ -242,6 +242,7 @@ func (r *Runner) Restart(ctx context.Context, name string) error {
 		if !ok {
 			return fmt.Errorf("restart backfill %s: a worker runs: cancel it first", name)
 		}
+		defer unlock(ctx, conn)
 		if err := r.createTable(ctx, conn); err != nil {
 			return err
 		}
