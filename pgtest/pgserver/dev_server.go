@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
@@ -242,6 +243,10 @@ func (s *devServer) createDatabase(ctx context.Context) error {
 			s.Database).Scan(&exists)
 		if err == nil && !exists {
 			_, err = conn.Exec(ctx, "create database "+pgx.Identifier{s.Database}.Sanitize())
+			var pgErr *pgconn.PgError
+			if errors.As(err, &pgErr) && (pgErr.Code == "42P04" || pgErr.Code == "23505") {
+				err = nil // what a start that was killed had begun has ended meanwhile
+			}
 		}
 		if err != nil || !tcp {
 			return err
