@@ -83,46 +83,50 @@ func (h *heart) live(busy bool) {
 
 // watch returns nil when ctx ends, and otherwise why no notification arrives.
 func (h *heart) watch(ctx context.Context, beat func(context.Context) error) error {
-	for h.untilSilence(ctx) {
-		sent := time.Now()
+	for {
+		last := h.untilSilence(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
 		err := beat(ctx)
-		if err == nil && !h.livesAfter(ctx, sent) {
+		if err == nil && !h.livesAfter(ctx, last) {
 			err = errSilent
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// untilSilence waits until nothing was heard for long, and reports whether ctx goes on.
-func (h *heart) untilSilence(ctx context.Context) bool {
+// untilSilence waits until nothing was heard for long, or until ctx ends. It returns the time of the
+// last sign of life.
+func (h *heart) untilSilence(ctx context.Context) (last time.Time) {
 	for {
 		h.mu.Lock()
-		wait := time.Until(h.heard.Add(h.silence))
+		last = h.heard
+		wait := time.Until(last.Add(h.silence))
 		if h.busy {
 			wait = h.silence
 		}
 		h.mu.Unlock()
 		if wait <= 0 {
-			return ctx.Err() == nil
+			return last
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return last
 		case <-time.After(wait):
 		}
 	}
 }
 
-// livesAfter waits for a sign of life after that time, or for the limit.
-func (h *heart) livesAfter(ctx context.Context, sent time.Time) bool {
+// livesAfter waits for a sign of life after last, or for the limit.
+func (h *heart) livesAfter(ctx context.Context, last time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
 	for {
 		h.mu.Lock()
-		lives := h.busy || h.heard.After(sent)
+		lives := h.heard.After(last)
 		h.mu.Unlock()
 		if lives {
 			return true

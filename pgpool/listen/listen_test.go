@@ -3,7 +3,6 @@ package listen_test
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,18 +212,9 @@ func TestListenerStaysThroughSilence(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	writer := connect(t, config)
-	proxy := through(t, config)
-	dials := atomic.Int32{}
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		dials.Add(1)
-		return proxy.Dial(ctx, network, address)
-	}
-	heard := make(chan string, 1)
+	dials := countDials(t, config)
 	listener := newListener(t, config, listen.WithHeartbeat(20*time.Millisecond))
-	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
-		heard <- n.Payload
-		return nil
-	}, nil)
+	heard := hear(t, listener)
 	run(t, listener)
 	eventually(t, func() bool { return dials.Load() > 5 })
 	execute(t, writer, `notify pages, 'after the silence'`)
@@ -238,12 +228,7 @@ func TestListenerIsNotifiedInSilenceOnly(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	writer := connect(t, config)
-	dials := atomic.Int32{}
-	proxy := through(t, config)
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		dials.Add(1)
-		return proxy.Dial(ctx, network, address)
-	}
+	dials := countDials(t, config)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	listener := newListener(t, config, listen.WithHeartbeat(time.Second))
 	handle(t, listener, "pages", func(context.Context, *pgconn.Notification) error {
@@ -274,7 +259,6 @@ func TestListenerStaysWithoutAHeartbeat(t *testing.T) {
 	writer := connect(t, config)
 	var calls atomic.Int32
 	var log logs
-	heard := make(chan string, 1)
 	listener := newListener(t, config, log.option(), listen.WithHeartbeat(20*time.Millisecond),
 		listen.WithPassword(func(context.Context) (string, error) {
 			if calls.Add(1) > 1 {
@@ -282,10 +266,7 @@ func TestListenerStaysWithoutAHeartbeat(t *testing.T) {
 			}
 			return config.Password, nil
 		}))
-	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
-		heard <- n.Payload
-		return nil
-	}, nil)
+	heard := hear(t, listener)
 	run(t, listener)
 	eventually(t, func() bool { return len(log.lines("the vault is sealed")) > 1 })
 	execute(t, writer, `notify pages, 'still here'`)
@@ -300,12 +281,8 @@ func TestListenerWaitsForAServerThatThaws(t *testing.T) {
 	config := database(t)
 	writer := connect(t, config)
 	line := through(t, config)
-	heard := make(chan string, 1)
 	listener := newListener(t, config, listen.WithHeartbeat(20*time.Millisecond))
-	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
-		heard <- n.Payload
-		return nil
-	}, nil)
+	heard := hear(t, listener)
 	run(t, listener)
 	eventually(t, func() bool { return alive(listener) })
 	line.Freeze(fault.Both)

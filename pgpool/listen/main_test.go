@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +74,29 @@ func handle(t *testing.T, listener *listen.Listener, channel string,
 	if err := listener.Handle(channel, notify, resync); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// hear returns the payloads that arrive on the channel "pages".
+func hear(t *testing.T, listener *listen.Listener) <-chan string {
+	t.Helper()
+	heard := make(chan string, 1)
+	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
+		heard <- n.Payload
+		return nil
+	}, nil)
+	return heard
+}
+
+// countDials counts the connections that config makes, through a proxy.
+func countDials(t *testing.T, config *pgx.ConnConfig) *atomic.Int32 {
+	t.Helper()
+	proxy := through(t, config)
+	dials := &atomic.Int32{}
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return proxy.Dial(ctx, network, address)
+	}
+	return dials
 }
 
 // run runs the listener until the end of the test and checks that it ends with its context.

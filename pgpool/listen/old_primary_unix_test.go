@@ -3,7 +3,6 @@
 package listen_test
 
 import (
-	"context"
 	"os"
 	"strconv"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
@@ -34,12 +32,8 @@ func TestListenerLeavesAnOldPrimary(t *testing.T) {
 			next := old.Standby(t, nil)
 			config := parse(t, fault.HostsURL("read-write", old, next))
 			config.ConnectTimeout = time.Second
-			heard := make(chan string, 1)
 			listener := newListener(t, config, listen.WithHeartbeat(50*time.Millisecond))
-			handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
-				heard <- n.Payload
-				return nil
-			}, nil)
+			heard := hear(t, listener)
 			run(t, listener)
 			eventually(t, func() bool { return alive(listener) })
 			lose(t, old)

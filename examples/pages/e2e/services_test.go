@@ -25,7 +25,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// patience is how long a test waits for what happens in milliseconds: the machine may be busy.
+// patience limits a wait for something that usually takes milliseconds. The machine may be busy.
 const patience = 20 * time.Second
 
 // both are host and render, running on one database.

@@ -73,7 +73,7 @@ func (g guide) of(kind string) []block {
 func (g guide) prose() string { return fence.ReplaceAllString(g.text, "") }
 
 // Each kind of block has a test in this package. A block that cannot be checked would have the kind
-// "unchecked": there is none, and whoever needs one changes this number.
+// "unchecked": there is none. To add one, change this number.
 func TestEveryBlockIsChecked(t *testing.T) {
 	t.Parallel()
 	const wanted = 0

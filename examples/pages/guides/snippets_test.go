@@ -33,7 +33,7 @@ var packages = map[string]string{
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 
-// given is what a piece of a function finds there.
+// given declares the names that a piece of a function uses.
 const given = `func _(ctx context.Context, pool, analytics *pgxpool.Pool, cfg pgconfig.Config,
 	mux *http.ServeMux, server *http.Server, w http.ResponseWriter, id uuid.UUID) error {
 {
@@ -94,8 +94,7 @@ func TestGo(t *testing.T) {
 	}
 }
 
-// readmes are those of the modules. Their tables, links and other blocks are each module's own
-// affair.
+// readmes returns the modules' READMEs. Each module tests its own tables, links and other blocks.
 func readmes(t *testing.T) (all []guide) {
 	t.Helper()
 	for _, pattern := range []string{"/*/README.md", "/pg*/*/README.md", "/lab/*/README.md"} {

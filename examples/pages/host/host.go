@@ -46,7 +46,7 @@ func Run(preview string) func(ctx context.Context, opts service.Options) error {
 	}
 }
 
-// New returns the API on pool. preview is like that of [Run].
+// New returns the API on pool. [Run] explains preview.
 func New(pool *pgxpool.Pool, preview string) http.Handler {
 	a := &api{pool: pool, preview: preview}
 	r := chi.NewRouter()

@@ -19,12 +19,11 @@ import (
 const (
 	// maxBody is the largest request: a page of a hundred thousand words is below it.
 	maxBody = 1 << 20
-	// requestLimit is how long a request may take. Less than what proxies wait, so that the answer
-	// is ours.
+	// requestLimit limits a request. Proxies usually wait longer, so the client gets our answer.
 	requestLimit = 10 * time.Second
 )
 
-// answer is what a handler returns; a zero status is 200, a nil body none.
+// answer is the result of a handler. A zero status means 200, and a nil body means no content.
 type answer struct {
 	status   int
 	body     any

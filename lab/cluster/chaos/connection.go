@@ -27,7 +27,7 @@ type statementKey struct{}
 
 // statement is one under way.
 type statement struct {
-	harmless bool // whoever sent it does not fail by it anew
+	harmless bool // an error of it adds no failure to its sender
 	told     bool // that it failed: pgx tells the end of a batch twice if it could not be prepared
 
 	with *statement // the BEGIN that it travels with
