@@ -83,11 +83,7 @@ func (h *heart) live(busy bool) {
 
 // watch returns nil when ctx ends, and otherwise why no notification arrives.
 func (h *heart) watch(ctx context.Context, beat func(context.Context) error) error {
-	for {
-		last := h.untilSilence(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
+	for last := h.untilSilence(ctx); ctx.Err() == nil; last = h.untilSilence(ctx) {
 		err := beat(ctx)
 		if err == nil && !h.livesAfter(ctx, last) {
 			err = errSilent
@@ -96,6 +92,7 @@ func (h *heart) watch(ctx context.Context, beat func(context.Context) error) err
 			return err
 		}
 	}
+	return nil
 }
 
 // untilSilence waits until nothing was heard for long, or until ctx ends. It returns the time of the
