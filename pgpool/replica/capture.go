@@ -33,5 +33,8 @@ func (c *Cluster) Token(ctx context.Context) (Token, error) {
 	if err := c.primary.QueryRow(ctx, captureSQL).Scan(&system, &timeline, &lsn); err != nil {
 		return Token{}, fmt.Errorf("capture the token: %w", unsupported(err))
 	}
+	if c.position != nil {
+		c.position.noteTimeline(uint32(timeline))
+	}
 	return Token{system: uint64(system), timeline: uint32(timeline), lsn: uint64(lsn)}, nil
 }

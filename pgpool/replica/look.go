@@ -39,17 +39,20 @@ func (s *standby) ask(ctx context.Context) (*state, error) {
 	}
 	at := position{flushed: uint64(lsn), timeline: uint32(timeline)}
 	seen := &state{lag: s.lag(at, behind, end, known)}
-	limit := s.cluster.maxLag
 	switch {
 	case s.cluster.system != 0 && uint64(system) != s.cluster.system:
 		seen.err, seen.lag = ErrOtherCluster, unknownLag
+		return seen, nil
 	case !standby:
 		seen.err, seen.lag = ErrNotStandby, unknownLag
-	case limit > 0 && (seen.lag < 0 || seen.lag > limit):
-		seen.err = &LagError{Lag: seen.lag, Limit: limit}
-	default:
-		seen.replayed = Token{system: uint64(system), timeline: uint32(timeline), lsn: uint64(lsn)}
+		return seen, nil
 	}
+	s.cluster.position.noteTimeline(at.timeline)
+	if limit := s.cluster.maxLag; limit > 0 && (seen.lag < 0 || seen.lag > limit) {
+		seen.err = &LagError{Lag: seen.lag, Limit: limit}
+		return seen, nil
+	}
+	seen.replayed = Token{system: uint64(system), timeline: at.timeline, lsn: uint64(lsn)}
 	return seen, nil
 }
 

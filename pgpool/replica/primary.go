@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,13 +40,19 @@ type primary struct {
 	failed    time.Time     // when the last question that got no answer was asked
 	answered  chan struct{} // closed and replaced when a question got an answer or failed
 	conn      *pgx.Conn     // belongs to watch
+	readOnly  bool          // conn was when it was made
+
+	timeline atomic.Uint32 // the latest that was seen on any server of the cluster
 }
 
 func newPrimary(config *pgx.ConnConfig, password dial.Password) *primary {
 	return &primary{config: config, password: password, asked: make(chan struct{}, 1), answered: make(chan struct{})}
 }
 
-const positionSQL = `select (pg_current_wal_flush_lsn() - '0/0')::bigint, (pg_current_wal_insert_lsn() - '0/0')::bigint,
+// An old primary that still runs after a failover is often made read-only.
+const positionSQL = `select current_setting('transaction_read_only') = 'on',
+	(pg_current_wal_flush_lsn() - '0/0')::bigint,
+	(pg_current_wal_insert_lsn() - '0/0')::bigint,
 	('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint`
 
 // watch answers fresh until ctx ends.
@@ -74,22 +81,45 @@ func (p *primary) watch(ctx context.Context) {
 	}
 }
 
+// ask asks on the connection that it has. After a failover the old primary may still answer there,
+// so ask makes a new connection if the server became read-only or is on an older timeline than others.
 func (p *primary) ask(ctx context.Context) (position, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
-	if p.conn == nil {
-		conn, err := dial.Connect(ctx, p.config, p.password)
-		if err != nil {
-			return position{}, err
+	if p.conn != nil {
+		next, readOnly, err := p.askOnce(ctx)
+		if err != nil || readOnly == p.readOnly && next.timeline >= p.timeline.Load() {
+			return next, err
 		}
-		p.conn = conn
+		p.disconnect(ctx)
 	}
-	next := position{at: time.Now()}
+	conn, err := dial.Connect(ctx, p.config, p.password)
+	if err != nil {
+		return position{}, err
+	}
+	p.conn = conn
+	next, readOnly, err := p.askOnce(ctx)
+	p.readOnly = readOnly
+	return next, err
+}
+
+func (p *primary) askOnce(ctx context.Context) (next position, readOnly bool, err error) {
+	next.at = time.Now()
 	var flushed, inserted, timeline int64
 	// In one message and without a name: there may be PgBouncer in between.
-	err := p.conn.QueryRow(ctx, positionSQL, pgx.QueryExecModeSimpleProtocol).Scan(&flushed, &inserted, &timeline)
+	err = p.conn.QueryRow(ctx, positionSQL, pgx.QueryExecModeSimpleProtocol).Scan(
+		&readOnly, &flushed, &inserted, &timeline)
 	next.flushed, next.inserted, next.timeline = uint64(flushed), uint64(inserted), uint32(timeline)
-	return next, err
+	return next, readOnly, err
+}
+
+// noteTimeline is told of the timeline of another connection to the cluster.
+func (p *primary) noteTimeline(timeline uint32) {
+	for last := p.timeline.Load(); timeline > last; last = p.timeline.Load() {
+		if p.timeline.CompareAndSwap(last, timeline) {
+			return
+		}
+	}
 }
 
 func (p *primary) disconnect(ctx context.Context) {

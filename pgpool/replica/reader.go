@@ -131,5 +131,5 @@ func (c *Cluster) isVoid(ctx context.Context, token Token) bool {
 		return true
 	}
 	end, known := c.position.fresh(ctx)
-	return known && (token.timeline > end.timeline || token.timeline == end.timeline && token.lsn > end.inserted)
+	return known && token.timeline == end.timeline && token.lsn > end.inserted
 }

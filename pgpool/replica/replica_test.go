@@ -207,8 +207,8 @@ func futureToken(t *testing.T, s *servers) {
 	}
 }
 
-// Tokens of a timeline that does not exist yet, and of another cluster, stand for nothing. One of
-// an older timeline may stand for a write that a replica does not show.
+// A token of another cluster stands for nothing. One of another timeline may stand for a write that
+// a replica does not show.
 func foreignToken(t *testing.T, s *servers) {
 	c := s.open(t)
 	text := token(t, c).String()
@@ -216,7 +216,7 @@ func foreignToken(t *testing.T, s *servers) {
 		text    string
 		primary bool
 	}{
-		"a later timeline":  {text[:19] + "00000009" + "-0000000000000001", false},
+		"a later timeline":  {text[:19] + "00000009" + "-0000000000000001", true},
 		"an older timeline": {text[:19] + "00000000" + "-0000000000000001", true},
 		"another cluster":   {"1-00000000000000ff" + text[18:27] + "-0000000000000001", false},
 	} {

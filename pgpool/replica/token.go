@@ -14,10 +14,10 @@ var ErrMalformedToken = errors.New("the token is malformed: drop it, or read fro
 // a commit. A server that has replayed that far shows the commit. The zero Token stands for no
 // write. It is a value, comparable, and holds no secret and no data.
 //
-// It is not signed, because a token that a client made up costs little. One of another cluster, of
-// a later timeline or beyond the end of the primary's log does not count; its reader waits for the
-// primary's answer only. One of an older timeline means the primary at once. One near the end of
-// the log waits like any token of a write a moment ago, at most [WaitLimit].
+// It is not signed, because a token that a client made up costs little. One of another cluster or
+// beyond the end of the primary's log does not count; its reader waits for the primary's answer
+// only. One of another timeline means the primary at once. One near the end of the log waits like
+// any token of a recent write, at most [WaitLimit].
 type Token struct {
 	system   uint64 // the system identifier, which initdb draws and replicas share
 	timeline uint32 // grows with each promotion; positions of different ones cannot be compared
