@@ -48,8 +48,7 @@ func TestReplicaLag(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
-	c := both.get("/ready").check(t, "db:replicaLag")
+	c := both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 	if c.ObservedValue == nil || *c.ObservedValue > 0.2 || c.ObservedUnit != "s" || c.Figures["inRecovery"] != 1 ||
 		c.Figures["receivers"] != 1 {
 		t.Errorf("%+v", c)
@@ -58,9 +57,9 @@ func TestReplicaLag(t *testing.T) {
 	execute(t, replica, "select pg_wal_replay_pause()")
 	both.want(want{http.StatusOK, "replicaLag", "warn", "", "replay is paused on the replica"})
 	execute(t, master, "insert into t values (1)")
-	both.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind"})
+	c = both.want(want{http.StatusServiceUnavailable, "replicaLag", "fail", "", "the replica is too far behind"})
 	warned.want(want{http.StatusOK, "replicaLag", "warn", "", "the replica is far behind"}) // traffic goes on
-	if c := both.get("/ready").check(t, "db:replicaLag"); *c.ObservedValue < 0.6 || c.Figures["paused"] != 1 {
+	if *c.ObservedValue < 0.6 || c.Figures["paused"] != 1 {
 		t.Errorf("%v %v", *c.ObservedValue, c.Figures)
 	}
 	execute(t, replica, "select pg_wal_replay_resume()")
@@ -113,7 +112,8 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	unknown := want{
 		http.StatusOK, "replicaLag", "warn", "", "the replica may be far behind: the primary's position is not known",
 	}
-	alone.want(pass)
+	write := func() { execute(t, master, "insert into t values (0, '')") }
+	alone.during(write, pass)
 	asks.want(pass)
 	// Nobody writes for longer than the limit, which is no lag. Without the primary's position it
 	// may be one.
@@ -126,8 +126,7 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	asks.want(tooFar)
 	line.Heal()
 	for _, p := range []*asked{alone, asks} {
-		execute(t, master, "insert into t values (0, '')")
-		p.want(pass)
+		p.during(write, pass)
 	}
 
 	// Every message is fresh when it arrives, and was sent long before.
@@ -147,10 +146,6 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 
 	// The primary does not answer. The replica's answer still comes in time.
 	path.Freeze(fault.Both)
-	if r := asks.get("/ready"); r.check(t, "db:connectivity").Status != "pass" ||
-		r.check(t, "db:replicaLag").Output == "the database does not answer in time" {
-		t.Error(r.body)
-	}
 	asks.want(unknown)
 
 	// Replay stops. What was received and is not replayed shows it.
@@ -231,7 +226,7 @@ func TestReplicaLagWithoutReceiverForAMoment(t *testing.T) {
 // After a failover the positions of the old primary do not count: they may be lost.
 func TestReplicaLagAfterAFailover(t *testing.T) {
 	t.Parallel()
-	const limit = 700 * time.Millisecond
+	const limit = 2 * time.Second // long against an answer on a busy machine
 	position := 1_000_000
 	primary := scripted(t, func(string) []string { return []string{strconv.Itoa(position)} })
 	replayed := 900

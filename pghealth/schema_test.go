@@ -71,6 +71,13 @@ func TestSchema(t *testing.T) {
 			}
 			probe, log := newProbe(t, pool, opts)
 			r := get(t, pool, probe.Ready())
+			// On a busy machine the short timeout may end before the schema is asked for.
+			for began := time.Now(); test.code == 503 && time.Since(began) < 20*time.Second; {
+				if strings.Contains(log.String(), `"db:schema"`) {
+					break
+				}
+				r = get(t, pool, probe.Ready())
+			}
 			wantCode(t, r, test.code)
 			c := r.check(t, "db:schema")
 			if (c.Status == "pass") != (test.code == 200) || c.Category != test.category ||
