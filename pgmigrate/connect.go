@@ -40,8 +40,11 @@ func (m *Migrator) connConfig() *pgx.ConnConfig {
 		cfg.RuntimeParams[name] = "0"
 	}
 	cfg.RuntimeParams["default_transaction_read_only"] = "off"
-	// A file means the same on every server.
+	// A file means the same on every server. Waiting for the version's row must end with its new
+	// value, not with a serialization failure.
 	cfg.RuntimeParams["standard_conforming_strings"] = "on"
+	cfg.RuntimeParams["client_encoding"] = "UTF8"
+	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
 	// The lock of a node that has vanished must not outlive it by hours.
 	cfg.RuntimeParams["tcp_keepalives_idle"] = "30"
 	cfg.RuntimeParams["tcp_keepalives_interval"] = "10"

@@ -3,6 +3,7 @@ package pgmigrate
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,6 +20,10 @@ func (r *run) failure(ctx context.Context, cause error) error {
 	defer cancel()
 	r.step = nil
 	conn := r.conn
+	if !conn.IsClosed() {
+		// The section's role and limits are not ours. If this fails, the questions below do too.
+		_ = exec(ctx, conn.PgConn(), strings.Join(resetSettings(conn), "; "))
+	}
 	if conn.IsClosed() {
 		e.State = StateUnknown
 		fresh, err := r.m.connectReadOnly(ctx)

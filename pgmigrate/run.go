@@ -207,11 +207,8 @@ func (r *run) moved(ctx context.Context) error {
 	return nil
 }
 
-// checkStep refuses a section that would end the transaction it runs in.
+// checkStep refuses a section that would end the transaction it runs in, or chain two of its own.
 func (r *run) checkStep(s *step) error {
-	if !s.transactional {
-		return nil
-	}
 	var problems []Problem
 	for _, p := range r.m.folder.warnings {
 		section := s.migration.section(s.direction)

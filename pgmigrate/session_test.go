@@ -131,16 +131,45 @@ create table last (id int);
 // What the first statements have left in the session cannot be repeated.
 func TestContinuationNeedsSession(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	m := migrator(t, b, files("1_a.sql", disableTx+"create temp table x (id int);\ninsert into y select * from x;\n"))
-	_, err := m.Up(t.Context())
-	var failed *pgmigrate.MigrationError
-	if !errors.As(err, &failed) || failed.Repeatable {
-		t.Fatalf("got %v", err)
+	for _, sql := range []string{
+		"create temp table x (id int);\ninsert into y select * from x;\n",
+		"do $$ begin set search_path = pg_catalog; end $$;\ninsert into y values (1);\n",
+	} {
+		b := setup(t)
+		m := migrator(t, b, files("1_a.sql", disableTx+sql))
+		_, err := m.Up(t.Context())
+		var failed *pgmigrate.MigrationError
+		if !errors.As(err, &failed) || failed.Repeatable {
+			t.Fatalf("%s: got %v", sql, err)
+		}
+		var dirty *pgmigrate.DirtyError
+		if _, err = m.Up(t.Context()); !errors.As(err, &dirty) {
+			t.Errorf("%s: got %v", sql, err)
+		}
 	}
-	var dirty *pgmigrate.DirtyError
-	if _, err = m.Up(t.Context()); !errors.As(err, &dirty) {
-		t.Errorf("got %v", err)
+}
+
+// What the section has set does not keep its failure from being recorded.
+func TestFailureUnderLimitsOfSection(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := ask[string](t, b, "select 'poor_' || oid from pg_database where datname = current_database()")
+	b.exec(t, "create role "+role)
+	t.Cleanup(func() { b.conn.Exec(context.Background(), "drop role "+role) })
+	for name, limits := range map[string]string{
+		"role": "set role " + role, "timeout": "set statement_timeout = 1", "read-only": "set default_transaction_read_only = on",
+	} {
+		b.exec(t, "drop table if exists schema_version, later; drop schema if exists pgmigrate cascade")
+		sql := limits + ";\nselect pg_sleep(0.1), * from later;\n"
+		_, err := migrator(t, b, files("1_a.sql", disableTx+sql)).Up(t.Context())
+		var failed *pgmigrate.MigrationError
+		if !errors.As(err, &failed) || !failed.Repeatable || failed.Database != 0 {
+			t.Errorf("%s: got %v", name, err)
+		}
+		corrected := strings.Replace(sql, "select pg_sleep(0.1), * from later", "select 1", 1)
+		if r, err := migrator(t, b, files("1_a.sql", disableTx+corrected)).Up(t.Context()); err != nil || r.To != 1 {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
 	}
 }
 
@@ -167,10 +196,16 @@ func TestTransactionLeftOpen(t *testing.T) {
 	if r, err := m.Up(t.Context()); err != nil || r.To != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
+	// If the second half of a chain fails, the first has been committed.
+	m = migrator(t, b, files("1_a.sql", disableTx+"begin;\ncreate table a (id int);\ninsert into a values (1);\ncommit;\n",
+		"2_b.sql", disableTx+"begin;\ninsert into a values (2);\ncommit and chain;\ninsert into a values ('x');\ncommit;\n"))
+	var folder *pgmigrate.FolderError
+	if _, err := m.Up(t.Context()); !errors.As(err, &folder) || !strings.Contains(err.Error(), "2_b.sql:4") {
+		t.Errorf("got %v", err)
+	}
 	// A section that runs in a transaction must not end it.
 	m = migrator(t, b, files("1_a.sql", disableTx+"begin;\ncreate table a (id int);\ninsert into a values (1);\ncommit;\n",
 		"2_b.sql", "create table b ();\ncommit;\ncreate table c ();\n"))
-	var folder *pgmigrate.FolderError
 	if _, err := m.Up(t.Context()); !errors.As(err, &folder) || !strings.Contains(err.Error(), "2_b.sql:2") {
 		t.Errorf("got %v", err)
 	}
@@ -183,7 +218,8 @@ func TestLimitsOfRole(t *testing.T) {
 	role := ask[string](t, b, "select 'limited_' || oid from pg_database where datname = current_database()")
 	b.exec(t, "create role "+role+" login superuser; alter role "+role+" set idle_session_timeout = 50; alter role "+role+
 		" set idle_in_transaction_session_timeout = 50; alter role "+role+" set default_transaction_read_only = on; alter role "+
-		role+" set standard_conforming_strings = off")
+		role+" set standard_conforming_strings = off; alter role "+role+" set client_encoding = 'LATIN1'; alter role "+role+
+		" set default_transaction_isolation = 'serializable'")
 	t.Cleanup(func() { b.conn.Exec(context.Background(), "drop role "+role) })
 	as := &bench{config: b.config.Copy()}
 	as.config.User = role
@@ -194,6 +230,13 @@ func TestLimitsOfRole(t *testing.T) {
 	})
 	if r, err := migrator(t, as, three(), pause).Up(t.Context()); err != nil || r.To != 3 {
 		t.Errorf("%+v, %v", r, err)
+	}
+	seeds := files("1.sql", "insert into pages values (1, 'é ' || current_setting('transaction_isolation'))")
+	if _, err := migrator(t, as, three()).Seed(t.Context(), seeds, ""); err != nil {
+		t.Error(err)
+	}
+	if got := ask[string](t, b, "select title from pages"); got != "é read committed" {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -231,8 +231,13 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 			p.Kind, p.Detail = ProblemAtomicBody,
 				"tern alone splits a body between BEGIN ATOMIC and END at its semicolons in a disable-tx section"
 			p.Hint = "move it into a migration of its own without the marker, or quote the body as AS $$ … $$"
+		case chains(statement):
+			p.Kind = ProblemTransaction
+			p.Detail = strings.ToUpper(statement.Words[0]) + " AND CHAIN: an interrupted run could not tell the " +
+				"transaction before it from the one after it"
+			p.Hint = "write COMMIT and BEGIN"
 		case endsTransaction(statement):
-			isOpen = statement.Words[0] == "begin" || statement.Words[0] == "start" || isOpen && chains(statement)
+			isOpen = statement.Words[0] == "begin" || statement.Words[0] == "start"
 			open = p.Line
 			continue
 		default:

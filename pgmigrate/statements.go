@@ -92,7 +92,7 @@ func endsTransaction(s sqlscan.Statement) bool {
 // chains reports whether a COMMIT or ROLLBACK begins the next transaction: AND CHAIN.
 func chains(s sqlscan.Statement) bool {
 	n := len(s.Words)
-	return n >= 3 && s.Words[n-1] == "chain" && s.Words[n-2] == "and"
+	return endsTransaction(s) && n >= 3 && s.Words[n-1] == "chain" && s.Words[n-2] == "and"
 }
 
 // faultProblem describes what no server takes.

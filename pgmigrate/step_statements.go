@@ -209,7 +209,7 @@ func (s *step) digest(n int) string {
 
 // What a statement leaves in the session, where a later one may need it.
 var leavesState = regexp.MustCompile(`(?i)\b(?:temp|temporary|pg_temp\w*|set_config|prepare|declare|discard|load|` +
-	`listen|advisory\w*|pg_(?:try_)?advisory\w*)\b`)
+	`listen|advisory\w*|pg_(?:try_)?advisory\w*|set\s+(?:(?:local|session)\s+)?(?:search_path|authorization))\b`)
 
 // resumable reports whether the statements before n leave nothing in the session but settings,
 // which replaySettings repeats.
