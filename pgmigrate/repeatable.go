@@ -9,9 +9,8 @@ import (
 
 // Repeatable is a file of the folder that [WithRepeatable] names.
 type Repeatable struct {
-	Name    string // with the prefix "repeatable/"
-	SQL     string
-	Applied bool // it was run last as it is now
+	Migration      // Name has the prefix "repeatable/", Up is the file, and Version is 0
+	Applied   bool // it was run last as it is now
 }
 
 var repeatableTable = scriptTable{"repeatable", "path"}
@@ -24,7 +23,8 @@ const repeatablePrefix = "repeatable/"
 // Up, To and Redo run those whose content has changed since they were run last, after the last
 // version of the folder is reached, in the order of their names and in one transaction. A run that
 // rolls a migration back makes them all run again after the next Up. A file that is deleted leaves
-// what it has made. Default: none.
+// what it has made. Of two deployed versions with different files at the same version of the
+// database, the one that starts last has its files in force. Default: none.
 func WithRepeatable(fsys fs.FS) Option {
 	return func(s *settings) { s.repeatable = fsys }
 }
@@ -68,9 +68,7 @@ func (m *Migrator) Repeatable() []Repeatable { return m.folder.listRepeatable(ni
 func (f *folder) listRepeatable(done map[string]string) []Repeatable {
 	var list []Repeatable
 	for _, s := range f.repeatable {
-		list = append(list, Repeatable{
-			Name: s.step.migration.Name, SQL: s.step.sql(), Applied: done[s.path] == s.checksum,
-		})
+		list = append(list, Repeatable{Migration: s.step.migration.Migration, Applied: done[s.path] == s.checksum})
 	}
 	return list
 }

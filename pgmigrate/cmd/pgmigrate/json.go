@@ -183,7 +183,7 @@ func newPlanView(p pgmigrate.Plan, err error) planView {
 		Repeatable: make([]planRepeatableView, 0, len(p.Repeatable)),
 	}
 	for _, f := range p.Repeatable {
-		v.Repeatable = append(v.Repeatable, planRepeatableView{Name: f.Name, SQL: masked(f.SQL)})
+		v.Repeatable = append(v.Repeatable, planRepeatableView{Name: f.Name, SQL: masked(f.Up)})
 	}
 	for _, s := range p.Steps {
 		v.Steps = append(v.Steps, planStepView{

@@ -36,7 +36,7 @@ word PASSWORD and in connection strings are masked; other values that templates 
 				fmt.Fprintf(a.stdout, "-- %s, %s\n%s\n\n", step.Name, how, masked(step.Up))
 			}
 			for _, f := range p.Repeatable {
-				fmt.Fprintf(a.stdout, "-- %s, in a transaction\n%s\n\n", f.Name, masked(f.SQL))
+				fmt.Fprintf(a.stdout, "-- %s, in a transaction\n%s\n\n", f.Name, masked(f.Up))
 			}
 			fmt.Fprintf(a.stdout, "-- version %d of %d, %d to apply\n", p.Version, p.Latest,
 				len(p.Steps)+len(p.Repeatable))
@@ -48,7 +48,7 @@ word PASSWORD and in connection strings are masked; other values that templates 
 var (
 	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…'. A value in quotes may hold anything:
 	// the rest of the string is masked.
-	passwordSetting = regexp.MustCompile(`(?is)\b(passw\w*\s*=\s*)(?:['"\\].*|[^\s'&]+)`)
+	passwordSetting = regexp.MustCompile(`(?is)\b(\w*passw\w*\s*=\s*)(?:['"\\].*|[^\s'&]+)`)
 	// A password may hold a @: it ends at the last one.
 	passwordInURL = regexp.MustCompile(`(?i)(://[^\s:/@']*:)[^\s']*@`)
 	// In SQL that is a string itself: the rest of the string is masked.

@@ -15,6 +15,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 
 	"github.com/page-builder/persistence/pgmigrate"
@@ -36,6 +37,10 @@ type Options struct {
 
 	// Data are the values of migrations that are templates. The shadow's own options need them too.
 	Data map[string]any
+
+	// Repeatable are the repeatable migrations, which lie beside the folder. If the last version is
+	// judged, they are too, as they run again after an edit. Nil means none.
+	Repeatable fs.FS
 }
 
 // Report is what was found.
@@ -65,10 +70,12 @@ func (r Report) Count(s Severity) int {
 // be observed. An error is something else: a folder that cannot be read (*[pgmigrate.FolderError]),
 // a database that does not answer, a migration that fails and was not to be judged.
 func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, error) {
-	migrations, err := pgmigrate.Check(fsys, pgmigrate.WithData(opts.Data))
+	m, err := pgmigrate.New(db.Config(), fsys, pgmigrate.WithLogger(nil), pgmigrate.WithData(opts.Data),
+		pgmigrate.WithRepeatable(opts.Repeatable))
 	if err != nil {
 		return Report{}, err
 	}
+	migrations := m.Migrations()
 	judged, err := selectMigrations(migrations, opts.Versions)
 	if err != nil {
 		return Report{}, err
@@ -108,10 +115,40 @@ func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, 
 					report.Skipped = append(report.Skipped, after.Name)
 				}
 			}
-			break
+			return report, nil
 		}
 	}
-	return report, nil
+	if int(judged[len(judged)-1].Version) < len(migrations) {
+		return report, nil
+	}
+	return report, s.repeatable(ctx, m.Repeatable(), &report)
+}
+
+// repeatable judges the second run of each file, which meets what the first has made, as after an
+// edit. A file that fails in the first run is a finding too.
+func (s *session) repeatable(ctx context.Context, files []pgmigrate.Repeatable, report *Report) error {
+	for i := range files {
+		files[i].Name = path.Join("..", files[i].Name) // beside the folder
+		report.Files = append(report.Files, files[i].Name)
+	}
+	for _, second := range []bool{false, true} {
+		for i, f := range files {
+			findings, ok, err := s.section(ctx, f.Migration, pgmigrate.DirectionUp, report.Target)
+			if err != nil {
+				return fmt.Errorf("lint: %s: %w", f.Name, err)
+			}
+			if second || !ok {
+				report.Findings = append(report.Findings, findings...)
+			}
+			if !ok {
+				for _, after := range files[i+1:] {
+					report.Skipped = append(report.Skipped, after.Name)
+				}
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 func selectMigrations(all []pgmigrate.Migration, versions []int32) ([]pgmigrate.Migration, error) {

@@ -37,6 +37,7 @@ they scan and rewrite, what they drop.
 
 Which ones: those that are named; otherwise those above --since; otherwise, if the environment names
 a database (DATABASE_URL), those that are pending there, which is only read; otherwise the newest.
+The repeatable migrations are judged with the last one, each as it runs again after an edit.
 
 The shadow is made on a throw-away server of the installed PostgreSQL, or on the server that
 --shadow-url or SHADOW_DATABASE_URL names, and dropped at the end.
@@ -80,6 +81,9 @@ func (a *app) runLint(ctx context.Context, f *lintFlags, args []string, since bo
 	f.opts.Data = make(map[string]any, len(a.data))
 	for name, value := range a.data {
 		f.opts.Data[name] = value
+	}
+	if f.opts.Repeatable, err = a.repeatable(dir); err != nil {
+		return err
 	}
 	fsys := os.DirFS(dir)
 	migrations, err := pgmigrate.Check(fsys, pgmigrate.WithData(f.opts.Data))
@@ -140,6 +144,9 @@ func named(migrations []pgmigrate.Migration, args []string) ([]int32, error) {
 			continue
 		}
 		version := int32(0)
+		if filepath.Base(filepath.Dir(arg)) == "repeatable" {
+			version = int32(len(migrations)) // repeatable migrations are judged with the last version
+		}
 		for _, m := range migrations {
 			if m.Name == filepath.Base(arg) {
 				version = m.Version

@@ -26,6 +26,10 @@ func TestLint(t *testing.T) {
 		"template/1_a.sql":    "create table {{.name}} (id int);\n",
 		"template/2_b.sql":    "drop table {{.name}};\n",
 		"template/ignored.md": "",
+
+		"shop/migrations/1_a.sql": "create table a (id int);\n",
+		"shop/migrations/2_b.sql": "create table b (id int);\n",
+		"shop/repeatable/v.sql":   "create view v as select id from a;\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -56,6 +60,9 @@ func TestLint(t *testing.T) {
 	command(t, 1, []string{"lint", "--dir", "fails", "--all", "--format", "json"}, `"fails/2_b.sql",`)
 	command(t, 1, []string{"lint", "--dir", "template", "--data", "name=z"},
 		"template/2_b.sql: error: drop-table: drops z")
+	command(t, 1, []string{"lint", "--dir", "shop/migrations"}, `shop/repeatable/v.sql:1: error: fails: relation "v"`)
+	command(t, 1, []string{"lint", "--dir", "shop/migrations", "shop/repeatable/v.sql"}, "shop/repeatable/v.sql:1: error")
+	command(t, 0, []string{"lint", "--dir", "shop/migrations", "1"}, "0 errors")
 
 	url := pgserver.Database(t)
 	t.Setenv("DATABASE_URL", url)
