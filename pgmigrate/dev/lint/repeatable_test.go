@@ -48,7 +48,8 @@ func TestRepeatable(t *testing.T) {
 			for i, sql := range c.files {
 				repeatable[fmt.Sprintf("%d.sql", i)] = &fstest.MapFile{Data: []byte(sql)}
 			}
-			report, err := lint.Run(t.Context(), db, migrations, lint.Options{Repeatable: repeatable, Versions: c.versions})
+			opts := lint.Options{Repeatable: repeatable, Versions: c.versions}
+			report, err := lint.Run(t.Context(), db, migrations, opts)
 			if err != nil {
 				t.Fatal(err)
 			}
