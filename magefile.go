@@ -23,6 +23,8 @@ import (
 	_ "github.com/page-builder/persistence/pgmage/migrate"
 	//mage:import
 	_ "github.com/page-builder/persistence/pgmage/seed"
+	//mage:import
+	_ "github.com/page-builder/persistence/pgmage/studio"
 )
 
 // Aliases: a namespace and a target cannot share a name.
@@ -176,22 +178,6 @@ func generateQueries(flags ...string) error {
 	return run("./pgmigrate/dev/cmd/pgmigrate-dev", append([]string{
 		"generate", "--config", "examples/pages/sqlc.yaml", "--dir", "migrations",
 	}, flags...)...)
-}
-
-// Studio shows the database's tables in the browser, read-only, until Ctrl-C; -write lets a local
-// one be changed.
-func Studio(port *int, write, remote *bool) error {
-	var args []string
-	if port != nil {
-		args = append(args, fmt.Sprintf("-port=%d", *port))
-	}
-	if write != nil && *write {
-		args = append(args, "-write")
-	}
-	if remote != nil && *remote {
-		args = append(args, "-remote")
-	}
-	return runAlone("tools/studio", ".", args...)
 }
 
 // Bench compares the modules with what one would use without them, side by side, for some minutes,

@@ -23,6 +23,7 @@ const (
 	Server  Tool = repository + "pgtest/pgserver/cmd/pgserver"
 	Test    Tool = repository + "pgtest/cmd/pgtest"
 	Doctor  Tool = repository + "pgpool/cmd/pgdoctor"
+	Studio  Tool = repository + "pgstudio"
 )
 
 // ExitError is the exit status of a command that failed and has said why. Mage exits with the same

@@ -1,17 +1,17 @@
-// Command studio shows a database's tables in the browser: [pgweb] on loopback, by default as a
-// role that can only read.
+// Command pgstudio shows a database's tables in the browser. It runs [pgweb] on loopback, by default
+// as a role that can only read.
 //
-//	studio [-port N] [-write] [-remote]
+//	pgstudio [--port N] [--write] [--remote] [--lease DURATION]
 //
-// The database is the one of DATABASE_URL and the other variables of pgconfig. studio makes a role
-// for itself that may read everything and change nothing, prints an address that cannot be guessed,
-// and ends with Ctrl-C; the role is dropped then, and its password is worth nothing some minutes
-// after a kill. It listens on 127.0.0.1 only.
+// The database is the one of DATABASE_URL and the other variables of pgconfig. A .env file in the
+// current folder is read. pgstudio makes a role that may read everything and change nothing, prints
+// an address that cannot be guessed, and ends with Ctrl-C. Then it drops the role. After a kill the
+// role's password expires within one lease. pgstudio listens on 127.0.0.1 only.
 //
-// pgweb runs inside this process: there is no second one that could stay behind, and no password in
-// an argument or a variable.
+// pgweb runs inside this process. No second process can stay behind, and no argument or variable has
+// the password.
 //
-// The exit status is 0 after Ctrl-C, 1 for a failure, 2 for a wrong call or a database that was
+// The exit status is 0 after Ctrl-C, 1 for a failure, and 2 for a wrong call or a database that was
 // refused.
 //
 // [pgweb]: https://github.com/sosedoff/pgweb
@@ -37,7 +37,7 @@ func main() {
 	environ := pgconfig.Environ()
 	for name := range environ {
 		if strings.HasPrefix(name, "PG") {
-			os.Unsetenv(name) // read already; pgweb's driver reads them again, and fails at those that it does not know
+			os.Unsetenv(name) // pgweb's driver would read them again, and fail at those that it does not know
 		}
 	}
 	// SIGHUP: the terminal was closed.
@@ -48,35 +48,42 @@ func main() {
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 	case errors.As(err, &refused):
-		fmt.Fprintln(os.Stderr, "studio:", err)
+		fmt.Fprintln(os.Stderr, "pgstudio:", err)
 		os.Exit(2)
 	default:
-		fmt.Fprintln(os.Stderr, "studio:", err)
+		fmt.Fprintln(os.Stderr, "pgstudio:", err)
 		os.Exit(1)
 	}
 }
 
-// defaultLease is how long the role's password stays good after studio was killed. It is renewed
-// three times as often.
+// defaultLease is how long the role's password stays valid after pgstudio was killed. It is renewed
+// three times in that time.
 const defaultLease = 10 * time.Minute
 
+const usage = `pgstudio shows a database's tables in the browser, read-only.
+
+  --port N            the port of 127.0.0.1 to listen on (default: a free one)
+  --write             log in as the configured user and change data; only on a local database
+  --remote            read a database on another machine, or with APP_ENV=production
+  --lease DURATION    how long the role's password outlives a kill (default 10m)
+`
+
 func run(ctx context.Context, args []string, environ map[string]string, out io.Writer) (err error) {
-	flags := flag.NewFlagSet("studio", flag.ContinueOnError)
+	flags := flag.NewFlagSet("pgstudio", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	port := flags.Int("port", 0, "of 127.0.0.1 to listen on; 0: a free one")
-	write := flags.Bool("write", false, "log in as the configured user and let it change data")
-	remote := flags.Bool("remote", false, "read a database that is not on this machine, or with APP_ENV=production")
-	lease := flags.Duration("lease", defaultLease, "how long the role's password outlives a kill")
+	port := flags.Int("port", 0, "")
+	write := flags.Bool("write", false, "")
+	remote := flags.Bool("remote", false, "")
+	lease := flags.Duration("lease", defaultLease, "")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			flags.SetOutput(out)
-			flags.Usage()
+			fmt.Fprint(out, usage)
 			return err
 		}
-		return refusal(err.Error() + "; see studio -help")
+		return refusal(err.Error() + "; see pgstudio --help")
 	}
 	if flags.NArg() > 0 || *port < 0 || *port > 65535 || *lease < time.Second {
-		return refusal("takes no arguments, a port from 0 to 65535 and a lease of at least 1s; see studio -help")
+		return refusal("takes no arguments, a port from 0 to 65535 and a lease of at least 1s; see pgstudio --help")
 	}
 	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ, DotEnv: []string{".env"}})
 	if err != nil {
@@ -94,7 +101,7 @@ func run(ctx context.Context, args []string, environ map[string]string, out io.W
 	}
 	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", *port))
 	if err != nil {
-		return fmt.Errorf("%w (-port chooses another, 0 a free one)", err)
+		return fmt.Errorf("%w (--port chooses another, 0 a free one)", err)
 	}
 	defer listener.Close()
 

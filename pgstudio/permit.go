@@ -9,13 +9,13 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// refusal says why studio does not open a database, or cannot understand how it was called.
+// refusal says why pgstudio does not open a database, or what is wrong with its arguments.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
 // permit refuses a database that may be in use by others: one on another machine, or production's.
-// -remote permits to read it; nothing permits to write it.
+// --remote permits to read it; nothing permits to write it.
 func permit(environment pgconfig.Environment, conn *pgx.ConnConfig, remote, write bool) error {
 	var looks string
 	if environment == pgconfig.Production {
@@ -30,9 +30,9 @@ func permit(environment pgconfig.Environment, conn *pgx.ConnConfig, remote, writ
 	case looks == "":
 		return nil
 	case write:
-		return refusal(looks + ": -write is for a local database only; change this one by a migration, or with psql")
+		return refusal(looks + ": --write is for a local database only; change this one by a migration, or with psql")
 	case !remote:
-		return refusal(looks + ": -remote permits to read it")
+		return refusal(looks + ": --remote permits to read it")
 	}
 	return nil
 }

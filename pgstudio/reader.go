@@ -85,7 +85,7 @@ func (r *reader) create(ctx context.Context, conn *pgx.Conn) error {
 			// Eight connections: pgweb's pool has no limit of its own.
 			fmt.Sprintf("create role %s login connection limit 8 in role pg_read_all_data valid until '%s' "+
 				"password '%s'", role, until, secret),
-			fmt.Sprintf("comment on role %s is 'made by studio for one session; may be dropped when it is not valid "+
+			fmt.Sprintf("comment on role %s is 'made by pgstudio for one session; may be dropped when it is not valid "+
 				"any more'", role),
 			// Not what protects, but the clearer error; and a forgotten query or transaction must
 			// not hold back vacuum.

@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// database is where studio looks, in pgx's words and in those of pgweb's driver, lib/pq.
+// database is the configured database, described for pgx and for lib/pq, the driver of pgweb.
 type database struct {
 	config *pgx.ConnConfig
 	params url.Values // of the configured connection string
@@ -60,7 +60,7 @@ func (d *database) reach(ctx context.Context) error {
 // source returns the connection string with which pgweb logs in as user.
 func (d *database) source(user, password string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Path: "/" + d.config.Database}
-	query := url.Values{"sslmode": {d.sslMode()}, "application_name": {"studio"}}
+	query := url.Values{"sslmode": {d.sslMode()}, "application_name": {"pgstudio"}}
 	port := strconv.Itoa(int(d.config.Port))
 	if strings.HasPrefix(d.config.Host, "/") {
 		query.Set("host", d.config.Host)

@@ -1,4 +1,4 @@
-module github.com/page-builder/persistence/tools/studio
+module github.com/page-builder/persistence/pgstudio
 
 go 1.25.0
 
@@ -69,6 +69,8 @@ require (
 )
 
 replace (
-	github.com/page-builder/persistence/pgconfig => ../../pgconfig
-	github.com/page-builder/persistence/pgtest/pgserver => ../../pgtest/pgserver
+	github.com/page-builder/persistence/pgconfig => ../pgconfig
+	github.com/page-builder/persistence/pgtest/pgserver => ../pgtest/pgserver
 )
+
+tool github.com/page-builder/persistence/pgstudio

@@ -115,19 +115,19 @@ func TestSource(t *testing.T) {
 	}{
 		{
 			"postgres://a:b@localhost:5433/app", false,
-			"postgres://r:p@localhost:5433/app?application_name=studio&sslmode=disable",
+			"postgres://r:p@localhost:5433/app?application_name=pgstudio&sslmode=disable",
 		},
 		{
 			"postgres://a:b@localhost:5433/app?sslmode=prefer", true,
-			"postgres://r:p@localhost:5433/app?application_name=studio&sslmode=require",
+			"postgres://r:p@localhost:5433/app?application_name=pgstudio&sslmode=require",
 		},
 		{
 			"postgres://a:b@[::1]:5433/app", false,
-			"postgres://r:p@[::1]:5433/app?application_name=studio&sslmode=disable",
+			"postgres://r:p@[::1]:5433/app?application_name=pgstudio&sslmode=disable",
 		},
 		{
 			"postgres://a@/app?host=/tmp/x&port=6", false,
-			"postgres://r:p@/app?application_name=studio&host=%2Ftmp%2Fx&port=6&sslmode=disable",
+			"postgres://r:p@/app?application_name=pgstudio&host=%2Ftmp%2Fx&port=6&sslmode=disable",
 		},
 	} {
 		cfg, err := pgconfig.Parse(c.url)

@@ -261,7 +261,7 @@ func TestKilled(t *testing.T) {
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	database, conn := pages(t)
-	s := start(t, database, "-write")
+	s := start(t, database, "--write")
 	if _, failure := s.query(t, "update pages set title = 'Changed' where id = 1"); failure != "" {
 		t.Error(failure)
 	}
@@ -314,13 +314,13 @@ func TestRefuses(t *testing.T) {
 		args, environ []string
 		want          string
 	}{
-		{nil, []string{"DATABASE_URL=" + there}, "-remote permits"},
+		{nil, []string{"DATABASE_URL=" + there}, "--remote permits"},
 		{nil, []string{"APP_ENV=development", "DATABASE_URL=" + there}, "db.example is not this machine"},
-		{nil, []string{"APP_ENV=production", "DATABASE_URL=" + here + "?sslmode=disable"}, "-remote permits"},
+		{nil, []string{"APP_ENV=production", "DATABASE_URL=" + here + "?sslmode=disable"}, "--remote permits"},
 		{
-			[]string{"-remote", "-write"},
+			[]string{"--remote", "--write"},
 			[]string{"APP_ENV=development", "DATABASE_URL=" + there},
-			"-write is for a local database",
+			"--write is for a local database",
 		},
 		{
 			nil,
@@ -328,8 +328,8 @@ func TestRefuses(t *testing.T) {
 			"several hosts",
 		},
 		{nil, []string{"APP_ENV=production"}, "DATABASE_URL"},
-		{[]string{"-port=70000"}, nil, "a port from 0"},
-		{[]string{"-bind=0.0.0.0"}, nil, "not defined"},
+		{[]string{"--port=70000"}, nil, "a port from 0"},
+		{[]string{"--bind=0.0.0.0"}, nil, "not defined"},
 	} {
 		environ := map[string]string{}
 		for _, v := range c.environ {
@@ -350,8 +350,8 @@ func TestPortInUse(t *testing.T) {
 	s := start(t, database)
 	page, err := url.Parse(s.page)
 	must(t, err)
-	out, err := program(t, database, "-port="+page.Port()).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "-port chooses another") {
+	out, err := program(t, database, "--port="+page.Port()).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--port chooses another") {
 		t.Errorf("%v: %s", err, out)
 	}
 	role := s.role(t)
