@@ -153,6 +153,7 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "001", "migrate:status")
 	p.wants(t, 0, "notes.sql", "seed", "-env=development")
 	p.wants(t, 0, "no problems", "doctor")
+	p.wants(t, 1, "go get -tool "+prefix+"pgstudio", "studio") // heavy, and not added by pginit
 	p.serves(t)
 	p.wants(t, 0, "002", "migrate:new", "items")
 	p.write(t, "migrations/002_items.sql",

@@ -74,7 +74,8 @@ func serve(ctx context.Context, listener net.Listener, as login, out io.Writer) 
 // protect adds the headers that pgweb leaves out.
 func protect(c *gin.Context) {
 	// The pages would ask GitHub for a newer version. No frame may hold them.
-	c.Header("Content-Security-Policy", "default-src 'self' 'unsafe-inline' 'unsafe-eval' data:; frame-ancestors 'none'")
+	c.Header("Content-Security-Policy",
+		"default-src 'self' 'unsafe-inline' 'unsafe-eval' data:; frame-ancestors 'none'")
 	c.Header("Referrer-Policy", "no-referrer")
 }
 

@@ -184,7 +184,8 @@ func constants(t *testing.T) []string {
 	t.Helper()
 	var texts []string
 	for _, part := range []string{
-		"magefile.go", "pgconfig", "pgerr", "pghealth", "pgmage", "pgmigrate", "pgpool", "pgquery", "pgtest", "pgtx",
+		"magefile.go", "pgconfig", "pgerr", "pghealth", "pgmage", "pgmigrate", "pgotel", "pgpool", "pgquery",
+		"pgstudio", "pgtest", "pgtx",
 	} {
 		err := filepath.WalkDir(filepath.Join(root, part), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
