@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -171,13 +172,15 @@ func inModules(pattern string, fn func(dir string) error) error {
 	return errors.Join(failed...)
 }
 
-// testArgs are go test's, with the race detector where it can be built.
+// testArgs returns the arguments of go test, with the race detector where it can be built. Most tests
+// wait for a server rather than for a processor, so four packages run at a time on two processors.
 func testArgs() []string {
+	args := []string{"test", fmt.Sprintf("-p=%d", max(4, runtime.NumCPU()))}
 	if !raceDetector() {
 		fmt.Println("no C compiler: testing without the race detector")
-		return []string{"test"}
+		return args
 	}
-	return []string{"test", "-race"}
+	return append(args, "-race")
 }
 
 func raceDetector() bool {
