@@ -127,13 +127,15 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 			}
 		}
 	}
-	if mode == "verify-ca" && root == "" {
-		l.add(c.key, "has sslmode=verify-ca without sslrootcert, which anybody's certificate satisfies",
+	public := root == "" || slices.Contains(publicBundles, root)
+	if mode == "verify-ca" && public {
+		l.add(c.key, "has sslmode=verify-ca without an authority of its own in sslrootcert, which anybody's "+
+			"certificate satisfies",
 			"write sslmode=verify-full, or name the authority's certificate in sslrootcert")
 		return
 	}
 
-	verified := mode == "verify-full" || mode == "verify-ca" || (mode == "require" && root != "")
+	verified := mode == "verify-full" || mode == "verify-ca" || (mode == "require" && !public)
 	if remote := c.RemoteHosts(); far && len(remote) > 0 {
 		const allow = "DATABASE_ALLOW_INSECURE_TLS"
 		advice := dsn.Advice(remote[0])
@@ -159,6 +161,13 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 	if l.vars["APP_ENV"].text != "" && cfg.Environment.strict() && c.Local() && !c.OnSocket() {
 		l.note(c.key, "is this machine itself: right with a proxy beside the program, wrong in a container without one")
 	}
+}
+
+// publicBundles are the files in which systems keep the public authorities. Without a check of the
+// host's name, a certificate of any of them proves nothing.
+var publicBundles = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+	"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
 }
 
 // checkFiles sees that the files for TLS can be read.

@@ -13,6 +13,7 @@ type dotEnv struct {
 	// shell, may take otherwise.
 	doubtful map[string]string
 	environ  map[string]string // stronger than values
+	twice    []string          // the names that have more than one value
 	// brokenLine is the first line that is not of the form NAME=value, or 0.
 	brokenLine int
 }
@@ -51,7 +52,11 @@ func parseDotEnv(text string, environ map[string]string) dotEnv {
 			d.brokenLine = line
 			return d
 		}
-		d.values[m[1]], d.doubtful[m[1]] = d.expand(raw)
+		text, doubtful := d.expand(raw)
+		if before, seen := d.values[m[1]]; seen && before != text {
+			d.twice = append(d.twice, m[1])
+		}
+		d.values[m[1]], d.doubtful[m[1]] = text, doubtful
 		if raw != "" && (raw[0] == '#' || raw[0] == '`') { // readers disagree on these
 			d.doubtful[m[1]] = raw[:1]
 		}
@@ -113,7 +118,7 @@ func (d dotEnv) expand(raw string) (value, doubtful string) {
 		case c == '\\' && i+1 < len(raw) && (quoted || raw[i+1] == '$'):
 			i++
 			b.WriteString(escaped(raw[i]))
-		case c == '$' && i+1 < len(raw) && startsReference(raw[i+1]):
+		case c == '$' && i+1 < len(raw): // nearly all that may follow means something to a shell or to Compose
 			m := envReference.FindStringSubmatch(raw[i:])
 			if m == nil {
 				return raw, "$"
@@ -142,10 +147,4 @@ func escaped(c byte) string {
 		return "\r"
 	}
 	return string([]byte{c})
-}
-
-// startsReference reports whether a $ before c may be taken for a reference by this parser, a shell
-// or Compose.
-func startsReference(c byte) bool {
-	return c == '{' || c == '(' || c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }

@@ -227,8 +227,9 @@ func TestDollar(t *testing.T) {
 		`PGPASSWORD=a\$BC`:                       "a$BC",
 		`PGPASSWORD="a\$BC"`:                     "a$BC",
 		`PGPASSWORD=a$`:                          "a$",
-		`PGPASSWORD=a$@b`:                        "a$@b",
-		`PGPASSWORD=a$$`:                         "a$$",
+		`PGPASSWORD=a$@b`:                        refuse,
+		`PGPASSWORD=a$$`:                         refuse,
+		`PGPASSWORD="a$"`:                        "a$",
 		`PGPASSWORD=a\`:                          `a\`,
 		`PGPASSWORD=a\b`:                         `a\b`,
 		`PGPASSWORD="a\\b\"c"`:                   `a\b"c`,
@@ -287,6 +288,20 @@ func TestDollar(t *testing.T) {
 			equal(t, "password", pool.ConnConfig.Password, want)
 			equal(t, "user", pool.ConnConfig.User, "u") // the line after it
 		})
+	}
+}
+
+// TestTwice: the last of two lines counts. Only different values are worth a note.
+func TestTwice(t *testing.T) {
+	t.Parallel()
+	path := file(t, "dotenv", "PGUSER=a\nOTHER=1\nPGUSER='b'\nOTHER=2\nPGHOST=localhost\nPGHOST=\"localhost\"\n")
+	cfg := load(t, env{"APP_ENV": "test", "DATABASE_URL": "postgres:///d"}, path)
+	equal(t, "note", setting(t, cfg, "PGUSER").Note, "is in "+path+" more than once: the last one counts")
+	equal(t, "user", setting(t, cfg, "DATABASE_URL user").Value, "b")
+	for _, s := range cfg.Report() {
+		if strings.Contains(s.Note, "more than once") && s.Key != "PGUSER" {
+			t.Error(s)
+		}
 	}
 }
 

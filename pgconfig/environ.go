@@ -67,6 +67,12 @@ func (l *loader) readDotEnv(path string, environ map[string]string) map[string]e
 		return nil
 	}
 	vars := l.pick(d.values, path)
+	for _, name := range d.twice {
+		own := strings.TrimPrefix(name, l.prefix)
+		if _, stronger := l.vars[own]; vars[own].text != "" && !stronger {
+			l.note(own, "is in "+path+" more than once: the last one counts")
+		}
+	}
 	for _, name := range sortedKeys(vars) {
 		full := prefixed(l.prefix, name)
 		if _, stronger := l.vars[name]; d.doubtful[full] != "" && !stronger {
@@ -96,6 +102,7 @@ func (l *loader) pick(environ map[string]string, source string) map[string]entry
 		case name == "APP_ENV":
 		case strings.HasPrefix(name, l.prefix+"DATABASE_"), strings.HasPrefix(name, l.prefix+"DIRECT_"):
 			name = strings.TrimPrefix(name, l.prefix)
+		case l.isLowerCase(name): // noteUnknown notes it
 		case l.prefix == "" && strings.HasPrefix(name, "PG"):
 		default:
 			continue
@@ -103,6 +110,13 @@ func (l *loader) pick(environ map[string]string, source string) map[string]entry
 		vars[name] = entry{text: value, source: source}
 	}
 	return vars
+}
+
+// isLowerCase reports whether a name is one of our variables but for its case.
+func (l *loader) isLowerCase(name string) bool {
+	own, ok := strings.CutPrefix(strings.ToUpper(name), l.prefix)
+	_, known := find(own)
+	return ok && known && l.prefix+own != name
 }
 
 // namesDatabase reports whether the variables say where a database is.

@@ -2,6 +2,7 @@ package pgconfig_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func TestNames(t *testing.T) {
 	}
 	text := err.Error()
 	for _, name := range []string{
-		"X_DATABASE_PASSWORD_FILE is set too", "or use X_DATABASE_LOCK_TIMEOUT", "or X_DATABASE_KEEPALIVE_IDLE=off",
+		"X_DATABASE_PASSWORD_FILE is set too", "or X_DATABASE_KEEPALIVE_IDLE=off",
 		"X_DATABASE_ALLOW_INSECURE_TLS=true accepts",
 	} {
 		if !strings.Contains(text, name) {
@@ -73,6 +74,10 @@ func TestNoEffect(t *testing.T) {
 		"statement_cache_capacity is left out: no statement has a name behind PgBouncer": {
 			"DATABASE_URL": "postgres://u:p@localhost/d?pgbouncer=true&statement_cache_capacity=100",
 		},
+		"client_encoding is left out: pgx always uses UTF8; gssencmode is left out: pgx does not encrypt with GSSAPI": {
+			"DATABASE_URL":     "postgres://u:p@localhost/d?client_encoding=UTF8&gssencmode=disable",
+			"PGCLIENTENCODING": "LATIN1", "PGGSSENCMODE": "require", // psql does not look at them either
+		},
 	} {
 		environ["APP_ENV"] = "test"
 		equal(t, "note", setting(t, load(t, environ), "DATABASE_URL").Note, want)
@@ -89,7 +94,8 @@ func TestNoEffect(t *testing.T) {
 		},
 	} {
 		environ["APP_ENV"] = "test"
-		if _, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ}); err == nil || !strings.Contains(err.Error(), want) {
+		_, err := pgconfig.LoadFrom(pgconfig.Source{Environ: environ})
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -145,7 +151,7 @@ func TestLibpqVariables(t *testing.T) {
 		{env{"PGOPTIONS": "-c lock_timeout=soon"}, "PGOPTIONS sets lock_timeout to a value that is not a duration"},
 		{
 			env{"PGCONNECT_TIMEOUT": "soon"},
-			"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use DATABASE_CONNECT_TIMEOUT",
+			"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or take it out",
 		},
 		{env{"PGTARGETSESSIONATTRS": "primary"}, "target_session_attrs=primary"},
 		{env{"PGDATA": "/var/lib/postgresql"}, "@localhost:5432/d?sslmode=prefer"}, // the server's, not libpq's
@@ -280,6 +286,13 @@ func TestPassFile(t *testing.T) {
 		"the pass file has a line for some of the hosts: its password goes to all")
 	cfg = load(t, env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@a,x/d", "PGPASSFILE": passfile})
 	equal(t, "note without a password", setting(t, cfg, "DATABASE_URL").Note, "")
+	open := file(t, "pgpass", "*:*:*:*:open\n")
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg = load(t, env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@a,b/d", "PGPASSFILE": open})
+	equal(t, "note on its mode", setting(t, cfg, "DATABASE_URL").Note,
+		"the pass file may be read by others, so psql does not use it: chmod 600")
 	cfg = load(t, env{"DATABASE_URL": "postgres://u@b/d", "PGPASSFILE": "/nothing"})
 	equal(t, "URL", cfg.URL().Reveal(), "postgres://u@b:5432/d?sslmode=verify-full&sslrootcert=system")
 }

@@ -312,8 +312,10 @@ func (l *loader) noteUnknown() {
 	for _, name := range sortedKeys(l.vars) {
 		_, known := find(name)
 		meant := dsn.MeantEnv(name)
-		switch {
+		switch upper := strings.ToUpper(name); {
 		case known || dsn.FromEnv(name) != "":
+		case upper != name:
+			l.note(name, "has no effect: write "+upper)
 		case !strings.HasPrefix(name, "PG"):
 			l.note(name, "is not a variable of this package")
 		case name == "PGSYSCONFDIR":

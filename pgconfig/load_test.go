@@ -264,8 +264,16 @@ func TestLibpq(t *testing.T) {
 		},
 		{
 			"empty user",
-			env{"DATABASE_URL": "user='' host=c dbname=d", "PGUSER": "a"},
-			"postgres://a@c:5432/d?sslmode=prefer",
+			env{"DATABASE_URL": "user='' host=c dbname=d", "PGUSER": "a", "USER": "b"}, // psql takes b too
+			"postgres://b@c:5432/d?sslmode=prefer",
+		},
+		{
+			"empty parameters",
+			env{
+				"DATABASE_URL": "postgres://a:b@c/d?options=&service=&sslmode=", "PGOPTIONS": "-c jit=off",
+				"PGSERVICE": "none", "PGSSLMODE": "disable",
+			},
+			"postgres://a:b@c:5432/d?sslmode=prefer",
 		},
 		{
 			"several hosts",
@@ -365,8 +373,7 @@ func TestLibpqProblems(t *testing.T) {
 	for want, environ := range map[string]env{
 		"PGSSLMODE has a value that does not exist: write one of " +
 			"disable,": {"PGSSLMODE": "yes"},
-		"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or use " +
-			"DATABASE_CONNECT_TIMEOUT": {"PGCONNECT_TIMEOUT": "5s"},
+		"PGCONNECT_TIMEOUT is not a number of seconds: correct it, or take it out": {"PGCONNECT_TIMEOUT": "5s"},
 		"PGPORT is not a number from 1 to " +
 			"65535": {"PGPORT": "5432a"},
 		"PGPORT has a different number of ports than PGHOST has " +
@@ -458,8 +465,9 @@ func TestUnknownVariable(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
 		"DATABASE_URL": "postgres://u:p@db/d", "DATABASE_POOL_MAX_CON": "hidden", "PGDATA": "x",
-		"DIRECT_X": "hidden", "PGPASWORD": "hidden", "PGSYSCONFDIR": "/etc", "PG_MAJOR": "18",
+		"DIRECT_X": "hidden", "database_lock_timeout": "3s", "PGPASWORD": "hidden", "PGSYSCONFDIR": "/etc", "PG_MAJOR": "18",
 	})
+	equal(t, "lower case", setting(t, cfg, "database_lock_timeout").Note, "has no effect: write DATABASE_LOCK_TIMEOUT")
 	equal(t, "a slip", setting(t, cfg, "PGPASWORD").Note, "has no effect: PGPASSWORD may be meant")
 	equal(t, "PGSYSCONFDIR", setting(t, cfg, "PGSYSCONFDIR").Note, "has no effect: set PGSERVICEFILE")
 	equal(t, "value of a slip", setting(t, cfg, "PGPASWORD").Value, "")

@@ -131,7 +131,7 @@ func TestProviders(t *testing.T) {
 		{"Railway, reference", "${{Postgres.DATABASE_URL}}", "is a placeholder", ""},
 		{
 			"Render, internal", "postgres://app:p@dpg-abc123-a/shop?sslmode=require",
-			"sslrootcert=/path/to/ca.crt unless a public authority", "",
+			"if it is Render's private network, its certificates cannot be verified", "",
 		},
 		{
 			"Render, external", "postgres://app:p@dpg-abc123-a.frankfurt-postgres.render.com/shop",
@@ -243,6 +243,10 @@ func TestPoolers(t *testing.T) {
 		"shop.postgres.database.azure.com":                  false,
 		"pgbouncer.abc.flympg.net":                          true,
 		"direct.abc.flympg.net":                             false,
+		"shop-do-user-1-0.b.db.ondigitalocean.com:25061":    true,
+		"shop-do-user-1-0.b.db.ondigitalocean.com:25060":    false,
+		"shop.proxy-abc.eu-west-1.rds.amazonaws.com":        true,
+		"shop.cluster-abc.eu-west-1.rds.amazonaws.com":      false,
 		"EP-x-pooler.eu-central-1.aws.NEON.tech.":           true,
 		"shop-pooler.example.com:6543":                      false,
 		"db.example,ep-x-pooler.eu-central-1.aws.neon.tech": true,

@@ -70,7 +70,8 @@ func (c Config) state() *resolved {
 // Behind PgBouncer it has no settings, which PgBouncer refuses in a URL.
 //
 // psql and pgx accept it, so give it to programs that want a connection string. Where the system's
-// roots verify the server it says sslrootcert=system, which libpq knows since version 16.
+// roots verify the server it says sslrootcert=system, which libpq knows since version 16. Other
+// parameters that DATABASE_URL gives may need a newer libpq too, such as sslnegotiation (17).
 //
 // It holds neither the limits nor what only pgx understands (default_query_exec_mode): in this
 // process use [Config.PoolConfig] and [Config.DirectConfig], which apply them.

@@ -207,6 +207,8 @@ func TestClientCertificate(t *testing.T) {
 	certHome := t.TempDir()
 	write(t, certHome+"/.postgresql/postgresql.crt", certificate)
 	services := file(t, "services", "[half]\nsslcert="+cert+"\n")
+	const anybody = "DATABASE_URL has sslmode=verify-ca without an authority of its own in sslrootcert, which anybody's " +
+		"certificate satisfies"
 	const alone = "DATABASE_URL has a client certificate without a key: set PGSSLKEY or sslkey too"
 	for name, test := range map[string]struct {
 		environ env
@@ -241,7 +243,14 @@ func TestClientCertificate(t *testing.T) {
 		"verify-ca": {
 			env{},
 			"sslmode=verify-ca",
-			"DATABASE_URL has sslmode=verify-ca without sslrootcert, which anybody's certificate satisfies",
+			anybody,
+		},
+		"verify-ca with the public authorities": {
+			env{"APP_ENV": "test"}, "sslmode=verify-ca&sslrootcert=/etc/ssl/certs/ca-certificates.crt", anybody,
+		},
+		"require with the public authorities": {
+			env{"PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt"}, "sslmode=require",
+			"sslmode=require, which does not verify the server",
 		},
 		"PGREQUIRESSL": {env{"PGREQUIRESSL": "1", "APP_ENV": "test"}, "", "sslmode by PGREQUIRESSL (environment)"},
 	} {

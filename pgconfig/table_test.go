@@ -96,8 +96,9 @@ const exampleHead = `# Every variable, with its default. Copy this file to .env 
 
 const exampleTail = `
 # --- libpq's variables ---
-# What DATABASE_URL leaves out is taken from PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE, PGSSLROOTCERT, PGSERVICE,
-# PGPASSFILE and the others that psql knows: https://www.postgresql.org/docs/current/libpq-envars.html
+# What DATABASE_URL leaves out is taken from PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE,
+# PGSSLROOTCERT, PGSERVICE, PGPASSFILE and the others that psql knows:
+# https://www.postgresql.org/docs/current/libpq-envars.html
 
 # --- Tests ---
 # They are read from the environment, not from .env.
@@ -105,8 +106,8 @@ const exampleTail = `
 # The server that tests use, instead of one started for them. Never DATABASE_URL: a test must not meet your data.
 #PGTEST_URL=postgres://postgres:secret@localhost:5432/postgres
 
-# The directory of the PostgreSQL programs to start for tests. Unset: PATH and the usual places are searched, and if there are
-# none they are downloaded.
+# The directory of the PostgreSQL programs to start for tests. Unset: PATH and the usual places are searched,
+# and if there are none they are downloaded.
 #PGTEST_BINDIR=/usr/lib/postgresql/17/bin
 
 # The major version to start, if several are installed, or to download.

@@ -77,8 +77,8 @@ const (
 	// Resource: the server ran out of disk, memory or another resource (class 53 without 53300), or
 	// this process has no file descriptor left for a connection.
 	Resource Category = "resource"
-	// Internal: something is broken inside the server (classes 58, XX, F0), or a foreign
-	// server failed (HV).
+	// Internal: something is broken inside the server (classes 58, XX, F0), or a server behind it
+	// failed (HV; class 08 or 57P in an error that does not end the session).
 	Internal Category = "internal"
 	// Unknown: none of the above.
 	Unknown Category = "unknown"

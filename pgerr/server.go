@@ -101,6 +101,8 @@ func judgePgError(err *pgconn.PgError, connecting bool) verdict {
 		// The session lives on, so the connection is sound. The parameters do not fit the
 		// statement, or there is a NUL character in its text.
 		category = Statement
+	case isRemote(err):
+		return of(Internal)
 	}
 	if connecting && (category == Statement || category == Data) {
 		category = Config // no statement was sent yet: the server refuses a setting of the startup message
@@ -143,6 +145,13 @@ func judgeQueryCanceled(err *pgconn.PgError) Category {
 		return Canceled
 	}
 	return Timeout
+}
+
+// isRemote reports whether a code that ends sessions came with an error that did not. dblink,
+// postgres_fdw and functions pass on the codes of another server's connection. Ours is sound.
+func isRemote(err *pgconn.PgError) bool {
+	endsSessions := strings.HasPrefix(err.Code, "08") || strings.HasPrefix(err.Code, "57P")
+	return endsSessions && err.SeverityUnlocalized == "ERROR"
 }
 
 // isFatal reports whether the server ended the session. PostgreSQL translates Severity and leaves

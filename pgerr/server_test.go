@@ -126,6 +126,17 @@ func TestLostStatement(t *testing.T) {
 	check(t, run(), "", false, false)
 }
 
+// TestRemote: codes of another server's connection, as dblink passes them on. This session lives on.
+func TestRemote(t *testing.T) {
+	t.Parallel()
+	conn := database(t)
+	for _, code := range []string{"08001", "08006", "57P01", "57P03"} {
+		_, err := conn.Exec(t.Context(), "do $$ begin raise exception using errcode = '"+code+"'; end $$")
+		check(t, err, pgerr.Internal, false, false)
+	}
+	must(t, conn, "select 1")
+}
+
 // TestNUL: a NUL character in the text of a statement ends the text early on the wire.
 func TestNUL(t *testing.T) {
 	t.Parallel()

@@ -27,14 +27,14 @@ type DSN struct {
 	Params map[string]string
 	// Settings are the server's settings by name in lower case, from parameters and from options.
 	Settings map[string]string
-	// HasOptions says that the string has the parameter options. PGOPTIONS then does not count.
-	HasOptions bool
 	// Flags are the words of options that set nothing, such as Neon's endpoint=….
 	Flags []string
 	// Limits are parameters that stand for a variable of pgconfig, by the variable's name.
 	Limits map[string]Limit
 	// Notes say what a person should know about parameters that were translated or left out.
 	Notes []string
+
+	given map[string]bool // the parameters by name, also those that are empty or were left out
 }
 
 // Limit is a parameter that stands for a variable: its name, and its value in the variable's form.
@@ -47,6 +47,7 @@ type Address struct{ Host, Port string }
 func (d DSN) Clone() DSN {
 	d.Hosts, d.Flags, d.Notes = slices.Clone(d.Hosts), slices.Clone(d.Flags), slices.Clone(d.Notes)
 	d.Params, d.Settings, d.Limits = maps.Clone(d.Params), maps.Clone(d.Settings), maps.Clone(d.Limits)
+	d.given = maps.Clone(d.given)
 	return d
 }
 

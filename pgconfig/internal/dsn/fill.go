@@ -26,7 +26,7 @@ func (d *DSN) Fill(from DSN) (taken []string, ok bool) {
 	taken = append(taken, fillMap(&d.Params, from.Params)...)
 	taken = append(taken, fillMap(&d.Settings, from.Settings)...)
 	taken = append(taken, fillMap(&d.Limits, from.Limits)...)
-	d.HasOptions = d.HasOptions || from.HasOptions
+	fillMap(&d.given, from.given)
 	if len(d.Flags) == 0 && len(from.Flags) > 0 {
 		d.Flags = slices.Clone(from.Flags)
 		taken = append(taken, "options")
@@ -62,21 +62,13 @@ func (d *DSN) fillHosts(from DSN) (taken []string, ok bool) {
 	return []string{"port"}, true
 }
 
-// Names reports whether d has a host, port, user, password or database of its own.
+// Names reports whether d says something about a parameter. An empty value counts too, as in libpq.
 func (d DSN) Names(param string) bool {
-	switch param {
-	case "host":
-		return d.namesHost()
-	case "port":
-		return d.ports() != nil
-	case "user":
-		return d.User != ""
-	case "password":
-		return d.Password != ""
-	case "dbname":
-		return d.Database != ""
+	own := map[string]bool{
+		"host": d.namesHost(), "port": d.ports() != nil, "user": d.User != "", "password": d.Password != "",
+		"dbname": d.Database != "" || d.given["database"],
 	}
-	return false
+	return own[param] || d.given[param] || d.Params[param] != ""
 }
 
 func (d *DSN) namesHost() bool { return strings.Trim(d.HostList(), ",") != "" }

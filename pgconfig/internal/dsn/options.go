@@ -10,7 +10,6 @@ import (
 // which a backslash takes the next character literally. -c name=value and --name=value are
 // settings. Other words are kept as they are.
 func applyOptions(p *parser, _, value string) (detail, hint string) {
-	p.HasOptions = value != ""
 	words := splitOptions(value)
 	assigned := map[string]string{} // the server takes the last value of a setting
 	for i := 0; i < len(words); i++ {
@@ -27,6 +26,8 @@ func applyOptions(p *parser, _, value string) (detail, hint string) {
 		name, text, hasValue := strings.Cut(assignment, "=")
 		name = strings.ToLower(strings.ReplaceAll(name, "-", "_")) // as the server does
 		switch {
+		case !ok && !strings.ContainsAny(words[i], "-=") && (i == 0 || !isFlag(words[i-1])):
+			return "has a word that is neither a flag nor name=value", "write a backslash before a space inside a value"
 		case !ok:
 			p.Flags = append(p.Flags, words[i])
 			continue
@@ -44,7 +45,7 @@ func applyOptions(p *parser, _, value string) (detail, hint string) {
 		case serverLimits[name] != "":
 			detail, _ := limit(serverLimits[name], serverDuration, weak)(p, name+" in options", text)
 			if detail != "" {
-				return "sets " + name + " to a value that " + detail, "correct it, or use " + serverLimits[name]
+				return "sets " + name + " to a value that " + detail, "correct it, or take it out"
 			}
 		case name == "application_name":
 			_, _ = limit("DATABASE_APPLICATION_NAME", verbatim, weak)(p, name+" in options", text)
@@ -58,6 +59,9 @@ func applyOptions(p *parser, _, value string) (detail, hint string) {
 	}
 	return "", ""
 }
+
+// isFlag reports whether a word is a flag that takes the next word, such as -d 5.
+func isFlag(word string) bool { return len(word) == 2 && word[0] == '-' }
 
 func splitOptions(value string) []string {
 	var words []string

@@ -78,7 +78,10 @@ type parser struct {
 
 func newParser(url bool) *parser {
 	return &parser{
-		DSN: DSN{Params: map[string]string{}, Settings: map[string]string{}, Limits: map[string]Limit{}},
+		DSN: DSN{
+			Params: map[string]string{}, Settings: map[string]string{}, Limits: map[string]Limit{},
+			given: map[string]bool{},
+		},
 		raw: map[string]string{}, url: url,
 	}
 }
@@ -97,6 +100,9 @@ func (p *parser) stop(detail, hint string) (DSN, []Problem) {
 
 // finish gives every parameter its effect and checks the parts.
 func (p *parser) finish() (DSN, []Problem) {
+	for name := range p.raw {
+		p.given[name] = true
+	}
 	p.takeParts()
 	p.applyParams()
 	p.checkHosts()

@@ -16,6 +16,8 @@ const (
 		"sslmode=verify-full&sslrootcert=/path/to/ca.crt"
 	selfSigned = "it signs its certificates itself, so they cannot be verified: use a private network, or set " +
 		"DATABASE_ALLOW_INSECURE_TLS=true"
+	renderPrivate = "if it is Render's private network, its certificates cannot be verified: set " +
+		"DATABASE_ALLOW_INSECURE_TLS=true"
 	encrypted = "this private network is encrypted: set DATABASE_ALLOW_INSECURE_TLS=true"
 )
 
@@ -24,6 +26,7 @@ const (
 var providers = []struct{ contains, suffix, advice string }{
 	{".proxy-", ".rds.amazonaws.com", publicRoots}, // RDS Proxy
 	{"", ".rds.amazonaws.com", amazonRoots},
+	{"", ".rds.amazonaws.com.cn", ownRoots},
 	{"", ".postgres.database.azure.com", publicRoots},
 	{"", ".neon.tech", publicRoots},
 	{"", ".supabase.co", ownRoots},
@@ -31,6 +34,8 @@ var providers = []struct{ contains, suffix, advice string }{
 	{"", ".ondigitalocean.com", ownRoots},
 	{"", ".compute-1.amazonaws.com", herokuSigned},
 	{"", ".compute.amazonaws.com", herokuSigned},
+	{"dpg-", "-a", renderPrivate},
+	{"", ".render.com", publicRoots},
 	{"", ".rlwy.net", selfSigned}, // Railway
 	{"", ".railway.internal", encrypted},
 	{".nearest.of.", ".internal", encrypted}, // Fly; others have a domain of that name too
@@ -45,6 +50,8 @@ var poolers = []struct{ contains, suffix, port string }{
 	{"", ".supabase.co", "6543"},
 	{"", ".postgres.database.azure.com", "6432"},
 	{"pgbouncer.", ".flympg.net", ""},
+	{"", ".ondigitalocean.com", "25061"},
+	{".proxy-", ".rds.amazonaws.com", ""}, // RDS Proxy
 }
 
 // IsPooler reports whether a is a managed service's pooler in transaction mode.
