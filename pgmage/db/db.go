@@ -14,7 +14,7 @@ func Start(port *int) error {
 	if port == nil {
 		return tool.Server.Run("start")
 	}
-	return tool.Server.Run("start", "-port="+strconv.Itoa(*port))
+	return tool.Server.Run("start", "--port="+strconv.Itoa(*port))
 }
 
 // Stop stops the development server. Its data stays.

@@ -172,8 +172,8 @@ func TestDatabaseThatIsNotThere(t *testing.T) {
 		t.Errorf("code %d, want %d:\n%s", code, notReached, output)
 	}
 	for _, args := range [][]string{{"database", "more"}, {"--json"}, {"database", "--instances", "2"}} {
-		if code, _ := examine(t, map[string]string{}, args...); code != badArguments {
-			t.Errorf("code %d for %q, want %d", code, args, badArguments)
+		if code, _ := examine(t, map[string]string{}, args...); code != unusable {
+			t.Errorf("code %d for %q, want %d", code, args, unusable)
 		}
 	}
 }

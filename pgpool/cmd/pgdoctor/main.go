@@ -14,9 +14,9 @@
 // wraparound, sequences, autovacuum, bloat, indexes and the statements that took most time. It only
 // reads. A role with pg_monitor sees everything.
 //
-// The exit code is 0 if nothing is wrong (there may be warnings), 1 if the configuration cannot be
-// used, 2 for wrong arguments, 3 if a database cannot be reached, and 4 if it was reached and
-// something is wrong.
+// The exit code is 0 if nothing is wrong (there may be warnings), 1 if something is wrong with a
+// database that was reached, 2 if the arguments or the configuration cannot be used, and 3 if a
+// database cannot be reached.
 package main
 
 import (
@@ -34,11 +34,10 @@ import (
 
 // The exit codes.
 const (
-	fine = iota
-	badConfiguration
-	badArguments
-	notReached
-	wrong
+	fine       = iota
+	wrong      // a database was reached
+	unusable   // the arguments or the configuration
+	notReached // a database
 )
 
 func main() {
@@ -54,22 +53,23 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		args = args[1:]
 	}
 	flags := flag.NewFlagSet("pgdoctor", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage) }
-	asJSON := flags.Bool("json", false, "of pgdoctor database: print JSON")
-	explain := flags.Bool("explain", false, "print the table of variables and exit")
-	prefix := flags.String("prefix", "", "of the variables, as in ANALYTICS_DATABASE_URL")
-	instances := flags.Int("instances", 1, "how many instances of the program run, for the connection budget")
+	flags.SetOutput(io.Discard)
+	asJSON := flags.Bool("json", false, "")
+	explain := flags.Bool("explain", false, "")
+	prefix := flags.String("prefix", "", "")
+	instances := flags.Int("instances", 1, "")
 	limit := 10 * time.Second
 	if database {
 		limit = 2 * time.Minute // each check has 5 s
 	}
-	timeout := flags.Duration("timeout", limit, "limit on everything that is asked of the databases")
+	timeout := flags.Duration("timeout", limit, "")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(stdout, usage)
 			return fine
 		}
-		return badArguments
+		fmt.Fprintf(stderr, "pgdoctor: %v; see pgdoctor --help\n", err)
+		return unusable
 	}
 	misplaced := ""
 	flags.Visit(func(f *flag.Flag) {
@@ -79,12 +79,15 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	})
 	if misplaced != "" {
 		fmt.Fprintf(stderr, "pgdoctor: --%s has no effect here; see pgdoctor --help\n", misplaced)
-		return badArguments
+		return unusable
 	}
-	if flags.NArg() > 0 || *instances < 1 || *timeout <= 0 {
-		fmt.Fprintln(stderr, "pgdoctor: takes no arguments, at least one instance and a timeout above 0; see "+
-			"pgdoctor --help")
-		return badArguments
+	if flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "pgdoctor: unexpected argument %q; see pgdoctor --help\n", flags.Arg(0))
+		return unusable
+	}
+	if *instances < 1 || *timeout <= 0 {
+		fmt.Fprintln(stderr, "pgdoctor: --instances is at least 1, and --timeout is above 0; see pgdoctor --help")
+		return unusable
 	}
 	if *explain {
 		explainVariables(stdout, *prefix)
@@ -94,7 +97,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Prefix: *prefix, Environ: environ, DotEnv: []string{".env"}})
 	if err != nil {
 		fmt.Fprintln(stdout, err)
-		return badConfiguration
+		return unusable
 	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
@@ -105,7 +108,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	d := &doctor{out: stdout, cfg: cfg, instances: *instances}
 	if err := d.examine(ctx); err != nil {
 		fmt.Fprintln(stdout, err)
-		return badConfiguration
+		return unusable
 	}
 	fmt.Fprintf(stdout, "\n%s, %s\n", count(d.problems+d.unreached, "problem"), count(d.warnings, "warning"))
 	switch {
@@ -133,7 +136,7 @@ func reportDatabase(ctx context.Context, cfg pgconfig.Config, stdout, stderr io.
 	direct, err := cfg.DirectConfig()
 	if err != nil {
 		fmt.Fprintln(stderr, err)
-		return badConfiguration
+		return unusable
 	}
 	report, failed := examineDatabase(ctx, direct)
 	switch {

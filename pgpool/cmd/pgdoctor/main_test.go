@@ -84,8 +84,8 @@ func TestConfigurationThatCannotBeUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code, output := examine(t, tt.environ, tt.args...)
-			if code != badConfiguration {
-				t.Errorf("code %d, want %d", code, badConfiguration)
+			if code != unusable {
+				t.Errorf("code %d, want %d", code, unusable)
 			}
 			contains(t, output, tt.want)
 			if strings.Contains(output, "sesame") {
@@ -98,8 +98,8 @@ func TestConfigurationThatCannotBeUsed(t *testing.T) {
 func TestArguments(t *testing.T) {
 	t.Parallel()
 	for want, all := range map[int][][]string{
-		badArguments: {{"-nonsense"}, {"extra"}, {"-instances", "0"}, {"-timeout", "0s"}, {"-instances", "many"}},
-		fine:         {{"-help"}, {"-explain"}},
+		unusable: {{"-nonsense"}, {"extra"}, {"-instances", "0"}, {"-timeout", "0s"}, {"-instances", "many"}},
+		fine:     {{"-help"}, {"-explain"}},
 	} {
 		for _, args := range all {
 			if code, output := examine(t, map[string]string{}, args...); code != want || output == "" {

