@@ -88,9 +88,9 @@ func TestRun(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{nil, 2, "usage"},
-		{[]string{"sweep"}, 2, "usage"},
-		{[]string{"list", "all"}, 2, "usage"},
+		{nil, 2, "no command"},
+		{[]string{"sweep"}, 2, `unknown command "sweep"`},
+		{[]string{"list", "all"}, 2, `unexpected argument "all"`},
 		{[]string{"list"}, 0, ""},
 		{[]string{"clean"}, 0, ""},
 	} {
