@@ -51,13 +51,13 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 	}
 	for _, want := range []string{
 		`level=WARN msg="query failed" duration=`,
-		`sql="insert into nowhere values ($1)" category=statement code=42P01`,
-		`sql="insert into notes values (1, $1), (1, $1)" category=constraint code=23505`,
+		`sql="insert into nowhere values ($1)" category=statement sqlstate=42P01`,
+		`sql="insert into notes values (1, $1), (1, $1)" category=constraint sqlstate=23505`,
 		`level=DEBUG msg="query failed"`,
-		`sql="select $1::text::int" category=data code=22P02`,
+		`sql="select $1::text::int" category=data sqlstate=22P02`,
 		`sql="select $1::int + 1" category=`,
-		`level=DEBUG msg="batch failed"`, `category=data code=22012`,
-		`level=DEBUG msg="copy failed"`, `sql="copy \"notes\"" category=constraint code=23505`,
+		`level=DEBUG msg="batch failed"`, `category=data sqlstate=22012`,
+		`level=DEBUG msg="copy failed"`, `sql="copy \"notes\"" category=constraint sqlstate=23505`,
 		`sql="select pg_sleep(60) as gave_up" category=timeout`,
 	} {
 		if len(log.lines(want)) == 0 {

@@ -100,7 +100,7 @@ func (o *observer) logStatement(
 			attrs = append(attrs, slog.String("category", string(category)))
 		}
 		if answer != nil {
-			attrs = append(attrs, slog.String("code", answer.Code))
+			attrs = append(attrs, slog.String("sqlstate", answer.Code))
 		}
 		return attrs
 	})
