@@ -57,8 +57,8 @@ func (Test) Lab() error {
 	})
 }
 
-// Matrix runs every module's tests on PostgreSQL 14 to 18, or on those of PGTEST_VERSIONS="14 18";
-// missing ones come by npm.
+// Matrix runs every module's tests on PostgreSQL 14 to 18, or on the versions in
+// PGTEST_VERSIONS="14 18"; missing ones come by npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
 // Long runs what takes hours: a new project that builds sqlc and its other heavy tools, every
@@ -153,7 +153,7 @@ func Tidy() error {
 	if err := os.Remove("go.work.sum"); err != nil {
 		return err
 	}
-	// This adds the sum of every module of the workspace. go doc and go list add those of the
+	// This adds the sum of every module of the workspace. go doc and go list add sums of
 	// modules that happen to be in the module cache, so fewer would leave a clone changed.
 	return command("go", "mod", "download")
 }

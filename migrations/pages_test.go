@@ -102,8 +102,8 @@ func TestPathFollowsTheTree(t *testing.T) {
 		`insert into pages (site_id, parent_id, slug, title) values ($1, $2, 'x', 'Title')`, elsewhere, home)
 }
 
-// An edit of a page must not wait for whoever refers to it, nor the reverse: only a change of its
-// key may.
+// An edit of a page must not wait for a transaction that refers to it, nor the reverse: only a
+// change of its key may.
 func TestEditDoesNotBlockReferences(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

@@ -8,7 +8,7 @@ import (
 
 // Violation is the constraint that a statement violated.
 type Violation struct {
-	// Name is what the caller calls the constraint, or "" if it declared none.
+	// Name is the caller's name for the constraint, or "" if it declared none.
 	Name string
 	// Kind is "unique", "foreign_key", "check", "not_null", "exclusion", "restrict" or "integrity".
 	Kind string
@@ -20,7 +20,7 @@ type Violation struct {
 	Columns []string
 }
 
-// DeclaredConstraint is what a caller says about a constraint of its schema.
+// DeclaredConstraint describes a constraint of the caller's schema.
 type DeclaredConstraint struct {
 	Name    string
 	Columns []string

@@ -15,7 +15,7 @@
 //	)
 //
 // A target runs a command by `go tool`. The command must have a tool line in the module's go.mod,
-// or in tools/go.mod beside it. A target whose command has neither says which `go get` to run.
+// or in tools/go.mod. A target whose command has neither says which `go get` to run.
 //
 // Commands that work on a database use DATABASE_URL, as package pgconfig reads it. If nothing names
 // a database, and APP_ENV is unset, development or test, they use the development server that

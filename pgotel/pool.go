@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// instruments are those of the pool. The semantic conventions give their names, units and
+// instruments are the pool's. The semantic conventions give their names, units and
 // descriptions.
 type instruments struct {
 	wait, use, create                         metric.Float64Histogram

@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Querier is what pools, connections and transactions have in common. Code that sqlc generates
+// Querier has the methods that pools, connections and transactions share. Code that sqlc generates
 // takes it as its DBTX.
 type Querier interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)

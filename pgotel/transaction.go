@@ -17,7 +17,7 @@ import (
 // attempt and outcome, and the waits for a connection and before the next attempt. It makes none
 // outside of a recorded span.
 //
-// pgtx reports an attempt when it is over. Its span is therefore beside those of its queries, all
+// pgtx reports an attempt when it is over. Its span is therefore beside its queries' spans, all
 // below the caller's span.
 func (t *Telemetry) Observe(ctx context.Context, r pgtx.Report) {
 	if !trace.SpanFromContext(ctx).IsRecording() {

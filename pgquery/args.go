@@ -46,7 +46,7 @@ func findField(fields []field, name string) int {
 	return -1
 }
 
-// fieldsOf lists the exported fields of a struct, those of embedded structs included.
+// fieldsOf lists the exported fields of a struct and of the structs embedded in it.
 func fieldsOf(t reflect.Type) ([]field, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("%s is not a struct", t)

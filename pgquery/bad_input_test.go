@@ -108,7 +108,7 @@ func TestBadArguments(t *testing.T) {
 	}
 }
 
-// valued is what its own code says.
+// valued takes its value from its own method.
 type valued struct{ value any }
 
 func (v valued) Value() (driver.Value, error) { return v.value, nil }

@@ -91,7 +91,7 @@ func (c *compiler) refuse(argument, reason string) error {
 	return &ArgumentError{Declaration: c.title(), Argument: argument, Reason: reason}
 }
 
-// bind appends the values of a text's parameters; keys are those of the cursor.
+// bind appends the values of a text's parameters; keys are the cursor's.
 func (c *compiler) bind(values []any, t *decl.Text, args reflect.Value, keys []any) ([]any, error) {
 	for _, p := range t.Params {
 		if p.Key >= 0 {

@@ -80,7 +80,7 @@ func (s *sort) digest() (shape [8]byte) {
 	return shape
 }
 
-// cursors returns those of the pages after and before the one that was read.
+// cursors returns the cursors of the next and the previous page.
 func (l *list) cursors(r *request, rows reflect.Value, more bool) (next, prev string, err error) {
 	came := r.variant.Keyset // from a page that is on the other side
 	after, before := more, came

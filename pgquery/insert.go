@@ -13,7 +13,7 @@ import (
 )
 
 // Insert declares an INSERT of many rows by one statement with one array for each column, or an
-// upsert. A is the struct of a row to insert, R that of a row that comes back.
+// upsert. A is the struct of a row to insert, R the struct of a returned row.
 //
 // An Insert is safe for concurrent use and must not be changed or copied after its first use.
 type Insert[A, R any] struct {
@@ -27,7 +27,7 @@ type Insert[A, R any] struct {
 	// has a field of the same name in A. An array cannot be a column: use pgx's CopyFrom.
 	Columns string
 
-	// Conflict is what follows ON CONFLICT: "(page, name) do update set seen = excluded.seen".
+	// Conflict follows ON CONFLICT: "(page, name) do update set seen = excluded.seen".
 	// Defaults to nothing. Two rows of one call must not conflict with each other.
 	Conflict string
 

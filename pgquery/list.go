@@ -20,7 +20,7 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// DB is what a list or a patch needs of a database: *pgxpool.Pool, *pgx.Conn, pgx.Tx, what
+// DB is the part of a database that a list or a patch uses: *pgxpool.Pool, *pgx.Conn, pgx.Tx, what
 // pgtx.Querier returns, and sqlc's DBTX have it.
 type DB interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)

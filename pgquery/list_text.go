@@ -20,9 +20,9 @@ func (l *list) active(args reflect.Value) (filters uint64) {
 }
 
 // build puts a text together. The declared query is a subquery, so that a sort names its columns
-// and not those of its tables; the planner pulls it up. Rows after the cursor's are one range if a
-// row comparison can say it. Otherwise they are several that do not overlap, each with an index
-// scan and a limit of its own.
+// and not the columns of its tables; the planner pulls it up. Rows after the cursor's are one range
+// if a row comparison can say it. Otherwise they are several that do not overlap, each with an
+// index scan and a limit of its own.
 func (l *list) build(v decl.Variant) *decl.Text {
 	if v.Count {
 		w := newWriter(l.name+"_count", "one")

@@ -26,8 +26,8 @@ type Loader[P any] interface {
 }
 
 // Relation declares how to read the children of many parents with one query. P is the struct of a
-// parent, C that of a child, and K the type of what they have in common: an integer, a string or a
-// UUID as an array of 16 bytes.
+// parent, C the type of a child, and K the type of what they have in common: an integer, a string
+// or a UUID as an array of 16 bytes.
 //
 // A Relation is safe for concurrent use and must not be changed or copied after its first use.
 type Relation[P, C any, K comparable] struct {
@@ -119,7 +119,7 @@ func Load[P any](ctx context.Context, db Batcher, parents []P, relations ...Load
 type job struct {
 	*relation
 	keys   any
-	read   func(pgx.Rows) ([]*job, error) // returns those of the next level
+	read   func(pgx.Rows) ([]*job, error) // returns the jobs of the next level
 	assign func()
 }
 
@@ -203,7 +203,7 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 // where it is visible, so declared names must not begin with reservedPrefix.
 const parents = `"pgquery.parents"`
 
-// keyTypes are the types of the server for those of keys.
+// keyTypes maps the Go types of keys to types of the server.
 var keyTypes = map[reflect.Kind]string{
 	reflect.Int16: "int2", reflect.Int32: "int4", reflect.Int64: "int8", reflect.String: "text", reflect.Array: "uuid",
 }

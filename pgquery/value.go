@@ -22,7 +22,7 @@ type validator interface{ Valid() bool }
 // isValidator is the same with the name that package net/netip chose.
 type isValidator interface{ IsValid() bool }
 
-// The server's range is 4713 BC to 294276 AD, and that of a cursor's microseconds ends in 294247.
+// The server's range is 4713 BC to 294276 AD. The microseconds of a cursor end in 294247.
 // The limits are rounded inwards.
 const minYear, maxYear = -4711, 294246
 

@@ -20,7 +20,7 @@ import (
 	"github.com/sosedoff/pgweb/static"
 )
 
-// login is what pgweb connects with.
+// login holds the credentials that pgweb connects with.
 type login struct {
 	source   string
 	readOnly bool // pgweb sets each transaction to read-only, and refuses queries that set it back

@@ -73,7 +73,7 @@ type Changes struct {
 	Position pgquery.Optional[int32]     `db:"position,notnull" json:"position"`
 }
 
-// changePage is what Change sends.
+// changePage declares the update that Change sends.
 var changePage = pgquery.Patch[Changes, db.Page]{
 	Name:    "change_page",
 	Table:   "pages",

@@ -17,9 +17,9 @@ import (
 )
 
 var (
-	// ErrEditConflict says that somebody else saved the page after the editor read it. Nothing was
+	// ErrEditConflict says that another editor saved the page after this one read it. Nothing was
 	// changed; read it again.
-	ErrEditConflict = errors.New("the page was changed by somebody else meanwhile")
+	ErrEditConflict = errors.New("another editor changed the page in the meantime")
 
 	// ErrNoContent says that the page does not have the revision that was to go online, or none at
 	// all.

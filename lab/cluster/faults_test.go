@@ -63,7 +63,7 @@ func TestFaultsOfThePrimary(t *testing.T) {
 	}
 }
 
-// A standby that cannot come back by itself is copied anew.
+// A standby that cannot come back by itself is copied again.
 func TestReinit(t *testing.T) {
 	long(t)
 	c := start(t)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// assumption is what the arithmetic starts from.
+// assumption is a starting value of the arithmetic.
 type assumption struct {
 	maxConns, minIdle     int
 	probeConns, listeners int

@@ -53,7 +53,7 @@ func run(args []string, out io.Writer) error {
 	return write(out, a, fleets)
 }
 
-// need is what a fleet of instances asks for, with those that a deployment adds.
+// need is the demand of a fleet of instances, with the instances that a deployment adds.
 type need struct {
 	instances int
 	all       int // with the surge

@@ -52,7 +52,7 @@ func (c *catalog) typ(oid uint32) *dataType {
 	return t
 }
 
-// table is what the catalog says of a table.
+// table describes a table as the catalog does.
 type table struct {
 	notNull    map[string]bool
 	hasDefault map[string]bool
@@ -208,7 +208,7 @@ func (c *catalog) decodes(t *dataType, typ reflect.Type) bool {
 	return true // of a type that is not known here
 }
 
-// exactTypes are those of which pgx decodes and encodes every value without a change.
+// exactTypes are the types whose values pgx decodes and encodes without a change.
 var exactTypes = []string{"bool", "float4", "float8", "uuid", "bytea", "timestamptz", "timestamp", "date"}
 
 // key returns what is wrong with a column as part of a cursor.

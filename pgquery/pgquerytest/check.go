@@ -32,7 +32,7 @@ type indexed struct {
 	filters []string
 }
 
-// Declaration returns that of the list.
+// Declaration returns the list's declaration.
 func (i *indexed) Declaration() *decl.Declaration { return i.list.Declaration() }
 
 // Unique says that rows of the list never tie in the sort, where the planner cannot prove it: for a
@@ -45,7 +45,7 @@ type unique struct {
 	sort string
 }
 
-// Declaration returns that of the list.
+// Declaration returns the list's declaration.
 func (u *unique) Declaration() *decl.Declaration { return u.list.Declaration() }
 
 // maxTexts bounds how many texts of a list are prepared. Each takes the server a fraction of a
@@ -206,7 +206,8 @@ func describe(err error, sql string) string {
 	return message
 }
 
-// arguments compares the types that the server found with those of other texts and of the struct.
+// arguments compares the types that the server found with the types in other texts and in the
+// struct.
 func (c *checker) arguments(t *decl.Text, d *pgconn.StatementDescription) {
 	c.Helper()
 	for i, oid := range d.ParamOIDs {

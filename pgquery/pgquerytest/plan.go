@@ -90,7 +90,7 @@ type origin struct {
 	nullable bool // by an outer join
 }
 
-// partitionedAlias returns the alias of a partitioned table for that of one of its partitions.
+// partitionedAlias returns the alias of a partitioned table, given the alias of a partition.
 func partitionedAlias(alias string) string {
 	return strings.TrimSuffix(strings.TrimRight(alias, "0123456789"), "_")
 }

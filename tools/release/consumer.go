@@ -62,7 +62,7 @@ func (c *consumers) project(ctx context.Context, m *mod) ([]string, error) {
 	return nil, nil
 }
 
-// pkg is what go list says of a package.
+// pkg describes a package as go list does.
 type pkg struct {
 	ImportPath, Name, Doc string
 	GoFiles, Deps         []string

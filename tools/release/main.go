@@ -4,7 +4,7 @@
 //	release [-repository DIR] -gorelease PATH
 //
 // What is checked is the commit that is checked out, not the working tree. The version of a module
-// is the one that its CHANGELOG.md says it is to be, or was last. Of each module it checks that
+// is the next one that its CHANGELOG.md names, or else its last one. Of each module it checks that
 //
 //   - LICENSE, CHANGELOG.md and the documentation of every package are there,
 //   - go.mod requires its siblings at the versions that are to be tagged, and replaces nothing

@@ -105,7 +105,7 @@ func (m *mod) files() (problems []string) {
 	return problems
 }
 
-// siblings returns those of the modules that m requires.
+// siblings returns the modules that m requires.
 func (m *mod) siblings(all []*mod) (siblings []*mod) {
 	for _, r := range m.file.Require {
 		for _, s := range all {

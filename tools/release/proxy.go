@@ -25,7 +25,7 @@ type proxy struct {
 	sums       []byte // lines for a go.sum
 }
 
-// publish adds the versions of m that are tagged, and the one that is to be.
+// publish adds the tagged versions of m and the next one.
 func (p *proxy) publish(ctx context.Context, m *mod) error {
 	escaped, err := module.EscapePath(m.path())
 	if err != nil {

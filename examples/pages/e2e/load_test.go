@@ -121,7 +121,7 @@ type saved struct {
 	body     string
 }
 
-// publications are those of a page of which the author was told, oldest first.
+// publications are the acknowledged publications of a page, oldest first.
 type publications struct {
 	mu   sync.Mutex
 	list []publication

@@ -30,7 +30,7 @@ func (a *api) index(w http.ResponseWriter, r *http.Request) {
 // pages.
 func (a *api) table(w http.ResponseWriter, r *http.Request) { a.show(w, r, "table.html", nil) }
 
-// editor is a form for a page, with its preview beside it. Its script calls the API.
+// editor is a form for a page with a preview. Its script calls the API.
 func (a *api) editor(w http.ResponseWriter, r *http.Request) {
 	a.show(w, r, "editor.html", struct{ Preview string }{a.preview})
 }

@@ -32,7 +32,7 @@ type slowSocket struct {
 }
 
 func (s *slowSocket) Read(p []byte) (int, error) {
-	time.Sleep(s.delay) // the slowness is what is tested
+	time.Sleep(s.delay) // this test is about a slow answer
 	s.delay = 0
 	return s.Conn.Read(p)
 }

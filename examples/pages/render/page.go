@@ -30,7 +30,7 @@ type page struct {
 	main     []byte // the part that a preview replaces
 }
 
-// view is what the layout shows.
+// view holds the values that the layout shows.
 type view struct {
 	Site, Title string
 	Revision    int32

@@ -6,9 +6,9 @@
 //	GET /assets/{name}      a picture
 //
 // The cache is right because of three rules. What is read while a notification arrives is not kept
-// (see cache.go). After each connect of the listener everything is read anew, because notifications
-// that came while it was away are lost. And a page is kept under the site and path that
-// notifications name.
+// (see cache.go). After each connect of the listener everything is read again, because
+// notifications that came while it was away are lost. And a page is kept under the site and path
+// that notifications name.
 package render
 
 import (

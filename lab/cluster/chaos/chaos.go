@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// System is what is put under load.
+// System is the system under load.
 type System struct {
 	// Environ is the configuration of a service, as package pgconfig reads it: DATABASE_URL,
 	// DIRECT_DATABASE_URL, DATABASE_REPLICA_URLS, DATABASE_PGBOUNCER. What it lacks of the limits
@@ -44,7 +44,7 @@ func Environ() map[string]string {
 	}
 }
 
-// Fault is what is done to the system in a round.
+// Fault is the fault of a round.
 type Fault struct {
 	Name string
 	// Inject brings it about.

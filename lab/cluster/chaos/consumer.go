@@ -122,7 +122,7 @@ func (e *events) look(
 	return nil
 }
 
-// missed returns those of the events that are there and were not consumed.
+// missed returns the events that were not consumed.
 func (e *events) missed(there []int64) (missed int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -39,7 +39,7 @@ const (
 	choiceLimit = 30 * time.Second
 )
 
-// Kinds returns all kinds of faults. The first three are those of the short form.
+// Kinds returns all kinds of faults. The short form has the first three.
 func Kinds() []Kind {
 	return []Kind{
 		{Name: "kill-primary", Goal: 20, make: killPrimary},

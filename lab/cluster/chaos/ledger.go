@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Outcome is what a client was told about its transfer.
+// Outcome is the answer that a client got for its transfer.
 type Outcome int
 
 // The outcomes.
@@ -20,7 +20,7 @@ const (
 type Told struct {
 	Transfer int64
 	Outcome  Outcome
-	// Resolved is what was found out afterwards about an Unknown one: that it committed, or that it
+	// Resolved is the later finding about an Unknown one: that it committed, or that it
 	// did not. nil: nothing.
 	Resolved *bool
 }
@@ -34,7 +34,7 @@ type Line struct {
 	Amount         int64
 }
 
-// Book is what the database says in the end.
+// Book is the state of the database at the end.
 type Book struct {
 	Lines    []Line
 	Balances map[int]int64

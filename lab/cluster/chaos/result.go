@@ -10,7 +10,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// Round is what happened in one.
+// Round holds the results of one round.
 type Round struct {
 	Fault   string
 	Started time.Time
@@ -46,7 +46,7 @@ type Round struct {
 	Broken []string
 }
 
-// Side is what happened to one way of making transfers.
+// Side holds the results of one way of making transfers.
 type Side struct {
 	Name    string
 	Verdict Verdict

@@ -52,7 +52,7 @@ func Run(ctx context.Context, system System, fault Fault, opts Options) (*Round,
 	return result, nil
 }
 
-// load is what runs until stop is called, which waits for it.
+// load runs until stop is called, which waits for its end.
 func (r *round) load(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup

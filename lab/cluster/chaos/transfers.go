@@ -73,7 +73,7 @@ func ours(name string, pool *pgxpool.Pool, schema string, withKey bool) *side {
 	return s
 }
 
-// options are those of every transaction of the service under test.
+// options apply to every transaction of the service under test.
 func options() pgtx.Options {
 	return pgtx.Options{MaxAttempts: 1000, Timeout: patience, AttemptTimeout: attemptLimit, VerifyCommit: true}
 }

@@ -120,7 +120,7 @@ func port(t *owner, s *fault.Server) string {
 	return u.Port()
 }
 
-// owner is what the fault kit takes for a test: it ends the servers, and its failures end Run.
+// owner stands for a test in the fault kit: it ends the servers, and its failures end Run.
 type owner struct {
 	ctx      context.Context
 	cleanups []func()

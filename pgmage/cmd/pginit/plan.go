@@ -20,7 +20,7 @@ type options struct {
 	dryRun  bool
 }
 
-// plan is what pginit does in a folder.
+// plan holds the steps that pginit takes in a folder.
 type plan struct {
 	dir      string // absolute
 	module   string

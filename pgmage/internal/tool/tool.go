@@ -32,7 +32,7 @@ type ExitError int
 
 func (e ExitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// ExitStatus is what Mage asks for.
+// ExitStatus returns the status for Mage to exit with.
 func (e ExitError) ExitStatus() int { return int(e) }
 
 // Run runs the command in the current folder.

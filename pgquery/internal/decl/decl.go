@@ -55,7 +55,7 @@ type Range struct {
 	Nulls  []string
 }
 
-// List is what a list adds to a Declaration.
+// List holds the fields that a list adds to a Declaration.
 type List struct {
 	Filters []string
 	Sorts   []Sort
@@ -91,7 +91,7 @@ type Variant struct {
 	Each       bool // each use of an argument has a parameter of its own, for package pgquerytest
 }
 
-// Patch is what a patch adds to a Declaration.
+// Patch holds the fields that a patch adds to a Declaration.
 type Patch struct {
 	Table    string
 	Columns  []string // that it may set
@@ -102,7 +102,7 @@ type Patch struct {
 	Conflict *Text // reads the version of a row that was not updated
 }
 
-// Insert is what an insert adds to a Declaration.
+// Insert holds the fields that an insert adds to a Declaration.
 type Insert struct {
 	Table   string
 	Columns []Column // with the fields' types

@@ -37,7 +37,7 @@ func (s *story) retry(ctx context.Context) error {
 			if err != nil {
 				return "", err
 			}
-			s.say("          meanwhile, somebody else appends to it and commits")
+			s.say("          meanwhile, another editor appends to it and commits")
 		}
 		err := tx.QueryRow(ctx, "update pages set title = $2 || ' · open today' where id = $1 returning title",
 			home.ID, title).Scan(&title)

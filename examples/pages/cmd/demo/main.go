@@ -3,7 +3,7 @@
 // retries, queries and probes. It takes no arguments and exits with 0 if everything went as it
 // says.
 //
-// With DATABASE_URL it changes that database. It refuses one that holds tables of somebody else.
+// With DATABASE_URL it changes that database. It refuses one that holds other tables.
 package main
 
 import (
