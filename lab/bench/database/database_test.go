@@ -1,0 +1,27 @@
+package database
+
+import (
+	"testing"
+
+	"github.com/page-builder/persistence/lab/bench/harness"
+)
+
+// pgtestdb works on a second server of the same process, which has not the first one's role: the
+// throw-away server ends between two comparisons that use it.
+func TestPgtestdbOnAnotherServer(t *testing.T) {
+	t.Parallel()
+	for range 2 {
+		server, err := harness.StartServer(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Remove)
+		way, err := pgtestdbAlone(t.Context(), server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := way.once(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,242 @@
+// Package fault throws the same faults at the modules and at the usual ways without them, on a
+// server of its own. Every cell is what the run saw; there are no rounds.
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/page-builder/persistence/lab/bench/harness"
+	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
+)
+
+// Comparison is the package's entry in the list of comparisons.
+var Comparison = harness.Comparison{Name: "faults", Rounds: 1, Run: run}
+
+func run(ctx context.Context, r *harness.Report, _ int) error {
+	if os.Getenv(childTool) != "" {
+		return migrateAsChild(ctx)
+	}
+	s, err := newStage(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.server.Remove()
+	s.limit = 12 * time.Second // above the 5 s that pgpool waits for a connection
+	t, err := s.serverFaults(ctx, s.acts())
+	if err != nil {
+		return err
+	}
+	t.print(r)
+	s.limit, s.hold = 33*time.Second, 10*time.Second // above the 30 s of pgconfig's statement_timeout
+	tables, err := s.callFaults(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		t.print(r)
+	}
+	return nil
+}
+
+// fault is something that happens to one side at a time.
+type fault struct {
+	name  string
+	waits bool // for the limit, on some side
+	conns int  // of the program that meets it; 0: see starts the program
+	tcp   bool // the program connects over TCP, through a network that can be cut
+	see   func(ctx context.Context, s *scene) (cell, error)
+}
+
+// scene is where one fault meets one side.
+type scene struct {
+	*harness.Test
+	*program
+	side    side
+	url     string
+	network *faultkit.Proxy // nil without tcp
+	admin   *pgxpool.Pool   // straight to the server
+	table   string          // two rows of its own, with id 1 and 2 and n = 0
+	limit   time.Duration
+}
+
+// stage is the server on which the faults happen, and how long they may last.
+type stage struct {
+	server *harness.Server
+	limit  time.Duration // of what has no end
+	hold   time.Duration // of the statement in which a migration is killed; less than limit
+	scenes atomic.Int64
+}
+
+// The role has to say its password on the stage's server.
+const (
+	passwordRole = "asked"
+	password     = "cherry-tree-47"
+)
+
+func newStage(ctx context.Context) (*stage, error) {
+	server, err := harness.StartServer(ctx, map[string]string{"fsync": "off", "max_connections": "400"})
+	if err != nil {
+		return nil, err
+	}
+	if err = server.AskPassword(passwordRole, password); err == nil {
+		err = server.Restart()
+	}
+	if err != nil {
+		server.Remove()
+		return nil, err
+	}
+	return &stage{server: server}, nil
+}
+
+// callFaults lets all faults but those of the server meet their sides, many at a time: most of the
+// time goes into those that wait for the limit.
+func (s *stage) callFaults(ctx context.Context) ([]*table, error) {
+	cfg, err := harness.PoolConfig(s.server.URL)
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxConns = 16
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // the tables come and go
+	admin, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	var p plays
+	tables := []*table{
+		s.meet(ctx, &p, admin, "Faults of the connection", 1, programs, connectionFaults),
+		s.meet(ctx, &p, admin, "Faults of a transaction", 2, transactors, transactionFaults),
+		s.meet(ctx, &p, admin, "Mistakes in the configuration", 1, programs, configurationFaults),
+		s.migrationFaults(ctx, &p, admin),
+	}
+	return tables, p.run()
+}
+
+// meet adds a play for each fault and side, and returns the table, which is filled in when the plays
+// are over.
+func (s *stage) meet(
+	ctx context.Context, p *plays, admin *pgxpool.Pool, title string, ours int, sides []side, faults []fault,
+) *table {
+	t := newTable(title, ours, sides)
+	for _, f := range faults {
+		cells := t.add(f.name)
+		for j, side := range sides {
+			p.add(f.waits, func() error {
+				sc := &scene{
+					Test: &harness.Test{Ctx: ctx}, side: side, url: s.server.URL, admin: admin, limit: s.limit,
+					table: fmt.Sprintf("counters_%d", s.scenes.Add(1)),
+				}
+				err := sc.Run(func() error {
+					_, err := admin.Exec(ctx, "create table "+sc.table+" (id int primary key, n int not null); insert into "+
+						sc.table+" values (1, 0), (2, 0)")
+					if err == nil {
+						err = sc.prepare(ctx, f)
+					}
+					if err == nil {
+						cells[j], err = f.see(ctx, sc)
+					}
+					return err
+				})
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", f.name, side.name, err)
+				}
+				return nil
+			})
+		}
+	}
+	return t
+}
+
+// prepare starts the side's program. After a cut, the first write to a TCP connection succeeds,
+// other than on a Unix socket.
+func (s *scene) prepare(ctx context.Context, f fault) (err error) {
+	if f.tcp {
+		s.network = faultkit.NewProxy(s.Test, s.url, faultkit.Options{})
+		s.url = s.network.URL()
+	}
+	if f.conns > 0 {
+		err = s.start(ctx, f.conns)
+	}
+	return err
+}
+
+// start starts the side's program and closes it when the scene is over.
+func (s *scene) start(ctx context.Context, conns int) (err error) {
+	if s.program, err = s.side.start(ctx, s.url, conns); err == nil {
+		s.Cleanup(s.close)
+	}
+	return err
+}
+
+// increment is a statement on one of the scene's rows.
+func (s *scene) increment(id int) string {
+	return fmt.Sprintf("update %s set n = n + 1 where id = %d", s.table, id)
+}
+
+// applied returns what the rows have now.
+func (s *scene) applied(ctx context.Context) (first, second int, err error) {
+	err = s.admin.QueryRow(ctx, fmt.Sprintf("select (select n from %[1]s where id = 1), (select n from %[1]s where id = 2)",
+		s.table)).Scan(&first, &second)
+	return first, second, err
+}
+
+// plays are faults and sides that do not touch each other.
+type plays struct{ waiting, quick []func() error }
+
+func (p *plays) add(waits bool, play func() error) {
+	if waits {
+		p.waiting = append(p.waiting, play)
+	} else {
+		p.quick = append(p.quick, play)
+	}
+}
+
+// run plays all that wait at the same time, and the quick ones a few at a time: they should not find
+// the machine busy.
+func (p *plays) run() error {
+	var waiting, quick errgroup.Group
+	for _, play := range p.waiting {
+		waiting.Go(play)
+	}
+	quick.SetLimit(3)
+	for _, play := range p.quick {
+		quick.Go(play)
+	}
+	return errors.Join(waiting.Wait(), quick.Wait())
+}
+
+// endless runs op with a ctx without a deadline, which is canceled at the limit so that the table
+// comes to its end.
+func endless(
+	ctx context.Context, limit time.Duration, op func(context.Context) error,
+) (took time.Duration, ended bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	timer := time.AfterFunc(limit, cancel)
+	defer timer.Stop()
+	began := time.Now()
+	err = op(ctx)
+	return time.Since(began), ctx.Err() == nil, err
+}
+
+// waits returns the cell of op, which should end by itself and not succeed, because it cannot.
+func (s *scene) waits(ctx context.Context, op func(context.Context) error) cell {
+	took, ended, err := endless(ctx, s.limit, op)
+	return waited(took, ended, err, s.limit)
+}
+
+func waited(took time.Duration, ended bool, err error, limit time.Duration) cell {
+	if !ended {
+		return cell{fmt.Sprintf("no end in %.0f s", limit.Seconds()), wrong}
+	}
+	return cell{said(err) + " " + after(took), told}
+}

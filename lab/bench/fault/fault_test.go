@@ -1,0 +1,123 @@
+package fault
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/page-builder/persistence/lab/bench/harness"
+)
+
+// cell returns what a side was seen to do in the fault whose name begins so.
+func (t *table) cell(tt *testing.T, fault, side string) cell {
+	tt.Helper()
+	column := slices.Index(t.sides, side)
+	for _, row := range t.rows {
+		if column >= 0 && strings.HasPrefix(row.name, fault) {
+			return row.cells[column]
+		}
+	}
+	tt.Fatalf("%s: no fault %q or no side %q", t.title, fault, side)
+	return cell{}
+}
+
+// check has the beginnings of cells: fault, side, seen.
+func (t *table) check(tt *testing.T, wants ...[3]string) {
+	tt.Helper()
+	t.print(&harness.Report{Out: tt.Output()})
+	for _, w := range wants {
+		if c := t.cell(tt, w[0], w[1]); !strings.HasPrefix(c.seen, w[2]) {
+			tt.Errorf("%s, %s: %s; want %s", w[0], w[1], c.seen, w[2])
+		}
+	}
+}
+
+func testStage(t *testing.T) *stage {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	s, err := newStage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.server.Remove)
+	// Above the 5 s that pgpool waits for a connection; pgmigrate notices in 2 s what was killed.
+	s.limit, s.hold = 10*time.Second, 8*time.Second
+	return s
+}
+
+func TestServerFaults(t *testing.T) {
+	t.Parallel()
+	s := testStage(t)
+	table, err := s.serverFaults(t.Context(), s.acts()[:2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.check(t, [3]string{"it comes 2 s after", "pgpool", "starts"})
+	if c := table.cell(t, "it was restarted", "pgpool"); c.grade > told {
+		t.Errorf("after a restart: %s", c.seen)
+	}
+}
+
+func TestCallFaults(t *testing.T) {
+	t.Parallel()
+	tables, err := testStage(t).callFaults(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection, transaction, configuration, migration := tables[0], tables[1], tables[2], tables[3]
+	connection.check(t,
+		[3]string{"all connections are in use", "pgpool", "`ErrExhausted`"},
+		[3]string{"all connections are in use", "pgxpool", "no end"},
+		[3]string{"in a transaction, a query", "pgpool", "`ErrExhausted`"},
+		[3]string{"the network cut the answer", "pgpool", "broken connection, applied once"},
+		[3]string{"the network cut the answer", "database/sql", "succeeds, applied 2 times"},
+		[3]string{"ctx ends while", "pgpool", "returns"},
+	)
+	if c := connection.cell(t, "the network cut 10", "pgpool"); c.grade > told {
+		t.Errorf("after a cut: %s", c.seen)
+	}
+	transaction.check(t,
+		[3]string{"a transaction is begun on the pool", "pgtx.Run", "succeeds, applied once"},
+		[3]string{"a transaction is begun on the pool", "pgx.BeginFunc", "no end"},
+		[3]string{"the connection is cut between", "pgtx.Run", "succeeds, applied once"},
+		[3]string{"the connection is cut between", "pgx.BeginFunc", "broken connection, not applied"},
+		[3]string{"the connection is cut after COMMIT", "pgtx.Run", "`CommitUnknownError`, applied once"},
+		[3]string{"the connection is cut after COMMIT", "pgtx, VerifyCommit", "succeeds, applied once"},
+		[3]string{"the connection is cut after COMMIT", "BeginFunc, any error again", "succeeds, applied 2 times"},
+		[3]string{"serialization failure", "pgtx.Run", "succeeds, applied once"},
+		[3]string{"serialization failure", "pgx.BeginFunc", "error 40001, not applied"},
+		[3]string{"deadlock", "pgtx.Run", "both succeed"},
+		[3]string{"deadlock", "pgx.BeginFunc", "one gets error 40P01"},
+		[3]string{"its function panics", "pgtx.Run", "panics, not applied; next call"},
+		[3]string{"ctx is canceled", "pgtx.Run", "`context.Canceled`"},
+		[3]string{"its function ignores", "pgtx.Run", "`SwallowedError`, not applied, names the cause"},
+	)
+	configuration.check(t, [3]string{"its password has a /", "pgxpool", "the error shows the password"})
+	for _, row := range configuration.rows {
+		if row.cells[0].grade != right {
+			t.Errorf("%s: %s", row.name, row.cells[0].seen)
+		}
+	}
+	migration.check(t,
+		[3]string{"kill -9", "pgmigrate", "completes"},
+		[3]string{"the same, without", "pgmigrate", "refuses"},
+		[3]string{"the same, without", "goose", "reports success, rows {1,1,2,2"},
+		[3]string{"the same, with statements", "pgmigrate", "refuses"},
+		[3]string{"a file was edited", "pgmigrate", "an error that names the file"},
+		[3]string{"a file was edited", "tern", "not noticed"},
+	)
+}
+
+// TestChild is the process that a fault kills.
+func TestChild(t *testing.T) {
+	if os.Getenv(childTool) == "" {
+		t.Skip("the other tests start it")
+	}
+	if err := migrateAsChild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,59 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// ChildTest is the name of the test that a comparison's package has for the processes of
+// [KillChild], if it is run by go test.
+const ChildTest = "TestChild"
+
+// KillChild starts this program once more, for the named comparison and with more variables, and
+// kills it (SIGKILL) as soon as ready returns true. A child that ends before that, or is not ready
+// within a minute, is an error.
+func KillChild(ctx context.Context, comparison string, env []string, ready func() (bool, error)) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	arg := comparison
+	if strings.HasSuffix(self, ".test") {
+		arg = "-test.run=^" + ChildTest + "$"
+	}
+	var output strings.Builder
+	cmd := exec.CommandContext(ctx, self, arg)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	deadline := time.After(time.Minute)
+	for is := false; !is; {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("the process to be killed has ended: %w: %s", err, FirstWords(output.String()))
+		case <-deadline:
+			err = errors.New("the process to be killed did not get so far in a minute")
+		case <-time.After(10 * time.Millisecond):
+			is, err = ready()
+		}
+		if err != nil {
+			return errors.Join(err, cmd.Process.Kill(), <-ended)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		return err
+	}
+	if err := <-ended; err == nil {
+		return errors.New("the process ended before it was killed")
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package health
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/page-builder/persistence/lab/bench/harness"
+)
+
+// pghealth stays ready while the application is busy, and does not while the server is frozen.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	ctx, r := t.Context(), &harness.Report{Out: t.Output()}
+	server, err := harness.StartServer(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Remove)
+	if err := times(ctx, r, server.URL, 1); err != nil {
+		t.Error(err)
+	}
+	if err := floods(ctx, r, server.URL, 4); err != nil {
+		t.Error(err)
+	}
+	const no, yes = http.StatusServiceUnavailable, http.StatusOK
+	var wrong []string
+	for range 3 { // a busy machine may reach the probers' own limits once
+		results, err := faults(ctx, r, server, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrong = nil
+		for i, want := range []struct{ exhausted, frozen int }{{no, no}, {no, no}, {yes, no}, {yes, no}, {yes, no}} {
+			if got := results[i]; got.exhausted.codes[want.exhausted] != 1 || got.frozen.codes[want.frozen] != 1 {
+				wrong = append(wrong, fmt.Sprintf("%s: exhausted %s, frozen %s, want %v", probers[i].name, got.exhausted,
+					got.frozen, want))
+			}
+		}
+		if wrong == nil {
+			return
+		}
+	}
+	t.Error(wrong)
+}
