@@ -37,7 +37,7 @@ import (
 
 // comparisons in the order in which they run.
 var comparisons = []harness.Comparison{
-	query.Comparison, list.Comparison, transaction.Comparison, database.Comparison, connect.Comparison, connect.Reuse,
+	query.Comparison, list.Comparison, transaction.Comparison, database.Comparison, connect.Comparison,
 	migration.Comparison, backfill.Comparison, prisma.Comparison, river.Comparison, storm.Comparison, fault.Comparison,
 	health.Comparison, scaling.Comparison,
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/page-builder/persistence/lab/bench/list"
 	"github.com/page-builder/persistence/lab/bench/query"
 	"github.com/page-builder/persistence/lab/bench/river"
+	"github.com/page-builder/persistence/lab/bench/scaling"
 	"github.com/page-builder/persistence/lab/bench/transaction"
 )
 
@@ -18,7 +19,7 @@ func TestComparisonsRun(t *testing.T) {
 	r := &harness.Report{Out: t.Output()}
 	chosen := []harness.Comparison{
 		query.Comparison, list.Comparison, transaction.Comparison, database.Comparison, connect.Comparison,
-		river.Comparison,
+		river.Comparison, scaling.Comparison,
 	}
 	if err := r.Run(t.Context(), 1, chosen, func() error { return nil }); err != nil {
 		t.Fatal(err)

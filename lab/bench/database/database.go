@@ -60,9 +60,6 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 			}
 		}
 	}
-	if err := steps(ctx, r, server, rounds); err != nil {
-		return err
-	}
 	var names []string
 	for _, w := range ways { // the template, and the first copies
 		for range 4 {
@@ -191,72 +188,4 @@ func (w Way) Many(ctx context.Context, workers, tests int) (time.Duration, error
 		return err
 	})(ctx)
 	return time.Since(began) / time.Duration(tests), err
-}
-
-// steps prints what each step that a test database needs takes by itself: no way goes below that on
-// this server.
-func steps(ctx context.Context, r *harness.Report, server *pgserver.Server, rounds int) error {
-	template := fmt.Sprintf("bench_steps_%d", os.Getpid())
-	names := []string{
-		"a session of a superuser", "a copy of the template", "a session on it and its first query", "a second query",
-		"drop, nobody connected",
-	}
-	times := make([][]time.Duration, len(names))
-	took := func(step int, fn func() error) error {
-		began := time.Now()
-		err := fn()
-		times[step] = append(times[step], time.Since(began))
-		return err
-	}
-	query := func(conn *pgx.Conn) error { return conn.QueryRow(ctx, "select count(*) from t0").Scan(new(int)) }
-	err := harness.Session(ctx, server.URL(), func(admin *pgx.Conn) error {
-		exec := func(sql string) error {
-			_, err := admin.Exec(context.WithoutCancel(ctx), sql)
-			return err
-		}
-		strategy := ""
-		if admin.PgConn().ParameterStatus("server_version") >= "15" { // older ones always copy files
-			strategy = " strategy file_copy"
-		}
-		if err := exec("create database " + template); err != nil {
-			return err
-		}
-		err := harness.Session(ctx, server.DatabaseURL(template), func(conn *pgx.Conn) error {
-			for i := range 20 {
-				if _, err := conn.Exec(ctx, table(i)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		for range rounds {
-			copied := template + "_copy"
-			err = errors.Join(err,
-				took(0, func() error {
-					return harness.Session(ctx, server.URL(), func(*pgx.Conn) error { return nil })
-				}),
-				took(1, func() error { return exec("create database " + copied + " template " + template + strategy) }))
-			began := time.Now()
-			err = errors.Join(err, harness.Session(ctx, server.DatabaseURL(copied), func(conn *pgx.Conn) error {
-				err := query(conn)
-				times[2] = append(times[2], time.Since(began))
-				return errors.Join(err, took(3, func() error { return query(conn) }))
-			}))
-			time.Sleep(50 * time.Millisecond) // until the session's process has ended: drop would wait longer
-			err = errors.Join(err, took(4, func() error { return exec("drop database if exists " + copied + " with (force)") }))
-			if err != nil {
-				break
-			}
-		}
-		return errors.Join(err, exec("drop database "+template+" with (force)"))
-	})
-	if err != nil {
-		return err
-	}
-	var cells [][]string
-	for i, name := range names {
-		cells = append(cells, []string{name, harness.Short(harness.Quantile(times[i], 0.5)).String()})
-	}
-	r.Grid(fmt.Sprintf("The steps by themselves (%d rounds)", rounds), []string{"", "median"}, cells...)
-	return nil
 }

@@ -30,14 +30,8 @@ func run(ctx context.Context, r *harness.Report, _ int) error {
 		return err
 	}
 	defer s.server.Remove()
-	s.limit = 12 * time.Second // above the 5 s that pgpool waits for a connection
-	t, err := s.serverFaults(ctx, s.acts())
-	if err != nil {
-		return err
-	}
-	t.print(r)
 	s.limit, s.hold = 33*time.Second, 10*time.Second // above the 30 s of pgconfig's statement_timeout
-	tables, err := s.callFaults(ctx)
+	tables, err := s.play(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,30 +70,17 @@ type stage struct {
 	scenes atomic.Int64
 }
 
-// The role has to say its password on the stage's server.
-const (
-	passwordRole = "asked"
-	password     = "cherry-tree-47"
-)
-
 func newStage(ctx context.Context) (*stage, error) {
 	server, err := harness.StartServer(ctx, map[string]string{"fsync": "off", "max_connections": "400"})
 	if err != nil {
 		return nil, err
 	}
-	if err = server.AskPassword(passwordRole, password); err == nil {
-		err = server.Restart()
-	}
-	if err != nil {
-		server.Remove()
-		return nil, err
-	}
 	return &stage{server: server}, nil
 }
 
-// callFaults lets all faults but those of the server meet their sides, many at a time: most of the
-// time goes into those that wait for the limit.
-func (s *stage) callFaults(ctx context.Context) ([]*table, error) {
+// play lets the faults meet their sides, many at a time: most of the time goes into those that wait
+// for the limit.
+func (s *stage) play(ctx context.Context) ([]*table, error) {
 	cfg, err := harness.PoolConfig(s.server.URL)
 	if err != nil {
 		return nil, err
@@ -113,9 +94,9 @@ func (s *stage) callFaults(ctx context.Context) ([]*table, error) {
 	defer admin.Close()
 	var p plays
 	tables := []*table{
+		s.meet(ctx, &p, admin, "Faults of the server", 1, programs, serverFaults),
 		s.meet(ctx, &p, admin, "Faults of the connection", 1, programs, connectionFaults),
 		s.meet(ctx, &p, admin, "Faults of a transaction", 2, transactors, transactionFaults),
-		s.meet(ctx, &p, admin, "Mistakes in the configuration", 1, programs, configurationFaults),
 		s.migrationFaults(ctx, &p, admin),
 	}
 	return tables, p.run()

@@ -34,8 +34,8 @@ func (t *table) check(tt *testing.T, wants ...[3]string) {
 	}
 }
 
-func testStage(t *testing.T) *stage {
-	t.Helper()
+func TestFaults(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes ten seconds")
 	}
@@ -46,36 +46,26 @@ func testStage(t *testing.T) *stage {
 	t.Cleanup(s.server.Remove)
 	// Above the 5 s that pgpool waits for a connection; pgmigrate notices in 2 s what was killed.
 	s.limit, s.hold = 10*time.Second, 8*time.Second
-	return s
-}
-
-func TestServerFaults(t *testing.T) {
-	t.Parallel()
-	s := testStage(t)
-	table, err := s.serverFaults(t.Context(), s.acts()[:2])
+	tables, err := s.play(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.check(t, [3]string{"it comes 2 s after", "pgpool", "starts"})
-	if c := table.cell(t, "it was restarted", "pgpool"); c.grade > told {
-		t.Errorf("after a restart: %s", c.seen)
+	server, connection, transaction, migration := tables[0], tables[1], tables[2], tables[3]
+	server.check(t,
+		[3]string{"it comes 2 s after", "pgpool", "starts"},
+		[3]string{"it comes 2 s after", "pgxpool", "does not start"},
+		[3]string{"it is frozen, the connection was idle", "pgpool", "`ErrNotAnswering`"},
+		[3]string{"it is frozen, the connection was idle", "pgxpool", "no end"},
+	)
+	if c := server.cell(t, "it ended its", "pgpool"); c.grade > told {
+		t.Errorf("after the end of the sessions: %s", c.seen)
 	}
-}
-
-func TestCallFaults(t *testing.T) {
-	t.Parallel()
-	tables, err := testStage(t).callFaults(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	connection, transaction, configuration, migration := tables[0], tables[1], tables[2], tables[3]
 	connection.check(t,
 		[3]string{"all connections are in use", "pgpool", "`ErrExhausted`"},
 		[3]string{"all connections are in use", "pgxpool", "no end"},
 		[3]string{"in a transaction, a query", "pgpool", "`ErrExhausted`"},
 		[3]string{"the network cut the answer", "pgpool", "broken connection, applied once"},
 		[3]string{"the network cut the answer", "database/sql", "succeeds, applied 2 times"},
-		[3]string{"ctx ends while", "pgpool", "returns"},
 	)
 	if c := connection.cell(t, "the network cut 10", "pgpool"); c.grade > told {
 		t.Errorf("after a cut: %s", c.seen)
@@ -90,18 +80,8 @@ func TestCallFaults(t *testing.T) {
 		[3]string{"the connection is cut after COMMIT", "BeginFunc, any error again", "succeeds, applied 2 times"},
 		[3]string{"serialization failure", "pgtx.Run", "succeeds, applied once"},
 		[3]string{"serialization failure", "pgx.BeginFunc", "error 40001, not applied"},
-		[3]string{"deadlock", "pgtx.Run", "both succeed"},
-		[3]string{"deadlock", "pgx.BeginFunc", "one gets error 40P01"},
-		[3]string{"its function panics", "pgtx.Run", "panics, not applied; next call"},
-		[3]string{"ctx is canceled", "pgtx.Run", "`context.Canceled`"},
 		[3]string{"its function ignores", "pgtx.Run", "`SwallowedError`, not applied, names the cause"},
 	)
-	configuration.check(t, [3]string{"its password has a /", "pgxpool", "the error shows the password"})
-	for _, row := range configuration.rows {
-		if row.cells[0].grade != right {
-			t.Errorf("%s: %s", row.name, row.cells[0].seen)
-		}
-	}
 	migration.check(t,
 		[3]string{"kill -9", "pgmigrate", "completes"},
 		[3]string{"the same, without", "pgmigrate", "refuses"},

@@ -23,7 +23,6 @@ type program struct {
 	exec execution
 	// transaction runs fn in a transaction on the pool, also when it is called in another one's fn.
 	transaction func(ctx context.Context, fn func(context.Context, execution) error) error
-	inUse       func() int // connections
 	close       func()
 }
 
@@ -112,7 +111,7 @@ func onPool(
 			_, err := pool.Exec(ctx, statement)
 			return err
 		},
-		transaction: transaction, inUse: func() int { return int(pool.Stat().AcquiredConns()) }, close: pool.Close,
+		transaction: transaction, close: pool.Close,
 	}).first(ctx)
 }
 
@@ -151,7 +150,6 @@ func overSQL(ctx context.Context, url string, conns int) (*program, error) {
 			}
 			return tx.Commit()
 		},
-		inUse: func() int { return db.Stats().InUse },
 		close: func() { _ = db.Close() },
 	}).first(ctx)
 }

@@ -5,9 +5,7 @@ import (
 	"html"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -27,14 +25,10 @@ text { font: 11px 'Liberation Sans', Arial, Helvetica, sans-serif; fill: #1f2328
 .card { fill: #ffffff; stroke: #d0d7de }
 .grid { stroke: #eaeef2 } .axis { stroke: #59636e; stroke-dasharray: 3 3 } .whisker { stroke: #1f2328 }
 .ours { fill: #0969da } .peer { fill: #afb8c1 }
-.line { fill: none; stroke-width: 2 }
-.c0 { color: #0969da } .c1 { color: #1b7c83 } .c2 { color: #59636e } .c3 { color: #bc4c00 } .c4 { color: #8250df } .c5 { color: #9a6700 }
-.c { stroke: currentColor } .f { fill: currentColor }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 } .small { fill: #9198a1 } .card { fill: #0d1117; stroke: #3d444d }
 .grid { stroke: #262c36 } .axis { stroke: #9198a1 } .whisker { stroke: #e6edf3 }
 .ours { fill: #4493f8 } .peer { fill: #656c76 }
-.c0 { color: #4493f8 } .c1 { color: #39c5cf } .c2 { color: #9198a1 } .c3 { color: #f0883e } .c4 { color: #ab7df8 } .c5 { color: #d29922 }
 }
 </style>
 `
@@ -81,7 +75,6 @@ func (r *Report) charts() []drawing {
 				drawn = append(drawn, drawing{s.comparison.Name, c.File, c.Title, alt, svg})
 			}
 		}
-		drawn = append(drawn, curves(s.comparison.Name, r.Tables)...)
 	}
 	return drawn
 }
@@ -106,20 +99,6 @@ func steps(highest float64) (all []float64) {
 		all = append(all, v)
 	}
 	return all
-}
-
-// inUnits formats a time in seconds with at most three digits.
-func inUnits(seconds float64) string {
-	d := Short(time.Duration(seconds * float64(time.Second)))
-	for _, u := range []struct {
-		unit time.Duration
-		name string
-	}{{time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "µs"}, {time.Nanosecond, "ns"}} {
-		if d >= u.unit {
-			return strconv.FormatFloat(float64(d)/float64(u.unit), 'f', -1, 64) + " " + u.name
-		}
-	}
-	return "0 s"
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -102,16 +101,6 @@ func built() []fact {
 		}
 	}
 	return facts
-}
-
-// BusyCores returns the time that all cores of the machine have worked since it started.
-func BusyCores(ctx context.Context) (time.Duration, error) {
-	all, err := cpu.TimesWithContext(ctx, false)
-	if err != nil || len(all) != 1 {
-		return 0, errors.Join(err, fmt.Errorf("%d lines of processor times", len(all)))
-	}
-	t := all[0]
-	return time.Duration((t.User + t.Nice + t.System + t.Irq + t.Softirq) * float64(time.Second)), nil
 }
 
 // OwnCPU returns the processor time that this process has used, or 0 if it is unknown.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -39,15 +38,9 @@ func recorded() *Report {
 			row("pgx.BeginFunc", 200, 200, 200, 700), row("pgtx.Run", 182, 180, 184, 900),
 			row("pgtx.Run, eager", 218, 220, 216, 500), row("by hand", 164, 164, 166, 500), row("GORM", 224, 230, 220, 2000))
 	}
-	for _, workers := range []float64{1, 4, 16} {
-		add("scaling", fmt.Sprintf("Scaling: a transaction, %.0f workers", workers),
-			row("pgx.BeginFunc", 300*workers, 310*workers, 290*workers), row("pgtx.Run", 200*workers, 210*workers,
-				190*workers))
-	}
 	for _, c := range []Comparison{
 		{Name: "query", Reasons: []Reason{{Table: "^Acquire", Side: "^pgpool", Why: "The hooks."}}},
 		{Name: "transaction", Charts: []Chart{transactionChart}, Reasons: []Reason{{Side: "eager", Why: "Its own trip."}}},
-		{Name: "scaling"},
 	} {
 		r.sections = append(r.sections, section{comparison: c, rounds: 4, took: time.Minute,
 			text: "\nwhat " + c.Name + " printed\n"})
@@ -69,7 +62,6 @@ func TestResults(t *testing.T) {
 		"| processors | 2 × a processor |",
 		"## query\n\n`GOWORK=off go -C lab/bench run . -rounds 4 query`: 1m0s.\n\nwhat query printed\n",
 		"![A transaction. loopback: pgx.BeginFunc ×1.00, pgtx.Run ×0.92,", "](charts/transaction.svg)",
-		"](charts/scaling-a-transaction.svg)",
 	} {
 		at := strings.Index(text[last:], want)
 		if at < 0 {
@@ -100,8 +92,8 @@ func TestCharts(t *testing.T) {
 	t.Parallel()
 	r := recorded()
 	drawn, again := r.charts(), recorded().charts()
-	if len(drawn) != 2 || len(again) != 2 {
-		t.Fatalf("%d and %d charts, want 2", len(drawn), len(again))
+	if len(drawn) != 1 || len(again) != 1 {
+		t.Fatalf("%d and %d charts, want 1", len(drawn), len(again))
 	}
 	for i, d := range drawn {
 		if !bytes.Equal(d.svg, again[i].svg) {
@@ -158,8 +150,7 @@ func svgText(t *testing.T, d drawing) map[string]string {
 	}
 }
 
-// Charts of lines leave out the sides that failed; bars, which compare, are not drawn then. What
-// failed is worse than nothing.
+// A chart with a side that failed is not drawn, and what failed is not listed as worse.
 func TestFailedSides(t *testing.T) {
 	t.Parallel()
 	r := recorded()
@@ -170,7 +161,7 @@ func TestFailedSides(t *testing.T) {
 			}
 		}
 	}
-	if drawn := r.charts(); len(drawn) != 1 || drawn[0].comparison != "scaling" || strings.Contains(drawn[0].alt, "pgtx.Run ") {
+	if drawn := r.charts(); len(drawn) > 0 {
 		t.Errorf("drawn are %v", drawn)
 	}
 	for _, w := range r.worseThanPeers() {

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shirou/gopsutil/v4/process"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
@@ -83,7 +81,7 @@ func Database(ctx context.Context) (url string, drop func(), err error) {
 	}, nil
 }
 
-// Server is a server that a comparison may restart, kill and freeze.
+// Server is a server that a comparison may configure and kill.
 type Server struct {
 	URL string // of the database app
 	t   *Test
@@ -118,12 +116,6 @@ func StartServer(ctx context.Context, settings map[string]string) (*Server, erro
 // Start starts a server that is down.
 func (s *Server) Start() error { return s.t.Try(func() { s.kit.Start(s.t) }) }
 
-// Stop ends all sessions and the server.
-func (s *Server) Stop() error { return s.t.Try(func() { s.kit.Stop(s.t) }) }
-
-// Restart stops the server and starts it.
-func (s *Server) Restart() error { return s.t.Try(func() { s.kit.Restart(s.t) }) }
-
 // Kill ends the server's processes with SIGKILL.
 func (s *Server) Kill() error { return s.t.Try(func() { s.kit.Kill(s.t) }) }
 
@@ -146,61 +138,9 @@ func (s *Server) SlowStandby(bytesPerSecond int) error {
 // CatchUp returns when the standby has replayed all that the server has written.
 func (s *Server) CatchUp() error { return s.t.Try(func() { s.standby.CatchUp(s.t) }) }
 
-// AskPassword makes a role whose password the server asks for from its next start on. It trusts all
-// others.
-func (s *Server) AskPassword(role, password string) error {
-	return s.t.Try(func() {
-		s.kit.Exec(s.t, fmt.Sprintf("create role %s login password '%s'", role, password))
-		s.kit.Write(s.t, "pg_hba.conf", fmt.Sprintf("local all %s scram-sha-256\nlocal all all trust\n", role))
-	})
-}
-
 // Remove ends the server and deletes its files.
 func (s *Server) Remove() {
 	if err := s.t.Try(s.t.end); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
-}
-
-// Freeze stops all processes of the server (SIGSTOP). Call thaw also after an error.
-func (s *Server) Freeze() (thaw func() error, err error) {
-	var stopped []*process.Process
-	thaw = func() error {
-		var err error
-		for _, p := range stopped {
-			if e := p.Resume(); !errors.Is(e, os.ErrProcessDone) {
-				err = errors.Join(err, e)
-			}
-		}
-		return err
-	}
-	text, err := os.ReadFile(s.kit.Data("postmaster.pid"))
-	if err != nil {
-		return thaw, err
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.ParseInt(first, 10, 32)
-	if err != nil || pid < 2 {
-		return thaw, fmt.Errorf("no process id in postmaster.pid: %w", err)
-	}
-	postmaster, err := process.NewProcess(int32(pid))
-	if err == nil {
-		err = postmaster.Suspend() // first, so that it starts no others
-	}
-	if err != nil {
-		return thaw, fmt.Errorf("freeze: %w", err)
-	}
-	stopped = append(stopped, postmaster)
-	children, err := postmaster.Children()
-	if err != nil {
-		return thaw, fmt.Errorf("freeze: %w", err)
-	}
-	for _, p := range children {
-		if err := p.Suspend(); err == nil {
-			stopped = append(stopped, p)
-		} else if !errors.Is(err, os.ErrProcessDone) {
-			return thaw, fmt.Errorf("freeze: %w", err)
-		}
-	}
-	return thaw, nil
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	liesenfeld "github.com/alexliesenfeld/health"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/page-builder/persistence/lab/bench/harness"
 	"github.com/page-builder/persistence/pghealth"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // Comparison is the package's entry in the list of comparisons.
@@ -100,19 +100,17 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 	if err := floods(ctx, r, server.URL, 64); err != nil {
 		return err
 	}
-	_, err = faults(ctx, r, server, 4)
+	_, err = faults(ctx, r, server.URL, 4)
 	return err
 }
 
-// times measures probes one after another, alone and while other callers use the whole pool.
+// times measures probes one after another.
 func times(ctx context.Context, r *harness.Report, url string, rounds int) error {
-	const conns = 8
-	pool, err := harness.Pool(ctx, url, conns)
+	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	var others atomic.Int64
 	sides := make([]harness.Side, len(probers))
 	for i, p := range probers {
 		handler, end, err := p.open(url, pool)
@@ -121,30 +119,13 @@ func times(ctx context.Context, r *harness.Report, url string, rounds int) error
 		}
 		defer end()
 		sides[i] = harness.Side{Name: p.name, Op: func(context.Context) error {
-			if ask(handler) != http.StatusOK {
-				others.Add(1)
+			if code := ask(handler); code != http.StatusOK {
+				return fmt.Errorf("the answer is %d", code)
 			}
 			return nil
 		}}
 	}
-	if err := r.Compare(ctx, "A probe request", rounds, 10, sides...); err != nil {
-		return err
-	}
-	running, stop := context.WithCancel(ctx)
-	var load sync.WaitGroup
-	for range 2 * conns {
-		load.Go(func() {
-			for running.Err() == nil {
-				_, _ = pool.Exec(running, "select pg_sleep(0.005)")
-			}
-		})
-	}
-	err = r.Compare(ctx, fmt.Sprintf("A probe request, %d callers with queries of 5 ms on the pool's %d connections",
-		2*conns, conns), rounds, 10, sides...)
-	stop()
-	load.Wait()
-	r.Printf("\n%d of these answers were not 200\n", others.Load())
-	return err
+	return r.Compare(ctx, "A probe request", rounds, 10, sides...)
 }
 
 // ask probes once.
@@ -262,16 +243,25 @@ type faulted struct {
 }
 
 // faults prints what the probers answer, all at the same time, while the application has taken all
-// connections of the pool, and while all processes of the server are stopped.
-func faults(ctx context.Context, r *harness.Report, server *harness.Server, callers int) (_ []faulted, err error) {
+// connections of the pool, and while nothing passes between them and the server, as if it were frozen.
+func faults(ctx context.Context, r *harness.Report, url string, callers int) (results []faulted, err error) {
+	t := &harness.Test{Ctx: ctx}
+	err = t.Run(func() error {
+		results, err = faultsBehind(ctx, r, fault.NewProxy(t, url, fault.Options{}), callers)
+		return err
+	})
+	return results, err
+}
+
+func faultsBehind(ctx context.Context, r *harness.Report, network *fault.Proxy, callers int) (_ []faulted, err error) {
 	const conns = 4
 	handlers, pools := make([]http.Handler, len(probers)), make([]*pgxpool.Pool, len(probers))
 	for i, p := range probers {
-		if pools[i], err = harness.Pool(ctx, server.URL, conns); err != nil {
+		if pools[i], err = harness.Pool(ctx, network.URL(), conns); err != nil {
 			return nil, err
 		}
 		defer pools[i].Close()
-		handler, end, err := p.open(server.URL, pools[i])
+		handler, end, err := p.open(network.URL(), pools[i])
 		if err != nil {
 			return nil, err
 		}
@@ -313,14 +303,10 @@ func faults(ctx context.Context, r *harness.Report, server *harness.Server, call
 	}
 
 	time.Sleep(remembered)
-	thaw, err := server.Freeze()
-	if err == nil {
-		_ = all(func(i int) error { results[i].frozen = askAtOnce(handlers[i], callers, 1); return nil })
-	}
+	network.Freeze(fault.Both)
+	_ = all(func(i int) error { results[i].frozen = askAtOnce(handlers[i], callers, 1); return nil })
 	thawed := time.Now()
-	if err := errors.Join(err, thaw()); err != nil {
-		return nil, err
-	}
+	network.Heal()
 	if err := all(func(i int) error {
 		err := ready(i)
 		results[i].again = time.Since(thawed)

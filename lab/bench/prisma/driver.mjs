@@ -1,7 +1,6 @@
 // Does what each line of standard input says, and answers each with a line. Times are taken here, so that the answer's way
 // to the other process is in none of them.
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 import { PrismaPg } from "@prisma/adapter-pg";
 import { PrismaClient } from "./client/index.js";
 
@@ -23,12 +22,11 @@ const patient = { maxWait: 60_000, timeout: 60_000 };
 const operations = {
   read: (id) => prisma.account.findUnique({ where: { id } }),
   insert: (id) => prisma.entry.create({ data: { account: id, amount: 1, note: "paid in" }, select: { id: true } }),
-  transaction: (id) => prisma.$transaction((tx) => payIn(tx, id, 0), patient),
+  transaction: (id) => prisma.$transaction((tx) => payIn(tx, id), patient),
 };
 
-async function payIn(tx, id, holdFor) {
+async function payIn(tx, id) {
   const { balance } = await tx.account.findUnique({ where: { id } });
-  if (holdFor > 0) await sleep(holdFor);
   await tx.account.update({ where: { id }, data: { balance: balance + 1 }, select: { id: true } });
 }
 
@@ -46,26 +44,11 @@ async function batch({ op, callers, count }) {
   return { ms, cpu: (user + system) / 1000 };
 }
 
-// hold is one transaction of each caller that is open for a while. Limits that are not given are Prisma's.
-async function hold({ after = 0, callers, holdFor, limits }) {
-  const one = async (_, caller) => {
-    const began = performance.now();
-    let error = "";
-    try {
-      await prisma.$transaction((tx) => payIn(tx, after + caller + 1, holdFor), limits);
-    } catch (e) {
-      error = `${e.code}: ${e.message}`;
-    }
-    return { ms: performance.now() - began, error };
-  };
-  return { calls: await Promise.all(Array.from({ length: callers }, one)) };
-}
-
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line);
   let answer;
   try {
-    answer = await (command.op === "hold" ? hold(command) : batch(command));
+    answer = await batch(command);
   } catch (e) {
     answer = { error: `${e.code ?? e.name}: ${e.message}` };
   }

@@ -144,34 +144,24 @@ func reportVersions(r *harness.Report) error {
 // nodeFolder is Node and the folder with Prisma.
 type nodeFolder struct{ node, folder string }
 
-// command is a line that the driver understands. Times are in milliseconds.
+// command is a line that the driver understands.
 type command struct {
 	Op      string `json:"op"`
-	After   int    `json:"after,omitempty"`
 	Callers int    `json:"callers"`
-	Count   int    `json:"count,omitempty"`
-	HoldFor int64  `json:"holdFor,omitempty"`
-	Limits  struct {
-		MaxWait int64 `json:"maxWait,omitempty"`
-		Timeout int64 `json:"timeout,omitempty"`
-	} `json:"limits"`
+	Count   int    `json:"count"`
 }
 
-// answer is the driver's line for a command.
+// answer is the driver's line for a command. Times are in milliseconds.
 type answer struct {
 	Error string  `json:"error"`
 	MS    float64 `json:"ms"`
 	CPU   float64 `json:"cpu"`
-	Calls []struct {
-		MS    float64 `json:"ms"`
-		Error string  `json:"error"`
-	} `json:"calls"`
 }
 
 // open starts driver.mjs, which takes one command at a time. The URL goes where other users of the
 // machine do not see it.
-func (n nodeFolder) open(named bool) func(context.Context, string, int, limits) (*client, error) {
-	return func(ctx context.Context, url string, conns int, l limits) (*client, error) {
+func (n nodeFolder) open(named bool) func(context.Context, string, int) (*client, error) {
+	return func(ctx context.Context, url string, conns int) (*client, error) {
 		cmd := exec.CommandContext(ctx, n.node, filepath.Join(n.folder, "driver.mjs"))
 		cmd.Env = append(os.Environ(), "NODE_ENV=production", "DEBUG=", "DATABASE_URL="+url, "POOL="+strconv.Itoa(conns))
 		if named {
@@ -196,39 +186,26 @@ func (n nodeFolder) open(named bool) func(context.Context, string, int, limits) 
 				return fmt.Errorf("the driver of Prisma ended: %w: %s", err, bytes.TrimSpace(said.Bytes()))
 			}
 			return nil
-		}, l), nil
+		}), nil
 	}
 }
 
-func drive(in io.Writer, answers *json.Decoder, end func() error, l limits) *client {
-	call := func(c command) (answer, error) {
-		var a answer
-		err := json.NewEncoder(in).Encode(c)
-		if err == nil {
-			err = answers.Decode(&a)
-		}
-		if err != nil {
-			return a, errors.Join(err, end())
-		}
-		if a.Error != "" {
-			return a, errors.New(a.Error)
-		}
-		return a, nil
-	}
+func drive(in io.Writer, answers *json.Decoder, end func() error) *client {
+	milliseconds := func(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
 	return &client{
 		batch: func(_ context.Context, operation string, callers, count int) (spent, error) {
-			a, err := call(command{Op: operation, Callers: callers, Count: count})
-			return spent{milliseconds(a.MS), milliseconds(a.CPU)}, err
-		},
-		hold: func(_ context.Context, after, callers int, holdFor time.Duration) ([]held, error) {
-			c := command{Op: "hold", After: after, Callers: callers, HoldFor: holdFor.Milliseconds()}
-			c.Limits.MaxWait, c.Limits.Timeout = l.acquire.Milliseconds(), l.transaction.Milliseconds()
-			a, err := call(c)
-			calls := make([]held, len(a.Calls))
-			for i, c := range a.Calls {
-				calls[i] = held{milliseconds(c.MS), c.Error}
+			var a answer
+			err := json.NewEncoder(in).Encode(command{operation, callers, count})
+			if err == nil {
+				err = answers.Decode(&a)
 			}
-			return calls, err
+			switch {
+			case err != nil:
+				err = errors.Join(err, end())
+			case a.Error != "":
+				err = errors.New(a.Error)
+			}
+			return spent{milliseconds(a.MS), milliseconds(a.CPU)}, err
 		},
 		close: func() {
 			if err := end(); err != nil {
@@ -237,5 +214,3 @@ func drive(in io.Writer, answers *json.Decoder, end func() error, l limits) *cli
 		},
 	}
 }
-
-func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

@@ -1,6 +1,5 @@
 // Package prisma compares Prisma Client on Node with ours and with other ways from Go: on the same
 // server and socket, with pools of the same size, and the same statements where one can choose them.
-// What each really sends is printed first.
 package prisma
 
 import (
@@ -18,7 +17,7 @@ import (
 var Comparison = harness.Comparison{
 	Name: "prisma", Rounds: 15, Charts: charts(),
 	Run: func(ctx context.Context, r *harness.Report, rounds int) error {
-		return run(ctx, r, rounds, plan{conns: conns, warmUp: 4096, count: 128, crowds: crowds})
+		return run(ctx, r, rounds, plan{conns: conns, warmUp: 4096, count: 128})
 	},
 	Reasons: []harness.Reason{{
 		Side: `^pgpool`,
@@ -62,7 +61,6 @@ type plan struct {
 	conns  int
 	warmUp int // operations of each side and kind that do not count: V8 compiles until some 4,000
 	count  int // operations of a side in a round
-	crowds []crowd
 }
 
 func run(ctx context.Context, r *harness.Report, rounds int, plan plan) error {
@@ -95,18 +93,7 @@ func run(ctx context.Context, r *harness.Report, rounds int, plan plan) error {
 	}
 	p := nodeFolder{node, folder}
 	sides := append(goSides(), side{"Prisma", p.open(false)}, side{"Prisma, statements with names", p.open(true)})
-	if err := whatIsSent(ctx, r, url, sides); err != nil {
-		return err
-	}
-	if err := throughput(ctx, r, url, rounds, plan, sides); err != nil {
-		return err
-	}
-	for _, c := range plan.crowds {
-		if err := c.run(ctx, r, url, sides[:len(sides)-1]); err != nil {
-			return fmt.Errorf("%s: %w", c.title(), err)
-		}
-	}
-	return nil
+	return throughput(ctx, r, url, rounds, plan, sides)
 }
 
 // client is an open side.
@@ -114,22 +101,16 @@ type client struct {
 	// batch is callers that do one operation each, and then count among them: what those took
 	// together.
 	batch func(ctx context.Context, operation string, callers, count int) (spent, error)
-	// hold is a transaction of each caller that is open for a while, on the accounts behind the one
-	// with the id after.
-	hold  func(ctx context.Context, after, callers int, holdFor time.Duration) ([]held, error)
 	close func()
 }
 
 // spent is what a batch took: by the clock, and processor time of the client's process.
 type spent struct{ wall, cpu time.Duration }
 
-// limits of a transaction. Zero values leave a side its own.
-type limits struct{ acquire, transaction time.Duration }
-
 // side opens a client with a pool of conns connections.
 type side struct {
 	name string
-	open func(ctx context.Context, url string, conns int, l limits) (*client, error)
+	open func(ctx context.Context, url string, conns int) (*client, error)
 }
 
 func throughput(ctx context.Context, r *harness.Report, url string, rounds int, plan plan, sides []side) error {
@@ -137,7 +118,7 @@ func throughput(ctx context.Context, r *harness.Report, url string, rounds int, 
 	names := make([]string, len(sides))
 	for i, s := range sides {
 		names[i] = s.name
-		if clients[i], failed[i] = s.open(ctx, url, plan.conns, limits{}); failed[i] == nil {
+		if clients[i], failed[i] = s.open(ctx, url, plan.conns); failed[i] == nil {
 			defer clients[i].close()
 		}
 	}

@@ -35,10 +35,7 @@ func TestRun(t *testing.T) {
 	}
 	var said strings.Builder
 	r := &harness.Report{Out: &said}
-	// Ten of the callers are served at once; the others would be after they have been refused.
-	busy := crowd{20, 10, 2 * time.Second, limits{acquire: time.Second, transaction: time.Minute}}
-	if err := run(t.Context(), r, 1,
-		plan{conns: 2, warmUp: 2, count: manyCallers, crowds: []crowd{busy}}); err != nil {
+	if err := run(t.Context(), r, 1, plan{conns: 2, warmUp: 2, count: manyCallers}); err != nil {
 		t.Fatal(err)
 	}
 	t.Log(said.String())
@@ -50,15 +47,6 @@ func TestRun(t *testing.T) {
 			if row.Time.Median <= 0 && !strings.Contains(table.Title, "processor") {
 				t.Errorf("%s: %s took %v", table.Title, row.Name, row.Time)
 			}
-		}
-	}
-	for _, want := range []string{
-		"\n- Prisma; statements for 64 at once: 256\n  1. simple: BEGIN\n",
-		"prepared: begin; prepared: select id",
-		"P2028", "no connection within",
-	} {
-		if !strings.Contains(said.String(), want) {
-			t.Errorf("not in the report: %q", want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,15 +49,9 @@ func goSides() []side {
 }
 
 // goClient does in Go what driver.mjs does on Node. Its functions take the id of a row that no other
-// caller uses; payIn reads it, holds the transaction open for a while, and updates it.
-func goClient(
-	read, insert func(ctx context.Context, id int32) error,
-	payIn func(ctx context.Context, id int32, holdFor time.Duration) error, end func(),
-) *client {
-	do := map[string]func(context.Context, int32) error{
-		"read": read, "insert": insert,
-		"transaction": func(ctx context.Context, id int32) error { return payIn(ctx, id, 0) },
-	}
+// caller uses; payIn reads and updates it.
+func goClient(read, insert, payIn func(ctx context.Context, id int32) error, end func()) *client {
+	do := map[string]func(context.Context, int32) error{"read": read, "insert": insert, "transaction": payIn}
 	return &client{
 		batch: func(ctx context.Context, operation string, callers, count int) (spent, error) {
 			each := func(count int) error {
@@ -73,27 +66,11 @@ func goClient(
 			err := each(count)
 			return spent{time.Since(began), harness.OwnCPU() - cpu}, err
 		},
-		hold: func(ctx context.Context, after, callers int, holdFor time.Duration) ([]held, error) {
-			calls := make([]held, callers)
-			var group sync.WaitGroup
-			for i := range calls {
-				group.Go(func() {
-					began := time.Now()
-					err := payIn(ctx, int32(after+i+1), holdFor)
-					calls[i].took = time.Since(began)
-					if err != nil {
-						calls[i].err = err.Error()
-					}
-				})
-			}
-			group.Wait()
-			return calls, ctx.Err()
-		},
 		close: end,
 	}
 }
 
-func openOurs(ctx context.Context, url string, conns int, l limits) (*client, error) {
+func openOurs(ctx context.Context, url string, conns int) (*client, error) {
 	cfg, err := pgconfig.Parse(url)
 	if err != nil {
 		return nil, err
@@ -103,13 +80,12 @@ func openOurs(ctx context.Context, url string, conns int, l limits) (*client, er
 	if err != nil {
 		return nil, err
 	}
-	opts := pgtx.Options{AcquireTimeout: l.acquire, Timeout: l.transaction}
 	return onPool(pool, func(ctx context.Context, fn func(pgx.Tx) error) error {
-		return pgtx.RunWith(ctx, pool, opts, func(_ context.Context, tx pgx.Tx) error { return fn(tx) })
+		return pgtx.Run(ctx, pool, func(_ context.Context, tx pgx.Tx) error { return fn(tx) })
 	}), nil
 }
 
-func openPgx(ctx context.Context, url string, conns int, _ limits) (*client, error) {
+func openPgx(ctx context.Context, url string, conns int) (*client, error) {
 	pool, err := harness.Pool(ctx, url, int32(conns))
 	if err != nil {
 		return nil, err
@@ -125,20 +101,19 @@ func onPool(pool *pgxpool.Pool, transaction func(context.Context, func(pgx.Tx) e
 		return pool.QueryRow(ctx, readAccount, id).Scan((&account{}).fields()...)
 	}, func(ctx context.Context, id int32) error {
 		return pool.QueryRow(ctx, insertEntry, id, 1, "paid in").Scan(new(int32))
-	}, func(ctx context.Context, id int32, holdFor time.Duration) error {
+	}, func(ctx context.Context, id int32) error {
 		return transaction(ctx, func(tx pgx.Tx) error {
 			var a account
 			if err := tx.QueryRow(ctx, readAccount, id).Scan(a.fields()...); err != nil {
 				return err
 			}
-			time.Sleep(holdFor) // a program that does something else in its transaction
 			_, err := tx.Exec(ctx, setBalance, a.Balance+1, id)
 			return err
 		})
 	}, pool.Close)
 }
 
-func openSQL(_ context.Context, url string, conns int, _ limits) (*client, error) {
+func openSQL(_ context.Context, url string, conns int) (*client, error) {
 	db, err := openDB(url, conns)
 	if err != nil {
 		return nil, err
@@ -147,7 +122,7 @@ func openSQL(_ context.Context, url string, conns int, _ limits) (*client, error
 		return db.QueryRowContext(ctx, readAccount, id).Scan((&account{}).fields()...)
 	}, func(ctx context.Context, id int32) error {
 		return db.QueryRowContext(ctx, insertEntry, id, 1, "paid in").Scan(new(int32))
-	}, func(ctx context.Context, id int32, holdFor time.Duration) error {
+	}, func(ctx context.Context, id int32) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
@@ -157,7 +132,6 @@ func openSQL(_ context.Context, url string, conns int, _ limits) (*client, error
 		if err := tx.QueryRowContext(ctx, readAccount, id).Scan(a.fields()...); err != nil {
 			return err
 		}
-		time.Sleep(holdFor)
 		if _, err := tx.ExecContext(ctx, setBalance, a.Balance+1, id); err != nil {
 			return err
 		}
@@ -166,7 +140,7 @@ func openSQL(_ context.Context, url string, conns int, _ limits) (*client, error
 }
 
 // openGORM is set as GORM's page on performance says: else every insert is a transaction of its own.
-func openGORM(_ context.Context, url string, conns int, _ limits) (*client, error) {
+func openGORM(_ context.Context, url string, conns int) (*client, error) {
 	db, err := openDB(url, conns)
 	if err != nil {
 		return nil, err
@@ -180,13 +154,12 @@ func openGORM(_ context.Context, url string, conns int, _ limits) (*client, erro
 		return g.WithContext(ctx).Take(&account{}, id).Error
 	}, func(ctx context.Context, id int32) error {
 		return g.WithContext(ctx).Create(&entry{Account: id, Amount: 1, Note: "paid in"}).Error
-	}, func(ctx context.Context, id int32, holdFor time.Duration) error {
+	}, func(ctx context.Context, id int32) error {
 		return g.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			var a account
 			if err := tx.Take(&a, id).Error; err != nil {
 				return err
 			}
-			time.Sleep(holdFor)
 			return tx.Model(&a).Update("balance", a.Balance+1).Error
 		})
 	}, func() { _ = db.Close() }), nil

@@ -1,6 +1,5 @@
-// Package storm measures what comes over a server that was restarted: the connections a second that
-// this machine's server starts and refuses, 500 pools against such a server by calculation, and 100
-// pools against a real one whose first process is killed.
+// Package storm measures what comes over a server that was killed and comes back: the connections a
+// second that it starts and refuses, and what 100 instances do to it.
 package storm
 
 import (
@@ -8,13 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/page-builder/persistence/lab/bench/harness"
@@ -24,29 +25,20 @@ import (
 // Comparison is the package's entry in the list of comparisons.
 var Comparison = harness.Comparison{
 	Name: "storm", Rounds: 3, Run: run,
-	Reasons: []harness.Reason{
-		{
-			Table: `start while the server is away`, Side: `^pgpool`,
-			Why: "Connect waits between attempts, longer if the server is full, so that a server that comes up is not " +
-				"overrun. A client that asks without a pause is in earlier and costs the server several times the attempts.",
-		},
-		{
-			Table: `running pools`, Side: `^pgpool`,
-			Why: "A pool whose last attempt failed lets its callers wait a little before the next one, so that a server " +
-				"that comes up is not overrun: fewer attempts for a later end.",
-		},
-	},
+	Reasons: []harness.Reason{{
+		Side: `^pgpool`,
+		Why: "Connect waits between attempts, and a pool whose last attempt failed lets its callers wait a little, so that " +
+			"a server that comes up is not overrun: fewer attempts for a later end.",
+	}},
 }
-
-var quiet = pgpool.WithLogger(slog.New(slog.DiscardHandler))
 
 const (
 	instances = 100                   // pools that fit here: each connection is a process of the server
 	callers   = 2                     // of each running pool, which has as many connections
 	nextCall  = 20 * time.Millisecond // until the next request comes to a pool whose last one failed
 	downFor   = time.Second
-	patience  = 5 * time.Second // pgpool's ConnectTimeout
 	window    = 100 * time.Millisecond
+	noRoom    = "53300" // the SQLSTATE of a full server
 )
 
 func run(ctx context.Context, r *harness.Report, rounds int) error {
@@ -55,26 +47,34 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 		return err
 	}
 	defer server.Remove()
-	const few = 20
-	refuse, err := attemptTime(ctx, server, few, true)
+	refuses, err := attempts(ctx, server, 20, true)
 	if err != nil {
 		return err
 	}
-	accept, err := attemptTime(ctx, server, callers*instances+20, false)
+	starts, err := attempts(ctx, server, callers*instances+20, false)
 	if err != nil {
 		return err
 	}
-	perSecond := func(d time.Duration) float64 { return float64(time.Second) / float64(d) }
 	r.Printf("\nThe server starts %.0f connections a second and refuses %.0f for lack of room (%s, which the clients "+
-		"share)\n", perSecond(accept), perSecond(refuse), harness.Cores())
-	calculate(r, accept, refuse)
-	return realStorms(ctx, r, server, min(rounds, 5))
+		"share)\n", starts, refuses, harness.Cores())
+	title := fmt.Sprintf("%d instances start while the server is away for %s", instances, downFor)
+	if err := storm(ctx, r, server, title, rounds, []side{
+		{"pgx.Connect again, no wait", looping(0)}, {"pgx.Connect again, 250 ms", looping(250 * time.Millisecond)},
+		{"pgpool.Connect", starting},
+	}); err != nil {
+		return err
+	}
+	title = fmt.Sprintf("%d running pools of %d connections, each used by %d callers that come again after %s", instances,
+		callers, callers, nextCall)
+	return storm(ctx, r, server, title, rounds, []side{
+		{"pgxpool", running(pgxpool.NewWithConfig)}, {"pgpool", running(connect)},
+	})
 }
 
-// attemptTime restarts the server with room for so many connections, and returns how long it takes
-// for an attempt while some are always waiting. A full server refuses them.
-func attemptTime(ctx context.Context, server *harness.Server, room int, full bool) (time.Duration, error) {
-	err := server.Configure(map[string]string{
+// attempts restarts the server with room for so many connections, and returns how many attempts a
+// second it answers while some are always waiting. A full server refuses them.
+func attempts(ctx context.Context, server *harness.Server, room int, full bool) (perSecond float64, err error) {
+	err = server.Configure(map[string]string{
 		"max_connections": strconv.Itoa(room), "superuser_reserved_connections": "0",
 	})
 	if err != nil {
@@ -89,116 +89,187 @@ func attemptTime(ctx context.Context, server *harness.Server, room int, full boo
 			defer conn.Close(context.WithoutCancel(ctx))
 		}
 	}
-	var attempts atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
+	var answered atomic.Int64
 	began := time.Now()
-	for range 8 {
-		group.Go(func() error {
-			for time.Since(began) < 2*time.Second {
-				conn, err := pgx.Connect(ctx, server.URL)
-				switch {
-				case err == nil && !full:
-					err = conn.Close(ctx)
-				case full && codeOf(err) == noRoom:
-					err = nil
-				}
-				if err != nil {
-					return err
-				}
-				attempts.Add(1)
+	err = harness.InParallel(8, 8, func(ctx context.Context, _ int) error {
+		for time.Since(began) < 2*time.Second {
+			conn, err := pgx.Connect(ctx, server.URL)
+			var said *pgconn.PgError
+			switch {
+			case err == nil && !full:
+				err = conn.Close(ctx)
+			case full && errors.As(err, &said) && said.Code == noRoom:
+				err = nil
 			}
-			return nil
-		})
-	}
-	err = group.Wait()
-	return time.Since(began) / time.Duration(max(attempts.Load(), 1)), err
-}
-
-const (
-	noRoom     = "53300"
-	startingUp = "57P03"
-)
-
-// codeOf returns the SQLSTATE of an attempt that the server answered, or "".
-func codeOf(err error) string {
-	if said := (*pgconn.PgError)(nil); errors.As(err, &said) {
-		return said.Code
-	}
-	return ""
-}
-
-// backoff is how long a client waits before its next attempt after its nth has failed, from 1. full:
-// the server has no room, and each attempt costs it a process.
-type backoff struct {
-	name string
-	wait func(n int, full bool) time.Duration
-}
-
-var backoffs = []backoff{
-	{"none", func(int, bool) time.Duration { return 0 }},
-	{"250 ms, always", func(int, bool) time.Duration { return 250 * time.Millisecond }},
-	{"random up to 50, 100, 200, 250 ms", func(n int, _ bool) time.Duration {
-		return fullJitter(n, 250*time.Millisecond)
-	}},
-	{"the same, up to 2 s if full (Connect)", func(n int, full bool) time.Duration {
-		if full {
-			return fullJitter(n+2, 2*time.Second)
+			if err != nil {
+				return err
+			}
+			answered.Add(1)
 		}
-		return fullJitter(n, 250*time.Millisecond)
-	}},
+		return nil
+	})(ctx)
+	return float64(answered.Load()) / time.Since(began).Seconds(), err
 }
 
-func fullJitter(n int, most time.Duration) time.Duration {
-	return rand.N(min(most, 50*time.Millisecond<<min(n-1, 10))) + 1
+// side prepares one instance. comeBack is called when the server has gone, and returns when it
+// answered again; end frees what there is.
+type side struct {
+	name  string
+	begin func(ctx context.Context, cfg *pgxpool.Config) (comeBack func(context.Context) error, end func(), err error)
 }
 
-// tally is what one side of a storm did.
+func connect(ctx context.Context, cfg *pgxpool.Config) (*pgxpool.Pool, error) {
+	return pgpool.ConnectConfig(ctx, cfg, pgpool.WithLogger(slog.New(slog.DiscardHandler)))
+}
+
+func looping(wait time.Duration) func(context.Context, *pgxpool.Config) (func(context.Context) error, func(), error) {
+	return func(_ context.Context, cfg *pgxpool.Config) (func(context.Context) error, func(), error) {
+		end := func() {}
+		return func(ctx context.Context) error {
+			for ctx.Err() == nil {
+				if conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig); err == nil {
+					end = func() { _ = conn.Close(context.Background()) }
+					return nil
+				}
+				time.Sleep(wait)
+			}
+			return ctx.Err()
+		}, func() { end() }, nil
+	}
+}
+
+func starting(_ context.Context, cfg *pgxpool.Config) (func(context.Context) error, func(), error) {
+	end := func() {}
+	return func(ctx context.Context) error {
+		pool, err := connect(ctx, cfg)
+		if err == nil {
+			end = pool.Close
+		}
+		return err
+	}, func() { end() }, nil
+}
+
+func running(
+	open func(context.Context, *pgxpool.Config) (*pgxpool.Pool, error),
+) func(context.Context, *pgxpool.Config) (func(context.Context) error, func(), error) {
+	return func(ctx context.Context, cfg *pgxpool.Config) (func(context.Context) error, func(), error) {
+		pool, err := open(ctx, cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		return harness.InParallel(callers, callers, func(ctx context.Context, _ int) error {
+			for ctx.Err() == nil {
+				if _, err := pool.Exec(ctx, "select pg_sleep(0.01)"); err == nil {
+					return nil
+				}
+				time.Sleep(nextCall)
+			}
+			return ctx.Err()
+		}), pool.Close, pool.Ping(ctx)
+	}
+}
+
+// storm prints the medians of the rounds, in each of which every side meets the server once.
+func storm(
+	ctx context.Context, r *harness.Report, server *harness.Server, title string, rounds int, sides []side,
+) error {
+	rows := make([]harness.Row, len(sides))
+	dials, peaks := make([][]float64, len(sides)), make([][]float64, len(sides))
+	for i, s := range sides {
+		rows[i].Name = s.name
+	}
+	err := harness.TakeTurns(ctx, 0, rounds, rows, func(i int, _ bool) (time.Duration, error) {
+		t := &tally{perWindow: map[int]int{}}
+		took, err := sides[i].meet(ctx, server, t)
+		if err == nil {
+			peak := 0
+			for _, n := range t.perWindow {
+				peak = max(peak, n)
+			}
+			dials[i], peaks[i] = append(dials[i], float64(t.all)), append(peaks[i], float64(peak))
+		}
+		return took, err
+	})
+	if err != nil {
+		return err
+	}
+	var cells [][]string
+	for i, row := range rows {
+		if row.Failed == nil {
+			cells = append(cells, []string{
+				row.Name, fmt.Sprintf("%.0f", harness.Quantile(dials[i], 0.5)),
+				fmt.Sprintf("%.0f", harness.Quantile(peaks[i], 0.5)),
+				harness.Quantile(row.Times, 0.5).Round(10 * time.Millisecond).String(),
+			})
+		}
+	}
+	r.Grid(fmt.Sprintf("%s (medians of %d rounds, %s)", title, rounds, harness.Cores()),
+		[]string{"", "attempts", "most in 100 ms", "all connected after"}, cells...)
+	r.ExplainFailures(rows)
+	r.Gather(title+", until all are connected", rounds, rows)
+	return nil
+}
+
+// tally counts attempts to connect since the server went, also by window.
 type tally struct {
-	attempts              int
-	perWindow             map[int]int // attempts by window since the server went
-	up                    int         // the first window in which the server answered
-	starting, full, other int         // refused by the server: 57P03, 53300; timed out, reset, …
-	allConnected          time.Duration
+	mu        sync.Mutex
+	began     time.Time // zero: the server has not gone yet
+	all       int
+	perWindow map[int]int
 }
 
-func (t *tally) attempt(since time.Duration) {
-	if t.perWindow == nil {
-		t.perWindow = map[int]int{}
-	}
-	t.attempts++
-	t.perWindow[int(since/window)]++
-}
-
-// figures are the columns of a table: attempts, the most in a window, ever and since the server was
-// up, the refusals, and milliseconds until all are connected.
-func (t *tally) figures() []float64 {
-	ever, up := 0, 0
-	for w, n := range t.perWindow {
-		ever = max(ever, n)
-		if w >= t.up {
-			up = max(up, n)
+func (t *tally) watch(cfg *pgx.ConnConfig) {
+	dial := cfg.DialFunc
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		t.mu.Lock()
+		if !t.began.IsZero() {
+			t.all++
+			t.perWindow[int(time.Since(t.began)/window)]++
 		}
-	}
-	return []float64{
-		float64(t.attempts), float64(ever), float64(up), float64(t.starting), float64(t.full), float64(t.other),
-		float64(t.allConnected.Milliseconds()),
+		t.mu.Unlock()
+		return dial(ctx, network, address)
 	}
 }
 
-var head = []string{
-	"wait before the next attempt", "attempts", "peak/100 ms", "once it is up", "starting", "no room", "other",
-	"all connected, ms",
-}
-
-// cells has the median of each figure by itself.
-func cells(name string, all ...*tally) []string {
-	line := []string{name}
-	for i := range head[1:] {
-		values := make([]float64, len(all))
-		for j, t := range all {
-			values[j] = t.figures()[i]
+// meet kills the server below all instances, starts it again, and returns how long it takes from
+// then until all are connected.
+func (s side) meet(ctx context.Context, server *harness.Server, t *tally) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	comeBacks := make([]func(context.Context) error, instances)
+	var ends sync.WaitGroup
+	defer ends.Wait()
+	for i := range comeBacks {
+		cfg, err := harness.PoolConfig(server.URL)
+		if err != nil {
+			return 0, err
 		}
-		line = append(line, fmt.Sprintf("%.0f", harness.Quantile(values, 0.5)))
+		cfg.MaxConns, cfg.ConnConfig.ConnectTimeout = callers, 5*time.Second // as pgpool's default
+		t.watch(cfg.ConnConfig)
+		comeBack, end, err := s.begin(ctx, cfg)
+		if end != nil {
+			defer ends.Go(end)
+		}
+		if err != nil {
+			return 0, err
+		}
+		comeBacks[i] = comeBack
 	}
-	return line
+	if err := server.Kill(); err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	t.began = time.Now()
+	t.mu.Unlock()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, comeBack := range comeBacks {
+		group.Go(func() error { return comeBack(ctx) })
+	}
+	time.Sleep(downFor)
+	up := time.Now()
+	err := errors.Join(server.Start(), group.Wait())
+	t.mu.Lock() // those that dial later do not count
+	defer t.mu.Unlock()
+	t.began = time.Time{}
+	return time.Since(up), err
 }

@@ -5,9 +5,7 @@ import (
 	"database/sql"
 
 	trmpgx "github.com/avito-tech/go-transaction-manager/drivers/pgxv5/v2"
-	"github.com/avito-tech/go-transaction-manager/trm/v2"
 	"github.com/avito-tech/go-transaction-manager/trm/v2/manager"
-	"github.com/avito-tech/go-transaction-manager/trm/v2/settings"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
@@ -22,8 +20,7 @@ import (
 type peers struct {
 	pool    *pgxpool.Pool
 	manager *manager.Manager // on pool
-	nested  trm.Settings
-	sql     *sql.DB // with pgx as its driver and connections of its own
+	sql     *sql.DB          // with pgx as its driver and connections of its own
 	gorm    *gorm.DB
 }
 
@@ -32,16 +29,12 @@ func newPeers(pool *pgxpool.Pool) (*peers, error) {
 	if err != nil {
 		return nil, err
 	}
-	nested, err := settings.New(settings.WithPropagation(trm.PropagationNested))
-	if err != nil {
-		return nil, err
-	}
 	db := stdlib.OpenDB(*pool.Config().ConnConfig)
 	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{Logger: logger.Discard})
 	if err != nil {
 		return nil, err
 	}
-	return &peers{pool: pool, manager: m, nested: nested, sql: db, gorm: g}, nil
+	return &peers{pool: pool, manager: m, sql: db, gorm: g}, nil
 }
 
 func (p *peers) oneStatement() []harness.Side {
@@ -59,32 +52,6 @@ func (p *peers) oneStatement() []harness.Side {
 			return tx.Commit()
 		}},
 		{Name: "GORM", Op: func(ctx context.Context) error { return p.gorm.WithContext(ctx).Transaction(updateGORM) }},
-	}
-}
-
-// fiveNested is without database/sql, which has no savepoints.
-func (p *peers) fiveNested() []harness.Side {
-	return []harness.Side{
-		{Name: "go-transaction-manager", Op: func(ctx context.Context) error {
-			return p.manager.Do(ctx, func(ctx context.Context) error {
-				for range 5 {
-					if err := p.manager.DoWithSettings(ctx, p.nested, p.update); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}},
-		{Name: "GORM", Op: func(ctx context.Context) error {
-			return p.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-				for range 5 {
-					if err := tx.Transaction(updateGORM); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}},
 	}
 }
 
