@@ -12,7 +12,6 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/jackc/tern/v2 v2.3.4
 	github.com/page-builder/persistence/pgconfig v0.1.0
-	github.com/page-builder/persistence/pgerr v0.1.0
 	github.com/page-builder/persistence/pghealth v0.1.0
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgpool v0.1.0
@@ -54,6 +53,7 @@ require (
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/mitchellh/copystructure v1.2.0 // indirect
 	github.com/mitchellh/reflectwalk v1.0.2 // indirect
+	github.com/page-builder/persistence/pgerr v0.1.0 // indirect
 	github.com/pmezard/go-difflib v1.0.1-0.20181226105442-5d4384ee4fb2 // indirect
 	github.com/power-devops/perfstat v0.0.0-20240221224432-82ca36839d55 // indirect
 	github.com/qdm12/reprint v0.0.0-20200326205758-722754a53494 // indirect

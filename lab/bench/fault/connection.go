@@ -74,25 +74,19 @@ var connectionFaults = []fault{
 		see: func(ctx context.Context, s *scene) (cell, error) {
 			return s.waits(ctx, func(ctx context.Context) error { return s.exec(ctx, "select pg_sleep(3600)") }), nil
 		}},
-	{name: "all connections are in use, ctx has no deadline", waits: true, conns: 1,
-		see: func(ctx context.Context, s *scene) (cell, error) { return s.queryIn(ctx, true) }},
-	{name: "in a transaction, a query goes to the pool and not to it; one connection", waits: true, conns: 1,
-		see: func(ctx context.Context, s *scene) (cell, error) { return s.queryIn(ctx, false) }},
+	{name: "a transaction has the only connection, and a query goes to the pool; ctx has no deadline", waits: true, conns: 1,
+		see: queryBeside},
 	{name: fmt.Sprintf("the network cut %d connections, idle for a moment: the next %d calls", pooled, calls), conns: pooled,
 		tcp: true, see: cutIdle},
 	{name: "the network cut the answer to an update without a transaction and arguments", conns: 1, tcp: true,
 		see: cutAnswer},
 }
 
-// queryIn sends a query to the pool while a transaction has its only connection: with the ctx of the
-// transaction, or with that of another request.
-func (s *scene) queryIn(other context.Context, isOther bool) (c cell, err error) {
-	err = s.transaction(other, func(ctx context.Context, exec execution) error {
+// queryBeside sends a query to the pool while a transaction has its only connection.
+func queryBeside(ctx context.Context, s *scene) (c cell, err error) {
+	err = s.transaction(ctx, func(ctx context.Context, exec execution) error {
 		if err := exec(ctx, "select 1"); err != nil {
 			return err
-		}
-		if isOther {
-			ctx = other
 		}
 		c = s.waits(ctx, func(ctx context.Context) error { return s.exec(ctx, "select 1") })
 		return nil

@@ -61,9 +61,8 @@ func TestFaults(t *testing.T) {
 		t.Errorf("after the end of the sessions: %s", c.seen)
 	}
 	connection.check(t,
-		[3]string{"all connections are in use", "pgpool", "`ErrExhausted`"},
-		[3]string{"all connections are in use", "pgxpool", "no end"},
-		[3]string{"in a transaction, a query", "pgpool", "`ErrExhausted`"},
+		[3]string{"a transaction has the only", "pgpool", "`ErrExhausted`"},
+		[3]string{"a transaction has the only", "pgxpool", "no end"},
 		[3]string{"the network cut the answer", "pgpool", "broken connection, applied once"},
 		[3]string{"the network cut the answer", "database/sql", "succeeds, applied 2 times"},
 	)

@@ -2,7 +2,6 @@ package fault
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -128,10 +127,6 @@ func said(err error) string {
 		return "error " + server.Code
 	case errors.Is(err, context.Canceled):
 		return "`context.Canceled`"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "`context.DeadlineExceeded`"
-	case errors.Is(err, sql.ErrTxDone):
-		return "`sql.ErrTxDone`"
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return "cannot connect"
 	case errors.Is(err, driver.ErrBadConn):

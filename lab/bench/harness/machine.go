@@ -13,7 +13,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/shirou/gopsutil/v4/cpu"
-	"github.com/shirou/gopsutil/v4/host"
 	"github.com/shirou/gopsutil/v4/load"
 	"github.com/shirou/gopsutil/v4/mem"
 )
@@ -46,16 +45,11 @@ func machine(ctx context.Context, now time.Time) []fact {
 	if m, err := mem.VirtualMemoryWithContext(ctx); err == nil {
 		memory = fmt.Sprintf("%.1f GiB", float64(m.Total)/(1<<30))
 	}
-	kernel, err := host.KernelVersionWithContext(ctx)
-	if err != nil {
-		kernel = "unknown"
-	}
 	return []fact{
 		{"date", now.UTC().Format("2006-01-02 15:04 MST")},
 		{"command", strings.Join(append([]string{"bench"}, os.Args[1:]...), " ")},
 		{"processors", fmt.Sprintf("%d × %s", runtime.NumCPU(), model)},
 		{"memory", memory},
-		{"system", runtime.GOOS + " " + kernel},
 	}
 }
 

@@ -3,7 +3,6 @@ package harness
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,11 +28,12 @@ func (r *Report) Record(ctx context.Context, dir string, rounds int, chosen []Co
 			{"duration", time.Since(began).Round(time.Second).String()},
 		}, r.versions, built())
 		drawn := r.charts()
-		files := []resultFile{{"RESULTS.md", r.results(facts, drawn)}}
 		for _, d := range drawn {
-			files = append(files, resultFile{filepath.Join("charts", d.file+".svg"), d.svg})
+			if err := replaceFile(filepath.Join(dir, "charts", d.file+".svg"), d.svg); err != nil {
+				return err
+			}
 		}
-		return writeAll(dir, files)
+		return replaceFile(filepath.Join(dir, "RESULTS.md"), r.results(facts, drawn))
 	})
 }
 
@@ -111,39 +111,13 @@ func (r *Report) writeWorse(b *bytes.Buffer) {
 	}
 }
 
-type resultFile struct {
-	path string // below the folder
-	text []byte
-}
-
-// writeAll first writes all files under temporary names, and then renames them. RESULTS.md is the
-// first of them and renamed last.
-func writeAll(dir string, files []resultFile) error {
-	temporary := make([]string, len(files))
-	defer func() {
-		for _, name := range temporary {
-			_ = os.Remove(name) // those that were not renamed
-		}
-	}()
-	for i, f := range files {
-		path := filepath.Join(dir, f.path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-		if err != nil {
-			return err
-		}
-		temporary[i] = temp.Name()
-		_, err = temp.Write(f.text)
-		if err := errors.Join(err, temp.Chmod(0o644), temp.Close()); err != nil {
-			return err
-		}
+// replaceFile writes a file under another name first, so that its readers never see a part of it.
+func replaceFile(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
 	}
-	for i, f := range slices.Backward(files) {
-		if err := os.Rename(temporary[i], filepath.Join(dir, f.path)); err != nil {
-			return err
-		}
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		return err
 	}
-	return nil
+	return os.Rename(path+".new", path)
 }

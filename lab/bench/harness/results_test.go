@@ -263,7 +263,7 @@ func TestRecord(t *testing.T) {
 	if read("charts/other.svg") != "of another run" || !strings.Contains(read("charts/one.svg"), "<svg") {
 		t.Error("the charts are not as they should be")
 	}
-	if names, err := filepath.Glob(filepath.Join(dir, "*", ".new-*")); err != nil || len(names) > 0 {
+	if names, err := filepath.Glob(filepath.Join(dir, "*", "*.new")); err != nil || len(names) > 0 {
 		t.Errorf("temporary files are left: %v, %v", names, err)
 	}
 }

@@ -61,19 +61,7 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 			return err
 		}
 	}
-	// The mode for poolers such as PgBouncer has no prepared statements.
-	cfg, err := harness.PoolConfig(url)
-	if err != nil {
-		return err
-	}
-	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	return r.Compare(ctx, "A transaction with one statement, loopback, QueryExecModeExec", rounds, 25,
-		oneStatement(pool)...)
+	return nil
 }
 
 func runAt(ctx context.Context, r *harness.Report, url string, roundTrip time.Duration, rounds int) error {
