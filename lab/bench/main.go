@@ -45,7 +45,8 @@ var comparisons = []harness.Comparison{
 func main() {
 	rounds := flag.Int("rounds", 0, "how often each side runs; 0: each comparison's own number")
 	results := flag.String("results", "", "also write RESULTS.md and charts/*.svg to this folder")
-	flag.BoolVar(&backfill.TenMillion, "ten-million", false, "backfill: also copy 10,000,000 rows, for some 20 minutes a round")
+	flag.BoolVar(&backfill.TenMillion, "ten-million", false,
+		"backfill: also copy 10,000,000 rows, for some 20 minutes a round")
 	flag.Parse()
 	if err := run(*results, *rounds, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -3,23 +3,20 @@ package main
 import (
 	"testing"
 
-	"github.com/page-builder/persistence/lab/bench/connect"
 	"github.com/page-builder/persistence/lab/bench/database"
 	"github.com/page-builder/persistence/lab/bench/harness"
-	"github.com/page-builder/persistence/lab/bench/list"
 	"github.com/page-builder/persistence/lab/bench/query"
 	"github.com/page-builder/persistence/lab/bench/river"
 	"github.com/page-builder/persistence/lab/bench/scaling"
 	"github.com/page-builder/persistence/lab/bench/transaction"
 )
 
-// The comparisons without tests of their own run in one round, and the tables that their charts are
-// drawn from are there. Their figures do not matter here.
+// These comparisons run in one round, and the tables that their charts are drawn from are there. Their
+// figures do not matter here.
 func TestComparisonsRun(t *testing.T) {
 	r := &harness.Report{Out: t.Output()}
 	chosen := []harness.Comparison{
-		query.Comparison, list.Comparison, transaction.Comparison, database.Comparison, connect.Comparison,
-		river.Comparison, scaling.Comparison,
+		query.Comparison, transaction.Comparison, database.Comparison, river.Comparison, scaling.Comparison,
 	}
 	if err := r.Run(t.Context(), 1, chosen, func() error { return nil }); err != nil {
 		t.Fatal(err)

@@ -223,8 +223,8 @@ func mostLag(ctx context.Context, url string, fn func() error) (most int64, err 
 	err = harness.Session(ctx, url, func(conn *pgx.Conn) error {
 		for {
 			var behind int64
-			err := conn.QueryRow(ctx, `select coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::bigint
-				from pg_stat_replication`).Scan(&behind)
+			err := conn.QueryRow(ctx, "select coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)"+
+				"::bigint from pg_stat_replication").Scan(&behind)
 			if err != nil {
 				return errors.Join(err, <-done)
 			}
@@ -242,12 +242,18 @@ func mostLag(ctx context.Context, url string, fn func() error) (most int64, err 
 // workerURL is a variable that makes this program a worker of the backfill in that database.
 const workerURL = "BENCH_BACKFILL_URL"
 
+// work runs the backfill as a process that is killed: after three batches it only waits for that.
 func work(ctx context.Context, url string) error {
 	cfg, err := harness.ConnConfig(url)
 	if err != nil {
 		return err
 	}
-	worker, err := newRunner(cfg, backfill.Options{})
+	batches := 0
+	worker, err := newRunner(cfg, backfill.Options{Progress: func(backfill.Status) {
+		if batches++; batches == 3 {
+			<-ctx.Done()
+		}
+	}})
 	if err != nil {
 		return err
 	}
@@ -267,15 +273,16 @@ func kill(ctx context.Context, r *harness.Report, rows int) error {
 			return err
 		}
 		// A trigger counts how often each row was copied, by what the batches commit.
-		if _, err := conn.Exec(ctx, `create function count_copies() returns trigger language plpgsql as
+		_, err := conn.Exec(ctx, `create function count_copies() returns trigger language plpgsql as
 				'begin new.counter = new.counter + 1; return new; end';
-			create trigger count_copies before update on rows for each row execute function count_copies()`); err != nil {
+			create trigger count_copies before update on rows for each row execute function count_copies()`)
+		if err != nil {
 			return err
 		}
 		var before, missing, twice int
-		err := harness.KillChild(ctx, "backfill", []string{workerURL + "=" + url}, func() (bool, error) {
+		err = harness.KillChild(ctx, "backfill", []string{workerURL + "=" + url}, func() (bool, error) {
 			err := conn.QueryRow(ctx, "select count(*) from rows where new is not null").Scan(&before)
-			return before > rows/10, err
+			return before > 0, err
 		})
 		if err != nil {
 			return err
@@ -297,8 +304,9 @@ func kill(ctx context.Context, r *harness.Report, rows int) error {
 			from rows`).Scan(&missing, &twice); err != nil {
 			return err
 		}
-		r.Printf("\nkill -9 of a worker after some %d of %d rows: the next one has done its first batch after %s; in the "+
-			"end %d rows are missing and %d were copied twice\n", before, rows, harness.Short(first), missing, twice)
+		r.Printf("\nkill -9 of a worker after some %d of %d rows: the next one has done its first batch after %s; in "+
+			"the end %d rows are missing and %d were copied twice\n", before, rows, harness.Short(first), missing,
+			twice)
 		return nil
 	})
 }

@@ -13,7 +13,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	var said strings.Builder
 	r := &harness.Report{Out: &said}
-	if err := runWith(t.Context(), r, 1, []int{50_000}); err != nil {
+	if err := runWith(t.Context(), r, 1, []int{20_000}); err != nil {
 		t.Fatal(err)
 	}
 	t.Log(said.String())

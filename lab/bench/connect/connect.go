@@ -17,8 +17,8 @@ var Comparison = harness.Comparison{
 	Name: "connect", Rounds: 20, Run: run,
 	Reasons: []harness.Reason{{
 		Table: `^From nothing to a pool`, Side: `^pgpool`,
-		Why: "Connect makes three connections where the peer makes one: one that finds out whether the server can be " +
-			"used, and is closed again, and two idle ones, so that the first requests find them.",
+		Why: "Connect makes three connections where the peer makes one: one that finds out whether the server can " +
+			"be used, and is closed again, and two idle ones, so that the first requests find them.",
 	}},
 }
 

@@ -74,10 +74,10 @@ var connectionFaults = []fault{
 		see: func(ctx context.Context, s *scene) (cell, error) {
 			return s.waits(ctx, func(ctx context.Context) error { return s.exec(ctx, "select pg_sleep(3600)") }), nil
 		}},
-	{name: "a transaction has the only connection, and a query goes to the pool; ctx has no deadline", waits: true, conns: 1,
-		see: queryBeside},
-	{name: fmt.Sprintf("the network cut %d connections, idle for a moment: the next %d calls", pooled, calls), conns: pooled,
-		tcp: true, see: cutIdle},
+	{name: "a transaction has the only connection, and a query goes to the pool; ctx has no deadline", waits: true,
+		conns: 1, see: queryBeside},
+	{name: fmt.Sprintf("the network cut %d connections, idle for a moment: the next %d calls", pooled, calls),
+		conns: pooled, tcp: true, see: cutIdle},
 	{name: "the network cut the answer to an update without a transaction and arguments", conns: 1, tcp: true,
 		see: cutAnswer},
 }

@@ -117,8 +117,8 @@ func (s *stage) meet(
 					table: fmt.Sprintf("counters_%d", s.scenes.Add(1)),
 				}
 				err := sc.Run(func() error {
-					_, err := admin.Exec(ctx, "create table "+sc.table+" (id int primary key, n int not null); insert into "+
-						sc.table+" values (1, 0), (2, 0)")
+					_, err := admin.Exec(ctx, "create table "+sc.table+" (id int primary key, n int not null); "+
+						"insert into "+sc.table+" values (1, 0), (2, 0)")
 					if err == nil {
 						err = sc.prepare(ctx, f)
 					}
@@ -165,7 +165,7 @@ func (s *scene) increment(id int) string {
 
 // applied returns what the rows have now.
 func (s *scene) applied(ctx context.Context) (first, second int, err error) {
-	err = s.admin.QueryRow(ctx, fmt.Sprintf("select (select n from %[1]s where id = 1), (select n from %[1]s where id = 2)",
+	err = s.admin.QueryRow(ctx, fmt.Sprintf("select a.n, b.n from %[1]s a, %[1]s b where a.id = 1 and b.id = 2",
 		s.table)).Scan(&first, &second)
 	return first, second, err
 }

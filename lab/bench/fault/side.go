@@ -63,7 +63,9 @@ func ours(opts pgtx.Options) func(context.Context, string, int) (*program, error
 			return nil, err
 		}
 		return onPool(ctx, pool, func(ctx context.Context, fn func(context.Context, execution) error) error {
-			return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error { return fn(ctx, onTx(tx)) })
+			return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				return fn(ctx, onTx(tx))
+			})
 		})
 	}
 }

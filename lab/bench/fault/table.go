@@ -87,8 +87,8 @@ func (t *table) print(r *harness.Report) {
 		}
 	}
 	r.Grid(t.title, append([]string{""}, t.sides...), lines...)
-	r.Printf("\n%s does worse than another side: %s.\nNo better than another, and not well: %s.\nAs well as another: %s.\n",
-		t.sides[0], listed(worse), listed(nobody), listed(same))
+	r.Printf("\n%s does worse than another side: %s.\nNo better than another, and not well: %s.\nAs well as another: "+
+		"%s.\n", t.sides[0], listed(worse), listed(nobody), listed(same))
 	for _, n := range t.notes {
 		r.Printf("- %s\n", n)
 	}

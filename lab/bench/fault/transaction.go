@@ -10,7 +10,8 @@ import (
 
 // transactionFaults meet a transaction that increments two rows, once each.
 var transactionFaults = []fault{
-	{name: "a transaction is begun on the pool inside another, one connection", waits: true, conns: 1, see: nestedOnPool},
+	{name: "a transaction is begun on the pool inside another, one connection", waits: true, conns: 1,
+		see: nestedOnPool},
 	{name: "the connection is cut between its two statements", conns: 2, tcp: true,
 		see: func(ctx context.Context, s *scene) (cell, error) {
 			return s.outcome(ctx, s.transaction(ctx, s.both(s.network.Sever)))

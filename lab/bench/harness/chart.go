@@ -54,9 +54,11 @@ func (c *canvas) line(x1, y1, x2, y2 float64, class string) {
 // card returns the SVG with a frame, a title and a line below it.
 func (c *canvas) card(title, below, alt string, height float64) []byte {
 	var out canvas
-	fmt.Fprintf(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %[1]g %[2]g\" "+
-		"role=\"img\" aria-labelledby=\"title desc\">\n<title id=\"title\">%s</title>\n<desc id=\"desc\">%s</desc>\n%s",
-		cardWidth, height, html.EscapeString(title), html.EscapeString(alt), style)
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%g" height="%g" viewBox="0 0 %[1]g %[2]g"
+	role="img" aria-labelledby="title desc">
+<title id="title">%[3]s</title>
+<desc id="desc">%[4]s</desc>
+%[5]s`, cardWidth, height, html.EscapeString(title), html.EscapeString(alt), style)
 	fmt.Fprintf(&out, "<rect x=\"0.5\" y=\"0.5\" width=\"%g\" height=\"%g\" class=\"card\"/>\n", cardWidth-1, height-1)
 	out.text(margin, 24, "start", "title", title)
 	out.text(margin, 42, "start", "small", below)

@@ -41,8 +41,8 @@ func (c Chart) draw(all []Table) (svg []byte, alt string) {
 	}
 	below := "Lower is better. " + Cores() + "."
 	if !c.Times {
-		below = fmt.Sprintf("Time against %s = 1 (dashed) in the same round: lower is better. Bars: medians; whiskers: "+
-			"quartiles. %s.", tables[0].Rows[0].Name, Cores())
+		below = fmt.Sprintf("Time against %s = 1 (dashed) in the same round: lower is better. Bars: medians; "+
+			"whiskers: quartiles. %s.", tables[0].Rows[0].Name, Cores())
 	}
 	alt = c.Title + ". " + strings.Join(texts, "; ") + "."
 	var body canvas

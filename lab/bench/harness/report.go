@@ -80,7 +80,7 @@ func (r *Report) Add(title string, rounds, ops int, rows []Row) {
 		if row.Failed != nil {
 			continue
 		}
-		cells[i] = []string{row.Name, shortOf(row.Time.Median), shortOf(row.Time.Q1) + "–" + shortOf(row.Time.Q3), "", "", ""}
+		cells[i][1], cells[i][2] = shortOf(row.Time.Median), shortOf(row.Time.Q1)+"–"+shortOf(row.Time.Q3)
 		if row.Ratio != (Spread{}) { // there is none if the first side failed
 			cells[i][3] = fmt.Sprintf("×%.2f", row.Ratio.Median)
 			cells[i][4] = fmt.Sprintf("%.2f–%.2f", row.Ratio.Q1, row.Ratio.Q3)

@@ -39,8 +39,9 @@ func (r *Report) Record(ctx context.Context, dir string, rounds int, chosen []Co
 
 const howToRead = `# Results
 
-` + "`go tool mage bench`" + ` wrote this page; [README.md](README.md) says how to read it. A ratio is the median of the rounds' ratios, with its
-quartiles beside it: ×0.70 takes 0.70 of the other's time, so lower is better. Times mean little on a shared machine.
+` + "`go tool mage bench`" + ` wrote this page; [README.md](README.md) says how to read it. A ratio is the median of the
+rounds' ratios, with its quartiles beside it: ×0.70 takes 0.70 of the other's time, so lower is better. Times mean
+little on a shared machine.
 `
 
 // results returns the text of RESULTS.md.
@@ -48,7 +49,8 @@ func (r *Report) results(facts []fact, drawn []drawing) []byte {
 	var b bytes.Buffer
 	b.WriteString(howToRead)
 	if len(r.missing) > 0 {
-		fmt.Fprintf(&b, "\nThe run is not complete. These comparisons have not run: %s.\n", strings.Join(r.missing, ", "))
+		fmt.Fprintf(&b, "\nThe run is not complete. These comparisons have not run: %s.\n",
+			strings.Join(r.missing, ", "))
 	}
 	if failures := r.Failures(); len(failures) > 0 {
 		b.WriteString("\n## Failed\n\n")

@@ -31,16 +31,19 @@ func recorded() *Report {
 		r.Gather(title, len(rows[0].Times), rows)
 		r.Tables[len(r.Tables)-1].Comparison = comparison
 	}
-	add("query", "Acquire and release", row("pgxpool", 0.32, 0.32, 0.32, 0.9), row("pgpool.Connect", 0.64, 0.65, 0.66, 0.8))
+	add("query", "Acquire and release", row("pgxpool", 0.32, 0.32, 0.32, 0.9),
+		row("pgpool.Connect", 0.64, 0.65, 0.66, 0.8))
 	add("query", "One query", row("pgxpool", 19.7, 19.6, 19.9, 40), row("pgpool.Connect", 19.9, 19.8, 20.1, 40))
 	for _, where := range []string{"loopback", "1ms"} {
 		add("transaction", "A transaction, "+where,
 			row("pgx.BeginFunc", 200, 200, 200, 700), row("pgtx.Run", 182, 180, 184, 900),
-			row("pgtx.Run, eager", 218, 220, 216, 500), row("by hand", 164, 164, 166, 500), row("GORM", 224, 230, 220, 2000))
+			row("pgtx.Run, eager", 218, 220, 216, 500), row("by hand", 164, 164, 166, 500),
+			row("GORM", 224, 230, 220, 2000))
 	}
 	for _, c := range []Comparison{
 		{Name: "query", Reasons: []Reason{{Table: "^Acquire", Side: "^pgpool", Why: "The hooks."}}},
-		{Name: "transaction", Charts: []Chart{transactionChart}, Reasons: []Reason{{Side: "eager", Why: "Its own trip."}}},
+		{Name: "transaction", Charts: []Chart{transactionChart},
+			Reasons: []Reason{{Side: "eager", Why: "Its own trip."}}},
 	} {
 		r.sections = append(r.sections, section{comparison: c, rounds: 4, took: time.Minute,
 			text: "\nwhat " + c.Name + " printed\n"})
@@ -56,7 +59,8 @@ func TestResults(t *testing.T) {
 	for _, want := range []string{
 		"## Worse than a peer",
 		"| pgpool.Connect | Acquire and release | ×2.03 (2.00–2.03) pgxpool | the same | 1 |\n",
-		"| pgtx.Run, eager | A transaction, loopback | ×1.33 (1.30–1.33) by hand | ×1.09 (1.08–1.09) pgx.BeginFunc | 2 |\n",
+		"| pgtx.Run, eager | A transaction, loopback | ×1.33 (1.30–1.33) by hand | " +
+			"×1.09 (1.08–1.09) pgx.BeginFunc | 2 |\n",
 		"| pgtx.Run | A transaction, loopback | ×1.11 (1.11–1.11) by hand | ×0.92 (0.91–0.92) pgx.BeginFunc | 3 |\n",
 		"1. The hooks.\n2. Its own trip.\n3. " + noReason,
 		"| processors | 2 × a processor |",

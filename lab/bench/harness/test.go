@@ -14,17 +14,34 @@ type Test struct {
 	failed   error
 }
 
-func (t *Test) Helper()                  {}
-func (t *Test) Name() string             { return "bench" }
+// Helper does nothing.
+func (t *Test) Helper() {}
+
+// Name returns the name of all tests.
+func (t *Test) Name() string { return "bench" }
+
+// Context returns Ctx.
 func (t *Test) Context() context.Context { return t.Ctx }
-func (t *Test) Cleanup(fn func())        { t.cleanups = append(t.cleanups, fn) }
-func (t *Test) Failed() bool             { return t.failed != nil }
-func (t *Test) Logf(string, ...any)      {}
+
+// Cleanup calls fn at the end of Run.
+func (t *Test) Cleanup(fn func()) { t.cleanups = append(t.cleanups, fn) }
+
+// Failed reports whether the test has failed.
+func (t *Test) Failed() bool { return t.failed != nil }
+
+// Logf does nothing.
+func (t *Test) Logf(string, ...any) {}
+
+// Errorf fails the test.
 func (t *Test) Errorf(format string, a ...any) {
 	t.failed = errors.Join(t.failed, fmt.Errorf(format, a...))
 }
+
+// Fatalf fails the test and ends it.
 func (t *Test) Fatalf(format string, a ...any) { t.Errorf(format, a...); panic(t.failed) }
-func (t *Test) Skipf(format string, a ...any)  { t.Fatalf(format, a...) }
+
+// Skipf is Fatalf: what a comparison needs has to be there.
+func (t *Test) Skipf(format string, a ...any) { t.Fatalf(format, a...) }
 
 // Run runs fn as a test, with its cleanups.
 func (t *Test) Run(fn func() error) (err error) {

@@ -33,8 +33,8 @@ var Comparison = harness.Comparison{
 	Reasons: []harness.Reason{
 		{
 			Side: `MaxAge: -1`,
-			Why: "Each request asks what the server's connections and transactions do, on a connection of the probe's own, " +
-				"where the peers ping.",
+			Why: "Each request asks what the server's connections and transactions do, on a connection of the " +
+				"probe's own, where the peers ping.",
 		},
 		{
 			Side: `^pghealth`,
@@ -211,8 +211,8 @@ func floods(ctx context.Context, r *harness.Report, url string, callers int) err
 			return err
 		}
 		cells = append(cells, []string{
-			p.name, fmt.Sprint(sessionsAfter - sessions), fmt.Sprint(transactionsAfter - transactions), a.String(), a.at(0.5),
-			a.at(1),
+			p.name, fmt.Sprint(sessionsAfter - sessions), fmt.Sprint(transactionsAfter - transactions), a.String(),
+			a.at(0.5), a.at(1),
 		})
 	}
 	r.Grid(fmt.Sprintf("%d callers, %d probes in a row each, %s: what reaches the database", callers, inRow,
@@ -223,8 +223,8 @@ func floods(ctx context.Context, r *harness.Report, url string, callers int) err
 // count waits until nobody is connected: the server counts a session when it has ended.
 func count(ctx context.Context, observer *pgx.Conn) (sessions, transactions int, err error) {
 	for n := 1; n > 0 && err == nil; {
-		err = observer.QueryRow(ctx, "select count(*), pg_sleep(0.01)::text from pg_stat_activity where datname = 'app'").
-			Scan(&n, nil)
+		time.Sleep(10 * time.Millisecond)
+		err = observer.QueryRow(ctx, "select count(*) from pg_stat_activity where datname = 'app'").Scan(&n)
 	}
 	if err == nil {
 		err = observer.QueryRow(ctx, "select sessions, xact_commit + xact_rollback from pg_stat_database "+
@@ -306,12 +306,13 @@ func faultsBehind(ctx context.Context, r *harness.Report, network *fault.Proxy, 
 	var cells [][]string
 	for i, f := range results {
 		cells = append(cells, []string{
-			probers[i].name, f.exhausted.String(), f.exhausted.at(0), f.exhausted.at(1), f.frozen.String(), f.frozen.at(0),
-			f.frozen.at(1),
+			probers[i].name, f.exhausted.String(), f.exhausted.at(0), f.exhausted.at(1),
+			f.frozen.String(), f.frozen.at(0), f.frozen.at(1),
 		})
 	}
-	r.Grid(fmt.Sprintf("%d probes at once while the application uses all %d connections of the pool, and while the server "+
-		"is frozen", callers, conns), []string{"", "exhausted", "first", "last", "frozen", "first", "last"}, cells...)
+	r.Grid(fmt.Sprintf("%d probes at once while the application uses all %d connections of the pool, and while the "+
+		"server is frozen", callers, conns), []string{"", "exhausted", "first", "last", "frozen", "first", "last"},
+		cells...)
 	return results, nil
 }
 

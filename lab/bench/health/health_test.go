@@ -33,8 +33,8 @@ func TestRun(t *testing.T) {
 		wrong = nil
 		for i, want := range []struct{ exhausted, frozen int }{{no, no}, {no, no}, {yes, no}, {yes, no}, {yes, no}} {
 			if got := results[i]; got.exhausted.codes[want.exhausted] != 1 || got.frozen.codes[want.frozen] != 1 {
-				wrong = append(wrong, fmt.Sprintf("%s: exhausted %s, frozen %s, want %v", probers[i].name, got.exhausted,
-					got.frozen, want))
+				wrong = append(wrong, fmt.Sprintf("%s: exhausted %s, frozen %s, want %v", probers[i].name,
+					got.exhausted, got.frozen, want))
 			}
 		}
 		if wrong == nil {

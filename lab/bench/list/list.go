@@ -206,7 +206,7 @@ func optionalFilter(ctx context.Context, r *harness.Report, pool *pgxpool.Pool) 
 		}
 		cells = append(cells, line)
 	}
-	r.Grid("An optional filter with an index, by its use on a connection, in ms. The title is unique; the other filters "+
-		"are null.", head, cells...)
+	r.Grid("An optional filter with an index, by its use on a connection, in ms. The title is unique; the other "+
+		"filters are null.", head, cells...)
 	return nil
 }

@@ -66,7 +66,9 @@ func relatedSides(pool *pgxpool.Pool) []harness.Side {
 		}}
 	}
 	return []harness.Side{
-		side("a batch by hand", func(ctx context.Context, parents []related) error { return batch(ctx, pool, parents) }),
+		side("a batch by hand", func(ctx context.Context, parents []related) error {
+			return batch(ctx, pool, parents)
+		}),
 		side("pgquery.Load", func(ctx context.Context, parents []related) error {
 			return pgquery.Load(ctx, pool, parents, loads...)
 		}),

@@ -109,7 +109,8 @@ func together(ctx context.Context, r *harness.Report, admin *pgx.Conn, cfg *pgx.
 		if err != nil {
 			stalled = "failed"
 		}
-		cells = append(cells, []string{t.Name, strings.Join(succeeded, ", "), fmt.Sprintf("%d of 5", complete), stalled})
+		cells = append(cells,
+			[]string{t.Name, strings.Join(succeeded, ", "), fmt.Sprintf("%d of 5", complete), stalled})
 		slices.Sort(failures)
 		for _, f := range slices.Compact(failures) {
 			said = append(said, t.Name+": "+f)

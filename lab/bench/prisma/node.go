@@ -163,7 +163,8 @@ type answer struct {
 func (n nodeFolder) open(named bool) func(context.Context, string, int) (*client, error) {
 	return func(ctx context.Context, url string, conns int) (*client, error) {
 		cmd := exec.CommandContext(ctx, n.node, filepath.Join(n.folder, "driver.mjs"))
-		cmd.Env = append(os.Environ(), "NODE_ENV=production", "DEBUG=", "DATABASE_URL="+url, "POOL="+strconv.Itoa(conns))
+		cmd.Env = append(os.Environ(), "NODE_ENV=production", "DEBUG=", "DATABASE_URL="+url,
+			"POOL="+strconv.Itoa(conns))
 		if named {
 			cmd.Env = append(cmd.Env, "NAMED=yes")
 		}

@@ -25,13 +25,13 @@ var Comparison = harness.Comparison{
 	Reasons: []harness.Reason{
 		{
 			Table: `^Acquire and release`, Side: `^pgpool`,
-			Why: "Every acquire makes a context with the acquire timeout, reads the clock and looks up what is known of " +
-				"the connection: some 0.4 µs, little beside a query.",
+			Why: "Every acquire makes a context with the acquire timeout, reads the clock and looks up what is " +
+				"known of the connection: some 0.4 µs, little beside a query.",
 		},
 		{
 			Side: `^pgpool`,
-			Why: "The hooks of acquire and release, and a tracer that looks at the time and error of each query. Far more " +
-				"than a few percent is a disturbed run.",
+			Why: "The hooks of acquire and release, and a tracer that looks at the time and error of each query. " +
+				"Far more than a few percent is a disturbed run.",
 		},
 	},
 }

@@ -25,8 +25,8 @@ var Comparison = harness.Comparison{
 	Name: "river", Rounds: 10, Run: run,
 	Reasons: []harness.Reason{{
 		Side: `^pgpool`,
-		Why: "The hooks of acquire and release, and a tracer that looks at the time and error of each query; River's " +
-			"statements carry many jobs each.",
+		Why: "The hooks of acquire and release, and a tracer that looks at the time and error of each query; " +
+			"River's statements carry many jobs each.",
 	}},
 }
 

@@ -21,8 +21,8 @@ var Comparison = harness.Comparison{
 	Reasons: []harness.Reason{
 		{
 			Side: `^pgtx`,
-			Why: "The cores are busy with the server's part when several run at a time, so that a saved round trip saves " +
-				"little.",
+			Why: "The cores are busy with the server's part when several run at a time, so that a saved round trip " +
+				"saves little.",
 		},
 		{
 			Side: `^pgpool`,
@@ -62,15 +62,18 @@ func transactions(ctx context.Context, r *harness.Report, url string, rounds int
 		_, err := tx.Exec(ctx, "update counters set n = n + 1 where id = $1", id)
 		return err
 	}
+	side := func(name string, workers int, op func(context.Context, int) error) harness.Side {
+		return harness.Side{Name: name, Op: harness.InParallel(workers, count, op)}
+	}
 	for _, n := range []int{1, 4, 16, 64, 256} {
 		err := r.Compare(ctx, fmt.Sprintf("%d transactions with one statement on 16 connections, %d workers", count, n),
 			rounds, 1,
-			harness.Side{Name: "pgx.BeginFunc", Op: harness.InParallel(n, count, func(ctx context.Context, id int) error {
+			side("pgx.BeginFunc", n, func(ctx context.Context, id int) error {
 				return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return update(ctx, tx, id) })
-			})},
-			harness.Side{Name: "pgtx.Run", Op: harness.InParallel(n, count, func(ctx context.Context, id int) error {
+			}),
+			side("pgtx.Run", n, func(ctx context.Context, id int) error {
 				return pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return update(ctx, tx, id) })
-			})})
+			}))
 		if err != nil {
 			return err
 		}
@@ -98,8 +101,9 @@ func queries(ctx context.Context, r *harness.Report, url string, rounds int) err
 		cfg.MaxConns = int32(n)
 		ours, err := pgpool.Connect(ctx, cfg, pgpool.WithLogger(slog.New(slog.DiscardHandler)))
 		if err == nil {
-			err = r.Compare(ctx, fmt.Sprintf("%d short queries by %d callers, %d connections", count, callers, n), rounds, 1,
-				side("pgxpool", theirs), side("pgpool.Connect", ours))
+			title := fmt.Sprintf("%d short queries by %d callers, %d connections", count, callers, n)
+			err = r.Compare(ctx, title, rounds, 1, side("pgxpool", theirs),
+				side("pgpool.Connect", ours))
 			ours.Close()
 		}
 		theirs.Close()

@@ -27,8 +27,8 @@ var Comparison = harness.Comparison{
 	Name: "storm", Rounds: 3, Run: run,
 	Reasons: []harness.Reason{{
 		Side: `^pgpool`,
-		Why: "Connect waits between attempts, and a pool whose last attempt failed lets its callers wait a little, so that " +
-			"a server that comes up is not overrun: fewer attempts for a later end.",
+		Why: "Connect waits between attempts, and a pool whose last attempt failed lets its callers wait a little, " +
+			"so that a server that comes up is not overrun: fewer attempts for a later end.",
 	}},
 }
 
@@ -64,8 +64,8 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 	}); err != nil {
 		return err
 	}
-	title = fmt.Sprintf("%d running pools of %d connections, each used by %d callers that come again after %s", instances,
-		callers, callers, nextCall)
+	title = fmt.Sprintf("%d running pools of %d connections, each used by %d callers that come again after %s",
+		instances, callers, callers, nextCall)
 	return storm(ctx, r, server, title, rounds, []side{
 		{"pgxpool", running(pgxpool.NewWithConfig)}, {"pgpool", running(connect)},
 	})

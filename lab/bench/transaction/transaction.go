@@ -32,18 +32,18 @@ var Comparison = harness.Comparison{
 		},
 		{
 			Side: `eager`,
-			Why: "Eager sends BEGIN in a round trip of its own, as pgx.BeginFunc does and the peer that pipelines it does " +
-				"not. The rest is the guard around the function: nesting, the kinds of outcome, retries.",
+			Why: "Eager sends BEGIN in a round trip of its own, as pgx.BeginFunc does and the peer that pipelines " +
+				"it does not. The rest is the guard around the function: nesting, the kinds of outcome, retries.",
 		},
 		{
 			Side: `^pgtx`, Peer: `by hand`,
-			Why: "The peer written by hand sends the same and checks nothing: no rollback, no retry, no nested transaction, " +
-				"no doubt about a COMMIT without an answer.",
+			Why: "The peer written by hand sends the same and checks nothing: no rollback, no retry, no nested " +
+				"transaction, no doubt about a COMMIT without an answer.",
 		},
 		{
 			Table: `new to the connection|two settings`, Side: `^pgtx`,
-			Why: "pgtx prepares a text that is new before it sends BEGIN with it; where a round trip costs little, the " +
-				"guard around the function shows.",
+			Why: "pgtx prepares a text that is new before it sends BEGIN with it; where a round trip costs little, " +
+				"the guard around the function shows.",
 		},
 	},
 }
@@ -235,15 +235,6 @@ func threeUpdates(pool *pgxpool.Pool) []harness.Side {
 		}),
 		{Name: "pgtx.Atomic", Op: func(ctx context.Context) error {
 			return pgtx.Atomic(ctx, pool, pgtx.Options{}, batch())
-		}},
-		{Name: "Batch.BeginTx by hand, COMMIT in the batch", Op: func(ctx context.Context) error {
-			b := &pgx.Batch{}
-			b.BeginTx(pgx.TxOptions{})
-			for id := range 3 {
-				b.Queue(increment, id+1)
-			}
-			b.Queue("commit")
-			return pool.SendBatch(ctx, b).Close()
 		}},
 	}
 }
