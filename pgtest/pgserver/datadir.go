@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -55,21 +54,6 @@ func (s *spec) digest() string {
 	fmt.Fprintln(h, s.settings)
 	fmt.Fprint(h, watchdogScript)
 	return hex.EncodeToString(h.Sum(nil))[:16]
-}
-
-// cacheDir returns a directory that belongs to the caller alone.
-func cacheDir(dir string) (string, error) {
-	if dir == "" {
-		dir = binaries.Here().CacheDir()
-	}
-	dir, err := filepath.Abs(dir)
-	if err == nil {
-		err = tree.MkdirAll(dir, 0o700)
-	}
-	if err != nil {
-		return "", fmt.Errorf("make the cache directory: %w; set XDG_CACHE_HOME to a writable directory", err)
-	}
-	return dir, tree.Private(dir, os.Geteuid())
 }
 
 // fillDataDir makes dir/data, and reports whether it is a copy. anew: it must not be.

@@ -103,10 +103,9 @@ func (s *devServer) start(ctx context.Context) error {
 	if err := s.makeData(ctx, bin); err != nil {
 		return err
 	}
-	log := filepath.Join(s.dir, "log")
-	if out, err := s.owner.run(ctx, filepath.Join(bin, "pg_ctl"), "start", "--pgdata="+s.data(), "--log="+log, "--wait",
-		"--silent", "--options="+s.options()); err != nil {
-		return fmt.Errorf("%w: %s; the log ends:\n%s", err, out, logTail(log))
+	if out, err := s.owner.run(ctx, filepath.Join(bin, "pg_ctl"), "start", "--pgdata="+s.data(), "--log="+filepath.Join(s.dir, "log"),
+		"--wait", "--silent", "--options="+s.options()); err != nil {
+		return fmt.Errorf("%w: %s; the log ends:\n%s", err, out, logTail(s.dir))
 	}
 	return s.createDatabase(ctx)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
 // ParseConfig is [pgx.ParseConfig] for a connection URL whose meaning must not depend on the
@@ -68,7 +70,7 @@ func ShieldURL(connURL string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		more = append(more, "servicefile="+url.PathEscape(path))
+		more = append(more, encodeQuery(url.Values{"servicefile": {path}}))
 	}
 	if u.RawQuery != "" && len(more) > 0 {
 		u.RawQuery += "&"
@@ -95,7 +97,7 @@ func Shield(cfg *pgx.ConnConfig) {
 // PGSERVICE does not count.
 func emptyService() (path string, err error) {
 	const text = "[pgserver]\n"
-	dir, err := cacheDir("")
+	dir, err := binaries.Here().MakeCacheDir("")
 	if err != nil {
 		return "", err
 	}

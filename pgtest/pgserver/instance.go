@@ -236,12 +236,12 @@ func (i *instance) waitReady(ctx context.Context) error {
 		}
 		if _, e := os.Stat(filepath.Join(i.dir, "exited")); e == nil {
 			return fmt.Errorf("the server exited while it was starting; its log ends:\n%s",
-				logTail(filepath.Join(i.dir, "log")))
+				logTail(i.dir))
 		}
 		// 2 ms: a start takes about 50, and each try is a local connect.
 		if cause := sleep(ctx, 2*time.Millisecond); cause != nil {
 			return fmt.Errorf("wait for the server: %w: %w; its log ends:\n%s", cause, err,
-				logTail(filepath.Join(i.dir, "log")))
+				logTail(i.dir))
 		}
 	}
 }
@@ -261,9 +261,9 @@ func answers(ctx context.Context, url string) error {
 	return conn.Ping(ctx)
 }
 
-// logTail returns the last lines of a server's log, indented.
-func logTail(path string) string {
-	b, err := os.ReadFile(path)
+// logTail returns the last lines of the log of the server in dir, indented.
+func logTail(dir string) string {
+	b, err := tree.ReadFile(dir, "log")
 	if err != nil {
 		return "  (" + err.Error() + ")"
 	}

@@ -14,12 +14,11 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
-// keepScript holds the server for $1 seconds in the background, as long as the file "kept" is
-// there.
+// keepScript holds the server by descriptor 3 for $1 seconds, in the background, while the file
+// "kept" is there.
 const keepScript = `PATH=/usr/bin:/bin:$PATH
-exec 9>"$0/users" && echo >&9 || exit
 while [ "$1" -gt 0 ] && [ -e "$0/kept" ]; do
-	sleep 1 9>&- || exit
+	sleep 1 3>&- || exit
 	set -- $(($1 - 1))
 done </dev/null >/dev/null 2>&1 &`
 
@@ -38,15 +37,26 @@ func (s *Server) Keep(d time.Duration) error {
 		return fmt.Errorf("pgserver: keep the server: %w", err)
 	}
 	f.Close()
-	cmd := exec.Command("/bin/sh", "-c", keepScript, s.dir, strconv.Itoa(int(d/time.Second)))
-	cmd.Dir = "/"
-	cmd.Env = binaries.Environ()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Run(); err != nil { // returns at once, with the server held
+	if err := s.holdFor(d); err != nil {
 		os.Remove(s.keptFile())
 		return fmt.Errorf("pgserver: keep the server: %w", err)
 	}
 	return nil
+}
+
+func (s *Server) holdFor(d time.Duration) error {
+	inst, err := hold(s.dir)
+	if err != nil {
+		return err
+	}
+	users := os.NewFile(uintptr(inst.users), "users")
+	defer users.Close()
+	cmd := exec.Command("/bin/sh", "-c", keepScript, s.dir, strconv.Itoa(int(d/time.Second)))
+	cmd.Dir = "/"
+	cmd.Env = binaries.Environ()
+	cmd.ExtraFiles = []*os.File{users}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return cmd.Run() // returns at once: the loop goes on in the background
 }
 
 // EndKeep lets a server that was kept go a few seconds after its last user.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // A test's PATH, empty or with substitutes of the system's programs, keeps no server and no shell
@@ -50,4 +52,14 @@ func publicDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// A cache directory with any characters does for a client with PGSERVICE, which needs a file there.
+func TestPathOfTheServiceFile(t *testing.T) {
+	t.Setenv("PGSERVICE", "nothing")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(t.TempDir(), "a b&c+d%20e=é'"))
+	cfg, err := pgserver.ParseConfig("postgres://ann@localhost/shop")
+	if err != nil || cfg.User != "ann" || cfg.Database != "shop" {
+		t.Errorf("%v, %v", cfg, err)
+	}
 }

@@ -37,6 +37,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
@@ -60,7 +61,7 @@ type Options struct {
 	Dir string
 
 	// CacheDir keeps initialized data directories between runs (about 40 MB each). Default:
-	// pgserver in [os.UserCacheDir].
+	// pgserver in [os.UserCacheDir], or in the temporary directory if that cannot be made.
 	CacheDir string
 }
 
@@ -157,7 +158,7 @@ func resolve(ctx context.Context, opts Options) (*spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache, err := cacheDir(opts.CacheDir)
+	cache, err := binaries.Here().MakeCacheDir(opts.CacheDir)
 	if err != nil {
 		return nil, err
 	}

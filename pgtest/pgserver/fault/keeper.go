@@ -13,6 +13,7 @@ import (
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 // socketName is the name of a Unix socket that clients look for under port 5432.
@@ -119,7 +120,15 @@ func (k *keeper) program(program string, args ...string) *exec.Cmd {
 
 // forget is for a program that has ended, whose process id may become another's.
 func (k *keeper) forget(cmd *exec.Cmd) {
-	os.Remove(filepath.Join(k.dir, "running", strconv.Itoa(cmd.Process.Pid)))
+	if root, err := tree.Open(k.dir); err == nil {
+		_ = root.Remove(filepath.Join("running", strconv.Itoa(cmd.Process.Pid))) // the keeper may have moved it
+		root.Close()
+	}
+}
+
+// write makes a file of the owner.
+func (k *keeper) write(name, text string) error {
+	return tree.WriteFile(filepath.Join(k.dir, filepath.Dir(name)), filepath.Base(name), text, k.owner.UID, k.owner.GID)
 }
 
 // release removes the directory.

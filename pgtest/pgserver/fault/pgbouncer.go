@@ -128,11 +128,7 @@ func (b *PgBouncer) configure(connString string, settings map[string]string) err
 		fmt.Fprintf(&ini, "%s = %s\n", name, set[name])
 	}
 	for name, text := range map[string]string{"users": "", "ini": ini.String()} {
-		path := filepath.Join(b.keeper.dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return err
-		}
-		if err := b.keeper.owner.Chown(path); err != nil {
+		if err := b.keeper.write(name, text); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
-	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 // ServerOptions of a [Server].
@@ -167,12 +166,12 @@ func (s *Server) configure() error {
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		fmt.Fprintf(&conf, "%s = %s\n", name, quoteValue(set[name]))
 	}
-	return s.write(filepath.Join(s.Data(), ownConf), conf.String())
+	return s.write(ownConf, conf.String())
 }
 
-// write makes a file of the owner.
-func (s *Server) write(path, text string) error {
-	return tree.WriteFile(filepath.Dir(path), filepath.Base(path), text, s.keeper.owner.UID, s.keeper.owner.GID)
+// write makes a file of the owner in the data directory.
+func (s *Server) write(name, text string) error {
+	return s.keeper.write(filepath.Join("data", name), text)
 }
 
 // run runs one of PostgreSQL's programs as the owner.
@@ -247,7 +246,7 @@ func (s *Server) Data(name ...string) string {
 // only the server's user can read.
 func (s *Server) Write(t pgserver.TB, name, text string) {
 	t.Helper()
-	if err := s.write(s.Data(name), text); err != nil {
+	if err := s.write(name, text); err != nil {
 		t.Fatalf("fault: write %s: %v", name, err)
 	}
 }

@@ -10,8 +10,9 @@ import (
 )
 
 func (s *Server) source() datadir.Source {
+	cache, _ := binaries.Here().MakeCacheDir("") // without one each server runs initdb
 	return datadir.Source{
-		Kind: "fault", Bin: s.bin, Cache: binaries.Here().CacheDir(), UID: s.keeper.owner.UID, GID: s.keeper.owner.GID,
+		Kind: "fault", Bin: s.bin, Cache: cache, UID: s.keeper.owner.UID, GID: s.keeper.owner.GID,
 		Options: []string{"--wal-segsize=1"}, // in MB: many small servers
 		Initdb:  func(ctx context.Context, args ...string) error { return s.run(ctx, "initdb", args...) },
 	}

@@ -41,7 +41,7 @@ func (s *Server) copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.write(s.Data("standby.signal"), ""); err != nil {
+	if err := s.write("standby.signal", ""); err != nil {
 		return err
 	}
 	return s.configure()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -177,6 +179,10 @@ func TestInstallCommand(t *testing.T) {
 	}
 }
 
+func homeOf(uid uint32) *fstest.MapFile {
+	return &fstest.MapFile{Mode: fs.ModeDir | 0o755, Sys: &syscall.Stat_t{Uid: uid}}
+}
+
 func TestDirectories(t *testing.T) {
 	t.Parallel()
 	home := map[string]string{"HOME": "/Users/ann"}
@@ -206,6 +212,26 @@ func TestDirectories(t *testing.T) {
 			"/Library/Caches/pgserver-binaries",
 		},
 		"no home": {"linux", 501, nil, "/tmp/pgserver-cache-501", "", "/tmp/pgserver-cache-501/binaries"},
+		"/ for a home": { // of a container's user without a name
+			"linux", 501,
+			map[string]string{"HOME": "/"}, "/tmp/pgserver-cache-501", "/.local/state/pgserver",
+			"/tmp/pgserver-cache-501/binaries",
+		},
+		"a missing home": {
+			"linux", 501,
+			map[string]string{"HOME": "/nonexistent"}, "/tmp/pgserver-cache-501", "/nonexistent/.local/state/pgserver",
+			"/tmp/pgserver-cache-501/binaries",
+		},
+		"a file for a home": {
+			"linux", 501,
+			map[string]string{"HOME": "/a/file"}, "/tmp/pgserver-cache-501", "/a/file/.local/state/pgserver",
+			"/tmp/pgserver-cache-501/binaries",
+		},
+		"another user's home": {
+			"linux", 501,
+			map[string]string{"HOME": "/home/bob"}, "/tmp/pgserver-cache-501", "/home/bob/.local/state/pgserver",
+			"/tmp/pgserver-cache-501/binaries",
+		},
 		"no home, TMPDIR": {
 			"linux", 501,
 			map[string]string{"TMPDIR": "/t"},
@@ -215,6 +241,13 @@ func TestDirectories(t *testing.T) {
 	} {
 		s := machine(c.goos, nil, c.env)
 		s.UID = c.uid
+		s.Root = fstest.MapFS{
+			".":         homeOf(0),
+			"Users/ann": homeOf(uint32(c.uid)),
+			"home/ann":  homeOf(uint32(c.uid)),
+			"home/bob":  homeOf(502),
+			"a/file":    {Sys: &syscall.Stat_t{Uid: uint32(c.uid)}},
+		}
 		state, err := s.StateDir()
 		if (err != nil) != (c.state == "") {
 			t.Errorf("%s: %v", name, err)

@@ -3,8 +3,10 @@
 package binaries
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,7 +14,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 // System is a machine as this package sees it. Tests make up another one.
@@ -55,8 +58,8 @@ func (s System) CacheDir() string {
 	switch home := s.Getenv("HOME"); {
 	case filepath.IsAbs(s.Getenv("XDG_CACHE_HOME")):
 		return filepath.Join(s.Getenv("XDG_CACHE_HOME"), "pgserver", uid)
-	case home == "" || s.isForeign(home): // a daemon's environment; that of another user, under sudo or in a container
-		return filepath.Join(s.TempDir(), "pgserver-cache-"+uid)
+	case !s.owns(home): // of a daemon, of another user under sudo, / in a container
+		return s.tempCacheDir()
 	case s.GOOS == "darwin":
 		return filepath.Join(home, "Library", "Caches", "pgserver", uid)
 	default:
@@ -64,15 +67,40 @@ func (s System) CacheDir() string {
 	}
 }
 
-// isForeign reports whether a home belongs to another user. What root made there its owner could
-// not enter, and what is there the owner could turn against root.
-func (s System) isForeign(home string) bool {
-	fi, err := s.stat(home)
-	if err != nil {
-		return false
+func (s System) tempCacheDir() string {
+	return filepath.Join(s.TempDir(), "pgserver-cache-"+strconv.Itoa(s.UID))
+}
+
+// MakeCacheDir makes a directory that nobody else can enter: the named one, or else CacheDir. If
+// that is in a home that cannot be written to, it makes one in the temporary directory instead.
+func (s System) MakeCacheDir(named string) (string, error) {
+	dirs := []string{cmp.Or(named, s.CacheDir())}
+	if named == "" && !filepath.IsAbs(s.Getenv("XDG_CACHE_HOME")) {
+		dirs = append(dirs, s.tempCacheDir())
 	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	return ok && int(st.Uid) != s.UID
+	var failed []error
+	for _, dir := range dirs {
+		dir, err := filepath.Abs(dir)
+		if err == nil {
+			err = tree.MkdirAll(dir, 0o700)
+		}
+		if err == nil {
+			err = tree.Private(dir, s.UID)
+		}
+		if err == nil {
+			return dir, nil
+		}
+		failed = append(failed, err)
+	}
+	return "", fmt.Errorf("make the cache directory: %w; set XDG_CACHE_HOME to a writable directory",
+		errors.Join(failed...))
+}
+
+// owns reports whether a home is a directory of this user. What root made in another's home its
+// owner could not enter, and could turn what is there against root.
+func (s System) owns(home string) bool {
+	fi, err := s.stat(home)
+	return err == nil && fi.IsDir() && tree.OwnedBy(fi, s.UID)
 }
 
 // StateDir is where this user keeps what must stay: development servers. Root's are outside its
@@ -123,7 +151,7 @@ func (s System) exists(path string) bool {
 }
 
 func (s System) stat(path string) (fs.FileInfo, error) {
-	return fs.Stat(s.Root, strings.TrimPrefix(path, "/"))
+	return fs.Stat(s.Root, cmp.Or(strings.Trim(path, "/"), "."))
 }
 
 // Environ is the environment of PostgreSQL's processes. The caller's may hold secrets that the

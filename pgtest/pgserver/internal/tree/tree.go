@@ -30,7 +30,25 @@ func ReadFile(dir, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	return root.ReadFile(name)
+	f, err := openFile(root, name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// openFile opens a plain file, and nothing in its place that would block, such as a FIFO.
+func openFile(root *os.Root, name string, flag int) (*os.File, error) {
+	f, err := root.OpenFile(name, flag|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s is not a plain file", f.Name()))
+	}
+	return f, nil
 }
 
 // WriteFile makes or replaces a file below dir, which only uid can read.
@@ -40,7 +58,7 @@ func WriteFile(dir, name, text string, uid, gid int) error {
 		return err
 	}
 	defer root.Close()
-	f, err := root.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := openFile(root, name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -58,7 +76,7 @@ func Append(dir, name, text string) error {
 		return err
 	}
 	defer root.Close()
-	f, err := root.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	f, err := openFile(root, name, os.O_APPEND|os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -139,7 +157,7 @@ func (c *copying) run() error {
 }
 
 func (c *copying) file(name string) error {
-	src, err := c.src.Open(name)
+	src, err := openFile(c.src, name, os.O_RDONLY)
 	if err != nil {
 		return err
 	}

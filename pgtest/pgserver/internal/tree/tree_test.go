@@ -3,6 +3,7 @@ package tree_test
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
@@ -71,5 +72,23 @@ func TestLinksLeadNowhere(t *testing.T) {
 				t.Errorf("outside: %q, %v", b, err)
 			}
 		})
+	}
+}
+
+// A FIFO in the place of a file holds nobody up.
+func TestFIFO(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := tree.ReadFile(dir, "file"); err == nil {
+		t.Errorf("read %q", b)
+	}
+	if err := tree.WriteFile(dir, "file", "text", os.Geteuid(), os.Getegid()); err == nil {
+		t.Error("written")
+	}
+	if err := tree.Copy(dir, filepath.Join(t.TempDir(), "copy"), os.Geteuid(), os.Getegid()); err == nil {
+		t.Error("copied")
 	}
 }
