@@ -15,16 +15,21 @@ import (
 )
 
 // source makes the data directories of throw-away servers.
-func (s *spec) source() datadir.Source { return s.owner.dataSource(s.bin, s.cache, smallSegments) }
+func (s *spec) source() datadir.Source {
+	return s.owner.dataSource(s.owner.run, s.bin, s.cache, smallSegments)
+}
 
 // smallSegments suit many small servers, whose first segment of 16 MB would be copied each time.
 const smallSegments = "--wal-segsize=1"
 
-func (o Owner) dataSource(bin, cache string, options ...string) datadir.Source {
+// runner runs one of PostgreSQL's programs, and returns what it said.
+type runner func(ctx context.Context, program string, args ...string) (out string, err error)
+
+func (o Owner) dataSource(run runner, bin, cache string, options ...string) datadir.Source {
 	return datadir.Source{
 		Bin: bin, Cache: cache, Options: options, UID: o.UID, GID: o.GID,
 		Initdb: func(ctx context.Context, args ...string) error {
-			out, err := o.run(ctx, filepath.Join(bin, "initdb"), args...)
+			out, err := run(ctx, filepath.Join(bin, "initdb"), args...)
 			if err != nil && out == "" { // it did not start
 				err = o.explain(err)
 			}
@@ -38,12 +43,20 @@ func (o Owner) dataSource(bin, cache string, options ...string) datadir.Source {
 
 // run runs one of PostgreSQL's programs as the owner, and returns what it said, indented.
 func (o Owner) run(ctx context.Context, program string, args ...string) (string, error) {
+	out, err := o.command(ctx, program, args...).CombinedOutput()
+	return indent(out), err
+}
+
+func (o Owner) command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = "/"
 	cmd.Env = binaries.Environ()
 	cmd.SysProcAttr = o.Attr()
-	out, err := cmd.CombinedOutput()
-	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  "), err
+	return cmd
+}
+
+func indent(out []byte) string {
+	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n  ")
 }
 
 // digest names what a server depends on: the binaries, who runs it, its settings, where it is, and

@@ -113,7 +113,7 @@ func (d Dev) Start(ctx context.Context) (string, error) {
 func (d Dev) Stop(ctx context.Context) error {
 	s, err := d.resolve()
 	if err == nil {
-		err = s.stop(ctx)
+		err = s.stop(ctx, func() error { return nil })
 	}
 	if err != nil {
 		return fmt.Errorf("pgserver: stop: %w", err)
@@ -123,12 +123,9 @@ func (d Dev) Stop(ctx context.Context) error {
 
 // Remove stops the server and deletes its data.
 func (d Dev) Remove(ctx context.Context) error {
-	if err := d.Stop(ctx); err != nil {
-		return err
-	}
 	s, err := d.resolve()
 	if err == nil {
-		err = os.RemoveAll(s.dir)
+		err = s.stop(ctx, s.remove)
 	}
 	if err != nil {
 		return fmt.Errorf("pgserver: remove: %w", err)

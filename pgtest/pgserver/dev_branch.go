@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -97,17 +98,19 @@ func (d Dev) onBranches(ctx context.Context, verb, name string,
 	if s.Database == "postgres" {
 		return fail(errors.New("the database postgres has no branches: sessions of the server's own use it"))
 	}
-	port, _, err := s.listening()
-	if err != nil {
-		return fail(err)
+	lock, err := s.lock(ctx, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		err = ErrNotRunning
 	}
-	lock, err := s.lock(ctx)
 	if err != nil {
 		return fail(err)
 	}
 	defer lock.Close()
-	server := &Server{url: socketURL(s.dir, port, "postgres")}
-	err = server.admin(ctx, copyLimit, func(ctx context.Context, conn *pgx.Conn) error {
+	port, _, err := s.listening()
+	if err != nil {
+		return fail(err)
+	}
+	err = s.admin(ctx, port, copyLimit, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := b.read(ctx, conn); err != nil {
 			return err
 		}
@@ -135,9 +138,12 @@ const copying = "~"
 
 func (b *branches) read(ctx context.Context, conn *pgx.Conn) error {
 	err := conn.QueryRow(ctx, `select coalesce((select substr(c, length($2) + 2)
-		from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase, unnest(s.setconfig) c
-		where d.datname = $1 and s.setrole = 0 and starts_with(c, $2 || '=')), '')`,
-		b.database, branchSetting).Scan(&b.current)
+			from pg_db_role_setting s, unnest(s.setconfig) c
+			where s.setdatabase = d.oid and s.setrole = 0 and starts_with(c, $2 || '=')), '')
+		from pg_database d where datname = $1`, b.database, branchSetting).Scan(&b.current)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("there is no database %s: pgserver start makes it", b.database)
+	}
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
@@ -116,6 +119,72 @@ func TestDevFails(t *testing.T) {
 	wants("a long name, asked for", err, "pgserver: the socket path")
 	if err := start(); err != nil {
 		t.Errorf("after all that: %v", err)
+	}
+}
+
+// A start waits for the database that a killed one is making: the server goes on with the statement
+// of a client that is gone.
+func TestDatabaseOfAKilledStart(t *testing.T) {
+	t.Parallel()
+	dev := pgserver.Dev{Name: "k", Database: "first", Dir: scratchDir(t)}
+	url, err := dev.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dev.Remove(context.Background()) })
+	killed, err := pgx.Connect(t.Context(), url+"&dbname=postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer killed.Close(context.Background())
+	const lock = "select pg_advisory_lock(hashtext('pgserver'))"
+	if _, err := killed.Exec(t.Context(), lock); err != nil {
+		t.Fatal(err)
+	}
+	dev.Database = "second"
+	started := make(chan error, 1)
+	go func() {
+		_, err := dev.Start(t.Context())
+		started <- err
+	}()
+	waitFor(t, "the start to wait", func() bool {
+		if len(started) > 0 {
+			t.Fatalf("it did not wait: %v", <-started)
+		}
+		return query(t, url, "select exists (select from pg_locks where not granted and locktype = 'advisory')::text") ==
+			"true"
+	})
+	if _, err := killed.Exec(t.Context(), "create database second"); err != nil {
+		t.Error(err)
+	}
+	killed.Close(t.Context())
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+}
+
+// Processes that start and remove a server at the same time wait for each other.
+func TestRemoveDuringStart(t *testing.T) {
+	t.Parallel()
+	dev := pgserver.Dev{Name: "r", Dir: scratchDir(t)}
+	var wait sync.WaitGroup
+	for range 2 {
+		for _, call := range []func(context.Context) error{
+			dev.Remove, dev.Stop, func(ctx context.Context) error { _, err := dev.Start(ctx); return err },
+		} {
+			wait.Go(func() {
+				if err := call(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wait.Wait()
+	if err := dev.Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dev.Dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

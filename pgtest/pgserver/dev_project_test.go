@@ -84,10 +84,16 @@ func TestDevKeepsAlterSystem(t *testing.T) {
 	}
 }
 
-// scratchDir is a folder that goes with all that is in it.
+// scratchDir is a folder that goes with all that is in it, in memory: development servers wait for
+// the disk.
 func scratchDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "t")
+	return scratchDirIn(t, memory())
+}
+
+func scratchDirIn(t *testing.T, parent string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(parent, "t")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,10 +12,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
@@ -89,10 +90,7 @@ func (s *devServer) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.makeDir(); err != nil {
-		return err
-	}
-	lock, err := s.lock(ctx)
+	lock, err := s.lock(ctx, s.makeDir)
 	if err != nil {
 		return err
 	}
@@ -100,11 +98,11 @@ func (s *devServer) start(ctx context.Context) error {
 	if _, err := s.url(); err == nil {
 		return s.createDatabase(ctx)
 	}
-	if err := s.makeData(ctx, bin); err != nil {
+	if err := s.makeData(ctx, lock, bin); err != nil {
 		return err
 	}
-	if out, err := s.owner.run(ctx, filepath.Join(bin, "pg_ctl"), "start", "--pgdata="+s.data(), "--log="+filepath.Join(s.dir, "log"),
-		"--wait", "--silent", "--options="+s.options()); err != nil {
+	if out, err := s.runner(lock)(ctx, filepath.Join(bin, "pg_ctl"), "start", "--pgdata="+s.data(),
+		"--log="+filepath.Join(s.dir, "log"), "--wait", "--silent", "--options="+s.options()); err != nil {
 		return fmt.Errorf("%w: %s; the log ends:\n%s", err, out, logTail(s.dir))
 	}
 	return s.createDatabase(ctx)
@@ -163,17 +161,51 @@ func (s *devServer) makeDir() error {
 	return tree.Private(s.dir, s.owner.UID)
 }
 
-func (s *devServer) lock(ctx context.Context) (*os.File, error) {
+// lock waits until no other process starts, stops or removes the server. makeDir makes its
+// directory, which another process may remove; without it the error is [os.ErrNotExist].
+func (s *devServer) lock(ctx context.Context, makeDir func() error) (*os.File, error) {
 	for {
-		lock, err := flock.Try(filepath.Join(s.dir, "lock"))
-		if lock != nil || err != nil {
-			return lock, err
+		if makeDir != nil {
+			if err := makeDir(); err != nil {
+				return nil, err
+			}
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		lock, err := flock.Wait(ctx, s.lockFile())
+		switch {
+		case errors.Is(err, os.ErrNotExist) && makeDir != nil: // removed meanwhile
+		case ctx.Err() != nil && err != nil:
 			return nil, fmt.Errorf("another process is starting or stopping the server: %w", err)
+		default:
+			return lock, err
 		}
 	}
 }
+
+// runner runs programs to their end, even if ctx ends or this process is killed. A shell keeps the
+// lock until then, so the next process does not meet what this one began. A server that a program
+// starts does not have the lock.
+func (s *devServer) runner(lock *os.File) runner {
+	return func(ctx context.Context, program string, args ...string) (string, error) {
+		args = append([]string{"-c", `"$@" 3<&-; exit`, "sh", program}, args...)
+		cmd := s.owner.command(context.WithoutCancel(ctx), "/bin/sh", args...)
+		cmd.ExtraFiles = []*os.File{lock}
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			return "", err
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case err := <-ended:
+			return indent(out.Bytes()), err
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+}
+
+func (s *devServer) lockFile() string { return filepath.Join(s.dir, "lock") }
 
 // binaries prefers the version that made the data.
 func (s *devServer) binaries(ctx context.Context) (string, error) {
@@ -194,7 +226,7 @@ func (s *devServer) binaries(ctx context.Context) (string, error) {
 }
 
 // makeData makes the data directory if there is none, and writes it to the disk.
-func (s *devServer) makeData(ctx context.Context, bin string) error {
+func (s *devServer) makeData(ctx context.Context, lock *os.File, bin string) error {
 	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err == nil {
 		return nil
 	}
@@ -204,17 +236,19 @@ func (s *devServer) makeData(ctx context.Context, bin string) error {
 	const making = "making-"
 	left, _ := filepath.Glob(filepath.Join(s.dir, making+"*"))
 	for _, dir := range left {
-		os.RemoveAll(dir) // initdb of a start that was killed may still be at it
+		if err := os.RemoveAll(dir); err != nil { // of a start that was killed, whose initdb has ended
+			return err
+		}
 	}
 	made := filepath.Join(s.dir, making+rand.Text())
 	// Not from the cache: what a crash damaged there must not become data that is kept.
-	err := s.owner.dataSource(bin, "").MakeAnew(ctx, made)
+	err := s.owner.dataSource(s.runner(lock), bin, "").MakeAnew(ctx, made)
 	if err == nil {
 		err = tree.Append(made, "postgresql.conf", "timezone = 'UTC'\n")
 	}
 	var out string
 	if err == nil {
-		out, err = s.owner.run(ctx, filepath.Join(bin, "initdb"), "--sync-only", "--pgdata="+made)
+		out, err = s.runner(lock)(ctx, filepath.Join(bin, "initdb"), "--sync-only", "--pgdata="+made)
 	}
 	if err != nil {
 		return noRoom(fmt.Errorf("%w\n  %s", err, out), s.dir)
@@ -229,23 +263,32 @@ func (s *devServer) makeData(ctx context.Context, bin string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// admin runs fn on a session of the server, alone: the statement of a process that was killed goes
+// on, and the session that it runs in keeps the lock until it has ended.
+func (s *devServer) admin(
+	ctx context.Context, port string, limit time.Duration, fn func(context.Context, *pgx.Conn) error,
+) error {
+	server := &Server{url: socketURL(s.dir, port, "postgres")}
+	return server.admin(ctx, limit, func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "select pg_advisory_lock(hashtext('pgserver'))"); err != nil {
+			return err
+		}
+		return fn(ctx, conn)
+	})
+}
+
 // createDatabase makes the database if it is missing, and sets the password if there is a TCP port.
 func (s *devServer) createDatabase(ctx context.Context) error {
 	port, tcp, err := s.listening()
 	if err != nil {
 		return err
 	}
-	server := &Server{url: socketURL(s.dir, port, "postgres")}
-	return server.admin(ctx, adminLimit, func(ctx context.Context, conn *pgx.Conn) error {
+	return s.admin(ctx, port, adminLimit, func(ctx context.Context, conn *pgx.Conn) error {
 		var exists bool
 		err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)",
 			s.Database).Scan(&exists)
 		if err == nil && !exists {
-			_, err = conn.Exec(ctx, "create database "+pgx.Identifier{s.Database}.Sanitize())
-			var pgErr *pgconn.PgError
-			if errors.As(err, &pgErr) && (pgErr.Code == "42P04" || pgErr.Code == "23505") {
-				err = nil // what a start that was killed had begun has ended meanwhile
-			}
+			_, err = conn.Exec(ctx, "create database "+quote(s.Database))
 		}
 		if err != nil || !tcp {
 			return err
@@ -259,25 +302,48 @@ func (s *devServer) createDatabase(ctx context.Context) error {
 	})
 }
 
-func (s *devServer) stop(ctx context.Context) error {
-	if _, err := os.Stat(s.dir); errors.Is(err, os.ErrNotExist) {
+// stop stops the server, and then runs after under the lock.
+func (s *devServer) stop(ctx context.Context, after func() error) error {
+	lock, err := s.lock(ctx, nil)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	lock, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if _, err := s.url(); err != nil {
-		return nil
+	if _, err := s.url(); err == nil {
+		bin, err := s.binaries(ctx)
+		if err != nil {
+			return err
+		}
+		if out, err := s.runner(lock)(ctx, filepath.Join(bin, "pg_ctl"), "stop", "--pgdata="+s.data(), "--mode=fast",
+			"--wait", "--silent"); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
 	}
-	bin, err := s.binaries(ctx)
+	return after()
+}
+
+// remove deletes all files, the lock last. Another process may make the directory again before it
+// goes.
+func (s *devServer) remove() error {
+	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
 	}
-	if out, err := s.owner.run(ctx, filepath.Join(bin, "pg_ctl"), "stop", "--pgdata="+s.data(), "--mode=fast", "--wait",
-		"--silent"); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+	for _, e := range entries {
+		if path := filepath.Join(s.dir, e.Name()); path != s.lockFile() {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Remove(s.lockFile()); err != nil {
+		return err
+	}
+	if err := os.Remove(s.dir); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
 	}
 	return nil
 }

@@ -130,11 +130,7 @@ func startUser(t *testing.T, dir string, adapt ...func(*exec.Cmd)) user {
 // must, by themselves.
 func shortTempDir(t testing.TB) string {
 	t.Helper()
-	parent := "/dev/shm"
-	if _, err := os.Stat(parent); err != nil {
-		parent = "/tmp"
-	}
-	dir, err := os.MkdirTemp(parent, "t")
+	dir, err := os.MkdirTemp(memory(), "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +144,15 @@ func shortTempDir(t testing.TB) string {
 		}
 	})
 	return dir
+}
+
+// memory is where files are kept in memory, if the system has such a place.
+func memory() string {
+	const shm = "/dev/shm"
+	if _, err := os.Stat(shm); err != nil {
+		return "/tmp"
+	}
+	return shm
 }
 
 // servers lists the directories of servers in dir.

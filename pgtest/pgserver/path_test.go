@@ -44,10 +44,10 @@ func TestPATHOfTheUser(t *testing.T) {
 	}
 }
 
-// publicDir is a folder that every user can write to, like the home of one.
+// publicDir is a folder that every user can write to, like the home of one, and run programs from.
 func publicDir(t *testing.T) string {
 	t.Helper()
-	dir := scratchDir(t)
+	dir := scratchDirIn(t, "/tmp")
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}

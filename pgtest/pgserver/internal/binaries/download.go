@@ -92,7 +92,7 @@ func (d Download) Get(ctx context.Context, version int) (string, error) {
 			return "", err
 		}
 	}
-	lock, err := d.lock(ctx, filepath.Join(d.Store, name+".lock"))
+	lock, err := flock.Wait(ctx, filepath.Join(d.Store, name+".lock"))
 	if err != nil {
 		return "", fmt.Errorf("wait for another process to download PostgreSQL: %w", err)
 	}
@@ -130,22 +130,6 @@ func MakeStore(dir string, uid int) error {
 		return fmt.Errorf("%s must be a directory of user %d that nobody else can write to", dir, uid)
 	}
 	return nil
-}
-
-func (d Download) lock(ctx context.Context, path string) (*os.File, error) {
-	for {
-		lock, err := flock.Try(path)
-		if lock != nil || err != nil {
-			return lock, err
-		}
-		t := time.NewTimer(100 * time.Millisecond) // short against a download
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil, context.Cause(ctx)
-		case <-t.C:
-		}
-	}
 }
 
 // fetch runs under the lock.

@@ -1,8 +1,10 @@
 package flock_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -26,6 +28,22 @@ func TestTry(t *testing.T) {
 		t.Fatalf("%v, %v", again, err)
 	}
 	again.Close()
+	old, err := flock.Try(path)
+	if err != nil || old == nil {
+		t.Fatalf("%v, %v", old, err)
+	}
+	os.Remove(path) // by its holder
+	newer, err := flock.Try(path)
+	if err != nil || newer == nil {
+		t.Errorf("another file: %v, %v", newer, err)
+	}
+	old.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	cancel(enough)
+	if lock, err := flock.Wait(ctx, path); !errors.Is(err, enough) || lock != nil {
+		t.Errorf("while the other file is locked: %v, %v", lock, err)
+	}
 	if lock, err := flock.Try(filepath.Join(dir, "none", "lock")); !errors.Is(err, fs.ErrNotExist) || lock != nil {
 		t.Errorf("no folder: %v, %v", lock, err)
 	}
