@@ -37,14 +37,14 @@ func (db *database) keep(t TB) error {
 	if err != nil {
 		return err
 	}
-	until, server := keepDatabase, "its database"
+	until, kept := keepDatabase, "its database is"
 	if db.host.server.Ephemeral() {
 		if err := db.host.server.Keep(keepServer); err != nil {
 			return err
 		}
-		until, server = keepServer, "its database and the server"
+		until, kept = keepServer, "its database and the server are"
 	}
-	t.Logf("pgtest: the test failed; %s are kept for %s: %s", server, until, db.host.psql(db.name))
+	t.Logf("pgtest: the test failed; %s kept for %s: %s", kept, until, db.host.psql(db.name))
 	return nil
 }
 

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgtest"
 	"github.com/page-builder/persistence/pgtest/pgserver"
@@ -79,6 +83,72 @@ func TestListAndClean(t *testing.T) {
 	}
 	if out := command("clean"); strings.Contains(out, name) {
 		t.Errorf("dropped, though the process that made it lives: %s", out)
+	}
+}
+
+// A signal ends clean while it waits for the server, with the status of a failure and nothing half
+// dropped; the next one finishes the work.
+func TestCleanIsInterrupted(t *testing.T) {
+	server, err := pgserver.Acquire(t.Context(), pgserver.Options{Settings: map[string]string{"cluster_name": "clean"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Release)
+	t.Setenv("PGTEST_URL", server.URL())
+	const role, database = "pgtest_0000abcd", "pgtest_0000abcd_0000000000000000_000000abcd"
+	conn, err := pgx.Connect(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	execute := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	count := func(sql string) (n int) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), sql).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	execute("create role " + role)
+	execute("comment on role " + role + " is 'pgtest owner of /another project'")
+	execute("create database " + database + " owner " + role)
+	const (
+		waiting = "select count(*) from pg_locks where not granted"
+		left    = "select count(*) from pg_database where datname = '" + database + "'"
+	)
+	clean := func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0], "clean", "--all")
+		cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
+		return cmd
+	}
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		execute("begin")
+		execute("comment on database " + database + " is null") // a drop waits for the transaction's end
+		cmd := clean()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(time.Minute); count(waiting) == 0 && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond) // polls
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("%s: %v", signal, err)
+		}
+		execute("rollback")
+		if n := count(left); n != 1 {
+			t.Errorf("%s: %d databases are left", signal, n)
+		}
+	}
+	if out, err := clean().CombinedOutput(); err != nil || count(left) != 0 {
+		t.Errorf("cleaned: %v: %s", err, out)
 	}
 }
 

@@ -179,21 +179,21 @@ func TestDelay(t *testing.T) {
 
 func TestRate(t *testing.T) {
 	t.Parallel()
-	const half = "select repeat('x', 50000)" // of what passes in a second
-	long := "select length('" + strings.Repeat("x", 50000) + "')"
+	const answer = "select repeat('x', 50000)" // 2.5 s at the rate
+	request := "select length('" + strings.Repeat("x", 50000) + "')"
 	for name, tt := range map[string]struct {
 		direction  fault.Direction
 		slow, fast string
-	}{"to the server": {fault.ToServer, long, half}, "from the server": {fault.FromServer, half, long}} {
+	}{"to the server": {fault.ToServer, request, answer}, "from the server": {fault.FromServer, answer, request}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, p := through(t, fault.Options{})
 			conn := connect(t, p.URL())
-			p.Rate(tt.direction, 100_000)
-			if took := timed(t, conn, tt.slow); took < 450*time.Millisecond || took > patience {
-				t.Errorf("the slow direction took %s, want half a second", took)
+			p.Rate(tt.direction, 20_000)
+			const fast = 2250 * time.Millisecond
+			if took := timed(t, conn, tt.slow); took < fast {
+				t.Errorf("the slow direction took %s, want 2.5 s", took)
 			}
-			const fast = 400 * time.Millisecond
 			once(t, "the other direction to be fast", func() bool { return timed(t, conn, tt.fast) < fast })
 			p.Heal()
 			once(t, "a healed direction to be fast", func() bool { return timed(t, conn, tt.slow) < fast })

@@ -181,6 +181,7 @@ func TestStartIsInterrupted(t *testing.T) {
 			}
 			if lock, err := flock.Try(filepath.Join(home, "lock")); lock != nil || err != nil {
 				t.Errorf("the lock is free while the program runs: %v", err)
+				lock.Close()
 			}
 			if err := os.Remove(begun); err != nil {
 				t.Fatal(err)

@@ -5,13 +5,16 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"hash/crc32"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,18 +54,39 @@ func tarball(t testing.TB, files ...file) []byte {
 	return b.Bytes()
 }
 
+// xz wraps content in the format without compressing it, which would take long for a server; see
+// https://tukaani.org/xz/xz-file-format.txt.
 func xz(t testing.TB, content []byte) []byte {
 	t.Helper()
 	if _, err := exec.LookPath("xz"); err != nil {
-		t.Skip("no xz in PATH to make an archive with")
+		t.Skip("no xz in PATH to unpack an archive with")
 	}
-	cmd := exec.Command("xz", "--lzma2=preset=0,nice=2,depth=1,dict=4KiB", "--stdout") // fast
-	cmd.Stdin = bytes.NewReader(content)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
+	var b bytes.Buffer
+	summed := func(part []byte) []byte { return binary.LittleEndian.AppendUint32(part, crc32.ChecksumIEEE(part)) }
+	padded := func(part []byte) []byte { return append(part, make([]byte, (4-len(part)%4)%4)...) }
+	flags := []byte{0, 0} // no check
+	b.WriteString("\xfd7zXZ\x00")
+	b.Write(binary.LittleEndian.AppendUint32(flags, crc32.ChecksumIEEE(flags)))
+	begin := b.Len()
+	b.Write(summed([]byte{2, 0, 0x21, 1, 8, 0, 0, 0})) // a block of LZMA2 with a dictionary of 64 kB
+	control := byte(1)                                 // the first chunk resets the dictionary
+	for chunk := range slices.Chunk(content, 1<<16) {
+		b.WriteByte(control)
+		b.Write(binary.BigEndian.AppendUint16(nil, uint16(len(chunk)-1)))
+		b.Write(chunk)
+		control = 2
 	}
-	return out
+	b.WriteByte(0)
+	size := b.Len() - begin
+	b.Write(make([]byte, (4-size%4)%4))
+	index := binary.AppendUvarint([]byte{0, 1}, uint64(size)) // of one block
+	index = summed(padded(binary.AppendUvarint(index, uint64(len(content)))))
+	b.Write(index)
+	footer := append(binary.LittleEndian.AppendUint32(nil, uint32(len(index)/4-1)), flags...)
+	b.Write(binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(footer)))
+	b.Write(footer)
+	b.WriteString("YZ")
+	return b.Bytes()
 }
 
 func jar(t testing.TB, name string, content []byte) []byte {
@@ -73,7 +97,11 @@ func jar(t testing.TB, name string, content []byte) []byte {
 		name    string
 		content []byte
 	}{{"META-INF/MANIFEST.MF", []byte("Manifest-Version: 1.0\n")}, {name, content}} {
-		f, err := w.Create(entry.name)
+		method := zip.Deflate
+		if len(entry.content) > 1<<20 {
+			method = zip.Store // quick
+		}
+		f, err := w.CreateHeader(&zip.FileHeader{Name: entry.name, Method: method})
 		if err != nil {
 			t.Fatal(err)
 		}
