@@ -230,6 +230,9 @@ func (a admin) with(ctx context.Context, fn func(context.Context, *pgx.Conn) err
 	}
 	defer func() {
 		if conn != nil && conn.IsClosed() {
+			if ctx.Err() != nil { // the statement must not go on when this process has ended
+				<-conn.PgConn().CleanupDone()
+			}
 			conn = nil
 		}
 		a.idle <- conn
