@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"github.com/page-builder/persistence/pgtx"
+	"github.com/sethvargo/go-retry"
 )
 
 // poolIn returns a pool of at most conns connections in the given mode.
@@ -502,6 +503,51 @@ func TestManyStaleStatements(t *testing.T) {
 			}
 		}
 	}
+}
+
+// After a migration all connections of a pool may have stale statements, which no number of attempts
+// stands for.
+func TestStaleStatementsOfAllConnections(t *testing.T) {
+	t.Parallel()
+	for _, mode := range execModes[:2] {
+		b := setup(t)
+		const conns = 8
+		pool := poolIn(t, b.url, mode, conns)
+		calls := 0
+		read := func(ctx context.Context, tx pgx.Tx) error {
+			calls++
+			if err := add(ctx, tx, 1, 0); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `select * from accounts where id = $1`, 1)
+			return err
+		}
+		var held []*pgxpool.Conn
+		for range conns {
+			conn, err := pool.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, conn)
+			if err := pgtx.Run(t.Context(), conn, read); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, conn := range held {
+			conn.Release()
+		}
+		b.exec(t, `alter table accounts alter column balance type bigint`)
+		calls = 0
+		err := pgtx.RunWith(t.Context(), pool, pgtx.Options{MaxAttempts: 2, Backoff: noWaits}, read)
+		if err != nil || calls > conns+1 {
+			t.Errorf("%v: %v after %d calls", mode, err, calls)
+		}
+	}
+}
+
+// noWaits fails what waits between attempts.
+func noWaits() retry.Backoff {
+	return retry.BackoffFunc(func() (time.Duration, bool) { return 0, true })
 }
 
 // A transaction that was made read-write has an effect, and its lost COMMIT is unknown.

@@ -24,15 +24,12 @@ type firstStatement struct {
 	args []any
 	rows bool // sent by Query
 
-	text         string // as it is sent
-	values       []any
-	mode         pgx.QueryExecMode
-	formats      pgx.QueryResultFormats
-	formatsByOID pgx.QueryResultFormatsByOID
+	text   string // as it is sent
+	values []any
+	mode   pgx.QueryExecMode
 
 	known       *knowledge
 	description *pgconn.StatementDescription
-	fresh       bool // described in this transaction
 	encoded     pgx.ExtendedQueryBuilder
 
 	pipeline *pgconn.Pipeline
@@ -79,15 +76,15 @@ func (f *firstStatement) read(s *session) (bool, error) {
 		return false, nil // a pipeline cannot read the answer to COPY
 	}
 	f.mode = f.known.mode
-	rewriter := f.readOptions()
+	rewriter, ok := f.readOptions()
+	if !ok {
+		return false, nil
+	}
 	switch f.mode {
 	case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
 		pgx.QueryExecModeExec:
 	default:
 		return false, nil // the simple protocol quotes arguments, which pgx does not export
-	}
-	if !f.rows && (f.formats != nil || f.formatsByOID != nil) {
-		return false, nil
 	}
 	if rewriter != nil {
 		var err error
@@ -99,23 +96,22 @@ func (f *firstStatement) read(s *session) (bool, error) {
 	return (f.rows || len(f.values) > 0) && len(f.values) <= math.MaxUint16, nil
 }
 
-// readOptions takes the options off the arguments and returns the rewriter, if there is one.
-func (f *firstStatement) readOptions() (rewriter pgx.QueryRewriter) {
+// readOptions takes the options off the arguments and returns the rewriter, if there is one. ok is
+// false for an option that only pgx can apply.
+func (f *firstStatement) readOptions() (rewriter pgx.QueryRewriter, ok bool) {
 	for f.values = f.args; len(f.values) > 0; f.values = f.values[1:] {
 		switch arg := f.values[0].(type) {
 		case pgx.QueryExecMode:
 			f.mode = arg
 		case pgx.QueryRewriter:
 			rewriter = arg
-		case pgx.QueryResultFormats:
-			f.formats = arg
-		case pgx.QueryResultFormatsByOID:
-			f.formatsByOID = arg
+		case pgx.QueryResultFormats, pgx.QueryResultFormatsByOID:
+			return nil, false
 		default:
-			return rewriter
+			return rewriter, true
 		}
 	}
-	return rewriter
+	return rewriter, true
 }
 
 // encode encodes the arguments. Its errors are pgx's.
@@ -124,16 +120,7 @@ func (f *firstStatement) encode(conn *pgx.Conn) error {
 	if f.rows && d != nil && len(d.ParamOIDs) != len(f.values) {
 		return fmt.Errorf("expected %d arguments, got %d", len(d.ParamOIDs), len(f.values))
 	}
-	if err := f.encoded.Build(conn.TypeMap(), d, f.values); err != nil {
-		return err
-	}
-	if f.formatsByOID != nil && d != nil {
-		f.formats = make([]int16, len(d.Fields))
-		for i, field := range d.Fields {
-			f.formats[i] = f.formatsByOID[field.DataTypeOID]
-		}
-	}
-	return nil
+	return f.encoded.Build(conn.TypeMap(), d, f.values)
 }
 
 // exec reads the answer to an Exec.

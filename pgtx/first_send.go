@@ -9,39 +9,31 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// send sends BEGIN and the statement, and prepares a stale statement again. It returns the error of
-// BEGIN or of the connection, and an error of the client before anything was sent. The statement's
-// own error is in f.err.
+// send sends BEGIN and the statement. It returns the error of BEGIN or of the connection, and an
+// error of the client before anything was sent. The statement's own error is in f.err.
 //
 // dead reports that the connection broke and that nothing of the statement can have been executed.
 func (f *firstStatement) send(s *session) (dead bool, err error) {
-	for {
-		if dead, err = f.sendOnce(s); err != nil {
-			return dead, err
-		}
-		if f.err == nil {
-			f.result, f.err = nextResult(f.pipeline)
-		}
-		if f.err == nil {
-			return false, nil
-		}
+	if dead, err = f.sendOnce(s); err != nil {
+		return dead, err
+	}
+	if f.err == nil {
+		f.result, f.err = nextResult(f.pipeline)
+	}
+	if f.err != nil {
 		_ = f.pipeline.Close()
 		s.observe(f.err)
-		if !f.isStale(s) {
-			return false, nil
+		if isStalePlan(f.err) {
+			delete(f.known.descriptions, described{f.mode, f.text})
 		}
-		if err := s.control(s.ctx, "rollback"); err != nil {
-			s.observe(err)
-			return false, nil
-		}
-		s.reset()
 	}
+	return false, nil
 }
 
 func (f *firstStatement) sendOnce(s *session) (dead bool, err error) {
 	start := time.Now()
 	f.known, f.result, f.err, f.unsent = knowledgeOf(s.conn), nil, nil, false
-	f.description, f.fresh = f.known.descriptions[described{f.mode, f.text}], false
+	f.description = f.known.descriptions[described{f.mode, f.text}]
 	prepares := f.description == nil && f.mode != pgx.QueryExecModeExec
 	if !prepares {
 		if err := f.encode(s.conn); err != nil {
@@ -164,7 +156,7 @@ func (f *firstStatement) describe(s *session) error {
 		description.Name = preparedName(f.text)
 	}
 	f.known.keep(f.mode, description)
-	f.description, f.fresh = description, true
+	f.description = description
 	if _, err := f.pipeline.GetResults(); err != nil { // of Sync
 		return err
 	}
@@ -188,26 +180,13 @@ func (f *firstStatement) nextDescription() (*pgconn.StatementDescription, error)
 }
 
 func (f *firstStatement) sendExecute() {
-	e, formats := &f.encoded, []int16(f.formats)
-	if formats == nil {
-		formats = e.ResultFormats
-	}
+	e := &f.encoded
 	switch f.mode {
 	case pgx.QueryExecModeExec:
 		f.pipeline.SendQueryParams(f.text, e.ParamValues, nil, e.ParamFormats, e.ResultFormats)
 	case pgx.QueryExecModeCacheDescribe:
-		f.pipeline.SendQueryParams(f.text, e.ParamValues, f.description.ParamOIDs, e.ParamFormats, formats)
+		f.pipeline.SendQueryParams(f.text, e.ParamValues, f.description.ParamOIDs, e.ParamFormats, e.ResultFormats)
 	default:
-		f.pipeline.SendQueryStatement(f.description, e.ParamValues, e.ParamFormats, formats)
+		f.pipeline.SendQueryStatement(f.description, e.ParamValues, e.ParamFormats, e.ResultFormats)
 	}
-}
-
-// isStale reports whether the server no longer accepts a description that the connection had. Then
-// nothing of the statement has taken effect, and it can be sent again.
-func (f *firstStatement) isStale(s *session) bool {
-	if s.state != stateFailed || !isStalePlan(f.err) || f.description == nil || f.fresh {
-		return false
-	}
-	delete(f.known.descriptions, described{f.mode, f.text})
-	return true
 }

@@ -48,7 +48,8 @@ type Options struct {
 
 	// MaxAttempts limits how often the function is called. With 1 or a negative number it is never
 	// called again, and a statement that was sent is never sent again: use 1 if the function does
-	// what must not be repeated.
+	// what must not be repeated. A repetition because a migration made a prepared statement useless
+	// does not count, up to once for each connection of a pool.
 	//
 	// Defaults to 5. With the default waits that takes about half a second, and is enough for the
 	// conflicts of a dozen writers of the same rows. Of 36 such writers, 12 % give up.

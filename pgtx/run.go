@@ -41,16 +41,25 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	w := opts.watch(ctx, kind)
 	defer w.abandoned()
 	var last *attempt
-	err = repeat(ctx, opts, func(number int) (again bool, err error) {
+	stale := 0 // attempts that met a stale connection of the pool
+	err = repeat(ctx, opts, func(number int) (next next, err error) {
 		limited, cancel := opts.limitAttempt(ctx)
 		defer cancel()
 		a := newAttempt(ctx, limited, key, opts, number)
 		a.beginsAlone = last != nil && last.result.lost
 		last = a
 		w.start(number, &a.result)
-		again, err = a.run(db, inside, fn)
+		again, err := a.run(db, inside, fn)
 		w.end(err)
-		return again, err
+		pool, _ := db.(acquirer)
+		switch {
+		case !again:
+			return nextNone, err
+		case a.result.stale && stale < maxConns(pool):
+			stale++
+			return nextAtOnce, err
+		}
+		return nextAttempt, err
 	})
 	err = last.callLastHooks(err)
 	w.finish(err)
@@ -62,6 +71,7 @@ type result struct {
 	outcome Outcome
 	times   times
 	lost    bool // the connection was lost before COMMIT
+	stale   bool // the connection had a stale statement, and the pool has dropped it
 }
 
 // run calls fn once, in a transaction on db. It reports whether another attempt is worth it.
@@ -121,7 +131,7 @@ func (a *attempt) end(db DB, start time.Time, err error) (*session, error) {
 	case err == errReplayed: //nolint:errorlint // no function returns it
 		r.outcome, err = OutcomeCommitted, nil
 	}
-	r.times, r.lost = s.times, s.state == stateLost
+	r.times, r.lost, r.stale = s.times, s.state == stateLost, s.pool != nil && isStalePlan(s.cause)
 	return s, err
 }
 
@@ -184,21 +194,34 @@ func (a *attempt) callLastHooks(err error) error {
 	return err
 }
 
+// next says what follows an attempt.
+type next int
+
+const (
+	nextNone    next = iota
+	nextAttempt      // after a wait
+	nextAtOnce       // the attempt does not count: all connections of a pool may have stale statements
+)
+
 // repeat calls attempt until it succeeds, fails for good, or has been called often enough.
-func repeat(ctx context.Context, opts Options, attempt func(number int) (again bool, err error)) error {
+func repeat(ctx context.Context, opts Options, attempt func(number int) (next, error)) error {
 	limit := opts.maxAttempts()
 	var backoff retry.Backoff // made before the first wait: most transactions need none
 	var last error            // of the attempt before
-	for number := 1; ; number++ {
-		again, err := attempt(number)
+	for number, counted := 1, 0; ; number++ {
+		next, err := attempt(number)
 		if last != nil && endedBy(ctx, err) {
 			// Report the database error too, not only that ctx ended.
 			return &RetryError{Attempts: number, Err: last, Ended: err}
 		}
-		if !again || limit == 1 {
+		if next == nextNone || limit == 1 {
 			return err
 		}
-		if number >= limit {
+		if next == nextAtOnce {
+			last = err
+			continue
+		}
+		if counted++; counted >= limit {
 			return &RetryError{Attempts: number, Err: err}
 		}
 		if backoff == nil {
