@@ -112,7 +112,8 @@ func drawDeeds(r *rand.Rand, depth int) []deed {
 				return strconv.Itoa(sum) + told(err)
 			}},
 			{"copy", func(ctx context.Context, tx pgx.Tx) string {
-				copied, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"}, pgx.CopyFromRows([][]any{{n, 1}}))
+				copied, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"},
+					pgx.CopyFromRows([][]any{{n, 1}}))
 				return strconv.FormatInt(copied, 10) + told(err)
 			}},
 			{"own savepoint", func(ctx context.Context, tx pgx.Tx) string {

@@ -67,11 +67,13 @@ func TestAttemptTimeoutEnds(t *testing.T) {
 		attempts int
 		want     error
 	}{
-		"when no attempt is left":        {pgtx.Options{MaxAttempts: 2}, nil, 2, pgtx.ErrAttemptTimeout},
-		"at once, with one attempt":      {pgtx.Options{MaxAttempts: 1}, nil, 1, pgtx.ErrAttemptTimeout},
-		"with the call":                  {pgtx.Options{Timeout: 300 * time.Millisecond}, nil, 0, pgtx.ErrTimeout},
-		"at an error of another kind":    {pgtx.Options{}, own, 1, own},
-		"where RetryIf wants no further": {pgtx.Options{RetryIf: func(error, bool) bool { return false }}, nil, 1, pgtx.ErrAttemptTimeout},
+		"when no attempt is left":     {pgtx.Options{MaxAttempts: 2}, nil, 2, pgtx.ErrAttemptTimeout},
+		"at once, with one attempt":   {pgtx.Options{MaxAttempts: 1}, nil, 1, pgtx.ErrAttemptTimeout},
+		"with the call":               {pgtx.Options{Timeout: 300 * time.Millisecond}, nil, 0, pgtx.ErrTimeout},
+		"at an error of another kind": {pgtx.Options{}, own, 1, own},
+		"where RetryIf wants no further": {pgtx.Options{RetryIf: func(error, bool) bool {
+			return false
+		}}, nil, 1, pgtx.ErrAttemptTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -31,9 +31,13 @@ func TestConformance(t *testing.T) {
 				want := conform(t, native, plain, program)
 				for name, pool := range ours {
 					opts := pgtx.Options{MaxAttempts: 1, Eager: name == "eager"}
-					got := conform(t, pool, func(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx.Tx)) error {
-						return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error { fn(ctx, tx); return nil })
-					}, program)
+					got := conform(t, pool,
+						func(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx.Tx)) error {
+							return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+								fn(ctx, tx)
+								return nil
+							})
+						}, program)
 					if strings.Contains(first.name, "ended by COMMIT") { // the rest is refused
 						got, _, _ = strings.Cut(got, "|")
 						want, _, _ = strings.Cut(want, "|")
@@ -63,7 +67,8 @@ func plain(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx
 // conform runs program twice, with cold and with warm caches, and describes the second run and what
 // it left.
 func conform(t *testing.T, pool *pgxpool.Pool,
-	run func(context.Context, *pgxpool.Pool, func(context.Context, pgx.Tx)) error, program func(context.Context, pgx.Tx) string,
+	run func(context.Context, *pgxpool.Pool, func(context.Context, pgx.Tx)) error,
+	program func(context.Context, pgx.Tx) string,
 ) string {
 	t.Helper()
 	var described []string

@@ -70,7 +70,9 @@ func TestStaleConnectionIsReplaced(t *testing.T) {
 	if _, err := admin.Exec(t.Context(), `select pg_terminate_backend($1, 5000)`, pid); err != nil {
 		t.Fatal(err)
 	}
-	if err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, -10) }); err != nil {
+	if err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		return add(ctx, tx, 1, -10)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.balance(t, 1); got != 90 {

@@ -109,7 +109,9 @@ func TestStatementTimeoutBelowTheDeadlineTakesNoFlush(t *testing.T) {
 	opts := pgtx.Options{StatementTimeout: time.Hour, Timeout: time.Minute}
 	for round := range 3 {
 		flushes.Store(0)
-		if err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) }); err != nil {
+		if err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			return add(ctx, tx, 1, 1)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if got := flushes.Load(); round > 0 && got != 2 {

@@ -155,10 +155,11 @@ func TestConnectionLostInOwnCommitAnywhere(t *testing.T) {
 				return fault.Pass
 			})
 			calls := 0
-			err := pgtx.Run(t.Context(), poolIn(t, proxy.URL(), pgx.QueryExecModeExec, 2), func(ctx context.Context, tx pgx.Tx) error {
-				calls++
-				return fn(ctx, tx)
-			})
+			err := pgtx.Run(t.Context(), poolIn(t, proxy.URL(), pgx.QueryExecModeExec, 2),
+				func(ctx context.Context, tx pgx.Tx) error {
+					calls++
+					return fn(ctx, tx)
+				})
 			if calls != 1 || err == nil {
 				t.Errorf("%d calls, %v", calls, err)
 			}
@@ -200,7 +201,8 @@ func TestAtomicWithAQueryTimeoutOfThePooler(t *testing.T) {
 	batch := &pgx.Batch{}
 	batch.Queue(plusOne)
 	batch.Queue(`select pg_sleep(2)`)
-	err := pgtx.Atomic(t.Context(), poolIn(t, bouncer.URL(), pgx.QueryExecModeExec, 4), pgtx.Options{MaxAttempts: 2}, batch)
+	err := pgtx.Atomic(t.Context(), poolIn(t, bouncer.URL(), pgx.QueryExecModeExec, 4), pgtx.Options{MaxAttempts: 2},
+		batch)
 	if err == nil || errors.As(err, new(*pgtx.CommitUnknownError)) {
 		t.Errorf("error is %v", err)
 	}
@@ -279,11 +281,12 @@ func TestExecutedFirstStatementIsNotSentAgain(t *testing.T) {
 	for attempts := 1; attempts <= 3; attempts += 2 {
 		b.exec(t, `alter sequence executed restart`)
 		calls := 0
-		err := pgtx.RunWith(t.Context(), pool, pgtx.Options{MaxAttempts: attempts}, func(ctx context.Context, tx pgx.Tx) error {
-			calls++
-			_, err := tx.Exec(ctx, sql, "a")
-			return err
-		})
+		err := pgtx.RunWith(t.Context(), pool, pgtx.Options{MaxAttempts: attempts},
+			func(ctx context.Context, tx pgx.Tx) error {
+				calls++
+				_, err := tx.Exec(ctx, sql, "a")
+				return err
+			})
 		var executed int
 		if err := b.pool.QueryRow(t.Context(), `select last_value from executed`).Scan(&executed); err != nil {
 			t.Fatal(err)
@@ -341,8 +344,8 @@ func TestBeginQueryWithAComment(t *testing.T) {
 	}
 	var seen string
 	if err := pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select concat_ws(' ', current_setting('app.tenant', true), current_setting('lock_timeout'), current_user,
-			current_setting('transaction_isolation'))`).Scan(&seen)
+		return tx.QueryRow(ctx, `select concat_ws(' ', current_setting('app.tenant', true),
+			current_setting('lock_timeout'), current_user, current_setting('transaction_isolation'))`).Scan(&seen)
 	}); err != nil || seen != "x 1s pg_monitor serializable" {
 		t.Errorf("%q, %v", seen, err)
 	}
@@ -387,7 +390,8 @@ func TestCopyAsTheFirstStatement(t *testing.T) {
 			}
 			batch := &pgx.Batch{}
 			batch.Queue(sql)
-			if err := pgtx.Atomic(t.Context(), pool, pgtx.Options{MaxAttempts: 1}, batch); err != nil && plain == nil && mode == pgx.QueryExecModeSimpleProtocol {
+			if err := pgtx.Atomic(t.Context(), pool, pgtx.Options{MaxAttempts: 1}, batch); err != nil && plain == nil &&
+				mode == pgx.QueryExecModeSimpleProtocol {
 				t.Errorf("%v, Atomic: %v", mode, err)
 			}
 		}
@@ -409,7 +413,9 @@ func TestKeyDoesNotHideTheCause(t *testing.T) {
 		},
 		"joined": {
 			func(ctx context.Context, _ pgx.Tx) error {
-				_ = pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Join}, func(context.Context, pgx.Tx) error { return errBusiness })
+				_ = pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Join}, func(context.Context, pgx.Tx) error {
+					return errBusiness
+				})
 				return nil
 			},
 			func(err error) bool {
@@ -423,9 +429,10 @@ func TestKeyDoesNotHideTheCause(t *testing.T) {
 			},
 		},
 	} {
-		_, err := pgtx.ValueWith(t.Context(), b.pool, pgtx.Options{IdempotencyKey: name}, func(ctx context.Context, tx pgx.Tx) (int, error) {
-			return 1, tt.fn(ctx, tx)
-		})
+		_, err := pgtx.ValueWith(t.Context(), b.pool, pgtx.Options{IdempotencyKey: name},
+			func(ctx context.Context, tx pgx.Tx) (int, error) {
+				return 1, tt.fn(ctx, tx)
+			})
 		if !tt.want(err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -442,9 +449,10 @@ func TestSettingsAreTakenLiterally(t *testing.T) {
 		`"a,b", public`: "{a,b}|{public}", `"q""s"`: `{q"s}`, `Public , "a,b"`: "{public}|{a,b}", ``: "", `"$user",public`: "{public}",
 	} {
 		var seen string
-		if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Settings: map[string]string{"search_path": value}}, func(ctx context.Context, tx pgx.Tx) error {
-			return tx.QueryRow(ctx, `select coalesce(string_agg('{' || s || '}', '|'), '') from unnest(current_schemas(false)) s`).Scan(&seen)
-		}); err != nil || seen != want {
+		if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Settings: map[string]string{"search_path": value}},
+			func(ctx context.Context, tx pgx.Tx) error {
+				return tx.QueryRow(ctx, `select coalesce(string_agg('{' || s || '}', '|'), '') from unnest(current_schemas(false)) s`).Scan(&seen)
+			}); err != nil || seen != want {
 			t.Errorf("search_path %s is %s, want %s, %v", value, seen, want, err)
 		}
 	}
@@ -457,7 +465,10 @@ func TestSettingsAreTakenLiterally(t *testing.T) {
 		{"app." + strings.Repeat("x", 64): "1"},
 		{"App.Tenant": "a", "app.tenant": "b"},
 	} {
-		if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Settings: settings}, func(context.Context, pgx.Tx) error { return nil }); err == nil {
+		if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Settings: settings},
+			func(context.Context, pgx.Tx) error {
+				return nil
+			}); err == nil {
 			t.Errorf("%v was taken", settings)
 		}
 	}
@@ -474,7 +485,8 @@ func TestManyStaleStatements(t *testing.T) {
 			fn := func(ctx context.Context, tx pgx.Tx) error {
 				calls++
 				for i := range 8 {
-					if _, err := tx.Exec(ctx, fmt.Sprintf(`select *, %d from accounts where id = $1`, i), 1); err != nil {
+					if _, err := tx.Exec(ctx, fmt.Sprintf(`select *, %d from accounts where id = $1`, i),
+						1); err != nil {
 						return err
 					}
 				}

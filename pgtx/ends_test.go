@@ -70,7 +70,8 @@ func TestOwnCommitIsSeen(t *testing.T) {
 				err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
 					calls++
 					hook := func(context.Context) error { hooks++; return nil }
-					if err := errors.Join(pgtx.AfterCommit(ctx, tx, hook), pgtx.AfterRollback(ctx, tx, hook)); err != nil {
+					if err := errors.Join(pgtx.AfterCommit(ctx, tx, hook),
+						pgtx.AfterRollback(ctx, tx, hook)); err != nil {
 						return err
 					}
 					if !first {
@@ -151,14 +152,15 @@ func TestSessionEndedBeforeCommit(t *testing.T) {
 				}
 				pool := connect(t, url)
 				calls := 0
-				err := pgtx.RunWith(t.Context(), pool, pgtx.Options{Settings: map[string]string{setting: "50"}}, func(ctx context.Context, tx pgx.Tx) error {
-					calls++
-					if err := add(ctx, tx, 1, 1); err != nil {
-						return err
-					}
-					b.eventually(t, fmt.Sprintf(`select not exists (select from pg_stat_activity where pid = %d)`, tx.Conn().PgConn().PID()))
-					return nil
-				})
+				err := pgtx.RunWith(t.Context(), pool, pgtx.Options{Settings: map[string]string{setting: "50"}},
+					func(ctx context.Context, tx pgx.Tx) error {
+						calls++
+						if err := add(ctx, tx, 1, 1); err != nil {
+							return err
+						}
+						b.eventually(t, fmt.Sprintf(`select not exists (select from pg_stat_activity where pid = %d)`, tx.Conn().PgConn().PID()))
+						return nil
+					})
 				if err == nil || errors.As(err, new(*pgtx.CommitUnknownError)) {
 					t.Errorf("error is %v after %d calls", err, calls)
 				}
@@ -180,11 +182,12 @@ func TestLostCommitOfAReadOnlyTransactionIsRepeated(t *testing.T) {
 		proxy.CutCommits(1, where)
 		calls := 0
 		opts := pgtx.Options{TxOptions: pgx.TxOptions{AccessMode: pgx.ReadOnly}}
-		got, err := pgtx.ValueWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) (balance int, err error) {
-			calls++
-			err = tx.QueryRow(ctx, `select balance from accounts where id = $1`, 1).Scan(&balance)
-			return balance, err
-		})
+		got, err := pgtx.ValueWith(t.Context(), pool, opts,
+			func(ctx context.Context, tx pgx.Tx) (balance int, err error) {
+				calls++
+				err = tx.QueryRow(ctx, `select balance from accounts where id = $1`, 1).Scan(&balance)
+				return balance, err
+			})
 		if err != nil || calls != 2 || got != 100 {
 			t.Errorf("cut %d: %d, %v after %d calls", where, got, err, calls)
 		}

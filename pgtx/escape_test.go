@@ -25,14 +25,17 @@ func TestEscapeToGoroutines(t *testing.T) {
 				"QueryRow":  func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, `select 1`).Scan(new(int)) },
 				"SendBatch": func(ctx context.Context, tx pgx.Tx) error { return tx.SendBatch(ctx, moves()).Close() },
 				"Querier": func(ctx context.Context, _ pgx.Tx) error {
-					_, err := pgtx.Querier(ctx, b.pool).Exec(ctx, `update accounts set balance = balance + 1 where id = 1`)
+					_, err := pgtx.Querier(ctx, b.pool).Exec(ctx,
+						`update accounts set balance = balance + 1 where id = 1`)
 					return err
 				},
 				"Run": func(ctx context.Context, _ pgx.Tx) error { return inner(ctx, b.pool, nil) },
 				"Joined": func(ctx context.Context, tx pgx.Tx) error {
 					return pgtx.RunWith(ctx, tx, pgtx.Options{Nesting: pgtx.Join}, addOne)
 				},
-				"Atomic": func(ctx context.Context, _ pgx.Tx) error { return pgtx.Atomic(ctx, b.pool, pgtx.Options{}, moves()) },
+				"Atomic": func(ctx context.Context, _ pgx.Tx) error {
+					return pgtx.Atomic(ctx, b.pool, pgtx.Options{}, moves())
+				},
 				"hook": func(ctx context.Context, _ pgx.Tx) error {
 					return pgtx.AfterRollback(ctx, b.pool, func(context.Context) error { return nil })
 				},
@@ -46,7 +49,8 @@ func TestEscapeToGoroutines(t *testing.T) {
 						started.Done()
 						for ; !errors.Is(err, pgtx.ErrTxClosed); err = call(ctx, tx) {
 							var lost interface{ SafeToRetry() bool } // the connection was taken away under a statement
-							if err != nil && !errors.Is(err, pgtx.ErrTxInUse) && tx.Conn() != nil && !tx.Conn().IsClosed() && !errors.As(err, &lost) {
+							if err != nil && !errors.Is(err, pgtx.ErrTxInUse) && tx.Conn() != nil &&
+								!tx.Conn().IsClosed() && !errors.As(err, &lost) {
 								t.Errorf("%s: %v, want ErrTxInUse or ErrTxClosed", name, err)
 							}
 						}
@@ -134,24 +138,25 @@ func TestRowsEscapeToGoroutines(t *testing.T) {
 				b := setup(t)
 				var done sync.WaitGroup
 				for range 5 {
-					err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{MaxAttempts: 1, Eager: eager}, func(ctx context.Context, tx pgx.Tx) error {
-						started := make(chan struct{})
-						start := sync.OnceFunc(func() { close(started) })
-						for range 2 {
-							done.Go(func() {
-								err := use(ctx, tx)
-								start()
-								for range 1000 {
-									if errors.Is(err, pgtx.ErrTxClosed) || ctx.Err() != nil {
-										return
+					err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{MaxAttempts: 1, Eager: eager},
+						func(ctx context.Context, tx pgx.Tx) error {
+							started := make(chan struct{})
+							start := sync.OnceFunc(func() { close(started) })
+							for range 2 {
+								done.Go(func() {
+									err := use(ctx, tx)
+									start()
+									for range 1000 {
+										if errors.Is(err, pgtx.ErrTxClosed) || ctx.Err() != nil {
+											return
+										}
+										err = use(ctx, tx)
 									}
-									err = use(ctx, tx)
-								}
-							})
-						}
-						<-started
-						return errBusiness
-					})
+								})
+							}
+							<-started
+							return errBusiness
+						})
 					if err != errBusiness {
 						t.Errorf("error is %v, want the function's own", err)
 					}

@@ -64,10 +64,11 @@ func ExampleRetryError() {
 	pool, end := openPages()
 	defer end()
 
-	err := pgtx.RunWith(context.Background(), pool, pgtx.Options{MaxAttempts: 2}, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `do $$ begin raise serialization_failure; end $$`)
-		return err
-	})
+	err := pgtx.RunWith(context.Background(), pool, pgtx.Options{MaxAttempts: 2},
+		func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `do $$ begin raise serialization_failure; end $$`)
+			return err
+		})
 	var gaveUp *pgtx.RetryError
 	if errors.As(err, &gaveUp) {
 		fmt.Println(gaveUp.Attempts, pgerr.Of(err))

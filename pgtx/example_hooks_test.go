@@ -80,7 +80,9 @@ func ExampleHookError() {
 
 	err := pgtx.Run(context.Background(), pool, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `update pages set title = 'Welcome' where id = 1`)
-		return errors.Join(err, pgtx.AfterCommit(ctx, pool, func(context.Context) error { return errors.New("the cache does not answer") }))
+		return errors.Join(err, pgtx.AfterCommit(ctx, pool, func(context.Context) error {
+			return errors.New("the cache does not answer")
+		}))
 	})
 	var hook *pgtx.HookError
 	if errors.As(err, &hook) {

@@ -20,7 +20,8 @@ func ExampleLogTo() {
 		}
 		return a
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: steady}))
+	logger := slog.New(slog.NewTextHandler(os.Stdout,
+		&slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: steady}))
 	opts := pgtx.Options{Name: "publish", Observe: pgtx.LogTo(logger)}
 	err := pgtx.RunWith(context.Background(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `update pages set published = true`)

@@ -15,7 +15,8 @@ func openPages() (pool *pgxpool.Pool, end func()) {
 	pool, err := pgxpool.New(context.Background(), pgserver.Database(example))
 	if err == nil {
 		_, err = pool.Exec(context.Background(), `
-			create table pages (id int primary key, title text not null unique, published boolean not null default false);
+			create table pages (id int primary key, title text not null unique,
+				published boolean not null default false);
 			create table revisions (page int not null references pages, title text not null);
 			insert into pages values (1, 'Home'), (2, 'About')`)
 	}

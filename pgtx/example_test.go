@@ -174,7 +174,8 @@ func ExampleLock() {
 
 	publish := func(ctx context.Context, site string) error {
 		return pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
-			if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{Timeout: 5 * time.Second}, pgtx.KeyOf("publish", site)); err != nil {
+			if err := pgtx.Lock(ctx, tx, pgtx.LockOptions{Timeout: 5 * time.Second},
+				pgtx.KeyOf("publish", site)); err != nil {
 				return err // errors.Is(err, pgtx.ErrLockTimeout): somebody else takes long
 			}
 			_, err := tx.Exec(ctx, `update pages set published = true`)
@@ -191,14 +192,15 @@ func ExampleTryLock() {
 	defer end()
 
 	job := func(ctx context.Context, work func(context.Context, pgx.Tx) error) error {
-		return pgtx.RunWith(ctx, pool, pgtx.Options{Nesting: pgtx.Separate}, func(ctx context.Context, tx pgx.Tx) error {
-			free, err := pgtx.TryLock(ctx, tx, pgtx.LockOptions{}, pgtx.KeyOf("jobs", "forget drafts"))
-			if err != nil || !free {
-				fmt.Println("left to another instance:", !free)
-				return err
-			}
-			return work(ctx, tx)
-		})
+		return pgtx.RunWith(ctx, pool, pgtx.Options{Nesting: pgtx.Separate},
+			func(ctx context.Context, tx pgx.Tx) error {
+				free, err := pgtx.TryLock(ctx, tx, pgtx.LockOptions{}, pgtx.KeyOf("jobs", "forget drafts"))
+				if err != nil || !free {
+					fmt.Println("left to another instance:", !free)
+					return err
+				}
+				return work(ctx, tx)
+			})
 	}
 	err := job(context.Background(), func(ctx context.Context, _ pgx.Tx) error {
 		fmt.Println("at work")

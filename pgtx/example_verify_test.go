@@ -14,10 +14,11 @@ func ExampleOptions_verifyCommit() {
 	pool, end := openPages()
 	defer end()
 
-	err := pgtx.RunWith(context.Background(), pool, pgtx.Options{VerifyCommit: true}, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update pages set published = true where id = 1`)
-		return err
-	})
+	err := pgtx.RunWith(context.Background(), pool, pgtx.Options{VerifyCommit: true},
+		func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `update pages set published = true where id = 1`)
+			return err
+		})
 	var unknown *pgtx.CommitUnknownError
 	if errors.As(err, &unknown) {
 		// Rare: the server was restarted or replaced just then, or cannot be reached. What is
@@ -63,7 +64,9 @@ func ExampleCommitUnknownError_Resolve() {
 		return
 	}
 	opts := pgtx.Options{IdempotencyKey: "publish:1"}
-	if err := pgtx.RunWith(context.Background(), pool, opts, func(context.Context, pgx.Tx) error { return nil }); err != nil {
+	if err := pgtx.RunWith(context.Background(), pool, opts, func(context.Context, pgx.Tx) error {
+		return nil
+	}); err != nil {
 		log.Print(err)
 		return
 	}

@@ -102,11 +102,13 @@ var firstCalls = []struct {
 	}},
 
 	{"CopyFrom", func(ctx context.Context, tx pgx.Tx) string {
-		n, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"}, pgx.CopyFromRows([][]any{{3, 1}, {4, 1}}))
+		n, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"},
+			pgx.CopyFromRows([][]any{{3, 1}, {4, 1}}))
 		return fmt.Sprint(n, outcome(err))
 	}},
 	{"CopyFrom, duplicate", func(ctx context.Context, tx pgx.Tx) string {
-		n, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"}, pgx.CopyFromRows([][]any{{1, 1}}))
+		n, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"},
+			pgx.CopyFromRows([][]any{{1, 1}}))
 		return fmt.Sprint(n, outcome(err))
 	}},
 	{"Prepare", func(ctx context.Context, tx pgx.Tx) string {

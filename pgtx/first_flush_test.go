@@ -39,7 +39,9 @@ func TestLimitsCoverThePreparationOfTheFirstStatement(t *testing.T) {
 	for _, mode := range execModes {
 		for name, run := range map[string]func(ctx context.Context, pool *pgxpool.Pool, opts pgtx.Options) error{
 			"Run": func(ctx context.Context, pool *pgxpool.Pool, opts pgtx.Options) error {
-				return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+				return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+					return add(ctx, tx, 1, 1)
+				})
 			},
 			"Query": func(ctx context.Context, pool *pgxpool.Pool, opts pgtx.Options) error {
 				return pgtx.RunWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) error {
@@ -56,7 +58,8 @@ func TestLimitsCoverThePreparationOfTheFirstStatement(t *testing.T) {
 				pool, _ := countFlushes(t, b.url, mode)
 				before := pid(t, pool)
 				holder := dedicated(t, b)
-				if _, err := holder.Exec(t.Context(), `begin; lock table accounts in access exclusive mode`); err != nil {
+				if _, err := holder.Exec(t.Context(),
+					`begin; lock table accounts in access exclusive mode`); err != nil {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -145,10 +148,16 @@ func TestStaleConnectionsCostNoAttempt(t *testing.T) {
 	for _, unix := range []bool{true, false} {
 		for name, run := range map[string]func(ctx context.Context, pool *pgxpool.Pool) error{
 			"Run": func(ctx context.Context, pool *pgxpool.Pool) error {
-				return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1}, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+				return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1},
+					func(ctx context.Context, tx pgx.Tx) error {
+						return add(ctx, tx, 1, 1)
+					})
 			},
 			"BEGIN alone": func(ctx context.Context, pool *pgxpool.Pool) error {
-				return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1, Eager: true}, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+				return pgtx.RunWith(ctx, pool, pgtx.Options{MaxAttempts: 1, Eager: true},
+					func(ctx context.Context, tx pgx.Tx) error {
+						return add(ctx, tx, 1, 1)
+					})
 			},
 			"Atomic": func(ctx context.Context, pool *pgxpool.Pool) error {
 				return pgtx.Atomic(ctx, pool, pgtx.Options{MaxAttempts: 1}, moves())
@@ -187,7 +196,8 @@ func TestStaleConnectionsCostNoAttempt(t *testing.T) {
 					pids = append(pids, int32(conn.Conn().PgConn().PID()))
 					conn.Release()
 				}
-				if _, err := b.pool.Exec(t.Context(), `select pg_terminate_backend(p) from unnest($1::int[]) p`, pids); err != nil {
+				if _, err := b.pool.Exec(t.Context(), `select pg_terminate_backend(p) from unnest($1::int[]) p`,
+					pids); err != nil {
 					t.Fatal(err)
 				}
 				b.eventually(t, fmt.Sprintf(`select not exists (select from pg_stat_activity where pid = any ('{%s}'))`,
@@ -238,7 +248,8 @@ func TestClientErrorsLeaveTheConnection(t *testing.T) {
 					calls := 0
 					err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 						calls++
-						if _, err := tx.Exec(ctx, tt.sql, tt.args...); err == nil || plain == nil || err.Error() != plain.Error() {
+						if _, err := tx.Exec(ctx, tt.sql, tt.args...); err == nil || plain == nil ||
+							err.Error() != plain.Error() {
 							t.Errorf("error is %.200v, want pgx's, %.200v", err, plain)
 						}
 						if server {
@@ -251,11 +262,13 @@ func TestClientErrorsLeaveTheConnection(t *testing.T) {
 					}
 					batch := &pgx.Batch{}
 					batch.Queue(tt.sql, tt.args...)
-					if err := pgtx.Atomic(t.Context(), pool, pgtx.Options{}, batch); err == nil || errors.As(err, new(*pgtx.CommitUnknownError)) {
+					if err := pgtx.Atomic(t.Context(), pool, pgtx.Options{}, batch); err == nil ||
+						errors.As(err, new(*pgtx.CommitUnknownError)) {
 						t.Errorf("Atomic: error is %.200v", err)
 					}
 				}
-				if after := pid(t, pool); after != before && name != "too many arguments" { // SendBatch of pgx closes it
+				// SendBatch of pgx closes it after too many arguments.
+				if after := pid(t, pool); after != before && name != "too many arguments" {
 					t.Error("the connection was replaced")
 				}
 			})
@@ -296,7 +309,8 @@ func TestStalePlansAfterAMigration(t *testing.T) {
 				batch.Queue(`select * from accounts where id = $1`, 1)
 				atomic := func() error { return pgtx.Atomic(t.Context(), pool, pgtx.Options{MaxAttempts: 2}, batch) }
 				for range 2 {
-					if err := errors.Join(pgtx.RunWith(t.Context(), pool, once, read), pgtx.RunWith(t.Context(), pool, once, later), atomic()); err != nil {
+					if err := errors.Join(pgtx.RunWith(t.Context(), pool, once, read),
+						pgtx.RunWith(t.Context(), pool, once, later), atomic()); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -32,7 +32,9 @@ func TestFlushes(t *testing.T) {
 		wants int64
 	}{
 		{"one statement", pgtx.Options{}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return update }, 2},
-		{"one statement, eager", pgtx.Options{Eager: true}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return update }, 3},
+		{"one statement, eager", pgtx.Options{Eager: true}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error {
+			return update
+		}, 3},
 		{"five nested", pgtx.Options{}, fiveNested, 16},
 		{"five nested, eager", pgtx.Options{Eager: true}, fiveNested, 17},
 		{"empty", pgtx.Options{}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error {
@@ -132,7 +134,8 @@ func TestLazyBeginFails(t *testing.T) {
 					if !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("call: %v, want the end of ctx", err)
 					}
-					if _, again := tx.Exec(context.WithoutCancel(ctx), "select 1"); !errors.Is(again, context.DeadlineExceeded) {
+					_, again := tx.Exec(context.WithoutCancel(ctx), "select 1")
+					if !errors.Is(again, context.DeadlineExceeded) {
 						t.Errorf("a later statement: %v, want what the first failed with", again)
 					}
 					if swallow {
@@ -178,7 +181,8 @@ func TestLazyAcquireIsInterrupted(t *testing.T) {
 	began := time.Now()
 	err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 		go func() { done <- add(context.WithoutCancel(ctx), tx, 1, 1) }()
-		for !errors.Is(tx.SendBatch(ctx, beginning).Close(), pgtx.ErrTxInUse) { // refused without a connection until then
+		// It is refused without a connection until then.
+		for !errors.Is(tx.SendBatch(ctx, beginning).Close(), pgtx.ErrTxInUse) {
 			time.Sleep(time.Millisecond)
 		}
 		return nil

@@ -81,7 +81,8 @@ func TestServerLimitsOfAtomic(t *testing.T) {
 	var got string
 	batch := &pgx.Batch{}
 	batch.Queue(`show statement_timeout`).QueryRow(func(row pgx.Row) error { return row.Scan(&got) })
-	if err := pgtx.Atomic(t.Context(), b.pool, pgtx.Options{StatementTimeout: time.Second}, batch); err != nil || got != "1s" {
+	if err := pgtx.Atomic(t.Context(), b.pool, pgtx.Options{StatementTimeout: time.Second}, batch); err != nil ||
+		got != "1s" {
 		t.Errorf("limit is %q: %v", got, err)
 	}
 }
@@ -90,7 +91,9 @@ func TestServerLimitsInsideAreAConflict(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
-		return pgtx.RunWith(ctx, b.pool, pgtx.Options{LockTimeout: time.Second}, func(context.Context, pgx.Tx) error { return nil })
+		return pgtx.RunWith(ctx, b.pool, pgtx.Options{LockTimeout: time.Second}, func(context.Context, pgx.Tx) error {
+			return nil
+		})
 	})
 	if !errors.Is(err, pgtx.ErrOptionConflict) {
 		t.Errorf("error is %v, want ErrOptionConflict", err)
@@ -103,7 +106,9 @@ func TestAcquireTimeout(t *testing.T) {
 		b := setup(t)
 		pool := taken(t, b)
 		opts := pgtx.Options{AcquireTimeout: 10 * time.Millisecond, MaxAttempts: 1, Eager: eager}
-		err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+		err := pgtx.RunWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			return add(ctx, tx, 1, 1)
+		})
 		if !errors.Is(err, pgtx.ErrAcquireTimeout) {
 			t.Errorf("eager %v: %v, want ErrAcquireTimeout", eager, err)
 		}
@@ -123,9 +128,12 @@ func TestAcquireErrorOfThePool(t *testing.T) {
 		if opts.AcquireTimeout > 0 {
 			limit = time.Minute
 		}
-		err := pgtx.RunWith(t.Context(), &busyPool{b.pool, limit}, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+		err := pgtx.RunWith(t.Context(), &busyPool{b.pool, limit}, opts, func(ctx context.Context, tx pgx.Tx) error {
+			return add(ctx, tx, 1, 1)
+		})
 		var busy *busyError
-		if !errors.As(err, &busy) || errors.Is(err, pgtx.ErrAcquireTimeout) != (opts.AcquireTimeout > 0) || pgerr.Of(err) != pgerr.Saturated {
+		if !errors.As(err, &busy) || errors.Is(err, pgtx.ErrAcquireTimeout) != (opts.AcquireTimeout > 0) ||
+			pgerr.Of(err) != pgerr.Saturated {
 			t.Errorf("%v: error is %v, of category %s", opts.AcquireTimeout, err, pgerr.Of(err))
 		}
 		if text := err.Error(); strings.Count(text, "acquire: ") != 1 || !strings.Contains(text, "the pool is busy") {
@@ -167,12 +175,13 @@ func TestTimeout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 200 * time.Millisecond}, func(ctx context.Context, tx pgx.Tx) error {
-				if err := add(ctx, tx, 1, 1); err != nil {
-					return err
-				}
-				return fn(ctx, tx)
-			})
+			err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Timeout: 200 * time.Millisecond},
+				func(ctx context.Context, tx pgx.Tx) error {
+					if err := add(ctx, tx, 1, 1); err != nil {
+						return err
+					}
+					return fn(ctx, tx)
+				})
 			if !errors.Is(err, pgtx.ErrTimeout) {
 				t.Errorf("error is %v, want ErrTimeout", err)
 			}
@@ -195,8 +204,12 @@ func TestRetryIf(t *testing.T) {
 		{"as usual", nil, nil, 3},
 		{"another transaction's", serializationFailure, nil, 1},
 		{"narrowed", nil, func(error, bool) bool { return false }, 1},
-		{"widened", errBusiness, func(err error, retryable bool) bool { return retryable || errors.Is(err, errBusiness) }, 3},
-		{"not asked after a commit elsewhere", &pgtx.HookError{Err: errBusiness}, func(error, bool) bool { return true }, 1},
+		{"widened", errBusiness, func(err error, retryable bool) bool {
+			return retryable || errors.Is(err, errBusiness)
+		}, 3},
+		{"not asked after a commit elsewhere", &pgtx.HookError{Err: errBusiness}, func(error, bool) bool {
+			return true
+		}, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -245,7 +258,8 @@ func TestNestedTimeoutUndoesItsOwn(t *testing.T) {
 			}
 			return nil
 		})
-		if one, two := b.balance(t, 1), b.balance(t, 2); one != want || two != 100 || (err == nil) != (nesting == pgtx.Savepoint) {
+		if one, two := b.balance(t, 1), b.balance(t, 2); one != want || two != 100 ||
+			(err == nil) != (nesting == pgtx.Savepoint) {
 			t.Errorf("nesting %d: error is %v, balances are %d and %d, want %d and 100", nesting, err, one, two, want)
 		}
 	}

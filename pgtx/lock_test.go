@@ -62,37 +62,38 @@ func TestLock(t *testing.T) {
 				if err := pgtx.Lock(ctx, tx, tt.held, key); err != nil {
 					return err
 				}
-				return pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Separate}, func(ctx context.Context, tx pgx.Tx) error {
-					free, err := pgtx.TryLock(ctx, tx, tt.wanted, tt.keys...)
-					if err != nil || free != tt.free {
-						t.Errorf("try: %v, %v, want %v", free, err, tt.free)
-					}
-					var left int
-					if err := tx.QueryRow(ctx, `select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`).Scan(&left); err != nil {
-						return err
-					}
-					if !tt.free && left != 0 {
-						t.Errorf("%d locks are held after a try that failed", left)
-					}
-					tt.wanted.Timeout = 10 * time.Millisecond
-					err = pgtx.Lock(ctx, tx, tt.wanted, tt.keys...)
-					if errors.Is(err, pgtx.ErrLockTimeout) == tt.free || (err == nil) != tt.free {
-						t.Errorf("lock: %v, want success: %v", err, tt.free)
-					}
-					var pgError *pgconn.PgError
-					if !tt.free && (!errors.As(err, &pgError) || pgError.Code != "55P03") {
-						t.Errorf("lock: %v, want SQLSTATE 55P03", err)
-					}
-					var timeout string
-					if err == nil {
-						err = tx.QueryRow(ctx, `show lock_timeout`).Scan(&timeout)
-						if timeout != "0" {
-							t.Errorf("lock_timeout is %s afterwards, want 0", timeout)
+				return pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Separate},
+					func(ctx context.Context, tx pgx.Tx) error {
+						free, err := pgtx.TryLock(ctx, tx, tt.wanted, tt.keys...)
+						if err != nil || free != tt.free {
+							t.Errorf("try: %v, %v, want %v", free, err, tt.free)
 						}
-						return err
-					}
-					return nil
-				})
+						var left int
+						if err := tx.QueryRow(ctx, `select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`).Scan(&left); err != nil {
+							return err
+						}
+						if !tt.free && left != 0 {
+							t.Errorf("%d locks are held after a try that failed", left)
+						}
+						tt.wanted.Timeout = 10 * time.Millisecond
+						err = pgtx.Lock(ctx, tx, tt.wanted, tt.keys...)
+						if errors.Is(err, pgtx.ErrLockTimeout) == tt.free || (err == nil) != tt.free {
+							t.Errorf("lock: %v, want success: %v", err, tt.free)
+						}
+						var pgError *pgconn.PgError
+						if !tt.free && (!errors.As(err, &pgError) || pgError.Code != "55P03") {
+							t.Errorf("lock: %v, want SQLSTATE 55P03", err)
+						}
+						var timeout string
+						if err == nil {
+							err = tx.QueryRow(ctx, `show lock_timeout`).Scan(&timeout)
+							if timeout != "0" {
+								t.Errorf("lock_timeout is %s afterwards, want 0", timeout)
+							}
+							return err
+						}
+						return nil
+					})
 			})
 			var swallowed *pgtx.SwallowedError
 			if tt.free && err != nil || !tt.free && !errors.As(err, &swallowed) {
@@ -111,7 +112,9 @@ func TestLockTimeoutInForce(t *testing.T) {
 			return err
 		}
 		impatient := pgtx.Options{Nesting: pgtx.Separate, LockTimeout: 10 * time.Millisecond}
-		err := pgtx.RunWith(ctx, b.pool, impatient, func(ctx context.Context, tx pgx.Tx) error { return pgtx.Lock(ctx, tx, pgtx.LockOptions{}, 1) })
+		err := pgtx.RunWith(ctx, b.pool, impatient, func(ctx context.Context, tx pgx.Tx) error {
+			return pgtx.Lock(ctx, tx, pgtx.LockOptions{}, 1)
+		})
 		if !errors.Is(err, pgtx.ErrLockTimeout) {
 			t.Errorf("lock: %v, want ErrLockTimeout", err)
 		}
@@ -140,9 +143,10 @@ func TestLockOrdersKeys(t *testing.T) {
 	for _, keys := range [][]pgtx.LockKey{{1, -2, 3}, {3, -2, 1}} {
 		go func() {
 			for range 50 {
-				if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{MaxAttempts: 1}, func(ctx context.Context, tx pgx.Tx) error {
-					return pgtx.Lock(ctx, tx, pgtx.LockOptions{}, keys...)
-				}); err != nil {
+				if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{MaxAttempts: 1},
+					func(ctx context.Context, tx pgx.Tx) error {
+						return pgtx.Lock(ctx, tx, pgtx.LockOptions{}, keys...)
+					}); err != nil {
 					done <- err
 					return
 				}

@@ -87,17 +87,22 @@ func TestFunctionThatEndsTheTransaction(t *testing.T) {
 	for _, result := range []error{nil, errBusiness} {
 		calls := 0
 		var told reports
-		err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Observe: told.observe}, func(ctx context.Context, tx pgx.Tx) error {
-			calls++
-			hook := func(context.Context) error { t.Error("a hook was called: what it waits for is not known"); return nil }
-			if err := errors.Join(pgtx.AfterCommit(ctx, tx, hook), pgtx.AfterRollback(ctx, tx, hook), add(ctx, tx, 1, -10)); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, `commit`); err != nil {
-				return err
-			}
-			return result
-		})
+		err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Observe: told.observe},
+			func(ctx context.Context, tx pgx.Tx) error {
+				calls++
+				hook := func(context.Context) error {
+					t.Error("a hook was called: what it waits for is not known")
+					return nil
+				}
+				if err := errors.Join(pgtx.AfterCommit(ctx, tx, hook), pgtx.AfterRollback(ctx, tx, hook),
+					add(ctx, tx, 1, -10)); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(ctx, `commit`); err != nil {
+					return err
+				}
+				return result
+			})
 		if result == nil && !errors.Is(err, pgtx.ErrEnded) || result != nil && !errors.Is(err, result) {
 			t.Errorf("error is %v", err)
 		}
@@ -163,11 +168,13 @@ func TestUnusableLock(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := pgtx.Lock(t.Context(), escaped, pgtx.LockOptions{}, keys...); !errors.Is(err, pgtx.ErrTxClosed) || !strings.HasPrefix(err.Error(), "lock: ") {
+	if err := pgtx.Lock(t.Context(), escaped, pgtx.LockOptions{}, keys...); !errors.Is(err, pgtx.ErrTxClosed) ||
+		!strings.HasPrefix(err.Error(), "lock: ") {
 		t.Errorf("Lock: error is %v", err)
 	}
 	for _, some := range [][]pgtx.LockKey{keys, keys[:1]} {
-		if free, err := pgtx.TryLock(t.Context(), escaped, pgtx.LockOptions{}, some...); free || !errors.Is(err, pgtx.ErrTxClosed) || !strings.HasPrefix(err.Error(), "try lock: ") {
+		if free, err := pgtx.TryLock(t.Context(), escaped, pgtx.LockOptions{}, some...); free ||
+			!errors.Is(err, pgtx.ErrTxClosed) || !strings.HasPrefix(err.Error(), "try lock: ") {
 			t.Errorf("TryLock of %d: %t, %v", len(some), free, err)
 		}
 	}

@@ -182,7 +182,9 @@ func TestConflictIsRepeatedWhereItBelongs(t *testing.T) {
 			if err := add(ctx, tx, 1, 1); err != nil {
 				return err
 			}
-			return pgtx.Run(ctx, first.pool, func(ctx context.Context, tx pgx.Tx) error { return stale(ctx, first, tx) })
+			return pgtx.Run(ctx, first.pool, func(ctx context.Context, tx pgx.Tx) error {
+				return stale(ctx, first, tx)
+			})
 		})
 	})
 	if err != nil || outer != 2 || middle != 1 {

@@ -53,7 +53,8 @@ func TestNesting(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
 				b := setup(t)
-				outer, inner := nestedIn(t.Context(), b.pool, pgtx.Options{Nesting: tt.nesting, Eager: eager}, tt.result)
+				outer, inner := nestedIn(t.Context(), b.pool, pgtx.Options{Nesting: tt.nesting, Eager: eager},
+					tt.result)
 				if !errors.Is(outer, tt.outer) || !errors.Is(inner, tt.inner) {
 					t.Errorf("errors are %v and %v, want %v and %v", outer, inner, tt.outer, tt.inner)
 				}
@@ -72,7 +73,9 @@ func TestNestingOutside(t *testing.T) {
 	} {
 		b := setup(t)
 		opts := pgtx.Options{Nesting: nesting}
-		err := pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+		err := pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			return add(ctx, tx, 1, 1)
+		})
 		if !errors.Is(err, want) {
 			t.Errorf("nesting %d: %v, want %v", nesting, err, want)
 		}
@@ -101,7 +104,8 @@ func TestOptionsOfAnotherTransaction(t *testing.T) {
 		for _, nesting := range []pgtx.Nesting{pgtx.Savepoint, pgtx.Join} {
 			opts.Nesting = nesting
 			outer, inner := nestedIn(t.Context(), b.pool, opts, nil)
-			if !errors.Is(inner, pgtx.ErrOptionConflict) || !strings.Contains(inner.Error(), "set "+want+" on the outermost Run") {
+			if !errors.Is(inner, pgtx.ErrOptionConflict) ||
+				!strings.Contains(inner.Error(), "set "+want+" on the outermost Run") {
 				t.Errorf("nesting %d: error is %v, want %q", nesting, inner, want)
 			}
 			if outer != nil {
@@ -123,9 +127,10 @@ func TestSeparateSurvivesTheOuterRollback(t *testing.T) {
 			return err
 		}
 		// By the handle: the database is found through it.
-		if err := pgtx.RunWith(ctx, tx, pgtx.Options{Nesting: pgtx.Separate}, func(ctx context.Context, tx pgx.Tx) error {
-			return add(ctx, tx, 2, 10)
-		}); err != nil {
+		if err := pgtx.RunWith(ctx, tx, pgtx.Options{Nesting: pgtx.Separate},
+			func(ctx context.Context, tx pgx.Tx) error {
+				return add(ctx, tx, 2, 10)
+			}); err != nil {
 			t.Errorf("separate: %v", err)
 		}
 		return errBusiness
@@ -158,7 +163,9 @@ func TestJoinPanicUndoesTheWhole(t *testing.T) {
 		}
 		func() {
 			defer func() { _ = recover() }()
-			_ = pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Join}, func(context.Context, pgx.Tx) error { panic("boom") })
+			_ = pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Join}, func(context.Context, pgx.Tx) error {
+				panic("boom")
+			})
 		}()
 		return nil
 	})

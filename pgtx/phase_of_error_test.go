@@ -16,9 +16,10 @@ func TestPhaseAfter(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const wait = 100 * time.Millisecond
-	err := pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: wait}, func(ctx context.Context, tx pgx.Tx) error {
-		return add(ctx, tx, 1, 1)
-	})
+	err := pgtx.RunWith(t.Context(), taken(t, b), pgtx.Options{MaxAttempts: 1, AcquireTimeout: wait},
+		func(ctx context.Context, tx pgx.Tx) error {
+			return add(ctx, tx, 1, 1)
+		})
 	var failed *pgtx.PhaseError
 	if !errors.As(err, &failed) || failed.After < wait {
 		t.Errorf("%v: %+v, want at least %v in acquire", err, failed, wait)

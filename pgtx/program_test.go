@@ -62,16 +62,19 @@ const deepest = 4
 
 func drawRun(t *rapid.T, depth int) *run {
 	r := &run{
-		db:      rapid.IntRange(0, 1).Draw(t, "db"),
-		onTx:    rapid.Bool().Draw(t, "by the handle"),
-		eager:   rapid.IntRange(0, 3).Draw(t, "eager") == 3,
-		nesting: rapid.SampledFrom([]pgtx.Nesting{pgtx.Savepoint, pgtx.Savepoint, pgtx.Savepoint, pgtx.Join, pgtx.Join, pgtx.Separate, pgtx.Required, pgtx.Forbidden}).Draw(t, "nesting"),
-		end:     rapid.SampledFrom([]ending{returns, returns, returns, returns, returns, fails, fails, panics, exits}).Draw(t, "end"),
+		db:    rapid.IntRange(0, 1).Draw(t, "db"),
+		onTx:  rapid.Bool().Draw(t, "by the handle"),
+		eager: rapid.IntRange(0, 3).Draw(t, "eager") == 3,
+		nesting: rapid.SampledFrom([]pgtx.Nesting{pgtx.Savepoint, pgtx.Savepoint, pgtx.Savepoint, pgtx.Join, pgtx.Join,
+			pgtx.Separate, pgtx.Required, pgtx.Forbidden}).Draw(t, "nesting"),
+		end: rapid.SampledFrom([]ending{returns, returns, returns, returns, returns, fails, fails, panics,
+			exits}).Draw(t, "end"),
 	}
 	if depth == 0 && r.nesting == pgtx.Required && rapid.Bool().Draw(t, "required after all") {
 		r.nesting = pgtx.Savepoint
 	}
-	actions := []action{insert, insert, insert, divide, misname, conflict, beforeCommitIs, afterCommitIs, afterRollbackIs, cancel, leave}
+	actions := []action{insert, insert, insert, divide, misname, conflict, beforeCommitIs, afterCommitIs,
+		afterRollbackIs, cancel, leave}
 	if depth < deepest {
 		actions = append(actions, nested, nested, nested, nested, nested)
 	}
@@ -121,7 +124,8 @@ func (r *run) write(b *strings.Builder, indent string) {
 			"insert", "divide by zero", "no such table", "conflict once", "BeforeCommit", "AfterCommit", "AfterRollback",
 			"cancel", "return nil with rows open", "nested",
 		}[s.action]
-		fmt.Fprintf(b, "%s  %d: %s (swallow: %t, fails: %t, writes: %t, up: %d)\n", indent, s.id, name, s.swallow, s.fails, s.writes, s.up)
+		fmt.Fprintf(b, "%s  %d: %s (swallow: %t, fails: %t, writes: %t, up: %d)\n", indent, s.id, name, s.swallow,
+			s.fails, s.writes, s.up)
 		if s.run != nil {
 			s.run.write(b, indent+"    ")
 		}

@@ -103,7 +103,8 @@ func execute(t *rapid.T, pools [2]*pgxpool.Pool, program *run) history {
 		t.Fatal("the program did not end in time")
 	}
 	for db, pool := range pools {
-		for limit := time.Now().Add(20 * time.Second); pool.Stat().AcquiredConns() != 0; { // pgx closes a broken one within 15 s
+		// pgx closes a broken connection within 15 s.
+		for limit := time.Now().Add(20 * time.Second); pool.Stat().AcquiredConns() != 0; {
 			if time.Now().After(limit) {
 				t.Fatalf("database %d: %d connections are still acquired", db, pool.Stat().AcquiredConns())
 			}
@@ -130,25 +131,26 @@ func (e *execution) run(ctx context.Context, r *run, cancels []context.CancelFun
 	if tx, ok := pgtx.From(ctx, db); ok && r.onTx {
 		db = tx
 	}
-	err := pgtx.RunWith(ctx, db, pgtx.Options{Nesting: r.nesting, Eager: r.eager}, func(ctx context.Context, tx pgx.Tx) error {
-		for _, s := range r.steps {
-			if s.action == leave {
-				return e.leave(ctx, tx)
+	err := pgtx.RunWith(ctx, db, pgtx.Options{Nesting: r.nesting, Eager: r.eager},
+		func(ctx context.Context, tx pgx.Tx) error {
+			for _, s := range r.steps {
+				if s.action == leave {
+					return e.leave(ctx, tx)
+				}
+				if err := e.step(ctx, tx, r, s, cancels); err != nil && !s.swallow {
+					return err
+				}
 			}
-			if err := e.step(ctx, tx, r, s, cancels); err != nil && !s.swallow {
-				return err
+			switch r.end {
+			case fails:
+				return errBusiness
+			case panics:
+				panic(errBusiness)
+			case exits:
+				runtime.Goexit()
 			}
-		}
-		switch r.end {
-		case fails:
-			return errBusiness
-		case panics:
-			panic(errBusiness)
-		case exits:
-			runtime.Goexit()
-		}
-		return nil
-	})
+			return nil
+		})
 	e.ends = append(e.ends, ended(r, marksOf(err)))
 	return err
 }

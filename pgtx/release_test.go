@@ -51,7 +51,9 @@ func TestReleaseStaysInOrderWithOwnSavepoints(t *testing.T) {
 						t.Errorf("%s: %v", sql, err)
 					}
 				}, func() {
-					err := pgtx.Run(ctx, b.pool, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+					err := pgtx.Run(ctx, b.pool, func(ctx context.Context, tx pgx.Tx) error {
+						return add(ctx, tx, 1, 1)
+					})
 					if err != nil {
 						t.Errorf("nested: %v", err)
 					}
@@ -86,7 +88,9 @@ func TestNestedRunsMakeNoMultixacts(t *testing.T) {
 	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
 		for range 200 {
 			_, err := tx.Exec(ctx, `select from accounts where id = 1 for share`)
-			err = errors.Join(err, pgtx.Run(ctx, tx, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 2, 1) }))
+			err = errors.Join(err, pgtx.Run(ctx, tx, func(ctx context.Context, tx pgx.Tx) error {
+				return add(ctx, tx, 2, 1)
+			}))
 			if err = errors.Join(err, add(ctx, tx, 1, 1)); err != nil {
 				return err
 			}

@@ -43,9 +43,12 @@ func TestObserverOfAHookThatPanics(t *testing.T) {
 	var told reports
 	func() {
 		defer func() { _ = recover() }()
-		_ = pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Observe: told.observe}, func(ctx context.Context, tx pgx.Tx) error {
-			return errors.Join(add(ctx, tx, 1, 1), pgtx.AfterCommit(ctx, tx, func(context.Context) error { panic("hook") }))
-		})
+		_ = pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Observe: told.observe},
+			func(ctx context.Context, tx pgx.Tx) error {
+				return errors.Join(add(ctx, tx, 1, 1), pgtx.AfterCommit(ctx, tx, func(context.Context) error {
+					panic("hook")
+				}))
+			})
 		t.Error("the panic did not come through")
 	}()
 	if len(told.seen) != 1 || told.seen[0].Outcome != pgtx.OutcomeCommitted || told.seen[0].Err == nil {

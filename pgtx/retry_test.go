@@ -171,7 +171,8 @@ func TestContextThatEndsInLaterAttempt(t *testing.T) {
 	})
 	var pgError *pgconn.PgError
 	var exhausted *pgtx.RetryError
-	if !errors.As(err, &exhausted) || exhausted.Attempts != 2 || !errors.Is(err, context.Canceled) || !errors.As(err, &pgError) {
+	if !errors.As(err, &exhausted) || exhausted.Attempts != 2 || !errors.Is(err, context.Canceled) ||
+		!errors.As(err, &pgError) {
 		t.Errorf("error is %v, want a RetryError after 2 attempts with the cancellation and the database's last error", err)
 	}
 }
@@ -186,7 +187,8 @@ func TestContextThatEndsBetweenAttempts(t *testing.T) {
 	err := pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error { return stale(ctx, b, tx) })
 	var pgError *pgconn.PgError
 	var exhausted *pgtx.RetryError
-	if !errors.As(err, &pgError) || pgError.Code != "40001" || !errors.Is(err, context.Canceled) || !errors.As(err, &exhausted) {
+	if !errors.As(err, &pgError) || pgError.Code != "40001" || !errors.Is(err, context.Canceled) ||
+		!errors.As(err, &exhausted) {
 		t.Errorf("error is %v, want a RetryError with the cancellation and the last error of the database", err)
 	}
 }
@@ -200,7 +202,9 @@ func TestExhaustedSecondDatabaseIsNotRetriedByTheFirst(t *testing.T) {
 	attempts := 0
 	err := pgtx.Run(t.Context(), first.pool, func(ctx context.Context, tx pgx.Tx) error {
 		attempts++
-		return pgtx.RunWith(ctx, second.pool, opts, func(ctx context.Context, tx pgx.Tx) error { return stale(ctx, second, tx) })
+		return pgtx.RunWith(ctx, second.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+			return stale(ctx, second, tx)
+		})
 	})
 	var exhausted *pgtx.RetryError
 	if !errors.As(err, &exhausted) || exhausted.Attempts != 2 {

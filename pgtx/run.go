@@ -71,7 +71,7 @@ type result struct {
 	outcome Outcome
 	times   times
 	lost    bool // the connection was lost before COMMIT
-	stale   bool // the connection had a stale statement, and the pool has dropped it
+	stale   bool // a migration has changed a statement, and the pool has dropped the connection
 }
 
 // run calls fn once, in a transaction on db. It reports whether another attempt is worth it.
@@ -131,7 +131,7 @@ func (a *attempt) end(db DB, start time.Time, err error) (*session, error) {
 	case err == errReplayed: //nolint:errorlint // no function returns it
 		r.outcome, err = OutcomeCommitted, nil
 	}
-	r.times, r.lost, r.stale = s.times, s.state == stateLost, s.pool != nil && isStalePlan(s.cause)
+	r.times, r.lost, r.stale = s.times, s.state == stateLost, s.pool != nil && isChangedPlan(s.cause)
 	return s, err
 }
 

@@ -180,7 +180,8 @@ func (s *tableStore) turn() {
 
 // play runs acts at the same time on cells in the database, and returns what they saw in the
 // attempt that committed, and what they left.
-func play(t *testing.T, b *bundle, level pgx.TxIsoLevel, before cells, acts []act, plan *schedule) (after cells, saw []string) {
+func play(t *testing.T, b *bundle, level pgx.TxIsoLevel, before cells, acts []act, plan *schedule) (after cells,
+	saw []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -225,7 +226,10 @@ func play(t *testing.T, b *bundle, level pgx.TxIsoLevel, before cells, acts []ac
 	after = cells{}
 	var name string
 	var value int
-	if _, err := pgx.ForEachRow(rows, []any{&name, &value}, func() error { after[name] = value; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		after[name] = value
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return after, saw

@@ -193,18 +193,18 @@ func isConflict(err error) bool {
 // useless. pgx prepares it again the next time.
 func isStalePlan(err error) bool {
 	var pgError *pgconn.PgError
+	return isChangedPlan(err) || errors.As(err, &pgError) && pgError.Code == "26000"
+}
+
+// isChangedPlan reports whether a migration has changed what a prepared or described statement
+// returns. All connections may have such a statement.
+func isChangedPlan(err error) bool {
+	var pgError *pgconn.PgError
 	if !errors.As(err, &pgError) {
 		return false
 	}
-	switch pgError.Code {
-	case "26000":
-		return true
-	case "0A000":
-		return pgError.Routine == "RevalidateCachedQuery"
-	case "08P01": // in the modes that describe
-		return pgError.Routine == "PortalSetResultFormat"
-	}
-	return false
+	return pgError.Code == "0A000" && pgError.Routine == "RevalidateCachedQuery" ||
+		pgError.Code == "08P01" && pgError.Routine == "PortalSetResultFormat" // in the modes that describe
 }
 
 // worthRepeating reports whether the transaction may run again after an attempt that was rolled

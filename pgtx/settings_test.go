@@ -35,13 +35,14 @@ func TestRowLevelSecurity(t *testing.T) {
 		opts := pgtx.Options{Settings: map[string]string{"app.tenant": `a'b\`, "role": role}}
 		for range 2 {
 			flushes.Store(0)
-			got, err := pgtx.ValueWith(t.Context(), pool, opts, func(ctx context.Context, tx pgx.Tx) (titles []string, err error) {
-				rows, err := tx.Query(ctx, `select title from pages where title <> $1`, "")
-				if err != nil {
-					return nil, err
-				}
-				return pgx.CollectRows(rows, pgx.RowTo[string])
-			})
+			got, err := pgtx.ValueWith(t.Context(), pool, opts,
+				func(ctx context.Context, tx pgx.Tx) (titles []string, err error) {
+					rows, err := tx.Query(ctx, `select title from pages where title <> $1`, "")
+					if err != nil {
+						return nil, err
+					}
+					return pgx.CollectRows(rows, pgx.RowTo[string])
+				})
 			if err != nil || len(got) != 1 || got[0] != "mine" {
 				t.Errorf("%v: %q, %v", mode, got, err)
 			}
@@ -92,7 +93,9 @@ func TestSettingsTakeNoSnapshot(t *testing.T) {
 		"zero byte": {Settings: map[string]string{"app.a": "x\x00y"}},
 		"no name":   {Settings: map[string]string{"": "x"}},
 	} {
-		if err := pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error { return nil }); err == nil {
+		if err := pgtx.RunWith(t.Context(), b.pool, opts, func(context.Context, pgx.Tx) error {
+			return nil
+		}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -135,8 +138,14 @@ func TestBackoff(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	made, calls := 0, 0
-	opts := pgtx.Options{MaxAttempts: 10, Backoff: func() retry.Backoff { made++; return retry.WithMaxRetries(2, retry.NewConstant(time.Millisecond)) }}
-	err := pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error { calls++; return raiseConflict(ctx, tx) })
+	opts := pgtx.Options{MaxAttempts: 10, Backoff: func() retry.Backoff {
+		made++
+		return retry.WithMaxRetries(2, retry.NewConstant(time.Millisecond))
+	}}
+	err := pgtx.RunWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+		calls++
+		return raiseConflict(ctx, tx)
+	})
 	var gaveUp *pgtx.RetryError
 	if !errors.As(err, &gaveUp) || gaveUp.Attempts != 3 || calls != 3 || made != 1 {
 		t.Errorf("error is %v after %d calls, %d backoffs", err, calls, made)
@@ -225,7 +234,10 @@ func TestReplayIntoAFreshValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := run(func(context.Context, pgx.Tx) (map[string]int, error) { t.Error("called again"); return nil, nil })
+	second, err := run(func(context.Context, pgx.Tx) (map[string]int, error) {
+		t.Error("called again")
+		return nil, nil
+	})
 	if err != nil || len(second) != 1 || second["a"] != first["a"] {
 		t.Errorf("%v, %v", second, err)
 	}
@@ -235,7 +247,10 @@ func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	b := withKeys(t)
 	run := func(print string) error {
-		return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{IdempotencyKey: "k", Fingerprint: print}, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) })
+		return pgtx.RunWith(t.Context(), b.pool, pgtx.Options{IdempotencyKey: "k", Fingerprint: print},
+			func(ctx context.Context, tx pgx.Tx) error {
+				return add(ctx, tx, 1, 1)
+			})
 	}
 	if err := errors.Join(run("one"), run("one"), run("")); err != nil {
 		t.Error(err)
@@ -263,14 +278,15 @@ func TestKeyAndSettings(t *testing.T) {
 	for _, calls := range []int{1, 0} {
 		called := 0
 		opts := pgtx.Options{IdempotencyKey: "k", Settings: map[string]string{"role": role, "search_path": "elsewhere, pg_temp"}}
-		got, err := pgtx.ValueWith(t.Context(), b.pool, opts, func(ctx context.Context, tx pgx.Tx) (user string, err error) {
-			called++
-			if err := tx.QueryRow(ctx, `select current_user`).Scan(&user); err != nil {
-				return "", err
-			}
-			_, err = tx.Exec(ctx, `update public.accounts set balance = balance + $1`, 1)
-			return user, err
-		})
+		got, err := pgtx.ValueWith(t.Context(), b.pool, opts,
+			func(ctx context.Context, tx pgx.Tx) (user string, err error) {
+				called++
+				if err := tx.QueryRow(ctx, `select current_user`).Scan(&user); err != nil {
+					return "", err
+				}
+				_, err = tx.Exec(ctx, `update public.accounts set balance = balance + $1`, 1)
+				return user, err
+			})
 		if err != nil || got != role || called != calls {
 			t.Errorf("%q, %v after %d calls", got, err, called)
 		}
@@ -298,7 +314,10 @@ func TestForget(t *testing.T) {
 func TestTheKeyAnswersWhatTheIDDoesNot(t *testing.T) {
 	t.Parallel()
 	b := withKeys(t)
-	if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{IdempotencyKey: "k"}, func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 1, 1) }); err != nil {
+	if err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{IdempotencyKey: "k"},
+		func(ctx context.Context, tx pgx.Tx) error {
+			return add(ctx, tx, 1, 1)
+		}); err != nil {
 		t.Fatal(err)
 	}
 	open := dedicated(t, b)
@@ -306,8 +325,11 @@ func TestTheKeyAnswersWhatTheIDDoesNot(t *testing.T) {
 	if _, err := open.Exec(t.Context(), `begin`); err != nil {
 		t.Fatal(err)
 	}
-	if err := open.QueryRow(t.Context(), `select pg_current_xact_id()::text, extract(epoch from pg_postmaster_start_time())::text || ' ' ||
-		(select coalesce(extract(epoch from stats_reset)::text, '') from pg_stat_bgwriter)`).Scan(&unknown.XID, &unknown.Server); err != nil {
+	err := open.QueryRow(t.Context(), `select pg_current_xact_id()::text,
+		extract(epoch from pg_postmaster_start_time())::text || ' ' ||
+		(select coalesce(extract(epoch from stats_reset)::text, '') from pg_stat_bgwriter)`,
+	).Scan(&unknown.XID, &unknown.Server)
+	if err != nil {
 		t.Fatal(err)
 	}
 	committed, err := unknown.Resolve(t.Context(), b.pool)

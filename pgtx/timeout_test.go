@@ -22,7 +22,8 @@ func (b *bundle) clean(t *testing.T, pool *pgxpool.Pool) {
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		var open int // a backend whose client has gone may take a while to notice
 		if err := second.QueryRow(t.Context(), `select count(*) from pg_stat_activity
-			where datname = current_database() and pid <> pg_backend_pid() and (state <> 'idle' or xact_start is not null)`).Scan(&open); err != nil {
+			where datname = current_database() and pid <> pg_backend_pid()
+			and (state <> 'idle' or xact_start is not null)`).Scan(&open); err != nil {
 			t.Fatal(err)
 		}
 		if open == 0 {
@@ -42,7 +43,8 @@ func (b *bundle) clean(t *testing.T, pool *pgxpool.Pool) {
 		t.Fatal(err)
 	}
 	var balance int
-	if err := second.QueryRow(t.Context(), `select balance from accounts where id = 2`).Scan(&balance); err != nil || balance != 7 {
+	if err := second.QueryRow(t.Context(), `select balance from accounts where id = 2`).Scan(&balance); err != nil ||
+		balance != 7 {
 		t.Errorf("what was written afterwards is %d for others: %v", balance, err)
 	}
 }
@@ -65,7 +67,8 @@ func TestNothingIsAppliedAfterATimeout(t *testing.T) {
 				writes := func(ctx context.Context, tx pgx.Tx) {
 					live := context.WithoutCancel(ctx)
 					_ = add(live, tx, 1, 1)
-					_, _ = pgtx.Querier(live, b.pool).Exec(live, `update accounts set balance = balance + 1 where id = 1`)
+					_, _ = pgtx.Querier(live, b.pool).Exec(live,
+						`update accounts set balance = balance + 1 where id = 1`)
 					_ = tx.SendBatch(live, moves()).Close()
 					_ = inner(live, b.pool, nil)
 					_ = pgtx.Atomic(live, b.pool, pgtx.Options{}, moves())
@@ -91,7 +94,8 @@ func TestNothingIsAppliedAfterATimeout(t *testing.T) {
 				}
 				writes(late, handle)
 				var balance int
-				if err := dedicated(t, b).QueryRow(t.Context(), `select balance from accounts where id = 1`).Scan(&balance); err != nil || balance != 100 {
+				if err := dedicated(t, b).QueryRow(t.Context(),
+					`select balance from accounts where id = 1`).Scan(&balance); err != nil || balance != 100 {
 					t.Errorf("balance is %d, want 100: %v", balance, err)
 				}
 				b.clean(t, b.pool)

@@ -43,7 +43,8 @@ func (r *tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 func (r *tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 func (r *tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
-func (r *tracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+func (r *tracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool,
+	_ pgxpool.TraceAcquireStartData) context.Context {
 	r.add(ctx, "acquire")
 	return ctx
 }
@@ -79,7 +80,9 @@ func TestTracersSeeNameAndAttempt(t *testing.T) {
 		{"lazy", pgtx.Options{}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return one }, []string{
 			"pay 1: acquire", "pay 1: begin", "pay 1: select $1::int", "pay 1: commit",
 		}},
-		{"eager", pgtx.Options{Eager: true}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error { return one }, []string{
+		{"eager", pgtx.Options{Eager: true}, func(*pgxpool.Pool) func(context.Context, pgx.Tx) error {
+			return one
+		}, []string{
 			"pay 1: acquire", "pay 1: begin", "pay 1: select $1::int", "pay 1: commit",
 		}},
 		{"nested and repeated", pgtx.Options{}, program, []string{

@@ -86,7 +86,9 @@ func TestUnwindingLeavesTheStatement(t *testing.T) {
 					before = pid(t, pool)
 					err := pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 						unwind(func() {
-							_ = pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return statement(ctx, tx) })
+							_ = pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+								return statement(ctx, tx)
+							})
 						})
 						return add(ctx, tx, 2, 1)
 					})
@@ -160,9 +162,10 @@ func TestHooksInTheRightPlace(t *testing.T) {
 	t.Run("of a Separate", func(t *testing.T) {
 		var seen []string
 		err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
-			return pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Separate}, func(ctx context.Context, tx pgx.Tx) error {
-				return pgtx.AfterCommit(ctx, b.pool, note(&seen, "committed"))
-			})
+			return pgtx.RunWith(ctx, b.pool, pgtx.Options{Nesting: pgtx.Separate},
+				func(ctx context.Context, tx pgx.Tx) error {
+					return pgtx.AfterCommit(ctx, b.pool, note(&seen, "committed"))
+				})
 		})
 		if err != nil || !slices.Equal(seen, []string{"committed"}) {
 			t.Errorf("called %q, %v", seen, err)
@@ -209,7 +212,9 @@ func TestJoinDoomsItsSavepoint(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			err = pgtx.RunWith(ctx, sp, pgtx.Options{Nesting: pgtx.Join}, func(ctx context.Context, tx pgx.Tx) error { return errBusiness })
+			err = pgtx.RunWith(ctx, sp, pgtx.Options{Nesting: pgtx.Join}, func(ctx context.Context, tx pgx.Tx) error {
+				return errBusiness
+			})
 			if !errors.Is(err, errBusiness) {
 				t.Errorf("the joined Run: %v", err)
 			}
@@ -233,7 +238,9 @@ func TestJoinDoomsItsSavepoint(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_ = pgtx.RunWith(ctx, sp, pgtx.Options{Nesting: pgtx.Join}, func(ctx context.Context, tx pgx.Tx) error { return errors.Join(add(ctx, tx, 1, 1), errBusiness) })
+		_ = pgtx.RunWith(ctx, sp, pgtx.Options{Nesting: pgtx.Join}, func(ctx context.Context, tx pgx.Tx) error {
+			return errors.Join(add(ctx, tx, 1, 1), errBusiness)
+		})
 		if err := sp.Commit(ctx); !errors.Is(err, errBusiness) {
 			t.Errorf("Commit of a doomed savepoint: %v", err)
 		}
@@ -307,19 +314,20 @@ func TestLargeObjectsEndWithTheTransaction(t *testing.T) {
 	for _, eager := range []bool{false, true} {
 		var kept pgx.LargeObjects
 		var object *pgx.LargeObject
-		err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Eager: eager}, func(ctx context.Context, tx pgx.Tx) error {
-			kept = tx.LargeObjects()
-			oid, err := kept.Create(ctx, 0)
-			if err != nil {
+		err := pgtx.RunWith(t.Context(), b.pool, pgtx.Options{Eager: eager},
+			func(ctx context.Context, tx pgx.Tx) error {
+				kept = tx.LargeObjects()
+				oid, err := kept.Create(ctx, 0)
+				if err != nil {
+					return err
+				}
+				object, err = kept.Open(ctx, oid, pgx.LargeObjectModeWrite)
+				if err != nil {
+					return err
+				}
+				_, err = object.Write([]byte("text"))
 				return err
-			}
-			object, err = kept.Open(ctx, oid, pgx.LargeObjectModeWrite)
-			if err != nil {
-				return err
-			}
-			_, err = object.Write([]byte("text"))
-			return err
-		})
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +363,8 @@ func TestCopyFromEndsWithContext(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	err := pgtx.Run(ctx, b.pool, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"}, &slow{wait: 20 * time.Millisecond})
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "balance"},
+			&slow{wait: 20 * time.Millisecond})
 		return err
 	})
 	if took := time.Since(began); err == nil || took > 10*time.Second {
@@ -413,8 +422,14 @@ func TestFirstStatementErrorsKeepTheirTypes(t *testing.T) {
 		compare := func(name string, statement func(ctx context.Context, tx pgx.Tx) string) {
 			t.Helper()
 			var ours, plain string
-			_ = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { plain = statement(t.Context(), tx); return errBusiness })
-			_ = pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error { ours = statement(ctx, tx); return errBusiness })
+			_ = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+				plain = statement(t.Context(), tx)
+				return errBusiness
+			})
+			_ = pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+				ours = statement(ctx, tx)
+				return errBusiness
+			})
 			if ours != plain || strings.Contains(ours, "begin: ") {
 				t.Errorf("%v, %s: %s, want %s", mode, name, ours, plain)
 			}

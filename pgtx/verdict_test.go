@@ -57,7 +57,10 @@ func (b *bundle) lines(t *testing.T) map[line]bool {
 	}
 	lines := map[line]bool{}
 	var next line
-	if _, err := pgx.ForEachRow(rows, []any{&next.transfer, &next.attempt}, func() error { lines[next] = true; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&next.transfer, &next.attempt}, func() error {
+		lines[next] = true
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return lines
