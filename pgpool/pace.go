@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // pace is how often a pool tries to connect while that fails. pgxpool starts a connect for each
@@ -53,14 +54,7 @@ func (p *pace) wait(ctx context.Context) error {
 func (p *pace) sleep(ctx context.Context, d time.Duration) error {
 	p.mu.Unlock()
 	defer p.mu.Lock()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return dial.Sleep(ctx, d)
 }
 
 // ended is told how a connect ended. An error that waiting does not mend, such as a wrong password,

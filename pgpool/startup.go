@@ -94,15 +94,10 @@ func (s *startup) waitForDatabase() error {
 		category := pgerr.Of(err)
 		k := kind{message: "database not reachable yet, trying again", code: string(category)}
 		s.log.log(s.ctx, slog.LevelWarn, k, func() []slog.Attr {
-			attrs := append([]slog.Attr{slog.Int("attempt", s.attempts)}, errorAttrs(category, err)...)
+			attrs := append([]slog.Attr{slog.Int("attempt", s.attempts)}, dial.ErrorAttrs(err)...)
 			return append(attrs, slog.Duration("wait", wait.Round(time.Millisecond)))
 		})
-		timer := time.NewTimer(wait)
-		select {
-		case <-s.ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
+		_ = dial.Sleep(s.ctx, wait)
 	}
 }
 

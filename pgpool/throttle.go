@@ -100,16 +100,10 @@ func (t *throttle) failure(
 	ctx context.Context, message string, category pgerr.Category, err error, hint string,
 ) {
 	t.log(ctx, slog.LevelWarn, kind{message: message, code: string(category)}, func() []slog.Attr {
-		attrs := errorAttrs(category, err)
+		attrs := dial.ErrorAttrs(err)
 		if hint != "" {
 			attrs = append(attrs, slog.String("hint", hint))
 		}
 		return attrs
 	})
-}
-
-func errorAttrs(category pgerr.Category, err error) []slog.Attr {
-	return []slog.Attr{
-		slog.String("category", string(category)), slog.String("error", dial.OneLine.Replace(err.Error())),
-	}
 }

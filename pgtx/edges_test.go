@@ -541,6 +541,7 @@ func TestStaleStatementsOfAllConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			held = append(held, conn)
+			t.Cleanup(conn.Release) // again, which does nothing, unless the test has failed
 			if err := pgtx.Run(t.Context(), conn, read); err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgxlisten"
 	"github.com/page-builder/persistence/pgconfig"
-	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/internal/dial"
 	"github.com/page-builder/persistence/pgpool/internal/option"
@@ -269,12 +268,7 @@ func (l *Listener) waitBeforeRetry(ctx context.Context) {
 	}
 	wait, _ := l.backoff.Next()
 	l.log(ctx, "listener connects again", l.cause, slog.Duration("wait", wait.Round(time.Millisecond)))
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+	_ = dial.Sleep(ctx, wait)
 }
 
 // noteError is called by pgxlisten for each error. The first one ends a connection that does not
@@ -287,9 +281,7 @@ func (l *Listener) noteError(_ context.Context, err error) {
 }
 
 func (l *Listener) log(ctx context.Context, message string, err error, attrs ...slog.Attr) {
-	attrs = append(attrs, slog.String("category", string(pgerr.Of(err))),
-		slog.String("error", dial.OneLine.Replace(err.Error())))
-	l.logger.LogAttrs(ctx, slog.LevelWarn, message, attrs...)
+	l.logger.LogAttrs(ctx, slog.LevelWarn, message, append(attrs, dial.ErrorAttrs(err)...)...)
 }
 
 type handler struct {

@@ -93,8 +93,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func (c *Cluster) log(ctx context.Context, level slog.Level, message string, err error, attrs ...slog.Attr) {
 	if err != nil {
-		attrs = append(attrs, slog.String("category", string(pgerr.Of(err))),
-			slog.String("error", dial.OneLine.Replace(err.Error())))
+		attrs = append(attrs, dial.ErrorAttrs(err)...)
 	}
 	c.logger.LogAttrs(ctx, level, message, attrs...)
 }

@@ -5,15 +5,36 @@ package dial
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgerr"
 )
 
 // OneLine joins the lines that pgx prints for several addresses.
 var OneLine = strings.NewReplacer(":\n\t", ": ", "\n\t", "; ", "\n", "; ")
+
+// ErrorAttrs returns the category and the text of an error for the log.
+func ErrorAttrs(err error) []slog.Attr {
+	return []slog.Attr{
+		slog.String("category", string(pgerr.Of(err))), slog.String("error", OneLine.Replace(err.Error())),
+	}
+}
+
+// Sleep waits for d. It returns ctx's error if ctx ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
 
 // Password returns what the next connection logs in with. An empty user keeps the configuration's.
 type Password func(ctx context.Context) (user, password string, err error)
