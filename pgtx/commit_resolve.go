@@ -2,12 +2,10 @@ package pgtx
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -173,11 +171,10 @@ func (e *CommitUnknownError) askByXID(ctx context.Context, conn *pgx.Conn, fence
 	var status *string
 	row := conn.QueryRow(limited, statusSQL, unprepared, e.Server, e.XID)
 	err := row.Scan(&recovery, &server, &synchronous, &status)
-	var pgError *pgconn.PgError
 	switch {
-	case errors.As(err, &pgError) && (pgError.Code == "42883" || pgError.Code == "42501" || pgError.Code == "42704"):
+	case hasCode(err, "42883", "42501", "42704"):
 		return isNever, fmt.Errorf("%w: %w", ErrVerifyUnsupported, err)
-	case errors.As(err, &pgError) && pgError.Code == "22023": // an id of the future
+	case hasCode(err, "22023"): // an id of the future
 		return isNever, fmt.Errorf("%w: %w", ErrServerChanged, err)
 	case err != nil:
 		return notYet, err

@@ -159,6 +159,7 @@ func TestCommitThroughProxy(t *testing.T) {
 // COMMIT is not cut when ctx ends while it is under way: a deferred trigger holds it up until ctx
 // is done.
 func TestCommitOutlastsContext(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	b := setup(t)
 	if _, err := b.pool.Exec(t.Context(), `

@@ -17,6 +17,7 @@ func kill(ctx context.Context, b *bundle, tx pgx.Tx) error {
 }
 
 func TestConnectionLostBeforeCommitIsRetried(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	for name, after := range map[string]func(ctx context.Context, tx pgx.Tx) error{
 		"a statement follows": func(ctx context.Context, tx pgx.Tx) error { return add(ctx, tx, 2, 10) },
@@ -58,6 +59,7 @@ func TestConnectionLostBeforeCommitIsRetried(t *testing.T) {
 
 // A stale connection in the pool shows at BEGIN, before anything has run.
 func TestStaleConnectionIsReplaced(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	b := setup(t)
 	conn, err := b.pool.Acquire(t.Context())

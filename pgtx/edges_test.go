@@ -299,6 +299,7 @@ func TestExecutedFirstStatementIsNotSentAgain(t *testing.T) {
 
 // Known statements on connections that died in the pool cost one attempt in all.
 func TestStaleConnectionsCostOneAttempt(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	b := setup(t)
 	proxy := fault.NewProxy(t, b.url, fault.Options{})
@@ -476,6 +477,7 @@ func TestSettingsAreTakenLiterally(t *testing.T) {
 
 // One repetition heals all statements of a connection that a migration or DISCARD ALL made useless.
 func TestManyStaleStatements(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	for _, mode := range execModes[:2] {
 		for _, sql := range []string{`alter table accounts add column note text`, `discard all`, `deallocate all`} {
@@ -520,6 +522,7 @@ func TestManyStaleStatements(t *testing.T) {
 // After a migration all connections of a pool may have stale statements, which no number of attempts
 // stands for.
 func TestStaleStatementsOfAllConnections(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	for _, mode := range execModes[:2] {
 		b := setup(t)

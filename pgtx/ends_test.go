@@ -140,6 +140,7 @@ func TestConnectionLostInOwnCommit(t *testing.T) {
 
 // The server ended the session before COMMIT: the outcome is known.
 func TestSessionEndedBeforeCommit(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	for _, unix := range []bool{false, true} {
 		for _, setting := range []string{"idle_in_transaction_session_timeout"} {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
 )
 
@@ -57,6 +59,12 @@ var (
 	// error around it also wraps what the pool says.
 	ErrAcquireTimeout = fmt.Errorf("no connection within AcquireTimeout: %w", context.DeadlineExceeded)
 )
+
+// hasCode reports whether err is an error of the server with one of these codes.
+func hasCode(err error, codes ...string) bool {
+	var pgError *pgconn.PgError
+	return errors.As(err, &pgError) && slices.Contains(codes, pgError.Code)
+}
 
 // RetryError is returned if an attempt failed with an error worth another attempt, and none is
 // left: MaxAttempts is reached, Backoff stopped, or the context ended.

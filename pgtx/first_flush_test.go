@@ -35,6 +35,7 @@ func code(err error) string {
 
 // The preparation of a first statement that is new to the connection waits for table locks, too.
 func TestLimitsCoverThePreparationOfTheFirstStatement(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	for _, mode := range execModes {
 		for name, run := range map[string]func(ctx context.Context, pool *pgxpool.Pool, opts pgtx.Options) error{
@@ -143,6 +144,7 @@ func TestFailedBeginIsReal(t *testing.T) {
 
 // A connection that died in the pool costs no attempt.
 func TestStaleConnectionsCostNoAttempt(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	const connections = 20
 	for _, unix := range []bool{true, false} {
@@ -278,6 +280,7 @@ func TestClientErrorsLeaveTheConnection(t *testing.T) {
 
 // A migration or DISCARD ALL makes prepared statements useless. The whole is repeated.
 func TestStalePlansAfterAMigration(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	read := func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select * from accounts where id = $1`, 1)

@@ -10,11 +10,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// execModes are the five ways pgx sends a statement.
-var execModes = []pgx.QueryExecMode{
-	pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
-	pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
-}
+// execModes are the five ways pgx sends a statement. Behind a pooler the first one works for nobody.
+var execModes = func() []pgx.QueryExecMode {
+	all := []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	}
+	if pooled {
+		return all[1:]
+	}
+	return all
+}()
 
 // countedConn counts the writes to the server, each of which begins a round trip.
 type countedConn struct {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // IdempotencyTableSQL creates the table that Options.IdempotencyKey needs: put it into a migration.
@@ -139,11 +138,10 @@ func (a *attempt) insertKey() (replayed bool, err error) {
 	c.owner = rand.Text()
 	sql := withTable(claimSQL, c.table)
 	err = a.root.QueryRow(a.ctx, sql, a.opts.IdempotencyKey, c.owner, a.opts.Fingerprint).Scan(&c.role)
-	var pgError *pgconn.PgError
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return true, a.replayCommitted()
-	case errors.As(err, &pgError) && (pgError.Code == "42P01" || pgError.Code == "42703"):
+	case hasCode(err, "42P01", "42703"):
 		known.keyTable = "" // it may have been created again elsewhere
 		return false, fmt.Errorf("%w: create the table with IdempotencyTableSQL", err)
 	}
@@ -214,10 +212,8 @@ func (e *CommitUnknownError) askByKey(ctx context.Context, conn *pgx.Conn) (foun
 	cleanup, done := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer done()
 	_ = tx.Rollback(cleanup)
-	var pgError *pgconn.PgError
 	switch {
-	case errors.Is(err, errNoKeyTable),
-		errors.As(err, &pgError) && (pgError.Code == "42P01" || pgError.Code == "42501"):
+	case errors.Is(err, errNoKeyTable), hasCode(err, "42P01", "42501"):
 		return finding{answer: isNever}, fmt.Errorf("%w: %w", ErrUnresolved, err)
 	case err != nil:
 		return finding{}, err

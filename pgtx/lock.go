@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // LockKey identifies an advisory lock: a number that all users of the database agree on. Make it
@@ -68,17 +67,15 @@ func Lock(ctx context.Context, tx pgx.Tx, opts LockOptions, keys ...LockKey) err
 		batch.Queue(`select set_config('lock_timeout', current_setting('pgtx.lock_timeout'), true)`)
 	}
 	err := send(ctx, tx, batch)
-	var pgError *pgconn.PgError
-	if errors.As(err, &pgError) && pgError.Code == "55P03" {
-		if opts.Timeout > 0 {
-			return fmt.Errorf("lock: %w within %v: %w", ErrLockTimeout, opts.Timeout, err)
-		}
-		return fmt.Errorf("lock: %w: %w", ErrLockTimeout, err)
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case !hasCode(err, "55P03"):
 		return fmt.Errorf("lock: %w", err)
+	case opts.Timeout > 0:
+		return fmt.Errorf("lock: %w within %v: %w", ErrLockTimeout, opts.Timeout, err)
 	}
-	return nil
+	return fmt.Errorf("lock: %w: %w", ErrLockTimeout, err)
 }
 
 // send sends a batch. A single statement can travel with BEGIN; a batch cannot.

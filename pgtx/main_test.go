@@ -25,6 +25,34 @@ type bundle struct {
 	pool *pgxpool.Pool
 }
 
+// pooled says that PGTX_URL leads through a pooler in transaction mode: the login named another
+// backend than the one that answers.
+var pooled = func() bool {
+	base := os.Getenv("PGTX_URL")
+	if base == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, base)
+	if err != nil {
+		return false // the tests say so
+	}
+	defer conn.Close(ctx)
+	var pid uint32
+	err = conn.QueryRow(ctx, `select pg_backend_pid()`, pgx.QueryExecModeSimpleProtocol).Scan(&pid)
+	return err == nil && pid != conn.PgConn().PID()
+}()
+
+// needsSession skips a test about a session that belongs to one client: its process, its role, its
+// settings, what it prepared.
+func needsSession(t *testing.T) {
+	t.Helper()
+	if pooled {
+		t.Skip("a pooler gives each transaction any session")
+	}
+}
+
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	return setupOn(t, database(t))

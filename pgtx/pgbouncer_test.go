@@ -15,6 +15,7 @@ import (
 // The mode that caches prepared statements fails behind PgBouncer in transaction mode for pgx as
 // well.
 func TestPgBouncer(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	b := setup(t)
 	bouncer := fault.NewPgBouncer(t, b.url, nil)

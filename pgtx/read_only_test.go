@@ -32,6 +32,7 @@ func TestReadOnlyByChoiceIsNotRepeated(t *testing.T) {
 			b := setup(t)
 			config := b.pool.Config()
 			if test.param != "" {
+				needsSession(t)
 				config.ConnConfig.RuntimeParams["default_transaction_read_only"] = test.param
 			}
 			pool, err := pgxpool.NewWithConfig(t.Context(), config)

@@ -79,6 +79,7 @@ func TestVerifyCommitAsOrdinaryRole(t *testing.T) {
 
 // A role may not end another's backend: what that one left in progress stays unknown.
 func TestResolveAsAnotherRole(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	b := setup(t)
 	met := broken(t, b.url, fault.AbandonRequest)
@@ -97,6 +98,7 @@ func TestResolveAsAnotherRole(t *testing.T) {
 // A role that may not see what tells the server's runs apart is told so, before anything could be
 // lost.
 func TestVerifyCommitWithoutTheRights(t *testing.T) {
+	needsSession(t)
 	t.Parallel()
 	for _, sql := range []string{
 		"revoke execute on function pg_catalog.pg_stat_get_bgwriter_stat_reset_time() from public",

@@ -6,6 +6,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// The connection's transaction status does not tell whether the function ended the transaction.
+// After COMMIT AND CHAIN and after "commit; begin" it is in a transaction as before, ROLLBACK AND
+// CHAIN has the same tag as ROLLBACK TO, and a lost connection tells nothing. So the functions in
+// this file look at the tags of the answers, and at words of the text where there are no answers.
+
 // answers says which statements that begin or end a transaction the server has answered.
 type answers struct {
 	began, committed, rolledBack bool

@@ -184,17 +184,11 @@ func (c *condition) loss() error {
 }
 
 // isConflict reports whether err is a serialization failure or a deadlock.
-func isConflict(err error) bool {
-	var pgError *pgconn.PgError
-	return errors.As(err, &pgError) && (pgError.Code == "40001" || pgError.Code == "40P01")
-}
+func isConflict(err error) bool { return hasCode(err, "40001", "40P01") }
 
 // isStalePlan reports whether a migration or DISCARD ALL has made a prepared or described statement
 // useless. pgx prepares it again the next time.
-func isStalePlan(err error) bool {
-	var pgError *pgconn.PgError
-	return isChangedPlan(err) || errors.As(err, &pgError) && pgError.Code == "26000"
-}
+func isStalePlan(err error) bool { return isChangedPlan(err) || hasCode(err, "26000") }
 
 // isChangedPlan reports whether a migration has changed what a prepared or described statement
 // returns. All connections may have such a statement.
@@ -229,11 +223,10 @@ func (s *session) worthRepeating(err error) bool {
 // that is not promoted yet, or a primary that was demoted, so the next attempt may find the
 // primary; unless the transaction or session was told to be read-only, or is not on a standby.
 func (s *session) isTransient(err error) bool {
-	var pgError *pgconn.PgError
 	if pgerr.Retryable(err) || isStalePlan(err) {
 		return true
 	}
-	return errors.As(err, &pgError) && pgError.Code == "25006" && s.opts.TxOptions.AccessMode != pgx.ReadOnly &&
+	return hasCode(err, "25006") && s.opts.TxOptions.AccessMode != pgx.ReadOnly &&
 		s.conn.PgConn().ParameterStatus("default_transaction_read_only") != "on" &&
 		s.conn.PgConn().ParameterStatus("in_hot_standby") != "off"
 }
