@@ -118,6 +118,54 @@ func TestAcquireTimeout(t *testing.T) {
 	}
 }
 
+// A server that refuses one more connection costs no attempt if one of the pool comes free: pgxpool
+// does not wait for it.
+func TestConnectionIsWaitedForWhileTheServerIsFull(t *testing.T) {
+	needsSession(t)
+	t.Parallel()
+	b := setup(t)
+	config, err := pgxpool.ParseConfig(b.ordinary(t))
+	if err != nil {
+		t.Fatal("cannot parse the URL")
+	}
+	config.MaxConns = 4
+	connects := make(chan struct{}, 100)
+	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+		connects <- struct{}{}
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	held, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(held.Release) // again, which does nothing, unless the test has failed
+	<-connects
+	b.exec(t, `alter role "`+config.ConnConfig.User+`" connection limit 1`)
+	go func() {
+		for range 3 { // are refused
+			select {
+			case <-connects:
+			case <-t.Context().Done():
+				return
+			}
+		}
+		held.Release()
+	}()
+	calls := 0
+	err = pgtx.RunWith(t.Context(), pool, pgtx.Options{MaxAttempts: 1}, func(ctx context.Context, tx pgx.Tx) error {
+		calls++
+		return add(ctx, tx, 1, 1)
+	})
+	if err != nil || calls != 1 {
+		t.Errorf("%v after %d calls", err, calls)
+	}
+}
+
 // A pool that says itself what it lacks, as pgpool's does, is heard: its error, its category, and
 // no operation twice.
 func TestAcquireErrorOfThePool(t *testing.T) {

@@ -253,13 +253,17 @@ const (
 	retryCap = time.Second
 )
 
-// newBackoff makes the waits of one call. The default is exponential with full jitter, so that
-// callers do not repeat in lockstep. go-retry panics on a base or cap of 0, which the constants
-// rule out.
+// newBackoff makes the waits of one call.
 func (o Options) newBackoff() retry.Backoff {
 	if o.Backoff != nil {
 		return o.Backoff()
 	}
+	return defaultBackoff()
+}
+
+// defaultBackoff is exponential with full jitter, so that callers do not repeat in lockstep.
+// go-retry panics on a base or cap of 0, which the constants rule out.
+func defaultBackoff() retry.Backoff {
 	return retry.WithFullJitter(retry.WithCappedDuration(retryCap, retry.NewExponential(retryBase)))
 }
 

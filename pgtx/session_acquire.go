@@ -8,7 +8,13 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/page-builder/persistence/pgerr"
 )
+
+// crowdedLimit limits how long an attempt goes on acquiring while the server refuses one more
+// connection (53300): pgxpool connects if it has fewer than MaxConns, and does not wait for a
+// connection that comes free. Five attempts take as long as pgpool's default limit for an acquire.
+const crowdedLimit = time.Second
 
 // acquirer is a pool.
 type acquirer interface {
@@ -62,6 +68,12 @@ func (s *session) acquireLease() (*pgxpool.Conn, error) {
 	s.gate.wire.set(nil, cancel)
 	defer s.gate.wire.set(nil, nil)
 	lease, err := s.pool.Acquire(ctx)
+	for crowded, backoff := time.Now(), defaultBackoff(); pgerr.Of(err) == pgerr.TooManyConnections; {
+		if more, ended := pause(ctx, backoff); !more || ended != nil || time.Since(crowded) > crowdedLimit {
+			break
+		}
+		lease, err = s.pool.Acquire(ctx)
+	}
 	switch {
 	case err == nil || s.ctx.Err() != nil || !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return lease, err
