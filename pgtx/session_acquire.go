@@ -68,11 +68,8 @@ func (s *session) acquireLease() (*pgxpool.Conn, error) {
 	s.gate.wire.set(nil, cancel)
 	defer s.gate.wire.set(nil, nil)
 	lease, err := s.pool.Acquire(ctx)
-	for crowded, backoff := time.Now(), defaultBackoff(); pgerr.Of(err) == pgerr.TooManyConnections; {
-		if more, ended := pause(ctx, backoff); !more || ended != nil || time.Since(crowded) > crowdedLimit {
-			break
-		}
-		lease, err = s.pool.Acquire(ctx)
+	if err != nil {
+		lease, err = s.acquireCrowded(ctx, err)
 	}
 	switch {
 	case err == nil || s.ctx.Err() != nil || !errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -87,6 +84,19 @@ func (s *session) acquireLease() (*pgxpool.Conn, error) {
 	// The pool's error comes first, because its category counts: pgpool's pool tells a busy pool
 	// from a server that does not answer, and names the holders of the connections.
 	return nil, fmt.Errorf("%w: %w (%v)", err, ErrAcquireTimeout, limit)
+}
+
+// acquireCrowded acquires again while err says that the server refuses one more connection. It
+// returns any other err as it is.
+func (s *session) acquireCrowded(ctx context.Context, err error) (lease *pgxpool.Conn, _ error) {
+	began, backoff := time.Now(), defaultBackoff()
+	for pgerr.Of(err) == pgerr.TooManyConnections && time.Since(began) < crowdedLimit {
+		if _, ended := pause(ctx, backoff); ended != nil {
+			break
+		}
+		lease, err = s.pool.Acquire(ctx)
+	}
+	return lease, err
 }
 
 // onLiveConnection calls begin with an acquired connection. If the connection was dead, perhaps
