@@ -49,9 +49,8 @@ const maxOldest = 3
 func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireError {
 	stat := o.pool.Load().Stat()
 	held, hijacked := o.held()
-	// A caller that never got a place sees who has the places: holders, or the server, which is
-	// asked on connections that nobody holds. A connection on its way to its next holder is
-	// neither.
+	// A caller that got no place blames what has the places: holders, or a server that is asked on
+	// connections without a holder. A connection on its way to its next holder is neither.
 	asked := int64(stat.ConstructingConns()) + o.checking.Load()
 	return &AcquireError{
 		Waited: o.clock() - c.began, OwnDeadline: ownDeadline,

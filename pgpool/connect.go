@@ -23,9 +23,9 @@ import (
 // not verify. Either way the error is a [*StartupError]. Failed attempts are logged as warnings.
 //
 // Connect reads the server's limits back, and logs a warning about those that are not in effect:
-// PgBouncer refuses or drops them. A limit that nobody set does not overrule a stricter one of the
-// server, its role or its database, which a second connection finds out. If PgBouncer is found and
-// the configuration does not name it, the pool uses no named prepared statements.
+// PgBouncer refuses or drops them. A default limit does not overrule a stricter one of the server,
+// its role or its database, which a second connection finds out. If PgBouncer is found and the
+// configuration does not name it, the pool uses no named prepared statements.
 //
 // Queries on the pool wait at most cfg.AcquireTimeout for a connection: see [AcquireError].
 //

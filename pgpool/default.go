@@ -35,7 +35,7 @@ func Default(ctx context.Context, opts ...Option) (*pgxpool.Pool, error) {
 	})
 }
 
-// shared makes one pool for all who ask.
+// shared makes one pool for all callers.
 type shared struct {
 	mu      sync.Mutex
 	pool    *pgxpool.Pool
@@ -97,7 +97,7 @@ func (s *shared) run(ctx context.Context, a *attempt, connect func(context.Conte
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.attempt != a {
-		// Everybody gave up meanwhile, and another attempt may be under way.
+		// All callers gave up meanwhile, and another attempt may be under way.
 		if pool != nil {
 			go pool.Close()
 		}

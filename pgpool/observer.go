@@ -16,8 +16,8 @@ import (
 // observer is what this package knows about one pool. pgx's hooks tell it. The pool leads to it
 // through its tracer.
 //
-// The hooks are copied with the pool's Config. A pool that somebody makes from that runs them too,
-// so each hook first finds out whether it runs for this pool: by the pool that TraceAcquireStart
+// The hooks are copied with the pool's Config. Another pool that is made from it runs them too, so
+// each hook first finds out whether it runs for this pool: by the pool that TraceAcquireStart
 // names, or by the connection's owner. For another pool it does nothing.
 type observer struct {
 	settings *option.Settings

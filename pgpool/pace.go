@@ -13,18 +13,17 @@ import (
 	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
-// pace is how often a pool tries to connect while that fails. pgxpool starts a connect for each
-// caller that comes, at once, and while a server recovers or is full each costs it a process: 100
-// pools that serve 100 requests a second each are 10,000 processes a second, more than a server can
-// start.
+// pace limits how often a pool tries to connect while that fails. pgxpool starts a connect for each
+// caller at once, and each costs the server a process: 100 pools that serve 100 requests a second
+// are 10,000 processes a second, more than a server can start.
 //
-// One connect at a time is let through, after a random wait of at most startupBase, doubled for
-// each failure up to startupCap. Who waited for a turn meanwhile gets the error of the one that
-// failed, which is as new as its own would be.
+// pace lets one connect at a time through, after a random wait of at most startupBase, doubled for
+// each failure up to startupCap. A caller that waited for its turn gets the error of the connect
+// that failed meanwhile, which is as new as its own would be.
 type pace struct {
 	mu       sync.Mutex
 	most     time.Duration // upper end of the wait; 0: the last connect worked
-	next     time.Time     // whose turn it is may go then
+	next     time.Time     // when the next connect may start
 	failures int
 	err      error // the last one
 }
@@ -50,7 +49,7 @@ func (p *pace) wait(ctx context.Context) error {
 	return nil
 }
 
-// sleep is called with mu held, and lets go of it meanwhile.
+// sleep is called with mu held, and unlocks it meanwhile.
 func (p *pace) sleep(ctx context.Context, d time.Duration) error {
 	p.mu.Unlock()
 	defer p.mu.Lock()

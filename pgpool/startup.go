@@ -22,9 +22,8 @@ const (
 	// deployment stands still until the service is ready: with at most 250 ms it is within 300 ms
 	// of the server's first accept.
 	startupCap = 250 * time.Millisecond
-	// crowdedCap bounds one wait while the server has no free slot. To say so costs it nearly as
-	// much as a connection does, and comes out of the time of those that are connected; a slot
-	// becomes free when another client leaves, which may take long.
+	// crowdedCap bounds one wait while the server has no free slot. A refusal costs the server nearly
+	// as much as a connection. A slot becomes free when another client leaves, which may take long.
 	crowdedCap = 2 * time.Second
 	// warmPoll is how often the pool's figures are read while its idle connections are being made
 	// in the background; pgxpool has no signal for it. A local connect takes about 5 ms.
@@ -172,8 +171,7 @@ func (s *startup) checkServer() {
 	}
 }
 
-// warm waits until the pool has opened the idle connections it is to hold, which it does by itself
-// in the background.
+// warm waits until the pool has opened its idle connections, which it does in the background.
 func (s *startup) warm(pool *pgxpool.Pool) error {
 	want := min(max(s.cfg.MinConns, s.cfg.MinIdleConns), s.cfg.MaxConns)
 	tick := time.NewTicker(warmPoll)

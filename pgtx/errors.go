@@ -175,7 +175,7 @@ func (e *HookError) Unwrap() error { return e.Err }
 //
 // The function's own error has none around it. But a function may return the error of a statement
 // or of another Run, which may have one: a failed acquire or BEGIN is the error of the first
-// statement. If the connection breaks under BEGIN and the first statement, nobody can tell which of
+// statement. If the connection breaks under BEGIN and the first statement, nothing tells which of
 // the two it was, and the error is the statement's.
 type PhaseError struct {
 	// Phase is one of:

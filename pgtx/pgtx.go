@@ -78,8 +78,8 @@ type DB interface {
 //
 // Run's own errors are in a [*PhaseError]: "acquire: …" and "begin: …", which fn meets at its first
 // statement; [*SwallowedError] if a statement failed and fn returned nil; [*CommitUnknownError] if
-// nobody can say whether the transaction committed; "commit: …" if the server refused it, because
-// of a deferred constraint for instance. Run is safe for concurrent use if db is.
+// the outcome of COMMIT is not known; "commit: …" if the server refused it, because of a deferred
+// constraint for instance. Run is safe for concurrent use if db is.
 func Run(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	return RunWith(ctx, db, Options{}, fn)
 }

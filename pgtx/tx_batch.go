@@ -125,7 +125,7 @@ func (b *batchResults) text(s *session) string {
 }
 
 // Close calls the callbacks of the queries whose results were not read, as pgx does. A callback
-// that reads nothing is called once; pgx would call it for ever.
+// that reads nothing is called once; pgx would call it forever.
 func (b *batchResults) Close() error {
 	if b.closing || b.done { // closing: a callback calls Close
 		return b.err

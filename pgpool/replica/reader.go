@@ -59,7 +59,7 @@ func (c *Cluster) ReaderAfter(ctx context.Context, token Token) *pgxpool.Pool {
 			return pool
 		}
 	}
-	first := c.waiting.Add(1) == 1 // the others find everybody awake
+	first := c.waiting.Add(1) == 1 // the other callers find the replicas awake
 	defer c.waiting.Add(-1)
 	limit := time.NewTimer(WaitLimit)
 	defer limit.Stop()

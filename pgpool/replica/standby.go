@@ -24,7 +24,7 @@ const (
 	// checkLimit is for one look, connecting included: far more than a round trip.
 	checkLimit = 2 * time.Second
 	// pollInterval is the time between two looks while a caller waits for the replica to replay.
-	// All who wait share them.
+	// All waiters share them.
 	pollInterval = 5 * time.Millisecond
 )
 

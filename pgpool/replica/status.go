@@ -17,8 +17,8 @@ type Status struct {
 	Err error
 }
 
-// Replicas returns what is known about each replica, in the order of the configuration. It asks
-// nobody.
+// Replicas returns what is known about each replica, in the order of the configuration. It sends
+// nothing.
 func (c *Cluster) Replicas() []Status {
 	c.mu.Lock() // what it says is what Reader does
 	defer c.mu.Unlock()

@@ -22,7 +22,7 @@ type Settings struct {
 	LeakThreshold  time.Duration
 	Limits         [3]time.Duration // in the order of dial.Limits
 	LimitsChosen   bool             // by an option
-	LimitsDefault  [3]bool          // nobody set them: they do not overrule the role's
+	LimitsDefault  [3]bool          // not set: they do not overrule the role's
 	Configured     bool             // FromConfig was called
 	KeepAlive      pgconfig.KeepAlive
 	Password       dial.Password
