@@ -22,8 +22,9 @@ const (
 	// deployment stands still until the service is ready: with at most 250 ms it is within 300 ms
 	// of the server's first accept.
 	startupCap = 250 * time.Millisecond
-	// crowdedCap bounds one wait while the server has no free slot. A refusal costs the server nearly
-	// as much as a connection. A slot becomes free when another client leaves, which may take long.
+	// crowdedCap bounds one wait while the server has no free slot. A refusal costs the server
+	// nearly as much as a connection. A slot becomes free when another client leaves, which may
+	// take long.
 	crowdedCap = 2 * time.Second
 	// warmPoll is how often the pool's figures are read while its idle connections are being made
 	// in the background; pgxpool has no signal for it. A local connect takes about 5 ms.

@@ -519,8 +519,8 @@ func TestManyStaleStatements(t *testing.T) {
 	}
 }
 
-// After a migration all connections of a pool may have stale statements, which no number of attempts
-// stands for.
+// After a migration all connections of a pool may have stale statements, more than there are
+// attempts.
 func TestStaleStatementsOfAllConnections(t *testing.T) {
 	needsSession(t)
 	t.Parallel()

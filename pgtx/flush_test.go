@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// execModes are the five ways pgx sends a statement. Behind a pooler the first one works for nobody.
+// execModes are the five ways pgx sends a statement. The first one does not work behind a pooler.
 var execModes = func() []pgx.QueryExecMode {
 	all := []pgx.QueryExecMode{
 		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,

@@ -95,8 +95,8 @@ func (h *heart) watch(ctx context.Context, beat func(context.Context) error) err
 	return nil
 }
 
-// untilSilence waits until nothing was heard for long, or until ctx ends. It returns the time of the
-// last sign of life.
+// untilSilence waits until nothing was heard for long, or until ctx ends. It returns the time of
+// the last sign of life.
 func (h *heart) untilSilence(ctx context.Context) (last time.Time) {
 	for {
 		h.mu.Lock()

@@ -82,7 +82,8 @@ func (p *primary) watch(ctx context.Context) {
 }
 
 // ask asks on the connection that it has. After a failover the old primary may still answer there,
-// so ask makes a new connection if the server became read-only or is on an older timeline than others.
+// so ask makes a new connection if the server became read-only or is on an older timeline than
+// others.
 func (p *primary) ask(ctx context.Context) (position, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
