@@ -44,10 +44,13 @@ type Cluster struct {
 //
 // Every second (drawn from 0.5 to 1.5 s) the goroutine asks the primary where its log ends, and
 // then its replica about health and lag. It has a connection of its own to the replica, and all
-// share one to the primary. An answer later than 2 s counts as none. The goroutine notices at once
-// when its connection breaks, and when a query or a connect on the pool fails because the server is
-// gone. A replica is used while it answers, is a standby of the same cluster, and is behind by no
-// more than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
+// share one to the primary, which is made again if the server became read-only or is on an older
+// timeline than a replica: after a failover the old primary may still run. An answer later than 2 s
+// counts as none. The goroutine notices at once when its connection breaks, and when a query or a
+// connect on the pool fails because the server is gone.
+//
+// A replica is used while it answers, is a standby of the same cluster, and is behind by no more
+// than DATABASE_REPLICA_MAX_LAG (off: any lag). Changes are logged.
 //
 // Each replica's URL must lead to one server. Several hosts in one are an error here, a [*Error]; a
 // load balancer cannot be recognized, and behind it lag and tokens would be those of another server
