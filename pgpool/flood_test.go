@@ -38,7 +38,8 @@ func TestSameFailureIsLoggedOnceASecond(t *testing.T) {
 	if most := int(time.Since(began)/time.Second) + 1; len(lines) == 0 || len(lines) > most {
 		t.Errorf("%d lines, want 1 to %d", len(lines), most)
 	}
-	if last := lines[len(lines)-1]; !strings.Contains(last, "not_logged=") || !strings.Contains(last, "sqlstate=42703") {
+	last := lines[len(lines)-1]
+	if !strings.Contains(last, "not_logged=") || !strings.Contains(last, "sqlstate=42703") {
 		t.Errorf("the last line is %q, want the code and the count", last)
 	}
 	// Another statement is another kind.
