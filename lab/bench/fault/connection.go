@@ -53,6 +53,9 @@ func ended(ctx context.Context, s *scene) (cell, error) {
 		_, err = s.admin.Exec(ctx, "select pg_terminate_backend($1, 5000)", int32(pid.(uint32)))
 		return err == nil
 	})
+	for s.network.Stats().Open > 0 && ctx.Err() == nil { // until the program's side is closed too
+		time.Sleep(5 * time.Millisecond)
+	}
 	return s.callAgain(ctx), err
 }
 

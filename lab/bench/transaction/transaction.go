@@ -45,6 +45,10 @@ var Comparison = harness.Comparison{
 			Why: "pgtx prepares a text that is new before it sends BEGIN with it; where a round trip costs little, " +
 				"the guard around the function shows.",
 		},
+		{
+			Table: `five nested`, Side: `^pgtx`,
+			Why: "The same savepoints are sent. The rest is the guard around each nested function.",
+		},
 	},
 }
 
