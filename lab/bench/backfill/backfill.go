@@ -16,6 +16,7 @@ import (
 
 	"github.com/page-builder/persistence/lab/bench/harness"
 	"github.com/page-builder/persistence/pgmigrate/backfill"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // Comparison is the package's entry in the list of comparisons.
@@ -160,60 +161,54 @@ func loop(ctx context.Context, conn *pgx.Conn, pause time.Duration) error {
 // waits for it.
 func lag(ctx context.Context, r *harness.Report, rows int) error {
 	const linkPerSecond, limit = 4 << 20, 4 << 20
-	server, err := harness.StartServer(ctx, map[string]string{"max_wal_size": "4GB", "wal_keep_size": "4GB"})
-	if err != nil {
-		return err
-	}
-	defer server.Remove()
-	if err := server.SlowStandby(linkPerSecond); err != nil {
-		return err
-	}
-	var cells [][]string
-	err = harness.Session(ctx, server.URL, func(conn *pgx.Conn) error {
-		for _, way := range []struct {
-			name string
-			run  func() error
-		}{
-			{"one UPDATE", func() error {
-				_, err := conn.Exec(ctx, "update rows set new = old")
-				return err
-			}},
-			{"backfill, MaxLag 4 MiB", func() error {
-				runner, err := newRunner(conn.Config(), backfill.Options{MaxLag: limit})
-				if err != nil {
+	t := &harness.Test{Ctx: ctx}
+	return t.Run(func() error {
+		server, url := harness.StartServer(t, map[string]string{"max_wal_size": "4GB", "wal_keep_size": "4GB"})
+		standby := server.Standby(t, nil)
+		standby.Link().Rate(fault.FromServer, linkPerSecond)
+		var cells [][]string
+		err := harness.Session(ctx, url, func(conn *pgx.Conn) error {
+			for _, way := range []struct {
+				name string
+				run  func() error
+			}{
+				{"one UPDATE", func() error {
+					_, err := conn.Exec(ctx, "update rows set new = old")
+					return err
+				}},
+				{"backfill, MaxLag 4 MiB", func() error {
+					runner, err := newRunner(conn.Config(), backfill.Options{MaxLag: limit})
+					if err != nil {
+						return err
+					}
+					return runner.Run(ctx, "copy")
+				}},
+			} {
+				if err := fill(ctx, conn, rows); err != nil {
 					return err
 				}
-				return runner.Run(ctx, "copy")
-			}},
-		} {
-			if err := fill(ctx, conn, rows); err != nil {
-				return err
+				standby.CatchUp(t)
+				began := time.Now()
+				most, err := mostLag(ctx, url, way.run)
+				if err != nil {
+					return fmt.Errorf("%s: %w", way.name, err)
+				}
+				took := time.Since(began)
+				standby.CatchUp(t)
+				cells = append(cells, []string{
+					way.name, fmt.Sprintf("%.1f MiB", float64(most)/(1<<20)), harness.Short(took).String(),
+					harness.Short(time.Since(began)).String(),
+				})
 			}
-			if err := server.CatchUp(); err != nil {
-				return err
-			}
-			began := time.Now()
-			most, err := mostLag(ctx, server.URL, way.run)
-			if err != nil {
-				return fmt.Errorf("%s: %w", way.name, err)
-			}
-			took := time.Since(began)
-			if err := server.CatchUp(); err != nil {
-				return err
-			}
-			cells = append(cells, []string{
-				way.name, fmt.Sprintf("%.1f MiB", float64(most)/(1<<20)), harness.Short(took).String(),
-				harness.Short(time.Since(began)).String(),
-			})
+			return nil
+		})
+		if err != nil {
+			return err
 		}
+		r.Grid(fmt.Sprintf("%d rows are copied while a standby receives %d MiB a second, %s", rows, linkPerSecond>>20,
+			harness.Cores()), []string{"way", "most lag", "done after", "standby has it after"}, cells...)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	r.Grid(fmt.Sprintf("%d rows are copied while a standby receives %d MiB a second, %s", rows, linkPerSecond>>20,
-		harness.Cores()), []string{"way", "most lag", "done after", "standby has it after"}, cells...)
-	return nil
 }
 
 // mostLag returns the most bytes of WAL that the standby was behind while fn ran.

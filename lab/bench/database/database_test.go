@@ -11,12 +11,8 @@ import (
 func TestPgtestdbOnAnotherServer(t *testing.T) {
 	t.Parallel()
 	for range 2 {
-		server, err := harness.StartServer(t.Context(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(server.Remove)
-		way, err := pgtestdbAlone(t.Context(), server.URL)
+		_, url := harness.StartServer(t, nil)
+		way, err := pgtestdbAlone(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)
 		}

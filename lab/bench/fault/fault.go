@@ -25,20 +25,19 @@ func run(ctx context.Context, r *harness.Report, _ int) error {
 	if os.Getenv(childTool) != "" {
 		return migrateAsChild(ctx)
 	}
-	s, err := newStage(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.server.Remove()
-	s.limit, s.hold = 33*time.Second, 10*time.Second // above the 30 s of pgconfig's statement_timeout
-	tables, err := s.play(ctx)
-	if err != nil {
-		return err
-	}
-	for _, t := range tables {
-		t.print(r)
-	}
-	return nil
+	t := &harness.Test{Ctx: ctx}
+	return t.Run(func() error {
+		s := newStage(t)
+		s.limit, s.hold = 33*time.Second, 10*time.Second // above the 30 s of pgconfig's statement_timeout
+		tables, err := s.play(ctx)
+		if err != nil {
+			return err
+		}
+		for _, t := range tables {
+			t.print(r)
+		}
+		return nil
+	})
 }
 
 // fault is something that happens to one side at a time.
@@ -64,24 +63,21 @@ type scene struct {
 
 // stage is the server on which the faults happen, and how long they may last.
 type stage struct {
-	server *harness.Server
+	url    string        // of the server
 	limit  time.Duration // of what has no end
 	hold   time.Duration // of the statement in which a migration is killed; less than limit
 	scenes atomic.Int64
 }
 
-func newStage(ctx context.Context) (*stage, error) {
-	server, err := harness.StartServer(ctx, map[string]string{"fsync": "off", "max_connections": "400"})
-	if err != nil {
-		return nil, err
-	}
-	return &stage{server: server}, nil
+func newStage(t faultkit.TB) *stage {
+	_, url := harness.StartServer(t, map[string]string{"fsync": "off", "max_connections": "400"})
+	return &stage{url: url}
 }
 
 // play lets the faults meet their sides, many at a time: most of the time goes into those that wait
 // for the limit.
 func (s *stage) play(ctx context.Context) ([]*table, error) {
-	cfg, err := harness.PoolConfig(s.server.URL)
+	cfg, err := harness.PoolConfig(s.url)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +109,7 @@ func (s *stage) meet(
 		for j, side := range sides {
 			p.add(f.waits, func() error {
 				sc := &scene{
-					Test: &harness.Test{Ctx: ctx}, side: side, url: s.server.URL, admin: admin, limit: s.limit,
+					Test: &harness.Test{Ctx: ctx}, side: side, url: s.url, admin: admin, limit: s.limit,
 					table: fmt.Sprintf("counters_%d", s.scenes.Add(1)),
 				}
 				err := sc.Run(func() error {

@@ -39,11 +39,7 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes ten seconds")
 	}
-	s, err := newStage(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.server.Remove)
+	s := newStage(t)
 	// Above the 5 s that pgpool waits for a connection; pgmigrate notices in 2 s what was killed.
 	s.limit, s.hold = 10*time.Second, 8*time.Second
 	tables, err := s.play(t.Context())

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -81,66 +82,12 @@ func Database(ctx context.Context) (url string, drop func(), err error) {
 	}, nil
 }
 
-// Server is a server that a comparison may configure and kill.
-type Server struct {
-	URL string // of the database app
-	t   *Test
-	kit *fault.Server
-
-	standby *fault.Server // nil without one
-}
-
-// StartServer starts a server with PostgreSQL's defaults and these settings. Remove ends it.
-func StartServer(ctx context.Context, settings map[string]string) (*Server, error) {
-	s := &Server{t: &Test{Ctx: ctx}}
-	if settings == nil {
-		settings = map[string]string{}
-	}
-	for name, value := range map[string]string{"fsync": "on", "shared_buffers": "128MB"} {
-		if _, ok := settings[name]; !ok {
-			settings[name] = value
-		}
-	}
-	err := s.t.Try(func() {
-		s.kit = fault.NewServer(s.t, fault.ServerOptions{Settings: settings})
-		s.kit.Exec(s.t, "create database app")
-		s.URL = s.kit.DatabaseURL("app")
-	})
-	if err != nil {
-		s.Remove()
-		return nil, err
-	}
-	return s, nil
-}
-
-// Start starts a server that is down.
-func (s *Server) Start() error { return s.t.Try(func() { s.kit.Start(s.t) }) }
-
-// Kill ends the server's processes with SIGKILL.
-func (s *Server) Kill() error { return s.t.Try(func() { s.kit.Kill(s.t) }) }
-
-// Configure restarts the server with other settings.
-func (s *Server) Configure(settings map[string]string) error {
-	return s.t.Try(func() {
-		s.kit.Configure(s.t, settings)
-		s.kit.Restart(s.t)
-	})
-}
-
-// SlowStandby makes a standby that receives at most so many bytes of WAL a second.
-func (s *Server) SlowStandby(bytesPerSecond int) error {
-	return s.t.Try(func() {
-		s.standby = s.kit.Standby(s.t, nil)
-		s.standby.Link().Rate(fault.FromServer, bytesPerSecond)
-	})
-}
-
-// CatchUp returns when the standby has replayed all that the server has written.
-func (s *Server) CatchUp() error { return s.t.Try(func() { s.standby.CatchUp(s.t) }) }
-
-// Remove ends the server and deletes its files.
-func (s *Server) Remove() {
-	if err := s.t.Try(s.t.end); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-	}
+// StartServer starts a server with PostgreSQL's defaults and these settings, which ends with the
+// test. The URL leads to an empty database.
+func StartServer(t fault.TB, settings map[string]string) (server *fault.Server, url string) {
+	all := map[string]string{"fsync": "on", "shared_buffers": "128MB"}
+	maps.Copy(all, settings)
+	server = fault.NewServer(t, fault.ServerOptions{Settings: all})
+	server.Exec(t, "create database app")
+	return server, server.DatabaseURL("app")
 }

@@ -89,19 +89,18 @@ func probing(maxAge time.Duration) func(string, *pgxpool.Pool) (http.Handler, fu
 }
 
 func run(ctx context.Context, r *harness.Report, rounds int) error {
-	server, err := harness.StartServer(ctx, nil)
-	if err != nil {
+	t := &harness.Test{Ctx: ctx}
+	return t.Run(func() error {
+		_, url := harness.StartServer(t, nil)
+		if err := times(ctx, r, url, rounds); err != nil {
+			return err
+		}
+		if err := floods(ctx, r, url, 64); err != nil {
+			return err
+		}
+		_, err := faults(ctx, r, fault.NewProxy(t, url, fault.Options{}), 4)
 		return err
-	}
-	defer server.Remove()
-	if err := times(ctx, r, server.URL, rounds); err != nil {
-		return err
-	}
-	if err := floods(ctx, r, server.URL, 64); err != nil {
-		return err
-	}
-	_, err = faults(ctx, r, server.URL, 4)
-	return err
+	})
 }
 
 // times measures probes one after another.
@@ -241,16 +240,7 @@ type faulted struct{ exhausted, frozen answers }
 
 // faults prints what the probers answer, all at the same time, while the application has taken all
 // connections of the pool, and while nothing passes between them and the server, as if it were frozen.
-func faults(ctx context.Context, r *harness.Report, url string, callers int) (results []faulted, err error) {
-	t := &harness.Test{Ctx: ctx}
-	err = t.Run(func() error {
-		results, err = faultsBehind(ctx, r, fault.NewProxy(t, url, fault.Options{}), callers)
-		return err
-	})
-	return results, err
-}
-
-func faultsBehind(ctx context.Context, r *harness.Report, network *fault.Proxy, callers int) (_ []faulted, err error) {
+func faults(ctx context.Context, r *harness.Report, network *fault.Proxy, callers int) (_ []faulted, err error) {
 	const conns = 4
 	handlers, pools := make([]http.Handler, len(probers)), make([]*pgxpool.Pool, len(probers))
 	for i, p := range probers {

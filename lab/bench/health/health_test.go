@@ -6,27 +6,24 @@ import (
 	"testing"
 
 	"github.com/page-builder/persistence/lab/bench/harness"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // pghealth stays ready while the application is busy, and does not while the server is frozen.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	ctx, r := t.Context(), &harness.Report{Out: t.Output()}
-	server, err := harness.StartServer(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Remove)
-	if err := times(ctx, r, server.URL, 1); err != nil {
+	_, url := harness.StartServer(t, nil)
+	if err := times(ctx, r, url, 1); err != nil {
 		t.Error(err)
 	}
-	if err := floods(ctx, r, server.URL, 4); err != nil {
+	if err := floods(ctx, r, url, 4); err != nil {
 		t.Error(err)
 	}
 	const no, yes = http.StatusServiceUnavailable, http.StatusOK
 	var wrong []string
 	for range 3 { // a busy machine may reach the probers' own limits once
-		results, err := faults(ctx, r, server.URL, 1)
+		results, err := faults(ctx, r, fault.NewProxy(t, url, fault.Options{}), 1)
 		if err != nil {
 			t.Fatal(err)
 		}

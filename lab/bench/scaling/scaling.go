@@ -32,18 +32,17 @@ var Comparison = harness.Comparison{
 }
 
 func run(ctx context.Context, r *harness.Report, rounds int) error {
-	server, err := harness.StartServer(ctx, map[string]string{
-		"max_connections": "500", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
-		"autovacuum": "off", "jit": "off",
+	t := &harness.Test{Ctx: ctx}
+	return t.Run(func() error {
+		_, url := harness.StartServer(t, map[string]string{
+			"max_connections": "500", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
+			"autovacuum": "off", "jit": "off",
+		})
+		if err := transactions(ctx, r, url, rounds); err != nil {
+			return err
+		}
+		return queries(ctx, r, url, rounds)
 	})
-	if err != nil {
-		return err
-	}
-	defer server.Remove()
-	if err := transactions(ctx, r, server.URL, rounds); err != nil {
-		return err
-	}
-	return queries(ctx, r, server.URL, rounds)
 }
 
 // transactions by workers, each with one statement on a row of the worker's own.

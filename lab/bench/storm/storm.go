@@ -1,25 +1,22 @@
-// Package storm measures what comes over a server that was killed and comes back: the connections a
-// second that it starts and refuses, and what 100 instances do to it.
+// Package storm measures what 100 instances do to a server that was killed and comes back.
 package storm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/page-builder/persistence/lab/bench/harness"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // Comparison is the package's entry in the list of comparisons.
@@ -38,77 +35,37 @@ const (
 	nextCall  = 20 * time.Millisecond // until the next request comes to a pool whose last one failed
 	downFor   = time.Second
 	window    = 100 * time.Millisecond
-	noRoom    = "53300" // the SQLSTATE of a full server
 )
 
 func run(ctx context.Context, r *harness.Report, rounds int) error {
-	server, err := harness.StartServer(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer server.Remove()
-	refuses, err := attempts(ctx, server, 20, true)
-	if err != nil {
-		return err
-	}
-	starts, err := attempts(ctx, server, callers*instances+20, false)
-	if err != nil {
-		return err
-	}
-	r.Printf("\nThe server starts %.0f connections a second and refuses %.0f for lack of room (%s, which the clients "+
-		"share)\n", starts, refuses, harness.Cores())
-	title := fmt.Sprintf("%d instances start while the server is away for %s", instances, downFor)
-	if err := storm(ctx, r, server, title, rounds, []side{
-		{"pgx.Connect again, no wait", looping(0)}, {"pgx.Connect again, 250 ms", looping(250 * time.Millisecond)},
-		{"pgpool.Connect", starting},
-	}); err != nil {
-		return err
-	}
-	title = fmt.Sprintf("%d running pools of %d connections, each used by %d callers that come again after %s",
-		instances, callers, callers, nextCall)
-	return storm(ctx, r, server, title, rounds, []side{
-		{"pgxpool", running(pgxpool.NewWithConfig)}, {"pgpool", running(connect)},
+	t := &harness.Test{Ctx: ctx}
+	return t.Run(func() error {
+		b := &bench{t: t, Report: r, rounds: rounds}
+		b.server, b.url = harness.StartServer(t, map[string]string{
+			"max_connections": strconv.Itoa(callers*instances + 20),
+		})
+		if err := b.storm(fmt.Sprintf("%d instances start while the server is away for %s", instances, downFor), []side{
+			{"pgx.Connect again, no wait", looping(0)},
+			{"pgx.Connect again, 250 ms", looping(250 * time.Millisecond)},
+			{"pgpool.Connect", starting},
+		}); err != nil {
+			return err
+		}
+		title := fmt.Sprintf("%d running pools of %d connections, each used by %d callers that come again after %s",
+			instances, callers, callers, nextCall)
+		return b.storm(title, []side{
+			{"pgxpool", running(pgxpool.NewWithConfig)}, {"pgpool", running(connect)},
+		})
 	})
 }
 
-// attempts restarts the server with room for so many connections, and returns how many attempts a
-// second it answers while some are always waiting. A full server refuses them.
-func attempts(ctx context.Context, server *harness.Server, room int, full bool) (perSecond float64, err error) {
-	err = server.Configure(map[string]string{
-		"max_connections": strconv.Itoa(room), "superuser_reserved_connections": "0",
-	})
-	if err != nil {
-		return 0, err
-	}
-	if full {
-		for range room {
-			conn, err := pgx.Connect(ctx, server.URL)
-			if err != nil {
-				return 0, err
-			}
-			defer conn.Close(context.WithoutCancel(ctx))
-		}
-	}
-	var answered atomic.Int64
-	began := time.Now()
-	err = harness.InParallel(8, 8, func(ctx context.Context, _ int) error {
-		for time.Since(began) < 2*time.Second {
-			conn, err := pgx.Connect(ctx, server.URL)
-			var said *pgconn.PgError
-			switch {
-			case err == nil && !full:
-				err = conn.Close(ctx)
-			case full && errors.As(err, &said) && said.Code == noRoom:
-				err = nil
-			}
-			if err != nil {
-				return err
-			}
-			answered.Add(1)
-		}
-		return nil
-	})(ctx)
-	return float64(answered.Load()) / time.Since(began).Seconds(), err
+// bench is a run on a server.
+type bench struct {
+	*harness.Report
+	t      *harness.Test
+	server *fault.Server
+	url    string
+	rounds int
 }
 
 // side prepares one instance. comeBack is called when the server has gone, and returns when it
@@ -170,17 +127,15 @@ func running(
 }
 
 // storm prints the medians of the rounds, in each of which every side meets the server once.
-func storm(
-	ctx context.Context, r *harness.Report, server *harness.Server, title string, rounds int, sides []side,
-) error {
+func (b *bench) storm(title string, sides []side) error {
 	rows := make([]harness.Row, len(sides))
 	dials, peaks := make([][]float64, len(sides)), make([][]float64, len(sides))
 	for i, s := range sides {
 		rows[i].Name = s.name
 	}
-	err := harness.TakeTurns(ctx, 0, rounds, rows, func(i int, _ bool) (time.Duration, error) {
+	err := harness.TakeTurns(b.t.Ctx, 0, b.rounds, rows, func(i int, _ bool) (time.Duration, error) {
 		t := &tally{perWindow: map[int]int{}}
-		took, err := sides[i].meet(ctx, server, t)
+		took, err := b.meet(sides[i], t)
 		if err == nil {
 			peak := 0
 			for _, n := range t.perWindow {
@@ -203,10 +158,10 @@ func storm(
 			})
 		}
 	}
-	r.Grid(fmt.Sprintf("%s (medians of %d rounds, %s)", title, rounds, harness.Cores()),
+	b.Grid(fmt.Sprintf("%s (medians of %d rounds, %s)", title, b.rounds, harness.Cores()),
 		[]string{"", "attempts", "most in 100 ms", "all connected after"}, cells...)
-	r.ExplainFailures(rows)
-	r.Gather(title+", until all are connected", rounds, rows)
+	b.ExplainFailures(rows)
+	b.Gather(title+", until all are connected", b.rounds, rows)
 	return nil
 }
 
@@ -233,14 +188,14 @@ func (t *tally) watch(cfg *pgx.ConnConfig) {
 
 // meet kills the server below all instances, starts it again, and returns how long it takes from
 // then until all are connected.
-func (s side) meet(ctx context.Context, server *harness.Server, t *tally) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+func (b *bench) meet(s side, t *tally) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(b.t.Ctx, 5*time.Minute)
 	defer cancel()
 	comeBacks := make([]func(context.Context) error, instances)
 	var ends sync.WaitGroup
 	defer ends.Wait()
 	for i := range comeBacks {
-		cfg, err := harness.PoolConfig(server.URL)
+		cfg, err := harness.PoolConfig(b.url)
 		if err != nil {
 			return 0, err
 		}
@@ -255,9 +210,7 @@ func (s side) meet(ctx context.Context, server *harness.Server, t *tally) (time.
 		}
 		comeBacks[i] = comeBack
 	}
-	if err := server.Kill(); err != nil {
-		return 0, err
-	}
+	b.server.Kill(b.t)
 	t.mu.Lock()
 	t.began = time.Now()
 	t.mu.Unlock()
@@ -267,7 +220,8 @@ func (s side) meet(ctx context.Context, server *harness.Server, t *tally) (time.
 	}
 	time.Sleep(downFor)
 	up := time.Now()
-	err := errors.Join(server.Start(), group.Wait())
+	b.server.Start(b.t)
+	err := group.Wait()
 	t.mu.Lock() // those that dial later do not count
 	defer t.mu.Unlock()
 	t.began = time.Time{}
