@@ -77,7 +77,8 @@ func (s *section) content() string {
 	}
 	transactional := true
 	for _, d := range s.down {
-		transactional = transactional && d.Transactional()
+		// The rest of a transaction cannot use a value of an enum that it adds.
+		transactional = transactional && d.Transactional() && (len(s.down) == 1 || !d.AddsEnumValue())
 	}
 	write(&b, s.down, transactional)
 	return b.String()

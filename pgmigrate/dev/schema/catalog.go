@@ -43,6 +43,7 @@ const (
 	classDefault    = 2604
 	classConstraint = 2606
 	classRule       = 2618
+	classExtension  = 3079
 )
 
 type relation struct {
@@ -72,6 +73,8 @@ type column struct {
 	DefaultOID uint32
 	Local      bool
 	Inherited  int32
+
+	Storage, TypeStorage string // the column's, and the one that its type has by default
 }
 
 type constraint struct {
@@ -146,7 +149,7 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 			case when attcollation <> typcollation and collname is not null then format('%I.%I', nspname, collname)
 				else '' end,
 			attnotnull, attidentity::text, attgenerated::text, coalesce(pg_get_expr(adbin, adrelid), ''),
-			coalesce(d.oid, 0)::oid, attislocal, attinhcount
+			coalesce(d.oid, 0)::oid, attislocal, attinhcount, attstorage::text, typstorage::text
 		from pg_attribute a join pg_class c on c.oid = attrelid join pg_type t on t.oid = atttypid
 			left join pg_attrdef d on adrelid = attrelid and adnum = attnum
 			left join pg_collation l on l.oid = attcollation left join pg_namespace n on n.oid = collnamespace
@@ -155,7 +158,7 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 		order by attrelid, attnum`, func(row pgx.CollectableRow) error {
 		var a column
 		err := row.Scan(&a.Relation, &a.Number, &a.Name, &a.Type, &a.TypeOID, &a.Modifier, &a.Collation, &a.NotNull,
-			&a.Identity, &a.Generated, &a.Default, &a.DefaultOID, &a.Local, &a.Inherited)
+			&a.Identity, &a.Generated, &a.Default, &a.DefaultOID, &a.Local, &a.Inherited, &a.Storage, &a.TypeStorage)
 		c.columns[a.Relation] = append(c.columns[a.Relation], &a)
 		return err
 	})
@@ -242,6 +245,17 @@ func (c *catalog) readDependencies(ctx context.Context, conn *pgx.Conn) error {
 			var multi, one uint32
 			err := row.Scan(&multi, &one)
 			c.folds[node{class: classType, oid: multi}] = node{class: classType, oid: one}
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	err = each(ctx, conn, `select classid, objid, refobjid from pg_depend where deptype = 'e'`,
+		func(row pgx.CollectableRow) error {
+			var member node
+			var extension uint32
+			err := row.Scan(&member.class, &member.oid, &extension)
+			c.folds[member] = node{class: classExtension, oid: extension}
 			return err
 		})
 	if err != nil {

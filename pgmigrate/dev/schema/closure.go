@@ -210,6 +210,12 @@ func (p *planner) seed() {
 			case p.alterable(c):
 			case baseType.MatchString(c.From.SQL[0]) || baseType.MatchString(c.To.SQL[0]):
 				p.refuse(c, "a base type cannot be made again while its functions are there")
+			case rangeType.MatchString(c.From.SQL[0]) && rangeType.MatchString(c.To.SQL[0]):
+				if p.hasColumns(c.From) {
+					p.refuse(c, "a range type cannot be made again while it has columns")
+					break
+				}
+				p.take(c.From)
 			default:
 				p.replace(c.From.oid)
 			}
@@ -223,7 +229,10 @@ func (p *planner) seed() {
 	p.seedKeys()
 }
 
-var baseType = regexp.MustCompile(`^CREATE TYPE ` + qualified + ` \(`)
+var (
+	baseType  = regexp.MustCompile(`^CREATE TYPE ` + qualified + ` \(`)
+	rangeType = regexp.MustCompile(`^CREATE TYPE ` + qualified + ` AS RANGE \(`)
+)
 
 // namespaced says which kinds of objects share their names.
 var namespaced = map[string]string{

@@ -22,8 +22,10 @@ func (p *planner) comment(c Change) []Statement {
 // isGone reports whether the object that a comment or grant is about is missing in to. The archive
 // says which object that is.
 func (p *planner) isGone(o Object) bool {
-	if slices.ContainsFunc(o.uses, func(key string) bool { return p.gone.objects[key] }) {
-		return true
+	for _, key := range o.uses { // a grant on a column also depends on those on its table
+		if p.gone.objects[key] && !strings.HasPrefix(key, "ACL\x00") {
+			return true
+		}
 	}
 	kind, name, _ := strings.Cut(o.Name, " ")
 	for i := range p.to.dump.Objects {

@@ -24,6 +24,9 @@ func (o Object) drop() ([]Statement, bool) {
 	if m := attaches.FindStringSubmatch(o.SQL[0]); m != nil {
 		return one("ALTER TABLE " + m[1] + " DETACH PARTITION " + m[2])
 	}
+	if _, a, ok := readAspect(o.SQL[0]); ok && a.reset != "" { // the state of a partition's trigger
+		return one(a.reset)
+	}
 	if m := publicationAdd.FindStringSubmatch(o.SQL[0]); m != nil {
 		return one(m[1] + " DROP " + m[2] + " " + m[3])
 	}

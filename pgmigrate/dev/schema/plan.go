@@ -51,6 +51,7 @@ type planner struct {
 	renamed  map[string]bool // keys of both sides, which need no more than their new name
 	gone     closure
 
+	dropped      map[string]bool // keys of from
 	made         map[string]bool // keys of to
 	force        map[string]bool // checks that have to be added at their own place
 	checkRenamed map[uint32]bool // checks of to that got their name by a rename
@@ -73,7 +74,7 @@ func (d *Difference) Plan() Plan {
 	}
 	p := &planner{
 		from: newModel(d.from), to: newModel(d.to), changes: d.Objects, changed: map[string]Change{},
-		renamed: map[string]bool{}, gone: newClosure(), made: map[string]bool{},
+		renamed: map[string]bool{}, gone: newClosure(), dropped: map[string]bool{}, made: map[string]bool{},
 		force: map[string]bool{}, checkRenamed: map[uint32]bool{},
 	}
 	p.findRenames()
@@ -115,10 +116,10 @@ func (p *planner) refuse(c Change, reason string) {
 
 // flush adds what waits for the end of the migration.
 func (p *planner) flush() {
-	p.add(p.attaches...)
 	p.add(p.indexes...)
 	p.add(p.validations...)
 	p.add(p.finishes...)
+	p.add(p.attaches...) // a partition has none of its parent's temporary checks
 	p.attaches, p.indexes, p.validations, p.finishes = nil, nil, nil, nil
 }
 
@@ -139,9 +140,15 @@ func (p *planner) drop() (late []Statement) {
 		p.unset(&all[i])
 		p.stamp(&all[i])
 	}
+	for i := len(all) - 1; i >= 0; i-- { // the indexes of a partition are its own then
+		if o := &all[i]; o.Type == "TABLE ATTACH" && p.gone.objects[o.key()] && !p.goesAlong(o) {
+			p.add(p.dropOf(o)...)
+			p.stamp(o)
+		}
+	}
 	for i := len(all) - 1; i >= 0; i-- {
 		o := &all[i]
-		if !p.gone.objects[o.key()] || p.goesAlong(o) {
+		if !p.gone.objects[o.key()] || p.goesAlong(o) || o.Type == "TABLE ATTACH" {
 			continue
 		}
 		before := len(late)
@@ -155,9 +162,15 @@ func (p *planner) drop() (late []Statement) {
 			stays[o.key()] = true
 		case p.inUse(o, stays):
 			stays[o.key()] = true
+			if to := p.to.byKey[o.key()]; to != nil {
+				p.refuse(Change{From: o, To: to}, "what uses it stays, so PostgreSQL does not drop it to make it again")
+				p.made[o.key()] = true
+				continue
+			}
 			late = append(late, p.dropOf(o)...)
 		default:
 			p.add(p.dropOf(o)...)
+			p.dropped[o.key()] = true
 		}
 		p.stamp(o)
 		for ; before < len(late); before++ {
@@ -181,7 +194,9 @@ func (p *planner) unset(o *Object) {
 			}
 		}
 		for _, k := range p.from.catalog.checksOf(o.oid) {
-			if p.gone.checks[k.OID] {
+			if k.Inherited > 0 {
+				delete(p.gone.checks, k.OID) // it goes with the parent's
+			} else if p.gone.checks[k.OID] {
 				p.addSQL("ALTER TABLE " + o.qualified() + " DROP CONSTRAINT " + k.Name)
 			}
 		}
@@ -223,10 +238,11 @@ func (p *planner) inUse(o *Object, stays map[string]bool) bool {
 			edges = append(slices.Clip(edges), c.dependents[node{class: classRelation, oid: o.oid, sub: a.Number}]...)
 		}
 	}
-	return slices.ContainsFunc(edges, func(e edge) bool { return p.stays(e.from, stays) })
+	return slices.ContainsFunc(edges, func(e edge) bool { return p.stays(o, e.from, stays) })
 }
 
-func (p *planner) stays(d node, stays map[string]bool) bool {
+// stays reports whether d, which uses o, is there when o is to go.
+func (p *planner) stays(o *Object, d node, stays map[string]bool) bool {
 	c := p.from.catalog
 	switch d.class {
 	case classDefault:
@@ -260,7 +276,11 @@ func (p *planner) stays(d node, stays map[string]bool) bool {
 	if x == nil {
 		return false
 	}
-	return !p.gone.objects[x.key()] || stays[x.key()]
+	if !p.gone.objects[x.key()] || stays[x.key()] {
+		return true
+	}
+	owner := p.from.ownerOf(x)
+	return owner != nil && owner != o && p.gone.objects[owner.key()] && !p.dropped[owner.key()] && p.goesAlong(x)
 }
 
 // goesAlong reports whether the object is dropped with the table, view or column that it is a part
@@ -388,6 +408,9 @@ func (p *planner) dropOf(o *Object) []Statement {
 		if m := addIdentity.FindStringSubmatch(o.SQL[0]); m != nil {
 			return []Statement{{SQL: m[1] + " DROP IDENTITY"}}
 		}
+		if len(p.from.catalog.owners[o.oid]) == 0 {
+			hazards = append(hazards, Hazard{deletesData, "Deletes the number that the sequence has reached."})
+		}
 	case "CONSTRAINT":
 		if _, comes := p.to.byKey[o.key()]; comes {
 			hazards = []Hazard{hazardKeyDropped}
@@ -473,8 +496,9 @@ func (p *planner) create() {
 		o := &p.to.dump.Objects[i]
 		if !partsDone && comesAfterIndexes[o.Type] {
 			partsDone = true
-			p.add(p.attaches...)
-			p.attaches = nil
+			if len(p.attaches) > 0 {
+				p.flush()
+			}
 		}
 		p.make(o)
 	}
@@ -638,7 +662,7 @@ func (p *planner) makeNew(o, old *Object) {
 	case "SEQUENCE":
 		p.makeSequence(o)
 	case "TABLE ATTACH":
-		if p.parentStays(o) {
+		if p.parentStays(o) || owner != nil && stays {
 			p.attaches = append(p.attaches, statements(o.SQL)...)
 			return
 		}
@@ -704,7 +728,7 @@ func (p *planner) change(c Change) {
 		p.addAspects(list)
 		return
 	}
-	if o.Type == "TYPE" && baseType.MatchString(o.SQL[0]) {
+	if o.Type == "TYPE" && (baseType.MatchString(o.SQL[0]) || rangeType.MatchString(o.SQL[0])) {
 		return // refused
 	}
 	switch o.Type {
@@ -795,17 +819,25 @@ func (p *planner) alterable(c Change) bool {
 	if !ok {
 		return false
 	}
-	used := slices.ContainsFunc(p.from.catalog.dependents[node{class: classType, oid: c.From.oid}], func(e edge) bool {
-		return e.from.class == classRelation && e.from.sub != 0
-	})
-	return !used || !slices.ContainsFunc(list, func(s Statement) bool {
+	return !p.hasColumns(c.From) || !slices.ContainsFunc(list, func(s Statement) bool {
 		return strings.Contains(s.SQL, " ALTER ATTRIBUTE ")
+	})
+}
+
+// hasColumns reports whether columns are of the type.
+func (p *planner) hasColumns(o *Object) bool {
+	return slices.ContainsFunc(p.from.catalog.dependents[node{class: classType, oid: o.oid}], func(e edge) bool {
+		return e.from.class == classRelation && e.from.sub != 0
 	})
 }
 
 // findRenames takes out pairs of indexes and constraints of one table that differ in their names
 // alone.
 func (p *planner) findRenames() {
+	taken := map[string]bool{} // names that the old schema uses for something else
+	for _, r := range p.from.catalog.relations {
+		taken[r.Name] = true
+	}
 	for _, c := range p.changes {
 		if c.To != nil {
 			continue
@@ -818,7 +850,7 @@ func (p *planner) findRenames() {
 			if n.From != nil || p.renamed[n.To.key()] || n.To.Type != c.From.Type || p.to.formOf(n.To) != form {
 				continue
 			}
-			if len(c.From.SQL) != len(n.To.SQL) {
+			if len(c.From.SQL) != len(n.To.SQL) || taken[p.to.indexOf(n.To)] {
 				continue
 			}
 			p.renamed[c.From.key()], p.renamed[n.To.key()] = true, true
@@ -863,6 +895,22 @@ func (m *model) formOf(o *Object) string {
 	return ""
 }
 
+// indexOf returns the name of an index, or of the one that a key has; "" for foreign keys.
+func (m *model) indexOf(o *Object) string {
+	oid := o.oid
+	if o.class == classConstraint {
+		k := m.catalog.constraints[o.oid]
+		if k == nil || k.Kind == "f" {
+			return ""
+		}
+		oid = k.Index
+	}
+	if r := m.catalog.relations[oid]; r != nil {
+		return r.Name
+	}
+	return ""
+}
+
 func lastQuoted(name string) string {
 	parts := namePart.FindAllString(name, -1)
 	return parts[len(parts)-1]
@@ -879,9 +927,12 @@ func (o *Object) qualified() string {
 var objectName = regexp.MustCompile(`^DROP (?:TABLE|TYPE|DOMAIN|VIEW|MATERIALIZED VIEW|FOREIGN TABLE|SEQUENCE) (` +
 	qualified + `)$`)
 
-// shortName returns the quoted name with an ending that fits into PostgreSQL's 63 bytes.
+// maxName is the length of PostgreSQL's names in bytes.
+const maxName = 63
+
+// shortName returns the quoted name with an ending, cut to the length that PostgreSQL knows.
 func shortName(name, ending string) string {
-	if limit := 63 - len(ending); len(name) > limit {
+	if limit := maxName - len(ending); len(name) > limit {
 		name = strings.ToValidUTF8(name[:limit], "")
 	}
 	return quoteIfNeeded(name + ending)

@@ -44,6 +44,9 @@ var (
 	hazardIndexDropped = Hazard{
 		"INDEX_DROPPED", "Queries that use the index get slow, and what it keeps unique is not unique any more.",
 	}
+	hazardUnique = Hazard{
+		"EXISTING_ROWS", "Rows that are equal make the build fail and leave an invalid index.",
+	}
 	hazardKeyDropped = Hazard{
 		"INDEX_DROPPED", "Nothing keeps the rows unique until the key is made again further below.",
 	}

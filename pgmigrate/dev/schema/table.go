@@ -47,13 +47,22 @@ func (p *planner) alterTable(from, to *Object) {
 	for _, b := range p.to.catalog.columns[t.new.OID] {
 		t.column(b)
 	}
-	t.joinParents()
 	for _, k := range p.to.catalog.checksOf(t.new.OID) {
 		t.addCheck(k)
 	}
+	t.joinParents()
 	_, list := changedAspects(*from, *to)
 	p.add(list...)
+	for _, b := range p.to.catalog.columns[t.new.OID] {
+		a := p.from.catalog.columnNamed(t.old.OID, b.Name)
+		if a != nil && a.Type == b.Type && a.Storage != b.Storage && b.Storage == b.TypeStorage {
+			p.addSQL("ALTER TABLE ONLY " + t.new.Name + " ALTER COLUMN " + b.Name + " SET STORAGE " + storages[b.Storage])
+		}
+	}
 }
+
+// storages are PostgreSQL's words for pg_attribute.attstorage.
+var storages = map[string]string{"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 
 func (t tableChange) parentNames(m *model, r *relation) (names []string) {
 	if r.Partition {
@@ -80,7 +89,7 @@ func (t tableChange) joinParents() {
 	had := t.parentNames(t.planner.from, t.old)
 	for _, name := range t.parentNames(t.planner.to, t.new) {
 		if !slices.Contains(had, name) {
-			t.addSQL(t.alter + "INHERIT " + name)
+			t.finishes = append(t.finishes, Statement{SQL: t.alter + "INHERIT " + name}) // its checks are valid by then
 		}
 	}
 }
@@ -106,7 +115,7 @@ func (t tableChange) isChild() bool { return len(t.old.Parents) > 0 && len(t.new
 func (t tableChange) column(b *column) {
 	a := t.planner.from.catalog.columnNamed(t.old.OID, b.Name)
 	if a == nil || t.gone.columns[node{class: classRelation, oid: t.old.OID, sub: a.Number}] {
-		if b.Inherited > 0 && len(t.new.Parents) > 0 && (!b.Local || a != nil || t.isChild()) {
+		if b.Inherited > 0 && t.isChild() {
 			return
 		}
 		t.addColumn(b)
@@ -278,7 +287,11 @@ func (t tableChange) parentChangesNotNull(b *column) bool {
 // then the table is read while others write, and SET NOT NULL believes the check.
 func (t tableChange) requireValues(b *column) {
 	// PostgreSQL 18 gives the constraint that SET NOT NULL makes a name that ends in _not_null.
-	name := shortName(unquote(lastQuoted(t.new.Name))+"_"+unquote(b.Name), "_has_value")
+	ending := "_has_value"
+	if len(unquote(b.Name)) > maxName-len(ending) { // two long names may begin alike
+		ending = fmt.Sprintf("_%d%s", b.Number, ending)
+	}
+	name := shortName(unquote(b.Name), ending)
 	for _, k := range t.planner.from.catalog.checksOf(t.old.OID) {
 		if k.Valid && k.Definition == "CHECK (("+b.Name+" IS NOT NULL))" && !t.gone.checks[k.OID] &&
 			t.stayingCheck(k) {
@@ -320,7 +333,7 @@ func sameCheck(a, b *constraint) bool {
 func (t tableChange) dropChecks() {
 	for _, k := range t.planner.from.catalog.checksOf(t.old.OID) {
 		other := t.planner.to.catalog.checkNamed(t.new.OID, k.Name)
-		if !k.Local || t.gone.checks[k.OID] || other != nil && sameCheck(k, other) && (other.Valid || !k.Valid) {
+		if k.Inherited > 0 && t.isChild() || t.gone.checks[k.OID] || other != nil && sameCheck(k, other) && (other.Valid || !k.Valid) {
 			continue
 		}
 		if other == nil {
@@ -347,7 +360,7 @@ func (t tableChange) renamedCheck(k *constraint) *constraint {
 }
 
 func (t tableChange) addCheck(k *constraint) {
-	if !k.Local || t.checkRenamed[k.OID] {
+	if k.Inherited > 0 && t.isChild() || t.checkRenamed[k.OID] {
 		return
 	}
 	old := t.planner.from.catalog.checkNamed(t.old.OID, k.Name)
@@ -531,6 +544,9 @@ func (p *planner) makeIndex(o, old *Object, stays bool) {
 		return
 	}
 	list[0].SQL = strings.Replace(list[0].SQL, "INDEX ", "INDEX CONCURRENTLY ", 1)
+	if strings.HasPrefix(list[0].SQL, "CREATE UNIQUE ") {
+		list[0].Hazards = []Hazard{hazardUnique}
+	}
 	if old == nil || !p.gone.swapped[old.key()] {
 		if strings.HasPrefix(list[0].SQL, "CREATE INDEX ") && !r.Partition && len(list) == 1 {
 			p.indexes = append(p.indexes, list...)
@@ -589,7 +605,7 @@ func (p *planner) makeKey(o, old *Object, stays bool) {
 	index := p.to.catalog.relations[k.Index]
 	definition := strings.Replace(k.IndexDefinition, " INDEX "+lastQuoted(index.Name)+" ON ",
 		" INDEX CONCURRENTLY "+name+" ON ", 1)
-	p.addSQL(definition, Hazard{"EXISTING_ROWS", "Rows that are equal make the build fail and leave an invalid index."})
+	p.addSQL(definition, hazardUnique)
 	p.add(drops...)
 	kind := "UNIQUE"
 	if k.Kind == "p" {
@@ -682,7 +698,7 @@ func (t tableChange) using(a, b *column, replaced bool) (expression string, loss
 		}
 	}
 	if tt != nil && tt.Category == "S" && target < 16384 {
-		return "", true
+		return "", b.Modifier < 0
 	}
 	if st != nil && st.Category == "S" {
 		return b.Name + "::" + b.Type, false
