@@ -66,7 +66,7 @@ func (w *work) withFolder(files []File, fn func(fs.FS) error) error {
 
 func (s *section) content() string {
 	var b strings.Builder
-	write(&b, s.up, s.transactional)
+	write(&b, s.up, s.transactional, true)
 	if s.irreversible != "" {
 		fmt.Fprintf(&b, "\n-- This cannot be rolled back: %s\n", comment(s.irreversible))
 		return b.String()
@@ -80,17 +80,22 @@ func (s *section) content() string {
 		// The rest of a transaction cannot use a value of an enum that it adds.
 		transactional = transactional && d.Transactional() && (len(s.down) == 1 || !d.AddsEnumValue())
 	}
-	write(&b, s.down, transactional)
+	write(&b, s.down, transactional, false)
 	return b.String()
 }
 
-func write(b *strings.Builder, statements []schema.Statement, transactional bool) {
+// write writes a section's statements. Only the way up has checks: they run before its first
+// statement, and a way down has statements that they would have to see.
+func write(b *strings.Builder, statements []schema.Statement, transactional, checks bool) {
 	if !transactional {
 		b.WriteString(disableTxMarker + "\n")
 	}
 	for i, s := range statements {
 		if i > 0 {
 			b.WriteString("\n")
+		}
+		if checks && s.Check.SQL != "" {
+			fmt.Fprintf(b, "-- pgmigrate:check %s\n%s;\n\n", comment(s.Check.Message), escaped(s.Check.SQL))
 		}
 		for _, h := range s.Hazards {
 			fmt.Fprintf(b, "-- %s: %s\n", h.Type, comment(h.Message))

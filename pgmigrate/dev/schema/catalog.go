@@ -89,6 +89,7 @@ type constraint struct {
 	Parent          uint32
 	ForeignTable    uint32
 	Columns         []int16
+	ForeignColumns  []int16
 	OnPartitioned   bool
 }
 
@@ -125,7 +126,7 @@ func readCatalog(ctx context.Context, cfg *pgx.ConnConfig) (*catalog, error) {
 }
 
 // firstUserOID is where the objects begin that initdb did not make.
-const firstUserOID = "16384"
+const firstUserOID, fromUser = 16384, "16384"
 
 func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 	err := each(ctx, conn, `select c.oid, format('%I.%I', nspname, relname), relkind::text, relispartition,
@@ -134,7 +135,7 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 				where inhrelid = c.oid), '{}')::oid[],
 			relreplident::text, relispopulated, coalesce(indrelid, 0)::oid
 		from pg_class c join pg_namespace n on n.oid = relnamespace left join pg_index on indexrelid = c.oid
-		where c.oid >= `+firstUserOID+` and relkind <> 't'`, func(row pgx.CollectableRow) error {
+		where c.oid >= `+fromUser+` and relkind <> 't'`, func(row pgx.CollectableRow) error {
 		var r relation
 		err := row.Scan(&r.OID, &r.Name, &r.Kind, &r.Partition, &r.Key, &r.Type, &r.Parents, &r.ReplicaIdentity,
 			&r.Populated, &r.IndexOf)
@@ -153,7 +154,7 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 		from pg_attribute a join pg_class c on c.oid = attrelid join pg_type t on t.oid = atttypid
 			left join pg_attrdef d on adrelid = attrelid and adnum = attnum
 			left join pg_collation l on l.oid = attcollation left join pg_namespace n on n.oid = collnamespace
-		where attrelid >= `+firstUserOID+` and attnum > 0 and not attisdropped
+		where attrelid >= `+fromUser+` and attnum > 0 and not attisdropped
 			and relkind in ('r', 'p', 'f', 'v', 'm', 'c')
 		order by attrelid, attnum`, func(row pgx.CollectableRow) error {
 		var a column
@@ -167,13 +168,14 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 	}
 	err = each(ctx, conn, `select k.oid, quote_ident(conname), contype::text, conrelid, contypid, conindid,
 			pg_get_constraintdef(k.oid), case when contype in ('p', 'u') then pg_get_indexdef(conindid) else '' end,
-			convalidated, conislocal, coninhcount, conparentid, confrelid, coalesce(conkey, '{}'),
+			convalidated, conislocal, coninhcount, conparentid, confrelid, coalesce(conkey, '{}'), coalesce(confkey, '{}'),
 			coalesce(relkind = 'p', false)
 		from pg_constraint k left join pg_class c on c.oid = conrelid
-		where k.oid >= `+firstUserOID+` order by conname`, func(row pgx.CollectableRow) error {
+		where k.oid >= `+fromUser+` order by conname`, func(row pgx.CollectableRow) error {
 		var k constraint
 		err := row.Scan(&k.OID, &k.Name, &k.Kind, &k.Table, &k.Domain, &k.Index, &k.Definition, &k.IndexDefinition,
-			&k.Valid, &k.Local, &k.Inherited, &k.Parent, &k.ForeignTable, &k.Columns, &k.OnPartitioned)
+			&k.Valid, &k.Local, &k.Inherited, &k.Parent, &k.ForeignTable, &k.Columns,
+			&k.ForeignColumns, &k.OnPartitioned)
 		c.constraints[k.OID] = &k
 		if k.Kind == "c" && k.Table != 0 {
 			c.checks[k.Table] = append(c.checks[k.Table], &k)
@@ -186,7 +188,7 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 	err = each(ctx, conn, `select oid,
 			pg_get_function_result(oid) || ' ' || prokind::text || coalesce(proargmodes::text, ''),
 			pronargdefaults, coalesce(proargnames, '{}')
-		from pg_proc where oid >= `+firstUserOID, func(row pgx.CollectableRow) error {
+		from pg_proc where oid >= `+fromUser, func(row pgx.CollectableRow) error {
 		var f function
 		var head *string
 		var defaults int16
@@ -230,7 +232,7 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 // readDependencies folds pg_depend: what PostgreSQL makes along with an object counts as that
 // object.
 func (c *catalog) readDependencies(ctx context.Context, conn *pgx.Conn) error {
-	err := each(ctx, conn, `select oid, ev_class from pg_rewrite where rulename = '_RETURN' and oid >= `+firstUserOID,
+	err := each(ctx, conn, `select oid, ev_class from pg_rewrite where rulename = '_RETURN' and oid >= `+fromUser,
 		func(row pgx.CollectableRow) error {
 			var rule, view uint32
 			err := row.Scan(&rule, &view)
@@ -240,7 +242,7 @@ func (c *catalog) readDependencies(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	err = each(ctx, conn, `select rngmultitypid, rngtypid from pg_range where rngtypid >= `+firstUserOID,
+	err = each(ctx, conn, `select rngmultitypid, rngtypid from pg_range where rngtypid >= `+fromUser,
 		func(row pgx.CollectableRow) error {
 			var multi, one uint32
 			err := row.Scan(&multi, &one)
@@ -279,7 +281,7 @@ func (c *catalog) readDependencies(ctx context.Context, conn *pgx.Conn) error {
 	}
 	return each(ctx, conn, `select classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype::text
 		from pg_depend
-		where objid >= `+firstUserOID+` and refobjid >= `+firstUserOID+` and deptype <> 'e'`,
+		where objid >= `+fromUser+` and refobjid >= `+fromUser+` and deptype <> 'e'`,
 		func(row pgx.CollectableRow) error {
 			var e edge
 			var on node

@@ -11,9 +11,13 @@ import (
 type Statement struct {
 	SQL     string
 	Hazards []Hazard
+	Check   Check // zero if no row can make the statement fail, or no query finds it
 
 	object *Object
 }
+
+// Check is a query for rows that make a statement fail.
+type Check struct{ Message, SQL string }
 
 // Object is what the statement creates, changes or drops. It is the zero Object for settings.
 func (s Statement) Object() Object {

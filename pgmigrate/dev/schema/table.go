@@ -303,7 +303,11 @@ func (t tableChange) requireValues(b *column) {
 		"EXISTING_ROWS", fmt.Sprintf("Rows without a value in %s stop the VALIDATE that follows. Give them one first: "+
 			"UPDATE %s SET %s = … WHERE %s IS NULL", b.Name, t.new.Name, b.Name, b.Name),
 	})
-	t.validations = append(t.validations, Statement{SQL: t.alter + "VALIDATE CONSTRAINT " + name})
+	t.validations = append(t.validations, Statement{
+		SQL: t.alter + "VALIDATE CONSTRAINT " + name,
+		Check: t.rowsCheck(t.new.OID, fmt.Sprintf("rows of %s have no value in %s", t.new.Name, b.Name), t.new.Name,
+			"r."+b.Name+" IS NULL"),
+	})
 	t.finishes = append(t.finishes,
 		Statement{SQL: t.alter + "ALTER COLUMN " + b.Name + " SET NOT NULL"},
 		Statement{SQL: t.alter + "DROP CONSTRAINT " + name})
@@ -367,7 +371,8 @@ func (t tableChange) addCheck(k *constraint) {
 	switch {
 	case old == nil || t.gone.checks[old.OID]:
 	case !old.Valid && k.Valid:
-		t.validations = append(t.validations, Statement{SQL: t.alter + "VALIDATE CONSTRAINT " + k.Name})
+		t.validations = append(t.validations,
+			Statement{SQL: t.alter + "VALIDATE CONSTRAINT " + k.Name, Check: t.ruleCheck(k)})
 		return
 	default:
 		return
@@ -387,7 +392,8 @@ func (p *planner) check(alter string, k *constraint) {
 		return
 	}
 	p.addSQL(sql, Hazard{"EXISTING_ROWS", "Rows that the check does not allow stop the VALIDATE that follows."})
-	p.validations = append(p.validations, Statement{SQL: alter + "VALIDATE CONSTRAINT " + k.Name})
+	p.validations = append(p.validations,
+		Statement{SQL: alter + "VALIDATE CONSTRAINT " + k.Name, Check: p.ruleCheck(k)})
 }
 
 // makeCheck adds a check that pg_dump writes apart from its table.
@@ -605,7 +611,7 @@ func (p *planner) makeKey(o, old *Object, stays bool) {
 	index := p.to.catalog.relations[k.Index]
 	definition := strings.Replace(k.IndexDefinition, " INDEX "+lastQuoted(index.Name)+" ON ",
 		" INDEX CONCURRENTLY "+name+" ON ", 1)
-	p.addSQL(definition, hazardUnique)
+	p.add(Statement{SQL: definition, Hazards: []Hazard{hazardUnique}, Check: p.uniqueCheck(k)})
 	p.add(drops...)
 	kind := "UNIQUE"
 	if k.Kind == "p" {
@@ -645,7 +651,8 @@ func (p *planner) makeForeignKey(o *Object, stays bool) {
 		Hazard{"EXISTING_ROWS", "Rows that refer to nothing stop the VALIDATE that follows."})
 	p.add(list...)
 	p.validations = append(p.validations, Statement{
-		SQL: "ALTER TABLE " + p.to.catalog.relations[k.Table].Name + " VALIDATE CONSTRAINT " + k.Name,
+		SQL:   "ALTER TABLE " + p.to.catalog.relations[k.Table].Name + " VALIDATE CONSTRAINT " + k.Name,
+		Check: p.referenceCheck(k),
 	})
 }
 
@@ -689,7 +696,7 @@ func (t tableChange) using(a, b *column, replaced bool) (expression string, loss
 		return "", lossless || a.Modifier == b.Modifier
 	}
 	st, tt := t.planner.from.catalog.types[source], t.planner.to.catalog.types[target]
-	if source < 16384 && target < 16384 {
+	if source < firstUserOID && target < firstUserOID {
 		switch kind := t.planner.to.catalog.casts[[2]uint32{source, target}]; {
 		case kind == "i" || kind == "a":
 			return "", lossless
@@ -697,7 +704,7 @@ func (t tableChange) using(a, b *column, replaced bool) (expression string, loss
 			return b.Name + "::" + b.Type, lossless
 		}
 	}
-	if tt != nil && tt.Category == "S" && target < 16384 {
+	if tt != nil && tt.Category == "S" && target < firstUserOID {
 		return "", b.Modifier < 0
 	}
 	if st != nil && st.Category == "S" {
