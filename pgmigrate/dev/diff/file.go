@@ -72,8 +72,8 @@ func (s *section) content() string {
 		return b.String()
 	}
 	b.WriteString("\n" + sectionMarker + "\n\n")
-	if len(s.down) == 0 {
-		b.WriteString("-- Nothing to do.\n")
+	if len(s.down) == 0 { // a section without a statement cannot be rolled back
+		b.WriteString("SELECT 1; -- nothing to take back\n")
 	}
 	transactional := true
 	for _, d := range s.down {

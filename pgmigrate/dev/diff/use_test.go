@@ -86,6 +86,28 @@ func TestInUse(t *testing.T) {
 			[]string{"ADD VALUE 'c'"},
 			"",
 		},
+		"a materialized view behind a foreign key": {
+			"create table u (id int primary key); create table t (id int); create materialized view m as select 1 as a;",
+			`create table u (id int primary key); create table t (id int references u);
+				create materialized view m as select 2 as a;`,
+			[]string{"DROP MATERIALIZED VIEW", "NOT VALID", "VALIDATE CONSTRAINT", "REFRESH MATERIALIZED VIEW public.m"},
+			[]string{"SELECT 1; -- nothing to take back"},
+			"",
+		},
+		"an enum's value that a default uses": {
+			"create type m as enum ('a'); create table t (id int, m text default 'a');",
+			"create type m as enum ('a', 'b'); create table t (id int, m m default 'b');",
+			[]string{"ADD VALUE 'b'", "SET DEFAULT 'b'::public.m"},
+			[]string{"SET DEFAULT 'a'::text"},
+			"",
+		},
+		"an enum's value that the way back uses": {
+			"create type m as enum ('a', 'b'); create table t (id int, m m default 'b');",
+			"create type m as enum ('a'); create table t (id int, m text default 'a');",
+			[]string{"SET DEFAULT 'a'::text"},
+			[]string{"disable-tx", "ADD VALUE 'b'", "SET DEFAULT 'b'::public.m"},
+			"",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
