@@ -7,30 +7,29 @@ import (
 	"strings"
 )
 
-var publicationAdd = regexp.MustCompile(
-	`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`,
-)
+// restoreChecks adds the checks of a domain that had to go.
+func (p *planner) restoreChecks(from, to *Object) {
+	for _, k := range p.from.catalog.constraints {
+		if k.Domain != from.oid || !p.gone.checks[k.OID] {
+			continue
+		}
+		for _, x := range p.to.catalog.constraints {
+			if x.Domain == to.oid && x.Name == k.Name && x.Kind == "c" {
+				p.addSQL("ALTER DOMAIN " + to.qualified() + " ADD CONSTRAINT " + x.Name + " " + x.Definition)
+			}
+		}
+	}
+}
 
-// drop returns the statement that drops the object, and false where there is none.
-func (o Object) drop() ([]Statement, bool) {
-	one := func(sql string) ([]Statement, bool) { return []Statement{{SQL: sql}}, true }
-	if o.Drop != "" {
-		return one(o.Drop)
+// droppedChecks are the names of a domain's checks that are gone already.
+func (p *planner) droppedChecks(from *Object) map[string]bool {
+	names := map[string]bool{}
+	for _, k := range p.from.catalog.constraints {
+		if k.Domain == from.oid && p.gone.checks[k.OID] {
+			names[k.Name] = true
+		}
 	}
-	if o.Type == "SEQUENCE OWNED BY" {
-		sequence, _, _ := strings.Cut(o.SQL[0], " OWNED BY ")
-		return one(sequence + " OWNED BY NONE")
-	}
-	if m := attaches.FindStringSubmatch(o.SQL[0]); m != nil {
-		return one("ALTER TABLE " + m[1] + " DETACH PARTITION " + m[2])
-	}
-	if _, a, ok := readAspect(o.SQL[0]); ok && a.reset != "" { // the state of a partition's trigger
-		return one(a.reset)
-	}
-	if m := publicationAdd.FindStringSubmatch(o.SQL[0]); m != nil {
-		return one(m[1] + " DROP " + m[2] + " " + m[3])
-	}
-	return nil, false
+	return names
 }
 
 var (
