@@ -61,7 +61,7 @@ func (e *RefusedError) Error() string {
 	return b.String()
 }
 
-// maxRounds bounds how often what is left is added: a table that is made anew loses its comments,
+// maxRounds bounds how often what is left is added: a table that is created again loses its comments,
 // which the second round finds, and a third is hardly ever needed.
 const maxRounds = 4
 

@@ -202,9 +202,9 @@ func (j *judge) newType(before, table *relation, was, now column) {
 	)
 	switch {
 	case j.rewritten(table.OID):
-		j.add("column-type", message+": writes every row anew", fix)
+		j.add("column-type", message+": rewrites every row", fix)
 	case j.rebuiltIndex(before.OID) != nil:
-		j.add("column-type", fmt.Sprintf("%s: builds index %s anew", message, j.rebuiltIndex(before.OID)), fix)
+		j.add("column-type", fmt.Sprintf("%s: rebuilds index %s", message, j.rebuiltIndex(before.OID)), fix)
 	case j.scanned(table.OID):
 		j.add("column-type", message+": checks every row", fix)
 	case strings.HasPrefix(was.Type, "timestamp") && strings.HasPrefix(now.Type, "timestamp") &&

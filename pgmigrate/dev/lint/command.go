@@ -34,7 +34,7 @@ func (j *judge) commands() {
 	p.each("ReindexStmt", func(n node) {
 		relation := n.node("relation")
 		if !hasOption(n.list("params"), "concurrently") && (relation == nil || len(j.named(rangeVar(relation))) > 0) {
-			j.add("reindex", "builds indexes of "+relationText(relation, "the whole database or schema")+" anew",
+			j.add("reindex", "rebuilds the indexes of "+relationText(relation, "the whole database or schema"),
 				disableTxNote+
 					reindexWord.ReplaceAllString(j.statement.SQL, "${1} concurrently")+";")
 		}
@@ -66,7 +66,7 @@ func (j *judge) commands() {
 		if strings.ToLower(n.text("name")) == "session_replication_role" && len(args) > 0 &&
 			strings.ToLower(asNode(args[0]).node("A_Const").node("sval").text("sval")) == "replica" {
 			j.add("disabled-trigger", "switches triggers and foreign keys off for the session",
-				"Disable the one trigger that is in the way, in a transaction that enables it again.")
+				"Disable only the trigger that you need to, in a transaction that enables it again.")
 		}
 	})
 }

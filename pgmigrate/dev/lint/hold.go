@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// rewrites judges tables that are written anew for a reason that no other rule has named.
+// rewrites judges rewritten tables that no other rule has named.
 func (j *judge) rewrites() {
 	if j.explained(
 		"column-type",
@@ -28,11 +28,11 @@ func (j *judge) rewrites() {
 		if j.changesType() { // USING, and the type is the same
 			j.add(
 				"column-type",
-				fmt.Sprintf("writes every row of %s anew", after),
+				fmt.Sprintf("rewrites every row of %s", after),
 				"Change the rows in batches, each in a transaction of its own.",
 			)
 		} else {
-			j.add("table-rewrite", fmt.Sprintf("writes %s anew, or empties it", after),
+			j.add("table-rewrite", fmt.Sprintf("rewrites or empties %s", after),
 				"Make a new table, copy the rows in batches, and rename.")
 		}
 	}
@@ -44,7 +44,7 @@ func (j *judge) changesType() bool {
 	return changes
 }
 
-// concurrentRefresh may write the view anew, without blocking reads.
+// concurrentRefresh may rewrite the view without blocking reads.
 func (j *judge) concurrentRefresh() bool {
 	return j.parsed.kind == "RefreshMatViewStmt" && j.parsed.node.is("concurrent")
 }
@@ -166,7 +166,7 @@ func (j *judge) triggers() {
 					j.add(
 						"disabled-trigger",
 						fmt.Sprintf("disables all triggers of %s, those of foreign keys included", r),
-						"Disable the one trigger that is in the way, if it must be.",
+						"Disable only the trigger that you need to, if you must.",
 					)
 				}
 			}

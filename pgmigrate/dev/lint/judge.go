@@ -198,7 +198,7 @@ func (j *judge) scanned(table uint32) bool {
 	return false
 }
 
-// rewritten reports whether the statement wrote the table, or a partition of it, anew.
+// rewritten reports whether the statement rewrote the table or a partition of it.
 func (j *judge) rewritten(table uint32) bool {
 	for oid, before := range j.obs.before {
 		after := j.obs.after[oid]

@@ -18,7 +18,7 @@ type relation struct {
 	Schema     string
 	Name       string
 	Kind       string // pg_class.relkind
-	File       uint32 // 0 if it has none; another one means that it was written anew
+	File       uint32 // 0 if it has none; another one means that it was rewritten
 	Partition  bool   // of another table
 	Bound      string // of a partition: what holds for its rows
 	Root       uint32 // the partitioned table at the top, itself for one that is no partition

@@ -47,7 +47,7 @@ var rules = []Rule{
 	},
 	{
 		"column-type", SeverityError,
-		"the table, or an index, is written anew while ACCESS EXCLUSIVE blocks reads and writes",
+		"the table, or an index, is rewritten while ACCESS EXCLUSIVE blocks reads and writes",
 	},
 	{
 		"column-type-timezone", SeverityWarning,
@@ -185,7 +185,7 @@ var rules = []Rule{
 		"each lock is held while the next is waited for: queries on all of them stop, and queries that lock " +
 			"in another order deadlock",
 	},
-	{"table-rewrite", SeverityError, "every row is written anew while ACCESS EXCLUSIVE blocks reads and writes"},
+	{"table-rewrite", SeverityError, "every row is rewritten while ACCESS EXCLUSIVE blocks reads and writes"},
 	{
 		"truncate", SeverityError,
 		"the rows are gone, and ACCESS EXCLUSIVE blocks reads and writes until the transaction ends",

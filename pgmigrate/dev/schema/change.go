@@ -8,7 +8,7 @@ type Change struct {
 	Reason string
 }
 
-// Object is the one that there is, or is to be.
+// Object returns To, or From for an object that is dropped.
 func (c Change) Object() Object {
 	if c.To != nil {
 		return *c.To

@@ -2,15 +2,15 @@ package schema
 
 import "slices"
 
-// closure is what a change reaches: PostgreSQL refuses to change what something else uses, so that
-// has to go first and comes back after.
+// closure holds what a change reaches. PostgreSQL refuses to change an object that another one uses,
+// so the other one is dropped first and created again afterwards.
 type closure struct {
 	objects  map[string]bool // by key: dropped, and created again if they are in to
 	columns  map[node]bool   // dropped, and added again if they are in to
 	retyped  map[node]bool
 	defaults map[node]bool   // of these columns: unset first, set at the table's place
 	checks   map[uint32]bool // of tables and domains: dropped first, added at their place
-	types    map[uint32]bool // renamed first, made anew, dropped when nothing uses them
+	types    map[uint32]bool // renamed first, created again, dropped when nothing uses them
 
 	// swapped are indexes and constraints whose new form is built before the old one goes.
 	swapped map[string]bool
@@ -167,7 +167,7 @@ func (p *planner) retype(column node) {
 	p.visit(column, true)
 }
 
-// replace makes a type anew under its name. Columns move to the new one while the old one is there
+// replace creates a type again under its name. Columns move to the new one while the old one is there
 // under another name.
 func (p *planner) replace(oid uint32) {
 	if p.gone.types[oid] {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// seed begins the closure with what the changes themselves drop, retype or make anew.
+// seed begins the closure with the objects that the changes themselves drop, retype or create again.
 func (p *planner) seed() {
 	taken := map[string]bool{} // names of relations and types that are new
 	for _, c := range p.changes {
@@ -25,10 +25,10 @@ func (p *planner) seed() {
 			switch {
 			case p.alterable(c):
 			case baseType.MatchString(c.From.SQL[0]) || baseType.MatchString(c.To.SQL[0]):
-				p.refuse(c, "a base type cannot be made again while its functions are there")
+				p.refuse(c, "a base type cannot be created again while its functions exist")
 			case rangeType.MatchString(c.From.SQL[0]) && rangeType.MatchString(c.To.SQL[0]):
 				if p.hasColumns(c.From) {
-					p.refuse(c, "a range type cannot be made again while it has columns")
+					p.refuse(c, "a range type that has columns cannot be dropped and created again")
 					break
 				}
 				p.take(c.From)

@@ -99,19 +99,19 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// What PostgreSQL does not drop because it is in use, the plan leaves alone and names.
-func TestInUse(t *testing.T) {
+// The plan leaves alone, and names, what PostgreSQL cannot drop because it is in use.
+func TestInUseStays(t *testing.T) {
 	t.Parallel()
 	const collation = "create collation c (provider = icu, locale = '%s', deterministic = false); create table t (a text collate c);"
 	tests := map[string]struct{ from, to, want string }{
 		"a collation": {
 			strings.Replace(collation, "%s", "und-u-ks-level1", 1), strings.Replace(collation, "%s", "und-u-ks-level2", 1),
-			"change collation c: what uses it stays, so PostgreSQL does not drop it to make it again",
+			"change collation c: it is in use, so it cannot be dropped and created again",
 		},
 		"a range type": {
 			"create type r as range (subtype = float8); create table t (a r);",
 			"create type r as range (subtype = float8, subtype_diff = float8mi); create table t (a r);",
-			"change type r: a range type cannot be made again while it has columns",
+			"change type r: a range type that has columns cannot be dropped and created again",
 		},
 	}
 	for name, test := range tests {

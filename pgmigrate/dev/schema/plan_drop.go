@@ -39,7 +39,7 @@ func (p *planner) drop() (late []Statement) {
 		case p.inUse(o, stays):
 			stays[o.key()] = true
 			if to := p.to.byKey[o.key()]; to != nil {
-				p.refuse(Change{From: o, To: to}, "what uses it stays, so PostgreSQL does not drop it to make it again")
+				p.refuse(Change{From: o, To: to}, "it is in use, so it cannot be dropped and created again")
 				p.made[o.key()] = true
 				continue
 			}
@@ -56,8 +56,8 @@ func (p *planner) drop() (late []Statement) {
 	return late
 }
 
-// unset takes off the parts of a table or domain that stand in the way of a later statement. They
-// come back at its place.
+// unset drops the parts of a table or domain that would make a later statement fail. They come back
+// where the table is altered.
 func (p *planner) unset(o *Object) {
 	switch o.Type {
 	case "TABLE":
@@ -85,7 +85,7 @@ func (p *planner) unset(o *Object) {
 	}
 }
 
-// only returns the table's name for a statement that its children are not to get as well.
+// only returns the table's name for a statement that must not reach its children.
 func (p *planner) only(o *Object) string {
 	for _, r := range p.from.catalog.relations {
 		if slices.Contains(r.Parents, o.oid) {

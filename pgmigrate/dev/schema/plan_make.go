@@ -14,7 +14,7 @@ func (p *planner) create() {
 				p.add(p.comment(c)...)
 				p.stamp(c.From)
 			}
-		case "ACL", "DEFAULT ACL": // new objects are not to get what is granted no more
+		case "ACL", "DEFAULT ACL": // before a new object gets a default privilege that is revoked
 			if c.From != nil && !p.comesBack(c.From) {
 				p.add(p.revoke(c)...)
 				p.stamp(c.From)

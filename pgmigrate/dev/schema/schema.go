@@ -22,11 +22,11 @@ type Options struct {
 	// VersionTable and HistorySchema are not compared. Default: pgmigrate's defaults.
 	VersionTable, HistorySchema string
 
-	// IgnoreRoles are roles whose grants, and whose ownership of objects, are not compared: those
-	// that somebody else than the migrations takes care of.
+	// IgnoreRoles are roles that the migrations do not manage. Their grants and the owners among
+	// them are not compared.
 	IgnoreRoles []string
 
-	// NoOwners leaves out whom objects belong to.
+	// NoOwners leaves out the owners of objects.
 	NoOwners bool
 
 	// IgnoreSchemas and IgnoreTables are not compared: another folder, or an extension, takes care
@@ -79,7 +79,7 @@ type Database struct {
 	// whatever the roles are called on the other side.
 	Migrators []string
 
-	// Dump is what [Read] found there, for who compares a database more than once. nil: it is read.
+	// Dump is what [Read] found there, for a caller that compares a database more than once. Defaults to none: Compare reads it.
 	Dump *Dump
 }
 
@@ -98,7 +98,7 @@ type Difference struct {
 // Empty reports whether nothing differs.
 func (d *Difference) Empty() bool { return len(d.Objects) == 0 && len(d.invalid) == 0 }
 
-// Compare reads both databases and returns what has to be done to from so that it becomes to. It
+// Compare reads both databases and returns how from differs from to. It
 // changes neither. An error is returned for a database that cannot be read; a *[NoProgramError] if
 // there is no pg_dump.
 func Compare(ctx context.Context, from, to Database, opts Options) (*Difference, error) {
@@ -188,7 +188,7 @@ func (c Change) maySettle() bool {
 }
 
 // settles reports whether the object is made again to see what the server makes of its text. Roles
-// and comments are not its matter.
+// and comments do not change with it.
 func (o Object) settles() bool {
 	switch o.Type {
 	case "ACL",

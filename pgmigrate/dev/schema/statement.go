@@ -36,26 +36,26 @@ type Hazard struct {
 var (
 	hazardRewrite = Hazard{
 		"ACQUIRES_ACCESS_EXCLUSIVE_LOCK",
-		"This rewrites the whole table, and locks out reads and writes while it does.",
+		"This rewrites the whole table, and blocks reads and writes while it does.",
 	}
 	hazardRecreate = Hazard{
 		"HAS_UNTRACKABLE_DEPENDENCIES",
-		"This drops the object and creates it again further below.",
+		"This drops the object; a statement below creates it again.",
 	}
 	hazardNarrows = Hazard{
-		"CORRECTNESS", "Values that the new type cannot hold are cut or rounded, or make the statement fail.",
+		"CORRECTNESS", "Values that do not fit the new type are truncated or rounded, or make the statement fail.",
 	}
 	hazardIndexDropped = Hazard{
-		"INDEX_DROPPED", "Queries that use the index get slow, and what it keeps unique is not unique any more.",
+		"INDEX_DROPPED", "Queries that use the index get slow. A unique index no longer keeps its values unique.",
 	}
 	hazardUnique = Hazard{
-		"EXISTING_ROWS", "Rows that are equal make the build fail and leave an invalid index.",
+		"EXISTING_ROWS", "Duplicate rows make the build fail and leave an invalid index.",
 	}
 	hazardKeyDropped = Hazard{
-		"INDEX_DROPPED", "Nothing keeps the rows unique until the key is made again further below.",
+		"INDEX_DROPPED", "Nothing keeps the rows unique until the key is created again below.",
 	}
 	hazardRefresh = Hazard{
-		"IMPACTS_DATABASE_PERFORMANCE", "Runs the query of the view, and locks its readers out until it is done.",
+		"IMPACTS_DATABASE_PERFORMANCE", "This runs the query of the view, and blocks its readers until it is done.",
 	}
 	hazardGrant = Hazard{"AUTHZ_UPDATE", "This changes who may do what."}
 )

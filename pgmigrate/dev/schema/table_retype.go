@@ -94,7 +94,7 @@ func widens(from, to uint32, fromModifier, toModifier int32) bool {
 	return from == float4OID && to == float8OID
 }
 
-// keepsTable reports whether PostgreSQL changes the type without writing the table anew.
+// keepsTable reports whether PostgreSQL changes the type without rewriting the table.
 func keepsTable(a, b *column) bool {
 	text := func(oid uint32) bool { return oid == textOID || oid == varcharOID }
 	return text(a.TypeOID) && text(b.TypeOID) && widens(a.TypeOID, b.TypeOID, a.Modifier, b.Modifier)
