@@ -29,8 +29,8 @@ func TestReportWithoutStatement(t *testing.T) {
 	}
 	for _, want := range []string{
 		"\n--   different: type label\n",
-		"\n-- No statement is known for: change type label: a base type cannot be made again while its functions are " +
-			"there.",
+		"\n-- No statement is known for: change type label: a base type cannot be created again while its " +
+			"functions exist.",
 		"\n-- -     STORAGE = external\n",
 		"\nALTER TABLE ONLY public.pages REPLICA IDENTITY USING INDEX pages_key;\n",
 	} {
