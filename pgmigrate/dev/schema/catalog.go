@@ -19,7 +19,7 @@ type catalog struct {
 	checks      map[uint32][]*constraint // by table
 	owners      map[uint32][]node        // columns, by the sequences that they own
 
-	dependents map[node][]edge // by what is depended on, folded
+	dependents map[node][]node // by what is depended on, folded
 	folds      map[node]node
 }
 
@@ -29,12 +29,6 @@ type node struct {
 	sub        int32
 }
 
-// edge leads to a dependent.
-type edge struct {
-	from node
-	kind string // pg_depend.deptype
-}
-
 // Object identifiers of PostgreSQL's own catalogs. They are the same in every version.
 const (
 	classType       = 1247
@@ -42,21 +36,18 @@ const (
 	classRelation   = 1259
 	classDefault    = 2604
 	classConstraint = 2606
-	classRule       = 2618
-	classExtension  = 3079
 )
 
 type relation struct {
-	OID             uint32
-	Name            string // quoted, with its schema
-	Kind            string
-	Partition       bool
-	Key             string // of a partitioned table
-	Type            uint32 // of a typed table
-	Parents         []uint32
-	ReplicaIdentity string
-	Populated       bool
-	IndexOf         uint32
+	OID       uint32
+	Name      string // quoted, with its schema
+	Kind      string
+	Partition bool
+	Key       string // of a partitioned table
+	Type      uint32 // of a typed table
+	Parents   []uint32
+	Populated bool
+	IndexOf   uint32
 }
 
 type column struct {
@@ -117,7 +108,7 @@ func readCatalog(ctx context.Context, cfg *pgx.ConnConfig) (*catalog, error) {
 		relations: map[uint32]*relation{}, columns: map[uint32][]*column{}, constraints: map[uint32]*constraint{},
 		functions: map[uint32]*function{}, casts: map[[2]uint32]string{}, types: map[uint32]*typeInfo{},
 		checks: map[uint32][]*constraint{}, owners: map[uint32][]node{},
-		dependents: map[node][]edge{}, folds: map[node]node{},
+		dependents: map[node][]node{}, folds: map[node]node{},
 	}
 	if err := c.read(ctx, conn); err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)

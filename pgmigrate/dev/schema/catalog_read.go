@@ -11,11 +11,11 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 			coalesce(pg_get_partkeydef(c.oid), ''), reloftype,
 			coalesce((select array_agg(inhparent order by inhseqno) from pg_inherits
 				where inhrelid = c.oid), '{}')::oid[],
-			relreplident::text, relispopulated, coalesce(indrelid, 0)::oid
+			relispopulated, coalesce(indrelid, 0)::oid
 		from pg_class c join pg_namespace n on n.oid = relnamespace left join pg_index on indexrelid = c.oid
 		where c.oid >= `+fromUser+` and relkind <> 't'`, func(row pgx.CollectableRow) error {
 		var r relation
-		err := row.Scan(&r.OID, &r.Name, &r.Kind, &r.Partition, &r.Key, &r.Type, &r.Parents, &r.ReplicaIdentity,
+		err := row.Scan(&r.OID, &r.Name, &r.Kind, &r.Partition, &r.Key, &r.Type, &r.Parents,
 			&r.Populated, &r.IndexOf)
 		c.relations[r.OID] = &r
 		return err
@@ -110,32 +110,15 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 // readDependencies folds pg_depend: what PostgreSQL makes along with an object counts as that
 // object.
 func (c *catalog) readDependencies(ctx context.Context, conn *pgx.Conn) error {
-	err := each(ctx, conn, `select oid, ev_class from pg_rewrite where rulename = '_RETURN' and oid >= `+fromUser,
+	err := each(ctx, conn, `select 'pg_rewrite'::regclass::oid, oid, 'pg_class'::regclass::oid, ev_class
+		from pg_rewrite where rulename = '_RETURN' and oid >= `+fromUser+`
+		union all select 'pg_type'::regclass, rngmultitypid, 'pg_type'::regclass, rngtypid
+		from pg_range where rngtypid >= `+fromUser+`
+		union all select classid, objid, refclassid, refobjid from pg_depend where deptype = 'e'`,
 		func(row pgx.CollectableRow) error {
-			var rule, view uint32
-			err := row.Scan(&rule, &view)
-			c.folds[node{class: classRule, oid: rule}] = node{class: classRelation, oid: view}
-			return err
-		})
-	if err != nil {
-		return err
-	}
-	err = each(ctx, conn, `select rngmultitypid, rngtypid from pg_range where rngtypid >= `+fromUser,
-		func(row pgx.CollectableRow) error {
-			var multi, one uint32
-			err := row.Scan(&multi, &one)
-			c.folds[node{class: classType, oid: multi}] = node{class: classType, oid: one}
-			return err
-		})
-	if err != nil {
-		return err
-	}
-	err = each(ctx, conn, `select classid, objid, refobjid from pg_depend where deptype = 'e'`,
-		func(row pgx.CollectableRow) error {
-			var member node
-			var extension uint32
-			err := row.Scan(&member.class, &member.oid, &extension)
-			c.folds[member] = node{class: classExtension, oid: extension}
+			var part, whole node
+			err := row.Scan(&part.class, &part.oid, &whole.class, &whole.oid)
+			c.folds[part] = whole
 			return err
 		})
 	if err != nil {
@@ -157,20 +140,19 @@ func (c *catalog) readDependencies(ctx context.Context, conn *pgx.Conn) error {
 			c.folds[node{class: classRelation, oid: k.Index}] = node{class: classConstraint, oid: k.OID}
 		}
 	}
-	return each(ctx, conn, `select classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype::text
+	return each(ctx, conn, `select classid, objid, objsubid, refclassid, refobjid, refobjsubid
 		from pg_depend
 		where objid >= `+fromUser+` and refobjid >= `+fromUser+` and deptype <> 'e'`,
 		func(row pgx.CollectableRow) error {
-			var e edge
-			var on node
-			err := row.Scan(&e.from.class, &e.from.oid, &e.from.sub, &on.class, &on.oid, &on.sub, &e.kind)
-			e.from, on = c.fold(e.from), c.fold(on)
-			r := c.relations[e.from.oid]
-			if e.from.class == classRelation && r != nil && r.Kind == "S" && on.sub != 0 {
+			var from, on node
+			err := row.Scan(&from.class, &from.oid, &from.sub, &on.class, &on.oid, &on.sub)
+			from, on = c.fold(from), c.fold(on)
+			r := c.relations[from.oid]
+			if from.class == classRelation && r != nil && r.Kind == "S" && on.sub != 0 {
 				c.owners[r.OID] = append(c.owners[r.OID], on)
 			}
-			if e.from != on && (e.from.class != on.class || e.from.oid != on.oid) {
-				c.dependents[on] = append(c.dependents[on], e)
+			if from.class != on.class || from.oid != on.oid {
+				c.dependents[on] = append(c.dependents[on], from)
 			}
 			return err
 		})

@@ -59,8 +59,8 @@ var partWithoutRow = map[string]bool{
 // visit follows the edges to what depends on n, which is dropped or, if it is a column, may be
 // retyped.
 func (p *planner) visit(n node, retyped bool) {
-	for _, e := range p.from.catalog.dependents[n] {
-		p.reachDependent(e.from, n, retyped)
+	for _, d := range p.from.catalog.dependents[n] {
+		p.reachDependent(d, n, retyped)
 	}
 }
 

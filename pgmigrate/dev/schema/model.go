@@ -92,8 +92,8 @@ func (p *planner) survives(o *Object) bool {
 
 // hasColumns reports whether columns are of the type.
 func (p *planner) hasColumns(o *Object) bool {
-	return slices.ContainsFunc(p.from.catalog.dependents[node{class: classType, oid: o.oid}], func(e edge) bool {
-		return e.from.class == classRelation && e.from.sub != 0
+	return slices.ContainsFunc(p.from.catalog.dependents[node{class: classType, oid: o.oid}], func(d node) bool {
+		return d.class == classRelation && d.sub != 0
 	})
 }
 

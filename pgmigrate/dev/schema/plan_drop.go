@@ -114,7 +114,7 @@ func (p *planner) inUse(o *Object, stays map[string]bool) bool {
 			edges = append(slices.Clip(edges), c.dependents[node{class: classRelation, oid: o.oid, sub: a.Number}]...)
 		}
 	}
-	return slices.ContainsFunc(edges, func(e edge) bool { return p.stays(o, e.from, stays) })
+	return slices.ContainsFunc(edges, func(d node) bool { return p.stays(o, d, stays) })
 }
 
 // stays reports whether d, which uses o, is there when o is to go.
