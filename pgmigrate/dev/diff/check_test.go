@@ -15,8 +15,9 @@ import (
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	folder := after("create table u (id int primary key); create table t (id int primary key, n int, r int, k int, v int);")
-	result, err := diff.Make(t.Context(), folder, `create table u (id int primary key); create table t (id int primary key,
-		n int not null, r int references u, k int, v int check (v > 0) no inherit, unique (k));`, "checks", diff.Options{})
+	result, err := diff.Make(t.Context(), folder, `create table u (id int primary key);
+		create table t (id int primary key, n int not null, r int references u, k int unique,
+			v int check (v > 0) no inherit);`, "checks", diff.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,8 @@ func (c *catalog) read(ctx context.Context, conn *pgx.Conn) error {
 	}
 	err = each(ctx, conn, `select k.oid, quote_ident(conname), contype::text, conrelid, contypid, conindid,
 			pg_get_constraintdef(k.oid), case when contype in ('p', 'u') then pg_get_indexdef(conindid) else '' end,
-			convalidated, conislocal, coninhcount, conparentid, confrelid, coalesce(conkey, '{}'), coalesce(confkey, '{}'),
+			convalidated, conislocal, coninhcount, conparentid, confrelid,
+			coalesce(conkey, '{}'), coalesce(confkey, '{}'),
 			coalesce(relkind = 'p', false)
 		from pg_constraint k left join pg_class c on c.oid = conrelid
 		where k.oid >= `+fromUser+` order by conname`, func(row pgx.CollectableRow) error {

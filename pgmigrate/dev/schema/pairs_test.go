@@ -31,7 +31,8 @@ func TestPairs(t *testing.T) {
 		},
 		"a partition that becomes a table": {
 			`create table m (id int, at date not null, check (id > 0)) partition by range (at);
-				create table m1 partition of m for values from ('2024-01-01') to ('2025-01-01'); create index m_id on m (id);`,
+				create table m1 partition of m for values from ('2024-01-01') to ('2025-01-01');
+				create index m_id on m (id);`,
 			`create table m (id int, at date not null) partition by range (at); create table m1 (id int, at date not null);
 				create index m_id on m (id, at);`,
 		},
@@ -41,7 +42,8 @@ func TestPairs(t *testing.T) {
 		},
 		"a table that becomes a partition": {
 			"create table p1 (id int not null, at date not null);",
-			`create table p (id int not null check (id > 0), at date not null, primary key (id, at)) partition by range (at);
+			`create table p (id int not null check (id > 0), at date not null, primary key (id, at))
+					partition by range (at);
 				create table p1 partition of p for values from ('2024-01-01') to ('2025-01-01');`,
 		},
 		"a partition's trigger that is off": {
@@ -63,7 +65,8 @@ func TestPairs(t *testing.T) {
 		"a trigger's function that goes with a view and a table": {
 			`create table a (id int primary key); create table b (id int references a);
 				create view v as select a.id from a join b using (id);
-				create function f() returns setof v language sql as 'select * from v'; create view w as select * from f();
+				create function f() returns setof v language sql as 'select * from v';
+				create view w as select * from f();
 				create function tf() returns trigger language plpgsql as 'begin return new; end';
 				create trigger tr before insert on b for each row execute function tf(); create table c (a a, z int);`,
 			"create table c (z int);",

@@ -50,7 +50,8 @@ func (p *planner) alterTable(from, to *Object) {
 	for _, b := range p.to.catalog.columns[t.new.OID] {
 		a := p.from.catalog.columnNamed(t.old.OID, b.Name)
 		if a != nil && a.Type == b.Type && a.Storage != b.Storage && b.Storage == b.TypeStorage {
-			p.addSQL("ALTER TABLE ONLY " + t.new.Name + " ALTER COLUMN " + b.Name + " SET STORAGE " + storages[b.Storage])
+			p.addSQL("ALTER TABLE ONLY " + t.new.Name + " ALTER COLUMN " + b.Name +
+				" SET STORAGE " + storages[b.Storage])
 		}
 	}
 }

@@ -20,7 +20,8 @@ func sameCheck(a, b *constraint) bool {
 func (t tableChange) dropChecks() {
 	for _, k := range t.planner.from.catalog.checks[t.old.OID] {
 		other := t.planner.to.catalog.checkNamed(t.new.OID, k.Name)
-		if k.Inherited > 0 && t.isChild() || t.gone.checks[k.OID] || other != nil && sameCheck(k, other) && (other.Valid || !k.Valid) {
+		stays := other != nil && sameCheck(k, other) && (other.Valid || !k.Valid)
+		if k.Inherited > 0 && t.isChild() || t.gone.checks[k.OID] || stays {
 			continue
 		}
 		if other == nil {
