@@ -3,6 +3,7 @@ package diff
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/page-builder/persistence/pgmigrate/dev/schema"
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
@@ -89,7 +90,11 @@ func (w *work) tryBack(
 	if err != nil {
 		return nil, "", err
 	}
-	if err := w.apply(ctx, taken, sections, first); err != nil {
+	files := slices.Clone(sections)
+	for i := range first { // what stays applied must be the file that was applied, which had no way back
+		files[i] = &section{up: sections[i].up, transactional: sections[i].transactional}
+	}
+	if err := w.apply(ctx, taken, files, first); err != nil {
 		return nil, "the statements that were found for it do not run: " + err.Error(), ctx.Err()
 	}
 	d, err := w.compare(ctx, taken, states[first])
