@@ -40,8 +40,15 @@ func TestLogTo(t *testing.T) {
 				_, err := tx.Exec(ctx, `select $1::text::int`, "card 4711")
 				return err
 			})
-		}, `level=WARN msg="transaction rolled_back" name=pay ` +
+		}, `level=DEBUG msg="transaction rolled_back" name=pay ` +
 			`attempt=1 outcome=rolled_back acquire begin run commit elapsed category=data sqlstate=22P02`},
+		{"a failure of the database", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
+			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `select from nowhere`)
+				return err
+			})
+		}, `level=WARN msg="transaction rolled_back" name=pay ` +
+			`attempt=1 outcome=rolled_back acquire begin run commit elapsed category=statement sqlstate=42P01`},
 		{"repeated", func(ctx context.Context, b *bundle, opts pgtx.Options) error {
 			return pgtx.RunWith(ctx, b.pool, opts, func(ctx context.Context, tx pgx.Tx) error {
 				if pgtx.Attempt(ctx) == 1 {

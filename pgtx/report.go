@@ -141,9 +141,9 @@ func (w *watch) tell(now time.Time) {
 }
 
 // LogTo returns an observer that logs every attempt as one record: "transaction committed",
-// "savepoint rolled_back" and so on. The level is Debug for success and for the function's own
-// errors, Warn for attempts that are repeated or given up and for failures of the database or a
-// hook, and Error for an unknown outcome.
+// "savepoint rolled_back" and so on. The level is Debug for success, for the function's own errors
+// and for rejections that programs expect, such as a duplicate key. It is Warn for attempts that are
+// repeated or given up and for failures of the database or a hook, and Error for an unknown outcome.
 //
 // A record has the attributes name, attempt, outcome, the durations acquire, begin, run, commit and
 // wait if they are not 0, and elapsed. For an error it has the category (see pgerr.Of), the
@@ -194,8 +194,14 @@ func (r Report) level() slog.Level {
 		return slog.LevelError
 	case r.Err == nil:
 		return slog.LevelDebug
-	case r.Again, r.Outcome == OutcomeCommitted, errors.As(r.Err, new(*RetryError)), errors.As(r.Err, new(*PhaseError)),
-		errors.As(r.Err, new(*pgconn.PgError)):
+	case r.Again, r.Outcome == OutcomeCommitted, errors.As(r.Err, new(*RetryError)):
+		return slog.LevelWarn
+	}
+	switch pgerr.Of(r.Err) {
+	case pgerr.Constraint, pgerr.Data, pgerr.Raised, pgerr.NotFound, pgerr.Canceled:
+		return slog.LevelDebug
+	}
+	if errors.As(r.Err, new(*PhaseError)) || errors.As(r.Err, new(*pgconn.PgError)) {
 		return slog.LevelWarn
 	}
 	return slog.LevelDebug
