@@ -33,7 +33,8 @@ func TestPairs(t *testing.T) {
 			`create table m (id int, at date not null, check (id > 0)) partition by range (at);
 				create table m1 partition of m for values from ('2024-01-01') to ('2025-01-01');
 				create index m_id on m (id);`,
-			`create table m (id int, at date not null) partition by range (at); create table m1 (id int, at date not null);
+			`create table m (id int, at date not null) partition by range (at);
+				create table m1 (id int, at date not null);
 				create index m_id on m (id, at);`,
 		},
 		"a table that becomes a child": {
@@ -52,7 +53,8 @@ func TestPairs(t *testing.T) {
 				create trigger tr after insert on m for each row execute function f();`,
 			`create table m (id int) partition by list (id); create table m1 partition of m for values in (1);
 				create function f() returns trigger language plpgsql as 'begin return new; end';
-				create trigger tr after update on m for each row execute function f(); alter table m1 disable trigger tr;`,
+				create trigger tr after update on m for each row execute function f();
+				alter table m1 disable trigger tr;`,
 		},
 		"an extension that is in use until the end": {
 			"create extension citext; create table t (a citext primary key, b citext);",

@@ -79,7 +79,8 @@ type Database struct {
 	// whatever the roles are called on the other side.
 	Migrators []string
 
-	// Dump is what [Read] found there, for a caller that compares a database more than once. Defaults to none: Compare reads it.
+	// Dump is what [Read] returned, for a caller that compares a database more than once.
+	// Defaults to none: Compare reads the database.
 	Dump *Dump
 }
 
