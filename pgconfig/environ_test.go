@@ -188,7 +188,7 @@ func TestLibpqVariables(t *testing.T) {
 		{env{"PGSERVICE": "fine", "PGSERVICEFILE": home + "/services", "PGPORT": "7"}, "@db:7/d"},
 		{env{"PGSERVICE": "fine", "PGSERVICEFILE": home + "/services"}, "sslcompression is left out"},
 		{env{"PGSERVICE": "fine", "PGSERVICEFILE": home + "/services", "HOME": "/nothing"}, "@db:5432/d"},
-		{env{"DATABASE_URL": "postgres://u@/?service=fine&servicefile=" + home + "/services"}, "@db:5432/d"},
+		{env{"DATABASE_URL": "postgres://u@/?service=fine&servicefile=" + home + "/services"}, "@db:5432/d?sslmode="},
 		{
 			env{"DATABASE_URL": "postgres://u@/?service=bad&servicefile=" + home + "/services"},
 			"DATABASE_URL names a service which has a host",

@@ -2,7 +2,6 @@ package pghealth
 
 import (
 	"encoding/json"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -67,36 +66,12 @@ func (a answer) json() ([]byte, error) {
 // maxAccept is several times what browsers send. A longer header is not worth reading.
 const maxAccept = 1024
 
-// prefersPage reports whether an Accept header names HTML and ranks it above JSON, as browsers do.
-// Wildcards count for nothing: curl and kube-probe send nothing else, and get JSON.
+// prefersPage reports whether an Accept header names HTML and no JSON, as browsers do. Wildcards
+// count for nothing: curl and kube-probe send nothing else, and get JSON.
 func prefersPage(accept string) bool {
 	if len(accept) > maxAccept {
 		return false
 	}
-	var page, data float64
-	for part := range strings.SplitSeq(accept, ",") {
-		kind, params, _ := strings.Cut(part, ";")
-		switch strings.ToLower(strings.TrimSpace(kind)) {
-		case "text/html", "application/xhtml+xml":
-			page = max(page, quality(params))
-		case mediaType, "application/json":
-			data = max(data, quality(params))
-		}
-	}
-	return page > data
-}
-
-// quality returns the q of a media type's parameters: 1 without, 0 if it is not a number.
-func quality(params string) float64 {
-	for param := range strings.SplitSeq(params, ";") {
-		key, value, _ := strings.Cut(param, "=")
-		if strings.EqualFold(strings.TrimSpace(key), "q") {
-			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil || math.IsNaN(q) {
-				return 0
-			}
-			return q
-		}
-	}
-	return 1
+	accept = strings.ToLower(accept)
+	return strings.Contains(accept, "text/html") && !strings.Contains(accept, "json")
 }

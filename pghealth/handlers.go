@@ -11,7 +11,7 @@ import (
 // worse.
 //
 // Like the other handlers it answers GET and HEAD, and 405 to other methods. A client whose Accept
-// header ranks HTML above JSON gets a page.
+// header names text/html and no JSON gets a page.
 func (p *Probe) Live() http.Handler {
 	return endpoint(func() answer { return answer{Status: pass} })
 }

@@ -186,7 +186,7 @@ func pairHosts(hosts, ports []string) ([]Address, bool) {
 // canonicalHost writes an address of fewer than four numbers, such as 127.1, with four of them, as
 // inet_aton(3) and so libpq read it. Go's resolver would ask the DNS for it.
 func canonicalHost(host string) string {
-	if _, err := netip.ParseAddr(host); err == nil || host == "" || strings.Trim(host, "0123456789.") != "" {
+	if strings.Trim(host, "0123456789.") != "" {
 		return host
 	}
 	parts := strings.Split(host, ".")
