@@ -232,6 +232,7 @@ func TestDollar(t *testing.T) {
 		`PGPASSWORD="a$"`:                        "a$",
 		`PGPASSWORD=a\`:                          `a\`,
 		`PGPASSWORD=a\b`:                         `a\b`,
+		`PGPASSWORD=a"b"c`:                       `a"b"c`,
 		`PGPASSWORD="a\\b\"c"`:                   `a\b"c`,
 		`PGPASSWORD="a\nb\rc"`:                   "a\nb\rc",
 		`PGPASSWORD='a\b'`:                       `a\b`,
