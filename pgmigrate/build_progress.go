@@ -23,7 +23,7 @@ func (r *run) watchBuild(ctx context.Context, s *step) (stop func()) {
 	pid := r.conn.PgConn().PID()
 	e := s.event(EventBuild)
 	if !s.transactional {
-		e.Line = s.line()
+		e.Line = s.line
 	}
 	go func() {
 		defer close(done)

@@ -3,6 +3,7 @@ package pgmigrate
 import (
 	"context"
 	"errors"
+	"hash"
 	"time"
 	"unicode/utf8"
 
@@ -22,6 +23,7 @@ type step struct {
 	tries         int
 
 	current int  // the number of the statement that runs, from 1; 0 if none does
+	line    int  // where the statement that was sent last begins in the file; 0 if unknown
 	sent    bool // a statement was sent: there may be something to repair
 	clean   bool // the session was reset after it
 
@@ -29,6 +31,8 @@ type step struct {
 	resume     int   // the number of the first statement to run, from 1
 	entry      int64 // its number in the history
 	repeatable bool  // after a failure: the current statement may run again
+	hash       hash.Hash
+	hashed     int // how many statements are in hash
 }
 
 func (r *run) newStep(id stepID, resume int) *step {
@@ -70,15 +74,6 @@ func (s *step) source() int32 {
 	return s.migration.Version - 1
 }
 
-// line returns the file's line where the current statement begins, or 0.
-func (s *step) line() int {
-	if s.current == 0 || s.current > len(s.statements) {
-		return 0
-	}
-	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
-	return lines.at(s.statements[s.current-1].Start)
-}
-
 // place returns the file's line and column of an error in the current statement. The server counts
 // characters from 1; without a position the statement's beginning is meant.
 func (s *step) place(err error) (line, column int) {
@@ -110,7 +105,7 @@ func (s *step) event(kind EventKind) Event {
 
 // beginStatement notes that statement n is about to run. line is where it begins.
 func (r *run) beginStatement(s *step, n, line int) {
-	s.current, s.sent = n, true
+	s.current, s.line, s.sent = n, line, true
 	e := s.event(EventStatement)
 	e.Line, e.Statement, e.Statements, e.InTransaction = line, n, len(s.statements), s.transactional
 	r.m.settings.event(e)

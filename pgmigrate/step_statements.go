@@ -72,12 +72,10 @@ func (r *run) recordStatements(ctx context.Context, s *step) error {
 		return r.rollback(ctx, err)
 	}
 	duration := float64(time.Since(s.started).Microseconds()) / 1000
-	s.current = len(s.statements)
-	last, line := s.current, s.line()
-	s.current = 0
 	err := exec(ctx, conn, updateVersion(r.m.settings.versionTable, s)+fmt.Sprintf(
 		"; update %s.history set progress = %s, statement = %d, line = %d, duration_ms = %f where %s; commit",
-		r.m.settings.historySchema, literal(string(ProgressDone)), last, line, duration,
+		r.m.settings.historySchema, literal(string(ProgressDone)), len(s.statements), s.line,
+		duration,
 		r.m.settings.entryKey(s.entry)))
 	if err != nil {
 		return r.rollback(ctx, fmt.Errorf("record %s in the history: %w", s.migration.Name, err))
@@ -187,7 +185,7 @@ set statement = $2, line = $3, repeatable = $4, index_name = $5, drops_index = $
 where version_table = $1 and id = $9 and progress = 'running'
   and not exists (select from `+r.m.settings.historySchema+`.history n
     where n.version_table = h.version_table and n.id > h.id)`,
-		pgx.QueryExecModeExec, r.m.settings.versionTable, s.current, s.line(), class.idempotent || index != "",
+		pgx.QueryExecModeExec, r.m.settings.versionTable, s.current, s.line, class.idempotent || index != "",
 		indexName, class.drops, s.digest(s.current-1), s.digest(s.current), s.entry)
 	switch {
 	case err != nil:
@@ -198,13 +196,16 @@ where version_table = $1 and id = $9 and progress = 'running'
 	return nil
 }
 
-// digest identifies the first n statements of the section.
+// digest identifies the first n statements of the section. n must not be less than in the call
+// before: each statement is hashed once.
 func (s *step) digest(n int) string {
-	h := sha256.New()
-	for i := range min(n, len(s.statements)) {
-		fmt.Fprintf(h, "%s\x00", strings.ReplaceAll(s.statement(i+1), "\r\n", "\n"))
+	if s.hash == nil {
+		s.hash = sha256.New()
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	for ; s.hashed < min(n, len(s.statements)); s.hashed++ {
+		fmt.Fprintf(s.hash, "%s\x00", strings.ReplaceAll(s.statement(s.hashed+1), "\r\n", "\n"))
+	}
+	return hex.EncodeToString(s.hash.Sum(nil))
 }
 
 // What a statement leaves in the session, where a later one may need it.
