@@ -50,11 +50,15 @@ const (
 	checkValue = 100 // characters
 )
 
-// directive is a comment that tells this package something about the statement below it.
-var directive = regexp.MustCompile(`\A--+[ \t]*pgmigrate:([^\s]*)[ \t]*(.*?)[ \t\r]*\z`)
+// directive is a comment that tells this package something about the statement below it, or is
+// nearly one.
+var (
+	directive       = regexp.MustCompile(`\A--+[ \t]*pgmigrate:([^\s]+)[ \t]*(.*?)[ \t\r]*\z`)
+	almostDirective = regexp.MustCompile(`(?i)\A(?:--|/\*)\W*pg[-_]?migrate\s*:\s*(requires?\b)`)
+)
 
 // directives are the names that this package and pgmigrate-dev know.
-var directives = []string{"allow", "check", "requires-backfill"}
+var directives = []string{"allow", "check", requiresBackfill}
 
 // comment is a directive and the number of the statement below it.
 type comment struct {
@@ -65,9 +69,6 @@ type comment struct {
 
 // findDirectives returns the directives between the statements of sql.
 func findDirectives(sql string, statements []sqlscan.Statement) []comment {
-	if !strings.Contains(sql, "pgmigrate:") {
-		return nil
-	}
 	var found []comment
 	end := 0
 	for n := range len(statements) + 1 {
@@ -76,8 +77,13 @@ func findDirectives(sql string, statements []sqlscan.Statement) []comment {
 			next = statements[n].Start
 		}
 		for l := (sqlscan.Lexer{SQL: sql[end:next]}); l.Next(); {
-			if match := directive.FindStringSubmatch(l.Text()); match != nil && l.Kind == sqlscan.Comment {
+			if l.Kind != sqlscan.Comment {
+				continue
+			}
+			if match := directive.FindStringSubmatch(l.Text()); match != nil {
 				found = append(found, comment{match[1], match[2], end + l.Start, n + 1})
+			} else if match := almostDirective.FindStringSubmatch(l.Text()); match != nil {
+				found = append(found, comment{name: match[1], offset: end + l.Start, statement: n + 1})
 			}
 		}
 		if n < len(statements) {
@@ -90,6 +96,9 @@ func findDirectives(sql string, statements []sqlscan.Statement) []comment {
 // problem returns what is wrong with a directive, if anything is.
 func (c comment) problem(statements []sqlscan.Statement) (detail, hint string, warning bool) {
 	switch {
+	case strings.HasPrefix(strings.ToLower(c.name), "require") && !c.requires():
+		return "the comment is nearly one that requires a backfill, so nothing would wait for it",
+			"write -- pgmigrate:requires-backfill NAME", false
 	case !slices.Contains(directives, c.name):
 		return "the directive pgmigrate:" + c.name + " is unknown", "known are " + strings.Join(directives, ", "), true
 	case c.name != "check":

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/gate"
+	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 // BackfillError is returned when the next migration requires a backfill that is not done. The
@@ -33,9 +34,20 @@ func WithoutBackfills() Option {
 // RequiredBackfills returns the backfills that have to be done before the up section runs: those
 // named in its comments "-- pgmigrate:requires-backfill NAME". tern ignores them.
 func (m Migration) RequiredBackfills() []string {
-	names, _ := gate.Required(m.Up)
+	statements, _ := sqlscan.Split(m.Up)
+	var names []string
+	for _, c := range findDirectives(m.Up, statements) {
+		if c.requires() {
+			names = append(names, c.text)
+		}
+	}
 	return names
 }
+
+const requiresBackfill = "requires-backfill"
+
+// requires reports whether the comment requires the backfill that its text names.
+func (c comment) requires() bool { return c.name == requiresBackfill && gate.Name.MatchString(c.text) }
 
 // checkBackfills returns a *BackfillError unless all that the step requires is done.
 func (r *run) checkBackfills(ctx context.Context, s *step) error {

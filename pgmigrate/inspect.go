@@ -35,13 +35,9 @@ with ours as (
   limit 1
 )
 select setting::bigint, session_user, coalesce((select name from untrusted), ''),
-  coalesce((select rolname from untrusted), ''),
-  exists (select from pg_catalog.pg_index i
-    join pg_catalog.pg_class c on c.oid = i.indrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = $3 and i.indisprimary
-      and (c.relname = 'history' and i.indnkeyatts = 1 or c.relname = 'seed' and i.indnkeyatts = 2))
+  coalesce((select rolname from untrusted), '')
 from pg_catalog.pg_settings where name = 'lock_timeout'`, pgx.QueryExecModeExec, versionSchema, versionTable,
-		s.historySchema).Scan(&milliseconds, &user, &untrusted, &owner, &r.outdated)
+		s.historySchema).Scan(&milliseconds, &user, &untrusted, &owner)
 	switch {
 	case err != nil:
 		return fmt.Errorf("check connection: %w", err)
@@ -50,31 +46,6 @@ from pg_catalog.pg_settings where name = 'lock_timeout'`, pgx.QueryExecModeExec,
 	case untrusted != "":
 		return fmt.Errorf("check %s: its owner is the role %q, whose triggers would run with the rights of %q: make "+
 			"%q its owner, or migrate as %q", untrusted, owner, user, user, owner)
-	}
-	return nil
-}
-
-// upgrade brings tables that an earlier version of this package has made to the form of this one.
-// No row is lost.
-func (r *run) upgrade(ctx context.Context) error {
-	if !r.outdated {
-		return nil
-	}
-	schema := r.m.settings.historySchema
-	sql := fmt.Sprintf(`
-begin;
-alter table %[1]s.history alter column id drop identity if exists, add column if not exists before text,
-  add column if not exists current text, drop constraint history_pkey, add primary key (version_table, id);
-alter table if exists %[1]s.seed drop constraint seed_pkey, add primary key (version_table, path, checksum);
-commit`, schema)
-	err := r.retry(ctx, func(ctx context.Context) error {
-		if err := exec(ctx, r.conn.PgConn(), sql); err != nil {
-			return r.rollback(ctx, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("bring the tables in schema %s, made by an earlier version, up to date: %w", schema, err)
 	}
 	return nil
 }

@@ -66,33 +66,6 @@ create view pgmigrate.history as select 1::int8 as id, 1 as version, 'up' as act
 	}
 }
 
-// A history that an earlier version of this package has made is brought up to date.
-func TestOlderTables(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	if _, err := migrator(t, b, firstTwo()).Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	seeds := files("1.sql", "select 1;")
-	if _, err := migrator(t, b, firstTwo()).Seed(t.Context(), seeds, ""); err != nil {
-		t.Fatal(err)
-	}
-	b.exec(t, `alter table pgmigrate.history drop constraint history_pkey, drop column before, drop column current,
-  add constraint history_pkey primary key (id), alter column id add generated always as identity;
-alter table pgmigrate.seed drop constraint seed_pkey, add constraint seed_pkey primary key (version_table, path)`)
-	m := migrator(t, b, three())
-	if r, err := m.Up(t.Context()); err != nil || len(r.Steps) != 1 {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	entries, err := m.History(t.Context())
-	if err != nil || len(entries) != 3 || entries[2].ID != 3 {
-		t.Errorf("%+v, %v", entries, err)
-	}
-	if r, err := m.Seed(t.Context(), seeds, ""); err != nil || len(r.Skipped) != 1 {
-		t.Errorf("%+v, %v", r, err)
-	}
-}
-
 // A run waits for somebody who holds the version table for longer than the lock timeout, also if it
 // then has nothing to do.
 func TestVersionTableIsLocked(t *testing.T) {

@@ -31,13 +31,15 @@ func (r *run) lock(ctx context.Context) error {
 	backoff := retry.WithJitterPercent(50, retry.NewConstant(lockPoll))
 	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
 		var ok bool
-		err := r.conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", pgx.QueryExecModeExec, migrationLock).Scan(&ok)
+		err := r.conn.QueryRow(ctx, "select pg_catalog.pg_try_advisory_lock($1)", pgx.QueryExecModeExec, migrationLock).Scan(&ok)
 		if err != nil || ok {
 			return err
 		}
 		if !waiting {
 			waiting = true
-			held = r.lockHolder(ctx)
+			if h, err := readHolder(ctx, r.conn); err == nil && h != nil { // else released in between
+				held = fmt.Errorf("%w (pid %d, application %q, client %s)", held, h.pid, h.application, h.address)
+			}
 			r.m.settings.logger.Info("waiting: " + held.Error())
 			r.m.settings.event(Event{Kind: EventWaiting, Err: held})
 		}
@@ -52,22 +54,33 @@ func (r *run) lock(ctx context.Context) error {
 	return fmt.Errorf("take the migration lock: %w", err)
 }
 
-// lockHolder describes who holds the lock, as far as this role may know.
-func (r *run) lockHolder(ctx context.Context) error {
-	var pid int32
-	var application, address string
+// holder is the session that has the migration lock, as far as this role may know it.
+type holder struct {
+	pid                  uint32
+	application, address string
+}
+
+// readHolder returns nil if nobody has the lock. A standby does not see the locks of its primary:
+// there it is taken for granted that somebody has it.
+func readHolder(ctx context.Context, conn *pgx.Conn) (*holder, error) {
+	h := &holder{}
 	// A bigint key is split over classid and objid, with objsubid 1 (documentation of pg_locks).
-	err := r.conn.QueryRow(ctx, `
-select l.pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'local')
+	err := conn.QueryRow(ctx, `
+select l.pid, coalesce(a.application_name, ''), coalesce(pg_catalog.host(a.client_addr), 'local')
 from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)
 where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-  and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
   and ((l.classid::bigint << 32) | l.objid::bigint) = $1
-limit 1`, pgx.QueryExecModeExec, migrationLock).Scan(&pid, &application, &address)
-	if err != nil {
-		return errLockHeld // released in between, or not visible
+union all select 0, '', 'primary' where pg_catalog.pg_is_in_recovery()
+limit 1`, pgx.QueryExecModeExec, migrationLock).Scan(&h.pid, &h.application, &h.address)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look for the migration lock: %w", err)
+	default:
+		return h, nil
 	}
-	return fmt.Errorf("%w (pid %d, application %q, client %s)", errLockHeld, pid, application, address)
 }
 
 // unlock lets the next instance start at once instead of when the server has noticed the end of
@@ -80,22 +93,5 @@ func (r *run) unlock(ctx context.Context) {
 	defer cancel()
 	// All, because tern cannot release its own when its context has ended. If it fails, the
 	// session's end releases the lock.
-	_, _ = r.conn.Exec(ctx, "select pg_advisory_unlock_all()")
-}
-
-// lockHeld reports whether an instance holds the migration lock, which means that an unfinished
-// section is being worked on. A standby does not see the locks of its primary: there it is taken
-// for granted.
-func lockHeld(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	var held bool
-	err := conn.QueryRow(ctx, `
-select pg_catalog.pg_is_in_recovery() or exists (
-  select from pg_catalog.pg_locks l
-  where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-    and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
-    and ((l.classid::bigint << 32) | l.objid::bigint) = $1)`, pgx.QueryExecModeExec, migrationLock).Scan(&held)
-	if err != nil {
-		return false, fmt.Errorf("look for the migration lock: %w", err)
-	}
-	return held, nil
+	_, _ = r.conn.Exec(ctx, "select pg_catalog.pg_advisory_unlock_all()")
 }

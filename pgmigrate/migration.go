@@ -33,12 +33,8 @@ func (m Migration) Reversible() bool { return hasStatement(m.Down) }
 
 // hasStatement reports whether sql is more than comments, white space and semicolons.
 func hasStatement(sql string) bool {
-	for l := (sqlscan.Lexer{SQL: sql}); l.Next(); {
-		if l.Kind != sqlscan.Comment && l.Text() != ";" {
-			return true
-		}
-	}
-	return false
+	list, _ := sqlscan.Split(sql)
+	return len(list) > 0
 }
 
 // Transactional reports whether tern runs the section in a transaction: it does unless the section

@@ -2,10 +2,7 @@ package pgmigrate
 
 import (
 	"context"
-	"fmt"
 	"slices"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // idle reports whether there is nothing to do. It takes no lock. What only the holder of the lock
@@ -20,7 +17,8 @@ func (r *run) idle(ctx context.Context, route route) (bool, error) {
 		return true, nil
 	}
 	// Another instance works on a section; what this one was asked for is done already.
-	return lockHeld(ctx, r.conn)
+	h, err := readHolder(ctx, r.conn)
+	return h != nil, err
 }
 
 // plan decides, under the migration lock, what to do.
@@ -31,7 +29,7 @@ func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
 	}
 	k, ok := p.unfinished()
 	if !ok {
-		return targets, r.complete(ctx, p)
+		return targets, nil
 	}
 	if len(targets) == 0 && r.notOurs(k) {
 		r.behind = true
@@ -82,21 +80,6 @@ func (r *run) notOurs(k mark) bool {
 	}
 	r.m.settings.logger.Warn("a migration of a newer folder is unfinished", "version", k.version)
 	return true
-}
-
-// complete puts right an entry whose process ended between recording the version and noting that in
-// the history.
-func (r *run) complete(ctx context.Context, p position) error {
-	k := p.last()
-	if k.id == 0 || k.progress == ProgressDone {
-		return nil
-	}
-	_, err := r.conn.Exec(ctx, "update "+r.m.settings.historySchema+".history set progress = $1 where "+
-		r.m.settings.entryKey(k.id), pgx.QueryExecModeExec, string(ProgressDone))
-	if err != nil {
-		return fmt.Errorf("complete the history: %w", err)
-	}
-	return nil
 }
 
 type stepID struct {

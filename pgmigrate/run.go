@@ -22,7 +22,6 @@ type run struct {
 	version   int32             // of the database, as far as this run knows
 	tracked   bool              // the version table exists
 	recorded  bool              // the history exists
-	outdated  bool              // an earlier version of this package has made the tables beside the version table
 	lastEntry int64             // the newest one of the history when it was read
 	repeated  map[string]string // the checksums of the repeatable migrations that were run, by path
 	behind    bool              // a newer folder's migration is unfinished: its repeatable ones are newer too
@@ -97,10 +96,7 @@ func (r *run) lockDirect(ctx context.Context) error {
 	if err := r.inspect(ctx); err != nil {
 		return err
 	}
-	if err := r.lock(ctx); err != nil {
-		return err
-	}
-	return r.upgrade(ctx)
+	return r.lock(ctx)
 }
 
 // prepare creates what is missing to write versions and history, and begins with a clean session.

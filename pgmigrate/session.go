@@ -10,10 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// key is an advisory lock's key as pg_locks shows it: a bigint is split over classid and objid,
-// with objsubid 1.
-const key = "((l.classid::bigint << 32) | l.objid::bigint)"
-
 // resetSettings brings user and settings back to what they were when the session began. The role's
 // transaction_timeout, which PostgreSQL 17 introduced, must not cut a migration short.
 func resetSettings(conn *pgx.Conn) []string {
@@ -85,17 +81,4 @@ func readLocks(rows [][][]byte) (ours bool, others string, err error) {
 		}
 	}
 	return ours, others, nil
-}
-
-// holdsLock reports whether this session still has the migration lock.
-func (r *run) holdsLock(ctx context.Context, from *pgx.Conn) (bool, error) {
-	var held bool
-	err := from.QueryRow(ctx, fmt.Sprintf(`
-select exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.granted
-  and l.objsubid = 1 and l.pid = $1 and %s = $2)`, key), pgx.QueryExecModeExec, r.conn.PgConn().PID(),
-		migrationLock).Scan(&held)
-	if err != nil {
-		return false, fmt.Errorf("look for the migration lock: %w", err)
-	}
-	return held, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/tern/v2/migrate"
 
-	"github.com/page-builder/persistence/pgmigrate/internal/gate"
 	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
@@ -167,32 +166,7 @@ func (s source) checkRendered(m *migrate.Migration, data map[string]any) []Probl
 				Hint:   "write it as U&'\\FFFD'", Warning: true,
 			})
 		}
-		problems = append(problems, s.checkBackfills(r.raw, r.sql)...)
 		problems = append(problems, s.checkStatements(r.raw, r.sql)...)
-	}
-	return problems
-}
-
-// checkBackfills finds comments that are meant to require a backfill and would not.
-func (s source) checkBackfills(raw section, sql string) []Problem {
-	names, faulty := gate.Required(sql)
-	lines := lineCounter{text: sql}
-	if raw.text == sql {
-		lines.line = raw.line
-	}
-	var problems []Problem
-	for _, at := range faulty {
-		problems = append(problems, Problem{
-			Kind: ProblemMarker, File: s.name, Line: lines.at(at),
-			Detail: "the comment is nearly one that requires a backfill, so nothing would wait for it",
-			Hint:   "write -- pgmigrate:requires-backfill NAME",
-		})
-	}
-	if len(names) > 0 && raw == s.down {
-		problems = append(problems, Problem{
-			Kind: ProblemMarker, File: s.name, Line: s.down.line, Detail: "the down section requires a backfill",
-			Hint: "only an up section can: move the comment there",
-		})
 	}
 	return problems
 }
@@ -250,7 +224,11 @@ func (s source) checkStatements(raw section, sql string) []Problem {
 	}
 	lines.line, lines.passed = first, 0
 	for _, c := range findDirectives(sql, statements) {
-		if detail, hint, warning := c.problem(statements); detail != "" {
+		detail, hint, warning := c.problem(statements)
+		if raw == s.down && c.requires() {
+			detail, hint = "the down section requires a backfill", "only an up section can: move the comment there"
+		}
+		if detail != "" {
 			problems = append(problems, Problem{
 				Kind: ProblemDirective, File: s.name, Line: lines.at(c.offset), Detail: detail, Hint: hint,
 				Warning: warning,

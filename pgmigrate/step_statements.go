@@ -89,13 +89,12 @@ func (r *run) runStatement(ctx context.Context, notes *pgx.Conn, s *step) error 
 	if conn.TxStatus() != 'I' {
 		return r.runInOwnTransaction(ctx, s)
 	}
-	if held, err := r.holdsLock(ctx, notes); err != nil || !held {
-		if err == nil {
-			err = r.lockAgain(ctx)
-		}
-		if err != nil {
-			return err
-		}
+	h, err := readHolder(ctx, notes)
+	if err == nil && (h == nil || h.pid != conn.PID()) {
+		err = r.lockAgain(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	class := classify(s.statement(s.current))
 	index, err := class.prepare(ctx, r)

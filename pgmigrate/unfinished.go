@@ -115,10 +115,11 @@ func (m *Migrator) unfinished(ctx context.Context, conn *pgx.Conn) (p position, 
 		}
 		held := false
 		if k.progress == ProgressRunning {
-			if held, err = lockHeld(ctx, conn); err != nil {
+			h, err := readHolder(ctx, conn)
+			if err != nil {
 				return p, nil, nil, err
 			}
-			if !held && try == 0 {
+			if held = h != nil; !held && try == 0 {
 				continue
 			}
 		}
