@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // Baseline records, without running anything, that a database which was not made by migrations has
@@ -58,7 +60,7 @@ func (m *Migrator) withLock(ctx context.Context, fn func(*run) error) error {
 	if r.conn, err = m.connect(ctx); err != nil {
 		return err
 	}
-	defer disconnect(ctx, r.conn)
+	defer session.Close(ctx, r.conn)
 	if err := r.lockDirect(ctx); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 const (
@@ -52,7 +54,7 @@ func (r *run) pollBuild(ctx context.Context, pid uint32, e Event) {
 			if conn, err = r.m.connectReadOnly(ctx); err != nil {
 				return // progress is not worth an error
 			}
-			defer disconnect(ctx, conn)
+			defer session.Close(ctx, conn)
 		}
 		// Blocks are counted first, then tuples; while the build waits for transactions, their
 		// number.

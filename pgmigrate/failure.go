@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // failure builds the error for the current step, and finds out what the database was left in.
@@ -16,7 +18,7 @@ func (r *run) failure(ctx context.Context, cause error) error {
 		State: StateRolledBack, Database: -1, Err: cause,
 	}
 	e.Line, e.Column = s.place(cause)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CloseTimeout)
 	defer cancel()
 	r.step = nil
 	conn := r.conn
@@ -30,7 +32,7 @@ func (r *run) failure(ctx context.Context, cause error) error {
 		if err != nil {
 			fresh = nil // Database stays -1
 		} else {
-			defer disconnect(ctx, fresh)
+			defer session.Close(ctx, fresh)
 		}
 		conn = fresh
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // DefaultHistorySchema is the schema of the history.
@@ -77,7 +76,7 @@ func (m *Migrator) History(ctx context.Context) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer disconnect(ctx, conn)
+	defer session.Close(ctx, conn)
 	if err := m.refuseViews(ctx, conn); err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
@@ -214,17 +213,4 @@ func literal(s string) string {
 		return " E" + quoted
 	}
 	return quoted
-}
-
-// clientName is who runs this process, as far as the system knows.
-func clientName() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return name + "@" + host
 }

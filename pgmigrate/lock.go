@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/sethvargo/go-retry"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 const (
@@ -31,7 +33,8 @@ func (r *run) lock(ctx context.Context) error {
 	backoff := retry.WithJitterPercent(50, retry.NewConstant(lockPoll))
 	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
 		var ok bool
-		err := r.conn.QueryRow(ctx, "select pg_catalog.pg_try_advisory_lock($1)", pgx.QueryExecModeExec, migrationLock).Scan(&ok)
+		err := r.conn.QueryRow(ctx, "select pg_catalog.pg_try_advisory_lock($1)", pgx.QueryExecModeExec,
+			migrationLock).Scan(&ok)
 		if err != nil || ok {
 			return err
 		}
@@ -89,7 +92,7 @@ func (r *run) unlock(ctx context.Context) {
 	if r.conn.IsClosed() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CloseTimeout)
 	defer cancel()
 	// All, because tern cannot release its own when its context has ended. If it fails, the
 	// session's end releases the lock.

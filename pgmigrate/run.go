@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/tern/v2/migrate"
 	"github.com/sethvargo/go-retry"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // run is one call of Up, To, Down, Redo, Baseline, Resolve or Seed: one connection, one goroutine.
@@ -48,7 +50,7 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	if err != nil {
 		return r.result, err
 	}
-	defer disconnect(ctx, r.conn)
+	defer session.Close(ctx, r.conn)
 
 	// Most starts find nothing to do. They must not queue for the lock behind an instance that
 	// works.
@@ -107,7 +109,7 @@ func (r *run) prepare(ctx context.Context) error {
 			return fmt.Errorf("create version table %s: %w", r.m.settings.versionTable, err)
 		}
 	}
-	r.client = clientName()
+	r.client = session.ClientName()
 	if !r.recorded {
 		if err := r.createHistory(ctx); err != nil {
 			return err

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // SeedResult is what [Migrator.Seed] did. Beside an error it holds the files that were run before.
@@ -126,7 +128,7 @@ func (m *Migrator) unseeded(ctx context.Context, files []*script) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer disconnect(ctx, conn)
+	defer session.Close(ctx, conn)
 	if err := m.refuseViews(ctx, conn); err != nil {
 		return 0, fmt.Errorf("read seeds: %w", err)
 	}

@@ -3,6 +3,8 @@ package pgmigrate
 import (
 	"context"
 	"time"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // Status is where a database stands against the folder.
@@ -53,7 +55,7 @@ func (m *Migrator) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	defer disconnect(ctx, conn)
+	defer session.Close(ctx, conn)
 	p, dirty, running, err := m.unfinished(ctx, conn)
 	if err != nil {
 		return Status{}, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
@@ -29,7 +30,7 @@ func (r *run) runStatements(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	defer disconnect(ctx, notes)
+	defer session.Close(ctx, notes)
 	if err := r.begun(ctx, notes, s); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/sethvargo/go-retry"
 
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // waitPoll suits a start that waits for seconds; with its jitter, a hundred instances ask the
@@ -31,7 +32,7 @@ func (m *Migrator) WaitFor(ctx context.Context, version int32) error {
 	var conn *pgx.Conn
 	defer func() {
 		if conn != nil {
-			disconnect(ctx, conn)
+			session.Close(ctx, conn)
 		}
 	}()
 	reason := fmt.Errorf("the server was not asked")

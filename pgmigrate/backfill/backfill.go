@@ -124,9 +124,9 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts Options) (*Runner, error) {
 	}
 	opts.VersionTable = or(opts.VersionTable, pgmigrate.DefaultVersionTable)
 	opts.HistorySchema = or(opts.HistorySchema, pgmigrate.DefaultHistorySchema)
-	opts.Target = or(opts.Target, 100*time.Millisecond)
 	opts.LockTimeout = or(opts.LockTimeout, 100*time.Millisecond)
 	opts.StatementTimeout = or(opts.StatementTimeout, 10*time.Second)
+	opts.Target = or(opts.Target, 100*time.Millisecond)
 	opts.MaxLag = or(opts.MaxLag, 64<<20)
 	opts.MaxLockWait = or(opts.MaxLockWait, time.Second)
 	opts.MaxTransactionAge = or(opts.MaxTransactionAge, 10*time.Minute)

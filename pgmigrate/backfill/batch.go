@@ -42,10 +42,10 @@ func (w *worker) step(ctx context.Context) error {
 			w.ending = true
 			return nil
 		}
-		result := w.conn.PgConn().ExecParams(ctx, w.backfill.Statement, append(first, last...),
-			append(w.source.types[:len(first):len(first)], w.source.types...), nil, nil).Read()
-		if result.Err != nil {
-			return result.Err
+		_, err = w.conn.PgConn().ExecParams(ctx, w.backfill.Statement, append(first, last...),
+			append(w.source.types[:len(first):len(first)], w.source.types...), nil, nil).Close()
+		if err != nil {
+			return err
 		}
 		rec.advance(rows, time.Since(began), w.opts.Target, time.Since(w.advanced))
 		key := make([]string, len(last))
@@ -218,5 +218,6 @@ func (w *worker) verify(ctx context.Context, conn *pgx.Conn) (wrong int64, err e
 var errVerify = errors.New("the query has to return one number, of the rows that are wrong")
 
 func exec(ctx context.Context, conn *pgx.Conn, sql string) error {
-	return conn.PgConn().ExecParams(ctx, sql, nil, nil, nil, nil).Read().Err
+	_, err := conn.PgConn().ExecParams(ctx, sql, nil, nil, nil, nil).Close()
+	return err
 }

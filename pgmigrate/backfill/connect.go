@@ -2,69 +2,35 @@ package backfill
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"os"
-	"os/user"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgmigrate"
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
-const (
-	closeTimeout = 5 * time.Second
-	clientCheck  = "client_connection_check_interval"
-
-	// idleTimeout ends the transaction of a worker that is stopped or cut off in the middle of a
-	// batch, with the locks on its rows.
-	idleTimeout = 10 * time.Second
-)
+// idleTimeout ends the transaction of a worker that is stopped or cut off in the middle of a batch,
+// with the locks on its rows.
+const idleTimeout = 10 * time.Second
 
 // connect opens a session for batches.
 func (r *Runner) connect(ctx context.Context) (*pgx.Conn, error) {
-	cfg := r.conn.Copy()
-	if cfg.RuntimeParams == nil {
-		cfg.RuntimeParams = map[string]string{}
-	}
-	if cfg.RuntimeParams["application_name"] == "" {
-		cfg.RuntimeParams["application_name"] = "pgmigrate"
-	}
 	lockTimeout := milliseconds(r.opts.LockTimeout)
-	maps.Copy(cfg.RuntimeParams, map[string]string{
+	conn, err := session.Open(ctx, session.Config(r.conn, map[string]string{
 		"lock_timeout":                        lockTimeout,
 		"statement_timeout":                   "0", // batches set their own
 		"idle_in_transaction_session_timeout": milliseconds(idleTimeout),
-		"idle_session_timeout":                "0",
-		"default_transaction_read_only":       "off",
-		"default_transaction_isolation":       "read committed",
-		"standard_conforming_strings":         "on",
-		"tcp_keepalives_idle":                 "30",
-		"tcp_keepalives_interval":             "10",
-		"tcp_keepalives_count":                "3",
-		clientCheck:                           "2s",
-	})
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && strings.Contains(pgErr.Message, clientCheck) &&
-		(pgErr.Code == "42704" || pgErr.Code == "22023") { // a platform that cannot tell
-		delete(cfg.RuntimeParams, clientCheck)
-		conn, err = pgx.ConnectConfig(ctx, cfg)
-	}
-	if errors.As(err, &pgErr) && pgErr.Code == "08P01" && strings.Contains(pgErr.Message, "startup parameter") {
-		return nil, fmt.Errorf("connect: %w: %w", pgmigrate.ErrPooled, err)
-	}
+		"row_security":                        "off", // an error instead of rows that a policy hides
+	}))
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, err
 	}
 	if err := settle(ctx, conn, lockTimeout); err != nil {
-		disconnect(ctx, conn)
+		session.Close(ctx, conn)
 		return nil, err
 	}
 	return conn, nil
@@ -98,24 +64,13 @@ func milliseconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, (d+time.Millisecond-1).Milliseconds()), 10)
 }
 
-// disconnect closes conn whatever has become of ctx, and waits until pgx's own goroutines are gone.
-func disconnect(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	_ = conn.Close(ctx) // the server notices the missing client
-	select {
-	case <-conn.PgConn().CleanupDone():
-	case <-ctx.Done():
-	}
-}
-
 // with runs fn on a connection of its own.
 func (r *Runner) with(ctx context.Context, fn func(*pgx.Conn) error) error {
 	conn, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer disconnect(ctx, conn)
+	defer session.Close(ctx, conn)
 	return fn(conn)
 }
 
@@ -129,16 +84,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-// clientName is who runs this process, as far as the system knows.
-func clientName() string {
-	name, host := "unknown", "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	if h, err := os.Hostname(); err == nil {
-		host = h
-	}
-	return name + "@" + host
 }

@@ -160,6 +160,9 @@ func (p *parser) comment(b *Backfill, text string, at int, statements []sqlscan.
 	return nil
 }
 
+// A name without a schema would mean another table to each role.
+var qualifiedName = regexp.MustCompile(`\A(?:"(?:[^"]|"")+"|[^".\s]+)\.(?:"(?:[^"]|"")+"|[^".\s]+)\z`)
+
 var keyColumn = regexp.MustCompile(`\A\s*("(?:[^"]|"")+"|[^",\s]+)\s*(,|\z)`)
 
 // splitKey returns the columns as they are written. What is no list of columns becomes an empty
@@ -210,7 +213,7 @@ var notInBatch = []string{
 // checkArguments wants all bounds in the batch's statement: without them it would change the whole
 // table with each batch.
 func (p *parser) checkArguments(b *Backfill) error {
-	if strings.Count(b.Table, ".") == 0 {
+	if !qualifiedName.MatchString(b.Table) {
 		return p.errorf(0, "table %s: write schema.table", b.Table)
 	}
 	for i, column := range b.Key {

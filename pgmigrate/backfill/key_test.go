@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/page-builder/persistence/pgmigrate/backfill"
@@ -124,4 +125,24 @@ func TestKeyRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A policy that hides rows from the role would leave them out without a word.
+func TestRowSecurity(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, "create policy half on rows using (id % 2 = 0)", "alter table rows enable row level security")
+	role := ask[string](b, "select 'limited_' || oid from pg_database where datname = current_database()")
+	b.exec("create role "+role+" login", "grant all on rows to "+role, "create schema pgmigrate authorization "+role,
+		"grant create on schema public to "+role)
+	t.Cleanup(func() { // if it fails the role stays, which harms nobody
+		b.conn.Exec(context.WithoutCancel(t.Context()), "drop owned by "+role+"; drop role "+role)
+	})
+	limited := *b
+	limited.config = b.config.Copy()
+	limited.config.User = role
+	err := limited.runner(backfill.Options{}, "count", count).Run(t.Context(), "count")
+	if err == nil {
+		t.Errorf("no error, and %d of 2000 rows", ask[int](b, "select count(*) from rows where n = 1"))
+	}
+	contains(t, err, "row-level security")
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // lockKey is the key of an advisory lock. Those of two names do not meet.
@@ -36,7 +38,7 @@ func unlock(ctx context.Context, conn *pgx.Conn) {
 	if conn.IsClosed() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CloseTimeout)
 	defer cancel()
 	_, _ = conn.Exec(ctx, "select pg_advisory_unlock_all()", pgx.QueryExecModeExec)
 }

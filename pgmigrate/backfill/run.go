@@ -11,6 +11,7 @@ import (
 	"github.com/sethvargo/go-retry"
 
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 const (
@@ -104,10 +105,11 @@ func (w *worker) session(ctx context.Context) (err error) {
 		return fmt.Errorf("backfill %s: %w", w.backfill.Name, err)
 	}
 	w.begun = true
+	w.ending, w.single = false, 0 // somebody may have restarted the backfill meanwhile
 	defer func() {
 		w.lost = w.isLost(err)
 		unlock(ctx, w.conn)
-		disconnect(ctx, w.conn)
+		session.Close(ctx, w.conn)
 	}()
 	if err := w.lock(ctx); err != nil {
 		return err
@@ -179,7 +181,7 @@ func (w *worker) begin(ctx context.Context) error {
 	}
 	_, err = w.conn.Exec(ctx, "update "+w.table()+" set checksum = $3, client = $4, rows_total = greatest(rows_done, "+
 		"$5), updated_at = clock_timestamp() where version_table = $1 and name = $2", pgx.QueryExecModeExec,
-		w.opts.VersionTable, w.backfill.Name, w.backfill.Checksum(), clientName(), total)
+		w.opts.VersionTable, w.backfill.Name, w.backfill.Checksum(), session.ClientName(), total)
 	if err == nil {
 		w.record, err = w.read(ctx, w.conn, w.backfill, "")
 	}

@@ -416,3 +416,20 @@ func TestPgBouncer(t *testing.T) {
 		}
 	}
 }
+
+// A worker that comes back after somebody else has restarted the backfill begins at the first row.
+func TestRestartedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, "create table slow (seconds int); insert into slow values (60)")
+	r := b.runner(backfill.Options{}, "count", count+
+		";\n-- pgmigrate:verify\nselect 0 from slow where pg_sleep(seconds) is not null")
+	done := make(chan error, 1)
+	go func() { done <- r.Run(t.Context(), "count") }()
+	b.until("select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')")
+	b.exec("update slow set seconds = 0", "update rows set n = 0", "delete from pgmigrate.backfill",
+		"select pg_terminate_backend(pid) "+workerLocks)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	b.wantOnce(2000)
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/gate"
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // State is where a backfill stands. Whether a worker is at it, Status.Running says.
@@ -274,7 +275,7 @@ func (r *Runner) insert(ctx context.Context, q querier, b *Backfill, state State
 	if err == nil {
 		_, err = q.Exec(ctx, "insert into "+r.table()+" (version_table, name, checksum, state, version, batch_size, "+
 			"client) values ($1, $2, $3, $4, "+version+", $5, $6) on conflict do nothing", pgx.QueryExecModeExec,
-			r.opts.VersionTable, b.Name, b.Checksum(), string(state), firstSize, clientName())
+			r.opts.VersionTable, b.Name, b.Checksum(), string(state), firstSize, session.ClientName())
 	}
 	if err != nil {
 		return fmt.Errorf("begin backfill %s: %w", b.Name, err)
