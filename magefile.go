@@ -61,15 +61,19 @@ func (Test) Lab() error {
 // PGTEST_VERSIONS="14 18"; missing ones come by npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
-// Long runs what takes hours: a new project that builds sqlc and its other heavy tools, every
-// module's tests on PostgreSQL 14 to 18, and a cluster that is broken under load. It needs the
-// programs that cluster:up needs.
+// Shop runs the tests and the commands of examples/shop, which stays outside the workspace, in a
+// copy.
+func (Test) Shop() error { return command("bash", ".ci/shop") }
+
+// Long runs what takes hours: a new project that builds sqlc and its other heavy tools, the shop,
+// every module's tests on PostgreSQL 14 to 18, and a cluster that is broken under load. It needs
+// the programs that cluster:up needs.
 func (Test) Long() error {
 	if err := os.Setenv("PGMAGE_LONG", "1"); err != nil {
 		return err
 	}
 	return errors.Join(commandIn("pgmage", "go", "test", "-count=1", "-timeout=20m", "."),
-		Test{}.Matrix(), Cluster{}.Chaos(nil, nil, nil))
+		Test{}.Shop(), Test{}.Matrix(), Cluster{}.Chaos(nil, nil, nil))
 }
 
 // Cover prints what share of each published module's statements its tests reach, and fails below
@@ -119,6 +123,7 @@ func Lint() error {
 	return errors.Join(
 		inWorkspace(func(dir string) error { return commandIn(dir, linter, args...) }),
 		inModules("lab/*/go.mod", outside),
+		inModules("examples/shop/go.mod", outside),
 		inModules("tools/*/go.mod", outside))
 }
 
@@ -146,7 +151,8 @@ func (Release) Check() error {
 // import it, and writes go.work.sum from nothing.
 func Tidy() error {
 	tidy := func(dir string) error { return outsideWorkspace(dir, "go", "mod", "tidy") }
-	err := errors.Join(inWorkspace(tidy), inModules("lab/*/go.mod", tidy), inModules("tools/*/go.mod", tidy))
+	err := errors.Join(inWorkspace(tidy), inModules("lab/*/go.mod", tidy), inModules("tools/*/go.mod", tidy),
+		inModules("examples/shop/go.mod", tidy), inModules("examples/shop/tools/go.mod", tidy))
 	if err != nil {
 		return err
 	}

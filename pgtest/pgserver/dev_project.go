@@ -35,9 +35,10 @@ func projectNames(dir string) (server, database string) {
 var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
 
 // projectPath returns what names the project: the path of the module at the root of the workspace,
-// or its folder if there is none, or the path of the nearest module; "" outside of both.
+// or its folder if there is none, or the path of the nearest module; "" outside of both. GOWORK=off
+// turns the workspace off, as for the go command.
 func projectPath(dir string) string {
-	if root := upwards(dir, "go.work"); root != "" {
+	if root := upwards(dir, "go.work"); root != "" && os.Getenv("GOWORK") != "off" {
 		if path := modulePath(root); path != "" {
 			return path
 		}

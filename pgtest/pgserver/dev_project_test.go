@@ -13,6 +13,7 @@ import (
 // Each project has a server and a database of its own by default, named after its module; the
 // folders of one workspace share one.
 func TestDevNamesOfProjects(t *testing.T) {
+	t.Setenv("GOWORK", "")
 	base := scratchDir(t)
 	write := func(name, text string) {
 		t.Helper()
@@ -48,6 +49,10 @@ func TestDevNamesOfProjects(t *testing.T) {
 	}
 	if none != "default" {
 		t.Errorf("outside: %s", none)
+	}
+	t.Setenv("GOWORK", "off")
+	if alone := server("w/one"); alone == one || !strings.HasPrefix(alone, "one-") {
+		t.Errorf("without the workspace: %s", alone)
 	}
 }
 
