@@ -35,7 +35,7 @@ const endLimit = 20 * time.Second
 
 func main() {
 	address := flag.String("address", "127.0.0.1:8080", "where to listen")
-	drain := flag.Duration("drain", 0, "how long to serve after /readyz says no; above what a load balancer takes to notice")
+	drain := flag.Duration("drain", 0, "how long to serve after /readyz says no, for the load balancer to notice")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

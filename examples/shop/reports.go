@@ -41,16 +41,15 @@ func reportPayments(
 	ctx context.Context, pool, analytics *pgxpool.Pool, listener *listen.Listener,
 ) (stop func(), err error) {
 	woken := make(chan struct{}, 1)
-	wake := func() error {
+	wake := func() {
 		select {
 		case woken <- struct{}{}:
 		default: // it is awake
 		}
-		return nil
 	}
 	err = listener.Handle("payments",
-		func(context.Context, *pgconn.Notification) error { return wake() },
-		func(context.Context, *pgx.Conn) error { return wake() })
+		func(context.Context, *pgconn.Notification) error { wake(); return nil },
+		func(context.Context, *pgx.Conn) error { wake(); return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,8 @@ func routes(pool, analytics *pgxpool.Pool) *http.ServeMux {
 			text = "%" + pgquery.EscapeLike(text) + "%"
 			args.Text = &text
 		}
-		return products.Page(r.Context(), pool, args, pgquery.At{Sort: r.FormValue("sort"), Cursor: r.FormValue("cursor")})
+		at := pgquery.At{Sort: r.FormValue("sort"), Cursor: r.FormValue("cursor")}
+		return products.Page(r.Context(), pool, args, at)
 	})
 	handle(mux, "POST /customers", func(r *http.Request, in db.CreateCustomerParams) (any, error) {
 		return db.New(pool).CreateCustomer(r.Context(), in)
@@ -132,7 +133,7 @@ func handle[T any](mux *http.ServeMux, pattern string, fn func(*http.Request, T)
 			value, err = fn(r, in)
 		}
 		if err != nil {
-			slog.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "category", pgerr.Of(err), "error", err)
+			slog.ErrorContext(r.Context(), "failed", "path", r.URL.Path, "category", pgerr.Of(err), "error", err)
 			status, text := refusal(err)
 			http.Error(w, text, status)
 			return

@@ -52,14 +52,13 @@ func goCommand(args []string) error {
 	call := strings.Join(args, " ")
 	switch {
 	case strings.HasPrefix(call, "tool mage "):
-		all, err := targets(os.Getenv("GUIDES_ROOT") + "/magefile.go")
+		all, err := targets(os.Getenv("GUIDES_ROOT"), os.Getenv("GUIDES_MAGEFILE"))
 		if err != nil {
 			return err
 		}
-		all["run"] = target{} // pgmage/run's, which a project of pginit has
 		return mage(all, args[2:])
-	case strings.HasPrefix(call, "tool pgmigrate "):
-		return through("pgmigrate", args[2:])
+	case strings.HasPrefix(call, "tool pgmigrate "), strings.HasPrefix(call, "tool pgdoctor "):
+		return through(args[1], args[2:])
 	case strings.HasPrefix(call, "run "+ours):
 		path, _, _ := strings.Cut(strings.TrimPrefix(args[1], ours), "@")
 		if name := filepath.Base(path); name == "pgdoctor" {
@@ -86,6 +85,9 @@ func through(name string, args []string) error {
 	return cmd.Run()
 }
 
+// ownPath matches an argument that is a path of this repository.
+var ownPath = regexp.MustCompile(`(?m)[ =](?:\./|\.\./)*(?:examples|lab|tools|docs|\.ci|pg[a-z]+)/\S*`)
+
 var continued = regexp.MustCompile(`(?m)^\$ ((?:.*\\\n)*.*)$`)
 
 // A guide's commands run one after another, in a folder with the example's migrations, on a
@@ -108,9 +110,12 @@ func TestCommands(t *testing.T) {
 			}
 			env := []string{
 				"PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "GUIDES_ROOT=" + absolute(),
-				"DATABASE_URL=" + url, "GORACE=atexit_sleep_ms=0",
+				"DATABASE_URL=" + url, "GORACE=atexit_sleep_ms=0", "GUIDES_MAGEFILE=" + g.magefile(),
 			}
 			for _, b := range g.of("console") {
+				if found := ownPath.FindString(b.text); found != "" && !g.ofRepository() {
+					t.Errorf("%s: only this repository has %s", b, found)
+				}
 				run(t, b, dir, env)
 			}
 		})

@@ -17,10 +17,27 @@ type target struct {
 	flags     []string
 }
 
-// targets reads the magefile and the packages that it imports. A method of a namespace is
-// namespace:method, and a pointer parameter is a flag.
-func targets(magefile string) (map[string]target, error) {
-	tree, err := parser.ParseFile(token.NewFileSet(), magefile, nil, parser.ParseComments)
+// ofProject is the magefile that pginit writes. A guide's reader has its targets, and not those that
+// only this repository's magefile has.
+const ofProject = "pgmage/cmd/pginit/template/mage/magefile.go.tmpl"
+
+// magefile returns the one whose targets a guide may name.
+func (g guide) magefile() string {
+	if g.ofRepository() {
+		return "magefile.go"
+	}
+	return ofProject
+}
+
+// ofRepository reports whether a guide is for a reader who has this repository. One in docs/ says so.
+func (g guide) ofRepository() bool {
+	return !strings.HasPrefix(g.name, "docs/") || strings.Contains(strings.ToLower(g.prose()), "in a checkout of this repository")
+}
+
+// targets reads a magefile of the repository and the packages that it imports. A method of a
+// namespace is namespace:method, and a pointer parameter is a flag.
+func targets(root, magefile string) (map[string]target, error) {
+	tree, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, magefile), nil, parser.ParseComments)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +48,7 @@ func targets(magefile string) (map[string]target, error) {
 			continue
 		}
 		path := strings.Trim(i.Path.Value, `"`)
-		files, err := filepath.Glob(filepath.Join(filepath.Dir(magefile), strings.TrimPrefix(path, ours), "*.go"))
+		files, err := filepath.Glob(filepath.Join(root, strings.TrimPrefix(path, ours), "*.go"))
 		if err != nil || len(files) == 0 {
 			return nil, fmt.Errorf("%s: no such package here", path)
 		}

@@ -18,12 +18,12 @@ var (
 // and flags that exist.
 func inProse(t *testing.T, bin string) {
 	t.Parallel()
-	all, err := targets(root + "/magefile.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := 0
 	for _, g := range guides(t) {
+		all, err := targets(root, g.magefile())
+		if err != nil {
+			t.Fatal(err)
+		}
 		calls := inline.FindAllStringSubmatch(g.prose(), -1)
 		for _, b := range g.of("yaml") {
 			for _, found := range inPod.FindAllStringSubmatch(b.text, -1) {
