@@ -58,6 +58,9 @@ func run(ctx context.Context, address string, drain time.Duration) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, shop.close(ctx)) }()
+	if err := shop.telemetry.WatchListener("payments", shop.listener); err != nil {
+		return err
+	}
 	analytics, err := open(ctx, "analytics", "ANALYTICS", meters)
 	if err != nil {
 		return err
