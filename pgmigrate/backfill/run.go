@@ -128,9 +128,10 @@ func (w *worker) session(ctx context.Context) (err error) {
 			w.log.Info("backfill done", "rows", w.record.Rows, "batches", w.record.Batches)
 			w.report()
 			return nil
-		case err == nil:
+		case err == nil && !w.ending: // a batch
 			w.pauses = newPauses()
 			w.report()
+		case err == nil:
 		case errors.Is(err, errPaused):
 			err = w.waitForResume(ctx)
 		default:

@@ -367,16 +367,18 @@ func TestTarget(t *testing.T) {
 // The connection is lost in the middle: the worker goes on by itself.
 func TestConnectionLost(t *testing.T) {
 	t.Parallel()
-	b := setup(t, counted)
 	kill := "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgmigrate' and " +
 		"datname = current_database()"
-	r := b.runner(backfill.Options{Progress: func(s backfill.Status) {
-		if s.Batches%2 == 1 {
-			b.exec(kill)
-		}
-	}}, "count", count)
-	b.run(r, "count")
-	b.wantOnce(2000)
+	for _, parity := range []int64{0, 1} { // of the last batch too
+		b := setup(t, counted)
+		r := b.runner(backfill.Options{Progress: func(s backfill.Status) {
+			if s.Batches%2 == parity {
+				b.exec(kill)
+			}
+		}}, "count", count)
+		b.run(r, "count")
+		b.wantOnce(2000)
+	}
 }
 
 // COMMIT that gets no answer is found out, not repeated.
