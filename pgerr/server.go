@@ -102,7 +102,8 @@ func judgePgError(err *pgconn.PgError, connecting bool) verdict {
 		// statement, or there is a NUL character in its text.
 		category = Statement
 	case isRemote(err):
-		return of(Internal)
+		// The transaction is rolled back, and another run may find that server again.
+		return verdict{category: Internal, retry: answer(retryableStates[err.Code]), wait: no}
 	}
 	if connecting && (category == Statement || category == Data) {
 		category = Config // no statement was sent yet: the server refuses a setting of the startup message
@@ -148,7 +149,7 @@ func judgeQueryCanceled(err *pgconn.PgError) Category {
 }
 
 // isRemote reports whether a code that ends sessions came with an error that did not. dblink,
-// postgres_fdw and functions pass on the codes of another server's connection. Ours is sound.
+// postgres_fdw and Citus pass on the codes of another server's connection. Ours is sound.
 func isRemote(err *pgconn.PgError) bool {
 	endsSessions := strings.HasPrefix(err.Code, "08") || strings.HasPrefix(err.Code, "57P")
 	return endsSessions && err.SeverityUnlocalized == "ERROR"

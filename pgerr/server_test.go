@@ -130,9 +130,9 @@ func TestLostStatement(t *testing.T) {
 func TestRemote(t *testing.T) {
 	t.Parallel()
 	conn := database(t)
-	for _, code := range []string{"08001", "08006", "57P01", "57P03"} {
+	for code, retryable := range map[string]bool{"08001": false, "08006": true, "57P01": true, "57P03": true} {
 		_, err := conn.Exec(t.Context(), "do $$ begin raise exception using errcode = '"+code+"'; end $$")
-		check(t, err, pgerr.Internal, false, false)
+		check(t, err, pgerr.Internal, retryable, false)
 	}
 	must(t, conn, "select 1")
 }
