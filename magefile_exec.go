@@ -172,8 +172,9 @@ func inModules(pattern string, fn func(dir string) error) error {
 	return errors.Join(failed...)
 }
 
-// testArgs returns the arguments of go test, with the race detector where it can be built. Most tests
-// wait for a server rather than for a processor, so four packages run at a time on two processors.
+// testArgs returns the arguments of go test, with the race detector where it can be built. Most
+// tests wait for a server rather than for a processor, so four packages run at a time on two
+// processors.
 func testArgs() []string {
 	args := []string{"test", fmt.Sprintf("-p=%d", max(4, runtime.NumCPU()))}
 	if !raceDetector() {

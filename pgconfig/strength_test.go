@@ -249,7 +249,8 @@ func TestClientCertificate(t *testing.T) {
 			env{"APP_ENV": "test"}, "sslmode=verify-ca&sslrootcert=/etc/ssl/certs/ca-certificates.crt", anybody,
 		},
 		"require with the public authorities": {
-			env{"PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt"}, "sslmode=require",
+			env{"PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt"},
+			"sslmode=require",
 			"sslmode=require, which does not verify the server",
 		},
 		"PGREQUIRESSL": {env{"PGREQUIRESSL": "1", "APP_ENV": "test"}, "", "sslmode by PGREQUIRESSL (environment)"},

@@ -126,7 +126,8 @@ func TestLostStatement(t *testing.T) {
 	check(t, run(), "", false, false)
 }
 
-// TestRemote: codes of another server's connection, as dblink passes them on. This session lives on.
+// TestRemote: codes of another server's connection, as dblink passes them on. This session lives
+// on.
 func TestRemote(t *testing.T) {
 	t.Parallel()
 	conn := database(t)

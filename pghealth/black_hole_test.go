@@ -52,8 +52,8 @@ func TestBlackHole(t *testing.T) {
 	}
 }
 
-// inTime asks three times, and on until an answer comes in time. A machine busy with other tests may
-// delay some.
+// inTime asks three times, and on until an answer comes in time. A machine busy with other tests
+// may delay some.
 func inTime(t *testing.T, timeout time.Duration, ask func() time.Duration) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)

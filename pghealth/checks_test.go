@@ -237,7 +237,8 @@ func TestCallerWithALimit(t *testing.T) {
 	path := fault.NewProxy(t, url, fault.Options{})
 	pool := newPool(t, url, through(path))
 	probe, log := newProbe(t, pool, pghealth.Options{Timeout: 3 * time.Second})
-	// Without the application's check: the library reports that one as late when the caller's limit ends.
+	// Without the application's check: the library reports that one as late when the caller's limit
+	// ends.
 	h := handler(probe, health.NewChecker(health.WithChecks(probe.Checks()...),
 		health.WithCacheDuration(time.Nanosecond), health.WithDisabledAutostart()))
 	wantEventually(t, pool, h, http.StatusOK)

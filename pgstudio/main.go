@@ -1,5 +1,5 @@
-// Command pgstudio shows a database's tables in the browser. It runs [pgweb] on loopback, by default
-// as a role that can only read.
+// Command pgstudio shows a database's tables in the browser. It runs [pgweb] on loopback, by
+// default as a role that can only read.
 //
 //	pgstudio [--port N] [--write] [--remote] [--lease DURATION]
 //
@@ -8,8 +8,8 @@
 // an address that cannot be guessed, and ends with Ctrl-C. Then it drops the role. After a kill the
 // role's password expires within one lease. pgstudio listens on 127.0.0.1 only.
 //
-// pgweb runs inside this process. No second process can stay behind, and no argument or variable has
-// the password.
+// pgweb runs inside this process. No second process can stay behind, and no argument or variable
+// has the password.
 //
 // The exit status is 0 after Ctrl-C, 1 for a failure, and 2 for a wrong call or a database that was
 // refused.

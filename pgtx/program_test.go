@@ -65,16 +65,22 @@ func drawRun(t *rapid.T, depth int) *run {
 		db:    rapid.IntRange(0, 1).Draw(t, "db"),
 		onTx:  rapid.Bool().Draw(t, "by the handle"),
 		eager: rapid.IntRange(0, 3).Draw(t, "eager") == 3,
-		nesting: rapid.SampledFrom([]pgtx.Nesting{pgtx.Savepoint, pgtx.Savepoint, pgtx.Savepoint, pgtx.Join, pgtx.Join,
-			pgtx.Separate, pgtx.Required, pgtx.Forbidden}).Draw(t, "nesting"),
-		end: rapid.SampledFrom([]ending{returns, returns, returns, returns, returns, fails, fails, panics,
-			exits}).Draw(t, "end"),
+		nesting: rapid.SampledFrom([]pgtx.Nesting{
+			pgtx.Savepoint, pgtx.Savepoint, pgtx.Savepoint, pgtx.Join, pgtx.Join,
+			pgtx.Separate, pgtx.Required, pgtx.Forbidden,
+		}).Draw(t, "nesting"),
+		end: rapid.SampledFrom([]ending{
+			returns, returns, returns, returns, returns, fails, fails, panics,
+			exits,
+		}).Draw(t, "end"),
 	}
 	if depth == 0 && r.nesting == pgtx.Required && rapid.Bool().Draw(t, "required after all") {
 		r.nesting = pgtx.Savepoint
 	}
-	actions := []action{insert, insert, insert, divide, misname, conflict, beforeCommitIs, afterCommitIs,
-		afterRollbackIs, cancel, leave}
+	actions := []action{
+		insert, insert, insert, divide, misname, conflict, beforeCommitIs, afterCommitIs,
+		afterRollbackIs, cancel, leave,
+	}
 	if depth < deepest {
 		actions = append(actions, nested, nested, nested, nested, nested)
 	}

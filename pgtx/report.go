@@ -142,8 +142,9 @@ func (w *watch) tell(now time.Time) {
 
 // LogTo returns an observer that logs every attempt as one record: "transaction committed",
 // "savepoint rolled_back" and so on. The level is Debug for success, for the function's own errors
-// and for rejections that programs expect, such as a duplicate key. It is Warn for attempts that are
-// repeated or given up and for failures of the database or a hook, and Error for an unknown outcome.
+// and for rejections that programs expect, such as a duplicate key. It is Warn for attempts that
+// are repeated or given up and for failures of the database or a hook, and Error for an unknown
+// outcome.
 //
 // A record has the attributes name, attempt, outcome, the durations acquire, begin, run, commit and
 // wait if they are not 0, and elapsed. For an error it has the category (see pgerr.Of), the

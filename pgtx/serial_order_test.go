@@ -181,7 +181,8 @@ func (s *tableStore) turn() {
 // play runs acts at the same time on cells in the database, and returns what they saw in the
 // attempt that committed, and what they left.
 func play(t *testing.T, b *bundle, level pgx.TxIsoLevel, before cells, acts []act, plan *schedule) (after cells,
-	saw []string) {
+	saw []string,
+) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -44,7 +44,8 @@ func (r *tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQuery
 func (r *tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
 func (r *tracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool,
-	_ pgxpool.TraceAcquireStartData) context.Context {
+	_ pgxpool.TraceAcquireStartData,
+) context.Context {
 	r.add(ctx, "acquire")
 	return ctx
 }

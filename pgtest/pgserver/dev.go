@@ -23,7 +23,8 @@ var ErrNotRunning = errors.New("the development server is not running")
 type Dev struct {
 	// Name tells several servers apart. Default: made from the path of the module around the
 	// working directory, so that projects do not share a server by accident; "default" outside of a
-	// module. In a workspace the module at its root counts, or else its folder; not with GOWORK=off.
+	// module. In a workspace the module at its root counts, or else its folder; not with
+	// GOWORK=off.
 	Name string
 
 	// Database is created if it does not exist, and named in the URL. Default: the last part of the

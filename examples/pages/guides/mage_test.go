@@ -17,8 +17,8 @@ type target struct {
 	flags     []string
 }
 
-// ofProject is the magefile that pginit writes. A guide's reader has its targets, and not those that
-// only this repository's magefile has.
+// ofProject is the magefile that pginit writes. A guide's reader has its targets, and not those
+// that only this repository's magefile has.
 const ofProject = "pgmage/cmd/pginit/template/mage/magefile.go.tmpl"
 
 // magefile returns the one whose targets a guide may name.
@@ -29,7 +29,8 @@ func (g guide) magefile() string {
 	return ofProject
 }
 
-// ofRepository reports whether a guide is for a reader who has this repository. One in docs/ says so.
+// ofRepository reports whether a guide is for a reader who has this repository. One in docs/ says
+// so.
 func (g guide) ofRepository() bool {
 	return !strings.HasPrefix(g.name, "docs/") || strings.Contains(strings.ToLower(g.prose()), "in a checkout of this repository")
 }

@@ -21,12 +21,20 @@ const (
 // serverFaults happen between the program and its server.
 var serverFaults = []fault{
 	{name: "it comes 2 s after the program", tcp: true, see: tooEarly},
-	{name: fmt.Sprintf("it ended its %d sessions, as a restart does: the next %d calls", pooled, calls), conns: pooled,
-		tcp: true, see: ended},
-	{name: "it is frozen, the connection was idle for 1.5 s; ctx has no deadline", waits: true, conns: 1, tcp: true,
-		see: frozenAfter(1500 * time.Millisecond)},
-	{name: "it is frozen, the connection was used a moment ago; ctx has no deadline", waits: true, conns: 1, tcp: true,
-		see: frozenAfter(0)},
+	{
+		name:  fmt.Sprintf("it ended its %d sessions, as a restart does: the next %d calls", pooled, calls),
+		conns: pooled,
+		tcp: true, see: ended,
+	},
+	{
+		name: "it is frozen, the connection was idle for 1.5 s; ctx has no deadline", waits: true, conns: 1, tcp: true,
+		see: frozenAfter(1500 * time.Millisecond),
+	},
+	{
+		name:  "it is frozen, the connection was used a moment ago; ctx has no deadline",
+		waits: true, conns: 1, tcp: true,
+		see: frozenAfter(0),
+	},
 }
 
 func tooEarly(ctx context.Context, s *scene) (cell, error) {
@@ -73,16 +81,24 @@ func frozenAfter(idle time.Duration) func(context.Context, *scene) (cell, error)
 
 // connectionFaults meet single calls.
 var connectionFaults = []fault{
-	{name: "a statement never ends, ctx has no deadline", waits: true, conns: 1,
+	{
+		name: "a statement never ends, ctx has no deadline", waits: true, conns: 1,
 		see: func(ctx context.Context, s *scene) (cell, error) {
 			return s.waits(ctx, func(ctx context.Context) error { return s.exec(ctx, "select pg_sleep(3600)") }), nil
-		}},
-	{name: "a transaction has the only connection, and a query goes to the pool; ctx has no deadline", waits: true,
-		conns: 1, see: queryBeside},
-	{name: fmt.Sprintf("the network cut %d connections, idle for a moment: the next %d calls", pooled, calls),
-		conns: pooled, tcp: true, see: cutIdle},
-	{name: "the network cut the answer to an update without a transaction and arguments", conns: 1, tcp: true,
-		see: cutAnswer},
+		},
+	},
+	{
+		name: "a transaction has the only connection, and a query goes to the pool; ctx has no deadline", waits: true,
+		conns: 1, see: queryBeside,
+	},
+	{
+		name:  fmt.Sprintf("the network cut %d connections, idle for a moment: the next %d calls", pooled, calls),
+		conns: pooled, tcp: true, see: cutIdle,
+	},
+	{
+		name: "the network cut the answer to an update without a transaction and arguments", conns: 1, tcp: true,
+		see: cutAnswer,
+	},
 }
 
 // queryBeside sends a query to the pool while a transaction has its only connection.
@@ -148,9 +164,9 @@ func (p *program) callAgain(ctx context.Context) cell {
 	}
 }
 
-// cutAnswer shows the price of the calls that database/sql saves after a cut: it repeats a statement
-// that pgconn.SafeToRetry calls unsent, which pgx 5.12 does for one without arguments whose answer
-// was lost.
+// cutAnswer shows the price of the calls that database/sql saves after a cut: it repeats a
+// statement that pgconn.SafeToRetry calls unsent, which pgx 5.12 does for one without arguments
+// whose answer was lost.
 func cutAnswer(ctx context.Context, s *scene) (cell, error) {
 	update, met := fmt.Sprintf("update %s set n = n + 1", s.table), atomic.Bool{}
 	s.network.OnRequest(func(r faultkit.Request) faultkit.Cut {

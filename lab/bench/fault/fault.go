@@ -98,8 +98,8 @@ func (s *stage) play(ctx context.Context) ([]*table, error) {
 	return tables, p.run()
 }
 
-// meet adds a play for each fault and side, and returns the table, which is filled in when the plays
-// are over.
+// meet adds a play for each fault and side, and returns the table, which is filled in when the
+// plays are over.
 func (s *stage) meet(
 	ctx context.Context, p *plays, admin *pgxpool.Pool, title string, ours int, sides []side, faults []fault,
 ) *table {
@@ -177,8 +177,8 @@ func (p *plays) add(waits bool, play func() error) {
 	}
 }
 
-// run plays all that wait at the same time, and the quick ones a few at a time: they should not find
-// the machine busy.
+// run plays all that wait at the same time, and the quick ones a few at a time: they should not
+// find the machine busy.
 func (p *plays) run() error {
 	var waiting, quick errgroup.Group
 	for _, play := range p.waiting {

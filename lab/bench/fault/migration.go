@@ -118,8 +118,8 @@ func holdFor(d time.Duration) string {
 		"pg_sleep(%f); return 3; end'", d.Seconds())
 }
 
-// killed kills a process of the tool in the migration's third statement, and looks what the next run
-// makes of it.
+// killed kills a process of the tool in the migration's third statement, and looks what the next
+// run makes of it.
 func killed(text string) func(context.Context, *migrationScene) (cell, error) {
 	return func(ctx context.Context, m *migrationScene) (cell, error) {
 		err := harness.KillChild(ctx, "faults",

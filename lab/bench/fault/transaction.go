@@ -10,22 +10,28 @@ import (
 
 // transactionFaults meet a transaction that increments two rows, once each.
 var transactionFaults = []fault{
-	{name: "a transaction is begun on the pool inside another, one connection", waits: true, conns: 1,
-		see: nestedOnPool},
-	{name: "the connection is cut between its two statements", conns: 2, tcp: true,
+	{
+		name: "a transaction is begun on the pool inside another, one connection", waits: true, conns: 1,
+		see: nestedOnPool,
+	},
+	{
+		name: "the connection is cut between its two statements", conns: 2, tcp: true,
 		see: func(ctx context.Context, s *scene) (cell, error) {
 			return s.outcome(ctx, s.transaction(ctx, s.both(s.network.Sever)))
-		}},
-	{name: "the connection is cut after COMMIT was done, before its answer", conns: 2, tcp: true,
+		},
+	},
+	{
+		name: "the connection is cut after COMMIT was done, before its answer", conns: 2, tcp: true,
 		see: func(ctx context.Context, s *scene) (cell, error) {
 			return s.outcome(ctx, s.transaction(ctx, s.both(func() { s.network.CutCommits(1, faultkit.BeforeAnswer) })))
-		}},
+		},
+	},
 	{name: "serialization failure", see: serializationFailure},
 	{name: "its function ignores a failed statement and returns nil", conns: 1, see: swallowed},
 }
 
-// both is the function of an ordinary transaction, in which something happens between the statements
-// of its first run.
+// both is the function of an ordinary transaction, in which something happens between the
+// statements of its first run.
 func (s *scene) both(between func()) func(context.Context, execution) error {
 	runs := 0
 	return func(ctx context.Context, exec execution) error {

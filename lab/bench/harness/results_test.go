@@ -17,7 +17,8 @@ var transactionChart = Chart{File: "transaction", Title: "A transaction", Panels
 	{"A transaction, loopback", "loopback"}, {"A transaction, 1ms", "1 ms"},
 }}
 
-// recorded is a report with figures as runs had them, in microseconds. The last round was disturbed.
+// recorded is a report with figures as runs had them, in microseconds. The last round was
+// disturbed.
 func recorded() *Report {
 	r := &Report{Out: io.Discard}
 	row := func(name string, microseconds ...float64) Row {
@@ -42,11 +43,15 @@ func recorded() *Report {
 	}
 	for _, c := range []Comparison{
 		{Name: "query", Reasons: []Reason{{Table: "^Acquire", Side: "^pgpool", Why: "The hooks."}}},
-		{Name: "transaction", Charts: []Chart{transactionChart},
-			Reasons: []Reason{{Side: "eager", Why: "Its own trip."}}},
+		{
+			Name: "transaction", Charts: []Chart{transactionChart},
+			Reasons: []Reason{{Side: "eager", Why: "Its own trip."}},
+		},
 	} {
-		r.sections = append(r.sections, section{comparison: c, rounds: 4, took: time.Minute,
-			text: "\nwhat " + c.Name + " printed\n"})
+		r.sections = append(r.sections, section{
+			comparison: c, rounds: 4, took: time.Minute,
+			text: "\nwhat " + c.Name + " printed\n",
+		})
 	}
 	return r
 }
@@ -214,7 +219,8 @@ func TestRecord(t *testing.T) {
 	calls := 0
 	var first string // what is there when the second comparison begins
 	err := (&Report{Out: t.Output()}).Record(t.Context(), dir, 4, []Comparison{
-		{Name: "one", Charts: []Chart{{File: "one", Title: "One", Panels: []Panel{{"A good table", "good"}}}},
+		{
+			Name: "one", Charts: []Chart{{File: "one", Title: "One", Panels: []Panel{{"A good table", "good"}}}},
 			Run: func(ctx context.Context, r *Report, rounds int) error {
 				if err := r.Compare(ctx, "A good table", rounds, 1, Side{"pgxpool", works}); err != nil {
 					return err
@@ -226,7 +232,8 @@ func TestRecord(t *testing.T) {
 						}
 						return nil
 					}}, Side{"pgtest", works})
-			}},
+			},
+		},
 		{Name: "two", Run: func(_ context.Context, r *Report, _ int) error {
 			first = read("RESULTS.md")
 			r.Printf("half of it\n")

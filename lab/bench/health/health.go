@@ -239,7 +239,8 @@ const remembered = 1100 * time.Millisecond
 type faulted struct{ exhausted, frozen answers }
 
 // faults prints what the probers answer, all at the same time, while the application has taken all
-// connections of the pool, and while nothing passes between them and the server, as if it were frozen.
+// connections of the pool, and while nothing passes between them and the server, as if it were
+// frozen.
 func faults(ctx context.Context, r *harness.Report, network *fault.Proxy, callers int) (_ []faulted, err error) {
 	const conns = 4
 	handlers, pools := make([]http.Handler, len(probers)), make([]*pgxpool.Pool, len(probers))

@@ -52,8 +52,8 @@ func cacheFolder() (string, error) {
 	return filepath.Join(cache, "persistence-bench", fmt.Sprintf("prisma-%x", sum.Sum(nil)[:8])), nil
 }
 
-// install returns node and the folder with Prisma. The first call on a machine fills the folder from
-// the npm registry (300 MB).
+// install returns node and the folder with Prisma. The first call on a machine fills the folder
+// from the npm registry (300 MB).
 func install(ctx context.Context) (node, folder string, err error) {
 	node, err = exec.LookPath("node")
 	if err != nil {
@@ -72,7 +72,8 @@ func install(ctx context.Context) (node, folder string, err error) {
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return "", "", err
 	}
-	// Others may install at the same time, and this may be killed: the folder is renamed when whole.
+	// Others may install at the same time, and this may be killed: the folder is renamed when
+	// whole.
 	temp, err := os.MkdirTemp(filepath.Dir(folder), "installing-")
 	if err != nil {
 		return "", "", err

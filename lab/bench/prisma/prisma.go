@@ -1,5 +1,6 @@
 // Package prisma compares Prisma Client on Node with ours and with other ways from Go: on the same
-// server and socket, with pools of the same size, and the same statements where one can choose them.
+// server and socket, with pools of the same size, and the same statements where one can choose
+// them.
 package prisma
 
 import (

@@ -48,8 +48,8 @@ func goSides() []side {
 	}
 }
 
-// goClient does in Go what driver.mjs does on Node. Its functions take the id of a row that no other
-// caller uses; payIn reads and updates it.
+// goClient does in Go what driver.mjs does on Node. Its functions take the id of a row that no
+// other caller uses; payIn reads and updates it.
 func goClient(read, insert, payIn func(ctx context.Context, id int32) error, end func()) *client {
 	do := map[string]func(context.Context, int32) error{"read": read, "insert": insert, "transaction": payIn}
 	return &client{
@@ -139,7 +139,8 @@ func openSQL(_ context.Context, url string, conns int) (*client, error) {
 	}, func() { _ = db.Close() }), nil
 }
 
-// openGORM is set as GORM's page on performance says: else every insert is a transaction of its own.
+// openGORM is set as GORM's page on performance says: else every insert is a transaction of its
+// own.
 func openGORM(_ context.Context, url string, conns int) (*client, error) {
 	db, err := openDB(url, conns)
 	if err != nil {

@@ -127,8 +127,8 @@ func with(name string, pool *pgxpool.Pool, opts pgtx.Options, fn func(context.Co
 	return harness.Side{Name: name, Op: func(ctx context.Context) error { return pgtx.RunWith(ctx, pool, opts, fn) }}
 }
 
-// byHand sends BEGIN, the settings and the statement in one batch of pgx, and then COMMIT. It is the
-// least that a transaction can cost: it checks nothing.
+// byHand sends BEGIN, the settings and the statement in one batch of pgx, and then COMMIT. It is
+// the least that a transaction can cost: it checks nothing.
 func byHand(name string, pool *pgxpool.Pool, sql func() string, settings ...string) harness.Side {
 	return harness.Side{Name: name, Op: func(ctx context.Context) error {
 		conn, err := pool.Acquire(ctx)

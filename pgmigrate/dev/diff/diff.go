@@ -61,8 +61,8 @@ func (e *RefusedError) Error() string {
 	return b.String()
 }
 
-// maxRounds bounds how often what is left is added: a table that is created again loses its comments,
-// which the second round finds, and a third is hardly ever needed.
+// maxRounds bounds how often what is left is added: a table that is created again loses its
+// comments, which the second round finds, and a third is hardly ever needed.
 const maxRounds = 4
 
 // Make returns the files that turn what the folder makes into the wanted schema. name is the new

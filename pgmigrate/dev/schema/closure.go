@@ -2,8 +2,8 @@ package schema
 
 import "slices"
 
-// closure holds what a change reaches. PostgreSQL refuses to change an object that another one uses,
-// so the other one is dropped first and created again afterwards.
+// closure holds what a change reaches. PostgreSQL refuses to change an object that another one
+// uses, so the other one is dropped first and created again afterwards.
 type closure struct {
 	objects  map[string]bool // by key: dropped, and created again if they are in to
 	columns  map[node]bool   // dropped, and added again if they are in to
@@ -167,8 +167,8 @@ func (p *planner) retype(column node) {
 	p.visit(column, true)
 }
 
-// replace creates a type again under its name. Columns move to the new one while the old one is there
-// under another name.
+// replace creates a type again under its name. Columns move to the new one while the old one is
+// there under another name.
 func (p *planner) replace(oid uint32) {
 	if p.gone.types[oid] {
 		return

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// seed begins the closure with the objects that the changes themselves drop, retype or create again.
+// seed begins the closure with the objects that the changes themselves drop, retype or create
+// again.
 func (p *planner) seed() {
 	taken := map[string]bool{} // names of relations and types that are new
 	for _, c := range p.changes {

@@ -36,8 +36,8 @@ type planner struct {
 	unexpressed  []Change
 }
 
-// Plan returns the statements to run. It drops in the reverse of the old order what is gone or
-// has to be created again, then creates and changes in the new order, and at last drops what was in use
+// Plan returns the statements to run. It drops in the reverse of the old order what is gone or has
+// to be created again, then creates and changes in the new order, and at last drops what was in use
 // until then.
 func (d *Difference) Plan() Plan {
 	if len(d.Objects) == 0 {

@@ -181,8 +181,8 @@ func (d *Difference) settle(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// maySettle reports whether both sides have the object in forms that may mean the same. The forms of
-// an expression have the same number of lines; a column more or less is a line.
+// maySettle reports whether both sides have the object in forms that may mean the same. The forms
+// of an expression have the same number of lines; a column more or less is a line.
 func (c Change) maySettle() bool {
 	return c.From != nil && c.To != nil && c.To.settles() &&
 		strings.Count(c.From.canonical(), "\n") == strings.Count(c.To.canonical(), "\n")

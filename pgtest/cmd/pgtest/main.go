@@ -2,8 +2,8 @@
 // throw-away one.
 //
 //	pgtest list            # databases that failed tests kept, and the command that opens each
-//	pgtest clean           # drops what the tests of this project left: those, what killed processes
-//	                       # left, unused templates and their roles
+//	pgtest clean           # drops what the tests of this project left: those, what killed
+//	                       # processes left, unused templates and their roles
 //	pgtest clean --all     # the same for all projects and users of the server
 //	pgtest clean --dry-run # says what clean would drop
 //

@@ -214,22 +214,26 @@ func TestDirectories(t *testing.T) {
 		"no home": {"linux", 501, nil, "/tmp/pgserver-cache-501", "", "/tmp/pgserver-cache-501/binaries"},
 		"/ for a home": { // of a container's user without a name
 			"linux", 501,
-			map[string]string{"HOME": "/"}, "/tmp/pgserver-cache-501", "/.local/state/pgserver",
+			map[string]string{"HOME": "/"},
+			"/tmp/pgserver-cache-501", "/.local/state/pgserver",
 			"/tmp/pgserver-cache-501/binaries",
 		},
 		"a missing home": {
 			"linux", 501,
-			map[string]string{"HOME": "/nonexistent"}, "/tmp/pgserver-cache-501", "/nonexistent/.local/state/pgserver",
+			map[string]string{"HOME": "/nonexistent"},
+			"/tmp/pgserver-cache-501", "/nonexistent/.local/state/pgserver",
 			"/tmp/pgserver-cache-501/binaries",
 		},
 		"a file for a home": {
 			"linux", 501,
-			map[string]string{"HOME": "/a/file"}, "/tmp/pgserver-cache-501", "/a/file/.local/state/pgserver",
+			map[string]string{"HOME": "/a/file"},
+			"/tmp/pgserver-cache-501", "/a/file/.local/state/pgserver",
 			"/tmp/pgserver-cache-501/binaries",
 		},
 		"another user's home": {
 			"linux", 501,
-			map[string]string{"HOME": "/home/bob"}, "/tmp/pgserver-cache-501", "/home/bob/.local/state/pgserver",
+			map[string]string{"HOME": "/home/bob"},
+			"/tmp/pgserver-cache-501", "/home/bob/.local/state/pgserver",
 			"/tmp/pgserver-cache-501/binaries",
 		},
 		"no home, TMPDIR": {
