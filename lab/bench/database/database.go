@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"strings"
 	"testing/fstest"
 	"time"
 
@@ -81,8 +80,8 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 			return err
 		}
 	}
-	self, err := os.Executable()
-	if err != nil || strings.HasSuffix(self, ".test") {
+	self, err := harness.Executable()
+	if err != nil || harness.InTest() {
 		return err
 	}
 	return r.CompareTimes(ctx, "A process with a single test, server and template already there", rounds, names,

@@ -14,16 +14,29 @@ import (
 // [KillChild], if it is run by go test.
 const ChildTest = "TestChild"
 
+// Executable returns a path that runs this program. On Linux it works without the program's file,
+// which mage bench removes as soon as the program runs.
+func Executable() (string, error) {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err == nil {
+		return self, nil
+	}
+	return os.Executable()
+}
+
+// InTest reports whether go test built this program.
+func InTest() bool { return strings.HasSuffix(os.Args[0], ".test") }
+
 // KillChild starts this program once more, for the named comparison and with more variables, and
 // kills it (SIGKILL) as soon as ready returns true. A child that ends before that, or is not ready
 // within a minute, is an error.
 func KillChild(ctx context.Context, comparison string, env []string, ready func() (bool, error)) error {
-	self, err := os.Executable()
+	self, err := Executable()
 	if err != nil {
 		return err
 	}
 	arg := comparison
-	if strings.HasSuffix(self, ".test") {
+	if InTest() {
 		arg = "-test.run=^" + ChildTest + "$"
 	}
 	var output strings.Builder
