@@ -24,7 +24,7 @@ var serverFaults = []fault{
 	{
 		name:  fmt.Sprintf("it ended its %d sessions, as a restart does: the next %d calls", pooled, calls),
 		conns: pooled,
-		tcp: true, see: ended,
+		tcp:   true, see: ended,
 	},
 	{
 		name: "it is frozen, the connection was idle for 1.5 s; ctx has no deadline", waits: true, conns: 1, tcp: true,
