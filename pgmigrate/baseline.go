@@ -64,7 +64,7 @@ func (m *Migrator) withLock(ctx context.Context, fn func(*run) error) error {
 	if err := r.lockDirect(ctx); err != nil {
 		return err
 	}
-	defer r.unlock(ctx)
+	defer session.Unlock(ctx, r.conn)
 	return fn(r)
 }
 

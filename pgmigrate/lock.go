@@ -8,8 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/sethvargo/go-retry"
-
-	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 const (
@@ -84,17 +82,4 @@ limit 1`, pgx.QueryExecModeExec, migrationLock).Scan(&h.pid, &h.application, &h.
 	default:
 		return h, nil
 	}
-}
-
-// unlock lets the next instance start at once instead of when the server has noticed the end of
-// this session.
-func (r *run) unlock(ctx context.Context) {
-	if r.conn.IsClosed() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CloseTimeout)
-	defer cancel()
-	// All, because tern cannot release its own when its context has ended. If it fails, the
-	// session's end releases the lock.
-	_, _ = r.conn.Exec(ctx, "select pg_catalog.pg_advisory_unlock_all()")
 }

@@ -60,7 +60,7 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	if err := r.lockDirect(ctx); err != nil {
 		return r.result, err
 	}
-	defer r.unlock(ctx)
+	defer session.Unlock(ctx, r.conn)
 	// Another instance may have done the work in the meantime.
 	targets, err := r.plan(ctx, route)
 	if err != nil || r.isDone(targets) {

@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // lockKey is the key of an advisory lock. Those of two names do not meet.
@@ -30,17 +28,6 @@ func (r *Runner) tryLock(ctx context.Context, conn *pgx.Conn, b *Backfill) (ok b
 		return false, fmt.Errorf("lock backfill %s: %w", b.Name, err)
 	}
 	return ok, nil
-}
-
-// unlock gives the lock back before the server notices that the session has ended. An error does
-// not matter: the session ends next.
-func unlock(ctx context.Context, conn *pgx.Conn) {
-	if conn.IsClosed() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CloseTimeout)
-	defer cancel()
-	_, _ = conn.Exec(ctx, "select pg_advisory_unlock_all()", pgx.QueryExecModeExec)
 }
 
 // isLocked reports whether a worker holds the lock. A bigint key is split over classid and objid,

@@ -108,7 +108,7 @@ func (w *worker) session(ctx context.Context) (err error) {
 	w.ending, w.single = false, 0 // somebody may have restarted the backfill meanwhile
 	defer func() {
 		w.lost = w.isLost(err)
-		unlock(ctx, w.conn)
+		session.Unlock(ctx, w.conn)
 		session.Close(ctx, w.conn)
 	}()
 	if err := w.lock(ctx); err != nil {

@@ -243,7 +243,7 @@ func (r *Runner) Restart(ctx context.Context, name string) error {
 		if !ok {
 			return fmt.Errorf("restart backfill %s: a worker runs: cancel it first", name)
 		}
-		defer unlock(ctx, conn)
+		defer session.Unlock(ctx, conn)
 		if err := r.createTable(ctx, conn); err != nil {
 			return err
 		}

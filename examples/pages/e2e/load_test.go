@@ -254,7 +254,7 @@ func (l *load) mustBecome(ctx context.Context, n, want int) {
 	}
 }
 
-// listening is for how long the renderer's listener has been connected.
+// listening returns how long the renderer's listener has been connected.
 func (l *load) listening(ctx context.Context) (time.Duration, error) {
 	_, body, _, err := send(ctx, http.MethodGet, l.render+"/readyz", "")
 	if err != nil {

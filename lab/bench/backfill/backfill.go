@@ -130,7 +130,7 @@ func newRunner(cfg *pgx.ConnConfig, opts backfill.Options) (*backfill.Runner, er
 	return backfill.New(cfg, fstest.MapFS{"copy.sql": {Data: []byte(file)}}, opts)
 }
 
-// fill makes the table anew. Its counter lets updates be as short as those of an application.
+// fill recreates the table. Its counter keeps updates as short as an application's.
 func fill(ctx context.Context, conn *pgx.Conn, rows int) error {
 	for _, sql := range []string{
 		`drop table if exists rows`,
@@ -153,7 +153,7 @@ func loop(ctx context.Context, conn *pgx.Conn, pause time.Duration) error {
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		time.Sleep(pause)
+		time.Sleep(pause) // the pace of the loop that is measured
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package fault throws the same faults at the modules and at the usual ways without them, on a
-// server of its own. Every cell is what the run saw; there are no rounds.
+// server of its own. Every cell shows what one run saw; there are no rounds.
 package fault
 
 import (

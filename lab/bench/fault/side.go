@@ -18,7 +18,7 @@ import (
 // execution is a statement on a pool, or in a transaction.
 type execution func(ctx context.Context, statement string) error
 
-// program is what a service has of a database once it has started.
+// program is a started service's access to its database.
 type program struct {
 	exec execution
 	// transaction runs fn in a transaction on the pool, also when it is called in another one's fn.

@@ -28,7 +28,7 @@ const (
 	wrong                // wrong data, no end, a secret shown
 )
 
-// cell is what was seen of a side in a fault.
+// cell is the outcome of a fault for one side.
 type cell struct {
 	seen string
 	grade

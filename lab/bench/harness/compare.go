@@ -20,7 +20,7 @@ type Side struct {
 	Op   func(context.Context) error
 }
 
-// Row is what was measured of a side. Ratio compares it with the first row of its table, in the
+// Row holds the measurements of a side. Ratio compares it with the first row of its table, in the
 // same round.
 type Row struct {
 	Name        string

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Report is what a run prints, as Markdown, and the tables in it.
+// Report prints a run as Markdown and keeps its tables.
 type Report struct {
 	Out      io.Writer
 	Tables   []Table

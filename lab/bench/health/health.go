@@ -235,7 +235,7 @@ func count(ctx context.Context, observer *pgx.Conn) (sessions, transactions int,
 // remembered is longer than any prober repeats an answer.
 const remembered = 1100 * time.Millisecond
 
-// faulted is what a prober answers in each fault.
+// faulted holds a prober's answers in each fault.
 type faulted struct{ exhausted, frozen answers }
 
 // faults prints what the probers answer, all at the same time, while the application has taken all

@@ -181,7 +181,7 @@ func (x *interrupted) interrupt(kind string) error {
 		x.server.Start(x.t)
 		x.connect()
 	}
-	for deadline := time.Now().Add(20 * time.Second); x.ask("select exists (select " + sessions + ")"); {
+	for deadline := time.Now().Add(time.Minute); x.ask("select exists (select " + sessions + ")"); {
 		if time.Now().After(deadline) {
 			x.t.Fatal("the server still works on a run that was interrupted")
 		}

@@ -93,6 +93,18 @@ func Close(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
+// Unlock releases all advisory locks of the session, so that the next instance starts at once
+// instead of when the server has noticed the end of this session. It also does so after ctx has
+// ended. If it fails, the end of the session releases the locks.
+func Unlock(ctx context.Context, conn *pgx.Conn) {
+	if conn.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CloseTimeout)
+	defer cancel()
+	_, _ = conn.Exec(ctx, "select pg_catalog.pg_advisory_unlock_all()")
+}
+
 // ClientName is who runs this process, as far as the system knows.
 func ClientName() string {
 	name := "unknown"
