@@ -11,7 +11,7 @@ const (
 	Config Category = "config"
 	// Auth: the server does not accept the user: class 28, or a failed SASL exchange.
 	Auth Category = "auth"
-	// Permission: the user is logged in and may not do that (42501), or this machine does not let
+	// Permission: the user is logged in but may not do that (42501), or this machine does not let
 	// the process reach the address.
 	Permission Category = "permission"
 	// DNS: the host name does not resolve.
@@ -22,8 +22,8 @@ const (
 	// TLS: the handshake failed. The cause is a certificate, a host name, a protocol version, or a
 	// side that does not use TLS.
 	TLS Category = "tls"
-	// WrongServer: the server is healthy and not the standby that target_session_attrs asks for. A
-	// standby where a primary is asked for is ReadOnly.
+	// WrongServer: the server is healthy but not the standby that target_session_attrs asks for. A
+	// standby in place of a primary is ReadOnly.
 	WrongServer Category = "wrong_server"
 	// Lagging: a replica is too far behind the primary. No server reports it; the package that
 	// measures the lag states it.
@@ -46,7 +46,7 @@ const (
 	// by statement_timeout, 25P03, 25P04) or a pooler's.
 	Timeout Category = "timeout"
 	// Canceled: the client or an operator gave up: context.Canceled, 57014 on request, 57000, a
-	// COPY whose source failed, a closed pool.
+	// COPY with a failed source, a closed pool.
 	Canceled Category = "canceled"
 	// CommitUnknown: the transaction may or may not have been committed (08007, 40003).
 	CommitUnknown Category = "commit_unknown"
@@ -54,8 +54,8 @@ const (
 
 // Answers to a statement.
 const (
-	// ReadOnly: a write reached a server or a transaction that only reads (25006). The server is a
-	// standby, or was demoted.
+	// ReadOnly: a write reached a read-only server or transaction (25006). The server is a standby,
+	// or it was demoted.
 	ReadOnly Category = "read_only"
 	// Serialization: a concurrent transaction conflicts with this one (40001, 40000).
 	Serialization Category = "serialization"

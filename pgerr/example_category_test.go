@@ -7,7 +7,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// An error of one's own says what it is, and whether the transaction may run again.
+// A custom error states its category and whether the transaction may run again.
 func ExampleCategory() {
 	err := fmt.Errorf("publish: %w", errQuota)
 	fmt.Println(pgerr.Of(err), pgerr.Retryable(err))

@@ -18,8 +18,8 @@ import (
 )
 
 // judge walks the tree of wrapped errors from the outside in and stops at the first error it
-// recognizes. errors.As over the whole tree would pick among joined errors by type, where their
-// order and weight should decide.
+// recognizes. errors.As would pick one of several joined errors by type; their order and weight
+// should decide.
 func judge(err error, connecting bool) verdict {
 	if isNil(err) {
 		return unknown
@@ -27,11 +27,11 @@ func judge(err error, connecting bool) verdict {
 	if v, ok := askError(err, connecting); ok {
 		return v
 	}
-	switch e := err.(type) { //nolint:errorlint // judge walks what err wraps by itself
+	switch e := err.(type) { //nolint:errorlint // judge unwraps err itself
 	case *pgconn.ConnectError:
 		return judgeConnect(e)
 	case *pgconn.ParseConfigError:
-		return of(Config)
+		return verdictFor(Config)
 	case *pgconn.PgError:
 		return judgePgError(e, connecting)
 	}
@@ -47,12 +47,12 @@ func judge(err error, connecting bool) verdict {
 		return v
 	}
 	if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {
-		return of(Timeout)
+		return verdictFor(Timeout)
 	}
 	return inner
 }
 
-// isNil reports whether err is nil or holds a nil pointer, whose methods may panic.
+// isNil reports whether err is nil or holds a nil pointer. Calling its methods might panic.
 func isNil(err error) bool {
 	if err == nil {
 		return true
@@ -62,7 +62,7 @@ func isNil(err error) bool {
 }
 
 func judgeWrapped(err error, connecting bool) verdict {
-	switch e := err.(type) { //nolint:errorlint // judge walks what err wraps by itself
+	switch e := err.(type) { //nolint:errorlint // judge unwraps err itself
 	case interface{ Unwrap() error }:
 		return judge(e.Unwrap(), connecting)
 	case interface{ Unwrap() []error }:
@@ -71,14 +71,15 @@ func judgeWrapped(err error, connecting bool) verdict {
 	return unknown
 }
 
-// askError calls the methods Category and Retryable of err. What err wraps answers the rest.
+// askError calls the methods Category and Retryable of err. If one is missing, the wrapped error
+// answers for it.
 func askError(err error, connecting bool) (verdict, bool) {
 	categorized, hasCategory := err.(interface{ Category() Category })
 	retryer, hasRetryable := err.(interface{ Retryable() bool })
 	var v verdict
 	switch {
 	case hasCategory && categorized.Category() != "":
-		v = of(categorized.Category())
+		v = verdictFor(categorized.Category())
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			v.retry = no
 		}
@@ -112,9 +113,9 @@ func triesBothWays(cfg *pgconn.Config) bool {
 	})
 }
 
-// dropRefusedWays leaves out attempts that failed because of the way they were made, if there are
-// others. Each server without TLS refuses the one with it, and each server that insists on TLS the
-// one without. Where a server has refused TLS, attempts without it are its answer.
+// dropRefusedWays drops attempts that only failed because they used TLS, or because they did not,
+// if there are others. A server without TLS refuses the attempt with it, and a server that insists
+// on TLS refuses the attempt without. The other attempt holds the server's real answer.
 func dropRefusedWays(errs []error) []error {
 	all := len(errs)
 	rest := slices.DeleteFunc(slices.Clone(errs), isTLSRefused)
@@ -138,28 +139,28 @@ func judgeJoined(errs []error, connecting bool) verdict {
 // judgeLeaf recognizes errors by identity and type.
 func judgeLeaf(err error, connecting bool) (verdict, bool) {
 	switch {
-	case connecting && same(err, io.EOF):
+	case connecting && isSame(err, io.EOF):
 		// The peer closed the connection. Elsewhere io.EOF may come from any reader.
-		return of(Connection), true
-	case same(err, context.Canceled):
-		return of(Canceled), true
-	case same(err, context.DeadlineExceeded), same(err, os.ErrDeadlineExceeded):
-		return of(Timeout), true
-	case same(err, sql.ErrNoRows): // pgx.ErrNoRows wraps it
-		return of(NotFound), true
-	case same(err, pgconn.ErrReadOnlyConnection), same(err, pgconn.ErrStandbyConnection):
-		return of(ReadOnly), true
-	case same(err, pgconn.ErrReadWriteConnection), same(err, pgconn.ErrPrimaryConnection):
-		return of(WrongServer), true
-	case same(err, pgconn.ErrConnClosed), same(err, net.ErrClosed), same(err, io.ErrUnexpectedEOF):
-		return of(Connection), true
+		return verdictFor(Connection), true
+	case isSame(err, context.Canceled):
+		return verdictFor(Canceled), true
+	case isSame(err, context.DeadlineExceeded), isSame(err, os.ErrDeadlineExceeded):
+		return verdictFor(Timeout), true
+	case isSame(err, sql.ErrNoRows): // pgx.ErrNoRows wraps it
+		return verdictFor(NotFound), true
+	case isSame(err, pgconn.ErrReadOnlyConnection), isSame(err, pgconn.ErrStandbyConnection):
+		return verdictFor(ReadOnly), true
+	case isSame(err, pgconn.ErrReadWriteConnection), isSame(err, pgconn.ErrPrimaryConnection):
+		return verdictFor(WrongServer), true
+	case isSame(err, pgconn.ErrConnClosed), isSame(err, net.ErrClosed), isSame(err, io.ErrUnexpectedEOF):
+		return verdictFor(Connection), true
 	}
-	switch e := err.(type) { //nolint:errorlint // judge walks what err wraps by itself
+	switch e := err.(type) { //nolint:errorlint // judge unwraps err itself
 	case *net.DNSError:
 		if errors.Is(e, context.Canceled) {
-			return of(Canceled), true
+			return verdictFor(Canceled), true
 		}
-		return of(DNS), true
+		return verdictFor(DNS), true
 	case *net.OpError:
 		return judgeOpError(e)
 	case syscall.Errno:
@@ -167,14 +168,14 @@ func judgeLeaf(err error, connecting bool) (verdict, bool) {
 	case *tls.CertificateVerificationError, tls.RecordHeaderError, tls.AlertError, *tls.ECHRejectionError,
 		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError,
 		x509.ConstraintViolationError, x509.UnhandledCriticalExtension, x509.InsecureAlgorithmError:
-		return of(TLS), true
+		return verdictFor(TLS), true
 	}
 	return verdict{}, false
 }
 
-// same reports whether err itself is target, whatever it wraps.
-func same(err, target error) bool {
-	if err == target { //nolint:errorlint // judge walks what err wraps by itself
+// isSame reports whether err itself is target, whatever it wraps.
+func isSame(err, target error) bool {
+	if err == target { //nolint:errorlint // judge unwraps err itself
 		return true
 	}
 	is, ok := err.(interface{ Is(error) bool })
@@ -190,14 +191,14 @@ func judgeOpError(err *net.OpError) (verdict, bool) {
 		errors.As(err.Err, &errno)
 		switch errno {
 		case syscall.ENOENT:
-			return of(Refused), true
+			return verdictFor(Refused), true
 		case syscall.EACCES, syscall.EPERM:
-			return of(Permission), true
+			return verdictFor(Permission), true
 		case syscall.EMFILE, syscall.ENFILE:
 			return verdict{category: Resource, retry: no, wait: yes}, true
 		}
 	case "remote error", "local error": // how crypto/tls reports alerts, whose type is not exported
-		return of(TLS), true
+		return verdictFor(TLS), true
 	case "read", "write":
 		// On an established connection these say that TCP gave up on a peer that vanished:
 		// ETIMEDOUT, or what the network last reported, such as EHOSTUNREACH. A deadline of the
@@ -205,7 +206,7 @@ func judgeOpError(err *net.OpError) (verdict, bool) {
 		var errno syscall.Errno
 		errors.As(err.Err, &errno)
 		if v, _ := judgeErrno(errno); v.category == Timeout || v.category == Refused {
-			return of(Connection), true
+			return verdictFor(Connection), true
 		}
 	}
 	return verdict{}, false
@@ -215,24 +216,24 @@ func judgeErrno(err syscall.Errno) (verdict, bool) {
 	switch err {
 	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
 		syscall.EADDRNOTAVAIL:
-		return of(Refused), true
+		return verdictFor(Refused), true
 	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN,
 		syscall.ENETRESET:
-		return of(Connection), true
+		return verdictFor(Connection), true
 	case syscall.ETIMEDOUT:
-		return of(Timeout), true
+		return verdictFor(Timeout), true
 	}
 	return verdict{}, false
 }
 
 const tlsRefused = "server refused TLS connection"
 
-// judgeText recognizes what has neither a type nor a value of its own, when nothing inside it was
-// recognized either.
+// judgeText recognizes errors that have neither a type nor a value of their own. It runs last, when
+// nothing inside the error was recognized.
 func judgeText(err error, connecting bool) (verdict, bool) {
 	text := err.Error()
 	if text == "closed pool" { // puddle.ErrClosedPool; its module is not worth a dependency
-		return of(Canceled), true
+		return verdictFor(Canceled), true
 	}
 	if !connecting {
 		return verdict{}, false
@@ -242,10 +243,10 @@ func judgeText(err error, connecting bool) (verdict, bool) {
 	step, _, _ := strings.Cut(text, ": ")
 	switch step {
 	case "tls error", "tls", "x509":
-		return of(TLS), true
+		return verdictFor(TLS), true
 	case "failed SASL auth", "failed GSS auth", "require_auth check failed", "channel binding check failed",
 		"sslcertmode check failed":
-		return of(Auth), true
+		return verdictFor(Auth), true
 	}
 	return verdict{}, false
 }

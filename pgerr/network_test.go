@@ -25,7 +25,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// TestAddress connects to listeners that are no PostgreSQL.
+// TestAddress connects to listeners that are not PostgreSQL.
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	const wait = true
@@ -35,83 +35,83 @@ func TestAddress(t *testing.T) {
 		category pgerr.Category
 		wait     bool
 	}{
-		{"refused", "postgres://u@" + refusing(t) + "/d?sslmode=disable", pgerr.Refused, wait},
+		{"refused", "postgres://u@" + closedAddress(t) + "/d?sslmode=disable", pgerr.Refused, wait},
 		{"no socket file", "postgres://u@/d?host=" + t.TempDir(), pgerr.Refused, wait},
 		{"no such name", "postgres://u@pgerr.invalid/d", pgerr.DNS, wait},
 		{
-			"black hole", "postgres://u@" + listening(t, hold) + "/d?sslmode=disable&connect_timeout=1", pgerr.Timeout,
+			"black hole", "postgres://u@" + serveConns(t, hold) + "/d?sslmode=disable&connect_timeout=1", pgerr.Timeout,
 			wait,
 		},
 		{
-			"black hole in TLS", "postgres://u@" + listening(t, hold) + "/d?sslmode=require&connect_timeout=1",
+			"black hole in TLS", "postgres://u@" + serveConns(t, hold) + "/d?sslmode=require&connect_timeout=1",
 			pgerr.Timeout, wait,
 		},
-		{"end of file", "postgres://u@" + listening(t, drop) + "/d?sslmode=disable", pgerr.Connection, wait},
-		{"end of file in TLS", "postgres://u@" + listening(t, drop) + "/d?sslmode=require", pgerr.Connection, wait},
+		{"end of file", "postgres://u@" + serveConns(t, drop) + "/d?sslmode=disable", pgerr.Connection, wait},
+		{"end of file in TLS", "postgres://u@" + serveConns(t, drop) + "/d?sslmode=require", pgerr.Connection, wait},
 		{
-			"end of file in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(drop)) +
+			"end of file in the TLS handshake", "postgres://u@" + serveConns(t, acceptTLSThen(drop)) +
 				"/d?sslmode=require",
 			pgerr.Connection, wait,
 		},
 		{
-			"reset in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(reset)) + "/d?sslmode=require",
+			"reset in the TLS handshake", "postgres://u@" + serveConns(t, acceptTLSThen(reset)) + "/d?sslmode=require",
 			pgerr.Connection, wait,
 		},
 		{
-			"black hole in the TLS handshake", "postgres://u@" + listening(t, acceptTLSThen(hold)) +
+			"black hole in the TLS handshake", "postgres://u@" + serveConns(t, acceptTLSThen(hold)) +
 				"/d?sslmode=require&connect_timeout=1",
 			pgerr.Timeout, wait,
 		},
 		{
-			"end of file in direct TLS", "postgres://u@" + listening(t, drop) +
+			"end of file in direct TLS", "postgres://u@" + serveConns(t, drop) +
 				"/d?sslmode=require&sslnegotiation=direct",
 			pgerr.Connection, wait,
 		},
 		{
 			"end of file in the TLS handshake, second starting",
-			"postgres://u@" + listening(t, acceptTLSThen(drop)) + "," + listening(t, noTLSThen(fail("57P03"))) +
+			"postgres://u@" + serveConns(t, acceptTLSThen(drop)) + "," + serveConns(t, refuseTLSThen(fail("57P03"))) +
 				"/d?sslmode=prefer",
 			pgerr.StartingUp, wait,
 		},
 		{
-			"old version of TLS", "postgres://u@" + listening(t, acceptTLSThen(answer(helloTLS10))) +
+			"old version of TLS", "postgres://u@" + serveConns(t, acceptTLSThen(answer(helloTLS10))) +
 				"/d?sslmode=require",
 			pgerr.TLS, !wait,
 		},
 		{
-			"no TLS after all", "postgres://u@" + listening(t,
+			"no TLS after all", "postgres://u@" + serveConns(t,
 				acceptTLSThen(answer("HTTP/1.1 400 Bad Request\r\n\r\n"))) + "/d?sslmode=require",
 			pgerr.TLS, !wait,
 		},
-		{"reset", "postgres://u@" + listening(t, reset) + "/d?sslmode=disable", pgerr.Connection, wait},
-		{"no TLS", "postgres://u@" + listening(t, answer("N")) + "/d?sslmode=require", pgerr.TLS, !wait},
-		{"starting up", "postgres://u@" + listening(t, fail("57P03")) + "/d?sslmode=disable", pgerr.StartingUp, wait},
+		{"reset", "postgres://u@" + serveConns(t, reset) + "/d?sslmode=disable", pgerr.Connection, wait},
+		{"no TLS", "postgres://u@" + serveConns(t, answer("N")) + "/d?sslmode=require", pgerr.TLS, !wait},
+		{"starting up", "postgres://u@" + serveConns(t, fail("57P03")) + "/d?sslmode=disable", pgerr.StartingUp, wait},
 		{
-			"no TLS, starting up", "postgres://u@" + listening(t, noTLSThen(fail("57P03"))) + "/d?sslmode=prefer",
+			"no TLS, starting up", "postgres://u@" + serveConns(t, refuseTLSThen(fail("57P03"))) + "/d?sslmode=prefer",
 			pgerr.StartingUp, wait,
 		},
 		{
-			"no slot", "postgres://u@" + listening(t, fail("53300")) + "/d?sslmode=disable", pgerr.TooManyConnections,
+			"no slot", "postgres://u@" + serveConns(t, fail("53300")) + "/d?sslmode=disable", pgerr.TooManyConnections,
 			wait,
 		},
-		{"wrong password", "postgres://u@" + listening(t, fail("28P01")) + "/d?sslmode=disable", pgerr.Auth, !wait},
+		{"wrong password", "postgres://u@" + serveConns(t, fail("28P01")) + "/d?sslmode=disable", pgerr.Auth, !wait},
 		{
-			"first refused, second starting", "postgres://u@" + refusing(t) + "," + listening(t, fail("57P03")) +
+			"first refused, second starting", "postgres://u@" + closedAddress(t) + "," + serveConns(t, fail("57P03")) +
 				"/d?sslmode=disable",
 			pgerr.StartingUp, wait,
 		},
 		{
-			"first without name, second wrong password", "postgres://u@pgerr.invalid:1," + listening(t, fail("28P01")) +
+			"first without name, second wrong password", "postgres://u@pgerr.invalid:1," + serveConns(t, fail("28P01")) +
 				"/d?sslmode=disable",
 			pgerr.Auth, !wait,
 		},
 		{
-			"unknown authority", "postgres://u@" + listening(t, serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) +
+			"unknown authority", "postgres://u@" + serveConns(t, serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) +
 				"/d?sslmode=verify-full",
 			pgerr.TLS, !wait,
 		},
 		{
-			"unknown authority, name not asked", "postgres://u@" + listening(t,
+			"unknown authority, name not asked", "postgres://u@" + serveConns(t,
 				serveTLS(t, "127.0.0.1", time.Now().Add(time.Hour))) + "/d?sslmode=verify-ca",
 			pgerr.TLS, !wait,
 		},
@@ -139,17 +139,17 @@ func TestTwoAttempts(t *testing.T) {
 		category pgerr.Category
 		wait     bool
 	}{
-		{"full", listening(t, byTLS(full, fail("28000", entry+"no encryption"))), pgerr.TooManyConnections, true},
-		{"full, version 13", listening(t, byTLS(full, fail("28000", entry+"SSL off"))), pgerr.TooManyConnections, true},
-		{"reset", listening(t, byTLS(reset, fail("28000", entry+"no encryption"))), pgerr.Connection, true},
+		{"full", serveConns(t, splitByTLS(full, fail("28000", entry+"no encryption"))), pgerr.TooManyConnections, true},
+		{"full, version 13", serveConns(t, splitByTLS(full, fail("28000", entry+"SSL off"))), pgerr.TooManyConnections, true},
+		{"reset", serveConns(t, splitByTLS(reset, fail("28000", entry+"no encryption"))), pgerr.Connection, true},
 		{
-			"no TLS there", listening(t, noTLSThen(fail("28000", entry+"no encryption"))), pgerr.Auth, false,
+			"no TLS there", serveConns(t, refuseTLSThen(fail("28000", entry+"no encryption"))), pgerr.Auth, false,
 		},
 		{
-			"another server", listening(t, byTLS(full, fail("53300"))) + "," +
-				listening(t, noTLSThen(fail("28000", entry+"no encryption"))), pgerr.Auth, false,
+			"another server", serveConns(t, splitByTLS(full, fail("53300"))) + "," +
+				serveConns(t, refuseTLSThen(fail("28000", entry+"no encryption"))), pgerr.Auth, false,
 		},
-		{"another cause", listening(t, byTLS(full, fail("28000", "no such role"))), pgerr.Auth, false},
+		{"another cause", serveConns(t, splitByTLS(full, fail("28000", "no such role"))), pgerr.Auth, false},
 	} {
 		for _, mode := range []string{"prefer", "allow"} {
 			t.Run(test.name+" "+mode, func(t *testing.T) {
@@ -161,13 +161,13 @@ func TestTwoAttempts(t *testing.T) {
 	}
 }
 
-// TestOneWay: servers are tried without TLS only, or with it only. Each refusal counts.
+// TestOneWay: pgx tries servers only without TLS, or only with it. Each refusal counts.
 func TestOneWay(t *testing.T) {
 	t.Parallel()
-	plain := listening(t, fail("28000", `no pg_hba.conf entry for host "::1", user "u", database "d", no encryption`))
-	_, err := pgx.Connect(t.Context(), "postgres://u@"+plain+","+listening(t, fail("57P03"))+"/d?sslmode=disable")
+	plain := serveConns(t, fail("28000", `no pg_hba.conf entry for host "::1", user "u", database "d", no encryption`))
+	_, err := pgx.Connect(t.Context(), "postgres://u@"+plain+","+serveConns(t, fail("57P03"))+"/d?sslmode=disable")
 	check(t, err, pgerr.Auth, false, false)
-	_, err = pgx.Connect(t.Context(), "postgres://u@"+listening(t, noTLSThen(fail("57P03")))+","+refusing(t)+
+	_, err = pgx.Connect(t.Context(), "postgres://u@"+serveConns(t, refuseTLSThen(fail("57P03")))+","+closedAddress(t)+
 		"/d?sslmode=require")
 	check(t, err, pgerr.TLS, false, false)
 }
@@ -178,11 +178,11 @@ func TestCertificate(t *testing.T) {
 	for name, address := range map[string]func(*testing.T) (string, *x509.CertPool){
 		"another host": func(t *testing.T) (string, *x509.CertPool) {
 			cert, pool := certificate(t, "10.9.8.7", time.Now().Add(time.Hour))
-			return listening(t, withTLS(cert)), pool
+			return serveConns(t, withTLS(cert)), pool
 		},
 		"expired": func(t *testing.T) (string, *x509.CertPool) {
 			cert, pool := certificate(t, "127.0.0.1", time.Now().Add(-time.Hour))
-			return listening(t, withTLS(cert)), pool
+			return serveConns(t, withTLS(cert)), pool
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,11 +199,11 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
-// TestAlert: the server wants a certificate of ours. TLS 1.3 says so only after the handshake.
+// TestAlert: the server wants a client certificate. TLS 1.3 says so only after the handshake.
 func TestAlert(t *testing.T) {
 	t.Parallel()
 	cert, _ := certificate(t, "127.0.0.1", time.Now().Add(time.Hour))
-	addr := listening(t, withTLS(cert, tls.RequireAnyClientCert))
+	addr := serveConns(t, withTLS(cert, tls.RequireAnyClientCert))
 	_, err := pgx.Connect(t.Context(), "postgres://u@"+addr+"/d?sslmode=require")
 	check(t, err, pgerr.TLS, false, false)
 }
@@ -216,14 +216,14 @@ func TestCanceledLookup(t *testing.T) {
 	check(t, err, pgerr.Canceled, false, false)
 }
 
-// TestVanishedPeer: TCP's own timeout on an established connection. It takes a network that drops
-// packets, so the error is made by hand as package net does.
+// TestVanishedPeer: TCP's own timeout on an established connection. Provoking it takes a network
+// that drops packets, so the test builds the error as package net does.
 func TestVanishedPeer(t *testing.T) {
 	t.Parallel()
 	timedOut := os.NewSyscallError("read", syscall.ETIMEDOUT)
 	check(t, &net.OpError{Op: "read", Net: "tcp", Err: timedOut}, pgerr.Connection, true, true)
 	check(t, &net.OpError{Op: "dial", Net: "tcp", Err: timedOut}, pgerr.Timeout, false, true)
-	// Linux reports the last thing that it heard of the way there.
+	// Linux reports the last ICMP error that it received.
 	for _, errno := range []syscall.Errno{
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ECONNREFUSED, syscall.EHOSTDOWN, syscall.ENETDOWN,
 		syscall.ENETRESET, syscall.ECONNRESET,
@@ -261,13 +261,13 @@ func TestOwnMachine(t *testing.T) {
 		_, connectErr := pgx.ConnectConfig(t.Context(), config)
 		check(t, connectErr, want.category, want.wait, want.wait)
 	}
-	// Elsewhere these are about another file.
+	// In other operations these are about another file.
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.EPERM, syscall.ENOENT} {
 		check(t, &net.OpError{Op: "read", Net: "tcp", Err: errno}, pgerr.Unknown, false, false)
 	}
 }
 
-// TestNilPointer: a nil pointer in an error says nothing, and its methods are not called.
+// TestNilPointer: a nil pointer in an error has no category. Its methods are not called.
 func TestNilPointer(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
@@ -294,14 +294,14 @@ func TestParse(t *testing.T) {
 // TestConnectLimit: the limit on one attempt is not the caller's context.
 func TestConnectLimit(t *testing.T) {
 	t.Parallel()
-	addr := listening(t, hold)
+	addr := serveConns(t, hold)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := pgx.Connect(ctx, "postgres://u@"+addr+"/d?sslmode=disable")
 	check(t, err, pgerr.Timeout, true, true)
 }
 
-func refusing(t *testing.T) string {
+func closedAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -311,8 +311,8 @@ func refusing(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// listening serves each connection with serve until the end of the test.
-func listening(t *testing.T, serve func(net.Conn)) string {
+// serveConns serves each connection with serve until the end of the test.
+func serveConns(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -366,8 +366,9 @@ func fail(code string, message ...string) func(net.Conn) {
 	return answer(fmt.Sprintf("E\x00\x00\x00%c%s", len(fields)+4, fields))
 }
 
-// byTLS accepts TLS and serves the handshake by with, and connections without TLS by without.
-func byTLS(with, without func(net.Conn)) func(net.Conn) {
+// splitByTLS accepts TLS. It serves the handshake with "with", and connections without TLS with
+// "without".
+func splitByTLS(with, without func(net.Conn)) func(net.Conn) {
 	return func(conn net.Conn) {
 		first := make([]byte, 8)
 		if _, err := io.ReadFull(conn, first); err != nil {
@@ -386,8 +387,8 @@ func serveInTLS(conn net.Conn, cert tls.Certificate, next func(net.Conn)) {
 	next(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}))
 }
 
-// noTLSThen refuses TLS and serves the connection without it by next.
-func noTLSThen(next func(net.Conn)) func(net.Conn) {
+// refuseTLSThen refuses TLS and serves the connection without it with next.
+func refuseTLSThen(next func(net.Conn)) func(net.Conn) {
 	return func(conn net.Conn) {
 		// An SSLRequest is 8 bytes, a startup message longer.
 		first := make([]byte, 8)
@@ -402,7 +403,7 @@ func noTLSThen(next func(net.Conn)) func(net.Conn) {
 	}
 }
 
-// acceptTLSThen accepts TLS and serves the handshake by next.
+// acceptTLSThen accepts TLS and serves the handshake with next.
 func acceptTLSThen(next func(net.Conn)) func(net.Conn) {
 	return func(conn net.Conn) {
 		_, _ = io.ReadFull(conn, make([]byte, 8))
@@ -434,7 +435,7 @@ func withTLS(cert tls.Certificate, client ...tls.ClientAuthType) func(net.Conn) 
 	}
 }
 
-// certificate makes one that is its own authority.
+// certificate makes a certificate that is its own authority.
 func certificate(t *testing.T, ip string, until time.Time) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -8,7 +8,7 @@
 //   - [Retryable]: is it of a kind that goes away when the whole transaction runs again?
 //   - [Startup]: is it worth waiting for while a service starts?
 //
-// Errors of other packages take part with methods:
+// Errors of other packages join in with methods:
 //
 //	func (e *MyError) Category() pgerr.Category // what Of answers, unless it is ""
 //	func (e *MyError) Retryable() bool          // what Retryable answers
@@ -27,13 +27,12 @@ package pgerr
 // Of returns the category of err. It is "" for nil and [Unknown] for an error that Of does not
 // know.
 //
-// An error in err's chain that has a method Category() Category decides, unless that returns "".
+// If an error in err's chain has a method Category() Category, its answer decides, unless it is "".
 //
-// A *pgconn.ConnectError holds one error for each address tried. The attempt that came furthest
+// A *pgconn.ConnectError holds one error for each address tried. The attempt that got furthest
 // decides: a wrong password outranks a refused connection. In any other error that wraps several
-// (errors.Join), the first one that is known decides, because it usually caused the others. An
-// error that only follows from another one (25P02, a failed transaction) leaves the decision to the
-// others.
+// (errors.Join), the first known one decides, because it usually caused the others. An error that
+// only follows from another one (25P02, a failed transaction) has no say.
 func Of(err error) Category {
 	if err == nil {
 		return ""
@@ -42,14 +41,16 @@ func Of(err error) Category {
 }
 
 // Retryable reports whether the whole transaction may run again after err. It never means only the
-// last statement. The failure is of a kind that goes away, and it left nothing of the transaction
-// behind, provided that COMMIT had not been sent when it occurred.
+// last statement. If it is true, the failure is of a kind that goes away. It left nothing of the
+// transaction behind, provided that COMMIT had not been sent yet.
 //
-// The caller has to know whether COMMIT had been sent. A connection that broke before it and one
-// that broke after it return the same error. After it the transaction may have been committed, and
-// running it again may apply it twice. The same goes for a statement outside a transaction, which
-// commits itself. Once COMMIT has been sent, only an error from the server that is not FATAL says
-// that nothing was committed, whatever Retryable says.
+// The caller has to know whether COMMIT was sent. A connection returns the same error whether it
+// breaks before COMMIT or after. After COMMIT the transaction may have been committed, and running
+// it again may apply it twice. The same goes for a statement outside a transaction, which commits
+// on its own.
+//
+// Once COMMIT was sent, only an error from the server that is not FATAL proves that nothing was
+// committed, whatever Retryable says.
 //
 // Retryable is true for serialization failures (40001) and deadlocks (40P01), for a server that
 // shuts down, crashes or starts (57P01, 57P02, 57P03, 57P05) or has no connection slot left
@@ -62,25 +63,25 @@ func Of(err error) Category {
 // err's chain. context.DeadlineExceeded makes it false too, except in a *pgconn.ConnectError, where
 // it may be the limit on one attempt: check ctx.Err() before you run anything again.
 //
-// An error in err's chain that has a method Retryable() bool decides. Of several joined errors, at
-// least one must be retryable, and no other known one may be not.
+// If an error in err's chain has a method Retryable() bool, its answer decides. Joined errors are
+// retryable if at least one of them is and no other known one says no.
 func Retryable(err error) bool {
 	return err != nil && judge(err, false).retry == yes
 }
 
 // Startup reports whether err is worth waiting for while a service starts, because the database may
-// not be there yet. That is so if nothing listens, the name does not resolve, the attempt timed
+// not be there yet. It is true if nothing listens, the name does not resolve, the attempt timed
 // out, the connection broke, or the server is starting up, is shutting down or has no connection
-// slot left. It is also so if the server is not the one that target_session_attrs asks for, or a
-// replica lags: a failover may be under way.
+// slot left. It is also true if the server does not have the role that target_session_attrs asks
+// for, or if a replica lags: a failover may be under way.
 //
-// It is false for nil, for what only a person can repair (wrong password, unknown role or database,
-// missing permission, refused setting, a certificate that does not verify), for context.Canceled,
-// and for errors it does not know. Of several addresses tried, one that failed for such a reason
-// makes it false.
+// It is false for nil, for problems that only a person can fix (wrong password, unknown role or
+// database, missing permission, refused setting, a certificate that does not verify), for
+// context.Canceled, and for unknown errors. If several addresses were tried, one that failed for
+// such a reason makes it false.
 //
-// It does not say how long to wait, and it knows no context. context.DeadlineExceeded counts as an
-// attempt that timed out, so check your own ctx.Err() as well.
+// Startup does not say how long to wait. context.DeadlineExceeded counts as an attempt that timed
+// out, so check your own ctx.Err() as well.
 func Startup(err error) bool {
 	return err != nil && judge(err, false).wait == yes
 }

@@ -20,8 +20,8 @@ var poolerMessages = []struct {
 	{"transaction blocks not allowed", verdict{Statement, no, no}},
 	{"only supports prepared statements", verdict{Statement, no, no}},
 
-	// PgBouncer passes on what the server says to its login, with a code of its own, and repeats it
-	// as the "cached error" of later ones.
+	// When the server refuses PgBouncer's login, PgBouncer passes the message on with its own code.
+	// It repeats the message as the "cached error" of later logins.
 	{"the database system is ", verdict{StartingUp, yes, yes}},
 	{"too many clients already", verdict{TooManyConnections, yes, yes}},
 	{"too many connections for ", verdict{TooManyConnections, yes, yes}},

@@ -75,8 +75,8 @@ var sqlclasses = map[string]Category{
 }
 
 // retryableStates are the codes after which the server keeps nothing of a transaction, and a second
-// run stands a chance. After 26000, pgx has forgotten the statement that the server does not know,
-// and prepares it again.
+// run may succeed. After 26000, pgx forgets the statement that the server does not know, and
+// prepares it again.
 var retryableStates = map[string]bool{
 	"40000": true, "40001": true, "40P01": true, "53300": true,
 	"57P01": true, "57P02": true, "57P03": true, "57P05": true,
@@ -94,7 +94,7 @@ func judgePgError(err *pgconn.PgError, connecting bool) verdict {
 	case err.Code == "25P02": // in_failed_sql_transaction: an earlier error is the cause
 		return verdict{category: Statement}
 	case err.Code == "57014":
-		return of(judgeQueryCanceled(err))
+		return verdictFor(judgeQueryCanceled(err))
 	case err.Code == "08P01" && isFatal(err): // the two sides do not speak the same protocol
 		return verdict{category: Connection, retry: no, wait: no}
 	case err.Code == "08P01":
@@ -137,9 +137,9 @@ func isStaleStatement(err *pgconn.PgError) bool {
 	return false
 }
 
-// judgeQueryCanceled tells who canceled a statement. A failed source of a COPY is told by the name
-// of the routine in any language. A timeout and a request come from the same routine and differ
-// only in their message, so with a translated message both count as a timeout.
+// judgeQueryCanceled decides who canceled a statement. The name of the routine identifies a COPY
+// with a failed source, in any language. A timeout and a cancel request come from the same routine
+// and differ only in their message, so with a translated message both count as a timeout.
 func judgeQueryCanceled(err *pgconn.PgError) Category {
 	if err.Routine == "CopyGetData" || strings.HasPrefix(err.Message, "COPY from stdin failed") ||
 		strings.Contains(err.Message, "user request") {
@@ -148,15 +148,15 @@ func judgeQueryCanceled(err *pgconn.PgError) Category {
 	return Timeout
 }
 
-// isRemote reports whether a code that ends sessions came with an error that did not. dblink,
-// postgres_fdw and Citus pass on the codes of another server's connection. Ours is sound.
+// isRemote reports whether an error has a code that ends sessions but did not end this one. dblink,
+// postgres_fdw and Citus pass on codes from their connection to another server. Ours is sound.
 func isRemote(err *pgconn.PgError) bool {
 	endsSessions := strings.HasPrefix(err.Code, "08") || strings.HasPrefix(err.Code, "57P")
 	return endsSessions && err.SeverityUnlocalized == "ERROR"
 }
 
-// isFatal reports whether the server ended the session. PostgreSQL translates Severity and leaves
-// SeverityUnlocalized alone; poolers send only Severity.
+// isFatal reports whether the server ended the session. PostgreSQL translates Severity but not
+// SeverityUnlocalized. Poolers send only Severity.
 func isFatal(err *pgconn.PgError) bool {
 	severity := err.SeverityUnlocalized
 	if severity == "" {

@@ -65,8 +65,8 @@ func TestStatement(t *testing.T) {
 	}
 }
 
-// TestFailedTransaction: the error that follows has no opinion, so that the cause decides wherever
-// the two are joined.
+// TestFailedTransaction: the error that follows has no opinion, so the cause decides when the two
+// are joined.
 func TestFailedTransaction(t *testing.T) {
 	t.Parallel()
 	conn := database(t)
@@ -81,7 +81,7 @@ func TestFailedTransaction(t *testing.T) {
 	check(t, errors.Join(err, context.DeadlineExceeded), pgerr.Timeout, false, true)
 }
 
-// TestCopySource: the source of a COPY fails, and nobody ran out of time.
+// TestCopySource: the source of a COPY fails, which is not a timeout.
 func TestCopySource(t *testing.T) {
 	t.Parallel()
 	conn := database(t)
@@ -126,8 +126,7 @@ func TestLostStatement(t *testing.T) {
 	check(t, run(), "", false, false)
 }
 
-// TestRemote: codes of another server's connection, as dblink passes them on. This session lives
-// on.
+// TestRemote: dblink passes on codes from its connection to another server. This session survives.
 func TestRemote(t *testing.T) {
 	t.Parallel()
 	conn := database(t)
@@ -164,12 +163,12 @@ func TestNoRows(t *testing.T) {
 	check(t, err, pgerr.NotFound, false, false)
 }
 
-// TestConcurrency provokes what needs two sessions.
+// TestConcurrency provokes the errors that need two sessions.
 func TestConcurrency(t *testing.T) {
 	t.Parallel()
 	t.Run("serialization", func(t *testing.T) {
 		t.Parallel()
-		a, b := two(t)
+		a, b := connectTwice(t)
 		must(t, a, "begin isolation level repeatable read; select * from t")
 		must(t, b, "update t set n = n + 1 where id = 1")
 		_, err := a.Exec(t.Context(), "update t set n = n + 1 where id = 1")
@@ -177,14 +176,14 @@ func TestConcurrency(t *testing.T) {
 	})
 	t.Run("lock timeout", func(t *testing.T) {
 		t.Parallel()
-		a, b := two(t)
+		a, b := connectTwice(t)
 		must(t, a, "begin; select * from t for update")
 		_, err := b.Exec(t.Context(), "select * from t for update nowait")
 		check(t, err, pgerr.LockTimeout, false, false)
 	})
 	t.Run("deadlock", func(t *testing.T) {
 		t.Parallel()
-		a, b := two(t)
+		a, b := connectTwice(t)
 		must(t, a, "set deadlock_timeout = '10ms'; begin; update t set n = 1 where id = 1")
 		must(t, b, "set deadlock_timeout = '10s'; begin; update t set n = 1 where id = 2")
 		done := make(chan struct{})
@@ -198,7 +197,7 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
-func two(t *testing.T) (a, b *pgx.Conn) {
+func connectTwice(t *testing.T) (a, b *pgx.Conn) {
 	t.Helper()
 	url := pgserver.Database(t)
 	a, b = connect(t, url), connect(t, url)
@@ -213,7 +212,7 @@ func must(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// TestLogin provokes what a server refuses while connecting.
+// TestLogin provokes refusals while connecting.
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	base := pgserver.Database(t)
@@ -265,7 +264,7 @@ func TestContext(t *testing.T) {
 	_, err := conn.Exec(ctx, "select pg_sleep(30)")
 	check(t, err, pgerr.Timeout, false, true)
 
-	// The connection is gone now, and says so without the reason.
+	// The connection is closed now, and its error no longer names the reason.
 	_, err = conn.Exec(t.Context(), "select 1")
 	check(t, err, pgerr.Connection, true, true)
 

@@ -118,7 +118,7 @@ func TestConnectingSQLState(t *testing.T) {
 	} {
 		t.Run(test.code, func(t *testing.T) {
 			t.Parallel()
-			_, err := pgx.Connect(t.Context(), "postgres://u@"+listening(t, fail(test.code))+"/d?sslmode=disable")
+			_, err := pgx.Connect(t.Context(), "postgres://u@"+serveConns(t, fail(test.code))+"/d?sslmode=disable")
 			check(t, err, test.category, test.wait, test.wait)
 		})
 	}
@@ -269,8 +269,8 @@ func TestPooler(t *testing.T) {
 	}
 }
 
-// TestRoutine: the name of the routine tells causes that share a code apart in any language. Of
-// PostgreSQL's own errors, the message does not count where it could come from a user.
+// TestRoutine: the name of the routine distinguishes causes that share a code, in any language. For
+// PostgreSQL's own errors, the message does not count where a user could have written it.
 func TestRoutine(t *testing.T) {
 	t.Parallel()
 	const retry, wait = true, true

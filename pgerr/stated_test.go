@@ -93,7 +93,7 @@ func TestStated(t *testing.T) {
 	}
 }
 
-// TestForeign: errors that are not a database's are not taken for one's.
+// TestForeign: errors that do not come from a database are not mistaken for ones that do.
 func TestForeign(t *testing.T) {
 	t.Parallel()
 	_, noFile := os.Open("/nothing/here")

@@ -13,8 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// TestStep: the cause has neither a type nor a value of its own, and pgconn's name for the step
-// decides, if anything does.
+// TestStep: the cause has neither a type nor a value of its own. pgconn's name for the step decides
+// where it can.
 func TestStep(t *testing.T) {
 	t.Parallel()
 	const wait = true
@@ -26,26 +26,26 @@ func TestStep(t *testing.T) {
 	}{
 		{"another login wanted", pgserver.Database(t) + "&require_auth=gss", pgerr.Auth, !wait},
 		{
-			"no mechanism of ours", "postgres://u:p@" + listening(t,
+			"no mechanism of ours", "postgres://u:p@" + serveConns(t,
 				answer("R\x00\x00\x00\x0f\x00\x00\x00\x0aOTHER\x00\x00")) + "/d?sslmode=disable",
 			pgerr.Auth, !wait,
 		},
 		{
-			"not a message", "postgres://u@" + listening(t, answer("HTTP/1.1 400 Bad Request\r\n\r\n")) +
+			"not a message", "postgres://u@" + serveConns(t, answer("HTTP/1.1 400 Bad Request\r\n\r\n")) +
 				"/d?sslmode=disable", pgerr.Unknown, !wait,
 		},
 		{
-			"first refused, second with a defect", "postgres://u@" + refusing(t) + "," + listening(t, fail("XX000")) +
+			"first refused, second with a defect", "postgres://u@" + closedAddress(t) + "," + serveConns(t, fail("XX000")) +
 				"/d?sslmode=disable",
 			pgerr.Refused, !wait,
 		},
 		{
 			"first with a defect, second out of memory",
-			"postgres://u@" + listening(t, fail("XX000")) + "," + listening(t, fail("53200")) + "/d?sslmode=disable",
+			"postgres://u@" + serveConns(t, fail("XX000")) + "," + serveConns(t, fail("53200")) + "/d?sslmode=disable",
 			pgerr.Internal, !wait,
 		},
 		{
-			"first refused, second no server", "postgres://u@" + refusing(t) + "," + listening(t,
+			"first refused, second no server", "postgres://u@" + closedAddress(t) + "," + serveConns(t,
 				answer("HTTP/1.1 400 Bad Request\r\n\r\n")) + "/d?sslmode=disable",
 			pgerr.Refused, wait,
 		},
@@ -66,7 +66,7 @@ func TestClosedSocket(t *testing.T) {
 		pgerr.Permission, false, false)
 }
 
-// slow is an error of another package that says only that it is about time.
+// slow is an error of another package that only says that it is a timeout.
 type slow struct{ error }
 
 func (slow) Timeout() bool { return true }

@@ -7,8 +7,8 @@ type verdict struct {
 	wait     opinion
 }
 
-// opinion is an answer that may be missing. An error that is not recognized has no opinion, and
-// among joined errors no say. The same goes for an error that only follows from another one.
+// opinion is an answer that may be missing. An unrecognized error has no opinion, and neither does
+// an error that only follows from another one. Such errors have no say among joined errors.
 type opinion int8
 
 const (
@@ -37,16 +37,16 @@ var repeatable = map[Category]bool{
 	Serialization: true, Deadlock: true, Connection: true, Shutdown: true, StartingUp: true, TooManyConnections: true,
 }
 
-func of(c Category) verdict {
+func verdictFor(c Category) verdict {
 	if c == Unknown {
 		return unknown
 	}
 	return verdict{category: c, retry: answer(repeatable[c]), wait: answer(waitable[c])}
 }
 
-// furthest orders the categories of failed attempts to connect by how far the attempt came: first
-// what a server answered, then what happened on the way to it. Categories that are not listed come
-// after all of these.
+// furthest orders the categories of failed attempts to connect by how far the attempt got: first
+// the answers of a server, then failures on the way to it. Categories that are not listed come
+// last.
 var furthest = []Category{
 	Auth, Permission, Config, TLS, ReadOnly, WrongServer, TooManyConnections, Saturated, StartingUp, Shutdown,
 	Connection, Refused,
@@ -65,9 +65,9 @@ func rank(c Category) int {
 	return len(furthest)
 }
 
-// merge combines the verdicts on joined errors. The category is the first one with an opinion, or
-// while connecting the one that came furthest. An answer is yes if at least one error says yes and
-// none says no.
+// merge combines the verdicts on joined errors. The first error with an opinion gives the category;
+// while connecting, the attempt that got furthest does. An answer is yes if at least one error says
+// yes and none says no.
 func merge(all []verdict, connecting bool) verdict {
 	merged := unknown
 	for _, v := range all {

@@ -15,8 +15,8 @@ type Violation struct {
 	// Schema, Table and Constraint are the server's names. Constraint is "" for a column that is
 	// not null before PostgreSQL 18.
 	Schema, Table, Constraint string
-	// Columns are those that the caller declared, or the one of a not-null constraint. The server
-	// does not say more, except in a text for people.
+	// Columns are the ones that the caller declared, or the column of a not-null constraint. The
+	// server names no others, except in a text for people.
 	Columns []string
 }
 
@@ -41,8 +41,8 @@ var violations = map[string]string{
 	"23P01": "exclusion",
 }
 
-// ViolationOf returns the constraint that err is about, and whether it is about one. Constraints
-// may be nil. The result never holds a value of the row.
+// ViolationOf returns the constraint that err is about. It returns false if err is about none.
+// Constraints may be nil. The result never holds a value of the row.
 func ViolationOf(err error, constraints Constraints) (Violation, bool) {
 	var server *pgconn.PgError
 	if isNil(err) || !errors.As(err, &server) || server == nil || violations[server.Code] == "" {
