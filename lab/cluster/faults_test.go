@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/lab/cluster"
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // A primary that is killed or frozen is succeeded, and comes back as a standby.
@@ -90,6 +93,67 @@ func TestReinit(t *testing.T) {
 	if err := c.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A standby whose log goes further than the primary's takes part again. Patroni rewinds it; where
+// Patroni does not notice, Reinit copies the primary.
+func TestMoreLogThanThePrimary(t *testing.T) {
+	long(t)
+	c := start(t)
+	ctx := limited(t)
+	standby, err := c.SyncStandby(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	writeMoreLog(t, filepath.Join(c.Dir(), standby.Name, "data"))
+	if err := standby.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := c.Ready(short); err != nil {
+		t.Log(err)
+		eventually(t, func() error { return c.Reinit(ctx) })
+	}
+	if err := c.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeMoreLog writes 8 MB to the log of a killed standby, on the timeline it has, and has it
+// replay them as a standby.
+func writeMoreLog(t *testing.T, data string) {
+	t.Helper()
+	owner, err := pgserver.FindOwner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binaries, err := pgserver.Binaries(t.Context(), pgserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(input, program string, args ...string) {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, program), append(args, "-D", data)...)
+		cmd.Dir, cmd.SysProcAttr, cmd.Stdin = data, owner.Attr(), strings.NewReader(input)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			log, _ := os.ReadFile(filepath.Join(filepath.Dir(data), "alone.log"))
+			t.Fatalf("%s: %v\n%s%s", program, err, out, log)
+		}
+	}
+	standby := filepath.Join(data, "standby.signal")
+	if err := errors.Join(os.Remove(filepath.Join(data, "postmaster.pid")), os.Rename(standby, standby+".away")); err != nil {
+		t.Fatal(err)
+	}
+	run("select pg_logical_emit_message(false, 'more', repeat('x', 8000000))\n", "postgres", "--single", "app")
+	if err := os.Rename(standby+".away", standby); err != nil {
+		t.Fatal(err)
+	}
+	run("", "pg_ctl", "start", "-w", "-l", filepath.Join(filepath.Dir(data), "alone.log"), "-o",
+		"-c primary_conninfo='' -c unix_socket_directories='' -c max_connections=200") // the primary has as many
+	run("", "pg_ctl", "stop", "-w", "-m", "fast")
 }
 
 func TestKillPostgres(t *testing.T) {

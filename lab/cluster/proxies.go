@@ -3,23 +3,28 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
 )
 
-// haproxySettings: the checks ask Patroni what the node is, several times a second, and cut the
-// sessions with a node that is not that any more: a client that waits for an answer would wait for
-// TCP's timeouts.
+// haproxySettings returns HAProxy's configuration. Its checks ask Patroni several times a second
+// which role a node has, and close the sessions with a node that lost the role: otherwise clients
+// that wait for an answer would wait until TCP times out. A new HAProxy reads what the old one knew
+// of the nodes; without that, it takes each node for the primary until two checks have failed.
 func (c *Cluster) haproxySettings() string {
 	var b strings.Builder
-	b.WriteString(`global
+	fmt.Fprintf(&b, `global
 	maxconn 2000
 	log stdout format raw local0 notice
+	stats socket %s mode 600 level admin
+	server-state-file %s
 defaults
 	mode tcp
 	log global
+	load-server-state-from-file global
 	timeout connect 2s
 	timeout client 1h
 	timeout server 1h
@@ -27,7 +32,7 @@ defaults
 	option clitcpka
 	option srvtcpka
 	default-server inter 500ms fastinter 200ms downinter 200ms fall 2 rise 1 on-marked-down shutdown-sessions
-`)
+`, c.haproxySocket(), c.haproxyState())
 	for _, port := range []struct {
 		name, role string
 		port       int
@@ -60,13 +65,44 @@ ignore_startup_parameters = extra_float_digits
 `, database, c.writerPort, c.poolPort, filepath.Join(c.dir, "pgbouncer.users"))
 }
 
-// RestartHAProxy ends HAProxy, with all connections through it, and starts it again. It returns
-// when it listens; which node is the primary HAProxy finds out after that.
+func (c *Cluster) haproxySocket() string { return filepath.Join(c.dir, "haproxy.sock") }
+func (c *Cluster) haproxyState() string  { return filepath.Join(c.dir, "haproxy.state") }
+
+// RestartHAProxy ends HAProxy, with all connections through it, and starts it again. Before that
+// it saves what HAProxy knows of the nodes, as a service unit does, so that the new process leads
+// to the primary at once. It returns when HAProxy listens.
 func (c *Cluster) RestartHAProxy(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.haproxy.running() {
+		if err := c.saveHAProxyState(ctx); err != nil {
+			return fmt.Errorf("save HAProxy's state: %w", err)
+		}
+	}
 	return c.restart(ctx, &c.haproxy, c.writerPort, syscall.SIGTERM, "haproxy.log",
 		c.programs.haproxy, "-db", "-f", filepath.Join(c.dir, "haproxy.cfg"))
+}
+
+func (c *Cluster) saveHAProxyState(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.haproxySocket())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, "show servers state\n"); err != nil {
+		return err
+	}
+	state, err := io.ReadAll(conn)
+	if err != nil {
+		return err
+	}
+	return c.writeFile(filepath.Base(c.haproxyState()), string(state))
 }
 
 // RestartPgBouncer ends PgBouncer, with all connections through it, and starts it again. It returns

@@ -37,21 +37,37 @@ func (m *moments) after(from time.Time) int {
 	return n
 }
 
-// pause returns the longest time without a success that ended after from, and before to. What has
-// not ended by then ends there.
-func (m *moments) pause(from, to time.Time) (start time.Time, length time.Duration) {
+// span is a time without a success.
+type span struct{ start, end time.Time }
+
+func (s span) length() time.Duration { return s.end.Sub(s.start) }
+
+// pauses returns all times of at least the given length without a success that ended between from
+// and to. The last one ends at to.
+func (m *moments) pauses(from, to time.Time, atLeast time.Duration) []span {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := slices.SortedFunc(slices.Values(m.all), time.Time.Compare)
+	var found []span
 	last := from
-	for _, at := range append(all, to) {
+	for _, at := range append(slices.SortedFunc(slices.Values(m.all), time.Time.Compare), to) {
 		if at.After(to) {
 			break
 		}
-		if at.After(from) && at.Sub(last) > length {
-			start, length = last, at.Sub(last)
+		if at.After(from) && at.Sub(last) >= atLeast {
+			found = append(found, span{last, at})
 		}
 		last = at
 	}
-	return start, length
+	return found
+}
+
+// pause returns the longest of [moments.pauses].
+func (m *moments) pause(from, to time.Time) span {
+	var longest span
+	for _, s := range m.pauses(from, to, 0) {
+		if s.length() > longest.length() {
+			longest = s
+		}
+	}
+	return longest
 }

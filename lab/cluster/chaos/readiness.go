@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +21,9 @@ const (
 	// interval, the age its answer may have, the time it waits for one; and as much again as a busy
 	// machine takes.
 	readinessLimit = 2*probeInterval + pghealth.DefaultMaxAge + pghealth.DefaultTimeout
+	// shortPause is the shortest pause of writes that a 503 may be due to. The load writes every few
+	// milliseconds.
+	shortPause = time.Second
 )
 
 // readiness asks a service's readiness handler, as an orchestrator does.
@@ -31,6 +36,7 @@ type readiness struct {
 type answer struct {
 	at    time.Time
 	ready bool
+	text  string // of an answer that is not ready
 }
 
 func newReadiness(pool *pgxpool.Pool) (*readiness, error) {
@@ -42,12 +48,16 @@ func newReadiness(pool *pgxpool.Pool) (*readiness, error) {
 }
 
 func (r *readiness) run(ctx context.Context) {
-	ready := r.probe.Ready()
+	ready := r.probe.Details() // Ready's answers, with the reason
 	for ctx.Err() == nil {
 		recorder := httptest.NewRecorder()
 		ready.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		a := answer{at: time.Now(), ready: recorder.Code == http.StatusOK}
+		if !a.ready {
+			a.text = strings.Join(strings.Fields(recorder.Body.String()), " ")
+		}
 		r.mu.Lock()
-		r.seen = append(r.seen, answer{time.Now(), recorder.Code == http.StatusOK})
+		r.seen = append(r.seen, a)
 		r.mu.Unlock()
 		sleep(ctx, probeInterval)
 	}
@@ -60,34 +70,45 @@ func (r *readiness) up() bool {
 	return len(r.seen) > 0 && r.seen[len(r.seen)-1].ready
 }
 
-// Readiness is how the probe followed a pause of writes.
+// Readiness is how the probe followed the longest pause of writes.
 type Readiness struct {
 	Long  bool          // the pause was long enough for the probe to notice
 	Down  time.Duration // from the last write before the pause to the first 503; 0: there was none
 	Up    time.Duration // from the first write after the pause to the first 200 that stayed; 0: it was up by then
 	False int           // answers of 503 while writes went on
+	Why   string        // the first of them
 }
 
-// judge compares the answers since the fault came with a pause of writes.
-func (r *readiness) judge(fault, start time.Time, length time.Duration) Readiness {
+// judge compares the answers since the fault with the pauses of writes. A fault can cause several
+// pauses: a frozen primary loses its role, and its successor may lose it again. An answer of 503 is
+// false if it falls into none of them.
+func (r *readiness) judge(fault time.Time, longest span, pauses []span) Readiness {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	end := start.Add(length)
-	result := Readiness{Long: length > readinessLimit}
+	result := Readiness{Long: longest.length() > readinessLimit}
 	for _, a := range r.seen {
 		switch {
-		case a.ready, a.at.Before(fault) && a.at.Before(start):
+		case a.ready, a.at.Before(fault) && a.at.Before(longest.start):
 			continue
-		case a.at.Before(start), a.at.After(end.Add(readinessLimit)):
-			result.False++
-			continue
-		case result.Down == 0:
-			result.Down = a.at.Sub(start)
+		case within(a.at, longest):
+			if result.Down == 0 {
+				result.Down = a.at.Sub(longest.start)
+			}
+			result.Up = max(0, a.at.Sub(longest.end))
+		case !slices.ContainsFunc(pauses, func(s span) bool { return within(a.at, s) }):
+			if result.False++; result.Why == "" {
+				result.Why = a.text
+			}
 		}
-		result.Up = max(0, a.at.Sub(end))
 	}
 	if result.Up > 0 {
 		result.Up += probeInterval
 	}
 	return result
+}
+
+// within reports whether an answer may be due to a pause: the probe's answer may be old by
+// readinessLimit.
+func within(at time.Time, s span) bool {
+	return !at.Before(s.start) && !at.After(s.end.Add(readinessLimit))
 }

@@ -124,24 +124,20 @@ func (r *round) auditEvents(ctx context.Context, conn *pgx.Conn, result *Round) 
 
 // measure fills in what was measured until the load ended.
 func (r *round) measure(result *Round, ended time.Time) {
-	var start time.Time
 	for i, s := range r.ours {
-		from, pause := s.acks.pause(result.Started, ended)
-		result.Ours[i].Pause = pause
-		if i == 0 {
-			start = from
-		}
+		result.Ours[i].Pause = s.acks.pause(result.Started, ended).length()
 	}
-	_, result.Control.Pause = r.control.acks.pause(result.Started, ended)
-	_, result.Floor = r.floor.pause(result.Started, ended)
+	result.Control.Pause = r.control.acks.pause(result.Started, ended).length()
+	result.Floor = r.floor.pause(result.Started, ended).length()
 	result.Reads = r.reading.reads.count()
-	_, result.ReadPause = r.reading.reads.pause(result.Started, ended)
+	result.ReadPause = r.reading.reads.pause(result.Started, ended).length()
 	result.ReadErrors = r.reading.errs.read()
 	result.ReadsPrimary, result.Checks, result.ChecksFailed = r.reading.onPrimary, r.reading.checks, r.reading.failed
 	if result.Violations = r.reading.violations; result.Violations > 0 {
 		result.broke("%d reads did not show what was written before: %s", result.Violations, r.reading.first)
 	}
-	result.Readiness = r.readiness.judge(result.Started, start, result.Ours[0].Pause)
+	result.Readiness = r.readiness.judge(result.Started, r.ours[0].acks.pause(result.Started, ended),
+		r.ours[0].acks.pauses(result.Started, ended, shortPause))
 	conns, worst := r.conns.read()
 	result.FailedConns, result.FailedWorst = conns, len(worst)
 	if len(worst) > 1 {

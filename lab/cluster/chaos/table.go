@@ -59,7 +59,7 @@ func (r Readiness) String() string {
 		}
 	}
 	if r.False > 0 {
-		text += fmt.Sprintf(", %d times down without a reason", r.False)
+		text += fmt.Sprintf(", %d times down while writes went on, first with %s", r.False, r.Why)
 	}
 	return text
 }
