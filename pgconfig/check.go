@@ -10,7 +10,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// check applies the rules to a complete connection string, and sees that pgx takes it.
+// check applies the rules to a complete connection string, and makes sure that pgx accepts it.
 func (l *loader) check(c *connection, cfg Config) {
 	if !c.sound {
 		return
@@ -33,11 +33,11 @@ func (l *loader) check(c *connection, cfg Config) {
 	l.checkFiles(c)
 	l.checkBouncer(c, cfg)
 	if len(l.list) > 0 {
-		return // what pgx would say about it has been said, better
+		return // pgx would only repeat these problems, less clearly
 	}
 	if _, err := connConfig(c.DSN); err != nil {
-		// The cause is shown, the error is not: it quotes the connection string. What can still go
-		// wrong is in the files for TLS.
+		// Show the cause but not the error, which quotes the connection string. At this point only
+		// the files for TLS can be wrong.
 		detail := "cannot be used"
 		if cause := errors.Unwrap(err); cause != nil && c.Params["sslrootcert"]+c.Params["sslcert"] != "" {
 			detail += ": " + cause.Error()
@@ -46,8 +46,8 @@ func (l *loader) check(c *connection, cfg Config) {
 	}
 }
 
-// override applies the parameters of a direct or replica URL to that connection. Those of
-// DATABASE_URL are in cfg already.
+// override applies the parameters of a direct or replica URL to that connection. cfg already has
+// the parameters of DATABASE_URL.
 func (l *loader) override(c *connection, cfg Config) Config {
 	least := ofSession
 	switch c.key {
@@ -90,9 +90,9 @@ func (l *loader) override(c *connection, cfg Config) Config {
 
 // settleTLS settles sslmode and applies the rules on TLS.
 //
-// Under the rules of production, off this machine, it is verify-full unless said otherwise, and
-// only modes that verify the server are accepted: require encrypts for anybody who answers.
-// Everywhere else it is libpq's prefer.
+// Under the rules of production, for another machine, sslmode defaults to verify-full. Only modes
+// that verify the server are accepted, because require encrypts for anybody who answers. Elsewhere
+// it defaults to libpq's prefer.
 func (l *loader) settleTLS(c *connection, cfg Config) {
 	far := cfg.Environment.strict() && !c.Local()
 	root := c.Params["sslrootcert"]
@@ -163,14 +163,14 @@ func (l *loader) settleTLS(c *connection, cfg Config) {
 	}
 }
 
-// publicBundles are the files in which systems keep the public authorities. Without a check of the
-// host's name, a certificate of any of them proves nothing.
+// publicBundles are the files where systems keep the public authorities. Unless the host's name is
+// checked too, a certificate from one of them proves nothing.
 var publicBundles = []string{
 	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
 	"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
 }
 
-// checkFiles sees that the files for TLS can be read.
+// checkFiles makes sure that the files for TLS can be read.
 func (l *loader) checkFiles(c *connection) {
 	if c.OnSocket() {
 		return
@@ -196,7 +196,7 @@ func (l *loader) checkFiles(c *connection) {
 // bouncerSettings are the settings that PgBouncer lets a client choose; it refuses the others.
 var bouncerSettings = map[string]bool{"timezone": true, "datestyle": true, "standard_conforming_strings": true}
 
-// checkBouncer takes out the settings that PgBouncer would refuse to connect with.
+// checkBouncer removes the settings that PgBouncer refuses.
 func (l *loader) checkBouncer(c *connection, cfg Config) {
 	if slices.ContainsFunc(c.Hosts, dsn.Address.IsPooler) {
 		switch {

@@ -38,8 +38,8 @@ func (l *loader) complete(c *connection, e Environment) {
 			"write postgres://user:password@HOST:5432/database, set PGHOST, or set APP_ENV=development to mean "+
 				"localhost")
 	}
-	// libpq takes the name of the system's user. On a server that is more often forgotten than
-	// meant, except on a socket, where "peer" authentication relies on it.
+	// libpq takes the name of the system's user. Over TCP, a missing user is usually a mistake. On
+	// a socket, "peer" authentication relies on it.
 	if c.User == "" && (!e.strict() || c.Local()) {
 		c.User = l.system["USER"]
 	}
@@ -70,9 +70,9 @@ func (l *loader) fillCertificates(c *connection) {
 	}
 }
 
-// settleCertificates deals with a client certificate without a key. In a connection string it is
-// Prisma's: the authority's certificate. Elsewhere it is libpq's, which must never become one that
-// the server is trusted for.
+// settleCertificates handles a client certificate without a key. In a connection string it has
+// Prisma's meaning: the authority's certificate. Elsewhere it has libpq's meaning, and must never
+// become an authority that vouches for the server.
 func (l *loader) settleCertificates(c *connection) {
 	cert, key := c.Params["sslcert"], c.Params["sslkey"]
 	switch {
@@ -92,8 +92,8 @@ func (l *loader) settleCertificates(c *connection) {
 	delete(c.Params, "sslkey")
 }
 
-// fillPassword takes the password from the pass file. libpq looks up one for each host; pgx logs in
-// everywhere with one, so that they must be the same.
+// fillPassword takes the password from the pass file. libpq looks one up for each host. pgx logs in
+// to all hosts with one password, so all hosts must have the same.
 func (l *loader) fillPassword(c *connection) {
 	path := c.Params["passfile"]
 	delete(c.Params, "passfile")

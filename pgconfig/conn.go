@@ -14,9 +14,9 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// hermetic are all settings that pgx would otherwise take from a variable of the process or from
-// the home directory, with the value that stands for "not set". What it would send to the server
-// (PGOPTIONS, PGTZ, PGAPPNAME) is replaced as a whole.
+// hermetic are the settings that pgx would otherwise take from the process's environment or the
+// home directory, each with the value that means "not set". The settings that pgx would send to the
+// server (PGOPTIONS, PGTZ, PGAPPNAME) are replaced as a whole.
 var hermetic = map[string]string{
 	"passfile": "", "sslkey": "", "sslcert": "", "sslcertmode": "allow", "sslsni": "1",
 	"sslrootcert": "", "sslpassword": "", "sslnegotiation": "", "target_session_attrs": "any",
@@ -25,9 +25,9 @@ var hermetic = map[string]string{
 	"password":        "", "sslmode": "prefer",
 }
 
-// connConfig makes pgx's configuration. pgx insists that its parser makes it, so it gets a
-// connection string with every setting spelled out, except the secrets, which are put in
-// afterwards: ConnConfig.ConnString and pgx's error hold none.
+// connConfig makes pgx's configuration. Only pgx's parser can make one, so connConfig passes it a
+// connection string with every setting spelled out. It fills in the secrets afterwards, so that
+// ConnConfig.ConnString and pgx's errors hold none.
 func connConfig(d dsn.DSN) (*pgx.ConnConfig, error) {
 	settings := maps.Clone(hermetic)
 	settings["host"], settings["port"] = d.HostList(), d.PortList()
@@ -72,9 +72,9 @@ func emptyPool() (*pgxpool.Config, error) {
 
 // spellOut calls parse with settings in the keyword=value form.
 //
-// PGSERVICE in the process makes pgx read a service file even if everything is given, and fail if
-// there is none. That cannot be switched off, so pgx then gets a service without settings, through
-// a pipe: nothing is written to disk, which may be read-only.
+// If the process has PGSERVICE, pgx reads a service file even if everything is given, and fails
+// without one. That cannot be switched off, so pgx gets an empty service through a pipe. Nothing is
+// written to disk, which may be read-only.
 func spellOut(settings map[string]string, parse func(text string) error) error {
 	if os.Getenv("PGSERVICE") != "" {
 		r, w, err := os.Pipe()
@@ -82,8 +82,8 @@ func spellOut(settings map[string]string, parse func(text string) error) error {
 			return fmt.Errorf("open a pipe: %w", err)
 		}
 		defer r.Close()
-		// A pipe has room for this. If it were not written, pgx would say that there is no such
-		// service.
+		// A pipe has room for this. If the write fails, pgx reports that the service does not
+		// exist.
 		_, _ = w.WriteString("[none]\n")
 		_ = w.Close()
 		settings["service"], settings["servicefile"] = "none", fmt.Sprintf("/dev/fd/%d", r.Fd())

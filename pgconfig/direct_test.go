@@ -51,7 +51,7 @@ func TestDirectParams(t *testing.T) {
 	equal(t, "error", text, "DIRECT_DATABASE_URL leads to PgBouncer: name the server itself: migrations and LISTEN do "+
 		"not work through PgBouncer")
 
-	// Without a URL of its own, the direct connection has no limit on statements.
+	// Without its own URL, the direct connection has no limit on statements.
 	cfg = load(t, env{"DATABASE_URL": "postgres://u@localhost/d?statement_timeout=7s"})
 	if direct, err = cfg.DirectConfig(); err != nil {
 		t.Fatal(err)

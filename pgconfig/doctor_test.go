@@ -52,7 +52,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// TestAccepted are URLs that look odd and are not.
+// TestAccepted: some URLs look odd but are fine.
 func TestAccepted(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{

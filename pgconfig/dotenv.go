@@ -9,10 +9,10 @@ import (
 // dotEnv is what a .env file says.
 type dotEnv struct {
 	values map[string]string
-	// doubtful says of variables which character in them another reader of the file, such as a
-	// shell, may take otherwise.
+	// doubtful maps variables to the character in their value that another reader of the file, such
+	// as a shell, may read differently.
 	doubtful map[string]string
-	environ  map[string]string // stronger than values
+	environ  map[string]string // takes precedence over values
 	twice    []string          // the names that have more than one value
 	// brokenLine is the first line that is not of the form NAME=value, or 0.
 	brokenLine int
@@ -24,10 +24,11 @@ var (
 )
 
 // parseDotEnv reads NAME=value lines. A value in single quotes is taken as it is. In double quotes
-// \n is a line break, and a backslash takes $, " and another backslash literally. Both may span
-// lines. A value without quotes ends at the line or before " #". Outside of single quotes, $NAME
-// and ${NAME} stand for a variable that the file has set further up; \$ is a $. If the environment
-// sets that variable too, its value counts.
+// \n is a line break, and a backslash escapes $, " and another backslash. Quoted values may span
+// lines. A value without quotes ends at the end of the line or before " #".
+//
+// Outside of single quotes, $NAME and ${NAME} stand for a variable set earlier in the file, and \$
+// is a $. If the environment sets that variable too, its value counts.
 func parseDotEnv(text string, environ map[string]string) dotEnv {
 	d := dotEnv{values: map[string]string{}, doubtful: map[string]string{}, environ: environ}
 	rest := strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n")
@@ -101,8 +102,8 @@ func skipLine(s string) string {
 
 var envReference = regexp.MustCompile(`^\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
 
-// expand takes the quotes off and puts values in the place of references. It returns
-// the character that could also be meant otherwise, if there is one; then the value is raw.
+// expand removes the quotes and replaces references with values. If a character could also mean
+// something else, expand returns it and the raw value.
 func (d dotEnv) expand(raw string) (value, doubtful string) {
 	quoted := strings.HasPrefix(raw, `"`)
 	if quoted {
@@ -118,14 +119,14 @@ func (d dotEnv) expand(raw string) (value, doubtful string) {
 		case c == '\\' && i+1 < len(raw) && (quoted || raw[i+1] == '$'):
 			i++
 			b.WriteString(escaped(raw[i]))
-		case c == '$' && i+1 < len(raw): // nearly all that may follow means something to a shell or to Compose
+		case c == '$' && i+1 < len(raw): // to a shell or to Compose, nearly any next character has a meaning
 			m := envReference.FindStringSubmatch(raw[i:])
 			if m == nil {
 				return raw, "$"
 			}
 			text, set := d.values[m[1]+m[2]]
 			text = cmp.Or(d.environ[m[1]+m[2]], text)
-			// A few lines can double a value again and again.
+			// Without a limit, a few lines can double a value again and again.
 			doubt := d.doubtful[m[1]+m[2]] != "" && d.environ[m[1]+m[2]] == ""
 			if !set || doubt || b.Len()+len(text) > maxSecretFile {
 				return raw, "$"

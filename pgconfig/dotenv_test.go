@@ -195,7 +195,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestDollar: no value of ours is changed silently. What it refers to must stand above it.
+// TestDollar: no value is changed silently. A reference must name an earlier line.
 func TestDollar(t *testing.T) {
 	t.Parallel()
 	const refuse = ""
@@ -306,7 +306,7 @@ func TestTwice(t *testing.T) {
 	}
 }
 
-// TestEnvironmentWins: what the environment sets is stronger, in references too.
+// TestEnvironmentWins: the environment takes precedence, in references too.
 func TestEnvironmentWins(t *testing.T) {
 	t.Parallel()
 	path := file(t, "dotenv", "HOST=file\nWORD=a$x\nPGPASSWORD=b$y\nDATABASE_URL=postgres://${HOST}/d\nPGUSER=$WORD\n")
@@ -328,7 +328,7 @@ func TestDoubling(t *testing.T) {
 	equal(t, "error", got, path+" has a $ in PGPASSWORD that may be taken for a variable: put it in single quotes")
 }
 
-// TestBrokenLine: the number of the line is right, and the cause is said alone.
+// TestBrokenLine: the number of the line is right, and the error names one cause.
 func TestBrokenLine(t *testing.T) {
 	t.Parallel()
 	for text, line := range map[string]string{
@@ -339,8 +339,8 @@ func TestBrokenLine(t *testing.T) {
 	} {
 		path := file(t, "dotenv", text)
 		got := refused(t, pgconfig.Source{Environ: env{}, DotEnv: []string{path}})
-		equal(t, "error", got, path+" line "+line+" is not of the form NAME=value: a value with spaces or a # stands "+
-			"in quotes, and a quotation mark is closed")
+		equal(t, "error", got, path+" line "+line+" is not of the form NAME=value: put a value with spaces or a # "+
+			"in quotes, and close each quotation mark")
 	}
 	for _, src := range []pgconfig.Source{
 		{Environ: env{"APP_ENV": "prod"}},
@@ -353,7 +353,7 @@ func TestBrokenLine(t *testing.T) {
 	}
 }
 
-// TestLargeDotEnv: the time grows with the size of the file, and not with its square.
+// TestLargeDotEnv: the time grows with the size of the file, not with its square.
 func TestLargeDotEnv(t *testing.T) {
 	t.Parallel()
 	path := file(t, "dotenv", "A=a\n"+strings.Repeat("B=\"some value with ${A} and more\"\n", 5_000)+"hidden\n")

@@ -42,8 +42,7 @@ func (l *loader) readEnvironment(src Source) {
 	}
 }
 
-// readDotEnv reads our variables and libpq's from one .env file. A file that does not exist has
-// none.
+// readDotEnv reads our variables and libpq's from one .env file. A missing file has none.
 func (l *loader) readDotEnv(path string, environ map[string]string) map[string]entry {
 	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
 		l.add(path, "is a pipe", "put the variables into the environment of the program, or into a file")
@@ -60,9 +59,9 @@ func (l *loader) readDotEnv(path string, environ map[string]string) map[string]e
 		return nil
 	}
 	d := parseDotEnv(string(data), environ)
-	if d.brokenLine > 0 { // the line is not shown: it may be a piece of a secret
+	if d.brokenLine > 0 { // do not show the line: it may be part of a secret
 		l.add(fmt.Sprintf("%s line %d", path, d.brokenLine), "is not of the form NAME=value",
-			"a value with spaces or a # stands in quotes, and a quotation mark is closed")
+			"put a value with spaces or a # in quotes, and close each quotation mark")
 		l.unread = true
 		return nil
 	}
@@ -74,7 +73,7 @@ func (l *loader) readDotEnv(path string, environ map[string]string) map[string]e
 		}
 	}
 	for _, name := range sortedKeys(vars) {
-		full := prefixed(l.prefix, name)
+		full := addPrefix(l.prefix, name)
 		if _, stronger := l.vars[name]; d.doubtful[full] != "" && !stronger {
 			what := d.doubtful[full]
 			meant := map[string]string{
@@ -91,12 +90,12 @@ func (l *loader) readDotEnv(path string, environ map[string]string) map[string]e
 
 var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
-// pick returns our variables and libpq's of an environment, the prefix taken off.
+// pick returns our variables and libpq's from an environment, without the prefix.
 func (l *loader) pick(environ map[string]string, source string) map[string]entry {
 	vars := map[string]entry{}
 	for name, value := range environ {
 		if value == "" || !plainName.MatchString(name) {
-			continue // what a slip in a .env file makes a name of may be a secret
+			continue // after a slip in a .env file, the name may be a secret
 		}
 		switch {
 		case name == "APP_ENV":
@@ -112,7 +111,7 @@ func (l *loader) pick(environ map[string]string, source string) map[string]entry
 	return vars
 }
 
-// isLowerCase reports whether a name is one of our variables but for its case.
+// isLowerCase reports whether a name is one of our variables in lower case.
 func (l *loader) isLowerCase(name string) bool {
 	own, ok := strings.CutPrefix(strings.ToUpper(name), l.prefix)
 	_, known := find(own)
@@ -132,8 +131,8 @@ func (l *loader) namesDatabase() bool {
 	return false
 }
 
-// hasOtherForm reports whether the stronger source has DATABASE_URL_FILE where this one has
-// DATABASE_URL, or the other way round. Then this one is overridden as if it had the same name.
+// hasOtherForm reports whether the stronger source has DATABASE_URL_FILE and this one DATABASE_URL,
+// or vice versa. The stronger one then overrides this one as if they had the same name.
 func (l *loader) hasOtherForm(name string) bool {
 	other := map[string]string{"DATABASE_URL": "DATABASE_URL_FILE", "DATABASE_URL_FILE": "DATABASE_URL"}[name]
 	_, ok := l.vars[other]

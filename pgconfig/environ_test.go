@@ -19,10 +19,10 @@ func TestServices(t *testing.T) {
 		"[a]\nhost=\nhost=two\n":                            "@localhost:5432/",
 		"  [a]x\n  host=one  \n# host=two\n":                "@one:5432/",
 		"junk\n[b]\nalso junk\n[ab]\nhost=x\n[a]\nhost=one": "@one:5432/",
-		"[a]\nhost = one\n":                                 "PGSERVICE names a service whose section has a line that is not of the form name=value",
-		"[a]\nhost=one\njunk":                               "PGSERVICE names a service whose section has a line that is not of the form name=value",
-		"[a]\nservice=b\n":                                  "PGSERVICE names a service whose section has service in it: take that out",
-		"[a]\nservicefile=b\n":                              "PGSERVICE names a service whose section has servicefile in it: take that out",
+		"[a]\nhost = one\n":                                 "PGSERVICE names a service with a line in its section that is not of the form name=value",
+		"[a]\nhost=one\njunk":                               "PGSERVICE names a service with a line in its section that is not of the form name=value",
+		"[a]\nservice=b\n":                                  "PGSERVICE names a service with service in its section: take that out",
+		"[a]\nservicefile=b\n":                              "PGSERVICE names a service with servicefile in its section: take that out",
 		"[b]\n":                                             "PGSERVICE names a service that the service file does not have",
 	} {
 		environ := env{
@@ -38,7 +38,7 @@ func TestServices(t *testing.T) {
 	}
 }
 
-// TestNames: with a prefix, errors and notes name the variables as they are.
+// TestNames: errors and notes name the variables with the prefix.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	environ := env{
@@ -64,7 +64,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestNoEffect: what cannot have an effect is noted, and what cannot be sent is refused.
+// TestNoEffect: an input that can have no effect is noted. One that cannot be sent is refused.
 func TestNoEffect(t *testing.T) {
 	t.Parallel()
 	for want, environ := range map[string]env{
@@ -156,7 +156,7 @@ func TestLibpqVariables(t *testing.T) {
 		{env{"PGTARGETSESSIONATTRS": "primary"}, "target_session_attrs=primary"},
 		{env{"PGDATA": "/var/lib/postgresql"}, "@localhost:5432/d?sslmode=prefer"}, // the server's, not libpq's
 
-		// What the URL says itself does not count.
+		// A variable has no effect if the URL has the value.
 		{env{"DATABASE_URL": "postgres://u@c/d?sslmode=disable", "PGSSLMODE": "bogus"}, "@c:5432/d?sslmode=disable"},
 		{
 			env{"DATABASE_URL": "postgres://u@c/d?connect_timeout=3", "PGCONNECT_TIMEOUT": "x"},
@@ -218,7 +218,7 @@ func TestLibpqVariables(t *testing.T) {
 		})
 	}
 
-	// A problem is said once, however many connection strings it counts for.
+	// A problem appears once, even if it affects several connection strings.
 	text := refused(t, pgconfig.Source{Environ: env{
 		"DATABASE_URL": "postgres://u@/d", "DIRECT_DATABASE_URL": "postgres://u@/d",
 		"DATABASE_REPLICA_URLS": "postgres://u@/d,postgres://v@/d",
@@ -227,7 +227,7 @@ func TestLibpqVariables(t *testing.T) {
 	equal(t, "lines", strings.Count(text, "\n"), 0)
 }
 
-// TestParts: the report says of each part of DATABASE_URL where it came from.
+// TestParts: the report says where each part of DATABASE_URL came from.
 func TestParts(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
@@ -252,7 +252,7 @@ func TestParts(t *testing.T) {
 	equal(t, "source of the name", setting(t, cfg, "DATABASE_APPLICATION_NAME").Source, "PGAPPNAME (environment)")
 }
 
-// TestPassFile: pgx logs in everywhere with one password, so the hosts must agree on it.
+// TestPassFile: pgx logs in to all hosts with one password, so they must agree on it.
 func TestPassFile(t *testing.T) {
 	t.Parallel()
 	passfile := file(t, "pgpass", "b:5432:d:u:second\nc:5432:d:u:third\n*:7:d:u:second\nlocalhost:5432:d:u:here\n")

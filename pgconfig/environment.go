@@ -16,8 +16,8 @@ const (
 	Test Environment = "test"
 	// Staging has the rules and defaults of Production.
 	Staging Environment = "staging"
-	// Production is also what an unset APP_ENV means, so that a forgotten variable is never the
-	// weak setting. The one exception is a database on this machine that a .env file names.
+	// Production also applies if APP_ENV is not set, so that a forgotten variable never weakens the
+	// rules. The one exception is a database on this machine that a .env file names.
 	Production Environment = "production"
 )
 

@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// TestUnsetEnvironment: without APP_ENV a database on this machine may be a proxy to production's,
-// so the rules and defaults of production hold, and the report says so.
+// TestUnsetEnvironment: without APP_ENV, a database on this machine may be a proxy to production.
+// So the rules and defaults of production hold, and the report says so.
 func TestUnsetEnvironment(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"postgres://u:p@127.0.0.1/d", "postgres://u:p@/d?host=/cloudsql/p:r:i"} {
@@ -47,7 +47,7 @@ func TestOwnMachineInProduction(t *testing.T) {
 	equal(t, "note", setting(t, cfg, "DATABASE_URL").Note, "")
 }
 
-// TestIsSet: a default is told from what somebody set, wherever they did.
+// TestIsSet: a set value is told from a default, wherever it was set.
 func TestIsSet(t *testing.T) {
 	t.Parallel()
 	dotenv := file(t, "dotenv", "DATABASE_SLOW_QUERY=3s\n")
@@ -56,7 +56,7 @@ func TestIsSet(t *testing.T) {
 		"DATABASE_ACQUIRE_TIMEOUT": "5s", "PGCONNECT_TIMEOUT": "3",
 	}, dotenv)
 	for variable, source := range map[string]string{
-		"DATABASE_ACQUIRE_TIMEOUT":   "environment", // as the default is, and still set
+		"DATABASE_ACQUIRE_TIMEOUT":   "environment", // equals the default, but was set
 		"DATABASE_LOCK_TIMEOUT":      "lock_timeout in DATABASE_URL",
 		"DATABASE_STATEMENT_TIMEOUT": "statement_timeout in options in DATABASE_URL",
 		"DATABASE_CONNECT_TIMEOUT":   "PGCONNECT_TIMEOUT (environment)",
@@ -94,7 +94,7 @@ func TestIsSet(t *testing.T) {
 	equal(t, "source with a prefix", setting(t, prefixed, "A_DATABASE_LOCK_TIMEOUT").Source, "code")
 }
 
-// TestEnvironmentNames: a slip in APP_ENV is an error that names what is meant.
+// TestEnvironmentNames: a misspelled APP_ENV is an error that suggests the right name.
 func TestEnvironmentNames(t *testing.T) {
 	t.Parallel()
 	const known = "is not one of development, test, staging and production"

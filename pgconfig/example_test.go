@@ -38,7 +38,7 @@ func ExampleLoad() {
 	// Output: test shop
 }
 
-// set changes the environment of the process and returns what changes it back.
+// set changes the environment of the process and returns a function that restores it.
 func set(variables map[string]string) (restore func()) {
 	before := os.Environ()
 	os.Clearenv()

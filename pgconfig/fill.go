@@ -19,7 +19,7 @@ func (l *loader) fill(c *connection) {
 		c.Password, c.passFile = l.password.text, l.vars["DATABASE_PASSWORD_FILE"].text
 		l.part(c, "password", l.password.source)
 	}
-	params := c.leftOut(l.libpq)
+	params := c.selectMissing(l.libpq)
 	ownService, ownFile := c.Params["service"], c.Params["servicefile"]
 	service, serviceFile := cmp.Or(ownService, params["service"]), cmp.Or(ownFile, params["servicefile"])
 	delete(c.Params, "service")
@@ -34,11 +34,11 @@ func (l *loader) fill(c *connection) {
 	if c.Names("options") && l.libpq["options"] != "" {
 		note := "PGOPTIONS is left out: options are given already"
 		if c.inherits() {
-			note += ", and limits are those of DATABASE_URL"
+			note += ", and the limits come from DATABASE_URL"
 		}
 		l.note(c.key, note)
 	}
-	params = c.leftOut(l.libpq) // again: the service may name what the connection string does not
+	params = c.selectMissing(l.libpq) // again: the service may name what the connection string does not
 	delete(params, "service")
 	delete(params, "servicefile")
 	if len(params) == 0 {
@@ -53,7 +53,7 @@ func (l *loader) fill(c *connection) {
 		}
 		_, replaced := l.vars["DATABASE_CONNECT_TIMEOUT"]
 		if p.Param == "port" && c.Names("port") || p.Param == "connect_timeout" && replaced {
-			continue // stronger ones count
+			continue // a stronger source has it
 		}
 		l.add(l.variable(p.Param), p.Detail, p.Hint)
 	}
@@ -65,9 +65,9 @@ func (l *loader) fill(c *connection) {
 	}, "PGPORT")
 }
 
-// leftOut returns the parameters about which c says nothing. The others do not count, so they need
-// not be right. Ports are for Fill, which knows how they go with hosts.
-func (c *connection) leftOut(params map[string]string) map[string]string {
+// selectMissing returns the parameters that c does not have. The others have no effect, so they
+// need not be valid. It leaves ports to Fill, which matches them with hosts.
+func (c *connection) selectMissing(params map[string]string) map[string]string {
 	rest := map[string]string{}
 	for name, value := range params {
 		if !c.Names(name) || name == "port" {
@@ -77,8 +77,8 @@ func (c *connection) leftOut(params map[string]string) map[string]string {
 	return rest
 }
 
-// fillService takes what is missing from a section of a service file.
-// own says that the connection string names it.
+// fillService fills in what is missing from a section of a service file. own says that the
+// connection string names the section.
 func (l *loader) fillService(c *connection, service, file string, own bool) bool {
 	where := "PGSERVICE"
 	if _, ok := l.vars[where]; !ok {
@@ -101,7 +101,7 @@ func (l *loader) fillService(c *connection, service, file string, own bool) bool
 	if c.Names("options") && settings["options"] != "" {
 		l.note(c.key, "options of the service are left out: options are given already")
 	}
-	if settings = c.leftOut(settings); len(settings) == 0 {
+	if settings = c.selectMissing(settings); len(settings) == 0 {
 		return true
 	}
 	from, found := dsn.Parse(dsn.Join(settings))
@@ -114,9 +114,9 @@ func (l *loader) fillService(c *connection, service, file string, own bool) bool
 	return len(found) == 0
 }
 
-// parseService returns the section of a service as libpq reads it: the first of its name, in which
-// the first line for a parameter counts. Other sections may hold anything. detail says what is
-// wrong.
+// parseService returns the section of a service as libpq reads it: the first section of that name
+// counts, and in it the first line for each parameter. Other sections may hold anything. detail
+// says what is wrong.
 func parseService(text, service string) (settings map[string]string, detail, hint string) {
 	var found bool
 	settings = map[string]string{}
@@ -137,9 +137,9 @@ func parseService(text, service string) (settings map[string]string, detail, hin
 		name, value, ok := strings.Cut(line, "=")
 		switch _, twice := settings[name]; {
 		case !ok || strings.TrimSpace(name) != name:
-			return nil, "whose section has a line that is not of the form name=value", "write it without spaces"
+			return nil, "with a line in its section that is not of the form name=value", "write it without spaces"
 		case name == "service" || name == "servicefile":
-			return nil, "whose section has " + name + " in it", "take that out: services do not nest"
+			return nil, "with " + name + " in its section", "take that out: services do not nest"
 		case !twice:
 			settings[name] = value
 		}
@@ -155,8 +155,8 @@ func (c *connection) inherits() bool {
 	return c.key == "DIRECT_DATABASE_URL" || c.key == "DATABASE_REPLICA_URLS"
 }
 
-// dropInherited takes out the limits that the Config has already. own says that c itself names
-// where they come from, which beats DATABASE_URL but no variable of the table.
+// dropInherited removes the limits that the Config has already. own says that c itself names their
+// source, which beats DATABASE_URL but not a variable of the table.
 func (l *loader) dropInherited(c *connection, from dsn.DSN, own bool) {
 	for name := range from.Limits {
 		_, set := l.vars[name]
@@ -167,7 +167,8 @@ func (l *loader) dropInherited(c *connection, from dsn.DSN, own bool) {
 	}
 }
 
-// yieldFallback takes out a fallback_application_name, to which libpq prefers a name of any source.
+// yieldFallback removes a fallback_application_name if another source has a name. libpq prefers any
+// other name.
 func (l *loader) yieldFallback(c *connection, from dsn.DSN) {
 	const name = "DATABASE_APPLICATION_NAME"
 	if c.Limits[name].Param == "fallback_application_name" && from.Limits[name].Text != "" {
@@ -217,7 +218,7 @@ func (l *loader) part(c *connection, name, source string) {
 }
 
 // partKey names a part of the main connection string in a report.
-func partKey(prefix, name string) string { return prefixed(prefix, "DATABASE_URL") + " " + name }
+func partKey(prefix, name string) string { return addPrefix(prefix, "DATABASE_URL") + " " + name }
 
 // variable returns the PG* variable that is set for a parameter.
 func (l *loader) variable(param string) string {
@@ -232,5 +233,5 @@ func (l *loader) variable(param string) string {
 	if param == "sslmode" {
 		return "PGREQUIRESSL"
 	}
-	return "PGOPTIONS" // a setting out of options
+	return "PGOPTIONS" // the setting came from options
 }

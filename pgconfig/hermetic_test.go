@@ -22,7 +22,7 @@ var hostile = []string{
 	"DIRECT_DATABASE_URL", "DATABASE_REPLICA_URLS", "DATABASE_POOL_MAX_CONNS", "DATABASE_APPLICATION_NAME", "USER",
 }
 
-// outcome is all that a connection depends on, as text.
+// outcome is everything that a connection depends on, as text.
 type outcome struct {
 	URL, Direct, ConnString, Host, Database, User, Password, ServerName string
 	Port                                                                uint16
@@ -63,7 +63,7 @@ func outcomeOf(t *testing.T, environ env) outcome {
 }
 
 // TestHermetic loads the same in a clean and in a hostile environment of the process. It is not
-// parallel, because it changes that.
+// parallel, because it changes the environment.
 func TestHermetic(t *testing.T) {
 	environs := map[string]env{
 		"elsewhere": {"DATABASE_URL": "postgres://app:p@db.example/shop"},
@@ -74,7 +74,7 @@ func TestHermetic(t *testing.T) {
 	clean := map[string]outcome{}
 	for _, name := range append(hostile, "HOME") {
 		t.Setenv(name, "")
-		if err := os.Unsetenv(name); err != nil { // Setenv has seen to it that it comes back
+		if err := os.Unsetenv(name); err != nil { // Setenv restores it at the end of the test
 			t.Fatal(err)
 		}
 	}

@@ -126,7 +126,7 @@ func keyPair(t *testing.T, password string) (certificate, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(block))
 }
 
-// TestUnusedFiles: a file that somebody named and that has no effect is in the report.
+// TestUnusedFiles: the report lists a file that was named but has no effect.
 func TestUnusedFiles(t *testing.T) {
 	t.Parallel()
 	for want, environ := range map[string]env{

@@ -50,7 +50,7 @@ func (k KeepAlive) Apply(cfg *pgx.ConnConfig) {
 	}
 }
 
-// set ignores errors: the peer may have closed the socket already, which the login will show.
+// set ignores errors. If the peer has closed the socket already, the login will fail.
 func (k KeepAlive) set(socket *net.TCPConn) {
 	switch {
 	case k.Idle > 0:

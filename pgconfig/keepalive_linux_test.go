@@ -14,7 +14,7 @@ import (
 
 const tcpUserTimeout = 0x12 // package syscall does not have it
 
-// TestDialer asks the system what the socket was set to.
+// TestDialer asks the system for the options of the socket.
 func TestDialer(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

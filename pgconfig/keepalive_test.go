@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// TestKeepAliveHook: a hook that the configuration has runs first, and its error counts.
+// TestKeepAliveHook: a hook of the configuration runs first, and its error counts.
 func TestKeepAliveHook(t *testing.T) {
 	t.Parallel()
 	cfg, err := pgx.ParseConfig("postgres://u@localhost/d?sslmode=disable")

@@ -11,24 +11,24 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// Source is where a configuration is read from.
+// Source says where to read a configuration from.
 type Source struct {
 	// Prefix goes before the variables that begin with DATABASE_ or DIRECT_, for a program with
 	// several databases: "ANALYTICS" reads ANALYTICS_DATABASE_URL. An underscore is added if it is
 	// missing. With a prefix, libpq's PG* variables are not read, because they belong to the
 	// database without one.
 	Prefix string
-	// Environ holds the variables by name. A variable set to "" counts as not set. HOME is where
-	// .pgpass, .pg_service.conf and .postgresql are looked for, and USER is the default user name.
+	// Environ holds the variables by name. A variable set to "" counts as not set. HOME is the
+	// directory of .pgpass, .pg_service.conf and .postgresql, and USER is the default user name.
 	// Without them there is no default.
 	Environ map[string]string
-	// DotEnv names the .env files to read, if they exist. A variable in an earlier file is stronger
-	// than in a later one, and weaker than in Environ. See [Load] for when they count.
+	// DotEnv names the .env files to read, if they exist. Earlier files take precedence over later
+	// ones, and Environ over all of them. See [Load] for when they are read.
 	DotEnv []string
 }
 
-// Environ returns the environment of the process, for [Source]. LoadFrom with it and DotEnv ".env"
-// reads what Load does.
+// Environ returns the environment of the process, for [Source]. With it and DotEnv ".env", LoadFrom
+// does the same as Load.
 func Environ() map[string]string {
 	environ := map[string]string{}
 	for _, variable := range os.Environ() {
@@ -52,8 +52,8 @@ func Environ() map[string]string {
 //     must then be on this machine, and the program runs in development. Anything else is an error
 //     that says to set APP_ENV.
 //
-// So a copied example.env works at once with a local database, while a stray .env on a server can
-// neither lead to a database elsewhere nor loosen a rule.
+// A copied example.env therefore works at once with a local database, but a stray .env on a server
+// can neither name a database elsewhere nor loosen a rule.
 //
 // [Config.Report] says where each value came from.
 func Load() (Config, error) {
@@ -66,9 +66,9 @@ func Load() (Config, error) {
 // DATABASE_APPLICATION_NAME has no default. The error is an [*Error].
 func LoadFrom(src Source) (Config, error) { return load(src, "", Production) }
 
-// Parse makes a configuration of one URL and the defaults, for tests and for programs that get
-// their database otherwise. It reads nothing but the files that the URL names. With every host on
-// this machine the defaults are those of development, otherwise those of production. The error is
+// Parse makes a configuration from one URL and the defaults, for tests and for programs that find
+// their database in another way. It only reads files that the URL names. If every host is this
+// machine it uses the defaults of development, otherwise the defaults of production. The error is
 // an [*Error].
 func Parse(url string) (Config, error) {
 	return load(Source{Environ: map[string]string{"DATABASE_URL": url}}, "", Development)
@@ -89,13 +89,13 @@ type loader struct {
 	notes    map[string][]string
 }
 
-// connection is one connection string on its way.
+// connection is a connection string while it is being completed.
 type connection struct {
 	key  string // the variable without the prefix
 	text string // as it was given
 	dsn.DSN
-	sound bool      // the parts are certain, and rules can be applied to them
-	parts []Setting // what came from elsewhere
+	sound bool      // the parts are certain, so rules can be applied to them
+	parts []Setting // parts that came from other sources
 	// passFile is the file that gave the password, or "".
 	passFile string
 	// ownCert: the connection string itself has sslcert.
@@ -119,8 +119,8 @@ func (c connections) all() []*connection {
 	return all
 }
 
-// load parses, completes, checks and reports. unset is the environment to take for a database on
-// this machine if APP_ENV is not set.
+// load parses, completes, checks and reports. If APP_ENV is not set and the database is on this
+// machine, it uses the environment unset.
 func load(src Source, program string, unset Environment) (Config, error) {
 	l := newLoader(src)
 
@@ -200,7 +200,7 @@ func (l *loader) parse() connections {
 }
 
 func (l *loader) parseOne(key, text string) *connection {
-	if text == "" { // libpq's variables say it all
+	if text == "" { // libpq's variables are enough
 		return &connection{key: key, DSN: dsn.DSN{Params: map[string]string{}}, sound: true}
 	}
 	d, found := dsn.Parse(text)
@@ -244,8 +244,8 @@ func (l *loader) settleEnvironment(c connections, unset Environment) Environment
 	return unset
 }
 
-// decode makes a Config of the variables: those that are set, then what the parameters of
-// DATABASE_URL say, then the defaults. It returns where each value came from too.
+// decode makes a Config from the variables that are set, then the parameters of DATABASE_URL, then
+// the defaults. It also returns where each value came from.
 func (l *loader) decode(main *connection, environment Environment, program string) (cfg Config,
 	sources map[string]string,
 ) {
@@ -304,10 +304,10 @@ func (l *loader) origin(c *connection, param string) string {
 			return part.Source
 		}
 	}
-	return param + " in " + prefixed(l.prefix, c.key)
+	return param + " in " + addPrefix(l.prefix, c.key)
 }
 
-// noteUnknown notes variables that look like ours and are none: probably a slip.
+// noteUnknown notes variables that look like ours but are not, probably by mistake.
 func (l *loader) noteUnknown() {
 	for _, name := range sortedKeys(l.vars) {
 		_, known := find(name)
@@ -328,7 +328,7 @@ func (l *loader) noteUnknown() {
 
 func (l *loader) note(key string, notes ...string) {
 	for _, n := range notes {
-		l.notes[key] = append(l.notes[key], l.named(n))
+		l.notes[key] = append(l.notes[key], l.prefixNames(n))
 	}
 }
 

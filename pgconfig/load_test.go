@@ -135,7 +135,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestNoHost: a host that is left out is this machine in development only.
+// TestNoHost: a missing host means this machine, but only in development.
 func TestNoHost(t *testing.T) {
 	t.Parallel()
 	for _, connection := range []env{
@@ -287,7 +287,7 @@ func TestLibpq(t *testing.T) {
 			cfg := load(t, test.environ)
 			equal(t, "URL", cfg.URL().Reveal(), test.url)
 
-			// What the URL says is all there is: it means the same again.
+			// The URL holds everything: parsing it again gives the same result.
 			again, err := pgconfig.LoadFrom(pgconfig.Source{Environ: env{
 				"APP_ENV":      "development",
 				"DATABASE_URL": cfg.URL().Reveal(),
@@ -367,7 +367,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestLibpqProblems: what is wrong with a PG* variable is said of that variable.
+// TestLibpqProblems: a problem with a PG* variable names that variable.
 func TestLibpqProblems(t *testing.T) {
 	t.Parallel()
 	for want, environ := range map[string]env{
@@ -460,7 +460,8 @@ func TestPoolSize(t *testing.T) {
 	}
 }
 
-// TestUnknownVariable: a slip is noted. The value is not shown: it may be a secret.
+// TestUnknownVariable: a misspelled name is noted. The value is not shown, because it may be
+// secret.
 func TestUnknownVariable(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{

@@ -135,8 +135,7 @@ func TestTranslated(t *testing.T) {
 	}
 }
 
-// TestVariableWins: a variable of ours is stronger than a parameter, and the report says that they
-// differ.
+// TestVariableWins: one of our variables beats a parameter, and the report says that they differ.
 func TestVariableWins(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{

@@ -9,7 +9,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// TestPipe: loading does not wait until somebody writes into a pipe.
+// TestPipe: loading does not wait for a writer of a pipe.
 func TestPipe(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")

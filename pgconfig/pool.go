@@ -23,8 +23,7 @@ const forever = 100 * 365 * 24 * time.Hour
 // is sent, and queries run in pgx.QueryExecModeCacheDescribe, which names no prepared statement;
 // default_query_exec_mode in the URL overrules that.
 //
-// ConnString of the result has no password in it, so it cannot be logged by mistake and does not
-// connect by itself.
+// ConnString of the result has no password in it. It is safe to log, but not enough to connect.
 //
 // Each call returns a new configuration, which the caller may change. The error is an [*Error];
 // there is none for a Config that was loaded and not changed since, unless a certificate has gone.
@@ -127,16 +126,15 @@ func (c Config) connConfig(r *resolved, d login) (*pgx.ConnConfig, error) {
 		}
 		return cc, nil
 	}
-	// The limits are always sent, 0 too: off means off, whatever the role's or the server's own
-	// setting is.
+	// The limits are always sent, even 0: off overrides the settings of the role and the server.
 	cc.RuntimeParams["statement_timeout"] = milliseconds(c.StatementTimeout)
 	cc.RuntimeParams["lock_timeout"] = milliseconds(c.LockTimeout)
 	cc.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(c.IdleInTransactionTimeout)
 	return cc, nil
 }
 
-// milliseconds is the server's notation, rounded up: a limit of 500µs must not become 0, which is
-// none.
+// milliseconds returns the server's notation. It rounds up, because a limit of 500µs must not
+// become 0, which means no limit.
 func milliseconds(d time.Duration) string {
 	if d <= 0 {
 		return "0"
@@ -159,5 +157,5 @@ func notLoaded() error {
 }
 
 func problem(r *resolved, key, detail, hint string) error {
-	return &Error{Problems: []Problem{{Key: prefixed(r.prefix, key), Detail: detail, Hint: hint}}}
+	return &Error{Problems: []Problem{{Key: addPrefix(r.prefix, key), Detail: detail, Hint: hint}}}
 }

@@ -91,7 +91,7 @@ func TestPoolConfig(t *testing.T) {
 	}
 }
 
-// TestZeroConfig: it says nothing, and does not panic.
+// TestZeroConfig: a zero Config is empty and does not panic.
 func TestZeroConfig(t *testing.T) {
 	t.Parallel()
 	var cfg pgconfig.Config
@@ -123,7 +123,7 @@ func TestFileIsGone(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestServer asks a server what it understood.
+// TestServer asks a server for the settings that arrived.
 func TestServer(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
@@ -179,7 +179,7 @@ func TestServer(t *testing.T) {
 	equal(t, "database of the replica", replicas[0].ConnConfig.Database, pc.ConnConfig.Database)
 }
 
-// TestFormat: one line with what is not a default, and a group for a log.
+// TestFormat: one line with the values that are not defaults, and a group for a log.
 func TestFormat(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
@@ -215,7 +215,7 @@ func TestLeast(t *testing.T) {
 	equal(t, "KeepAliveCount", cfg.KeepAliveCount, 1)
 }
 
-// TestOneProblem: a value that cannot be read is no second problem.
+// TestOneProblem: a value that cannot be read is not a second problem.
 func TestOneProblem(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"DATABASE_POOL_MAX_CONNS", "DATABASE_KEEPALIVE_COUNT"} {

@@ -9,7 +9,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// readOn is the page that an error refers to.
+// readOn is the page that an error links to.
 const readOn = "https://github.com/page-builder/persistence/tree/main/pgconfig#variables"
 
 // Problem is one thing that is wrong with a configuration. It contains no value that might be a
@@ -31,14 +31,14 @@ func (p Problem) String() string {
 	return p.Key + " " + p.Detail + ": " + p.Hint
 }
 
-// Error says that a configuration cannot be used. It holds all problems that were found, at least
-// one, in the order of the table of variables. Those of other files and variables come first.
+// Error says that a configuration cannot be used. It holds at least one problem. Problems with
+// other files and variables come first, then the rest in the order of the table of variables.
 type Error struct {
 	Problems []Problem
 }
 
-// Error returns one line for a single problem, and otherwise one line for each after a first that
-// counts them.
+// Error returns one line for a single problem. For several it returns a line with their number and
+// then one line for each.
 func (e *Error) Error() string {
 	if len(e.Problems) == 1 {
 		return "load database configuration: " + e.Problems[0].String()
@@ -52,17 +52,18 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// problems collects what is found while loading. prefix goes before the names of our own variables.
+// problems collects the problems found while loading. prefix goes before the names of our
+// variables.
 type problems struct {
 	prefix string
 	list   []Problem
 	seen   map[Problem]bool
 }
 
-// add adds a problem, once: a PG* variable counts for several connection strings. It puts the
-// prefix before the variables that detail and hint name.
+// add adds a problem unless it is there already, because a PG* variable may count for several
+// connection strings. It adds the prefix to the variables in detail and hint.
 func (p *problems) add(key, detail, hint string) {
-	found := Problem{Key: prefixed(p.prefix, key), Detail: p.named(detail), Hint: p.named(hint)}
+	found := Problem{Key: addPrefix(p.prefix, key), Detail: p.prefixNames(detail), Hint: p.prefixNames(hint)}
 	if p.seen[found] {
 		return
 	}
@@ -75,8 +76,10 @@ func (p *problems) add(key, detail, hint string) {
 
 var ownName = regexp.MustCompile(`\b(DIRECT_)?DATABASE_`)
 
-// named puts the prefix before the variables that a text names without it.
-func (p *problems) named(text string) string { return ownName.ReplaceAllString(text, p.prefix+"$0") }
+// prefixNames adds the prefix to the variables in a text.
+func (p *problems) prefixNames(text string) string {
+	return ownName.ReplaceAllString(text, p.prefix+"$0")
+}
 
 func (p *problems) err() error {
 	if len(p.list) == 0 {
@@ -84,14 +87,14 @@ func (p *problems) err() error {
 	}
 	order := map[string]int{}
 	for i, v := range Variables() {
-		order[prefixed(p.prefix, v.Name)] = i + 1
+		order[addPrefix(p.prefix, v.Name)] = i + 1
 	}
 	slices.SortStableFunc(p.list, func(a, b Problem) int { return order[a.Key] - order[b.Key] })
 	return &Error{Problems: p.list}
 }
 
-// prefixed puts the prefix before the variables that take one.
-func prefixed(prefix, key string) string {
+// addPrefix adds the prefix to a variable that takes one.
+func addPrefix(prefix, key string) string {
 	if strings.HasPrefix(key, "DATABASE_") || strings.HasPrefix(key, "DIRECT_") {
 		return prefix + key
 	}
@@ -105,5 +108,5 @@ func (p *problems) addFrom(key string, found dsn.Problem) {
 
 // has reports whether there is a problem with a variable already.
 func (p *problems) has(key string) bool {
-	return slices.ContainsFunc(p.list, func(one Problem) bool { return one.Key == prefixed(p.prefix, key) })
+	return slices.ContainsFunc(p.list, func(one Problem) bool { return one.Key == addPrefix(p.prefix, key) })
 }

@@ -48,7 +48,7 @@ func TestProviders(t *testing.T) {
 		{
 			"Cloud SQL, socket as for Prisma",
 			"postgresql://app:p@localhost/shop?host=/cloudsql/project:europe-west1:shop",
-			"the parameter host wins over what stands before", "",
+			"the parameter host wins over the part before", "",
 		},
 		{
 			"Cloud SQL, connector", "postgres://app:p@127.0.0.1:5432/shop",
@@ -191,8 +191,8 @@ func TestProviders(t *testing.T) {
 	}
 }
 
-// TestProvidersGuide: the guide shows no URL that this package refuses for another reason than the
-// one it names.
+// TestProvidersGuide: this package accepts each URL of the guide, or refuses it for the reason that
+// the guide names.
 func TestProvidersGuide(t *testing.T) {
 	t.Parallel()
 	guide, err := os.ReadFile(filepath.Join("..", "docs", "managed-providers.md"))

@@ -6,8 +6,8 @@ import (
 )
 
 // Replicas returns a Config for each of DATABASE_REPLICA_URLS, in their order. Its URL, PoolConfig
-// and SecretFile are the replica's. Its fields and IsSet are c's, but for the parameters of the
-// replica's URL, which count for that replica: pool_max_conns, for example.
+// and SecretFile are the replica's. Its fields and IsSet are c's, except for parameters in the
+// replica's URL, such as pool_max_conns.
 func (c Config) Replicas() []Config {
 	r := c.state()
 	if r == nil {
@@ -21,7 +21,7 @@ func (c Config) Replicas() []Config {
 		before := c.values()
 		for name, value := range replica.values() {
 			if p, said := d.Limits[name]; said {
-				own.sources[name], own.values[name] = p.Param+" in "+prefixed(r.prefix, d.key), value
+				own.sources[name], own.values[name] = p.Param+" in "+addPrefix(r.prefix, d.key), value
 			} else if value != before[name] { // fewer idle connections, in a smaller pool
 				own.values[name] = value
 			}
@@ -40,7 +40,7 @@ func (r *resolved) reportReplica() []Setting {
 		name := strings.TrimPrefix(s.Key, r.prefix)
 		switch {
 		case name == "DATABASE_URL":
-			s.Value, s.Source, s.Note = r.main.Masked(), prefixed(r.prefix, r.main.key), ""
+			s.Value, s.Source, s.Note = r.main.Masked(), addPrefix(r.prefix, r.main.key), ""
 		case strings.HasPrefix(name, "DATABASE_URL "), name == "DIRECT_DATABASE_URL", name == "DATABASE_REPLICA_URLS":
 			continue // other connections
 		}

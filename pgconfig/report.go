@@ -11,7 +11,7 @@ type Setting struct {
 	Value string
 	// Source says where it came from: environment, the path of a file, a parameter of DATABASE_URL,
 	// a PG* variable, default, or code if the program changed it after loading. It is default where
-	// nobody set the variable: see [Config.IsSet].
+	// the variable is not set: see [Config.IsSet].
 	Source string
 	// Note is what a person should know about it. Usually empty.
 	Note string
@@ -55,7 +55,7 @@ func (l *loader) report(cfg Config, c connections, sources map[string]string) []
 	var report []Setting
 	for _, v := range table {
 		s := Setting{
-			Key: prefixed(l.prefix, v.Name), Value: values[v.Name], Source: sources[v.Name],
+			Key: addPrefix(l.prefix, v.Name), Value: values[v.Name], Source: sources[v.Name],
 			Note: strings.Join(l.notes[v.Name], "; "),
 		}
 		delete(l.notes, v.Name)
@@ -85,9 +85,9 @@ func (l *loader) report(cfg Config, c connections, sources map[string]string) []
 			report = append(report, c.main.parts...)
 		}
 	}
-	for _, name := range sortedKeys(l.notes) { // variables that are none of ours: their values may be secret
+	for _, name := range sortedKeys(l.notes) { // not our variables: their values may be secret
 		report = append(report, Setting{
-			Key: prefixed(l.prefix, name), Source: l.vars[name].source,
+			Key: addPrefix(l.prefix, name), Source: l.vars[name].source,
 			Note: strings.Join(l.notes[name], "; "),
 		})
 	}

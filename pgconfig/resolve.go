@@ -4,11 +4,11 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// resolved is what loading found out about the connections. It is never changed.
+// resolved holds what loading found out about the connections. It never changes.
 type resolved struct {
 	prefix    string
 	main      login
-	direct    login // main, if there is none of its own
+	direct    login // same as main unless DIRECT_DATABASE_URL is set
 	hasDirect bool
 	replicas  []login
 	report    []Setting
@@ -37,7 +37,7 @@ func (d login) url() Secret {
 	return NewSecret(full.URL())
 }
 
-// resolve puts what was found into cfg, and the report together.
+// resolve stores the result in cfg and builds the report.
 func (l *loader) resolve(cfg Config, c connections, sources map[string]string) Config {
 	use := func(one *connection) login {
 		return login{DSN: one.DSN, key: one.key, secret: l.secretFile(one, cfg.Environment), bouncer: one.bouncer}
@@ -63,18 +63,18 @@ func (c Config) state() *resolved {
 	return c.resolved()
 }
 
-// URL returns the database's complete URL: address, login, TLS and settings of the server, as
-// DATABASE_URL, files and PG* variables gave them, with defaults and the password. It is empty in a
-// zero Config.
+// URL returns the database's complete URL, with the password: address, login, TLS and settings of
+// the server, from DATABASE_URL, files, PG* variables and defaults. It is empty for a zero Config.
 //
 // Behind PgBouncer it has no settings, which PgBouncer refuses in a URL.
 //
-// psql and pgx accept it, so give it to programs that want a connection string. Where the system's
-// roots verify the server it says sslrootcert=system, which libpq knows since version 16. Other
-// parameters that DATABASE_URL gives may need a newer libpq too, such as sslnegotiation (17).
+// Use it for programs that want a connection string: psql and pgx accept it. If the system's roots
+// verify the server, it has sslrootcert=system, which needs libpq 16. Other parameters of
+// DATABASE_URL may need a newer libpq too, such as sslnegotiation (17).
 //
-// It holds neither the limits nor what only pgx understands (default_query_exec_mode): in this
-// process use [Config.PoolConfig] and [Config.DirectConfig], which apply them.
+// It has neither the limits nor parameters that only pgx understands, such as
+// default_query_exec_mode. In this process use [Config.PoolConfig] and [Config.DirectConfig], which
+// apply them.
 func (c Config) URL() Secret {
 	r := c.state()
 	if r == nil {
@@ -108,9 +108,10 @@ func (c Config) ReplicaURLs() []Secret {
 
 // IsSet reports whether a variable, named without the prefix, was set: in the environment, in a
 // .env file, as a parameter of DATABASE_URL, or by a program that changed the value after loading.
-// It is false where the default is in effect, also if a program assigned the same value, and for a
-// name that is not a variable. A limit that was not set need not overrule a stricter one of the
-// role.
+//
+// It is false if the default is in effect, even if a program assigned the same value, and for a
+// name that is not a variable. Use it to decide whether a limit should override a stricter one of
+// the role.
 func (c Config) IsSet(variable string) bool {
 	r := c.state()
 	if r == nil {

@@ -10,11 +10,11 @@ import (
 // it (fmt with any verb, slog, JSON, text, gob) gives [Redacted] instead, or nothing if it is
 // empty. [Secret.Reveal] returns the text.
 //
-// Decoding text into a Secret keeps it; what was encoded is lost. The zero value is empty. Secrets
-// cannot be compared with ==.
+// A Secret can be decoded from text but not encoded to it. The zero value is empty. Secrets cannot
+// be compared with ==.
 type Secret struct {
-	// text is a function because fmt calls no methods on unexported fields, nor for a verb that
-	// does not fit (%p, %w). It prints the fields then, and finds an address.
+	// text is a function because fmt does not call methods on unexported fields, or for a verb that
+	// does not fit (%p, %w). It then prints the fields, and a function prints as an address.
 	text func() string
 }
 

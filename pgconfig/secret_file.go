@@ -12,8 +12,8 @@ import (
 )
 
 // SecretFile is the file that a connection's password came from: DATABASE_PASSWORD_FILE,
-// DATABASE_URL_FILE or the pass file. Read it again for each connection, and a password may be
-// rotated under a running program.
+// DATABASE_URL_FILE or the pass file. If a program reads it again for each connection, the password
+// can be rotated without a restart.
 type SecretFile struct {
 	path string
 	read func() (user, password string, err error)
@@ -33,8 +33,7 @@ func (f *SecretFile) Read() (user string, password Secret, err error) {
 	return u, NewSecret(p), err
 }
 
-// SecretFile returns the file that the password of DATABASE_URL came from, or nil if it came from
-// none.
+// SecretFile returns the file that the password of DATABASE_URL came from, or nil if there is none.
 func (c Config) SecretFile() *SecretFile {
 	r := c.state()
 	if r == nil {
@@ -102,12 +101,12 @@ func (l *loader) readPassword() {
 	}
 }
 
-// maxSecretFile is far more than a URL or password has, and keeps a wrong path (a device, a log)
+// maxSecretFile is far longer than any URL or password. It keeps a wrong path (a device, a log)
 // from filling the memory.
 const maxSecretFile = 64 << 10 // bytes
 
-// readSecret reads the file that a variable names, without the white space at its ends. The path is
-// not shown in problems: people put the secret itself there.
+// readSecret reads the file that a variable names, without the white space at its ends. Problems do
+// not show the path, because people put the secret itself there.
 func (l *loader) readSecret(key string) (entry, bool) {
 	path := l.vars[key].text
 	if path == "" {
@@ -152,6 +151,6 @@ func readLimited(path string) (string, error) {
 	if len(data) > maxSecretFile {
 		return "", errors.New("too long")
 	}
-	// Editors on Windows put a mark at the beginning.
+	// Editors on Windows write a byte order mark at the beginning.
 	return strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff")), nil
 }

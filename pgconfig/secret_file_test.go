@@ -9,7 +9,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// TestSecretFile: a file is read again with the parser and the variables of the first time.
+// TestSecretFile: reading a file again uses the same parser and variables as the first time.
 func TestSecretFile(t *testing.T) {
 	t.Parallel()
 	urlFile := file(t, "url", "postgres://db/shop?sslcert="+file(t, "root.crt", authority(t))+"&sslmode=prefer\n")
@@ -67,7 +67,7 @@ func TestSecretFile(t *testing.T) {
 	}
 }
 
-// TestSecretFileConcurrently: the calls share nothing. The race detector is what fails here.
+// TestSecretFileConcurrently: the calls share nothing, as the race detector shows.
 func TestSecretFileConcurrently(t *testing.T) {
 	t.Parallel()
 	secret := load(t, env{"DATABASE_URL_FILE": file(t, "url", "postgres://app:one@db/shop")}).SecretFile()
@@ -83,7 +83,7 @@ func TestSecretFileConcurrently(t *testing.T) {
 	calls.Wait()
 }
 
-// TestSecretFileIsBroken: the error says what is wrong, and neither path nor content.
+// TestSecretFileIsBroken: the error says what is wrong, without the path or the content.
 func TestSecretFileIsBroken(t *testing.T) {
 	t.Parallel()
 	passwordFile, urlFile := file(t, "hidden", "one"), file(t, "hidden", "postgres://app:one@db/shop")
@@ -136,7 +136,7 @@ func TestSecretFileIsBroken(t *testing.T) {
 	}
 }
 
-// TestSecretFiles: a connection with a password of its own has no file.
+// TestSecretFiles: a connection with its own password has no file.
 func TestSecretFiles(t *testing.T) {
 	t.Parallel()
 	path := file(t, "password", "one")

@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// placements put a secret where people put one: in the right places, escaped and not, and in wrong
-// ones.
+// placements put a secret in the places where people put one: the right ones, escaped and not, and
+// wrong ones.
 var placements = []func(t *testing.T, secret string) pgconfig.Source{
 	inURL("DATABASE_URL", func(s string) string { return "postgres://app:" + s + "@db.example/shop" }),
 	inURL("DATABASE_URL", func(s string) string {
@@ -100,20 +100,20 @@ func FuzzSecret(f *testing.F) {
 	public := publicText(f)
 	f.Fuzz(func(t *testing.T, placement uint8, secret string) {
 		place := int(placement) % len(placements)
-		if ambiguous(secret) {
+		if isAmbiguous(secret) {
 			t.Skip("cannot be told from a host, a parameter or a variable")
 		}
 		if strings.Trim(secret, "+-.0123456789hmnsuµ") == "" {
 			t.Skip("a valid number or duration, shown as such where one is asked for")
 		}
-		text := said(t, place, secret)
+		text := describe(t, place, secret)
 		var coincidence string
-		for _, piece := range pieces(secret) {
+		for _, piece := range splitSecret(secret) {
 			if !strings.Contains(text, piece) || strings.Contains(public, piece) {
 				continue
 			}
 			if coincidence == "" {
-				coincidence = said(t, place, strings.Map(another, secret))
+				coincidence = describe(t, place, strings.Map(changeRune, secret))
 			}
 			if !strings.Contains(coincidence, piece) {
 				at := strings.Index(text, piece)
@@ -124,17 +124,17 @@ func FuzzSecret(f *testing.F) {
 	})
 }
 
-// said is all that can be seen of a configuration with the secret in that place.
-func said(t *testing.T, place int, secret string) string {
+// describe returns everything that can be seen of a configuration with the secret in that place.
+func describe(t *testing.T, place int, secret string) string {
 	t.Helper()
 	src := placements[place](t, secret)
 	cfg, err := pgconfig.LoadFrom(src)
 	var text string
 	if err != nil {
-		text = fmt.Sprintf("%v %+v %#v", err, err, err) + shown(err.(*pgconfig.Error).Problems)
+		text = fmt.Sprintf("%v %+v %#v", err, err, err) + formatAll(err.(*pgconfig.Error).Problems)
 	} else {
-		text = shown(cfg) + shown(&cfg) + shown(cfg.Report()) + shown(cfg.URL()) + shown(cfg.DirectURL()) +
-			shown(cfg.ReplicaURLs())
+		text = formatAll(cfg) + formatAll(&cfg) + formatAll(cfg.Report()) + formatAll(cfg.URL()) +
+			formatAll(cfg.DirectURL()) + formatAll(cfg.ReplicaURLs())
 		pc, err := cfg.PoolConfig()
 		if err != nil {
 			text += err.Error()
@@ -150,9 +150,9 @@ func said(t *testing.T, place int, secret string) string {
 	return text
 }
 
-// another turns a secret into a different one of the same shape: what both have in common with the
-// output is none of theirs.
-func another(r rune) rune {
+// changeRune turns a secret into a different one of the same shape. Text that the output shares
+// with both comes from neither.
+func changeRune(r rune) rune {
 	switch {
 	case r >= 'a' && r <= 'z':
 		return 'a' + (r-'a'+13)%26
@@ -166,17 +166,17 @@ func another(r rune) rune {
 	return r
 }
 
-// ambiguous are secrets that turn what is around them into something else that is valid: name=value
-// pairs, whole URLs.
-func ambiguous(secret string) bool {
+// isAmbiguous reports a secret that turns the text around it into something else that is valid:
+// name=value pairs, whole URLs.
+func isAmbiguous(secret string) bool {
 	return strings.Contains(secret, "://") ||
 		strings.Contains(secret, "=") && strings.ContainsAny(secret, "& \t\r\n\v\f'\u0085\u00a0") ||
 		strings.HasPrefix(secret, "/") // the path of a file, where one is asked for
 }
 
-// pieces are the parts of a secret that a parser might cut it into, decoded too, four bytes or
-// longer.
-func pieces(secret string) []string {
+// splitSecret returns the parts that a parser might split a secret into, raw and decoded, of four
+// bytes or more.
+func splitSecret(secret string) []string {
 	all := []string{secret}
 	if decoded, err := url.PathUnescape(secret); err == nil {
 		all = append(all, decoded)
@@ -194,8 +194,8 @@ func pieces(secret string) []string {
 	return long
 }
 
-// publicText is what messages are made of, and what a report shows anyway: a random secret may be a
-// word of it.
+// publicText is the text of messages and reports without secrets. A random secret may be a word of
+// it.
 func publicText(f *testing.F) string {
 	sources, err := filepath.Glob("*.go")
 	if err != nil {
@@ -221,6 +221,6 @@ func publicText(f *testing.F) string {
 	if err != nil {
 		f.Fatal(err)
 	}
-	return b.String() + shown(cfg) + shown(cfg.Report()) + shown(err) + shown(&pgconfig.Error{}) +
+	return b.String() + formatAll(cfg) + formatAll(cfg.Report()) + formatAll(err) + formatAll(&pgconfig.Error{}) +
 		"**** %!z(pgconfig.Secret=****)"
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// verbs are all that fmt knows but %p, and one that it does not.
+// verbs are all verbs of fmt except %p, and one that does not exist.
 var verbs = []string{
 	"%v", "%+v", "%#v", "%s", "%+s", "%q", "%#q", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%b",
 	"%o", "%e", "%g", "%T", "%z", "%10v", "%-10.3s",
 }
 
-// shown is v in every form that a log or an error could take.
-func shown(v any) string {
+// formatAll returns v in every form that a log or an error could take.
+func formatAll(v any) string {
 	var b strings.Builder
 	for _, verb := range verbs {
 		fmt.Fprintf(&b, verb+"\n", v)
@@ -61,7 +61,7 @@ func TestSecret(t *testing.T) {
 		}
 		text += b.String()
 	}
-	// fmt calls no methods for these two, nor on a field that is not exported.
+	// fmt calls no methods for these two verbs, or on unexported fields.
 	wrongVerb, wrap := "%p", "connect: %w"
 	hidden := struct{ s pgconfig.Secret }{secret}
 	for _, v := range []any{secret, pair.L, pair, hidden} {
@@ -100,8 +100,7 @@ func TestSecret(t *testing.T) {
 	equal(t, "String", secret.String(), "****")
 }
 
-// TestConfigInAField: fmt calls no methods on unexported fields. There is nothing to be found in
-// them.
+// TestConfigInAField: fmt calls no methods on unexported fields. They must not show a secret.
 func TestConfigInAField(t *testing.T) {
 	t.Parallel()
 	cfg, err := pgconfig.Parse("postgres://app:hunter2hunter2@localhost/d")
@@ -112,7 +111,7 @@ func TestConfigInAField(t *testing.T) {
 		cfg     pgconfig.Config
 		pointer *pgconfig.Config
 	}
-	text := shown(server{cfg, &cfg}) + shown(cfg) + shown(&cfg)
+	text := formatAll(server{cfg, &cfg}) + formatAll(cfg) + formatAll(&cfg)
 	wrongVerb := "%p" // fmt then prints the fields without asking a method
 	text += fmt.Sprintf(wrongVerb, cfg)
 	if strings.Contains(text, "hunter2") {

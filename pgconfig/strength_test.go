@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// TestStrength: the strongest source wins for each connection: a variable of the table beats PG*
-// variables and services, and only what the connection's own URL says beats that.
+// TestStrength: the strongest source wins for each connection. A variable of the table beats PG*
+// variables and services. Only the connection's own URL beats the variable.
 func TestStrength(t *testing.T) {
 	t.Parallel()
 	services := file(t, "services", "[shop]\nconnect_timeout=30\noptions=-c statement_timeout=7s -c lock_timeout=8s\n")
@@ -92,7 +92,7 @@ func TestStrength(t *testing.T) {
 	}
 }
 
-// TestFallbackName: as in libpq, fallback_application_name gives way to a name from anywhere.
+// TestFallbackName: as in libpq, fallback_application_name yields to a name from any source.
 func TestFallbackName(t *testing.T) {
 	t.Parallel()
 	const url = "postgres://u@localhost/d?fallback_application_name=fallback"
@@ -125,7 +125,7 @@ func TestFallbackName(t *testing.T) {
 	}
 }
 
-// TestReplacedLimit: what a stronger variable replaces need not be right.
+// TestReplacedLimit: a value that a stronger variable replaces need not be valid.
 func TestReplacedLimit(t *testing.T) {
 	t.Parallel()
 	environ := env{"APP_ENV": "test", "DATABASE_URL": "postgres://u@localhost/d", "PGCONNECT_TIMEOUT": "soon"}
@@ -150,7 +150,7 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-// TestOptionsOnce: options come from one source, as in libpq, and the report says which not.
+// TestOptionsOnce: options come from one source, as in libpq. The report lists the ignored ones.
 func TestOptionsOnce(t *testing.T) {
 	t.Parallel()
 	services := file(t, "services", "[shop]\noptions=-c work_mem=7MB\n")
@@ -185,7 +185,7 @@ func TestOptionsOnce(t *testing.T) {
 	}
 }
 
-// TestPortOfAuthority: the parameter host replaces the host alone. PGPORT is weaker than both.
+// TestPortOfAuthority: the parameter host replaces only the host. PGPORT is weaker than both.
 func TestPortOfAuthority(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{
@@ -196,8 +196,9 @@ func TestPortOfAuthority(t *testing.T) {
 	equal(t, "replica", cfg.ReplicaURLs()[0].Reveal(), "postgres://u:p@/db?host=/tmp&port=5434&sslmode=prefer")
 }
 
-// TestClientCertificate: only a connection string's sslcert without a key means the authority's, as
-// in Prisma. What means the client's certificate to libpq is never trusted for the server.
+// TestClientCertificate: sslcert without a key means the authority's certificate only in a
+// connection string, as in Prisma. A client certificate in libpq's sense never vouches for the
+// server.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	certificate, key := keyPair(t, "")
@@ -274,7 +275,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// TestNoDatabase: without an @, nothing of the address is shown: it may be a login.
+// TestNoDatabase: without an @ the address may be a login, so no part of it is shown.
 func TestNoDatabase(t *testing.T) {
 	t.Parallel()
 	for url, shown := range map[string]string{
@@ -320,13 +321,13 @@ func TestNestedService(t *testing.T) {
 			"APP_ENV": "development", "PGSERVICE": "nested",
 			"PGSERVICEFILE": file(t, "services", "[nested]\nhost=h\nuser=u\ndbname=d\n"+name+"=other\n"),
 		}})
-		if !strings.Contains(text, "PGSERVICE names a service whose section has "+name+" in it") {
+		if !strings.Contains(text, "PGSERVICE names a service with "+name+" in its section") {
 			t.Error(text)
 		}
 	}
 }
 
-// TestGapInPorts: a port list that has a gap means 5432 there, whatever weaker sources say.
+// TestGapInPorts: a gap in a list of ports means 5432, even if a weaker source has a port.
 func TestGapInPorts(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, env{"APP_ENV": "development", "DATABASE_URL": "postgres://u:p@h1:5433,h2/db", "PGPORT": "6000"})
@@ -347,8 +348,8 @@ func TestNoCache(t *testing.T) {
 	equal(t, "mode", pc.ConnConfig.DefaultQueryExecMode, pgx.QueryExecModeCacheDescribe)
 }
 
-// TestOwnSource: DATABASE_URL has options or a service of its own. PGOPTIONS and PGSERVICE then
-// count for the other connections, with their limits.
+// TestOwnSource: DATABASE_URL has its own options or service. PGOPTIONS and PGSERVICE then count
+// for the other connections, with their limits.
 func TestOwnSource(t *testing.T) {
 	t.Parallel()
 	services := file(t, "services", "[a]\ndbname=d\n[b]\nlock_timeout=3s\nconnect_timeout=9\n")

@@ -11,7 +11,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// TestForbiddenFile reads as a user who may not.
+// TestForbiddenFile reads a file as a user without the right to.
 func TestForbiddenFile(t *testing.T) {
 	t.Parallel()
 	path := file(t, "url", "postgres://u:p@localhost/d")
@@ -21,7 +21,7 @@ func TestForbiddenFile(t *testing.T) {
 	if os.Geteuid() == 0 {
 		runtime.LockOSThread() // never unlocked: the thread ends with the test
 		const nobody = 65534
-		_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0) // of this thread, for files only
+		_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0) // affects this thread and files only
 		defer func() { _, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0) }()
 	}
 	if text := refused(t, pgconfig.Source{Environ: env{"DATABASE_URL_FILE": path}}); !strings.Contains(text,
@@ -38,7 +38,7 @@ func TestNoDescriptors(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(asStarved) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestNoDescriptors$", "-test.v")
-		if testing.CoverMode() != "" { // mage cover adds up what is there
+		if testing.CoverMode() != "" { // mage cover adds up the coverage of all processes
 			cmd.Args = append(cmd.Args, "-test.gocoverdir="+os.Getenv("GOCOVERDIR"))
 		}
 		cmd.Env = append(os.Environ(), asStarved+"=1", "PGSERVICE=web")

@@ -40,8 +40,8 @@ var seeds = []string{
 	"host=h user=u dbname=d options='-c a.b=\\'c\\''",
 }
 
-// FuzzURL: a connection string that is accepted means the same to pgx, as it stands and in the form
-// that Config.URL gives it; that form is accepted again, and by psql.
+// FuzzURL: an accepted connection string means the same to pgx, as given and in the form of
+// Config.URL. That form is accepted again, by this package and by psql.
 func FuzzURL(f *testing.F) {
 	for _, name := range hostile {
 		if name != "USER" && os.Getenv(name) != "" {
@@ -82,8 +82,8 @@ func FuzzURL(f *testing.F) {
 		theirs, err = pgx.ParseConfig(strings.TrimSpace(text))
 		if err == nil && strings.HasPrefix(theirs.Host, "/") == strings.HasPrefix(ours.Host, "/") &&
 			strings.Trim(theirs.Host, "0123456789.") != "" {
-			// Where no host is given pgx goes to a socket, and this package in development to
-			// localhost. It also writes 127.1 as libpq reads it.
+			// Without a host, pgx connects to a socket, and this package to localhost in
+			// development. It also writes 127.1 as libpq reads it.
 			same(t, text, ours, theirs)
 		}
 		psql.compare(t, canonical, ours)
@@ -107,7 +107,7 @@ func same(t *testing.T, text string, ours, theirs *pgx.ConnConfig) {
 type psql struct {
 	path   string
 	server *pgx.ConnConfig
-	seen   sync.Map // forms of URLs that were compared, because psql takes a while
+	seen   sync.Map // forms of URLs compared so far, because psql takes a while
 }
 
 func newPsql(tb testing.TB) *psql {
@@ -122,11 +122,11 @@ func newPsql(tb testing.TB) *psql {
 	return &psql{path: path, server: server}
 }
 
-// words are what does not matter for the form of an address.
+// words match the parts that do not matter for the form of an address.
 var words = regexp.MustCompile(`[A-Za-z0-9._~-]+`)
 
-// compare: psql accepts a URL exactly if pgx does with the configuration that it came from. The
-// address and the login are replaced by the server's.
+// compare checks that psql accepts a URL exactly if pgx accepts the configuration that it came
+// from. It replaces the address and the login with the server's.
 func (p *psql) compare(t *testing.T, canonical string, ours *pgx.ConnConfig) {
 	t.Helper()
 	if p == nil {
@@ -135,7 +135,7 @@ func (p *psql) compare(t *testing.T, canonical string, ours *pgx.ConnConfig) {
 	address, query, _ := strings.Cut(canonical, "?")
 	for _, newer := range []string{"require_auth", "protocol_version", "sslnegotiation", "sslcertmode"} {
 		if strings.Contains(query, newer) {
-			return // than the psql of some machines
+			return // newer than the psql of some machines
 		}
 	}
 	if _, seen := p.seen.LoadOrStore(words.ReplaceAllString(address, "w")+"?"+query, true); seen {
@@ -163,7 +163,7 @@ func (p *psql) compare(t *testing.T, canonical string, ours *pgx.ConnConfig) {
 	}
 }
 
-// TestPsql runs psql "$(URL)" as it is, and asks the server what it understood.
+// TestPsql runs psql "$(URL)" and asks the server for the settings that arrived.
 func TestPsql(t *testing.T) {
 	t.Parallel()
 	path, err := exec.LookPath("psql")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// value is the text form of a field of Config. Each has error texts of its own, because those of
+// value is the text form of a field of Config. Each has its own error texts, because the errors of
 // strconv and time quote the value, which may be a secret in the wrong variable.
 type value interface {
 	UnmarshalText(text []byte) error
@@ -85,7 +85,7 @@ func (f *flag) String() string { return strconv.FormatBool(bool(*f)) }
 type label string
 
 func (t *label) UnmarshalText(s []byte) error {
-	if bytes.IndexByte(s, 0) >= 0 { // it would begin a parameter in the message that begins a session
+	if bytes.IndexByte(s, 0) >= 0 { // it would start a new parameter in the startup message
 		return errors.New("has a NUL character in it: take it out")
 	}
 	*t = label(s)

@@ -14,7 +14,7 @@ type Variable struct {
 	DefaultDevelopment string
 	// Example is a value to show where there is no default.
 	Example string
-	// Doc says what it is for: one or more sentences, with Markdown.
+	// Doc explains the variable in one or more sentences of Markdown.
 	Doc string
 }
 
@@ -44,8 +44,8 @@ type variable struct {
 	bind  func(c *Config) value
 }
 
-// table is the one declaration of every variable. It makes the loader, the report, the table in
-// README.md and example.env.
+// table declares every variable. The loader, the report, the table in README.md and example.env
+// come from it.
 var table = []variable{
 	{
 		Variable: Variable{
@@ -59,8 +59,8 @@ var table = []variable{
 
 	location("DATABASE_URL", "postgres://app:secret@localhost:5432/app",
 		"The database: a URL (postgres:// or postgresql://, several hosts allowed) or libpq's keyword=value form. "+
-			"Special characters in the password are percent-encoded: @ is %40, / is %2F. What it leaves out is "+
-			"taken from PGHOST, PGUSER and the other PG* variables, PGSERVICE and the pass file."),
+			"Special characters in the password are percent-encoded: @ is %40, / is %2F. Missing parts come "+
+			"from PGHOST, PGUSER and the other PG* variables, PGSERVICE and the pass file."),
 	location("DATABASE_URL_FILE", "/run/secrets/database_url",
 		"A file that holds DATABASE_URL, such as a Docker or Kubernetes secret. Not together with DATABASE_URL."),
 	location("DATABASE_PASSWORD_FILE", "/run/secrets/database_password",
@@ -70,10 +70,10 @@ var table = []variable{
 		"The same database without PgBouncer in between, for migrations and LISTEN. Unset: DATABASE_URL, unless "+
 			"DATABASE_PGBOUNCER is on."),
 	location("DATABASE_REPLICA_URLS", "postgres://app:secret@replica1/app,postgres://app:secret@replica2/app",
-		"Read replicas, separated by commas. What a URL leaves out is taken from PG* as for DATABASE_URL."),
+		"Read replicas, separated by commas. Missing parts come from PG* as for DATABASE_URL."),
 
 	number("DATABASE_POOL_MAX_CONNS", "Pool", "10", "4", ofPool,
-		"The most connections this instance holds. Times the number of instances it must stay below the "+
+		"The most connections this instance holds. Multiplied by the number of instances, it must stay below the "+
 			"server's max_connections.",
 		func(c *Config) *int32 { return &c.MaxConns }),
 	number("DATABASE_POOL_MIN_IDLE_CONNS", "Pool", "2", "0", ofPool,
@@ -84,7 +84,7 @@ var table = []variable{
 		"Added to that age at random, so that connections are not all replaced at once. Whole seconds.",
 		func(c *Config) *time.Duration { return &c.MaxConnLifetimeJitter }),
 	duration("DATABASE_POOL_MAX_CONN_IDLE_TIME", "Pool", "10m", "10m", ofPool,
-		"How long a connection may lie idle before it is closed.",
+		"How long a connection may be idle before it is closed.",
 		func(c *Config) *time.Duration { return &c.MaxConnIdleTime }),
 	duration("DATABASE_POOL_PING_TIMEOUT", "Pool", "2s", "2s", ofPool,
 		"Limit on the check of a connection that was idle before it is handed out.",
@@ -109,7 +109,7 @@ var table = []variable{
 		"The server's idle_in_transaction_session_timeout: how long a transaction may do nothing.",
 		func(c *Config) *time.Duration { return &c.IdleInTransactionTimeout }),
 	duration("DATABASE_REPLICA_MAX_LAG", "Limits", "10s", "10s", ofProgram,
-		"How far a replica may be behind before reads leave it.",
+		"How far a replica may be behind before reads go elsewhere.",
 		func(c *Config) *time.Duration { return &c.MaxReplicaLag }),
 
 	duration("DATABASE_SLOW_QUERY", "Observation", "1s", "200ms", ofProgram,

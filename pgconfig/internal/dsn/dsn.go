@@ -1,8 +1,8 @@
 // Package dsn reads and writes PostgreSQL connection strings.
 //
 // [Parse] is the only way in. It reads URLs, libpq's keyword=value form, and, through [Join], the
-// variables of an environment and the sections of a service file. What it accepts has an effect in
-// the resulting [DSN] or a note in it; everything else is a [Problem].
+// variables of an environment and the sections of a service file. Everything in the input has an
+// effect on the resulting [DSN], a note in it, or a [Problem].
 package dsn
 
 import (
@@ -37,7 +37,7 @@ type DSN struct {
 	given map[string]bool // the parameters by name, also those that are empty or were left out
 }
 
-// Limit is a parameter that stands for a variable: its name, and its value in the variable's form.
+// Limit is a parameter that sets a variable: its name, and its value in the variable's form.
 type Limit struct{ Param, Text string }
 
 // Address is a host with its port. Each may be empty, which means the default.
@@ -55,8 +55,8 @@ func (d DSN) Clone() DSN {
 // because libpq refuses them as parameters. pgx's own parameters and the limits are left out.
 func (d DSN) URL() string { return d.write(false) }
 
-// Masked returns the URL for a person to read: with the secrets and the values of settings that are
-// not the server's own masked, and with pgx's own parameters.
+// Masked returns the URL for a person to read, including pgx's own parameters. Secrets are masked,
+// and so are the values of settings that are not the server's own.
 func (d DSN) Masked() string { return d.write(true) }
 
 func (d DSN) write(masked bool) string {
@@ -77,7 +77,7 @@ func (d DSN) write(masked bool) string {
 	}
 	var query []string
 	if d.OnSocket() {
-		// A path cannot stand in the authority: libpq's form for it is a parameter.
+		// The authority cannot hold a path, so libpq takes it as a parameter.
 		query = append(query, "host="+escapeValue(d.HostList()), "port="+escapeValue(d.PortList()))
 	} else {
 		b.WriteString(d.join(func(a Address) string {
@@ -110,8 +110,8 @@ func (d DSN) write(masked bool) string {
 	return b.String()
 }
 
-// MaskSettings returns a copy in which the settings of programs and extensions, whose names have a
-// dot, are masked: the value may be a key.
+// MaskSettings returns a copy with the settings of programs and extensions masked. Their names have
+// a dot, and their values may be keys.
 func (d DSN) MaskSettings() DSN {
 	d = d.Clone()
 	for name := range d.Settings {
@@ -167,8 +167,8 @@ func (a Address) Local() bool {
 	return err == nil && (ip.Unmap().IsLoopback() || ip.Unmap().IsUnspecified())
 }
 
-// pairHosts pairs hosts with ports as libpq does: one port is for all hosts, otherwise there is one
-// for each.
+// pairHosts pairs hosts with ports as libpq does. A single port is for all hosts; otherwise each
+// host has its own.
 func pairHosts(hosts, ports []string) ([]Address, bool) {
 	if len(ports) > 1 && len(ports) != len(hosts) {
 		return nil, false
@@ -183,8 +183,8 @@ func pairHosts(hosts, ports []string) ([]Address, bool) {
 	return all, true
 }
 
-// canonicalHost writes an address of fewer than four numbers, such as 127.1, with four of them, as
-// inet_aton(3) and so libpq read it. Go's resolver would ask the DNS for it.
+// canonicalHost expands an address with fewer than four numbers, such as 127.1, as inet_aton(3) and
+// therefore libpq reads it. Go's resolver would look it up in the DNS.
 func canonicalHost(host string) string {
 	if strings.Trim(host, "0123456789.") != "" {
 		return host
@@ -206,8 +206,8 @@ func canonicalHost(host string) string {
 	return netip.AddrFrom4([4]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}).String()
 }
 
-// escape percent-encodes everything but letters, digits and -._~, so that no parser can take a part
-// for another.
+// escape percent-encodes everything but letters, digits and -._~, so that no parser can mistake one
+// part for another.
 func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // escapeValue leaves the slashes of paths readable.

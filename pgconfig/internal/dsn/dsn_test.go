@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// said writes everything that Parse found on a line each.
-func said(text string) string {
+// describe writes everything that Parse found, one item a line.
+func describe(text string) string {
 	d, problems := dsn.Parse(text)
 	var lines []string
 	for _, p := range problems {
@@ -43,7 +43,7 @@ func equal(t *testing.T, got, want string) {
 	}
 }
 
-// TestMeantEnv: a slip in the name of a variable is recognized.
+// TestMeantEnv: a misspelled variable is recognized.
 func TestMeantEnv(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{

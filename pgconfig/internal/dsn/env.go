@@ -30,7 +30,7 @@ var env = map[string]string{
 // FromEnv returns the parameter that a variable of libpq stands for, or "".
 func FromEnv(variable string) string { return env[variable] }
 
-// MeantEnv returns the variable of libpq that one with a slip in its name was meant for, or "".
+// MeantEnv returns the libpq variable that a misspelled name stands for, or "".
 func MeantEnv(variable string) string {
 	plain := strings.ReplaceAll(variable, "_", "")
 	for _, known := range slices.Sorted(maps.Keys(env)) {
@@ -41,7 +41,7 @@ func MeantEnv(variable string) string {
 	return ""
 }
 
-// differLittle reports whether one character too many, too few or another is all the difference.
+// differLittle reports whether the two differ by one added, missing or different character.
 func differLittle(a, b string) bool {
 	i := 0
 	for i < min(len(a), len(b)) && a[i] == b[i] {

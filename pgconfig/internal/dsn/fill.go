@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Fill takes what d leaves out from another DSN, and returns the names of what it took. ok is false
-// if the other one's ports do not fit d's hosts.
+// Fill copies the parts that d lacks from another DSN, and returns their names. ok is false if the
+// other one's ports do not fit d's hosts.
 func (d *DSN) Fill(from DSN) (taken []string, ok bool) {
 	taken, ok = d.fillHosts(from)
 	for _, part := range []struct {
@@ -62,7 +62,7 @@ func (d *DSN) fillHosts(from DSN) (taken []string, ok bool) {
 	return []string{"port"}, true
 }
 
-// Names reports whether d says something about a parameter. An empty value counts too, as in libpq.
+// Names reports whether d has a parameter. As in libpq, an empty value counts.
 func (d DSN) Names(param string) bool {
 	own := map[string]bool{
 		"host": d.namesHost(), "port": d.ports() != nil, "user": d.User != "", "password": d.Password != "",
@@ -73,7 +73,7 @@ func (d DSN) Names(param string) bool {
 
 func (d *DSN) namesHost() bool { return strings.Trim(d.HostList(), ",") != "" }
 
-// ports returns the ports, one if they are all the same, or nil if there are none.
+// ports returns the ports: a single one if they are all the same, or nil if there are none.
 func (d *DSN) ports() []string {
 	ports := strings.Split(d.PortList(), ",")
 	if strings.Trim(d.PortList(), ",") == "" {

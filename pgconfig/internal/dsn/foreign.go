@@ -13,7 +13,7 @@ var otherDatabases = map[string]string{
 	"oracle": "Oracle", "libsql": "libSQL", "prisma": "Prisma Accelerate", "prisma+postgres": "Prisma Accelerate",
 }
 
-// foreignKeywords begin the strings of .NET and ODBC, whose pairs are separated by semicolons.
+// foreignKeywords begin connection strings of .NET and ODBC, which use semicolons between pairs.
 var foreignKeywords = regexp.MustCompile(
 	`(?i)^(host|server|driver|data source|user ?id|username|dsn)\s*=[^;']*;\s*[a-z]`,
 )

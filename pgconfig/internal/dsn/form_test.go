@@ -10,9 +10,9 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-const portWins = "note: the parameter port wins over what stands before the parameters"
+const portWins = "note: the parameter port wins over the part before the parameters"
 
-// TestForm: URLs and keywords, and what others make of them.
+// TestForm: URLs and keywords in all forms.
 func TestForm(t *testing.T) {
 	t.Parallel()
 	const notHost = "problem: has a host that is not a name or an address: an IPv6 address stands in brackets: " +
@@ -31,13 +31,13 @@ func TestForm(t *testing.T) {
 		"postgres://u@[::1],[::2]:7/d":         "postgres://u@[::1]:,[::2]:7/d",
 		"postgres://u@a:1,b:2/d?port=3":        "postgres://u@a:3,b:3/d\n" + portWins,
 		"postgres://u@localhost:5433/d?host=/tmp": "postgres://u@/d?host=/tmp&port=5433\n" +
-			"note: the parameter host wins over what stands before the parameters",
+			"note: the parameter host wins over the part before the parameters",
 		"postgres://u@h1:1,h2:2/d?host=a": "problem: names a different number of hosts and ports: " +
 			"give one port for all hosts, or one for each",
 		"postgres://u@h1:1,h2:2/d?host=a,b": "postgres://u@a:1,b:2/d\n" +
-			"note: the parameter host wins over what stands before the parameters",
+			"note: the parameter host wins over the part before the parameters",
 		"postgres://u@h1:5433/d?host=": "postgres://u@:5433/d\n" +
-			"note: the parameter host wins over what stands before the parameters",
+			"note: the parameter host wins over the part before the parameters",
 		"postgres://u@h1:5433/d?port=5434": "postgres://u@h1:5434/d\n" + portWins,
 		"postgres://u@h1:5433/d?port=5433": "postgres://u@h1:5433/d",
 		"postgres://u@a,b/d?port=3,4":      "postgres://u@a:3,b:4/d",
@@ -47,11 +47,11 @@ func TestForm(t *testing.T) {
 		"postgres://u@/d?host=/run/a,/run/b&port=1,2": "postgres://u@/d?host=/run/a%2C/run/b&port=1%2C2",
 		"postgres://u@%2Frun%2Fpg/d":                  "postgres://u@/d?host=/run/pg&port=",
 		"postgres://u@localhost/d?host=/cloudsql/p:r:i": "postgres://u@/d?host=/cloudsql/p%3Ar%3Ai&port=\nnote: the " +
-			"parameter host wins over what stands before the parameters",
+			"parameter host wins over the part before the parameters",
 		"postgres://u@a/d?host=a": "postgres://u@a:/d",
 		"postgres://u:p@h/d?user=v&password=q&dbname=e": "postgres://v:q@h:/e\nnote: the parameter user wins over " +
-			"what stands before the parameters\nnote: the parameter password wins over what stands before the " +
-			"parameters\nnote: the parameter dbname wins over what stands before the parameters",
+			"the part before the parameters\nnote: the parameter password wins over the part before the " +
+			"parameters\nnote: the parameter dbname wins over the part before the parameters",
 		"postgres://h/d?user=v":          "postgres://v@h:/d",
 		"postgres://u@h/d?database=d":    "postgres://u@h:/d",
 		"postgres://u@127.1/d":           "postgres://u@127.0.0.1:/d",
@@ -150,12 +150,12 @@ func TestForm(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			equal(t, said(text), want)
+			equal(t, describe(text), want)
 		})
 	}
 }
 
-// TestComma: without an @ it cannot be told what is a password, so nothing is shown.
+// TestComma: without an @ the password cannot be told from the rest, so nothing is shown.
 func TestComma(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -172,7 +172,7 @@ func TestComma(t *testing.T) {
 			t.Errorf("%+v is certain", d)
 		}
 	}
-	equal(t, said("postgres://a:1,b:2/d?user=u"), "postgres://u@a:1,b:2/d")
+	equal(t, describe("postgres://a:1,b:2/d?user=u"), "postgres://u@a:1,b:2/d")
 }
 
 func TestSplit(t *testing.T) {
@@ -223,7 +223,7 @@ func TestSplitLong(t *testing.T) {
 	}
 }
 
-// TestProblem: the corrected form is shown, and no piece of a secret.
+// TestProblem: the error shows the corrected form and no part of a secret.
 func TestProblem(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -362,7 +362,7 @@ func TestProblem(t *testing.T) {
 	} {
 		t.Run(test.url, func(t *testing.T) {
 			t.Parallel()
-			text := said(test.url)
+			text := describe(test.url)
 			if !strings.Contains(text, test.want) {
 				t.Errorf("want %q in\n%s", test.want, text)
 			}

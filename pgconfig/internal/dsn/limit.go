@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The conversions of a parameter's value into the form of a variable. Each returns the text, or
+// These functions convert a parameter's value to the form of a variable. Each returns the text, or
 // what is wrong. The errors of strconv and time would quote the value.
 
 // maxServerLimit is what PostgreSQL's timeouts, an int of milliseconds, can hold: 24 days.
@@ -53,7 +53,7 @@ func seconds(s string) (text, wrong string) {
 	return (time.Duration(n) * time.Second).String(), ""
 }
 
-// positiveSeconds is seconds for the keepalive parameters, where 0 stands for the system's default.
+// positiveSeconds is seconds for the keepalive parameters, where 0 means the system's default.
 func positiveSeconds(s string) (text, wrong string) {
 	text, wrong = seconds(s)
 	if text == "0s" {
@@ -72,8 +72,8 @@ func goDuration(s string) (text, wrong string) {
 var serverNumber = regexp.MustCompile(`^\s*(0[xX][0-9a-fA-F]+|0[0-7]+|` +
 	`[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([a-zA-Z]*)\s*$`)
 
-// serverDuration reads a duration as PostgreSQL does: a number of milliseconds, or with one of its
-// units, whose case matters. A fraction is allowed.
+// serverDuration reads a duration as PostgreSQL does: a number of milliseconds, or a number with a
+// unit. Units are case-sensitive, and fractions are allowed.
 func serverDuration(s string) (text, wrong string) {
 	unit := map[string]time.Duration{
 		"": time.Millisecond, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// applyOptions takes libpq's options apart, as the server does: words separated by white space, in
-// which a backslash takes the next character literally. -c name=value and --name=value are
-// settings. Other words are kept as they are.
+// applyOptions parses libpq's options as the server does: words separated by white space, where a
+// backslash escapes the next character. -c name=value and --name=value are settings. Other words
+// are kept as they are.
 func applyOptions(p *parser, _, value string) (detail, hint string) {
 	words := splitOptions(value)
 	assigned := map[string]string{} // the server takes the last value of a setting
@@ -99,7 +99,7 @@ func (d DSN) Options() string {
 	return strings.Join(words, " ")
 }
 
-// FlagOptions returns the words of options that set nothing, written for options.
+// FlagOptions returns the words of options that are not settings, in the form of options.
 func (d DSN) FlagOptions() []string {
 	words := make([]string, len(d.Flags))
 	for i, f := range d.Flags {

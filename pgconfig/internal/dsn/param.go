@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A param says what a parameter does. It returns what is wrong with the value, or "", and what to
-// do about it.
+// A param applies a parameter. It returns what is wrong with the value, or "", and what to do about
+// it.
 type param func(p *parser, name, value string) (detail, hint string)
 
 // libpqParams are the parameters of libpq, pgx and pgxpool.
@@ -131,8 +131,8 @@ func set(setting string) param {
 	}
 }
 
-// limit makes a parameter stand for a variable. Nearly all of these would otherwise reach the
-// server as a setting that it does not know. weak ones give way to others that mean the same.
+// limit makes a parameter set a variable. Otherwise nearly all of these would reach the server as
+// unknown settings. A weak one yields to other parameters with the same meaning.
 func limit(variable string, convert func(string) (string, string), weak bool) param {
 	return func(p *parser, name, value string) (string, string) {
 		if value == "" {
@@ -168,7 +168,7 @@ func drop(why string) param {
 	}
 }
 
-// dropOnly is drop for values that ask for nothing that is missing here. Others are refused.
+// dropOnly drops values that ask for nothing that pgx lacks. It refuses others.
 func dropOnly(why, detail, hint string, harmless ...string) param {
 	return func(p *parser, name, value string) (string, string) {
 		if slices.Contains(harmless, value) {
@@ -187,7 +187,7 @@ func refuse(detail, hint string) param {
 	}
 }
 
-// hold is for parameters that takeParts or settleTLS takes.
+// hold leaves a parameter to takeParts or settleTLS.
 func hold(*parser, string, string) (detail, hint string) { return "", "" }
 
 // descriptions is the size of the cache that the mode cache_describe needs. DATABASE_PGBOUNCER
@@ -215,10 +215,10 @@ var serverSettings = strings.Fields(`search_path timezone datestyle intervalstyl
 	effective_cache_size max_parallel_workers_per_gather client_connection_check_interval tcp_keepalives_idle
 	tcp_keepalives_interval tcp_keepalives_count geqo`)
 
-// plainName is what a parameter's name looks like: anything else is not shown.
+// plainName matches the usual form of a parameter's name. Other names are not shown.
 var plainName = regexp.MustCompile(`^[a-z][A-Za-z0-9_]{0,40}$`)
 
-// find returns what a parameter does, or nil for one that nobody knows.
+// find returns the param of a parameter, or nil if the parameter is unknown.
 func find(name string) param {
 	if f, ok := libpqParams[name]; ok {
 		return f
@@ -249,7 +249,7 @@ func findSimilar(name string) string {
 // checkName reports whether a parameter is known and new. Its name is shown only if it cannot be a
 // piece of a secret.
 func (p *parser) checkName(name string, mayShow bool) bool {
-	// A name with a dot, which any extension may have, can be a piece of a secret too.
+	// Any extension may define a name with a dot, so such a name can be part of a secret too.
 	if find(name) != nil && (mayShow || !strings.Contains(name, ".")) {
 		if _, twice := p.raw[name]; twice {
 			p.add(name, "is there twice", "take one of them out")
@@ -272,15 +272,15 @@ func (p *parser) checkName(name string, mayShow bool) bool {
 	return false
 }
 
-// applyParams gives the parameters their effects, in the order of the alphabet but the weak ones
-// last, and settles those that depend on each other.
+// applyParams applies the parameters in alphabetical order, weak ones last, and settles those that
+// depend on each other.
 func (p *parser) applyParams() {
 	names := slices.Sorted(maps.Keys(p.raw))
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
 		if strings.Contains(p.raw[name], "\x00") {
 			p.add(name, "has a NUL character in it", "take it out: PostgreSQL has none")
-			continue // it would begin another parameter in the message that begins a session
+			continue // it would start a new parameter in the startup message
 		}
 		if detail, hint := find(name)(p, name, p.raw[name]); detail != "" {
 			p.add(name, detail, hint)
@@ -293,7 +293,7 @@ func rank(name string) int {
 	switch name {
 	case "fallback_application_name", "pool_min_conns", "keepalives_idle", "socket_timeout", "socketTimeout",
 		"connectTimeout", "query_timeout", "command_timeout", "schema", "currentSchema", "schema_search_path":
-		return 1 // these give way to parameters that mean the same
+		return 1 // these yield to parameters with the same meaning
 	case "options": // a parameter wins over it on the server too
 		return 2
 	}

@@ -39,7 +39,7 @@ var driverParams = map[string]param{
 	"preparedStatementCacheQueries": drop("use statement_cache_capacity"),
 
 	// node-postgres and postgres.js
-	"uselibpqcompat":          drop("sslmode means here what it means to libpq"),
+	"uselibpqcompat":          drop("sslmode has the same meaning as in libpq"),
 	"max":                     limit("DATABASE_POOL_MAX_CONNS", number, strong),
 	"idle_timeout":            limit("DATABASE_POOL_MAX_CONN_IDLE_TIME", seconds, strong),
 	"idleTimeoutMillis":       limit("DATABASE_POOL_MAX_CONN_IDLE_TIME", serverDuration, strong),
@@ -171,14 +171,14 @@ func targetServerType(p *parser, name, value string) (detail, hint string) {
 // sslModes are libpq's, weakest first.
 var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
-// sslWords are what drivers write for ssl, beside the names of the modes.
+// sslWords are the values that drivers write for ssl, besides the names of the modes.
 var sslWords = map[string]string{
 	"true": "require", "1": "require", "on": "require", "yes": "require", "no-verify": "require",
 	"false": "disable", "0": "disable", "off": "disable", "no": "disable",
 }
 
-// settleTLS makes one sslmode of libpq's sslmode and requiressl, of ssl, which many drivers have,
-// and of Prisma's sslaccept.
+// settleTLS combines libpq's sslmode and requiressl, Prisma's sslaccept, and the ssl of many
+// drivers into one sslmode.
 func (p *parser) settleTLS() {
 	mode := p.raw["sslmode"]
 	switch {
@@ -197,7 +197,7 @@ func (p *parser) settleTLS() {
 		}
 		switch {
 		case !ok:
-			p.add("ssl", "has a value that nobody knows", "use sslmode instead: "+list(sslModes))
+			p.add("ssl", noSuchValue, "use sslmode instead: "+list(sslModes))
 		case mode == "":
 			p.note("ssl became sslmode=" + meant)
 			mode = meant

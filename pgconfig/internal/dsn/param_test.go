@@ -31,8 +31,8 @@ func TestParam(t *testing.T) {
 		"ssl=no-verify":   base + "?sslmode=require\nnote: ssl became sslmode=require",
 		"ssl=verify-full": base + "?sslmode=verify-full\nnote: ssl became sslmode=verify-full",
 		"ssl=":            base,
-		"ssl=maybe": "problem: has the parameter ssl, which has a value that nobody " +
-			"knows: use sslmode instead: disable, allow, prefer, require, verify-ca or verify-full",
+		"ssl=maybe": "problem: has a value for ssl that does not exist: " +
+			"use sslmode instead: disable, allow, prefer, require, verify-ca or verify-full",
 		"ssl=true&sslmode=verify-full": base + "?sslmode=verify-full\nnote: ssl is left out: sslmode says it",
 		"ssl=false&sslmode=disable":    base + "?sslmode=disable\nnote: ssl is left out: sslmode says it",
 		"ssl=allow&sslmode=require":    base + "?sslmode=require\nnote: ssl is left out: sslmode says it",
@@ -301,7 +301,7 @@ func TestParam(t *testing.T) {
 
 		// Other drivers
 		"uselibpqcompat=true&sslmode=require": base +
-			"?sslmode=require\nnote: uselibpqcompat is left out: sslmode means here what it means to libpq",
+			"?sslmode=require\nnote: uselibpqcompat is left out: sslmode has the same meaning as in libpq",
 		"binary_parameters=yes": base +
 			"\nnote: binary_parameters is left out: pgx sends parameters in binary form where it can",
 		"currentSchema=a,b": base +
@@ -349,7 +349,7 @@ func TestParam(t *testing.T) {
 	} {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
-			equal(t, said(base+"?"+query), want)
+			equal(t, describe(base+"?"+query), want)
 		})
 	}
 }

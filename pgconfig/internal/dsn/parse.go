@@ -9,8 +9,8 @@ import (
 	"unicode"
 )
 
-// Problem is something wrong with a connection string. It quotes nothing that may be a piece of a
-// password: see each place that does quote.
+// Problem is something wrong with a connection string. It quotes nothing that may be part of a
+// password. Each place that does quote says why that is safe.
 type Problem struct {
 	// Param is the parameter that is wrong, or "" if the string as a whole is.
 	Param string
@@ -24,7 +24,7 @@ type Problem struct {
 // noSuchValue is the Detail of a value that is none of the known ones.
 const noSuchValue = "has a value that does not exist"
 
-// Sentence returns what reads on from the name of the variable that holds the connection string.
+// Sentence returns a phrase that follows the name of the variable with the connection string.
 func (p Problem) Sentence() string {
 	if p.Detail == noSuchValue {
 		return "has a value for " + p.Param + " that does not exist"
@@ -40,12 +40,12 @@ func (p Problem) Sentence() string {
 	return "has the parameter " + p.Param + ", which " + p.Detail
 }
 
-// Parse takes a connection string apart. It is not pgx's parser, because that one accepts
-// postgres://user:p@ss/word@host/db and goes to host ss, and its errors show pieces of what it
-// could not parse. What this one accepts means the same to pgx and libpq.
+// Parse parses a connection string. It does not use pgx's parser, which accepts
+// postgres://user:p@ss/word@host/db and connects to host ss, and which quotes its input in errors.
+// Every string that Parse accepts means the same to pgx and libpq.
 //
-// With problems, the DSN holds what is certain. It has no Params if it is not certain which part of
-// the string is which: then no part of it may be shown.
+// If there are problems, the DSN holds the parts that are certain. It has no Params if the parts
+// cannot be told apart; then no part of the string may be shown.
 func Parse(text string) (DSN, []Problem) {
 	text = strings.TrimSpace(text)
 	if p, bad := findForeign(text); bad {
@@ -72,7 +72,7 @@ func Join(params map[string]string) string {
 type parser struct {
 	DSN
 	problems []Problem
-	raw      map[string]string // the parameters as they were given
+	raw      map[string]string // the parameters as given
 	url      bool              // the form, for hints
 }
 
@@ -92,7 +92,7 @@ func (p *parser) add(param, detail, hint string) {
 
 func (p *parser) note(text string) { p.Notes = append(p.Notes, text) }
 
-// stop ends the run where it is not certain which part is which.
+// stop ends the run because the parts cannot be told apart.
 func (p *parser) stop(detail, hint string) (DSN, []Problem) {
 	p.add("", detail, hint)
 	return DSN{}, p.problems
@@ -116,7 +116,7 @@ func (p *parser) finish() (DSN, []Problem) {
 	} {
 		text := *part.text
 		if part.param != "password" && (strings.Contains(text, "://") || strings.Contains(text, "password=")) {
-			*part.text = part.param // it is not shown, and whatever else is wrong is still found
+			*part.text = part.param // do not show it, but go on to find other problems
 			p.add(part.param, "is a connection string, not a name", "put it into DATABASE_URL")
 			continue
 		}
@@ -136,7 +136,7 @@ func (p *parser) finish() (DSN, []Problem) {
 	return p.DSN, p.problems
 }
 
-// takeParts moves what libpq lets stand among the parameters to its place.
+// takeParts moves parameters such as host and port to the parts of the address that they replace.
 func (p *parser) takeParts() {
 	take := func(name string, part *string) {
 		v, ok := p.raw[name]
@@ -145,7 +145,7 @@ func (p *parser) takeParts() {
 			return
 		}
 		if *part != "" && *part != v { // empty counts too, as in libpq
-			p.note("the parameter " + name + " wins over what stands before the parameters")
+			p.note("the parameter " + name + " wins over the part before the parameters")
 		}
 		*part = v
 	}
@@ -165,14 +165,14 @@ func (p *parser) takeParts() {
 	portList := p.ports()
 	if hasPort {
 		if before := strings.Join(portList, ","); before != "" && before != ports {
-			p.note("the parameter port wins over what stands before the parameters")
+			p.note("the parameter port wins over the part before the parameters")
 		}
 		portList = strings.Split(ports, ",")
 	}
 	if hasHost {
 		hostList = strings.Split(hosts, ",")
 		if before := p.HostList(); before != "" && before != hosts {
-			p.note("the parameter host wins over what stands before the parameters")
+			p.note("the parameter host wins over the part before the parameters")
 		}
 	} else {
 		hostList = strings.Split(p.HostList(), ",")
@@ -196,7 +196,7 @@ func (p *parser) checkHosts() {
 			continue
 		}
 		if !validHost(p.Hosts[i].Host) {
-			p.Hosts[i].Host = "localhost" // not shown either, and whatever else is wrong is still found
+			p.Hosts[i].Host = "localhost" // do not show it, but go on to find other problems
 			hint := "the port is a setting of its own, and an IPv6 address has no brackets"
 			if p.url {
 				hint = "an IPv6 address stands in brackets: postgres://user:password@[::1]:5432/database"
@@ -210,7 +210,7 @@ func (p *parser) checkHosts() {
 	}
 }
 
-// validHost accepts a name, an address or the directory of a socket. An empty host is supplied
+// validHost accepts a name, an address or the directory of a socket. An empty host gets its default
 // later.
 func validHost(host string) bool {
 	switch {

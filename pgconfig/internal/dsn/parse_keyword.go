@@ -4,14 +4,14 @@ import "strings"
 
 const space = " \t\n\r\v\f" // as libpq
 
-// parseKeywords parses libpq's keyword=value form: host=db user=app password='two words'. In quotes
-// and out of them a backslash takes the next character literally.
+// parseKeywords parses libpq's keyword=value form: host=db user=app password='two words'. A
+// backslash escapes the next character, inside and outside of quotes.
 func parseKeywords(text string) (DSN, []Problem) {
 	p := newParser(false)
 	const hint = "write postgres://user:password@host:5432/database, or host=… user=… dbname=…; a value with spaces " +
 		"stands in single quotes"
-	// The name of an unknown keyword is shown only between known ones and before any secret: the
-	// whole text may be a password with a = in it.
+	// Show the name of an unknown keyword only between known ones and before any secret, because
+	// the whole text may be a password with a = in it.
 	mayShow := false
 	for rest := text; rest != ""; rest = strings.TrimLeft(rest, space) {
 		name, after, ok := strings.Cut(rest, "=")
@@ -58,10 +58,11 @@ func keywordValue(s string) (value, rest string, ok bool) {
 	return b.String(), "", !quoted
 }
 
-// Split splits a list of connection strings at commas, semicolons and white space. A URL or a host
-// list may have commas of its own, so the next string must begin with a scheme, or after a comma, a
-// semicolon or a line break with a keyword such as host=. After a line break that keyword must be
-// in the current string already: to libpq a line break is space.
+// Split splits a list of connection strings at commas, semicolons and white space.
+//
+// A URL or a host list may contain commas. So the next string must begin with a scheme, or, after a
+// comma, a semicolon or a line break, with a keyword such as host=. After a line break the current
+// string must have that keyword already, because libpq treats a line break as a space.
 func Split(list string) []string {
 	const separators = ",; \t\r\n"
 	var all []string
@@ -109,6 +110,6 @@ func startKeyword(s string) string {
 	return name
 }
 
-// longestKeyword is more than any keyword has, with space after it. Without it a long list would
-// be searched again at each separator.
+// longestKeyword is longer than any keyword and the space after it. Without this limit, Split would
+// search the rest of a long list at each separator.
 const longestKeyword = 64 // bytes

@@ -8,9 +8,9 @@ import (
 
 const form = "the form is postgres://user:password@host:5432/database"
 
-// parseURL parses what follows postgres://. The password ends at the only @, so it refuses an @
-// that is not percent-encoded, or a / or ? or # before it, and shows the corrected form: every
-// parser cuts such a URL somewhere else.
+// parseURL parses the text after postgres://. The password ends at the only @. It refuses an @ that
+// is not percent-encoded, or a / or ? or # before it, and shows the corrected form, because each
+// parser splits such a URL at a different place.
 func parseURL(rest string) (DSN, []Problem) {
 	p := newParser(true)
 	if hasControl(rest) {
@@ -40,7 +40,7 @@ func parseURL(rest string) (DSN, []Problem) {
 		return p.stop("contains a #", "write # as %23")
 	}
 	if strings.ContainsAny(path, "/:") {
-		// Not shown: with a / in a password it is a piece of that.
+		// Do not show it: if the password has a /, this is part of the password.
 		return p.stop("has a database name with a / or : in it",
 			"if that is a piece of the password, percent-encode it: / is %2F, : is %3A, @ is %40")
 	}
@@ -96,8 +96,8 @@ func (p *parser) splitQuery(query string) {
 				"write name=value, joined by &; write an & inside a value as %26")
 			continue
 		}
-		// An unescaped & in password=a&b=c makes a piece of it look like a name: nothing after a
-		// secret is shown.
+		// An unescaped & in password=a&b=c makes part of it look like a name. Show nothing after a
+		// secret.
 		if p.checkName(name, !secretSeen) {
 			if name == "options" && (strings.Contains(rawValue, "-c+") || strings.Contains(rawValue, "+-")) {
 				p.add("options", "has a + where a space should be", "write a space as %20")
@@ -139,9 +139,9 @@ var (
 	plainTail = regexp.MustCompile(`^[A-Za-z0-9._,:\[\]-]+/[A-Za-z0-9._-]+(\?|$)`)
 )
 
-// explainUnescaped explains an @, /, ? or # in a password and shows the corrected form. After the
-// last @ stands the host, which is shown if it looks like one and a database follows. The
-// parameters are not shown, nor anything between the first : and that @.
+// explainUnescaped explains an @, /, ? or # in a password and shows the corrected form. It shows
+// the host after the last @ if it looks like one and a database follows. It shows neither the
+// parameters nor anything between the first : and that @.
 func explainUnescaped(rest string) Problem {
 	last := strings.LastIndexByte(rest, '@')
 	userinfo, tail := rest[:last], rest[last+1:]
@@ -160,8 +160,8 @@ func explainUnescaped(rest string) Problem {
 		user = "user"
 	}
 	shown := "host:5432/database"
-	// Without a user, or after password= among the parameters, what follows the last @ may be a
-	// piece of the password.
+	// Without a user, or with password= among the parameters, the text after the last @ may be part
+	// of the password.
 	if hasPassword && !strings.Contains(userinfo, "password=") && plainTail.MatchString(tail) {
 		shown, _, _ = strings.Cut(tail, "?")
 		if strings.Contains(tail, "?") {

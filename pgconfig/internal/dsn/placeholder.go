@@ -2,9 +2,9 @@ package dsn
 
 import "regexp"
 
-// placeholders are what documentation, templates and consoles show in place of a value, with a
-// sample of each. loose finds one anywhere in a host, a user or a database name. whole must be all
-// of a password, because a generated one may hold such characters.
+// placeholders are the texts that documentation, templates and consoles show in place of a value.
+// loose finds one anywhere in a host, a user or a database name. whole must match an entire
+// password, because a generated password may contain such characters.
 var placeholders = []struct {
 	sample       string
 	loose, whole *regexp.Regexp
@@ -42,8 +42,8 @@ var placeholders = []struct {
 
 const notReplaced = "put the value in its place: nothing here replaces it"
 
-// placeholder returns a sample of the placeholder that a part is, or "". The part itself is not
-// shown.
+// placeholder returns a sample of the placeholder that a part looks like, or "". The part itself is
+// not shown.
 func placeholder(part, text string) string {
 	for _, p := range placeholders {
 		pattern := p.loose

@@ -7,7 +7,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig/internal/dsn"
 )
 
-// TestPlaceholder: what nobody replaced is named, and not shown.
+// TestPlaceholder: an unreplaced placeholder is named but not shown.
 func TestPlaceholder(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -67,7 +67,7 @@ func TestPlaceholder(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			got := said(text)
+			got := describe(text)
 			if !strings.HasPrefix(got, "problem: "+want) || strings.Contains(got, "\n") {
 				t.Errorf("got %q, want %q", got, want)
 			}
