@@ -164,6 +164,7 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "1 of 2", "migrate:to", "1")
 	p.wants(t, 0, "", "migrate:redo")
 	p.wants(t, 0, "2 of 2", "migrate:reset")
+	p.wants(t, 2, "no key for a backfill", "migrate:new", "wider", "-expand=type", "-table=items", "-column=id", "-type=numeric")
 	p.wants(t, 0, "notes", "migrate:history")
 	p.wants(t, 0, "", "migrate:wait")
 	p.wants(t, 1, "", "migrate:resolve", "2", "rolled-back")

@@ -57,8 +57,28 @@ func Resolve(version, outcome string) error {
 	return tool.Migrate.RunOnDatabase("resolve", version, "--"+outcome)
 }
 
-// New makes an empty migration file. It needs no database.
-func New(name string) error { return tool.Migrate.Run("new", name) }
+// New makes an empty migration file, without a database. With -expand=rename or type, -table and -column it
+// writes the files that change the column while the service runs, with -to or -type; -contract ends that.
+func New(name string, expand, table, column, to, Type, using, back *string, contract *bool) error {
+	args := []string{"new", name}
+	if contract != nil && *contract {
+		args = append(args, "--contract")
+	}
+	for _, flag := range []struct {
+		name  string
+		value *string
+	}{
+		{"expand", expand}, {"table", table}, {"column", column}, {"to", to}, {"type", Type}, {"using", using}, {"back", back},
+	} {
+		if flag.value != nil {
+			args = append(args, "--"+flag.name, *flag.value)
+		}
+	}
+	if expand != nil {
+		return tool.Migrate.RunOnDatabase(args...)
+	}
+	return tool.Migrate.Run(args...)
+}
 
 // Import converts the migrations of another tool in a folder to files in a new folder, such as
 // migrations. It needs no database.
