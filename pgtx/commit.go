@@ -25,7 +25,6 @@ func (s *session) commit(db DB, began time.Time) (Outcome, error) {
 		return OutcomeRolledBack, phaseRun.in(began, err)
 	}
 	if s.state == stateIdle { // there was no statement, and so no BEGIN
-		s.close()
 		s.giveBack()
 		return OutcomeCommitted, nil
 	}
@@ -34,9 +33,7 @@ func (s *session) commit(db DB, began time.Time) (Outcome, error) {
 	if s.release(); outcome == OutcomeUnknown {
 		outcome, err = s.verify(db, err)
 	}
-	if s.times.commit = time.Since(start); err == nil {
-		s.close()
-	}
+	s.times.commit = time.Since(start)
 	return outcome, phaseCommit.in(start, err)
 }
 
@@ -236,7 +233,7 @@ func (s *session) verify(db DB, err error) (Outcome, error) {
 		return OutcomeUnknown, unknown
 	case found.answer == isCommitted && found.row != nil:
 		// Another transaction with the key has committed, so this one cannot any more.
-		s.hooks.dropAll()
+		s.hooks.dropInside(&s.root)
 		if err := s.replayRow(found.row); err != nil {
 			return OutcomeRolledBack, fmt.Errorf("idempotency key: %w", err)
 		}

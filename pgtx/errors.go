@@ -89,12 +89,7 @@ func (e *RetryError) Error() string {
 }
 
 // Unwrap returns Err and, if set, Ended.
-func (e *RetryError) Unwrap() []error {
-	if e.Ended != nil {
-		return []error{e.Err, e.Ended}
-	}
-	return []error{e.Err}
-}
+func (e *RetryError) Unwrap() error { return errors.Join(e.Err, e.Ended) }
 
 // CommitUnknownError is returned if COMMIT was sent and no answer says what happened. The
 // transaction may or may not be committed; with VerifyCommit or an IdempotencyKey the server could
@@ -127,15 +122,7 @@ func (e *CommitUnknownError) Error() string {
 }
 
 // Unwrap returns Err and Unresolved.
-func (e *CommitUnknownError) Unwrap() []error {
-	var causes []error
-	for _, err := range []error{e.Err, e.Unresolved} {
-		if err != nil {
-			causes = append(causes, err)
-		}
-	}
-	return causes
-}
+func (e *CommitUnknownError) Unwrap() error { return errors.Join(e.Err, e.Unresolved) }
 
 // Category returns [pgerr.CommitUnknown], which pgerr never takes for retryable.
 func (e *CommitUnknownError) Category() pgerr.Category { return pgerr.CommitUnknown }
@@ -153,7 +140,7 @@ func (e *SwallowedError) Error() string {
 }
 
 // Unwrap returns First and [pgx.ErrTxCommitRollback].
-func (e *SwallowedError) Unwrap() []error { return []error{e.First, pgx.ErrTxCommitRollback} }
+func (e *SwallowedError) Unwrap() error { return errors.Join(e.First, pgx.ErrTxCommitRollback) }
 
 // HookError is returned if the transaction is committed and a hook of [AfterCommit] failed. It is
 // never repeated. [ValueWith] returns the value with it.

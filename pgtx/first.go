@@ -2,6 +2,8 @@ package pgtx
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -271,15 +273,25 @@ func (f *firstStatement) failBegin(s *session, start time.Time, err error) error
 	return s.refuseBegin(start, err)
 }
 
+// name returns the name of the prepared statement, or "" in a mode that names none. It derives the
+// name from the text, so that behind a pooler that switches servers it may be unknown, but never
+// stands for another statement.
+func (f *firstStatement) name() string {
+	if f.mode != pgx.QueryExecModeCacheStatement {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(f.text))
+	return "pgtx_" + hex.EncodeToString(sum[:16])
+}
+
 // sendPrepare sends what describes the statement.
 func (f *firstStatement) sendPrepare() {
 	k, p := f.known, f.pipeline
 	k.makeRoom()
-	name := ""
-	if f.mode == pgx.QueryExecModeCacheStatement {
-		// The name may exist already, because its transaction failed or its description was
-		// forgotten. Then Parse would fail.
-		name = preparedName(f.text)
+	name := f.name()
+	if name != "" {
+		// It may exist already, because its transaction failed or its description was forgotten.
+		// Then Parse would fail.
 		k.obsolete = append(k.obsolete, name)
 	}
 	for _, obsolete := range k.obsolete {
@@ -291,14 +303,12 @@ func (f *firstStatement) sendPrepare() {
 
 // describe reads the description and encodes the arguments.
 func (f *firstStatement) describe(s *session) error {
-	end := f.known.tracePrepare(f.ctx, f.mode, f.text)
+	end := f.known.tracePrepare(f.ctx, f.name(), f.text)
 	description, err := f.nextDescription()
 	if end(err); err != nil {
 		return err
 	}
-	if description.SQL = f.text; f.mode == pgx.QueryExecModeCacheStatement {
-		description.Name = preparedName(f.text)
-	}
+	description.SQL, description.Name = f.text, f.name()
 	f.known.keep(f.mode, description)
 	f.description = description
 	if _, err := f.pipeline.GetResults(); err != nil { // of Sync

@@ -28,7 +28,6 @@ type hookList struct {
 	mu     sync.Mutex
 	list   []hook
 	called bool // the BeforeCommit hooks were called: none can be added
-	ended  bool // the transaction has ended: none can be added
 }
 
 // BeforeCommit calls fn after the outermost function of the transaction on db in ctx has returned
@@ -84,25 +83,18 @@ func register(ctx context.Context, db DB, at moment, fn func(context.Context) er
 	switch {
 	case t.attempt.adopted:
 		return errors.New("hook: the transaction was begun elsewhere, and its end cannot be seen: begin it with Run")
-	case t.ended(), h.ended, h.called && at == beforeCommit:
+	case t.ended(), h.called && at == beforeCommit:
 		return fmt.Errorf("hook: %w", ErrTxClosed)
 	}
 	h.list = append(h.list, hook{at: at, scope: t.scope(), call: fn})
 	return nil
 }
 
-// dropInside drops the hooks that were registered inside a savepoint that was undone.
-func (h *hookList) dropInside(savepoint *tx) {
+// dropInside drops the hooks that were registered inside scope, which was undone.
+func (h *hookList) dropInside(scope *tx) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.list = slices.DeleteFunc(h.list, func(h hook) bool { return h.scope.isInside(savepoint) })
-}
-
-// dropAll drops all hooks.
-func (h *hookList) dropAll() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.list = nil
+	h.list = slices.DeleteFunc(h.list, func(h hook) bool { return h.scope.isInside(scope) })
 }
 
 // callBefore calls the BeforeCommit hooks, and those that they register.
@@ -128,7 +120,6 @@ func (h *hookList) callBefore(ctx context.Context) error {
 func (a *attempt) callAfter(at moment) error {
 	h := &a.hooks
 	h.mu.Lock()
-	h.ended = true
 	hooks := slices.DeleteFunc(h.list, func(h hook) bool { return h.at != at })
 	h.list = nil
 	h.mu.Unlock()

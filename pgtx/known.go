@@ -2,8 +2,6 @@ package pgtx
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -67,13 +65,6 @@ func (k *knowledge) makeRoom() {
 	clear(k.descriptions)
 }
 
-// preparedName derives the name from the text, so that behind a pooler that switches servers it may
-// be unknown, but never stands for another statement.
-func preparedName(sql string) string {
-	sum := sha256.Sum256([]byte(sql))
-	return "pgtx_" + hex.EncodeToString(sum[:16])
-}
-
 // traceQuery tells the tracer that a statement is sent. The returned function tells it the end.
 func (k *knowledge) traceQuery(ctx context.Context, sql string, args []any) (
 	context.Context, func(pgconn.CommandTag, error),
@@ -89,14 +80,10 @@ func (k *knowledge) traceQuery(ctx context.Context, sql string, args []any) (
 
 // tracePrepare tells the tracer that a statement is prepared. The returned function tells it the
 // end.
-func (k *knowledge) tracePrepare(ctx context.Context, mode pgx.QueryExecMode, sql string) (end func(error)) {
+func (k *knowledge) tracePrepare(ctx context.Context, name, sql string) (end func(error)) {
 	tracer, ok := k.tracer.(pgx.PrepareTracer)
 	if !ok {
 		return func(error) {}
-	}
-	name := ""
-	if mode == pgx.QueryExecModeCacheStatement {
-		name = preparedName(sql)
 	}
 	ctx = tracer.TracePrepareStart(ctx, k.conn, pgx.TracePrepareStartData{Name: name, SQL: sql})
 	return func(err error) { tracer.TracePrepareEnd(ctx, k.conn, pgx.TracePrepareEndData{Err: err}) }

@@ -106,7 +106,7 @@ func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context
 	began := time.Now()
 	r.times.begin = began.Sub(start)
 	if err != nil {
-		err = phaseBegin.in(start, fmt.Errorf("begin: %w", err))
+		err = opts.nameTimeout(ctx, phaseBegin.in(start, fmt.Errorf("begin: %w", err)))
 		w.end(err)
 		w.finish(err)
 		return err
@@ -127,6 +127,7 @@ func nest(ctx context.Context, parent *tx, opts Options, fn func(context.Context
 		r.outcome = OutcomeReleased
 	}
 	r.times.commit = time.Since(finishing)
+	err = opts.nameTimeout(ctx, err)
 	w.end(err)
 	if t.savepoint != "" && errors.Is(err, ErrRollback) {
 		err = nil // it was undone

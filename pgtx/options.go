@@ -144,7 +144,7 @@ type Options struct {
 
 	result func() (string, error)     // encodes the result to be stored with the key
 	replay func(stored *string) error // decodes the result that was stored with the key
-	batch  bool                       // Atomic was called
+	kind   string                     // of an outermost call; see Report
 }
 
 const (
@@ -195,55 +195,47 @@ func (o Options) inherit(parent *tx) Options {
 // not.
 func (o Options) compatible(outer pgx.TxOptions) error {
 	in := o.TxOptions
-	var field string
-	switch {
-	case o.IdempotencyKey != "":
-		field = "IdempotencyKey"
-	case len(o.Settings) > 0:
-		field = "Settings"
-	case o.StatementTimeout != 0:
-		field = "StatementTimeout"
-	case o.LockTimeout != 0:
-		field = "LockTimeout"
-	case o.AttemptTimeout > 0:
-		field = "AttemptTimeout"
-	case in.IsoLevel != "" && in.IsoLevel != outer.IsoLevel:
-		field = "IsoLevel " + string(in.IsoLevel)
-	case in.AccessMode != "" && in.AccessMode != outer.AccessMode:
-		field = "AccessMode " + string(in.AccessMode)
-	case in.DeferrableMode != "" && in.DeferrableMode != outer.DeferrableMode:
-		field = "DeferrableMode " + string(in.DeferrableMode)
-	case in.BeginQuery != "" && in.BeginQuery != outer.BeginQuery:
-		field = "BeginQuery"
-	case in.CommitQuery != "" && in.CommitQuery != outer.CommitQuery:
-		field = "CommitQuery"
-	default:
-		return nil
+	for _, field := range []struct {
+		name    string
+		differs bool
+	}{
+		{"IdempotencyKey", o.IdempotencyKey != ""},
+		{"Settings", len(o.Settings) > 0},
+		{"StatementTimeout", o.StatementTimeout != 0},
+		{"LockTimeout", o.LockTimeout != 0},
+		{"AttemptTimeout", o.AttemptTimeout > 0},
+		{"IsoLevel " + string(in.IsoLevel), in.IsoLevel != "" && in.IsoLevel != outer.IsoLevel},
+		{"AccessMode " + string(in.AccessMode), in.AccessMode != "" && in.AccessMode != outer.AccessMode},
+		{"DeferrableMode " + string(in.DeferrableMode), in.DeferrableMode != "" && in.DeferrableMode != outer.DeferrableMode},
+		{"BeginQuery", in.BeginQuery != "" && in.BeginQuery != outer.BeginQuery},
+		{"CommitQuery", in.CommitQuery != "" && in.CommitQuery != outer.CommitQuery},
+	} {
+		if field.differs {
+			return fmt.Errorf("%w: set %s on the outermost Run", ErrOptionConflict, field.name)
+		}
 	}
-	return fmt.Errorf("%w: set %s on the outermost Run", ErrOptionConflict, field)
+	return nil
 }
 
-// limit gives ctx the Timeout. Pass the error of the call through the returned function; the
-// observer is told the same.
-func (o *Options) limit(ctx context.Context) (context.Context, context.CancelFunc, func(error) error) {
-	if o.Timeout <= 0 {
-		return ctx, func() {}, func(err error) error { return err }
+// withLimit gives ctx a limit, if there is one, with the cause of its end.
+func withLimit(ctx context.Context, limit time.Duration, cause error) (context.Context, context.CancelFunc) {
+	if limit <= 0 {
+		return ctx, func() {}
 	}
-	called := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, ErrTimeout)
-	explain := func(err error) error {
-		if named := nameLimit(ctx, ErrTimeout, err); named != err { //nolint:errorlint // the same value
-			return phaseRun.in(called, named)
-		}
+	return context.WithTimeoutCause(ctx, limit, cause)
+}
+
+// nameTimeout names the Timeout in an error that only says that ctx ended.
+func (o Options) nameTimeout(ctx context.Context, err error) error {
+	if o.Timeout <= 0 {
 		return err
 	}
-	if observe := o.Observe; observe != nil {
-		o.Observe = func(ctx context.Context, r Report) {
-			r.Err = explain(r.Err)
-			observe(ctx, r)
-		}
+	named := nameLimit(ctx, ErrTimeout, err)
+	if named == err { //nolint:errorlint // the same value
+		return err
 	}
-	return ctx, cancel, explain
+	deadline, _ := ctx.Deadline()
+	return phaseRun.in(deadline.Add(-o.Timeout), named)
 }
 
 // nameLimit adds limit to an error that only says that ctx ended, if limit ended ctx: pgx does not
@@ -259,12 +251,4 @@ func nameLimit(ctx context.Context, limit, err error) error {
 // when the time was already over, stands for itself.
 func exceeds(ctx context.Context, limit, err error) bool {
 	return errors.Is(context.Cause(ctx), limit) && errors.Is(err, context.DeadlineExceeded)
-}
-
-// limitAttempt gives ctx the AttemptTimeout.
-func (o Options) limitAttempt(ctx context.Context) (context.Context, context.CancelFunc) {
-	if o.AttemptTimeout <= 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, o.AttemptTimeout, ErrAttemptTimeout)
 }

@@ -89,9 +89,9 @@ func RunWith(ctx context.Context, db DB, opts Options, fn func(ctx context.Conte
 	if fn == nil {
 		return refused(errors.New("begin: the function is nil"))
 	}
-	ctx, cancel, explain := opts.limit(ctx)
+	ctx, cancel := withLimit(ctx, opts.Timeout, ErrTimeout)
 	defer cancel()
-	return explain(run(ctx, db, opts, fn))
+	return run(ctx, db, opts, fn)
 }
 
 // Value is [Run] for a function with a result. See [ValueWith].

@@ -34,16 +34,12 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	case parent != nil:
 		return nest(ctx, parent, opts, fn)
 	}
-	kind := kindTransaction
-	if opts.batch {
-		kind = kindBatch
-	}
-	w := opts.watch(ctx, kind)
+	w := opts.watch(ctx, cmp.Or(opts.kind, kindTransaction))
 	defer w.abandoned()
 	var last *attempt
 	stale := 0 // attempts that met a stale connection of the pool
 	err = repeat(ctx, opts, func(number int) (next next, err error) {
-		limited, cancel := opts.limitAttempt(ctx)
+		limited, cancel := withLimit(ctx, opts.AttemptTimeout, ErrAttemptTimeout)
 		defer cancel()
 		a := newAttempt(ctx, limited, key, opts, number)
 		a.beginsAlone = last != nil && last.result.lost
@@ -61,7 +57,7 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 		}
 		return nextAttempt, err
 	})
-	err = last.callLastHooks(err)
+	err = opts.nameTimeout(ctx, last.callLastHooks(err))
 	w.finish(err)
 	return err
 }

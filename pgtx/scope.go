@@ -83,7 +83,7 @@ type scope struct {
 	outer *scope
 }
 
-func withScope(ctx context.Context, t *tx) context.Context {
+func withScope(ctx context.Context, t *tx) *scope {
 	outer, _ := ctx.Value(scopeKey{}).(*scope)
 	return &scope{Context: ctx, tx: t, key: t.attempt.key, outer: outer}
 }
@@ -91,9 +91,9 @@ func withScope(ctx context.Context, t *tx) context.Context {
 // afterScope returns a context for hooks that run after the transaction of t has ended. It does not
 // end with ctx.
 func afterScope(ctx context.Context, t *tx) context.Context {
-	ctx = context.WithoutCancel(ctx)
-	outer, _ := ctx.Value(scopeKey{}).(*scope)
-	return &scope{Context: ctx, tx: t, key: t.attempt.key, ended: true, outer: outer}
+	s := withScope(context.WithoutCancel(ctx), t)
+	s.ended = true
+	return s
 }
 
 func (s *scope) Value(key any) any {

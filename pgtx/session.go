@@ -209,10 +209,7 @@ type simpleResult struct {
 // not nil, with the result of each. Tracers see an Exec without arguments.
 func (s *session) sendSimple(ctx context.Context, text string, see func(*pgconn.ResultReader)) (simpleResult, error) {
 	conn := s.conn
-	tracer := knowledgeOf(conn).tracer
-	if tracer != nil {
-		ctx = tracer.TraceQueryStart(ctx, conn, pgx.TraceQueryStartData{SQL: text})
-	}
+	ctx, traceEnd := knowledgeOf(conn).traceQuery(ctx, text, nil)
 	var r simpleResult
 	results := conn.PgConn().Exec(ctx, text)
 	r.unwritten = conn.IsClosed() // nothing was read yet, so the write failed
@@ -226,9 +223,7 @@ func (s *session) sendSimple(ctx context.Context, text string, see func(*pgconn.
 	}
 	err := results.Close()
 	r.unwritten = r.unwritten && pgconn.SafeToRetry(err) // false after a partial write
-	if tracer != nil {
-		tracer.TraceQueryEnd(ctx, conn, pgx.TraceQueryEndData{CommandTag: r.tag, Err: err})
-	}
+	traceEnd(r.tag, err)
 	return r, err
 }
 

@@ -60,11 +60,8 @@ func (s *session) acquireLease() (*pgxpool.Conn, error) {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	if limit > 0 {
-		var done context.CancelFunc
-		ctx, done = context.WithTimeout(ctx, limit)
-		defer done()
-	}
+	ctx, done := withLimit(ctx, limit, context.DeadlineExceeded)
+	defer done()
 	s.gate.wire.set(nil, cancel)
 	defer s.gate.wire.set(nil, nil)
 	lease, err := s.pool.Acquire(ctx)

@@ -14,7 +14,7 @@ import (
 //	idle ──▶ begun ◀──▶ failed       undoing a savepoint leads back
 //	  │        ├─────────┴──▶ lost   the connection is closed
 //	  │        ├────────────▶ ended  by a statement of the function
-//	  └▶ refused       begun ─▶ closed  by COMMIT
+//	  └▶ refused
 type state int
 
 const (
@@ -24,7 +24,6 @@ const (
 	stateLost                 // the connection is closed and COMMIT was not sent; see cause
 	stateEnded                // the function sent a COMMIT or ROLLBACK of its own
 	stateRefused              // the acquire or BEGIN failed, and nothing will be sent; see cause
-	stateClosed               // COMMIT was answered, or nothing had to be sent
 )
 
 // condition is the state of a session and what led to it.
@@ -58,9 +57,6 @@ func (c *condition) reset() { c.state, c.cause = stateIdle, nil }
 func (c *condition) refuse(err error) {
 	c.state, c.cause, c.transient = stateRefused, err, pgerr.Retryable(err)
 }
-
-// close records that COMMIT was answered, or that nothing had to be sent.
-func (c *condition) close() { c.state = stateClosed }
 
 // loseInUse records that the connection was closed because it was in use. An open statement is a
 // mistake of the function, so the transaction is not repeated.

@@ -31,7 +31,7 @@ func Atomic(ctx context.Context, db DB, opts Options, batch *pgx.Batch) error {
 	case batch.Len() == 0:
 		return nil
 	}
-	opts.batch = true
+	opts.kind = kindBatch
 	return RunWith(ctx, db, opts, func(ctx context.Context, tx pgx.Tx) error {
 		start := time.Now()
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
