@@ -28,7 +28,7 @@ type acquireContext struct {
 	began           time.Duration // on the observer's clock
 	done            chan struct{} // nil: there is no limit
 	stage           atomic.Int32
-	session         *session // of the connection that Acquire is about to return; PrepareConn sets it
+	session         *session // its connection is about to be returned; PrepareConn sets it
 
 	mu       sync.Mutex
 	returned bool // from Acquire

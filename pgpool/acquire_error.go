@@ -11,10 +11,10 @@ import (
 )
 
 var (
-	// ErrExhausted is what an [AcquireError] is if the pool's connections were in use.
+	// ErrExhausted matches an [AcquireError] if the pool's connections were in use.
 	ErrExhausted = errors.New("pool exhausted")
 
-	// ErrNotAnswering is what an [AcquireError] is if a place in the pool was free, and the server
+	// ErrNotAnswering matches an [AcquireError] if a place in the pool was free, and the server
 	// did not complete a connection there or did not answer on an idle one.
 	ErrNotAnswering = errors.New("server does not answer")
 )
@@ -25,7 +25,7 @@ var (
 //
 // A context that had ended before the call is no AcquireError: nothing was waited for.
 type AcquireError struct {
-	// Waited is how long the caller waited: the acquire timeout, or less if its own deadline was
+	// Waited says how long the caller waited: the acquire timeout, or less if its own deadline was
 	// earlier.
 	Waited time.Duration
 	// OwnDeadline says that the caller's deadline ended the wait and not the acquire timeout.

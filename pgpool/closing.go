@@ -31,7 +31,7 @@ func (s *session) closing(conn *pgx.Conn) {
 		}
 	})
 	if !conn.IsClosed() {
-		return // idle: it is told to end, and does
+		return // idle: the server closes it when it gets the Terminate
 	}
 	timer := time.NewTimer(cancelPause)
 	defer timer.Stop()
@@ -46,10 +46,10 @@ func (s *session) closing(conn *pgx.Conn) {
 }
 
 // limitDial gives each dial of cfg as long as the ConnectTimeout, and what follows it up to the end
-// of the TLS handshake. That is pgx's own limit for a connect. A request to cancel, which pgx dials
+// of the TLS handshake. pgx limits a connect in the same way. A request to cancel, which pgx dials
 // with the same function and gives 15 s, is limited too: a connection is closed only after it.
 //
-// AfterNetConnect runs for connects only, when the handshake is over. It takes the limit off.
+// AfterNetConnect runs for connects only, after the handshake. It takes the limit off.
 func limitDial(cfg *pgx.ConnConfig) {
 	dial, next, limit := cfg.DialFunc, cfg.AfterNetConnect, cfg.ConnectTimeout
 	if limit <= 0 {

@@ -46,7 +46,7 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 // ConnectConfig is [Connect] for a configuration made by [pgxpool.ParseConfig]. It works on a copy.
 // What is not set in it becomes what [Connect] has by default: ConnectTimeout, PingTimeout, a tenth
 // of MaxConnLifetime as its jitter, [DefaultServerLimits] among the RuntimeParams,
-// [DefaultKeepAlive]. The hooks in it stay and run beside this package's. Limits that a
+// [DefaultKeepAlive]. The hooks in it stay and run together with this package's. Limits that a
 // pgxpool.Config has no field for are options.
 func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*pgxpool.Pool, error) {
 	// pgxpool panics on a Config that ParseConfig has not made, now or later; its zero values give

@@ -18,7 +18,7 @@ var process shared
 
 // Default returns the process's pool, connected on first use with [pgconfig.Load] and [Connect]. It
 // is meant for small programs and scripts; a service better passes the pool on from main. The
-// options of the call that connects count, and those of later calls do not.
+// options of the call that connects count. Later calls' options have no effect.
 //
 // Calls that come while the first is still connecting wait for it and share its result; each of
 // them stops waiting when its own ctx ends. A failed attempt is forgotten: the next call reads the

@@ -17,7 +17,7 @@ type Holder struct {
 	PID uint32
 	// Since is when the connection was acquired.
 	Since time.Time
-	// Age is how long ago that was when the Holder was read.
+	// Age is the time from Since until the Holder was read.
 	Age time.Duration
 	// SQL is the statement that was sent last, or "". It has no arguments, its string literals are
 	// replaced by '…' (numbers stay), and it is cut: after 2,000 bytes in [Holders], after 80 in an

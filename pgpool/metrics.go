@@ -15,14 +15,11 @@ type Metrics interface {
 	// figures. It may be called at any time, also after the pool has been closed, and takes a
 	// microsecond or two.
 	Gauges(read func() Gauges)
-	// WaitTime is told of every connection that was acquired, db.client.connection.wait_time: how
-	// long that took.
+	// WaitTime gets how long each acquire of a connection took, db.client.connection.wait_time.
 	WaitTime(time.Duration)
-	// UseTime is told of every connection that was released, db.client.connection.use_time: how
-	// long it was held.
+	// UseTime gets how long each released connection was held, db.client.connection.use_time.
 	UseTime(time.Duration)
-	// CreateTime is told of every connection that was opened, db.client.connection.create_time: how
-	// long that took.
+	// CreateTime gets how long each new connection took, db.client.connection.create_time.
 	CreateTime(time.Duration)
 	// Timeout counts the acquires that failed because time was up, db.client.connection.timeouts.
 	Timeout()

@@ -39,7 +39,7 @@ func (p *pace) wait(ctx context.Context) error {
 		}
 		left := time.Until(p.next)
 		if left <= 0 {
-			p.next = time.Now().Add(rand.N(p.most)) // of the next one, should this one hang
+			p.next = time.Now().Add(rand.N(p.most)) // when the next one may start, should this one hang
 			return nil
 		}
 		if err := p.sleep(ctx, left); err != nil {
@@ -56,7 +56,7 @@ func (p *pace) sleep(ctx context.Context, d time.Duration) error {
 	return dial.Sleep(ctx, d)
 }
 
-// ended is told how a connect ended. An error that waiting does not mend, such as a wrong password,
+// ended records how a connect ended. An error that waiting does not mend, such as a wrong password,
 // changes nothing.
 func (p *pace) ended(err error) {
 	p.mu.Lock()

@@ -18,8 +18,8 @@ type ServerLimits struct {
 	IdleInTransaction time.Duration // idle_in_transaction_session_timeout
 }
 
-// DefaultServerLimits are those of [ConnectConfig]: long for a page and short for a statement that
-// has gone wrong.
+// DefaultServerLimits are the defaults of [ConnectConfig]: long for a page and short for a
+// statement that has gone wrong.
 var DefaultServerLimits = ServerLimits{
 	Statement: 30 * time.Second, Lock: 10 * time.Second, IdleInTransaction: time.Minute,
 }

@@ -28,7 +28,7 @@ type session struct {
 	holding  bool
 	since    time.Duration // on the owner's clock
 	sql      string        // sent last by the holder, as it was sent
-	stack    []uintptr     // of the holder's Acquire, if it was recorded
+	stack    []uintptr     // where the holder called Acquire, if that was recorded
 	reported bool          // as a leak
 
 	// suspect is set when the server refused a write (25006).
@@ -152,8 +152,8 @@ func (o *observer) forget(s *session) {
 	delete(o.sessions.all, s)
 }
 
-// allHeld returns the uses of connections at this moment, oldest first. Those of hijacked
-// connections are among them until they are closed.
+// allHeld returns the uses of connections at this moment, oldest first. It includes hijacked
+// connections until they are closed.
 func (o *observer) allHeld() (held []*hold) {
 	o.sessions.mu.Lock()
 	for s := range o.sessions.all {

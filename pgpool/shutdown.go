@@ -11,7 +11,7 @@ import (
 // ShutdownError is returned by [Shutdown] when its ctx ended before all connections had been
 // released.
 type ShutdownError struct {
-	// InUse is how many connections were still in use.
+	// InUse counts the connections that were still in use.
 	InUse int
 	// Holders are those who had them, oldest first. It is nil for a pool that does not come from
 	// this package.

@@ -13,7 +13,7 @@ import (
 type StartupError struct {
 	// Attempts counts the connects that were tried. It is 0 if ctx had ended before.
 	Attempts int
-	// Elapsed is how long all of them took.
+	// Elapsed is the time that all of them took.
 	Elapsed time.Duration
 	// Err is the last error that says something about the database. It is nil if there was no
 	// attempt.

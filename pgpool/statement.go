@@ -20,7 +20,7 @@ type statement struct {
 	conn       *pgx.Conn
 	began      time.Duration
 	sql        string
-	statements int  // of a batch
+	statements int  // in a batch
 	dead       bool // the connection was closed before: its error is a consequence
 	failed     bool // it has been logged
 }

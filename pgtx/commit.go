@@ -178,7 +178,7 @@ const probeSQL = `select pg_catalog.pg_current_xact_id()::text as pgtx_xid, ` + 
 type verification struct {
 	xid    string
 	server string
-	pid    uint32 // of the backend
+	pid    uint32 // the backend's process
 }
 
 // prelude returns the statements of the options, and the probe.

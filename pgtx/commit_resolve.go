@@ -55,7 +55,7 @@ func (e *CommitUnknownError) Resolve(ctx context.Context, db DB) (committed bool
 // finding is the answer to a question.
 type finding struct {
 	answer answer
-	row    *keyRow // of the transaction that committed, if it is another one with the key
+	row    *keyRow // set if another transaction with the key committed
 }
 
 type answer int

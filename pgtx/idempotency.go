@@ -51,7 +51,7 @@ const (
 	rowSQL = `select owner, fingerprint, result::text, pg_catalog.current_setting('synchronous_standby_names') <> ''
 		from %s where key = $1`
 
-	// The result is stored as the role that wrote the row, whatever role the function has taken.
+	// The role that wrote the row stores the result, even if the function has taken another one.
 	saveRoleSQL = `select pg_catalog.set_config('pgtx.role', pg_catalog.current_setting('role'), true),
 		pg_catalog.set_config('role', $1, true)`
 	storeSQL       = `update %s set result = $2::text::jsonb where key = $1`
@@ -167,7 +167,7 @@ func (a *attempt) replayCommitted() error {
 	})
 }
 
-// replayRow makes the result of another transaction with the key this one's.
+// replayRow takes over the result of another transaction with the key.
 func (a *attempt) replayRow(row *keyRow) error {
 	if a.opts.Fingerprint != "" && row.fingerprint != "" && row.fingerprint != a.opts.Fingerprint {
 		return ErrKeyReused

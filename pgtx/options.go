@@ -133,7 +133,7 @@ type Options struct {
 	// which is not compared.
 	Fingerprint string
 
-	// Name is what observers and tracers call the transaction: a constant like "transfer". See
+	// Name names the transaction for observers and tracers: a constant like "transfer". See
 	// [Report], [LogTo] and [Name]. Defaults to the name of the Run around it.
 	Name string
 

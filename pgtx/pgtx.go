@@ -58,8 +58,8 @@ type DB interface {
 // failure (40001), a deadlock (40P01), a server that is shutting down or starting (57P01 to 57P03),
 // too many connections (53300), a prepared statement that a migration made useless, or a write
 // refused as read-only (25006), unless the transaction or session is read-only by choice. The
-// failure that this transaction met decides, whatever fn makes of it. When no attempt is left, the
-// error is a [*RetryError]. A single connection that is closed ends the attempts.
+// failure that this transaction met decides, even if fn returns another error. When no attempt is
+// left, the error is a [*RetryError]. A single connection that is closed ends the attempts.
 //
 // tx is a real [pgx.Tx] for sqlc, scany and the like, except that Commit and Rollback return
 // [ErrManaged]. It belongs to fn. After fn has returned, every use is [ErrTxClosed]. Use while rows

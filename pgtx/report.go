@@ -17,7 +17,7 @@ const (
 	kindBatch       = "batch"
 )
 
-// Outcome is what became of an attempt.
+// Outcome says how an attempt ended.
 type Outcome string
 
 const (
@@ -76,9 +76,9 @@ type watch struct {
 	observe func(context.Context, Report)
 	ctx     context.Context
 	called  time.Time
-	ended   time.Time // of the attempt; zero while it is under way
+	ended   time.Time // when the attempt ended; zero while it is under way
 	result  *result
-	report  Report // of the attempt; told when it is known whether another follows
+	report  Report // observed when it is known whether another attempt follows
 }
 
 func (o Options) watch(ctx context.Context, kind string) *watch {

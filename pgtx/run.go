@@ -18,7 +18,7 @@ func run(ctx context.Context, db DB, opts Options, fn func(ctx context.Context, 
 	}
 	parent := findHandle(ctx, key)
 	if handle, ok := db.(*tx); ok && (parent == nil || handle.ended() || handle.isInside(parent)) {
-		parent = handle // one that has ended must give its error, whatever ctx carries
+		parent = handle // one that has ended must return its error, even if ctx carries another
 	}
 	inside := parent != nil
 	if inside {
@@ -203,7 +203,7 @@ const (
 func repeat(ctx context.Context, opts Options, attempt func(number int) (next, error)) error {
 	limit := opts.maxAttempts()
 	var backoff retry.Backoff // made before the first wait: most transactions need none
-	var last error            // of the attempt before
+	var last error            // the error of the previous attempt
 	for number, counted := 1, 0; ; number++ {
 		next, err := attempt(number)
 		if last != nil && endedBy(ctx, err) {

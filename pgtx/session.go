@@ -21,8 +21,8 @@ const cleanupLimit = 5 * time.Second
 type attempt struct {
 	key         any // identifies the database
 	opts        Options
-	call        context.Context // of Run, for all attempts
-	ctx         context.Context // of the function
+	call        context.Context // Run's, for all attempts
+	ctx         context.Context // the function's
 	number      int
 	adopted     bool // the transaction was begun elsewhere, so its end cannot be seen
 	beginsAlone bool // the attempt before lost its connection: BEGIN alone can always be sent again
@@ -30,7 +30,7 @@ type attempt struct {
 
 	gate   gate
 	hooks  hookList
-	claim  claim  // of the idempotency key
+	claim  claim  // the row of the idempotency key
 	result result // for Run, after the end
 }
 
@@ -200,7 +200,7 @@ func (s *session) sendRollback() {
 
 // simpleResult says what the server answered to a text of the simple protocol.
 type simpleResult struct {
-	tag       pgconn.CommandTag // of the last statement
+	tag       pgconn.CommandTag // the last statement's
 	answers   answers
 	unwritten bool // nothing of the text was written to the socket
 }

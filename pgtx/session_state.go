@@ -22,7 +22,7 @@ const (
 	stateBegun                // the server's transaction is in order
 	stateFailed               // the server's transaction can only be rolled back; see cause
 	stateLost                 // the connection is closed and COMMIT was not sent; see cause
-	stateEnded                // the function sent a COMMIT or ROLLBACK of its own
+	stateEnded                // the function itself sent a COMMIT or ROLLBACK
 	stateRefused              // the acquire or BEGIN failed, and nothing will be sent; see cause
 )
 
@@ -208,7 +208,7 @@ func (s *session) worthRepeating(err error) bool {
 	case s.isOverdue(err), s.cause != nil && s.transient:
 		return true
 	case s.cause == nil && (s.state == stateFailed || s.state == stateLost):
-		return pgerr.Retryable(err) || isStalePlan(err) // of a statement on tx.Conn()
+		return pgerr.Retryable(err) || isStalePlan(err) // a statement on tx.Conn() failed
 	case s.conflict == nil:
 		return false
 	}
@@ -218,7 +218,7 @@ func (s *session) worthRepeating(err error) bool {
 // isTransient reports whether an error of the session's own transaction goes away when that runs
 // again. The last kind is a write that the server refused as read-only (25006). It is a standby
 // that is not promoted yet, or a primary that was demoted, so the next attempt may find the
-// primary; unless the transaction or session was told to be read-only, or is not on a standby.
+// primary; unless the transaction or session is read-only by choice, or is not on a standby.
 func (s *session) isTransient(err error) bool {
 	if pgerr.Retryable(err) || isStalePlan(err) {
 		return true

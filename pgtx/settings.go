@@ -130,7 +130,7 @@ const name = `(?:"(?:[^"]|"")+"|[\w$]+)`
 
 var errNames = errors.New(`not a list of names: separate them by commas, and put a name with other characters in "…"`)
 
-// quote makes a literal that means the same whatever standard_conforming_strings is.
+// quote makes a literal that does not depend on standard_conforming_strings.
 func quote(value string) string {
 	literal := "'" + strings.ReplaceAll(value, "'", "''") + "'"
 	if strings.Contains(value, `\`) {

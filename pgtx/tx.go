@@ -239,7 +239,7 @@ func (t *tx) LargeObjects() pgx.LargeObjects {
 			return nil
 		}
 		// An empty statement in BEGIN's place makes pgx take the connection as it is. The one in
-		// COMMIT's place closes the large objects when the transaction is over.
+		// COMMIT's place closes the large objects when the transaction has ended.
 		ctx, cancel := context.WithTimeout(s.ctx, cleanupLimit)
 		defer cancel()
 		large, err := s.conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: ";", CommitQuery: ";"})
@@ -251,7 +251,7 @@ func (t *tx) LargeObjects() pgx.LargeObjects {
 		return nil
 	})
 	if err != nil {
-		// Those of a closed pgx.Tx. The zero value of pgx.LargeObjects panics.
+		// A closed pgx.Tx has usable ones. The zero value of pgx.LargeObjects panics.
 		var b pgx.Batch
 		b.BeginTx(pgx.TxOptions{})
 		from = pgx.FailedBatchResults(&b, ErrTxClosed).Tx()

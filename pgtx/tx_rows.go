@@ -16,7 +16,7 @@ type rows struct {
 	gate   *gate
 	conn   *pgx.Conn
 	sql    string
-	riding bool          // of the statement that BEGIN traveled with
+	riding bool          // BEGIN traveled with the statement
 	partly bool          // see answers
 	batch  *batchResults // whose rows they are, or nil
 	done   bool

@@ -229,7 +229,6 @@ func (l *Listener) Listen(ctx context.Context) error {
 	l.listener.Handle(l.heart.channel, &handler{l, ignore, nil})
 	defer func() { // after a panic of a handler too
 		_ = l.heart.stop()
-		l.stopped(ErrNotListening)
 		l.ended()
 	}()
 	_ = l.listener.Listen(ctx) // returns ctx's error only

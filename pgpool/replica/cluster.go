@@ -127,7 +127,7 @@ func (c *Cluster) Primary() *pgxpool.Pool { return c.primary }
 
 // Shutdown ends looking after the replicas and closes all pools, as [pgpool.Shutdown] does, at the
 // same time: it waits until their connections have been released, but never longer than ctx. The
-// error joins those of the pools, each a [*pgpool.ShutdownError] in which [*Error] says which
+// error joins the pools' errors, each a [*pgpool.ShutdownError] in which [*Error] says which
 // replica it is about. A health check under way may hold it up for 2 s. It may be called more than
 // once.
 func (c *Cluster) Shutdown(ctx context.Context) error {

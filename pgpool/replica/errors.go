@@ -56,7 +56,7 @@ func unsupported(err error) error {
 
 // LagError says that a replica is behind by more than the limit.
 type LagError struct {
-	// Lag is how far it is behind at most, or negative where it is not known: the primary has not
+	// Lag is the most that it is behind, or negative where that is not known: the primary has not
 	// said where its log ends, and the replica has replayed no transaction since it started.
 	Lag time.Duration
 	// Limit is the configuration's MaxReplicaLag.

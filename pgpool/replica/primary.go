@@ -114,7 +114,7 @@ func (p *primary) askOnce(ctx context.Context) (next position, readOnly bool, er
 	return next, readOnly, err
 }
 
-// noteTimeline is told of the timeline of another connection to the cluster.
+// noteTimeline records the timeline that another connection to the cluster saw.
 func (p *primary) noteTimeline(timeline uint32) {
 	for last := p.timeline.Load(); timeline > last; last = p.timeline.Load() {
 		if p.timeline.CompareAndSwap(last, timeline) {

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// WaitLimit is how long [Cluster.ReaderAfter] waits for a replica to replay what a token stands
+// WaitLimit limits how long [Cluster.ReaderAfter] waits for a replica to replay what a token stands
 // for. A replica that keeps up is there within milliseconds of the commit; a person does not notice
 // a tenth of a second, and the primary is always there.
 //

@@ -186,9 +186,9 @@ func (s *standby) learn(ctx context.Context, next *state) {
 	s.cluster.log(ctx, slog.LevelInfo, "replica is read from", nil, append(attrs, slog.Duration("lag", next.lag))...)
 }
 
-// lost is told by the pool that the server is gone. Whether it is, the next look finds out, at
-// once; until then no reader is led there, and what it had replayed no longer counts: a replica
-// that crashed may start from an earlier position.
+// lost is called by the pool when the server seems to be gone. The next look, at once, finds out
+// whether it is. Until then no reader is led there, and what it had replayed no longer counts: a
+// replica that crashed may start from an earlier position.
 func (s *standby) lost(ctx context.Context, err error) {
 	s.learn(ctx, &state{err: err, lag: unknownLag})
 	s.wake()

@@ -2,14 +2,14 @@ package replica
 
 import "time"
 
-// Status is what is known about a replica, for a health page or a metric.
+// Status describes a replica, for a health page or a metric.
 type Status struct {
 	// Replica is its place in DATABASE_REPLICA_URLS, from 0.
 	Replica int
 	// Host and Port are where it is.
 	Host string
 	Port uint16
-	// Lag is how far it was behind when it was asked last, measured against the primary's position.
+	// Lag says how far it was behind when it was asked last, measured against the primary's position.
 	// It is 0 only if the replica has replayed up to where the primary was a moment ago, and
 	// negative if it is not known.
 	Lag time.Duration

@@ -25,7 +25,7 @@ func reportConfiguration(out io.Writer, cfg pgconfig.Config) {
 	_ = table.Flush()
 }
 
-// lineWidth fits most terminals beside something else.
+// lineWidth leaves room next to it on most terminals.
 const lineWidth = 100
 
 func explainVariables(out io.Writer, prefix string) {

@@ -153,7 +153,7 @@ func (r *databaseReport) write(out io.Writer, colors bool) {
 	fmt.Fprintf(out, "\n%s, %s\n", count(problems, "problem"), count(warnings, "warning"))
 }
 
-// maxDetail fits a terminal beside the indentation.
+// maxDetail fits a terminal together with the indentation.
 const maxDetail = 110 // runes
 
 func oneLine(text string) string {

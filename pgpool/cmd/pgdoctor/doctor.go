@@ -64,7 +64,7 @@ func (d *doctor) examine(ctx context.Context) error {
 	return nil
 }
 
-// database connects and examines what it is connected to. settings are those of that URL.
+// database connects and examines what it is connected to. settings come from that URL.
 func (d *doctor) database(
 	ctx context.Context, title string, settings pgconfig.Config, cfg *pgx.ConnConfig,
 	examine func(context.Context, *patient) error,

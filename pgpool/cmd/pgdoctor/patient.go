@@ -14,7 +14,7 @@ import (
 type patient struct {
 	conn     *pgx.Conn
 	cfg      *pgx.ConnConfig
-	settings pgconfig.Config // of the URL
+	settings pgconfig.Config // what the URL sets
 
 	pooled      bool // PgBouncer or its like is in between
 	standby     bool

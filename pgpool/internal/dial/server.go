@@ -11,7 +11,7 @@ import (
 // Limits are the names of the server's limits, in the order of Server.Limits.
 var Limits = [3]string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"}
 
-// Server is what the server says about itself and about the session.
+// Server has the server's answers about itself and about the session.
 type Server struct {
 	// Pooled says that another backend answers than the one that the login named. PgBouncer or
 	// something like it is in between.
