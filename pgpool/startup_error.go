@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,15 +44,7 @@ func (e *StartupError) Error() string {
 }
 
 // Unwrap returns Err and Ended, as far as they are set.
-func (e *StartupError) Unwrap() []error {
-	var errs []error
-	for _, err := range []error{e.Err, e.Ended} {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
-}
+func (e *StartupError) Unwrap() error { return errors.Join(e.Err, e.Ended) }
 
 // Category is the category of Err, not of the timeout that ended the attempts.
 func (e *StartupError) Category() pgerr.Category {

@@ -370,6 +370,28 @@ func TestLongestDurations(t *testing.T) {
 }
 
 // COPY works as the first statement, as it does in pgx.
+// writingRewriter uses the connection that pgx gives to a rewriter.
+type writingRewriter struct{}
+
+func (writingRewriter) RewriteQuery(ctx context.Context, conn *pgx.Conn, sql string, _ []any) (string, []any, error) {
+	_, err := conn.Exec(ctx, `update accounts set balance = 0 where id = 2`)
+	return sql, []any{1, 1}, err
+}
+
+func TestRewriterRunsInTheTransaction(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, move, writingRewriter{}); err != nil {
+			return err
+		}
+		return pgtx.ErrRollback
+	})
+	if err != nil || b.balance(t, 1) != 100 || b.balance(t, 2) != 100 {
+		t.Errorf("%v, balances %d and %d: what the rewriter did was not rolled back", err, b.balance(t, 1), b.balance(t, 2))
+	}
+}
+
 func TestCopyAsTheFirstStatement(t *testing.T) {
 	t.Parallel()
 	for _, mode := range execModes {

@@ -107,10 +107,12 @@ func (f *firstStatement) readOptions() (rewriter pgx.QueryRewriter, ok bool) {
 		switch arg := f.values[0].(type) {
 		case pgx.QueryExecMode:
 			f.mode = arg
-		case pgx.QueryRewriter:
+		case pgx.NamedArgs:
 			rewriter = arg
-		case pgx.QueryResultFormats, pgx.QueryResultFormatsByOID:
-			return nil, false
+		case pgx.StrictNamedArgs:
+			rewriter = arg
+		case pgx.QueryRewriter, pgx.QueryResultFormats, pgx.QueryResultFormatsByOID:
+			return nil, false // a rewriter gets the connection, and may use it
 		default:
 			return rewriter, true
 		}

@@ -28,6 +28,7 @@ func TestReplicas(t *testing.T) {
 		{"read your writes", readYourWrites},
 		{"future token", futureToken},
 		{"foreign token", foreignToken},
+		{"forged tokens", forgedTokens},
 		{"asynchronous commit", asynchronousCommit},
 		{"ordinary role", ordinaryRole},
 		{"session ended", sessionEnded},
@@ -227,6 +228,58 @@ func foreignToken(t *testing.T, s *servers) {
 		if got := c.ReaderAfter(t.Context(), parsed) == c.Primary(); got != tt.primary {
 			t.Errorf("a token of %s: led to the primary %v, want %v", name, got, tt.primary)
 		}
+	}
+}
+
+// Clients that forge tokens cost no connection of the primary's pool, and delay nobody but
+// themselves: at most by what the question for the primary's position and WaitLimit take.
+func forgedTokens(t *testing.T, s *servers) {
+	c := s.open(t)
+	const callers, calls = 8, 75
+	const bound = calls * (250*time.Millisecond + replica.WaitLimit)
+	text := token(t, c).String()
+	acquired := c.Primary().Stat().AcquireCount()
+	var running sync.WaitGroup
+	for name, text := range map[string]string{
+		"another cluster":  "1-00000000000000ff" + text[18:],
+		"another timeline": text[:19] + "00000009" + text[27:],
+		"beyond the end":   text[:len(text)-16] + "7fffffffffffffff",
+		"just ahead":       text[:len(text)-2] + "ff",
+	} {
+		forged, err := replica.ParseToken(text)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for range callers {
+			running.Go(func() {
+				began := time.Now()
+				for range calls {
+					c.ReaderAfter(t.Context(), forged)
+				}
+				if took := time.Since(began); took > bound {
+					t.Errorf("%s: %d readers took %v; want at most %v", name, calls, took, bound)
+				}
+			})
+		}
+	}
+	over := make(chan struct{})
+	go func() { running.Wait(); close(over) }()
+	honest, misled := 0, 0
+	for flooded := true; flooded || honest < 100; honest++ {
+		if c.Reader(t.Context()) == c.Primary() {
+			misled++
+		}
+		select {
+		case <-over:
+			flooded = false
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if misled != 0 {
+		t.Errorf("%d of %d readers without a token were led to the primary", misled, honest)
+	}
+	if n := c.Primary().Stat().AcquireCount() - acquired; n != 0 {
+		t.Errorf("forged tokens took %d connections of the primary's pool", n)
 	}
 }
 

@@ -163,13 +163,10 @@ func (s *standby) correctLoad() {
 }
 
 func (s *standby) disconnect() {
-	if s.conn == nil {
-		return
+	if s.conn != nil {
+		dial.Close(context.Background(), s.conn)
+		s.conn = nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = s.conn.Close(ctx)
-	s.conn = nil
 }
 
 // learn makes a state the replica's, and logs a change.
