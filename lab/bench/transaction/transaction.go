@@ -42,12 +42,17 @@ var Comparison = harness.Comparison{
 		},
 		{
 			Table: `new to the connection|two settings`, Side: `^pgtx`,
-			Why: "pgtx prepares a text that is new before it sends BEGIN with it; where a round trip costs little, " +
-				"the guard around the function shows.",
+			Why: "pgtx prepares a new text in the same flush, after BEGIN. Where a round trip costs little, the guard " +
+				"around the function shows.",
 		},
 		{
 			Table: `five nested`, Side: `^pgtx`,
 			Why: "The same savepoints are sent. The rest is the guard around each nested function.",
+		},
+		{
+			Table: `^Three updates`, Side: `^pgtx.Atomic$`,
+			Why: "Atomic sends BEGIN in a round trip of its own, as the peer does: pgx prepares the new texts of a " +
+				"batch before the batch begins. The rest is the guard around the batch, which looks at every result.",
 		},
 	},
 }
