@@ -10,6 +10,7 @@ require (
 	github.com/page-builder/persistence/pghealth v0.1.0
 	github.com/page-builder/persistence/pgmigrate v0.1.0
 	github.com/page-builder/persistence/pgpool v0.1.0
+	github.com/page-builder/persistence/pgquery v0.1.0
 	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/page-builder/persistence/pgtx v0.1.0
 	go.uber.org/goleak v1.3.0
@@ -53,3 +54,5 @@ replace github.com/page-builder/persistence/pgpool => ../../pgpool
 replace github.com/page-builder/persistence/pgtx => ../../pgtx
 
 replace github.com/page-builder/persistence/migrations => ../../migrations
+
+replace github.com/page-builder/persistence/pgquery => ../../pgquery

@@ -46,8 +46,12 @@ func Run(ctx context.Context, o Options) (verdict chaos.Verdict, err error) {
 		}
 		t.cleanUp()
 	}()
-	coordinator, workers, err := start(t, o)
-	if err != nil {
+	var coordinator *fault.Server
+	var workers [2]*fault.Server
+	if o.Plain {
+		coordinator = fault.NewServer(t, fault.ServerOptions{TCP: true})
+		workers[0] = fault.NewServer(t, fault.ServerOptions{TCP: true})
+	} else if coordinator, workers, err = Start(t); err != nil {
 		return verdict, err
 	}
 	l := &ledger{Options: o, coordinator: coordinator, worker: workers[0]}
@@ -60,13 +64,14 @@ func Run(ctx context.Context, o Options) (verdict chaos.Verdict, err error) {
 	return verdict, nil
 }
 
-// start returns a coordinator that knows its two workers.
-func start(t *owner, o Options) (coordinator *fault.Server, workers [2]*fault.Server, err error) {
+// Start starts a coordinator that knows its two workers. The servers end with the test. The error
+// is [ErrMissing] if the extension is not installed.
+func Start(t fault.TB) (coordinator *fault.Server, workers [2]*fault.Server, err error) {
+	if err := checkExtension(t); err != nil {
+		return nil, workers, err
+	}
 	newServer := func() *fault.Server {
 		s := fault.NewServer(t, fault.ServerOptions{TCP: true})
-		if o.Plain {
-			return s
-		}
 		s.Configure(t, map[string]string{
 			"shared_preload_libraries": "citus", "max_prepared_transactions": "100",
 			"citus.node_conninfo": "sslmode=disable",
@@ -77,17 +82,9 @@ func start(t *owner, o Options) (coordinator *fault.Server, workers [2]*fault.Se
 		s.Exec(t, `create extension citus`)
 		return s
 	}
-	if !o.Plain {
-		if err := checkExtension(t); err != nil {
-			return nil, workers, err
-		}
-	}
 	coordinator = newServer()
 	for i := range workers {
 		workers[i] = newServer()
-	}
-	if o.Plain {
-		return coordinator, workers, nil
 	}
 	coordinator.Exec(t, fmt.Sprintf(`select citus_set_coordinator_host('127.0.0.1', %s)`, port(t, coordinator)))
 	for _, w := range workers {
@@ -98,21 +95,22 @@ func start(t *owner, o Options) (coordinator *fault.Server, workers [2]*fault.Se
 
 // checkExtension asks a server of its own: one that preloads a library that is missing does not
 // start.
-func checkExtension(t *owner) error {
-	conn, err := pgx.Connect(t.ctx, fault.NewServer(t, fault.ServerOptions{}).URL())
+func checkExtension(t fault.TB) error {
+	ctx := t.Context()
+	conn, err := pgx.Connect(ctx, fault.NewServer(t, fault.ServerOptions{}).URL())
 	if err != nil {
 		return err
 	}
-	defer conn.Close(t.ctx)
+	defer conn.Close(ctx)
 	var there bool
-	err = conn.QueryRow(t.ctx, `select exists (select from pg_available_extensions where name = 'citus')`).Scan(&there)
+	err = conn.QueryRow(ctx, `select exists (select from pg_available_extensions where name = 'citus')`).Scan(&there)
 	if err == nil && !there {
 		err = ErrMissing
 	}
 	return err
 }
 
-func port(t *owner, s *fault.Server) string {
+func port(t fault.TB, s *fault.Server) string {
 	u, err := url.Parse(s.URL())
 	if err != nil {
 		t.Fatalf("the server's URL does not parse")
