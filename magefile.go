@@ -3,7 +3,7 @@
 // The commands of this repository.
 package main
 
-// The targets that other projects need too come from pgmage. The rest is this repository's own.
+// Targets that other projects need too come from pgmage. The rest is for this repository only.
 
 import (
 	"errors"
@@ -33,19 +33,18 @@ var Aliases = map[string]any{
 	"generate": Generate.All,
 }
 
-// Demo shows the whole kit at work on a PostgreSQL of its own, or on DATABASE_URL, in under a
-// minute.
+// Demo shows the whole kit at work in under a minute, on its own PostgreSQL or on DATABASE_URL.
 func Demo() error { return run("./examples/pages/cmd/demo") }
 
-// Serve runs the example's two services, on DATABASE_URL or on a PostgreSQL that is gone
-// afterwards, and prints where to look.
+// Serve runs the example's two services and prints their addresses. It uses DATABASE_URL, or a
+// throwaway PostgreSQL.
 func Serve() error { return run("./examples/pages/cmd/serve") }
 
 // Test is the family of commands that test the modules.
 type Test mg.Namespace
 
-// All runs every module's tests on a real PostgreSQL, with the race detector where a C compiler is,
-// and compares the checksums of the example's generated queries.
+// All runs every module's tests on a real PostgreSQL, with the race detector if there is a C
+// compiler. It also compares the checksums of the example's generated queries.
 func (Test) All() error {
 	return errors.Join(command("go", append(testArgs(), "work")...), generateQueries("--check-sums"))
 }
@@ -58,16 +57,16 @@ func (Test) Lab() error {
 }
 
 // Matrix runs every module's tests on PostgreSQL 14 to 18, or on the versions in
-// PGTEST_VERSIONS="14 18"; missing ones come by npm.
+// PGTEST_VERSIONS="14 18". It downloads missing ones with npm.
 func (Test) Matrix() error { return command("bash", ".ci/matrix") }
 
 // Shop runs the tests and the commands of examples/shop, which stays outside the workspace, in a
 // copy.
 func (Test) Shop() error { return command("bash", ".ci/shop") }
 
-// Long runs what takes hours: a new project that builds sqlc and its other heavy tools, the shop,
-// every module's tests on PostgreSQL 14 to 18, and a cluster that is broken under load. It needs
-// the programs that cluster:up needs.
+// Long runs the tests that take hours: a new project that builds sqlc and other heavy tools, the
+// shop, every module's tests on PostgreSQL 14 to 18, and faults in a cluster under load. It needs
+// the same programs as cluster:up.
 func (Test) Long() error {
 	if err := os.Setenv("PGMAGE_LONG", "1"); err != nil {
 		return err
@@ -76,8 +75,8 @@ func (Test) Long() error {
 		Test{}.Shop(), Test{}.Matrix(), Cluster{}.Chaos(nil, nil, nil))
 }
 
-// Cover prints what share of each published module's statements its tests reach, and fails below
-// its goal; -module=pgtx: of one.
+// Cover prints the statement coverage of each published module, and fails below its goal.
+// -module=pgtx measures only one.
 func Cover(module *string) error {
 	if module != nil {
 		return runAlone("tools/cover", ".", "-list", coverGoal(*module))
@@ -97,7 +96,7 @@ func Cover(module *string) error {
 
 func coverGoal(module string) string {
 	switch module {
-	case "pgconfig", "pgerr": // no server, no clock: nothing is hard to reach
+	case "pgconfig", "pgerr": // no server, no clock: every line is easy to reach
 		return module + "=100"
 	case "pgquery":
 		return module + "=95"
@@ -127,8 +126,8 @@ func Lint() error {
 		inModules("tools/*/go.mod", outside))
 }
 
-// Modules checks that each module stands alone: tidy, built and vetted without the workspace,
-// importing only what it may.
+// Modules checks that each module works on its own: it is tidy, builds and vets without the
+// workspace, and imports only the modules on its list.
 func Modules() error { return command("bash", ".ci/modules") }
 
 // Release is the family of commands for releases.
@@ -147,8 +146,8 @@ func (Release) Check() error {
 	return runAlone("tools/release", ".", "-gorelease="+gorelease)
 }
 
-// Tidy runs go mod tidy in every module, because a change in one reaches the go.sum of those that
-// import it, and writes go.work.sum from nothing.
+// Tidy runs go mod tidy in every module, because a change in one module affects the go.sum of every
+// module that imports it. It also rewrites go.work.sum.
 func Tidy() error {
 	tidy := func(dir string) error { return outsideWorkspace(dir, "go", "mod", "tidy") }
 	err := errors.Join(inWorkspace(tidy), inModules("lab/*/go.mod", tidy), inModules("tools/*/go.mod", tidy),
@@ -159,16 +158,16 @@ func Tidy() error {
 	if err := os.Remove("go.work.sum"); err != nil {
 		return err
 	}
-	// This adds the sum of every module of the workspace. go doc and go list add sums of
-	// modules that happen to be in the module cache, so fewer would leave a clone changed.
+	// This adds the sum of every module of the workspace. With fewer sums, go doc and go list would
+	// add sums of modules in the module cache, and so change a clone.
 	return command("go", "mod", "download")
 }
 
 // Generate is the family of commands for generated code.
 type Generate mg.Namespace
 
-// All writes what is generated, the example's typed queries, the table of variables and
-// example.env, and vets the queries.
+// All regenerates the example's typed queries, the table of variables and example.env, and vets the
+// queries.
 func (Generate) All() error {
 	if err := generateQueries(); err != nil {
 		return err
@@ -176,8 +175,7 @@ func (Generate) All() error {
 	return commandIn("pgconfig", "go", "generate", "./...")
 }
 
-// Check fails if sqlc would write other code than is here, or if a query is wrong on a migrated
-// database.
+// Check fails if the generated queries are stale, or if a query is wrong on a migrated database.
 func (Generate) Check() error { return generateQueries("--check") }
 
 func generateQueries(flags ...string) error {
@@ -186,23 +184,23 @@ func generateQueries(flags ...string) error {
 	}, flags...)...)
 }
 
-// Bench compares the modules with what one would use without them, side by side, for some minutes,
-// and writes lab/bench/RESULTS.md with charts.
+// Bench compares the modules side by side with their alternatives, which takes some minutes, and
+// writes lab/bench/RESULTS.md with charts.
 func Bench() error { return runAlone("lab/bench", ".", "-results", "lab/bench") }
 
 // Cluster is the family of commands for a cluster on this machine that fails over: Patroni, etcd,
 // HAProxy, PgBouncer.
 type Cluster mg.Namespace
 
-// Up starts a cluster of three nodes, prints how to connect, and keeps it until Ctrl-C or
+// Up starts a cluster of three nodes and prints how to connect. The cluster runs until Ctrl-C or
 // cluster:down.
 func (Cluster) Up() error { return runAlone("lab/cluster", "./cmd/cluster", "up") }
 
 // Down stops the cluster that cluster:up keeps.
 func (Cluster) Down() error { return runAlone("lab/cluster", "./cmd/cluster", "down") }
 
-// Citus runs a ledger on a coordinator and two workers of Citus, breaks COMMITs and kills a worker
-// meanwhile, where the installed PostgreSQL has the extension. -plain runs it without, to compare.
+// Citus runs a ledger on a coordinator and two workers of Citus, while it breaks COMMITs and kills
+// a worker. The installed PostgreSQL needs the extension; -plain runs without it, to compare.
 func (Cluster) Citus(plain *bool) error {
 	args := []string{"citus"}
 	if plain != nil && *plain {
@@ -211,11 +209,11 @@ func (Cluster) Citus(plain *bool) error {
 	return runAlone("lab/cluster", "./cmd/cluster", args...)
 }
 
-// Demo starts a cluster, kills its primary under load, and tells what programs see of it.
+// Demo starts a cluster, kills its primary under load, and shows what programs notice.
 func (Cluster) Demo() error { return runAlone("lab/cluster", "./cmd/cluster", "demo") }
 
-// Chaos breaks a cluster under load, 20 rounds of the main faults and 5 of the others, and judges
-// what became of it; -rounds, -fault=a,b and -via shorten it.
+// Chaos breaks a cluster under load and judges the result: 20 rounds of the main faults and 5 of
+// the others. -rounds, -fault=a,b and -via shorten it.
 func (Cluster) Chaos(rounds *int, fault, via *string) error {
 	var args []string
 	if rounds != nil {

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// commentWidth is how many columns a line of a comment may take, with tabs of four.
+// commentWidth is the maximum width of a comment's line, with tabs of four columns.
 const commentWidth = 100
 
 var (
@@ -33,7 +33,7 @@ func checkComments() error {
 	var wide []string
 	for file := range strings.Lines(string(files)) {
 		found, err := wideComments(strings.TrimSpace(file))
-		if err != nil && !errors.Is(err, os.ErrNotExist) { // deleted, and not committed yet
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // deleted but not yet committed
 			return err
 		}
 		wide = append(wide, found...)

@@ -17,7 +17,7 @@ import (
 	"github.com/magefile/mage/mg"
 )
 
-// failed is a command's exit status. What was wrong, the command has said.
+// failed is a command's exit status. The command has already printed what was wrong.
 type failed int
 
 func (f failed) Error() string   { return fmt.Sprintf("exit status %d", int(f)) }
@@ -49,7 +49,7 @@ func buildAndRun(build *exec.Cmd, pkg string, args []string) error {
 	if err := build.Run(); err != nil {
 		return err
 	}
-	// Nothing is left by a kill once the command runs.
+	// Once the command runs, a kill leaves nothing behind.
 	return runCommand(".", exec.Command(binary, args...), func() { os.RemoveAll(temp) })
 }
 
@@ -85,8 +85,8 @@ func runCommand(dir string, cmd *exec.Cmd, started ...func()) error {
 	return err
 }
 
-// wait waits for a command, which ends with this process: mage does not pass SIGTERM on, so the end
-// of mage counts too.
+// wait waits for a command, and ends it with this process. mage does not pass SIGTERM on, so wait
+// also watches for the end of mage.
 func wait(cmd *exec.Cmd) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
@@ -109,8 +109,8 @@ func wait(cmd *exec.Cmd) error {
 	}
 }
 
-// tool builds one of the tools that tools/go.mod pins and returns its path in the build cache. They
-// stay out of the workspace, whose dependencies they would change.
+// tool builds one of the tools that tools/go.mod pins and returns its path in the build cache. The
+// tools stay out of the workspace, because they would change its dependencies.
 func tool(name string) (string, error) {
 	build := exec.Command("go", "tool", "-n", name)
 	build.Dir = "tools"
@@ -120,7 +120,7 @@ func tool(name string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// unformatted fails if gofumpt would change a file: its own exit status does not tell.
+// unformatted fails if gofumpt would change a file. gofumpt's exit status does not show that.
 func unformatted() error {
 	gofumpt, err := tool("gofumpt")
 	if err != nil {
@@ -136,8 +136,8 @@ func unformatted() error {
 	return nil
 }
 
-// inWorkspace calls fn with the folder of each module that go.work names but the root, and returns
-// all errors.
+// inWorkspace calls fn with the folder of each module in go.work except the root, and returns all
+// errors.
 func inWorkspace(fn func(dir string) error) error {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
@@ -172,8 +172,8 @@ func inModules(pattern string, fn func(dir string) error) error {
 	return errors.Join(failed...)
 }
 
-// testArgs returns the arguments of go test, with the race detector where it can be built. Most
-// tests wait for a server rather than for a processor, so four packages run at a time on two
+// testArgs returns the arguments of go test, with the race detector if it can be built. Tests
+// mostly wait for a server rather than the processor, so four packages run at a time on two
 // processors.
 func testArgs() []string {
 	args := []string{"test", fmt.Sprintf("-p=%d", max(4, runtime.NumCPU()))}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// answer is the body of application/health+json, draft-inadarei-api-health-check-06. info and
-// databases are ours; the draft allows more members.
+// answer is the body of application/health+json, draft-inadarei-api-health-check-06. The draft
+// allows extra members; info and databases are ours.
 type answer struct {
 	Status status                   `json:"status"`
 	Info   map[string]any           `json:"info,omitempty"`
@@ -21,8 +21,8 @@ type answer struct {
 
 const mediaType = "application/health+json"
 
-// respond sends the answer: as a page to a browser, and without its body to HEAD. An error is one
-// of the connection to the client.
+// respond sends the answer: as a page to a browser, and without a body for HEAD. An error means
+// that the connection to the client failed.
 func (a answer) respond(w http.ResponseWriter, r *http.Request, code int) error {
 	var body []byte
 	var err error
@@ -54,7 +54,7 @@ func (a answer) respond(w http.ResponseWriter, r *http.Request, code int) error 
 
 func (a answer) json() ([]byte, error) {
 	body, err := json.Marshal(a)
-	if err != nil { // only what the application put into Info can do that
+	if err != nil { // only the application's Info can cause this
 		a.Info = map[string]any{"error": "info cannot be written as JSON"}
 		if body, err = json.Marshal(a); err != nil {
 			return nil, err
@@ -66,8 +66,8 @@ func (a answer) json() ([]byte, error) {
 // maxAccept is several times what browsers send. A longer header is not worth reading.
 const maxAccept = 1024
 
-// prefersPage reports whether an Accept header names HTML and no JSON, as browsers do. Wildcards
-// count for nothing: curl and kube-probe send nothing else, and get JSON.
+// prefersPage reports whether an Accept header names HTML and no JSON, as browsers do. It ignores
+// wildcards: curl and kube-probe send nothing else, and get JSON.
 func prefersPage(accept string) bool {
 	if len(accept) > maxAccept {
 		return false

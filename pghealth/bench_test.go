@@ -16,7 +16,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// BenchmarkReady is one probe after another: each with its query, or all from one result.
+// BenchmarkReady runs one probe after another: each with its own query, or all from one result.
 func BenchmarkReady(b *testing.B) {
 	pool, err := pgxpool.New(b.Context(), pgserver.Database(b))
 	if err != nil {
@@ -47,8 +47,8 @@ func askOnce(t testing.TB, h http.Handler) {
 	}
 }
 
-// Without the cache, a probe costs at most three times what pool.Ping costs in a checker of the
-// library. Behind a variable: it wants a quiet machine.
+// Without the cache, a probe costs at most three times as much as pool.Ping in a checker of the
+// library. It needs a quiet machine, so a variable enables it.
 func TestUncachedAgainstPing(t *testing.T) {
 	if os.Getenv("PGHEALTH_LOAD") == "" {
 		t.Skip("set PGHEALTH_LOAD=1")

@@ -11,17 +11,17 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A server that accepts and never answers, from the first connection on.
+// A server accepts every connection and never answers.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
 	hole := fault.NewProxy(t, url, fault.Options{})
 	hole.Freeze(fault.Both)
-	pool := newPool(t, url, through(hole))
+	pool := newPool(t, url, dialProxy(hole))
 	const timeout = 300 * time.Millisecond
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: timeout})
 	began := time.Now()
-	inTime(t, timeout, func() time.Duration {
+	wantInTime(t, timeout, func() time.Duration {
 		r := get(t, pool, probe.Ready())
 		wantCode(t, r, http.StatusServiceUnavailable)
 		if c := r.check(t, "db:connectivity"); c.Category != "timeout" {
@@ -52,9 +52,9 @@ func TestBlackHole(t *testing.T) {
 	}
 }
 
-// inTime asks three times, and on until an answer comes in time. A machine busy with other tests
-// may delay some.
-func inTime(t *testing.T, timeout time.Duration, ask func() time.Duration) {
+// wantInTime asks at least three times, until an answer comes in time. A machine busy with other
+// tests may delay some.
+func wantInTime(t *testing.T, timeout time.Duration, ask func() time.Duration) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for n := 1; ; n++ {
@@ -68,19 +68,19 @@ func inTime(t *testing.T, timeout time.Duration, ask func() time.Duration) {
 	}
 }
 
-// A server that stops answering on an open connection, and comes back.
+// A server stops answering on an open connection, and comes back.
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
 	proxy := fault.NewProxy(t, url, fault.Options{})
-	pool := newPool(t, url, through(proxy))
+	pool := newPool(t, url, dialProxy(proxy))
 	const timeout = 300 * time.Millisecond
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: timeout})
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
 	before := proxy.Stats().Connections
 
 	proxy.Freeze(fault.Both)
-	inTime(t, timeout, func() time.Duration {
+	wantInTime(t, timeout, func() time.Duration {
 		r := get(t, pool, probe.Ready())
 		wantCode(t, r, http.StatusServiceUnavailable)
 		if c := r.check(t, "db:connectivity"); c.Category != "timeout" {
@@ -88,8 +88,8 @@ func TestFrozenServer(t *testing.T) {
 		}
 		return r.took
 	})
-	// The query's connection was given up at once, one attempt at a new one is under way, and none
-	// was made to cancel.
+	// The probe gave up the query's connection at once and is opening a new one. It did not dial to
+	// cancel the query.
 	if s := proxy.Stats(); s.Connections != before+1 || s.Cancels != 0 {
 		t.Errorf("%+v, %d connections before", s, before)
 	}
@@ -103,7 +103,7 @@ func TestOneRecordOfASilentServer(t *testing.T) {
 	url := pgserver.Database(t)
 	execute(t, connect(t, url), "create table schema_version as select 1 as version, false as dirty")
 	proxy := fault.NewProxy(t, url, fault.Options{})
-	pool := newPool(t, url, through(proxy))
+	pool := newPool(t, url, dialProxy(proxy))
 	probe, log := newProbe(t, pool, pghealth.Options{
 		Timeout: 300 * time.Millisecond, MaxReplicaLag: time.Minute, Schema: versionTable(1),
 	})

@@ -29,8 +29,8 @@ type browserPages struct {
 	asked map[string]*atomic.Int32
 }
 
-// measuring opens the pages in frames of the widths of a phone and a desktop, and reports what is
-// too wide and what is hard to read.
+// measuring opens the pages in frames as wide as a phone and a desktop. It reports what is too wide
+// or hard to read.
 //
 //go:embed testdata/measure.html
 var measuring string
@@ -102,7 +102,7 @@ func (f framable) WriteHeader(code int) {
 	f.ResponseWriter.WriteHeader(code)
 }
 
-// chromium runs the browser and returns what it prints.
+// chromium runs the browser and returns its output.
 func chromium(t *testing.T, args ...string) string {
 	t.Helper()
 	var path string
@@ -174,8 +174,8 @@ func TestPageInBrowser(t *testing.T) {
 	}
 }
 
-// A page whose address has a password in it, and one whose path looks like another host, refresh
-// themselves too.
+// A page refreshes itself even if its address has a password in it, or its path looks like another
+// host.
 func TestPageRefreshesAtAnyAddress(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))

@@ -17,17 +17,17 @@ type check struct {
 	measure   func(ctx context.Context) observation
 	blocking  bool   // measure may block
 	advisory  bool   // warns where others fail
-	follows   *check // has to pass before measure runs, and logs that the database is silent; nil: none
+	follows   *check // must pass before measure runs, and logs that the database is silent; nil: none
 	late      string // output when measure did not end in time
 	db        *database
 
 	mu     sync.Mutex
 	last   observation // last.time is zero before the first
-	logged observation // the last one that the log knows
+	logged observation // the last one that was logged
 	flight *flight     // nil: measure is not running
 }
 
-// flight is a running measure.
+// flight is one running call of measure.
 type flight struct {
 	asked time.Time     // by its first caller
 	done  chan struct{} // closed when seen is set
@@ -35,11 +35,11 @@ type flight struct {
 }
 
 // observe returns an observation that was at most Options.MaxAge old when the caller asked, or
-// waits for the measure that runs. It waits no longer than timeout and the probe's lifetime. The
-// measure continues without the caller, so that slow does not become never.
+// waits for the running measure. It waits no longer than timeout and the probe's lifetime. The
+// measure continues without the caller, so that a slow database is not down forever.
 //
-// A caller that has gone does not end the wait. Its limit or loss says nothing about the database,
-// and others may share the answer.
+// The wait goes on if the caller hangs up. That says nothing about the database, and others may
+// share the answer.
 func (c *check) observe(asked time.Time, timeout time.Duration) observation {
 	if !c.blocking {
 		return c.record(c.guard(c.db.life.ctx))
@@ -77,8 +77,8 @@ func (c *check) join(asked time.Time) (*flight, observation, bool) {
 	return c.flight, observation{}, false
 }
 
-// fly measures for the callers of f. Its limit ends a measure that nobody waits for any more: one
-// wait for the connection, one attempt to connect and one query.
+// fly measures for the callers of f. Its limit ends a measure after its callers have given up. It
+// allows one wait for the connection, one attempt to connect and one query.
 func (c *check) fly(life context.Context, f *flight) {
 	ctx, cancel := context.WithTimeout(life, maxConnecting+2*c.db.opts.Timeout)
 	defer cancel()
@@ -101,8 +101,8 @@ func (c *check) fly(life context.Context, f *flight) {
 	seen = c.guard(ctx)
 }
 
-// lead asks the check that c follows. While the database cannot be reached, one check tries, the
-// others wait for it, and one is logged.
+// lead asks the check that c follows. While the database cannot be reached, one check tries to
+// connect, the others wait for it, and the log gets one record.
 func (c *check) lead(ctx context.Context, asked time.Time) observation {
 	if c.follows == nil {
 		return observation{Status: pass}
@@ -126,8 +126,8 @@ func (c *check) lead(ctx context.Context, asked time.Time) observation {
 	return seen
 }
 
-// guard runs measure. A Schema or a hook of the pool that panics must not end the process; the
-// health library would have caught it, but this is not its goroutine.
+// guard runs measure and recovers from panics. A Schema or a hook of the pool may panic, and that
+// must not end the process. The health library cannot catch it in this goroutine.
 func (c *check) guard(ctx context.Context) (seen observation) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -150,7 +150,7 @@ func (c *check) settle(seen observation) observation {
 func (c *check) recordLate(f *flight, timeout time.Duration) observation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.flight != f { // it ended just when the timer fired
+	if c.flight != f { // f ended just as the timer fired
 		return f.seen
 	}
 	seen := failure(fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded), c.late)
@@ -165,7 +165,7 @@ func (c *check) record(seen observation) observation {
 }
 
 func (c *check) recordLocked(seen observation) observation {
-	seen = c.settle(seen).stamped()
+	seen = c.settle(seen).stamp()
 	if seen.equals(c.last) {
 		seen.Since = c.last.Since
 	}
@@ -180,7 +180,8 @@ func (c *check) recordLocked(seen observation) observation {
 	return seen
 }
 
-// log reports a change. Reporting each failure would multiply with the instances and their probes.
+// log reports a change. Reporting every failure would flood the log: each instance is probed every
+// few seconds.
 func (c *check) log(before, now observation) {
 	level := map[status]slog.Level{pass: slog.LevelInfo, warn: slog.LevelWarn, fail: slog.LevelError}[now.Status]
 	if c.db.drained.Load() {
@@ -212,4 +213,4 @@ func (c *check) latest() (observation, bool) {
 
 var errClosed = fmt.Errorf("the health probe is closed: %w", context.Canceled)
 
-func closedProbe() observation { return failure(errClosed, "the health probe is closed").stamped() }
+func closedProbe() observation { return failure(errClosed, "the health probe is closed").stamp() }

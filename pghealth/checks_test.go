@@ -28,7 +28,7 @@ func checker(t *testing.T, probe *pghealth.Probe, cache func() error, opts ...he
 		health.WithChecks(probe.Checks()...),
 		health.WithCheck(health.Check{Name: "redis", Check: func(context.Context) error { return cache() }}),
 		health.WithDisabledCache(),
-		health.WithDisabledAutostart(), // its first check runs in a goroutine that nobody can wait for
+		health.WithDisabledAutostart(), // otherwise the first check runs in a goroutine that a test cannot wait for
 	}, opts...)
 	return health.NewChecker(opts...)
 }
@@ -100,7 +100,7 @@ func TestForeignChecker(t *testing.T) {
 func refused(t *testing.T) *pgxpool.Pool {
 	l, port := listen(t)
 	l.Close()
-	return newPool(t, pgserver.Database(t), on(port))
+	return newPool(t, pgserver.Database(t), dialPort(port))
 }
 
 func TestForeignCheckerFault(t *testing.T) {
@@ -156,7 +156,8 @@ func TestForeignCheckerFault(t *testing.T) {
 	wantCode(t, get(t, pool, handler(probe, c)), http.StatusServiceUnavailable)
 }
 
-// Two databases, two probes, one checker: one's writer shows of the other what its errors tell.
+// Two databases, two probes, one checker: the writer of one probe knows only the errors of the
+// other.
 func TestTwoProbesInOneChecker(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -174,12 +175,12 @@ func TestTwoProbesInOneChecker(t *testing.T) {
 	}
 }
 
-// Periodic checks: not checked yet, and later down on time although the database hangs.
+// Periodic checks are unknown at first, and then down in time although the database hangs.
 func TestForeignPeriodicChecks(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
 	proxy := fault.NewProxy(t, url, fault.Options{})
-	pool := newPool(t, url, through(proxy))
+	pool := newPool(t, url, dialProxy(proxy))
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 300 * time.Millisecond})
 	opts := []health.CheckerOption{health.WithDisabledAutostart()}
 	for _, c := range probe.Checks() {
@@ -202,8 +203,7 @@ func TestForeignPeriodicChecks(t *testing.T) {
 	wantEventually(t, pool, h, http.StatusOK)
 }
 
-// A caller that hangs up while a check runs must not take the service out for those who come after
-// it.
+// A caller that hangs up during a check must not make the service look down to later callers.
 func TestCallerHangsUp(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -229,15 +229,15 @@ func TestCallerHangsUp(t *testing.T) {
 	}
 }
 
-// A caller with a limit that is shorter than the check gets the check's own answer, however seldom
-// it asks: neither a failure that is none, nor an old success.
+// A caller with a limit shorter than the check gets the check's real answer, even if it asks
+// rarely: neither a false failure nor an old success.
 func TestCallerWithALimit(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
 	path := fault.NewProxy(t, url, fault.Options{})
-	pool := newPool(t, url, through(path))
+	pool := newPool(t, url, dialProxy(path))
 	probe, log := newProbe(t, pool, pghealth.Options{Timeout: 3 * time.Second})
-	// Without the application's check: the library reports that one as late when the caller's limit
+	// Leave out the application's check, which the library reports as late when the caller's limit
 	// ends.
 	h := handler(probe, health.NewChecker(health.WithChecks(probe.Checks()...),
 		health.WithCacheDuration(time.Nanosecond), health.WithDisabledAutostart()))
@@ -271,14 +271,14 @@ func TestCallerWithALimit(t *testing.T) {
 	}
 }
 
-// A check ends within the probe's own timeout. A limit of the checker that is shorter does not hide
-// what the check has to say.
+// A check ends within the probe's own timeout. A shorter limit of the checker does not hide the
+// check's result.
 func TestForeignCheckerTimeouts(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
 	hole := fault.NewProxy(t, url, fault.Options{})
 	hole.Freeze(fault.Both)
-	pool := newPool(t, url, through(hole))
+	pool := newPool(t, url, dialProxy(hole))
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: 300 * time.Millisecond})
 	for _, opts := range [][]health.CheckerOption{{health.WithTimeout(50 * time.Millisecond)}, nil} {
 		r := get(t, pool, handler(probe, checker(t, probe, well, opts...)))
@@ -312,10 +312,10 @@ func TestInfoThatIsNoJSON(t *testing.T) {
 	}
 }
 
-// What fails while the service shuts down is no failure, whoever checks it.
+// While the service shuts down, a failing check is not logged as a failure, in any handler.
 func TestOthersFailWhileDraining(t *testing.T) {
 	t.Parallel()
-	pool, _ := nowhere(t)
+	pool, _ := newUnusedPool(t)
 	probe, log := newProbe(t, pool, pghealth.Options{})
 	probe.Drain()
 	get(t, pool, handler(probe, checker(t, probe, func() error { return errors.New("the cache is closed") })))
@@ -330,7 +330,7 @@ type secretive string
 
 func (secretive) MarshalJSON() ([]byte, error) { return []byte(`"***"`), nil }
 
-// A page shows of the application's info what JSON does, and no more.
+// A page shows no more of the application's info than its JSON does.
 func TestInfoOnAPage(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))

@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// Closing while a check runs that does not listen.
+// Close while a check runs that ignores its context.
 func TestCloseDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -46,8 +46,8 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 		t.Error(r.body)
 	}
 	close(leave)
-	// The connection goes when the function returns, though nobody waits for it.
-	noSessions(t, pool)
+	// The connection is closed when the function returns, although no caller waits for it.
+	waitForNoSessions(t, pool)
 	if log.String() != "" {
 		t.Errorf("what a closed probe saw is no news: %s", log)
 	}
@@ -63,18 +63,18 @@ func TestCloseEndsTheConnection(t *testing.T) {
 		t.Fatalf("%d connections of the probe", n)
 	}
 	probe.Close()
-	noSessions(t, pool)
+	waitForNoSessions(t, pool)
 	r := get(t, pool, probe.Ready())
 	wantCode(t, r, http.StatusServiceUnavailable)
 	if r.check(t, "db:serving").Status != "fail" {
 		t.Error(r.body)
 	}
-	// Results from before do not count.
+	// Earlier results do not count.
 	r = get(t, pool, handler(probe, checker(t, probe, well)))
 	if c := r.check(t, "db:connectivity"); c.Status != "fail" || c.Output != "the health probe is closed" {
 		t.Error(r.body)
 	}
-	noSessions(t, pool)
+	waitForNoSessions(t, pool)
 }
 
 // sessions counts the server's sessions that belong to probes of this database.
@@ -88,8 +88,8 @@ func sessions(t *testing.T, pool *pgxpool.Pool) (n int) {
 	return n
 }
 
-// noSessions waits for the server to notice that a connection was closed.
-func noSessions(t *testing.T, pool *pgxpool.Pool) {
+// waitForNoSessions waits for the server to notice that a connection was closed.
+func waitForNoSessions(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); sessions(t, pool) > 0; {
 		if time.Now().After(deadline) {
@@ -98,7 +98,7 @@ func noSessions(t *testing.T, pool *pgxpool.Pool) {
 	}
 }
 
-// A hook of the pool that never returns does not hold up the end of the process.
+// A hook of the pool that never returns does not delay the end of the process.
 func TestCloseDoesNotWaitForAHook(t *testing.T) {
 	t.Parallel()
 	leave, left := make(chan struct{}), make(chan struct{})
@@ -116,7 +116,7 @@ func TestCloseDoesNotWaitForAHook(t *testing.T) {
 	<-left
 }
 
-// Nothing that pgxpool exports tells a closed pool from an idle one.
+// pgxpool exports nothing that tells a closed pool from an idle one.
 func TestClosedPool(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))

@@ -51,12 +51,12 @@ func TestConnectivityMeasuresTheRoundTrip(t *testing.T) {
 	}
 }
 
-// offline is a resolver whose server does not listen: the tests need no network.
+// offline is a resolver without a server, so that the tests need no network.
 var offline = net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:1")
 }}
 
-// Each fault is a real one, on its way through driver, probe and HTTP.
+// Each fault is real and passes through driver, probe and HTTP.
 func TestConnectivityFaults(t *testing.T) {
 	t.Parallel()
 	passwordURL := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
@@ -69,7 +69,7 @@ func TestConnectivityFaults(t *testing.T) {
 			adapt: func(t *testing.T, cfg *pgxpool.Config) {
 				l, port := listen(t)
 				l.Close()
-				on(port)(cfg)
+				dialPort(port)(cfg)
 			},
 			category: "refused",
 		},
@@ -79,7 +79,7 @@ func TestConnectivityFaults(t *testing.T) {
 		},
 		"unknown host": {
 			adapt: func(t *testing.T, cfg *pgxpool.Config) {
-				on(5432)(cfg)
+				dialPort(5432)(cfg)
 				cfg.ConnConfig.Host = "database.invalid" // RFC 6761: never resolves
 				cfg.ConnConfig.LookupFunc = offline.LookupHost
 			},
@@ -116,7 +116,7 @@ func TestConnectivityFaults(t *testing.T) {
 					})
 					_ = backend.Flush()
 				})
-				on(port)(cfg)
+				dialPort(port)(cfg)
 			},
 			category: "starting_up",
 		},
@@ -124,7 +124,7 @@ func TestConnectivityFaults(t *testing.T) {
 			adapt: func(t *testing.T, cfg *pgxpool.Config) {
 				l, port := listen(t)
 				go serve(l, func(c net.Conn) { c.Close() })
-				on(port)(cfg)
+				dialPort(port)(cfg)
 			},
 			category: "connection",
 		},
@@ -142,7 +142,7 @@ func TestConnectivityFaults(t *testing.T) {
 				http.StatusServiceUnavailable, "connectivity", "fail", test.category,
 				"the database cannot be used",
 			})
-			// Those that cannot see anything say so, and are no second fault.
+			// Checks that cannot observe anything say so, and are not a second fault.
 			both.want(want{
 				http.StatusServiceUnavailable, "replicaLag", "warn", test.category,
 				"not observed: the database cannot be reached",
@@ -156,7 +156,7 @@ func TestConnectivityFaults(t *testing.T) {
 	}
 }
 
-// A dead connection says nothing about the database: the probe after it passes already.
+// A dead connection says nothing about the database: the next probe passes.
 func TestTerminatedBackend(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -227,7 +227,7 @@ func TestReadOnlySession(t *testing.T) {
 		t.Errorf("the log does not say where to look: %s", log)
 	}
 
-	// The database answers, so that the other checks are made.
+	// The database answers, so the other checks run.
 	both, _ := newProbe(t, pool, pghealth.Options{MaxReplicaLag: time.Minute, Schema: pghealth.SchemaFunc(
 		func(context.Context, *pgx.Conn) (int64, int64, bool, error) { return 1, 1, false, nil },
 	)})
@@ -248,7 +248,7 @@ func TestReadOnlySession(t *testing.T) {
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 }
 
-// An attempt to connect ends, however many addresses there are and whoever looks them up.
+// An attempt to connect ends, however many addresses there are and however they are looked up.
 func TestConnectingEnds(t *testing.T) {
 	t.Parallel()
 	limit := make(chan time.Duration, 1)

@@ -25,7 +25,7 @@ type database struct {
 	position *check   // of the primary; nil without Options.Primary
 	checks   []*check // the first is serving
 
-	written atomic.Pointer[walPosition] // that the primary reported last; nil: none
+	written atomic.Pointer[walPosition] // last reported by the primary; nil: none
 
 	created  time.Time
 	drained  atomic.Bool
@@ -71,7 +71,7 @@ func newDatabase(pool *pgxpool.Pool, opts Options) *database {
 	return d
 }
 
-// newCheck returns a check whose measure may block.
+// newCheck returns a check with a measure that may block.
 func (d *database) newCheck(name string, measure func(context.Context) observation) *check {
 	return &check{
 		name: d.opts.Name + ":" + name, component: componentDatastore, db: d,
@@ -122,8 +122,8 @@ func (l *lifetime) start(fn func(ctx context.Context)) bool {
 	return true
 }
 
-// end cancels the goroutines and waits for them, at most for limit: they run functions of the
-// application.
+// end cancels the goroutines and waits for them. It waits at most for limit, because they run
+// functions of the application.
 func (l *lifetime) end(limit time.Duration) {
 	l.mu.Lock()
 	l.cancel()

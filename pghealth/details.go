@@ -9,18 +9,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// details are for people who may know where the database is. Error texts are not among them: they
-// may contain values of rows, and whatever a hook of the application put there.
+// details are for people who may know where the database is. They contain no error texts, which may
+// hold values of rows or anything that a hook of the application put there.
 type details struct {
 	Host       string `json:"host"`
 	Port       uint16 `json:"port"`
-	OtherHosts int    `json:"otherHosts"` // that are tried too
+	OtherHosts int    `json:"otherHosts"` // number of further hosts that are tried
 	Database   string `json:"database"`
 	User       string `json:"user"`
 
-	TLS           *bool     `json:"tls,omitempty"` // as the next two, of the probe's connection
+	TLS           *bool     `json:"tls,omitempty"` // this and the next two are about the probe's connection
 	ServerVersion string    `json:"serverVersion,omitempty"`
-	Connected     time.Time `json:"connected,omitzero"` // since when the probe's session is
+	Connected     time.Time `json:"connected,omitzero"` // start of the probe's session
 
 	SQLState map[string]string `json:"sqlstate,omitempty"` // by check
 	Pool     poolFigures       `json:"pool"`
@@ -66,7 +66,7 @@ func (d *database) describe() details {
 			GaveUp: stat.CanceledAcquireCount(),
 		},
 		TimeoutMs: d.opts.Timeout.Milliseconds(),
-		MaxAgeMs:  (max(d.opts.MaxAge, 0) + time.Millisecond - 1).Milliseconds(), // a little is not never
+		MaxAgeMs:  (max(d.opts.MaxAge, 0) + time.Millisecond - 1).Milliseconds(), // round up: 0 would mean never
 	}
 	if facts := d.session.server.Load(); facts != nil {
 		all.TLS, all.ServerVersion, all.Connected = &facts.tls, facts.version, timestamp(facts.connected)

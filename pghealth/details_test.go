@@ -39,7 +39,7 @@ func details(t *testing.T, probe *pghealth.Probe, pool *pgxpool.Pool, code int) 
 	return d, body
 }
 
-// Details has everything of Ready and what is not for the public.
+// Details has everything that Ready has, plus details that are not for the public.
 func TestDetails(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -69,7 +69,7 @@ func TestDetails(t *testing.T) {
 	}
 }
 
-// Of a fault, Details tells where and the server's code. The text is for the log.
+// Details shows where a fault is and the server's code. The text goes to the log.
 func TestDetailsOfAFault(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.ConnConfig.Database = "no_such_database" })
@@ -84,7 +84,7 @@ func TestDetailsOfAFault(t *testing.T) {
 	}
 }
 
-// What Details says of the probe's connection is of the one that is open.
+// Details describes the probe's connection only while it is open.
 func TestDetailsOfTheConnection(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{TCP: true})

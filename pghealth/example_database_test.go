@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// openPool gives an example a pool on a database of its own, and what ends both.
+// openPool gives an example a pool on its own database, and a function that closes both.
 func openPool() (pool *pgxpool.Pool, end func()) {
 	e := &example{}
 	pool, err := pgxpool.New(context.Background(), pgserver.Database(e))
@@ -22,7 +22,7 @@ func openPool() (pool *pgxpool.Pool, end func()) {
 	return pool, func() { pool.Close(); e.end() }
 }
 
-// ask prints what a prober sees: the HTTP status and the answer's.
+// ask prints what a prober sees: the HTTP status and the status in the answer.
 func ask(h http.Handler) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))

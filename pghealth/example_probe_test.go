@@ -31,7 +31,7 @@ func ExampleNew() {
 
 	ask(probe.Startup()) // until all checks have passed once: 503
 	ask(probe.Ready())
-	probe.Drain() // shutdown begins: the load balancer is to send no more
+	probe.Drain() // shutdown begins: the load balancer should stop sending requests
 	ask(probe.Ready())
 	ask(probe.Live())
 	// Output:
@@ -64,8 +64,8 @@ func ExampleProbe_Ready() {
 	// Output: 200 warn
 }
 
-// A handler asks for a password before it shows the details. On an address that only operators
-// reach, this is not necessary.
+// A handler asks for a password before it shows the details. It is not needed on an address that
+// only operators can reach.
 func ExampleProbe_Details() {
 	pool, end := openPool()
 	defer end()
@@ -122,8 +122,7 @@ func ExampleJoin() {
 	// 503 fail
 }
 
-// The checks in a health.Checker of the application, next to others. Warnings come through
-// ResultWriter.
+// The checks run in the application's health.Checker, next to others. ResultWriter shows warnings.
 func ExampleProbe_Checks() {
 	pool, end := openPool()
 	defer end()
@@ -149,7 +148,7 @@ func ExampleProbe_Checks() {
 	// 200 pass
 }
 
-// The text of an error is fit for the public. What it wraps is for the log.
+// The text of an error is safe for the public. The wrapped error is for the log.
 func ExampleFailedError() {
 	pool, end := openPool()
 	end() // the database is gone
@@ -169,8 +168,8 @@ func ExampleFailedError() {
 	// Output: postgres:connectivity config true
 }
 
-// A probe of a pool of read replicas, for a service whose reads may be half a minute old and which
-// learns of changes by LISTEN.
+// A probe of a pool of read replicas. The service may read data half a minute old, and learns of
+// changes by LISTEN.
 func ExampleOptions() {
 	replicas, end := openPool()
 	defer end()
@@ -202,8 +201,8 @@ func ExampleOptions() {
 	// Output: 503 fail
 }
 
-// A binary that needs version 12 of a schema that tern migrates. pgmigrate's Migrator is a Schema
-// itself.
+// A binary needs version 12 of a schema that tern migrates. pgmigrate's Migrator is itself a
+// Schema.
 func ExampleSchemaFunc() {
 	pool, end := openPool()
 	defer end()

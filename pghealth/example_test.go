@@ -19,7 +19,7 @@ import (
 	"github.com/page-builder/persistence/pghealth"
 )
 
-// The ready-made handlers on a standard library mux, and a shutdown that stops the traffic first.
+// The ready-made handlers on a mux of the standard library. The shutdown stops the traffic first.
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -2,7 +2,7 @@ package pghealth
 
 import "time"
 
-// AgeSaturation makes the saturation window older, as if nobody had asked for so long.
+// AgeSaturation makes the saturation window older, as if the last question were that long ago.
 func (p *Probe) AgeSaturation(d time.Duration) {
 	for _, db := range p.databases {
 		w := &db.acquires
@@ -14,7 +14,8 @@ func (p *Probe) AgeSaturation(d time.Duration) {
 	}
 }
 
-// RecordLate returns the status that a waiter gets whose timer fires after connectivity has passed.
+// RecordLate returns the status that a waiter gets if its timer fires after connectivity has
+// passed.
 func (p *Probe) RecordLate() string {
 	f := &flight{done: make(chan struct{}), seen: observation{Status: pass}}
 	return string(p.databases[0].checks[1].recordLate(f, time.Second).Status)

@@ -13,15 +13,15 @@ import (
 	"github.com/page-builder/persistence/pghealth"
 )
 
-// faultTimeout is short enough for a probe that hangs to be seen.
+// faultTimeout is short enough to notice a probe that hangs.
 const faultTimeout = time.Second
 
-// slack is for a machine busy with other tests. With it, a second timeout after the first would
-// still be noticed.
+// slack allows for a machine busy with other tests. It is short enough to notice a second timeout
+// after the first.
 const slack = 700 * time.Millisecond
 
-// asked are a probe's own handler and a checker of an application, with a check of its own, both
-// over HTTP.
+// asked holds a probe's own handler and an application's checker with its own check, both over
+// HTTP.
 type asked struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
@@ -62,22 +62,22 @@ func (a *asked) get(path string) response {
 	return r
 }
 
-// want is the answer to expect: the code, and of one check status, category and output, where it is
+// want is the expected answer: the code, and the status, category and output of one check, if
 // given.
 type want struct {
 	code                            int
 	check, status, category, output string
 }
 
-// want asks both until they answer as they should and in time. On a machine that is too busy for
-// faultTimeout that may not be at once. It returns the check that the second one answered.
+// want asks both until they give the expected answer in time. On a busy machine that may take
+// several tries. It returns the check in the second one's answer.
 func (a *asked) want(w want) (last check) {
 	a.t.Helper()
-	return a.during(func() {}, w)
+	return a.wantAfter(func() {}, w)
 }
 
-// during is want, and calls fn before each question.
-func (a *asked) during(fn func(), w want) (last check) {
+// wantAfter does the same, and calls fn before each question.
+func (a *asked) wantAfter(fn func(), w want) (last check) {
 	a.t.Helper()
 	for _, path := range []string{"/ready", "/own"} {
 		var r response

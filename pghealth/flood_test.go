@@ -54,7 +54,7 @@ func (v *versionCounter) SchemaVersion(ctx context.Context, conn *pgx.Conn) (cur
 	return 0, 0, false, err
 }
 
-// However many ask, there is one connection and one query.
+// A flood of callers gets by with one connection and one query.
 func TestFloodOfProbes(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -96,7 +96,7 @@ func TestFloodOfProbes(t *testing.T) {
 	}
 }
 
-// Callers that come while a query runs get its result and no query of their own.
+// Callers that arrive during a query share its result.
 func TestProbesShareTheRunningQuery(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -115,7 +115,7 @@ func TestProbesShareTheRunningQuery(t *testing.T) {
 	for range callers {
 		<-entered
 	}
-	schema.hold <- struct{}{} // the first call is there
+	schema.hold <- struct{}{} // the first call has begun
 	close(schema.hold)
 	wait.Wait()
 	if schema.atOnce != 1 || schema.calls >= callers {
@@ -123,7 +123,7 @@ func TestProbesShareTheRunningQuery(t *testing.T) {
 	}
 }
 
-// A timer that fires just after the answer came does not take it back.
+// A timer that fires just after the answer does not replace it.
 func TestAnswerBeatsTheTimer(t *testing.T) {
 	t.Parallel()
 	probe, log := newProbe(t, newPool(t, pgserver.Database(t)), pghealth.Options{})

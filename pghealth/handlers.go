@@ -10,23 +10,25 @@ import (
 // restarting a service does not repair its database, and restarting all instances at once makes it
 // worse.
 //
-// Like the other handlers it answers GET and HEAD, and 405 to other methods. A client whose Accept
-// header names text/html and no JSON gets a page.
+// Like the other handlers it answers GET and HEAD, and 405 to other methods. A client gets a page
+// if its Accept header names text/html and no JSON.
 func (p *Probe) Live() http.Handler {
 	return endpoint(func() answer { return answer{Status: pass} })
 }
 
-// Ready answers 200 while the service should get traffic and 503 while it should not: after
-// [Probe.Drain], when the database cannot be reached and asked within Options.Timeout, when the
-// session cannot write (see Options.AllowReadOnly), and when the schema is behind or dirty (see
-// Options.Schema). Options.MaxReplicaLag and Options.MaxListenerDown add their limits. A warning is
-// 200.
+// Ready answers 200 while the service should get traffic, and 503 otherwise. It answers 503:
 //
-// It answers within Options.Timeout, or from results at most Options.MaxAge old. It does not wait
-// less for a request whose context ends.
+//   - after [Probe.Drain],
+//   - when the database does not answer within Options.Timeout,
+//   - when the session cannot write, unless Options.AllowReadOnly is set,
+//   - when the schema is behind or dirty, with Options.Schema,
+//   - beyond Options.MaxReplicaLag and Options.MaxListenerDown, if set.
+//
+// A warning is 200. Ready answers within Options.Timeout, or from results at most Options.MaxAge
+// old, even if the request's context ends.
 func (p *Probe) Ready() http.Handler {
 	return endpoint(func() answer {
-		if p.draining() { // and the pool may be closed by now
+		if p.draining() { // the pool may be closed by now
 			return observe(p.serving)
 		}
 		return p.observeAll()
@@ -44,9 +46,9 @@ func (p *Probe) Startup() http.Handler {
 	})
 }
 
-// Details answers what Ready does and adds, for each database, what is not for the public: host,
-// port, user, database, server version, SQLSTATEs and the pool's figures. It contains no password
-// and no error text, which is in the log.
+// Details answers as Ready does. For each database it adds details that are not for the public:
+// host, port, user, database, server version, SQLSTATEs and the pool's figures. It contains no
+// password and no error text; the log has the text.
 //
 // It has no access control. Serve it on an internal address, as net/http/pprof, or behind an
 // authenticating handler. After [Probe.Drain] it still asks the database.
@@ -66,7 +68,7 @@ func (p *Probe) observeAll() answer {
 	return a
 }
 
-// observe waits for all checks at the same time, so that together they take no longer than one.
+// observe runs all checks at the same time, so that together they take no longer than one.
 func observe(checks []*check) answer {
 	a := answer{Status: pass, Checks: make(map[string][]observation, len(checks))}
 	seen := make([]observation, len(checks))
@@ -101,6 +103,6 @@ func endpoint(ask func() answer) http.Handler {
 		if a.Status == fail {
 			code = http.StatusServiceUnavailable
 		}
-		_ = a.respond(w, r, code) // the client is gone: nobody to tell
+		_ = a.respond(w, r, code) // an error means that the client is gone
 	})
 }

@@ -15,19 +15,19 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// nowhere is a pool whose database nobody may ask for.
-func nowhere(t *testing.T) (*pgxpool.Pool, func() int) {
+// newUnusedPool returns a pool that must not connect, and the number of attempts.
+func newUnusedPool(t *testing.T) (*pgxpool.Pool, func() int) {
 	t.Helper()
 	l, port := listen(t)
 	l.Close()
 	asked := make(chan struct{}, 100)
-	pool := newPool(t, "postgres://nobody@example.invalid/nothing?sslmode=disable", on(port), dialed(asked))
+	pool := newPool(t, "postgres://nobody@example.invalid/nothing?sslmode=disable", dialPort(port), dialed(asked))
 	return pool, func() int { return len(asked) }
 }
 
 func TestLiveLeavesTheDatabaseAlone(t *testing.T) {
 	t.Parallel()
-	pool, asked := nowhere(t)
+	pool, asked := newUnusedPool(t)
 	probe, _ := newProbe(t, pool, pghealth.Options{})
 	wantLive := func() {
 		t.Helper()
@@ -73,7 +73,7 @@ func TestDrain(t *testing.T) {
 	probe.Close()
 	probe.Close()
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
-	// A shutdown is no failure.
+	// A shutdown is not a failure.
 	if len(dials) != asked || len(log.lines()) != 1 || !strings.Contains(log.String(), `"INFO"`) {
 		t.Errorf("%d dials after %d; log: %s", len(dials), asked, log)
 	}
@@ -110,7 +110,7 @@ func TestMethodsAndHeaders(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
 	probe, _ := newProbe(t, pool, pghealth.Options{})
-	down, _ := nowhere(t)
+	down, _ := newUnusedPool(t)
 	broken, _ := newProbe(t, down, pghealth.Options{})
 	mux := http.NewServeMux()
 	mux.Handle("/live", probe.Live())
@@ -176,7 +176,7 @@ func TestMethodsAndHeaders(t *testing.T) {
 		}
 	}
 
-	// net/http cuts the body of HEAD off by itself; other servers need not.
+	// net/http drops the body of HEAD; other servers may not.
 	rec := httptest.NewRecorder()
 	probe.Ready().ServeHTTP(rec, httptest.NewRequest(http.MethodHead, "/", nil))
 	if rec.Body.Len() != 0 {

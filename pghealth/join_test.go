@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// Two databases in one set of handlers and in one checker: a warning of the second one is kept.
+// Two databases in one set of handlers and in one checker. The second one's warning is kept.
 func TestJoinKeepsWarnings(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)
@@ -46,7 +46,7 @@ func TestJoinKeepsWarnings(t *testing.T) {
 	}
 }
 
-// The worst database decides, each is shown, and the end of one is the end of the joined one.
+// The worst database decides, and each is shown. Closing one probe closes the joined one.
 func TestJoinFails(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -86,7 +86,7 @@ func TestJoinFails(t *testing.T) {
 
 func TestJoinRefuses(t *testing.T) {
 	t.Parallel()
-	pool, _ := nowhere(t)
+	pool, _ := newUnusedPool(t)
 	a, _ := newProbe(t, pool, pghealth.Options{Name: "a"})
 	other, _ := newProbe(t, pool, pghealth.Options{Name: "a"})
 	for want, probes := range map[string][]*pghealth.Probe{

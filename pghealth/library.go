@@ -12,17 +12,17 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// Checks returns the checks of [Probe.Ready] for an application's own health.Checker, by
-// health.WithChecks or, one by one, health.WithPeriodicCheck. Their names are "serving",
+// Checks returns the checks of [Probe.Ready] for an application's own health.Checker. Pass them to
+// health.WithChecks or, one by one, to health.WithPeriodicCheck. Their names are "serving",
 // "connectivity", "saturation", and with the options for them "replicaLag", "schema" and
 // "listener", each after Options.Name and a colon.
 //
-// A warning is no error to the checker; [Probe.ResultWriter] shows it. Errors are of type
+// A warning is not an error to the checker; [Probe.ResultWriter] shows it. Errors are of type
 // [*FailedError].
 //
-// Each check ends within Options.Timeout by itself. It ignores the context and the limits that the
-// checker gives it: a client that hangs up or has a short deadline would otherwise count as a
-// failure, which the checker serves to others from its cache. Do not replace its Interceptors;
+// Each check ends within Options.Timeout. It ignores the context and the limits of the checker.
+// Otherwise a client that hangs up or has a short deadline would count as a failure, and the
+// checker would serve that failure to others from its cache. Do not replace a check's Interceptors;
 // append to them.
 //
 // Do not use the checks for liveness: restarting a service does not repair its database.
@@ -34,7 +34,7 @@ func (p *Probe) Checks() []health.Check {
 	return list
 }
 
-// verdict is the check as the library knows it.
+// verdict returns the result in the library's form.
 func (c *check) verdict(context.Context) error {
 	seen := c.observe(time.Now(), c.db.opts.Timeout)
 	if seen.Status != fail {
@@ -50,7 +50,7 @@ func ignoreCaller(next health.InterceptorFunc) health.InterceptorFunc {
 	}
 }
 
-// FailedError is the error of a check of [Probe.Checks]. Its text is fit for the public, because
+// FailedError is the error of a check of [Probe.Checks]. Its text is safe for the public, because
 // health.Checker's default ResultWriter serves it: no host, user or SQL.
 type FailedError struct {
 	check    string
@@ -69,13 +69,13 @@ func (e *FailedError) Check() string { return e.check }
 // Category returns pgerr's category of the cause, or "" without a cause.
 func (e *FailedError) Category() pgerr.Category { return e.category }
 
-// Unwrap returns the cause, which may be nil. Its text is not fit for the public.
+// Unwrap returns the cause, which may be nil. Its text is not safe for the public.
 func (e *FailedError) Unwrap() error { return e.cause }
 
-// ResultWriter returns a writer for health.WithResultWriter. It writes the checker's result as the
-// probe's own handlers do, with what the probe knows about its checks: warnings, latency, category,
-// figures, since when. With checks of several probes in one checker, use the writer of a probe made
-// by [Join]. With health.WithDisabledDetails there is nothing to add.
+// ResultWriter returns a writer for health.WithResultWriter. It writes the checker's result in the
+// form of the probe's handlers, with warnings, latency, category, figures and times. If a checker
+// has checks of several probes, use the writer of a probe made by [Join]. With
+// health.WithDisabledDetails there is nothing to add.
 //
 // Of other checks it writes status and time. The text of their errors, which the library's own
 // writer serves to everybody, goes to Options.Logger instead, once for each change of status.
@@ -128,12 +128,12 @@ func (w *resultWriter) observation(name string, detail health.CheckResult) obser
 	c := w.own[name]
 	if c == nil {
 		w.logOther(name, detail)
-		return plainObservation(detail)
+		return toObservation(detail)
 	}
 	seen, ok := c.latest()
 	if !ok || (seen.Status == fail) != (detail.Error != nil) {
 		// The check has been asked again since: the answer must not contradict itself.
-		seen = plainObservation(detail)
+		seen = toObservation(detail)
 		seen.Component = c.component
 		return seen
 	}
@@ -141,8 +141,8 @@ func (w *resultWriter) observation(name string, detail health.CheckResult) obser
 	return seen
 }
 
-// plainObservation contains what the library knows.
-func plainObservation(detail health.CheckResult) observation {
+// toObservation converts the library's result.
+func toObservation(detail health.CheckResult) observation {
 	e := observation{Status: tolerate(detail, statusOf(detail.Status))}
 	if !detail.Timestamp.IsZero() {
 		e.Time = timestamp(detail.Timestamp)

@@ -14,7 +14,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// listener is a LISTEN on a connection of its own.
+// listener is a LISTEN on its own connection.
 type listener struct {
 	mu    sync.Mutex
 	since time.Time
@@ -39,7 +39,7 @@ func (l *listener) run(ctx context.Context, conn *pgx.Conn) {
 	}()
 }
 
-// A LISTEN whose session is ended by the server.
+// The server ends the session of a LISTEN.
 func TestListenerThatIsKilled(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

@@ -21,9 +21,9 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// 1,000 probes a second for ten seconds during a query load, in turns with the load alone. Behind a
-// variable: it takes half a minute and wants a quiet machine. Client, server, load and database
-// share the machine: what any handler costs there is measured too.
+// 1,000 probes a second for ten seconds during a query load, in turns with the load alone. It takes
+// half a minute and needs a quiet machine, so a variable enables it. Client, server, load and
+// database share the machine, so the cost of a plain handler is measured too.
 func TestThousandProbesASecond(t *testing.T) {
 	if os.Getenv("PGHEALTH_LOAD") == "" {
 		t.Skip("set PGHEALTH_LOAD=1")
@@ -48,7 +48,7 @@ func TestThousandProbesASecond(t *testing.T) {
 	took := make([][]time.Duration, 3) // median of each turn: alone, with probes, with a plain handler
 	for round := 0; ready.lasted < 10*time.Second; round++ {
 		for i := range took {
-			kind := (i + round) % len(took) // nobody always comes first
+			kind := (i + round) % len(took) // the order changes each round
 			ctx, cancel := context.WithTimeout(t.Context(), turn)
 			var wait sync.WaitGroup
 			switch kind {
@@ -72,7 +72,7 @@ func TestThousandProbesASecond(t *testing.T) {
 	}
 }
 
-// load is one query after another, as of a request handler that does something else in between. It
+// load runs one query after another, like a request handler that does other work in between. It
 // returns the median.
 func load(t *testing.T, ctx context.Context, pool *pgxpool.Pool) time.Duration {
 	t.Helper()
@@ -94,7 +94,7 @@ func median(took []time.Duration) time.Duration {
 	return took[len(took)/2]
 }
 
-// ratio compares turn by turn, and tells the median and the quartiles.
+// ratio compares turn by turn and returns the median and the quartiles.
 func ratio(a, b []time.Duration) string {
 	var all []float64
 	for i := range a {

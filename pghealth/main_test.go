@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if runtime.GOMAXPROCS(0) < 8 { // most of the time tests wait for limits to pass
+	if runtime.GOMAXPROCS(0) < 8 { // tests mostly wait for limits to pass
 		if err := flag.Set("test.parallel", "8"); err != nil {
 			panic(err)
 		}
@@ -56,8 +56,8 @@ func newPool(t *testing.T, url string, adapt ...func(*pgxpool.Config)) *pgxpool.
 	return pool
 }
 
-// newProbe returns a probe whose answers are never old, unless opts say so, and the log it writes.
-// Its name differs from the database user's, so that answers can be searched for the latter.
+// newProbe returns a probe and its log. The probe caches no answers unless opts say so. Its name
+// differs from the database user's, so that a test can search answers for the user.
 func newProbe(t *testing.T, pool *pgxpool.Pool, opts pghealth.Options) (*pghealth.Probe, *logs) {
 	t.Helper()
 	log := &logs{}
@@ -133,7 +133,7 @@ func (r response) check(t *testing.T, name string) check {
 	return r.Checks[name][0]
 }
 
-// get asks h and fails the test if the answer holds anything that the public must not see.
+// get asks h, and fails the test if the answer shows anything that is not for the public.
 func get(t *testing.T, pool *pgxpool.Pool, h http.Handler) response {
 	t.Helper()
 	rec := httptest.NewRecorder()
@@ -170,8 +170,8 @@ func wantCode(t *testing.T, r response, code int) {
 	}
 }
 
-// wantEventually asks until the answer has the code. The machine may be too busy for a short
-// timeout.
+// wantEventually asks until the answer has the code, because the machine may be too busy for a
+// short timeout.
 func wantEventually(t *testing.T, pool *pgxpool.Pool, h http.Handler, code int) response {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -198,8 +198,8 @@ func listen(t *testing.T) (net.Listener, uint16) {
 	return l, uint16(l.Addr().(*net.TCPAddr).Port)
 }
 
-// on makes a pool connect to a port of loopback.
-func on(port uint16) func(*pgxpool.Config) {
+// dialPort makes a pool connect to a port of loopback.
+func dialPort(port uint16) func(*pgxpool.Config) {
 	return func(cfg *pgxpool.Config) {
 		cfg.ConnConfig.Host, cfg.ConnConfig.Port = "127.0.0.1", port
 		cfg.ConnConfig.Fallbacks, cfg.ConnConfig.TLSConfig = nil, nil
@@ -217,8 +217,8 @@ func serve(l net.Listener, fn func(net.Conn)) {
 	}
 }
 
-// through makes a pool connect through a proxy.
-func through(p *fault.Proxy) func(*pgxpool.Config) { return on(port(p)) }
+// dialProxy makes a pool connect through a proxy.
+func dialProxy(p *fault.Proxy) func(*pgxpool.Config) { return dialPort(port(p)) }
 
 func port(p *fault.Proxy) uint16 {
 	_, text, _ := net.SplitHostPort(p.Addr())

@@ -20,7 +20,7 @@ const (
 	outputUnreached = "not observed: the database cannot be reached"
 )
 
-// errReadOnly is not an error of the server, which was only asked.
+// errReadOnly is this package's own error: the server only answered a question.
 var errReadOnly error = readOnlyError{}
 
 type readOnlyError struct{}
@@ -36,8 +36,8 @@ func (readOnlyError) Category() pgerr.Category { return pgerr.ReadOnly }
 const syncRepQuery = `select count(*) from pg_stat_activity where datname = current_database()
 	and wait_event = 'SyncRep' and query_start < clock_timestamp() - interval '1 second'`
 
-// measureConnectivity asks the server one thing. The value is the time of the round trip, without
-// connecting. The setting is always on in a standby.
+// measureConnectivity asks the server whether the session is read-only, as it always is on a
+// standby. The value is the time of the round trip, without connecting.
 //
 // If all connections of the pool are in use, it also asks whether commits wait.
 func (d *database) measureConnectivity(ctx context.Context) observation {
@@ -68,7 +68,7 @@ func (d *database) measureConnectivity(ctx context.Context) observation {
 		seen.Status, seen.Output = warn, outputSyncRep
 	}
 	if err != nil {
-		seen = d.unread(err, outputBroken)
+		seen = d.failUnread(err, outputBroken)
 	}
 	if errors.Is(err, errReadOnly) {
 		seen.Output = outputReadOnly
@@ -89,8 +89,8 @@ func (d *database) asBusy(seen observation) observation {
 	return seen
 }
 
-// unread is an observation that could not be made because of err.
-func (d *database) unread(err error, output string) observation {
+// failUnread returns the observation for a measure that failed because of err.
+func (d *database) failUnread(err error, output string) observation {
 	seen := failure(err, output)
 	if seen.Category == pgerr.Timeout {
 		seen.Output = outputNoAnswer
@@ -98,8 +98,8 @@ func (d *database) unread(err error, output string) observation {
 	return d.asBusy(seen)
 }
 
-// queryRow returns the one row of a query, nil for NULL. It uses the simple protocol, which leaves
-// nothing prepared behind: PgBouncer may give each query another server connection.
+// queryRow returns the one row of a query, with nil for NULL. It uses the simple protocol, which
+// prepares nothing: PgBouncer may give each query another server connection.
 func queryRow(ctx context.Context, conn *pgx.Conn, sql string) ([][]byte, error) {
 	results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
 	if err != nil {
@@ -111,8 +111,8 @@ func queryRow(ctx context.Context, conn *pgx.Conn, sql string) ([][]byte, error)
 	return results[0].Rows[0], nil
 }
 
-// schemaLimit leaves the server time to end a statement, after half of timeout, and connectivity
-// time for its question.
+// schemaLimit leaves the server time to end a statement after half of timeout, and leaves
+// connectivity time for its question.
 func schemaLimit(timeout time.Duration) time.Duration { return timeout * 5 / 8 }
 
 func (d *database) measureSchema(ctx context.Context) observation {
@@ -125,7 +125,7 @@ func (d *database) measureSchema(ctx context.Context) observation {
 		return err
 	})
 	if err != nil {
-		return d.unread(err, "the version of the schema could not be read")
+		return d.failUnread(err, "the version of the schema could not be read")
 	}
 	text := "version " + strconv.FormatInt(current, 10) + " of " + strconv.FormatInt(needed, 10)
 	seen := observation{Status: pass, Figures: map[string]int64{"needed": needed}}
@@ -141,8 +141,8 @@ func (d *database) measureSchema(ctx context.Context) observation {
 	return seen
 }
 
-// measureListener warns, and fails only after Options.MaxListenerDown: the listener reconnects by
-// itself, and all instances lose theirs at the same time.
+// measureListener warns, and fails only after Options.MaxListenerDown. Listeners reconnect on their
+// own, and all instances lose theirs at the same time.
 func (d *database) measureListener(context.Context) observation {
 	since, err := d.opts.Listener.Alive()
 	if since.IsZero() {
@@ -160,5 +160,5 @@ func (d *database) measureListener(context.Context) observation {
 	return seen.withValue(lasts.Seconds(), "s", "down for "+humanize(lasts))
 }
 
-// reaches reports whether d reaches limit. A limit that is not positive is none.
+// reaches reports whether d reaches limit. A limit of 0 or less means no limit.
 func reaches(d, limit time.Duration) bool { return limit > 0 && d >= limit }

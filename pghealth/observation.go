@@ -36,7 +36,7 @@ type observation struct {
 	Status    status           `json:"status"`
 	Category  pgerr.Category   `json:"category,omitempty"` // "" unless an error is behind the status
 	Output    string           `json:"output,omitempty"`   // a sentence of this package, never an error's text
-	Figures   map[string]int64 `json:"figures,omitempty"`  // never changed after it is set
+	Figures   map[string]int64 `json:"figures,omitempty"`  // must not change once set
 	Time      time.Time        `json:"time,omitzero"`      // when it was made: UTC, milliseconds
 	Since     time.Time        `json:"since,omitzero"`     // when it last differed: see equals
 	Text      string           `json:"-"`                  // value and figures for a reader of the page
@@ -46,8 +46,8 @@ type observation struct {
 	unobserved bool      // the database could not be asked, which connectivity reports
 }
 
-// stamped returns the observation as made now.
-func (o observation) stamped() observation {
+// stamp returns the observation with the current time.
+func (o observation) stamp() observation {
 	o.made = time.Now()
 	o.Time = timestamp(o.made)
 	o.Since = o.Time
@@ -67,8 +67,8 @@ func (o observation) withValue(value any, unit, text string) observation {
 	return o
 }
 
-// equals reports whether status and category are the same as in before, and in a failure the
-// reason.
+// equals reports whether status and category are the same as in before. For a failure the reason
+// has to be the same too.
 func (o observation) equals(before observation) bool {
 	return !before.Time.IsZero() && o.Status == before.Status && o.Category == before.Category &&
 		(o.Status != fail || o.Output == before.Output)

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// DefaultTimeout leaves an answer 200 ms to arrive within the one second that Kubernetes gives
-	// a probe by default.
+	// DefaultTimeout leaves 200 ms for the answer to arrive: Kubernetes gives a probe one second by
+	// default.
 	DefaultTimeout = 800 * time.Millisecond
 	// DefaultMaxAge is short compared with the interval of probes (10 s by default in Kubernetes).
 	// With it, a flood of probes costs the database one query a second.
@@ -42,14 +42,14 @@ type Options struct {
 	// callers that arrive while a query runs still share its result. Defaults to DefaultMaxAge.
 	MaxAge time.Duration
 
-	// AllowReadOnly lets a session pass that cannot write: for a pool of read replicas, or for a
-	// service that only reads. Without it such a session fails, because a service that stays on a
+	// AllowReadOnly accepts a session that cannot write: for a pool of read replicas, or for a
+	// service that only reads. Otherwise such a session fails, because a service that stays on a
 	// demoted primary answers reads and loses writes. Defaults to false.
 	AllowReadOnly bool
 
-	// WarnReplicaLag is the lag from which the check "replicaLag" warns. Negative: no lag does,
-	// only paused replay and a lag that is not known. The check exists with AllowReadOnly or
-	// MaxReplicaLag. Defaults to DefaultWarnReplicaLag.
+	// WarnReplicaLag is the lag from which the check "replicaLag" warns. If it is negative, only
+	// paused replay and an unknown lag warn. The check exists with AllowReadOnly or MaxReplicaLag.
+	// Defaults to DefaultWarnReplicaLag.
 	WarnReplicaLag time.Duration
 
 	// MaxReplicaLag is the lag from which the check "replicaLag" fails. A lag that is only possible
@@ -61,22 +61,22 @@ type Options struct {
 	// with its configuration, and compares the replica's position with the primary's. While the
 	// primary cannot be asked, the log says so as check "primary", and its last position counts.
 	//
-	// Without it, the check fails only for what the replica has received and not replayed, and for
-	// a replica that has received nothing for MaxReplicaLag. The time since the last replayed
-	// commit warns: it may be a lag, or nobody commits. Defaults to none.
+	// Without it, the check fails only for data that the replica has received but not replayed, and
+	// for a replica that has received nothing for MaxReplicaLag. The time since the last replayed
+	// commit only warns, because the primary may be idle. Defaults to none.
 	Primary *pgxpool.Pool
 
-	// Listener is asked whether notifications arrive; pgpool's listener status fits. Defaults to
-	// none, and no check "listener".
+	// Listener reports whether notifications arrive; pgpool/listen's Listener fits. Without it
+	// there is no check "listener". Defaults to none.
 	Listener Listener
 
 	// MaxListenerDown is how long the listener may be down before its check fails instead of
-	// warning. Negative is an error. Defaults to never: all instances lose their listeners at the
-	// same time, and those reconnect by themselves.
+	// warning. Negative is an error. All instances lose their listeners at the same time, and
+	// listeners reconnect on their own. Defaults to no limit.
 	MaxListenerDown time.Duration
 
-	// Schema is asked for the version of the database's schema; pgmigrate's Migrator fits. Defaults
-	// to none, and no check "schema".
+	// Schema reports the version of the database's schema; pgmigrate's Migrator fits. Without it
+	// there is no check "schema". Defaults to none.
 	Schema Schema
 
 	// Logger gets a record when a check's status or category changes: a failure at level Error
@@ -86,20 +86,19 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Schema tells which version the database's schema has and which one this binary needs. current
-// below needed fails the check, and so does dirty, a migration that stopped half-way. current above
-// needed passes: during a rollout old instances keep serving on the new schema.
+// Schema reports which version the database's schema has and which one this binary needs. The check
+// fails if current is below needed, or if dirty is true: a migration stopped halfway. It passes if
+// current is above needed, because old instances keep serving on the new schema during a rollout.
 //
-// SchemaVersion runs on the probe's own connection, so that a saturated pool does not matter. It
-// must not keep conn. ctx ends after five eighths of Options.Timeout; the server ends each
-// statement after half, except behind a pooler. A SchemaVersion that does not return keeps the
-// connection, so that no other check can use it. It is not called concurrently. A panic in it fails
-// the check.
+// SchemaVersion runs on the probe's own connection, so a saturated pool does not matter. It must
+// not keep conn. ctx ends after five eighths of Options.Timeout; the server ends each statement
+// after half, except behind a pooler. While SchemaVersion does not return, no other check can use
+// the connection. It is not called concurrently. A panic in it fails the check.
 type Schema interface {
 	SchemaVersion(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error)
 }
 
-// SchemaFunc is a function as a [Schema].
+// SchemaFunc makes a [Schema] of a function.
 type SchemaFunc func(ctx context.Context, conn *pgx.Conn) (current, needed int64, dirty bool, err error)
 
 // SchemaVersion calls f.
@@ -107,16 +106,16 @@ func (f SchemaFunc) SchemaVersion(ctx context.Context, conn *pgx.Conn) (current,
 	return f(ctx, conn)
 }
 
-// Listener tells whether notifications arrive.
+// Listener reports whether notifications arrive.
 //
-// Alive returns nil while LISTEN is established, otherwise what prevents it, and since when. The
-// zero time means since the start. Alive should return at once; after Options.Timeout it counts as
-// not alive. It is not called concurrently. A panic in it fails the check.
+// Alive returns nil while LISTEN works. Otherwise it returns the cause, and the time since when;
+// the zero time means since the start. Alive should return at once; after Options.Timeout it counts
+// as not alive. It is not called concurrently. A panic in it fails the check.
 type Listener interface {
 	Alive() (since time.Time, err error)
 }
 
-// ListenerFunc is a function as a [Listener].
+// ListenerFunc makes a [Listener] of a function.
 type ListenerFunc func() (since time.Time, err error)
 
 // Alive calls f.

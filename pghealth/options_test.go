@@ -12,7 +12,7 @@ import (
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	pool, _ := nowhere(t)
+	pool, _ := newUnusedPool(t)
 	tests := map[string]struct {
 		pool *pgxpool.Pool
 		opts pghealth.Options

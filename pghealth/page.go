@@ -122,7 +122,8 @@ func (a answer) page(now time.Time) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// infoText is what JSON says of a value, for JSON may hide a part of it. A string has no quotes.
+// infoText returns a value as JSON, because its MarshalJSON may hide a part of it. A string gets no
+// quotes.
 func infoText(value any) string {
 	body, err := json.Marshal(value)
 	if err != nil {
@@ -135,7 +136,7 @@ func infoText(value any) string {
 	return string(body)
 }
 
-// pageSymbol tells a status to readers who do not see its color.
+// pageSymbol shows a status to readers who cannot see its color.
 func pageSymbol(s status) string {
 	return map[status]string{pass: "✓", warn: "!", fail: "✕"}[s]
 }

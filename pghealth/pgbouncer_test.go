@@ -15,7 +15,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// Behind PgBouncer the probe's session is on a server connection that other clients use next. It
+// Behind PgBouncer other clients reuse the server connection of the probe's session. The probe
 // leaves neither its name nor its limit there.
 func TestPgBouncerKeepsNothingOfTheProbe(t *testing.T) {
 	t.Parallel()
@@ -37,7 +37,7 @@ func TestPgBouncerKeepsNothingOfTheProbe(t *testing.T) {
 		t.Errorf("another client's session is named %q with the limit %s", name, limit)
 	}
 
-	// Directly, both are there, and the service's own name in front.
+	// A direct connection has both, after the service's own name.
 	own := newPool(t, direct, func(cfg *pgxpool.Config) {
 		cfg.ConnConfig.RuntimeParams["application_name"] = strings.Repeat("h", 60)
 	})

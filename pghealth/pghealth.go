@@ -1,9 +1,9 @@
 // Package pghealth tells orchestrators and load balancers whether a service can use its PostgreSQL
-// database, and tells busy from broken.
+// database. It tells busy from broken.
 //
-// A [Probe] has its own connection and never borrows one from the pool. A pool whose connections
-// are all in use is reported as a warning and keeps its traffic. A probe that waits for a pooled
-// connection would take out every instance at once.
+// A [Probe] has its own connection and never borrows one from the pool. A full pool is a warning,
+// and the service keeps its traffic. A probe that waited for a pooled connection would take every
+// instance out at once.
 //
 //	probe, err := pghealth.New(pool, pghealth.Options{})
 //	...
@@ -12,10 +12,10 @@
 //	mux.Handle("/startupz", probe.Startup())
 //	internal.Handle("/debug/health", probe.Details())
 //
-// [Join] makes one probe of several. An application with its own checker of
-// github.com/alexliesenfeld/health adds [Probe.Checks] to it and gives its handler
-// [Probe.ResultWriter], which adds what the library has no room for: warnings, latency and the
-// category of a failure.
+// [Join] combines several probes into one. An application with its own checker of
+// github.com/alexliesenfeld/health adds [Probe.Checks] to it and passes [Probe.ResultWriter] to its
+// handler. The writer adds warnings, latency and the category of a failure, which the library has
+// no room for.
 //
 // Answers are application/health+json, or a page for a browser. Except for [Probe.Details], they
 // contain no error text, host, user or SQL. The cause of a change is logged once to
@@ -35,22 +35,24 @@ import (
 // Probe checks one database, or several after [Join]. It is safe for concurrent use.
 //
 // For each database it has at most one connection and runs at most one query at a time, however
-// many callers ask. It has no goroutine while nobody asks.
+// many callers ask. It runs no goroutine between requests.
 type Probe struct {
 	databases []*database
 	checks    []*check // of all databases
-	serving   []*check // one of each database; they do not ask it
+	serving   []*check // one for each database; these do not ask it
 
 	started atomic.Bool // all checks have passed at the same time once
 }
 
 // New returns a probe for the database that pool connects to. It does not connect; the first check
-// does. The caller ends it with [Probe.Close], before or after the pool is closed.
+// does. The caller ends it with [Probe.Close], before or after closing the pool.
 //
 // The probe copies the pool's configuration: ConnConfig, BeforeConnect, AfterConnect, BeforeClose
 // and MaxConnLifetime. It leaves out tracers, which would report each probe as a query of the
-// application. It reads the pool's Stat, which does not tell that the pool is closed: call
-// [Probe.Drain] before.
+// application.
+//
+// The probe reads the pool's Stat, which does not show that the pool is closed. Call [Probe.Drain]
+// before closing it.
 //
 // The error says what is wrong with pool or opts.
 func New(pool *pgxpool.Pool, opts Options) (*Probe, error) {
@@ -73,7 +75,7 @@ func New(pool *pgxpool.Pool, opts Options) (*Probe, error) {
 // Join fails without probes, and when two databases have the same Options.Name.
 func Join(probes ...*Probe) (*Probe, error) {
 	if len(probes) == 0 {
-		return nil, errors.New("join health probes: there is none: pass the probes that New returned")
+		return nil, errors.New("join health probes: no probes: pass the probes that New returned")
 	}
 	var databases []*database
 	named := make(map[string]bool)
@@ -124,10 +126,10 @@ func (p *Probe) draining() bool {
 }
 
 // Close drains the probe, stops running checks and closes its connections. From then on Ready and
-// every check that can fail do so; [Probe.Live] still answers 200.
+// every check that can fail report failure; [Probe.Live] still answers 200.
 //
-// Close returns after at most two seconds, even when the database does not answer or a [Schema] or
-// a hook of the pool ignores its context. It may be called more than once.
+// Close returns after at most two seconds, even if the database does not answer, or a [Schema] or a
+// hook of the pool ignores its context. It may be called more than once.
 func (p *Probe) Close() {
 	p.Drain()
 	var closing sync.WaitGroup
@@ -137,6 +139,6 @@ func (p *Probe) Close() {
 	closing.Wait()
 }
 
-// closeLimit bounds the farewell to the server, and the wait for a check to notice that its context
-// is done. Both take microseconds unless something hangs.
+// closeLimit limits the Terminate message to the server, and the wait for a check to notice that
+// its context is done. Both take microseconds unless something hangs.
 const closeLimit = time.Second

@@ -16,8 +16,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// The application of the example: its own check fails, then the database's, and neither hides the
-// other.
+// In the example's application its own check fails, then the database's. Neither hides the other.
 func TestCheckerWithRedis(t *testing.T) {
 	t.Parallel()
 	var loading atomic.Bool
@@ -35,7 +34,7 @@ func TestCheckerWithRedis(t *testing.T) {
 	})
 	url := pgserver.Database(t)
 	proxy := fault.NewProxy(t, url, fault.Options{})
-	pool := newPool(t, url, through(proxy))
+	pool := newPool(t, url, dialProxy(proxy))
 	probe, log := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout})
 	c := health.NewChecker(
 		health.WithChecks(probe.Checks()...),

@@ -11,31 +11,31 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// positionQuery reads how far the primary has written. A standby in its place has no answer.
+// positionQuery reads how far the primary has written. A standby answers NULL.
 const positionQuery = `select case when pg_is_in_recovery() then null else (pg_current_wal_lsn() - '0/0')::bigint end`
 
-// lagQuery reads a replica's state: whether it is one, whether replay is paused, how far it has
-// replayed, seconds since the commit that it replayed last, how many receivers it has, the server's
-// start, which tells one server from another behind one address, and how far it has received. Every
-// role may see this.
+// lagQuery reads a replica's state, which every role may see: whether it is a replica, whether
+// replay is paused, how far it has replayed, seconds since the commit that it replayed last, the
+// number of receivers, the server's start, and how far it has received. The start distinguishes
+// servers behind one address.
 const lagQuery = `select pg_is_in_recovery()::int,
 	case when pg_is_in_recovery() then pg_is_wal_replay_paused()::int else 0 end,
 	(pg_last_wal_replay_lsn() - '0/0')::bigint, extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()),
 	count(*), pg_postmaster_start_time(), (pg_last_wal_receive_lsn() - '0/0')::bigint
 	from pg_stat_wal_receiver`
 
-// unbounded is a lag of which nothing is known.
+// unbounded is a lag without a known upper bound.
 const unbounded = time.Duration(math.MaxInt64)
 
-// walPosition is how far the primary had written at a moment: at least to lsn, or exactly.
+// walPosition is how far the primary had written at a moment: to lsn, or at least to lsn.
 type walPosition struct {
 	lsn   int64
 	at    time.Time
 	exact bool
 }
 
-// aheadPrecision bounds the memory of a replica that stays behind: a position is kept only if it is
-// newer than the last one by a part of the lag.
+// aheadPrecision bounds the memory for a replica that stays behind. A position is kept only if it
+// is newer than the last one by a fraction of the lag.
 const aheadPrecision = 32
 
 // lagTracker bounds a replica's lag. A replica that has not replayed what the primary had written a
@@ -43,17 +43,17 @@ const aheadPrecision = 32
 // behind.
 type lagTracker struct {
 	server  string        // which replica
-	ahead   []walPosition // not replayed when last looked at, oldest first
-	current time.Time     // the replica has everything from before; zero: not known
-	cutOff  time.Time     // since when each look has seen that it receives nothing; zero: the last did not
+	ahead   []walPosition // not yet replayed at the last look, oldest first
+	current time.Time     // the replica has everything from before this time; zero: not known
+	cutOff  time.Time     // since then every look saw that it receives nothing; zero: it receives
 
-	primary, received walPosition // the last of each source
+	primary, received walPosition // the latest of each source
 }
 
-// look forgets what it knows of another replica, and notes what this one says.
+// look records the state of this replica, and forgets the state of any other one.
 //
-// A receiver that follows the primary has received all that was replayed. That of a replica which
-// is past the point where a new primary began has not, and never will.
+// A receiver that follows the primary has received everything that was replayed. A replica may be
+// past the point where a new primary began. Its receiver never gets there.
 func (t *lagTracker) look(s replicaState) {
 	if t.server != s.server {
 		*t = lagTracker{server: s.server}
@@ -72,9 +72,9 @@ func (t *lagTracker) look(s replicaState) {
 	}
 }
 
-// compare takes in a new position. last is the one before from the same source. Positions of one
-// primary never decrease. A lower one comes from another primary, which may have lost the earlier
-// ones.
+// compare adds a new position. last is the previous one from the same source. Positions of one
+// primary never decrease, so a lower one comes from another primary, which may have lost the
+// earlier ones.
 func (t *lagTracker) compare(replayed int64, p walPosition, last *walPosition) {
 	if p.at.Equal(last.at) {
 		return
@@ -95,12 +95,12 @@ func (t *lagTracker) compare(replayed int64, p walPosition, last *walPosition) {
 	}
 }
 
-// bounds returns how far the replica is behind, at least and at most. sinceCommit is an upper bound
-// by two machines' clocks, which also grows while nobody commits.
+// bounds returns how far the replica is behind, at least and at most. sinceCommit is an upper
+// bound. It depends on the clocks of two machines, and grows while the primary is idle.
 func (t *lagTracker) bounds(sinceCommit time.Duration) (least, most time.Duration) {
 	known := !t.current.IsZero()
 	switch {
-	case len(t.ahead) > 0 && known: // what the replica lacks came after an earlier look
+	case len(t.ahead) > 0 && known: // the missing data came after an earlier look
 		least = time.Since(t.ahead[0].at)
 		return least, least
 	case len(t.ahead) > 0:
@@ -133,15 +133,15 @@ func (d *database) measurePosition(ctx context.Context) observation {
 	return observation{Status: pass}
 }
 
-// replicaState is what lagQuery tells.
+// replicaState is the result of lagQuery.
 type replicaState struct {
 	standby, paused bool
 
 	receivers   int64
 	server      string
 	replayed    int64
-	received    walPosition   // zero: nothing was
-	sinceCommit time.Duration // that was replayed; unbounded: none was
+	received    walPosition   // zero: nothing received
+	sinceCommit time.Duration // since the last replayed commit; unbounded: none
 }
 
 func (d *database) readReplica(ctx context.Context) (s replicaState, err error) {
@@ -167,7 +167,7 @@ func (d *database) readReplica(ctx context.Context) (s replicaState, err error) 
 	return s, err
 }
 
-// columns reads a row of numbers. NULL is 0. It keeps the first error.
+// columns reads a row of numbers. It reads NULL as 0 and keeps the first error.
 type columns struct {
 	row [][]byte
 	err error
@@ -182,26 +182,26 @@ func (c *columns) number(i int) int64 {
 	return n
 }
 
-// seconds returns 0 for less, which comes from clocks that differ.
+// seconds returns 0 for a negative number, which comes from clocks that differ.
 func (c *columns) seconds(i int) time.Duration {
 	seconds, err := strconv.ParseFloat(string(c.row[i]), 64)
 	if err == nil && !(seconds < math.MaxInt64/float64(time.Second)) {
-		err = fmt.Errorf("%v is no number of seconds", seconds)
+		err = fmt.Errorf("%v is not a number of seconds", seconds)
 	}
 	c.err = cmp.Or(c.err, err)
 	return time.Duration(max(seconds, 0) * float64(time.Second))
 }
 
-// measureReplicaLag fails for a lag that is proven, and for a replica that has received nothing for
-// Options.MaxReplicaLag. A lag that is only possible warns.
+// measureReplicaLag fails for a proven lag, and for a replica that has received nothing for
+// Options.MaxReplicaLag. It warns for a possible lag.
 func (d *database) measureReplicaLag(ctx context.Context) observation {
 	fresh := false
-	if d.position != nil { // a replica can serve while its primary cannot: leave time for it
+	if d.position != nil { // the replica may be up while its primary is not: leave time for it
 		fresh = d.position.observe(time.Now(), d.opts.Timeout/2).Status == pass
 	}
 	s, err := d.readReplica(ctx)
 	if err != nil {
-		return d.unread(err, "the replica's lag could not be read")
+		return d.failUnread(err, "the replica's lag could not be read")
 	}
 	seen := observation{Status: pass, Figures: map[string]int64{
 		"inRecovery": count(s.standby), "paused": count(s.paused), "receivers": s.receivers,
@@ -215,7 +215,7 @@ func (d *database) measureReplicaLag(ctx context.Context) observation {
 	if written := d.written.Load(); written != nil {
 		t.compare(s.replayed, *written, &t.primary)
 	}
-	if !fresh { // what the replica received is less than what the primary has written
+	if !fresh { // the replica has not received everything that the primary has written
 		t.compare(s.replayed, s.received, &t.received)
 	}
 	least, most := t.bounds(s.sinceCommit)

@@ -39,8 +39,8 @@ func TestReplicaLag(t *testing.T) {
 	execute(t, master, "create table t (i int)")
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 
-	// Nobody writes: the time since the last transaction grows, the lag does not. Before one has
-	// arrived there is no such time.
+	// The primary is idle: the time since the last transaction grows, the lag does not. That time
+	// is unknown until the first transaction arrives.
 	for naive := 0.0; naive < 0.7; time.Sleep(50 * time.Millisecond) {
 		if err := replica.QueryRow(t.Context(),
 			"select coalesce(extract(epoch from now() - pg_last_xact_replay_timestamp())::float8, 0)",
@@ -70,8 +70,8 @@ func TestReplicaLag(t *testing.T) {
 		http.StatusServiceUnavailable, "replicaLag", "fail", "",
 		"the replica may be too far behind: it receives nothing from a primary",
 	})
-	// Started again it has replayed nothing, and nobody tells it what there is. The probe that has
-	// asked the primary knows what there was.
+	// After a restart it has replayed nothing and knows no position. A probe that has asked the
+	// primary remembers one.
 	standby.Restart(t)
 	both.want(want{
 		http.StatusServiceUnavailable, "replicaLag", "fail", "",
@@ -89,7 +89,7 @@ func TestReplicaLag(t *testing.T) {
 	both.want(want{http.StatusOK, "replicaLag", "pass", "", ""})
 }
 
-// A replica that receives slowly has replayed all that it received, and is behind all the same.
+// A replica that receives slowly has replayed everything that it received, but is still behind.
 func TestReplicaLagOnASlowLine(t *testing.T) {
 	t.Parallel()
 	primary := fault.NewServer(t, fault.ServerOptions{})
@@ -97,14 +97,14 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	line, master, replica := standby.Link(), connect(t, primary.URL()), connect(t, standby.URL())
 	execute(t, master, "create table t (i int, filler text)")
 
-	path := fault.NewProxy(t, primary.URL(), fault.Options{}) // of the probe to the primary
+	path := fault.NewProxy(t, primary.URL(), fault.Options{}) // from the probe to the primary
 	opts := pghealth.Options{
 		Timeout: faultTimeout, AllowReadOnly: true, WarnReplicaLag: time.Second, MaxReplicaLag: 1100 * time.Millisecond,
 	}
 	pool := newPool(t, standby.URL())
 	probe, _ := newProbe(t, pool, opts)
 	alone := serveBoth(t, pool, probe)
-	opts.Primary = newPool(t, primary.URL(), through(path))
+	opts.Primary = newPool(t, primary.URL(), dialProxy(path))
 	probe, _ = newProbe(t, pool, opts)
 	asks := serveBoth(t, pool, probe)
 	pass := want{http.StatusOK, "replicaLag", "pass", "", ""}
@@ -113,23 +113,23 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 		http.StatusOK, "replicaLag", "warn", "", "the replica may be far behind: the primary's position is not known",
 	}
 	write := func() { execute(t, master, "insert into t values (0, '')") }
-	alone.during(write, pass)
+	alone.wantAfter(write, pass)
 	asks.want(pass)
-	// Nobody writes for longer than the limit, which is no lag. Without the primary's position it
-	// may be one.
+	// The primary is idle for longer than the limit, which is not a lag. Without the primary's
+	// position it may be one.
 	alone.want(unknown)
 	asks.want(pass)
 
-	// A line that lets nothing through looks to the receiver like a primary that is idle.
+	// To the receiver, a line that lets nothing through looks like an idle primary.
 	line.Freeze(fault.Both)
 	execute(t, master, "insert into t values (0, '')")
 	asks.want(tooFar)
 	line.Heal()
 	for _, p := range []*asked{alone, asks} {
-		p.during(write, pass)
+		p.wantAfter(write, pass)
 	}
 
-	// Every message is fresh when it arrives, and was sent long before.
+	// Every message looks fresh when it arrives, but was sent long before.
 	line.Rate(fault.FromServer, 500_000)
 	for range 6 { // 6 MB: 12 s
 		execute(t, master, "insert into t select i, repeat('x', 1000) from generate_series(1, 1000) i")
@@ -148,7 +148,7 @@ func TestReplicaLagOnASlowLine(t *testing.T) {
 	path.Freeze(fault.Both)
 	asks.want(unknown)
 
-	// Replay stops. What was received and is not replayed shows it.
+	// Replay stops. Data that was received but not replayed shows it.
 	execute(t, replica, "select pg_wal_replay_pause()")
 	execute(t, master, "insert into t values (0, '')")
 	alone.want(tooFar)
@@ -181,13 +181,13 @@ func TestReplicaLagOfALostReplica(t *testing.T) {
 	})
 }
 
-// At the first look nobody knows for how long the replica has been behind. The time since its last
+// At the first look it is unknown how long the replica has been behind. The time since its last
 // commit warns.
 func TestReplicaLagAtTheFirstLook(t *testing.T) {
 	t.Parallel()
 	primary := scripted(t, func(string) []string { return []string{"2000"} })
 	for output, pool := range map[string]*pgxpool.Pool{
-		"the replica may be far behind: its lag was not measured for long enough yet": newPool(t, scriptedURL, on(primary)),
+		"the replica may be far behind: its lag was not measured for long enough yet": newPool(t, scriptedURL, dialPort(primary)),
 		"the replica may be far behind: the primary's position is not known":          nil,
 	} {
 		probe := lagProbe(t, pghealth.Options{
@@ -202,8 +202,8 @@ func TestReplicaLagAtTheFirstLook(t *testing.T) {
 	}
 }
 
-// A receiver that is gone for a moment, because the primary or the receiver was restarted, proves
-// nothing about the lag.
+// The receiver is gone for a moment, because it or the primary was restarted. That proves nothing
+// about the lag.
 func TestReplicaLagWithoutReceiverForAMoment(t *testing.T) {
 	t.Parallel()
 	const limit = 2 * time.Second // long against an answer on a busy machine
@@ -232,7 +232,7 @@ func TestReplicaLagAfterAFailover(t *testing.T) {
 	replayed := 900
 	probe := lagProbe(t, pghealth.Options{
 		WarnReplicaLag: -1, MaxReplicaLag: limit,
-		Primary: newPool(t, scriptedURL, on(primary)),
+		Primary: newPool(t, scriptedURL, dialPort(primary)),
 	}, func() []string { return []string{strconv.Itoa(replayed), "0", "1", "start", "1000000"} })
 	probe.ready(t)
 	for position = 1000; position < 4000; position += 1000 { // always a few bytes behind
@@ -242,8 +242,8 @@ func TestReplicaLagAfterAFailover(t *testing.T) {
 	}
 }
 
-// A primary that always answers too late for the answer is not forgotten: its position is as good
-// when it is old.
+// A primary always answers too late for the current answer. The probe uses its position in the next
+// one.
 func TestReplicaLagWithAFarPrimary(t *testing.T) {
 	t.Parallel()
 	const timeout = 200 * time.Millisecond
@@ -256,7 +256,7 @@ func TestReplicaLagWithAFarPrimary(t *testing.T) {
 	})
 	defer close(slow)
 	probe := lagProbe(t, pghealth.Options{
-		Timeout: timeout, WarnReplicaLag: -1, MaxReplicaLag: 3 * timeout, Primary: newPool(t, scriptedURL, on(primary)),
+		Timeout: timeout, WarnReplicaLag: -1, MaxReplicaLag: 3 * timeout, Primary: newPool(t, scriptedURL, dialPort(primary)),
 	}, func() []string { return []string{"1000", "0", "1", "start", "1000"} })
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		r := probe.ready(t)
@@ -276,12 +276,12 @@ func TestReplicaLagWithAFarPrimary(t *testing.T) {
 	}
 }
 
-// A replica that stays behind takes little memory, and its lag is known when it goes on.
+// A replica that stays behind takes little memory, and its lag is known when replay goes on.
 func TestReplicaLagForLong(t *testing.T) {
 	t.Parallel()
 	position, replayed := 1000, 0
 	primary := scripted(t, func(string) []string { position++; return []string{strconv.Itoa(position)} })
-	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, Primary: newPool(t, scriptedURL, on(primary))},
+	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, Primary: newPool(t, scriptedURL, dialPort(primary))},
 		func() []string { return []string{strconv.Itoa(replayed), "0", "1", "start", "5000"} })
 	probe.ready(t)
 	began := time.Now()
@@ -296,7 +296,7 @@ func TestReplicaLagForLong(t *testing.T) {
 	if n := probe.probe.LagMemory(); n > looks/2 {
 		t.Errorf("%d positions after %d looks", n, looks)
 	}
-	replayed = reached // it goes on
+	replayed = reached // replay goes on
 	least := time.Since(early) - time.Since(began)/8
 	c := probe.ready(t).check(t, "db:replicaLag")
 	if *c.ObservedValue < least.Seconds() {
@@ -304,7 +304,7 @@ func TestReplicaLagForLong(t *testing.T) {
 	}
 }
 
-// A primary that cannot be asked is a warning in the log, and no failure.
+// A primary that cannot be asked is a warning in the log, not a failure.
 func TestReplicaLagWithoutPrimary(t *testing.T) {
 	t.Parallel()
 	probe := lagProbe(t, pghealth.Options{WarnReplicaLag: -1, MaxReplicaLag: time.Minute, Primary: refused(t)},
@@ -330,12 +330,12 @@ func lagProbe(t *testing.T, opts pghealth.Options, row func() []string) lagging 
 		return []string{""}
 	})
 	opts.AllowReadOnly = true
-	pool := newPool(t, scriptedURL, on(port))
+	pool := newPool(t, scriptedURL, dialPort(port))
 	probe, log := newProbe(t, pool, opts)
 	return lagging{pool, probe, log}
 }
 
-// scriptedURL names a user and a database that no answer holds by chance.
+// scriptedURL names a user and a database that no answer contains by chance.
 const scriptedURL = "postgres://scripted_user@127.0.0.1/scripted_database?sslmode=disable"
 
 type lagging struct {
@@ -346,7 +346,7 @@ type lagging struct {
 
 func (l lagging) ready(t *testing.T) response { t.Helper(); return get(t, l.pool, l.probe.Ready()) }
 
-// What counts is how long the replica has been behind a position, not how long nobody asked.
+// The lag is the time that the replica has been behind a position, not the time between two looks.
 func TestReplicaLagBetweenLooks(t *testing.T) {
 	t.Parallel()
 	const limit = 2 * time.Second // long against an answer on a busy machine
@@ -364,7 +364,7 @@ func TestReplicaLagBetweenLooks(t *testing.T) {
 			func(look int) string { return at(1000*look + 1000) },
 			func(look int) []string { return []string{at(1000*look + 900), "3600", "1", "start", "NULL"} }, 200, "",
 		},
-		"one look behind": { // what the primary had at the second look comes at the third
+		"one look behind": { // the primary's position at the second look arrives by the third
 			func(look int) string { return at(1000 * look) },
 			func(look int) []string { return []string{at(1000 * (look - 1)), "0", "1", "start", "NULL"} }, 200, "",
 		},
@@ -378,10 +378,10 @@ func TestReplicaLagBetweenLooks(t *testing.T) {
 		"caught up, and the primary's clock ahead": {
 			func(int) string { return "2000" }, constant("2000", "-50", "1", "start", "NULL"), 200, "",
 		},
-		"nobody writes": {
+		"an idle primary": {
 			func(int) string { return "2000" }, constant("2000", "3600", "1", "start", "2000"), 200, "",
 		},
-		"nobody writes, for all that is known": {
+		"a primary that may be idle": {
 			nil, constant("2000", "3600", "1", "start", "2000"), 200, unknown,
 		},
 		"the primary is lost": {
@@ -409,7 +409,7 @@ func TestReplicaLagBetweenLooks(t *testing.T) {
 			opts := pghealth.Options{WarnReplicaLag: -1, MaxReplicaLag: limit}
 			if test.primary != nil {
 				port := scripted(t, func(string) []string { return []string{test.primary(look)} })
-				opts.Primary = newPool(t, scriptedURL, on(port))
+				opts.Primary = newPool(t, scriptedURL, dialPort(port))
 			}
 			probe := lagProbe(t, opts, func() []string { defer func() { look++ }(); return test.row(look) })
 			r := probe.ready(t)

@@ -10,15 +10,15 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// saturationWindow is the shortest time over which waiting and giving up are counted. The time from
-// one probe to the next, which comes from several sides every few seconds, is too short to mean
-// anything. While probes come regularly the window is at most twice as long.
+// saturationWindow is the shortest time over which waiting and giving up are counted. Probes come
+// from several sides every few seconds, so the time between two probes is too short to mean
+// anything. While probes come regularly, the window is at most twice as long.
 const saturationWindow = 10 * time.Second
 
 // acquires are the counters of a pool at a moment.
 type acquires struct {
 	at       time.Time
-	waited   int64 // for a connection that was given back, or made
+	waited   int64 // acquires that waited for a connection to be returned or opened
 	made     int64
 	canceled int64
 	waitTime time.Duration
@@ -31,15 +31,15 @@ func readAcquires(stat *pgxpool.Stat) acquires {
 	}
 }
 
-// acquireWindow remembers earlier counters, with which the present ones are compared.
+// acquireWindow keeps earlier counters to compare the current ones with.
 type acquireWindow struct {
 	mu       sync.Mutex
 	from, to acquires  // the window begins at from; the next one will begin at to
 	full     time.Time // when all connections were last seen in use; zero: never
 }
 
-// since returns what happened since the beginning of the window, how long that is, and whether all
-// connections were in use at a look in the last saturationWindow. It moves the window on.
+// since returns the changes since the start of the window, the length of the window, and whether a
+// look in the last saturationWindow found all connections in use. It also moves the window.
 func (w *acquireWindow) since(now acquires, full bool) (lately acquires, window time.Duration, wasFull bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,8 +55,8 @@ func (w *acquireWindow) since(now acquires, full bool) (lately acquires, window 
 	}, now.at.Sub(w.from.at), now.at.Sub(w.full) < saturationWindow
 }
 
-// measureSaturation reads the pool's figures, which costs no connection. It never fails: an
-// instance that is taken out because it is busy leaves its load to others that are as busy.
+// measureSaturation reads the pool's figures, which costs no connection. It never fails: taking a
+// busy instance out would move its load to others that are just as busy.
 func (d *database) measureSaturation(context.Context) observation {
 	stat := d.pool.Stat()
 	inUse, limit := int64(stat.AcquiredConns()), int64(stat.MaxConns())
@@ -76,13 +76,13 @@ func (d *database) measureSaturation(context.Context) observation {
 		"gaveUp":        lately.canceled,
 	}}.withValue(inUse, "connections", text)
 	switch {
-	// Acquired only: connections under construction also fill a pool when the server does not
-	// answer, which connectivity reports.
+	// Count acquired connections only. If the server does not answer, connections under
+	// construction fill the pool too, and connectivity reports that.
 	case inUse >= limit:
 		seen.Output = "all connections of the pool are in use"
-	case wasFull: // a pool that is full every other moment would change its status at each look
+	case wasFull: // otherwise a pool that is full now and then would change its status at each look
 		seen.Output = "all connections of the pool were in use a moment ago"
-	// Together: a caller whose context was already done gives up with an idle pool too.
+	// Both conditions: a caller with a context that is already done gives up on an idle pool too.
 	case lately.canceled > 0 && queued > 0:
 		seen.Output = "callers gave up waiting for a connection"
 	case queued > 0 && lately.waitTime >= window: // by Little's law

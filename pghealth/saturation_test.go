@@ -16,8 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// The field's most repeated failure: probes that wait for the pool take every busy instance out at
-// once.
+// The most common mistake in the field: probes wait for the pool and take every busy instance out
+// at once.
 func TestSaturatedPoolStaysReady(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -43,7 +43,7 @@ func TestSaturatedPoolStaysReady(t *testing.T) {
 		"all connections of the pool are in use",
 	})
 
-	// A pool that is full every other moment does not change its status at each look.
+	// A pool that is full now and then does not change its status at each look.
 	release()
 	r = get(t, pool, probe.Ready())
 	if c := r.check(t, "db:saturation"); c.Status != "warn" || *c.ObservedValue != 0 ||
@@ -94,14 +94,14 @@ func TestCommitsWaitForAStandby(t *testing.T) {
 	both.want(want{http.StatusOK, "connectivity", "pass", "", ""})
 }
 
-// Callers that gave up are told for a while after the pool has connections again.
+// The check reports callers that gave up for a while after the pool has connections again.
 func TestSaturationByCallersThatGaveUp(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
 	probe, _ := newProbe(t, pool, pghealth.Options{})
 	both := serveBoth(t, pool, probe)
 
-	// Contexts that are done before anybody waits say nothing about the pool.
+	// Contexts that are done before the wait say nothing about the pool.
 	acquire(t, pool)()
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -134,7 +134,7 @@ func TestSaturationByCallersThatGaveUp(t *testing.T) {
 	both.want(want{http.StatusOK, "saturation", "pass", "", ""})
 }
 
-// Many callers that wait a little are as much trouble as one that always waits.
+// Many callers that wait a little are as bad as one that always waits.
 func TestSaturationByWaiting(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) { cfg.MaxConns = 1 })

@@ -100,7 +100,7 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// A fake that ends its goroutine, as t.FailNow does, must not blind its check for good.
+// A fake that ends its goroutine, as t.FailNow does, must not disable its check forever.
 func TestSchemaThatExits(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))
@@ -134,7 +134,7 @@ func TestNoSchemaNoCheck(t *testing.T) {
 	}
 }
 
-// Whatever a Schema does to the connection, the next user of it finds it clean.
+// Whatever a Schema does to the connection, its next user finds it clean.
 func TestMessySchema(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -174,8 +174,7 @@ func TestMessySchema(t *testing.T) {
 	}
 }
 
-// Three statements, each short enough for the server, do not take the time of the check beside
-// them.
+// Three statements, each short enough for the server, leave time for the other check.
 func TestSlowSchemaLeavesTimeForConnectivity(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t))

@@ -30,7 +30,7 @@ func TestExpiredCertificate(t *testing.T) {
 	server := fault.NewProxy(t, url, fault.Options{TLS: &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return shown.Load(), nil },
 	}})
-	pool := newPool(t, url, through(server), func(cfg *pgxpool.Config) {
+	pool := newPool(t, url, dialProxy(server), func(cfg *pgxpool.Config) {
 		cfg.ConnConfig.TLSConfig = &tls.Config{RootCAs: trusted, ServerName: "127.0.0.1"}
 	})
 	probe, log := newProbe(t, pool, pghealth.Options{Timeout: faultTimeout})
@@ -43,7 +43,7 @@ func TestExpiredCertificate(t *testing.T) {
 	both.want(want{http.StatusOK, "connectivity", "pass", "", ""})
 }
 
-// A primary that comes back as a standby: read-only, then promoted.
+// A primary comes back as a standby: read-only, then promoted.
 func TestDemotedPrimary(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{})
@@ -60,7 +60,7 @@ func TestDemotedPrimary(t *testing.T) {
 	both.want(want{http.StatusOK, "connectivity", "pass", "", ""})
 }
 
-// All slots of the server, as they run out.
+// The server runs out of slots.
 func TestMaxConnections(t *testing.T) {
 	t.Parallel()
 	url := fault.NewServer(t, fault.ServerOptions{Settings: map[string]string{

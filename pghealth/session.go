@@ -15,9 +15,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// connectLimit bounds an attempt at one address, and each hook. Probes do not wait for it. It is
-// short enough to notice soon that a database came back behind a black hole, and long enough for
-// any login. With several hosts each address has half of it. maxConnecting bounds all addresses.
+// connectLimit limits an attempt at one address, and each hook. Probes do not wait for it. It is
+// short enough to notice soon that a database came back after a black hole, and long enough for any
+// login. With several hosts each address gets half of it. maxConnecting limits all addresses
+// together.
 const (
 	connectLimit  = 10 * time.Second
 	maxConnecting = time.Minute
@@ -45,17 +46,18 @@ type serverFacts struct {
 
 func newSession(cfg *pgxpool.Config, timeout time.Duration) *session {
 	cfg.ConnConfig.Tracer = nil
-	// The pool's handler may wait for the answer to a cancel request before it gives up. A probe
-	// cannot.
+	// The pool's handler may wait for the answer to a cancel request. A probe cannot wait that
+	// long.
 	cfg.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
 	}
 	return &session{cfg: cfg, timeout: timeout, turn: make(chan struct{}, 1)}
 }
 
-// do waits for its turn, connects if necessary, and calls fn with a context limited to timeout. The
-// connection may have died or been left behind by a failover since it was last used, which says
-// nothing about the database now: when fn fails because of that, do calls it again on a new one.
+// do waits for its turn, connects if necessary, and calls fn with a context limited to timeout.
+//
+// The connection may have died since its last use, or lead to a former primary. That says nothing
+// about the database now, so do calls fn again on a new connection.
 func (s *session) do(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -84,14 +86,14 @@ func (s *session) try(ctx context.Context, fn func(context.Context, *pgx.Conn) e
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	healthy := false
-	defer func() { // also when fn panics
+	defer func() { // even if fn panics
 		if !healthy {
 			s.disconnect()
 		}
 	}()
 	err := fn(ctx, s.conn)
-	// A Schema may have left a transaction or unread rows behind, which the next user must not
-	// meet. A session that cannot write is not kept, because a new one may reach the primary.
+	// Do not pass on a transaction or unread rows that a Schema left behind. Do not keep a session
+	// that cannot write, because a new one may reach the primary.
 	pg := s.conn.PgConn()
 	healthy = !pg.IsClosed() && !pg.IsBusy() && pg.TxStatus() == 'I' && !errors.Is(err, errReadOnly)
 	return err
@@ -122,7 +124,7 @@ func (s *session) connect(ctx context.Context) error {
 		return hidePassword(err)
 	}
 	adopted := false
-	defer func() { // also when a hook panics
+	defer func() { // even if a hook panics
 		if !adopted {
 			closeConn(conn)
 		}
@@ -146,12 +148,12 @@ func (s *session) connect(ctx context.Context) error {
 	return nil
 }
 
-// introduce names the session in pg_stat_activity, and lets the server end a statement that takes
-// half of timeout, which leaves the other half to the next check. A query that waits for a lock
-// would otherwise outlive the probe's interest in it.
+// introduce names the session in pg_stat_activity, and sets a statement_timeout of half of timeout.
+// The other half is for the next check. Without it, a query that waits for a lock would go on after
+// the probe has given up.
 //
-// A pooler would keep both on a server connection that other clients use next. PgBouncer shows
-// itself by the PID it gives its clients, which is not the server's: then nothing is set.
+// A pooler would keep both settings on a server connection that other clients use next. Behind
+// PgBouncer the PID that the client gets is not the server's. Then introduce sets nothing.
 func (s *session) introduce(ctx context.Context, conn *pgx.Conn) error {
 	const sql = `select set_config('statement_timeout', '%d', false),
 		set_config('application_name', ltrim(left(current_setting('application_name'), 54) || '/pghealth', '/'), false)
@@ -161,8 +163,8 @@ func (s *session) introduce(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// hidePassword removes the password from the configuration that pgx's error carries. The error's
-// text does not show it, but a dump by reflection would.
+// hidePassword removes the password from the configuration in pgx's error. The error's text does
+// not show it, but a dump by reflection would.
 func hidePassword(err error) error {
 	var failed *pgconn.ConnectError
 	if errors.As(err, &failed) && failed.Config != nil {
@@ -177,12 +179,12 @@ type connecting struct{}
 
 // dialConnects returns a DialFunc that makes connections with dial and refuses to cancel queries.
 //
-// pgx dials again, with a context of its own, to cancel a query that timed out, and takes up to 15
-// s for it. A probe may not open a second connection, least of all to a server in trouble. Such a
-// dial is known by its context, which is not the one given to ConnectConfig.
+// pgx dials again to cancel a query that timed out, and takes up to 15 s for it. A probe must not
+// open a second connection, least of all to a server in trouble. dialConnects recognizes such a
+// dial by its context, which is not the one given to ConnectConfig.
 //
-// A pool's DialFunc may put a deadline on sockets that it takes for cancel requests. On the probe's
-// connection pgx sets the deadlines, from the contexts that it is given.
+// A pool's DialFunc may put a deadline on sockets that it takes for cancel requests. dialConnects
+// removes it; pgx sets deadlines itself, from its contexts.
 func dialConnects(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if ctx.Value(connecting{}) == nil {
@@ -193,14 +195,14 @@ func dialConnects(dial pgconn.DialFunc) pgconn.DialFunc {
 			return nil, err
 		}
 		if conn.SetDeadline(time.Time{}) != nil {
-			conn = noDeadlines{conn} // a tunnel of x/crypto/ssh, for example
+			conn = noDeadlines{conn} // for example a tunnel of x/crypto/ssh
 		}
 		return conn, nil
 	}
 }
 
-// noDeadlines is a connection that can be interrupted only by closing it. pgx interrupts with a
-// deadline of now.
+// noDeadlines is a connection without deadlines. pgx interrupts a read by setting a deadline of
+// now; noDeadlines closes the connection instead.
 type noDeadlines struct{ net.Conn }
 
 func (c noDeadlines) SetDeadline(t time.Time) error {
@@ -210,7 +212,7 @@ func (c noDeadlines) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// disconnect returns when the connection, and the goroutine that pgx may have for it, are gone.
+// disconnect returns when the connection is closed and pgx's goroutine for it, if any, has ended.
 func (s *session) disconnect() {
 	conn := s.conn
 	if conn == nil {
@@ -219,7 +221,7 @@ func (s *session) disconnect() {
 	s.conn = nil
 	s.server.Store(nil)
 	defer closeConn(conn)
-	if s.cfg.BeforeClose != nil { // the counterpart of AfterConnect, which may count connections
+	if s.cfg.BeforeClose != nil { // AfterConnect may count connections, and BeforeClose uncount them
 		s.cfg.BeforeClose(conn)
 	}
 }
@@ -235,7 +237,8 @@ func closeConn(conn *pgx.Conn) {
 	<-conn.PgConn().CleanupDone()
 }
 
-// hangUp closes the socket under TLS, without the alert that TLS would take up to 5 s to send.
+// hangUp closes the socket below TLS. Closing the TLS connection sends an alert, which may take 5
+// s.
 func hangUp(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -243,8 +246,8 @@ func hangUp(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// end disconnects. It waits at most for limit, because the user of the connection or a hook may not
-// return.
+// end disconnects. It waits at most for limit, because a hook or the current user of the connection
+// may not return.
 func (s *session) end(limit time.Duration) {
 	done := make(chan struct{})
 	go func() {

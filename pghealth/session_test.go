@@ -20,7 +20,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// Passwords that expire are set by BeforeConnect.
+// BeforeConnect sets passwords that expire.
 func TestBeforeConnectIsCalled(t *testing.T) {
 	t.Parallel()
 	raw := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
@@ -44,7 +44,7 @@ func TestBeforeConnectIsCalled(t *testing.T) {
 	}
 }
 
-// What AfterConnect cannot do keeps the pool from connecting too.
+// If AfterConnect fails, the pool cannot connect either.
 func TestAfterConnectDecides(t *testing.T) {
 	t.Parallel()
 	var refuse atomic.Bool
@@ -72,7 +72,7 @@ func TestAfterConnectDecides(t *testing.T) {
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK)
 }
 
-// The pool's limit on a connection's age is the probe's too, and without one it keeps its
+// The pool's limit on a connection's age applies to the probe too. Without one the probe keeps its
 // connection.
 func TestMaxConnLifetime(t *testing.T) {
 	t.Parallel()
@@ -128,7 +128,7 @@ func TestTracersAreLeftOut(t *testing.T) {
 	}
 }
 
-// A handshake that takes longer than a probe may is slow, not impossible.
+// A handshake that takes longer than a probe's timeout is slow, not impossible.
 func TestSlowHandshakeServesTheNextProbe(t *testing.T) {
 	t.Parallel()
 	connect := make(chan struct{})
@@ -160,13 +160,13 @@ func TestSlowHandshakeServesTheNextProbe(t *testing.T) {
 	}
 }
 
-// Of several hosts, one that does not answer must not use up the time of the next one.
+// A host that does not answer must not use up the time of the next one.
 func TestSecondHostIsReached(t *testing.T) {
 	t.Parallel()
 	raw := pgserver.Database(t)
 	hole, second := fault.NewProxy(t, raw, fault.Options{}), fault.NewProxy(t, raw, fault.Options{})
 	hole.Freeze(fault.Both)
-	pool := newPool(t, raw, through(hole), func(cfg *pgxpool.Config) {
+	pool := newPool(t, raw, dialProxy(hole), func(cfg *pgxpool.Config) {
 		cfg.ConnConfig.ConnectTimeout = time.Minute
 		cfg.ConnConfig.Fallbacks = []*pgconn.FallbackConfig{{Host: "127.0.0.1", Port: port(second)}}
 	})
@@ -176,13 +176,13 @@ func TestSecondHostIsReached(t *testing.T) {
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
 }
 
-// A name's first address that does not answer must not either. pgx looks up names.
+// The same goes for the first address of a name. pgx looks up names.
 func TestSecondAddressIsReached(t *testing.T) {
 	t.Parallel()
 	raw := pgserver.Database(t)
 	hole, second := fault.NewProxy(t, raw, fault.Options{}), fault.NewProxy(t, raw, fault.Options{})
 	hole.Freeze(fault.Both)
-	pool := newPool(t, raw, through(second), func(cfg *pgxpool.Config) {
+	pool := newPool(t, raw, dialProxy(second), func(cfg *pgxpool.Config) {
 		cfg.ConnConfig.Host = "db.example"
 		cfg.ConnConfig.LookupFunc = func(context.Context, string) ([]string, error) {
 			return []string{"127.0.0.7", "127.0.0.1"}, nil
@@ -199,7 +199,7 @@ func TestSecondAddressIsReached(t *testing.T) {
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
 }
 
-// A login takes as long as it takes, however many hosts there are.
+// A login may take its time, however many hosts there are.
 func TestSlowLoginToTheFirstOfManyHosts(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgserver.Database(t), func(cfg *pgxpool.Config) {
@@ -223,19 +223,19 @@ func TestSlowLoginToTheFirstOfManyHosts(t *testing.T) {
 	wantEventually(t, pool, probe.Ready(), http.StatusOK)
 }
 
-// tunnel is a connection without deadlines, as those of x/crypto/ssh.
+// tunnel is a connection without deadlines, like a tunnel of x/crypto/ssh.
 type tunnel struct{ net.Conn }
 
 func (tunnel) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
 func (tunnel) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }
 func (tunnel) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
 
-// A pool works without deadlines, and so does its probe, which must not hang either.
+// A pool works without deadlines. So does its probe, and it must not hang.
 func TestConnectionWithoutDeadlines(t *testing.T) {
 	t.Parallel()
 	raw := pgserver.Database(t)
 	wire := fault.NewProxy(t, raw, fault.Options{})
-	pool := newPool(t, raw, through(wire), func(cfg *pgxpool.Config) {
+	pool := newPool(t, raw, dialProxy(wire), func(cfg *pgxpool.Config) {
 		dial := cfg.ConnConfig.DialFunc
 		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
@@ -262,13 +262,13 @@ func slowLogin(proxy *fault.Proxy, delay time.Duration) func(*pgxpool.Config) {
 }
 
 // A pool's DialFunc may put a deadline on sockets that it takes for cancel requests, as pgpool's
-// does. The probe's connection outlives it, and so does a login that takes longer.
+// does. The probe's connection outlives it, even if the login takes longer.
 func TestDeadlineOfTheDialer(t *testing.T) {
 	t.Parallel()
 	const limit = 300 * time.Millisecond
 	url := pgserver.Database(t)
 	slow := fault.NewProxy(t, url, fault.Options{})
-	pool := newPool(t, url, through(slow), slowLogin(slow, 2*limit), func(cfg *pgxpool.Config) {
+	pool := newPool(t, url, dialProxy(slow), slowLogin(slow, 2*limit), func(cfg *pgxpool.Config) {
 		dial := cfg.ConnConfig.DialFunc
 		cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
@@ -294,7 +294,7 @@ func TestSlowLoginBecomesReady(t *testing.T) {
 	const login = 2500 * time.Millisecond
 	url := pgserver.Database(t)
 	slow := fault.NewProxy(t, url, fault.Options{})
-	pool := newPool(t, url, through(slow), slowLogin(slow, login))
+	pool := newPool(t, url, dialProxy(slow), slowLogin(slow, login))
 	probe, _ := newProbe(t, pool, pghealth.Options{Timeout: pghealth.DefaultTimeout, MaxAge: pghealth.DefaultMaxAge})
 	began := time.Now()
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusServiceUnavailable)
@@ -314,7 +314,7 @@ func TestOneRoundTrip(t *testing.T) {
 		asked <- r.SQL
 		return fault.Pass
 	})
-	pool := newPool(t, url, through(wire))
+	pool := newPool(t, url, dialProxy(wire))
 	probe, _ := newProbe(t, pool, pghealth.Options{})
 	own := handler(probe, checker(t, probe, well))
 	wantCode(t, get(t, pool, probe.Ready()), http.StatusOK) // connects
@@ -331,8 +331,8 @@ func TestOneRoundTrip(t *testing.T) {
 	}
 }
 
-// The checks of one answer share one question about the connection, even if it is answered before
-// the last of them has begun.
+// The checks of one answer share one question about the connection, even if the answer comes before
+// the last check has begun.
 func TestOneQuestionForAllChecks(t *testing.T) {
 	t.Parallel()
 	var questions atomic.Int32
@@ -342,7 +342,7 @@ func TestOneQuestionForAllChecks(t *testing.T) {
 		}
 		return []string{"off"}
 	})
-	pool := newPool(t, scriptedURL, on(server))
+	pool := newPool(t, scriptedURL, dialPort(server))
 	probe, _ := newProbe(t, pool, pghealth.Options{Schema: pghealth.SchemaFunc(
 		func(context.Context, *pgx.Conn) (int64, int64, bool, error) { return 1, 1, false, nil },
 	)})
@@ -355,8 +355,7 @@ func TestOneQuestionForAllChecks(t *testing.T) {
 	}
 }
 
-// AfterConnect has a counterpart: what counts a pool's connections with both must not keep the
-// probe's.
+// AfterConnect and BeforeClose may count a pool's connections. The count must not keep the probe's.
 func TestBeforeCloseIsCalled(t *testing.T) {
 	t.Parallel()
 	var open atomic.Int32
@@ -378,7 +377,7 @@ func TestBeforeCloseIsCalled(t *testing.T) {
 	}
 }
 
-// A query of the probe that waits for a lock ends on the server too: otherwise each probe would
+// A query of the probe that waits for a lock ends on the server too. Otherwise each probe would
 // leave a session behind.
 func TestLockedSchemaLeavesNoSessions(t *testing.T) {
 	t.Parallel()

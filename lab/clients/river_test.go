@@ -1,4 +1,4 @@
-// Package clients runs programs of others on pools that pgpool makes.
+// Package clients runs programs of other projects on pools made by pgpool.
 package clients_test
 
 import (
@@ -34,8 +34,8 @@ func (p *publisher) Work(_ context.Context, job *river.Job[publish]) error {
 	return nil
 }
 
-// A job of River is inserted with the transaction of pgtx that wants it: one that commits is
-// worked, one that is rolled back never is.
+// A transaction of pgtx inserts jobs of River. A committed job is worked, a rolled-back job never
+// is.
 func TestRiver(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(pgserver.Database(t))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// assumption is a starting value of the arithmetic.
+// assumption is an input of the calculation.
 type assumption struct {
 	maxConns, minIdle     int
 	probeConns, listeners int
@@ -21,7 +21,7 @@ type assumption struct {
 	surge, loginRate      float64
 }
 
-// assumptions returns the defaults. What a setting of pgconfig decides is production's default.
+// assumptions returns the defaults. Settings of pgconfig have their defaults for production.
 func assumptions() assumption {
 	return assumption{
 		maxConns: 10, minIdle: 2, probeConns: 1, listeners: 1, spare: 8,
@@ -60,7 +60,7 @@ func (a assumption) validate() error {
 	return nil
 }
 
-// lines are the assumptions, aligned by a tabwriter.
+// lines returns the assumptions, aligned by a tabwriter.
 func (a assumption) lines() []string {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	a.register(flags)

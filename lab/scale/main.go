@@ -1,5 +1,5 @@
-// Command scale prints what a number of service instances asks of PostgreSQL and of PgBouncer, by
-// arithmetic. Nothing is measured: the assumptions are flags, and it prints them.
+// Command scale calculates the demands of a number of service instances on PostgreSQL and
+// PgBouncer. It measures nothing: the assumptions are flags, and it prints them.
 //
 //	go run . [-max-conns 10] [-cores 16] … [INSTANCES…]
 //
@@ -62,11 +62,11 @@ type need struct {
 	directMemory  float64       // GB, of the server's backends
 	poolerClients int           // max_client_conn of all PgBouncer processes together
 	poolers       int           // PgBouncer processes
-	serverConns   int           // that those poolers hold open: their default_pool_size together
-	listeners     int           // connections that no pooler can carry
+	serverConns   int           // held open by those poolers: their default_pool_size together
+	listeners     int           // connections that cannot go through a pooler
 	pooledConns   int           // max_connections with the poolers
 	pooledMemory  float64       // GB
-	statements    float64       // a second of each instance, if the server has no more connections
+	statements    float64       // a second for each instance, if the server has no more connections
 	probes        float64       // a second
 	renewals      float64       // connections a second that replace old ones
 	login         time.Duration // of all instances, if they start at once

@@ -18,7 +18,7 @@ type block struct {
 	statements                             int
 }
 
-// function is one that a source file declares, or a function literal outside of one.
+// function is a declared function, or a function literal outside of one.
 type function struct {
 	file, name          string // the file's path in the module
 	line                int
@@ -34,9 +34,9 @@ func (f function) String() string {
 		strings.Join(f.lines, ", "))
 }
 
-// functionsOf reads a profile. path is the module's, dir its folder.
-func functionsOf(profile, path, dir string) ([]function, error) {
-	files := map[string]map[block]bool{} // whether it was reached by any of the tests
+// readFunctions reads a profile. path is the module's path, dir its folder.
+func readFunctions(profile, path, dir string) ([]function, error) {
+	files := map[string]map[block]bool{} // true if any test reached the block
 	for line := range strings.Lines(profile) {
 		if strings.HasPrefix(line, "mode: ") {
 			continue
@@ -57,7 +57,7 @@ func functionsOf(profile, path, dir string) ([]function, error) {
 	}
 	var all []function
 	for name, blocks := range files {
-		functions, err := inFile(name, filepath.Join(dir, name), blocks)
+		functions, err := assignBlocks(name, filepath.Join(dir, name), blocks)
 		if err != nil {
 			return nil, err
 		}
@@ -69,8 +69,8 @@ func functionsOf(profile, path, dir string) ([]function, error) {
 	return all, nil
 }
 
-// inFile gives the blocks of a file to its functions.
-func inFile(name, path string, blocks map[block]bool) ([]function, error) {
+// assignBlocks assigns the blocks of a file to its functions.
+func assignBlocks(name, path string, blocks map[block]bool) ([]function, error) {
 	set := token.NewFileSet()
 	tree, err := parser.ParseFile(set, path, nil, parser.ParseComments)
 	if err != nil {
@@ -87,7 +87,7 @@ func inFile(name, path string, blocks map[block]bool) ([]function, error) {
 	var functions []function
 	for _, d := range tree.Decls {
 		from, to := set.Position(d.Pos()), set.Position(d.End())
-		f := function{file: name, name: declared(d), line: from.Line}
+		f := function{file: name, name: nameOf(d), line: from.Line}
 		for _, b := range sorted {
 			if b.fromLine < from.Line || b.fromLine > to.Line || (b.fromLine == to.Line && b.fromColumn > to.Column) {
 				continue
@@ -109,9 +109,9 @@ func inFile(name, path string, blocks map[block]bool) ([]function, error) {
 	return functions, nil
 }
 
-// declared is the name of a function, with its receiver's type, or "var" for a literal in a
+// nameOf returns the name of a function, with its receiver's type, or "var" for a literal in a
 // variable.
-func declared(d ast.Decl) string {
+func nameOf(d ast.Decl) string {
 	fn, ok := d.(*ast.FuncDecl)
 	if !ok {
 		return "var"

@@ -1,15 +1,15 @@
-// Command cover tells what share of a module's statements its tests reach, from any of its
-// packages, and which they do not.
+// Command cover reports the share of a module's statements that its tests reach, from any of its
+// packages, and the statements that they do not reach.
 //
 //	cover [-list] MODULE[=GOAL]...
 //
-// MODULE is a folder with a go.mod, GOAL a percentage. Under a module that misses its goal, or
-// under every one with -list, are the functions with statements that no test reaches, those with
-// the most first, with their lines.
+// MODULE is a folder with a go.mod, GOAL a percentage. For a module that misses its goal, or for
+// every module with -list, cover lists the functions with unreached statements and their lines,
+// those with the most first.
 //
-// Counted are all packages of the module but commands, so package main, and generated files. A test
-// that starts the test binary as a process of its own counts if the process gets GOCOVERDIR and
-// ends by itself: one that was killed has told nothing.
+// It counts all packages of the module except commands (package main) and generated files. A
+// process that a test starts from the test binary counts if it has GOCOVERDIR and exits normally. A
+// killed process writes no coverage.
 //
 // The exit status is 0, 1 if a module misses its goal, 2 if a test fails or the call is wrong.
 package main
@@ -30,7 +30,7 @@ import (
 )
 
 func main() {
-	list := flag.Bool("list", false, "list what is not reached of modules that have reached their goal as well")
+	list := flag.Bool("list", false, "list unreached statements even of modules that reach their goal")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	below, err := run(ctx, flag.Args(), *list, os.Stdout)
@@ -70,7 +70,7 @@ func run(ctx context.Context, modules []string, list bool, out io.Writer) (below
 			below++
 			verdict = "  BELOW"
 		}
-		// Rounded down: 100.0 % is all of them.
+		// Round down, so that 100.0 % means all of them.
 		fmt.Fprintf(out, "%-18s %5.1f %%  goal %g %%  %d of %d statements%s\n", dir, share(reached, all),
 			goal, reached, all, verdict)
 		if missed || list {
@@ -82,7 +82,7 @@ func run(ctx context.Context, modules []string, list bool, out io.Writer) (below
 	return below, nil
 }
 
-// share is a percentage with one digit behind the point, rounded down.
+// share returns a percentage with one decimal, rounded down.
 func share(reached, all int) float64 {
 	if all == 0 {
 		return 100
@@ -90,8 +90,8 @@ func share(reached, all int) float64 {
 	return float64(reached*1000/all) / 10
 }
 
-// measure runs a module's tests and returns its functions, those with the most statements that were
-// not reached first.
+// measure runs a module's tests and returns its functions, those with the most unreached statements
+// first.
 func measure(ctx context.Context, dir string) ([]function, error) {
 	const format = `{{if and .GoFiles (ne .Name "main")}}` +
 		`{{.Module.Path}}{{"\t"}}{{.Module.Dir}}{{"\t"}}{{.ImportPath}}{{end}}`
@@ -114,10 +114,10 @@ func measure(ctx context.Context, dir string) ([]function, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(data)
-	if err := os.Chmod(data, 0o777); err != nil { // a process that root starts may be another user's
+	if err := os.Chmod(data, 0o777); err != nil { // root may start a process as another user
 		return nil, err
 	}
-	// -exec, because go test gives its tests a GOCOVERDIR that is gone afterwards.
+	// Use -exec, because go test gives its tests a GOCOVERDIR that it deletes afterwards.
 	_, err = command(ctx, dir, "go", "test", "-count=1", "-cover", "-coverpkg="+strings.Join(packages, ","),
 		"-exec", "env GOCOVERDIR="+data, "./...", "-args", "-test.gocoverdir="+data)
 	if err != nil {
@@ -131,11 +131,10 @@ func measure(ctx context.Context, dir string) ([]function, error) {
 	if err != nil {
 		return nil, err
 	}
-	return functionsOf(string(text), path, folder)
+	return readFunctions(string(text), path, folder)
 }
 
-// command runs a program and returns what it writes to its standard output; what it says to both is
-// in the error.
+// command runs a program and returns its standard output. The error holds its whole output.
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

@@ -17,7 +17,7 @@ import (
 )
 
 // consumers are programs outside the workspace, one for each module. They share a module cache that
-// was empty.
+// starts empty.
 type consumers struct {
 	work      string
 	proxy     *proxy
@@ -35,15 +35,15 @@ func newConsumers(ctx context.Context, proxy *proxy, work, gorelease string) (*c
 		"GOWORK=off",
 		"GOMODCACHE=" + filepath.Join(work, "modules"),
 		"GOPROXY=file://" + proxy.dir + ",file://" + filepath.Join(cache, "cache", "download") + "," + fallback,
-		"GOPRIVATE=", "GONOPROXY=none", // a private prefix would go past the proxy
-		"GOSUMDB=off", // go.sum vouches, and the sum database does not know what is not published
-		// trimpath: a package's place in the build cache does not depend on the module cache's, so
-		// the second run compiles nothing.
+		"GOPRIVATE=", "GONOPROXY=none", // a private prefix would bypass the proxy
+		"GOSUMDB=off", // go.sum has the sums; the sum database does not know unpublished modules
+		// With trimpath the build cache does not depend on the path of the module cache, so the
+		// second run compiles nothing.
 		"GOFLAGS=-mod=mod -trimpath -modcacherw -buildvcs=false",
 	}}, nil
 }
 
-// project makes a project with the command of m that does so, as the README tells to, and tests it.
+// project makes a project with m's command pginit, as the README says, and tests it.
 func (c *consumers) project(ctx context.Context, m *mod) ([]string, error) {
 	dir := filepath.Join(c.work, "project")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -76,7 +76,7 @@ func (p pkg) module() string {
 	return p.Module.Path
 }
 
-// check builds a consumer of m and reports what m does to it.
+// check builds a consumer of m and returns the problems.
 func (c *consumers) check(
 	ctx context.Context, m *mod, allowed func(string) ([]string, error), out io.Writer,
 ) (problems []string, err error) {
@@ -113,13 +113,13 @@ func (c *consumers) check(
 	program, build := "package main\n\n", []string{"build", "."}
 	for _, p := range packages {
 		switch {
-		case p.module() != m.path() || len(p.GoFiles) == 0: // of only tests
+		case p.module() != m.path() || len(p.GoFiles) == 0: // another module, or only tests
 			continue
 		case p.Name == "main":
 			commands = append(commands, p)
 			build = append(build, p.ImportPath)
 		default:
-			// What an internal package imports counts where it is imported.
+			// An internal package counts for the packages that import it.
 			if !slices.Contains(strings.Split(p.ImportPath, "/"), "internal") {
 				libraries = append(libraries, p)
 				program += fmt.Sprintf("import _ %q\n", p.ImportPath)
@@ -154,7 +154,7 @@ func (c *consumers) check(
 	return problems, ctx.Err()
 }
 
-// imports compares the modules that packages compile with the list of those that they may.
+// imports compares the modules that packages compile with the list of allowed ones.
 func imports(
 	m *mod, list string, of []pkg, packages map[string]pkg, allowed func(string) ([]string, error),
 ) (problems []string) {
@@ -181,8 +181,8 @@ func imports(
 	return problems
 }
 
-// compare runs gorelease on the module as it is published, with sums of its siblings added: in the
-// repository they are replaced, and go.sum has none.
+// compare runs gorelease on the published module. It adds the sums of its siblings, which are
+// replaced in the repository and therefore not in go.sum.
 func (c *consumers) compare(ctx context.Context, m *mod, sums []byte, out io.Writer) ([]string, error) {
 	dir := filepath.Join(c.work, "gorelease", m.name())
 	escaped, err := module.EscapePath(m.path())

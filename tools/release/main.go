@@ -1,27 +1,25 @@
-// Command release checks that the modules can be tagged: it publishes them into a module proxy in a
+// Command release checks that the modules can be tagged. It publishes them to a module proxy in a
 // temporary folder, as the tags would, and uses each from outside.
 //
 //	release [-repository DIR] -gorelease PATH
 //
-// What is checked is the commit that is checked out, not the working tree. The version of a module
-// is the next one that its CHANGELOG.md names, or else its last one. Of each module it checks that
+// It checks the current commit, not the working tree. The version of a module is the next one in
+// its CHANGELOG.md, or else its last one. For each module it checks that
 //
 //   - LICENSE, CHANGELOG.md and the documentation of every package are there,
-//   - go.mod requires its siblings at the versions that are to be tagged, and replaces nothing
-//     else: a consumer ignores replace,
+//   - go.mod requires its siblings at the versions to be tagged, and replaces nothing else, because
+//     a consumer ignores replace,
 //   - a program outside the workspace builds with its packages and commands, on an empty module
 //     cache,
-//   - they compile the modules that .ci/imports lists, no other,
-//   - gorelease agrees, with the last tag of the module as the base if there is one,
-//   - pginit@latest makes a project, with these versions, whose tests pass.
+//   - they compile only the modules in .ci/imports,
+//   - gorelease agrees, with the last tag of the module as the base if there is one.
 //
-// Then it prints the tags to push, a module after those it requires. Nothing is pushed, and no tag
-// is made.
+// It also makes a project with pginit@latest and these versions, and runs the project's tests. Then
+// it prints the tags to push, in order of dependency. It makes and pushes no tag.
 //
-// Other modules come from this machine's module cache, then from GOPROXY, and must be those that
-// go.sum vouches for.
+// Other modules come from this machine's module cache, then from GOPROXY, and must match go.sum.
 //
-// The exit status is 0, 1 if a check failed, 2 if the checks could not be made.
+// The exit status is 0, 1 if a check failed, 2 if the checks could not run.
 package main
 
 import (
@@ -56,7 +54,7 @@ func main() {
 	}
 }
 
-// run checks all modules and returns the number of problems, each of which it has printed.
+// run checks all modules, prints each problem, and returns their number.
 func run(ctx context.Context, repository, gorelease string, out io.Writer) (int, error) {
 	work, err := os.MkdirTemp("", "release-")
 	if err != nil {
@@ -69,7 +67,7 @@ func run(ctx context.Context, repository, gorelease string, out io.Writer) (int,
 		return 0, err
 	}
 	if repo.dirty {
-		fmt.Fprintln(out, "what is not committed is not checked")
+		fmt.Fprintln(out, "uncommitted changes are not checked")
 	}
 	modules, err := repo.modules(ctx)
 	if err != nil {
@@ -91,7 +89,7 @@ func run(ctx context.Context, repository, gorelease string, out io.Writer) (int,
 		if refused[m] != nil {
 			problems = append(problems, "cannot be published: "+refused[m].Error())
 		} else {
-			found, err := consumers.check(ctx, m, repo.allowed, out)
+			found, err := consumers.check(ctx, m, repo.readAllowed, out)
 			if err != nil {
 				return 0, err
 			}
@@ -120,13 +118,13 @@ func run(ctx context.Context, repository, gorelease string, out io.Writer) (int,
 		}
 	}
 	if failed == 0 {
-		tags(modules, out)
+		printTags(modules, out)
 	}
 	return failed, nil
 }
 
-// tags prints the commands that tag what is not tagged yet.
-func tags(modules []*mod, out io.Writer) {
+// printTags prints the commands for the missing tags.
+func printTags(modules []*mod, out io.Writer) {
 	push := "git push origin"
 	for _, m := range modules {
 		if m.tagged() {

@@ -26,11 +26,11 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	gorelease = strings.TrimSpace(string(path))
-	os.Setenv("GOPROXY", "off") // what is required is not published
+	os.Setenv("GOPROXY", "off") // the required modules are not published
 	os.Exit(m.Run())
 }
 
-// kit is a repository of two modules, as small as they can be with nothing to complain about.
+// kit is a repository of two minimal modules without problems.
 var kit = map[string]string{
 	"go.mod":  "module example.com/kit\n\ngo 1.25.0\n",
 	"go.work": "go 1.25.0\n\nuse (\n\t.\n\t./stem\n\t./stem/leaf\n)\n",
@@ -70,7 +70,7 @@ func TestCheck(t *testing.T) {
 		want   []string          // FAILED lines, as patterns; none: it passes
 	}{
 		"nothing wrong": {},
-		"requires a version that is not to be tagged": {
+		"requires a version that will not be tagged": {
 			change: map[string]string{"stem/go.mod": strings.Replace(kit["stem/go.mod"], "v0.1.0", "v0.2.0", 1)},
 			want: []string{
 				`stem: go.mod requires example.com/kit/stem/leaf v0.2.0: it is v0.1.0`,
@@ -155,8 +155,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A module that was released is compared with its last tag. One that is tagged already is not
-// tagged again, and the others use what was tagged.
+// A released module is compared with its last tag. A tagged version is not tagged again, and the
+// other modules use it.
 func TestAfterARelease(t *testing.T) {
 	t.Parallel()
 	dir := repositoryOf(t, kit, nil)
@@ -186,7 +186,7 @@ func TestAfterARelease(t *testing.T) {
 	write(t, dir, map[string]string{"stem/leaf/leaf.go": "not committed"})
 	failed, out = check(t, dir)
 	if failed != 0 || !strings.Contains(out, "every version is tagged") ||
-		!strings.Contains(out, "what is not committed is not checked") {
+		!strings.Contains(out, "uncommitted changes are not checked") {
 		t.Errorf("all is tagged: %d problems\n%s", failed, out)
 	}
 }
@@ -211,7 +211,7 @@ func TestVersionThatBreaksItsPromise(t *testing.T) {
 	}
 }
 
-// What keeps the checks from being made is an error.
+// Anything that prevents the checks is an error.
 func TestCannotBeChecked(t *testing.T) {
 	t.Parallel()
 	circle := map[string]string{

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// mod is a module that is published.
+// mod is a published module.
 type mod struct {
-	dir     string // in the repository, "pgtest/pgserver"; the tag's prefix
-	root    string // of the repository's clone
-	prefix  string // of the modules' paths, with a slash at the end
+	dir     string // folder in the repository, "pgtest/pgserver"; the tag's prefix
+	root    string // root of the repository's clone
+	prefix  string // prefix of the modules' paths, with a slash at the end
 	file    *modfile.File
 	version string
 	tags    []string // its versions that are tagged, in order
@@ -74,9 +74,9 @@ var (
 	released = regexp.MustCompile(`(?m)^## (v\d\S*)`)
 )
 
-// nextVersion reads from a CHANGELOG.md which version is to be tagged, or is the last one if
-// nothing is planned. Without a file it is the first version of all: files reports that there is
-// none, and everything else can still be checked.
+// nextVersion reads the next version from a CHANGELOG.md, or the last one if none is planned.
+// Without a file it returns the first version, so that everything else can still be checked; files
+// reports the missing file.
 func nextVersion(changelog string) (string, error) {
 	text, err := os.ReadFile(changelog)
 	if os.IsNotExist(err) {
@@ -93,9 +93,8 @@ func nextVersion(changelog string) (string, error) {
 	return "", fmt.Errorf("CHANGELOG.md names no version: write \"To be v0.1.0.\" under \"## Unreleased\"")
 }
 
-// files finds which of those that a published module has are missing. The go command would put the
-// repository's LICENSE in the place of one that is missing; a person who opens the folder would not
-// see it.
+// files returns the missing files of a published module. The go command would add the repository's
+// LICENSE to a module without one, but a person who opens the folder would not see it.
 func (m *mod) files() (problems []string) {
 	for _, name := range []string{"LICENSE", "CHANGELOG.md", "README.md"} {
 		if info, err := os.Stat(filepath.Join(m.root, m.dir, name)); err != nil || info.Size() == 0 {
@@ -117,7 +116,7 @@ func (m *mod) siblings(all []*mod) (siblings []*mod) {
 	return siblings
 }
 
-// requirements finds what go.mod says to the workspace but not to a consumer.
+// requirements finds lines of go.mod that work in the workspace but not for a consumer.
 func (m *mod) requirements(all []*mod) (problems []string) {
 	versions := map[string]string{}
 	for _, s := range all {

@@ -36,20 +36,20 @@ func (p *proxy) publish(ctx context.Context, m *mod) error {
 		return err
 	}
 	for _, v := range m.tags {
-		if err := p.version(ctx, dir, m, v, m.tag(v)); err != nil {
+		if err := p.addVersion(ctx, dir, m, v, m.tag(v)); err != nil {
 			return err
 		}
 	}
 	if !m.tagged() {
-		if err := p.version(ctx, dir, m, m.version, "HEAD"); err != nil {
+		if err := p.addVersion(ctx, dir, m, m.version, "HEAD"); err != nil {
 			return err
 		}
 	}
-	// The version to be is not in the list: gorelease refuses one that exists.
+	// Leave the next version out of the list: gorelease refuses an existing one.
 	return os.WriteFile(filepath.Join(dir, "list"), []byte(strings.Join(m.tags, "\n")+"\n"), 0o644)
 }
 
-// announce makes the versions to be the latest. gorelease has to be done by then.
+// announce makes the next versions the latest ones. Call it after gorelease.
 func (p *proxy) announce(modules []*mod) error {
 	for _, m := range modules {
 		escaped, err := module.EscapePath(m.path())
@@ -64,8 +64,8 @@ func (p *proxy) announce(modules []*mod) error {
 	return nil
 }
 
-// version adds one, with the files that it has at the revision.
-func (p *proxy) version(ctx context.Context, dir string, m *mod, version, revision string) error {
+// addVersion adds a version with its files at the revision.
+func (p *proxy) addVersion(ctx context.Context, dir string, m *mod, version, revision string) error {
 	at := filepath.Join(dir, version)
 	file, err := os.Create(at + ".zip")
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
-// unpublished are the modules that nobody requires: they have no version.
+// unpublished are modules without a version. No other module requires them.
 var unpublished = []string{".", "examples/pages"}
 
-// repository is a clone of its own, at the commit that was checked out in the original.
+// repository is a clone at the commit that was checked out in the original.
 type repository struct {
 	dir   string
-	dirty bool // the original has changes that the clone has not
+	dirty bool // the original has uncommitted changes
 }
 
 func checkOut(ctx context.Context, original, work string) (*repository, error) {
@@ -33,7 +33,7 @@ func checkOut(ctx context.Context, original, work string) (*repository, error) {
 	return r, err
 }
 
-// modules returns those that are published, each after those that it requires.
+// modules returns the published modules in order of dependency.
 func (r *repository) modules(ctx context.Context) ([]*mod, error) {
 	text, err := os.ReadFile(filepath.Join(r.dir, "go.work"))
 	if err != nil {
@@ -55,11 +55,11 @@ func (r *repository) modules(ctx context.Context) ([]*mod, error) {
 		}
 		all = append(all, m)
 	}
-	return inOrder(all)
+	return sortModules(all)
 }
 
-// inOrder sorts modules so that a tag never requires one that is not there yet.
-func inOrder(all []*mod) ([]*mod, error) {
+// sortModules sorts modules in order of dependency, so that a tag never requires a missing one.
+func sortModules(all []*mod) ([]*mod, error) {
 	var sorted []*mod
 	for len(sorted) < len(all) {
 		i := slices.IndexFunc(all, func(m *mod) bool {
@@ -74,15 +74,13 @@ func inOrder(all []*mod) ([]*mod, error) {
 	return sorted, nil
 }
 
-// allowed returns the modules that a list of .ci/imports names, the one of a module or of one of
-// its commands.
-func (r *repository) allowed(list string) ([]string, error) {
+// readAllowed returns the modules in a list of .ci/imports, for a module or one of its commands.
+func (r *repository) readAllowed(list string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(r.dir, ".ci", "imports", list+".txt"))
 	return strings.Fields(string(text)), err
 }
 
-// command runs a program and returns what it writes to its standard output. The error holds all
-// that it wrote.
+// command runs a program and returns its standard output. The error holds its whole output.
 func command(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
