@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// presence says how a field of an argument struct is left out.
+// presence says how to leave out a field of an argument struct.
 type presence uint8
 
 const (
@@ -28,8 +28,8 @@ type field struct {
 	notNull  bool // the tag says so
 }
 
-// matches reports whether the field has that name: as tagged, or without regard to case and
-// underscores, as package pgx does it.
+// matches reports whether the field has that name: exactly as in its tag, or ignoring case and
+// underscores, as in package pgx.
 func (f *field) matches(name string) bool {
 	if f.tagged {
 		return f.name == name
@@ -75,14 +75,14 @@ func fieldsOf(t reflect.Type) ([]field, error) {
 	return fields, nil
 }
 
-// isFlattened reports an embedded struct whose fields stand for themselves.
+// isFlattened reports whether the fields of an embedded struct count as fields of the outer one.
 func isFlattened(sf reflect.StructField) bool {
 	_, tagged := sf.Tag.Lookup("db")
 	return sf.Anonymous && sf.Type.Kind() == reflect.Struct && !tagged
 }
 
-// insidePointer reports a promoted field that is not there when a pointer is nil, or whose struct
-// has a name of its own.
+// insidePointer reports a promoted field that is missing if a pointer is nil, or a field of a
+// struct with its own name.
 func insidePointer(t reflect.Type, index []int) bool {
 	for _, i := range index[:len(index)-1] {
 		sf := t.Field(i)
@@ -122,7 +122,7 @@ func (f *field) isAmbiguous() bool {
 		f.declared.Kind() == reflect.Pointer && (inner == byNil || inner == byValid || inner == byOptional)
 }
 
-// hasValid reports a struct whose field Valid says whether it is null.
+// hasValid reports a struct with a field Valid that says whether it is null.
 func hasValid(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return false
@@ -140,8 +140,8 @@ func isNull(v reflect.Value) bool {
 	return v.IsValid() && hasValid(v.Type()) && !v.FieldByName("Valid").Bool()
 }
 
-// read returns the value of the field in the struct, and whether it is there. The value is one that
-// pgx encodes; nil is an Optional that is null.
+// read returns the value of the field in the struct, and whether it is there. pgx can encode the
+// value; nil stands for a null Optional.
 func (f *field) read(args reflect.Value) (any, bool) {
 	v := args.FieldByIndex(f.index)
 	switch f.presence {
@@ -161,7 +161,7 @@ func (f *field) read(args reflect.Value) (any, bool) {
 	return v.Interface(), true
 }
 
-// bind returns the value for a text that needs the field, or why there is none.
+// bind returns the value for a text that needs the field, or the reason that there is none.
 func (f *field) bind(args reflect.Value) (value any, reason string) {
 	v, ok := f.read(args)
 	switch {

@@ -117,7 +117,7 @@ type marshaled struct{ text string }
 
 func (m marshaled) MarshalJSON() ([]byte, error) { return []byte(m.text), nil }
 
-// Values that code of the caller's makes are checked as they are sent, and null is not one.
+// Values made by the caller's code are checked in the form in which they are sent. Null is refused.
 func TestValuers(t *testing.T) {
 	t.Parallel()
 	type args struct {
@@ -149,7 +149,7 @@ func TestValuers(t *testing.T) {
 	}
 }
 
-// What looks odd and is right is sent, and the server accepts it.
+// Odd but correct values are sent, and the server accepts them.
 func TestOddArguments(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -206,8 +206,7 @@ func TestMissingArguments(t *testing.T) {
 	}
 }
 
-// known is a handle that fails the test for a text that is not one of the list's, or an error of
-// the server.
+// known is a handle that fails the test for an unknown text or an error of the server.
 type known struct {
 	testing.TB
 	pgx.Tx
@@ -252,8 +251,8 @@ func texts(list *pgquery.List[clientArgs, onlyID]) map[string]bool {
 	return all
 }
 
-// Whatever a client sends, only declared texts reach the server, which refuses nothing: the
-// caller's transaction lives.
+// Whatever a client sends, only declared texts reach the server. The server refuses nothing, so the
+// caller's transaction survives.
 func FuzzRequest(f *testing.F) {
 	pool, err := pgxpool.New(f.Context(), pgserver.Database(f))
 	if err != nil {
@@ -306,7 +305,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// Whatever JSON a client sends for a patch, the server refuses nothing but what a constraint does.
+// Whatever JSON a client sends for a patch, the server only refuses violations of constraints.
 func FuzzPatch(f *testing.F) {
 	pool, err := pgxpool.New(f.Context(), pgserver.Database(f))
 	if err != nil {

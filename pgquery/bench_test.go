@@ -31,8 +31,8 @@ type benchRow struct {
 
 const benchSelect = `select p.id, p.title, p.state, p.prio, p.due, p.created from pages p`
 
-// BenchmarkList compares a page of 20 rows with two filters with the same SQL by hand. Each run is
-// of all sides in turn, and the result is the median of the ratios.
+// BenchmarkList compares a page of 20 rows and two filters with the same SQL by hand. Each run
+// times all sides in turn, and the result is the median of the ratios.
 func BenchmarkList(b *testing.B) {
 	pool, err := pgxpool.New(b.Context(), pgserver.Database(b))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/lex"
 )
 
-// compiler reads a declaration, and collects what is wrong with it.
+// compiler reads a declaration and collects its mistakes.
 type compiler struct {
 	kind, name string
 	fields     []field // of the argument struct
@@ -48,8 +48,8 @@ func (c *compiler) fail(piece, format string, args ...any) {
 	c.problems = append(c.problems, decl.Problem{Piece: piece, Text: fmt.Sprintf(format, args...)})
 }
 
-// finish reports the fields that no text needs, for a filter may be missing or misspelled, and sets
-// the error.
+// finish reports the fields that no text uses, because a filter may be missing or misspelled. It
+// also sets the error.
 func (c *compiler) finish() {
 	for i, used := range c.used {
 		if !used {
@@ -66,11 +66,11 @@ func (c *compiler) finish() {
 	c.err = e
 }
 
-// describe returns what package pgquerytest needs to know of each kind.
+// describe returns the part of a declaration that all kinds share, for package pgquerytest.
 func (c *compiler) describe() *decl.Declaration {
 	d := &decl.Declaration{Kind: c.kind, Name: c.name, Problems: c.problems}
 	if c.err == nil {
-		d.Row, d.Named = c.scan.describe(), c.scan.named
+		d.Row, d.Named = c.scan.describe(), c.scan.indexOf
 		for _, f := range c.fields {
 			d.Args = append(d.Args, decl.Argument{Name: f.name, Type: f.typ})
 		}
@@ -108,7 +108,7 @@ func (c *compiler) bind(values []any, t *decl.Text, args reflect.Value, keys []a
 	return values, nil
 }
 
-// run sends a text and reads its rows, of which about n come.
+// run sends a text and reads its rows. It expects about n of them.
 func run[R any](ctx context.Context, db DB, c *compiler, t *decl.Text, values []any, n int) ([]R, error) {
 	rows, err := db.Query(ctx, t.SQL, values...)
 	if err != nil {
@@ -121,7 +121,7 @@ func run[R any](ctx context.Context, db DB, c *compiler, t *decl.Text, values []
 	return found, nil
 }
 
-// piece is a declared text whose arguments are resolved.
+// piece is a declared text with resolved arguments.
 type piece struct {
 	tokens []lex.Token
 	args   []int // the field of each argument, in order of the text; -1 if there is none
@@ -133,10 +133,10 @@ var clauses = []string{
 	"order", "limit", "offset", "fetch", "for", "into",
 }
 
-// reservedPrefix begins the names that this module gives inside a statement.
+// reservedPrefix begins the names that this module uses inside a statement.
 const reservedPrefix = `"pgquery.`
 
-// piece reads a declared text. Words outside of parentheses must not be among forbidden.
+// piece reads a declared text. Outside of parentheses it must not contain the forbidden words.
 func (c *compiler) piece(name, text string, forbidden ...string) piece {
 	tokens, err := lex.Tokens(text)
 	if err != nil {
@@ -157,8 +157,8 @@ func (c *compiler) piece(name, text string, forbidden ...string) piece {
 	return p
 }
 
-// field returns the field of that name and marks it as used. Without one it fails for what needs
-// it, and returns -1.
+// field returns the field of that name and marks it as used. If there is none, it reports a problem
+// and returns -1.
 func (c *compiler) field(piece, what, name string) int {
 	i := findField(c.fields, name)
 	if i < 0 {
@@ -173,9 +173,9 @@ func (c *compiler) field(piece, what, name string) int {
 	return i
 }
 
-// always reads a text that is part of every statement: none of its arguments may be left out. A
-// slice or map may be nil, which is an error of the call then.
-func (c *compiler) always(name, text string, forbidden ...string) piece {
+// readRequired reads a text that is part of every statement, so none of its arguments may be left
+// out. If a slice or map is nil, the call returns an error.
+func (c *compiler) readRequired(name, text string, forbidden ...string) piece {
 	p := c.piece(name, text, forbidden...)
 	for _, i := range p.args {
 		if i < 0 {
@@ -190,8 +190,8 @@ func (c *compiler) always(name, text string, forbidden ...string) piece {
 	return p
 }
 
-// static reads a text that has no arguments.
-func (c *compiler) static(name, text string, forbidden ...string) piece {
+// readStatic reads a text that must not have arguments.
+func (c *compiler) readStatic(name, text string, forbidden ...string) piece {
 	p := c.piece(name, text, forbidden...)
 	if len(p.args) > 0 {
 		c.fail(name, "cannot have arguments")
@@ -201,7 +201,7 @@ func (c *compiler) static(name, text string, forbidden ...string) piece {
 
 // table reads the name of a table.
 func (c *compiler) table(text string) piece {
-	p := c.static("Table", text)
+	p := c.readStatic("Table", text)
 	n := 0
 	for _, t := range p.tokens {
 		if t.Kind == lex.Space {
@@ -241,8 +241,7 @@ func unquote(word string) string {
 	}, word)
 }
 
-// maxTexts bounds the texts that a declaration keeps. Others are put together each time, in
-// microseconds.
+// maxTexts limits the texts that a declaration keeps. Others are built each time, in microseconds.
 const maxTexts = 1024
 
 // texts keeps the texts of a declaration. It is safe for concurrent use.
@@ -286,7 +285,7 @@ func newWriter(name, rows string) *writer {
 	return w
 }
 
-// newProbe begins a text for package pgquerytest, whose arguments are columns of "pgquery.probe".
+// newProbe begins a text for package pgquerytest. Its arguments are columns of "pgquery.probe".
 func newProbe(params []decl.Param) *writer {
 	return &writer{text: decl.Text{Params: params}, before: `"pgquery.probe"."`, after: `"`}
 }

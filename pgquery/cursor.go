@@ -15,21 +15,22 @@ import (
 //
 //	version | list | sort | shape of the sort | flags | values | tag
 //
-// where list and sort are strings with their length before them, and the tag is an HMAC of what
-// comes before it, or a digest if the list has no keys. The digest finds accidents. A cursor that a
-// client makes up passes it, and holds values that the server accepts like any others.
+// where list and sort are strings with their length before them. The tag is an HMAC of everything
+// before it, or a digest if the list has no keys. The digest catches accidents. A client can forge
+// a cursor with a valid digest, but all its values are ones that the server accepts.
 
 const (
 	cursorVersion = 1
 	tagSize       = 16
-	// maxCursor bounds the work for one. A B-tree's entry has at most 2.7 kB, but compressed.
+	// maxCursor limits the work for a cursor. An entry of a B-tree has at most 2.7 kB, but may be
+	// compressed.
 	maxCursor = 64 << 10
 	minKey    = 16
 )
 
 const (
 	flagBackward = 1 << iota
-	flagEdge     // there are no values: the first page, or the last one if backward
+	flagEdge     // without values: the first page, or the last one if backward
 )
 
 // cursor is a place in the order of a list.
@@ -143,8 +144,8 @@ func (l *list) tag(b, key []byte) []byte {
 	return mac.Sum(nil)[:tagSize]
 }
 
-// decode returns the cursor of a text. It is the only place that reads one: the types of its values
-// are those of the row struct, never what the text says.
+// decode parses a cursor. Only this function reads one. The row struct determines the types of the
+// values, never the text.
 func (l *list) decode(text string, keys [][]byte) (cursor, error) {
 	var result cursor
 	fail := func(reason string) (cursor, error) {
@@ -208,7 +209,7 @@ func boolByte(b bool) byte {
 	return 0
 }
 
-// decoder reads a cursor. After its end everything is zero, and failed is set.
+// decoder reads a cursor. Beyond its end it returns zeros and sets failed.
 type decoder struct {
 	b      []byte
 	failed bool

@@ -78,7 +78,7 @@ func TestCursorRefusals(t *testing.T) {
 	delete(gone.Sorts, "newest")
 	refused(gone, "due", newest, "belongs to a sort that is not declared")
 
-	// The cursor names its sort, so that a client has to send one of them only.
+	// The cursor names its sort, so a client has to send only the cursor.
 	if _, err := pages.Page(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Cursor: newest}); err != nil {
 		t.Error(err)
 	}
@@ -146,8 +146,8 @@ func reseal(t *testing.T, cursor string, change func([]byte) []byte) string {
 	return base64.RawURLEncoding.EncodeToString(append(b, digest[:16]...))
 }
 
-// Cursors that somebody made up are refused, or are good for a page. Never does the server refuse
-// them: that would abort the caller's transaction.
+// A forged cursor is refused, or works for a page. The server never refuses its values, which would
+// abort the caller's transaction.
 func TestForgedCursors(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -195,7 +195,7 @@ func TestForgedCursors(t *testing.T) {
 	}
 }
 
-// A value that no cursor can hold does not end the list for those who read all of it.
+// A value that no cursor can hold does not end All.
 func TestLongValues(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

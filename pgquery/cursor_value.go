@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// isPortable reports whether a type's values can travel in a cursor that is not signed: what is
-// decoded is then a value that the server accepts for a column that package pgquerytest accepts for
-// the type. Other types travel as JSON, and what they accept is not known here.
+// isPortable reports whether an unsigned cursor can hold values of the type. Every decoded value is
+// then one that the server accepts, for each column that package pgquerytest accepts for the type.
+// Other types travel as JSON, and this package does not know what they accept.
 func isPortable(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.String, reflect.Bool, reflect.Float32, reflect.Float64,
@@ -110,7 +110,7 @@ func (d *decoder) value(v reflect.Value) {
 		for i := range v.NumField() {
 			d.value(v.Field(i))
 		}
-		// pgx would send any other infinity as garbage, and null is said before the value.
+		// pgx would send any other infinity as garbage. Null has its own flag.
 		if infinity := v.FieldByName("InfinityModifier"); infinity.IsValid() && infinity.CanInt() {
 			d.failed = d.failed || infinity.Int() < -1 || infinity.Int() > 1
 		}

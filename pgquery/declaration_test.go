@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgquery"
 )
 
-// A declaration that cannot work is an error of every call, and says all that is wrong with it.
+// With a broken declaration every call returns an error that lists all mistakes.
 func TestListDeclarations(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*pgquery.List[pageArgs, pageRow]){

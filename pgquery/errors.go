@@ -35,8 +35,8 @@ func (e *NameError) Error() string {
 // Category returns [pgerr.Data].
 func (e *NameError) Category() pgerr.Category { return pgerr.Data }
 
-// CursorError says that a cursor was not made by this list for this sort, or was changed since.
-// Nothing was sent. Reason never quotes the cursor.
+// CursorError says that this list did not make the cursor for this sort, or that the cursor was
+// altered. Nothing was sent. Reason never quotes the cursor.
 type CursorError struct {
 	List   string
 	Reason string

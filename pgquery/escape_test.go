@@ -7,7 +7,7 @@ import (
 	"github.com/page-builder/persistence/pgquery"
 )
 
-// What is escaped means itself, whatever it contains, and the server refuses none of it.
+// An escaped text matches itself, whatever it contains, and the server accepts it.
 func TestEscape(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

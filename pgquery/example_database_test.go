@@ -9,7 +9,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// example stands for the test that an example does not have.
+// example stands in for the testing.T that an example does not have.
 type example struct{ ends []func() }
 
 func (e *example) Helper()                   {}

@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// Insert declares an INSERT of many rows by one statement with one array for each column, or an
-// upsert. A is the struct of a row to insert, R the struct of a returned row.
+// Insert declares an INSERT or upsert of many rows. It sends one statement with one array for each
+// column. A is the struct of a row to insert, R the struct of a returned row.
 //
 // An Insert is safe for concurrent use and must not be changed or copied after its first use.
 type Insert[A, R any] struct {
@@ -31,14 +31,14 @@ type Insert[A, R any] struct {
 	// Defaults to nothing. Two rows of one call must not conflict with each other.
 	Conflict string
 
-	// Returning are the columns that come back, the fields of R.
+	// Returning lists the returned columns, which are the fields of R.
 	Returning string
 
 	once   sync.Once
 	insert *insert
 }
 
-// insert is an Insert that was put together.
+// insert is a compiled Insert.
 type insert struct {
 	*compiler
 	text    *decl.Text
@@ -46,9 +46,8 @@ type insert struct {
 	names   []string
 }
 
-// Apply inserts the rows and returns what came back: one row for each that was inserted or updated,
-// in no certain order. A value that the server would refuse is an [ArgumentError]. Without rows
-// nothing is sent.
+// Apply inserts the rows and returns one row for each inserted or updated row, in no particular
+// order. A value that the server would refuse is an [ArgumentError]. Without rows it sends nothing.
 func (i *Insert[A, R]) Apply(ctx context.Context, db DB, rows []A) ([]R, error) {
 	c, err := i.compiled()
 	if err != nil || len(rows) == 0 {
@@ -79,9 +78,9 @@ func (i *Insert[A, R]) Apply(ctx context.Context, db DB, rows []A) ([]R, error) 
 	return run[R](ctx, db, c.compiler, c.text, arrays, len(rows))
 }
 
-// arrayText returns strings as the text of an array, which the server reads with the input function
-// of the declared type. Pgx does not know the arrays of enums, and an explicit cast from text[]
-// would cut what is too long for a domain.
+// arrayText returns strings as the text of an array. The server reads it with the input function of
+// the declared type. pgx does not know arrays of enums, and an explicit cast from text[] would cut
+// values that are too long for a domain.
 func arrayText(array reflect.Value) string {
 	var b strings.Builder
 	separator := "{"
@@ -100,8 +99,8 @@ func arrayText(array reflect.Value) string {
 
 var arrayEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
-// textOf returns the string that pgx would send for v, whose kind is a string or a pointer to one.
-// Its driver.Valuer was asked before, and had no error.
+// textOf returns the string that pgx would send for v, a string or a pointer to one. The caller has
+// already called its driver.Valuer without an error.
 func textOf(v reflect.Value) (text string, isNull bool) {
 	if v.Kind() == reflect.Pointer && v.IsNil() {
 		return "", true
@@ -116,7 +115,7 @@ func textOf(v reflect.Value) (text string, isNull bool) {
 	return reflect.Indirect(v).String(), false
 }
 
-// compiled returns what is put together once, or a *DeclarationError.
+// compiled compiles the declaration once. It returns a *DeclarationError for mistakes.
 func (i *Insert[A, R]) compiled() (*insert, error) {
 	i.once.Do(func() {
 		c := newCompiler("Insert", i.Name, reflect.TypeFor[A](), reflect.TypeFor[R]())
@@ -128,10 +127,10 @@ func (i *Insert[A, R]) compiled() (*insert, error) {
 		w.WriteString(" (" + strings.Join(names, ", ") + ") select * from unnest(" + strings.Join(casts, ", ") + ")")
 		if i.Conflict != "" {
 			w.WriteString(" on conflict ")
-			w.piece(c.static("Conflict", i.Conflict, "returning"))
+			w.piece(c.readStatic("Conflict", i.Conflict, "returning"))
 		}
 		w.WriteString(" returning ")
-		w.piece(c.static("Returning", i.Returning, slices.Concat(clauses, []string{"from", "returning"})...))
+		w.piece(c.readStatic("Returning", i.Returning, slices.Concat(clauses, []string{"from", "returning"})...))
 		i.insert.text = w.end()
 		c.finish()
 	})
@@ -140,7 +139,7 @@ func (i *Insert[A, R]) compiled() (*insert, error) {
 
 // readColumns reads the columns and returns their names and the casts of their arrays.
 func (i *insert) readColumns(text string) (names, casts []string) {
-	for n, words := range splitCommas(i.static("Columns", text).tokens) {
+	for n, words := range splitCommas(i.readStatic("Columns", text).tokens) {
 		if len(words) < 2 || words[len(words)-1] == "]" {
 			i.fail("Columns", "each must be a name and a type that is not an array, as in CREATE TABLE")
 			return nil, nil
@@ -160,9 +159,9 @@ func (i *insert) readColumns(text string) (names, casts []string) {
 	return names, casts
 }
 
-// castType returns a type without its length: an explicit cast would cut a value, where the
-// assignment to the column is an error. The grammar of SQL gives char, nchar and bit the length 1
-// if they have none, so they become types that have no length.
+// castType returns a type without its length, because an explicit cast would cut a long value. The
+// assignment to the column then returns an error for it. In SQL char, nchar and bit without a
+// length have the length 1, so they become types without a length.
 func castType(words []string) string {
 	kept := make([]string, 0, len(words))
 	depth := 0

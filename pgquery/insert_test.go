@@ -141,7 +141,7 @@ func TestInsertErrors(t *testing.T) {
 	wantsDeclarationError(t, err, "row: int is not a struct")
 }
 
-// A value that is too long for its column is an error, and is not cut.
+// A value that is too long for its column causes an error. It is not cut.
 func TestInsertDoesNotCut(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

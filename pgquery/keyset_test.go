@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgquery"
 )
 
-// oddRow has columns whose values are hard to compare.
+// oddRow has columns with values that are hard to compare.
 type oddRow struct {
 	ID    int64
 	F8    float64
@@ -76,7 +76,7 @@ create table odd as select i::bigint as id,
 	(array['10.0.0.1', null, '::1', '10.0.0.0/8'])[1 + (random() * 3)::int]::inet as ip
 from generate_series(1, 90) i`
 
-// Pages are those that OFFSET gives, forward and backward, whatever the values and directions are.
+// Pages equal the pages that OFFSET reads, forward and backward, for all values and directions.
 func TestOddKeys(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

@@ -1,5 +1,5 @@
-// Package pgquery puts declared pieces of SQL together: lists with filters, sorts and keyset pages,
-// partial updates, relations without n + 1, and inserts of many rows.
+// Package pgquery builds queries from declared pieces of SQL: lists with filters, sorts and keyset
+// pages, partial updates, relations without n + 1, and inserts of many rows.
 //
 // Only declared SQL is ever sent. Package pgquerytest checks every declaration on a migrated
 // database.
@@ -20,8 +20,8 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// DB is the part of a database that a list or a patch uses: *pgxpool.Pool, *pgx.Conn, pgx.Tx, what
-// pgtx.Querier returns, and sqlc's DBTX have it.
+// DB is the part of a database that a list or a patch uses. *pgxpool.Pool, *pgx.Conn, pgx.Tx, the
+// result of pgtx.Querier, and sqlc's DBTX implement it.
 type DB interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
@@ -32,16 +32,16 @@ type Filters map[string]string
 // Sorts are orders by name. See [List].
 type Sorts map[string]string
 
-// List declares a query whose filters, order and page the caller chooses. A is a struct of
+// List declares a query for which the caller chooses filters, order and page. A is a struct of
 // arguments, R a struct that receives a row.
 //
 // The texts name arguments with an @: @site is the field Site of A, or the one with the tag
-// `db:"site"`. Case and underscores do not matter without a tag. Only what is declared is sent,
-// with values as parameters.
+// `db:"site"`. Without a tag, case and underscores do not matter. Only declared SQL is sent, with
+// values as parameters.
 //
-// A List is safe for concurrent use and must not be changed or copied after its first use. Each
-// combination of filters, sort and page is put together once; the texts are stable, so that the
-// connections' prepared statements are used again.
+// A List is safe for concurrent use and must not be changed or copied after its first use. It
+// builds each combination of filters, sort and page once. The texts are stable, so connections
+// reuse their prepared statements.
 type List[A, R any] struct {
 	// Name is a word that identifies the list in cursors, and in traces by the comment that sqlc
 	// writes too: "-- name: pages :many".
@@ -68,18 +68,17 @@ type List[A, R any] struct {
 	// Sizes are the numbers of rows that a page may have. The first one is the default.
 	Sizes []int
 
-	// Open says that Where has no argument on purpose: every caller may list every row that it lets
-	// through. Package pgquerytest asks for it. Defaults to false.
+	// Open says that Where has no argument on purpose, so that every caller may list every row that
+	// matches. Package pgquerytest asks for it. Defaults to false.
 	Open bool
 
-	// Replan makes the server plan each page for its values, where some are much more frequent than
-	// others. It adds about a fifth to a short query. Defaults to false.
+	// Replan makes the server plan each page for its values. Use it if some values are much more
+	// frequent than others. It adds about a fifth to a short query. Defaults to false.
 	Replan bool
 
-	// Keys returns the keys that sign cursors, each of at least 16 bytes: the first one signs, each
-	// one verifies. It is called once for each page. Clients can read the values in a cursor all
-	// the same. Defaults to nil: cursors are not signed, and a client can make one that starts
-	// anywhere in the list.
+	// Keys returns the keys that sign cursors, each of at least 16 bytes. The first one signs, each
+	// one verifies. It is called once for each page. Clients can still read the values in a cursor.
+	// Without keys a client can forge a cursor that starts anywhere in the list. Defaults to nil.
 	Keys func() [][]byte
 
 	once sync.Once
@@ -88,7 +87,7 @@ type List[A, R any] struct {
 
 // At says which page of a list to read.
 type At struct {
-	// Sort is the name of an order. Defaults to the cursor's, or to the only one that is declared.
+	// Sort is the name of an order. Defaults to the cursor's, or to the only declared one.
 	Sort string
 	// Size is one of the declared sizes. Defaults to the first one.
 	Size int
@@ -103,16 +102,14 @@ type Page[R any] struct {
 	Prev string `json:"prev,omitempty"` // the cursor of the page before it, or ""
 }
 
-// Page reads a page with one query. A cursor says where in the order a page starts, not which rows
-// it has: rows that were inserted or deleted since then appear or are missing, and no other row is
-// skipped or repeated.
+// Page reads a page with one query. A cursor says where in the order a page starts. Rows inserted
+// or deleted since then appear or are missing, but no other row is skipped or repeated.
 //
 // A wrong field of at is a [NameError] or a [CursorError], a wrong field of args an
-// [ArgumentError]; nothing was sent then. The database's errors are wrapped.
+// [ArgumentError]; then nothing was sent. The database's errors are wrapped.
 //
-// A cursor holds 48 kB. If the columns of a sort have more in the last row, or a time that Go
-// cannot hold, the error says so, and the page has its rows all the same. [List.All] goes on from
-// there.
+// A cursor holds 48 kB. If the sort's columns have more in the last row, or a time that Go cannot
+// hold, Page returns an error along with the rows. [List.All] goes on from there.
 func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], error) {
 	var page Page[R]
 	c, r, err := l.request(at)
@@ -131,8 +128,8 @@ func (l *List[A, R]) Page(ctx context.Context, db DB, args A, at At) (Page[R], e
 // All reads the rows from at on, page by page, and holds one page in memory. It ends at the first
 // error, which is the second value of its last element. A cursor must lead forward.
 //
-// The pages are queries of their own: what changes between them shows, unless db is a transaction
-// with REPEATABLE READ. No connection is held while the loop's body runs, unless db is one.
+// Each page is a separate query, so changes between them are visible, unless db is a transaction
+// with REPEATABLE READ. All holds no connection while the loop's body runs, unless db is one.
 func (l *List[A, R]) All(ctx context.Context, db DB, args A, at At) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
 		c, r, err := l.request(at)
@@ -159,8 +156,8 @@ func (l *List[A, R]) All(ctx context.Context, db DB, args A, at At) iter.Seq2[R,
 	}
 }
 
-// Count returns how many rows the list has with the filters of args. It reads them all: on a large
-// table a page is often shown without it.
+// Count returns how many rows the list has with the filters of args. It reads all of them, which is
+// slow on a large table.
 func (l *List[A, R]) Count(ctx context.Context, db DB, args A) (int64, error) {
 	c, err := l.compiled()
 	if err != nil {
@@ -183,19 +180,19 @@ func (l *List[A, R]) Count(ctx context.Context, db DB, args A) (int64, error) {
 	return n, nil
 }
 
-// request is a page that a caller may read. The cursor's direction holds without a place, too.
+// request is a checked request for a page. The cursor's direction counts even if it has no place.
 type request struct {
 	cursor
 	variant decl.Variant
 	signers [][]byte
 }
 
-// request checks what a client may choose.
+// request checks the client's choices.
 func (l *List[A, R]) request(at At) (c *list, r request, err error) {
 	if c, err = l.compiled(); err != nil {
 		return c, r, err
 	}
-	r.signers = [][]byte{nil} // one that stands for none
+	r.signers = [][]byte{nil} // nil stands for no key
 	if l.Keys != nil {
 		r.signers = l.Keys()
 		if len(r.signers) == 0 || slices.ContainsFunc(r.signers, func(key []byte) bool { return len(key) < minKey }) {
@@ -245,7 +242,7 @@ func (l *list) unknown(kind string) error {
 	return e
 }
 
-// mode returns what comes before the values of a query.
+// mode returns the options that come before the values of a query.
 func (l *list) mode() []any {
 	if l.replan {
 		return []any{pgx.QueryExecModeCacheDescribe}
@@ -253,8 +250,8 @@ func (l *list) mode() []any {
 	return nil
 }
 
-// fetch runs the query of a page. The rows are in the order of the list, and more says whether
-// there are further ones in the direction of the page.
+// fetch runs the query of a page. It returns the rows in the list's order. more says whether there
+// are further rows in the page's direction.
 func fetch[R any](
 	ctx context.Context, db DB, c *list, args reflect.Value, r *request,
 ) (page []R, more bool, err error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/lex"
 )
 
-// list is a List that was put together.
+// list is a compiled List.
 type list struct {
 	*compiler
 	query, where piece
@@ -33,7 +33,7 @@ type filter struct {
 type sort struct {
 	name  string
 	keys  []key
-	shape [8]byte // a digest of the keys: a cursor of another order does not fit
+	shape [8]byte // a digest of the keys, to refuse a cursor of another order
 }
 
 // key is a column of a sort.
@@ -44,7 +44,7 @@ type key struct {
 	nullsFirst   bool
 }
 
-// compiled returns what is put together once, or a *DeclarationError.
+// compiled compiles the declaration once. It returns a *DeclarationError for mistakes.
 func (l *List[A, R]) compiled() (*list, error) {
 	l.once.Do(func() {
 		c := newCompiler("List", l.Name, reflect.TypeFor[A](), reflect.TypeFor[R]())
@@ -56,7 +56,7 @@ func (l *List[A, R]) compiled() (*list, error) {
 }
 
 func (l *list) read(query, where string, filters, sorts map[string]string) {
-	l.query = l.always("Select", query, clauses...)
+	l.query = l.readRequired("Select", query, clauses...)
 	first := slices.IndexFunc(l.query.tokens, func(t lex.Token) bool { return t.Kind != lex.Space })
 	if first >= 0 && !slices.Contains([]string{"select", "with"}, strings.ToLower(l.query.tokens[first].Text)) {
 		l.fail("Select", "must begin with select or with")
@@ -64,7 +64,7 @@ func (l *list) read(query, where string, filters, sorts map[string]string) {
 	if strings.TrimSpace(where) == "" {
 		l.fail("Where", `is missing; "true" lets everything through`)
 	} else {
-		l.where = l.always("Where", where, clauses...)
+		l.where = l.readRequired("Where", where, clauses...)
 	}
 	if len(filters) > 64 {
 		l.fail("Filters", "are more than 64")
@@ -176,7 +176,7 @@ func (c *compiler) key(words []string) (k key, problem string) {
 	default:
 		return k, usage
 	}
-	i := c.scan.named(k.name)
+	i := c.scan.indexOf(k.name)
 	if i < 0 || c.scan.columns[i].group != nil {
 		return k, "column " + k.name + " is not a field of the row struct"
 	}

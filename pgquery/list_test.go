@@ -20,8 +20,8 @@ import (
 	"github.com/page-builder/persistence/pgquery"
 )
 
-// Every sort gives every row once, in the order that the server has without pages, forward and
-// backward, with each filter and without.
+// Every sort returns every row once, in the server's order without pages, forward and backward,
+// with each filter and without.
 func TestPagesCoverTheList(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -121,7 +121,7 @@ func TestUnknownNames(t *testing.T) {
 	}
 }
 
-// Where the rows behind a cursor are gone, the page is empty and leads to the nearest edge.
+// If the rows behind a cursor are gone, the page is empty and leads to the nearest edge.
 func TestEdges(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -161,7 +161,7 @@ func TestEdges(t *testing.T) {
 	}
 }
 
-// recording counts queries and their texts, with the mode that was asked for.
+// recording counts queries and their texts, with the mode used.
 type recording struct {
 	pgquery.DB
 	texts []string
@@ -180,7 +180,7 @@ func (r *recording) Query(ctx context.Context, sql string, args ...any) (pgx.Row
 	return r.DB.Query(ctx, sql, args...)
 }
 
-// Nothing of what a client sends is part of a text, and equal requests have equal texts.
+// No input of a client is part of a text, and equal requests have equal texts.
 func TestTextsAreStable(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -322,7 +322,7 @@ func TestHandles(t *testing.T) {
 	}
 }
 
-// keyed is a row whose columns are keys of many types.
+// keyed is a row with keys of many types.
 type keyed struct {
 	ID      int64
 	Title   pgtype.Text
@@ -400,7 +400,7 @@ func TestKeyTypes(t *testing.T) {
 	}
 }
 
-// The first use of a list may be several at once.
+// Several goroutines may use a list for the first time at once.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

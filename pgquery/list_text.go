@@ -19,10 +19,10 @@ func (l *list) active(args reflect.Value) (filters uint64) {
 	return filters
 }
 
-// build puts a text together. The declared query is a subquery, so that a sort names its columns
-// and not the columns of its tables; the planner pulls it up. Rows after the cursor's are one range
-// if a row comparison can say it. Otherwise they are several that do not overlap, each with an
-// index scan and a limit of its own.
+// build builds a text. The declared query becomes a subquery, so that a sort names its columns and
+// not the columns of its tables; the planner pulls it up. The rows after the cursor are one range
+// if a row comparison can express it. Otherwise they are several disjoint ranges, each with its own
+// index scan and limit.
 func (l *list) build(v decl.Variant) *decl.Text {
 	if v.Count {
 		w := newWriter(l.name+"_count", "one")
@@ -43,7 +43,7 @@ func (l *list) build(v decl.Variant) *decl.Text {
 	s := &l.sorts[v.Sort]
 	w := newWriter(l.name, "many")
 	w.each = v.Each
-	// One row more than the page tells whether there is another page.
+	// Read one extra row to know whether there is another page.
 	tail := s.orderBy("q.", v.Backward) + " limit " + strconv.Itoa(l.sizes[v.Size]+1)
 	ranges := [][]condition{nil}
 	if v.Keyset {
@@ -133,7 +133,7 @@ func (l *list) writeRange(w *writer, s *sort, v decl.Variant, conditions []condi
 	w.text.Ranges = append(w.text.Ranges, bounds)
 }
 
-// write writes a condition, and notes what bounds the range.
+// write writes a condition, and records the parameters that bound the range.
 func (s *sort) write(w *writer, c condition, bounds *decl.Range) {
 	keys := s.keys[c.from:c.to]
 	list := func(open, separator string, element func(i int)) {
@@ -154,7 +154,7 @@ func (s *sort) write(w *writer, c condition, bounds *decl.Range) {
 		column(0)
 		w.WriteString(" " + c.operator)
 		bounds.Nulls = append(bounds.Nulls, keys[0].name)
-	case "=": // a row comparison is not what the planner looks for here
+	case "=": // the planner does not use a row comparison here
 		list("", " and ", func(i int) {
 			column(i)
 			w.WriteString(" = ")
@@ -178,7 +178,7 @@ type condition struct {
 // range; the nearest one comes first.
 func (s *sort) ranges(nulls uint64, backward bool) [][]condition {
 	var ranges [][]condition
-	var equal []condition // what all further ranges have in common
+	var equal []condition // shared by all further ranges
 	add := func(c condition) {
 		ranges = append([][]condition{append(equal[:len(equal):len(equal)], c)}, ranges...)
 	}

@@ -9,10 +9,10 @@ import (
 	"reflect"
 )
 
-// Optional is a value that may be absent, null or there. The zero value is absent.
+// Optional is a value that may be absent, null or present. The zero value is absent.
 //
-// In JSON a field that is missing stays absent, and null is null. With the option omitzero an
-// absent one is left out; without it, it is written as null.
+// In JSON a missing field stays absent, and null is null. An absent Optional is left out with the
+// option omitzero, and written as null without it.
 type Optional[T any] struct {
 	value T
 	state state
@@ -32,7 +32,7 @@ func Value[T any](v T) Optional[T] { return Optional[T]{value: v, state: present
 // Null returns an Optional that is null.
 func Null[T any]() Optional[T] { return Optional[T]{state: null} }
 
-// Get returns the value, and whether there is one: it is neither absent nor null.
+// Get returns the value, and false if it is absent or null.
 func (o Optional[T]) Get() (T, bool) { return o.value, o.state == present }
 
 // IsNull reports whether it is null.
@@ -49,7 +49,7 @@ func (o Optional[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(o.value)
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It is called only for a field that is there.
+// UnmarshalJSON implements [json.Unmarshaler]. It is only called for a field that is present.
 func (o *Optional[T]) UnmarshalJSON(b []byte) error {
 	if bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
 		*o = Null[T]()
@@ -90,7 +90,7 @@ func (o Optional[T]) Value() (driver.Value, error) {
 	return o.value, nil
 }
 
-// optional is implemented by each Optional, and nothing else.
+// optional is implemented only by the Optional types.
 type optional interface {
 	optional() (any, state)
 	inner() reflect.Type

@@ -85,7 +85,7 @@ func TestOptionalInSQL(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), "select count(*) from pages where title = $1", absent).Scan(&n); err == nil {
 		t.Error("an absent value was sent")
 	}
-	// A value that converts itself does so.
+	// A value with its own conversion uses it.
 	if v, err := pgquery.Value(prio).Value(); err != nil || v != int32(0) {
 		t.Errorf("%v, %v", v, err)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Patch declares an update of one row that sets only the columns that are given. A is a struct of
-// arguments, R a struct that receives the row. Arguments are named as in a [List].
+// Patch declares an update of one row that sets only the given columns. A is a struct of arguments,
+// R a struct that receives the row. Arguments are named as in a [List].
 //
 // A Patch is safe for concurrent use and must not be changed or copied after its first use.
 type Patch[A, R any] struct {
@@ -33,24 +33,26 @@ type Patch[A, R any] struct {
 	// Always is set by each update too: "updated_at = now()". Defaults to nothing.
 	Always string
 
-	// Version is an integer column that each update increments, and that a field of the same name
-	// in A says the caller saw. Defaults to "": the last one to write wins.
+	// Version is an integer column that each update increments. The field of the same name in A
+	// holds the version that the caller saw. Without it the last write wins. Defaults to "".
 	Version string
 
-	// Returning are the columns of the row, as it is then. They are the fields of R.
+	// Returning lists the columns of the row after the update, which are the fields of R.
 	Returning string
 
 	once  sync.Once
 	patch *patch
 }
 
-// Apply updates the row and returns it. If no column is given, it only reads the row, and compares
-// the version all the same.
+// Apply updates the row and returns it. If no column is given, it only reads the row, but still
+// compares the version.
 //
 // The error wraps [pgx.ErrNoRows] if Where finds no row. It is a [ChangedError] if the row has
-// another version; a second query finds that out. It wraps [pgx.ErrTooManyRows] if Where found more
-// than one row: these were updated, so roll back. A missing argument, or null for a column that
-// refuses it, is an [ArgumentError], and nothing was sent.
+// another version, which takes a second query to find out. It wraps [pgx.ErrTooManyRows] if Where
+// found several rows; they were updated, so roll back.
+//
+// A missing argument, or null for a column that refuses it, is an [ArgumentError]. Then nothing was
+// sent.
 func (p *Patch[A, R]) Apply(ctx context.Context, db DB, args A) (R, error) {
 	var none R
 	c, err := p.compiled()
@@ -75,7 +77,7 @@ func (p *Patch[A, R]) Apply(ctx context.Context, db DB, args A) (R, error) {
 	return rows[0], nil
 }
 
-// conflict returns why no row was found: it is gone, or has another version.
+// conflict returns why no row was found: it does not exist, or has another version.
 func (p *patch) conflict(ctx context.Context, db DB, args reflect.Value) error {
 	if p.look == nil {
 		return p.wrap(pgx.ErrNoRows)

@@ -8,7 +8,7 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// patch is a Patch that was put together.
+// patch is a compiled Patch.
 type patch struct {
 	*compiler
 	table, where, always, returning piece
@@ -24,17 +24,17 @@ type patchColumn struct {
 	field int
 }
 
-// compiled returns what is put together once, or a *DeclarationError.
+// compiled compiles the declaration once. It returns a *DeclarationError for mistakes.
 func (p *Patch[A, R]) compiled() (*patch, error) {
 	p.once.Do(func() {
 		c := newCompiler("Patch", p.Name, reflect.TypeFor[A](), reflect.TypeFor[R]())
 		setters := slices.Concat(clauses, []string{"from", "returning"})
 		p.patch = &patch{
-			compiler: c, table: c.table(p.Table), where: c.always("Where", p.Where, clauses...),
-			returning: c.always("Returning", p.Returning, setters...),
+			compiler: c, table: c.table(p.Table), where: c.readRequired("Where", p.Where, clauses...),
+			returning: c.readRequired("Returning", p.Returning, setters...),
 		}
 		if p.Always != "" {
-			p.patch.always = c.always("Always", p.Always, setters...)
+			p.patch.always = c.readRequired("Always", p.Always, setters...)
 		}
 		p.patch.addColumns(p.Columns, p.Version)
 		c.finish()

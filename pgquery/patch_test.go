@@ -62,7 +62,7 @@ func TestPatch(t *testing.T) {
 	}); err != nil || row.Due != nil || row.Title != "new" || row.Version != 3 {
 		t.Errorf("%+v, %v", row, err)
 	}
-	// Nothing given: the row is read, and not written.
+	// Nothing given: the row is read but not written.
 	if row, err = p.Apply(t.Context(), db, patchArgs{ID: 2, Site: 1, Version: 3}); err != nil || row.Version != 3 {
 		t.Errorf("%+v, %v", row, err)
 	}

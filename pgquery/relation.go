@@ -15,7 +15,8 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// Batcher is what [Load] needs of a database: *pgxpool.Pool, *pgx.Conn and pgx.Tx have it.
+// Batcher is the part of a database that [Load] uses. *pgxpool.Pool, *pgx.Conn and pgx.Tx implement
+// it.
 type Batcher interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
@@ -26,8 +27,8 @@ type Loader[P any] interface {
 }
 
 // Relation declares how to read the children of many parents with one query. P is the struct of a
-// parent, C the type of a child, and K the type of what they have in common: an integer, a string
-// or a UUID as an array of 16 bytes.
+// parent and C the type of a child. K is the type of their common key: an integer, a string or a
+// UUID as an array of 16 bytes.
 //
 // A Relation is safe for concurrent use and must not be changed or copied after its first use.
 type Relation[P, C any, K comparable] struct {
@@ -47,7 +48,7 @@ type Relation[P, C any, K comparable] struct {
 	// Order is the order of the children of a parent, as in [List.Sorts].
 	Order string
 
-	// Limit is how many children a parent gets at most. Defaults to 0, all.
+	// Limit is the maximum number of children of a parent. Defaults to 0, no limit.
 	Limit int
 
 	// Parent returns the key of a parent, and false if it has none.
@@ -59,22 +60,22 @@ type Relation[P, C any, K comparable] struct {
 	// Assign gives a parent its children, which may be none. Parents with the same key share them.
 	Assign func(*P, []C)
 
-	// Then are relations of the children, which one more round trip reads. Defaults to none.
+	// Then lists relations of the children, which the next round trip reads. Defaults to none.
 	Then []Loader[C]
 
 	once     sync.Once
 	relation *relation
 }
 
-// relation is a Relation that was put together.
+// relation is a compiled Relation.
 type relation struct {
 	*compiler
 	text *decl.Text
 }
 
-// Load reads the relations of the parents, and what comes Then, with one round trip for each level,
-// and assigns them when all is read. The first use of a text on a connection takes one more, in
-// which pgx prepares it. Without parents nothing is sent.
+// Load reads the relations of the parents and their Then relations, with one round trip for each
+// level. It assigns them after it has read everything. On the first use of a text, a connection
+// takes one more round trip to prepare it. Without parents nothing is sent.
 //
 // The levels see changes made between them, unless db is a transaction with REPEATABLE READ.
 func Load[P any](ctx context.Context, db Batcher, parents []P, relations ...Loader[P]) error {
@@ -199,8 +200,8 @@ func (r *Relation[P, C, K]) load(parents []*P) (*job, error) {
 	return j, nil
 }
 
-// parents is the name of the parents' keys in a relation with a limit. The declared text stands
-// where it is visible, so declared names must not begin with reservedPrefix.
+// parents is the name of the parents' keys in a relation with a limit. The declared text can see
+// that name, so declared names must not begin with reservedPrefix.
 const parents = `"pgquery.parents"`
 
 // keyTypes maps the Go types of keys to types of the server.
@@ -208,12 +209,12 @@ var keyTypes = map[reflect.Kind]string{
 	reflect.Int16: "int2", reflect.Int32: "int4", reflect.Int64: "int8", reflect.String: "text", reflect.Array: "uuid",
 }
 
-// compiled returns what is put together once, or a *DeclarationError.
+// compiled compiles the declaration once. It returns a *DeclarationError for mistakes.
 func (r *Relation[P, C, K]) compiled() (*relation, error) {
 	r.once.Do(func() {
 		c := newCompiler("Relation", r.Name, reflect.TypeFor[struct{}](), reflect.TypeFor[C]())
-		query, key := c.static("Select", r.Select, clauses...), c.static("Key", r.Key, clauses...)
-		where := c.static("Where", cmp.Or(r.Where, "true"), clauses...)
+		query, key := c.readStatic("Select", r.Select, clauses...), c.readStatic("Key", r.Key, clauses...)
+		where := c.readStatic("Where", cmp.Or(r.Where, "true"), clauses...)
 		order := c.sort("Order", "", r.Order)
 		k := reflect.TypeFor[K]()
 		typ, ok := keyTypes[k.Kind()]

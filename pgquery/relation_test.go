@@ -257,7 +257,8 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// A child that the server finds and Go does not is an error: it would be missing otherwise.
+// If the server returns a child that matches no parent in Go, that is an error, not a missing
+// child.
 func TestStrangeKeys(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -301,7 +302,7 @@ type strangeRow struct {
 	Key string
 }
 
-// More parents than a statement may have parameters are one array.
+// More parents than a statement may have parameters fit into one array.
 func TestManyParents(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -316,8 +317,8 @@ func TestManyParents(t *testing.T) {
 	}
 }
 
-// The names that a limit adds to the statement are none of the declaration's, whatever it calls its
-// tables and columns.
+// The names that a limit adds to the statement never collide with the declaration's tables and
+// columns.
 func TestRelationNames(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

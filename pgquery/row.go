@@ -19,10 +19,10 @@ import (
 // Columns and fields must match by name, as for [pgx.RowToStructByName].
 //
 // A field that is a pointer to a struct and has a tag such as `db:"author.*"` takes the columns
-// "author.id", "author.name" and so on. It is nil if all of them are null, as an outer join makes
-// them where it finds nothing.
+// "author.id", "author.name" and so on. It is nil if all of them are null, as when an outer join
+// finds nothing.
 //
-// The function is for one result, and not safe for concurrent use.
+// Use the function for one result only. It is not safe for concurrent use.
 func RowTo[R any]() pgx.RowToFunc[R] {
 	s, err := newScanner(reflect.TypeFor[R]())
 	var into []any
@@ -42,8 +42,8 @@ func RowTo[R any]() pgx.RowToFunc[R] {
 	}
 }
 
-// Maybe reads the only row of a result with fn, or reports that there is none. It closes rows. More
-// than one row is [pgx.ErrTooManyRows].
+// Maybe reads the only row of a result with fn, and returns false if there is none. It closes rows.
+// More than one row is [pgx.ErrTooManyRows].
 func Maybe[T any](rows pgx.Rows, fn pgx.RowToFunc[T]) (value T, found bool, err error) {
 	value, err = pgx.CollectExactlyOneRow(rows, fn)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -100,8 +100,8 @@ func newScanner(t reflect.Type) (*scanner, error) {
 	return s, nil
 }
 
-// named returns the column with the name that SQL gives it, or -1.
-func (s *scanner) named(name string) int {
+// indexOf returns the index of the column with that name in SQL, or -1.
+func (s *scanner) indexOf(name string) int {
 	for i := range s.columns {
 		c := &s.columns[i]
 		rest, ok := name, true
@@ -122,8 +122,8 @@ type plan struct {
 	targets []*column // one for each column of the result
 }
 
-// plan returns the one for a result. The last one is kept: all results of a text look the same
-// until somebody alters a table.
+// plan returns the plan for a result. It keeps the last one, because all results of a text look the
+// same until a table changes.
 func (s *scanner) plan(columns []pgconn.FieldDescription) (*plan, error) {
 	if p := s.last.Load(); p != nil && p.fits(columns) {
 		return p, nil
@@ -131,7 +131,7 @@ func (s *scanner) plan(columns []pgconn.FieldDescription) (*plan, error) {
 	p := &plan{scanner: s}
 	seen := make([]bool, len(s.columns))
 	for _, d := range columns {
-		i := s.named(d.Name)
+		i := s.indexOf(d.Name)
 		switch {
 		case i < 0:
 			return nil, fmt.Errorf("column %q has no field in the row struct", d.Name)
@@ -181,7 +181,7 @@ func (p *plan) scan(row interface{ Scan(...any) error }, dst reflect.Value, into
 func (p *plan) fill(g *group, dst reflect.Value, into []any) error {
 	dst.SetZero()
 	value := reflect.New(g.typ)
-	missing := "" // a plain field whose column is null
+	missing := "" // a plain field with a null column
 	for i, c := range p.targets {
 		if c.group != g {
 			continue
@@ -213,7 +213,7 @@ func (c *column) path() string {
 	return c.name
 }
 
-// maxAllocated bounds what a page takes before its rows are there.
+// maxAllocated limits the memory for a page before its rows arrive.
 const maxAllocated = 1000
 
 // collect appends all rows of a result to page, and closes it.

@@ -45,7 +45,7 @@ type pageWithAuthor struct {
 	} `db:"author.*"`
 }
 
-// A struct behind a pointer is nil where an outer join finds nothing.
+// A pointer to a struct is nil if an outer join finds nothing.
 func TestEmbeds(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -106,7 +106,7 @@ func TestRowErrors(t *testing.T) {
 		"int is not a struct") {
 		t.Error(err)
 	}
-	// A list refuses a row that does not fit, whatever was true when its last one came.
+	// A list refuses a row that does not fit, even if earlier rows did.
 	pages := newPages()
 	if _, err := pages.Page(t.Context(), pool, pageArgs{Site: 1}, pgquery.At{Sort: "due"}); err != nil {
 		t.Fatal(err)

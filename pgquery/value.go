@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// validator is a type that knows its values, as sqlc writes it for enums.
+// validator is a type that knows its values, as sqlc generates it for enums.
 type validator interface{ Valid() bool }
 
 // isValidator is the same with the name that package net/netip chose.
@@ -26,13 +26,13 @@ type isValidator interface{ IsValid() bool }
 // The limits are rounded inwards.
 const minYear, maxYear = -4711, 294246
 
-// maxDepth bounds nested values: the server's max_stack_depth of 2 MB is good for some thousands.
+// maxDepth limits nested values. The server's max_stack_depth of 2 MB is enough for some thousands.
 const maxDepth = 1000
 
-// valuedNull is the reason for a value whose own code makes it null.
+// valuedNull is the reason for a value that its own code turns into null.
 const valuedNull = "is null"
 
-// checkSent returns why the server would refuse the value that pgx makes of v, or "".
+// checkSent returns why the server would refuse the value that pgx sends for v, or "".
 func checkSent(v reflect.Value) string {
 	if reason := checkValue(v, 0); reason != "" || !v.IsValid() {
 		return reason
@@ -46,7 +46,7 @@ func checkSent(v reflect.Value) string {
 		return ""
 	case driver.Valuer:
 		if t.PkgPath() == reflect.TypeFor[pgtype.Text]().PkgPath() || isNull(v) {
-			return "" // pgx asks it otherwise, or not at all
+			return "" // pgx calls another method of it, or none
 		}
 		value, err := known.Value()
 		if text, ok := value.(string); ok {
@@ -151,11 +151,11 @@ func checkTime(t time.Time) string {
 	return ""
 }
 
-// surrogates finds escapes of code points in JSON: the two halves of a pair, or one by itself.
+// surrogates finds escapes of code points in JSON: both halves of a pair, or a lone half.
 var surrogates = regexp.MustCompile(`(?i)\\\\|\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]`)
 
-// checkJSON returns why jsonb would refuse a text that is JSON to Go: an escaped NUL, half of a
-// surrogate pair, a number that is out of range, or deep nesting.
+// checkJSON returns why jsonb would refuse a text that Go accepts as JSON: an escaped NUL, half of
+// a surrogate pair, a number out of range, or deep nesting.
 func checkJSON(raw json.RawMessage) string {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -168,7 +168,7 @@ func checkJSON(raw json.RawMessage) string {
 	return ""
 }
 
-// checkNumber wants a number that is far inside the limits of the type numeric.
+// checkNumber requires a number far inside the limits of the type numeric.
 func checkNumber(n json.Number) string {
 	const limit = 1000
 	_, exponent, _ := strings.Cut(strings.ToLower(n.String()), "e")
@@ -183,8 +183,8 @@ func isUUID(t reflect.Type) bool {
 	return t.Kind() == reflect.Array && t.Len() == 16 && t.Elem().Kind() == reflect.Uint8
 }
 
-// encodable returns a value that pgx encodes in each of its modes. Those that do not ask the server
-// for the types of parameters do not know an array of 16 bytes.
+// encodable returns a value that pgx can encode in each of its modes. Modes that do not ask the
+// server for parameter types do not know an array of 16 bytes.
 func encodable(value any) any {
 	switch v := reflect.Indirect(reflect.ValueOf(value)); value.(type) {
 	case driver.Valuer, pgtype.UUIDValuer:
@@ -202,7 +202,7 @@ func uuidOf(v reflect.Value) pgtype.UUID {
 	return u
 }
 
-// uuids returns arrays of 16 bytes, or pointers to some, as an array that pgx encodes in each of
+// uuids returns arrays of 16 bytes, or pointers to them, as an array that pgx can encode in each of
 // its modes.
 func uuids(array reflect.Value) []pgtype.UUID {
 	all := make([]pgtype.UUID, array.Len())

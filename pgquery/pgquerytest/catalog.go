@@ -15,7 +15,7 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// catalog answers what the server knows of types and tables.
+// catalog reads the server's catalog of types and tables.
 type catalog struct {
 	ctx    context.Context
 	tx     pgx.Tx
@@ -57,10 +57,10 @@ type table struct {
 	notNull    map[string]bool
 	hasDefault map[string]bool
 	types      map[string]uint32
-	isUnknown  bool // a materialized view, of which the catalog does not say what is null
+	isUnknown  bool // a materialized view: the catalog does not say which columns may be null
 }
 
-// table returns nil for a table that is not there.
+// table returns nil for a missing table.
 func (c *catalog) table(name string) (*table, error) {
 	if t := c.tables[name]; t != nil {
 		return t, nil
@@ -83,8 +83,8 @@ func (c *catalog) table(name string) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	// An index of another collation than the column's tells texts apart that are equal for the
-	// column, if the column's is not deterministic.
+	// If the column's collation is not deterministic, an index with another collation may
+	// distinguish texts that are equal for the column.
 	c.tables[name] = t
 	return t, nil
 }
@@ -96,8 +96,8 @@ var integers = map[string]int{"int2": 16, "int4": 32, "int8": 64}
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// argument returns what is wrong with a field for a parameter of the type: a value of the field
-// could be one that the server refuses, or pgx does not encode it.
+// argument returns what is wrong with a field for a parameter of the type: the server could refuse
+// a value of the field, or pgx cannot encode it.
 func (c *catalog) argument(t *dataType, typ reflect.Type) string {
 	inner := unwrap(typ)
 	bits, isInt := integers[t.name]
@@ -125,7 +125,7 @@ func (c *catalog) argument(t *dataType, typ reflect.Type) string {
 	return t.mismatch(typ, problem)
 }
 
-// mismatch returns a problem with the types that it is about, or "".
+// mismatch returns a problem together with the types involved, or "".
 func (t *dataType) mismatch(typ reflect.Type, problem string) string {
 	switch {
 	case problem == "" || strings.HasPrefix(problem, "is "): // of an element
@@ -136,7 +136,7 @@ func (t *dataType) mismatch(typ reflect.Type, problem string) string {
 	return fmt.Sprintf("is %s, and the field is %s: %s", t.name, typ, problem)
 }
 
-// checkEnum wants a type that refuses what the enum does not have, before it is sent.
+// checkEnum requires a type that refuses unknown labels of the enum before they are sent.
 func checkEnum(t *dataType, typ reflect.Type) string {
 	valid := func(label string) bool {
 		v := reflect.New(typ).Elem()
@@ -179,8 +179,8 @@ func (c *catalog) result(t *dataType, typ reflect.Type) string {
 	return t.mismatch(typ, problem)
 }
 
-// samples are values that each type of PostgreSQL accepts one of. pgx decodes null into anything,
-// so that only a value shows what it does.
+// samples has at least one value for each type of PostgreSQL. pgx decodes null into anything, so
+// only a value shows whether it can decode the type.
 var samples = []string{
 	"null", "0", "{}", "2000-01-01", "00:00", "00000000-0000-0000-0000-000000000000", "::1", "empty",
 }
@@ -190,7 +190,7 @@ func (c *catalog) decodes(t *dataType, typ reflect.Type) bool {
 	target := reflect.New(typ)
 	_, isScanner := target.Interface().(sql.Scanner)
 	if isScanner && typ.PkgPath() != reflect.TypeFor[pgtype.Text]().PkgPath() {
-		return true // it may refuse the sample, and take what the column has
+		return true // it may refuse the sample but accept the column's values
 	}
 	for _, sample := range append(t.enum[:min(1, len(t.enum))], samples...) {
 		rows, err := c.tx.Query(c.ctx, "select '"+strings.ReplaceAll(sample, "'", "''")+"'::"+t.sql,
@@ -205,10 +205,10 @@ func (c *catalog) decodes(t *dataType, typ reflect.Type) bool {
 			return false
 		}
 	}
-	return true // of a type that is not known here
+	return true // an unknown type
 }
 
-// exactTypes are the types whose values pgx decodes and encodes without a change.
+// exactTypes are the types that pgx decodes and encodes without changing the value.
 var exactTypes = []string{"bool", "float4", "float8", "uuid", "bytea", "timestamptz", "timestamp", "date"}
 
 // key returns what is wrong with a column as part of a cursor.
@@ -266,8 +266,8 @@ func width(t reflect.Type) int {
 
 var calls = regexp.MustCompile(`\b([a-z_][a-z0-9_]*)\(|\b(CURRENT_|LOCALTIME)`)
 
-// changes reports an expression that has another value in the next request: the time of the
-// transaction, or a volatile function. What the setting of a session changes does not count.
+// changes reports an expression that may have another value in the next request: the time of the
+// transaction, or a volatile function. Session settings do not count.
 func (c *catalog) changes(expression string) bool {
 	for _, call := range calls.FindAllStringSubmatch(expression, -1) {
 		var volatile bool

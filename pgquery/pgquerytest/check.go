@@ -20,8 +20,8 @@ type Declaration interface {
 	Declaration() *decl.Declaration
 }
 
-// Indexed asks that an index finds the rows after a cursor of the list's sort, with the filters on:
-// each column of the keyset stands in an Index Cond, and nothing is sorted but what a limit bounds.
+// Indexed requires that an index finds the rows after a cursor of the list's sort, with the filters
+// on. Each column of the keyset must be in an Index Cond. Only rows within a limit may be sorted.
 func Indexed(list Declaration, sort string, filters ...string) Declaration {
 	return &indexed{list, sort, filters}
 }
@@ -35,9 +35,9 @@ type indexed struct {
 // Declaration returns the list's declaration.
 func (i *indexed) Declaration() *decl.Declaration { return i.list.Declaration() }
 
-// Unique says that rows of the list never tie in the sort, where the planner cannot prove it: for a
-// materialized WITH, unnest WITH ORDINALITY, or a column whose collation finds different texts
-// equal.
+// Unique says that rows of the list never tie in the sort. Use it if the planner cannot prove that:
+// for a materialized WITH, unnest WITH ORDINALITY, or a column with a collation for which different
+// texts are equal.
 func Unique(list Declaration, sort string) Declaration { return &unique{list, sort} }
 
 type unique struct {
@@ -48,29 +48,29 @@ type unique struct {
 // Declaration returns the list's declaration.
 func (u *unique) Declaration() *decl.Declaration { return u.list.Declaration() }
 
-// maxTexts bounds how many texts of a list are prepared. Each takes the server a fraction of a
+// maxTexts limits how many texts of a list Check prepares. Each takes the server a fraction of a
 // millisecond.
 const maxTexts = 2000
 
-// textMemory is what a prepared text takes in the server, for each connection that has used it:
+// textMemory is the memory of a prepared text in the server, for each connection that has used it:
 // 40 to 48 KiB, measured on PostgreSQL 15 with five columns and one join.
 const textMemory = 44 << 10
 
-// Check prepares the texts of each declaration on a database that has its schema, and fails t for
-// each mistake, with the line of the declaration. It works in a transaction that it rolls back. db
-// is a *pgxpool.Pool, *pgx.Conn or pgx.Tx.
+// Check prepares the texts of each declaration on a database with the schema. It fails t for each
+// mistake, with the line of the declaration. It works in a transaction that it rolls back. db is a
+// *pgxpool.Pool, *pgx.Conn or pgx.Tx.
 //
-// Of a list it prepares every sort, forward and backward, with no filter, each one, each two and
-// all of them, up to 2,000 texts. It compares columns with the fields of the row by name, type and
-// nullability, and arguments by type. It wants an argument in Where, a unique end for each sort,
-// and no join that gives a row twice. It logs how many texts a list has and what they cost.
+// For a list it prepares every sort, forward and backward, with no filter, each filter, each pair
+// and all of them, up to 2,000 texts. It compares columns with the fields of the row by name, type
+// and nullability, and arguments by type. It requires an argument in Where, a unique end for each
+// sort, and no join that returns a row twice. It logs the number and the cost of the texts.
 //
-// Of a relation or an insert it prepares the one text, and compares the columns. The columns of an
+// For a relation or an insert it prepares the one text and compares the columns. The columns of an
 // insert must fit the table's, and include those that are not null and have no default.
 //
-// Of a patch it prepares no column, each one, each two and all of them. It wants Where to compare
-// all columns of a unique index, so that it finds one row, and notnull at the fields of columns
-// that refuse null.
+// For a patch it prepares the texts for no column, each column, each pair and all of them. Where
+// must compare all columns of a unique index, so that it finds one row. Fields of columns that
+// refuse null must have notnull.
 func Check(t testing.TB, db interface {
 	Begin(context.Context) (pgx.Tx, error)
 }, declarations ...Declaration,
@@ -82,8 +82,8 @@ func Check(t testing.TB, db interface {
 		t.Fatalf("pgquerytest: begin: %v", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	// A generic plan shows parameters as parameters. On empty tables the planner would sort and
-	// scan whatever the indexes are.
+	// A generic plan shows parameters as parameters. On empty tables the planner would otherwise
+	// sort and scan despite an index.
 	_, err = tx.Exec(ctx, `set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off;
 		set local enable_sort = off; set local enable_bitmapscan = off; set local enable_incremental_sort = off;
 		set local constraint_exclusion = on; -- which proves that a column is not null
@@ -142,9 +142,9 @@ type checker struct {
 	catalog *catalog
 	d       *decl.Declaration
 	failed  map[string]bool
-	args    map[int]*dataType // that the server found
+	args    map[int]*dataType // the types that the server found
 	texts   int
-	trusted map[string]bool // lists and sorts that are called unique
+	trusted map[string]bool // lists and sorts declared Unique
 }
 
 // fail reports a mistake once.
@@ -188,7 +188,7 @@ func (c *checker) try(piece string, t *decl.Text) *pgconn.StatementDescription {
 	return d
 }
 
-// describe returns the server's message with the text around the place that it is about.
+// describe returns the server's message with the text around the position of the error.
 func describe(err error, sql string) string {
 	e := (*pgconn.PgError)(nil)
 	if !errors.As(err, &e) {

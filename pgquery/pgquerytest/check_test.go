@@ -61,7 +61,7 @@ type row struct {
 
 const selected = `select p.id, p.title, p.prio, p.due, p.created from pages p`
 
-// pages is right; each test changes a part of it.
+// pages is correct; each test changes a part of it.
 func pages() *pgquery.List[args, row] {
 	return &pgquery.List[args, row]{
 		Name:    "pages",
@@ -130,7 +130,7 @@ func wants(t *testing.T, r *recorder, text string) {
 	}
 }
 
-// A mistake is reported with the line of the element that it is in.
+// A mistake is reported with the line of its element.
 func TestLines(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

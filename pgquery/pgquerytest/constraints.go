@@ -12,9 +12,9 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// CheckConstraints compares declared constraints with a database that has the schema: each is
-// there, and is about the columns that are declared, if any are. It fails t for each that is wrong.
-// db is a *pgxpool.Pool, *pgx.Conn or pgx.Tx.
+// CheckConstraints compares declared constraints with a database with the schema. Each must exist
+// and have the declared columns, if any. It fails t for each wrong one. db is a *pgxpool.Pool,
+// *pgx.Conn or pgx.Tx.
 func CheckConstraints(t testing.TB, db interface {
 	Query(context.Context, string, ...any) (pgx.Rows, error)
 }, constraints pgerr.Constraints,

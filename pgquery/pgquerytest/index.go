@@ -73,7 +73,7 @@ func keysetProblems(p *node, t *decl.Text, keys []decl.Key) (problems []string) 
 			}
 		}
 		limit := branches[i]
-		for limit.Type != "Limit" && len(limit.Plans) == 1 { // what is above it is bounded
+		for limit.Type != "Limit" && len(limit.Plans) == 1 { // nodes above a limit are bounded by it
 			limit = limit.Plans[0]
 		}
 		if limit.sorts() {
@@ -106,7 +106,7 @@ func (n *node) indexConditions() (conditions []string) {
 	return conditions
 }
 
-// sorts reports whether n sorts all of its rows. What runs once for each row is bounded by it.
+// sorts reports whether n sorts all of its rows. A sort that runs once for each row is bounded.
 func (n *node) sorts() bool {
 	if strings.HasSuffix(n.Type, "Sort") || n.Type == "WindowAgg" {
 		return true

@@ -6,8 +6,8 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// list checks a list: first the query without an order, then each sort and each filter by itself,
-// so that a mistake is reported where it is, then those that are right together.
+// list checks a list: first the query without an order, then each sort and each filter on its own,
+// to report a mistake at its place, then the correct ones together.
 func (c *checker) list() {
 	c.Helper()
 	l := c.d.List
@@ -27,7 +27,7 @@ func (c *checker) list() {
 	if len(sorts) == 0 {
 		return
 	}
-	var sets []uint64 // of filters: each and each two
+	var sets []uint64 // sets of filters: each one and each pair
 	all := uint64(0)
 	for i, filter := range l.Filters {
 		piece, v := "Filters["+filter+"]", decl.Variant{Sort: sorts[0], Filters: 1 << i}
@@ -45,13 +45,13 @@ func (c *checker) list() {
 		}
 		sets, all = append(sets, v.Filters), all|v.Filters
 	}
-	// Each use of an argument by itself shows whether two uses need different types. Where it
-	// cannot be prepared, a type comes only from another use, and is the same.
+	// Check each use of an argument on its own, to see whether two uses need different types. If a
+	// use cannot be prepared, its type comes from another use, and is the same.
 	t := l.Text(decl.Variant{Sort: sorts[0], Filters: all, Each: true})
 	if d, err := c.prepare(t); err == nil {
 		c.arguments(t, d)
 	}
-	stopped := c.together(sorts, append(sets, all))
+	stopped := c.checkCombinations(sorts, append(sets, all))
 	c.Logf("List %s: %d texts, %d prepared%s; a connection that used all of them takes about %.1f MiB in the server",
 		c.d.Name, l.Count, c.texts, stopped, float64(l.Count)*textMemory/(1<<20))
 }
@@ -97,8 +97,8 @@ func (c *checker) sort(i int, first bool) bool {
 	return ok
 }
 
-// pages returns the variants of a sort that have a cursor: for nulls in none of its columns, in
-// each and in all.
+// pages returns the variants of a sort with a cursor: with nulls in none of its columns, in each
+// one and in all of them.
 func pages(sort int, keys []decl.Key) (variants []decl.Variant) {
 	patterns := []uint64{0}
 	all := uint64(0)
@@ -119,8 +119,8 @@ func pages(sort int, keys []decl.Key) (variants []decl.Variant) {
 	return variants
 }
 
-// together prepares each sort with each set of filters.
-func (c *checker) together(sorts []int, sets []uint64) (stopped string) {
+// checkCombinations prepares each sort with each set of filters.
+func (c *checker) checkCombinations(sorts []int, sets []uint64) (stopped string) {
 	c.Helper()
 	for _, sort := range sorts {
 		s := c.d.List.Sorts[sort]

@@ -1,6 +1,6 @@
 package pgquerytest
 
-// patch checks a patch: no column, each one, each two and all of them.
+// patch checks a patch: no column, each one, each pair and all of them.
 func (c *checker) patch() {
 	c.Helper()
 	p := c.d.Patch

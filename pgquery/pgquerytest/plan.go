@@ -31,8 +31,8 @@ type node struct {
 	Plans       []*node  `json:"Plans"`
 }
 
-// explain returns the generic plan of the statement that was prepared last. It is empty if the
-// server cannot show one: EXECUTE takes no null for a domain that refuses it.
+// explain returns the generic plan of the last prepared statement. It is empty if the server cannot
+// show one: EXECUTE accepts no null for a domain that refuses it.
 func (c *checker) explain(params int) *node {
 	c.Helper()
 	sql := "explain (verbose, costs on, format json) execute " + statement
@@ -69,10 +69,10 @@ func (n *node) count(kind string) (found int) {
 	return found
 }
 
-// isSubplan reports a plan of its own below a node, whose rows are not the node's.
+// isSubplan reports a plan below a node that does not provide the node's rows.
 func (n *node) isSubplan() bool { return n.Parent == "SubPlan" || n.Parent == "InitPlan" }
 
-// isNullable reports whether an outer join makes the rows of n's child null where it finds nothing.
+// isNullable reports whether an outer join may make the rows of n's child null.
 func (n *node) isNullable(child *node) bool {
 	switch n.Join {
 	case "Left":
@@ -87,7 +87,7 @@ func (n *node) isNullable(child *node) bool {
 type origin struct {
 	scan     *node
 	column   string
-	nullable bool // by an outer join
+	nullable bool // may be null by an outer join
 }
 
 // partitionedAlias returns the alias of a partitioned table, given the alias of a partition.
@@ -101,7 +101,7 @@ func (n *node) table() string { return pgx.Identifier{n.Schema, n.Relation}.Sani
 // origins returns where the expression in n's output comes from, or nothing if it is not a column.
 func (n *node) origins(expression string, nullable bool) []origin {
 	alias, column, ok := cutColumn(expression)
-	if !ok { // a column of the only table has no alias before it
+	if !ok { // with one table, its columns have no alias
 		var rest string
 		column, rest, ok = cutName(expression)
 		ok = ok && rest == ""
@@ -138,8 +138,8 @@ func (n *node) origins(expression string, nullable bool) []origin {
 	return found
 }
 
-// nullable returns why a column of the result may be null, if it is known. A column of an embedded
-// struct is null with all others where an outer join finds nothing, which is no reason.
+// nullable returns why a column of the result may be null, if it is known. If an outer join finds
+// nothing, all columns of an embedded struct are null together, which is not a reason.
 func (c *checker) nullable(p *node, column int, embedded bool) (why string, known bool) {
 	if column >= len(p.Output) {
 		return "", false
@@ -179,13 +179,13 @@ func (c *checker) originIsNull(o origin, embedded bool) (why string, known bool)
 var (
 	literals = regexp.MustCompile(`'(?:[^']|'')*'`)
 	columns  = regexp.MustCompile(`(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)\.(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)`)
-	// notStrict are what may make a value of null. Others make null of it, as nearly all functions
-	// and operators do.
+	// notStrict matches expressions that may turn null into a value. Nearly all functions and
+	// operators return null for null.
 	notStrict = regexp.MustCompile(`(?i)coalesce|case |count|exists|concat|null|distinct|plan|greatest|least|json|` +
 		`array|format|num_nonnulls| or | and `)
 )
 
-// computed returns why an expression may be null: a column that it is computed from may be.
+// computed returns why an expression may be null: it uses a column that may be null.
 func (c *checker) computed(p *node, expression string, embedded bool) (why string, known bool) {
 	expression = literals.ReplaceAllString(expression, "''")
 	if strings.HasPrefix(strings.TrimLeft(expression, "("), "NULLIF(") {
@@ -205,7 +205,7 @@ func (c *checker) computed(p *node, expression string, embedded bool) (why strin
 }
 
 // excludesNull reports whether the planner proves that a column of the result is never null: by NOT
-// NULL, a check constraint, or what Where says. It plans a search for nulls, and finds nothing to
+// NULL, a check constraint, or Where. The planner plans a search for nulls, and finds nothing to
 // do.
 func (c *checker) excludesNull(t *decl.Text, column string) bool {
 	sql, params := fmt.Sprintf("select 1 from (%s) q where q.%s is null", t.SQL, quote(column)), len(t.Params)

@@ -7,13 +7,13 @@ import (
 	"github.com/page-builder/persistence/pgquery"
 )
 
-// Each mistake is planted into a list that is right, and Check says what is wrong, and where.
+// Each test plants a mistake into a correct list. Check says what is wrong, and where.
 func TestPlantedMistakes(t *testing.T) {
 	t.Parallel()
 	type list = pgquery.List[args, row]
 	for name, try := range map[string]struct {
 		change func(*list)
-		before string // SQL: what a migration did
+		before string // SQL of an earlier migration
 		want   string
 	}{
 		"a renamed column": {

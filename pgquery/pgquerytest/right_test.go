@@ -23,7 +23,7 @@ type joinedRow struct {
 	Author *author `db:"author.*"`
 }
 
-// What is right passes: Check is used only as long as it does not cry wolf.
+// Correct declarations pass. A false alarm would make Check useless.
 func TestRightJoins(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -130,7 +130,7 @@ func patch() *pgquery.Patch[patchArgs, row] {
 	}
 }
 
-// However Where is written, the planner knows whether it finds one row.
+// The planner knows whether Where finds one row, in whatever form it is written.
 func TestRightPatches(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -270,7 +270,7 @@ func TestPlantedIndexes(t *testing.T) {
 		`Indexed names the filter "moods", which is not declared`)
 }
 
-// A list whose Where takes no argument says so.
+// A list without an argument in Where must say so.
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -312,8 +312,8 @@ func TestConstraints(t *testing.T) {
 	wants(t, r, "constraint pages.title_taken: is about site, title, and title are declared")
 }
 
-// What the catalog or the planner cannot prove is no mistake, if the declaration says it in another
-// way.
+// A fact that the catalog or the planner cannot prove is not a mistake, if the declaration states
+// it in another way.
 func TestRightSchemas(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

@@ -12,9 +12,9 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// line returns "file:line: " of a piece of a declaration, of the declaration if it has no line of
-// its own, or "" if no Go file of the module that is tested declares it. It reads the files as
-// text: a declaration is where Name is, after the name of its type.
+// line returns "file:line: " for a piece of a declaration, or for the declaration if the piece has
+// no line of its own. It returns "" if no Go file of the tested module has the declaration. It
+// reads the files as text and looks for Name after the name of the type.
 func line(d *decl.Declaration, piece string) string {
 	dir, err := os.Getwd() // go test runs in the folder of the package
 	if err != nil {
@@ -38,7 +38,7 @@ func line(d *decl.Declaration, piece string) string {
 			case e.IsDir() || filepath.Ext(path) != ".go":
 				return nil
 			}
-			text, _ := os.ReadFile(path) // what cannot be read declares nothing
+			text, _ := os.ReadFile(path) // an unreadable file declares nothing
 			if n := lineIn(string(text), d, piece); n > 0 {
 				short, _ := filepath.Rel(dir, path)
 				place = fmt.Sprintf("%s:%d: ", short, n)

@@ -23,8 +23,8 @@ type (
 func (noLabel) Valid() bool  { return false }
 func (anyLabel) Valid() bool { return true }
 
-// accepts checks a column of a type as an argument, a result and a key of a cursor. Each of the
-// wants is a part of a problem, or "".
+// accepts checks a column of a type as an argument, a result and a key of a cursor. Each want is
+// part of a problem, or "".
 func accepts[T any](t *testing.T, pool *pgxpool.Pool, column, argument, result, key string) {
 	t.Helper()
 	type args struct {
@@ -193,7 +193,7 @@ func TestOddSchemas(t *testing.T) {
 	if _, err := list.Page(t.Context(), pool, args{1}, pgquery.At{}); err != nil {
 		t.Error(err)
 	}
-	first := pages() // of which only the first sort is wrong
+	first := pages() // only its first sort is wrong
 	first.Sorts = pgquery.Sorts{"a": "due, id", "b": "title"}
 	first.Select = `select p.id, p.title, p.prio, p.due, p.created, null::json as due from pages p`
 	wants(t, check(t, pool, first), `Sorts[a]: the server refuses it: `)
@@ -226,7 +226,7 @@ func TestOddSchemas(t *testing.T) {
 	r := &recorder{TB: t, ctx: t.Context()}
 	pgquerytest.Check(r, pool, pages(), pages())
 	wants(t, r, "List pages: Name: another declaration has it too")
-	// More texts than are prepared.
+	// More texts than Check prepares.
 	type flags struct {
 		Site                      int32
 		A, B, C, D, E, F, G, H, I bool

@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgquery/internal/decl"
 )
 
-// probe is the name of the rows that a list is joined with. A declaration cannot have the name.
+// probe is the name of the rows that a list is joined with. A declaration cannot use this name.
 const probe = `pgquery.probe`
 
 // place is a column of a sort, as the server describes it.
@@ -23,10 +23,10 @@ type place struct {
 }
 
 // ties returns why two of the rows may have the same place in an order, or "" if the planner proves
-// that they cannot. They are joined with rows that hold a place in the order and the arguments. The
-// planner says of each join whether it finds at most one row: "Inner Unique".
+// that they cannot. It joins the rows with rows that hold a place in the order and the arguments.
+// For each join the planner says whether it finds at most one row: "Inner Unique".
 //
-// A column that may be null proves nothing, because an equality is not true of nulls.
+// A column that may be null proves nothing, because an equality is not true for nulls.
 func (c *checker) ties(rows *decl.Text, places []place) string {
 	var columns []string
 	condition := "true"
@@ -49,11 +49,11 @@ func (c *checker) ties(rows *decl.Text, places []place) string {
 	return c.multiplies(p, limitsAreOne(p, sql))
 }
 
-// probe returns a query that joins rows, as q, with those of the probe, which hold the arguments
+// probe returns a query that joins rows, as q, with the rows of the probe, which hold the arguments
 // and more columns.
 //
-// An index gives the rows of the probe in the order that the query asks for, and sorts are switched
-// off. That leaves the planner the joins that begin with the probe.
+// An index returns the rows of the probe in the query's order, and sorts are switched off. That
+// leaves only joins that begin with the probe.
 func (c *checker) probe(rows *decl.Text, columns []string, condition string) string {
 	for i, p := range rows.Params {
 		columns = append(columns, unknown(c.args[p.Arg], strconv.Itoa(i+1)))
@@ -68,8 +68,8 @@ func (c *checker) probe(rows *decl.Text, columns []string, condition string) str
 		probe, strings.Join(append(columns, "oid"), ", "), with, rows.SQL, condition)
 }
 
-// unknown returns a column of the probe: a value that the planner does not know, and that a plan
-// shows by its name.
+// unknown returns a column of the probe. The planner does not know its value, and a plan shows its
+// name.
 func unknown(typ *dataType, name string) string {
 	return fmt.Sprintf(`case oid::text when '%[2]s' then null::%[1]s end as "%[2]s"`, typ.sql, name)
 }
@@ -84,7 +84,7 @@ func (c *checker) set(value string) {
 	}
 }
 
-// multiplies returns which join of the plan n may find several rows for one of the probe.
+// multiplies returns the join of the plan n that may find several rows for one row of the probe.
 func (c *checker) multiplies(n *node, isOne bool) string {
 	outer, inner := n.inputs()
 	switch {
@@ -115,7 +115,7 @@ func (c *checker) addsOne(n, inner *node, isOne bool) bool {
 	return false
 }
 
-// inputs returns the children whose rows n reads.
+// inputs returns the children that provide the rows of n.
 func (n *node) inputs() (outer, inner *node) {
 	for _, child := range n.Plans {
 		switch {
@@ -134,7 +134,7 @@ func (n *node) holdsProbe() bool {
 	return strings.HasPrefix(n.Alias, probe) || slices.ContainsFunc(n.Plans, (*node).holdsProbe)
 }
 
-// isOneRow reports whether n finds at most one row each time it is asked.
+// isOneRow reports whether n finds at most one row each time it runs.
 func (c *checker) isOneRow(n *node, isOne bool) bool {
 	outer, inner := n.inputs()
 	switch {
@@ -161,8 +161,9 @@ func (c *checker) isOneRow(n *node, isOne bool) bool {
 // bareCondition returns what an index scan compares, without the name of its table.
 func (n *node) bareCondition() string { return strings.ReplaceAll(n.IndexCond, n.Alias+".", "") }
 
-// uniqueScan reports an index scan that compares each column of a unique index, and the index of
-// the partitioned table, or 0. The planner does not call a scan unique if the index is partial.
+// uniqueScan reports an index scan that compares each column of a unique index. It returns the
+// index of the partitioned table, or 0. The planner does not call a scan unique if the index is
+// partial.
 func (c *checker) uniqueScan(n *node) (root uint32, isUnique bool) {
 	var columns []string
 	err := c.tx.QueryRow(c.ctx, `select coalesce(pg_partition_root(indexrelid)::oid, 0), array(
@@ -181,7 +182,7 @@ func (c *checker) uniqueScan(n *node) (root uint32, isUnique bool) {
 	})
 }
 
-// title returns what the node reads: a table, or what it does.
+// title returns the table that the node reads, or its type.
 func (n *node) title() string {
 	switch {
 	case n == nil:
@@ -200,7 +201,7 @@ var (
 )
 
 // limitsAreOne reports whether each limit in the plan is a "limit 1" of the text. A plan does not
-// show the number, and a view has limits of its own.
+// show the number, and a view may have its own limits.
 func limitsAreOne(p *node, sql string) bool {
 	found := len(limits.FindAllString(sql, -1))
 	return p.count("Limit") <= found && found == len(ones.FindAllString(sql, -1))

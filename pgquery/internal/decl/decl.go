@@ -41,7 +41,7 @@ type Column struct {
 // Text is an SQL text with its parameters.
 type Text struct {
 	SQL    string
-	With   string // what stands between WITH and SELECT, if it is not in SQL
+	With   string // the text between WITH and SELECT, if any
 	Params []Param
 	Ranges []Range // the conditions of the keyset, one for each part of the UNION ALL
 }

@@ -119,7 +119,7 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// Whatever the text is, its tokens say the same to the server, and have no comment.
+// For any text, the tokens mean the same to the server and contain no comment.
 func FuzzTokens(f *testing.F) {
 	for _, seed := range []string{`a = @b`, `'a' || $$b$$`, `E'\''`, `/* a */ -- b`, `"a" <@ b`, `a[1:2]::int`} {
 		f.Add(seed)
