@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -135,9 +136,9 @@ func (r *databaseReport) write(out io.Writer, colors bool) {
 	if r.Standby {
 		role = "standby"
 	}
-	fmt.Fprintf(out, "Database %s on PostgreSQL %s, %s\n", r.Database, r.Server, role)
+	fmt.Fprintf(out, "Database %s on PostgreSQL %s, %s\n", visible(r.Database), visible(r.Server), role)
 	for _, f := range r.Checks {
-		fmt.Fprintf(out, "  %s  %-14s  %s\n", paint(f.Verdict, colors), f.Check, f.Summary)
+		fmt.Fprintf(out, "  %s  %-14s  %s\n", paint(f.Verdict, colors), f.Check, visible(f.Summary))
 		for i, detail := range f.Details {
 			if i == maxDetails {
 				fmt.Fprintf(out, "%25s… and %d more: --json shows all\n", "", len(f.Details)-maxDetails)
@@ -157,11 +158,22 @@ func (r *databaseReport) write(out io.Writer, colors bool) {
 const maxDetail = 110 // runes
 
 func oneLine(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
+	text = visible(strings.Join(strings.Fields(text), " "))
 	if runes := []rune(text); len(runes) > maxDetail {
 		return string(runes[:maxDetail-1]) + "…"
 	}
 	return text
+}
+
+// visible replaces what would control the terminal: everybody who may create a table chooses its
+// name.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsGraphic(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // paint pads a verdict, and colors it on a terminal.

@@ -57,6 +57,8 @@ func TestDatabaseWithProblems(t *testing.T) {
 		`create table holes (id int, body text)`,
 		`insert into holes select n, repeat('x', 300) from generate_series(1, 60000) n`,
 		`delete from holes where id % 4 > 0`, `vacuum analyze holes`,
+		"create index \"pages_\x1b[31mred\" on pages (id, author)",
+		"create index \"pages_\x1b[31mred_again\" on pages (id, author)",
 		`create index pages_lower on pages (lower(body))`, `create index pages_lower_again on pages (lower(body))`,
 		`create table parts (id int, author int references authors) partition by range (id)`,
 		`create table parts_1 partition of parts for values from (0) to (100000)`,
@@ -132,7 +134,7 @@ func TestDatabaseWithProblems(t *testing.T) {
 	contains(t, output, "WRONG slots 1 without a consumer or far behind", "→ start the consumer",
 		"WRONG invalid 1 invalid broken_id on broken", "ok wraparound")
 	if strings.Contains(output, "\x1b") {
-		t.Error("colors without a terminal")
+		t.Error("colors without a terminal, or a name that controls it")
 	}
 	if lines := strings.Count(output, "\n"); lines > 60 {
 		t.Errorf("%d lines are no screen:\n%s", lines, output)

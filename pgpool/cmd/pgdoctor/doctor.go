@@ -35,7 +35,8 @@ func (d *doctor) say(verdict verdict, what, format string, args ...any) {
 	case warn:
 		d.warnings++
 	}
-	fmt.Fprintf(d.out, "  %s  %-16s  %s\n", paint(verdict, hasColors(d.out)), what, fmt.Sprintf(format, args...))
+	fmt.Fprintf(d.out, "  %s  %-16s  %s\n", paint(verdict, hasColors(d.out)), what,
+		visible(fmt.Sprintf(format, args...)))
 }
 
 // examine looks at every database that the configuration names. Its error is the configuration's.
