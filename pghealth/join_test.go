@@ -90,7 +90,7 @@ func TestJoinRefuses(t *testing.T) {
 	a, _ := newProbe(t, pool, pghealth.Options{Name: "a"})
 	other, _ := newProbe(t, pool, pghealth.Options{Name: "a"})
 	for want, probes := range map[string][]*pghealth.Probe{
-		"there is none":        nil,
+		"no probes":            nil,
 		"probe 1 is nil":       {a, nil},
 		"probe 0 is nil or em": {{}},
 		`two are named "a"`:    {a, other},

@@ -10,9 +10,9 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// asActor runs fn in a transaction in which actor acts, for the audit trail. The setting travels
-// with BEGIN; inside another transaction, which has begun already, it takes a statement.
-func asActor[T any](
+// runAsActor runs fn in a transaction with the actor for the audit trail. The setting travels with
+// BEGIN. Inside another transaction, which has begun already, it takes a statement.
+func runAsActor[T any](
 	ctx context.Context,
 	conn pgtx.DB,
 	actor string,

@@ -9,7 +9,7 @@ import (
 	"github.com/page-builder/persistence/examples/pages/fernhill"
 )
 
-// Content is a site as an author keeps it in files, before it is in a database.
+// Content is a site in files, as an author writes it, before it is in a database.
 type Content struct {
 	Slug   string `json:"slug"`
 	Name   string `json:"name"`

@@ -14,12 +14,11 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// Import stores a site with all its pages and assets in one transaction: either the whole site is
-// there afterwards, or nothing of it. A live site with the same slug keeps its history; its pages
-// are replaced. progress is called after each page and may be nil; when the transaction is tried
-// again, it counts from the beginning.
+// Import stores a site with all its pages and assets in one transaction: all of it or nothing. A
+// live site with the same slug keeps its history, and its pages are replaced. progress is called
+// after each page and may be nil. If the transaction runs again, it counts from the beginning.
 func Import(ctx context.Context, conn pgtx.DB, content *Content, progress func(done int)) (db.Site, error) {
-	return asActor(ctx, conn, "import", func(ctx context.Context, tx pgx.Tx) (db.Site, error) {
+	return runAsActor(ctx, conn, "import", func(ctx context.Context, tx pgx.Tx) (db.Site, error) {
 		q := db.New(tx)
 		site, err := q.SaveSite(ctx, db.SaveSiteParams{Slug: content.Slug, Name: content.Name})
 		if err != nil {
@@ -53,7 +52,7 @@ func Import(ctx context.Context, conn pgtx.DB, content *Content, progress func(d
 	})
 }
 
-// removePages soft-deletes what an earlier import left.
+// removePages soft-deletes the pages of an earlier import.
 func removePages(ctx context.Context, q *db.Queries, site uuid.UUID) error {
 	tree, err := q.ListPageTree(ctx, site)
 	if err != nil {

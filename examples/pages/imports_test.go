@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A service compiles what it uses: of this repository, and of what would be dead weight in it.
+// A service compiles only the modules of this repository that it uses, and no heavy dependencies.
 func TestServicesImportOnlyWhatTheyNeed(t *testing.T) {
 	t.Parallel()
 	const prefix = "github.com/page-builder/persistence/"

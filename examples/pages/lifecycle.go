@@ -26,7 +26,7 @@ type Draft struct {
 
 // Create makes a page and its first revision, or neither.
 func Create(ctx context.Context, conn pgtx.DB, d Draft) (db.Page, error) {
-	return asActor(ctx, conn, d.Actor, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
+	return runAsActor(ctx, conn, d.Actor, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
 		page, err := db.New(tx).CreatePage(ctx, db.CreatePageParams{
 			SiteID: d.SiteID, ParentID: d.ParentID, Slug: d.Slug, Title: d.Title, Position: d.Position,
 		})
@@ -40,8 +40,8 @@ func Create(ctx context.Context, conn pgtx.DB, d Draft) (db.Page, error) {
 	})
 }
 
-// RollBack puts the revision online that was online before the present one. Key as for [Publish]: a
-// second try does not roll back one step more. The error is [ErrNoContent] if there is no former
+// RollBack puts the previous online revision back online. The key works as in [Publish]: a repeated
+// request does not roll back one step more. The error is [ErrNoContent] if there is no former
 // revision.
 func RollBack(ctx context.Context, conn pgtx.DB, page uuid.UUID, key, actor string) (db.Publication, error) {
 	return pgtx.Value(ctx, conn, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
@@ -101,7 +101,7 @@ func change(
 	ctx context.Context, conn pgtx.DB, what string, page uuid.UUID, actor string,
 	fn func(context.Context, *db.Queries) error,
 ) error {
-	_, err := asActor(ctx, conn, actor, func(ctx context.Context, tx pgx.Tx) (struct{}, error) {
+	_, err := runAsActor(ctx, conn, actor, func(ctx context.Context, tx pgx.Tx) (struct{}, error) {
 		err := fn(ctx, db.New(tx))
 		if err != nil {
 			err = fmt.Errorf("%s page %s: %w", what, page, err)

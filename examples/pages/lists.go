@@ -63,8 +63,8 @@ var List = pgquery.List[ListArgs, ListRow]{
 	Sizes: []int{20, 100},
 }
 
-// Changes are the fields of a page that a client may change without a new revision. Those that it
-// left out stay.
+// Changes are the fields of a page that a client may change without a new revision. Absent fields
+// stay as they are.
 type Changes struct {
 	ID       uuid.UUID                   `json:"-"`
 	ParentID pgquery.Optional[uuid.UUID] `db:"parent_id" json:"parent_id"`
@@ -85,7 +85,7 @@ var changePage = pgquery.Patch[Changes, db.Page]{
 
 // Change moves, renames or marks a page. The error is [ErrNotFound] for a page that is not live.
 func Change(ctx context.Context, conn pgtx.DB, c Changes, actor string) (db.Page, error) {
-	return asActor(ctx, conn, actor, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
+	return runAsActor(ctx, conn, actor, func(ctx context.Context, tx pgx.Tx) (db.Page, error) {
 		page, err := changePage.Apply(ctx, tx, c)
 		if pgerr.Of(err) == pgerr.NotFound {
 			return page, fmt.Errorf("change page %s: %w", c.ID, ErrNotFound)

@@ -15,7 +15,7 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// Lists and patches run on what the example's code has anyway.
+// Lists and patches run on the handles that the example already uses.
 var (
 	_ pgquery.DB = pgtx.DB(nil)
 	_ pgquery.DB = db.DBTX(nil)
@@ -23,7 +23,7 @@ var (
 	_ pgquery.DB = pgx.Tx(nil)
 )
 
-// All that is declared fits the schema that the migrations make.
+// All declarations fit the migrated schema.
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
@@ -49,7 +49,7 @@ func (c *counting) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 	return c.Batcher.SendBatch(ctx, b)
 }
 
-// A list of pages with their revisions, publications and files is two round trips, however many
+// A list of pages with their revisions, publications and files takes two round trips, however many
 // pages there are.
 func TestDetailsWithoutNPlusOne(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,6 @@
 // Package pages is the domain of the example: a page builder's sites, pages and publications on
-// PostgreSQL. It shows what a service's own code looks like on these modules: typed queries from
-// package db, and transactions that a caller may nest in its own.
+// PostgreSQL. It shows how a service's code looks with these modules: typed queries from package
+// db, and transactions that a caller may nest in its own.
 package pages
 
 import (
@@ -21,12 +21,11 @@ var (
 	// changed; read it again.
 	ErrEditConflict = errors.New("another editor changed the page in the meantime")
 
-	// ErrNoContent says that the page does not have the revision that was to go online, or none at
-	// all.
+	// ErrNoContent says that the page does not have the requested revision, or has none at all.
 	ErrNoContent = errors.New("the page has no content to publish")
 
-	// ErrKeyReused says that the idempotency key belongs to another wish: another page, or another
-	// revision of it.
+	// ErrKeyReused says that the idempotency key belongs to another request: for another page, or
+	// another revision of it.
 	ErrKeyReused = errors.New("the idempotency key was used for something else before")
 
 	// ErrNotFound says that there is no such live page.
@@ -45,7 +44,7 @@ type Edit struct {
 // Save stores an edit as the page's next revision. The error is [ErrEditConflict] if the page is no
 // longer at the revision that the editor saw.
 func Save(ctx context.Context, conn pgtx.DB, e Edit) (db.PageRevision, error) {
-	return asActor(ctx, conn, e.Actor, func(ctx context.Context, tx pgx.Tx) (db.PageRevision, error) {
+	return runAsActor(ctx, conn, e.Actor, func(ctx context.Context, tx pgx.Tx) (db.PageRevision, error) {
 		rev, err := db.New(tx).SavePageRevision(ctx, db.SavePageRevisionParams{
 			PageID: e.PageID, SeenRevision: e.SeenRevision, Title: e.Title, Blocks: e.Blocks,
 		})
@@ -63,14 +62,14 @@ func Save(ctx context.Context, conn pgtx.DB, e Edit) (db.PageRevision, error) {
 type Publication struct {
 	PageID   uuid.UUID
 	Revision int32  // 0 takes the newest
-	Key      string // the same for every try of one request, so that it is carried out once
+	Key      string // the same for every try of one request, so that it takes effect once
 	Actor    string // who publishes, for the audit trail
 }
 
 // Publish puts a revision online in place of the one that was, and marks the page published. When
 // it commits, the server notifies the channel page_published.
 func Publish(ctx context.Context, conn pgtx.DB, p Publication) (db.Publication, error) {
-	return asActor(ctx, conn, p.Actor, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
+	return runAsActor(ctx, conn, p.Actor, func(ctx context.Context, tx pgx.Tx) (db.Publication, error) {
 		pub, err := publish(ctx, db.New(tx), p)
 		if err != nil {
 			return pub, fmt.Errorf("publish page %s: %w", p.PageID, err)
@@ -81,8 +80,7 @@ func Publish(ctx context.Context, conn pgtx.DB, p Publication) (db.Publication, 
 
 func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication, error) {
 	var none db.Publication
-	// The lock before the look for the key: a second try that runs at the same time waits here, and
-	// then finds it.
+	// Lock before looking for the key: a concurrent second try waits here, and then finds the key.
 	page, err := q.LockPage(ctx, p.PageID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return none, ErrNotFound
@@ -115,8 +113,7 @@ func publish(ctx context.Context, q *db.Queries, p Publication) (db.Publication,
 func PublishTogether(ctx context.Context, conn pgtx.DB, pages []uuid.UUID, key, actor string) error {
 	return pgtx.Run(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
 		for _, id := range pages {
-			// Publish runs in a transaction of its own elsewhere; here that is a savepoint in this
-			// one.
+			// Elsewhere Publish runs in its own transaction. Here it is a savepoint in this one.
 			_, err := Publish(ctx, tx, Publication{PageID: id, Key: key + "/" + id.String(), Actor: actor})
 			if err != nil {
 				return err

@@ -134,7 +134,7 @@ func TestPublishOncePerKey(t *testing.T) {
 	}
 }
 
-// Of editors who saw the same revision, one wins and the others are told.
+// If several editors saw the same revision, one wins and the others get ErrEditConflict.
 func TestSaveDetectsConflicts(t *testing.T) {
 	t.Parallel()
 	pool, site := fernhill(t)

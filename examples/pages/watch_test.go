@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// Tests see what sqlc's code, pgtx and pgquery send, and that an index serves each of it.
+// Tests see each statement that sqlc's code, pgtx and pgquery send, and that an index serves it.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)

@@ -113,8 +113,8 @@ type database struct {
 	probe     *pghealth.Probe
 }
 
-// open connects to the database that the variables with the prefix name. It waits for a server that
-// is still starting.
+// open connects to the database in the variables with the prefix. It waits for a server that is
+// still starting.
 func open(ctx context.Context, name, prefix string, meters *metric.MeterProvider) (d database, err error) {
 	cfg, err := pgconfig.LoadFrom(pgconfig.Source{
 		Prefix: prefix, Environ: pgconfig.Environ(), DotEnv: []string{".env"},

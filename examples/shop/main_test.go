@@ -65,7 +65,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// A COMMIT whose answer is lost takes the money once, and the customer hears of it.
+// If the answer to a COMMIT is lost, the money is taken once, and the customer gets an answer.
 func TestPaymentOverALostCommit(t *testing.T) {
 	t.Parallel()
 	pool, _ := setUp(t)

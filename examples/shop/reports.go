@@ -16,7 +16,7 @@ import (
 	"github.com/page-builder/persistence/examples/shop/db"
 )
 
-// pollEvery finds what failed before, and what a lost notification was about.
+// pollEvery is the interval of a look for payments that failed before or had a lost notification.
 const pollEvery = 10 * time.Second
 
 type sale struct {
@@ -35,8 +35,8 @@ var sales = pgquery.Insert[sale, struct{ PaymentID int64 }]{
 }
 
 // reportPayments copies payments to the analytics database: after each notification, after each
-// connect of the listener, and every ten seconds. It ends when the function that it returns is
-// called, or with ctx.
+// connect of the listener, and every ten seconds. It ends with ctx, or when the returned function
+// is called.
 func reportPayments(
 	ctx context.Context, pool, analytics *pgxpool.Pool, listener *listen.Listener,
 ) (stop func(), err error) {
@@ -75,7 +75,7 @@ func reportPayments(
 	return func() { cancel(); working.Wait() }, nil
 }
 
-// reportOnce copies up to a hundred payments. It says whether there may be more.
+// reportOnce copies up to a hundred payments. It reports whether there may be more.
 func reportOnce(ctx context.Context, pool, analytics *pgxpool.Pool) (more bool, err error) {
 	payments, err := db.New(pool).UnreportedPayments(ctx)
 	if err != nil || len(payments) == 0 {

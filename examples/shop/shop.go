@@ -54,8 +54,8 @@ type item struct {
 	Quantity int32
 }
 
-// placeOrder takes the products from the stock and writes the order, or does neither. The function
-// runs again after a deadlock or a lost connection.
+// placeOrder takes the products from the stock and writes the order, or does neither. It runs again
+// after a deadlock or a lost connection.
 func placeOrder(ctx context.Context, pool *pgxpool.Pool, customer int64, items []item) (db.Order, error) {
 	return pgtx.Value(ctx, pool, func(ctx context.Context, tx pgx.Tx) (db.Order, error) {
 		q := db.New(tx)
@@ -74,8 +74,8 @@ func placeOrder(ctx context.Context, pool *pgxpool.Pool, customer int64, items [
 	})
 }
 
-// pay takes the money for an order once, however often a client sends the key. The key also finds
-// out what became of a COMMIT without an answer.
+// pay takes the money for an order once, however often a client sends the key. The key also settles
+// a COMMIT that got no answer.
 func pay(ctx context.Context, pool *pgxpool.Pool, key string, order, amount int64) (db.Payment, error) {
 	opts := pgtx.Options{Name: "pay", IdempotencyKey: "payment:" + key, Fingerprint: fmt.Sprint(order, amount)}
 	return pgtx.ValueWith(ctx, pool, opts, func(ctx context.Context, tx pgx.Tx) (db.Payment, error) {
@@ -122,8 +122,8 @@ func routes(pool, analytics *pgxpool.Pool) *http.ServeMux {
 	return mux
 }
 
-// handle decodes the body of a POST, and answers with what the function returns as JSON or with the
-// status that fits its error. The error itself goes to the log only.
+// handle decodes the body of a POST. It answers with the function's result as JSON, or with a
+// status for its error. Only the log gets the error itself.
 func handle[T any](mux *http.ServeMux, pattern string, fn func(*http.Request, T) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		var in T

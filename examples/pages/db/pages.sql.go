@@ -254,7 +254,7 @@ const lockPage = `-- name: LockPage :one
 select id, site_id, parent_id, parent_path, slug, path, title, status, position, revision, created_at, created_by, updated_at, deleted_at from pages where id = $1 and deleted_at is null for update
 `
 
-// Waits for whoever is changing the page; held until the transaction ends.
+// Locks the page until the transaction ends. Waits for a concurrent change first.
 func (q *Queries) LockPage(ctx context.Context, id uuid.UUID) (Page, error) {
 	row := q.db.QueryRow(ctx, lockPage, id)
 	var i Page
@@ -443,7 +443,7 @@ type SearchPagesRow struct {
 	Excerpt string    `json:"excerpt"`
 }
 
-// Live pages whose newest revision matches, best first. The query is as people type it: words, "a phrase", or, -not.
+// Live pages with a matching newest revision, best first. The query is plain search input: words, "a phrase", or, -not.
 func (q *Queries) SearchPages(ctx context.Context, arg SearchPagesParams) ([]SearchPagesRow, error) {
 	rows, err := q.db.Query(ctx, searchPages, arg.Query, arg.SiteID, arg.MaxPages)
 	if err != nil {

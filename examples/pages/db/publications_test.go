@@ -81,8 +81,8 @@ func TestPublishAndRollBack(t *testing.T) {
 	}
 }
 
-// Two publish the same page at once. The second one's transaction is the older one, so that it ends
-// a publication younger than itself.
+// Two clients publish the same page at once. The second one's transaction is older, so it ends a
+// publication younger than itself.
 func TestPublishersOfOnePageTakeTurns(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -154,7 +154,7 @@ func TestDeleteAndRestoreASubtree(t *testing.T) {
 	_, err = s.CurrentPublicationOfPage(t.Context(), b.ID)
 	wantNoRow(t, err)
 
-	// A child alone cannot come back; the parent brings along what went with it, not what was
+	// A child cannot come back alone. The parent brings back the pages deleted with it, not those
 	// deleted before.
 	if paths, err := s.RestorePage(t.Context(), b.ID); err != nil || len(paths) != 0 {
 		t.Errorf("restored %v, error %v; want nothing", paths, err)

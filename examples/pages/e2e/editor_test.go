@@ -16,8 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// An author's way in a real browser: from the sites to a page, change a block, publish, and see it
-// in the preview beside the editor. PAGES_SCREENSHOTS=DIR keeps pictures of each step.
+// An author in a real browser goes from the sites to a page, changes a block, publishes, and sees
+// it in the preview. PAGES_SCREENSHOTS=DIR keeps a screenshot of each step.
 func TestEditorInABrowser(t *testing.T) {
 	t.Parallel()
 	ctx := browser(t)
@@ -102,7 +102,7 @@ func TestEditorInABrowser(t *testing.T) {
 		t.Errorf("saved by %q, %v", revision.CreatedBy, err)
 	}
 
-	// Another author was faster: nothing is overwritten.
+	// Another author saved first: nothing is overwritten.
 	b.edit(t, page, "By another author.")
 	run(chromedp.SetValue(`input[name=title]`, "Too late"), chromedp.Click(`#save`),
 		js(`document.querySelector('#problem').textContent.startsWith('Somebody else')`))

@@ -25,14 +25,13 @@ import (
 
 const (
 	editors, readers = 10, 40
-	// fresh is how old a publication may be that a reader does not see, while the listener is
-	// connected.
+	// fresh is the time until a reader must see a publication, while the listener is connected.
 	fresh = time.Second
 )
 
-// TestLoad edits and reads with 50 clients while the server is restarted once. What an author was
-// told is saved must be there; and no reader may see an old page later than a second after the
-// listener has connected again. PAGES_LOAD says for how long, such as 1m.
+// TestLoad edits and reads with 50 clients and restarts the server once. Every acknowledged edit
+// must be stored. From one second after the listener has reconnected, no reader may see an old
+// page. PAGES_LOAD sets the duration, such as 1m.
 func TestLoad(t *testing.T) {
 	lasts := 2 * time.Second
 	if long, err := time.ParseDuration(os.Getenv("PAGES_LOAD")); err == nil {
@@ -62,7 +61,7 @@ func TestLoad(t *testing.T) {
 	l.report(t, url)
 }
 
-// work lets the clients go on for a while, and until some edits and reads have been made in it,
+// work lets the clients run for a while, and at least until they have made some edits and reads,
 // however slow the machine is.
 func (l *load) work(t *testing.T, d time.Duration) {
 	t.Helper()
@@ -114,7 +113,7 @@ type load struct {
 	stale                               atomic.Pointer[string]
 }
 
-// saved is an edit of which the author was told that it is stored.
+// saved is an acknowledged edit.
 type saved struct {
 	page     uuid.UUID
 	revision int32
@@ -138,7 +137,7 @@ func (p *publications) add(revision int) {
 	p.list = append(p.list, publication{revision, time.Now()})
 }
 
-// until is the newest revision published by a moment.
+// until returns the newest revision published by a moment.
 func (p *publications) until(moment time.Time) (revision int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +149,7 @@ func (p *publications) until(moment time.Time) (revision int) {
 	return revision
 }
 
-// author edits and publishes pages one after the other, some of which other authors edit as well.
+// author edits and publishes pages one after the other. Other authors edit some of them too.
 func (l *load) author(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
 		began := time.Now()
@@ -210,7 +209,7 @@ func (l *load) editOne(ctx context.Context, n int, text string) error {
 	return nil
 }
 
-// reader reads pages and compares them with what was published a second ago.
+// reader reads pages and compares them with the publications of a second ago.
 func (l *load) reader(ctx context.Context) {
 	for ctx.Err() == nil {
 		n, began := rand.IntN(len(l.pages)), time.Now()
@@ -234,8 +233,7 @@ func (l *load) reader(ctx context.Context) {
 	}
 }
 
-// mustBecome waits until a page that was old is not any more, as long as the listener has an
-// excuse.
+// mustBecome waits until an old page is fresh. It waits only while the listener has an excuse.
 func (l *load) mustBecome(ctx context.Context, n, want int) {
 	for ctx.Err() == nil {
 		connected, err := l.listening(ctx)

@@ -17,7 +17,7 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// The programs themselves: what they need is in the environment, and SIGTERM ends them well.
+// The programs take their settings from the environment, and SIGTERM ends them cleanly.
 func TestMains(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()

@@ -37,8 +37,8 @@ func TestPreviewFollowsWithoutAReload(t *testing.T) {
 	}
 }
 
-// browser starts a headless Chromium that ends with the test. It skips the test where there is
-// none.
+// browser starts a headless Chromium that ends with the test. It skips the test if there is no
+// Chromium.
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	var path string
@@ -67,8 +67,8 @@ func browser(t *testing.T) context.Context {
 	return ctx
 }
 
-// profile is a directory for the browser, removed with patience: processes of the browser outlive
-// the one that was waited for by some milliseconds, and write into it.
+// profile makes a directory for the browser and retries its removal, because some processes of the
+// browser outlive the main one by milliseconds and write into it.
 func profile(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pages-browser-") // TempDir tries only once

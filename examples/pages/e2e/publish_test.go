@@ -64,8 +64,8 @@ func TestPublicationReachesReaders(t *testing.T) {
 	b.await(t, about.Path, 0)
 }
 
-// A publication that nobody was listening to: the listener's connection is cut, and it connects
-// again after the commit or before it. Either way readers see it.
+// A publication happens while the listener's connection is cut. The listener reconnects before the
+// commit or after it. Either way readers see the publication.
 func TestPublicationDuringAReconnect(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
@@ -130,7 +130,7 @@ func TestEventsFollowPublications(t *testing.T) {
 		b.edit(t, page, "Edited.")
 		next("event: changed")
 	}
-	b.edit(t, b.pages[2], "Another page.") // is none of this viewer's business
+	b.edit(t, b.pages[2], "Another page.") // must not reach this viewer
 	b.edit(t, page, "Edited.")
 	next("event: changed")
 }

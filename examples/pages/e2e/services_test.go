@@ -1,5 +1,5 @@
-// Package e2e_test runs both services of the example and looks at them from outside, as authors and
-// readers do.
+// Package e2e_test runs both services of the example and tests them from outside, as authors and
+// readers use them.
 package e2e_test
 
 import (
@@ -25,10 +25,10 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// patience limits a wait for something that usually takes milliseconds. The machine may be busy.
+// patience limits a wait that usually takes milliseconds, because the machine may be busy.
 const patience = 20 * time.Second
 
-// both are host and render, running on one database.
+// both holds host and render, running on one database.
 type both struct {
 	host, render string // URLs
 	pages        []db.ListPageTreeRow
@@ -154,7 +154,7 @@ func content(text string) string {
 	return fmt.Sprintf(`{"title": "Edited", "blocks": [{"type": "paragraph", "text": %q}]}`, text)
 }
 
-// shown is the revision that readers of a path see; 0 for none.
+// shown returns the revision that readers of a path see, or 0 for none.
 func (b *both) shown(ctx context.Context, path string) (int, error) {
 	status, body, _, err := send(ctx, http.MethodGet, b.render+path, "")
 	switch {

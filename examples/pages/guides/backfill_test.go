@@ -19,7 +19,7 @@ import (
 )
 
 // The migrations and backfills of the guide run from the first file to the last on tables with
-// rows, while the service as it was before writes them.
+// rows, while the old version of the service writes to them.
 func TestBackfillsUnderLoad(t *testing.T) {
 	t.Parallel()
 	g := read(t, root+"/docs/migrations.md")
@@ -99,8 +99,8 @@ func wantNone(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// writes runs statements, with one of the site's numbers, until the function that it returns is
-// called. None may fail.
+// writes runs statements, with one of the site's numbers, until the returned function is called. No
+// statement may fail.
 func writes(t *testing.T, cfg *pgx.ConnConfig, sqls ...string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -13,8 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// The commands of this repository run as they are. Those that are not here, or take long, are this
-// binary under another name: it checks the arguments and does nothing.
+// The commands of this repository run for real. For missing or slow commands this binary stands in
+// under their name: it checks the arguments and does nothing.
 func TestMain(m *testing.M) {
 	if check, ok := standIns[filepath.Base(os.Args[0])]; ok {
 		if err := check(os.Args[1:]); err != nil {
@@ -90,9 +90,8 @@ var ownPath = regexp.MustCompile(`(?m)[ =](?:\./|\.\./)*(?:examples|lab|tools|do
 
 var continued = regexp.MustCompile(`(?m)^\$ ((?:.*\\\n)*.*)$`)
 
-// A guide's commands run one after another, in a folder with the example's migrations, on a
-// database of their own. What a block shows of their output is in it, line by line; … stands for
-// anything.
+// A guide's commands run one after another, in a folder with the example's migrations, on their own
+// database. Each line of output in a block must appear in the real output; … stands for anything.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	bin := commands(t)
@@ -122,9 +121,9 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// begin fills the folder with what the guide's reader has, and returns the address of that reader's
-// database: a migrated one with the example's files, or an empty one with the files of another
-// tool, which are in testdata.
+// begin fills the folder with the files of the guide's reader, and returns the address of the
+// reader's database. That is a migrated one with the example's files, or an empty one with the
+// files of another tool, from testdata.
 func begin(t *testing.T, g guide, dir string) (url string) {
 	t.Helper()
 	theirs := "testdata/" + strings.TrimSuffix(filepath.Base(g.name), ".md")
@@ -173,14 +172,14 @@ func run(t *testing.T, b block, dir string, env []string) {
 		t.Errorf("%s: %v\n%s%s", b, err, script.String(), out)
 	}
 	for line := range strings.Lines(continued.ReplaceAllString(b.text, "")) {
-		if line = strings.TrimSpace(line); !like(line).Match(out) {
+		if line = strings.TrimSpace(line); !toPattern(line).Match(out) {
 			t.Errorf("%s: the output has no line like %q:\n%s", b, line, out)
 		}
 	}
 }
 
-// A block for a shell that the tests do not run, because it works on another machine or in the
-// reader's project, is at least one that a shell understands.
+// The tests do not run a shell block for another machine or the reader's project, but they check
+// its syntax.
 func TestShell(t *testing.T) {
 	t.Parallel()
 	for _, g := range guides(t) {
@@ -194,8 +193,8 @@ func TestShell(t *testing.T) {
 	}
 }
 
-// like matches a text in which … stands for anything.
-func like(text string) *regexp.Regexp {
+// toPattern returns an expression for a text in which … stands for anything.
+func toPattern(text string) *regexp.Regexp {
 	return regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(text), "…", ".*"))
 }
 

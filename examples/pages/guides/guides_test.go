@@ -69,7 +69,7 @@ func (g guide) of(kind string) []block {
 	return slices.DeleteFunc(slices.Clone(g.blocks), func(b block) bool { return b.kind != kind })
 }
 
-// prose is the guide without its blocks.
+// prose returns the guide without its blocks.
 func (g guide) prose() string { return fence.ReplaceAllString(g.text, "") }
 
 // Each kind of block has a test in this package. A block that cannot be checked would have the kind

@@ -14,7 +14,7 @@ var (
 	dropped = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// Links lead to files and headings that are there, and the index leads to every guide.
+// Links lead to existing files and headings, and the index leads to every guide.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	index, err := os.ReadFile(root + "/docs/README.md")

@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// target is one of the magefile's.
+// target is a target of a magefile.
 type target struct {
 	arguments int
 	flags     []string
 }
 
-// ofProject is the magefile that pginit writes. A guide's reader has its targets, and not those
-// that only this repository's magefile has.
+// ofProject is the magefile that pginit writes. A guide's reader has its targets, but not the
+// targets that only this repository has.
 const ofProject = "pgmage/cmd/pginit/template/mage/magefile.go.tmpl"
 
-// magefile returns the one whose targets a guide may name.
+// magefile returns the magefile with the targets that a guide may name.
 func (g guide) magefile() string {
 	if g.ofRepository() {
 		return "magefile.go"
@@ -29,10 +29,11 @@ func (g guide) magefile() string {
 	return ofProject
 }
 
-// ofRepository reports whether a guide is for a reader who has this repository. One in docs/ says
-// so.
+// ofRepository reports whether a guide is for a reader who has this repository. A guide in docs/
+// must say so.
 func (g guide) ofRepository() bool {
-	return !strings.HasPrefix(g.name, "docs/") || strings.Contains(strings.ToLower(g.prose()), "in a checkout of this repository")
+	words := strings.Join(strings.Fields(strings.ToLower(g.prose())), " ")
+	return !strings.HasPrefix(g.name, "docs/") || strings.Contains(words, "in a checkout of this repository")
 }
 
 // targets reads a magefile of the repository and the packages that it imports. A method of a

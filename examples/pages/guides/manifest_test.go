@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// What the guides' manifests are made of, as far as they use it: a key that is not here is a
-// spelling mistake, or belongs here.
+// These types have the keys that the guides' manifests use. An unknown key is a spelling mistake,
+// or is missing here.
 type (
 	manifest struct {
 		APIVersion string        `yaml:"apiVersion"`
@@ -239,7 +239,7 @@ func check(text []byte) (kind string, err error) {
 	return m.Kind, err
 }
 
-// pod checks what the manifests of services and migrations promise each other.
+// pod checks that the manifests of services and migrations fit each other.
 func pod(p template) error {
 	var errs []error
 	mounted := map[string]bool{}

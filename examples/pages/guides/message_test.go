@@ -28,8 +28,8 @@ var (
 	verb    = regexp.MustCompile(`%[+#]?[a-z]`)
 )
 
-// Every message of troubleshooting.md is one that is printed: by a mistake made here, by a constant
-// of the modules' code, or by the server's program.
+// Every message of troubleshooting.md really exists: a mistake made here prints it, or it is a
+// constant in the modules' code or in the server's program.
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(root + "/docs/troubleshooting.md")
@@ -41,7 +41,7 @@ func TestMessages(t *testing.T) {
 	for _, found := range message.FindAllStringSubmatch(string(text), -1) {
 		m := found[1]
 		switch {
-		case like(m).MatchString(met):
+		case toPattern(m).MatchString(met):
 			count["met"]++
 		case contains(m, func(part string) bool { return anyContains(written, part) }):
 			count["written"]++
@@ -59,8 +59,8 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// contains reports whether all parts between … are there. Short parts say nothing, one must be
-// long.
+// contains reports whether all parts between … are there. Short parts prove nothing, so at least
+// one must be long.
 func contains(message string, there func(part string) bool) bool {
 	long := 0
 	for part := range strings.SplitSeq(message, "…") {
@@ -84,7 +84,7 @@ func anyContains(texts []string, part string) bool {
 	return false
 }
 
-// mistakes makes those that cost nothing and returns what they print.
+// mistakes makes cheap mistakes and returns their messages.
 func mistakes(t *testing.T) string {
 	t.Helper()
 	var said strings.Builder
@@ -179,7 +179,7 @@ func closedPort(t *testing.T) string {
 	return "postgres://app@" + address + "/app"
 }
 
-// constants returns the texts in the modules' code; a value that is filled in separates two.
+// constants returns the texts in the modules' code, split at the values that are filled in.
 func constants(t *testing.T) []string {
 	t.Helper()
 	var texts []string
@@ -212,8 +212,8 @@ func constants(t *testing.T) []string {
 	return texts
 }
 
-// serverProgram returns the texts in the server's program, or "" if it is elsewhere: on another
-// machine, in a container.
+// serverProgram returns the texts in the server's program, or "" if the program is on another
+// machine or in a container.
 func serverProgram(t *testing.T) string {
 	t.Helper()
 	var folder string

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// HAProxy takes the configurations that guides show. Where it is not installed that is not checked.
+// HAProxy accepts the configurations in the guides. Without HAProxy the test skips them.
 func TestHAProxy(t *testing.T) {
 	t.Parallel()
 	program := installed(t, "haproxy")
@@ -28,8 +28,8 @@ func TestHAProxy(t *testing.T) {
 
 var iniKey = regexp.MustCompile(`(?m)^([a-z_]+) = [a-z0-9]+$`)
 
-// PgBouncer has no command that checks its configuration: its program knows the names of the
-// settings.
+// PgBouncer has no command that checks its configuration, so the test looks for the names of the
+// settings in its program.
 func TestPgBouncer(t *testing.T) {
 	t.Parallel()
 	program, err := os.ReadFile(installed(t, "pgbouncer"))

@@ -19,7 +19,7 @@ const (
 	ours   = "github.com/page-builder/persistence/"
 )
 
-// packages are those that guides use without importing them.
+// packages are the packages that guides use without importing them.
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "slog": "log/slog", "http": "net/http", "os": "os",
 	"json": "encoding/json", "sync": "sync", "log": "log", "fs": "io/fs", "testing": "testing", "time": "time",
@@ -33,14 +33,14 @@ var packages = map[string]string{
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 
-// given declares the names that a piece of a function uses.
+// given declares the names that a block of statements uses.
 const given = `func _(ctx context.Context, pool, analytics *pgxpool.Pool, cfg pgconfig.Config,
 	mux *http.ServeMux, server *http.Server, w http.ResponseWriter, id uuid.UUID) error {
 {
 `
 
-// All Go of the guides and of the modules' READMEs is compiled in one package, with their lines in
-// the compiler's messages, and its tests are run.
+// The Go code of the guides and READMEs compiles in one package, and its tests run. The compiler's
+// messages show the lines of the guides.
 func TestGo(t *testing.T) {
 	t.Parallel()
 	folder, err := filepath.Abs("snippets")
@@ -112,8 +112,7 @@ func readmes(t *testing.T) (all []guide) {
 	return all
 }
 
-// inTests reports whether each line of a block is a line of the tests beside it, which are compiled
-// there.
+// inTests reports whether each line of a block is also a line of the tests in the same folder.
 func inTests(t *testing.T, b block) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, filepath.Dir(b.guide), "*_test.go"))
@@ -138,14 +137,13 @@ func inTests(t *testing.T, b block) bool {
 	return true
 }
 
-// bare is a line without its indentation and comment.
+// bare returns a line without its indentation and comment.
 func bare(line string) string {
 	line, _, _ = strings.Cut(line, " // ")
 	return strings.TrimSpace(line)
 }
 
-// file makes a source file of a block: of declarations as it is, of statements in a function, and
-// with what it imports.
+// file turns a block into a source file with imports. It puts statements into a function.
 func file(b block) ([]byte, error) {
 	body := fmt.Sprintf("//line %s/%s:%d\n%s", filepath.ToSlash(absolute()), b.guide, b.line, b.text)
 	if _, err := parsed(body); err != nil {

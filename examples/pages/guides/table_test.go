@@ -20,7 +20,7 @@ var (
 	number     = regexp.MustCompile(`[0-9]+\.[0-9]+`)
 )
 
-// The SQLSTATEs that stand for Prisma's codes have the category in their row.
+// The SQLSTATEs in the table of Prisma's codes have the category in their row.
 func TestPrismaErrorCodes(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(root + "/docs/from-prisma.md")
@@ -49,7 +49,7 @@ func TestPrismaErrorCodes(t *testing.T) {
 	}
 }
 
-// A figure in the repository's README is one of the module's.
+// A figure in the repository's README appears in the module's README.
 func TestFigures(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(root + "/README.md")

@@ -16,7 +16,7 @@ var (
 	variable = regexp.MustCompile(`\b(?:ANALYTICS_)?(?:APP_ENV|DATABASE_[A-Z_]+|` +
 		`DIRECT_[A-Z_]+|PG[A-Z]{2,}(?:_[A-Z]+)*)\b`)
 
-	// known are those that pgconfig does not list.
+	// known are variables that pgconfig does not list.
 	known = []string{
 		// pgtest/pgserver.
 		"PGTEST_URL", "PGTEST_BINDIR", "PGTEST_VERSION", "PGTEST_ALLOW_REMOTE", "PGTEST_KEEP", "PGTEST_DOWNLOAD",
@@ -48,8 +48,7 @@ func TestVariablesExist(t *testing.T) {
 	}
 }
 
-// A block of variables is a configuration that pgconfig accepts, but for files that are not on this
-// machine.
+// pgconfig accepts each block of variables, except for files that are not on this machine.
 func TestVariablesAreAccepted(t *testing.T) {
 	t.Parallel()
 	for _, g := range guides(t) {

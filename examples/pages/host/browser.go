@@ -26,11 +26,11 @@ func (a *api) index(w http.ResponseWriter, r *http.Request) {
 	a.show(w, r, "index.html", sites)
 }
 
-// table is the list for a browser: filters, sorts by their columns, and both ways through the
-// pages.
+// table shows the list in a browser, with filters, sorts by column, and links to the next and
+// previous page.
 func (a *api) table(w http.ResponseWriter, r *http.Request) { a.show(w, r, "table.html", nil) }
 
-// editor is a form for a page with a preview. Its script calls the API.
+// editor shows a form for a page with a preview. Its script calls the API.
 func (a *api) editor(w http.ResponseWriter, r *http.Request) {
 	a.show(w, r, "editor.html", struct{ Preview string }{a.preview})
 }

@@ -10,7 +10,7 @@
 //	GET    /pages/{page}                the page with its newest revision
 //	PUT    /pages/{page}                edit: {title, blocks}; needs If-Match
 //	PATCH  /pages/{page}                change what is given: {parent_id, slug, status, position}
-//	DELETE /pages/{page}                hide it and what is below
+//	DELETE /pages/{page}                hide it and the pages below it
 //	POST   /pages/{page}/restore        bring it back
 //	POST   /pages/{page}/publications   put online: {revision}, 0 or nothing for the newest
 //	DELETE /pages/{page}/publications   take offline
@@ -21,8 +21,8 @@
 // A page's ETag is the number of its revision: If-Match takes the one that the editor saw.
 // Publications and rollbacks take an Idempotency-Key.
 //
-// An error is application/problem+json. The header X-Actor says who acts, percent-encoded where the
-// name is not ASCII: a real service takes it from its log-in.
+// An error is application/problem+json. The header X-Actor names the actor, percent-encoded if the
+// name is not ASCII. A real service takes it from its login.
 package host
 
 import (

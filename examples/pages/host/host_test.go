@@ -35,7 +35,7 @@ func open(t *testing.T) *client {
 	return &client{t, host.New(pool, ""), pool}
 }
 
-// do sends a request with pairs of headers, wants a status, and returns the body's fields and the
+// do sends a request with pairs of headers, expects a status, and returns the body's fields and the
 // ETag.
 func (c *client) do(want int, method, path, body string, headers ...string) (map[string]any, string) {
 	c.t.Helper()
@@ -98,8 +98,7 @@ func TestPublishOnce(t *testing.T) {
 	page, etag := c.create("about")
 	first, _ := c.do(http.StatusCreated, "POST", page+"/publications", "", "Idempotency-Key", "a")
 	c.do(http.StatusOK, "PUT", page, second, "If-Match", etag)
-	// The same request again, as after an answer that was lost: the newest revision is another one
-	// now.
+	// Send the same request again, as if the answer was lost. The newest revision is different now.
 	again, _ := c.do(http.StatusCreated, "POST", page+"/publications", "", "Idempotency-Key", "a")
 	if first["id"] != again["id"] || again["revision"] != 1.0 {
 		t.Errorf("the second try published %v, the first %v", again, first)
@@ -191,7 +190,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A pool that is busy is not an error of the request's: the client is told to come again.
+// A busy pool is not the client's mistake: the answer asks the client to retry.
 func TestBusyPool(t *testing.T) {
 	t.Parallel()
 	config := pgtest.New(t).Config()

@@ -67,7 +67,7 @@ func writeJSON(w http.ResponseWriter, status int, mediaType string, body any) {
 	_, _ = w.Write(b)
 }
 
-// badRequestError is an error of the client's that no database had to find.
+// badRequestError is a mistake of the client that was found without the database.
 type badRequestError struct {
 	status int
 	detail string
@@ -115,7 +115,7 @@ func actor(r *http.Request) string {
 	return "anonymous"
 }
 
-// key is the client's name for its wish, so that a request that is sent again is carried out once.
+// key returns the client's idempotency key, so that a repeated request takes effect once.
 func key(r *http.Request) (string, error) {
 	k := r.Header.Get("Idempotency-Key")
 	if k == "" || len(k) > 255 {
@@ -129,7 +129,7 @@ func key(r *http.Request) (string, error) {
 
 func etag(revision int32) string { return `"` + strconv.Itoa(int(revision)) + `"` }
 
-// seen is the revision that the editor had before it when it began.
+// seen returns the revision that the editor started from.
 func seen(r *http.Request) (int32, error) {
 	h := r.Header.Get("If-Match")
 	if h == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/examples/pages/db"
 )
 
-// maxEvents is how much of the audit trail one answer holds.
+// maxEvents limits the events of the audit trail in one answer.
 const maxEvents = 100
 
 type draft struct {
@@ -29,7 +29,7 @@ type edit struct {
 	Blocks json.RawMessage `json:"blocks"`
 }
 
-// content is a page with what it says.
+// content is a page with its blocks.
 type content struct {
 	db.Page
 	Blocks json.RawMessage `json:"blocks"`
@@ -82,7 +82,7 @@ func (a *api) read(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	// A revision never changes: this is the one that the page named, whatever happens in between.
+	// A revision never changes, so this is the page's revision whatever happens in between.
 	rev, err := q.PageRevision(r.Context(), db.PageRevisionParams{PageID: id, Revision: page.Revision})
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return answer{}, err

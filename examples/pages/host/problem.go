@@ -23,7 +23,7 @@ type problem struct {
 	Title      string `json:"title"`
 	Detail     string `json:"detail,omitempty"`
 	Constraint string `json:"constraint,omitempty"`
-	Rule       string `json:"rule,omitempty"` // what the client knows the constraint as
+	Rule       string `json:"rule,omitempty"` // the client's name for the constraint
 	retryAfter int    // seconds
 }
 
@@ -34,7 +34,7 @@ func (p problem) write(w http.ResponseWriter) {
 	writeJSON(w, p.Status, "application/problem+json", p)
 }
 
-// problemOf says what an error means for the client, and logs it if it is ours.
+// problemOf translates an error for the client, and logs it if it is ours.
 func problemOf(ctx context.Context, err error) problem {
 	var bad *badRequestError
 	var refused *pgconn.PgError
@@ -86,8 +86,8 @@ func problemOf(ctx context.Context, err error) problem {
 	}
 }
 
-// violation translates the refusals that the schema makes in the client's name. A constraint's name
-// is ours and says what it wants; the message would hold the values of other rows.
+// violation translates violated constraints. A constraint's name is ours and says what it requires;
+// the server's message may hold values of other rows.
 func violation(v pgerr.Violation) problem {
 	p := problem{Constraint: v.Constraint, Rule: v.Name, Status: http.StatusUnprocessableEntity}
 	p.Title = "the content breaks a rule of the schema"

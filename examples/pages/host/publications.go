@@ -24,8 +24,8 @@ func (a *api) publish(r *http.Request) (answer, error) {
 	if err := decode(r, &p); err != nil && !errors.Is(err, errNoBody) {
 		return answer{}, err
 	}
-	// A second try of the same request is answered like the first: 201 and the publication that the
-	// first one made.
+	// A repeated request gets the same answer as the first: 201 and the publication that the first
+	// one made.
 	pub, err := pages.Publish(r.Context(), a.pool,
 		pages.Publication{PageID: id, Revision: p.Revision, Key: k, Actor: actor(r)})
 	return answer{status: http.StatusCreated, body: pub}, err

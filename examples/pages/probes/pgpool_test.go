@@ -25,7 +25,7 @@ var (
 	_ pghealth.Listener = (*listen.Listener)(nil)
 )
 
-// slowSocket delays the first thing that a server says, as a slow login does.
+// slowSocket delays the server's first message, like a slow login.
 type slowSocket struct {
 	net.Conn
 	delay time.Duration
@@ -37,8 +37,8 @@ func (s *slowSocket) Read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
-// pgpool limits what it takes for a cancel request to 2 s. The probe's connection on such a pool
-// lives longer than that, and survives a login that takes longer than that.
+// pgpool limits connections that look like cancel requests to 2 s. The probe's connection on such a
+// pool lives longer, even if the login takes longer.
 func TestProbeOnAPoolOfPgpool(t *testing.T) {
 	t.Parallel()
 	for name, login := range map[string]time.Duration{"quick login": 0, "slow login": 2500 * time.Millisecond} {

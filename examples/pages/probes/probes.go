@@ -10,9 +10,9 @@ import (
 	"github.com/page-builder/persistence/pghealth"
 )
 
-// Mount returns a router with the probes beside the service's own routes. The probes come before
-// the middleware that a busy service may have, such as a limit on requests at a time: an instance
-// that answers its prober only when it is idle is taken out when it is busy.
+// Mount returns a router with the probes and the service's own routes. The probes come before the
+// service's middleware, such as a limit on concurrent requests. Otherwise a busy instance could not
+// answer its prober and would be taken out.
 func Mount(probe *pghealth.Probe, service http.Handler, parallel int) chi.Router {
 	r := chi.NewRouter()
 	r.Method(http.MethodGet, "/livez", probe.Live())

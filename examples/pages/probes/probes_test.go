@@ -26,7 +26,7 @@ func ExampleMount() {
 	log.Print(http.ListenAndServe("127.0.0.1:8080", probes.Mount(probe, pages, 100)))
 }
 
-// A service whose only place is taken, on a pool whose only connection is taken, is busy and ready.
+// A service with no free request slot, on a pool with no free connection, is busy but ready.
 func TestBusyIsReady(t *testing.T) {
 	t.Parallel()
 	cfg, err := pgxpool.ParseConfig(pgserver.Database(t))

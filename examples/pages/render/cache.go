@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// cache keeps the pages that are online. However many ask for a page at once, it is read once.
-// Paths where nothing is online are not kept: there is no end of them.
+// cache keeps the pages that are online. It reads a page once, however many callers ask for it at
+// once. It does not keep paths without a page, because there is no limit to them.
 type cache struct {
 	load func(ctx context.Context, path string) (*page, error)
 
@@ -22,8 +22,8 @@ type reading struct {
 	err  error
 }
 
-// get returns the page at a path. Who asks after a forget has returned gets what the database said
-// after it.
+// get returns the page at a path. A caller that asks after forget has returned gets a page that was
+// read after it.
 func (c *cache) get(ctx context.Context, path string) (*page, error) {
 	c.mu.Lock()
 	if p, ok := c.pages[path]; ok {
@@ -37,7 +37,7 @@ func (c *cache) get(ctx context.Context, path string) (*page, error) {
 			c.reading, c.pages = map[string]*reading{}, map[string]*page{}
 		}
 		c.reading[path] = now
-		// Not with ctx: others may wait for the same page when this caller goes away.
+		// Do not use ctx: others may wait for the same page when this caller goes away.
 		go c.read(context.WithoutCancel(ctx), path, now)
 	}
 	c.mu.Unlock()
@@ -52,8 +52,8 @@ func (c *cache) get(ctx context.Context, path string) (*page, error) {
 func (c *cache) read(ctx context.Context, path string, now *reading) {
 	now.page, now.err = c.load(ctx, path)
 	c.mu.Lock()
-	// If it was forgotten meanwhile, what was read may be old: those who waited since before that
-	// get it, nobody else.
+	// If the page was forgotten meanwhile, the result may be old. Only callers that asked before
+	// that get it.
 	if c.reading[path] == now {
 		delete(c.reading, path)
 		if now.err == nil {

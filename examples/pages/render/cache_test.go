@@ -51,7 +51,7 @@ func TestCacheReadsOnce(t *testing.T) {
 	}
 }
 
-// What was read before a notification and arrives after it is old.
+// A page that was read before a notification and arrives after it is old.
 func TestCacheKeepsNothingThatWasForgottenWhileItWasRead(t *testing.T) {
 	t.Parallel()
 	for name, forget := range map[string]func(*cache){
@@ -69,8 +69,8 @@ func TestCacheKeepsNothingThatWasForgottenWhileItWasRead(t *testing.T) {
 			older, newer := &page{revision: 1}, &page{revision: 2}
 			d.answer <- older
 			d.answer <- newer
-			// Which of the reads gets which answer is open: both are in the database. What counts
-			// is what is kept.
+			// Either read may get either answer, as both are in the database. Only the kept page
+			// counts.
 			got := [2]*page{<-before, <-after}
 			if kept := <-ask(t, c, "/"); kept != got[1] {
 				t.Errorf("kept revision %d; who asked afterwards had %d", kept.revision, got[1].revision)
@@ -91,7 +91,7 @@ func TestCacheForgets(t *testing.T) {
 		if p := <-got; p != want {
 			t.Errorf("got %v, want %v", p, want)
 		}
-		if want != nil { // nothing is kept of a path where nothing is
+		if want != nil { // a path without a page is not kept
 			c.forget("/about")
 		}
 	}

@@ -34,7 +34,7 @@ func (r *Renderer) servePage(w http.ResponseWriter, req *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-cache") // may be kept, must be asked about: the answer is 304 while it is the same
+	h.Set("Cache-Control", "no-cache") // clients may keep it but must revalidate: 304 if it is unchanged
 	h.Set("ETag", p.etag)
 	h.Set("Vary", "Accept")
 	body := p.html
@@ -66,7 +66,7 @@ func refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	case errors.Is(err, pgx.ErrNoRows):
 		http.Error(w, "There is no such page.", http.StatusNotFound)
 	case ctx.Err() == context.Canceled:
-		// The reader went away: nobody is told, and nothing is wrong.
+		// The reader went away, which is not an error.
 	default:
 		slog.ErrorContext(ctx, "a page could not be read", "category", pgerr.Of(err), "error", err)
 		w.Header().Set("Retry-After", "1")
@@ -89,7 +89,7 @@ func (r *Renderer) servePreview(w http.ResponseWriter, req *http.Request) {
 	_, _ = w.Write(html)
 }
 
-// serveEvents sends an event whenever the path may show something else, until the client goes or
+// serveEvents sends an event whenever the page at the path may have changed, until the client or
 // the service ends.
 func (r *Renderer) serveEvents(w http.ResponseWriter, req *http.Request) {
 	changed, end := r.viewers.watch(path(req.URL.Query().Get("path")))
@@ -124,7 +124,7 @@ func (r *Renderer) serveEvents(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// serveAsset sends a file that the site's pages mention. Where it is kept is the database's to say.
+// serveAsset sends a file that the site's pages mention. The database says where it is stored.
 func (r *Renderer) serveAsset(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithTimeout(req.Context(), readLimit)
 	defer cancel()

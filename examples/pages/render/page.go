@@ -16,7 +16,7 @@ import (
 //go:embed page.html preview.js
 var sources embed.FS
 
-// layout escapes what it is given; inline is the one exception, and goldmark leaves out HTML in its
+// layout escapes its values. inline is the one exception, and there goldmark drops HTML in its
 // input.
 var layout = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"inline": inline, "phrase": phrase,

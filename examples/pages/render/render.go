@@ -1,14 +1,14 @@
 // Package render is the readers' side of the example: it serves published pages as HTML.
 //
-//	GET /{path}             the page, from a cache that NOTIFY keeps true
+//	GET /{path}             the page, from a cache that NOTIFY keeps fresh
 //	GET /preview/{path}     the same, and it follows each publication without a reload
-//	GET /events?path={path} what the preview listens to: server-sent events
+//	GET /events?path={path} server-sent events for the preview
 //	GET /assets/{name}      a picture
 //
-// The cache is right because of three rules. What is read while a notification arrives is not kept
-// (see cache.go). After each connect of the listener everything is read again, because
-// notifications that came while it was away are lost. And a page is kept under the site and path
-// that notifications name.
+// Three rules keep the cache correct. A page that is read while a notification arrives is not kept
+// (see cache.go). After each connect of the listener everything is read again, because it has
+// missed the notifications in between. And a page is kept under the site and path that
+// notifications name.
 package render
 
 import (

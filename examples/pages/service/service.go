@@ -56,12 +56,12 @@ type Options struct {
 // App holds a service's handler and its background work.
 type App struct {
 	Handler    http.Handler
-	Background func(ctx context.Context) error // runs until ctx ends, and ends what it feeds; may be nil
+	Background func(ctx context.Context) error // runs until ctx ends, then ends its streams; may be nil
 }
 
-// Run connects, builds the app and serves it until ctx ends. Then /readyz answers 503 for a while,
-// no new connections are accepted, what is being answered is finished, and the pool is closed. A
-// nil error means that all of it went well.
+// Run connects, builds the app and serves it until ctx ends. Then /readyz answers 503 for a while.
+// After that Run accepts no new connections, finishes open requests, and closes the pool. It
+// returns nil if all of it worked.
 func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, error)) (err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -118,8 +118,7 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 	return serve(ctx, opts, log, listener, router, app.Background, probe.Drain)
 }
 
-// serveInternal shows operators what the probe knows, until end is called. It has no access
-// control.
+// serveInternal serves the health page for operators until end is called. It has no access control.
 func serveInternal(ctx context.Context, opts Options, log *slog.Logger, probe *pghealth.Probe) (end func(), err error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", opts.Internal)
@@ -184,7 +183,7 @@ func serve(
 			return
 		}
 		if err := background(working); working.Err() == nil {
-			failed <- fmt.Errorf("%s: ended by itself: %w", opts.Name, err)
+			failed <- fmt.Errorf("%s: background work ended: %w", opts.Name, err)
 		}
 	}()
 	defer func() { stopWorking(); <-done }()

@@ -69,8 +69,7 @@ func get(t *testing.T, url string) (int, string) {
 	return answer.StatusCode, string(b)
 }
 
-// A service that is told to end says that it is not ready, goes on answering, and finishes what it
-// has begun.
+// After SIGTERM a service is not ready, keeps answering for a while, and finishes open requests.
 func TestRunEndsInOrder(t *testing.T) {
 	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})
@@ -122,7 +121,7 @@ func TestRunEndsInOrder(t *testing.T) {
 	}
 }
 
-// Operators see where the database is, at an address of their own.
+// Operators see where the database is, at an internal address.
 func TestInternalAddress(t *testing.T) {
 	t.Parallel()
 	r := start(t, -1, service.App{Handler: http.NotFoundHandler()})
@@ -142,8 +141,7 @@ func TestInternalAddress(t *testing.T) {
 	}
 }
 
-// Work in the background that ends by itself ends the service: it would serve what nobody keeps
-// true any more.
+// If the background work ends early, the service ends too. Otherwise it would serve stale pages.
 func TestRunEndsWithItsBackground(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")

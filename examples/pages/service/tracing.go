@@ -11,8 +11,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
-// Trace sends spans to the collector of OTEL_EXPORTER_OTLP_ENDPOINT, and does nothing without that
-// variable. Call the function it returns at the end, or the last spans are lost.
+// Trace sends spans to the collector in OTEL_EXPORTER_OTLP_ENDPOINT, and does nothing without that
+// variable. Call the returned function at the end, or the last spans are lost.
 func Trace(ctx context.Context, name string) (func(context.Context) error, error) {
 	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
 		return func(context.Context) error { return nil }, nil

@@ -1,5 +1,4 @@
-// Package throwaway makes a database for a program that was given none: on a PostgreSQL of its own
-// that is gone afterwards.
+// Package throwaway makes a database for a program without one, on a throwaway PostgreSQL.
 package throwaway
 
 import (

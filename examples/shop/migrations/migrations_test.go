@@ -6,10 +6,10 @@ import (
 	"github.com/page-builder/persistence/pgtest"
 )
 
-// TestMigrations looks at a database that the migrations made.
+// TestMigrations checks a database made by the migrations.
 func TestMigrations(t *testing.T) {
 	t.Parallel()
-	pool := pgtest.New(t) // a database of its own, dropped at the end
+	pool := pgtest.New(t) // its own database, dropped at the end
 	var tables int
 	err := pool.QueryRow(t.Context(), "select count(*) from pg_tables where schemaname = 'public'").Scan(&tables)
 	if err != nil {

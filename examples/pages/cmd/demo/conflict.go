@@ -32,7 +32,7 @@ func (s *story) retry(ctx context.Context) error {
 		}
 		s.say("attempt %d reads the title %q", attempts, title)
 		if attempts == 1 {
-			// On the pool, so in a transaction of its own, as if from another process.
+			// Use the pool: a separate transaction, as if from another process.
 			_, err := s.pool.Exec(ctx, "update pages set title = title || ', since 1906' where id = $1", home.ID)
 			if err != nil {
 				return "", err

@@ -17,7 +17,7 @@ import (
 
 func (s *story) probe(ctx context.Context) error {
 	s.title("Readiness over HTTP, as Kubernetes would ask (pghealth)")
-	// A fresh look each time: the story asks twice at once.
+	// Do not cache, because the story asks twice in a row.
 	probe, err := pghealth.New(s.pool, pghealth.Options{Logger: s.log, MaxAge: -1})
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (s *story) probe(ctx context.Context) error {
 	return s.ask(ctx, "http://"+l.Addr().String()+"/readyz", http.StatusServiceUnavailable)
 }
 
-// answer is the part of application/health+json that the demo tells.
+// answer is the part of application/health+json that the demo shows.
 type answer struct {
 	Status string `json:"status"`
 	Checks map[string][]struct {

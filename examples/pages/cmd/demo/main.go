@@ -1,7 +1,6 @@
-// Command demo shows the modules at work, from an empty database to published pages: it starts a
-// PostgreSQL of its own, or uses DATABASE_URL, migrates it, imports a site, and publishes, breaks,
-// retries, queries and probes. It takes no arguments and exits with 0 if everything went as it
-// says.
+// Command demo shows the modules at work, from an empty database to published pages. It starts its
+// own PostgreSQL, or uses DATABASE_URL, migrates it, imports a site, and publishes, breaks,
+// retries, queries and probes. It takes no arguments and exits with 0 if everything worked.
 //
 // With DATABASE_URL it changes that database. It refuses one that holds other tables.
 package main
@@ -53,7 +52,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// openDatabase decides which database the story is told on.
+// openDatabase chooses the database for the story.
 func (s *story) openDatabase(ctx context.Context) error {
 	if !throwaway.Wanted() {
 		s.title("The database of DATABASE_URL")
@@ -84,7 +83,7 @@ func (s *story) openDatabase(ctx context.Context) error {
 	return s.describeServer(ctx)
 }
 
-// describeServer connects once, to show what the database is before anything is changed in it.
+// describeServer connects once, to show the database before any change.
 func (s *story) describeServer(ctx context.Context) error {
 	direct, err := s.cfg.DirectConfig()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// tell runs the demo with DATABASE_URL set to url and returns what it printed.
+// tell runs the demo with DATABASE_URL set to url and returns its output.
 func tell(t *testing.T, url string) (string, error) {
 	t.Helper()
 	t.Setenv("APP_ENV", "")
@@ -22,7 +22,7 @@ func tell(t *testing.T, url string) (string, error) {
 	return out.String(), err
 }
 
-// What the demo claims, it checks by itself; here it is that the whole story was told.
+// The demo checks its own claims. This test checks that it tells the whole story.
 func TestDemoOnItsOwnServer(t *testing.T) {
 	out, err := tell(t, "")
 	if err != nil {

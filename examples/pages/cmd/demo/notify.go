@@ -16,7 +16,7 @@ type published struct {
 	Revision *int32 `json:"revision"`
 }
 
-// listen collects what the publication trigger notifies, on a connection of its own.
+// listen collects the notifications of the publication trigger, on a separate connection.
 func (s *story) listen(ctx context.Context) error {
 	direct, err := s.cfg.DirectConfig()
 	if err != nil {

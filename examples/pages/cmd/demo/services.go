@@ -53,7 +53,7 @@ func (s *story) serve(
 	started := make(chan string, 1)
 	both.Go(func() error {
 		return run(ctx, service.Options{
-			Address: "127.0.0.1:0", Database: s.cfg, Logger: s.log, Drain: -1, // nobody balances load here
+			Address: "127.0.0.1:0", Database: s.cfg, Logger: s.log, Drain: -1, // there is no load balancer
 			Started: func(address string) { started <- "http://" + address },
 		})
 	})
@@ -115,7 +115,7 @@ func (s *story) editThroughTheServices(ctx context.Context, hostURL, renderURL s
 	return nil
 }
 
-// call makes a request with pairs of headers and wants a status. It returns the answer's ETag and
+// call makes a request with pairs of headers and expects a status. It returns the answer's ETag and
 // body.
 func call(ctx context.Context, want int, method, url, body string, headers ...string) (etag, answer string, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))

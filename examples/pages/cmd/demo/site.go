@@ -34,7 +34,7 @@ func (s *story) importSite(ctx context.Context) error {
 	return nil
 }
 
-// failHalfway publishes a section of which one page has no content yet.
+// failHalfway publishes a section with one page that has no content yet.
 func (s *story) failHalfway(ctx context.Context) error {
 	s.title("A transaction that fails half-way leaves nothing behind")
 	q := db.New(s.pool)

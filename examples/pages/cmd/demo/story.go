@@ -15,8 +15,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// story is the state that its parts hand on. Each part is a method: it does one thing, and says
-// what it did.
+// story is the state that its parts share. Each part is a method that does one thing and reports
+// it.
 type story struct {
 	out    io.Writer
 	began  time.Time
@@ -48,7 +48,7 @@ func (s *story) end() {
 	}
 }
 
-// since is rounded for reading, not for comparing.
+// since returns a duration rounded for reading, not for comparing.
 func since(t time.Time) time.Duration {
 	d := time.Since(t)
 	if d > time.Second {

@@ -2,7 +2,7 @@
 //
 //	DATABASE_URL=… host -address 127.0.0.1:8081
 //
-// PAGES_PREVIEW is the URL of render, for the preview beside the editor.
+// PAGES_PREVIEW is the URL of render, for the preview next to the editor.
 package main
 
 import (

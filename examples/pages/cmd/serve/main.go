@@ -1,7 +1,7 @@
-// Command serve runs both services of the example beside each other, on the database of
-// DATABASE_URL or on a PostgreSQL of its own that is gone afterwards: it migrates the schema,
-// imports the example's site if there is none, and prints where to look. It is for a developer's
-// machine; in production a deployment migrates, and cmd/host and cmd/render run on their own.
+// Command serve runs both services of the example on the database of DATABASE_URL, or on a
+// throwaway PostgreSQL. It migrates the schema, imports the example's site if there is none, and
+// prints the addresses. It is for a developer's machine. In production a deployment migrates, and
+// cmd/host and cmd/render run separately.
 package main
 
 import (
@@ -113,8 +113,8 @@ Edit and publish the home page in the browser or here, and watch the preview:
 Ctrl-C ends both.
 `
 
-// prepare migrates the schema and sees to it that the site is there and online. It returns the home
-// page's id.
+// prepare migrates the schema and makes sure that the site exists and is online. It returns the
+// home page's id.
 func prepare(ctx context.Context, cfg pgconfig.Config) (string, error) {
 	direct, err := cfg.DirectConfig()
 	if err != nil {

@@ -11,7 +11,7 @@ select * from pages where id = @id and deleted_at is null;
 select * from pages where site_id = @site_id and path = @path and deleted_at is null;
 
 -- name: LockPage :one
--- Waits for whoever is changing the page; held until the transaction ends.
+-- Locks the page until the transaction ends. Waits for a concurrent change first.
 select * from pages where id = @id and deleted_at is null for update;
 
 -- name: MovePage :one
@@ -67,7 +67,7 @@ order by r.words desc, p.path
 limit @max_pages;
 
 -- name: SearchPages :many
--- Live pages whose newest revision matches, best first. The query is as people type it: words, "a phrase", or, -not.
+-- Live pages with a matching newest revision, best first. The query is plain search input: words, "a phrase", or, -not.
 select
   p.id, p.path, r.title,
   ts_rank(to_tsvector('simple', r.title || ' ' || r.body), websearch_to_tsquery('simple', @query))::real as rank,

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// What the READMEs' code calls and leaves to the reader.
+// These are functions that the READMEs' code calls and leaves to the reader.
 var site, from, to, amount = "", 1, 2, 3 //nolint:unused // see doc.go
 
 func createSite(context.Context, string) error { return nil } //nolint:unused // see doc.go

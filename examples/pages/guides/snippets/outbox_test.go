@@ -19,8 +19,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// These are tests of the code in docs/durable-work.md. It has a message delivered if, and only if,
-// the transaction committed.
+// These tests check the code in docs/durable-work.md. A message is delivered if, and only if, its
+// transaction committed.
 func TestOutboxDelivers(t *testing.T) {
 	t.Parallel()
 	pool, cfg := outbox(t)
@@ -110,7 +110,7 @@ func TestOutboxTriesAgain(t *testing.T) {
 	}
 }
 
-// A worker that dies leaves its message to the next one, when the lease is over.
+// If a worker dies, another one delivers its message when the lease ends.
 func TestOutboxOfADeadWorker(t *testing.T) {
 	t.Parallel()
 	pool, _ := outbox(t)
