@@ -1,4 +1,4 @@
-// Package dev_test tries drift and diff on a corpus of changes whose verdicts are known.
+// Package dev_test tests drift and diff on a corpus of changes with known verdicts.
 package dev_test
 
 import (
@@ -70,8 +70,8 @@ func readCorpus(t *testing.T) []change {
 	return corpus
 }
 
-// bench is a shadow with testdata/base.sql, of which every case gets copies. Nobody connects to the
-// template: base is a copy.
+// bench is a shadow with testdata/base.sql. Every case gets copies of it. No session connects to
+// the template: base is a copy.
 type bench struct{ template, base *shadow.DB }
 
 func baseFolder(t *testing.T) fstest.MapFS {

@@ -76,7 +76,7 @@ func TestTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := map[string]struct {
-		from, to *shadow.DB // nobody connects to a template: from is the one that is copied
+		from, to *shadow.DB // from is copied, so no session may connect to it
 		want     []string
 	}{
 		"undone": {changed, b.base, []string{

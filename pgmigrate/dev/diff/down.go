@@ -9,9 +9,9 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// down finds each section's way back: from the state after it to the state before it, so that any
-// number of them can be taken back. A section whose way back does not run, or leads elsewhere,
-// stays without one and says why.
+// down finds the down section of each section, which leads from the state after it to the state
+// before it, so that any number of sections can be undone. If a down section fails or leads
+// elsewhere, the file has none and says why.
 func (w *work) down(ctx context.Context, sections []*section, after *shadow.DB) error {
 	states, err := w.states(ctx, sections, after)
 	if err != nil {
@@ -38,8 +38,8 @@ func (w *work) down(ctx context.Context, sections []*section, after *shadow.DB) 
 	return nil
 }
 
-// back takes the sections back from the one at last, as far as they can be taken in a row, and
-// returns the first of them. Where that fails it tries them one by one.
+// back undoes sections in a row, beginning at last, as far as possible, and returns the first one
+// undone. If that fails it tries them one by one.
 func (w *work) back(ctx context.Context, sections []*section, states []*shadow.DB, last int) (int, error) {
 	if sections[last].irreversible != "" {
 		return last, nil
@@ -60,7 +60,7 @@ func (w *work) back(ctx context.Context, sections []*section, states []*shadow.D
 	return first, nil
 }
 
-// mend tries one section's way back and adds what it leaves, or takes it out.
+// mend tries one down section. It adds the statements that are missing, or removes the section.
 func (w *work) mend(ctx context.Context, sections []*section, states []*shadow.DB, i int) error {
 	s := sections[i]
 	for round := 0; ; round++ {
@@ -78,8 +78,8 @@ func (w *work) mend(ctx context.Context, sections []*section, states []*shadow.D
 	}
 }
 
-// tryBack takes the sections from last to first back on a copy. It returns why that does not lead
-// to the state before first, "" if it does, and what would still have to be done.
+// tryBack undoes the sections from last to first on a copy. It returns the reason if that does not
+// lead to the state before first, and the remaining differences. The reason is "" if it does.
 func (w *work) tryBack(
 	ctx context.Context,
 	sections []*section,
@@ -104,7 +104,7 @@ func (w *work) tryBack(
 	return d.Plan().Statements, fmt.Sprintf("it would leave differences: %s", list(d.Objects)), nil
 }
 
-// states are the databases between the sections: [0] before the first, [len] after the last.
+// states returns the databases between the sections: [0] before the first, [len] after the last.
 func (w *work) states(ctx context.Context, sections []*section, after *shadow.DB) ([]*shadow.DB, error) {
 	states := []*shadow.DB{w.from}
 	for i := range sections[:len(sections)-1] {

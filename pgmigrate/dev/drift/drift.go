@@ -1,7 +1,7 @@
-// Package drift tells whether a database still is what its migrations make.
+// Package drift reports whether a database still matches its migrations.
 //
-// A shadow database gets the migrations up to the version that the live one is at, and the two are
-// compared. The live database is only read, in read-only sessions.
+// It applies the migrations up to the live database's version to a shadow database, and compares
+// the two. It only reads the live database, in read-only sessions.
 package drift
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// Options say how the live database was migrated and where its shadow goes. The zero value suits a
-// database with pgmigrate's defaults.
+// Options says how the live database was migrated and where to put its shadow. The zero value suits
+// a database with pgmigrate's defaults.
 type Options struct {
 	// VersionTable and HistorySchema are pgmigrate's, with its defaults.
 	VersionTable, HistorySchema string
@@ -29,7 +29,7 @@ type Options struct {
 	// Repeatable are the repeatable migrations, which run after the folder's. Nil means none.
 	Repeatable fs.FS
 
-	// IgnoreRoles are roles whose grants, and whose ownership of objects, are not drift.
+	// IgnoreRoles are roles to ignore: grants to them and their ownership of objects are not drift.
 	IgnoreRoles []string
 
 	// IgnoreSchemas and IgnoreTables are not compared; see [schema.Options].
@@ -47,8 +47,8 @@ type Report struct {
 	// Difference is between the live database, its from, and the shadow.
 	Difference *schema.Difference
 
-	// Plan is what would bring the live database back to what the migrations make. Read its hazards
-	// first.
+	// Plan has the statements that make the live database match its migrations again. Read its
+	// hazards first.
 	Plan schema.Plan
 
 	// Notes say what was not compared, and why.
@@ -65,12 +65,13 @@ var ErrNotMigrated = errors.New("the database has no version table: it was never
 // Check compares the live database with the migrations of folder. It blocks for as long as the
 // migrations take on an empty database, and a second or so per hundred tables.
 //
-// Owners and grants are compared. What belongs to a role that has run migrations on the live
-// database counts as belonging to the one who migrates, whatever the roles are called there and on
-// the shadow; so does the owner of the version table. What else belongs to another role, or is
-// granted to one, is drift unless the migrations say so too, or the role is one of IgnoreRoles.
-// Owner, grants and comment of the schema public itself count only if the migrations change them.
-// The version of an extension does not count.
+// Check compares owners and grants. Roles that have run migrations on the live database, and the
+// owner of the version table, count as the migrator, whatever their names are there and on the
+// shadow. Objects that another role owns, and grants to it, are drift unless the migrations make
+// them too, or the role is one of IgnoreRoles.
+//
+// Owner, grants and comment of the schema public count only if the migrations change them. The
+// version of an extension does not count.
 func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options) (*Report, error) {
 	migrate := opts.migrate()
 	m, err := pgmigrate.New(live, folder, migrate...)
@@ -138,7 +139,7 @@ func (o Options) migrate() []pgmigrate.Option {
 	return list
 }
 
-// accept refuses a database that is between two versions, or at one that the folder does not know.
+// accept refuses a database between two versions, or at a version that the folder does not have.
 func (r *Report) accept(s pgmigrate.Status) error {
 	switch {
 	case !s.Tracked:
@@ -164,7 +165,7 @@ func (r *Report) accept(s pgmigrate.Status) error {
 	return nil
 }
 
-// unmoved returns an error if somebody migrated the live database while it was compared.
+// unmoved returns an error if the live database was migrated during the comparison.
 func (r *Report) unmoved(ctx context.Context, m *pgmigrate.Migrator) error {
 	s, err := m.Status(ctx)
 	if err != nil {

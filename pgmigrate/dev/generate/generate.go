@@ -1,6 +1,5 @@
-// Package generate runs sqlc on a database that the migrations make, keeps checksums so that a
-// machine without sqlc notices stale code, and tries the queries of another revision on the schema
-// of this one.
+// Package generate runs sqlc on a migrated database. It keeps checksums, so that a machine without
+// sqlc notices stale code, and tries the queries of another revision on this revision's schema.
 package generate
 
 import (
@@ -24,7 +23,7 @@ import (
 // VetVariable names the database for sqlc vet: sqlc.yaml has it as uri: ${SQLC_VET_DATABASE_URL}.
 const VetVariable = "SQLC_VET_DATABASE_URL"
 
-// Options are what Run and Check need. Config is required.
+// Options configures Run and Check. Config is required.
 type Options struct {
 	// Config is the path of sqlc.yaml.
 	Config string
@@ -32,7 +31,7 @@ type Options struct {
 	// Shadow makes the database for sqlc vet. Its Migrations are the folder.
 	Shadow shadow.Options
 
-	// Output gets what sqlc prints. Defaults to discarding it.
+	// Output gets sqlc's output. Defaults to discarding it.
 	Output io.Writer
 }
 
@@ -41,7 +40,7 @@ var ErrNoSQLC = errors.New("sqlc was not found: go get -tool github.com/sqlc-dev
 	"in this module or in one named tools, or put sqlc into PATH")
 
 // FindSQLC returns the path of sqlc: a tool of the module at dir, a tool of a module in a folder
-// tools beside or above it, or a program in PATH. It returns ErrNoSQLC if there is none. Building a
+// tools in dir or above it, or a program in PATH. It returns ErrNoSQLC if there is none. Building a
 // tool for the first time takes minutes.
 func FindSQLC(ctx context.Context, dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
@@ -111,8 +110,8 @@ func (e *StaleError) Error() string {
 		strings.Join(e.Changed, "\n  ")
 }
 
-// Check returns an error if the code is not what sqlc makes of the queries and migrations: a
-// *[StaleError] if a file changed since Run. Where sqlc is installed, it also compares sqlc's
+// Check returns an error if the generated code does not match the queries and migrations: a
+// *[StaleError] if a file changed since Run. If sqlc is installed, Check also compares sqlc's
 // output and vets the queries; withSQLC says whether it did.
 func Check(ctx context.Context, opts Options) (withSQLC bool, err error) {
 	if err := CheckSums(opts.Config); err != nil {
@@ -148,7 +147,7 @@ func CheckSums(config string) error {
 	return nil
 }
 
-// vet prepares each query on a shadow database. It never uses a database that somebody else uses.
+// vet prepares each query on a private shadow database.
 func (o Options) vet(ctx context.Context, sqlc string) error {
 	db, err := shadow.Open(ctx, o.Shadow)
 	if err != nil {

@@ -62,8 +62,7 @@ func hasEmptyLine(lines []string) bool {
 	return false
 }
 
-// lineOf returns the file's line of the byte at offset, counted from a statement whose line is
-// known.
+// lineOf returns the line of the byte at offset, counted from a statement with a known line.
 func lineOf(sql string, statements []pgmigrate.Statement, offset int) int {
 	if len(statements) == 0 || statements[0].Line == 0 {
 		return 0

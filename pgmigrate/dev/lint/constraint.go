@@ -75,7 +75,7 @@ func (j *judge) newConstraint(table *relation, c constraint) {
 		}
 	case "u", "p":
 		if index := j.obs.after[c.Index]; index == nil || j.obs.before[c.Index] != nil {
-			return // USING INDEX, or that of a partition
+			return // USING INDEX, or the index of a partition
 		}
 		kind, columns := "unique", strings.TrimPrefix(c.Definition, "UNIQUE ")
 		if c.Type == "p" {

@@ -15,11 +15,11 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// wantComment declares what is to be found in the next statement: "-- want RULE", "-- want RULE
+// wantComment declares the expected finding in the next statement: "-- want RULE", "-- want RULE
 // (PostgreSQL 18)".
 var wantComment = regexp.MustCompile(`(?m)^-- want ([a-z-]+)(?: \((from|before) (\d+)\))?$`)
 
-// wanted returns "LINE RULE" for each declaration in a file, the line being that of the code that
+// wanted returns "LINE RULE" for each declaration in a file, with the line of the code that
 // follows.
 func wanted(t *testing.T, text string, server int) []string {
 	t.Helper()
@@ -61,8 +61,8 @@ func ruleNamed(name string) (lint.Rule, bool) {
 	return lint.Rule{}, false
 }
 
-// Each file of the corpus declares what is to be found in it. The verdicts are PostgreSQL's
-// documentation's, not the linter's.
+// Each file of the corpus declares its findings. The verdicts come from PostgreSQL's documentation,
+// not from the linter.
 func TestCorpus(t *testing.T) {
 	t.Parallel()
 	base, err := os.ReadFile("testdata/base.sql")

@@ -129,8 +129,8 @@ func (r Report) WriteJSON(w io.Writer, dir string) error {
 	return e.Encode(v)
 }
 
-// WriteGitHub writes workflow commands, which GitHub shows beside the lines of a pull request. File
-// names have to be relative to the repository's root: dir is that of the migrations.
+// WriteGitHub writes workflow commands, which GitHub shows next to the lines of a pull request. dir
+// is the folder of the migrations, relative to the repository's root.
 func (r Report) WriteGitHub(w io.Writer, dir string) error {
 	var b strings.Builder
 	level := map[Severity]string{SeverityError: "error", SeverityWarning: "warning", SeverityHint: "notice"}

@@ -70,8 +70,8 @@ func (j *judge) sequenceGone(before, after *relation) {
 	}
 }
 
-// unlessReplaced reports at the end of the section, unless something has the old name then: nobody
-// outside sees the gap.
+// unlessReplaced reports at the end of the section, unless an object has the old name by then:
+// other sessions do not see the gap.
 func (j *judge) unlessReplaced(r *relation, report func()) {
 	statement := j.statement
 	j.atEnd = append(j.atEnd, func() {
@@ -111,7 +111,7 @@ func (j *judge) cascade() {
 		}
 	}
 	if len(gone) == 0 && !j.explained("truncate", "drop-schema") {
-		return // what it was written for is new
+		return // everything that CASCADE drops is new
 	}
 	message := "drops with CASCADE"
 	if len(gone) > 0 {

@@ -186,7 +186,7 @@ func (o *observer) transaction(ctx context.Context) error {
 	return o.setMark(ctx)
 }
 
-// written returns the relations whose rows in these catalogs are new.
+// written returns the relations with new rows in these catalogs.
 func (o *observer) written(ctx context.Context, inCatalogs []string) (map[uint32]bool, error) {
 	var parts []string
 	for _, c := range catalogs {

@@ -162,7 +162,7 @@ func each(tree any, kind string, fn func(node)) {
 	}
 }
 
-// all returns the statement and those of its body.
+// all returns the statement and the statements of its body.
 func (p parsed) all() []parsed { return append([]parsed{p}, p.body...) }
 
 // each calls fn for every node of that kind in the statement and its body, the statement itself

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// relation is what the catalog says of a table, an index, a view or a sequence.
+// relation describes a table, an index, a view or a sequence as the catalog does.
 type relation struct {
 	OID        uint32
 	Schema     string
@@ -22,8 +22,8 @@ type relation struct {
 	Partition  bool   // of another table
 	Bound      string // of a partition: what holds for its rows
 	Root       uint32 // the partitioned table at the top, itself for one that is no partition
-	Table      uint32 // of an index: what it is on; of a sequence: what owns it
-	Constraint uint32 // of an index: whose it is, if a constraint's
+	Table      uint32 // for an index its table, for a sequence its owner
+	Constraint uint32 // for an index its constraint, if any
 
 	Columns     map[string]column     // by pg_attribute.attnum
 	Constraints map[string]constraint // by OID
@@ -53,7 +53,7 @@ type constraint struct {
 	Definition string
 }
 
-// table reports whether the relation has rows of its own, or partitions that have.
+// table reports whether the relation, or its partitions, hold rows.
 func (r *relation) table() bool { return r.Kind == "r" || r.Kind == "p" || r.Kind == "m" }
 
 func (r *relation) view() bool { return r.Kind == "v" || r.Kind == "m" }
@@ -77,8 +77,8 @@ func quote(name string) string {
 	return pgx.Identifier{name}.Sanitize()
 }
 
-// 16384 is FirstNormalObjectId: what is below belongs to PostgreSQL. Temporary relations are left
-// out: nobody else can wait for them.
+// 16384 is FirstNormalObjectId: lower OIDs belong to PostgreSQL. Temporary relations are left out,
+// because no other session can wait for them.
 const relationsWhere = `where pg_class.oid >= 16384 and pg_class.relkind in ('r', 'p', 'm', 'v', 'f', 'i', 'I', 'S')
 	and pg_class.relpersistence <> 't' and pg_class.relnamespace <> 'pg_toast'::regnamespace`
 

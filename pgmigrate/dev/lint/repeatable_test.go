@@ -10,7 +10,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// A repeatable migration is judged as it runs after an edit, when what it makes is there already.
+// A repeatable migration is judged as it runs after an edit, when its objects exist already.
 func TestRepeatable(t *testing.T) {
 	t.Parallel()
 	migrations := fstest.MapFS{

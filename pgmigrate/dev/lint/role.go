@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// roles makes those that the section names and that nobody has made: roles belong to a server, and
-// in production an administrator creates them. On a server that the user named nothing is made, and
-// the migration fails there.
+// roles creates the missing roles that the section names. Roles belong to a server, and in
+// production an administrator creates them. On a server that the user named, roles creates nothing,
+// and the migration fails.
 func (s *session) roles(ctx context.Context, statements []parsed) error {
 	made := map[string]bool{}
 	for _, p := range statements {

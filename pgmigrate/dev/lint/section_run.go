@@ -196,7 +196,7 @@ func (r *sectionRun) commitBefore(ctx context.Context, i int) error {
 	if err := r.exec(ctx, "commit"); err != nil {
 		return err
 	}
-	// The objects have other OIDs than those of the transaction that failed.
+	// The objects have other OIDs than in the failed transaction.
 	all, err := readRelations(ctx, r.conn, nil)
 	r.observer.relations = all
 	return err

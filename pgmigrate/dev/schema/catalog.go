@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// catalog holds what an archive does not give: the parts of tables, and which object depends on
-// which part of which other.
+// catalog holds facts that an archive lacks: the parts of tables, and which object depends on which
+// part of another one.
 type catalog struct {
 	relations   map[uint32]*relation
 	columns     map[uint32][]*column // by relation, in their order
@@ -23,7 +23,7 @@ type catalog struct {
 	folds      map[node]node
 }
 
-// node is an object of the database, or with sub a column of it.
+// node is an object of the database, or a column of it if sub is set.
 type node struct {
 	class, oid uint32
 	sub        int32
@@ -116,11 +116,11 @@ func readCatalog(ctx context.Context, cfg *pgx.ConnConfig) (*catalog, error) {
 	return c, nil
 }
 
-// firstUserOID is where the objects begin that initdb did not make.
+// firstUserOID is the first OID of objects that initdb did not make.
 const firstUserOID, fromUser = 16384, "16384"
 
-// fold returns the object that n comes and goes with. A part of a relation stays one, unless the
-// relation is folded.
+// fold returns the object that n is created and dropped with. A part of a relation stays separate,
+// unless the relation is folded.
 func (c *catalog) fold(n node) node {
 	for range 4 { // an array of a table's row type
 		to, ok := c.folds[node{class: n.class, oid: n.oid}]

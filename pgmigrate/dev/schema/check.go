@@ -36,8 +36,8 @@ func (p *planner) ruleCheck(k *constraint) Check {
 		"NOT "+strings.TrimPrefix(condition, "CHECK "))
 }
 
-// referenceCheck finds the rows whose foreign key refers to nothing. It needs types whose equality
-// is PostgreSQL's own, because the search path decides what the operator means.
+// referenceCheck finds rows with a foreign key that refers to nothing. It needs types with
+// PostgreSQL's own equality, because the search path decides what the operator means.
 func (p *planner) referenceCheck(k *constraint) Check {
 	for _, number := range k.Columns {
 		oid := p.to.catalog.base(p.to.catalog.column(k.Table, int32(number)).TypeOID)

@@ -2,8 +2,8 @@ package schema
 
 import "slices"
 
-// closure holds what a change reaches. PostgreSQL refuses to change an object that another one
-// uses, so the other one is dropped first and created again afterwards.
+// closure holds the objects that a change affects. PostgreSQL refuses to change an object that
+// another one uses, so the plan drops the other one first and creates it again afterwards.
 type closure struct {
 	objects  map[string]bool // by key: dropped, and created again if they are in to
 	columns  map[node]bool   // dropped, and added again if they are in to
@@ -12,7 +12,7 @@ type closure struct {
 	checks   map[uint32]bool // of tables and domains: dropped first, added at their place
 	types    map[uint32]bool // renamed first, created again, dropped when nothing uses them
 
-	// swapped are indexes and constraints whose new form is built before the old one goes.
+	// swapped are indexes and constraints that get their new form before the old one is dropped.
 	swapped map[string]bool
 }
 
@@ -23,7 +23,7 @@ func newClosure() closure {
 	}
 }
 
-// take adds an object and all that has to go with it.
+// take adds an object and everything that has to be dropped with it.
 func (p *planner) take(o *Object) {
 	if p.gone.objects[o.key()] {
 		return
@@ -32,7 +32,7 @@ func (p *planner) take(o *Object) {
 	p.reach(o)
 }
 
-// reach visits what depends on an object.
+// reach visits the objects that depend on an object.
 func (p *planner) reach(o *Object) {
 	for i := range p.from.dump.Objects {
 		x := &p.from.dump.Objects[i]
@@ -51,13 +51,13 @@ func (p *planner) reach(o *Object) {
 	}
 }
 
-// partWithoutRow are entries of an archive that come and go with an object that they name.
+// partWithoutRow are entries of an archive that are created and dropped with an object they name.
 var partWithoutRow = map[string]bool{
 	"INDEX ATTACH": true, "TABLE ATTACH": true, "ROW SECURITY": true, "SEQUENCE OWNED BY": true,
 }
 
-// visit follows the edges to what depends on n, which is dropped or, if it is a column, may be
-// retyped.
+// visit follows the edges to the objects that depend on n. n is dropped, or may be a retyped
+// column.
 func (p *planner) visit(n node, retyped bool) {
 	for _, d := range p.from.catalog.dependents[n] {
 		p.reachDependent(d, n, retyped)
@@ -167,8 +167,8 @@ func (p *planner) retype(column node) {
 	p.visit(column, true)
 }
 
-// replace creates a type again under its name. Columns move to the new one while the old one is
-// there under another name.
+// replace recreates a type under its name. Columns move to the new type while the old one exists
+// under another name.
 func (p *planner) replace(oid uint32) {
 	if p.gone.types[oid] {
 		return

@@ -54,9 +54,9 @@ func readBoth(ctx context.Context, from, to Database, opts Options) (fromDump, t
 	return fromDump, toDump, nil
 }
 
-// Read reads one database. It returns a *[NoProgramError] where there is no pg_dump. What it
-// returns may be compared with databases on the same server only: of two versions of pg_dump each
-// would write one thing in its own way.
+// Read reads one database. It returns a *[NoProgramError] if there is no pg_dump. Compare the
+// result only with databases on the same server, because two versions of pg_dump may write the same
+// object differently.
 func Read(ctx context.Context, db Database, opts Options) (*Dump, error) {
 	s, err := describe(ctx, db, opts)
 	if err != nil {

@@ -20,7 +20,7 @@ type Object struct {
 	Drop         string // the statement that drops it; "" for kinds that have none
 	AccessMethod string // of a table, if it is not heap
 
-	uses       []string // keys of what it depends on
+	uses       []string // keys of the objects it depends on
 	class, oid uint32   // in the server's catalogs
 }
 
@@ -35,8 +35,8 @@ func (o Object) String() string {
 	return name
 }
 
-// ownable are the kinds that have an owner of their own. A function's ALTER needs its arguments,
-// which its DROP statement has.
+// ownable are the kinds with their own owner. A function's ALTER needs its arguments, which its
+// DROP statement has.
 var ownable = map[string]bool{
 	"AGGREGATE": true, "FUNCTION": true, "OPERATOR": true, "OPERATOR CLASS": true, "OPERATOR FAMILY": true,
 	"PROCEDURE": true,
@@ -46,7 +46,7 @@ var ownable = map[string]bool{
 	"TEXT SEARCH DICTIONARY": true, "TYPE": true, "VIEW": true,
 }
 
-// objects makes objects of an archive's entries.
+// objects converts an archive's entries to objects.
 func objects(entries []entry, n normalizer) []Object {
 	var list []Object
 	keys := map[string]string{}
@@ -90,8 +90,8 @@ func objects(entries []entry, n normalizer) []Object {
 	return list
 }
 
-// splitEntry returns the statements of an entry. Those of functions and rules are one, whatever
-// semicolons are in it.
+// splitEntry returns the statements of an entry. A function or rule is one statement, even with
+// semicolons in it.
 func splitEntry(e entry) []string {
 	switch e.kind {
 	case "FUNCTION", "PROCEDURE", "AGGREGATE", "COMMENT":
@@ -100,7 +100,7 @@ func splitEntry(e entry) []string {
 	return pgmigrate.Statements(e.create)
 }
 
-// leftOut are objects that say nothing about the schema: an extension's own comment comes with its
+// leftOut are objects that do not describe the schema: an extension's own comment comes with its
 // version, and a user mapping holds a password.
 func leftOut(o Object) bool {
 	switch o.Type {
@@ -126,7 +126,7 @@ var (
 	forRole = regexp.MustCompile(`^ALTER DEFAULT PRIVILEGES FOR ROLE ("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)`)
 )
 
-// normalize returns false for what is not compared.
+// normalize returns false for an object that is not compared.
 func (n normalizer) normalize(sql string) (string, bool) {
 	if sessionSetting.MatchString(sql) || n.noOwners && isOwner.MatchString(sql) {
 		return "", false
@@ -156,9 +156,8 @@ func unquote(identifier string) string {
 	return identifier
 }
 
-// canonical is the same for two objects that mean the same: the order of a table's columns, of its
-// storage parameters and of grants does not count, because no statement
-// changes it.
+// canonical returns the same text for two objects that mean the same. The order of a table's
+// columns, of its storage parameters and of grants does not count, because no statement changes it.
 func (o Object) canonical() string {
 	sql := slices.Clone(o.SQL)
 	switch {

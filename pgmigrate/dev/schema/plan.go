@@ -7,14 +7,15 @@ import (
 
 // Plan is a difference as statements.
 type Plan struct {
-	// Statements turn the one side into the other, in this order, as far as it is known how.
+	// Statements turn one side into the other, in this order, as far as possible.
 	Statements []Statement
 
-	// Unexpressed are the changes for which there is no statement here. A person has to write them.
+	// Unexpressed are the changes without a statement. A person has to write them.
 	Unexpressed []Change
 }
 
-// planner walks the old schema backward for what goes and the new one forward for what comes.
+// planner walks the old schema backward for objects to drop, and the new one forward for objects to
+// create.
 type planner struct {
 	from, to *model
 	changes  []Change
@@ -36,9 +37,9 @@ type planner struct {
 	unexpressed  []Change
 }
 
-// Plan returns the statements to run. It drops in the reverse of the old order what is gone or has
-// to be created again, then creates and changes in the new order, and at last drops what was in use
-// until then.
+// Plan returns the statements to run. First it drops objects that are gone or have to be created
+// again, in the reverse of the old order. Then it creates and changes objects in the new order.
+// Last it drops objects that were in use until then.
 func (d *Difference) Plan() Plan {
 	if len(d.Objects) == 0 {
 		return Plan{Statements: d.invalid}
@@ -69,8 +70,8 @@ func (p *planner) addSQL(sql string, hazards ...Hazard) {
 	p.add(Statement{SQL: sql, Hazards: hazards})
 }
 
-// addAspects adds statements that set properties. An index that identifies rows needs columns that
-// are NOT NULL by then.
+// addAspects adds statements that set properties. An index that identifies rows needs its columns
+// to be NOT NULL first.
 func (p *planner) addAspects(list []Statement) {
 	for _, s := range list {
 		if identityIndex.MatchString(s.SQL) {
@@ -85,7 +86,7 @@ func (p *planner) refuse(c Change, reason string) {
 	p.unexpressed = append(p.unexpressed, c)
 }
 
-// flush adds what waits for the end of the migration.
+// flush adds the statements that wait for the end of the migration.
 func (p *planner) flush() {
 	p.add(p.indexes...)
 	p.add(p.validations...)
@@ -94,14 +95,14 @@ func (p *planner) flush() {
 	p.attaches, p.indexes, p.validations, p.finishes = nil, nil, nil, nil
 }
 
-// hasBody reports whether the server checks the body of a function. It may come before what the
-// body names, because no catalog records that.
+// hasBody reports whether the server checks the body of a function. A function may come before the
+// objects in its body, because no catalog records that dependency.
 func (c Change) hasBody() bool {
 	return c.To != nil && (c.To.Type == "FUNCTION" || c.To.Type == "PROCEDURE") &&
 		strings.Contains(c.To.SQL[0], "\n    LANGUAGE sql")
 }
 
-// stamp marks the statements that were added since as the object's.
+// stamp marks the statements added since then as the object's.
 func (p *planner) stamp(o *Object) {
 	for _, list := range [][]Statement{
 		p.main, p.indexes, p.validations, p.finishes, p.attaches, p.relaxes, p.refreshes,

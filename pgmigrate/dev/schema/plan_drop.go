@@ -202,7 +202,7 @@ func (p *planner) goesAlong(o *Object) bool {
 		if k == nil || k.ForeignTable == k.Table {
 			break
 		}
-		for _, oid := range []uint32{k.ForeignTable, k.Index} { // what it refers to
+		for _, oid := range []uint32{k.ForeignTable, k.Index} { // the objects it refers to
 			if x := p.from.byNode[c.fold(node{class: classRelation, oid: oid})]; x != nil && p.gone.objects[x.key()] {
 				return false
 			}
@@ -251,7 +251,7 @@ func (p *planner) sequenceGoes(o *Object) bool {
 	return false
 }
 
-// recreated are the kinds of objects whose users notice that they are made again.
+// recreated are the kinds of objects that users notice being recreated.
 var recreated = map[string]bool{
 	"VIEW": true, "MATERIALIZED VIEW": true, "FUNCTION": true, "PROCEDURE": true, "AGGREGATE": true, "TRIGGER": true,
 	"POLICY": true, "RULE": true, "PUBLICATION": true, "PUBLICATION TABLE": true, "FOREIGN TABLE": true,

@@ -1,7 +1,7 @@
-// Package schema compares two databases and says which SQL turns the one into the other.
+// Package schema compares two databases and returns the SQL that turns one into the other.
 //
-// The table of contents of pg_dump's archive decides what differs. It lists each object with the
-// statements that create and drop it, in an order in which all can be created. The catalogs say
+// It compares the tables of contents of two archives of pg_dump. They list each object with the
+// statements that create and drop it, in an order in which all can be created. The catalogs show
 // which columns and checks a table has, and which object depends on which.
 package schema
 
@@ -16,8 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Options are what both sides of a comparison have in common. The zero value compares everything
-// but the tables of tern and pgmigrate.
+// Options applies to both sides of a comparison. The zero value compares everything except the
+// tables of tern and pgmigrate.
 type Options struct {
 	// VersionTable and HistorySchema are not compared. Default: pgmigrate's defaults.
 	VersionTable, HistorySchema string
@@ -29,14 +29,14 @@ type Options struct {
 	// NoOwners leaves out the owners of objects.
 	NoOwners bool
 
-	// IgnoreSchemas and IgnoreTables are not compared: another folder, or an extension, takes care
-	// of them. A table's name may have its schema in front.
+	// IgnoreSchemas and IgnoreTables are not compared, because another folder or an extension
+	// manages them. A table's name may begin with its schema.
 	IgnoreSchemas, IgnoreTables []string
 
-	// Scratch makes an empty database, which Compare closes. PostgreSQL prints some expressions in
-	// a form that it reads as another one, such as IN on a varchar column. Where a dump differs,
-	// both schemas are made once more from their dumps, which brings both to the same form.
-	// Defaults to none: then such a form counts as a difference.
+	// Scratch makes an empty database, which Compare closes. PostgreSQL prints some expressions,
+	// such as IN on a varchar column, in a form that it reads differently. If the dumps differ,
+	// Compare restores both on scratch databases, which brings them to the same form. Without
+	// Scratch such a form counts as a difference. Defaults to none.
 	Scratch func(ctx context.Context) (Scratch, error)
 }
 
@@ -74,9 +74,9 @@ func (o Options) historySchema() string {
 type Database struct {
 	Config *pgx.ConnConfig
 
-	// Migrators are roles that run migrations there, besides the owner of the version table, or
-	// without one the connection's role. What they own counts as owned by the one who migrates,
-	// whatever the roles are called on the other side.
+	// Migrators are roles that run migrations there, in addition to the owner of the version table,
+	// or the connection's role if there is no such table. They all count as the same role, whatever
+	// their names are on the other side.
 	Migrators []string
 
 	// Dump is what [Read] returned, for a caller that compares a database more than once.
@@ -92,7 +92,7 @@ type Difference struct {
 	// Notes are differences that are not counted.
 	Notes []string
 
-	invalid  []Statement // drop indexes whose building failed
+	invalid  []Statement // statements that drop indexes with a failed build
 	from, to *Dump
 }
 
@@ -141,8 +141,7 @@ func (d *Difference) readCatalogs(ctx context.Context, from, to Database) (err e
 	return err
 }
 
-// settle makes both schemas once more from their dumps, and drops the changes that are in their
-// form alone.
+// settle restores both schemas from their dumps, and drops changes that are only a matter of form.
 func (d *Difference) settle(ctx context.Context, opts Options) error {
 	if opts.Scratch == nil || !slices.ContainsFunc(d.Objects, Change.maySettle) {
 		return nil
@@ -181,15 +180,15 @@ func (d *Difference) settle(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// maySettle reports whether both sides have the object in forms that may mean the same. The forms
-// of an expression have the same number of lines; a column more or less is a line.
+// maySettle reports whether both sides have the object in forms that may mean the same. Two forms
+// of an expression have the same number of lines, while an extra column is an extra line.
 func (c Change) maySettle() bool {
 	return c.From != nil && c.To != nil && c.To.settles() &&
 		strings.Count(c.From.canonical(), "\n") == strings.Count(c.To.canonical(), "\n")
 }
 
-// settles reports whether the object is made again to see what the server makes of its text. Roles
-// and comments do not change with it.
+// settles reports whether to restore the object to see how the server prints it. Roles and comments
+// always print the same.
 func (o Object) settles() bool {
 	switch o.Type {
 	case "ACL",
@@ -209,8 +208,7 @@ func (o Object) owners() []string {
 	return slices.DeleteFunc(slices.Clone(o.SQL), func(sql string) bool { return !isOwner.MatchString(sql) })
 }
 
-// invalidIndexes returns statements that drop indexes whose building failed. pg_dump leaves them
-// out.
+// invalidIndexes returns statements that drop indexes with a failed build. pg_dump leaves them out.
 func invalidIndexes(ctx context.Context, cfg *pgx.ConnConfig, opts Options) ([]Statement, error) {
 	conn, err := pgx.ConnectConfig(ctx, readOnly(cfg))
 	if err != nil {

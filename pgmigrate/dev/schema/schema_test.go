@@ -77,7 +77,7 @@ func TestNoSecret(t *testing.T) {
 	}
 }
 
-// The child process sees the password in its environment, and nobody in its arguments.
+// The child process gets the password in its environment. Its arguments do not show it.
 func TestPasswordIsNoArgument(t *testing.T) {
 	db := database(t, "create table t (a int)")
 	real := pgserver.Programs("pg_dump")
@@ -114,8 +114,8 @@ func TestPasswordIsNoArgument(t *testing.T) {
 	}
 }
 
-// Whoever migrates has another name on each side; what a third role owns or may do is a difference,
-// unless ignored.
+// The migrating role has another name on each side. Objects and rights of a third role are a
+// difference, unless ignored.
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	live := database(t, `do $$ begin
@@ -161,7 +161,7 @@ func TestRoles(t *testing.T) {
 		plan.Statements[0].SQL != "ALTER TABLE public.b OWNER TO CURRENT_ROLE" {
 		t.Errorf("%+v", plan)
 	}
-	// Whose it is does not count then; that the migrator's statement is missing must not either.
+	// Then the owner does not count. The migrator's missing statement must not count either.
 	if d := compare(schema.Options{IgnoreRoles: []string{"schema_test_other"}}); !d.Empty() {
 		t.Errorf("ignored: %v", d.Objects)
 	}

@@ -128,7 +128,7 @@ func (p *planner) alterSequence(c Change) {
 	p.add(aspects...)
 }
 
-// restart returns the option that a sequence needs whose new bounds leave out where it began.
+// restart returns the option that a sequence needs if its new bounds exclude its start.
 func restart(c Change, option string) string {
 	from := startWith.FindStringSubmatch(c.From.SQL[0])
 	if from == nil {

@@ -89,7 +89,7 @@ func (t tableChange) joinParents() {
 	}
 }
 
-// inherits reports whether a column of the table comes from its parents on both sides, whose own
+// inherits reports whether a column of the table comes from its parents on both sides. The parents'
 // statement changes it here too.
 func inherits(a, b *column) bool { return a.Inherited > 0 && b.Inherited > 0 }
 

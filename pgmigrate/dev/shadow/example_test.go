@@ -8,7 +8,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// A database with what the migrations make, and nobody's data.
+// A migrated database without data.
 func ExampleOpen() {
 	ctx := context.Background()
 	db, err := shadow.Open(ctx, shadow.Options{

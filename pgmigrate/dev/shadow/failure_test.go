@@ -149,7 +149,7 @@ func TestLiveIsDown(t *testing.T) {
 	open(t, shadow.Options{Live: live})
 }
 
-// A database that somebody is connected to cannot be copied: Clone waits for as long as it may.
+// A database with a session cannot be copied: Clone waits until its context ends.
 func TestCloneOfOneInUse(t *testing.T) {
 	t.Parallel()
 	db := open(t, shadow.Options{})

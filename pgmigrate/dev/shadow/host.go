@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// cleanupLimit bounds what is done on the way out, whatever has become of the caller's context.
+	// cleanupLimit limits the cleanup, which does not depend on the caller's context.
 	cleanupLimit = 10 * time.Second
 	// createLimit bounds the copy of a template: 20 ms where nothing is flushed, seconds on a
 	// server that is busy.
@@ -24,8 +24,8 @@ const (
 	prefix      = "pgmigrate_shadow_"
 )
 
-// host is a server and the lease on it that tells other processes that this one lives. It goes with
-// its last database.
+// host is a server, and a lease on it that shows other processes that this one is alive. It ends
+// with its last database.
 type host struct {
 	server *pgserver.Server // nil for a server that the caller named
 	base   *pgx.ConnConfig
@@ -55,8 +55,8 @@ func newHost(ctx context.Context, opts Options) (*host, error) {
 	return h, nil
 }
 
-// settings make a server of the shadows' own: roles that migrations need must not appear among
-// those of the tests' server.
+// settings make a separate server for shadows, because roles that migrations need must not appear
+// on the tests' server.
 var settings = map[string]string{"cluster_name": "pgmigrate_shadow"}
 
 // acquire finds the server. It does not connect.
@@ -127,7 +127,7 @@ func (h *host) exec(ctx context.Context, sql string) error {
 	})
 }
 
-// ours: the server was started by pgserver, nobody's data is on it, and we are superuser.
+// ours reports whether pgserver started the server: it holds no data, and we are superuser.
 func (h *host) ours() bool { return h.server != nil && h.server.Ephemeral() }
 
 func (h *host) create(ctx context.Context, template string, opts Options) (*DB, error) {
@@ -136,13 +136,13 @@ func (h *host) create(ctx context.Context, template string, opts Options) (*DB, 
 	h.made++
 	name := fmt.Sprintf("%s%s_%d", prefix, h.lease.Token(), h.made)
 	sql := "create database " + quoted(name) + " template " + quoted(template)
-	// Copying files is faster where nothing is flushed to disk; elsewhere it would force a
-	// checkpoint of somebody's cluster. PostgreSQL 15 and later know the choice.
+	// Copying files is faster if nothing is flushed to disk. On a user's server it would force a
+	// checkpoint. PostgreSQL 15 and later have the option.
 	if h.ours() && h.major >= 15 {
 		sql += " strategy file_copy"
 	}
-	// Not the caller's context: canceled in the middle, it would close the session that holds the
-	// lock.
+	// Do not use the caller's context: if it were canceled in the middle, pgx would close the
+	// session that holds the lock.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (h *host) dropLocked(name string) error {
 	return err
 }
 
-// release is the opener's leave.
+// release ends the opener's use of the host.
 func (h *host) release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -214,8 +214,8 @@ func (h *host) leave(ctx context.Context) {
 	}
 }
 
-// waitUnused returns when nobody is connected to the database: a closed connection's backend takes
-// a moment to go, and a database with a session cannot be a template.
+// waitUnused returns when the database has no sessions. The backend of a closed connection takes a
+// moment to end, and a database with a session cannot be a template.
 func (h *host) waitUnused(ctx context.Context, name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

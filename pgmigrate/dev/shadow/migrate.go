@@ -51,8 +51,8 @@ func (db *DB) Exec(ctx context.Context, sql string) error {
 // PostgreSQL's words, in English: a throw-away server has no other language.
 var missingRole = regexp.MustCompile(`^role "(.+)" does not exist$`)
 
-// withRoles repeats fn, each time with one role more, as long as all it lacks is a role that nobody
-// made.
+// withRoles repeats fn while it fails only because a role does not exist. It creates that role
+// before each repetition.
 func (db *DB) withRoles(ctx context.Context, fn func() error) error {
 	last := ""
 	for {

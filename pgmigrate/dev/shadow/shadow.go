@@ -1,7 +1,6 @@
-// Package shadow makes databases that a development command may do anything to: a shadow has what
-// the migrations make, and nobody's data. Each is new, private to the process that made it, and
-// dropped by [DB.Close]; what a killed process left is dropped by the next [Open] on the same
-// server.
+// Package shadow makes databases that a development command may change freely. A shadow is migrated
+// and holds no data. Each is new, private to its process, and dropped by [DB.Close]. If a process
+// is killed, the next [Open] on the same server drops its shadows.
 //
 //	db, err := shadow.Open(ctx, shadow.Options{Migrations: os.DirFS("migrations")})
 //	if err != nil {
@@ -9,8 +8,7 @@
 //	}
 //	defer db.Close()
 //
-// A shadow lives on a throw-away server of pgserver's, or on one that the caller names, and nowhere
-// else.
+// A shadow lives on a throwaway server of pgserver, or on a server that the caller names.
 package shadow
 
 import (
@@ -23,8 +21,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Options says what a shadow is to hold and where it is to be. The zero value is an empty database
-// on a throw-away server.
+// Options says what a shadow holds and where it lives. The zero value is an empty database on a
+// throwaway server.
 type Options struct {
 	// Migrations is the folder to apply. Default: none, an empty database.
 	Migrations fs.FS
@@ -40,13 +38,13 @@ type Options struct {
 	// and is shared with other shadows; then PGTEST_URL, if that is set.
 	URL string
 
-	// Live is the database that the shadow stands in for, if there is one. It is asked for its
-	// major version, of which the shadow is as well if that is installed, and Open refuses a URL
-	// that names the same database. It is never changed.
+	// Live is the database that the shadow stands in for, if any. The shadow gets the same major
+	// version if that is installed. Open refuses a URL that names the same database. It never
+	// changes Live.
 	Live *pgx.ConnConfig
 
-	// Extensions are created before the migrations run: those that in production an administrator
-	// creates.
+	// Extensions are created before the migrations run. In production an administrator creates
+	// them.
 	Extensions []string
 }
 
@@ -61,10 +59,10 @@ type DB struct {
 // Open makes a shadow. It blocks until the migrations are applied or ctx is done; an error leaves
 // nothing behind.
 //
-// Roles belong to a server, not to a database. On a throw-away server a role that the migrations
-// name and do not create is made, without login; on a server that was named it has to exist. A
-// migration with a bare CREATE ROLE fails where the role exists, as it would on a second database
-// of any server.
+// Roles belong to a server, not to a database. On a throwaway server Open creates roles that the
+// migrations name but do not create, without login. On a named server they have to exist. A
+// migration with a bare CREATE ROLE fails if the role exists, as on a second database of any
+// server.
 func Open(ctx context.Context, opts Options) (*DB, error) {
 	h, err := newHost(ctx, opts)
 	if err != nil {
@@ -105,17 +103,17 @@ func (db *DB) fill(ctx context.Context) error {
 // Config returns how to connect. The caller owns it.
 func (db *DB) Config() *pgx.ConnConfig { return db.config.Copy() }
 
-// Name returns the database's name: pgmigrate_shadow_, and what makes it unique.
+// Name returns the database's name: pgmigrate_shadow_ and a unique suffix.
 func (db *DB) Name() string { return db.name }
 
 // Major returns the major version of the shadow's server, such as 16.
 func (db *DB) Major() int { return db.host.major }
 
-// Note says in what the shadow differs from what was asked for, such as the major version; "" if in
-// nothing.
+// Note says how the shadow differs from the request, for example in its major version. It is "" if
+// there is no difference.
 func (db *DB) Note() string { return db.host.note }
 
-// Clone makes a copy. Nobody may be connected to db while it is copied; ctx bounds the wait for
+// Clone makes a copy. No session may be connected to db during the copy. ctx limits the wait for
 // sessions that are ending.
 func (db *DB) Clone(ctx context.Context) (*DB, error) {
 	if err := db.host.waitUnused(ctx, db.name); err != nil {
@@ -143,9 +141,9 @@ func (db *DB) Empty(ctx context.Context) (*DB, error) {
 	return empty, nil
 }
 
-// Close drops the database, whoever is connected. With the last database of its server the server
-// is given up as well. It does not depend on a context, blocks for 10 s at most, and may be called
-// more than once.
+// Close drops the database, even if sessions are connected. After the last database of its server
+// it also releases the server. It does not depend on a context, blocks for at most 10 s, and may be
+// called more than once.
 func (db *DB) Close() error {
 	if err := db.host.drop(db.name); err != nil {
 		return fmt.Errorf("shadow database: drop %s: %w", db.name, err)

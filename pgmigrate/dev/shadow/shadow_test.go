@@ -136,7 +136,7 @@ func TestCloneIsIndependent(t *testing.T) {
 	}
 }
 
-// A role that nobody made is made on a throw-away server, and reported on one that the user named.
+// A missing role is created on a throwaway server, and reported on a server that the user named.
 func TestMissingRole(t *testing.T) {
 	t.Parallel()
 	grants := folder("001_a.sql",
@@ -198,8 +198,8 @@ func TestNoSecretInErrors(t *testing.T) {
 	}
 }
 
-// A killed process leaves its database; the next Open on the server drops it, and not that of a
-// process that lives.
+// A killed process leaves its database behind. The next Open on the server drops it, but not the
+// database of a live process.
 func TestSweepAfterKill(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

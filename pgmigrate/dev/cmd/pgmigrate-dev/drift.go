@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// schemaFlags are those of the commands that compare schemas.
+// schemaFlags are the flags of commands that compare schemas.
 type schemaFlags struct {
 	shadow        string
 	extensions    []string
@@ -29,7 +29,7 @@ func (f *schemaFlags) databaseFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.historySchema, "history-schema", pgmigrate.DefaultHistorySchema, "schema of the history")
 }
 
-// ignoreFlags adds the flags about what another folder, or nobody's migrations, takes care of.
+// ignoreFlags adds the flags for objects that these migrations do not manage.
 func (f *schemaFlags) ignoreFlags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.ignoreSchemas, "ignore-schema", nil, "leave out this schema")
 	cmd.Flags().StringArrayVar(&f.ignoreTables, "ignore-table", nil, "leave out this table, as TABLE or SCHEMA.TABLE")

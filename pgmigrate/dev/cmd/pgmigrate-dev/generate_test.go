@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// fakeSQLC stands in for sqlc, whose build takes minutes: it generates one query from one file, and
-// fails to vet where the database is not the migrated one.
+// fakeSQLC stands in for sqlc, which takes minutes to build. It generates one query from one file.
+// Its vet fails unless the database is migrated.
 const fakeSQLC = `#!/bin/sh
 set -e
 unset PGSERVICE

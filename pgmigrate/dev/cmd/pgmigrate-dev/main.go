@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFound
 }
 
-// errFound ends a command that has printed what it found.
+// errFound ends a command that has printed its findings.
 var errFound = errors.New("found")
 
 // usageError is a mistake on the command line that cobra cannot know.
