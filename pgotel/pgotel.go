@@ -12,8 +12,8 @@
 //	err = pgtx.RunWith(ctx, pool, opts, publish)
 //
 // The names follow the semantic conventions for database clients. What those do not name begins
-// with postgresql. No attribute holds an argument of a query, and none of this package's the text
-// of an error.
+// with postgresql. No span or metric holds an argument of a query, a literal of a query without
+// arguments, or the text of an error, which may quote a value.
 package pgotel
 
 import (
@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/page-builder/persistence/pgpool"
@@ -44,8 +45,8 @@ type Options struct {
 	// TracerProvider takes the spans. Defaults to otel.GetTracerProvider() at the time of New.
 	TracerProvider trace.TracerProvider
 
-	// Queries are further options of otelpgx, which makes the spans and the durations of queries.
-	// Defaults to none: a span has the text of the query, and never its arguments.
+	// Queries are further options of otelpgx, which makes the spans of queries. Defaults to none: a
+	// span has the text of the query, and never its arguments.
 	Queries []otelpgx.Option
 }
 
@@ -53,7 +54,7 @@ type Options struct {
 type Telemetry struct {
 	meter       metric.Meter
 	tracer      trace.Tracer
-	queries     *otelpgx.Tracer
+	queries     *queries
 	pool        attribute.KeyValue
 	instruments instruments
 
@@ -79,16 +80,16 @@ func New(opts Options) (*Telemetry, error) {
 		meter:  opts.MeterProvider.Meter(scope),
 		tracer: opts.TracerProvider.Tracer(scope),
 		pool:   attribute.String("db.client.connection.pool.name", opts.Pool),
-		queries: otelpgx.NewTracer(append([]otelpgx.Option{
-			otelpgx.WithTracerProvider(opts.TracerProvider), otelpgx.WithMeterProvider(opts.MeterProvider),
-			otelpgx.WithDisableAcquireTracer(), // wait_time measures it
-		}, opts.Queries...)...),
 	}
-	return t, t.makeInstruments()
+	return t, errors.Join(t.makeInstruments(), t.makeQueries(append([]otelpgx.Option{
+		otelpgx.WithTracerProvider(opts.TracerProvider),
+		otelpgx.WithMeterProvider(noop.NewMeterProvider()), // its metrics do not tell failures apart
+	}, opts.Queries...)))
 }
 
 // Tracer returns the tracer of queries, for pgpool.WithTracer. It makes a span for each query of a
-// sampled trace, and records db.client.operation.duration.
+// sampled trace, and records db.client.operation.duration for all. The error of a span is pgerr's
+// category and the SQLSTATE.
 func (t *Telemetry) Tracer() pgx.QueryTracer { return t.queries }
 
 // Close ends the reading of all gauges. Counters and histograms go on.

@@ -224,12 +224,12 @@ func TestTransaction(t *testing.T) {
 		for _, a := range span.Attributes() {
 			of[string(a.Key)] = a.Value.Emit()
 		}
-		if span.Status().Code == codes.Error && span.Status().Description != of["error.type"] {
+		if span.Status().Code == codes.Error && span.Status().Description != of["postgresql.error.category"] {
 			t.Errorf("status %v", span.Status())
 		}
 		got = append(got, strings.Join([]string{
 			of["postgresql.transaction.attempt"], of["postgresql.transaction.outcome"],
-			of["postgresql.transaction.again"], of["error.type"], of["db.response.status_code"],
+			of["postgresql.transaction.again"], of["postgresql.error.category"], of["db.response.status_code"],
 		}, " "))
 		if text := fmt.Sprint(span.Attributes(), span.Events(), span.Status()); strings.Contains(text, "row secret") {
 			t.Errorf("the span holds the error's text: %s", text)

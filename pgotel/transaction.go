@@ -2,9 +2,7 @@ package pgotel
 
 import (
 	"context"
-	"errors"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
@@ -39,12 +37,8 @@ func (t *Telemetry) Observe(ctx context.Context, r pgtx.Report) {
 			attribute.Float64("postgresql.transaction.wait_time", r.Wait.Seconds()),
 		))
 	if r.Err != nil {
-		category := string(pgerr.Of(r.Err))
-		span.SetStatus(codes.Error, category)
-		span.SetAttributes(attribute.String("error.type", category))
-		if refused := (*pgconn.PgError)(nil); errors.As(r.Err, &refused) {
-			span.SetAttributes(attribute.String("db.response.status_code", refused.Code))
-		}
+		span.SetStatus(codes.Error, string(pgerr.Of(r.Err)))
+		span.SetAttributes(failureAttributes(r.Err)...)
 	}
 	span.End(trace.WithTimestamp(r.Start.Add(r.Acquire + r.Begin + r.Run + r.Commit)))
 }

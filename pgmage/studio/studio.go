@@ -20,5 +20,5 @@ func Studio(port *int, write, remote *bool) error {
 	if remote != nil && *remote {
 		args = append(args, "--remote")
 	}
-	return tool.Studio.RunOnDatabase(args...)
+	return tool.Studio.ServeOnDatabase(args...)
 }

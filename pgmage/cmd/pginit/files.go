@@ -38,8 +38,9 @@ var groups = []group{
 		name: "queries", full: true, needs: "schema",
 		taken: []string{"sqlc.yaml", "sqlc.yml", "sqlc.json", "queries/*", "db/*"},
 	},
-	{name: "program", full: true, needs: "queries", taken: []string{"*.go"}},
-	{name: "service", full: true},
+	{name: "program", full: true, needs: "queries", taken: []string{"*.go", "cmd/*/*.go"}},
+	{name: "ci", full: true, taken: []string{".github/workflows/*"}},
+	{name: "kubernetes", full: true, taken: []string{"deploy/*"}},
 }
 
 // addFiles decides which files are written.
@@ -108,6 +109,13 @@ func (p *plan) filesOf(g group) (files []file, err error) {
 
 // find returns a file of the module in whose presence the group is not written, or "".
 func (p *plan) find(g group, own []file) string {
+	for _, f := range own {
+		for dir := path.Dir(f.name); dir != "."; dir = path.Dir(dir) {
+			if info, err := os.Stat(filepath.Join(p.dir, filepath.FromSlash(dir))); err == nil && !info.IsDir() {
+				return dir // a file where the group has a folder
+			}
+		}
+	}
 	for _, pattern := range g.taken {
 		found, _ := filepath.Glob(filepath.Join(p.dir, filepath.FromSlash(pattern)))
 		for _, name := range found {
@@ -118,7 +126,7 @@ func (p *plan) find(g group, own []file) string {
 			}) {
 				continue
 			}
-			if pattern != "*.go" || isMagefile(text) == g.mage {
+			if !strings.HasSuffix(pattern, "*.go") || isMagefile(text) == g.mage {
 				return filepath.ToSlash(rel)
 			}
 		}

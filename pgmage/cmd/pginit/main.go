@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if flags.NArg() == 1 {
 		opts.dir = flags.Arg(0)
 	}
-	p, err := newPlan(opts)
+	p, err := newPlan(ctx, opts)
 	if err == nil {
 		p.print(stdout)
 		if !opts.dryRun {

@@ -85,12 +85,26 @@ func moduleAround(dir string) string {
 	return ""
 }
 
-// inWorkspace reports whether the go command finds a go.work for the folder.
-func inWorkspace(ctx context.Context, dir string) bool {
-	cmd := exec.CommandContext(ctx, "go", "env", "GOWORK")
+// inWorkspace reports whether the go command finds a go.work for the folder that has the module.
+func inWorkspace(ctx context.Context, dir, module string) bool {
+	if goEnv(ctx, dir, "GOWORK") == "" {
+		return false
+	}
+	cmd := exec.CommandContext(ctx, "go", "list", "-m")
 	cmd.Dir = dir
 	out, err := cmd.Output()
-	return err == nil && filepath.IsAbs(strings.TrimSpace(string(out)))
+	return err == nil && slices.Contains(strings.Fields(string(out)), module)
+}
+
+// goEnv returns the path that a variable of the go command holds, or "".
+func goEnv(ctx context.Context, dir, name string) string {
+	cmd := exec.CommandContext(ctx, "go", "env", name)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if path := strings.TrimSpace(string(out)); err == nil && filepath.IsAbs(path) {
+		return path
+	}
+	return ""
 }
 
 func exists(name string) bool {
@@ -103,7 +117,7 @@ type command struct {
 	dir   string // relative to the module
 	args  []string
 	first bool // before the files are written: a path that the go command refuses leaves nothing
-	alone bool // outside of a workspace that does not have the module
+	alone bool // outside of a workspace
 }
 
 func (c command) String() string {
@@ -125,7 +139,8 @@ func (c command) String() string {
 	return text + strings.Join(shown, " ")
 }
 
-func (c command) run(ctx context.Context, root string, stderr io.Writer) error {
+// run calls the go command. stdout gets what became newer or older in go.mod.
+func (c command) run(ctx context.Context, root string, stdout, stderr io.Writer) error {
 	dir := filepath.Join(root, c.dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -140,6 +155,11 @@ func (c command) run(ctx context.Context, root string, stderr io.Writer) error {
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintf(stderr, "%s", &said)
 		return errors.Join(fmt.Errorf("%s: %w; after a repair, run pginit again", c, err), ctx.Err())
+	}
+	for line := range strings.Lines(said.String()) {
+		if strings.HasPrefix(line, "go: upgraded ") || strings.HasPrefix(line, "go: downgraded ") {
+			fmt.Fprint(stdout, strings.Replace(line, "go:", " ", 1))
+		}
 	}
 	return nil
 }
@@ -175,7 +195,7 @@ func (p *plan) addCommands(minimal bool) {
 // require adds the commands that make a module require modules and tools.
 func (p *plan) require(dir string, isNew bool, modules, tools []string) {
 	add := func(first bool, args ...string) {
-		p.commands = append(p.commands, command{dir: dir, args: args, first: first, alone: isNew || dir != "."})
+		p.commands = append(p.commands, command{dir: dir, args: args, first: first, alone: p.alone || dir != "."})
 	}
 	if isNew {
 		module := p.module

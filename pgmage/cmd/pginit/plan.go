@@ -25,6 +25,7 @@ type plan struct {
 	dir      string // absolute
 	module   string
 	isNew    bool // the module does not exist yet
+	alone    bool // no workspace has the module
 	replaced []sibling
 	groups   []string // of files that are written
 	files    []file
@@ -39,7 +40,7 @@ type file struct {
 	exists bool
 }
 
-func newPlan(opts options) (*plan, error) {
+func newPlan(ctx context.Context, opts options) (*plan, error) {
 	dir, err := filepath.Abs(opts.dir)
 	if err != nil {
 		return nil, err
@@ -59,6 +60,7 @@ func newPlan(opts options) (*plan, error) {
 	if err := p.addFiles(opts.minimal); err != nil {
 		return nil, err
 	}
+	p.alone = p.isNew || !inWorkspace(ctx, p.dir, p.module)
 	p.addCommands(opts.minimal)
 	return p, nil
 }
@@ -76,7 +78,11 @@ func (p *plan) chooseModule(wanted string) error {
 			return wrongCall("the folder belongs to the module of %s: run pginit there, or name one with --module",
 				around)
 		}
-		p.module = "example.com/" + filepath.Base(p.dir)
+		name := filepath.Base(p.dir)
+		if !pathElement.MatchString(name) {
+			return wrongCall("the folder's name %q cannot end a module's path: name one with --module", name)
+		}
+		p.module = "example.com/" + name
 		return nil
 	case err != nil:
 		return err
@@ -90,6 +96,9 @@ func (p *plan) chooseModule(wanted string) error {
 	}
 	return nil
 }
+
+// pathElement matches a folder's name that the go command takes in a module's path.
+var pathElement = regexp.MustCompile(`^[a-zA-Z0-9_-]([a-zA-Z0-9._-]*[a-zA-Z0-9_-])?$`)
 
 // name is the last part of the module's path that is not a major version: what go build calls the
 // command.
@@ -145,7 +154,7 @@ func (p *plan) do(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	for _, c := range p.commands {
 		if c.first {
-			if err := c.run(ctx, p.dir, stderr); err != nil {
+			if err := c.run(ctx, p.dir, io.Discard, stderr); err != nil {
 				return err
 			}
 		}
@@ -157,14 +166,17 @@ func (p *plan) do(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	for _, c := range p.commands {
 		if !c.first {
-			if err := c.run(ctx, p.dir, stderr); err != nil {
+			if err := c.run(ctx, p.dir, stdout, stderr); err != nil {
 				return err
 			}
 		}
 	}
 	fmt.Fprint(stdout, next)
-	if p.isNew && inWorkspace(ctx, p.dir) {
+	if p.alone && goEnv(ctx, p.dir, "GOWORK") != "" {
 		fmt.Fprintln(stdout, "The folder is inside a workspace. First: go work use .")
+	}
+	if exists(filepath.Join(p.dir, "vendor", "modules.txt")) {
+		fmt.Fprintln(stdout, "The module has a folder vendor. First: go mod vendor")
 	}
 	return nil
 }
@@ -194,5 +206,8 @@ func (f file) write(dir string) error {
 		return err
 	}
 	_, err = made.WriteString(f.text)
-	return errors.Join(err, made.Close())
+	if err = errors.Join(err, made.Close()); err != nil { // half a file would be kept by the next call
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }

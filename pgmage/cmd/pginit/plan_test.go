@@ -78,12 +78,24 @@ func TestFiles(t *testing.T) {
 			},
 			without: []string{".env", ".gitignore", ".github/*"},
 		},
+		"a workflow and manifests of its own": {
+			have:    map[string]string{".github/workflows/build.yml": "on: push\n", "deploy/app.yaml": "kind: Pod\n"},
+			without: []string{".github/*", "deploy/*"},
+		},
+		"programs of its own": {
+			have:    map[string]string{"cmd/shop/main.go": "package main\n"},
+			without: []string{"main*"},
+		},
+		"files where folders would be": {
+			have:    map[string]string{"deploy": "#!/bin/sh\n", "db": "SQLite format 3", "seeds": "", ".github": ""},
+			without: []string{".github/*", "db/*", "deploy/*", "main*", "migrations/*", "queries/*", "seeds/*", "sqlc.*"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := folder(t, test.have)
-			p, err := newPlan(options{dir: dir, minimal: test.minimal})
+			p, err := newPlan(t.Context(), options{dir: dir, minimal: test.minimal})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +140,7 @@ func TestAgain(t *testing.T) {
 				}
 			}
 		}
-		p, err := newPlan(options{dir: dir})
+		p, err := newPlan(t.Context(), options{dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +168,7 @@ func TestLinkIsNotFollowed(t *testing.T) {
 	if err := os.Symlink(target, filepath.Join(dir, ".env")); err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPlan(options{dir: dir})
+	p, err := newPlan(t.Context(), options{dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +228,9 @@ func TestCalls(t *testing.T) {
 		{[]string{"--help"}, 0, "--replace PATH"},
 		{[]string{"--module=example.com/new", module}, 2, "the module here is example.com/other"},
 		{[]string{filepath.Join(module, "cmd/a")}, 2, "the folder belongs to the module of " + file},
+		{[]string{filepath.Join(empty, "my shop")}, 2, "--module"},
+		{[]string{filepath.Join(empty, "shop.")}, 2, "--module"},
+		{[]string{"--dry-run", "--module=example.com/new", filepath.Join(empty, "my shop")}, 0, "example.com/new in"},
 		{[]string{file}, 2, "is not a folder"},
 		{[]string{"--replace", empty, empty}, 2, "is no checkout"},
 		{[]string{"a", "b"}, 2, "more than one folder"},
@@ -266,7 +281,7 @@ func TestVersions(t *testing.T) {
 // TestPlaceholders finds one that is not filled in.
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
-	p, err := newPlan(options{dir: folder(t, nil)})
+	p, err := newPlan(t.Context(), options{dir: folder(t, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

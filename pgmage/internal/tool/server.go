@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// namesDatabase finds a variable of a .env file that names a database.
+// namesDatabase finds a variable of a .env file that names a database. An empty one names none.
 var namesDatabase = regexp.MustCompile(
-	`(?m)^\s*(export\s+)?(DATABASE_URL|DATABASE_URL_FILE|DIRECT_DATABASE_URL|PGHOST|PGSERVICE|PGDATABASE)\s*[=:]`)
+	`(?m)^\s*(export\s+)?(DATABASE_URL|DATABASE_URL_FILE|DIRECT_DATABASE_URL|PGHOST|PGSERVICE|PGDATABASE)` +
+		`[ \t]*[=:][ \t]*["']?[^\s"'#]`)
 
 // useDevelopmentServer sets DATABASE_URL to the development server's if nothing names a database.
 // In production a forgotten variable must stay an error.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 )
@@ -53,7 +54,19 @@ func (t Tool) RunOnDatabase(args ...string) error {
 	return t.Run(args...)
 }
 
-// RunService builds and runs the main package in dir on a database, as RunOnDatabase does. go run
+// ServeOnDatabase is RunOnDatabase for a command that ends by a signal only.
+func (t Tool) ServeOnDatabase(args ...string) error {
+	if err := useDevelopmentServer(); err != nil {
+		return err
+	}
+	binary, err := t.find()
+	if err != nil {
+		return err
+	}
+	return serve(binary, args...)
+}
+
+// RunService builds and runs the main package in dir on a database, until a signal ends it. go run
 // would hide its exit status.
 func RunService(dir string) error {
 	if err := useDevelopmentServer(); err != nil {
@@ -72,14 +85,17 @@ func RunService(dir string) error {
 	if err := Command("go", "build", "-o", binary, dir); err != nil {
 		return err
 	}
-	return Command(binary)
+	return serve(binary)
 }
 
 // Command runs a program in the current folder, with this process's standard streams.
 func Command(name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	err := cmd.Run()
+	return statusOf(cmd.Run())
+}
+
+func statusOf(err error) error {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return ExitError(max(exit.ExitCode(), 1)) // -1 if a signal ended it
 	}
@@ -88,31 +104,48 @@ func Command(name string, args ...string) error {
 
 // find builds the command and returns its path in the build cache.
 func (t Tool) find() (string, error) {
-	root, err := moduleRoot()
+	folders, err := toolsFolders()
 	if err != nil {
 		return "", err
 	}
-	for _, module := range []struct {
-		dir string
-		env []string
-	}{
-		{dir: "."},
-		{dir: filepath.Join(root, "tools"), env: []string{"GOWORK=off"}}, // heavy tools keep to themselves
-	} {
-		if _, err := os.Stat(filepath.Join(module.dir, "go.mod")); err != nil && module.dir != "." {
-			continue
+	for _, dir := range append([]string{"."}, folders...) {
+		var env []string
+		if dir != "." {
+			env = []string{"GOWORK=off"} // heavy tools keep to themselves
 		}
-		tools, err := goTool(module.dir, module.env)
+		tools, err := goTool(dir, env)
 		if err != nil {
 			return "", err
 		}
 		if slices.Contains(strings.Fields(tools), string(t)) {
-			path, err := goTool(module.dir, module.env, "-n", string(t))
+			path, err := goTool(dir, env, "-n", string(t))
 			return strings.TrimSpace(path), err
 		}
 	}
-	return "", fmt.Errorf("no tool line in go.mod or tools/go.mod names %[1]s; add one: go get -tool %[2]s",
-		t.name(), t)
+	get := "go get -tool "
+	if len(folders) > 0 && slices.Contains(heavy, t) {
+		get = "go -C tools get -tool "
+	}
+	return "", fmt.Errorf("no tool line in go.mod or tools/go.mod names %s; add one: %s%s%s", t.name(), get, t,
+		unpublished())
+}
+
+// heavy are the commands whose requirements are better kept out of the project's.
+var heavy = []Tool{Develop, Studio}
+
+// unpublished returns the version to ask for where a replace line leads to a checkout. There is no
+// latest one, and any version means the checkout.
+func unpublished() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range info.Deps {
+		if m.Path == repository+"pgmage" && m.Replace != nil {
+			return "@" + m.Version
+		}
+	}
+	return ""
 }
 
 func (t Tool) name() string { return filepath.Base(string(t)) }
@@ -128,16 +161,26 @@ func goTool(dir string, env []string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// moduleRoot returns the folder of the workspace, or of the module if there is no workspace.
-func moduleRoot() (string, error) {
-	out, err := exec.Command("go", "env", "GOWORK", "GOMOD").Output()
+// toolsFolders returns the folders tools with a go.mod: beside the module's, and beside the
+// workspace's if there is one.
+func toolsFolders() (folders []string, err error) {
+	out, err := exec.Command("go", "env", "GOMOD", "GOWORK").Output()
 	if err != nil {
-		return "", fmt.Errorf("go env: %w", err)
+		return nil, fmt.Errorf("go env: %w", err)
 	}
+	found := false
 	for file := range strings.Lines(string(out)) {
-		if file = strings.TrimSpace(file); filepath.IsAbs(file) && file != os.DevNull {
-			return filepath.Dir(file), nil
+		if file = strings.TrimSpace(file); !filepath.IsAbs(file) || file == os.DevNull {
+			continue
+		}
+		found = true
+		dir := filepath.Join(filepath.Dir(file), "tools")
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && !slices.Contains(folders, dir) {
+			folders = append(folders, dir)
 		}
 	}
-	return "", errors.New("no go.mod here or above")
+	if !found {
+		return nil, errors.New("no go.mod here or above")
+	}
+	return folders, nil
 }
