@@ -97,7 +97,7 @@ func TestListenerThatMisbehaves(t *testing.T) {
 		},
 		"was never up": {
 			func() (time.Time, error) { return time.Time{}, errors.New("select a secret") },
-			want{200, "listener", "warn", "unknown", "LISTEN is not established: notifications do not arrive"},
+			want{200, "listener", "warn", "", "LISTEN is not established: notifications do not arrive"},
 		},
 	}
 	for name, test := range tests {

@@ -154,6 +154,9 @@ func (d *database) measureListener(context.Context) observation {
 	}
 	seen := failure(err, "LISTEN is not established: notifications do not arrive")
 	seen.Status = warn
+	if seen.Category == pgerr.Unknown { // it has not begun, for example
+		seen.Category = ""
+	}
 	if reaches(lasts, d.opts.MaxListenerDown) {
 		seen.Status = fail
 	}

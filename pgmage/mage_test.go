@@ -38,6 +38,7 @@ type project struct {
 	dir  string
 	env  []string
 	mage string
+	said string          // what pginit printed
 	ran  map[string]bool // the targets with their arguments
 }
 
@@ -58,7 +59,7 @@ func newProject(t *testing.T, files map[string]string, flags ...string) *project
 		}
 	}
 	p := &project{dir: filepath.Join(t.TempDir(), "shop"), ran: map[string]bool{}, env: []string{
-		"GOWORK=off", "GOFLAGS=", "GONOSUMDB=*", "XDG_STATE_HOME=" + state,
+		"GOWORK=", "GOFLAGS=", "GONOSUMDB=*", "XDG_STATE_HOME=" + state,
 		"MAGEFILE_CACHE=" + t.TempDir(), // Mage's own does not tell equal magefiles apart
 	}}
 	for _, v := range os.Environ() {
@@ -80,9 +81,9 @@ func newProject(t *testing.T, files map[string]string, flags ...string) *project
 	if err := os.MkdirAll(p.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p.mustRun(t, pginit, append(flags, "--replace="+root)...)
+	p.said = p.mustRun(t, pginit, append(flags, "--replace="+root)...)
 	p.mage = filepath.Join(t.TempDir(), "mage")
-	p.mustRun(t, "go", "build", "-o", p.mage, "github.com/magefile/mage")
+	p.mustRun(t, "env", "GOWORK=off", "go", "build", "-o", p.mage, "github.com/magefile/mage")
 	return p
 }
 
@@ -107,11 +108,13 @@ func (p *project) run(ctx context.Context, name string, args ...string) (out str
 	return string(text), cmd.ProcessState.ExitCode()
 }
 
-func (p *project) mustRun(t *testing.T, name string, args ...string) {
+func (p *project) mustRun(t *testing.T, name string, args ...string) (out string) {
 	t.Helper()
-	if out, status := p.run(t.Context(), name, args...); status != 0 {
+	out, status := p.run(t.Context(), name, args...)
+	if status != 0 {
 		t.Fatalf("%s %s: exit status %d\n%s", name, strings.Join(args, " "), status, out)
 	}
+	return out
 }
 
 // wants checks a target's exit status and a part of its output.
@@ -153,7 +156,7 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "001", "migrate:status")
 	p.wants(t, 0, "notes.sql", "seed", "-env=development")
 	p.wants(t, 0, "no problems", "doctor")
-	p.wants(t, 1, "go get -tool "+prefix+"pgstudio", "studio") // heavy, and not added by pginit
+	p.wants(t, 1, "go -C tools get -tool "+prefix+"pgstudio@v0.1.0", "studio") // heavy, and not added by pginit
 	p.serves(t)
 	p.wants(t, 0, "002", "migrate:new", "items")
 	p.write(t, "migrations/002_items.sql",
@@ -185,7 +188,7 @@ func TestProject(t *testing.T) {
 	p.wants(t, 2, "DATABASE_URL", "migrate") // a forgotten variable stays an error
 }
 
-// serves runs the service, asks it, and ends it with Ctrl-C.
+// serves runs the service, asks it, and ends it: with Ctrl-C, and with a signal to Mage alone.
 func (p *project) serves(t *testing.T) {
 	t.Helper()
 	var lc net.ListenConfig
@@ -201,29 +204,7 @@ func (p *project) serves(t *testing.T) {
 	}
 	p.write(t, "main.go", strings.ReplaceAll(string(text), "127.0.0.1:8080", address))
 
-	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), p.mage, "run")
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, p.env, &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal does, so that Ctrl-C reaches all
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for {
-		answer, err := http.Get("http://" + address + "/readyz")
-		if err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		select {
-		case err := <-ended:
-			t.Fatalf("run: %v\n%s", err, &out)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	mage, out, ended := p.startService(t, address)
 	answer, err := http.Post("http://"+address+"/notes", "application/json", strings.NewReader(`{"body": "buy milk"}`))
 	if err != nil {
 		t.Fatal(err)
@@ -232,13 +213,52 @@ func (p *project) serves(t *testing.T) {
 	if answer.StatusCode != http.StatusCreated {
 		t.Errorf("POST /notes: %s", answer.Status)
 	}
-	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
+	if err := syscall.Kill(-mage, syscall.SIGINT); err != nil {
 		t.Error(err)
 	}
 	if err := <-ended; err != nil {
-		t.Errorf("run: %v\n%s", err, &out)
+		t.Errorf("run: %v\n%s", err, out)
+	}
+
+	mage, out, ended = p.startService(t, address)
+	if err := syscall.Kill(mage, syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	<-ended // its output has ended, so the service has
+	if answer, err := http.Get("http://" + address + "/readyz"); err == nil {
+		answer.Body.Close()
+		t.Errorf("the service outlives Mage:\n%s", out)
 	}
 	p.write(t, "main.go", string(text))
+}
+
+// startService runs the service in a process group, as a terminal does, until it is ready. ended
+// tells how Mage ended, once nothing writes its output any more.
+func (p *project) startService(t *testing.T, address string) (mage int, out *bytes.Buffer, ended chan error) {
+	t.Helper()
+	out = &bytes.Buffer{}
+	cmd := exec.CommandContext(t.Context(), p.mage, "run")
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, p.env, out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		answer, err := http.Get("http://" + address + "/readyz")
+		if err == nil {
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return cmd.Process.Pid, out, ended
+			}
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("run: %v\n%s", err, out)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // checkTutorial wants each command of the tutorial to be one that was run above.
@@ -284,10 +304,17 @@ func (p *project) usesHeavyTools(t *testing.T) {
 }
 
 // TestMissingTool names the go get that adds a command, and finds one in a tools module. The
-// project has a magefile of its own.
+// project has a magefile of its own, and a workspace around it that does not have it yet.
 func TestMissingTool(t *testing.T) {
 	t.Parallel()
-	p := newProject(t, map[string]string{"magefile.go": ownMagefile}, "--minimal")
+	p := newProject(t, map[string]string{
+		"magefile.go": ownMagefile, "go.mod": "module example.com/shop\n\ngo 1.25.0\n",
+		"../go.work": "go 1.25.0\n\nuse ./other\n", "../other/go.mod": "module example.com/other\n\ngo 1.25.0\n",
+	}, "--minimal")
+	if !strings.Contains(p.said, "First: go work use .") {
+		t.Errorf("pginit says nothing of the workspace:\n%s", p.said)
+	}
+	p.mustRun(t, "go", "work", "use", ".")
 	p.wants(t, 0, "our own tests", "test")
 	p.mustRun(t, "go", "mod", "edit", "-droptool="+prefix+"pgpool/cmd/pgdoctor")
 	p.wants(t, 1, "go get -tool "+prefix+"pgpool/cmd/pgdoctor", "doctor", "-explain")
