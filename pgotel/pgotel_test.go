@@ -314,3 +314,12 @@ func TestOutage(t *testing.T) {
 	s.pool.Close()
 	wants(t, s.collect(t), map[string]string{"postgresql.connection.count": "", "db.client.connection.max": "2"})
 }
+
+// TestSeveralPools has one telemetry for a primary and its replicas, as replica.Open does with its
+// options: the figures are their sums.
+func TestSeveralPools(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.telemetry.Gauges(func() pgpool.Gauges { return pgpool.Gauges{Used: 3, Idle: 1, Max: 5} })
+	wants(t, s.collect(t), map[string]string{"db.client.connection.max": "7", "db.client.connection.count used": "3"})
+}

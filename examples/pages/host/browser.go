@@ -5,8 +5,6 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-
-	"github.com/page-builder/persistence/examples/pages/db"
 )
 
 //go:embed index.html table.html editor.html
@@ -18,7 +16,7 @@ var htmlPages = template.Must(template.ParseFS(htmlFiles, "*.html"))
 func (a *api) index(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := withLimit(r)
 	defer cancel()
-	sites, err := db.New(a.pool).ListSites(ctx)
+	sites, err := a.queries(r).ListSites(ctx)
 	if err != nil {
 		problemOf(ctx, err).write(w)
 		return

@@ -32,7 +32,10 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/page-builder/persistence/examples/pages/db"
 	"github.com/page-builder/persistence/examples/pages/service"
+	"github.com/page-builder/persistence/pgotel"
+	"github.com/page-builder/persistence/pgpool/replica"
 )
 
 // Run returns a function that serves the API until ctx ends. preview is the URL of render, for the
@@ -40,15 +43,18 @@ import (
 func Run(preview string) func(ctx context.Context, opts service.Options) error {
 	return func(ctx context.Context, opts service.Options) error {
 		opts.Name = "host"
-		return service.Run(ctx, opts, func(pool *pgxpool.Pool) (service.App, error) {
-			return service.App{Handler: New(pool, preview)}, nil
+		return service.Run(ctx, opts, func(cluster *replica.Cluster) (service.App, error) {
+			return service.App{Handler: routes(&api{cluster.Primary(), cluster.Reader, preview})}, nil
 		})
 	}
 }
 
 // New returns the API on pool. [Run] explains preview.
 func New(pool *pgxpool.Pool, preview string) http.Handler {
-	a := &api{pool: pool, preview: preview}
+	return routes(&api{pool, func(context.Context) *pgxpool.Pool { return pool }, preview})
+}
+
+func routes(a *api) http.Handler {
 	r := chi.NewRouter()
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		problem{Status: http.StatusNotFound, Title: "no such resource"}.write(w)
@@ -78,5 +84,15 @@ func New(pool *pgxpool.Pool, preview string) http.Handler {
 
 type api struct {
 	pool    *pgxpool.Pool
+	reader  func(context.Context) *pgxpool.Pool // for what may be a moment old
 	preview string
+}
+
+// queries are those of sqlc, with the route in their text.
+func (a *api) queries(r *http.Request) *db.Queries { return db.New(tag(r, a.pool)) }
+
+// tag has pg_stat_activity and the server's log say which route a query is from.
+func tag(r *http.Request, pool *pgxpool.Pool) pgotel.Querier {
+	route := r.Method + " " + chi.RouteContext(r.Context()).RoutePattern()
+	return pgotel.Tag(pool, pgotel.Tags{Application: "host", Route: route})
 }

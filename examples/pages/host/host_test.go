@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/page-builder/persistence/examples/pages/db"
@@ -33,6 +34,24 @@ func open(t *testing.T) *client {
 		t.Fatal(err)
 	}
 	return &client{t, host.New(pool, ""), pool}
+}
+
+// TestTags looks at what the server knows of a request's queries.
+func TestTags(t *testing.T) {
+	t.Parallel()
+	c := open(t)
+	c.do(http.StatusOK, http.MethodGet, "/sites/fernhill/pages", "")
+	other, err := pgx.Connect(t.Context(), c.pool.Config().ConnString()) // the pool's connection keeps the text
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.WithoutCancel(t.Context()))
+	var texts int
+	err = other.QueryRow(t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
+		and query like $1`, "%ListPageTree%/*application='host',route='GET%20%2Fsites%2F%7Bsite%7D%2Fpages'*/").Scan(&texts)
+	if err != nil || texts != 1 {
+		t.Errorf("%d queries have the tags: %v", texts, err)
+	}
 }
 
 // do sends a request with pairs of headers, expects a status, and returns the body's fields and the

@@ -36,9 +36,10 @@ func (a *api) list(r *http.Request) (answer, error) {
 			return answer{}, &badRequestError{http.StatusBadRequest, "size is a number"}
 		}
 	}
-	page, err := pages.List.Page(r.Context(), a.pool, args, at)
+	reader := a.reader(r.Context())
+	page, err := pages.List.Page(r.Context(), tag(r, reader), args, at)
 	if err == nil && q.Get("details") != "" {
-		err = pages.LoadDetails(r.Context(), a.pool, page.Rows)
+		err = pages.LoadDetails(r.Context(), reader, page.Rows)
 	}
 	return answer{body: page}, err
 }

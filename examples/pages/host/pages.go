@@ -36,7 +36,7 @@ type content struct {
 }
 
 func (a *api) site(r *http.Request) (db.Site, error) {
-	return db.New(a.pool).SiteBySlug(r.Context(), chi.URLParam(r, "site"))
+	return a.queries(r).SiteBySlug(r.Context(), chi.URLParam(r, "site"))
 }
 
 func (a *api) tree(r *http.Request) (answer, error) {
@@ -44,7 +44,7 @@ func (a *api) tree(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	tree, err := db.New(a.pool).ListPageTree(r.Context(), site.ID)
+	tree, err := a.queries(r).ListPageTree(r.Context(), site.ID)
 	return answer{body: tree}, err
 }
 
@@ -77,7 +77,7 @@ func (a *api) read(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	q := db.New(a.pool)
+	q := a.queries(r)
 	page, err := q.PageByID(r.Context(), id)
 	if err != nil {
 		return answer{}, err
@@ -130,7 +130,7 @@ func (a *api) revisions(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	list, err := db.New(a.pool).ListPageRevisions(r.Context(), id)
+	list, err := a.queries(r).ListPageRevisions(r.Context(), id)
 	return answer{body: list}, err
 }
 
@@ -139,7 +139,7 @@ func (a *api) audit(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	list, err := db.New(a.pool).ListAuditEventsOfPage(r.Context(),
+	list, err := a.queries(r).ListAuditEventsOfPage(r.Context(),
 		db.ListAuditEventsOfPageParams{PageID: id, MaxEvents: maxEvents})
 	return answer{body: list}, err
 }

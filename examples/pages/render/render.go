@@ -29,7 +29,9 @@ import (
 	"github.com/page-builder/persistence/examples/pages/db"
 	"github.com/page-builder/persistence/examples/pages/fernhill"
 	"github.com/page-builder/persistence/examples/pages/service"
+	"github.com/page-builder/persistence/pgotel"
 	"github.com/page-builder/persistence/pgpool/listen"
+	"github.com/page-builder/persistence/pgpool/replica"
 )
 
 // DefaultSite is the slug of the example's own site.
@@ -51,7 +53,8 @@ func Run(site string) func(ctx context.Context, opts service.Options) error {
 			return err
 		}
 		opts.Listener = listener
-		return service.Run(ctx, opts, func(pool *pgxpool.Pool) (service.App, error) {
+		return service.Run(ctx, opts, func(cluster *replica.Cluster) (service.App, error) {
+			pool := cluster.Primary() // a notification must not outrun what it is about
 			found, err := db.New(pool).SiteBySlug(ctx, site)
 			if errors.Is(err, pgx.ErrNoRows) {
 				err = errors.New("there is none: import it, or set PAGES_SITE to the slug of one that exists")
@@ -101,7 +104,8 @@ func (r *Renderer) routes() http.Handler {
 func (r *Renderer) load(ctx context.Context, path string) (*page, error) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
-	row, err := db.New(r.pool).CurrentPublication(ctx, db.CurrentPublicationParams{SiteID: r.site.ID, Path: path})
+	q := db.New(pgotel.Tag(r.pool, pgotel.Tags{Application: "render", Action: "load"}))
+	row, err := q.CurrentPublication(ctx, db.CurrentPublicationParams{SiteID: r.site.ID, Path: path})
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/page-builder/persistence/pghealth"
 	"github.com/page-builder/persistence/pgotel"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/replica"
 )
 
 const (
@@ -62,7 +63,7 @@ type App struct {
 // Run connects, builds the app and serves it until ctx ends. Then /readyz answers 503 for a while.
 // After that Run accepts no new connections, finishes open requests, and closes the pool. It
 // returns nil if all of it worked.
-func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, error)) (err error) {
+func Run(ctx context.Context, opts Options, build func(*replica.Cluster) (App, error)) (err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
@@ -78,7 +79,7 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 		return err
 	}
 	defer func() { err = errors.Join(err, telemetry.Close()) }()
-	pool, err := pgpool.Connect(ctx, opts.Database, pgpool.WithLogger(log), pgpool.WithMetrics(telemetry),
+	cluster, err := replica.Open(ctx, opts.Database, pgpool.WithLogger(log), pgpool.WithMetrics(telemetry),
 		pgpool.WithTracer(telemetry.Tracer()))
 	if err != nil {
 		return err
@@ -86,15 +87,18 @@ func Run(ctx context.Context, opts Options, build func(*pgxpool.Pool) (App, erro
 	defer func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
 		defer cancel()
-		err = errors.Join(err, pgpool.Shutdown(ending, pool))
+		err = errors.Join(err, cluster.Shutdown(ending))
 	}()
-	probe, err := newProbe(pool, opts, log)
+	if err := telemetry.WatchReplicas(cluster); err != nil {
+		return err
+	}
+	probe, err := newProbe(cluster.Primary(), opts, log)
 	if err != nil {
 		return err
 	}
 	defer probe.Close()
 
-	app, err := build(pool)
+	app, err := build(cluster)
 	if err != nil {
 		return err
 	}
@@ -142,7 +146,7 @@ func serveInternal(ctx context.Context, opts Options, log *slog.Logger, probe *p
 	return func() { _ = server.Close(); <-done }, nil
 }
 
-// newTelemetry reports the pool and the listener at /metrics, and queries to the collector of
+// newTelemetry reports the pools and the listener at /metrics, and queries to the collector of
 // spans.
 func newTelemetry(opts Options, registry *prometheus.Registry) (*pgotel.Telemetry, error) {
 	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(),

@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/page-builder/persistence/examples/pages/service"
 	"github.com/page-builder/persistence/pgconfig"
+	"github.com/page-builder/persistence/pgpool/replica"
 	"github.com/page-builder/persistence/pgtest"
 )
 
@@ -27,7 +26,10 @@ type running struct {
 
 func start(t *testing.T, drain time.Duration, app service.App) *running {
 	t.Helper()
-	cfg, err := pgconfig.Parse(pgtest.URL(t))
+	cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: map[string]string{
+		"APP_ENV": "test", "DATABASE_URL": pgtest.URL(t),
+		"DATABASE_REPLICA_URLS": "postgres://app@127.0.0.1:1/app", // a replica that is down
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +42,7 @@ func start(t *testing.T, drain time.Duration, app service.App) *running {
 			Internal: "127.0.0.1:0",
 			Started:  func(address string) { started <- "http://" + address },
 			Debug:    func(address string) { debug <- "http://" + address },
-		}, func(*pgxpool.Pool) (service.App, error) { return app, nil })
+		}, func(*replica.Cluster) (service.App, error) { return app, nil })
 	}()
 	t.Cleanup(end)
 	select {
@@ -138,6 +140,19 @@ func TestInternalAddress(t *testing.T) {
 	if answer, err := http.Get(r.debug + "/debug/health"); err == nil {
 		answer.Body.Close()
 		t.Error("the internal address outlives the service")
+	}
+}
+
+// A replica that is down keeps no service from starting, and its gauge says so.
+func TestReplicaGauge(t *testing.T) {
+	t.Parallel()
+	r := start(t, -1, service.App{Handler: http.NotFoundHandler()})
+	if _, body := r.get(t, "/metrics"); !strings.Contains(body, `server_port="1"} 0`) {
+		t.Errorf("/metrics does not say that the replica is down:\n%s", body)
+	}
+	r.end()
+	if err := <-r.ended; err != nil {
+		t.Error(err)
 	}
 }
 
