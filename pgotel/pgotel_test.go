@@ -58,7 +58,7 @@ func newScene(t testing.TB) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.MaxConns, cfg.MinIdleConns, cfg.AcquireTimeout = 2, 1, 500*time.Millisecond
+	cfg.MaxConns, cfg.MinIdleConns, cfg.AcquireTimeout = 2, 1, time.Minute
 	s.pool, err = pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(nil),
 		pgpool.WithMetrics(s.telemetry), pgpool.WithTracer(s.telemetry.Tracer()))
 	if err != nil {
@@ -138,7 +138,9 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.pool.AcquireFunc(ctx, func(*pgxpool.Conn) error {
-		_, err := s.pool.Exec(ctx, `select 'none left'`)
+		limited, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+		_, err := s.pool.Exec(limited, `select 'none left'`)
 		return err
 	}); err == nil {
 		t.Fatal("a third connection of two")
