@@ -94,9 +94,6 @@ func reportOnce(ctx context.Context, pool, analytics *pgxpool.Pool) (more bool, 
 }
 
 func salesByDay(ctx context.Context, analytics *pgxpool.Pool) (any, error) {
-	rows, err := analytics.Query(ctx, "select day::text, sum(amount)::bigint as amount from public.sales group by day")
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToMap)
+	rows, _ := analytics.Query(ctx, "select day::text, sum(amount)::bigint as amount from public.sales group by day")
+	return pgx.CollectRows(rows, pgx.RowToMap) // it has the error of Query, too
 }
