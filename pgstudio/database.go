@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ type database struct {
 	config *pgx.ConnConfig
 	params url.Values // of the configured connection string
 	tls    bool       // what pgx agreed on with the server
+	tunnel bool       // the server sees another client than this process
 }
 
 // newDatabase takes the direct connection: PgBouncer knows neither a new role nor its password.
@@ -46,7 +48,7 @@ func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, d.config.Copy())
 }
 
-// reach finds out whether the server is there and encrypts.
+// reach finds out whether the server is there, encrypts, and sees this process as its client.
 func (d *database) reach(ctx context.Context) error {
 	conn, err := d.connect(ctx)
 	if err != nil {
@@ -54,7 +56,15 @@ func (d *database) reach(ctx context.Context) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	_, d.tls = conn.PgConn().Conn().(*tls.Conn)
-	return nil
+	var client string
+	err = conn.QueryRow(ctx, "select coalesce(host(inet_client_addr()) || ' ' || inet_client_port(), '')",
+		pgx.QueryExecModeSimpleProtocol).Scan(&client)
+	own := "" // as the server sees a unix socket
+	if addr, ok := conn.PgConn().Conn().LocalAddr().(*net.TCPAddr); ok {
+		own = fmt.Sprintf("%s %d", addr.AddrPort().Addr().Unmap(), addr.Port)
+	}
+	d.tunnel = client != own
+	return err
 }
 
 // source returns the connection string with which pgweb logs in as user.

@@ -1,7 +1,7 @@
 // Command pgstudio shows a database's tables in the browser. It runs [pgweb] on loopback, by
 // default as a role that can only read.
 //
-//	pgstudio [--port N] [--write] [--remote] [--lease DURATION]
+//	pgstudio [--port N] [--write [--confirm DATABASE]] [--remote] [--lease DURATION]
 //
 // The database is the one of DATABASE_URL and the other variables of pgconfig. A .env file in the
 // current folder is read. pgstudio makes a role that may read everything and change nothing, prints
@@ -64,6 +64,7 @@ const usage = `pgstudio shows a database's tables in the browser, read-only.
 
   --port N            the port of 127.0.0.1 to listen on (default: a free one)
   --write             log in as the configured user and change data; only on a local database
+  --confirm DATABASE  write through a tunnel or to a container, of which only the port is on this machine
   --remote            read a database on another machine, or with APP_ENV=production
   --lease DURATION    how long the role's password outlives a kill (default 10m)
 `
@@ -73,6 +74,7 @@ func run(ctx context.Context, args []string, environ map[string]string, out io.W
 	flags.SetOutput(io.Discard)
 	port := flags.Int("port", 0, "")
 	write := flags.Bool("write", false, "")
+	confirmed := flags.String("confirm", "", "")
 	remote := flags.Bool("remote", false, "")
 	lease := flags.Duration("lease", defaultLease, "")
 	if err := flags.Parse(args); err != nil {
@@ -81,6 +83,9 @@ func run(ctx context.Context, args []string, environ map[string]string, out io.W
 			return err
 		}
 		return refusal(err.Error() + "; see pgstudio --help")
+	}
+	if *confirmed != "" && !*write {
+		return refusal("--confirm is for --write")
 	}
 	if flags.NArg() > 0 || *port < 0 || *port > 65535 || *lease < time.Second {
 		return refusal("takes no arguments, a port from 0 to 65535 and a lease of at least 1s; see pgstudio --help")
@@ -98,6 +103,11 @@ func run(ctx context.Context, args []string, environ map[string]string, out io.W
 	}
 	if err := db.reach(ctx); err != nil {
 		return err
+	}
+	if *write {
+		if err := permitWrite(db, *confirmed); err != nil {
+			return err
+		}
 	}
 	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", *port))
 	if err != nil {

@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 // TestMain lets the test binary be the command: pgweb has its state in package variables, so each
@@ -328,6 +332,7 @@ func TestRefuses(t *testing.T) {
 			"several hosts",
 		},
 		{nil, []string{"APP_ENV=production"}, "DATABASE_URL"},
+		{[]string{"--confirm=app"}, nil, "is for --write"},
 		{[]string{"--port=70000"}, nil, "a port from 0"},
 		{[]string{"--bind=0.0.0.0"}, nil, "not defined"},
 	} {
@@ -342,6 +347,46 @@ func TestRefuses(t *testing.T) {
 			t.Errorf("%v %v: %v, want a refusal with %q", c.args, c.environ, err, c.want)
 		}
 	}
+}
+
+// Behind a tunnel the address is this machine's, and the server is not.
+func TestWriteThroughATunnel(t *testing.T) {
+	t.Parallel()
+	server := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
+	config, err := pgx.ParseConfig(server)
+	must(t, err)
+	tunnel, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer tunnel.Close()
+	go func() {
+		for {
+			client, err := tunnel.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer client.Close()
+				there, err := net.Dial("tcp", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))))
+				if err != nil {
+					return
+				}
+				defer there.Close()
+				go func() { _, _ = io.Copy(there, client); there.Close() }()
+				_, _ = io.Copy(client, there)
+			}()
+		}
+	}()
+	u, err := url.Parse(server)
+	must(t, err)
+	u.Host = tunnel.Addr().String()
+	out, err := program(t, u.String(), "--write").CombinedOutput()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 ||
+		!strings.Contains(string(out), "--confirm "+config.Database) {
+		t.Errorf("%v: %s", err, out)
+	}
+	start(t, u.String(), "--write", "--confirm="+config.Database).stop(t)
+	start(t, server, "--write").stop(t)
+	start(t, u.String()).stop(t) // reading harms nothing
 }
 
 func TestPortInUse(t *testing.T) {

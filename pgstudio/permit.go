@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -35,6 +36,17 @@ func permit(environment pgconfig.Environment, conn *pgx.ConnConfig, remote, writ
 		return refusal(looks + ": --remote permits to read it")
 	}
 	return nil
+}
+
+// permitWrite refuses a server that only seems to be on this machine: production's may be at the
+// other end of a tunnel. A container's port looks the same, so confirmed may name the database.
+func permitWrite(db *database, confirmed string) error {
+	name := db.config.Database
+	if !db.tunnel || confirmed == name {
+		return nil
+	}
+	return refusal(fmt.Sprintf("a tunnel, a pooler or the port of a container leads to the server: if database %q may be "+
+		"changed, add --confirm %s", name, name))
 }
 
 func hosts(conn *pgx.ConnConfig) []string {
