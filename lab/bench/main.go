@@ -1,15 +1,14 @@
-// Command bench compares the modules with what one would use without them, side by side in one
-// process.
+// Command bench compares the modules with their alternatives, side by side in one process.
 //
 //	go run . [-rounds N] [-results DIR] [-ten-million] [name ...]
 //
-// In each round every side of a comparison runs, in random order, so that a machine that slows down
-// slows all of them. A figure is the median of the rounds; a ratio is the median of the rounds'
-// ratios, which says more on a shared machine than any time. It prints Markdown; -results also
-// writes DIR/RESULTS.md, with charts, after each comparison.
+// In each round every side of a comparison runs, in random order, so that a slower machine slows
+// all of them. A figure is the median of the rounds. A ratio is the median of the rounds' ratios,
+// which on a shared machine means more than a time. It prints Markdown; -results also writes
+// DIR/RESULTS.md, with charts, after each comparison.
 //
-// A side or a comparison that fails is reported with the reason, and the others go on. The exit
-// status is 1 then.
+// If a side or a comparison fails, it is reported with the reason, and the others go on. Then the
+// exit status is 1.
 package main
 
 import (

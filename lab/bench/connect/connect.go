@@ -1,4 +1,4 @@
-// Package connect measures how a pool comes up.
+// Package connect measures the start of a pool.
 package connect
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// Comparison measures Connect on a server that runs.
+// Comparison measures Connect on a running server.
 var Comparison = harness.Comparison{
 	Name: "connect", Rounds: 20, Run: run,
 	Reasons: []harness.Reason{{

@@ -1,5 +1,5 @@
-// Package database compares pgtest with pgtestdb alone, on the same server, with the same 20
-// tables. A time ends when the first query is answered.
+// Package database compares pgtest with plain pgtestdb, on the same server and with the same 20
+// tables. A time ends with the answer to the first query.
 package database
 
 import (
@@ -38,7 +38,7 @@ func atATime(n int) string {
 	return fmt.Sprintf("The same without own work, %d at a time, time for a test with its drop", n)
 }
 
-// singleTest is a variable that makes this program a process with one test, in the way it names.
+// singleTest is a variable that makes this program run one test in the named way.
 const singleTest = "BENCH_SINGLE_TEST"
 
 func run(ctx context.Context, r *harness.Report, rounds int) error {
@@ -60,9 +60,9 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 		}
 	}
 	var names []string
-	for _, w := range ways { // the template, and the first copies
+	for _, w := range ways { // warm up the template and the first copies
 		for range 4 {
-			_, _ = w.once(ctx, 0) // what fails here fails again below
+			_, _ = w.once(ctx, 0) // a failure here occurs again below
 		}
 		names = append(names, w.Name)
 	}
@@ -101,7 +101,7 @@ type Way struct {
 	open func(*harness.Test) (*pgxpool.Pool, error)
 }
 
-// Ways returns the ways that are compared.
+// Ways returns the compared ways.
 func Ways(ctx context.Context, server *pgserver.Server) ([]Way, error) {
 	peer, err := pgtestdbAlone(ctx, server.URL())
 	if err != nil {
@@ -136,9 +136,9 @@ func (twentyTables) Migrate(ctx context.Context, db *sql.DB, _ pgtestdb.Config) 
 
 // pgtestdbAlone is pgtestdb without pgtest, on the server of serverURL.
 //
-// pgtestdb remembers for the life of the process which roles and templates it has made, by the
-// role's name and not by the server. The throw-away server may have been started again since the
-// last comparison, so each server gets a role with a name of its own.
+// pgtestdb remembers the roles and templates that it has made for the life of the process, by the
+// role's name and not by the server. The throwaway server may have restarted since the last
+// comparison, so each server gets a role with a unique name.
 func pgtestdbAlone(ctx context.Context, serverURL string) (Way, error) {
 	u, err := url.Parse(serverURL)
 	if err != nil {

@@ -61,7 +61,7 @@ func ended(ctx context.Context, s *scene) (cell, error) {
 		_, err = s.admin.Exec(ctx, "select pg_terminate_backend($1, 5000)", int32(pid.(uint32)))
 		return err == nil
 	})
-	for s.network.Stats().Open > 0 && ctx.Err() == nil { // until the program's side is closed too
+	for s.network.Stats().Open > 0 && ctx.Err() == nil { // wait until the program's side is closed too
 		time.Sleep(5 * time.Millisecond)
 	}
 	return s.callAgain(ctx), err
@@ -79,7 +79,7 @@ func frozenAfter(idle time.Duration) func(context.Context, *scene) (cell, error)
 	}
 }
 
-// connectionFaults meet single calls.
+// connectionFaults affect single calls.
 var connectionFaults = []fault{
 	{
 		name: "a statement never ends, ctx has no deadline", waits: true, conns: 1,
@@ -146,7 +146,7 @@ func (p *program) fill(ctx context.Context, n int) error {
 	return nil
 }
 
-// callAgain makes the calls that come after a fault, one after the other.
+// callAgain makes the calls after a fault, one after the other.
 func (p *program) callAgain(ctx context.Context) cell {
 	failed := 0
 	for range calls {
@@ -164,9 +164,9 @@ func (p *program) callAgain(ctx context.Context) cell {
 	}
 }
 
-// cutAnswer shows the price of the calls that database/sql saves after a cut: it repeats a
-// statement that pgconn.SafeToRetry calls unsent, which pgx 5.12 does for one without arguments
-// whose answer was lost.
+// cutAnswer shows the risk of the calls that database/sql saves after a cut. database/sql repeats a
+// statement that pgconn.SafeToRetry reports as unsent. pgx 5.12 reports that even for a statement
+// without arguments that was sent and got no answer.
 func cutAnswer(ctx context.Context, s *scene) (cell, error) {
 	update, met := fmt.Sprintf("update %s set n = n + 1", s.table), atomic.Bool{}
 	s.network.OnRequest(func(r faultkit.Request) faultkit.Cut {

@@ -1,5 +1,5 @@
-// Package fault throws the same faults at the modules and at the usual ways without them, on a
-// server of its own. Every cell shows what one run saw; there are no rounds.
+// Package fault throws the same faults at the modules and at the usual alternatives, on a separate
+// server. Every cell shows what one run saw; there are no rounds.
 package fault
 
 import (
@@ -44,12 +44,12 @@ func run(ctx context.Context, r *harness.Report, _ int) error {
 type fault struct {
 	name  string
 	waits bool // for the limit, on some side
-	conns int  // of the program that meets it; 0: see starts the program
+	conns int  // connections of the program; 0: see starts the program
 	tcp   bool // the program connects over TCP, through a network that can be cut
 	see   func(ctx context.Context, s *scene) (cell, error)
 }
 
-// scene is where one fault meets one side.
+// scene is one fault with one side.
 type scene struct {
 	*harness.Test
 	*program
@@ -64,8 +64,8 @@ type scene struct {
 // stage is the server on which the faults happen, and how long they may last.
 type stage struct {
 	url    string        // of the server
-	limit  time.Duration // of what has no end
-	hold   time.Duration // of the statement in which a migration is killed; less than limit
+	limit  time.Duration // ends operations that would never end
+	hold   time.Duration // length of the statement in which a migration is killed; less than limit
 	scenes atomic.Int64
 }
 
@@ -74,8 +74,7 @@ func newStage(t faultkit.TB) *stage {
 	return &stage{url: url}
 }
 
-// play lets the faults meet their sides, many at a time: most of the time goes into those that wait
-// for the limit.
+// play runs the faults with their sides, many at a time, because most of them wait for the limit.
 func (s *stage) play(ctx context.Context) ([]*table, error) {
 	cfg, err := harness.PoolConfig(s.url)
 	if err != nil {
@@ -98,8 +97,8 @@ func (s *stage) play(ctx context.Context) ([]*table, error) {
 	return tables, p.run()
 }
 
-// meet adds a play for each fault and side, and returns the table, which is filled in when the
-// plays are over.
+// meet adds a play for each fault and side. It returns the table, which is complete after the
+// plays.
 func (s *stage) meet(
 	ctx context.Context, p *plays, admin *pgxpool.Pool, title string, ours int, sides []side, faults []fault,
 ) *table {
@@ -133,8 +132,8 @@ func (s *stage) meet(
 	return t
 }
 
-// prepare starts the side's program. After a cut, the first write to a TCP connection succeeds,
-// other than on a Unix socket.
+// prepare starts the side's program. After a cut, the first write to a TCP connection still
+// succeeds, unlike on a Unix socket.
 func (s *scene) prepare(ctx context.Context, f fault) (err error) {
 	if f.tcp {
 		s.network = faultkit.NewProxy(s.Test, s.url, faultkit.Options{})
@@ -159,7 +158,7 @@ func (s *scene) increment(id int) string {
 	return fmt.Sprintf("update %s set n = n + 1 where id = %d", s.table, id)
 }
 
-// applied returns what the rows have now.
+// applied returns the current values of the rows.
 func (s *scene) applied(ctx context.Context) (first, second int, err error) {
 	err = s.admin.QueryRow(ctx, fmt.Sprintf("select a.n, b.n from %[1]s a, %[1]s b where a.id = 1 and b.id = 2",
 		s.table)).Scan(&first, &second)
@@ -177,8 +176,8 @@ func (p *plays) add(waits bool, play func() error) {
 	}
 }
 
-// run plays all that wait at the same time, and the quick ones a few at a time: they should not
-// find the machine busy.
+// run runs all waiting plays at the same time. It runs the quick ones a few at a time, to keep the
+// machine idle for them.
 func (p *plays) run() error {
 	var waiting, quick errgroup.Group
 	for _, play := range p.waiting {
@@ -191,8 +190,7 @@ func (p *plays) run() error {
 	return errors.Join(waiting.Wait(), quick.Wait())
 }
 
-// endless runs op with a ctx without a deadline, which is canceled at the limit so that the table
-// comes to its end.
+// endless runs op with a ctx without a deadline, and cancels it at the limit so that the run ends.
 func endless(
 	ctx context.Context, limit time.Duration, op func(context.Context) error,
 ) (took time.Duration, ended bool, err error) {
@@ -205,7 +203,7 @@ func endless(
 	return time.Since(began), ctx.Err() == nil, err
 }
 
-// waits returns the cell of op, which should end by itself and not succeed, because it cannot.
+// waits returns the cell of op. It cannot succeed, and should end on its own.
 func (s *scene) waits(ctx context.Context, op func(context.Context) error) cell {
 	took, ended, err := endless(ctx, s.limit, op)
 	return waited(took, ended, err, s.limit)

@@ -10,7 +10,7 @@ import (
 	"github.com/page-builder/persistence/lab/bench/harness"
 )
 
-// cell returns what a side was seen to do in the fault whose name begins so.
+// cell returns a side's outcome for the fault with that prefix.
 func (t *table) cell(tt *testing.T, fault, side string) cell {
 	tt.Helper()
 	column := slices.Index(t.sides, side)

@@ -53,13 +53,13 @@ type migrationScene struct {
 	admin *pgx.Conn
 	hold  time.Duration
 	limit time.Duration
-	note  func(error) // puts the text below the table
+	note  func(error) // adds the text below the table
 }
 
-// author matches who ran a migration and when, which does not matter in a table.
+// author matches the user and time of a migration, which a table leaves out.
 var author = regexp.MustCompile(`begun by \S+ \(\S+\) at \S+`)
 
-// migrationFaults adds the plays to p. The table is filled in when they are over.
+// migrationFaults adds the plays to p. The table is complete after them.
 func (s *stage) migrationFaults(ctx context.Context, p *plays, admin *pgxpool.Pool) *table {
 	t := &table{title: "Faults of a migration", sides: migrators, ours: 1}
 	var mu sync.Mutex
@@ -118,8 +118,8 @@ func holdFor(d time.Duration) string {
 		"pg_sleep(%f); return 3; end'", d.Seconds())
 }
 
-// killed kills a process of the tool in the migration's third statement, and looks what the next
-// run makes of it.
+// killed kills a process of the tool in the migration's third statement, and reports what the next
+// run does.
 func killed(text string) func(context.Context, *migrationScene) (cell, error) {
 	return func(ctx context.Context, m *migrationScene) (cell, error) {
 		err := harness.KillChild(ctx, "faults",
@@ -161,7 +161,7 @@ func nextRun(took time.Duration, ended bool, err error, rows string) cell {
 	}
 }
 
-// rows returns what the migrations left, when all their sessions have ended.
+// rows returns the rows that the migrations wrote, after all their sessions have ended.
 func (m *migrationScene) rows(ctx context.Context) (rows string, err error) {
 	for others := true; others && err == nil; {
 		time.Sleep(20 * time.Millisecond)
@@ -190,7 +190,7 @@ func edited(ctx context.Context, m *migrationScene) (cell, error) {
 	return cell{"an error", unclear}, nil
 }
 
-// The variables make this program a process that migrates.
+// These variables make this program run as a migrating process.
 const (
 	childTool = "BENCH_MIGRATING_TOOL"
 	childURL  = "BENCH_MIGRATING_URL"

@@ -21,7 +21,7 @@ type execution func(ctx context.Context, statement string) error
 // program is a started service's access to its database.
 type program struct {
 	exec execution
-	// transaction runs fn in a transaction on the pool, also when it is called in another one's fn.
+	// transaction runs fn in a transaction on the pool, even if called inside another one's fn.
 	transaction func(ctx context.Context, fn func(context.Context, execution) error) error
 	close       func()
 }
@@ -79,7 +79,7 @@ func plain(
 	begin func(context.Context, beginner, func(pgx.Tx) error) error,
 ) func(context.Context, string, int) (*program, error) {
 	return func(ctx context.Context, url string, conns int) (*program, error) {
-		cfg, err := pgxpool.ParseConfig(url) // its error is part of what is seen
+		cfg, err := pgxpool.ParseConfig(url) // its error is part of the result
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +94,7 @@ func plain(
 	}
 }
 
-// anyErrorAgain is the loop that many write.
+// anyErrorAgain is a common retry loop.
 func anyErrorAgain(ctx context.Context, db beginner, fn func(pgx.Tx) error) (err error) {
 	for range 5 {
 		if err = pgx.BeginFunc(ctx, db, fn); err == nil || ctx.Err() != nil {
@@ -156,7 +156,7 @@ func overSQL(ctx context.Context, url string, conns int) (*program, error) {
 	}).first(ctx)
 }
 
-// first asks the first question, and closes the program if there is no answer.
+// first runs the first query, and closes the program if it gets no answer.
 func (p *program) first(ctx context.Context) (*program, error) {
 	err := p.exec(ctx, "select 1")
 	if err != nil {

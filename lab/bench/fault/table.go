@@ -18,13 +18,13 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// grade orders what was seen, the best first.
+// grade orders the outcomes, best first.
 type grade int
 
 const (
-	right   grade = iota // nobody notices, or nothing better can be done
-	told                 // an error that says so, in time, and it is true
-	unclear              // an error that leaves open what happened, or what to do
+	right   grade = iota // no caller notices, or nothing better is possible
+	told                 // a correct error, in time
+	unclear              // an error that does not say what happened, or what to do
 	wrong                // wrong data, no end, a secret shown
 )
 
@@ -42,7 +42,7 @@ type row struct {
 type table struct {
 	title string
 	sides []string
-	ours  int // so many of the sides, from the first; the defaults of the first are judged
+	ours  int // number of our sides, which come first; the first one, with defaults, is judged
 	rows  []row
 	notes []string
 }
@@ -55,7 +55,7 @@ func newTable(title string, ours int, sides []side) *table {
 	return t
 }
 
-// add adds a row and returns its cells, which are filled in later.
+// add adds a row and returns its cells, to be filled in later.
 func (t *table) add(name string) []cell {
 	cells := make([]cell, len(t.sides))
 	t.rows = append(t.rows, row{name, cells})
@@ -101,7 +101,7 @@ func listed(names []string) string {
 	return strings.Join(names, "; ")
 }
 
-// said names an error in a word or two, by what a program could find in it.
+// said names an error in a word or two, from facts that a program could find in it.
 func said(err error) string {
 	var (
 		server   *pgconn.PgError
@@ -139,7 +139,7 @@ func said(err error) string {
 	}
 }
 
-// after says how long it took to the tenth of a second: a shared machine cannot promise more.
+// after formats a duration to the tenth of a second. On a shared machine more digits mean nothing.
 func after(d time.Duration) string {
 	if d < 100*time.Millisecond {
 		return "at once"
@@ -147,7 +147,7 @@ func after(d time.Duration) string {
 	return fmt.Sprintf("after %.1f s", d.Seconds())
 }
 
-// outcomeOf compares what the caller was told with what is in the database.
+// outcomeOf compares the caller's result with the database.
 func outcomeOf(err error, first, second int) cell {
 	c := cell{said(err) + ", ", unclear}
 	switch {
@@ -164,7 +164,7 @@ func outcomeOf(err error, first, second int) cell {
 	case err == nil && first == 1:
 		c.grade = right
 	case err == nil:
-		c.grade = wrong // told committed, and not there
+		c.grade = wrong // reported as committed, but missing
 	case first == 0 || said(err) == "`CommitUnknownError`":
 		c.grade = told
 	}

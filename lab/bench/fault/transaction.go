@@ -8,7 +8,7 @@ import (
 	faultkit "github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// transactionFaults meet a transaction that increments two rows, once each.
+// transactionFaults affect a transaction that increments two rows, once each.
 var transactionFaults = []fault{
 	{
 		name: "a transaction is begun on the pool inside another, one connection", waits: true, conns: 1,
@@ -30,8 +30,8 @@ var transactionFaults = []fault{
 	{name: "its function ignores a failed statement and returns nil", conns: 1, see: swallowed},
 }
 
-// both is the function of an ordinary transaction, in which something happens between the
-// statements of its first run.
+// both is the function of an ordinary transaction. A fault happens between the statements of its
+// first run.
 func (s *scene) both(between func()) func(context.Context, execution) error {
 	runs := 0
 	return func(ctx context.Context, exec execution) error {

@@ -9,11 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// drawing is an SVG of some of a run's figures. The same figures give the same bytes.
+// drawing is an SVG of some of a run's figures. Equal figures give equal bytes.
 type drawing struct {
 	comparison, file string
 	title            string
-	alt              string // what it shows, for readers who cannot see it
+	alt              string // description for readers who cannot see it
 	svg              []byte
 }
 
@@ -68,7 +68,7 @@ func (c *canvas) card(title, below, alt string, height float64) []byte {
 // width estimates how wide a text is drawn.
 func width(text string) float64 { return 6.1 * float64(utf8.RuneCountInString(text)) }
 
-// charts draws the charts whose tables were measured.
+// charts draws the charts with measured tables.
 func (r *Report) charts() []drawing {
 	var drawn []drawing
 	for _, s := range r.sections {

@@ -22,8 +22,7 @@ const (
 	panelGap = 14.0
 )
 
-// draw returns nil if one of the tables was not measured as a whole, or has other sides than the
-// first.
+// draw returns nil if one of the tables is incomplete, or has other sides than the first.
 func (c Chart) draw(all []Table) (svg []byte, alt string) {
 	tables := make([]Table, len(c.Panels))
 	texts := make([]string, len(c.Panels))

@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Side is one of the ways that are compared. The other sides of a table are measured against the
-// first one.
+// Side is one of the compared ways. The first side of a table is the reference for the others.
 type Side struct {
 	Name string
 	Op   func(context.Context) error
@@ -27,7 +26,7 @@ type Row struct {
 	Failed      error // the side has no figures then
 	Times       []time.Duration
 	Time, Ratio Spread
-	Allocs      float64 // a median; 0 if they were not counted
+	Allocs      float64 // a median; 0 if not counted
 }
 
 // Table is the rows of one comparison.
@@ -131,7 +130,7 @@ func (r *Report) Compare(ctx context.Context, title string, rounds, ops int, sid
 	return nil
 }
 
-// CompareTimes is Compare for sides that take their own time once in each round.
+// CompareTimes is Compare for sides that measure themselves, once in each round.
 func (r *Report) CompareTimes(
 	ctx context.Context, title string, rounds int, names []string, measure func(side int) (time.Duration, error),
 ) error {

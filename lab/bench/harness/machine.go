@@ -17,10 +17,10 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 )
 
-// fact is a line about what a run was made on.
+// fact is a line about the machine or software of a run.
 type fact struct{ name, value string }
 
-// modules whose versions the figures depend on: pgx, and the peers that are written in Go.
+// modules are the modules that affect the figures: pgx, and the peers written in Go.
 var modules = []string{
 	"github.com/jackc/pgx/v5",
 	"github.com/avito-tech/go-transaction-manager/trm/v2",

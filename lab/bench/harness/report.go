@@ -18,10 +18,10 @@ type Report struct {
 	versions []fact   // of software outside this program
 }
 
-// section is one comparison as it was printed.
+// section is one printed comparison.
 type section struct {
 	comparison Comparison
-	rounds     int // that it was given; it may take fewer
+	rounds     int // requested; it may take fewer
 	took       time.Duration
 	text       string
 	failed     error // what ended it early
@@ -33,7 +33,7 @@ func (r *Report) Version(name, version string) { r.versions = append(r.versions,
 // Printf prints to the report.
 func (r *Report) Printf(format string, args ...any) { _, _ = fmt.Fprintf(r.Out, format, args...) }
 
-// Grid prints a title and a Markdown table, whose columns are aligned for a terminal.
+// Grid prints a title and a Markdown table with columns aligned for a terminal.
 func (r *Report) Grid(title string, head []string, rows ...[]string) {
 	widths := make([]int, len(head))
 	for _, row := range append([][]string{head}, rows...) {
@@ -57,7 +57,7 @@ func (r *Report) Grid(title string, head []string, rows ...[]string) {
 	}
 }
 
-// Gather keeps a table that the comparison prints by itself.
+// Gather keeps a table that the comparison prints itself.
 func (r *Report) Gather(title string, rounds int, rows []Row) {
 	for i, row := range rows {
 		if row.Failed != nil {
@@ -120,7 +120,7 @@ func FirstWords(text string) string {
 	return string(line)
 }
 
-// Failures returns what failed: sides, and whole comparisons.
+// Failures returns the failed sides and comparisons.
 func (r *Report) Failures() (all []error) {
 	for _, t := range r.Tables {
 		for _, row := range t.Rows {

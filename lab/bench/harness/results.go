@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Record is Run, and writes RESULTS.md and the charts to dir after each comparison. Charts of
-// comparisons that did not run stay as they were.
+// Record does the same as Run, and writes RESULTS.md and the charts to dir after each comparison.
+// Charts of comparisons that did not run stay as they were.
 func (r *Report) Record(ctx context.Context, dir string, rounds int, chosen []Comparison) error {
 	began := time.Now()
 	facts, loadBefore := machine(ctx, began), loadAverage(ctx)
@@ -113,7 +113,7 @@ func (r *Report) writeWorse(b *bytes.Buffer) {
 	}
 }
 
-// replaceFile writes a file under another name first, so that its readers never see a part of it.
+// replaceFile writes a file under another name first, so that readers never see a partial file.
 func replaceFile(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

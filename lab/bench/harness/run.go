@@ -32,11 +32,10 @@ func Choose(all []Comparison, names []string) ([]Comparison, error) {
 	return slices.DeleteFunc(slices.Clone(all), func(c Comparison) bool { return !slices.Contains(names, c.Name) }), nil
 }
 
-// Run runs the comparisons and calls write after each one. Rounds of 0 leave each comparison its
+// Run runs the comparisons and calls write after each one. With 0 rounds, each comparison uses its
 // own number.
 //
-// It returns all failures. Only the end of ctx and an error of write keep other comparisons from
-// running.
+// It returns all failures. It stops early only if ctx ends or write fails.
 func (r *Report) Run(ctx context.Context, rounds int, chosen []Comparison, write func() error) error {
 	out := r.Out
 	defer func() { r.Out = out }()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// LongestStall runs fn while op is called at every tick, each time on a goroutine of its own. It
-// returns how long fn took, and the longest time that a call of op took from when it was due.
+// LongestStall runs fn while it calls op at every tick, each time in a new goroutine. It returns
+// the duration of fn, and the longest time from a tick to the end of its call.
 func LongestStall(
 	ctx context.Context, every time.Duration, op, fn func(context.Context) error,
 ) (took, longest time.Duration, err error) {

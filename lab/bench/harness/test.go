@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Test is a test without package testing, to measure what happens in one and to use test kits
-// outside of tests.
+// Test is a test without package testing, to measure code in a test and to use test kits outside of
+// tests.
 type Test struct {
 	Ctx      context.Context
 	cleanups []func()
@@ -40,7 +40,7 @@ func (t *Test) Errorf(format string, a ...any) {
 // Fatalf fails the test and ends it.
 func (t *Test) Fatalf(format string, a ...any) { t.Errorf(format, a...); panic(t.failed) }
 
-// Skipf is Fatalf: what a comparison needs has to be there.
+// Skipf is Fatalf, because a comparison must not skip.
 func (t *Test) Skipf(format string, a ...any) { t.Fatalf(format, a...) }
 
 // Run runs fn as a test, with its cleanups.

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// worseFrom is the ratio to a peer from which a side of ours is listed as worse, if the lower
-// quartile is above 1 too. Where quartiles lie on both sides of 1, there is no difference to see.
+// worseFrom is the ratio to a peer from which one of our sides is listed as worse, if the lower
+// quartile is above 1 too. If the quartiles lie on both sides of 1, there is no visible difference.
 const worseFrom = 1.05
 
-// Reason says why a side of ours may take longer than the best peer. The fields but Why are regular
-// expressions.
+// Reason says why one of our sides may take longer than the best peer. All fields except Why are
+// regular expressions.
 type Reason struct{ Table, Side, Peer, Why string }
 
 const noReason = "No reason known yet."
@@ -55,7 +55,7 @@ func (r *Report) worseThanPeers() []worse {
 	return found
 }
 
-// reasonFor returns the comparison's first reason whose patterns match.
+// reasonFor returns the comparison's first reason with matching patterns.
 func (r *Report) reasonFor(comparison, table, side, peer string) string {
 	for _, s := range r.sections {
 		if s.comparison.Name != comparison {

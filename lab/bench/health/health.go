@@ -1,5 +1,5 @@
-// Package health compares pghealth with other ways to tell a load balancer whether there is a
-// database: the cost of a probe, a flood of probes, a frozen server and an exhausted pool.
+// Package health compares pghealth with other health endpoints: the cost of a probe, a flood of
+// probes, a frozen server and an exhausted pool.
 package health
 
 import (
@@ -50,8 +50,8 @@ type prober struct {
 	open func(url string, pool *pgxpool.Pool) (handler http.Handler, end func(), err error)
 }
 
-// probers are as their documentation shows them. Those that remember an answer come once more
-// without that.
+// probers are written as their documentation shows. Those with a cache appear a second time without
+// it.
 var probers = []prober{
 	{"health, pool.Ping, no cache", pinging(liesenfeld.WithDisabledCache())},
 	{"health, pool.Ping", pinging()},
@@ -134,7 +134,7 @@ func ask(handler http.Handler) (code int) {
 	return answer.Code
 }
 
-// answers are those to probes that were sent at once.
+// answers are the answers to probes sent at the same time.
 type answers struct {
 	codes map[int]int
 	times []time.Duration
@@ -219,7 +219,7 @@ func floods(ctx context.Context, r *harness.Report, url string, callers int) err
 	return nil
 }
 
-// count waits until nobody is connected: the server counts a session when it has ended.
+// count waits until no session is connected, because the server counts a session at its end.
 func count(ctx context.Context, observer *pgx.Conn) (sessions, transactions int, err error) {
 	for n := 1; n > 0 && err == nil; {
 		time.Sleep(10 * time.Millisecond)
@@ -238,9 +238,8 @@ const remembered = 1100 * time.Millisecond
 // faulted holds a prober's answers in each fault.
 type faulted struct{ exhausted, frozen answers }
 
-// faults prints what the probers answer, all at the same time, while the application has taken all
-// connections of the pool, and while nothing passes between them and the server, as if it were
-// frozen.
+// faults prints the answers of all probers at the same time, first while the application uses all
+// connections of the pool, then while nothing passes to the server, as if it were frozen.
 func faults(ctx context.Context, r *harness.Report, network *fault.Proxy, callers int) (_ []faulted, err error) {
 	const conns = 4
 	handlers, pools := make([]http.Handler, len(probers)), make([]*pgxpool.Pool, len(probers))

@@ -157,8 +157,8 @@ func check[T any](want int, rows []T, err error) error {
 	return err
 }
 
-// optionalFilter prints the times of one filter with an index by its use on one connection: at the
-// sixth use of a prepared statement the server makes a generic plan, if that looks cheaper.
+// optionalFilter prints the times of one indexed filter, by its use on one connection. At the sixth
+// use of a prepared statement the server makes a generic plan, if that looks cheaper.
 func optionalFilter(ctx context.Context, r *harness.Report, pool *pgxpool.Pool) error {
 	const uses = 8
 	title := "page 500000"

@@ -1,6 +1,6 @@
 // Package migration compares pgmigrate with other tools: how many of ten instances that start at
 // once succeed, how long queries stall behind a migration that waits for a transaction of 5 s, and
-// what a start costs that finds nothing to do.
+// the cost of a start with nothing to do.
 package migration
 
 import (
@@ -73,7 +73,8 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 	})
 }
 
-// together prints how ten instances do on an empty database, five times, and the longest stall.
+// together prints the results of ten instances on an empty database, five times, and the longest
+// stall.
 func together(ctx context.Context, r *harness.Report, admin *pgx.Conn, cfg *pgx.ConnConfig, reset func() error) error {
 	stalls := harness.Rows(Names()...)
 	var cells [][]string
@@ -128,7 +129,7 @@ func together(ctx context.Context, r *harness.Report, admin *pgx.Conn, cfg *pgx.
 	return nil
 }
 
-// atOnce starts ten instances on an empty database, each of which has a minute.
+// atOnce starts ten instances on an empty database. Each has a minute.
 func atOnce(ctx context.Context, cfg *pgx.ConnConfig, t Tool) (succeeded int, failures []string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -149,8 +150,8 @@ func atOnce(ctx context.Context, cfg *pgx.ConnConfig, t Tool) (succeeded int, fa
 	return succeeded, failures
 }
 
-// stall returns how long the slowest of 100 queries a second took while the tool's last migration
-// met a transaction of 5 s.
+// stall returns the time of the slowest of 100 queries a second while the tool's last migration
+// meets a transaction of 5 s.
 func stall(ctx context.Context, cfg *pgx.ConnConfig, t Tool) (time.Duration, error) {
 	if err := t.Up(ctx, cfg, statements[:2]); err != nil {
 		return 0, err

@@ -21,14 +21,13 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// Tool brings a database to the last of a list of statements, one a migration, on connections of
-// its own.
+// Tool applies a list of statements to a database, one for each migration, on its own connections.
 type Tool struct {
 	Name string
 	Up   func(ctx context.Context, cfg *pgx.ConnConfig, statements []string) error
 }
 
-// Tools are those that are compared.
+// Tools are the compared tools.
 var Tools = []Tool{
 	{"tern", ternUp},
 	{"pgmigrate", pgmigrateUp},

@@ -21,7 +21,7 @@ import (
 	"github.com/page-builder/persistence/lab/bench/harness"
 )
 
-// The files by name: a node_modules that somebody made here is not compiled in.
+// Embed the files by name, so that a local node_modules is not compiled in.
 //
 //go:embed package.json package-lock.json schema.prisma prisma.config.ts driver.mjs
 var files embed.FS
@@ -31,7 +31,7 @@ type noPrismaError struct{ reason string }
 
 func (e *noPrismaError) Error() string { return e.reason }
 
-// cacheFolder returns where the packages of the lock file and the generated client are, or will be.
+// cacheFolder returns the folder for the packages of the lock file and the generated client.
 func cacheFolder() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -72,8 +72,8 @@ func install(ctx context.Context) (node, folder string, err error) {
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return "", "", err
 	}
-	// Others may install at the same time, and this may be killed: the folder is renamed when
-	// whole.
+	// Other processes may install at the same time, and this one may be killed. So rename the
+	// folder when it is complete.
 	temp, err := os.MkdirTemp(filepath.Dir(folder), "installing-")
 	if err != nil {
 		return "", "", err
@@ -106,7 +106,7 @@ func install(ctx context.Context) (node, folder string, err error) {
 }
 
 // runIn runs a command in a folder. The client needs no engine, but Prisma's command downloads one
-// for migrations unless it is told that there is one. It calls home unless told not to.
+// for migrations unless a variable names one. Another variable keeps it from calling home.
 func runIn(ctx context.Context, folder string, command []string) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir, cmd.WaitDelay = folder, 5*time.Second

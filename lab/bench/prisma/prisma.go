@@ -1,6 +1,5 @@
-// Package prisma compares Prisma Client on Node with ours and with other ways from Go: on the same
-// server and socket, with pools of the same size, and the same statements where one can choose
-// them.
+// Package prisma compares Prisma Client on Node with ours and with other Go packages: on the same
+// server and socket, with pools of the same size, and with the same statements where possible.
 package prisma
 
 import (
@@ -57,7 +56,7 @@ func charts() (all []harness.Chart) {
 	return all
 }
 
-// plan is how much is done. A test does less.
+// plan is the amount of work. A test does less.
 type plan struct {
 	conns  int
 	warmUp int // operations of each side and kind that do not count: V8 compiles until some 4,000
@@ -105,7 +104,7 @@ type client struct {
 	close func()
 }
 
-// spent is what a batch took: by the clock, and processor time of the client's process.
+// spent is the elapsed time of a batch, and the processor time of the client's process.
 type spent struct{ wall, cpu time.Duration }
 
 // side opens a client with a pool of conns connections.

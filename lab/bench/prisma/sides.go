@@ -19,7 +19,7 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// What every side sends, as far as its author can choose.
+// The statements of every side, as far as the code can choose them.
 const (
 	readAccount = "select id, name, balance, opened from accounts where id = $1"
 	insertEntry = "insert into entries (account, amount, note) values ($1, $2, $3) returning id"

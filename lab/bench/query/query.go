@@ -1,4 +1,4 @@
-// Package query compares a pool that has every default of pgpool with one that pgx makes.
+// Package query compares a pool with pgpool's defaults to a plain pool of pgx.
 package query
 
 import (

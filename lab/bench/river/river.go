@@ -1,5 +1,5 @@
-// Package river works jobs of River on a pool of pgx and on one of pgpool, as River's own command
-// `river bench` does with a fixed number of jobs.
+// Package river works jobs of River on pgxpool and on pgpool, like River's own command `river
+// bench` with a fixed number of jobs.
 package river
 
 import (

@@ -1,4 +1,4 @@
-// Package storm measures what 100 instances do to a server that was killed and comes back.
+// Package storm measures the load of 100 instances on a server that was killed and comes back.
 package storm
 
 import (
@@ -31,8 +31,8 @@ var Comparison = harness.Comparison{
 
 const (
 	instances = 100                   // pools that fit here: each connection is a process of the server
-	callers   = 2                     // of each running pool, which has as many connections
-	nextCall  = 20 * time.Millisecond // until the next request comes to a pool whose last one failed
+	callers   = 2                     // for each running pool, and as many connections
+	nextCall  = 20 * time.Millisecond // time from a failed request to the next one
 	downFor   = time.Second
 	window    = 100 * time.Millisecond
 )
@@ -69,7 +69,7 @@ type bench struct {
 }
 
 // side prepares one instance. comeBack is called when the server has gone, and returns when it
-// answered again; end frees what there is.
+// answers again. end releases everything.
 type side struct {
 	name  string
 	begin func(ctx context.Context, cfg *pgxpool.Config) (comeBack func(context.Context) error, end func(), err error)
@@ -126,7 +126,7 @@ func running(
 	}
 }
 
-// storm prints the medians of the rounds, in each of which every side meets the server once.
+// storm prints the medians of the rounds. In each round every side meets the server once.
 func (b *bench) storm(title string, sides []side) error {
 	rows := make([]harness.Row, len(sides))
 	dials, peaks := make([][]float64, len(sides)), make([][]float64, len(sides))
@@ -186,8 +186,8 @@ func (t *tally) watch(cfg *pgx.ConnConfig) {
 	}
 }
 
-// meet kills the server below all instances, starts it again, and returns how long it takes from
-// then until all are connected.
+// meet kills the server of all instances, starts it again, and returns the time from then until all
+// are connected.
 func (b *bench) meet(s side, t *tally) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(b.t.Ctx, 5*time.Minute)
 	defer cancel()
@@ -222,7 +222,7 @@ func (b *bench) meet(s side, t *tally) (time.Duration, error) {
 	up := time.Now()
 	b.server.Start(b.t)
 	err := group.Wait()
-	t.mu.Lock() // those that dial later do not count
+	t.mu.Lock() // later dials do not count
 	defer t.mu.Unlock()
 	t.began = time.Time{}
 	return time.Since(up), err

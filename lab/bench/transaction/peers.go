@@ -15,12 +15,11 @@ import (
 	"github.com/page-builder/persistence/lab/bench/harness"
 )
 
-// peers are other packages that run a function in a transaction, each as its documentation shows
-// it.
+// peers are other packages that run a function in a transaction, each used as in its documentation.
 type peers struct {
 	pool    *pgxpool.Pool
 	manager *manager.Manager // on pool
-	sql     *sql.DB          // with pgx as its driver and connections of its own
+	sql     *sql.DB          // with pgx as its driver and its own connections
 	gorm    *gorm.DB
 }
 

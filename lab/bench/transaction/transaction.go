@@ -132,8 +132,8 @@ func with(name string, pool *pgxpool.Pool, opts pgtx.Options, fn func(context.Co
 	return harness.Side{Name: name, Op: func(ctx context.Context) error { return pgtx.RunWith(ctx, pool, opts, fn) }}
 }
 
-// byHand sends BEGIN, the settings and the statement in one batch of pgx, and then COMMIT. It is
-// the least that a transaction can cost: it checks nothing.
+// byHand sends BEGIN, the settings and the statement in one batch of pgx, and then COMMIT. It
+// checks nothing, so it is a lower bound for the cost of a transaction.
 func byHand(name string, pool *pgxpool.Pool, sql func() string, settings ...string) harness.Side {
 	return harness.Side{Name: name, Op: func(ctx context.Context) error {
 		conn, err := pool.Acquire(ctx)
@@ -165,7 +165,7 @@ func oneStatement(pool *pgxpool.Pool) []harness.Side {
 	}
 }
 
-// firstUse sends a text that no connection knows yet.
+// firstUse sends a text that is new to every connection.
 func firstUse(pool *pgxpool.Pool) []harness.Side {
 	var n atomic.Int64
 	text := func() string { return fmt.Sprintf("%s -- %d", increment, n.Add(1)) }
