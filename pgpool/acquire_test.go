@@ -23,11 +23,7 @@ func exhausted(t *testing.T, opts ...pgpool.Option) *pgxpool.Pool {
 	config.MaxConns = 2
 	pool := connect(t, config, append([]pgpool.Option{pgpool.WithAcquireTimeout(limit)}, opts...)...)
 	for range 2 {
-		conn, err := pool.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conn.Release)
+		acquire(t, pool)
 	}
 	return pool
 }

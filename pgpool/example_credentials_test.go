@@ -224,7 +224,7 @@ func TestCloudCredentials(t *testing.T) {
 			source := &cached{fetch: recipe(s, service.URL)}
 			config := parse(t, url("none-of-them"))
 			config.MaxConns = 2
-			var opts []pgpool.Option
+			opts := []pgpool.Option{pgpool.WithAcquireTimeout(time.Minute)}
 			if name == "Vault" {
 				config.ConnConfig.User = "nobody-yet"
 				config.BeforeConnect = source.beforeConnect

@@ -19,7 +19,7 @@ import (
 func TestConnectionFromThePoolsConfigLives(t *testing.T) {
 	t.Parallel()
 	config := database(t)
-	config.ConnConfig.ConnectTimeout = time.Second
+	config.ConnConfig.ConnectTimeout = 2 * time.Second
 	pool := connect(t, config)
 	held := acquire(t, pool)
 	for name, config := range map[string]*pgx.ConnConfig{
@@ -34,8 +34,8 @@ func TestConnectionFromThePoolsConfigLives(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close(context.Background())
-			if _, err := conn.Exec(t.Context(), `select pg_sleep(2.5)`); err != nil {
-				t.Errorf("after 2.5s: %v", err)
+			if _, err := conn.Exec(t.Context(), `select pg_sleep(4.5)`); err != nil {
+				t.Errorf("after 4.5s: %v", err)
 			}
 		})
 	}
