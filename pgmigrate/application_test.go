@@ -38,7 +38,7 @@ func TestApplicationThereAndBack(t *testing.T) {
 	t.Parallel()
 	const folder = "../migrations"
 	if _, err := os.Stat(folder); err != nil {
-		t.Skip("the application's migrations are not beside this module")
+		t.Skip("the application's migrations are not next to this module")
 	}
 	for name, fsys := range map[string]fs.FS{"application": os.DirFS(folder), "three": three()} {
 		t.Run(name, func(t *testing.T) {

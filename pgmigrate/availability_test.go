@@ -54,7 +54,7 @@ func TestAvailability(t *testing.T) {
 		t.Errorf("longest stall %s, want at most %s", ours, lockTimeout+margin)
 	}
 	if tern < long/2 {
-		t.Errorf("tern's longest stall is %s: the transaction was not in the way, so nothing was measured", tern)
+		t.Errorf("tern's longest stall is %s: the transaction did not block it, so nothing was measured", tern)
 	}
 }
 

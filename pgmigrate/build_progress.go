@@ -9,13 +9,11 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
-const (
-	defaultProgressInterval  = time.Second
-	shortestProgressInterval = 10 * time.Millisecond
-)
+// buildInterval is how long a statement runs before the first EventBuild, and how often it is sent.
+const buildInterval = time.Second
 
-// watchBuild reports, from a connection of its own, how far an index build is that the run's
-// connection is busy with. The returned function ends that and waits for it.
+// watchBuild reports the progress of an index build that the run's connection executes, from its
+// own connection. The returned function ends that and waits for it.
 func (r *run) watchBuild(ctx context.Context, s *step) (stop func()) {
 	if r.m.settings.progress == nil {
 		return func() {}
@@ -37,10 +35,10 @@ func (r *run) watchBuild(ctx context.Context, s *step) (stop func()) {
 	}
 }
 
-// pollBuild connects only when the statement has run for an interval: most are over before. Each
-// question is a transaction of its own, because the build waits for older snapshots.
+// pollBuild connects only when the statement has run for an interval: most take less. Each query is
+// its own transaction, because the build waits for older snapshots.
 func (r *run) pollBuild(ctx context.Context, pid uint32, e Event) {
-	ticker := time.NewTicker(r.m.settings.progressInterval)
+	ticker := time.NewTicker(buildInterval)
 	defer ticker.Stop()
 	var conn *pgx.Conn
 	for {
@@ -56,8 +54,7 @@ func (r *run) pollBuild(ctx context.Context, pid uint32, e Event) {
 			}
 			defer session.Close(ctx, conn)
 		}
-		// Blocks are counted first, then tuples; while the build waits for transactions, their
-		// number.
+		// A build counts blocks, then tuples, and transactions while it waits for them.
 		err := conn.QueryRow(ctx, `
 select phase,
   case when blocks_total > 0 then blocks_done when tuples_total > 0 then tuples_done else lockers_done end,

@@ -26,15 +26,13 @@ func TestBuildProgress(t *testing.T) {
 	}
 	var once sync.Once
 	var events []pgmigrate.Event
-	m := migrator(t, b, three(), pgmigrate.WithProgressInterval(10*time.Millisecond),
-		pgmigrate.WithProgress(func(e pgmigrate.Event) {
-			events = append(events, e) // the race detector would notice two at a time
-			if e.Kind == pgmigrate.EventBuild && strings.Contains(e.Phase, "waiting for writers") {
-				once.Do(func() { tx.Rollback(t.Context()) })
-			}
-		}))
-	// Without an event of the build, the transaction stays in its way: what is wrong then must be
-	// an error, not a hang.
+	m := migrator(t, b, three(), pgmigrate.WithProgress(func(e pgmigrate.Event) {
+		events = append(events, e) // the race detector would notice two at a time
+		if e.Kind == pgmigrate.EventBuild && strings.Contains(e.Phase, "waiting for writers") {
+			once.Do(func() { tx.Rollback(t.Context()) })
+		}
+	}))
+	// Without an event of the build, the transaction blocks it: that must be an error, not a hang.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := m.Up(ctx); err != nil {

@@ -4,20 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/page-builder/persistence/pgmigrate/internal/load"
 	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 // CheckError is wrapped by the *[MigrationError] of a section whose check has found rows. A check
 // is a query below a comment "-- pgmigrate:check MESSAGE". All checks of a section run before its
-// first statement, in a read-only transaction, and not where they stand: they see the database as
-// it is before the migration. tern runs them as plain queries.
+// first statement, in a read-only transaction: they see the database as it is before the migration.
+// tern runs them as plain queries.
 type CheckError struct {
 	Message string     // from the comment
 	Columns []string   // of the query
@@ -50,88 +49,18 @@ const (
 	checkValue = 100 // characters
 )
 
-// directive is a comment that tells this package something about the statement below it, or is
-// nearly one.
-var (
-	directive       = regexp.MustCompile(`\A--+[ \t]*pgmigrate:([^\s]+)[ \t]*(.*?)[ \t\r]*\z`)
-	almostDirective = regexp.MustCompile(`(?i)\A(?:--|/\*)\W*pg[-_]?migrate\s*:\s*(requires?\b)`)
-)
-
-// directives are the names that this package and pgmigrate-dev know.
-var directives = []string{"allow", "check", requiresBackfill}
-
-// comment is a directive and the number of the statement below it.
-type comment struct {
-	name, text string
-	offset     int
-	statement  int // from 1; one more than there are if none follows
-}
-
-// findDirectives returns the directives between the statements of sql.
-func findDirectives(sql string, statements []sqlscan.Statement) []comment {
-	var found []comment
-	end := 0
-	for n := range len(statements) + 1 {
-		next := len(sql)
-		if n < len(statements) {
-			next = statements[n].Start
-		}
-		for l := (sqlscan.Lexer{SQL: sql[end:next]}); l.Next(); {
-			if l.Kind != sqlscan.Comment {
-				continue
-			}
-			if match := directive.FindStringSubmatch(l.Text()); match != nil {
-				found = append(found, comment{match[1], match[2], end + l.Start, n + 1})
-			} else if match := almostDirective.FindStringSubmatch(l.Text()); match != nil {
-				found = append(found, comment{name: match[1], offset: end + l.Start, statement: n + 1})
-			}
-		}
-		if n < len(statements) {
-			end = statements[n].End
-		}
-	}
-	return found
-}
-
-// problem returns what is wrong with a directive, if anything is.
-func (c comment) problem(statements []sqlscan.Statement) (detail, hint string, warning bool) {
-	switch {
-	case strings.HasPrefix(strings.ToLower(c.name), "require") && !c.requires():
-		return "the comment is nearly one that requires a backfill, so nothing would wait for it",
-			"write -- pgmigrate:requires-backfill NAME", false
-	case !slices.Contains(directives, c.name):
-		return "the directive pgmigrate:" + c.name + " is unknown", "known are " + strings.Join(directives, ", "), true
-	case c.name != "check":
-		return "", "", false
-	case c.text == "":
-		return "the check has no message", "write -- pgmigrate:check and what is wrong if the query finds rows", false
-	case c.statement > len(statements) ||
-		!slices.Contains([]string{"select", "with", "values", "table"}, firstWord(statements[c.statement-1])):
-		return "the check has no query", "write a SELECT below it", false
-	default:
-		return "", "", false
-	}
-}
-
-func firstWord(s sqlscan.Statement) string {
-	if len(s.Words) == 0 {
-		return ""
-	}
-	return s.Words[0]
-}
-
 // readChecks returns the messages of a section's checks by the number of their statement.
 func readChecks(sql string, statements []sqlscan.Statement) map[int]string {
 	checks := map[int]string{}
-	for _, c := range findDirectives(sql, statements) {
-		if c.name == "check" {
-			checks[c.statement] = c.text
+	for _, d := range load.Directives(sql, statements) {
+		if d.Name == "check" {
+			checks[d.Statement] = d.Text
 		}
 	}
 	return checks
 }
 
-// runChecks runs the checks of a section that begins.
+// runChecks runs the checks of a section, unless it is continued.
 func (r *run) runChecks(ctx context.Context, s *step) error {
 	if len(s.checks) == 0 || s.resume > 1 {
 		return nil
@@ -151,7 +80,7 @@ func (r *run) runChecks(ctx context.Context, s *step) error {
 	return exec(ctx, r.conn.PgConn(), "rollback")
 }
 
-// runCheck reads the first rows through a cursor, whatever their number.
+// runCheck reads the first rows through a cursor, however many there are.
 func (r *run) runCheck(ctx context.Context, sql, message string) error {
 	const declare = "declare pgmigrate_check no scroll cursor for "
 	conn := r.conn.PgConn()

@@ -46,8 +46,8 @@ func TestInvalidIndexIsRebuilt(t *testing.T) {
 	}
 }
 
-// IF NOT EXISTS takes an invalid index for the index. An index that somebody else has left behind
-// is replaced as well.
+// IF NOT EXISTS accepts an invalid index. pgmigrate replaces it, even if it did not leave it
+// behind.
 func TestIfNotExistsBuildsInvalidIndex(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -108,8 +108,8 @@ func TestBuildWithoutTable(t *testing.T) {
 	}
 }
 
-// The name of the index is the server's: whether the build may run again nobody knows, and the
-// error names what it left.
+// The server chooses the name of the index: only a person can tell whether the build may run again,
+// and the error names what it left.
 func TestFailedBuildWithoutName(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -5,16 +5,15 @@ import (
 	"strings"
 )
 
-// EditedError is returned, before anything is changed, when applied migrations are not what was
-// applied: their files, or templates or data that they use, have been edited since, or the database
-// is that of another folder.
+// EditedError is returned, before anything is changed, when applied migrations differ from what was
+// applied: their files, templates or data were edited, or the database belongs to another folder.
 type EditedError struct {
 	Migrations []Migration // as they are in the folder now; never empty
 	Recorded   []string    // the names under which they were applied, in the same order
 }
 
 // Foreign reports whether one of the migrations was applied under another name. Then the database
-// is more likely that of another folder than an edited one.
+// more likely belongs to another folder than that a file was edited.
 func (e *EditedError) Foreign() bool { return e.renamed() >= 0 }
 
 // renamed returns the index of the first one with another name, or -1.
@@ -39,23 +38,22 @@ func (e *EditedError) Error() string {
 			e.Recorded[i], e.Migrations[i].Version, e.Migrations[i].Name)
 	}
 	if len(names) == 1 {
-		return fmt.Sprintf("check applied migrations: %s was edited after it had been applied: restore it and put "+
-			"the change into a new migration, or, if the database already agrees with it, resolve version %d as "+
+		return fmt.Sprintf("check applied migrations: %s was edited after it was applied: restore it and put "+
+			"the change into a new migration, or, if the database already matches it, resolve version %d as "+
 			"applied", list, e.Migrations[0].Version)
 	}
-	return fmt.Sprintf("check applied migrations: %s were edited after they had been applied: restore them and put "+
-		"the changes into a new migration, or, if the database already agrees with them, resolve each version as "+
+	return fmt.Sprintf("check applied migrations: %s were edited after they were applied: restore them and put "+
+		"the changes into a new migration, or, if the database already matches them, resolve each version as "+
 		"applied", list)
 }
 
-// edited returns an *[EditedError] for the folder's migrations that differ from what the history
-// says was applied, up to version last. Versions that tern itself applied have no checksum and
-// cannot differ.
+// edited returns an *[EditedError] for the migrations up to version last that differ from the
+// history. Versions that tern applied have no checksum and cannot differ.
 func (m *Migrator) edited(p position, last int32) error {
 	e := &EditedError{}
 	applied := p.applied()
 	for i := range m.folder.migrations {
-		mig := &m.folder.migrations[i].Migration
+		mig := &m.folder.migrations[i]
 		if k, ok := applied[mig.Version]; ok && mig.Version <= last && k.checksum != mig.Checksum() {
 			e.Migrations, e.Recorded = append(e.Migrations, *mig), append(e.Recorded, k.name)
 		}

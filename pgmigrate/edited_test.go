@@ -62,7 +62,7 @@ func TestEdited(t *testing.T) {
 		})
 	}
 
-	// Accepted, the file is what was applied.
+	// Once accepted, the file counts as applied.
 	m := migrator(t, b, folder("select 3;", ""))
 	if err := m.Resolve(t.Context(), 2, pgmigrate.ResolveApplied); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// pages is what os.DirFS("migrations") might be.
+// pages stands for os.DirFS("migrations").
 var pages = fstest.MapFS{
 	"001_pages.sql": {
 		Data: []byte("create table pages (id int primary key, slug text not null);\n---- create above / drop below " +
@@ -23,8 +23,7 @@ var pages = fstest.MapFS{
 	},
 }
 
-// databaseURL is what DATABASE_URL is to a service, here of an empty database of the example's own,
-// and what drops that.
+// databaseURL returns the address of a new, empty database, and a function that drops it.
 func databaseURL() (url string, end func()) {
 	e := &example{}
 	return pgserver.Database(e), e.end
@@ -45,7 +44,7 @@ func newMigrator(
 	return m, cfg, e.end
 }
 
-// example is what an example is to pgserver: it has no testing.T.
+// example implements pgserver.TB for an example, which has no testing.T.
 type example struct{ cleanups []func() }
 
 func (*example) Helper()                           {}

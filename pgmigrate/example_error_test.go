@@ -97,7 +97,7 @@ func ExampleFolderError() {
 	_, err = pgmigrate.New(cfg, fstest.MapFS{"001_pages.sql": {Data: []byte("-- to be written")}})
 	var folder *pgmigrate.FolderError
 	if errors.As(err, &folder) {
-		fmt.Println(folder.Problems[0].Kind, "in", folder.Problems[0].File)
+		fmt.Printf("%s: %s\n", folder.Problems[0].File, folder.Problems[0].Detail)
 	}
-	// Output: empty up section in 001_pages.sql
+	// Output: 001_pages.sql: the up section has no SQL
 }

@@ -99,7 +99,7 @@ func ExampleMigrator_History() {
 	// <nil>
 }
 
-// A database that somebody made by hand has what the first migration does.
+// A database that was made by hand has what the first migration does.
 func ExampleMigrator_Baseline() {
 	m, cfg, end := newMigrator(pages)
 	defer end()
@@ -194,7 +194,7 @@ func ExampleMigrator_Resolve() {
 	execute(cfg, `insert into sites values ('fernhill')`)
 	_, err := m.Up(context.Background())
 	fmt.Println(err != nil)
-	_, err = m.Up(context.Background()) // begins nothing anew
+	_, err = m.Up(context.Background()) // does not start the section again
 	report(err)
 
 	execute(cfg, `drop table pages`)
@@ -211,7 +211,7 @@ func ExampleMigrator_Resolve() {
 	// 1 <nil>
 }
 
-// execute is what somebody does by hand.
+// execute changes the database as a person would.
 func execute(cfg *pgx.ConnConfig, sql string) {
 	conn, err := pgx.ConnectConfig(context.Background(), cfg)
 	if err != nil {

@@ -25,7 +25,7 @@ func ExampleNew() {
 		pgmigrate.WithStatementTimeout(10*time.Minute),
 	)
 	if err != nil {
-		log.Print(err) // all that is wrong with the folder, with file and line
+		log.Print(err) // every problem of the folder, with file and line
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // waiting for locks included

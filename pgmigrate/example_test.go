@@ -24,7 +24,7 @@ func Example() {
 		}
 		m, err := pgmigrate.New(cfg, os.DirFS("migrations"))
 		if err != nil {
-			return err // all that is wrong with the folder, with file and line
+			return err // every problem of the folder, with file and line
 		}
 		result, err := m.Up(ctx)
 		if err != nil {

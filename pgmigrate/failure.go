@@ -7,10 +7,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgmigrate/internal/index"
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
-// failure builds the error for the current step, and finds out what the database was left in.
+// failure builds the error for the current step and reads the state of the database.
 func (r *run) failure(ctx context.Context, cause error) error {
 	s := r.step
 	e := &MigrationError{
@@ -23,8 +24,9 @@ func (r *run) failure(ctx context.Context, cause error) error {
 	r.step = nil
 	conn := r.conn
 	if !conn.IsClosed() {
-		// The section's role and limits are not ours. If this fails, the questions below do too.
-		_ = exec(ctx, conn.PgConn(), strings.Join(resetSettings(conn), "; "))
+		// The role and the limits may still be the section's. If this fails, so do the queries
+		// below.
+		_ = exec(ctx, conn.PgConn(), strings.Join(session.ResetSettings(conn), "; "))
 	}
 	if conn.IsClosed() {
 		e.State = StateUnknown
@@ -52,10 +54,10 @@ func (r *run) failure(ctx context.Context, cause error) error {
 		e.Database = p.version
 	}
 	if e.State == StatePartlyApplied {
-		e.InvalidIndexes = invalidIndexes(ctx, conn)
+		e.InvalidIndexes = index.ListInvalid(ctx, conn)
 		if conn == r.conn && conn.PgConn().TxStatus() == 'I' && s.entry > 0 {
-			// If this fails the entry says that the section runs; without an instance that holds
-			// the lock that means the same.
+			// If this fails, the entry says that the section runs. Without a holder of the lock
+			// that means the same.
 			_, _ = conn.Exec(ctx,
 				"update "+r.m.settings.historySchema+".history set progress = $1, repeatable = $2 where "+
 					r.m.settings.entryKey(s.entry), pgx.QueryExecModeExec, string(ProgressFailed), e.Repeatable)

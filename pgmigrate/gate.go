@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/gate"
-	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
 // BackfillError is returned when the next migration requires a backfill that is not done. The
@@ -25,31 +24,7 @@ func (e *BackfillError) Error() string {
 		e.Name, e.Backfill, e.State)
 }
 
-// WithoutBackfills runs migrations whether or not the backfills that they require are done. It is
-// made for a database without rows, such as one that shows what schema the migrations make.
-func WithoutBackfills() Option {
-	return func(s *settings) { s.withoutBackfills = true }
-}
-
-// RequiredBackfills returns the backfills that have to be done before the up section runs: those
-// named in its comments "-- pgmigrate:requires-backfill NAME". tern ignores them.
-func (m Migration) RequiredBackfills() []string {
-	statements, _ := sqlscan.Split(m.Up)
-	var names []string
-	for _, c := range findDirectives(m.Up, statements) {
-		if c.requires() {
-			names = append(names, c.text)
-		}
-	}
-	return names
-}
-
-const requiresBackfill = "requires-backfill"
-
-// requires reports whether the comment requires the backfill that its text names.
-func (c comment) requires() bool { return c.name == requiresBackfill && gate.Name.MatchString(c.text) }
-
-// checkBackfills returns a *BackfillError unless all that the step requires is done.
+// checkBackfills returns a *BackfillError unless all backfills that the step requires are done.
 func (r *run) checkBackfills(ctx context.Context, s *step) error {
 	if s.direction != DirectionUp || r.m.settings.withoutBackfills {
 		return nil

@@ -15,44 +15,38 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
-// DefaultHistorySchema is the schema of the history.
-const DefaultHistorySchema = "pgmigrate"
-
-// Action is what an [Entry] of the history records.
+// Action is the kind of an [Entry] of the history.
 type Action string
 
 // The actions.
 const (
 	ActionUp         Action = "up"
 	ActionDown       Action = "down"
-	ActionBaseline   Action = "baseline"    // [Migrator.Baseline]: nothing was run
-	ActionApplied    Action = "applied"     // [Migrator.Resolve] with [ResolveApplied]: nothing was run
-	ActionRolledBack Action = "rolled back" // [Migrator.Resolve] with [ResolveRolledBack]: nothing was run
+	ActionBaseline   Action = "baseline"    // [Migrator.Baseline]: nothing ran
+	ActionApplied    Action = "applied"     // [Migrator.Resolve] with [ResolveApplied]: nothing ran
+	ActionRolledBack Action = "rolled back" // [Migrator.Resolve] with [ResolveRolledBack]: nothing ran
 )
 
 // applies reports whether the migration is in place after the action.
 func (a Action) applies() bool { return a == ActionUp || a == ActionBaseline || a == ActionApplied }
 
-// Progress says how far the action of an [Entry] got.
+// Progress is the progress of an [Entry]'s action.
 type Progress string
 
-// How far an action got. Only the newest entry can be anything but done; older ones that are not
-// done were repeated or resolved by the entry after them.
+// Only the newest entry can be other than done. Older ones that are not done were repeated or
+// resolved by the entry after them.
 const (
-	ProgressDone Progress = "done"
-	// ProgressRunning is that of a disable-tx section that runs, or whose process was killed.
-	ProgressRunning Progress = "running"
-	// ProgressFailed is that of a disable-tx section one of whose statements failed.
-	ProgressFailed Progress = "failed"
+	ProgressDone    Progress = "done"
+	ProgressRunning Progress = "running" // a disable-tx section runs, or its process was killed
+	ProgressFailed  Progress = "failed"  // a statement of a disable-tx section failed
 )
 
 // Entry is a row of the history.
 //
-// The row of a migration that runs in a transaction is written in that transaction: it is there if,
-// and only if, the migration is. The row of a disable-tx section is committed as running before the
-// section's first statement, brought up to date before each statement, and marked done in the
-// transaction that records the version. A killed process can therefore leave a row that says
-// running, never a section that ran without one.
+// The row of a migration in a transaction is written in that transaction. The row of a disable-tx
+// section is committed as running before its first statement, updated before each statement, and
+// marked done in the transaction that records the version. A killed process can leave a row that
+// says running, but never a section that ran without a row.
 type Entry struct {
 	ID        int64 // grows
 	Version   int32
@@ -60,7 +54,7 @@ type Entry struct {
 	Action    Action
 	Progress  Progress
 	Checksum  string // [Migration.Checksum] at that time
-	Statement int    // of a disable-tx section: the last one begun, from 1
+	Statement int    // of a disable-tx section: the last one that began, from 1
 	Line      int    // where it begins in the file; 0 if unknown
 	StartedAt time.Time
 	Duration  time.Duration // 0 unless done
@@ -68,9 +62,9 @@ type Entry struct {
 	Client    string        // user@host of the process
 }
 
-// History returns what was done to the database, oldest first. It is empty if only tern itself has
-// migrated it. It takes no lock and cannot write. It returns an error if this role may not read the
-// history.
+// History returns the entries of the history, oldest first. It is empty if only tern has migrated
+// the database. It takes no lock and cannot write. It returns an error if this role may not read
+// the history.
 func (m *Migrator) History(ctx context.Context) ([]Entry, error) {
 	conn, err := m.connectReadOnly(ctx)
 	if err != nil {
@@ -115,28 +109,27 @@ func undefinedTable(err error) bool {
 	return errors.As(err, &pgErr) && (pgErr.Code == "42P01" || pgErr.Code == "3F000") // 3F000: no such schema
 }
 
-// createHistory makes the schema and the table. A schema that an administrator has made, for a role
-// that may not, is taken as it is: "create schema if not exists" asks for the right to create it
-// even then.
+// createHistory makes the schema and the table. If the role may not create schemas, an
+// administrator may have made it: "create schema if not exists" demands the right even then.
 func (r *run) createHistory(ctx context.Context) error {
 	schema := r.m.settings.historySchema
 	table := `
 create table if not exists ` + schema + `.history (
   version_table text not null, -- several folders may share a database
-  id int8 not null, -- one more than the greatest of its version table, whatever a restore has left
+  id int8 not null, -- one more than the greatest of its version table, not from a sequence
   version int4 not null,
   name text not null,
   action text not null,
   progress text not null,
   checksum text not null,
-  -- of a section without a transaction: the statement that was begun last
-  statement int4,
+  -- of a section without a transaction:
+  statement int4, -- the last one that began
   line int4,
-  repeatable bool, -- it may run again
-  index_name text, -- that it builds or drops without IF (NOT) EXISTS: it may run again unless it came to its end
+  repeatable bool, -- the statement may run again
+  index_name text, -- that it builds or drops without IF (NOT) EXISTS: it may run again unless it has finished
   drops_index bool,
   before text, -- SHA-256 of the statements before it
-  current text, -- and with it
+  current text, -- the same with the statement itself
   started_at timestamptz not null,
   duration_ms float8,
   role text not null,
@@ -155,22 +148,21 @@ create table if not exists ` + schema + `.history (
 	return nil
 }
 
-// begun adds the entry of a section without a transaction that is about to run. It does so only if
-// the version has not moved, and nobody has begun a section, since they were read.
-func (r *run) begun(ctx context.Context, notes *pgx.Conn, s *step) error {
+// enterRunning adds the entry of a section without a transaction that is about to run, unless the
+// version has moved or another section has begun since they were read.
+func (r *run) enterRunning(ctx context.Context, notes *pgx.Conn, s *step) error {
 	conn := notes.PgConn()
 	if err := r.lockVersion(ctx, conn, s.source()); err != nil {
 		return err // the end of the connection ends the transaction
 	}
-	err := exec(ctx, conn, r.entrySQL(&s.migration.Migration, strconv.Itoa(int(s.migration.Version)),
+	err := exec(ctx, conn, r.entrySQL(s.migration, strconv.Itoa(int(s.migration.Version)),
 		Action(s.direction), ProgressRunning, "null"))
 	if pgerr.Of(err) == pgerr.Constraint {
 		return errMoved
 	}
 	s.entry = r.lastEntry + 1
 	if err == nil && s.resume > 1 {
-		// Should it be interrupted before it notes its first statement, it goes on from the same
-		// one.
+		// If it is interrupted before its first note, it continues at the same statement.
 		_, err = notes.Exec(ctx, "update "+r.m.settings.historySchema+`.history h
 set statement = p.statement, line = p.line, repeatable = p.repeatable, index_name = p.index_name,
   drops_index = p.drops_index, before = p.before, current = p.current
@@ -190,8 +182,7 @@ where h.version_table = $1 and h.id = $2 and p.version_table = $1 and p.id = $3`
 	return nil
 }
 
-// entrySQL adds the entry after the last one for version, which is SQL, as is duration, in
-// milliseconds.
+// entrySQL adds the entry after the last one. version and duration, in milliseconds, are SQL.
 func (r *run) entrySQL(mig *Migration, version string, action Action, progress Progress, duration string) string {
 	return fmt.Sprintf(`insert into %[1]s.history (id, version_table, version, name, action, progress, checksum,
 		started_at, duration_ms, role, client) `+

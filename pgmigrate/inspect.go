@@ -8,11 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// inspect looks, before anything is written, at the connection and at the tables of this package.
-// It takes one round trip.
-//
-// A pooler may drop the settings that it was given instead of refusing them. And the owner of a
-// table could have put triggers on it, which would run with the rights of this role.
+// inspect checks the connection and this package's tables before anything is written, in one round
+// trip. A pooler may drop the settings that it was given instead of refusing them. The owner of a
+// table may have created triggers on it, which would run with the rights of this role.
 func (r *run) inspect(ctx context.Context) error {
 	var milliseconds int64
 	var untrusted, owner, user string
@@ -42,7 +40,7 @@ from pg_catalog.pg_settings where name = 'lock_timeout'`, pgx.QueryExecModeExec,
 	case err != nil:
 		return fmt.Errorf("check connection: %w", err)
 	case milliseconds != s.lockTimeout.Milliseconds():
-		return fmt.Errorf("check connection: %w: the lock_timeout that was asked for is not in force", ErrPooled)
+		return fmt.Errorf("check connection: %w: the server does not use the lock_timeout that was set", ErrPooled)
 	case untrusted != "":
 		return fmt.Errorf("check %s: its owner is the role %q, whose triggers would run with the rights of %q: make "+
 			"%q its owner, or migrate as %q", untrusted, owner, user, user, owner)

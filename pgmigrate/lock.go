@@ -11,20 +11,19 @@ import (
 )
 
 const (
-	// migrationLock is the key of tern's session lock (lockNum in tern's migrate.go). Taken under
-	// the same key, ours keeps tern's own command out too; session locks are re-entrant, so tern
-	// then gets it again at once.
+	// migrationLock is the key of tern's session lock (lockNum in tern's migrate.go), so that tern
+	// waits for pgmigrate too.
 	migrationLock int64 = 9628173550095224
 
-	// lockPoll is short against any migration, and long against what a poll costs the server.
+	// lockPoll is shorter than any migration, and much longer than a poll takes.
 	lockPoll = 200 * time.Millisecond
 )
 
 var errLockHeld = errors.New("another instance holds the migration lock")
 
 // lock waits for the migration lock until ctx ends. It polls: a session that waits inside
-// pg_advisory_lock holds a snapshot, CREATE INDEX CONCURRENTLY waits for all older snapshots, and
-// so tern's waiters and the builder of an index deadlock.
+// pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all older snapshots,
+// so the two would deadlock.
 func (r *run) lock(ctx context.Context) error {
 	held := errLockHeld
 	waiting := false
@@ -38,7 +37,7 @@ func (r *run) lock(ctx context.Context) error {
 		}
 		if !waiting {
 			waiting = true
-			if h, err := readHolder(ctx, r.conn); err == nil && h != nil { // else released in between
+			if h, err := readHolder(ctx, r.conn); err == nil && h != nil { // else it was released
 				held = fmt.Errorf("%w (pid %d, application %q, client %s)", held, h.pid, h.application, h.address)
 			}
 			r.m.settings.logger.Info("waiting: " + held.Error())
@@ -55,17 +54,17 @@ func (r *run) lock(ctx context.Context) error {
 	return fmt.Errorf("take the migration lock: %w", err)
 }
 
-// holder is the session that has the migration lock, as far as this role may know it.
+// holder is the session that has the migration lock, as far as this role may see it.
 type holder struct {
 	pid                  uint32
 	application, address string
 }
 
-// readHolder returns nil if nobody has the lock. A standby does not see the locks of its primary:
-// there it is taken for granted that somebody has it.
+// readHolder returns nil if no session has the lock. A standby does not see the locks of its
+// primary: there it assumes that a session has it.
 func readHolder(ctx context.Context, conn *pgx.Conn) (*holder, error) {
 	h := &holder{}
-	// A bigint key is split over classid and objid, with objsubid 1 (documentation of pg_locks).
+	// A bigint key is split over classid and objid, with objsubid 1.
 	err := conn.QueryRow(ctx, `
 select l.pid, coalesce(a.application_name, ''), coalesce(pg_catalog.host(a.client_addr), 'local')
 from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)

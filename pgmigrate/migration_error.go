@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/load"
 )
 
 // State says what a failed migration left behind.
@@ -16,7 +18,7 @@ type State string
 const (
 	// StateRolledBack means that the migration ran in a transaction, which was rolled back.
 	StateRolledBack State = "rolled back"
-	// StatePartlyApplied means that the migration has the disable-tx marker. The statements before
+	// StatePartlyApplied means that the section has the disable-tx marker. The statements before
 	// the failed one stay applied and the version was not recorded. Unless Repeatable, the next run
 	// returns a *[DirtyError] until [Migrator.Resolve] is called.
 	StatePartlyApplied State = "partly applied"
@@ -25,26 +27,24 @@ const (
 	StateUnknown State = "unknown"
 )
 
-// MigrationError reports the migration that failed. Unwrap gives the cause, mostly a
+// MigrationError reports the migration that failed. Unwrap returns the cause, usually a
 // *[pgconn.PgError].
 type MigrationError struct {
 	Version   int32 // the migration's number
 	Name      string
 	Direction Direction
-	// Of the file; 0 if the server gave no position, or if the section is a template that moves
-	// lines.
-	Line     int
-	Column   int // in Line, counted in characters from 1; 0 if Line is
-	State    State
-	Database int32 // the version the database is at; -1 if it could not be read
-	// StatePartlyApplied: the number of the failed statement in its section, from 1; 0 if none was
-	// sent.
-	Statement int
-	// StatePartlyApplied: the database's invalid indexes, such as CREATE INDEX CONCURRENTLY leaves.
-	InvalidIndexes []string
-	Repeatable     bool // StatePartlyApplied: nothing is to be repaired, the next run repeats the section
-	ConnectionLost bool // StatePartlyApplied: the next run finds out what became of the last statement
-	Err            error
+	Line      int // of the file; 0 if no statement failed, or if a template moves the lines
+	Column    int // in characters, from 1; 0 if Line is 0
+	State     State
+	Database  int32 // the database's version; -1 if it could not be read
+	Err       error
+
+	// For StatePartlyApplied:
+
+	Statement      int      // the number of the failed statement in its section, from 1; 0 if none was sent
+	InvalidIndexes []string // of the database, as CREATE INDEX CONCURRENTLY leaves them
+	Repeatable     bool     // nothing needs repair: the next run continues the section
+	ConnectionLost bool     // the next run finds out what became of the last statement
 }
 
 func (e *MigrationError) Unwrap() error { return e.Err }
@@ -86,11 +86,10 @@ func (e *MigrationError) Error() string {
 	return b.String()
 }
 
-// The server's words for the row that a statement waits for.
+// lockedRelation matches the server's words for the row that a statement waits for.
 var lockedRelation = regexp.MustCompile(`\bwhile \w+ tuple \(\d+,\d+\) in relation ("[^"]+")`)
 
-// causeText leaves tern's file name out, and adds the server's hint. Detail stays out: it quotes
-// rows.
+// causeText adds the server's hint to its message. It leaves the detail out, which quotes rows.
 func causeText(err error) string {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
@@ -101,13 +100,12 @@ func causeText(err error) string {
 		text += ", for a row of " + match[1]
 	}
 	if pgErr.Code == "25001" { // active_sql_transaction
-		text += ", give it a migration of its own with the line " + disableTxMarker
+		text += ", give it a migration of its own with the line " + load.DisableTx
 	}
 	if pgErr.Hint != "" {
 		text += ", hint: " + pgErr.Hint
 	}
-	// Both at once: the server's reason for the last try, and the end of the context that allowed
-	// no other.
+	// The error of the last try, and the end of the context that allowed no other.
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		text += ", tried again until the context ended"
 	}

@@ -35,7 +35,7 @@ func TestMissingValueHasItsName(t *testing.T) {
 	t.Parallel()
 	fsys := files("1_a.sql", "create role {{.name}} password '{{ .secret | quote }}' -- {{.given}}\n;")
 	_, err := pgmigrate.Check(fsys, pgmigrate.WithStrict(), pgmigrate.WithData(map[string]any{"given": 1}))
-	if err == nil || !strings.Contains(err.Error(), "the template values name, secret have not been given") {
+	if err == nil || !strings.Contains(err.Error(), "missing template value: name, secret") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// bench is a database of the test's own with a connection to look at it.
+// bench is a database for one test, with a connection.
 type bench struct {
 	config *pgx.ConnConfig
 	conn   *pgx.Conn
@@ -84,7 +84,7 @@ const (
 		below + disableTx + "drop index concurrently pages_title;\n"
 )
 
-// firstTwo is what three was before its third migration.
+// firstTwo is three without its third migration.
 func firstTwo() fs.FS { return files("001_pages.sql", firstPages, "002_title.sql", thenTitle) }
 
 // three is a folder of three reversible migrations.

@@ -13,7 +13,10 @@ const (
 	// DefaultVersionTable is tern's default.
 	DefaultVersionTable = "public.schema_version"
 
-	// DefaultLockTimeout bounds how long a migration may queue for a table lock, and with it how
+	// DefaultHistorySchema is the schema of the history.
+	DefaultHistorySchema = "pgmigrate"
+
+	// DefaultLockTimeout limits how long a migration may queue for a table lock, and therefore how
 	// long the application's queries may queue behind the migration. It is above deadlock_timeout
 	// (1 s), so that a deadlock is reported as one.
 	DefaultLockTimeout = 2 * time.Second
@@ -30,14 +33,13 @@ type settings struct {
 	statementTimeout time.Duration
 	strict           bool
 	progress         func(Event)
-	progressInterval time.Duration
 	data             map[string]any
 	repeatable       fs.FS
 	withoutBackfills bool
 }
 
-// WithLogger sets where progress (level Info) and surprises (level Warn) are logged. Default:
-// [slog.Default] at the time of the call. nil logs nothing. SQL is never logged.
+// WithLogger sets where progress (level Info) and surprises (level Warn) are logged. nil logs
+// nothing. SQL is never logged. Defaults to [slog.Default] at the time of the call.
 func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) {
 		if logger == nil {
@@ -47,69 +49,67 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithVersionTable names the table that holds the version. Default: [DefaultVersionTable]. Set it
-// only for a database that tern has been keeping under another name. The name is schema.table in
-// lower case and without quotes, because tern puts it into its statements as it is. A name without
-// a schema is refused: what it means depends on search_path, and two tenants would share one
-// history. The schema must exist.
+// WithVersionTable names the table that holds the version. Set it only for a database that tern has
+// kept under another name. Write schema.table in lower case without quotes, because tern inserts
+// the name into its statements as it is. A name without a schema is refused: it would depend on
+// search_path, and two tenants would share one history. The schema must exist. Defaults to
+// [DefaultVersionTable].
 func WithVersionTable(name string) Option {
 	return func(s *settings) { s.versionTable = name }
 }
 
-// WithLockTimeout sets PostgreSQL's lock_timeout for migrations that run in a transaction, whatever
-// the connection's configuration says. Default: [DefaultLockTimeout]; 0 or less: no limit. It is
-// rounded up to the millisecond. Migrations with the disable-tx marker run without one, because a
-// concurrent index build that gives up leaves an invalid index behind; they may set their own.
-func WithLockTimeout(limit time.Duration) Option {
-	return func(s *settings) { s.lockTimeout = serverLimit(limit) }
-}
-
-// serverLimit is limit as the server takes it, in milliseconds: 0 is none there, so that a short
-// one must not become it.
-func serverLimit(limit time.Duration) time.Duration {
-	return max(0, limit+time.Millisecond-1).Truncate(time.Millisecond)
-}
-
-// WithHistorySchema names the schema of the history. Default: [DefaultHistorySchema]. Set it where
-// the default name is taken, or where the role may not create schemas and has been given one. Lower
-// case, without quotes.
+// WithHistorySchema names the schema of the history, in lower case without quotes. Set it if the
+// default name is taken, or if the role may not create schemas and owns another. Defaults to
+// [DefaultHistorySchema].
 func WithHistorySchema(name string) Option {
 	return func(s *settings) { s.historySchema = name }
 }
 
-// WithStatementTimeout sets PostgreSQL's statement_timeout for migrations, index builds without a
-// transaction included: each statement that takes longer is canceled and fails its migration. 0 or
-// less: no limit. It is rounded up to the millisecond. Default: no limit, because the limits that
-// suit queries cut migrations short.
-func WithStatementTimeout(limit time.Duration) Option {
-	return func(s *settings) { s.statementTimeout = serverLimit(limit) }
+// WithLockTimeout sets PostgreSQL's lock_timeout for migrations, whatever the connection's
+// configuration says. It is rounded up to the millisecond; 0 or less means no limit. Concurrent
+// index builds run without it, because one that gives up leaves an invalid index. Defaults to
+// [DefaultLockTimeout].
+func WithLockTimeout(limit time.Duration) Option {
+	return func(s *settings) { s.lockTimeout = roundUp(limit) }
 }
 
-// WithStrict makes errors of what is a warning otherwise: what tern would run differently from what
-// a file says (see [Migrator.Warnings]), files that are ignored, and, for Up, a database that is
-// ahead of the folder. It suits unit tests of the folder and pipelines with one deployment at a
-// time; not services that are deployed by replacing instance after instance.
+// WithStatementTimeout sets PostgreSQL's statement_timeout for migrations, index builds included: a
+// statement that takes longer is canceled and fails its migration. It is rounded up to the
+// millisecond; 0 or less means no limit. Defaults to no limit, because limits that suit queries cut
+// migrations short.
+func WithStatementTimeout(limit time.Duration) Option {
+	return func(s *settings) { s.statementTimeout = roundUp(limit) }
+}
+
+// roundUp rounds to the server's milliseconds, where 0 means no limit.
+func roundUp(limit time.Duration) time.Duration {
+	return max(0, limit+time.Millisecond-1).Truncate(time.Millisecond)
+}
+
+// WithStrict turns the folder's warnings into errors and, for Up, a database that is ahead of the
+// folder. Use it in unit tests of the folder and in pipelines with one deployment at a time, not in
+// services that are replaced instance by instance.
 func WithStrict() Option {
 	return func(s *settings) { s.strict = true }
 }
 
-// WithProgressInterval sets how long a statement runs before the first [EventBuild], and how often
-// it is sent. Default: 1 s; the shortest is 10 ms. It has no effect without [WithProgress].
-func WithProgressInterval(interval time.Duration) Option {
-	return func(s *settings) { s.progressInterval = interval }
-}
-
-// WithProgress calls fn for every [Event], one at a time: mostly on the goroutine that called Up,
-// To, Down or Redo, and for [EventBuild] on another while that one waits. The migration waits for
-// fn: a slow fn holds locks for longer. fn must not call the Migrator.
+// WithProgress calls fn for every [Event], one at a time. [EventBuild] is sent from another
+// goroutine while the caller of Up, To, Down or Redo waits. The migration waits for fn: a slow fn
+// holds locks for longer. fn must not call the Migrator.
 func WithProgress(fn func(Event)) Option {
 	return func(s *settings) { s.progress = fn }
 }
 
-// WithData gives the values that migrations use as templates: {{.name}}. It is the [data] section
-// of tern.conf. Do not pass secrets: [Migrator.Plan] shows the rendered SQL.
+// WithData sets the values that migrations use as templates: {{.name}}. It is the [data] section of
+// tern.conf. Do not pass secrets: [Migrator.Plan] shows the rendered SQL.
 func WithData(data map[string]any) Option {
 	return func(s *settings) { s.data = data }
+}
+
+// WithoutBackfills runs migrations whether or not the backfills that they require are done. It is
+// for databases without rows, such as one that shows which schema the migrations make.
+func WithoutBackfills() Option {
+	return func(s *settings) { s.withoutBackfills = true }
 }
 
 // Names that tern's catalog lookup and its unquoted interpolation read alike; 63 bytes is
@@ -121,11 +121,10 @@ var (
 
 func newSettings(opts []Option) (settings, error) {
 	s := settings{
-		logger:           slog.Default(),
-		versionTable:     DefaultVersionTable,
-		historySchema:    DefaultHistorySchema,
-		lockTimeout:      DefaultLockTimeout,
-		progressInterval: defaultProgressInterval,
+		logger:        slog.Default(),
+		versionTable:  DefaultVersionTable,
+		historySchema: DefaultHistorySchema,
+		lockTimeout:   DefaultLockTimeout,
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -139,13 +138,10 @@ func newSettings(opts []Option) (settings, error) {
 		return s, fmt.Errorf("history schema %q: write its name in lower case without quotes; pg_ is reserved",
 			s.historySchema)
 	}
-	if s.progressInterval < shortestProgressInterval {
-		return s, fmt.Errorf("progress interval %s: at least %s", s.progressInterval, shortestProgressInterval)
-	}
 	return s, nil
 }
 
-// event tells the caller, who may not have asked for it.
+// event calls the caller's progress function, if there is one.
 func (s *settings) event(e Event) {
 	if s.progress != nil {
 		s.progress(e)

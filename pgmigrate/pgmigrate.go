@@ -4,29 +4,26 @@
 //	...
 //	result, err := m.Up(ctx)
 //
-// The file format is tern's (github.com/jackc/tern/v2): numbered SQL files, an up and a down
-// section, one row in a version table. This package runs the statements itself. It refuses a file
-// that tern would run by accident; otherwise a folder for one is a folder for the other, and the
-// two may take turns on one database. What this package adds:
+// The file format is that of github.com/jackc/tern/v2: numbered SQL files, an up and a down
+// section, one row in a version table. This package runs the statements itself. Both tools work on
+// the same folder and may take turns on one database. This package adds:
 //
-//   - [New] checks the whole folder before a database is touched and reports every problem with its
-//     file and line.
-//   - Instances that start at the same time wait for each other without holding a snapshot, so that
-//     a migration with CREATE INDEX CONCURRENTLY succeeds whatever their number.
-//   - A migration that cannot get a table lock gives up after the lock timeout and tries again, so
-//     that it never makes the application's queries queue behind it for longer than that.
-//   - A database that is ahead of the folder is no error: an older instance keeps starting during a
-//     rolling deployment.
-//   - An error names the file, the line, the SQLSTATE and the state the database was left in.
-//   - A query may check the data before a migration ([CheckError]), and views, functions and grants
-//     run again when their files change ([WithRepeatable]).
-//   - A history, in a schema of its own, says when and by whom each migration was applied, and
-//     notices a file that was edited afterwards and a section without a transaction that was
-//     interrupted.
+//   - [New] checks the whole folder before it touches a database and reports problems with file and
+//     line.
+//   - Instances that start at the same time wait for each other without holding a snapshot, so
+//     CREATE INDEX CONCURRENTLY succeeds with any number of them.
+//   - A migration that cannot get a table lock gives up after the lock timeout and tries again. The
+//     application's queries never queue behind it for longer than that.
+//   - A database that is ahead of the folder is not an error: older instances keep starting during
+//     a rolling deployment.
+//   - An error names the file, the line, the SQLSTATE and the state of the database.
+//   - A query may check the data before a migration ([CheckError]). Views, functions and grants run
+//     again when their files change ([WithRepeatable]).
+//   - A history, in its own schema, records who applied each migration and when. It reveals edited
+//     files and interrupted sections.
 //
-// What a person has to act on is a type: *[FolderError] before anything is touched,
-// *[MigrationError] for what failed, and *[DirtyError] and *[EditedError] for what somebody has to
-// decide. A [Migrator] is safe for concurrent use.
+// Errors that a person must act on have types: *[FolderError] before anything is touched,
+// *[MigrationError] for a failed migration, *[DirtyError] and *[EditedError] for a decision.
 //
 // Use a direct connection. Session locks do not work through PgBouncer in transaction mode.
 package pgmigrate
@@ -51,15 +48,14 @@ type Migrator struct {
 	settings settings
 }
 
-// New reads and checks the migrations in fsys. It touches no database and does not block on
-// anything but fsys, which is not read again afterwards. conn must come from [pgx.ParseConfig] and
-// is copied.
+// New reads and checks the migrations in fsys. It touches no database, and it does not read fsys
+// again later. conn must come from [pgx.ParseConfig]; New copies it.
 //
 // Migrations are the files named NUMBER_NAME.sql at the top of fsys, numbered 1, 2, 3 and so on.
-// *.sql files in subfolders are tern's shared templates. Everything else is ignored.
+// *.sql files in subfolders are tern's shared templates. Other files are ignored.
 //
-// What tern cannot run is returned, all at once, as a *[FolderError]. What it would run differently
-// from what a file says is logged as a warning; see [Migrator.Warnings] and [WithStrict].
+// Problems are returned all at once as a *[FolderError]. Warnings are logged; see
+// [Migrator.Warnings] and [WithStrict].
 func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 	if conn == nil {
 		return nil, errors.New("new migrator: conn is nil: parse one with pgx.ParseConfig")
@@ -78,9 +74,9 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts ...Option) (*Migrator, error) {
 	return &Migrator{conn: conn.Copy(), folder: f, settings: s}, nil
 }
 
-// Check reads and checks the migrations in fsys as [New] does and returns them in order. It is made
-// for a unit test of the folder, best with [WithStrict]. Besides, only [WithData] and
-// [WithRepeatable] have an effect.
+// Check reads and checks the migrations in fsys as [New] does and returns them in order. Use it in
+// a unit test of the folder, with [WithStrict]. [WithData] and [WithRepeatable] are the only other
+// options with an effect.
 func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 	s, err := newSettings(opts)
 	if err != nil {
@@ -90,21 +86,19 @@ func Check(fsys fs.FS, opts ...Option) ([]Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.list(), nil
+	return f.migrations, nil
 }
 
 // Migrations returns the folder's migrations in order. The caller owns the slice.
-func (m *Migrator) Migrations() []Migration { return m.folder.list() }
+func (m *Migrator) Migrations() []Migration { return slices.Clone(m.folder.migrations) }
 
-// Warnings returns what tern would run differently from what the files say, such as a marker that
-// CRLF hides or a COMMIT inside a transaction, and files that are ignored. The caller owns the
-// slice.
+// Warnings returns the folder's problems that do not stop a run, such as a marker that CRLF hides
+// and files that are ignored. The caller owns the slice.
 func (m *Migrator) Warnings() []Problem { return slices.Clone(m.folder.warnings) }
 
 // Checksum identifies what the folder does to an empty database: SHA-256, in hexadecimal, over the
-// names and the rendered SQL of all migrations (shared templates and template data included), the
-// repeatable ones, and the name of the version table. A cache of migrated databases may use it as
-// its key.
+// names and the rendered SQL of all migrations, the repeatable ones, and the name of the version
+// table. A cache of migrated databases may use it as its key.
 func (m *Migrator) Checksum() string {
 	h := sha256.New()
 	// Lengths keep two fields from running into each other.
@@ -113,7 +107,7 @@ func (m *Migrator) Checksum() string {
 		fmt.Fprintf(h, "%d:%s %d:%s %d:%s\n", len(mig.Name), mig.Name, len(mig.Up), mig.Up, len(mig.Down), mig.Down)
 	}
 	for _, s := range m.folder.repeatable {
-		fmt.Fprintf(h, "%d:%s %s\n", len(s.path), s.path, s.checksum)
+		fmt.Fprintf(h, "%d:%s %s\n", len(s.Path), s.Path, s.Checksum)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// position is where a database stands: tern's version and what the history says about it.
+// position is the state of a database: tern's version and what the history says about it.
 type position struct {
 	version  int32
 	tracked  bool // there is a version table
 	recorded bool // there is a history, and this role may read it
 	hidden   bool // there is a history that this role may not read
 	marks    []mark
-	repeated map[string]string // the checksums of the repeatable migrations that were run, by path
+	repeated map[string]string // the checksums of the repeatable migrations that have run, by path
 }
 
-// mark is what is needed of a history entry on every start.
+// mark is the part of a history entry that every start needs.
 type mark struct {
 	id       int64
 	version  int32
@@ -33,12 +33,11 @@ type mark struct {
 }
 
 // readPosition reads by plain SQL: no lock, no write, one round trip whether or not there is a
-// history. tern's own way to ask takes the migration lock and creates the table.
+// history. tern's own query takes the migration lock and creates the table.
 //
-// Three statements in one message of the simple protocol, without aggregates and sorting: on a new
-// connection, which most starts are, each function and each step of the extended protocol costs the
-// server as much as the rest. The statements see several snapshots; what looks like work to do is
-// read again under the lock.
+// One message of the simple protocol, without aggregates and sorting, is cheapest on a new
+// connection. Its statements see several snapshots; a run that finds work reads again under the
+// lock.
 func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
 	var p position
 	results := conn.PgConn().Exec(ctx, m.settings.viewsSQL()+m.settings.positionSQL())
@@ -85,8 +84,8 @@ func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, 
 	return p, nil
 }
 
-// viewsSQL divides by zero if one of this package's tables is a view: reading it could run the
-// functions of its owner with the rights of the reader. newSettings has checked the names.
+// viewsSQL divides by zero if one of this package's tables is a view: reading it could run its
+// owner's functions with the rights of the reader. newSettings has checked the names.
 func (s *settings) viewsSQL() string {
 	schema, table, _ := strings.Cut(s.versionTable, ".")
 	return fmt.Sprintf(`select 1 / case when exists (
@@ -102,11 +101,11 @@ func isView(err error) bool {
 }
 
 func (s *settings) viewError() error {
-	return fmt.Errorf("check %s and schema %s: there is a view in the place of a table: drop it", s.versionTable,
+	return fmt.Errorf("check %s and schema %s: a view has replaced a table: drop it", s.versionTable,
 		s.historySchema)
 }
 
-// refuseViews is for what reads without a position.
+// refuseViews checks for views where no position is read.
 func (m *Migrator) refuseViews(ctx context.Context, conn *pgx.Conn) error {
 	err := exec(ctx, conn.PgConn(), m.settings.viewsSQL())
 	if isView(err) {
@@ -143,7 +142,7 @@ func (p *position) scan(row [][]byte) error {
 
 func oneVersion(versions []int32) (int32, error) {
 	if len(versions) == 0 {
-		return 0, errors.New("it is empty: insert the version the database is at")
+		return 0, errors.New("it is empty: insert the database's version")
 	}
 	for _, v := range versions {
 		if v != versions[0] {
@@ -166,8 +165,8 @@ func (p position) last() (newest mark) {
 	return newest
 }
 
-// unfinished returns the newest mark if it is that of a disable-tx section that has not recorded
-// its version. A section that has recorded it is done, whatever became of its process afterwards.
+// unfinished returns the newest mark if its disable-tx section has not recorded its version. A
+// section that has recorded it is done, whatever became of its process afterwards.
 func (p position) unfinished() (mark, bool) {
 	k := p.last()
 	if k.id == 0 || k.progress == ProgressDone {
@@ -180,8 +179,8 @@ func (p position) unfinished() (mark, bool) {
 	return k, !reached
 }
 
-// applied returns, for each applied version that was recorded when it was applied, its mark.
-// Whether a section that was interrupted counts, the version table decides.
+// applied returns the marks of the applied versions that have one. The version table decides
+// whether an interrupted section counts.
 func (p position) applied() map[int32]mark {
 	newest := make(map[int32]mark, len(p.marks))
 	for _, k := range p.marks {
@@ -191,7 +190,7 @@ func (p position) applied() map[int32]mark {
 	}
 	for version, k := range newest {
 		if !k.action.applies() {
-			delete(newest, version) // rolled back by us and applied again by tern itself
+			delete(newest, version) // rolled back by us and applied again by tern
 		}
 	}
 	return newest

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Repeatable is a file of the folder that [WithRepeatable] names.
+// Repeatable is a file of the folder of [WithRepeatable].
 type Repeatable struct {
 	Migration      // Name has the prefix "repeatable/", Up is the file, and Version is 0
-	Applied   bool // it was run last as it is now
+	Applied   bool // the database has the file as it is now
 }
 
 var repeatableTable = scriptTable{"repeatable", "path"}
@@ -20,41 +20,20 @@ const repeatablePrefix = "repeatable/"
 // WithRepeatable names a folder of repeatable migrations: views, functions and grants, whose files
 // are edited in place. The *.sql files at its top are plain SQL, without templates and sections.
 //
-// Up, To and Redo run those whose content has changed since they were run last, after the last
-// version of the folder is reached, in the order of their names and in one transaction. A run that
-// rolls a migration back makes them all run again after the next Up. A file that is deleted leaves
-// what it has made. Of two deployed versions with different files at the same version of the
-// database, the one that starts last has its files in force. Default: none.
+// Up, To and Redo run the files that have changed since they last ran, after the folder's last
+// version is reached, in the order of their names and in one transaction. After a rollback of a
+// migration, the next Up runs all of them again. A deleted file leaves behind what it has made. If
+// two deployed versions differ at the same database version, the files of the one that starts last
+// are in force. Defaults to none.
 func WithRepeatable(fsys fs.FS) Option {
 	return func(s *settings) { s.repeatable = fsys }
-}
-
-// loadRepeatable reads the folder of repeatable migrations into f.
-func (f *folder) loadRepeatable(fsys fs.FS) []Problem {
-	if fsys == nil {
-		return nil
-	}
-	scripts, err := readScripts(fsys, ".")
-	if err != nil {
-		return []Problem{{Kind: ProblemUnreadable, File: repeatablePrefix, Detail: err.Error()}}
-	}
-	var problems []Problem
-	for _, s := range scripts {
-		s.step.migration.Name = repeatablePrefix + s.path
-		if p, bad := s.check(); bad {
-			p.File = s.step.migration.Name
-			problems = append(problems, p)
-		}
-	}
-	f.repeatable = scripts
-	return problems
 }
 
 // changed returns the repeatable migrations that Up would run after the last version.
 func (f *folder) changed(done map[string]string) []*script {
 	var changed []*script
 	for _, s := range f.repeatable {
-		if done[s.path] != s.checksum {
+		if done[s.Path] != s.Checksum {
 			changed = append(changed, s)
 		}
 	}
@@ -68,7 +47,7 @@ func (m *Migrator) Repeatable() []Repeatable { return m.folder.listRepeatable(ni
 func (f *folder) listRepeatable(done map[string]string) []Repeatable {
 	var list []Repeatable
 	for _, s := range f.repeatable {
-		list = append(list, Repeatable{Migration: s.step.migration.Migration, Applied: done[s.path] == s.checksum})
+		list = append(list, Repeatable{Migration: *s.step.migration, Applied: done[s.Path] == s.Checksum})
 	}
 	return list
 }
@@ -105,8 +84,8 @@ func (r *run) repeat(ctx context.Context) error {
 	return nil
 }
 
-// forgetRepeated makes all repeatable migrations run again: what is about to be rolled back may
-// take them along.
+// forgetRepeated makes all repeatable migrations run again: a rollback may drop what they have
+// made.
 func (r *run) forgetRepeated(ctx context.Context) error {
 	if len(r.repeated) == 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 const noTx = "---- tern: disable-tx ----\n"
 
 // failing is a folder whose second migration fails at its second statement: only a person can tell
-// what is to be done.
+// what to do.
 func failing() fs.FS {
 	return files("1_a.sql", "create table a (id int primary key);\n",
 		"2_b.sql", noTx+"insert into a values (1);\n\ndo $$ begin insert into a values (1); end $$;\ninsert into a values (2);\n",

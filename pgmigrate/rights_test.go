@@ -35,13 +35,13 @@ func (b *bench) lesser(t *testing.T, grants string) *bench {
 	return as
 }
 
-// Three of the folder's migrations are those of somebody else, who has applied two. A role that
-// lacks a right is told what it may not do, by every call, and leaves nothing half done.
+// Another role has applied two of three migrations. Every call of a role that lacks a right says
+// which one, and leaves nothing half done.
 func TestRoleWithoutRights(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		version int32  // that the database is at
-		grants  string // to ROLE, beside CREATE on the schema public
+		grants  string // to ROLE, in addition to CREATE on the schema public
 		want    map[string]string
 	}{
 		"that reads nothing": {2, "", map[string]string{

@@ -5,33 +5,37 @@ import (
 	"slices"
 )
 
-// idle reports whether there is nothing to do. It takes no lock. What only the holder of the lock
-// can know for sure counts as something to do.
+// route decides, for a database at version current, which versions to go to in turn. An empty route
+// means nothing to do.
+type route func(current int32) ([]int32, error)
+
+// idle reports, without a lock, whether there is nothing to do. If only the holder of the lock can
+// know, there is something to do.
 func (r *run) idle(ctx context.Context, route route) (bool, error) {
-	p, targets, err := r.ask(ctx, route)
+	targets, err := r.ask(ctx, route)
 	if err != nil || !r.isDone(targets) {
 		return false, err
 	}
-	k, ok := p.unfinished()
-	if !ok || r.notOurs(k) {
+	k, ok := r.unfinished()
+	if !ok || r.isNewer(k) {
 		return true, nil
 	}
-	// Another instance works on a section; what this one was asked for is done already.
+	// Another instance works on a section; what this one was asked for is done.
 	h, err := readHolder(ctx, r.conn)
 	return h != nil, err
 }
 
 // plan decides, under the migration lock, what to do.
 func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
-	p, targets, err := r.ask(ctx, route)
+	targets, err := r.ask(ctx, route)
 	if err != nil {
 		return nil, err
 	}
-	k, ok := p.unfinished()
+	k, ok := r.unfinished()
 	if !ok {
 		return targets, nil
 	}
-	if len(targets) == 0 && r.notOurs(k) {
+	if len(targets) == 0 && r.isNewer(k) {
 		r.behind = true
 		return nil, nil
 	}
@@ -39,7 +43,7 @@ func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !u.Repeatable || len(targets) == 0 || firstStep(p.version, targets[0]) != (stepID{u.Version, u.Direction}) {
+	if !u.Repeatable || len(targets) == 0 || firstStep(r.version, targets[0]) != (stepID{u.Version, u.Direction}) {
 		return nil, &DirtyError{*u}
 	}
 	r.resume = u.Statement
@@ -48,33 +52,38 @@ func (r *run) plan(ctx context.Context, route route) ([]int32, error) {
 	return targets, nil
 }
 
-// ask reads where the database stands, and asks the route for the way from there.
-func (r *run) ask(ctx context.Context, route route) (position, []int32, error) {
+// ask reads the database's position and gets the route from there.
+func (r *run) ask(ctx context.Context, route route) ([]int32, error) {
 	var p position
 	err := r.retry(ctx, func(ctx context.Context) (err error) {
 		p, err = r.m.readPosition(ctx, r.conn)
 		return err
 	})
 	if err != nil {
-		return p, nil, err
+		return nil, err
 	}
 	r.result.From, r.result.To = p.version, p.version
 	r.takePosition(p)
 	targets, err := route(p.version)
 	last := p.version
 	if len(targets) > 0 {
-		// What is rolled back may be edited: a correction of the last migration is redo.
+		// A file that is rolled back may be edited: redo corrects the last migration.
 		last = min(last, slices.Min(targets))
 	}
 	if edited := r.m.edited(p, last); edited != nil {
-		return p, nil, edited
+		return nil, edited
 	}
-	return p, targets, err
+	return targets, err
 }
 
-// notOurs reports whether an unfinished section is that of a newer folder, which this one has
-// nothing to do with.
-func (r *run) notOurs(k mark) bool {
+// isDone reports whether there is nothing to do at the end of the route.
+func (r *run) isDone(targets []int32) bool {
+	return len(targets) == 0 &&
+		(r.behind || r.version != r.m.folder.latest() || len(r.m.folder.changed(r.repeated)) == 0)
+}
+
+// isNewer reports whether an unfinished section belongs to a newer folder, and leaves it alone.
+func (r *run) isNewer(k mark) bool {
 	if k.version <= r.m.folder.latest() {
 		return false
 	}

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/tern/v2/migrate"
-	"github.com/sethvargo/go-retry"
 
+	"github.com/page-builder/persistence/pgmigrate/internal/load"
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
@@ -19,22 +18,15 @@ type run struct {
 	m      *Migrator
 	conn   *pgx.Conn
 	result Result
-	client string // who we are, for the history
+	client string // of the history's entries
 
-	version   int32             // of the database, as far as this run knows
-	tracked   bool              // the version table exists
-	recorded  bool              // the history exists
-	lastEntry int64             // the newest one of the history when it was read
-	repeated  map[string]string // the checksums of the repeatable migrations that were run, by path
-	behind    bool              // a newer folder's migration is unfinished: its repeatable ones are newer too
-	resume    int               // the number of the statement from which the first step continues; 0 for the first
+	position        // of the database, as far as this run knows
+	lastEntry int64 // the newest entry of the history
+	behind    bool  // a newer folder's migration is unfinished: its repeatable ones are newer too
+	resume    int   // the number of the statement from which the first step continues; 0 for the first
 
 	step *step // the current one, if any
 }
-
-// route decides, for a database at version current, which versions to go to in turn. An empty route
-// means nothing to do.
-type route func(current int32) ([]int32, error)
 
 func (m *Migrator) newRun() *run { return &run{m: m, result: Result{Latest: m.folder.latest()}} }
 
@@ -52,8 +44,7 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	}
 	defer session.Close(ctx, r.conn)
 
-	// Most starts find nothing to do. They must not queue for the lock behind an instance that
-	// works.
+	// Most starts find nothing to do. They must not queue for the lock.
 	if idle, err := r.idle(ctx, route); err != nil || idle {
 		return r.result, err
 	}
@@ -82,15 +73,19 @@ func (m *Migrator) run(ctx context.Context, route route) (result Result, err err
 	return r.result, r.repeat(ctx)
 }
 
-// isDone reports whether there is nothing to do where the route leads.
-func (r *run) isDone(targets []int32) bool {
-	return len(targets) == 0 &&
-		(r.behind || r.version != r.m.folder.latest() || len(r.m.folder.changed(r.repeated)) == 0)
-}
-
-func (r *run) takePosition(p position) {
-	r.version, r.tracked, r.recorded, r.lastEntry = p.version, p.tracked, p.recorded, p.last().id
-	r.repeated = p.repeated
+// withLock connects, takes the migration lock and calls fn.
+func (m *Migrator) withLock(ctx context.Context, fn func(*run) error) error {
+	r := m.newRun()
+	var err error
+	if r.conn, err = m.connect(ctx); err != nil {
+		return err
+	}
+	defer session.Close(ctx, r.conn)
+	if err := r.lockDirect(ctx); err != nil {
+		return err
+	}
+	defer session.Unlock(ctx, r.conn)
+	return fn(r)
 }
 
 // lockDirect takes the migration lock on a connection that keeps it.
@@ -101,7 +96,9 @@ func (r *run) lockDirect(ctx context.Context) error {
 	return r.lock(ctx)
 }
 
-// prepare creates what is missing to write versions and history, and begins with a clean session.
+func (r *run) takePosition(p position) { r.position, r.lastEntry = p, p.last().id }
+
+// prepare creates the tables that are missing and starts with a clean session.
 func (r *run) prepare(ctx context.Context) error {
 	if !r.tracked {
 		// tern creates its own table.
@@ -126,7 +123,7 @@ func (r *run) migrateTo(ctx context.Context, target int32) error {
 		}
 		s := r.newStep(firstStep(r.version, target), r.resume)
 		r.resume = 0
-		if err := r.checkStep(s); err != nil {
+		if err := s.check(); err != nil {
 			return err
 		}
 		if err := r.checkBackfills(ctx, s); err != nil {
@@ -134,7 +131,7 @@ func (r *run) migrateTo(ctx context.Context, target int32) error {
 		}
 		r.step = s
 		r.m.settings.event(s.event(EventStart))
-		err := r.try(ctx, s)
+		err := r.runStep(ctx, s)
 		switch {
 		case errors.Is(err, errMoved):
 			r.step = nil
@@ -156,8 +153,7 @@ func (r *run) migrateTo(ctx context.Context, target int32) error {
 	return nil
 }
 
-// try runs a step, again and again while others hold locks that it needs.
-func (r *run) try(ctx context.Context, s *step) error {
+func (r *run) runStep(ctx context.Context, s *step) error {
 	if !s.transactional {
 		s.tries = 1
 		return r.runStatements(ctx, s)
@@ -169,27 +165,7 @@ func (r *run) try(ctx context.Context, s *step) error {
 	})
 }
 
-// retry calls fn until it returns another error than that somebody else's locks have undone it.
-func (r *run) retry(ctx context.Context, fn func(context.Context) error) error {
-	var last error
-	err := retry.Do(ctx, r.backoff(&last), func(ctx context.Context) error {
-		err := fn(ctx)
-		if err == nil {
-			return nil
-		}
-		if last = err; r.retryable(err) {
-			return retry.RetryableError(err)
-		}
-		return err
-	})
-	if err != nil && last != nil && !errors.Is(last, err) {
-		// The context ended between two tries, and retry.Do returned only that.
-		return fmt.Errorf("%w, until the context ended: %w", last, err)
-	}
-	return err
-}
-
-// moved reads where another instance has brought the database.
+// moved reads the version to which another instance has brought the database.
 func (r *run) moved(ctx context.Context) error {
 	p, err := r.m.readPosition(ctx, r.conn)
 	if err != nil {
@@ -205,19 +181,19 @@ func (r *run) moved(ctx context.Context) error {
 	return nil
 }
 
-// checkStep refuses a section that would end the transaction it runs in, or chain two of its own.
-func (r *run) checkStep(s *step) error {
+// check refuses a section that would end the transaction it runs in, or chain two of its own.
+func (s *step) check() error {
 	var problems []Problem
-	for _, p := range r.m.folder.warnings {
-		section := s.migration.section(s.direction)
-		last := section.line + strings.Count(section.text, "\n")
-		if p.Kind == ProblemTransaction && p.File == s.migration.Name &&
-			(p.Line == 0 || p.Line >= section.line && p.Line <= last) {
-			problems = append(problems, p)
+	lines := s.migration.lines(s.direction)
+	for _, statement := range s.statements {
+		if detail, hint := load.TransactionProblem(statement, s.transactional); detail != "" {
+			problems = append(problems, Problem{
+				File: s.migration.Name, Line: lines.At(statement.Start), Detail: detail, Hint: hint,
+			})
 		}
 	}
 	if len(problems) == 0 {
 		return nil
 	}
-	return &FolderError{Problems: problems}
+	return &FolderError{problems}
 }

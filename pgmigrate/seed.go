@@ -10,39 +10,41 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgmigrate/internal/load"
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
-// SeedResult is what [Migrator.Seed] did. Beside an error it holds the files that were run before.
+// SeedResult is what [Migrator.Seed] did. With an error it holds the files that ran before.
 type SeedResult struct {
 	Run     []string // files, in order
-	Skipped []string // files that had been run before as they are now
+	Skipped []string // files whose content had run before
 }
 
 var seedTable = scriptTable{"seed", "path, checksum"}
 
-// Seed runs the *.sql files at the top of fsys, then those in its folder environment, each part in
-// the order of their names. Each file is plain SQL, without templates, and runs in a transaction of
-// its own, together with the row that records it: once per content. A file that was edited runs
-// again, so write what bears that, such as INSERT … ON CONFLICT DO UPDATE. A content that was run
-// before is not run again, even if the file was edited in between: two deployed versions would undo
-// each other's seeds. An empty environment means the top only; a folder that does not exist, a
-// warning.
+// Seed runs the *.sql files at the top of fsys, then those in its folder environment, each in the
+// order of their names. Each file is plain SQL, without templates, and runs in its own transaction
+// together with the row that records it: once per content. A file that was edited runs again, so
+// write statements that may, such as INSERT … ON CONFLICT DO UPDATE. A content that has run before
+// does not run again after other edits: two deployed versions would undo each other's seeds. An
+// empty environment means the top only. A folder that does not exist is a warning.
 //
-// The schema must be at the folder's last version or above. Any number of instances may seed at
-// once: they take turns by the migration lock, and if nothing is to be done Seed takes no lock. A
-// file that cannot get a table lock within the lock timeout is tried again until ctx ends.
+// The schema must be at the folder's last version or above. Several instances may seed at once:
+// they take turns by the migration lock. If there is nothing to do, Seed takes no lock. A file that
+// cannot get a table lock within the lock timeout is tried again until ctx ends.
 func (m *Migrator) Seed(ctx context.Context, fsys fs.FS, environment string) (SeedResult, error) {
 	files, err := m.readSeeds(fsys, environment)
 	if err != nil {
 		return SeedResult{}, fmt.Errorf("seed: %w", err)
 	}
-	todo, err := m.unseeded(ctx, files)
-	if err != nil {
-		return SeedResult{}, err
-	}
-	if todo == 0 {
-		return SeedResult{Skipped: paths(files)}, nil
+	if pending, err := m.hasSeeds(ctx, files); err != nil || !pending {
+		var result SeedResult
+		if err == nil {
+			for _, f := range files {
+				result.Skipped = append(result.Skipped, f.Path)
+			}
+		}
+		return result, err
 	}
 	var result SeedResult
 	err = m.withLock(ctx, func(r *run) error {
@@ -64,19 +66,19 @@ func (m *Migrator) Seed(ctx context.Context, fsys fs.FS, environment string) (Se
 		if err := r.createScriptTable(ctx, seedTable); err != nil {
 			return err
 		}
-		done, err := m.seeded(ctx, r.conn)
+		done, err := m.readSeeded(ctx, r.conn)
 		if err != nil {
 			return err
 		}
 		for _, f := range files {
-			if done[[2]string{f.path, f.checksum}] {
-				result.Skipped = append(result.Skipped, f.path)
+			if done[[2]string{f.Path, f.Checksum}] {
+				result.Skipped = append(result.Skipped, f.Path)
 				continue
 			}
 			if err := r.seed(ctx, f); err != nil {
 				return err
 			}
-			result.Run = append(result.Run, f.path)
+			result.Run = append(result.Run, f.Path)
 		}
 		return nil
 	})
@@ -93,60 +95,52 @@ func (m *Migrator) readSeeds(fsys fs.FS, environment string) ([]*script, error) 
 	if !environmentName.MatchString(environment) {
 		return nil, fmt.Errorf("environment %q: letters, digits, _ and -", environment)
 	}
-	files, err := readScripts(fsys, ".")
-	if err != nil {
-		return nil, err
-	}
+	folders := []string{"."}
 	if environment != "" {
-		more, err := readScripts(fsys, environment)
-		if errors.Is(err, fs.ErrNotExist) {
-			m.settings.logger.Warn("there are no seeds for this environment", "environment", environment)
-		} else if err != nil {
-			return nil, err
-		}
-		files = append(files, more...)
+		folders = append(folders, environment)
 	}
-	for _, f := range files {
-		if p, bad := f.check(); bad {
-			return nil, errors.New(p.String())
+	var files []*script
+	for _, folder := range folders {
+		scripts, problems, err := load.Scripts(fsys, folder)
+		switch {
+		case folder != "." && errors.Is(err, fs.ErrNotExist):
+			m.settings.logger.Warn("there are no seeds for this environment", "environment", environment)
+		case err != nil:
+			return nil, err
+		case len(problems) > 0:
+			return nil, errors.New(Problem(problems[0]).String())
+		}
+		for _, s := range scripts {
+			files = append(files, newScript(s, s.Path))
 		}
 	}
 	return files, nil
 }
 
-func paths(files []*script) []string {
-	var list []string
-	for _, f := range files {
-		list = append(list, f.path)
-	}
-	return list
-}
-
-// unseeded counts, without a lock, the files that are to be run.
-func (m *Migrator) unseeded(ctx context.Context, files []*script) (int, error) {
+// hasSeeds reports, without a lock, whether a file has to run.
+func (m *Migrator) hasSeeds(ctx context.Context, files []*script) (bool, error) {
 	conn, err := m.connectReadOnly(ctx)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	defer session.Close(ctx, conn)
 	if err := m.refuseViews(ctx, conn); err != nil {
-		return 0, fmt.Errorf("read seeds: %w", err)
+		return false, fmt.Errorf("read seeds: %w", err)
 	}
-	done, err := m.seeded(ctx, conn)
+	done, err := m.readSeeded(ctx, conn)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	n := 0
 	for _, f := range files {
-		if !done[[2]string{f.path, f.checksum}] {
-			n++
+		if !done[[2]string{f.Path, f.Checksum}] {
+			return true, nil
 		}
 	}
-	return n, nil
+	return false, nil
 }
 
-// seeded returns the paths and checksums that were run.
-func (m *Migrator) seeded(ctx context.Context, conn *pgx.Conn) (map[[2]string]bool, error) {
+// readSeeded returns the paths and checksums of the seeds that have run.
+func (m *Migrator) readSeeded(ctx context.Context, conn *pgx.Conn) (map[[2]string]bool, error) {
 	rows, err := conn.Query(ctx, "select path, checksum from "+m.settings.historySchema+
 		".seed where version_table = $1",
 		pgx.QueryExecModeExec, m.settings.versionTable)
@@ -168,12 +162,12 @@ func (m *Migrator) seeded(ctx context.Context, conn *pgx.Conn) (map[[2]string]bo
 func (r *run) seed(ctx context.Context, f *script) error {
 	begin := func(ctx context.Context) error { return exec(ctx, r.conn.PgConn(), "begin") }
 	if err := r.runScripts(ctx, []*script{f}, seedTable, begin); err != nil {
-		place := f.path
+		place := f.Path
 		if line, column := f.step.place(err); line > 0 {
 			place = fmt.Sprintf("%s:%d:%d", place, line, column)
 		}
 		return fmt.Errorf("seed %s: %w; the transaction was rolled back", place, err)
 	}
-	r.m.settings.logger.Info("seeded", "file", f.path, "duration", time.Since(f.step.started))
+	r.m.settings.logger.Info("seeded", "file", f.Path, "duration", time.Since(f.step.started))
 	return nil
 }

@@ -50,7 +50,7 @@ func TestSeed(t *testing.T) {
 		},
 		{"insert into pages values (3, 'x');\n\ncommit;", "", "run [] skipped []", "20_more.sql:3: commit"},
 		{"\ufeffselect 1;", "", "run [] skipped []", "byte order mark"},
-		{"select '\xff';", "", "run [] skipped []", "20_more.sql: the file is not valid UTF-8"},
+		{"select '\xff';", "", "run [] skipped []", "20_more.sql:1: the line is not valid UTF-8"},
 		{"select 1; start transaction;", "", "run [] skipped []", "20_more.sql:1: start"},
 		{"prepare transaction 'x';", "", "run [] skipped []", "20_more.sql:1: prepare"},
 		{"rollback;", "", "run [] skipped []", "20_more.sql:1: rollback"},

@@ -2,83 +2,65 @@ package pgmigrate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/readonly"
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
-// resetSettings brings user and settings back to what they were when the session began. The role's
-// transaction_timeout, which PostgreSQL 17 introduced, must not cut a migration short.
-func resetSettings(conn *pgx.Conn) []string {
-	list := []string{"reset session authorization", "reset role", "reset all"}
-	version, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
-	// 17.2, 18beta1
-	end := strings.IndexFunc(version, func(c rune) bool { return c < '0' || c > '9' })
-	if end >= 0 {
-		version = version[:end]
-	}
-	if major, err := strconv.Atoi(version); err == nil && major >= 17 {
-		list = append(list, "set transaction_timeout = 0")
-	}
-	return list
+// ErrPooled is wrapped by errors of a connection that leads to a pooler such as PgBouncer. A pooler
+// may serve each transaction from another session, so the migration lock and the lock timeout would
+// be missing in the next one.
+var ErrPooled = session.ErrPooled
+
+// connConfig returns the configuration of a migration's session. See session.ResetSettings for
+// transaction_timeout.
+func (m *Migrator) connConfig() *pgx.ConnConfig {
+	return session.Config(m.conn, map[string]string{
+		"lock_timeout":                        strconv.FormatInt(m.settings.lockTimeout.Milliseconds(), 10),
+		"statement_timeout":                   strconv.FormatInt(m.settings.statementTimeout.Milliseconds(), 10),
+		"idle_in_transaction_session_timeout": "0",
+	})
 }
 
-// discardSQL is the part of DISCARD ALL that does not concern user and settings, except that it
-// keeps advisory locks and lists them.
-const discardSQL = "close all; unlisten *; deallocate all; discard temp; discard sequences; " +
-	"select classid, objid, objsubid, mode from pg_catalog.pg_locks " +
-	"where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid()"
+// connect opens the connection of a run.
+func (m *Migrator) connect(ctx context.Context) (*pgx.Conn, error) {
+	return session.Open(ctx, m.connConfig())
+}
 
-// resetSession undoes what a file has left in the session, so that nothing of it reaches the next
-// one, and waits for the migration lock if the file has released it. The session must be idle.
+// connectReadOnly opens a connection that cannot write.
+func (m *Migrator) connectReadOnly(ctx context.Context) (*pgx.Conn, error) {
+	cfg := m.connConfig()
+	readonly.Session(cfg)
+	return session.Open(ctx, cfg)
+}
+
+// resetSession undoes what a file has left in the session, so that the next one does not see it. It
+// waits for the migration lock if the file has released it. The session must be idle.
 func (r *run) resetSession(ctx context.Context) error {
 	for {
-		sql := strings.Join(append(resetSettings(r.conn), discardSQL), "; ")
+		sql := strings.Join(append(session.ResetSettings(r.conn), session.DiscardSQL), "; ")
 		results, err := r.conn.PgConn().Exec(ctx, sql).ReadAll()
 		if err != nil {
 			return fmt.Errorf("reset the session: %w", err)
 		}
-		ours, others, err := readLocks(results[len(results)-1].Rows)
+		held, others, err := session.ReadLocks(results[len(results)-1].Rows, migrationLock)
 		if err == nil && others != "" {
-			// What was taken several times is listed once, and comes up again.
+			// A lock that was taken several times is listed once, and comes up again.
 			err = exec(ctx, r.conn.PgConn(), others)
 		}
 		switch {
 		case err != nil:
 			return fmt.Errorf("reset the session: %w", err)
 		case others != "":
-		case ours:
+		case held:
 			return nil
 		default:
 			return r.lock(ctx)
 		}
 	}
-}
-
-// readLocks tells the migration lock from others and returns the SQL that releases those. A bigint
-// key is split over classid and objid, with objsubid 1; two keys have 2.
-func readLocks(rows [][][]byte) (ours bool, others string, err error) {
-	for _, row := range rows {
-		class, err1 := strconv.ParseUint(string(row[0]), 10, 32)
-		object, err2 := strconv.ParseUint(string(row[1]), 10, 32)
-		if err := errors.Join(err1, err2); err != nil {
-			return false, "", err
-		}
-		keys := fmt.Sprintf("%d", int64(class<<32|object))
-		if string(row[2]) != "1" {
-			keys = fmt.Sprintf("%d, %d", int32(class), int32(object))
-		}
-		switch {
-		case keys == strconv.FormatInt(migrationLock, 10):
-			ours = true
-		case string(row[3]) == "ShareLock":
-			others += "select pg_catalog.pg_advisory_unlock_shared(" + keys + ");"
-		default:
-			others += "select pg_catalog.pg_advisory_unlock(" + keys + ");"
-		}
-	}
-	return ours, others, nil
 }

@@ -14,7 +14,7 @@ import (
 
 // step is one section of a migration while it runs.
 type step struct {
-	migration     *loadedMigration
+	migration     *Migration
 	direction     Direction
 	transactional bool
 	statements    []sqlscan.Statement
@@ -36,7 +36,7 @@ type step struct {
 }
 
 func (r *run) newStep(id stepID, resume int) *step {
-	mig := &r.m.folder.migrations[id.version-1]
+	mig := r.m.folder.migration(id.version)
 	s := &step{
 		migration: mig, direction: id.direction, transactional: mig.Transactional(id.direction),
 		started: time.Now(), resume: max(resume, 1),
@@ -74,10 +74,11 @@ func (s *step) source() int32 {
 	return s.migration.Version - 1
 }
 
-// place returns the file's line and column of an error in the current statement. The server counts
-// characters from 1; without a position the statement's beginning is meant.
+// place returns the file's line and column of an error in the current statement: the server's
+// position, which counts characters from 1, or else the statement's beginning.
 func (s *step) place(err error) (line, column int) {
-	if s.current == 0 || s.current > len(s.statements) || s.migration.firstLine(s.direction) == 0 {
+	lines := s.migration.lines(s.direction)
+	if s.current == 0 || s.current > len(s.statements) || lines.Line == 0 {
 		return 0, 0
 	}
 	at := s.statements[s.current-1].Start
@@ -88,9 +89,7 @@ func (s *step) place(err error) (line, column int) {
 			at += size
 		}
 	}
-	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
-	line = lines.at(at)
-	column = 1
+	line, column = lines.At(at), 1
 	for i := at; i > 0 && s.sql()[i-1] != '\n'; {
 		_, size := utf8.DecodeLastRuneInString(s.sql()[:i])
 		i -= size
@@ -103,7 +102,7 @@ func (s *step) event(kind EventKind) Event {
 	return Event{Kind: kind, Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction}
 }
 
-// beginStatement notes that statement n is about to run. line is where it begins.
+// beginStatement notes that statement n, which begins at line, is about to run.
 func (r *run) beginStatement(s *step, n, line int) {
 	s.current, s.line, s.sent = n, line, true
 	e := s.event(EventStatement)
@@ -127,7 +126,7 @@ func (r *run) done(s *step) {
 	r.m.settings.event(e)
 }
 
-// exec runs one statement, or several of ours, by the simple protocol and leaves its rows unread.
+// exec runs statements by the simple protocol and ignores their rows.
 func exec(ctx context.Context, conn *pgconn.PgConn, sql string) error {
 	return conn.Exec(ctx, sql).Close()
 }

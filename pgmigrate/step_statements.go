@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgmigrate/internal/index"
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
 	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
@@ -20,8 +21,8 @@ import (
 var errTaken = errors.New("another instance has taken this section over: this session had lost the migration lock")
 
 // runStatements runs a step without a transaction, statement by statement. Before each, the history
-// notes it over a connection of its own: a note depends neither on the role that the section has
-// set nor on a transaction that it has open.
+// notes it over its own connection: a note must depend neither on the role that the section has set
+// nor on a transaction that it has open.
 func (r *run) runStatements(ctx context.Context, s *step) error {
 	if err := r.retry(ctx, func(ctx context.Context) error { return r.runChecks(ctx, s) }); err != nil {
 		return err
@@ -31,19 +32,19 @@ func (r *run) runStatements(ctx context.Context, s *step) error {
 		return err
 	}
 	defer session.Close(ctx, notes)
-	if err := r.begun(ctx, notes, s); err != nil {
+	if err := r.enterRunning(ctx, notes, s); err != nil {
 		return err
 	}
-	s.repeatable = true // nothing has run that the history does not know
+	s.repeatable = true // the history knows all that has run
 	if err := r.replaySettings(ctx, s); err != nil {
 		return err
 	}
-	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
+	lines := s.migration.lines(s.direction)
 	for n := s.resume; n <= len(s.statements); n++ {
 		if s.isCheck(n) {
 			continue
 		}
-		r.beginStatement(s, n, lines.at(s.statements[n-1].Start))
+		r.beginStatement(s, n, lines.At(s.statements[n-1].Start))
 		if err := r.runStatement(ctx, notes, s); err != nil {
 			return err
 		}
@@ -53,11 +54,11 @@ func (r *run) runStatements(ctx context.Context, s *step) error {
 	}
 	// From here on the section only lacks its record.
 	s.current = len(s.statements) + 1
-	if err := r.note(ctx, notes, s, statementClass{idempotent: true}, ""); err != nil {
+	if err := r.note(ctx, notes, s, sqlscan.Class{Idempotent: true}, ""); err != nil {
 		return err
 	}
 	s.current, s.repeatable = 0, true
-	if err := exec(ctx, r.conn.PgConn(), strings.Join(resetSettings(r.conn), "; ")); err != nil {
+	if err := exec(ctx, r.conn.PgConn(), strings.Join(session.ResetSettings(r.conn), "; ")); err != nil {
 		return fmt.Errorf("reset the session: %w", err)
 	}
 	return r.retry(ctx, func(ctx context.Context) error { return r.recordStatements(ctx, s) })
@@ -72,37 +73,32 @@ func (r *run) recordStatements(ctx context.Context, s *step) error {
 		}
 		return r.rollback(ctx, err)
 	}
-	duration := float64(time.Since(s.started).Microseconds()) / 1000
 	err := exec(ctx, conn, updateVersion(r.m.settings.versionTable, s)+fmt.Sprintf(
 		"; update %s.history set progress = %s, statement = %d, line = %d, duration_ms = %f where %s; commit",
 		r.m.settings.historySchema, literal(string(ProgressDone)), len(s.statements), s.line,
-		duration,
-		r.m.settings.entryKey(s.entry)))
+		float64(time.Since(s.started).Microseconds())/1000, r.m.settings.entryKey(s.entry)))
 	if err != nil {
 		return r.rollback(ctx, fmt.Errorf("record %s in the history: %w", s.migration.Name, err))
 	}
 	return nil
 }
 
-// runStatement runs the current statement, again and again while others hold locks that it needs.
+// runStatement runs the current statement, again if others hold locks that it needs.
 func (r *run) runStatement(ctx context.Context, notes *pgx.Conn, s *step) error {
 	conn := r.conn.PgConn()
+	sql := s.statement(s.current)
 	if conn.TxStatus() != 'I' {
 		return r.runInOwnTransaction(ctx, s)
 	}
-	h, err := readHolder(ctx, notes)
-	if err == nil && (h == nil || h.pid != conn.PID()) {
-		err = r.lockAgain(ctx)
+	if err := r.keepLock(ctx); err != nil {
+		return err
 	}
+	class := sqlscan.Classify(sql)
+	name, err := r.prepareIndex(ctx, class)
 	if err != nil {
 		return err
 	}
-	class := classify(s.statement(s.current))
-	index, err := class.prepare(ctx, r)
-	if err != nil {
-		return err
-	}
-	if err := r.note(ctx, notes, s, class, index); err != nil {
+	if err := r.note(ctx, notes, s, class, name); err != nil {
 		return err
 	}
 	s.repeatable = true // nothing of it has run
@@ -111,34 +107,34 @@ func (r *run) runStatement(ctx context.Context, notes *pgx.Conn, s *step) error 
 		return err
 	}
 	stop := r.watchBuild(ctx, s)
-	if class.atomic {
-		again := false
-		err = r.retry(ctx, func(ctx context.Context) error {
-			if again {
-				s.tries++
-			}
-			again = true
-			return exec(ctx, conn, s.statement(s.current))
-		})
+	tries := 0
+	attempt := func(ctx context.Context) error {
+		if tries++; tries > 1 {
+			s.tries++
+		}
+		return exec(ctx, conn, sql)
+	}
+	if class.Atomic {
+		err = r.retry(ctx, attempt)
 	} else {
-		err = exec(ctx, conn, s.statement(s.current))
+		err = attempt(ctx)
 	}
 	stop()
-	s.repeatable = class.idempotent || err != nil && (class.atomic || class.builds())
+	s.repeatable = class.Idempotent || err != nil && (class.Atomic || class.Builds())
 	if unlimited && !conn.IsClosed() {
 		limit := r.m.settings.lockTimeout.Milliseconds()
 		err = errors.Join(err, exec(ctx, conn, fmt.Sprintf("set lock_timeout = %d", limit)))
 	}
-	if err == nil && index != "" && class.builds() {
-		if err = r.checkValid(ctx, index); err != nil {
-			s.repeatable = true // the invalid index is dropped before
+	if err == nil && name != "" && class.Builds() {
+		if err = r.checkValid(ctx, name); err != nil {
+			s.repeatable = true // the next run drops the invalid index first
 		}
 	}
 	return err
 }
 
 // runInOwnTransaction runs a statement inside a transaction that the section has opened. If it
-// fails, the section goes on from the BEGIN, which is the statement that the history names.
+// fails, the section continues from the BEGIN, which is the statement that the history names.
 func (r *run) runInOwnTransaction(ctx context.Context, s *step) error {
 	conn := r.conn.PgConn()
 	err := exec(ctx, conn, s.statement(s.current))
@@ -148,23 +144,24 @@ func (r *run) runInOwnTransaction(ctx context.Context, s *step) error {
 	return err
 }
 
-// withoutLockTimeout switches lock_timeout off for a statement that must not give up, because it
-// would leave something behind, such as an invalid index. A limit of the section's own stays.
-func (r *run) withoutLockTimeout(ctx context.Context, class statementClass) (changed bool, err error) {
-	if class.atomic && !class.concurrent || r.m.settings.lockTimeout == 0 {
+// withoutLockTimeout turns lock_timeout off for a statement that must not give up, because it would
+// leave something behind, such as an invalid index. The section's own limit stays.
+func (r *run) withoutLockTimeout(ctx context.Context, class sqlscan.Class) (changed bool, err error) {
+	if class.Atomic && !class.Concurrent || r.m.settings.lockTimeout == 0 {
 		return false, nil
 	}
 	tag, err := r.conn.Exec(ctx, "select set_config('lock_timeout', '0', false) from pg_catalog.pg_settings "+
 		"where name = 'lock_timeout' and setting = $1", pgx.QueryExecModeExec,
 		fmt.Sprint(r.m.settings.lockTimeout.Milliseconds()))
 	if err != nil {
-		return false, fmt.Errorf("switch lock_timeout off: %w", err)
+		return false, fmt.Errorf("turn lock_timeout off: %w", err)
 	}
 	return tag.RowsAffected() > 0, nil
 }
 
-// lockAgain takes the migration lock that the section has released, if nobody else has it.
-func (r *run) lockAgain(ctx context.Context) error {
+// keepLock takes the migration lock again, in case the section has released it. The lock counts how
+// often it was taken; the end of the run releases all of them.
+func (r *run) keepLock(ctx context.Context) error {
 	var ok bool
 	err := r.conn.QueryRow(ctx, "select pg_catalog.pg_try_advisory_lock($1)", pgx.QueryExecModeExec,
 		migrationLock).Scan(&ok)
@@ -174,10 +171,11 @@ func (r *run) lockAgain(ctx context.Context) error {
 	return err
 }
 
-// note brings the entry up to date before the current statement.
-func (r *run) note(ctx context.Context, notes *pgx.Conn, s *step, class statementClass, index string) error {
+// note brings the entry up to date before the current statement. index is the one that the
+// statement builds or drops.
+func (r *run) note(ctx context.Context, notes *pgx.Conn, s *step, class sqlscan.Class, index string) error {
 	var indexName *string
-	if index != "" && !class.idempotent {
+	if index != "" && !class.Idempotent {
 		indexName = &index
 	}
 	tag, err := notes.Exec(ctx, "update "+r.m.settings.historySchema+`.history h
@@ -185,8 +183,8 @@ set statement = $2, line = $3, repeatable = $4, index_name = $5, drops_index = $
 where version_table = $1 and id = $9 and progress = 'running'
   and not exists (select from `+r.m.settings.historySchema+`.history n
     where n.version_table = h.version_table and n.id > h.id)`,
-		pgx.QueryExecModeExec, r.m.settings.versionTable, s.current, s.line, class.idempotent || index != "",
-		indexName, class.drops, s.digest(s.current-1), s.digest(s.current), s.entry)
+		pgx.QueryExecModeExec, r.m.settings.versionTable, s.current, s.line, class.Idempotent || index != "",
+		indexName, class.Drops, s.digest(s.current-1), s.digest(s.current), s.entry)
 	switch {
 	case err != nil:
 		return fmt.Errorf("record statement %d of %s in the history: %w", s.current, s.migration.Name, err)
@@ -208,29 +206,25 @@ func (s *step) digest(n int) string {
 	return hex.EncodeToString(s.hash.Sum(nil))
 }
 
-// What a statement leaves in the session, where a later one may need it.
+// leavesState matches what leaves something in the session that a later statement may need.
 var leavesState = regexp.MustCompile(`(?i)\b(?:temp|temporary|pg_temp\w*|set_config|prepare|declare|discard|load|` +
 	`listen|advisory\w*|pg_(?:try_)?advisory\w*|set\s+(?:(?:local|session)\s+)?(?:search_path|authorization))\b`)
 
-// resumable reports whether the statements before n leave nothing in the session but settings,
-// which replaySettings repeats.
+// resumable reports whether the statements before n leave only settings in the session, which
+// replaySettings repeats.
 func (s *step) resumable(n int) bool {
 	for i := 1; i < n; i++ {
-		if isSetting(s.statements[i-1]) {
-			continue
-		}
-		if leavesState.MatchString(withoutComments(s.statement(i))) {
+		if !s.statements[i-1].IsSetting() && leavesState.MatchString(sqlscan.WithoutComments(s.statement(i))) {
 			return false
 		}
 	}
 	return true
 }
 
-// replaySettings brings the session of a section that is continued to where the interrupted one
-// was.
+// replaySettings repeats the settings that an interrupted run had made in its session.
 func (r *run) replaySettings(ctx context.Context, s *step) error {
 	for n := 1; n < s.resume; n++ {
-		if !isSetting(s.statements[n-1]) {
+		if !s.statements[n-1].IsSetting() {
 			continue
 		}
 		s.current = n
@@ -242,6 +236,37 @@ func (r *run) replaySettings(ctx context.Context, s *step) error {
 	return nil
 }
 
-func isSetting(s sqlscan.Statement) bool {
-	return len(s.Words) > 0 && (s.Words[0] == "set" || s.Words[0] == "reset")
+// prepareIndex returns the qualified name of the index that the statement builds or drops, if it
+// has one. It drops an invalid index of that name before a build: CREATE INDEX would stumble over
+// it, and with IF NOT EXISTS accept it, although it is never used and costs every write.
+func (r *run) prepareIndex(ctx context.Context, class sqlscan.Class) (name string, err error) {
+	if class.Index == "" {
+		return "", nil
+	}
+	name, err = index.QualifiedName(ctx, r.conn, class)
+	if err != nil || name == "" || !class.Builds() {
+		return name, err
+	}
+	state, err := index.Read(ctx, r.conn, name)
+	if err != nil || state != index.Invalid {
+		return name, err
+	}
+	r.m.settings.logger.Warn("dropping the invalid index that an interrupted build has left behind", "index", name)
+	if _, err := r.conn.Exec(ctx, "drop index concurrently if exists "+name); err != nil {
+		return name, fmt.Errorf("drop invalid index %s: %w", name, err)
+	}
+	return name, nil
+}
+
+// checkValid looks at an index after a successful build. With IF NOT EXISTS the server also reports
+// success if it found another session's build that is not ready, or has failed.
+func (r *run) checkValid(ctx context.Context, name string) error {
+	state, err := index.Read(ctx, r.conn, name)
+	if err != nil || state == index.Valid {
+		return err
+	}
+	if state == index.Building {
+		return fmt.Errorf("index %s is being built by another session: run again when it is ready", name)
+	}
+	return fmt.Errorf("index %s is not valid after its build", name)
 }

@@ -8,23 +8,23 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // errMoved says that another instance has changed the version since it was read. Nothing was done.
 var errMoved = errors.New("another instance has migrated in the meantime")
 
-// runInTransaction runs a step in a transaction of its own: two round trips whatever the number of
-// its statements, and a few for each check.
-//
-// The row lock on the version keeps others out even if the section has released the session lock.
+// runInTransaction runs a step in its own transaction: two round trips for any number of
+// statements, and a few for each check. The version is written first: its row lock keeps others out
+// even if the section releases the session lock.
 func (r *run) runInTransaction(ctx context.Context, s *step) error {
 	conn := r.conn.PgConn()
 	if err := r.runChecks(ctx, s); err != nil {
 		return err
 	}
 	stop := r.watchBuild(ctx, s)
-	err := r.sendSection(ctx, s, "begin", fmt.Sprintf("select from %s where version = %d for update",
-		r.m.settings.versionTable, s.source()))
+	err := r.sendSection(ctx, s, "begin", updateVersion(r.m.settings.versionTable, s))
 	stop()
 	if err != nil {
 		return r.rollback(ctx, err)
@@ -33,15 +33,15 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return errors.New("the section has ended the migration's own transaction")
 	}
 	s.current = 0
-	// Null, which the history does not take, if the section has changed the version.
+	// Null, which the history refuses, if the section has changed the version.
 	version := fmt.Sprintf("(select %d from %s where version = %d limit 1)", s.migration.Version,
 		r.m.settings.versionTable, s.target())
-	records := append(resetSettings(r.conn), updateVersion(r.m.settings.versionTable, s),
-		r.entrySQL(&s.migration.Migration, version, Action(s.direction), ProgressDone,
+	records := append(session.ResetSettings(r.conn),
+		r.entrySQL(s.migration, version, Action(s.direction), ProgressDone,
 			"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())"), "commit")
-	// The rest of the reset travels with the COMMIT. If it fails, resetSession runs it again and
-	// says so.
-	results, err := conn.Exec(ctx, strings.Join(append(records, discardSQL), "; ")).ReadAll()
+	// The rest of the reset travels with the COMMIT. If it fails, resetSession repeats it and
+	// reports the error.
+	results, err := conn.Exec(ctx, strings.Join(append(records, session.DiscardSQL), "; ")).ReadAll()
 	if len(results) < len(records) || results[len(records)-1].Err != nil {
 		var pgErr *pgconn.PgError
 		if errors.As(err, &pgErr) && pgErr.Code == "23502" && pgErr.ColumnName == "version" &&
@@ -52,8 +52,8 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 	}
 	r.lastEntry++
 	if err == nil {
-		ours, others, lockErr := readLocks(results[len(results)-1].Rows)
-		s.clean = ours && others == "" && lockErr == nil
+		held, others, lockErr := session.ReadLocks(results[len(results)-1].Rows, migrationLock)
+		s.clean = held && others == "" && lockErr == nil
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func (r *run) lockVersion(ctx context.Context, conn *pgconn.PgConn, want int32) 
 	return err
 }
 
-// rollback ends the transaction, if there is still one, and returns err.
+// rollback ends the transaction, if there is one, and returns err.
 func (r *run) rollback(ctx context.Context, err error) error {
 	conn := r.conn.PgConn()
 	if !conn.IsClosed() && conn.TxStatus() != 'I' {
@@ -86,14 +86,12 @@ func (r *run) rollback(ctx context.Context, err error) error {
 	return err
 }
 
-// sendSection sends statements of ours, first, and those of the section, each by itself, without
-// waiting for the answers in between. If the last of ours is a SELECT that finds nothing, another
-// instance has moved the version: that is known only after the statements were sent.
+// sendSection sends our own statements, first, and each of the section's without waiting for the
+// answers in between. If our last one finds no row, another instance has moved the version: that is
+// known only after the section was sent, inside a transaction that rolls back.
 func (r *run) sendSection(ctx context.Context, s *step, first ...string) error {
+	const flushEvery = 256 // statements
 	pipeline := r.conn.PgConn().StartPipeline(ctx)
-	// Close waits for the rest after an error.
-	const most = 256 // of statements between two flushes
-	lines := lineCounter{text: s.sql(), line: s.migration.firstLine(s.direction)}
 	send := func(sql string) { pipeline.SendQueryParams(sql, nil, nil, nil, nil) }
 	for _, sql := range first {
 		send(sql)
@@ -107,7 +105,7 @@ func (r *run) sendSection(ctx context.Context, s *step, first ...string) error {
 		if r.m.settings.progress != nil {
 			pipeline.SendFlushRequest() // the server reports each statement when it is done
 		}
-		if (n+1)%most == 0 && err == nil {
+		if (n+1)%flushEvery == 0 && err == nil {
 			err = pipeline.Flush()
 		}
 	}
@@ -120,9 +118,10 @@ func (r *run) sendSection(ctx context.Context, s *step, first ...string) error {
 			tag, err = nextTag(pipeline)
 		}
 	}
-	if err == nil && tag.Select() && tag.RowsAffected() == 0 {
+	if err == nil && len(first) > 0 && tag.RowsAffected() == 0 {
 		err = errMoved
 	}
+	lines := s.migration.lines(s.direction)
 	for n := range s.statements {
 		if err != nil {
 			break
@@ -130,10 +129,10 @@ func (r *run) sendSection(ctx context.Context, s *step, first ...string) error {
 		if s.isCheck(n + 1) {
 			continue
 		}
-		r.beginStatement(s, n+1, lines.at(s.statements[n].Start))
+		r.beginStatement(s, n+1, lines.At(s.statements[n].Start))
 		_, err = nextTag(pipeline)
 	}
-	// It waits until the connection is ready again.
+	// Close waits until the connection is ready again, also after an error.
 	if closeErr := pipeline.Close(); err == nil {
 		err = closeErr
 	}

@@ -18,9 +18,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// The tests of this file are what the README says of tern alone, a row of its table each;
-// TestAvailability is one more. One that fails after an update of tern means that the README has to
-// change.
+// Each test of this file proves a row of the README's table about tern alone, as TestAvailability
+// does. If one fails after an update of tern, change the README.
 
 // ternUp migrates with tern alone, on a connection of its own.
 func ternUp(ctx context.Context, cfg *pgx.ConnConfig, fsys fs.FS) error {
@@ -93,8 +92,8 @@ func TestTernDatabaseAhead(t *testing.T) {
 	}
 }
 
-// A client that goes without a word, as a killed process does: by tern its statement and lock are
-// still there when the server has long ended those of pgmigrate.
+// After a client was killed, the server ends pgmigrate's statement and releases its lock, but not
+// tern's.
 func TestTernClientGone(t *testing.T) {
 	t.Parallel()
 	fsys := files("1_a.sql", "select pg_sleep(600);")

@@ -9,10 +9,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/page-builder/persistence/pgmigrate/internal/index"
 	"github.com/page-builder/persistence/pgmigrate/internal/sqlscan"
 )
 
-// Unfinished is a disable-tx section that was begun and has not recorded its version.
+// Unfinished is a disable-tx section that has begun and has not recorded its version.
 type Unfinished struct {
 	Version    int32
 	Name       string
@@ -22,13 +23,13 @@ type Unfinished struct {
 	StartedAt  time.Time
 	Role       string // the session's user in the database
 	Client     string // user@host of the process
-	Repeatable bool   // the section may go on from Statement: the next run does that by itself
+	Repeatable bool   // the next run continues the section at Statement
 
-	InvalidIndexes []string // of the database, such as an interrupted CREATE INDEX CONCURRENTLY leaves
+	InvalidIndexes []string // of the database, as an interrupted CREATE INDEX CONCURRENTLY leaves them
 }
 
-// DirtyError is returned, before anything is changed, when a disable-tx section was interrupted
-// where only a person can tell what it left behind. See [Migrator.Resolve].
+// DirtyError is returned, before anything is changed, when a disable-tx section was interrupted and
+// only a person can tell what it left behind. See [Migrator.Resolve].
 type DirtyError struct {
 	Unfinished
 }
@@ -53,45 +54,45 @@ func (e *DirtyError) Error() string {
 	return b.String()
 }
 
-// readUnfinished reads an unfinished entry's details and decides whether its section may run again.
+// readUnfinished reads the details of an unfinished entry and decides whether the section
+// continues.
 func (m *Migrator) readUnfinished(ctx context.Context, conn *pgx.Conn, k mark) (*Unfinished, error) {
 	u := &Unfinished{Version: k.version, Direction: Direction(k.action)}
-	var index, before, current string
+	var name, before, current string
 	var drops bool
 	err := conn.QueryRow(ctx, `
 select name, coalesce(statement, 0), coalesce(line, 0), started_at, role, client, coalesce(repeatable, true),
 	coalesce(index_name, ''), coalesce(drops_index, false), coalesce(before, ''), coalesce(current, '')
 from `+m.settings.historySchema+`.history where `+m.settings.entryKey(k.id), pgx.QueryExecModeExec).
-		Scan(&u.Name, &u.Statement, &u.Line, &u.StartedAt, &u.Role, &u.Client, &u.Repeatable, &index, &drops,
+		Scan(&u.Name, &u.Statement, &u.Line, &u.StartedAt, &u.Role, &u.Client, &u.Repeatable, &name, &drops,
 			&before, &current)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
-	u.InvalidIndexes = invalidIndexes(ctx, conn)
+	u.InvalidIndexes = index.ListInvalid(ctx, conn)
 	if u.Repeatable && u.Statement > 0 {
 		u.Repeatable = m.continues(k, u.Statement, before, current)
 	}
-	if k.progress == ProgressFailed || !u.Repeatable || index == "" {
+	if k.progress == ProgressFailed || !u.Repeatable || name == "" {
 		return u, nil
 	}
-	// The process is gone, and nobody knows whether its last statement came to an end; the
-	// catalog does.
-	state, err := readIndexState(ctx, conn, index)
+	// The process is gone. Only the catalog knows whether its last statement has finished.
+	state, err := index.Read(ctx, conn, name)
 	if err != nil {
 		return nil, err
 	}
-	u.Repeatable = (state == indexMissing || state == indexInvalid) && !drops || drops && state != indexMissing
+	u.Repeatable = (state == index.Missing || state == index.Invalid) && !drops || drops && state != index.Missing
 	return u, nil
 }
 
-// continues reports whether the folder's section can go on from statement n of the one that was
-// interrupted: what ran before is what the file says still, and so is n itself unless it has failed
-// and left nothing.
+// continues reports whether the folder's section can continue at statement n of the interrupted
+// one: the file still has the statements that ran, and n itself unless n has failed and left
+// nothing.
 func (m *Migrator) continues(k mark, n int, before, current string) bool {
 	if int(k.version) > len(m.folder.migrations) {
 		return false
 	}
-	mig := &m.folder.migrations[k.version-1]
+	mig := m.folder.migration(k.version)
 	s := &step{migration: mig, direction: Direction(k.action)}
 	s.statements, _ = sqlscan.Split(s.sql())
 	if n > len(s.statements)+1 || mig.Transactional(s.direction) && n > 1 {
@@ -100,9 +101,9 @@ func (m *Migrator) continues(k mark, n int, before, current string) bool {
 	return s.digest(n-1) == before && (k.progress == ProgressFailed || s.digest(n) == current) && s.resumable(n)
 }
 
-// unfinished returns what was interrupted, and what is being worked on right now; at most one of
-// them. It reads twice before it calls a section interrupted: the instance that worked on it may
-// have come to its end between the two questions.
+// unfinished returns the section that was interrupted, or the one that another instance works on.
+// It reads twice before it calls a section interrupted: the instance may have finished between the
+// two queries.
 func (m *Migrator) unfinished(ctx context.Context, conn *pgx.Conn) (p position, dirty, running *Unfinished, err error) {
 	for try := 0; ; try++ {
 		p, err = m.readPosition(ctx, conn)

@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// A section is continued as long as what has run is what the file says. What failed and left
-// nothing may be corrected.
+// A section continues if the file still has the statements that ran. A statement that failed and
+// left nothing may be corrected.
 func TestInterruptedSectionThatWasEdited(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -61,7 +61,7 @@ func TestFinishedByTern(t *testing.T) {
 	}
 }
 
-// What was rolled back by us and applied again by tern itself is applied, and nobody knows as what.
+// A migration that we rolled back and tern applied again counts as applied, without a checksum.
 func TestAppliedByTernAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -80,6 +80,6 @@ func TestAppliedByTernAgain(t *testing.T) {
 		t.Fatalf("got %+v, %v", s, err)
 	}
 	if second := s.Migrations[1]; !second.Applied || !second.AppliedAt.IsZero() || second.Edited {
-		t.Errorf("the second is %+v, want it applied by somebody", second)
+		t.Errorf("the second is %+v, want it applied without an entry", second)
 	}
 }

@@ -51,7 +51,7 @@ func TestWaitFor(t *testing.T) {
 	}
 }
 
-// A role that may not read the version table waits until somebody grants it that.
+// A role that may not read the version table waits until it is granted.
 func TestWaitForRight(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

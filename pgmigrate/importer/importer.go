@@ -1,7 +1,7 @@
 // Package importer converts the migrations of other tools to tern's format.
 //
 // It reads goose, golang-migrate, sql-migrate, dbmate, Prisma, Flyway, and plain folders of SQL
-// files. It writes nothing: the caller gets the files, and what a person has to look at.
+// files. It writes nothing: it returns the files and notes for a person.
 package importer
 
 import (
@@ -18,9 +18,9 @@ import (
 
 // Result is a converted folder.
 type Result struct {
-	Tool  string // whose files they were; "plain SQL" for a folder without a tool's marks
+	Tool  string // that made the files; "plain SQL" for a folder without a tool's markers
 	Files []File // in the order of their new numbers
-	// Notes is what a person has to look at, a line each, with the file.
+	// Notes lists what a person must check, one line each, with the file.
 	Notes []string
 }
 
@@ -35,7 +35,7 @@ type File struct {
 type migration struct {
 	from     string
 	name     string // without number and extension
-	order    []int  // by which migrations are sorted
+	order    []int  // sorts the migrations
 	up, down string
 	// The section must not run in a transaction.
 	upAlone, downAlone bool
@@ -92,7 +92,7 @@ func (c *converter) note(file, format string, args ...any) {
 	c.notes = append(c.notes, file+": "+fmt.Sprintf(format, args...))
 }
 
-// tool returns whose files they are. Files of two tools in one folder are a person's to sort out.
+// tool returns the tool that made the files. It refuses a folder with files of two tools.
 func (c *converter) tool(entries []fs.DirEntry) (foreign.Tool, error) {
 	tool, file := foreign.OfFolder(c.fsys, entries)
 	for _, e := range entries {
@@ -158,7 +158,7 @@ func statements(sql string) []sqlscan.Statement {
 }
 
 var (
-	// What PostgreSQL refuses inside a transaction.
+	// PostgreSQL refuses these inside a transaction.
 	needsNoTransaction = regexp.MustCompile(`(?is)\A(?:(?:create\s+(?:unique\s+)?|drop\s+)index\s+concurrently|` +
 		`reindex\b.*\bconcurrently|vacuum|create\s+database|drop\s+database|alter\s+system|create\s+tablespace)\b`)
 	templateMark = regexp.MustCompile(`\{\{`)

@@ -21,7 +21,7 @@ var (
 	notInName = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
-// newName makes a name of the words of an old one.
+// newName makes a name from the words of an old one.
 func newName(old string) string {
 	return cmp.Or(strings.Trim(notInName.ReplaceAllString(strings.ToLower(old), "_"), "_"), "migration")
 }
@@ -49,8 +49,8 @@ func (c *converter) sort() error {
 	return nil
 }
 
-// readMarked reads files that hold both directions, parted by comments, and plain files, which have
-// no marker and only apply.
+// readMarked reads files that contain both directions, separated by comments, and plain files
+// without markers.
 func (c *converter) readMarked(entries []fs.DirEntry, tool foreign.Tool) error {
 	for _, e := range entries {
 		match := numberedFile.FindStringSubmatch(e.Name())
@@ -86,7 +86,7 @@ func (c *converter) readMarked(entries []fs.DirEntry, tool foreign.Tool) error {
 	return nil
 }
 
-// cutMarker removes tern's own marker from a section that is converted again.
+// cutMarker removes tern's marker from a section and reports whether it was there.
 func cutMarker(sql *string) bool {
 	if !strings.Contains(*sql, disableTxMarker) {
 		return false
@@ -95,7 +95,7 @@ func cutMarker(sql *string) bool {
 	return true
 }
 
-// split parts a file at its markers.
+// split divides a file at its markers.
 func (c *converter) split(m *migration, body string) error {
 	var before, up, down strings.Builder
 	current := &before

@@ -44,13 +44,13 @@ func (a *app) root() *cobra.Command {
 		Short: "Apply tern migrations to a PostgreSQL database that is in use",
 		Long: `Apply tern migrations to a PostgreSQL database that is in use.
 
-The database is what the environment names: DATABASE_URL, or libpq's PG* variables. It must be the
-server's own address; where those name PgBouncer, set DIRECT_DATABASE_URL beside them, which is used
-instead. The folder is "migrations" beside the nearest go.mod or go.work, or --dir.
+The environment names the database: DATABASE_URL, or libpq's PG* variables. It must be the address
+of the server itself; if DATABASE_URL names PgBouncer, set DIRECT_DATABASE_URL as well, which is then
+used instead. The folder is "migrations" next to the nearest go.mod or go.work, or --dir.
 
-Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the command line,
-the configuration or the folder is wrong; 3 a person has to decide: a section without a transaction
-was interrupted, an applied file was edited, or a backfill has to run first.`,
+Exit codes: 0 success; 1 the database or a migration failed, or the time limit was reached; 2 the
+command line, the configuration or the folder is wrong; 3 a person must decide: a section without a
+transaction was interrupted, an applied file was edited, or a backfill must run first.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) {
@@ -58,13 +58,15 @@ was interrupted, an applied file was edited, or a backfill has to run first.`,
 		},
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.dir, "dir", "", "migrations folder (default: migrations beside the nearest go.mod or go.work)")
+	flags.StringVar(&a.dir, "dir", "", "migrations folder (default: migrations, next to the nearest go.mod or go.work)")
 	flags.StringVar(&a.repeatable, "repeatable", "",
-		"folder of repeatable migrations (default: repeatable beside the migrations folder, if there is one)")
-	flags.StringVar(&a.prefix, "prefix", "", "of the environment's variables, as in ANALYTICS_DATABASE_URL")
+		"folder of repeatable migrations (default: repeatable, next to the migrations folder, if it exists)")
+	flags.StringVar(&a.prefix, "prefix", "",
+		"prefix of the environment's variables, such as ANALYTICS for ANALYTICS_DATABASE_URL")
 	flags.StringVar(&a.versionTable, "version-table", pgmigrate.DefaultVersionTable, "table that holds the version")
 	flags.StringVar(&a.historySchema, "history-schema", pgmigrate.DefaultHistorySchema, "schema of the history")
-	flags.BoolVar(&a.strict, "strict", false, "make the folder's warnings, and for up a database that is ahead, errors")
+	flags.BoolVar(&a.strict, "strict", false,
+		"turn the folder's warnings into errors and, for up, a database that is ahead")
 	flags.StringToStringVar(&a.data, "data", nil, "values for migrations that are templates, as name=value")
 	root.AddCommand(
 		a.up(), a.to(), a.down(), a.redo(), a.reset(), a.status(), a.plan(), a.history(), a.newMigration(),
@@ -76,16 +78,16 @@ was interrupted, an applied file was edited, or a backfill has to run first.`,
 // running adds the flags of commands that change the database.
 func (a *app) running(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().DurationVar(&a.lockTimeout, "lock-timeout", pgmigrate.DefaultLockTimeout,
-		"how long a migration may queue for a table lock before it lets others through and tries again; 0 for no limit")
+		"how long a migration may queue for a table lock before it rolls back and tries again; 0 for no limit")
 	cmd.Flags().DurationVar(&a.statementTimeout, "statement-timeout", 0,
-		"cancel a statement that takes longer, index builds included; 0 for no limit")
+		"cancel a statement that takes longer, including index builds; 0 for no limit")
 	return a.limited(a.withJSON(cmd))
 }
 
-// limited adds the limit on the whole.
+// limited adds --timeout.
 func (a *app) limited(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().DurationVar(&a.timeout, "timeout", 0,
-		"give up after this time, waiting for locks included; 0 for no limit")
+		"give up after this time, including waits for locks; 0 for no limit")
 	return cmd
 }
 
@@ -94,7 +96,8 @@ func (a *app) withJSON(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// migrator reads the configuration and the folder. A bad folder shows also without a configuration.
+// migrator reads the configuration and the folder. It reports a bad folder even without a
+// configuration.
 func (a *app) migrator(opts ...pgmigrate.Option) (*pgmigrate.Migrator, *pgx.ConnConfig, error) {
 	dir, err := a.folder()
 	if err != nil {
@@ -156,8 +159,8 @@ func (a *app) connection() (*pgx.ConnConfig, error) {
 	return cfg.DirectConfig()
 }
 
-// warnings logs what the progress does not show: ignored files, locks in the way, a database that
-// is ahead.
+// warnings logs what the progress does not show: ignored files, locks held by others, a database
+// that is ahead.
 func (a *app) warnings() *slog.Logger { return a.logger(slog.LevelWarn) }
 
 // logger writes to stderr: stdout is for the result.

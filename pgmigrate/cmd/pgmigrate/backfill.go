@@ -12,12 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgmigrate/backfill"
 )
 
-// backfillFlags are those of the commands that run backfills.
+// backfillFlags holds the flags of the commands that run backfills.
 type backfillFlags struct {
 	dir    string
 	opts   backfill.Options
@@ -27,7 +26,7 @@ type backfillFlags struct {
 // backfillFolder adds the flag of all commands that read the folder.
 func (a *app) backfillFolder(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&a.backfills.dir, "backfills", "",
-		"folder of the backfills (default: backfills beside the migrations folder)")
+		"folder of the backfills (default: backfills, next to the migrations folder)")
 	return cmd
 }
 
@@ -48,7 +47,7 @@ func (a *app) backfilling(cmd *cobra.Command) *cobra.Command {
 	return a.backfillFolder(cmd)
 }
 
-// runner reads the folder beside the migrations, then the configuration.
+// runner reads the folder of backfills, then the configuration.
 func (a *app) runner(opts backfill.Options) (*backfill.Runner, error) {
 	dir := a.backfills.dir
 	if dir == "" {
@@ -64,11 +63,7 @@ func (a *app) runner(opts backfill.Options) (*backfill.Runner, error) {
 	if _, err := backfill.Check(os.DirFS(dir)); err != nil {
 		return nil, usageError{err}
 	}
-	cfg, err := pgconfig.Load()
-	if err != nil {
-		return nil, usageError{err}
-	}
-	conn, err := cfg.DirectConfig()
+	conn, err := a.connection()
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -88,11 +83,11 @@ func (a *app) backfill() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "backfill", Short: "Move the rows of large tables in batches, while the application uses them",
 		Long: `Move the rows of large tables in batches, while the application uses them. A backfill is a
-file in the folder "backfills" beside the migrations folder; its name is the file's without .sql.`,
+file in the folder "backfills" next to the migrations folder; its name is the file's name without .sql.`,
 	}
 	const (
 		pause  = "Let the worker wait; returns when no batch runs"
-		resume = "Go on behind the last batch, with the file as it is now: after pause, a failure or an edit"
+		resume = "Continue after the last batch, with the file as it is now: after a pause, a failure or an edit"
 		cancel = "End the worker for good; returns when no batch runs"
 	)
 	cmd.AddCommand(a.backfillRun(), a.backfillStatus(), a.backfillVerify(),
@@ -106,8 +101,8 @@ func (a *app) backfillRun() *cobra.Command {
 	restart := false
 	cmd := a.limited(a.withJSON(&cobra.Command{
 		Use: "run [NAME...]", Short: "Run backfills to their end, one after the other; default: all",
-		Long: `Run backfills to their end, from where they are. Without NAME, all of the folder in the order
-of their names. A run that is interrupted, also by kill -9, goes on behind the last batch.`,
+		Long: `Run backfills to their end. Without NAME, run all of the folder in the order of their names.
+After an interruption, even by kill -9, the next run continues after the last batch.`,
 		ValidArgsFunction: a.completeBackfill,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			lines := a.backfillLines()
@@ -135,7 +130,7 @@ of their names. A run that is interrupted, also by kill -9, goes on behind the l
 			if !a.json {
 				return err
 			}
-			// Where it stands also if ctx is over.
+			// Show the state even after ctx has ended.
 			list, statusErr := a.statusOf(context.WithoutCancel(ctx), r, names)
 			v := newBackfillsView(list)
 			if err = errors.Join(err, statusErr); err != nil {
@@ -144,7 +139,7 @@ of their names. A run that is interrupted, also by kill -9, goes on behind the l
 			return a.printJSON(v, err)
 		},
 	}))
-	cmd.Flags().BoolVar(&restart, "restart", false, "begin at the first row again; rows that are done are met again")
+	cmd.Flags().BoolVar(&restart, "restart", false, "start again at the first row; rows that are done are visited again")
 	return a.backfilling(cmd)
 }
 
@@ -181,7 +176,7 @@ func unknownIsUsage(err error) error {
 
 func (a *app) backfillStatus() *cobra.Command {
 	return a.backfillFolder(a.withJSON(&cobra.Command{
-		Use: "status", Short: "Show where the backfills stand", Args: cobra.NoArgs,
+		Use: "status", Short: "Show the state of the backfills", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := a.runner(backfill.Options{})
 			if err != nil {
@@ -205,7 +200,7 @@ func (a *app) backfillStatus() *cobra.Command {
 
 func (a *app) backfillVerify() *cobra.Command {
 	return a.backfillFolder(a.limited(&cobra.Command{
-		Use: "verify NAME", Short: "Count the rows that are not as the backfill should leave them",
+		Use: "verify NAME", Short: "Count the rows that the backfill has not brought to their final state",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeBackfill,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -248,7 +243,7 @@ func (a *app) backfillChange(
 	}))
 }
 
-// completeBackfill offers the folder's backfills to the shell. It asks no database.
+// completeBackfill offers the folder's backfills to the shell, without a database.
 func (a *app) completeBackfill(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	dir := a.backfills.dir
 	if dir == "" {
@@ -269,7 +264,7 @@ func (a *app) completeBackfill(*cobra.Command, []string, string) ([]string, cobr
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// upBackfilling runs the backfills that migrations require, in their turn.
+// upBackfilling runs the migrations and, before those that require one, the backfill.
 func (a *app) upBackfilling(cmd *cobra.Command) error {
 	lines := a.backfillLines()
 	r, err := a.runner(lines.options(a.backfills.opts))
@@ -293,12 +288,12 @@ func (l *backfillLines) options(o backfill.Options) backfill.Options {
 		o.Logger = l.log
 		return o
 	}
-	o.Logger = slog.New(slog.DiscardHandler) // the line says it
+	o.Logger = slog.New(slog.DiscardHandler) // the line shows it
 	o.Progress = func(s backfill.Status) { l.draw(s.Name + "  " + backfillProgress(s)) }
 	return o
 }
 
-// backfillState says whether a worker is at a backfill that is started.
+// backfillState also says whether a worker runs a started backfill.
 func backfillState(s backfill.Status) string {
 	switch {
 	case s.Edited:
@@ -312,7 +307,7 @@ func backfillState(s backfill.Status) string {
 	}
 }
 
-// backfillProgress is one line: how far, how fast, how long, and what is in the way.
+// backfillProgress is one line: rows, rate, time left, and what the worker waits for.
 func backfillProgress(s backfill.Status) string {
 	if s.State == backfill.StatePending {
 		return ""

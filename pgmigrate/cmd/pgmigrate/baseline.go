@@ -9,10 +9,10 @@ import (
 func (a *app) baseline() *cobra.Command {
 	return a.limited(a.withJSON(&cobra.Command{
 		Use:   "baseline VERSION",
-		Short: "Record that an existing database has what the migrations up to VERSION do; runs none",
+		Short: "Record that an existing database has what the migrations up to VERSION do; runs nothing",
 		Args:  cobra.ExactArgs(1),
-		Long: `Record that an existing database, which was not made by migrations, has what those up to
-VERSION do. Nothing is run. A database that tern has migrated needs no baseline.`,
+		Long: `Record that an existing database, which was not made by migrations, has what the
+migrations up to VERSION do. It runs nothing. A database that tern has migrated needs no baseline.`,
 		ValidArgsFunction: a.completeVersion,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			version, err := parseVersion(args[0])
@@ -26,13 +26,13 @@ VERSION do. Nothing is run. A database that tern has migrated needs no baseline.
 			ctx, cancel := a.limit(cmd.Context())
 			defer cancel()
 			err = m.Baseline(ctx, version)
-			return a.report(doneView{Version: version}, fmt.Sprintf("version %d recorded, nothing was run", version),
+			return a.report(doneView{Version: version}, fmt.Sprintf("version %d recorded, nothing ran", version),
 				err)
 		},
 	}))
 }
 
-// report prints the result of a command that has nothing else to say.
+// report prints the result of a command without other output.
 func (a *app) report(view doneView, text string, err error) error {
 	if a.json {
 		if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/backfill"
 )
 
-// hint says what to do about an error that the server or the network reports in its own words. It
-// is "" where the error says so itself.
+// hint says what to do about an error of the server or the network. It is "" if the error says so
+// itself.
 func hint(err error) string {
 	if hint := resolveHint(err); hint != "" {
 		return hint
@@ -55,7 +55,7 @@ func hint(err error) string {
 	}
 }
 
-// resolveHint names the commands between which a person has to choose.
+// resolveHint names the commands that a person can choose from.
 func resolveHint(err error) string {
 	var (
 		dirty  *pgmigrate.DirtyError
@@ -68,13 +68,13 @@ func resolveHint(err error) string {
 	var version int32
 	switch {
 	case errors.As(err, &state) && state.State == backfill.StateCanceled:
-		return "To begin at the first row again: pgmigrate backfill run --restart " + state.Name
+		return "To start again at the first row: pgmigrate backfill run --restart " + state.Name
 	case errors.As(err, &state) && state.State != backfill.StateFailed && !state.Edited:
 		return ""
 	case errors.As(err, &state):
-		return "When the cause is gone: pgmigrate backfill resume " + state.Name + ", then run it again"
+		return "When the cause is fixed: pgmigrate backfill resume " + state.Name + ", then run it again"
 	case errors.As(err, &batch):
-		return "When the cause is gone: pgmigrate backfill resume " + batch.Name + ", then run it again"
+		return "When the cause is fixed: pgmigrate backfill resume " + batch.Name + ", then run it again"
 	case errors.As(err, &gate):
 		return fmt.Sprintf("Run it: pgmigrate backfill run %s\nOr with the migrations: pgmigrate up --backfill",
 			gate.Backfill)

@@ -16,9 +16,10 @@ func (a *app) importFolder() *cobra.Command {
 	return &cobra.Command{
 		Use: "import DIR --dir NEW", Short: "Convert the migrations of another tool to tern's format",
 		Args: cobra.ExactArgs(1),
-		Long: `Convert the migrations in DIR to tern's format and write them to the folder that --dir names, which
-is made if it is missing. DIR stays as it is, and no file is written over. goose, golang-migrate, sql-migrate,
-dbmate, Prisma, Flyway and plain folders of SQL files are read. What a person has to look at is printed.`,
+		Long: `Convert the migrations in DIR to tern's format and write them to the folder --dir, which is
+created if it is missing. DIR does not change, and no file is overwritten. Import reads the files of
+goose, golang-migrate, sql-migrate, dbmate, Prisma and Flyway, and plain folders of SQL files. It
+prints what a person must check.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if a.dir == "" {
 				return usageError{errors.New("import: name the new folder with --dir")}
@@ -34,7 +35,7 @@ dbmate, Prisma, Flyway and plain folders of SQL files are read. What a person ha
 				fmt.Fprintf(a.stdout, "%s from %s\n", filepath.Join(a.dir, f.Name), f.From)
 			}
 			for _, note := range result.Notes {
-				fmt.Fprintf(a.stdout, "look at %s\n", note)
+				fmt.Fprintf(a.stdout, "check %s\n", note)
 			}
 			var problems []pgmigrate.Problem
 			if _, err := pgmigrate.Check(os.DirFS(a.dir), pgmigrate.WithStrict()); err != nil {
@@ -45,19 +46,18 @@ dbmate, Prisma, Flyway and plain folders of SQL files are read. What a person ha
 				problems = folder.Problems
 			}
 			for _, p := range problems {
-				fmt.Fprintf(a.stdout, "look at %v\n", p)
+				fmt.Fprintf(a.stdout, "check %v\n", p)
 			}
-			fmt.Fprintf(a.stdout, "%d migrations of %s converted, %d to look at\n", len(result.Files), result.Tool,
+			fmt.Fprintf(a.stdout, "%d migrations of %s converted, %d to check\n", len(result.Files), result.Tool,
 				len(result.Notes)+len(problems))
-			fmt.Fprintf(a.stdout, "a database that has them all: pgmigrate baseline %d --dir %s\n", len(result.Files),
+			fmt.Fprintf(a.stdout, "for a database that has all of them: pgmigrate baseline %d --dir %s\n", len(result.Files),
 				a.dir)
 			return nil
 		},
 	}
 }
 
-// writeNew writes the files into dir. A folder that holds SQL already is refused before anything is
-// written.
+// writeNew writes the files into dir. It refuses a folder that holds SQL already.
 func writeNew(dir string, files []importer.File) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("import: %w", err)

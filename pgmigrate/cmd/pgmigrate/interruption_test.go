@@ -56,7 +56,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 		t.Errorf("the last run: %v", err)
 	}
 	x.checkComplete()
-	t.Logf("%d interruptions: %v", want, counts)
+	t.Logf("%d interruptions: %v; the longest wait for the server was %s", want, counts, x.longest)
 }
 
 type interrupted struct {
@@ -66,6 +66,7 @@ type interrupted struct {
 	conn     *pgx.Conn
 	migrator *pgmigrate.Migrator
 	usual    time.Duration // of a run
+	longest  time.Duration // wait for the server
 }
 
 // Sections of all kinds. The transactional ones and the marked inserts leave their number in log.
@@ -181,12 +182,26 @@ func (x *interrupted) interrupt(kind string) error {
 		x.server.Start(x.t)
 		x.connect()
 	}
-	for deadline := time.Now().Add(time.Minute); x.ask("select exists (select " + sessions + ")"); {
+	x.waitForSessions()
+	return err
+}
+
+// waitForSessions waits until the server has ended the sessions of a run. It pauses between two
+// questions: on a busy machine they would take the time that the sessions need to end.
+func (x *interrupted) waitForSessions() {
+	x.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	begin := time.Now()
+	defer func() { x.longest = max(x.longest, time.Since(begin)) }()
+	for deadline := begin.Add(20 * time.Second); x.ask("select exists (select " + sessions + ")"); <-tick.C {
 		if time.Now().After(deadline) {
-			x.t.Fatal("the server still works on a run that was interrupted")
+			var what string
+			err := x.conn.QueryRow(x.t.Context(), "select string_agg(format('%s %s %s/%s since %s: %s', pid, state, "+
+				"wait_event_type, wait_event, clock_timestamp() - state_change, query), E'\\n') "+sessions).Scan(&what)
+			x.t.Fatalf("the server still works on a run that was interrupted: %v\n%s", err, what)
 		}
 	}
-	return err
 }
 
 func (x *interrupted) ask(sql string) bool {

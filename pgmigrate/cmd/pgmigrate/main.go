@@ -4,12 +4,12 @@
 //	go get -tool github.com/page-builder/persistence/pgmigrate/cmd/pgmigrate
 //	DATABASE_URL=postgres://app@localhost/app go tool pgmigrate up
 //
-// The database is DATABASE_URL, or what libpq's PG* variables say; beside them, and not alone,
-// DIRECT_DATABASE_URL may name the server's own address where they name PgBouncer. See pgconfig for
-// the rest. Exit codes: 0 success; 1 the database or a migration failed, or the time was up; 2 the
-// command line, the configuration or the folder is wrong; 3 a person has to decide: a section
-// without a transaction was interrupted, an applied file was edited, or a backfill has to run
-// first.
+// DATABASE_URL or libpq's PG* variables name the database. If they name PgBouncer, set
+// DIRECT_DATABASE_URL as well, with the address of the server itself. See pgconfig for the rest.
+//
+// Exit codes: 0 success; 1 the database or a migration failed, or the time limit was reached; 2 the
+// command line, the configuration or the folder is wrong; 3 a person must decide: a section without
+// a transaction was interrupted, an applied file was edited, or a backfill must run first.
 package main
 
 import (
@@ -35,8 +35,8 @@ const (
 )
 
 func main() {
-	// Ctrl-C closes the connection, so that the server rolls back, and lets the message say what
-	// state that leaves.
+	// Ctrl-C closes the connection, the server rolls back, and the message says what state that
+	// leaves.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if a.json && !a.printed {
-		// stderr says the same, should stdout be closed.
+		// stderr says the same if stdout is closed.
 		_ = a.printJSON(map[string]string{"error": err.Error()}, nil)
 	}
 	fmt.Fprintf(stderr, "pgmigrate: %v\n", err)
@@ -95,7 +95,7 @@ func isConfiguration(err error) bool {
 		errors.As(err, &version) && !version.Ahead
 }
 
-// needsPerson reports whether running again cannot help until somebody has looked at the database.
+// needsPerson reports whether another run is useless until a person has looked at the database.
 func needsPerson(err error) bool {
 	var (
 		dirty  *pgmigrate.DirtyError

@@ -50,7 +50,7 @@ func runScript(t *testing.T, script, url string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, "DATABASE_URL="+url,
+			e.Vars = append(e.Vars, "DATABASE_URL="+url, "DATABASE_CONNECT_TIMEOUT=1m", // a busy machine
 				"GORACE=atexit_sleep_ms=0") // under -race every exit would take a second
 			return nil
 		},

@@ -21,7 +21,7 @@ const migrationText = `-- Applied by "pgmigrate up", in a transaction.
 
 ---- create above / drop below ----
 
--- Rolled back by "pgmigrate down", which refuses while there is no statement here.
+-- Rolled back by "pgmigrate down", which refuses if there is no statement here.
 `
 
 var numbered = regexp.MustCompile(`\A(\d+)_.+\.sql\z`)
@@ -133,7 +133,7 @@ func (a *app) writeNew(dir string, files ...newFile) (err error) {
 
 var notInName = regexp.MustCompile(`[^\p{Ll}\p{Nd}]+`)
 
-// fileName makes add_page_titles of "Add page titles!".
+// fileName turns "Add page titles!" into add_page_titles.
 func fileName(name string) (string, error) {
 	made := strings.Trim(notInName.ReplaceAllString(strings.ToLower(strings.TrimSuffix(name, ".sql")), "_"), "_")
 	if made == "" {

@@ -14,8 +14,8 @@ import (
 func (a *app) plan() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "plan", Short: "Show the SQL that up would run; takes no lock and writes nothing", Args: cobra.NoArgs,
-		Long: `Show the SQL that up would run. Takes no lock and writes nothing. Passwords after the
-word PASSWORD and in connection strings are masked; other values that templates fill in are shown.`,
+		Long: `Show the SQL that up would run. Plan takes no lock and writes nothing. It masks passwords
+after the word PASSWORD and in connection strings; it shows other values from templates.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, _, err := a.migrator()
 			if err != nil {
@@ -46,16 +46,16 @@ word PASSWORD and in connection strings are masked; other values that templates 
 }
 
 var (
-	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…'. A value in quotes may hold anything:
-	// the rest of the string is masked.
+	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…'. If the value is quoted, the rest of the
+	// string is masked.
 	passwordSetting = regexp.MustCompile(`(?is)\b(\w*passw\w*\s*=\s*)(?:['"\\].*|[^\s'&]+)`)
-	// A password may hold a @: it ends at the last one.
+	// A password may contain an @: it ends at the last one.
 	passwordInURL = regexp.MustCompile(`(?i)(://[^\s:/@']*:)[^\s']*@`)
-	// In SQL that is a string itself: the rest of the string is masked.
+	// SQL inside a string: the rest of the string is masked.
 	passwordInSQL = regexp.MustCompile(`(?is)\b(password\s+)\S*['"$].*`)
 )
 
-// masked replaces passwords: strings behind the word PASSWORD, and those in connection strings.
+// masked replaces passwords: strings after the word PASSWORD, and values in connection strings.
 func masked(sql string) string {
 	var b strings.Builder
 	l := sqlscan.Lexer{SQL: sql}
@@ -88,7 +88,7 @@ func masked(sql string) string {
 	return b.String() + sql[end:]
 }
 
-// maskedString masks what is in a string, whose delimiters stay, or in a comment.
+// maskedString masks the content of a string or a comment and keeps the delimiters.
 func maskedString(text string, kind sqlscan.Kind) string {
 	left, right := 0, len(text)
 	switch kind {

@@ -10,8 +10,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 )
 
-// progress shows what a run does: a line a migration on a terminal, the last of which is redrawn
-// while it runs, and log lines elsewhere.
+// progress shows a run: on a terminal one line per migration, redrawn while it runs, and log lines
+// elsewhere.
 type progress struct {
 	log *slog.Logger // nil on a terminal
 	w   io.Writer
@@ -29,7 +29,7 @@ func (a *app) progress() *progress {
 	return &progress{log: a.logger(slog.LevelInfo)}
 }
 
-// isTerminal takes other character devices for terminals too, except /dev/null.
+// isTerminal treats all character devices as terminals, except /dev/null.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

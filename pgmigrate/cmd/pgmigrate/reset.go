@@ -21,13 +21,13 @@ func (a *app) reset() *cobra.Command {
 	cmd := a.running(&cobra.Command{
 		Use: "reset", Short: "Roll everything back and apply it again; only on a local database", Args: cobra.NoArgs,
 		Long: `Roll everything back and apply it again. All data in the migrated tables is lost.
-Nothing is asked, so only a database on this machine is accepted: every address must be a unix
-socket, localhost or a loopback address, and APP_ENV, if it is set, development or test. A server that
-sees another client than this process is behind a tunnel, a pooler or the port of a container: then
---confirm must name the database. A forwarded unix socket is not noticed.`,
+Reset does not ask, so it only accepts a database on this machine: every address must be a unix
+socket, localhost or a loopback address, and APP_ENV, if it is set, must be development or test. If
+the server sees another client address than this process has, a tunnel, a pooler or the port of a
+container leads to it: then --confirm must name the database. A forwarded unix socket is not noticed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			acceptable := func(conn *pgx.ConnConfig) error {
-				// Without APP_ENV the environment is production by default, and says nothing.
+				// Without APP_ENV the environment defaults to production, which means nothing here.
 				if os.Getenv("APP_ENV") != "" && a.environment != string(pgconfig.Development) &&
 					a.environment != string(pgconfig.Test) {
 					return usageError{fmt.Errorf("reset: APP_ENV is %s: reset only works in development and test",
@@ -56,7 +56,7 @@ sees another client than this process is behind a tunnel, a pooler or the port o
 				})
 		},
 	})
-	cmd.Flags().StringVar(&confirmed, "confirm", "", "the name of the database, if a tunnel or a container leads to it")
+	cmd.Flags().StringVar(&confirmed, "confirm", "", "name of the database, if a tunnel or a container leads to it")
 	return cmd
 }
 
@@ -82,12 +82,11 @@ func confirmTunnel(ctx context.Context, config *pgx.ConnConfig, confirmed string
 		return nil
 	}
 	return usageError{fmt.Errorf("reset: a tunnel, a pooler or the port of a container leads to the server: if all "+
-		"data of database %q may go, add --confirm %s", database, database)}
+		"data of database %q may be lost, add --confirm %s", database, database)}
 }
 
-// onThisMachine returns an error if an address that pgx would try is not on this machine. A name
-// other than localhost is refused without asking DNS, whose answer may be another one when the
-// connection is made.
+// onThisMachine returns an error if an address that pgx would try is not on this machine. It
+// refuses names other than localhost without DNS, whose answer may change before pgx connects.
 func onThisMachine(conn *pgx.ConnConfig) error {
 	hosts := []string{conn.Host}
 	for _, f := range conn.Fallbacks {

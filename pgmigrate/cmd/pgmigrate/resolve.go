@@ -14,9 +14,9 @@ func (a *app) resolve() *cobra.Command {
 	cmd := a.limited(a.withJSON(&cobra.Command{
 		Use:   "resolve VERSION --applied|--rolled-back",
 		Short: "Record what became of a migration that was interrupted; runs nothing", Args: cobra.ExactArgs(1),
-		Long: `Record what became of a migration without a transaction that was interrupted. Nothing is
-run: look at the database, finish or undo the migration by hand, then say which of the two it was.
---applied also accepts a file that was edited after it had been applied.`,
+		Long: `Record what became of a migration without a transaction that was interrupted. Resolve runs
+nothing: look at the database, finish or undo the migration by hand, then say which of the two it was.
+--applied also accepts a file that was edited after it was applied.`,
 		ValidArgsFunction: a.completeVersion,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			version, err := parseVersion(args[0])

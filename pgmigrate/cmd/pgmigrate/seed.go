@@ -13,8 +13,8 @@ func (a *app) seed() *cobra.Command {
 	cmd := a.limited(a.withJSON(&cobra.Command{
 		Use: "seed", Short: "Run seeds/*.sql and seeds/ENVIRONMENT/*.sql, each once per content", Args: cobra.NoArgs,
 		Long: `Run the files seeds/*.sql, then seeds/ENVIRONMENT/*.sql, each in a transaction and once
-per content: a file that was edited runs again. The folder "seeds" is looked for beside the
-migrations folder, and the environment is APP_ENV's.`,
+per content: a file that was edited runs again. The folder "seeds" is next to the migrations folder,
+and APP_ENV is the environment.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, _, err := a.migrator()
 			if err != nil {
@@ -49,7 +49,7 @@ migrations folder, and the environment is APP_ENV's.`,
 			return err
 		},
 	}))
-	cmd.Flags().StringVar(&dir, "seeds", "", "folder of the seeds (default: seeds beside the migrations folder)")
-	cmd.Flags().StringVar(&environment, "env", "", "the environment's folder in it (default: APP_ENV's)")
+	cmd.Flags().StringVar(&dir, "seeds", "", "folder of the seeds (default: seeds, next to the migrations folder)")
+	cmd.Flags().StringVar(&environment, "env", "", "the environment, a folder of the seeds (default: APP_ENV)")
 	return cmd
 }

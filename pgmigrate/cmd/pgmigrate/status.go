@@ -122,7 +122,7 @@ func state(mig pgmigrate.MigrationStatus, s pgmigrate.Status) string {
 	}
 }
 
-// details are what the history knows, in columns.
+// details returns the columns from the history.
 func details(mig pgmigrate.MigrationStatus) string {
 	if mig.AppliedAt.IsZero() {
 		return ""

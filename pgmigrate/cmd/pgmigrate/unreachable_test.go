@@ -16,7 +16,7 @@ func withoutTLS(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// silent VARIABLE: listens on the address that goes into the variable, and answers nobody.
+// silent VARIABLE: listens on the address that goes into the variable, and never answers.
 func silent(ts *testscript.TestScript, neg bool, args []string) {
 	listen(ts, neg, args, func(net.Conn) {})
 }

@@ -15,8 +15,8 @@ func (a *app) up() *cobra.Command {
 	backfill := false
 	cmd := a.running(&cobra.Command{
 		Use: "up", Short: "Apply all pending migrations", Args: cobra.NoArgs,
-		Long: `Apply all pending migrations. A migration with the comment -- pgmigrate:requires-backfill NAME
-waits for that backfill: up stops before it, or runs the backfill first with --backfill.`,
+		Long: `Apply all pending migrations. Up stops before a migration with the comment
+-- pgmigrate:requires-backfill NAME until that backfill is done, or runs it first with --backfill.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if backfill {
 				return a.upBackfilling(cmd)
@@ -49,7 +49,7 @@ func (a *app) to() *cobra.Command {
 func (a *app) down() *cobra.Command {
 	var steps int32
 	cmd := a.running(&cobra.Command{
-		Use: "down", Short: "Roll the last applied migrations back", Args: cobra.NoArgs,
+		Use: "down", Short: "Roll back the last applied migration", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if steps < 1 {
 				return usageError{fmt.Errorf("--steps %d: at least 1", steps)}
@@ -58,8 +58,8 @@ func (a *app) down() *cobra.Command {
 				if steps == 1 {
 					return m.Down(ctx)
 				}
-				// Down several times would find a missing down section only after it has rolled
-				// others back.
+				// Several calls of Down would find a missing down section only after they have
+				// rolled back others.
 				s, err := m.Status(ctx)
 				if err != nil {
 					return pgmigrate.Result{}, err
@@ -74,7 +74,7 @@ func (a *app) down() *cobra.Command {
 
 func (a *app) redo() *cobra.Command {
 	return a.running(&cobra.Command{
-		Use: "redo", Short: "Roll the last applied migration back and apply it again", Args: cobra.NoArgs,
+		Use: "redo", Short: "Roll back the last applied migration and apply it again", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.migrate(cmd.Context(), func(ctx context.Context, m *pgmigrate.Migrator) (pgmigrate.Result, error) {
 				return m.Redo(ctx)
@@ -83,7 +83,7 @@ func (a *app) redo() *cobra.Command {
 	})
 }
 
-// change is what a command does to the database.
+// change is the work of a command on the database.
 type change func(context.Context, *pgmigrate.Migrator) (pgmigrate.Result, error)
 
 // migrate runs a command that changes the database, with progress lines and the result.

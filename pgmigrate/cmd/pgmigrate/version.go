@@ -18,7 +18,7 @@ func parseVersion(arg string) (int32, error) {
 	return int32(version), nil
 }
 
-// completeVersion offers the folder's migrations to the shell. It asks no database.
+// completeVersion offers the folder's migrations to the shell, without a database.
 func (a *app) completeVersion(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -10,8 +10,8 @@ func (a *app) wait() *cobra.Command {
 	return a.limited(a.withJSON(&cobra.Command{
 		Use: "wait [VERSION]", Short: "Wait until the database is at VERSION or above; default: the folder's last",
 		Args: cobra.MaximumNArgs(1),
-		Long: `Wait until the database is at VERSION, or above. Without VERSION that is the folder's
-last. Takes no lock and writes nothing; a server that does not answer yet is waited for too. Give a
+		Long: `Wait until the database is at VERSION or above. VERSION defaults to the folder's last.
+Wait takes no lock and writes nothing. It also waits for a server that does not answer yet. Set a
 --timeout.`,
 		ValidArgsFunction: a.completeVersion,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -105,15 +105,16 @@ type work struct {
 func (w *work) open(ctx context.Context, wanted string) error {
 	opts := w.opts.Shadow
 	opts.Version, opts.Migrations, opts.Migrate = 0, nil, w.migrate()
-	migrations, err := pgmigrate.Check(w.folder, opts.Migrate...)
-	var problems *pgmigrate.FolderError
-	switch {
-	case errors.As(err, &problems) && len(problems.Problems) == 1 &&
-		problems.Problems[0].Kind == pgmigrate.ProblemNoMigrations:
-		// The first migration is as good as any.
-	case err != nil:
-		return err
-	default:
+	var migrations []pgmigrate.Migration
+	var files []string
+	var err error
+	if w.folder != nil {
+		files, err = fs.Glob(w.folder, "*.sql")
+	}
+	if len(files) > 0 || err != nil || w.folder == nil { // else diff writes the first migration
+		if migrations, err = pgmigrate.Check(w.folder, opts.Migrate...); err != nil {
+			return err
+		}
 		opts.Migrations, w.last = w.folder, int32(len(migrations))
 	}
 	w.width = width(migrations)

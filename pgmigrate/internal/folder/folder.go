@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Find returns the migrations folder: dir, or if that is empty "migrations" beside the nearest
-// go.mod or go.work upwards that has one. A module of a workspace may keep its migrations at the
-// root, so a module without the folder does not end the search.
+// Find returns the migrations folder: dir, or if dir is empty the folder "migrations" next to the
+// nearest go.mod or go.work upwards that has one. A workspace may keep its migrations at the root,
+// so a module without the folder does not end the search.
 func Find(dir string) (string, error) {
 	if dir != "" {
 		if fi, err := os.Stat(dir); err != nil {
@@ -43,8 +43,8 @@ func Find(dir string) (string, error) {
 	return "", fmt.Errorf("no migrations folder: looked for %q: create it, or name another with --dir", tried)
 }
 
-// Repeatable returns the folder of repeatable migrations: dir, or if that is empty "repeatable"
-// beside the migrations, or "" if there is none.
+// Repeatable returns the folder of repeatable migrations: dir, or if dir is empty the folder
+// "repeatable" next to the migrations, or "" if there is none.
 func Repeatable(dir, migrations string) (string, error) {
 	named := dir != ""
 	if !named {

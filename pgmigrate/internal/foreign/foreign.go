@@ -26,8 +26,8 @@ const (
 	Rambler       Tool = "rambler"
 )
 
-// A marker is a comment. Tools differ in what they accept around it, people in what they write:
-// case, blanks and the end of the line do not count.
+// A marker is a comment. Tools differ in what they accept around it, and people in what they write:
+// the patterns ignore case, blanks and the end of the line.
 var markers = []struct {
 	tool    Tool
 	pattern *regexp.Regexp
@@ -49,7 +49,7 @@ var names = []struct {
 	{Flyway, regexp.MustCompile(`(?i)\A(?:[VUB]\d[\d._]*__.*|R__.+)\.sql\z`)},
 }
 
-// OfName returns the tool that a file's name belongs to, or "".
+// OfName returns the tool that uses a file's name, or "".
 func OfName(name string) Tool {
 	for _, n := range names {
 		if n.pattern.MatchString(name) {
@@ -59,11 +59,11 @@ func OfName(name string) Tool {
 	return ""
 }
 
-// OfText returns the tool whose marker is in text, and its line, counted from 1; or "".
+// OfText returns the tool whose marker is in text, and the marker's line, from 1; or "".
 func OfText(text string) (tool Tool, line int) {
 	for l := range strings.SplitSeq(text, "\n") {
 		line++
-		// Most lines are no comments.
+		// Skip most lines early.
 		if l = strings.TrimLeft(l, "\ufeff \t"); !strings.HasPrefix(l, "--") && !strings.HasPrefix(l, "/*") {
 			continue
 		}

@@ -10,9 +10,9 @@ import (
 
 const setting = "default_transaction_read_only"
 
-// Session makes the sessions of cfg read-only. With target_session_attrs=read-write pgx asks each
-// server whether a new session may write, so the setting comes behind that, in a round trip of its
-// own; without target_session_attrs it travels with the start-up message.
+// Session makes the sessions of cfg read-only. Without target_session_attrs the setting travels
+// with the start-up message. With target_session_attrs=read-write pgx first asks each server
+// whether a new session may write, so the setting follows in its own round trip.
 func Session(cfg *pgx.ConnConfig) {
 	if cfg.ValidateConnect == nil {
 		if cfg.RuntimeParams == nil {

@@ -86,7 +86,7 @@ func (l *Lexer) Next() bool {
 		for l.End = i + 1; l.End < len(l.SQL) && isWordPart(l.SQL[l.End]); l.End++ {
 		}
 	case isDigit(c):
-		// Letters behind a number belong to it, or are an error of syntax.
+		// Letters after a number belong to it, or are a syntax error.
 		l.Kind = Number
 		for l.End = i + 1; l.End < len(l.SQL) && isNumberPart(l.SQL[l.End]); l.End++ {
 		}
@@ -106,8 +106,8 @@ func (l *Lexer) identifier(i int) {
 	l.End, l.Unclosed = quoteEnd(l.SQL, i, '"', false)
 }
 
-// string finds the end of the string whose quote opens at i. A string goes on, by the rules of its
-// first part, if a line break and another quote follow.
+// string finds the end of the string whose quote opens at i. After a line break and another quote
+// the string continues, by the rules of its first part.
 func (l *Lexer) string(i int, backslash bool) {
 	l.Kind = String
 	for {
@@ -144,7 +144,7 @@ func continuation(sql string, i int) (quote int, ok bool) {
 	return 0, false
 }
 
-// quoteEnd returns the offset behind the closing quote of what opens at i.
+// quoteEnd returns the offset after the quote that closes the one at i.
 func quoteEnd(sql string, i int, quote byte, backslash bool) (end int, unclosed bool) {
 	for i++; i < len(sql); i++ {
 		switch {
@@ -160,8 +160,8 @@ func quoteEnd(sql string, i int, quote byte, backslash bool) (end int, unclosed 
 	return len(sql), true
 }
 
-// lineEnd returns the offset of the line break that ends the comment at i. The server takes a
-// carriage return for one too, and a backslash for nothing special.
+// lineEnd returns the offset of the line break that ends the comment at i. A carriage return is one
+// too, and a backslash is nothing special.
 func lineEnd(sql string, i int) int {
 	if at := strings.IndexAny(sql[i:], "\n\r"); at >= 0 {
 		return i + at
@@ -169,7 +169,7 @@ func lineEnd(sql string, i int) int {
 	return len(sql)
 }
 
-// blockCommentEnd returns the offset behind the comment that opens at i. Such comments nest.
+// blockCommentEnd returns the offset after the comment that opens at i. Such comments nest.
 func blockCommentEnd(sql string, i int) (end int, unclosed bool) {
 	depth := 0
 	for i+1 < len(sql) {
@@ -204,7 +204,7 @@ func dollarTag(s string) string {
 	return ""
 }
 
-// isSpace knows ASCII only, as the server does: a no-break space is a letter to it.
+// isSpace knows ASCII only, as the server does: a no-break space is a letter.
 func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -5,16 +5,62 @@ import (
 	"strings"
 )
 
-// Statement is one statement of a text. Comments and white space around it do not belong to it,
-// nor does its semicolon.
+// Statement is one statement of a text, without its semicolon and the comments around it.
 type Statement struct {
 	Start, End int      // in bytes
 	Words      []string // its first keywords and identifiers, in lower case; at most maxWords
 	Atomic     bool     // it has a body BEGIN ATOMIC … END
-	CopyData   bool     // COPY … FROM STDIN or TO STDOUT: the client would have to take part
+	CopyData   bool     // COPY … FROM STDIN or TO STDOUT, which needs the client
 }
 
-// Fault is something that no server takes.
+// Word returns the word number i in lower case, from 0, or "".
+func (s Statement) Word(i int) string {
+	if i < len(s.Words) {
+		return s.Words[i]
+	}
+	return ""
+}
+
+// IsSetting reports whether the statement is SET or RESET.
+func (s Statement) IsSetting() bool { return s.Word(0) == "set" || s.Word(0) == "reset" }
+
+// EndsTransaction reports whether the statement begins or ends a transaction.
+func (s Statement) EndsTransaction() bool {
+	switch s.Word(0) {
+	case "begin", "commit", "end", "abort":
+		return true
+	case "start", "prepare":
+		return s.Word(1) == "transaction"
+	case "rollback":
+		return !slices.Contains(s.Words, "to") // a savepoint
+	default:
+		return false
+	}
+}
+
+// Chains reports whether a COMMIT or ROLLBACK begins the next transaction: AND CHAIN.
+func (s Statement) Chains() bool {
+	n := len(s.Words)
+	return s.EndsTransaction() && n >= 3 && s.Words[n-1] == "chain" && s.Words[n-2] == "and"
+}
+
+// Lines finds the lines of offsets that ascend, in one pass over the text.
+type Lines struct {
+	Text   string
+	Line   int // of the offset passed so far; 0 stays 0: the lines are not known
+	passed int
+}
+
+// At returns the line of offset, which must not be less than in the call before.
+func (l *Lines) At(offset int) int {
+	if l.Line > 0 && offset > l.passed {
+		l.Line += strings.Count(l.Text[l.passed:offset], "\n")
+		l.passed = offset
+	}
+	return l.Line
+}
+
+// Fault is something that no server accepts.
 type Fault struct {
 	Kind   FaultKind
 	Offset int    // where it begins, in bytes
@@ -36,10 +82,8 @@ const (
 // maxWords is enough for CREATE … INDEX CONCURRENTLY IF NOT EXISTS and for ROLLBACK … TO SAVEPOINT.
 const maxWords = 8
 
-// Split finds the statements of sql in the time that reading it takes.
-//
-// SET standard_conforming_strings counts for the statements behind it, as it does if they are sent
-// one by one.
+// Split finds the statements of sql, in linear time. SET standard_conforming_strings counts for the
+// statements after it, as it does if they are sent one by one.
 func Split(sql string) ([]Statement, []Fault) {
 	s := splitter{lexer: Lexer{SQL: sql}}
 	for s.lexer.Next() {
@@ -59,8 +103,8 @@ type splitter struct {
 	parentheses int      // CREATE RULE … DO (…; …)
 	bodies      int      // open BEGIN ATOMIC
 	head        []string // the first words of the statement, or of the one inside a body
-	boundary    bool     // a semicolon or ATOMIC came right before
-	previous    string   // the word right before
+	boundary    bool     // the previous token was a semicolon or ATOMIC
+	previous    string   // the previous token, if it was a word
 	setting     []string // the words, numbers and strings of the statement, as far as setsStrings looks
 }
 
@@ -117,7 +161,7 @@ func (s *splitter) word(word, previous string, boundary bool) {
 		s.current.Atomic, s.boundary = true, true
 		s.bodies++
 		s.head = nil
-	// Only between two statements END ends the body: elsewhere it ends a CASE or is a name.
+	// END ends the body only after a statement: elsewhere it ends a CASE or is a name.
 	case word == "end" && boundary && s.bodies > 0:
 		s.bodies--
 	case (word == "stdin" || word == "stdout") && (previous == "from" || previous == "to") &&
@@ -135,7 +179,7 @@ func (s *splitter) end() {
 	s.head, s.boundary, s.previous, s.setting = nil, false, "", s.setting[:0]
 }
 
-// createsRoutine reports whether head is that of a statement that may have a body.
+// createsRoutine reports whether a statement that starts with head may have a body.
 func createsRoutine(head []string) bool {
 	if len(head) >= 3 && head[1] == "or" && head[2] == "replace" {
 		head = head[2:]

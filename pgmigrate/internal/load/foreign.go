@@ -1,4 +1,4 @@
-package pgmigrate
+package load
 
 import (
 	"fmt"
@@ -9,9 +9,11 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/internal/foreign"
 )
 
-// foreignFiles returns a problem for each other tool whose files are in fsys. tern would run them
-// as its own: the part that undoes a migration right after the part that applies it.
-func foreignFiles(fsys fs.FS, entries []fs.DirEntry) []Problem {
+var downMarker = regexp.MustCompile(`(?im)^\s*--+.*\b(?:down|undo|rollback)\b`)
+
+// findForeign returns a problem for each other tool whose files are in fsys. tern would run the
+// part that undoes a migration right after the part that applies it.
+func findForeign(fsys fs.FS, entries []fs.DirEntry) []Problem {
 	var problems []Problem
 	found := map[foreign.Tool]bool{}
 	add := func(tool foreign.Tool, file string, line int) {
@@ -20,9 +22,8 @@ func foreignFiles(fsys fs.FS, entries []fs.DirEntry) []Problem {
 		}
 		found[tool] = true
 		problems = append(problems, Problem{
-			Kind: ProblemForeign, File: file, Line: line,
-			Detail: fmt.Sprintf("this is a migration of %s, not of tern", tool),
-			Hint:   "convert the folder with \"pgmigrate import DIR --dir NEW\"",
+			File: file, Line: line, Detail: fmt.Sprintf("this is a migration of %s, not of tern", tool),
+			Hint: "convert the folder with \"pgmigrate import DIR --dir NEW\"",
 		})
 	}
 	if tool, file := foreign.OfFolder(fsys, entries); tool != "" {
@@ -38,15 +39,13 @@ func foreignFiles(fsys fs.FS, entries []fs.DirEntry) []Problem {
 		}
 		body, err := fs.ReadFile(fsys, e.Name())
 		if err != nil {
-			continue // reported with the others
+			continue // Folder reports it
 		}
-		// What is converted already may keep the old markers as comments.
-		up, _, converted := strings.Cut(string(body), sectionMarker)
+		// A converted file may keep the old markers as comments.
+		up, _, converted := strings.Cut(string(body), SectionMarker)
 		if tool, line := foreign.OfText(up); tool != "" && (!converted || downMarker.MatchString(up)) {
 			add(tool, e.Name(), line)
 		}
 	}
 	return problems
 }
-
-var downMarker = regexp.MustCompile(`(?im)^\s*--+.*\b(?:down|undo|rollback)\b`)

@@ -1,4 +1,0 @@
----- tern: disable-tx ----
-select 'a';
-select '�';
-select 'dropped by tern';
