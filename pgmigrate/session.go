@@ -43,7 +43,7 @@ func (m *Migrator) connectReadOnly(ctx context.Context) (*pgx.Conn, error) {
 // waits for the migration lock if the file has released it. The session must be idle.
 func (r *run) resetSession(ctx context.Context) error {
 	for {
-		sql := strings.Join(append(session.ResetSettings(r.conn), session.DiscardSQL), "; ")
+		sql := strings.Join(append(session.ResetSettings(r.conn), session.DiscardSQL, session.LocksSQL), "; ")
 		results, err := r.conn.PgConn().Exec(ctx, sql).ReadAll()
 		if err != nil {
 			return fmt.Errorf("reset the session: %w", err)

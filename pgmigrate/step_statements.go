@@ -159,12 +159,13 @@ func (r *run) withoutLockTimeout(ctx context.Context, class sqlscan.Class) (chan
 	return tag.RowsAffected() > 0, nil
 }
 
-// keepLock takes the migration lock again, in case the section has released it. The lock counts how
-// often it was taken; the end of the run releases all of them.
+// keepLockSQL takes the migration lock again, in case the section has released it. The server counts
+// how often a session has taken a lock; the end of the run releases all.
+var keepLockSQL = fmt.Sprintf("select pg_catalog.pg_try_advisory_lock(%d)", migrationLock)
+
 func (r *run) keepLock(ctx context.Context) error {
 	var ok bool
-	err := r.conn.QueryRow(ctx, "select pg_catalog.pg_try_advisory_lock($1)", pgx.QueryExecModeExec,
-		migrationLock).Scan(&ok)
+	err := r.conn.QueryRow(ctx, keepLockSQL, pgx.QueryExecModeExec).Scan(&ok)
 	if err == nil && !ok {
 		err = errTaken
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,8 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return err
 	}
 	stop := r.watchBuild(ctx, s)
-	err := r.sendSection(ctx, s, "begin", updateVersion(r.m.settings.versionTable, s))
+	err := r.sendSection(ctx, s, "begin", fmt.Sprintf("select from %s where version = %d for update",
+		r.m.settings.versionTable, s.source()))
 	stop()
 	if err != nil {
 		return r.rollback(ctx, err)
@@ -33,15 +35,16 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return errors.New("the section has ended the migration's own transaction")
 	}
 	s.current = 0
-	// Null, which the history refuses, if the section has changed the version.
-	version := fmt.Sprintf("(select %d from %s where version = %d limit 1)", s.migration.Version,
-		r.m.settings.versionTable, s.target())
-	records := append(session.ResetSettings(r.conn),
-		r.entrySQL(s.migration, version, Action(s.direction), ProgressDone,
-			"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())"), "commit")
-	// The rest of the reset travels with the COMMIT. If it fails, resetSession repeats it and
-	// reports the error.
-	results, err := conn.Exec(ctx, strings.Join(append(records, session.DiscardSQL), "; ")).ReadAll()
+	// One statement is cheaper than two. The entry's version is null, which the history refuses, if the
+	// section itself has changed the version.
+	entry := "with moved as (" + updateVersion(r.m.settings.versionTable, s) + " returning 1) " +
+		r.entrySQL(s.migration, fmt.Sprintf("(select %d from moved limit 1)", s.migration.Version),
+			Action(s.direction), ProgressDone,
+			"1000 * extract(epoch from pg_catalog.clock_timestamp() - pg_catalog.now())")
+	records := append(session.ResetSettings(r.conn), entry, "commit")
+	// The rest of the reset travels with the COMMIT, and a function may have released the migration
+	// lock. If that fails, resetSession repeats it and reports the error.
+	results, err := conn.Exec(ctx, strings.Join(append(records, session.DiscardSQL, keepLockSQL), "; ")).ReadAll()
 	if len(results) < len(records) || results[len(records)-1].Err != nil {
 		var pgErr *pgconn.PgError
 		if errors.As(err, &pgErr) && pgErr.Code == "23502" && pgErr.ColumnName == "version" &&
@@ -51,12 +54,13 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return r.rollback(ctx, err)
 	}
 	r.lastEntry++
-	if err == nil {
-		held, others, lockErr := session.ReadLocks(results[len(results)-1].Rows, migrationLock)
-		s.clean = held && others == "" && lockErr == nil
-	}
+	// To list the locks takes longer than the rest of the record.
+	s.clean = err == nil && string(results[len(results)-1].Rows[0][0]) == "t" && !advisory.MatchString(s.sql())
 	return nil
 }
+
+// advisory matches a section that may leave advisory locks.
+var advisory = regexp.MustCompile(`(?i)advisory`)
 
 // lockVersion begins a transaction and locks the version, which must be want.
 func (r *run) lockVersion(ctx context.Context, conn *pgconn.PgConn, want int32) error {

@@ -43,7 +43,7 @@ func TestWaitFor(t *testing.T) {
 		t.Errorf("a version that is reached: %v", err)
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	err := m.WaitFor(ctx, 4)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the database is at version 3") {

@@ -194,7 +194,7 @@ func (x *interrupted) waitForSessions() {
 	defer tick.Stop()
 	begin := time.Now()
 	defer func() { x.longest = max(x.longest, time.Since(begin)) }()
-	for deadline := begin.Add(20 * time.Second); x.ask("select exists (select " + sessions + ")"); <-tick.C {
+	for deadline := begin.Add(time.Minute); x.ask("select exists (select " + sessions + ")"); <-tick.C {
 		if time.Now().After(deadline) {
 			var what string
 			err := x.conn.QueryRow(x.t.Context(), "select string_agg(format('%s %s %s/%s since %s: %s', pid, state, "+

@@ -27,12 +27,14 @@ func ResetSettings(conn *pgx.Conn) []string {
 }
 
 // DiscardSQL does what DISCARD ALL does beyond user and settings, except that it keeps advisory
-// locks and lists them. See [ReadLocks].
-const DiscardSQL = "close all; unlisten *; deallocate all; discard temp; discard sequences; " +
-	"select classid, objid, objsubid, mode from pg_catalog.pg_locks " +
+// locks.
+const DiscardSQL = "close all; unlisten *; deallocate all; discard temp; discard sequences"
+
+// LocksSQL lists the session's advisory locks. See [ReadLocks].
+const LocksSQL = "select classid, objid, objsubid, mode from pg_catalog.pg_locks " +
 	"where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid()"
 
-// ReadLocks reads the rows of [DiscardSQL]: whether the session holds the lock key, and the SQL
+// ReadLocks reads the rows of [LocksSQL]: whether the session holds the lock key, and the SQL
 // that releases the others. A bigint key is split over classid and objid, with objsubid 1; a pair
 // of keys has 2.
 func ReadLocks(rows [][][]byte, key int64) (held bool, release string, err error) {
