@@ -68,7 +68,7 @@ func TestSectionMarkerTwice(t *testing.T) {
 	if !errors.As(err, &folderErr) || folderErr.Problems[0].Line != 4 {
 		t.Errorf("got %v", err)
 	}
-	for _, line := range []string{"-- down", "-- DOWN:", "--- Rollback ---", "-- migrate down", "-- @undo"} {
+	for _, line := range []string{"-- down", "-- DOWN:", "--- Rollback ---", "-- migrate down", "-- @undo", "-- !Downs", "-- Revert"} {
 		folder := files("1_a.sql", "select 1;\n"+line+"\nselect 2;\n")
 		if _, err := pgmigrate.Check(folder, pgmigrate.WithStrict()); err == nil {
 			t.Errorf("%q passes", line)

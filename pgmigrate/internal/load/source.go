@@ -67,7 +67,7 @@ func (s source) migration(version int32, rendered *migrate.Migration) Migration 
 var (
 	almostDisableTx = regexp.MustCompile(`(?i)\A\s*-{2,}\s*tern\s*:\s*disable[-_ ]tx\s*-*\s*\z`)
 	almostSection   = regexp.MustCompile(`(?i)\A\s*-{2,}\s*create above\s*/\s*drop below\s*-*\s*\z`)
-	plainDown       = regexp.MustCompile(`(?i)\A\s*-{2,}[\s=+@!:]*(?:migrat\w*\W*)?(?:down|undo|rollback)[\s=:.-]*\z`)
+	plainDown       = regexp.MustCompile(`(?i)\A\s*-{2,}[\s=+@!:]*(?:migrat\w*\W*)?(?:downs?|undo|rollback|reverse|revert)[\s=:.-]*\z`)
 )
 
 // check finds what tern would ignore without a word.
