@@ -34,14 +34,7 @@ func AsRole(t TB, pool *pgxpool.Pool, role string, settings map[string]string) *
 	}
 	maps.Copy(cfg.ConnConfig.RuntimeParams, settings)
 	cfg.ConnConfig.RuntimeParams["role"] = role
-	acquired := trace(cfg)
-	second, err := pgxpool.NewWithConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatalf("pgtest: %v", err)
-		return nil
-	}
-	t.Cleanup(func() { closePool(t, second, acquired) })
-	return second
+	return openPool(t, cfg)
 }
 
 func grantRole(ctx context.Context, conn *pgx.Conn, role, user string) error {

@@ -4,21 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// CleanOption changes what [Clean] does.
-type CleanOption func(*cleaning)
-
-type cleaning struct{ all, dry bool }
-
-// AllProjects cleans for all projects and users of the server, not only for the present project.
-func AllProjects() CleanOption { return func(c *cleaning) { c.all = true } }
-
-// DryRun makes Clean return what it would drop, and drop nothing.
-func DryRun() CleanOption { return func(c *cleaning) { c.dry = true } }
+// CleanOptions says what [Clean] drops. The zero value drops what this project left.
+type CleanOptions struct {
+	AllProjects bool // drop what all projects and users of the server left
+	DryRun      bool // drop nothing, only return the names
+}
 
 // Clean drops what the tests of this project left on the server that they would use now, and
 // returns the names: databases of processes that have ended, kept ones among them, and, if no test
@@ -26,75 +20,42 @@ func DryRun() CleanOption { return func(c *cleaning) { c.dry = true } }
 // go.work, else with a go.mod.
 //
 // Clean never touches what this package did not make, nor a database with a session. The error
-// names what could not be dropped and says why, such as a prepared transaction; the rest is dropped
+// names what could not be dropped and says why, such as a prepared transaction; Clean drops the rest
 // all the same. A throw-away server that was kept goes.
-func Clean(ctx context.Context, opts ...CleanOption) (dropped []string, err error) {
-	var c cleaning
-	for _, opt := range opts {
-		opt(&c)
-	}
+func Clean(ctx context.Context, opts CleanOptions) (dropped []string, err error) {
 	err = withHost(ctx, func(h *host) error {
-		if !c.dry {
+		if !opts.DryRun {
 			if err := h.server.EndKeep(); err != nil {
 				return err
 			}
 		}
 		return h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-			dropped, err = h.clean(ctx, conn, c)
+			dropped, err = h.clean(ctx, conn, opts)
 			return err
 		})
 	})
 	return dropped, err
 }
 
-func (h *host) clean(ctx context.Context, conn *pgx.Conn, c cleaning) (dropped []string, err error) {
+func (h *host) clean(ctx context.Context, conn *pgx.Conn, opts CleanOptions) (dropped []string, err error) {
+	list, isOrphan, err := h.findObjects(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
 	var left []error
-	drop := func(kind, name, project string, drop func() error) {
-		if !c.all && project != h.project.dir {
-			return
+	for _, o := range list {
+		if !isOrphan(o) || !opts.AllProjects && o.Project != h.project.dir {
+			continue
 		}
-		if !c.dry {
-			err := drop()
-			switch {
-			case missing(err) || hasCode(err, "42704"): // another process was faster
-				return
-			case err != nil:
-				left = append(left, fmt.Errorf("%s %s stays: %w", kind, name, err))
-				return
+		if !opts.DryRun {
+			if err := o.drop(ctx, conn); isGone(err) {
+				continue
+			} else if err != nil {
+				left = append(left, fmt.Errorf("%s %s stays: %w", o.Kind, o.Name, err))
+				continue
 			}
 		}
-		dropped = append(dropped, name)
-	}
-	orphans, err := h.orphans(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
-	owners, err := listObjects(ctx, conn, listOwners)
-	if err != nil {
-		return nil, err
-	}
-	projects := map[string]string{}
-	for _, o := range owners {
-		projects[o.name] = strings.TrimPrefix(o.project, ownerMark)
-	}
-	for _, l := range orphans {
-		drop("database", l.name, projects[l.owner], func() error { return dropDatabase(ctx, conn, l.name) })
-	}
-	for _, query := range []string{listUnfinished, listTemplates, listUsers, listOwners} {
-		found, err := listObjects(ctx, conn, query)
-		if err != nil {
-			return dropped, err
-		}
-		living, err := h.living(ctx, conn)
-		if err != nil {
-			return dropped, err
-		}
-		for _, o := range found {
-			if o.endedWith(living) {
-				project := strings.TrimPrefix(o.project, ownerMark)
-				drop(o.kind, o.name, project, func() error { return o.drop(ctx, conn) })
-			}
-		}
+		dropped = append(dropped, o.Name)
 	}
 	return dropped, errors.Join(left...)
 }

@@ -29,12 +29,6 @@ func TestConfiguredServer(t *testing.T) {
 	if got := pool.Config().ConnConfig.Port; got != cfg.Port {
 		t.Errorf("port %d, want %d", got, cfg.Port)
 	}
-
-	// A switch reaches it by TCP as well.
-	s := pgtest.Cut(t, pgtest.URL(t, pgtest.Migrations(twoTables)))
-	if err := cutConnect(t, s).Ping(t.Context()); err != nil {
-		t.Error(err)
-	}
 }
 
 // configured makes a server of its own look like one that PGTEST_URL names, with a password.

@@ -1,7 +1,6 @@
 package pgtest_test
 
 import (
-	"context"
 	"fmt"
 	"testing/fstest"
 
@@ -19,20 +18,6 @@ func ExampleNew() {
 	tag, err := pool.Exec(t.Context(), "insert into pages values (1, 'Home')")
 	fmt.Println(tag, err)
 	// Output: INSERT 0 1 <nil>
-}
-
-// For code that takes a transaction, or anything with Exec, Query and QueryRow.
-func ExampleTx() {
-	t, end := test()
-	defer end()
-	tx := pgtest.Tx(t, pgtest.Migrations(pageFiles))
-
-	rename := func(ctx context.Context, tx pgx.Tx) (renamed int64, err error) { // the code under test
-		tag, err := tx.Exec(ctx, "update pages set title = 'Welcome'")
-		return tag.RowsAffected(), err
-	}
-	fmt.Println(rename(t.Context(), tx))
-	// Output: 0 <nil>
 }
 
 // For other drivers, and for programs that read DATABASE_URL.
@@ -75,31 +60,6 @@ func ExampleConfig() {
 	err := pool.QueryRow(t.Context(), "show statement_timeout").Scan(&timeout)
 	fmt.Println(pool.Config().MaxConns, timeout, err)
 	// Output: 2 5s <nil>
-}
-
-// What does the program do if the answer to its COMMIT is lost?
-func ExampleCut() {
-	t, end := test()
-	defer end()
-	pool := pgtest.New(t, pgtest.Migrations(pageFiles))
-	sw := pgtest.Cut(t, pool.Config().ConnString())
-	conn, err := pgx.Connect(t.Context(), sw.URL()) // or a pool: the code under test
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	defer conn.Close(t.Context())
-
-	sw.CutCommits(1)
-	err = pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
-		_, err := tx.Exec(t.Context(), "insert into pages values (1, 'Home')")
-		return err
-	})
-	var rows int
-	if err := pool.QueryRow(t.Context(), "select count(*) from pages").Scan(&rows); err != nil {
-		t.Fatalf("%v", err)
-	}
-	fmt.Println("an error:", err != nil, "and a row:", rows)
-	// Output: an error: true and a row: 1
 }
 
 // How many statements does a page take, and does an index serve each?

@@ -58,15 +58,14 @@ func TestNobodyListens(t *testing.T) {
 	for _, use := range []func(pgtest.TB){
 		func(t pgtest.TB) { pgtest.New(t, pgtest.Migrations(twoTables)) },
 		func(t pgtest.TB) { pgtest.URL(t, pgtest.Migrations(twoTables)) },
-		func(t pgtest.TB) { pgtest.Tx(t, pgtest.Migrations(twoTables)) },
 	} {
 		r := &recorder{TB: t}
 		failures = append(failures, r.run(func() { use(r) })...)
 	}
 	_, keptErr := pgtest.Kept(t.Context())
-	_, cleanErr := pgtest.Clean(t.Context())
+	_, cleanErr := pgtest.Clean(t.Context(), pgtest.CleanOptions{})
 	failures = append(failures, fmt.Sprint(keptErr), fmt.Sprint(cleanErr))
-	if len(failures) != 5 {
+	if len(failures) != 4 {
 		t.Errorf("%q", failures)
 	}
 	for _, f := range failures {
@@ -150,49 +149,6 @@ func TestCleanLeavesARoleInUse(t *testing.T) {
 	runChild(t, "TestChildClean", env)
 	if left := scan(t, admin, roles); left != "" {
 		t.Errorf("roles %q", left)
-	}
-}
-
-// A switch that cannot be made fails the test, without the password.
-func TestCutFails(t *testing.T) {
-	t.Parallel()
-	r := &recorder{TB: t}
-	failures := r.run(func() { pgtest.Cut(r, "postgres://u:s3cretword@h:port/db") })
-	if len(failures) != 1 || !strings.Contains(failures[0], "the connection string does not parse") ||
-		strings.Contains(failures[0], "s3cretword") {
-		t.Errorf("%q", failures)
-	}
-}
-
-// A switch works wherever a database does, whatever TMPDIR is.
-func TestCutWithUnusableTMPDIR(t *testing.T) {
-	direct := pgtest.URL(t, pgtest.Migrations(twoTables))
-	long := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
-	if err := os.Mkdir(long, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for name, dir := range map[string]string{"too long for a socket": long, "not a directory": os.Args[0]} {
-		t.Setenv("TMPDIR", dir)
-		if err := cutConnect(t, pgtest.Cut(t, direct)).Ping(t.Context()); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if left, err := os.ReadDir(long); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
-}
-
-// Behind the switch is no server: connections end.
-func TestCutOfNobody(t *testing.T) {
-	t.Parallel()
-	s := pgtest.Cut(t, "postgres://u@127.0.0.1:1/db?application_name=cut")
-	if conn, err := pgx.Connect(t.Context(), s.URL()); err == nil {
-		conn.Close(t.Context())
-		t.Error("connected to nobody")
-	}
-	cfg, err := pgx.ParseConfig(s.URL())
-	if err != nil || cfg.RuntimeParams["application_name"] != "cut" {
-		t.Errorf("%v: the parameters of the address are lost", err)
 	}
 }
 

@@ -89,10 +89,10 @@ func Kept(ctx context.Context) ([]KeptDatabase, error) {
 	var kept []KeptDatabase
 	err := withHost(ctx, func(h *host) error {
 		return h.drops.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-			all, err := leftovers(ctx, conn)
-			for _, l := range all {
-				if since, test, ok := parseKept(l.comment); ok {
-					kept = append(kept, KeptDatabase{Name: l.name, Test: test, Since: since, Psql: h.psql(l.name)})
+			list, _, err := h.findObjects(ctx, conn)
+			for _, o := range list {
+				if since, test, ok := parseKept(o.Comment); ok {
+					kept = append(kept, KeptDatabase{Name: o.Name, Test: test, Since: since, Psql: h.psql(o.Name)})
 				}
 			}
 			return err

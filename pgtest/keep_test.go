@@ -94,7 +94,7 @@ func TestChildKept(t *testing.T) {
 
 func TestChildClean(t *testing.T) {
 	onlyAsChild(t)
-	if _, err := pgtest.Clean(t.Context()); err != nil {
+	if _, err := pgtest.Clean(t.Context(), pgtest.CleanOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

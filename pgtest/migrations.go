@@ -79,14 +79,13 @@ func (o options) migrator() (pgtestdb.Migrator, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.custom != nil {
-		return &filled{Migrator: o.custom, folders: o.seeds, seeds: seeds}, nil
+	m := o.custom
+	if m == nil {
+		if m, err = o.newMigrator(); err != nil {
+			return nil, err
+		}
 	}
-	m, err := o.newMigrator()
-	if err != nil {
-		return nil, err
-	}
-	return &filled{Migrator: m, folders: o.seeds, seeds: seeds}, nil
+	return &filled{m, seeds}, nil
 }
 
 // migrator fills pgtestdb's template through pgmigrate.
@@ -167,24 +166,6 @@ func (m *migrator) up(ctx context.Context, cfg *pgx.ConnConfig) error {
 	return err
 }
 
-// seed runs seeds as "pgmigrate seed" does.
-func (m *migrator) seed(ctx context.Context, conf pgtestdb.Config, folders []fs.FS) error {
-	cfg, err := parseTemplate(conf)
-	if err != nil {
-		return err
-	}
-	migrate, err := pgmigrate.New(cfg, m.migrations, m.options...)
-	if err != nil {
-		return err
-	}
-	for _, folder := range folders {
-		if _, err := migrate.Seed(ctx, folder, seedEnvironment); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // parseTemplate returns how a migrator connects to a new template.
 func parseTemplate(conf pgtestdb.Config) (*pgx.ConnConfig, error) {
 	cfg, err := pgserver.ParseConfig(conf.URL())
@@ -192,12 +173,4 @@ func parseTemplate(conf pgtestdb.Config) (*pgx.ConnConfig, error) {
 		return nil, errors.New("the template's connection string does not parse") // err would quote it
 	}
 	return cfg, nil
-}
-
-func connectTemplate(ctx context.Context, conf pgtestdb.Config) (*pgx.Conn, error) {
-	cfg, err := parseTemplate(conf)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.ConnectConfig(ctx, cfg)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/peterldowns/pgtestdb"
 )
 
-// Option changes what [New], [Tx] and [URL] do.
+// Option changes what [New] and [URL] do.
 type Option func(*options)
 
 type options struct {
@@ -82,8 +82,7 @@ func Superuser() Option {
 }
 
 // Config changes the pool's configuration before [New] makes the pool: registered types, a tracer,
-// the pool's size, a runtime parameter. [Tx] takes its ConnConfig only, and [URL] nothing. Several
-// run in their order.
+// the pool's size, a runtime parameter. Several run in order. [URL] ignores it.
 func Config(fn func(*pgxpool.Config)) Option {
 	return func(o *options) { o.config = append(o.config, fn) }
 }

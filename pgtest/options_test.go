@@ -8,7 +8,6 @@ import (
 	"testing/fstest"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/peterldowns/pgtestdb"
 
@@ -124,42 +123,5 @@ func TestSeveralDatabases(t *testing.T) {
 	exec(t, other, "insert into notices values (1)")
 	if n := count(t, b, "pages"); n != 0 {
 		t.Errorf("%d rows of the other database", n)
-	}
-}
-
-func TestTx(t *testing.T) {
-	t.Parallel()
-	// What pgtx.Run takes.
-	var db interface {
-		Begin(ctx context.Context) (pgx.Tx, error)
-		Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
-		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-		QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	}
-	r := &recorder{TB: t}
-	var tx pgx.Tx
-	failures := r.run(func() {
-		tx = pgtest.Tx(r, pgtest.Migrations(twoTables))
-		db = tx
-		inner, err := db.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := inner.Exec(t.Context(), "insert into pages values (1)"); err != nil {
-			t.Fatal(err)
-		}
-		if err := inner.Rollback(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		var n int
-		if err := db.QueryRow(t.Context(), "select count(*) from pages").Scan(&n); err != nil || n != 0 {
-			t.Errorf("%d rows, %v", n, err)
-		}
-	})
-	if len(failures) > 0 {
-		t.Errorf("%q", failures)
-	}
-	if _, err := tx.Exec(context.Background(), "select 1"); err == nil {
-		t.Error("the transaction outlives its test")
 	}
 }

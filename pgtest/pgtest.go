@@ -19,6 +19,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver that migrators get
@@ -48,18 +49,20 @@ type TB interface {
 // targets.
 func New(t TB, opts ...Option) *pgxpool.Pool {
 	t.Helper()
-	cfg := openConfig(t, newOptions(opts))
-	if cfg == nil {
+	o := newOptions(opts)
+	db := open(t, o)
+	if db == nil {
 		return nil
 	}
-	acquired := trace(cfg)
-	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	cfg, err := parsePool(db.url)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 		return nil
 	}
-	t.Cleanup(func() { closePool(t, pool, acquired) })
-	return pool
+	for _, change := range o.config {
+		change(cfg)
+	}
+	return openPool(t, cfg)
 }
 
 // URL makes a database like [New] and returns its connection string, for other drivers and for
@@ -74,27 +77,16 @@ func URL(t TB, opts ...Option) string {
 	return db.url
 }
 
-// openConfig makes a database and the pool's configuration for it. It fails the test and returns
-// nil if it cannot.
-func openConfig(t TB, o options) *pgxpool.Config {
-	t.Helper()
-	db := open(t, o)
-	if db == nil {
-		return nil
-	}
-	shielded, err := pgserver.ShieldURL(db.url)
+// parsePool is [pgserver.ParseConfig] for a pool.
+func parsePool(url string) (*pgxpool.Config, error) {
+	shielded, err := pgserver.ShieldURL(url)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
-		return nil
+		return nil, err
 	}
 	cfg, err := pgxpool.ParseConfig(shielded)
 	if err != nil {
-		t.Fatalf("pgtest: the database's own connection string does not parse") // pgx's text would quote it
-		return nil
+		return nil, errors.New("the database's own connection string does not parse") // pgx's text would quote it
 	}
 	pgserver.Shield(cfg.ConnConfig)
-	for _, change := range o.config {
-		change(cfg)
-	}
-	return cfg
+	return cfg, nil
 }

@@ -26,20 +26,11 @@ type roles struct {
 	password     string
 	verifier     string // of the password, as the server keeps it
 	capabilities string
-	state        string // of user on the server, after it was made
 }
 
 const (
 	ownerMark = "pgtest owner of " // followed by the project's folder
 	userMark  = "pgtest user"
-)
-
-// A role r is ours if its name has our form and it has our mark.
-const (
-	isOurOwner = `(r.rolname ~ '^pgtest_[0-9a-f]{8}(_su)?$'
-		and shobj_description(r.oid, 'pg_authid') like '` + ownerMark + `%')`
-	isOurUser = `(r.rolname ~ '^pgtest_[0-9a-f]{8}_[0-9a-f]{8}(_su)?$'
-		and shobj_description(r.oid, 'pg_authid') = '` + userMark + `')`
 )
 
 // rolesFor makes the roles that the process does not have yet.
@@ -74,12 +65,8 @@ func (r *roles) make(ctx context.Context, conn *pgx.Conn, project string) error 
 	}
 	user := quoted(r.user)
 	// In one message, so in one transaction.
-	err := execEach(ctx, conn, "create role "+user+" "+r.attributes()+" in role "+quoted(r.owner)+
+	return execEach(ctx, conn, "create role "+user+" "+r.attributes()+" in role "+quoted(r.owner)+
 		"; comment on role "+user+" is "+literal(userMark))
-	if err == nil {
-		r.state, err = r.readState(ctx, conn)
-	}
-	return err
 }
 
 func (r *roles) makeOwner(ctx context.Context, conn *pgx.Conn, project string) error {
@@ -116,25 +103,10 @@ func (r *roles) attributes() string {
 	return "login " + r.capabilities + " connection limit -1 valid until 'infinity' password " + literal(r.verifier)
 }
 
-// resetStatements make the user what it was, whatever a test did to it.
-func (r *roles) resetStatements() string {
-	user := quoted(r.user)
-	return "alter role " + user + " " + r.attributes() + "; alter role " + user + " reset all"
-}
-
 // restore undoes what an earlier test of this process did to the user.
 func (r *roles) restore(ctx context.Context, conn *pgx.Conn) error {
-	state, err := r.readState(ctx, conn)
-	if err != nil || state == r.state {
-		return err
-	}
-	return execEach(ctx, conn, r.resetStatements())
-}
-
-func (r *roles) readState(ctx context.Context, conn *pgx.Conn) (state string, err error) {
-	err = conn.QueryRow(ctx, `select to_jsonb(a)::text || coalesce((select setconfig::text from pg_db_role_setting
-		where setrole = a.oid and setdatabase = 0), '') from pg_authid a where rolname = $1`, r.user).Scan(&state)
-	return state, err
+	user := quoted(r.user)
+	return execEach(ctx, conn, "alter role "+user+" "+r.attributes()+"; alter role "+user+" reset all")
 }
 
 // session returns how to connect to a database: as the server's administrator, or as the user in

@@ -9,14 +9,14 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/peterldowns/pgtestdb"
 )
 
 // filled is a migrator followed by seeds.
 type filled struct {
 	pgtestdb.Migrator
-	folders []fs.FS
-	seeds   []seed // what is in them
+	seeds []seed
 }
 
 // seed is one file.
@@ -73,32 +73,33 @@ func migratorType(m pgtestdb.Migrator) string {
 	return fmt.Sprintf("%T", m)
 }
 
-// Migrate also leaves the file pg_internal.init behind, in which a backend finds the system
-// catalog's shape at its start: the last connection writes it. Copies of the template's files then
-// have it too.
+// Migrate runs the seeds after the migrations. A last session without work leaves the file
+// pg_internal.init behind, which makes the start of sessions faster, also in copies of the template.
 func (f *filled) Migrate(ctx context.Context, db *sql.DB, conf pgtestdb.Config) error {
 	if err := f.Migrator.Migrate(ctx, db, conf); err != nil {
 		return err
 	}
-	// At an older version, which pgmigrate does not seed, they run as with another migrator.
-	m, ours := f.Migrator.(*migrator)
-	if ours = ours && m.version == 0; ours {
-		if err := m.seed(ctx, conf, f.folders); err != nil {
+	cfg, err := parseTemplate(conf)
+	if err != nil {
+		return err
+	}
+	for _, file := range append(f.seeds, seed{}) {
+		if err := file.run(ctx, cfg); err != nil {
 			return err
 		}
 	}
-	conn, err := connectTemplate(ctx, conf)
+	return nil
+}
+
+// run runs the file in a session and a transaction of its own.
+func (s seed) run(ctx context.Context, cfg *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	if ours {
-		return nil
-	}
-	for _, s := range f.seeds {
-		if _, err := conn.PgConn().Exec(ctx, s.sql).ReadAll(); err != nil {
-			return fmt.Errorf("seed %s: %w", s.name, err)
-		}
+	if _, err := conn.PgConn().Exec(ctx, s.sql).ReadAll(); err != nil {
+		return fmt.Errorf("seed %s: %w", s.name, err)
 	}
 	return nil
 }

@@ -216,14 +216,8 @@ func TestCleanOfOneProject(t *testing.T) {
 
 func TestChildCleans(t *testing.T) {
 	onlyAsChild(t)
-	var opts []pgtest.CleanOption
-	switch os.Getenv("PGTEST_TEST_CLEAN") {
-	case "dry":
-		opts = []pgtest.CleanOption{pgtest.AllProjects(), pgtest.DryRun()}
-	case "all":
-		opts = []pgtest.CleanOption{pgtest.AllProjects()}
-	}
-	dropped, err := pgtest.Clean(t.Context(), opts...)
+	what := os.Getenv("PGTEST_TEST_CLEAN")
+	dropped, err := pgtest.Clean(t.Context(), pgtest.CleanOptions{AllProjects: what != "", DryRun: what == "dry"})
 	if err != nil || len(dropped) == 0 {
 		t.Errorf("%q, %v", dropped, err)
 	}

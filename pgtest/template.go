@@ -113,21 +113,24 @@ func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "'
 // adopt takes over clones that other processes made ahead and did not use, at most [ahead], and
 // counts the rest.
 func (h *host) adopt(ctx context.Context, conn *pgx.Conn, key string) (clones []clone, err error) {
-	orphans, err := h.orphans(ctx, conn)
+	list, isOrphan, err := h.findObjects(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range orphans {
-		if l.key == notAdoptable || !strings.HasPrefix(key, l.key) || l.used || len(clones) == ahead {
+	for _, o := range list {
+		if o.Kind != kindDatabase || !isOrphan(o) {
+			continue
+		}
+		if o.Key == notAdoptable || !strings.HasPrefix(key, o.Key) || o.Used || len(clones) == ahead {
 			h.found.Add(1)
 			continue
 		}
 		c := clone{name: h.newName(key, true), adoptable: true}
-		err := execEach(ctx, conn, renameStatement(l.name, c.name))
+		err := execEach(ctx, conn, renameStatement(o.Name, c.name))
 		switch {
 		case err == nil:
 			clones = append(clones, c)
-		case !missing(err) && !inUse(err): // another process was faster
+		case !isGone(err) && !inUse(err): // another process was faster
 			return clones, err
 		}
 	}

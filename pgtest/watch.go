@@ -22,8 +22,8 @@ type Watched struct {
 type statement struct {
 	sql     string
 	args    []any
-	callers []string // lines of the program, innermost first
-	batch   bool     // sent with others, in one round trip
+	callers callers
+	batch   bool // sent with others, in one round trip
 }
 
 // Watch records the statements that are sent through the pool from now on, until the test ends. It
@@ -127,7 +127,7 @@ func describe(groups []*sameStatement) string {
 		}
 		var places []string
 		for _, s := range g.statements {
-			if place := strings.Join(s.callers, "\n    called by "); !slices.Contains(places, place) {
+			if place := s.callers.String(); !slices.Contains(places, place) {
 				places = append(places, place)
 				b.WriteString("\n  at " + place)
 			}

@@ -43,7 +43,7 @@ func (w *Watched) UsesIndexes() {
 		if len(tables) > 0 {
 			plan, err := planText(ctx, conn, s)
 			w.t.Errorf("pgtest: no index serves this statement, which reads all of %s:\n%s\n  at %s\n%s%s",
-				strings.Join(tables, ", "), indent(s.sql), strings.Join(s.callers, "\n    called by "), plan,
+				strings.Join(tables, ", "), indent(s.sql), s.callers, plan,
 				errText(err))
 		}
 		return nil

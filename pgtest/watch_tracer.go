@@ -11,25 +11,43 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Tracer lets [Watch] see the statements of a pool that [New] did not make. Other tracers go beside
-// it with [multitracer.New]. It is safe for concurrent use.
+// Tracer lets [Watch] see the statements of a pool that [New] did not make. Combine it with other
+// tracers by [multitracer.New]. It is safe for concurrent use.
 type Tracer struct {
 	active atomic.Int32 // without watchers a statement costs one load
 
-	mu      sync.Mutex
-	watched []*Watched
+	mu       sync.Mutex
+	watched  []*Watched
+	acquired map[*pgx.Conn]callers // connections that are not released yet
 }
 
 var (
-	_ pgx.QueryTracer    = (*Tracer)(nil)
-	_ pgx.BatchTracer    = (*Tracer)(nil)
-	_ pgx.CopyFromTracer = (*Tracer)(nil)
+	_ pgx.QueryTracer       = (*Tracer)(nil)
+	_ pgx.BatchTracer       = (*Tracer)(nil)
+	_ pgx.CopyFromTracer    = (*Tracer)(nil)
+	_ pgxpool.AcquireTracer = (*Tracer)(nil)
+	_ pgxpool.ReleaseTracer = (*Tracer)(nil)
 )
 
 // NewTracer returns a tracer for ConnConfig.Tracer of one pool.
-func NewTracer() *Tracer { return &Tracer{} }
+func NewTracer() *Tracer { return &Tracer{acquired: map[*pgx.Conn]callers{}} }
+
+// addTracer returns the pool's Tracer, and adds one if there is none.
+func addTracer(cfg *pgxpool.Config) *Tracer {
+	tracer := findTracer(cfg.ConnConfig.Tracer)
+	if tracer == nil {
+		tracer = NewTracer()
+		if other := cfg.ConnConfig.Tracer; other != nil {
+			cfg.ConnConfig.Tracer = multitracer.New(tracer, other)
+		} else {
+			cfg.ConnConfig.Tracer = tracer
+		}
+	}
+	return tracer
+}
 
 // findTracer returns the [Tracer] among those of a pool, or nil.
 func findTracer(tracer pgx.QueryTracer) *Tracer {
@@ -64,7 +82,7 @@ func (tr *Tracer) record(sql string, args []any, batch bool) {
 	if tr.active.Load() == 0 || !counts(sql) {
 		return
 	}
-	s := statement{sql: sql, args: args, batch: batch, callers: callers()}
+	s := statement{sql: sql, args: args, batch: batch, callers: findCallers()}
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	for _, w := range tr.watched {
@@ -110,6 +128,42 @@ func (tr *Tracer) TraceCopyFromStart(
 // TraceCopyFromEnd does nothing.
 func (tr *Tracer) TraceCopyFromEnd(context.Context, *pgx.Conn, pgx.TraceCopyFromEndData) {}
 
+// TraceAcquireStart does nothing.
+func (tr *Tracer) TraceAcquireStart(
+	ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
+) context.Context {
+	return ctx
+}
+
+// TraceAcquireEnd runs on the goroutine that acquires.
+func (tr *Tracer) TraceAcquireEnd(_ context.Context, _ *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
+	if data.Conn == nil {
+		return
+	}
+	from := findCallers()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.acquired[data.Conn] = from
+}
+
+// TraceRelease forgets the connection.
+func (tr *Tracer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	delete(tr.acquired, data.Conn)
+}
+
+// leaks says where each connection that is not released was acquired, or returns "".
+func (tr *Tracer) leaks() string {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	var b strings.Builder
+	for _, from := range tr.acquired {
+		b.WriteString("\n  acquired at " + from.String())
+	}
+	return b.String()
+}
+
 // counts reports whether a statement reads or writes rows, by its first word.
 func counts(sql string) bool {
 	switch firstWord(sql) {
@@ -139,23 +193,26 @@ func firstWord(sql string) string {
 	}
 }
 
-// callerLines is how many lines of the program are shown for a statement: sqlc's code, its caller,
-// and one more.
-const callerLines = 3
+// callers are the frames that led to a call.
+type callers []uintptr
 
-// callers returns the lines of the program that led here, without those of libraries in between.
-func callers() []string {
+func findCallers() callers {
 	pcs := make([]uintptr, 64)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	return pcs[:runtime.Callers(1, pcs)]
+}
+
+// String returns up to three lines of the program, without the frames of libraries: sqlc's code, its
+// caller, and one more.
+func (c callers) String() string {
 	var lines []string
-	for more := true; more && len(lines) < callerLines; {
+	for frames, more := runtime.CallersFrames(c), true; more && len(lines) < 3; {
 		var f runtime.Frame
 		f, more = frames.Next()
 		if !slices.ContainsFunc(libraries, func(prefix string) bool { return strings.HasPrefix(f.Function, prefix) }) {
 			lines = append(lines, fmt.Sprintf("%s:%d", f.File, f.Line))
 		}
 	}
-	return lines
+	return strings.Join(lines, "\n    called by ")
 }
 
 var libraries = []string{

@@ -39,6 +39,7 @@ require (
 	github.com/page-builder/persistence/pgpool v0.1.0
 	github.com/page-builder/persistence/pgquery v0.1.0
 	github.com/page-builder/persistence/pgtest v0.1.0
+	github.com/page-builder/persistence/pgtest/pgserver v0.1.0
 	github.com/page-builder/persistence/pgtx v0.1.0
 	github.com/prometheus/client_golang v1.23.2
 	go.opentelemetry.io/otel/exporters/prometheus v0.65.0
@@ -68,7 +69,6 @@ require (
 	github.com/mitchellh/reflectwalk v1.0.2 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/page-builder/persistence/pgmigrate v0.1.0 // indirect
-	github.com/page-builder/persistence/pgtest/pgserver v0.1.0 // indirect
 	github.com/peterldowns/pgtestdb v0.1.1 // indirect
 	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.67.5 // indirect

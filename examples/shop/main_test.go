@@ -11,6 +11,7 @@ import (
 
 	"github.com/page-builder/persistence/pgquery/pgquerytest"
 	"github.com/page-builder/persistence/pgtest"
+	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
 func setUp(t *testing.T) (pool, analytics *pgxpool.Pool) {
@@ -73,13 +74,13 @@ func TestPaymentOverALostCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut := pgtest.Cut(t, pool.Config().ConnString())
-	weak, err := pgxpool.New(t.Context(), cut.URL())
+	proxy := fault.NewProxy(t, pool.Config().ConnString(), fault.Options{})
+	weak, err := pgxpool.New(t.Context(), proxy.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer weak.Close()
-	cut.CutCommits(1)
+	proxy.CutCommits(1, fault.BeforeAnswer)
 	paid, err := pay(t.Context(), weak, "k", order.ID, order.Total)
 	if err != nil || paid.Amount != 1200 {
 		t.Errorf("%+v, %v", paid, err)

@@ -29,7 +29,8 @@ var packages = map[string]string{
 	"pgotel": ours + "pgotel",
 	"pgpool": ours + "pgpool", "pgquery": ours + "pgquery", "pgquerytest": ours + "pgquery/pgquerytest",
 	"listen": ours + "pgpool/listen", "replica": ours + "pgpool/replica",
-	"pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "pgtx": ours + "pgtx",
+	"pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "fault": ours + "pgtest/pgserver/fault",
+	"pgtx": ours + "pgtx",
 	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 

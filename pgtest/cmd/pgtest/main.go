@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stdout, "%s  %s\n  %s\n", k.Since.Format(time.DateTime), k.Test, k.Psql)
 		}
 	case "clean":
-		err = clean(ctx, *all, *dry, stdout)
+		err = clean(ctx, pgtest.CleanOptions{AllProjects: *all, DryRun: *dry}, stdout)
 	default:
 		return wrong("unknown command %q", command)
 	}
@@ -88,26 +88,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func clean(ctx context.Context, all, dry bool, stdout io.Writer) error {
-	var opts []pgtest.CleanOption
+func clean(ctx context.Context, opts pgtest.CleanOptions, stdout io.Writer) error {
 	verb := "dropped"
-	if all {
-		opts = append(opts, pgtest.AllProjects())
+	if opts.DryRun {
+		verb = "would drop"
 	}
-	if dry {
-		opts, verb = append(opts, pgtest.DryRun()), "would drop"
-	}
-	names, err := pgtest.Clean(ctx, opts...)
+	names, err := pgtest.Clean(ctx, opts)
 	for _, name := range names {
 		fmt.Fprintln(stdout, verb, name)
 	}
-	if all || err != nil {
+	if opts.AllProjects || err != nil {
 		return err
 	}
-	others, err := pgtest.Clean(ctx, pgtest.AllProjects(), pgtest.DryRun())
-	if n := len(others); n > 0 && !dry {
-		fmt.Fprintf(stdout, "%d databases and roles of other projects stay: clean --all drops them, "+
-			"and clean --all -n lists them\n", n)
+	others, err := pgtest.Clean(ctx, pgtest.CleanOptions{AllProjects: true, DryRun: true})
+	if n := len(others); n > 0 && !opts.DryRun {
+		fmt.Fprintf(stdout, "%d databases and roles of other projects stay: clean --all drops them, and "+
+			"clean --all --dry-run lists them\n", n)
 	}
 	return err
 }
