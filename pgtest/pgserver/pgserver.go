@@ -107,7 +107,7 @@ func Acquire(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
 	}
-	return &Server{url: inst.url(), own: true, dir: inst.dir, release: spec.guard(inst).release}, nil
+	return &Server{url: inst.url(), own: true, dir: inst.dir, release: inst.leave}, nil
 }
 
 // URL returns the connection string of the server's database postgres, with a superuser's rights on

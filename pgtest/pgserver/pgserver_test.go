@@ -246,28 +246,6 @@ func TestKilledWatchdogIsReplaced(t *testing.T) {
 	})
 }
 
-// A killed watchdog is replaced by a user too, without anybody coming: the user's own end is then
-// seen.
-func TestKilledWatchdogIsReplacedByItsUser(t *testing.T) {
-	t.Parallel()
-	dir := shortTempDir(t)
-	only := startUser(t, dir)
-	killProcesses(t, filepath.Join(dir, "pgserver-"), "sh -s start ")
-	waitFor(t, "another watchdog", func() bool {
-		return slices.ContainsFunc(processes(t, filepath.Join(dir, "pgserver-")), func(p string) bool {
-			return strings.Contains(p, "sh -s adopt ")
-		})
-	})
-	if got := query(t, only.url, "select 'up'"); got != "up" {
-		t.Fatal(got)
-	}
-	only.Process.Kill()
-	only.Wait()
-	waitFor(t, "the server's processes and files to go", func() bool {
-		return len(processes(t, dir)) == 0 && len(servers(t, dir)) == 0
-	})
-}
-
 // When the server itself is killed, the next Acquire starts another.
 func TestKilledServerIsReplaced(t *testing.T) {
 	t.Parallel()
