@@ -21,7 +21,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(goleakEnv) != "" {
 		goleak.VerifyTestMain(m, // as in README.md
 			goleak.IgnoreAnyFunction("github.com/page-builder/persistence/pgtest.background"),
-			goleak.IgnoreAnyFunction("github.com/page-builder/persistence/pgtest/pgserver.(*guard).look"),
 			goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgconn/internal/bgreader.(*BGReader).bgRead"))
 	}
 	code := m.Run()
