@@ -116,12 +116,6 @@ const exampleTail = `
 # off forbids the download.
 #PGTEST_DOWNLOAD=on
 
-# The Maven repository to download from, over https. A user name and password may be part of the URL.
-#PGTEST_REPOSITORY=https://repo1.maven.org/maven2
-
-# The SHA-256 sum that the downloaded archive must have. Unset: the one that the repository publishes with it.
-#PGTEST_SHA256=
-
 # 1 allows PGTEST_URL to be on another machine.
 #PGTEST_ALLOW_REMOTE=1
 `

@@ -78,8 +78,7 @@ func findBinaries(ctx context.Context, dir string, version int) (string, error) 
 		return found, nil
 	}
 	download := binaries.Download{
-		System: sys, Repository: os.Getenv("PGTEST_REPOSITORY"), SHA256: os.Getenv("PGTEST_SHA256"),
-		Store: sys.StoreDir(), Limits: binaries.RealLimits(), Log: os.Stderr, Check: entered,
+		System: sys, Store: sys.StoreDir(), Releases: binaries.Releases(), Log: os.Stderr, Check: entered,
 	}
 	found, tried := sys.Find(append(sys.Places(), download.Stored(version)...), version)
 	switch {

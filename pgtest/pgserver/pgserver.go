@@ -20,10 +20,6 @@
 //   - PGTEST_VERSION: the major version to choose among the installed ones, or to download, such as
 //     16.
 //   - PGTEST_DOWNLOAD: off forbids to download PostgreSQL where none is found.
-//   - PGTEST_REPOSITORY: the Maven repository to download from. Default:
-//     https://repo1.maven.org/maven2
-//   - PGTEST_SHA256: the sum that the downloaded archive must have. Default: the one that the
-//     repository publishes.
 //
 // [Dev] is a second kind of server, a durable one for a developer's machine.
 package pgserver

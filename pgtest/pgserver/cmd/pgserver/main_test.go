@@ -235,3 +235,18 @@ func TestWrongCalls(t *testing.T) {
 		}
 	}
 }
+
+// A directory that was named is the only place.
+func TestFetchInstalled(t *testing.T) {
+	empty := t.TempDir()
+	t.Setenv("PGTEST_BINDIR", empty)
+	code, stdout, stderr := command(t, "fetch", "18")
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "PGTEST_BINDIR: no postgres in "+empty) {
+		t.Errorf("status %d, %q, %q", code, stdout, stderr)
+	}
+	for _, args := range [][]string{{"fetch"}, {"fetch", "newest"}, {"fetch", "14", "15"}, {"start", "14"}} {
+		if code, _, _ := command(t, args...); code != 2 {
+			t.Errorf("%v: status %d", args, code)
+		}
+	}
+}

