@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// drop ends a test's database, whoever is connected. On a throw-away server that happens a moment
-// later, and drop blocks only while [pendingDrops] others wait; elsewhere it has happened when drop
-// returns, since the process may end right after.
+// drop drops a test's database and ends its sessions. On a throw-away server this happens a moment
+// later, and drop blocks only while [pendingDrops] others wait. On PGTEST_URL's server drop waits,
+// because the process may end right after.
 func (h *host) drop(name string) error {
 	if !h.server.Ephemeral() {
 		h.waitForBackends(name)
@@ -31,8 +31,8 @@ func (h *host) dropNow(name string) error {
 	return h.drops.exec(context.Background(), "drop database if exists "+quoted(name)+" with (force)")
 }
 
-// waitForBackends returns when nobody is connected to the database, or after exitWait: what is
-// still there then is a leak, which the drop ends.
+// waitForBackends returns when the database has no sessions, or after exitWait. A session that is
+// still there then is a leak, and the drop ends it.
 func (h *host) waitForBackends(name string) {
 	for deadline := time.Now().Add(exitWait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var used bool

@@ -19,23 +19,23 @@ const (
 	// creators is how many clones one process makes at a time. More gain nothing: a clone is a copy
 	// of files followed by a checkpoint, of which the server makes one at a time.
 	creators = 2
-	// ahead is how many clones wait for tests that have not asked yet. With pendingDrops it bounds
-	// what a process holds beyond the databases of its running tests: 8 databases.
+	// ahead limits the clones that wait for future tests. With pendingDrops it bounds what a process
+	// holds beyond the databases of its running tests: 8 databases.
 	ahead = 4
 	// refillDelay is how long a test that got its clone at once has the machine to itself.
 	refillDelay = 5 * time.Millisecond
-	// pendingDrops is how many databases of ended tests may still be there. The end of the next
-	// test waits.
+	// pendingDrops limits the databases of ended tests that still exist. Beyond it the end of a test
+	// waits.
 	pendingDrops = 4
-	// droppers is how many drops one process has under way. One alone would hold up the others
-	// while it waits for a backend to exit, which DROP DATABASE does 100 ms at a time.
+	// droppers is how many databases one process drops at a time. DROP DATABASE waits for a backend
+	// to exit 100 ms at a time, and a single dropper would hold up the others.
 	droppers = 2
 	// dropDelay is how soon a drop may begin, exitWait how long it waits for the backends of a
 	// closed pool to exit.
 	dropDelay = 10 * time.Millisecond
 	exitWait  = 50 * time.Millisecond
-	// sweepDelay is how long the first sweep waits, unless more than sweepAtOnce databases are to
-	// be dropped.
+	// sweepDelay is how long the first sweep waits, unless it has more than sweepAtOnce databases to
+	// drop.
 	sweepDelay  = time.Second
 	sweepAtOnce = 8
 	// adminLimit bounds one of our own statements. A clone takes 20 ms; a machine that swaps may
@@ -46,7 +46,7 @@ const (
 // host is a server and what this process has on it. It is safe for concurrent use.
 type host struct {
 	server   *pgserver.Server
-	settings map[string]string // that the server must have
+	settings map[string]string // required of the server
 	base     *pgx.ConnConfig   // of the server's administrator
 	project  project
 	fileCopy bool
@@ -58,13 +58,13 @@ type host struct {
 	pending chan struct{} // one for each database of an ended test
 
 	sweeping sync.Once
-	found    atomic.Int32 // databases of ended processes at the start
-	running  atomic.Int32 // databases that tests have
+	found    atomic.Int32 // databases of ended processes, counted at the start
+	running  atomic.Int32 // databases that tests are using
 
 	mu      sync.Mutex
 	sources map[string]*source
 	roles   map[bool]*roles // by whether they are superusers
-	failed  error           // of drops that had no test to tell
+	failed  error           // errors of drops, for the next test to log
 }
 
 func newHost(ctx context.Context, settings map[string]string) (*host, error) {
@@ -147,8 +147,7 @@ func (h *host) inspect(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// control runs a statement on the session of the lease. If that is lost the host is of no use any
-// more.
+// control runs fn on the session of the lease. The host is useless once that session is lost.
 func (h *host) control(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()

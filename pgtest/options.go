@@ -15,7 +15,7 @@ type options struct {
 	migrations fs.FS
 	repeatable fs.FS
 	custom     pgtestdb.Migrator
-	backfills  *fs.FS // nil: the folder beside the migrations; a nil FS: none
+	backfills  *fs.FS // nil: the folder next to the migrations; a nil FS: none
 	version    int32  // 0: the last
 	seeds      []fs.FS
 	superuser  bool
@@ -34,22 +34,22 @@ func newOptions(opts []Option) options {
 	return o
 }
 
-// Migrations names the tern migrations that the database starts with. The default is the folder
-// "migrations" beside the nearest go.mod or go.work upwards from the test's package that has one.
-// Of Migrations and [Migrator] the last counts.
+// Migrations names the tern migrations that the database starts with. The last of Migrations and
+// [Migrator] counts. Defaults to the folder "migrations" next to the nearest go.mod or go.work, from
+// the test's package upwards, that has such a folder.
 func Migrations(fsys fs.FS) Option {
 	return func(o *options) { o.migrations, o.custom = fsys, nil }
 }
 
-// Repeatable names the folder of pgmigrate's repeatable migrations, which run after the others. The
-// default is the folder "repeatable" beside the default migrations, and none beside [Migrations].
+// Repeatable names the folder of pgmigrate's repeatable migrations, which run after the others.
+// Defaults to the folder "repeatable" next to the default migrations, and to none with [Migrations].
 func Repeatable(fsys fs.FS) Option {
 	return func(o *options) { o.repeatable = fsys }
 }
 
 // Backfills names the folder of the backfills that the migrations require; they run when the
-// template is made. The default is the folder "backfills" beside the default migrations. nil runs
-// none: the migrations do not wait for them.
+// template is made. nil runs none, and the migrations do not wait for them. Defaults to the folder
+// "backfills" next to the default migrations.
 func Backfills(fsys fs.FS) Option {
 	return func(o *options) { o.backfills = &fsys }
 }

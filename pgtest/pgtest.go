@@ -7,14 +7,12 @@
 //		...
 //	}
 //
-// There is nothing to install besides PostgreSQL, to start, or to clean up: the server is started
-// by the first test that needs one and stops when the last is done (see
-// [github.com/page-builder/persistence/pgtest/pgserver]). The migrations run once, into a template
-// database, which each test's database is a copy of; github.com/peterldowns/pgtestdb keeps the
-// template.
+// The first test that needs a server starts one, and the server stops when the last test is done
+// (see [github.com/page-builder/persistence/pgtest/pgserver]). The migrations run once, into a
+// template database made by github.com/peterldowns/pgtestdb. Each test's database is a copy of it.
 //
-// PGTEST_URL names another server to use. DATABASE_URL is never read: a test must not meet
-// somebody's data by accident.
+// PGTEST_URL names another server to use. DATABASE_URL is never read: a test must not touch real
+// data by accident.
 package pgtest
 
 import (

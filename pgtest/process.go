@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// process is what outlives a single test, and the only state that this package keeps in a variable:
-// clones are made ahead of the tests that will want them, and no test is there to own them. Each
-// host holds its server until the process ends; a killed process gives it up too, since the kernel
-// does that. No goroutine stays: what runs in the [background] ends.
+// process is the only state that this package keeps in a variable: clones are made before the test
+// that will own them starts. Each host holds its server until the process ends, even by kill -9,
+// because the kernel releases it. Goroutines in the [background] all end.
 var process = hosts{byEnv: map[string]*host{}, failed: map[string]error{}}
 
 // hosts are the servers that the process uses, by the variables that choose one.
@@ -46,8 +45,8 @@ func (h *hosts) get(ctx context.Context, settings map[string]string) (*host, err
 	return made, nil
 }
 
-// forget is for a host whose server has gone: the next get looks for another. What is left of the
-// connections stays open: if the server was only out of reach, running tests still need the lock.
+// forget drops a host whose server has gone: the next get looks for another. The connections stay
+// open: if the server was only unreachable, running tests still need the lock.
 func (h *hosts) forget(dead *host) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,16 +57,15 @@ func (h *hosts) forget(dead *host) {
 	}
 }
 
-// background is on the stack of every goroutine that works for no test in particular: makes copies
-// ahead, drops, sweeps. Each ends within a moment of the last test, but a goleak.VerifyTestMain on
-// a busy machine waits for less; README.md tells its users this name, and those of what has a stack
-// of its own.
+// background is on the stack of every goroutine that works for no particular test: it makes copies
+// ahead, drops, or sweeps. Each ends within a moment of the last test, but on a busy machine
+// goleak.VerifyTestMain may not wait long enough. README.md says how to ignore it.
 //
 //go:noinline
 func background(fn func()) { fn() }
 
-// announce says on standard error what is waited for, if that takes longer than two seconds. The
-// caller calls done at the end.
+// announce says on standard error what pgtest is waiting for, if that takes longer than two seconds.
+// The caller calls done at the end.
 func announce(what string) (done func()) {
 	t := time.AfterFunc(2*time.Second, func() { fmt.Fprintf(os.Stderr, "pgtest: waiting for %s\n", what) })
 	return func() { t.Stop() }

@@ -16,10 +16,9 @@ import (
 
 // roles are the two roles behind the databases of a project's tests.
 //
-// owner owns the databases and what the migrations make. It lasts as long as the templates, and
-// nobody can log in as it. user is the role that tests connect as: a member of owner, made by this
-// process for itself, with a password that only this process knows. So a test that changes its own
-// role reaches no other process.
+// owner owns the databases and what the migrations make. It lasts as long as the templates and
+// cannot log in. Tests connect as user, a member of owner. Each process makes its own user with a
+// password that only it knows, so a test that changes its role affects no other process.
 type roles struct {
 	owner, user  string
 	superuser    bool
@@ -98,7 +97,7 @@ func (r *roles) makeOwner(ctx context.Context, conn *pgx.Conn, project string) e
 	})
 }
 
-// attributes are those of user.
+// attributes returns the attributes of user.
 func (r *roles) attributes() string {
 	return "login " + r.capabilities + " connection limit -1 valid until 'infinity' password " + literal(r.verifier)
 }

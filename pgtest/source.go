@@ -26,8 +26,7 @@ type source struct {
 
 	once sync.Once
 	err  error // why there is no template
-	// attributes are statements that give a clone what CREATE DATABASE does not copy, with
-	// [cloneName] for its name.
+	// attributes give a clone what CREATE DATABASE does not copy. [cloneName] stands for its name.
 	attributes []string
 
 	mu       sync.Mutex
@@ -40,14 +39,13 @@ type source struct {
 // clone is a database, or why it could not be made.
 type clone struct {
 	name string
-	// adoptable: another process may take it over when this one has ended, as its name says. A test
-	// gets it under another name.
+	// adoptable clones may be taken over by another process when this one has ended. The name says
+	// so, and changes when a test gets the clone.
 	adoptable bool
 	err       error
 }
 
-// take returns a clone that no other test gets. It blocks while there is none, at most until ctx is
-// done.
+// take returns a clone that no other test gets. It blocks until there is one or ctx is done.
 func (s *source) take(ctx context.Context) (clone, error) {
 	s.mu.Lock()
 	s.taken++
@@ -55,8 +53,7 @@ func (s *source) take(ctx context.Context) (clone, error) {
 		c := s.ready[0]
 		s.ready = s.ready[1:]
 		if s.taken == 1 {
-			// The process may have this test only, and a short one: the next copy is for the next
-			// process.
+			// This may be the only test of the process: make a copy for the next process now.
 			s.refill()
 		} else {
 			// Not now: the test connects next, and would share the processors with a copy.
@@ -97,10 +94,10 @@ func (s *source) refillLocked() {
 	s.refill()
 }
 
-// refill starts creators as long as too few clones are there or on their way. s.mu is held. A first
-// test alone may be the only one: the clones ahead grow with the number of tests seen, and none is
-// made when no test is running. On a server that was not started for us nothing is made ahead,
-// since nothing would remove it when the process ends.
+// refill starts creators while there are too few clones, ready or in progress. The caller holds
+// s.mu. The number of clones made ahead grows with the number of tests seen, because the first test
+// may be the only one. On the server of PGTEST_URL none are made ahead: nothing would remove them
+// when the process ends.
 func (s *source) refill() {
 	want := 0
 	if s.host.server.Ephemeral() && s.host.running.Load() > 0 {
@@ -134,7 +131,7 @@ func (s *source) create(adoptable bool) {
 func (s *source) createStatements(c clone) []string {
 	name := c.name
 	if len(s.attributes) > 0 {
-		name = s.host.newName(s.key, false) // nobody must adopt it before it is complete
+		name = s.host.newName(s.key, false) // another process must not adopt it before it is complete
 	}
 	create := fmt.Sprintf("create database %s template %s owner %s", quoted(name), quoted(s.template()),
 		quoted(s.roles.owner))
@@ -185,7 +182,7 @@ func (s *source) claim(ctx context.Context) (name string, err error) {
 	return name, nil
 }
 
-// url leads to a clone, as the role that tests connect as.
+// url returns the connection string of a clone for the role that tests connect as.
 func (s *source) url(name string) (string, error) {
 	u, err := url.Parse(s.host.server.DatabaseURL(name))
 	if err != nil {
@@ -211,9 +208,8 @@ func encodeQuery(parameters url.Values) string {
 // notAdoptable stands in a name instead of a key.
 const notAdoptable = "0000000000000000"
 
-// newName carries what a sweep needs: that the database is ours, whose it is, and, for one that no
-// test has yet, what it is a copy of. So a copy that is finished after its process ended is of use
-// to the next.
+// newName returns a name with what a sweep needs: that the database is ours, which process made it,
+// and, until a test gets it, which template it is a copy of.
 func (h *host) newName(key string, adoptable bool) string {
 	if !adoptable {
 		key = notAdoptable

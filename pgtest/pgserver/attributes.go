@@ -6,9 +6,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ReadAttributes returns the statements that give the database copy what belongs to the database
-// template and is not in it, so that CREATE DATABASE does not copy it: its settings, those of roles
-// in it, its owner's and others' rights, its connection limit, and its comment.
+// ReadAttributes returns the statements that give the database copy what CREATE DATABASE does not
+// copy from the database template: its settings, the settings of roles in it, the rights on it, its
+// connection limit, and its comment.
 func ReadAttributes(ctx context.Context, conn *pgx.Conn, template, copy string) ([]string, error) {
 	// Lists of names are kept quoted, as SET wants them; pg_dump knows the same names.
 	rows, err := conn.Query(ctx, `

@@ -15,7 +15,7 @@ import (
 // NotFoundError says that there are no usable PostgreSQL binaries on this machine. Its text lists
 // the places tried, the download among them, and the command that installs them here.
 type NotFoundError struct {
-	Tried    []string // a place and why it would not do
+	Tried    []string // each place, and why it is not usable
 	Download error    // why nothing was downloaded; nil if a directory was named, which is then the only place
 	Version  int      // the major version that was asked for; 0 for any
 }

@@ -22,12 +22,12 @@ type TB interface {
 	Errorf(format string, args ...any)
 }
 
-// Database returns the connection string of a new, empty database, which is dropped when the test
-// ends, whoever is still connected. A failure fails the test. It may be called from parallel tests,
-// several times in one.
+// Database returns the connection string of a new, empty database. When the test ends the database
+// is dropped and its sessions end. A failure fails the test. Database may be called from parallel
+// tests, and several times in one.
 //
-// On a server started here the caller is superuser; on PGTEST_URL's, whoever that URL names, who
-// needs the right to create databases.
+// On a server started here the caller is superuser. On PGTEST_URL's server the caller is the role in
+// that URL, which needs the right to create databases.
 func Database(t TB) string {
 	t.Helper()
 	// Not t.Context alone: it ends before the cleanup that drops the database.
@@ -59,7 +59,7 @@ func Database(t TB) string {
 func (s *Server) create(ctx context.Context, conn *pgx.Conn, name string) error {
 	sql := "create database " + pgx.Identifier{name}.Sanitize()
 	// Copying files beats logging each page where nothing is flushed to disk (19 against 38 ms);
-	// elsewhere it would force a checkpoint of somebody's whole cluster. PostgreSQL 15 and later
+	// elsewhere it would force a checkpoint of the whole cluster. PostgreSQL 15 and later
 	// know the choice.
 	if v, _ := strconv.Atoi(strings.SplitN(conn.PgConn().ParameterStatus("server_version"), ".", 2)[0]); s.own &&
 		v >= 15 {

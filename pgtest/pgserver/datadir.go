@@ -69,11 +69,11 @@ func (s *spec) digest() string {
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
-// fillDataDir makes dir/data, and reports whether it is a copy. anew: it must not be.
-func (s *spec) fillDataDir(ctx context.Context, dir string, anew bool) (copied bool, err error) {
+// fillDataDir makes dir/data, and reports whether it is a copy. With fresh it must not be.
+func (s *spec) fillDataDir(ctx context.Context, dir string, fresh bool) (copied bool, err error) {
 	// In the server's directory, whose watchdog removes it if this process dies.
 	data := filepath.Join(dir, "data")
-	if anew {
+	if fresh {
 		err = s.source().MakeAnew(ctx, data)
 	} else {
 		copied, err = s.source().Make(ctx, data)

@@ -25,8 +25,8 @@ type Branch struct {
 const branchSetting = "pgserver.branch"
 
 // Branch copies the development database to a new branch, which does not become the current one.
-// The name is by default that of the git branch around the working directory. Sessions of the
-// database end, and new ones wait for the copy.
+// Sessions of the database end, and new ones wait for the copy. The name defaults to the git branch
+// of the working directory.
 func (d Dev) Branch(ctx context.Context, name string) (string, error) {
 	return d.onBranches(ctx, "branch", name, func(ctx context.Context, conn *pgx.Conn, b *branches, name string) error {
 		if slices.Contains(b.all(), name) {
@@ -36,8 +36,8 @@ func (d Dev) Branch(ctx context.Context, name string) (string, error) {
 	})
 }
 
-// Switch makes another branch the current one: it gets the database's name. The name is by default
-// that of the git branch around the working directory. Sessions of both databases end.
+// Switch makes another branch the current one: it gets the database's name. Sessions of both
+// databases end. The name defaults to the git branch of the working directory.
 func (d Dev) Switch(ctx context.Context, name string) (string, error) {
 	return d.onBranches(ctx, "switch", name, func(ctx context.Context, conn *pgx.Conn, b *branches, name string) error {
 		switch {
@@ -122,7 +122,7 @@ func (d Dev) onBranches(ctx context.Context, verb, name string,
 	return name, nil
 }
 
-// branches are those of one development database.
+// branches are the branches of one development database.
 type branches struct {
 	database string
 	current  string
@@ -156,7 +156,7 @@ func (b *branches) read(ctx context.Context, conn *pgx.Conn) error {
 	if b.current == "" {
 		b.current = firstBranch(ctx)
 	}
-	for slices.Contains(b.others, b.current) { // somebody reset the setting
+	for slices.Contains(b.others, b.current) { // the setting was reset
 		b.current += "-1"
 	}
 	return err

@@ -219,7 +219,7 @@ func (s *devServer) binaries(ctx context.Context) (string, error) {
 	}
 	bin, err := findBinaries(ctx, s.BinDir, made)
 	if err != nil {
-		return "", fmt.Errorf("%s was made by PostgreSQL %d: %w\nor remove the data and begin anew: pgserver remove",
+		return "", fmt.Errorf("%s was made by PostgreSQL %d: %w\nor delete the data and start over: pgserver remove",
 			s.data(), made, err)
 	}
 	return bin, nil

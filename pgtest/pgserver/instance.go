@@ -63,7 +63,7 @@ func (s *spec) join(lockFile string) (*instance, error) {
 		return nil, err
 	}
 	inst, err := hold(dir)
-	if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EPIPE) { // nobody reads
+	if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EPIPE) { // no reader
 		return nil, errUnwatched
 	}
 	if err != nil {
@@ -118,8 +118,8 @@ func (s *spec) start(ctx context.Context) (*instance, error) {
 	return inst, err
 }
 
-// startOnce reports whether the data directory came from the cache. anew: it must not.
-func (s *spec) startOnce(ctx context.Context, anew bool) (_ *instance, cached bool, _ error) {
+// startOnce reports whether the data directory came from the cache. With fresh it must not.
+func (s *spec) startOnce(ctx context.Context, fresh bool) (_ *instance, cached bool, _ error) {
 	parent, err := s.parentDir()
 	if err != nil {
 		return nil, false, err
@@ -144,11 +144,11 @@ func (s *spec) startOnce(ctx context.Context, anew bool) (_ *instance, cached bo
 	if err := s.makeDir(dir); err != nil {
 		return nil, false, noRoom(err, parent)
 	}
-	if cached, err = s.fillDataDir(ctx, dir, anew); err != nil {
+	if cached, err = s.fillDataDir(ctx, dir, fresh); err != nil {
 		return nil, cached, err
 	}
-	// An end for reading, until the watchdog has opened its own: nobody can hold a FIFO that nobody
-	// reads. Kept for longer it would hide a dead watchdog.
+	// Read the FIFO until the watchdog does: it cannot be opened for writing without a reader. An end
+	// that stays open longer would hide a dead watchdog.
 	reader, err := openFIFO(dir, syscall.O_RDONLY)
 	if err != nil {
 		return nil, cached, err
@@ -220,7 +220,7 @@ func (s *spec) watch(dir, mode string, guard *os.File) error {
 		cmd.ExtraFiles = []*os.File{guard}
 	}
 	cmd.SysProcAttr = s.owner.Attr()
-	// Standard output is /dev/null: go test waits for whoever holds its own.
+	// Standard output is /dev/null: go test waits for every process that holds its own.
 	if err := cmd.Run(); err != nil { // returns at once: the script goes on in the background
 		return s.owner.explain(fmt.Errorf("start the watchdog: %w", err))
 	}

@@ -68,7 +68,7 @@ func caller() Owner {
 func (o Owner) IsCaller() bool { return o.UID == os.Geteuid() }
 
 // Attr makes a command run as the owner, in a session of its own: signals from the terminal, such
-// as that of Ctrl-C, do not reach it.
+// as Ctrl-C, do not reach it.
 func (o Owner) Attr() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setsid: true}
 	switch {

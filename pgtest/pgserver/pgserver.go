@@ -62,12 +62,12 @@ type Options struct {
 }
 
 // linger is how long a server without users stays up. go test runs packages one after another when
-// it is short of processors, and starting anew costs more than waiting; a killed test run should
+// it is short of processors, and another start costs more than waiting; a killed test run should
 // leave nothing behind for long.
 const linger = 3 * time.Second
 
 // startLimit is for a machine with fifty busy processes for each core, where initdb takes a minute.
-// A server that fails exits, and is not waited for.
+// A server that fails exits, which ends the wait.
 const startLimit = 3 * time.Minute
 
 // Server is a running PostgreSQL that stays up at least until Release. It is safe for concurrent
@@ -135,7 +135,7 @@ func (s *Server) Reachable() bool {
 // Release may be called more than once.
 func (s *Server) Release() { s.release() }
 
-// spec is what Options and the environment come to.
+// spec describes a server, from Options and the environment.
 type spec struct {
 	bin      string // directory of the binaries
 	settings string // postgresql.conf
@@ -209,8 +209,8 @@ func (s *spec) joinOrStart(ctx context.Context, path string) (*instance, error) 
 	return inst, nil
 }
 
-// announce says on standard error what is waited for, if that takes longer than two seconds. The
-// caller calls done at the end.
+// announce says on standard error what pgserver is waiting for, if that takes longer than two
+// seconds. The caller calls done at the end.
 func announce(what string) (done func()) {
 	t := time.AfterFunc(2*time.Second, func() { fmt.Fprintf(os.Stderr, "pgserver: waiting for %s\n", what) })
 	return func() { t.Stop() }

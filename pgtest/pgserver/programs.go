@@ -9,8 +9,8 @@ import (
 
 // Programs returns the paths of a program of PostgreSQL, such as pg_dump, in the places where
 // [Acquire] looks for a server and in that order: PGTEST_BINDIR, PATH, pg_config --bindir, and the
-// usual folders of distributions, newest version first. It may be of any version, and there need
-// not be a server beside it. The result is empty if there is none.
+// usual folders of distributions, newest version first. The program may have any version, and its
+// folder need not have a server. The result is empty if there is none.
 func Programs(name string) []string {
 	var found []string
 	seen := map[string]bool{}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// throwAwaySettings is the postgresql.conf of a server whose data nobody will miss. Nothing in it
+// throwAwaySettings returns the postgresql.conf of a server whose data may be lost. No setting
 // changes what a query returns.
 func throwAwaySettings(extra map[string]string) string {
 	set := map[string]string{

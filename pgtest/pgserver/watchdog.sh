@@ -1,4 +1,4 @@
-# Stops a server and removes its files when nobody uses it any more.
+# Stops a server and removes its files when its last user has ended.
 #
 # Users hold the FIFO "users" open for writing; the kernel closes it for a process that dies, and the end of file on
 # descriptor 3 tells that the last one is gone. A shell does this because it is on every system: re-executing the test
@@ -62,11 +62,11 @@ watch() {
 	while joined <&3; do
 		sleep "$linger" 3<&-
 	done
-	# Who comes after this finds no FIFO and starts a server anew; who came just before it is waited for.
+	# A later user finds no FIFO and starts another server; one that came just before keeps this one.
 	mv "$dir/users" "$dir/closed"
 	joined <&3
 	# A server that has only just been started has no pid file yet.
-	# One whose files somebody removed ends by itself: it looks after its lock file once a minute.
+	# One whose files were removed ends by itself: it checks its lock file once a minute.
 	for second in $minute $minute $minute; do
 		stop || [ -e "$dir/exited" ] || [ ! -d "$dir/data" ] || [ "$mode" = adopt ] && break
 		sleep 1 || break

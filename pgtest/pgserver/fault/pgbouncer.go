@@ -17,8 +17,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// startLimit is for a machine that is busy with other tests. A program that fails exits, and is not
-// waited for.
+// startLimit is for a machine that is busy with other tests. A program that fails exits, which ends
+// the wait.
 const startLimit = time.Minute
 
 // PgBouncer is a connection pooler of one test in front of a database. Its methods must not be

@@ -6,10 +6,10 @@ import (
 	"math/rand/v2"
 )
 
-// capture keeps the answer to a request that is to be cut, until it is whole.
+// capture keeps the answer to a request that will be cut, until the answer is complete.
 type capture struct {
 	plan
-	skip      int // how many answers come before
+	skip      int // how many answers come first
 	answer    []byte
 	committed bool // the server says so
 }
@@ -31,7 +31,7 @@ func (s *session) writeRequests() {
 	}
 }
 
-// meet does what is planned for the request of p, and reports whether p is to be passed on.
+// meet does what is planned for the request of p, and reports whether to pass p on.
 func (s *session) meet(p piece) bool {
 	// A delay and a frozen network come first.
 	if _, ok := s.link(ToServer).admit(p.arrived, 1, s.ctx.Done()); !ok {

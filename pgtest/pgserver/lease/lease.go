@@ -19,8 +19,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrLost says that the session with the lock has ended: the server has gone, or somebody ended
-// the session. Other processes may drop this one's databases from now on.
+// ErrLost says that the session with the lock has ended, alone or with its server. Other processes
+// may drop this one's databases from now on.
 var ErrLost = errors.New("the server has ended the session that marks this process as alive")
 
 // Lease is a token and the session that holds its lock. It is safe for concurrent use.

@@ -18,7 +18,7 @@ const Oldest = 14
 // programs is what a directory of binaries must hold.
 var programs = []string{"postgres", "initdb", "pg_ctl"}
 
-// Place is a place to look in. dir is called only when the places before it would not do: some run
+// Place is a place to look in. dir is called only when the places before it are not usable: some run
 // a program.
 type Place struct {
 	name string
@@ -28,7 +28,7 @@ type Place struct {
 // Dir returns the place's directory, "" if it has none here. It may run a program.
 func (p Place) Dir() string { return p.dir() }
 
-// Only is the one place that somebody named.
+// Only returns the one place that the user named.
 func Only(name, dir string) []Place {
 	return []Place{{name, func() string { return dir }}}
 }

@@ -50,7 +50,7 @@ func Here() System {
 	}
 }
 
-// CacheDir is where this user keeps what can be made anew, a folder for each user id: sudo keeps
+// CacheDir is where this user keeps what can be made again, a folder for each user id: sudo keeps
 // HOME on some systems. It is not made here. XDG_CACHE_HOME counts on macOS too, unlike in
 // [os.UserCacheDir]: it is what error messages tell people to set.
 func (s System) CacheDir() string {

@@ -120,7 +120,7 @@ func unchanged(dir string, before fs.FileInfo) error {
 func (s Source) sweepPartial() {
 	left, _ := filepath.Glob(filepath.Join(s.Cache, "partial-*"))
 	for _, dir := range left {
-		// Filling takes a second: after an hour nobody is at it.
+		// Filling takes a second: after an hour its process has ended.
 		if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Hour {
 			os.RemoveAll(dir)
 		}
