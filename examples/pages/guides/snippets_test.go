@@ -31,7 +31,7 @@ var packages = map[string]string{
 	"listen": ours + "pgpool/listen", "replica": ours + "pgpool/replica",
 	"pgtest": ours + "pgtest", "pgserver": ours + "pgtest/pgserver", "fault": ours + "pgtest/pgserver/fault",
 	"pgtx": ours + "pgtx",
-	"db": ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
+	"db":   ours + "examples/pages/db", "pages": ours + "examples/pages", "uuid": "github.com/google/uuid",
 }
 
 // given declares the names that a block of statements uses.
