@@ -306,3 +306,24 @@ func TestRedoAfterEdit(t *testing.T) {
 		t.Errorf("up: %+v, %v", r, err)
 	}
 }
+
+// A function may release the migration lock and take another, without a word of it in the file.
+func TestFunctionReleasesMigrationLock(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, "create function f() returns void language sql as "+
+		"'select pg_advisory_unlock_all(); select pg_advisory_lock(77)'")
+	locks := "select count(*) from pg_locks where locktype = 'advisory' and " +
+		"database = (select oid from pg_database where datname = current_database())"
+	m := migrator(t, b, files("1_a.sql", "select f();", "2_b.sql", "create table b as "+locks+" and objid <> 77;",
+		"3_c.sql", disableTx+"select f();\ncreate table c as "+locks+" and objid <> 77;"))
+	if r, err := m.Up(t.Context()); err != nil || r.To != 3 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if n := ask[int](t, b, "select (select count from b) + (select count from c)"); n != 2 {
+		t.Errorf("the migration lock was held %d times, want 2", n)
+	}
+	if n := ask[int](t, b, locks); n != 0 {
+		t.Errorf("%d locks left", n)
+	}
+}
