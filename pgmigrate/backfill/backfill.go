@@ -56,6 +56,12 @@ type Options struct {
 	// Default to pgmigrate's.
 	VersionTable, HistorySchema string
 
+	// Workers is how many connections a Run works on. Several calls of Run, also in several
+	// processes, share the work in the same way.
+	//
+	// Defaults to 1.
+	Workers int
+
 	// Target is how long a batch should take. The number of rows adapts to it.
 	//
 	// Defaults to 100 ms.
@@ -96,7 +102,8 @@ type Options struct {
 	// Defaults to [slog.Default].
 	Logger *slog.Logger
 
-	// Progress is called after each batch, on the goroutine that called Run, which waits for it.
+	// Progress is called after each batch by the worker, which waits for it. Calls of one Run do not
+	// overlap.
 	//
 	// Defaults to nothing.
 	Progress func(Status)
@@ -126,6 +133,7 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts Options) (*Runner, error) {
 	opts.HistorySchema = or(opts.HistorySchema, pgmigrate.DefaultHistorySchema)
 	opts.LockTimeout = or(opts.LockTimeout, 100*time.Millisecond)
 	opts.StatementTimeout = or(opts.StatementTimeout, 10*time.Second)
+	opts.Workers = or(opts.Workers, 1)
 	opts.Target = or(opts.Target, 100*time.Millisecond)
 	opts.MaxLag = or(opts.MaxLag, 64<<20)
 	opts.MaxLockWait = or(opts.MaxLockWait, time.Second)
@@ -138,6 +146,8 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts Options) (*Runner, error) {
 	case !schemaName.MatchString(opts.HistorySchema):
 		return nil, fmt.Errorf("new backfill runner: history schema %q: write its name in lower case without quotes",
 			opts.HistorySchema)
+	case opts.Workers < 0 || opts.Workers > mostRanges:
+		return nil, fmt.Errorf("new backfill runner: %d workers: use 1 to %d", opts.Workers, mostRanges)
 	case opts.Target < 0 || opts.LockTimeout < 0 || opts.StatementTimeout < 0:
 		return nil, errors.New("new backfill runner: Target, LockTimeout and StatementTimeout cannot be negative")
 	}

@@ -17,81 +17,107 @@ const (
 	aim = 0.75
 )
 
-// step runs the next batch, or the end if there are no more rows, and commits it with the progress.
-// The row of the backfill is locked meanwhile: what the step goes by cannot change.
+// errBusy says that other batches have all ranges that are left, or that another worker is at the
+// end.
+var errBusy = errors.New("other workers have what is left")
+
+// step runs the next batch of a range and commits it with the range's progress, or goes on to the
+// end if no range is left.
 func (w *worker) step(ctx context.Context) error {
-	if w.ending {
-		return w.end(ctx)
-	}
 	var after record
+	var at keyRange
 	err := pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		rec, err := w.lockRecord(ctx, tx)
+		w.claimed = nil
+		g, err := w.claim(ctx, tx)
 		if err != nil {
 			return err
 		}
-		after = rec
+		w.claimed = g
+		// Only now: see Pause.
+		if after, err = w.readStarted(ctx, tx, ""); err != nil || g == nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, "set local statement_timeout = "+milliseconds(w.opts.StatementTimeout)); err != nil {
 			return err
 		}
 		began := time.Now()
-		first, last, rows, err := w.page(ctx, rec)
+		first, last, rows, err := w.page(ctx, g)
 		if err != nil {
 			return err
 		}
+		at = *g
 		if rows == 0 {
-			w.ending = true
-			return nil
+			at.done = true
+		} else {
+			_, err = w.conn.PgConn().ExecParams(ctx, w.backfill.Statement, append(first, last...),
+				append(w.source.types[:len(first):len(first)], w.source.types...), nil, nil).Close()
+			if err != nil {
+				return err
+			}
+			at.last = texts(last)
+			at.advance(rows, time.Since(began), w.opts.Target, time.Since(w.advanced))
 		}
-		_, err = w.conn.PgConn().ExecParams(ctx, w.backfill.Statement, append(first, last...),
-			append(w.source.types[:len(first):len(first)], w.source.types...), nil, nil).Close()
-		if err != nil {
-			return err
-		}
-		rec.advance(rows, time.Since(began), w.opts.Target, time.Since(w.advanced))
-		key := make([]string, len(last))
-		for i := range last {
-			key[i] = string(last[i])
-		}
-		if err := w.write(ctx, tx, rec, "last_key = $9", key); err != nil {
-			return err
-		}
-		after = rec
-		return nil
+		after.add(rows, &at, w.backfill)
+		return w.writeRange(ctx, tx, &at)
 	})
-	// A constraint that is checked at the end fails the COMMIT: only now is the batch done.
-	if err == nil {
-		w.record, w.advanced, w.single = after, time.Now(), 0
+	switch {
+	case err != nil:
+		return err
+	case w.claimed != nil: // a constraint that is checked at the end has not failed the COMMIT
+		moved := at.batches > w.claimed.batches
+		w.record, w.at, w.single = after, at, 0
+		if moved {
+			w.advanced = time.Now()
+			w.pauses = newPauses()
+			w.report()
+		}
+		return nil
+	case after.State == StateDone:
+		w.record = after
+		return nil
+	case after.unfinished > 0:
+		return errBusy
 	}
-	return err
+	return w.end(ctx)
 }
 
-// lockRecord locks the backfill's row and returns an error unless the step may go on.
-func (w *worker) lockRecord(ctx context.Context, tx pgx.Tx) (record, error) {
-	rec, err := w.read(ctx, tx, w.backfill, "for update")
+// add counts a batch of the range g in a record that was read before.
+func (rec *record) add(rows int64, g *keyRange, b *Backfill) {
+	rec.Rows += rows
+	if rows > 0 {
+		rec.Batches++
+	}
+	if !g.done {
+		rec.BatchSize = max(rec.BatchSize, g.size)
+	}
+	rec.Rate += g.rate
+	rec.UpdatedAt = time.Now()
+	rec.derive(b)
+}
+
+// readStarted reads the record and returns an error unless workers may go on, or are done.
+func (w *worker) readStarted(ctx context.Context, tx pgx.Tx, lock string) (record, error) {
+	own := 0
+	if w.claimed != nil {
+		own = w.claimed.number
+	}
+	rec, err := w.read(ctx, tx, w.backfill, lock, own)
 	switch {
 	case err != nil:
 		return rec, err
+	case rec.undone, rec.ranges == 0:
+		return rec, &StateError{Name: w.backfill.Name, State: StatePending}
 	case rec.State == StatePaused:
 		return rec, errPaused
-	case rec.State != StateStarted || rec.Edited || rec.undone:
-		if rec.undone {
-			rec.State = StatePending
-		}
+	case rec.Edited, rec.State != StateStarted && rec.State != StateDone:
 		return rec, &StateError{Name: w.backfill.Name, State: rec.State, Edited: rec.Edited, Reason: rec.Error}
 	}
 	return rec, nil
 }
 
-// page returns the first and the last key of the next rows, as text, and how many they are.
-func (w *worker) page(ctx context.Context, rec record) (first, last [][]byte, rows int64, err error) {
-	sql, args, types := w.source.firstPage, [][]byte{fmt.Append(nil, rec.BatchSize)}, []uint32{int8OID}
-	if rec.lastKey != nil {
-		sql = w.source.nextPage
-		for _, value := range rec.lastKey {
-			args = append(args, []byte(value))
-		}
-		types = append(types, w.source.types...)
-	}
+// page returns the first and the last key of the range's next rows, as text, and how many they are.
+func (w *worker) page(ctx context.Context, g *keyRange) (first, last [][]byte, rows int64, err error) {
+	sql, args, types := w.source.page(g)
 	result := w.conn.PgConn().ExecParams(ctx, sql, args, types, nil, nil).Read()
 	if result.Err != nil || len(result.Rows) == 0 {
 		return nil, nil, 0, result.Err
@@ -104,41 +130,22 @@ func (w *worker) page(ctx context.Context, rec record) (first, last [][]byte, ro
 
 const int8OID = 20
 
-// advance counts a batch that took some time, and chooses the size of the next.
-func (rec *record) advance(rows int64, took, target, interval time.Duration) {
-	rec.Rows += rows
-	rec.Total = max(rec.Total, rec.Rows)
-	rec.Batches++
-	rec.Attempts, rec.Error, rec.Waiting = 0, "", ""
-	rate := float64(rows) / max(interval, time.Millisecond).Seconds()
-	const weight = 0.1
-	if rec.Rate > 0 {
-		rate = weight*rate + (1-weight)*rec.Rate
-	}
-	rec.Rate = rate
-	factor := min(2, max(0.25, aim*float64(target)/float64(max(took, time.Microsecond))))
-	if rows < int64(rec.BatchSize) {
-		factor = min(1, factor) // there were no more: nothing is known about a full batch
-	}
-	rec.BatchSize = min(mostRows, max(1, int(float64(rec.BatchSize)*factor)))
-}
-
-// write records rec and an assignment with one more argument.
-func (w *worker) write(ctx context.Context, q querier, rec record, set string, arg any) error {
-	_, err := q.Exec(ctx, "update "+w.table()+" set rows_done = $3, rows_total = $4, batches = $5, batch_size = $6, "+
-		"rate = $7, attempts = $8, error = null, waiting = null, updated_at = clock_timestamp(), "+set+
-		" where version_table = $1 and name = $2", pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name,
-		rec.Rows, rec.Total, rec.Batches, rec.BatchSize, rec.Rate, rec.Attempts, arg)
-	if err != nil {
-		return fmt.Errorf("backfill %s: record the progress: %w", w.backfill.Name, err)
-	}
-	return nil
-}
-
-// end verifies, and runs the finish in the transaction that records that the backfill is done.
+// end verifies, and runs the finish in the transaction that records that the backfill is done. One
+// worker does, until its session ends.
 func (w *worker) end(ctx context.Context) error {
+	ok, err := w.tryLock(ctx, w.conn, lockAlone, w.endKey(w.backfill))
+	if err != nil {
+		return fmt.Errorf("backfill %s: %w", w.backfill.Name, err)
+	}
+	if !ok {
+		return errBusy
+	}
+	rec, err := w.read(ctx, w.conn, w.backfill, "", 0)
+	if err != nil || rec.State != StateStarted { // another worker has ended it: the next step sees that
+		return err
+	}
 	if w.backfill.Verify != "" {
-		wrong, err := w.verify(ctx, w.conn)
+		wrong, err := w.backfill.verify(ctx, w.conn)
 		if err != nil {
 			return err
 		}
@@ -146,10 +153,9 @@ func (w *worker) end(ctx context.Context) error {
 			return &verifyError{wrong}
 		}
 	}
-	var after record
-	err := pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		rec, err := w.lockRecord(ctx, tx)
-		if err != nil {
+	return pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		rec, err := w.readStarted(ctx, tx, "for update of b")
+		if err != nil || rec.State == StateDone || rec.unfinished > 0 {
 			return err
 		}
 		if w.backfill.Finish != "" {
@@ -157,17 +163,14 @@ func (w *worker) end(ctx context.Context) error {
 				return err
 			}
 		}
-		rec.State, rec.Total, rec.EndedAt = StateDone, rec.Rows, time.Now()
-		if err := w.write(ctx, tx, rec, "ended_at = clock_timestamp(), state = $9", string(StateDone)); err != nil {
-			return err
+		_, err = tx.Exec(ctx, "update "+w.table()+" set state = $3, error = null, waiting = null, "+
+			"updated_at = clock_timestamp(), ended_at = clock_timestamp() where version_table = $1 and name = $2",
+			pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name, string(StateDone))
+		if err != nil {
+			return fmt.Errorf("backfill %s: record the end: %w", w.backfill.Name, err)
 		}
-		after = rec
 		return nil
 	})
-	if err == nil {
-		w.record = after
-	}
-	return err
 }
 
 type verifyError struct{ wrong int64 }
@@ -187,17 +190,16 @@ func (r *Runner) Verify(ctx context.Context, name string) (wrong int64, err erro
 	if b.Verify == "" {
 		return 0, fmt.Errorf("backfill %s: the file has no section -- pgmigrate:verify", name)
 	}
-	w := &worker{Runner: r, backfill: b}
 	err = r.with(ctx, func(conn *pgx.Conn) error {
-		wrong, err = w.verify(ctx, conn)
+		wrong, err = b.verify(ctx, conn)
 		return err
 	})
 	return wrong, err
 }
 
-func (w *worker) verify(ctx context.Context, conn *pgx.Conn) (wrong int64, err error) {
+func (b *Backfill) verify(ctx context.Context, conn *pgx.Conn) (wrong int64, err error) {
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		result := conn.PgConn().ExecParams(ctx, w.backfill.Verify, nil, nil, nil, nil).Read()
+		result := conn.PgConn().ExecParams(ctx, b.Verify, nil, nil, nil, nil).Read()
 		if result.Err != nil {
 			return result.Err
 		}
@@ -210,7 +212,7 @@ func (w *worker) verify(ctx context.Context, conn *pgx.Conn) (wrong int64, err e
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("verify backfill %s: %w", w.backfill.Name, err)
+		return 0, fmt.Errorf("verify backfill %s: %w", b.Name, err)
 	}
 	return wrong, nil
 }

@@ -36,6 +36,9 @@ func (b Backfill) Checksum() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// source is what the bounds of ranges belong to.
+func (b Backfill) source() string { return b.Table + ", key " + strings.Join(b.Key, ",") }
+
 // Check reads and checks the backfills in fsys and returns them by name. Backfills are the files
 // NAME.sql at the top of fsys; others are ignored. The error names all that is wrong, with file and
 // line. It is made for a unit test of the folder.

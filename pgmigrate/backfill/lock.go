@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -17,47 +16,54 @@ func lockKey(name string) string {
 	return strconv.FormatInt(int64(binary.BigEndian.Uint64(sum[:])), 10)
 }
 
-// key is that of the lock that the backfill's worker holds with its session.
-func (r *Runner) key(b *Backfill) string {
+// workersKey is that of the lock that workers share with their sessions. Restart takes it alone.
+func (r *Runner) workersKey(b *Backfill) string {
 	return lockKey("pgmigrate backfill " + r.opts.VersionTable + " " + b.Name)
 }
 
-func (r *Runner) tryLock(ctx context.Context, conn *pgx.Conn, b *Backfill) (ok bool, err error) {
-	err = conn.QueryRow(ctx, "select pg_try_advisory_lock("+r.key(b)+")", pgx.QueryExecModeExec).Scan(&ok)
+// endKey is that of the lock that the worker takes which verifies and finishes.
+func (r *Runner) endKey(b *Backfill) string {
+	return lockKey("pgmigrate backfill end " + r.opts.VersionTable + " " + b.Name)
+}
+
+// tryLock takes a lock of the session with one of the server's functions.
+func (r *Runner) tryLock(ctx context.Context, conn *pgx.Conn, function, key string) (ok bool, err error) {
+	err = conn.QueryRow(ctx, "select "+function+"("+key+")", pgx.QueryExecModeExec).Scan(&ok)
 	if err != nil {
-		return false, fmt.Errorf("lock backfill %s: %w", b.Name, err)
+		return false, fmt.Errorf("take an advisory lock: %w", err)
 	}
 	return ok, nil
 }
 
-// isLocked reports whether a worker holds the lock. A bigint key is split over classid and objid,
-// with objsubid 1.
-func (r *Runner) isLocked(ctx context.Context, conn *pgx.Conn, b *Backfill) (held bool, err error) {
+const (
+	lockAlone  = "pg_catalog.pg_try_advisory_lock"
+	lockShared = "pg_catalog.pg_try_advisory_lock_shared"
+)
+
+// countWorkers returns how many sessions share the lock. A bigint key is split over classid and
+// objid, with objsubid 1.
+func (r *Runner) countWorkers(ctx context.Context, conn *pgx.Conn, b *Backfill) (n int, err error) {
 	err = conn.QueryRow(ctx, `
-select exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+select count(*) from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.mode = 'ShareLock' and l.granted
+  and l.objsubid = 1
   and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
-  and ((l.classid::bigint << 32) | l.objid::bigint) = `+r.key(b)+")", pgx.QueryExecModeExec).Scan(&held)
+  and ((l.classid::bigint << 32) | l.objid::bigint) = `+r.workersKey(b), pgx.QueryExecModeExec).Scan(&n)
 	if err != nil {
-		return false, fmt.Errorf("look for the worker of backfill %s: %w", b.Name, err)
+		return 0, fmt.Errorf("look for the workers of backfill %s: %w", b.Name, err)
 	}
-	return held, nil
+	return n, nil
 }
 
-// lock waits until no other worker has the backfill. It polls, because a session that waits inside
-// a statement holds a snapshot.
+// lock waits while the backfill is being restarted. It polls, because a session that waits inside a
+// statement holds a snapshot.
 func (w *worker) lock(ctx context.Context) error {
-	for told := false; ; told = true {
-		ok, err := w.tryLock(ctx, w.conn, w.backfill)
+	for {
+		ok, err := w.tryLock(ctx, w.conn, lockShared, w.workersKey(w.backfill))
 		if err != nil || ok {
 			return err
 		}
-		if !told {
-			w.log.Info("waiting: another worker runs the backfill")
-		}
 		if err := sleep(ctx, poll); err != nil {
-			return fmt.Errorf("backfill %s: another worker runs it: %w", w.backfill.Name, err)
+			return fmt.Errorf("backfill %s: it is being restarted: %w", w.backfill.Name, err)
 		}
 	}
 }
-
-func replaceSchema(sql, schema string) string { return strings.ReplaceAll(sql, "SCHEMA", schema) }

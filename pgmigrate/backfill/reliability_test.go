@@ -22,8 +22,12 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// asWorker makes the test binary a worker on the database that it names: see TestMain.
-const asWorker = "PGMIGRATE_TEST_WORKER"
+// asWorker makes the test binary run a backfill on the database that it names, with workerCount
+// workers: see TestMain.
+const (
+	asWorker    = "PGMIGRATE_TEST_WORKER"
+	workerCount = "PGMIGRATE_TEST_WORKERS"
+)
 
 // The statement copies one column to another, whose triggers keep both in step for other writers,
 // and counts itself: it may not run twice for a row. A row remembers the batch that met it.
@@ -32,6 +36,7 @@ const (
 create table rows (id bigint primary key, old int not null, new int, n int not null default 0);
 create table met (id bigint not null, transaction xid8 not null default pg_current_xact_id());
 insert into rows select 10 * i, i from generate_series(1, 20000) i;
+analyze rows;
 create function in_step() returns trigger language plpgsql as $$ begin new.new := new.old; return new; end $$;
 create trigger in_step before insert or update of old on rows for each row execute function in_step();`
 	killedFile = `-- pgmigrate:backfill table=public.rows key=id
@@ -45,10 +50,6 @@ select count(*) from rows where new is distinct from old;
 insert into met values (-1);`
 )
 
-func killedOptions() backfill.Options {
-	return backfill.Options{Target: 4 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
-}
-
 // notConnected is the exit status of a worker that finds no server when it starts.
 const notConnected = 3
 
@@ -58,7 +59,13 @@ func runWorker(url string) int {
 	if err != nil {
 		return 2
 	}
-	r, err := backfill.New(cfg, files("killed", killedFile), killedOptions())
+	workers, err := strconv.Atoi(os.Getenv(workerCount))
+	if err != nil {
+		return 2
+	}
+	r, err := backfill.New(cfg, files("killed", killedFile), backfill.Options{
+		Workers: workers, Target: 4 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return 2
 	}
@@ -73,10 +80,10 @@ func runWorker(url string) int {
 	return 1
 }
 
-// TestKilledAnywhere kills the worker, its connection or the server at random points, under a load
-// that inserts, updates and deletes. At the end both columns agree in every row, and each batch has
-// run once. PGMIGRATE_BACKFILL_KILLS sets how often; the default is for every day, 200 for a
-// release.
+// TestKilledAnywhere kills a worker's process, its connection or the server at random points, under
+// a load that inserts, updates and deletes. At the end both columns agree in every row, and each
+// batch has run once. PGMIGRATE_BACKFILL_KILLS sets how often; the default is for every day, 200 for
+// a release.
 func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	kills := 20
@@ -86,49 +93,63 @@ func TestKilledAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	server := fault.NewServer(t, fault.ServerOptions{})
-	counts := map[string]int{}
-	for n := 0; n < kills; {
-		n += killOneRun(t, server, kills-n, counts)
+	for name, c := range map[string]struct{ processes, workers int }{"one worker": {1, 1}, "several": {2, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := fault.NewServer(t, fault.ServerOptions{})
+			counts := map[string]int{}
+			for n := 0; n < kills; {
+				n += killOneRun(t, server, c.processes, c.workers, kills-n, counts)
+			}
+			t.Logf("%d kills: %v", kills, counts)
+		})
 	}
-	t.Logf("%d kills: %v", kills, counts)
 }
 
 // killOneRun runs one backfill from beginning to end and kills at most most times on the way.
-func killOneRun(t *testing.T, server *fault.Server, most int, counts map[string]int) (killed int) {
+func killOneRun(
+	t *testing.T, server *fault.Server, processes, workers, most int, counts map[string]int,
+) (killed int) {
 	server.Exec(t, "drop database if exists killed with (force)", "create database killed")
 	url := server.DatabaseURL("killed")
 	x := on(t, url, killedTable)
 	stop, changes := startLoad(t, x.config)
 	defer stop()
-	done := startWorker(t, url)
-	for over := false; !over; {
-		kind := []string{"worker", "connection", "server"}[rand.N(3)]
+	exited := make(chan workerExit)
+	running := make([]*os.Process, processes) // nil: it has done its work
+	for i := range running {
+		running[i] = startWorker(t, url, workers, i, exited)
+	}
+	for left := processes; left > 0; {
 		// The delay is the fault, not a synchronization: somewhere in a run.
 		select {
-		case err := <-done.exited:
+		case e := <-exited:
 			var exit *exec.ExitError
 			switch {
-			case err == nil:
-				over = true
-			case errors.As(err, &exit) && exit.ExitCode() == notConnected:
-				done = startWorker(t, url)
+			case e.process != running[e.number]: // killed below
+			case e.err == nil:
+				running[e.number] = nil
+				left--
+			case errors.As(e.err, &exit) && exit.ExitCode() == notConnected:
+				running[e.number] = startWorker(t, url, workers, e.number, exited)
 			default:
-				t.Fatalf("the worker ended by itself: %v", err)
+				t.Fatalf("the worker ended by itself: %v", e.err)
 			}
 			continue
 		case <-time.After(rand.N(300 * time.Millisecond)):
 		}
-		if killed >= most {
+		number := rand.N(processes)
+		if killed >= most || running[number] == nil {
 			continue
 		}
+		kind := []string{"worker", "connection", "server"}[rand.N(3)]
 		switch killed++; kind {
 		case "worker":
-			done.process.Kill()
-			<-done.exited
-			done = startWorker(t, url)
+			running[number].Kill()
+			running[number] = startWorker(t, url, workers, number, exited)
 		case "connection":
-			server.Exec(t, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgmigrate'")
+			server.Exec(t, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgmigrate' "+
+				"order by random() limit 1")
 		case "server":
 			server.Kill(t)
 			server.Start(t)
@@ -152,35 +173,42 @@ func killOneRun(t *testing.T, server *fault.Server, most int, counts map[string]
 	if wrong := ask[int](x, "select count(*) from rows where id % 10 = 0 and n <> 1"); wrong != 0 {
 		t.Fatalf("%d rows were not met once", wrong)
 	}
-	if batches := ask[int](x, "select (select count(distinct transaction) from met) - 1 - (select batches from "+
-		"pgmigrate.backfill)"); batches != 0 {
+	if batches := ask[int](x, "select (select count(distinct transaction) from met) - 1 - (select sum(batches) from "+
+		"pgmigrate.backfill_range)"); batches != 0 {
 		t.Errorf("the progress is off by %d batches", batches)
 	}
 	counts["changes of the load"] += int(changes.Load())
 	return killed
 }
 
-type workerProcess struct {
+type workerExit struct {
 	process *os.Process
-	exited  chan error
+	number  int
+	err     error
 }
 
-func startWorker(t *testing.T, url string) workerProcess {
+// startWorker runs the test binary as a worker. Its end is sent to exited.
+func startWorker(t *testing.T, url string, workers, number int, exited chan<- workerExit) *os.Process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), asWorker+"="+url, "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), asWorker+"="+url, workerCount+"="+strconv.Itoa(workers), "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill() })
-	w := workerProcess{cmd.Process, make(chan error, 1)}
-	go func() { w.exited <- cmd.Wait() }()
-	return w
+	go func() {
+		err := cmd.Wait()
+		select {
+		case exited <- workerExit{cmd.Process, number, err}:
+		case <-t.Context().Done():
+		}
+	}()
+	return cmd.Process
 }
 
 // startLoad changes rows until stop is called, also over restarts of the server.

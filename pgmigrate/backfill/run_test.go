@@ -20,7 +20,7 @@ func TestEmptyTable(t *testing.T) {
 	for range 2 {
 		b.run(r, "count")
 	}
-	if s := status(t, r); s.State != backfill.StateDone || s.Rows != 0 || s.EndedAt.IsZero() || s.Running {
+	if s := status(t, r); s.State != backfill.StateDone || s.Rows != 0 || s.EndedAt.IsZero() || s.Workers > 0 {
 		t.Errorf("%+v", s)
 	}
 	if n := ask[int](b, "select count(*) from rows"); n != 1 {
@@ -31,21 +31,121 @@ func TestEmptyTable(t *testing.T) {
 	}
 }
 
-// Two workers at once: the second waits and finds the backfill done.
-func TestTwoWorkers(t *testing.T) {
+// shared is a table of several ranges, whose batches say which session ran them.
+const (
+	sharedTable = counted + "; truncate rows; insert into rows select i from generate_series(1, 40000) i; analyze rows; " +
+		"create table sessions (pid int)"
+	sharedFile = "-- pgmigrate:backfill table=public.rows key=id\n" +
+		"with s as (insert into sessions values (pg_backend_pid())) " +
+		"update rows set n = n + 1 where id between $1 and $2;\n" +
+		"-- pgmigrate:verify\nselect count(*) from rows where n <> 1;\n" +
+		"-- pgmigrate:finish\ninsert into sessions values (-1);"
+)
+
+// Several workers of one call, and several calls, share the ranges of one backfill. One ends it.
+func TestSeveralWorkers(t *testing.T) {
 	t.Parallel()
-	b := setup(t, counted)
-	var together sync.WaitGroup
-	for range 5 {
-		r := b.runner(backfill.Options{}, "count", count)
-		together.Go(func() {
-			if err := r.Run(t.Context(), "count"); err != nil {
-				t.Error(err)
+	for name, c := range map[string]struct{ calls, workers int }{"one call": {1, 4}, "several calls": {3, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, sharedTable)
+			var logs strings.Builder
+			var together sync.WaitGroup
+			r := b.runner(backfill.Options{Workers: c.workers, Target: 5 * time.Millisecond, Logger: logger(&logs)},
+				"count", sharedFile)
+			for range c.calls {
+				together.Go(func() {
+					if err := r.Run(t.Context(), "count"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			together.Wait()
+			b.wantOnce(40000)
+			s := status(t, r)
+			if s.State != backfill.StateDone || s.Rows != 40000 || s.Total != 40000 || s.Workers != 0 || s.Error != "" {
+				t.Errorf("%+v\n%s", s, &logs)
+			}
+			if n := ask[int](b, "select count(*) from sessions where pid = -1"); n != 1 {
+				t.Errorf("finish ran %d times", n)
+			}
+			if n := ask[int](b, "select count(distinct pid) from sessions where pid > 0"); n < 2 {
+				t.Errorf("%d sessions shared the work", n)
+			}
+			if n := ask[int](b, "select count(*) from pgmigrate.backfill_range where done"); n != 8 {
+				t.Errorf("%d ranges", n)
 			}
 		})
 	}
-	together.Wait()
-	b.wantOnce(2000)
+}
+
+// Pause and cancel are heard by all workers, and return when no batch runs.
+func TestSeveralWorkersPause(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sharedTable)
+	r := b.runner(backfill.Options{Workers: 3}, "count", "-- pgmigrate:backfill table=public.rows key=id\n"+
+		"with s as (select pg_sleep(0.3)) update rows set n = n + 1 from s where id between $1 and $2")
+	done := make(chan error, 1)
+	go func() { done <- r.Run(t.Context(), "count") }()
+	const sleeping = "select count(*) = 3 " +
+		"from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+	b.until(sleeping)
+	if s := status(t, r); s.Workers != 3 {
+		t.Errorf("%+v", s)
+	}
+	contains(t, r.Restart(t.Context(), "count"), "a worker runs")
+	if err := r.Pause(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	before := ask[int](b, "select sum(n) from rows")
+	if ask[bool](b, sleeping) || before < 300 {
+		t.Errorf("batches run while it is paused, %d rows", before)
+	}
+	if err := r.Resume(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	b.until(sleeping)
+	if err := r.Cancel(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	before = ask[int](b, "select sum(n) from rows")
+	var state *backfill.StateError
+	if err := <-done; !errors.As(err, &state) || state.State != backfill.StateCanceled {
+		t.Errorf("run: %v", err)
+	}
+	if after := ask[int](b, "select sum(n) from rows"); after != before {
+		t.Errorf("%d rows after cancel, %d before", after, before)
+	}
+}
+
+// A faulty row in one range ends all workers. The rows before it in its range are done, and after
+// resume each row has been met once.
+func TestSeveralWorkersFaultyRow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sharedTable, "alter table rows add check (id <> 20000 or n = 0)")
+	r := b.runner(backfill.Options{Workers: 4, Target: 10 * time.Millisecond}, "count", sharedFile)
+	err := r.Run(t.Context(), "count")
+	var failed *backfill.BatchError
+	if !errors.As(err, &failed) || failed.Rows != 1 {
+		t.Fatalf("%v", err)
+	}
+	if s := status(t, r); s.State != backfill.StateFailed || !strings.Contains(s.Error, "23514") || s.Attempts == 0 {
+		t.Errorf("%+v", s)
+	}
+	if n := ask[int](b, "select count(*) from rows r, pgmigrate.backfill_range g where r.n = 0 and "+
+		"g.error is not null and r.id > coalesce((select max(upper_key[1]::int) from pgmigrate.backfill_range "+
+		"where number < g.number), 0) and r.id < 20000"); n != 0 {
+		t.Errorf("%d rows before the faulty one are not done", n)
+	}
+	b.exec("alter table rows drop constraint rows_check")
+	if err := r.Resume(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	b.run(r, "count")
+	b.wantOnce(40000)
+	if s := status(t, r); s.Error != "" || s.Attempts != 0 {
+		t.Errorf("%+v", s)
+	}
 }
 
 const workerLocks = "from pg_locks where locktype = 'advisory' and " +
@@ -107,13 +207,13 @@ func TestPauseResumeCancelRestart(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- worker.Run(ctx, "count") }()
 	b.until("select exists (select " + workerLocks + ")")
-	if s := status(t, r); s.State != backfill.StatePaused || !s.Running {
+	if s := status(t, r); s.State != backfill.StatePaused || s.Workers == 0 {
 		t.Errorf("%+v", s)
 	}
 	if err := r.Resume(ctx, "count"); err != nil {
 		t.Fatal(err)
 	}
-	b.until("select batches = 2 from pgmigrate.backfill")
+	b.until("select batches = 2 from pgmigrate.backfill_range")
 	contains(t, r.Restart(ctx, "count"), "a worker runs")
 	if err := r.Cancel(ctx, "count"); err != nil {
 		t.Fatal(err)
@@ -230,7 +330,7 @@ func (b *bench) wantFaulty(err error, r *backfill.Runner, logs string) {
 	}
 	for where, text := range map[string]string{
 		"error": err.Error(), "status": s.Error, "log": logs,
-		"table": ask[string](b, "select b::text from pgmigrate.backfill b"),
+		"table": ask[string](b, "select b::text || r::text from pgmigrate.backfill b, pgmigrate.backfill_range r"),
 	} {
 		if strings.Contains(text, "s3cret") {
 			b.t.Errorf("the %s has the value: %s", where, text)
@@ -267,13 +367,29 @@ func TestEditedFile(t *testing.T) {
 	if err := edited.Run(t.Context(), "count"); !errors.As(err, &state) || !state.Edited {
 		t.Fatalf("%v", err)
 	}
-	if s := status(t, edited); !s.Edited || s.State != backfill.StateStarted || s.Running {
+	if s := status(t, edited); !s.Edited || s.State != backfill.StateStarted || s.Workers > 0 {
 		t.Errorf("%+v", s)
 	}
 	if err := edited.Resume(t.Context(), "count"); err != nil {
 		t.Fatal(err)
 	}
 	b.run(edited, "count")
+	b.wantOnce(2000)
+}
+
+// The bounds of a key say nothing about another.
+func TestEditedKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, "create table others (id bigint primary key, n int)")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r := b.runner(backfill.Options{Progress: func(backfill.Status) { cancel() }}, "count", count)
+	if err := r.Run(ctx, "count"); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	edited := b.runner(backfill.Options{}, "count", strings.ReplaceAll(count, "public.rows", "public.others"))
+	contains(t, edited.Resume(t.Context(), "count"), "began with public.rows, key id", "restart it")
+	b.run(r, "count")
 	b.wantOnce(2000)
 }
 
@@ -313,7 +429,7 @@ func TestLockedRow(t *testing.T) {
 	r := b.runner(backfill.Options{LockTimeout: 20 * time.Millisecond}, "count", count)
 	done := make(chan error, 1)
 	go func() { done <- r.Run(t.Context(), "count") }()
-	b.until("select exists (select from pgmigrate.backfill where attempts > 2 and batch_size < 100)")
+	b.until("select exists (select from pgmigrate.backfill_range where attempts > 2 and batch_size < 100)")
 	if s := status(t, r); !strings.Contains(s.Error, "55P03") || s.State != backfill.StateStarted {
 		t.Errorf("%+v", s)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -12,10 +13,9 @@ import (
 
 // source is the table of a backfill as the database knows it.
 type source struct {
-	table     string   // schema and name, quoted
-	types     []uint32 // of the key's columns
-	firstPage string   // with $1 for the number of rows
-	nextPage  string   // with the last key before it
+	table   string   // schema and name, quoted
+	columns []string // of the key, quoted, of the table t
+	types   []uint32
 }
 
 var errKey = errors.New("the key has to be the columns of a unique index, in its order, without a condition, all " +
@@ -70,33 +70,52 @@ where c.oid = to_regclass($1) and c.relkind in ('r', 'p')`, pgx.QueryExecModeExe
 	case !unique:
 		return nil, fmt.Errorf("backfill %s: table %s, key %s: %w", b.Name, b.Table, strings.Join(b.Key, ","), errKey)
 	}
-	s := &source{table: table, types: types}
-	s.firstPage = pageSQL(table, quoted, "true")
-	bounds := make([]string, len(quoted))
-	for i := range bounds {
-		bounds[i] = fmt.Sprintf("$%d", i+2)
-	}
-	s.nextPage = pageSQL(table, quoted, "("+strings.Join(quoted, ", ")+") > ("+strings.Join(bounds, ", ")+")")
-	return s, nil
+	return &source{table: table, columns: quoted, types: types}, nil
 }
 
-// pageSQL finds the first and the last key of the next $1 rows. It returns a row for each, as text,
-// with the number of rows; one row if they are the same; none at the end.
-func pageSQL(table string, columns []string, condition string) string {
-	var names, text []string
-	for i := range columns {
-		names = append(names, fmt.Sprintf("k%d", i+1))
-		text = append(text, fmt.Sprintf("k%d::text", i+1))
+// page is a query for the first and the last key of a range's next rows. It returns a row for each,
+// as text, with the number of rows; one row if they are the same; none at the end.
+func (s *source) page(g *keyRange) (sql string, args [][]byte, types []uint32) {
+	condition, args, types := "true", [][]byte{fmt.Append(nil, g.size)}, []uint32{int8OID}
+	for _, bound := range []struct {
+		operator string
+		key      []string
+	}{{">", g.last}, {"<=", g.upper}} {
+		if bound.key == nil {
+			continue
+		}
+		var numbers []string
+		for _, value := range bound.key {
+			args = append(args, []byte(value))
+			numbers = append(numbers, fmt.Sprintf("$%d", len(args)))
+		}
+		types = append(types, s.types...)
+		condition += " and (" + strings.Join(s.columns, ", ") + ") " + bound.operator + " (" +
+			strings.Join(numbers, ", ") + ")"
 	}
-	var aliased []string
-	for i, column := range columns {
-		aliased = append(aliased, column+" as "+names[i])
+	aliased, names, text := s.aliases()
+	return "select n, " + text + " from (select " + names + ", count(*) over () as n, row_number() over (order by " +
+		names + ") as r from (select " + aliased + " from " + s.table + " t where " + condition + " order by " +
+		strings.Join(s.columns, ", ") + " limit $1) page) numbered where r = 1 or r = n order by r", args, types
+}
+
+// boundsSQL is a query for the last keys of all but the last of $1 parts of a sample of the table.
+func (s *source) boundsSQL(percent float64) string {
+	aliased, names, text := s.aliases()
+	return "select " + text + " from (select distinct on (part) * from (select *, ntile($1::int) over (order by " +
+		names + ") as part from (select " + aliased + " from " + s.table + " t tablesample system (" +
+		strconv.FormatFloat(percent, 'f', -1, 64) + ")) sample) parts order by part, " +
+		strings.ReplaceAll(names, ",", " desc,") + " desc) bounds where part < $1 order by part"
+}
+
+// aliases names the key's columns k1, k2 and so on.
+func (s *source) aliases() (aliased, names, text string) {
+	var a, n, t []string
+	for i, column := range s.columns {
+		name := fmt.Sprintf("k%d", i+1)
+		a, n, t = append(a, column+" as "+name), append(n, name), append(t, name+"::text")
 	}
-	order := strings.Join(names, ", ")
-	return "select n, " + strings.Join(text, ", ") + " from (select " + order +
-		", count(*) over () as n, row_number() over (order by " + order + ") as r from (select " +
-		strings.Join(aliased, ", ") + " from " + table + " t where " + condition + " order by " +
-		strings.Join(columns, ", ") + " limit $1) page) numbered where r = 1 or r = n order by r"
+	return strings.Join(a, ", "), strings.Join(n, ", "), strings.Join(t, ", ")
 }
 
 // estimate returns how many rows the planner expects, of all partitions.

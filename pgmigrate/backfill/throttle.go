@@ -66,7 +66,7 @@ func (w *worker) waitForLoad(ctx context.Context) error {
 			return fmt.Errorf("backfill %s: waiting, %s: %w", w.backfill.Name, waiting, err)
 		}
 		// A person who pauses or cancels is heard now, not when the load has gone.
-		rec, err := w.read(ctx, w.conn, w.backfill, "")
+		rec, err := w.read(ctx, w.conn, w.backfill, "", 0)
 		if err != nil || rec.State != StateStarted {
 			return err
 		}

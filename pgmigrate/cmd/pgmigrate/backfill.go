@@ -33,6 +33,7 @@ func (a *app) backfillFolder(cmd *cobra.Command) *cobra.Command {
 // backfilling adds the flags of commands that run backfills.
 func (a *app) backfilling(cmd *cobra.Command) *cobra.Command {
 	f, o := cmd.Flags(), &a.backfills.opts
+	f.IntVar(&o.Workers, "workers", 1, "how many connections work on a backfill; further commands may join")
 	f.DurationVar(&o.Target, "batch-time", 100*time.Millisecond, "how long a batch of a backfill should take")
 	f.DurationVar(&o.LockTimeout, "batch-lock-timeout", 100*time.Millisecond,
 		"how long a batch may queue for a lock before it tries half the rows")
@@ -298,8 +299,10 @@ func backfillState(s backfill.Status) string {
 	switch {
 	case s.Edited:
 		return string(s.State) + ", edited since"
-	case s.State == backfill.StateStarted && !s.Running:
+	case s.State == backfill.StateStarted && s.Workers == 0:
 		return "started, no worker"
+	case s.State == backfill.StateStarted && s.Workers > 1:
+		return fmt.Sprintf("running, %d workers", s.Workers)
 	case s.State == backfill.StateStarted:
 		return "running"
 	default:
@@ -339,7 +342,7 @@ type (
 		Name        string     `json:"name"`
 		State       string     `json:"state"`
 		Edited      bool       `json:"edited,omitempty"`
-		Running     bool       `json:"running"`
+		Workers     int        `json:"workers"`
 		Rows        int64      `json:"rows"`
 		Total       int64      `json:"total_estimate"`
 		Batches     int64      `json:"batches"`
@@ -366,7 +369,7 @@ func newBackfillsView(list []backfill.Status) backfillsView {
 	v := backfillsView{Backfills: make([]backfillView, 0, len(list))}
 	for _, s := range list {
 		v.Backfills = append(v.Backfills, backfillView{
-			Name: s.Name, State: string(s.State), Edited: s.Edited, Running: s.Running, Rows: s.Rows, Total: s.Total,
+			Name: s.Name, State: string(s.State), Edited: s.Edited, Workers: s.Workers, Rows: s.Rows, Total: s.Total,
 			Batches: s.Batches, BatchSize: s.BatchSize, Rate: s.Rate, LeftSeconds: s.Left.Seconds(),
 			Attempts: s.Attempts, Error: s.Error, Waiting: s.Waiting, Client: s.Client,
 			StartedAt: at(s.StartedAt), UpdatedAt: at(s.UpdatedAt), EndedAt: at(s.EndedAt),
