@@ -27,7 +27,10 @@
 // begins. A row whose key changes may be met twice or not at all for the same reason.
 //
 // A batch takes as long as Options.Target. The backfill waits while replicas lag, while others wait
-// for locks, and while a transaction is old. It needs a direct connection, not PgBouncer.
+// for locks, and while a transaction is old; also for WAL, vacuum and a window of the day if Options
+// say so. It needs a direct connection, not PgBouncer.
+//
+// Several workers, of one process or several, share a backfill by ranges of its key.
 //
 // A migration says that it needs the result: -- pgmigrate:requires-backfill pages_heading. See
 // [Runner.Up].
@@ -78,8 +81,8 @@ type Options struct {
 	// Defaults to 10 s.
 	StatementTimeout time.Duration
 
-	// MaxLag is how many bytes of WAL a replica may be behind the primary's position. Negative
-	// means any number.
+	// MaxLag is how many bytes of WAL a replica may be behind the primary's position. A batch begins
+	// below half of that, because it adds to it. Negative means any number.
 	//
 	// Defaults to 64 MiB.
 	MaxLag int64
@@ -95,6 +98,23 @@ type Options struct {
 	//
 	// Defaults to 10 min.
 	MaxTransactionAge time.Duration
+
+	// MaxWALRate is how many bytes of WAL the server may write a second, by all its sessions. Batches
+	// wait until the mean is below it.
+	//
+	// Defaults to no limit.
+	MaxWALRate int64
+
+	// WaitForVacuum makes batches wait while VACUUM or autovacuum works on the table or a partition.
+	//
+	// Defaults to false.
+	WaitForVacuum bool
+
+	// Window is the part of the day in which batches, verification and finish may begin, such as
+	// "22:00-06:00 Europe/Berlin". Without a zone it is in the process's local time.
+	//
+	// Defaults to the whole day.
+	Window string
 
 	// Logger gets the begin, the end and each minute (Info), and what holds a backfill up (Warn).
 	// It never gets SQL or a value of a row.
@@ -115,6 +135,7 @@ type Runner struct {
 	conn      *pgx.ConnConfig
 	backfills []Backfill
 	opts      Options
+	window    *window // nil: the whole day
 }
 
 // What may stand in SQL without quotes, as in pgmigrate.
@@ -148,14 +169,21 @@ func New(conn *pgx.ConnConfig, fsys fs.FS, opts Options) (*Runner, error) {
 			opts.HistorySchema)
 	case opts.Workers < 0 || opts.Workers > mostRanges:
 		return nil, fmt.Errorf("new backfill runner: %d workers: use 1 to %d", opts.Workers, mostRanges)
-	case opts.Target < 0 || opts.LockTimeout < 0 || opts.StatementTimeout < 0:
-		return nil, errors.New("new backfill runner: Target, LockTimeout and StatementTimeout cannot be negative")
+	case opts.Target < 0 || opts.LockTimeout < 0 || opts.StatementTimeout < 0 || opts.MaxWALRate < 0:
+		return nil, errors.New("new backfill runner: Target, LockTimeout, StatementTimeout and MaxWALRate cannot be " +
+			"negative")
 	}
-	backfills, err := Check(fsys)
-	if err != nil {
+	r := &Runner{conn: conn.Copy(), opts: opts}
+	var err error
+	if opts.Window != "" {
+		if r.window, err = parseWindow(opts.Window); err != nil {
+			return nil, fmt.Errorf("new backfill runner: %w", err)
+		}
+	}
+	if r.backfills, err = Check(fsys); err != nil {
 		return nil, err
 	}
-	return &Runner{conn: conn.Copy(), backfills: backfills, opts: opts}, nil
+	return r, nil
 }
 
 func or[T comparable](value, otherwise T) T {

@@ -1,10 +1,14 @@
 package backfill_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgmigrate/backfill"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
@@ -88,6 +92,91 @@ func TestWaitsForReplica(t *testing.T) {
 	standby.PauseReplay(t)
 	b.exec("create table wal as select repeat('x', 1000) from generate_series(1, 3000)")
 	b.waits(backfill.Options{MaxLag: 1 << 20}, "MiB behind", func() { standby.ResumeReplay(t) })
+}
+
+// After a batch that writes 8 MiB, none begins until the mean is below 2 MiB a second.
+func TestWaitsForWAL(t *testing.T) {
+	t.Parallel()
+	b := on(t, fault.NewServer(t, fault.ServerOptions{}).URL(), counted)
+	var waited string
+	r := b.runner(backfill.Options{MaxWALRate: 2 << 20, Target: time.Minute, Progress: func(s backfill.Status) {
+		if s.Waiting != "" {
+			waited = s.Waiting
+		}
+	}}, "count", "-- pgmigrate:backfill table=public.rows key=id\n"+
+		"with w as (select pg_logical_emit_message(false, 'test', repeat('x', case $1 when 1 then 8 << 20 else 0 end))) "+
+		"update rows set n = n + 1 from w where id between $1 and $2")
+	began := time.Now()
+	b.run(r, "count")
+	b.wantOnce(2000)
+	if took := time.Since(began); took < 3*time.Second || !strings.Contains(waited, "MiB of WAL a second") {
+		t.Errorf("8 MiB took %s, waiting %q", took, waited)
+	}
+	if s := status(t, r); s.Waiting != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWaitsForVacuum(t *testing.T) {
+	t.Parallel()
+	const partitioned = "create table rows (id bigint primary key, n int not null default 0) partition by range (id); " +
+		"create table part partition of rows for values from (0) to (5000) with (fillfactor = 10); " +
+		"insert into rows select i from generate_series(1, 2000) i"
+	for vacuum, create := range map[string]string{
+		"vacuum rows": strings.Replace(counted, "default 0)", "default 0) with (fillfactor = 10)", 1),
+		"vacuum part": partitioned,
+	} {
+		b := setup(t, create)
+		session := b.connect()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, sql := range []string{"set vacuum_cost_delay = 100", "set vacuum_cost_limit = 1", vacuum} {
+				session.Exec(context.WithoutCancel(t.Context()), sql, pgx.QueryExecModeExec) // canceled below
+			}
+		}()
+		b.until("select exists (select from pg_stat_progress_vacuum where datname = current_database())")
+		b.waits(backfill.Options{WaitForVacuum: true}, "a vacuum works on the table", func() {
+			b.exec(fmt.Sprintf("select pg_cancel_backend(%d)", session.PgConn().PID()))
+		})
+		<-done
+	}
+}
+
+// Batches begin inside of the window only. There is a zone for each hour of the day.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted, "truncate rows")
+	for _, hour := range []int{0, 12, 23} {
+		zone := fmt.Sprintf("Etc/GMT%+d", (time.Now().UTC().Hour()-hour+35)%24-11)
+		location, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now().In(location).Add(-time.Hour).Format("15:04")
+		after := time.Now().In(location).Add(time.Hour).Format("15:04")
+		open := b.runner(backfill.Options{Window: before + "-" + after + " " + zone}, "count", count)
+		b.run(open, "count")
+		if err := open.Restart(t.Context(), "count"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		waiting := ""
+		closed := b.runner(backfill.Options{Window: after + "-" + before + " " + zone, Progress: func(s backfill.Status) {
+			waiting = s.Waiting
+			cancel()
+		}}, "count", count)
+		contains(t, closed.Run(ctx, "count"), "outside of the window "+after+"-"+before+" "+zone, context.Canceled.Error())
+		if s := status(t, closed); s.State != backfill.StateStarted || s.Waiting == "" || s.Waiting != waiting {
+			t.Errorf("%+v, reported %q", s, waiting)
+		}
+	}
+	for _, wrong := range []string{"22:00", "22-06", "24:00-06:00", "6:00-7:00", "22:00-22:00", "22:00-06:00 Nowhere/City"} {
+		if _, err := backfill.New(b.config, files(), backfill.Options{Window: wrong}); err == nil {
+			t.Errorf("window %q is accepted", wrong)
+		}
+	}
 }
 
 // A role without the right to see others says so once, and does not wait for what it cannot see.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 	"time"
+	_ "time/tzdata" // a container without zones knows those of --window
 
 	"github.com/spf13/cobra"
 
@@ -18,9 +19,9 @@ import (
 
 // backfillFlags holds the flags of the commands that run backfills.
 type backfillFlags struct {
-	dir    string
-	opts   backfill.Options
-	maxLag int64 // in MiB
+	dir             string
+	opts            backfill.Options
+	maxLag, walRate int64 // in MiB
 }
 
 // backfillFolder adds the flag of all commands that read the folder.
@@ -45,6 +46,10 @@ func (a *app) backfilling(cmd *cobra.Command) *cobra.Command {
 		"wait while a session waits longer for a lock; negative for any time")
 	f.DurationVar(&o.MaxTransactionAge, "max-transaction-age", 10*time.Minute,
 		"wait while a transaction is older; negative for any age")
+	f.Int64Var(&a.backfills.walRate, "max-wal-rate", 0,
+		"wait while the server writes more than this many MiB of WAL a second; 0 for no limit")
+	f.BoolVar(&o.WaitForVacuum, "wait-for-vacuum", false, "wait while a vacuum works on the table")
+	f.StringVar(&o.Window, "window", "", `the part of the day to work in, such as "22:00-06:00 Europe/Berlin"`)
 	return a.backfillFolder(cmd)
 }
 
@@ -69,7 +74,7 @@ func (a *app) runner(opts backfill.Options) (*backfill.Runner, error) {
 		return nil, usageError{err}
 	}
 	opts.VersionTable, opts.HistorySchema = a.versionTable, a.historySchema
-	opts.MaxLag = a.backfills.maxLag << 20
+	opts.MaxLag, opts.MaxWALRate = a.backfills.maxLag<<20, a.backfills.walRate<<20
 	if opts.Logger == nil {
 		opts.Logger = a.warnings()
 	}
