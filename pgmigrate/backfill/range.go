@@ -71,7 +71,7 @@ func (g *keyRange) advance(rows int64, took, target, interval time.Duration) {
 		g.done = true
 		factor = min(1, factor) // nothing is known about a full batch
 	}
-	g.size = min(mostRows, max(1, int(float64(g.size)*factor)))
+	g.size = min(mostRows, max(min(g.size, leastRows), int(float64(g.size)*factor)))
 }
 
 // writeRange records a range after a batch.
