@@ -100,7 +100,7 @@ func TestSeveralWorkersPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := ask[int](b, "select sum(n) from rows")
-	if ask[bool](b, sleeping) || before < 300 {
+	if ask[bool](b, strings.Replace(sleeping, "= 3", "> 0", 1)) || before == 0 {
 		t.Errorf("batches run while it is paused, %d rows", before)
 	}
 	if err := r.Resume(t.Context(), "count"); err != nil {
