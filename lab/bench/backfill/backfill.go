@@ -37,7 +37,7 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 	if url := os.Getenv(workerURL); url != "" {
 		return work(ctx, url)
 	}
-	sizes := []int{10_000, 100_000, 1_000_000}
+	sizes := []int{100_000, 1_000_000}
 	if TenMillion {
 		sizes = append(sizes, 10_000_000)
 	}
@@ -54,20 +54,19 @@ func runWith(ctx context.Context, r *harness.Report, rounds int, sizes []int) er
 	if err != nil {
 		return err
 	}
-	if err := lag(ctx, r, min(sizes[len(sizes)-1], 100_000)); err != nil {
+	if err := lag(ctx, r, sizes[0]); err != nil {
 		return err
 	}
-	return kill(ctx, r, min(sizes[len(sizes)-1], 100_000))
+	return kill(ctx, r, sizes[0])
 }
 
 // speeds prints rows a second and the longest stall of an update.
 func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, sizes []int) error {
-	type way struct {
+	ways := []struct {
 		name string
 		most int // of rows; 0 for any number
 		run  func(context.Context) error
-	}
-	ways := []way{
+	}{
 		{"one UPDATE", 0, func(ctx context.Context) error {
 			_, err := conn.Exec(ctx, "update rows set new = old")
 			return err
@@ -76,15 +75,13 @@ func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, 
 			return loop(ctx, conn, 100*time.Millisecond)
 		}},
 		{"loop without pauses", 100_000, func(ctx context.Context) error { return loop(ctx, conn, 0) }},
-	}
-	for _, workers := range []int{1, 2, 4} {
-		ways = append(ways, way{fmt.Sprintf("backfill, workers: %d", workers), 0, func(ctx context.Context) error {
-			runner, err := newRunner(conn.Config(), backfill.Options{Workers: workers})
+		{"backfill", 0, func(ctx context.Context) error {
+			runner, err := newRunner(conn.Config(), backfill.Options{})
 			if err != nil {
 				return err
 			}
 			return errors.Join(runner.Restart(ctx, "copy"), runner.Run(ctx, "copy"))
-		}})
+		}},
 	}
 	pool, err := harness.Pool(ctx, conn.Config().ConnString(), 20)
 	if err != nil {
@@ -163,7 +160,7 @@ func loop(ctx context.Context, conn *pgx.Conn, pause time.Duration) error {
 // lag prints how far a standby with a slow link falls behind one UPDATE, and behind a backfill that
 // waits for it.
 func lag(ctx context.Context, r *harness.Report, rows int) error {
-	const linkPerSecond, limit = 4 << 20, 16 << 20
+	const linkPerSecond, limit = 4 << 20, 4 << 20
 	t := &harness.Test{Ctx: ctx}
 	return t.Run(func() error {
 		server, url := harness.StartServer(t, map[string]string{"max_wal_size": "4GB", "wal_keep_size": "4GB"})
@@ -179,7 +176,7 @@ func lag(ctx context.Context, r *harness.Report, rows int) error {
 					_, err := conn.Exec(ctx, "update rows set new = old")
 					return err
 				}},
-				{"backfill, MaxLag 16 MiB", func() error {
+				{"backfill, MaxLag 4 MiB", func() error {
 					runner, err := newRunner(conn.Config(), backfill.Options{MaxLag: limit})
 					if err != nil {
 						return err
