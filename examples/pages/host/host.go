@@ -88,7 +88,7 @@ type api struct {
 	preview string
 }
 
-// queries are those of sqlc, with the route in their text.
+// queries returns the queries of sqlc, with the route in their text.
 func (a *api) queries(r *http.Request) *db.Queries { return db.New(tag(r, a.pool)) }
 
 // tag has pg_stat_activity and the server's log say which route a query is from.

@@ -54,7 +54,7 @@ func Run(site string) func(ctx context.Context, opts service.Options) error {
 		}
 		opts.Listener = listener
 		return service.Run(ctx, opts, func(cluster *replica.Cluster) (service.App, error) {
-			pool := cluster.Primary() // a notification must not outrun what it is about
+			pool := cluster.Primary() // on a replica a notification could arrive before its page
 			found, err := db.New(pool).SiteBySlug(ctx, site)
 			if errors.Is(err, pgx.ErrNoRows) {
 				err = errors.New("there is none: import it, or set PAGES_SITE to the slug of one that exists")
