@@ -34,6 +34,10 @@ type Options struct {
 	// Repeatable are the repeatable migrations, which run after the folder's. Nil means none.
 	Repeatable fs.FS
 
+	// Backfills writes a backfill for each column that becomes NOT NULL, and the line that makes the
+	// migration wait for it. Without it a note offers that.
+	Backfills bool
+
 	// Shadow is where the shadow databases go and what is created in them before the migrations.
 	// Its Migrations, Version and Migrate do not count.
 	Shadow shadow.Options
@@ -41,8 +45,9 @@ type Options struct {
 
 // Result is what Make made. No files mean that the migrations make the wanted schema already.
 type Result struct {
-	Files []File
-	Notes []string
+	Files     []File
+	Backfills []File
+	Notes     []string
 }
 
 // RefusedError says what a person has to write. [Make] returns it with a result that has the rest.
@@ -225,11 +230,12 @@ func (w *work) make(ctx context.Context) (*Result, error) {
 	if err := w.down(ctx, sections, at); err != nil {
 		return nil, err
 	}
+	backfills := w.backfills(sections)
 	files := w.files(sections)
 	if err := w.lint(ctx, files); err != nil {
 		return nil, err
 	}
-	return &Result{Files: files, Notes: w.notes}, refused
+	return &Result{Files: files, Backfills: backfills, Notes: w.notes}, refused
 }
 
 // lint judges the files, unless they are the first, before which there is nothing in use. What it
@@ -280,7 +286,7 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 			return sections, at, refused(d, plan, failed)
 		}
 		statements = append(statements, plan.Statements...)
-		sections = split(statements)
+		sections = split(statements, w.opts.Backfills)
 		if at, err = w.clone(ctx, w.from); err != nil {
 			return nil, nil, err
 		}
@@ -292,7 +298,7 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 		if statements, failed, err = w.try(ctx, statements); err != nil {
 			return nil, nil, err
 		}
-		sections = split(statements)
+		sections = split(statements, w.opts.Backfills)
 		if at, err = w.clone(ctx, w.from); err != nil {
 			return nil, nil, err
 		}

@@ -66,6 +66,9 @@ func (w *work) withFolder(files []File, fn func(fs.FS) error) error {
 
 func (s *section) content() string {
 	var b strings.Builder
+	for _, name := range s.required {
+		b.WriteString("-- pgmigrate:requires-backfill " + name + "\n")
+	}
 	write(&b, s.up, s.transactional, true)
 	if s.irreversible != "" {
 		fmt.Fprintf(&b, "\n-- This cannot be rolled back: %s\n", comment(s.irreversible))

@@ -9,15 +9,17 @@ import (
 // section is what becomes one file.
 type section struct {
 	up, down      []schema.Statement
-	transactional bool   // the up section; the way down may differ
-	irreversible  string // why there is no way down
+	transactional bool     // the up section; the way down may differ
+	irreversible  string   // why there is no way down
+	required      []string // backfills
 }
 
 // split puts statements that may be in one transaction together, in order. A statement that cannot
 // be in a transaction, such as a concurrent index, gets a section of its own. Values of enums come
 // apart from what may use them. VALIDATE CONSTRAINT reads a whole table: it comes apart from
 // statements whose locks would keep others out meanwhile.
-func split(statements []schema.Statement) []*section {
+// A check that rows need a backfill for comes after what new rows get their values from.
+func split(statements []schema.Statement, backfills bool) []*section {
 	var (
 		sections []*section
 		last     kind
@@ -30,6 +32,9 @@ func split(statements []schema.Statement) []*section {
 			continue
 		}
 		k := kindOf(s)
+		if backfills && s.Backfill.Table != "" {
+			k = gated
+		}
 		if len(sections) == 0 || k != last || k == alone {
 			sections = append(sections, &section{transactional: k != alone})
 		}
@@ -51,6 +56,7 @@ const (
 	alone
 	validation
 	enumValue
+	gated
 )
 
 func kindOf(s schema.Statement) kind {

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -24,15 +25,20 @@ func (j *judge) columns() {
 				}
 			case !known:
 				j.newColumn(after, now)
+				j.unusedBackfill(after, now.Name)
 			default:
 				if old {
 					j.defaults(after, number, was, now)
 				}
 				if old && was.Name != now.Name {
 					j.renamedColumn(after, was, now)
+					j.columnGone(after, was.Name, "renames")
 				}
 				if was.Type != now.Type {
 					j.newType(before, after, was, now)
+				}
+				if old && !was.NotNull && now.NotNull {
+					j.needsBackfill(after, now.Name, "sets NOT NULL on", true)
 				}
 				if !was.NotNull && now.NotNull && j.scanned(after.OID) &&
 					!j.explained("unique-constraint", "column-type") {
@@ -53,9 +59,16 @@ func (j *judge) columns() {
 					"First release a version that does not name the column, SELECT * included; then "+
 						"drop it, with the allow comment.",
 				)
+				j.columnGone(after, before.Columns[number].Name, "drops")
 			}
 		}
 	}
+}
+
+// columnGone judges what still needs a column.
+func (j *judge) columnGone(table *relation, name, does string) {
+	j.gone = append(j.gone, goneColumn{table.OID, name, j.statement})
+	j.needsBackfill(table, name, does, false)
 }
 
 // required reports whether an insert that does not name the column fails.
@@ -185,20 +198,33 @@ func (j *judge) renamedColumn(table *relation, was, now column) {
 		"rename-column",
 		fmt.Sprintf("renames %s of %s to %s", quote(was.Name), table, quote(now.Name)),
 		fmt.Sprintf(
-			"Add %s, write both, fill it in batches, read it, stop using %s, drop that: each in a release of its own.",
+			"Add %s, write both, fill it in batches, read it, stop using %s, drop that: each in a release of its own.\n"+
+				"Before this is written, the files are made by: pgmigrate new --expand rename --table %s --column %s --to %s",
 			quote(now.Name),
 			quote(was.Name),
+			shell(table.String()), shell(quote(was.Name)), shell(quote(now.Name)),
 		),
 	)
 }
+
+// shell quotes an argument for a shell, if it needs that.
+func shell(argument string) string {
+	if plainArgument.MatchString(argument) {
+		return argument
+	}
+	return "'" + strings.ReplaceAll(argument, "'", `'\''`) + "'"
+}
+
+var plainArgument = regexp.MustCompile(`\A[\w.]+\z`)
 
 // newType judges a change of type by what it does: many are free.
 func (j *judge) newType(before, table *relation, was, now column) {
 	message := fmt.Sprintf("changes %s of %s from %s to %s", quote(now.Name), table, was.Type, now.Type)
 	fix := fmt.Sprintf(
 		"Add a column of type %s, write both, fill it in batches, read it, drop the old one: each in "+
-			"a release of its own.",
-		now.Type,
+			"a release of its own.\n"+
+			"Before this is written, the files are made by: pgmigrate new --expand type --table %s --column %s --type %s",
+		now.Type, shell(table.String()), shell(quote(now.Name)), shell(now.Type),
 	)
 	switch {
 	case j.rewritten(table.OID):

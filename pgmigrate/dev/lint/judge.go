@@ -30,6 +30,9 @@ type judge struct {
 	objectsBefore map[uint32]object // before the statement
 	objectsNow    map[uint32]object // after it; nil if it cannot have changed them
 
+	backfills *backfills
+	gone      []goneColumn
+
 	statement pgmigrate.Statement // the current one
 	index     int
 	parsed    parsed
@@ -58,7 +61,7 @@ func (s *session) newJudge(
 		return nil, err
 	}
 	j := &judge{
-		migration: mig, direction: d, target: target, observer: s.observer, index: -1,
+		migration: mig, direction: d, target: target, observer: s.observer, backfills: s.backfills, index: -1,
 		schemas: map[string]bool{}, enums: map[string]bool{}, filled: map[uint32]bool{}, exclusive: map[uint32]int{},
 		unseen: map[string]bool{}, objects: objects, objectsBefore: objects,
 	}

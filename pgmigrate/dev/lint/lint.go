@@ -41,6 +41,10 @@ type Options struct {
 	// Repeatable are the repeatable migrations, which lie beside the folder. If the last version is
 	// judged, they are too, as they run again after an edit. Nil means none.
 	Repeatable fs.FS
+
+	// Backfills are the data migrations, which lie beside the folder too. What migrations say of them is
+	// judged then. Nil means that it is not known which there are.
+	Backfills fs.FS
 }
 
 // Report is what was found.
@@ -80,6 +84,10 @@ func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, 
 	if err != nil {
 		return Report{}, err
 	}
+	backfills, err := readBackfills(opts.Backfills, migrations)
+	if err != nil {
+		return Report{}, err
+	}
 	if base := judged[0].Version - 1; base > 0 {
 		if err := db.Migrate(ctx, fsys, base); err != nil {
 			return Report{}, fmt.Errorf("lint: %w", err)
@@ -90,6 +98,7 @@ func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, 
 		return Report{}, fmt.Errorf("lint: %w", err)
 	}
 	defer s.close(ctx)
+	s.backfills = backfills
 
 	report := Report{Shadow: s.version, Target: cmp.Or(opts.Target, s.version)}
 	for version := judged[0].Version; version <= judged[len(judged)-1].Version; version++ {

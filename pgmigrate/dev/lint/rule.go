@@ -33,8 +33,17 @@ var rules = []Rule{
 		"attaching scans the rows that are there, while the lock blocks reads and writes of what is scanned",
 	},
 	{
+		"backfill-gate", SeverityError,
+		"where the backfill is not done it fails, or values are lost that were not copied yet",
+	},
+	{
 		"backfill-in-ddl-transaction", SeverityError,
 		"the locks of the statements before are held until all rows are written: queries wait that long",
+	},
+	{"backfill-missing", SeverityError, "the migration, and all after it, waits for ever"},
+	{
+		"backfill-unused", SeverityHint,
+		"nothing runs it where up is given --backfill, and nothing waits until all rows have a value",
 	},
 	{
 		"cascade", SeverityWarning,
@@ -186,6 +195,10 @@ var rules = []Rule{
 			"in another order deadlock",
 	},
 	{"table-rewrite", SeverityError, "every row is rewritten while ACCESS EXCLUSIVE blocks reads and writes"},
+	{
+		"trigger-left", SeverityWarning,
+		"every insert and update that runs the trigger fails",
+	},
 	{
 		"truncate", SeverityError,
 		"the rows are gone, and ACCESS EXCLUSIVE blocks reads and writes until the transaction ends",

@@ -17,10 +17,11 @@ import (
 // session applies migrations to the shadow, statement by statement, as pgmigrate would, and lets
 // each be judged.
 type session struct {
-	db       *shadow.DB
-	conn     *pgx.Conn
-	version  int // major, of the server
-	observer *observer
+	db        *shadow.DB
+	conn      *pgx.Conn
+	version   int // major, of the server
+	observer  *observer
+	backfills *backfills
 }
 
 func newSession(ctx context.Context, db *shadow.DB) (*session, error) {
@@ -127,6 +128,12 @@ func (s *session) section(
 	if j.objectsNow, err = readObjects(ctx, s.conn); err != nil {
 		return nil, false, err
 	}
+	if ok {
+		if err := j.triggersLeft(ctx, s.conn); err != nil {
+			return nil, false, err
+		}
+	}
+	j.missingBackfills()
 	return j.end(), ok, nil
 }
 

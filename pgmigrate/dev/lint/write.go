@@ -79,8 +79,8 @@ func (j *judge) readTable() *relation {
 	return nil
 }
 
-const writeFix = "Change the rows in batches, each in a transaction of its own, " +
-	"from the application or in a disable-tx migration."
+const writeFix = "Change the rows in batches, each in a transaction of its own: by a backfill, a file in backfills/, " +
+	"for which a later migration waits with -- pgmigrate:requires-backfill NAME."
 
 // hiddenWrites judges tables that the statement scanned and locked for writing, though no statement
 // that could be read writes to them: a trigger did, or dynamic SQL.

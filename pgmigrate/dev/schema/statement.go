@@ -13,11 +13,22 @@ type Statement struct {
 	Hazards []Hazard
 	Check   Check // zero if no row can make the statement fail, or no query finds it
 
+	// Backfill gives rows the values without which the statement fails. It has no table if there is none.
+	Backfill Backfill
+
 	object *Object
 }
 
 // Check is a query for rows that make a statement fail.
 type Check struct{ Message, SQL string }
+
+// Backfill says which rows lack a value: those of the table with a null in the column. All names are
+// quoted where they must be.
+type Backfill struct {
+	Table, Column string
+	Key           []string
+	Value         string // the column's default; "" if it has none
+}
 
 // Object is what the statement creates, changes or drops. It is the zero Object for settings.
 func (s Statement) Object() Object {

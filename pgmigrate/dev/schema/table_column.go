@@ -143,9 +143,13 @@ func (t tableChange) requireValues(b *column) {
 			return
 		}
 	}
-	t.addSQL(t.alter+"ADD CONSTRAINT "+name+" CHECK ("+b.Name+" IS NOT NULL) NOT VALID", Hazard{
-		"EXISTING_ROWS", fmt.Sprintf("Rows without a value in %s stop the VALIDATE that follows. Give them one first: "+
-			"UPDATE %s SET %s = … WHERE %s IS NULL", b.Name, t.new.Name, b.Name, b.Name),
+	t.add(Statement{
+		SQL: t.alter + "ADD CONSTRAINT " + name + " CHECK (" + b.Name + " IS NOT NULL) NOT VALID",
+		Hazards: []Hazard{{
+			"EXISTING_ROWS", fmt.Sprintf("Rows without a value in %s stop the VALIDATE that follows. Give them one first: "+
+				"UPDATE %s SET %s = … WHERE %s IS NULL", b.Name, t.new.Name, b.Name, b.Name),
+		}},
+		Backfill: t.backfill(b),
 	})
 	t.validations = append(t.validations, Statement{
 		SQL: t.alter + "VALIDATE CONSTRAINT " + name,
@@ -155,6 +159,29 @@ func (t tableChange) requireValues(b *column) {
 	t.finishes = append(t.finishes,
 		Statement{SQL: t.alter + "ALTER COLUMN " + b.Name + " SET NOT NULL"},
 		Statement{SQL: t.alter + "DROP CONSTRAINT " + name})
+}
+
+// backfill needs a primary key that stays as it is.
+func (t tableChange) backfill(b *column) Backfill {
+	key := func(c *catalog, table uint32) string {
+		for _, k := range c.constraints {
+			if k.Kind == "p" && k.Table == table {
+				return k.Definition
+			}
+		}
+		return ""
+	}
+	before := key(t.planner.from.catalog, t.old.OID)
+	if before == "" || before != key(t.planner.to.catalog, t.new.OID) {
+		return Backfill{}
+	}
+	f := Backfill{Table: t.new.Name, Column: b.Name, Value: b.Default}
+	for _, k := range t.planner.to.catalog.constraints {
+		if k.Kind == "p" && k.Table == t.new.OID {
+			f.Key = t.columnNames("", t.new.OID, k.Columns)
+		}
+	}
+	return f
 }
 
 func (t tableChange) stayingCheck(k *constraint) bool {

@@ -21,7 +21,9 @@ func (t tableChange) changeType(a, b *column) {
 	}
 	var hazards []Hazard
 	if !keepsTable(a, b) {
-		hazards = append(hazards, hazardRewrite)
+		rewrite := hazardRewrite
+		rewrite.Message += " Where the table is large, let pgmigrate new --expand type write the files instead."
+		hazards = append(hazards, rewrite)
 	}
 	if !safe {
 		hazards = append(hazards, hazardNarrows)

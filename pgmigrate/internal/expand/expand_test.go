@@ -111,9 +111,7 @@ func TestUnderLoad(t *testing.T) {
 			b.to(2)
 			b.backfill()
 			b.none("", c.wrong)
-			for version := 3; version < b.last(); version++ {
-				b.to(version)
-			}
+			b.to(b.last() - 1)
 			now := b.load(c.after)
 			old()
 			b.none("both versions ran", c.wrong)
@@ -264,9 +262,7 @@ create table ` + qualified + ` ("The key" uuid primary key default gen_random_uu
 			b.to(2)
 			b.exec(fmt.Sprintf("insert into %s (%s) values (%s)", qualified, column, value))
 			b.backfill()
-			for version := 3; version < b.last(); version++ {
-				b.to(version)
-			}
+			b.to(b.last() - 1)
 			b.exec(fmt.Sprintf("insert into %s (%s) values (%s); update %[1]s set other = 1", qualified, to, value))
 			b.none("in step", fmt.Sprintf("select count(*) from %s r where record_image_ne(row(r.%s), row(r.%s)) or r.%[2]s is null",
 				qualified, column, to))

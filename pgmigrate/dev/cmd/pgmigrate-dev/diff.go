@@ -19,6 +19,8 @@ func (a *app) diff() *cobra.Command {
 		f    schemaFlags
 		path string
 		dry  bool
+
+		withBackfills bool
 	)
 	cmd := &cobra.Command{
 		Use: "diff NAME", Short: "Write the migration that leads to schema.sql", Args: cobra.MinimumNArgs(1),
@@ -50,6 +52,7 @@ failed; 2 the command line, the configuration or the folder is wrong.`,
 						"file with --schema", err),
 				}
 			}
+			backfills := filepath.Join(filepath.Dir(filepath.Clean(dir)), "backfills")
 			repeatable, err := a.repeatable(dir)
 			if err != nil {
 				return err
@@ -60,8 +63,8 @@ failed; 2 the command line, the configuration or the folder is wrong.`,
 			}
 			result, err := diff.Make(cmd.Context(), os.DirFS(dir), string(wanted), name, diff.Options{
 				VersionTable: f.versionTable, HistorySchema: f.historySchema, Data: a.templateData(),
-				Repeatable: repeatable,
-				Shadow:     shadow.Options{URL: f.shadow, Live: live, Extensions: f.extensions},
+				Repeatable: repeatable, Backfills: withBackfills,
+				Shadow: shadow.Options{URL: f.shadow, Live: live, Extensions: f.extensions},
 			})
 			if result == nil {
 				return err
@@ -74,12 +77,16 @@ failed; 2 the command line, the configuration or the folder is wrong.`,
 				return nil
 			}
 			if !dry {
-				if err := diff.Write(dir, result.Files); err != nil {
+				if err := writeBoth(dir, result.Files, backfills, result.Backfills); err != nil {
 					return err
 				}
 			}
-			for _, file := range result.Files {
-				fmt.Fprintln(a.stdout, filepath.Join(dir, file.Name))
+			for i, file := range append(result.Files, result.Backfills...) {
+				in := dir
+				if i >= len(result.Files) {
+					in = backfills
+				}
+				fmt.Fprintln(a.stdout, filepath.Join(in, file.Name))
 				if dry {
 					fmt.Fprintf(a.stdout, "\n%s\n", file.Content)
 				}
@@ -90,8 +97,29 @@ failed; 2 the command line, the configuration or the folder is wrong.`,
 	f.databaseFlags(cmd)
 	f.shadowFlags(cmd)
 	cmd.Flags().StringVar(&path, "schema", "", "the wanted schema (default: schema.sql beside the migrations folder)")
+	cmd.Flags().BoolVar(&withBackfills, "backfill", false,
+		"write a backfill for each column that becomes NOT NULL, and let the migration wait for it")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the files instead of writing them")
 	return cmd
+}
+
+// writeBoth writes all files or none.
+func writeBoth(dir string, files []diff.File, backfillDir string, backfills []diff.File) error {
+	if len(backfills) > 0 {
+		if err := os.MkdirAll(backfillDir, 0o755); err != nil {
+			return err
+		}
+		if err := diff.Write(backfillDir, backfills); err != nil {
+			return err
+		}
+	}
+	err := diff.Write(dir, files)
+	if err != nil {
+		for _, f := range backfills {
+			os.Remove(filepath.Join(backfillDir, f.Name))
+		}
+	}
+	return err
 }
 
 // defaultSchema is beside the folder and not in it, where it would look like a migration.

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"embed"
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/folder"
 )
@@ -23,4 +27,21 @@ func (a *app) repeatable(dir string) (fs.FS, error) {
 		return nil, err
 	}
 	return os.DirFS(path), nil
+}
+
+// backfills returns the folder of backfills: path, or that beside dir, or an empty one if there is
+// none.
+func (a *app) backfills(path, dir string) (fs.FS, error) {
+	named := path != ""
+	if !named {
+		path = filepath.Join(filepath.Dir(filepath.Clean(dir)), "backfills")
+	}
+	switch _, err := os.Stat(path); {
+	case err == nil:
+		return os.DirFS(path), nil
+	case errors.Is(err, fs.ErrNotExist) && !named:
+		return embed.FS{}, nil
+	default:
+		return nil, usageError{fmt.Errorf("folder %s: %w", path, errors.Unwrap(err))}
+	}
 }

@@ -25,7 +25,9 @@ type lintFlags struct {
 	all    bool
 	rules  bool
 	shadow string
-	opts   lint.Options
+
+	backfills string
+	opts      lint.Options
 }
 
 func (a *app) lint() *cobra.Command {
@@ -58,6 +60,7 @@ Exit codes: 0 no errors (there may be warnings and hints); 1 an error was found,
 	flags.BoolVar(&f.opts.Down, "down", false, "judge down sections too")
 	flags.IntVar(&f.opts.Target, "target", 0,
 		"major version of the PostgreSQL in production, if it is not the shadow's: chooses the safe forms")
+	flags.StringVar(&f.backfills, "backfills", "", "folder of the backfills (default: backfills beside the migrations folder)")
 	flags.StringVar(&f.shadow, "shadow-url", os.Getenv("SHADOW_DATABASE_URL"),
 		"server for the shadow database (SHADOW_DATABASE_URL); default: a throw-away one")
 	flags.Lookup("shadow-url").DefValue = "" // help must not show a password
@@ -83,6 +86,9 @@ func (a *app) runLint(ctx context.Context, f *lintFlags, args []string, since bo
 		f.opts.Data[name] = value
 	}
 	if f.opts.Repeatable, err = a.repeatable(dir); err != nil {
+		return err
+	}
+	if f.opts.Backfills, err = a.backfills(f.backfills, dir); err != nil {
 		return err
 	}
 	fsys := os.DirFS(dir)
