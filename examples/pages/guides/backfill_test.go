@@ -5,6 +5,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -59,7 +62,7 @@ select id, 'p' || i, 'Page ' || i, i from public.sites, generate_series(1, 10) i
 			"where site_id = (select id from public.sites where slug = 's' || $1)")
 	before := fstest.MapFS{} // the contract
 	for name, file := range migrations {
-		if name < "018" {
+		if name < "020" {
 			before[name] = file
 		}
 	}
@@ -129,4 +132,69 @@ func writes(t *testing.T, cfg *pgx.ConnConfig, sqls ...string) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// The files of a rename and of a change of type are those that the command in the guide writes.
+func TestExpand(t *testing.T) {
+	t.Parallel()
+	g := read(t, root+"/docs/migrations.md")
+	files, shipped := migrationFiles(t, g)
+	url := pgtest.URL(t)
+	cfg, err := pgserver.ParseConfig(url)
+	if err != nil {
+		t.Fatal("the test database's address does not parse")
+	}
+	bin, dir := commands(t), t.TempDir()
+	write(t, dir+"/go.mod", "module app\n")
+	shown := map[string]string{}
+	for _, b := range g.of("sql") {
+		if name := backfillName.FindString(b.text); name != "" {
+			shown["backfills/"+backfillName.FindStringSubmatch(b.text)[1]] = strings.TrimPrefix(b.text, name)
+		}
+	}
+	for _, change := range []struct {
+		first, last, name string
+		args              []string
+	}{
+		{"016", "020", "sites_title", []string{"rename", "--table", "sites", "--column", "name", "--to", "title"}},
+		{"021", "025", "pages_position", []string{"type", "--table", "pages", "--column", "position", "--type", "bigint"}},
+	} {
+		before := fstest.MapFS{}
+		for name, file := range files {
+			if name < change.first {
+				before[name] = file
+				write(t, dir+"/migrations/"+name, string(file.Data))
+			}
+		}
+		m, err := pgmigrate.New(cfg, before, pgmigrate.WithLogger(nil), pgmigrate.WithoutBackfills())
+		if err == nil {
+			_, err = m.Up(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{append([]string{"new", "--expand"}, change.args...), {"new", "--contract", change.name}} {
+			cmd := exec.CommandContext(t.Context(), bin+"/pgmigrate", args...)
+			cmd.Dir, cmd.Env = dir, []string{"DATABASE_URL=" + url, "GORACE=atexit_sleep_ms=0"}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
+		for name, file := range files {
+			if name >= change.first && name < change.last+"~" {
+				shown["migrations/"+name] = strings.TrimPrefix(string(file.Data), migrationName.FindString(string(file.Data)))
+			}
+		}
+	}
+	made := 0
+	for name, text := range shown {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err == nil && string(got) != text {
+			t.Errorf("%s is not what the command writes:\n%s", name, got)
+		} else if err == nil {
+			made++
+		}
+	}
+	if want := len(files) - shipped - 7 + 2; made != want {
+		t.Errorf("%d files are as the command writes them, want %d", made, want)
+	}
 }
