@@ -23,6 +23,7 @@ type facts struct {
 	Default, Generated, Identity     string
 	Comment                          string
 	Grants                           []string // with %s for the column
+	Storage                          []string // what ALTER COLUMN sets
 
 	Key         []string // of the backfill
 	Indexes     []index
@@ -51,7 +52,7 @@ const rest = `substr(pg_get_indexdef(i.indexrelid), strpos(pg_get_indexdef(i.ind
 
 const factsSQL = `
 with a as (
-  select a.*, t.typtype, t.typcollation from pg_attribute a join pg_type t on t.oid = a.atttypid
+  select a.*, t.typtype, t.typcollation, t.typstorage from pg_attribute a join pg_type t on t.oid = a.atttypid
   where a.attrelid = $1 and a.attname = $2 and a.attnum > 0 and not a.attisdropped
 ), dep as (
   select d.classid, d.objid, d.objsubid, d.deptype from pg_depend d, a
@@ -75,6 +76,13 @@ select jsonb_build_object(
   'Grants', (select jsonb_agg(format('grant %s (%%s) on %I.%I to %s%s', lower(g.privilege_type), n.nspname, c.relname,
       case g.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end,
       case when g.is_grantable then ' with grant option' else '' end)) from aclexplode(a.attacl) g),
+  'Storage', (select jsonb_agg(s) from (
+    select 'set statistics ' || a.attstattarget where a.attstattarget >= 0
+    union all select 'set storage ' || case a.attstorage when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main'
+      else 'extended' end where a.attstorage <> a.typstorage
+    union all select format('set (%s)', o) from unnest(a.attoptions) o where o like 'n\_distinct%'
+    union all select 'set compression ' || case a.attcompression when 'p' then 'pglz' else 'lz4' end
+      where a.attcompression::text <> '') o(s)),
   'Key', (select to_jsonb(k.names) from (
     select i.indisprimary, array_agg(quote_ident(ka.attname) order by o.n) as names from pg_index i,
       unnest(i.indkey[0:i.indnkeyatts - 1]) with ordinality o(attnum, n)

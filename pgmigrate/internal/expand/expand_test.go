@@ -334,6 +334,7 @@ func TestRefused(t *testing.T) {
 		{"create table t (id int unique, a text)", rename, "no key for a backfill"},
 		{"create table t (id int not null, a text); create unique index on t (id) where a = ''", rename, "no key for a backfill"},
 		{simple + "; create function t_b() returns int language sql as 'select 1'", rename, "there is a function of the name t_b"},
+		{"create domain d as text not null; create table t (id int primary key, a d)", rename, "cannot be added without values"},
 		{simple, toType("text", ""), "is of type text already"},
 		{simple, toType("int[][", ""), "syntax error"},
 		{simple, toType("int not null", ""), "syntax error"},

@@ -84,7 +84,8 @@ func read(ctx context.Context, tx pgx.Tx, opts Options) (*plan, error) {
 			", also for the backfill: see whether they suit both columns: "+strings.Join(p.Triggers, ", "))
 	}
 	if len(p.Others) > 0 {
-		p.notes = append(p.notes, "change what depends on the old column before the contract: "+strings.Join(p.Others, ", "))
+		p.notes = append(p.notes, "change what depends on the old column before the contract, and triggers on it before "+
+			"the new version of the service runs: "+strings.Join(p.Others, ", "))
 	}
 	return p, p.carry(r, before)
 }
@@ -120,6 +121,9 @@ func (p *plan) column(r *reader, raw, name, typ string) (newColumn, error) {
 		return c, errors.Join(err, fmt.Errorf("the table has a column %s already", name))
 	}
 	if typ != "" {
+		if err := r.run("select null::" + bare(typ)); err != nil {
+			return c, fmt.Errorf("type %s: %s", typ, message(err))
+		}
 		if err := r.run("alter table " + r.copy + " add column " + name + " " + typ); err != nil {
 			return c, fmt.Errorf("type %s: %s", typ, message(err))
 		}
@@ -137,6 +141,12 @@ from pg_attribute a join pg_type t on t.oid = a.atttypid where a.attrelid = $1::
 		pgx.QueryExecModeExec, r.copy, c.raw).Scan(&c.typ, &c.exact)
 }
 
+// bare returns a type without its collation.
+func bare(typ string) string {
+	typ, _, _ = strings.Cut(typ, " collate ")
+	return typ
+}
+
 func (p *plan) readRename(r *reader) error {
 	raw, name, err := r.identifier(p.opts.To[0])
 	if err != nil {
@@ -145,6 +155,9 @@ func (p *plan) readRename(r *reader) error {
 	c, err := p.column(r, raw, name, "")
 	if err != nil {
 		return err
+	}
+	if err := r.run("select null::" + p.Type); err != nil {
+		return fmt.Errorf("a column of type %s cannot be added without values: %s", p.Type, message(err))
 	}
 	if err := r.run("alter table " + r.copy + " rename column " + p.Column + " to " + name); err != nil {
 		return err
@@ -165,9 +178,6 @@ func (p *plan) readType(r *reader) error {
 	if raw != p.RawColumn+"_new" { // cut by the server
 		return fmt.Errorf("%s: the name is too long for a second column beside it", p.Column)
 	}
-	if err := r.run("select null::" + p.opts.Type); err != nil {
-		return fmt.Errorf("type %s: %s", p.opts.Type, message(err))
-	}
 	c, err := p.column(r, raw, name, p.opts.Type)
 	if err != nil {
 		return err
@@ -181,7 +191,6 @@ func (p *plan) readType(r *reader) error {
 	if c.typ == p.Type+p.Collate {
 		return fmt.Errorf("%s is of type %s already", p.Column, c.typ)
 	}
-	bare, _, _ := strings.Cut(c.typ, " collate ")
 	p.casts = r.run("update "+r.copy+" set "+name+" = "+p.Column) == nil
 	switch {
 	case p.opts.Using != "":
@@ -189,12 +198,12 @@ func (p *plan) readType(r *reader) error {
 	case p.casts:
 		c.value = p.Column
 	default:
-		c.value = p.Column + "::" + bare
+		c.value = p.Column + "::" + bare(c.typ)
 	}
 	if err := r.run("update " + r.copy + " set " + name + " = " + c.value); err != nil {
 		return fmt.Errorf("the value as %s: %s. Give the new value as --using EXPRESSION", c.typ, message(err))
 	}
-	c.typed = c.value + "::" + bare
+	c.typed = c.value + "::" + bare(c.typ)
 	if err := r.judge(c.typed, "--using", p.RawColumn); err != nil {
 		return err
 	}
@@ -256,8 +265,7 @@ func (p *plan) readSplit(r *reader) error {
 		if err := r.run("drop table pg_temp.pgmigrate_types"); err != nil {
 			return err
 		}
-		bare, _, _ := strings.Cut(c.typ, " collate ")
-		c.typed = c.value + "::" + bare
+		c.typed = c.value + "::" + bare(c.typ)
 	}
 	for _, c := range p.new {
 		if _, err := p.column(r, c.raw, c.name, c.typ); err != nil {
@@ -271,20 +279,27 @@ func (p *plan) readSplit(r *reader) error {
 }
 
 // judge refuses an expression that other sessions may compute otherwise, or that reads other
-// columns: the trigger would not see them change.
+// columns: the trigger would not see them change. The values of an enum are the same in all
+// sessions, though PostgreSQL does not call them immutable.
 func (r *reader) judge(expression, flag string, columns ...string) error {
-	err := r.run("create index pgmigrate_expression on " + r.copy + " (((" + expression + ") is null))")
+	const view = "pg_temp.pgmigrate_expression"
+	if err := r.run("create view " + view + " as select (" + expression + ") as value from " + r.copy); err != nil {
+		return fmt.Errorf("%s: %s", expression, message(err))
+	}
+	enums, err := r.text(`select count(*)::text from pg_attribute a join pg_type t on t.oid = a.atttypid and t.typtype = 'e'
+where a.attrelid = $1::regclass or a.attrelid = $2::regclass and a.attname = any ($3)`, view, r.copy, columns)
+	if err != nil {
+		return err
+	}
+	err = r.run("create index pgmigrate_immutable on " + r.copy + " (((" + expression + ") is null))")
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "42P17" {
+	if errors.As(err, &pgErr) && pgErr.Code == "42P17" && enums == "0" {
 		return fmt.Errorf("%s depends on settings of the session, such as TimeZone, or changes from call to call: "+
 			"give %s EXPRESSION with immutable functions", expression, flag)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %s", expression, message(err))
-	}
-	used, err := r.list(`select a.attname from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and
-a.attnum = d.refobjsubid where d.classid = 'pg_class'::regclass and d.objid = 'pg_temp.pgmigrate_expression'::regclass
-and d.refclassid = 'pg_class'::regclass order by a.attnum`)
+	used, err := r.list(`select distinct a.attname from pg_depend d join pg_rewrite w on w.oid = d.objid join pg_attribute a
+on a.attrelid = d.refobjid and a.attnum = d.refobjsubid where d.classid = 'pg_rewrite'::regclass
+and w.ev_class = $1::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $2::regclass`, view, r.copy)
 	if err != nil {
 		return err
 	}
@@ -293,7 +308,7 @@ and d.refclassid = 'pg_class'::regclass order by a.attnum`)
 			return fmt.Errorf("%s reads the column %s: it may only read %s", expression, name, strings.Join(columns, ", "))
 		}
 	}
-	return r.run("drop index pg_temp.pgmigrate_expression")
+	return r.run("drop view " + view + "; drop index if exists pg_temp.pgmigrate_immutable")
 }
 
 // indexes returns what follows the table's name in the definitions of the copy's indexes, by their

@@ -79,6 +79,11 @@ func (p *plan) expand() file {
 	for _, c := range p.new {
 		f.up = append(f.up, p.described(c.name)...)
 	}
+	for _, s := range p.Storage {
+		if p.opts.Kind == Rename {
+			f.up = append(f.up, p.alter("alter column %s %s", p.new[0].name, s))
+		}
+	}
 	f.up = append(f.up, "", p.function(p.forward()), "", p.trigger())
 	f.down = append(p.dropTrigger(), p.alter("%s", strings.Join(p.columns("drop column %n"), ", ")))
 	return f
