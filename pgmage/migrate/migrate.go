@@ -57,8 +57,9 @@ func Resolve(version, outcome string) error {
 	return tool.Migrate.RunOnDatabase("resolve", version, "--"+outcome)
 }
 
-// New makes an empty migration file, without a database. With -expand=rename or type, -table and -column it
-// writes the files that change the column while the service runs, with -to or -type; -contract ends that.
+// New makes an empty migration file, without a database. With -expand=rename or type, -table and
+// -column it writes the files that change the column while the service runs, with -to or -type;
+// -contract ends that.
 func New(name string, expand, table, column, to, Type, using, back *string, contract *bool) error {
 	args := []string{"new", name}
 	if contract != nil && *contract {
@@ -68,7 +69,13 @@ func New(name string, expand, table, column, to, Type, using, back *string, cont
 		name  string
 		value *string
 	}{
-		{"expand", expand}, {"table", table}, {"column", column}, {"to", to}, {"type", Type}, {"using", using}, {"back", back},
+		{"expand", expand},
+		{"table", table},
+		{"column", column},
+		{"to", to},
+		{"type", Type},
+		{"using", using},
+		{"back", back},
 	} {
 		if flag.value != nil {
 			args = append(args, "--"+flag.name, *flag.value)

@@ -83,9 +83,11 @@ it a number.
 	f.StringArrayVar(&opts.To, "to", nil, "rename: the new name; split: NAME=EXPRESSION, for each new column")
 	f.StringVar(&opts.Type, "type", "", "type: the new type")
 	f.StringVar(&opts.Using, "using", "", "type: the new value from the old one, as an expression (default: a cast)")
-	f.StringVar(&opts.Back, "back", "", "split: the old value from the new columns; type: from the new one (default: a cast)")
+	f.StringVar(&opts.Back, "back", "",
+		"split: the old value from the new columns; type: from the new one (default: a cast)")
 	f.BoolVar(&contract, "contract", false, "give the contract that --expand has written under NAME the next number")
-	f.StringVar(&a.backfills.dir, "backfills", "", "folder of the backfills (default: backfills beside the migrations folder)")
+	f.StringVar(&a.backfills.dir, "backfills", "",
+		"folder of the backfills (default: backfills beside the migrations folder)")
 	return cmd
 }
 

@@ -24,8 +24,8 @@ func (a *app) newExpand(ctx context.Context, dir string, opts expand.Options) er
 		return err
 	}
 	if int(status.Version) != len(m.Migrations()) {
-		return usageError{fmt.Errorf("new: the database is at version %d of %d: the files are made from its tables, so "+
-			"migrate it first", status.Version, len(m.Migrations()))}
+		return usageError{fmt.Errorf("new: the database is at version %d of %d: the files are made from its tables, "+
+			"so migrate it first", status.Version, len(m.Migrations()))}
 	}
 	c, err := pgx.ConnectConfig(ctx, conn)
 	if err != nil {

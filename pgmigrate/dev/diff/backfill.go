@@ -18,15 +18,16 @@ func (w *work) backfills(sections []*section) []File {
 				continue
 			}
 			if !w.opts.Backfills {
-				w.notes = append(w.notes, fmt.Sprintf("rows of %s may have no value in %s: with --backfill diff writes a "+
-					"backfill that gives them one, for which the migration waits", b.Table, b.Column))
+				w.notes = append(w.notes, fmt.Sprintf("rows of %s may have no value in %s: with --backfill diff "+
+					"writes a backfill that gives them one, for which the migration waits", b.Table, b.Column))
 				continue
 			}
 			value := b.Value
 			if value == "" {
 				value = "null /* write the value here */"
-				w.notes = append(w.notes, fmt.Sprintf("nothing says which value %s of %s gets: write it into the backfill", b.Column,
-					b.Table))
+				w.notes = append(w.notes, fmt.Sprintf(
+					"nothing says which value %s of %s gets: write it into the backfill",
+					b.Column, b.Table))
 			}
 			name := strings.Trim(notInBackfill.ReplaceAllString(strings.ToLower(w.name+"_"+b.Column), "_"), "_")
 			name = name[:min(len(name), maxBackfill)]

@@ -95,10 +95,13 @@ func (j *judge) needsBackfill(table *relation, column, does string, fills bool) 
 // unusedBackfill judges a new column that a backfill fills without anything that waits for it.
 func (j *judge) unusedBackfill(table *relation, column string) {
 	for _, b := range j.backfills.list {
-		if _, required := j.backfills.required[b.name]; !required && b.schema == table.Schema && b.table == table.Name &&
+		_, required := j.backfills.required[b.name]
+		if !required && b.schema == table.Schema && b.table == table.Name &&
 			slices.Contains(b.sets, column) && j.direction == pgmigrate.DirectionUp {
-			j.add("backfill-unused", fmt.Sprintf("adds %s of %s, which the backfill %s fills, and no migration requires that",
-				quote(column), table, b.name), "In the migration that relies on the values:\n-- pgmigrate:requires-backfill "+b.name)
+			j.add("backfill-unused", fmt.Sprintf(
+				"adds %s of %s, which the backfill %s fills, and no migration requires that",
+				quote(column), table, b.name),
+				"In the migration that relies on the values:\n-- pgmigrate:requires-backfill "+b.name)
 		}
 	}
 }
@@ -123,15 +126,17 @@ func (j *judge) triggersLeft(ctx context.Context, conn *pgx.Conn) error {
 			regexp.QuoteMeta(strings.ReplaceAll(g.name, `"`, `""`)) + `"|` + regexp.QuoteMeta(g.name) + `\b)`)
 		rows, err := conn.Query(ctx, fmt.Sprintf(`select t.tgname::text, p.prosrc from pg_trigger t join pg_proc p
 on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
-where t.tgrelid = %d and not t.tgisinternal and t.tgenabled <> 'D' order by 1`, g.table), pgx.QueryExecModeSimpleProtocol)
+where t.tgrelid = %d and not t.tgisinternal and t.tgenabled <> 'D' order by 1`, g.table),
+			pgx.QueryExecModeSimpleProtocol)
 		if err != nil {
 			return err
 		}
 		var name, source string
 		if _, err := pgx.ForEachRow(rows, []any{&name, &source}, func() error {
 			if uses.MatchString(lineComment.ReplaceAllString(source, "")) {
-				j.addAt(g.statement, "trigger-left", fmt.Sprintf("the function of trigger %s of %s still uses %s, which is gone",
-					quote(name), table, quote(g.name)), fmt.Sprintf("drop trigger %s on %s; -- first", quote(name), table))
+				j.addAt(g.statement, "trigger-left", fmt.Sprintf(
+					"the function of trigger %s of %s still uses %s, which is gone", quote(name), table, quote(g.name)),
+					fmt.Sprintf("drop trigger %s on %s; -- first", quote(name), table))
 			}
 			return nil
 		}); err != nil {

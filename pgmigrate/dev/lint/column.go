@@ -198,8 +198,10 @@ func (j *judge) renamedColumn(table *relation, was, now column) {
 		"rename-column",
 		fmt.Sprintf("renames %s of %s to %s", quote(was.Name), table, quote(now.Name)),
 		fmt.Sprintf(
-			"Add %s, write both, fill it in batches, read it, stop using %s, drop that: each in a release of its own.\n"+
-				"Before this is written, the files are made by: pgmigrate new --expand rename --table %s --column %s --to %s",
+			"Add %s, write both, fill it in batches, read it, stop using %s, drop that: each in a "+
+				"release of its own.\n"+
+				"Before this is written, the files are made by: "+
+				"pgmigrate new --expand rename --table %s --column %s --to %s",
 			quote(now.Name),
 			quote(was.Name),
 			shell(table.String()), shell(quote(was.Name)), shell(quote(now.Name)),
@@ -223,7 +225,8 @@ func (j *judge) newType(before, table *relation, was, now column) {
 	fix := fmt.Sprintf(
 		"Add a column of type %s, write both, fill it in batches, read it, drop the old one: each in "+
 			"a release of its own.\n"+
-			"Before this is written, the files are made by: pgmigrate new --expand type --table %s --column %s --type %s",
+			"Before this is written, the files are made by: "+
+			"pgmigrate new --expand type --table %s --column %s --type %s",
 		now.Type, shell(table.String()), shell(quote(now.Name)), shell(now.Type),
 	)
 	switch {

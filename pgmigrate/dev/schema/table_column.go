@@ -146,8 +146,8 @@ func (t tableChange) requireValues(b *column) {
 	t.add(Statement{
 		SQL: t.alter + "ADD CONSTRAINT " + name + " CHECK (" + b.Name + " IS NOT NULL) NOT VALID",
 		Hazards: []Hazard{{
-			"EXISTING_ROWS", fmt.Sprintf("Rows without a value in %s stop the VALIDATE that follows. Give them one first: "+
-				"UPDATE %s SET %s = … WHERE %s IS NULL", b.Name, t.new.Name, b.Name, b.Name),
+			"EXISTING_ROWS", fmt.Sprintf("Rows without a value in %s stop the VALIDATE that follows. Give them one "+
+				"first: UPDATE %s SET %s = … WHERE %s IS NULL", b.Name, t.new.Name, b.Name, b.Name),
 		}},
 		Backfill: t.backfill(b),
 	})

@@ -78,7 +78,8 @@ select jsonb_build_object(
       case when g.is_grantable then ' with grant option' else '' end)) from aclexplode(a.attacl) g),
   'Storage', (select jsonb_agg(s) from (
     select 'set statistics ' || a.attstattarget where a.attstattarget >= 0
-    union all select 'set storage ' || case a.attstorage when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main'
+    union all select 'set storage ' || case a.attstorage
+      when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main'
       else 'extended' end where a.attstorage <> a.typstorage
     union all select format('set (%s)', o) from unnest(a.attoptions) o where o like 'n\_distinct%'
     union all select 'set compression ' || case a.attcompression when 'p' then 'pglz' else 'lz4' end
@@ -97,17 +98,20 @@ select jsonb_build_object(
       'Rest', ` + rest + `) order by x.relname)
     from pg_index i join pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid and i.indisvalid
       and not exists (select from pg_constraint k where k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))
-      and (a.attnum = any (i.indkey) or exists (select from dep where classid = 'pg_class'::regclass and objid = x.oid))),
+      and (a.attnum = any (i.indkey)
+        or exists (select from dep where classid = 'pg_class'::regclass and objid = x.oid))),
   'Constraints', (select jsonb_agg(jsonb_build_object('Name', quote_ident(k.conname), 'RawName', k.conname,
       'Type', k.contype, 'Definition', pg_get_constraintdef(k.oid),
-      'Columns', (select jsonb_agg(quote_ident(ka.attname) order by o.n) from unnest(k.conkey) with ordinality o(attnum, n)
+      'Columns', (select jsonb_agg(quote_ident(ka.attname) order by o.n)
+        from unnest(k.conkey) with ordinality o(attnum, n)
         join pg_attribute ka on ka.attrelid = c.oid and ka.attnum = o.attnum),
       'Rest', (select ` + rest + ` from pg_index i join pg_class x on x.oid = i.indexrelid
         where i.indexrelid = k.conindid and k.contype in ('p', 'u')),
       'Plain', k.contype in ('p', 'u') and pg_get_constraintdef(k.oid) not like '%WITHOUT OVERLAPS%'
         and not exists (select from pg_index where indexrelid = k.conindid and indisreplident)) order by k.conname)
-    from pg_constraint k where k.conrelid = c.oid and k.contype in ('p', 'u', 'x', 'c', 'f') and (a.attnum = any (k.conkey)
-      or exists (select from dep where classid = 'pg_constraint'::regclass and objid = k.oid))),
+    from pg_constraint k where k.conrelid = c.oid and k.contype in ('p', 'u', 'x', 'c', 'f')
+      and (a.attnum = any (k.conkey)
+        or exists (select from dep where classid = 'pg_constraint'::regclass and objid = k.oid))),
   'References', (select jsonb_agg(format('%I of %s', k.conname, k.conrelid::regclass)) from pg_constraint k
     where k.contype = 'f' and k.confrelid = c.oid and a.attnum = any (k.confkey)),
   'Sequences', (select jsonb_agg(format('%I.%I', qn.nspname, q.relname)) from dep join pg_class q on q.oid = dep.objid
@@ -213,7 +217,8 @@ func (f *facts) refuse() error {
 	case f.Kind != "r" && f.Kind != "p" || f.Temporary:
 		return fmt.Errorf("%s.%s is no ordinary table", f.Schema, f.Table)
 	case f.Generated != "":
-		reason = "it is a generated column, which nothing but its expression fills: add another generated column instead"
+		reason = "it is a generated column, which nothing but its expression fills: add another " +
+			"generated column instead"
 	case f.Identity != "":
 		reason = "it is an identity column: its numbers cannot come from two columns. Drop the identity first, and " +
 			"set a sequence as the default"
@@ -224,7 +229,8 @@ func (f *facts) refuse() error {
 	case f.Parent:
 		reason = "the table has children by inheritance, and a backfill cannot go through them"
 	case len(f.References) > 0:
-		reason = "foreign keys refer to it: " + strings.Join(f.References, ", ") + ". Drop them first, or change both by hand"
+		reason = "foreign keys refer to it: " + strings.Join(f.References, ", ") +
+			". Drop them first, or change both by hand"
 	case len(f.Key) == 0:
 		reason = "the table has no key for a backfill: a primary key, or a unique index of columns that are not null"
 	default:

@@ -84,7 +84,8 @@ func (o *Options) check() error {
 	case o.Kind == Rename && (len(o.To) != 1 || o.Back != ""):
 		return wrong("name the new column with --to")
 	case o.Kind == Split && (len(o.To) == 0 || o.Back == ""):
-		return wrong("give each new column as --to NAME=EXPRESSION, and the old value from the new ones as --back EXPRESSION")
+		return wrong("give each new column as --to NAME=EXPRESSION, and the old value from the new ones as " +
+			"--back EXPRESSION")
 	}
 	return nil
 }
@@ -100,5 +101,6 @@ func cutColumn(text string) (name, expression string) {
 
 // defaultName is the name of the change if none is given.
 func defaultName(parts ...string) string {
-	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(strings.Join(parts, "_")), "_"), "_")
+	name := strings.ToLower(strings.Join(parts, "_"))
+	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(name, "_"), "_")
 }

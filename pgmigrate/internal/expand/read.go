@@ -84,8 +84,8 @@ func read(ctx context.Context, tx pgx.Tx, opts Options) (*plan, error) {
 			", also for the backfill: see whether they suit both columns: "+strings.Join(p.Triggers, ", "))
 	}
 	if len(p.Others) > 0 {
-		p.notes = append(p.notes, "change what depends on the old column before the contract, and triggers on it before "+
-			"the new version of the service runs: "+strings.Join(p.Others, ", "))
+		p.notes = append(p.notes, "change what depends on the old column before the contract, and triggers on it "+
+			"before the new version of the service runs: "+strings.Join(p.Others, ", "))
 	}
 	return p, p.carry(r, before)
 }
@@ -103,7 +103,8 @@ func (p *plan) nameIt(r *reader) error {
 	if len(p.name) > maxName || !goodName.MatchString(p.name) {
 		return fmt.Errorf("the name %q: give one of at most %d lower-case letters, digits and _", p.name, maxName)
 	}
-	taken, err := r.text(`select coalesce((select 'function' from pg_proc where proname = $1 and pronamespace = n.oid limit 1),
+	taken, err := r.text(`select coalesce(
+  (select 'function' from pg_proc where proname = $1 and pronamespace = n.oid limit 1),
   (select 'trigger' from pg_trigger where tgname = 'zz_' || $1 and tgrelid = c.oid), '')
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2 and c.relname = $3`,
 		p.name, p.RawSchema, p.RawTable)
@@ -133,7 +134,8 @@ func (p *plan) column(r *reader, raw, name, typ string) (newColumn, error) {
 
 // describe reads type and exactness of a column of the copy.
 func (r *reader) describe(c *newColumn) error {
-	return r.tx.QueryRow(r.ctx, `select format_type(a.atttypid, a.atttypmod) || case when a.attcollation <> t.typcollation
+	return r.tx.QueryRow(r.ctx, `select format_type(a.atttypid, a.atttypmod) || case
+  when a.attcollation <> t.typcollation
   then (select format(' collate %I.%I', n.nspname, l.collname) from pg_collation l join pg_namespace n
     on n.oid = l.collnamespace where l.oid = a.attcollation) else '' end, `+
 		strings.ReplaceAll(exact, "a.typtype", "t.typtype")+`
@@ -286,7 +288,8 @@ func (r *reader) judge(expression, flag string, columns ...string) error {
 	if err := r.run("create view " + view + " as select (" + expression + ") as value from " + r.copy); err != nil {
 		return fmt.Errorf("%s: %s", expression, message(err))
 	}
-	enums, err := r.text(`select count(*)::text from pg_attribute a join pg_type t on t.oid = a.atttypid and t.typtype = 'e'
+	enums, err := r.text(`select count(*)::text
+from pg_attribute a join pg_type t on t.oid = a.atttypid and t.typtype = 'e'
 where a.attrelid = $1::regclass or a.attrelid = $2::regclass and a.attname = any ($3)`, view, r.copy, columns)
 	if err != nil {
 		return err
@@ -297,15 +300,17 @@ where a.attrelid = $1::regclass or a.attrelid = $2::regclass and a.attname = any
 		return fmt.Errorf("%s depends on settings of the session, such as TimeZone, or changes from call to call: "+
 			"give %s EXPRESSION with immutable functions", expression, flag)
 	}
-	used, err := r.list(`select distinct a.attname from pg_depend d join pg_rewrite w on w.oid = d.objid join pg_attribute a
-on a.attrelid = d.refobjid and a.attnum = d.refobjsubid where d.classid = 'pg_rewrite'::regclass
+	used, err := r.list(`select distinct a.attname 
+from pg_depend d join pg_rewrite w on w.oid = d.objid join pg_attribute a on a.attrelid = d.refobjid
+and a.attnum = d.refobjsubid where d.classid = 'pg_rewrite'::regclass
 and w.ev_class = $1::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $2::regclass`, view, r.copy)
 	if err != nil {
 		return err
 	}
 	for _, name := range used {
 		if !slices.Contains(columns, name) {
-			return fmt.Errorf("%s reads the column %s: it may only read %s", expression, name, strings.Join(columns, ", "))
+			return fmt.Errorf("%s reads the column %s: it may only read %s", expression, name,
+				strings.Join(columns, ", "))
 		}
 	}
 	return r.run("drop view " + view + "; drop index if exists pg_temp.pgmigrate_immutable")
@@ -314,8 +319,8 @@ and w.ev_class = $1::regclass and d.refclassid = 'pg_class'::regclass and d.refo
 // indexes returns what follows the table's name in the definitions of the copy's indexes, by their
 // names: a change of the type makes them again.
 func (r *reader) indexes() (map[string]string, error) {
-	list, err := r.list(`select length(x.relname) || ' ' || x.relname || `+rest+` from pg_index i join pg_class x on x.oid = i.indexrelid
-where i.indrelid = $1::regclass`, r.copy)
+	list, err := r.list(`select length(x.relname) || ' ' || x.relname || `+rest+`
+from pg_index i join pg_class x on x.oid = i.indexrelid where i.indrelid = $1::regclass`, r.copy)
 	found := map[string]string{}
 	for _, line := range list {
 		size, text, _ := strings.Cut(line, " ")
@@ -354,7 +359,7 @@ func (p *plan) carry(r *reader, before map[string]string) error {
 		}
 	}
 	for _, k := range p.Constraints {
-		c := carried{kind: k.Type, old: k.Name, restore: "alter table " + p.table + " add constraint " + k.Name + " " + k.Definition}
+		c := carried{kind: k.Type, old: k.Name, restore: p.alter("add constraint %s %s", k.Name, k.Definition)}
 		switch k.Type {
 		case "c":
 			for _, check := range checks {
@@ -366,7 +371,8 @@ func (p *plan) carry(r *reader, before map[string]string) error {
 			columns := slices.Clone(k.Columns)
 			columns[slices.Index(columns, p.Column)] = p.new[0].name
 			text, ok := strings.CutPrefix(k.Definition, "FOREIGN KEY ("+strings.Join(k.Columns, ", ")+")")
-			if ok && p.Kind != "p" && !strings.Contains(text, "SET NULL (") && !strings.Contains(text, "SET DEFAULT (") {
+			if ok && p.Kind != "p" && !strings.Contains(text, "SET NULL (") &&
+				!strings.Contains(text, "SET DEFAULT (") {
 				c.definition = "FOREIGN KEY (" + strings.Join(columns, ", ") + ")" + text
 			}
 		case "u", "p":
@@ -396,7 +402,8 @@ func (p *plan) keep(r *reader, c carried, raw string) error {
 	for n := 1; ; n++ {
 		quoted, err := r.text(`select case when octet_length($1) < 64 and not exists (
   select from pg_class x join pg_namespace n on n.oid = x.relnamespace where n.nspname = $2 and x.relname = $1
-  union all select from pg_constraint k where k.conrelid = $3::regclass and k.conname = $1) then quote_ident($1) else '' end`,
+  union all select from pg_constraint k where k.conrelid = $3::regclass and k.conname = $1)
+then quote_ident($1) else '' end`,
 			name, p.RawSchema, p.table)
 		if err != nil {
 			return err

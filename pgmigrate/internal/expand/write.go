@@ -65,7 +65,8 @@ func (p *plan) alter(format string, args ...any) string {
 func (p *plan) columns(format string) []string {
 	var list []string
 	for _, c := range p.new {
-		list = append(list, strings.NewReplacer("%n", c.name, "%t", c.typ, "%v", c.value, "%c", c.typed).Replace(format))
+		names := strings.NewReplacer("%n", c.name, "%t", c.typ, "%v", c.value, "%c", c.typed)
+		list = append(list, names.Replace(format))
 	}
 	return list
 }
@@ -107,7 +108,8 @@ var plainName = regexp.MustCompile(`\A[a-z_][a-z0-9_]*_[a-z0-9_]*\z`)
 
 // quote quotes a name, unless it is a plain one with a _, which no key word has that needs quotes.
 func quote(name string) string {
-	if plainName.MatchString(name) && !strings.HasPrefix(name, "current_") && name != "session_user" && name != "system_user" {
+	if plainName.MatchString(name) && !strings.HasPrefix(name, "current_") && name != "session_user" &&
+		name != "system_user" {
 		return name
 	}
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
@@ -263,7 +265,8 @@ func (p *plan) prepare() []file {
 		if c.kind != "f" {
 			continue
 		}
-		// The new column's key holds for the old one too. Dropping locks both tables: it has a file of its own.
+		// The new column's key holds for the old one too. Dropping locks both tables: it has a file of
+		// its own.
 		f := file{suffix: "_reference_dropped", up: []string{p.alter("drop constraint %s", c.old)}}
 		if p.opts.Kind == Type {
 			f.up = append(f.up, p.alter("rename constraint %s to %s", c.name, c.old))
@@ -296,7 +299,8 @@ func (p *plan) switchOver() file {
 	f := file{suffix: "_switch", up: p.undecided()}
 	for _, c := range p.new {
 		if p.NotNull && p.opts.Kind != Split {
-			f.up = append(f.up, p.alter("alter column %s set not null", c.name), p.alter("drop constraint %s", p.present()))
+			f.up = append(f.up, p.alter("alter column %s set not null", c.name),
+				p.alter("drop constraint %s", p.present()))
 			f.down = append(f.down, p.alter("add constraint %s check (%s is not null) not valid", p.present(), c.name),
 				p.alter("alter column %s drop not null", c.name))
 		}
@@ -330,7 +334,8 @@ func (p *plan) swap(f *file) {
 	for _, k := range p.carried {
 		switch k.kind {
 		case "i":
-			f.up = append(f.up, "-- pgmigrate:allow drop-index this transaction holds the lock of the table in any case",
+			f.up = append(f.up,
+				"-- pgmigrate:allow drop-index this transaction holds the lock of the table in any case",
 				"drop index "+p.Schema+"."+k.old, "alter index "+p.Schema+"."+k.name+" rename to "+k.old)
 			undo = append(undo, "alter index "+p.Schema+"."+k.old+" rename to "+k.name)
 		case "u", "p":
@@ -338,7 +343,8 @@ func (p *plan) swap(f *file) {
 				p.alter("add constraint %s %s using index %s%s", k.old, keyWords[k.kind], k.name, k.suffix))
 			undo = append(undo, p.alter("drop constraint %s", k.old))
 		case "c":
-			f.up = append(f.up, p.alter("drop constraint %s", k.old), p.alter("rename constraint %s to %s", k.name, k.old))
+			f.up = append(f.up, p.alter("drop constraint %s", k.old),
+				p.alter("rename constraint %s to %s", k.name, k.old))
 			undo = append(undo, p.alter("rename constraint %s to %s", k.old, k.name))
 		}
 	}
@@ -412,7 +418,8 @@ func (p *plan) restore() []string {
 		list = append(list, p.lost...)
 	}
 	if len(p.carried)+len(p.lost) > 0 {
-		list = append([]string{"-- This builds and checks what the old column had, under a lock of the table."}, list...)
+		const note = "-- This builds and checks what the old column had, under a lock of the table."
+		list = append([]string{note}, list...)
 	}
 	return list
 }
@@ -421,7 +428,8 @@ func (p *plan) restore() []string {
 func (p *plan) contract() file {
 	f := file{suffix: "_contract"}
 	for _, what := range p.Others {
-		f.up = append(f.up, "-- This depends on the old column; change it first: "+strings.Join(strings.Fields(what), " "))
+		f.up = append(f.up, "-- This depends on the old column; change it first: "+
+			strings.Join(strings.Fields(what), " "))
 	}
 	old := p.Column
 	if p.opts.Kind == Type {

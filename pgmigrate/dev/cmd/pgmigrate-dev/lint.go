@@ -60,7 +60,8 @@ Exit codes: 0 no errors (there may be warnings and hints); 1 an error was found,
 	flags.BoolVar(&f.opts.Down, "down", false, "judge down sections too")
 	flags.IntVar(&f.opts.Target, "target", 0,
 		"major version of the PostgreSQL in production, if it is not the shadow's: chooses the safe forms")
-	flags.StringVar(&f.backfills, "backfills", "", "folder of the backfills (default: backfills beside the migrations folder)")
+	flags.StringVar(&f.backfills, "backfills", "",
+		"folder of the backfills (default: backfills beside the migrations folder)")
 	flags.StringVar(&f.shadow, "shadow-url", os.Getenv("SHADOW_DATABASE_URL"),
 		"server for the shadow database (SHADOW_DATABASE_URL); default: a throw-away one")
 	flags.Lookup("shadow-url").DefValue = "" // help must not show a password
