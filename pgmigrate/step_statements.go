@@ -159,8 +159,8 @@ func (r *run) withoutLockTimeout(ctx context.Context, class sqlscan.Class) (chan
 	return tag.RowsAffected() > 0, nil
 }
 
-// keepLockSQL takes the migration lock again, in case the section has released it. The server counts
-// how often a session has taken a lock; the end of the run releases all.
+// keepLockSQL takes the migration lock again, in case the section has released it. The server
+// counts how often a session has taken a lock; the end of the run releases all.
 var keepLockSQL = fmt.Sprintf("select pg_catalog.pg_try_advisory_lock(%d)", migrationLock)
 
 func (r *run) keepLock(ctx context.Context) error {

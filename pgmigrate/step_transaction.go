@@ -35,8 +35,8 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return errors.New("the section has ended the migration's own transaction")
 	}
 	s.current = 0
-	// One statement is cheaper than two. The entry's version is null, which the history refuses, if the
-	// section itself has changed the version.
+	// One statement is cheaper than two. The entry's version is null, which the history refuses, if
+	// the section itself has changed the version.
 	entry := "with moved as (" + updateVersion(r.m.settings.versionTable, s) + " returning 1) " +
 		r.entrySQL(s.migration, fmt.Sprintf("(select %d from moved limit 1)", s.migration.Version),
 			Action(s.direction), ProgressDone,

@@ -50,7 +50,8 @@ type Options struct {
 	Queries []otelpgx.Option
 }
 
-// Telemetry reports one pool, or the pools of a cluster together. Its methods are safe for concurrent use and do not block.
+// Telemetry reports one pool, or the pools of a cluster together. Its methods are safe for
+// concurrent use and do not block.
 type Telemetry struct {
 	meter       metric.Meter
 	tracer      trace.Tracer

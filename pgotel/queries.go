@@ -66,8 +66,8 @@ func (q *queries) end(ctx context.Context, operation string, err error) error {
 	return markFailed(ctx, err)
 }
 
-// failureAttributes returns what the conventions ask for: the server's code for an error, or pgerr's
-// category where there is none. Finding no row is no failure.
+// failureAttributes returns what the conventions ask for: the server's code for an error, or
+// pgerr's category where there is none. Finding no row is no failure.
 func failureAttributes(err error) []attribute.KeyValue {
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		return nil

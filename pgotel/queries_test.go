@@ -281,7 +281,8 @@ func TestTextsOfQueries(t *testing.T) {
 	}
 }
 
-// TestTogether uses a telemetry from many goroutines while it is collected, and closes it meanwhile.
+// TestTogether uses a telemetry from many goroutines while it is collected, and closes it
+// meanwhile.
 func TestTogether(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

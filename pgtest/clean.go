@@ -20,8 +20,8 @@ type CleanOptions struct {
 // go.work, else with a go.mod.
 //
 // Clean never touches what this package did not make, nor a database with a session. The error
-// names what could not be dropped and says why, such as a prepared transaction; Clean drops the rest
-// all the same. A throw-away server that was kept goes.
+// names what could not be dropped and says why, such as a prepared transaction; Clean drops the
+// rest all the same. A throw-away server that was kept goes.
 func Clean(ctx context.Context, opts CleanOptions) (dropped []string, err error) {
 	err = withHost(ctx, func(h *host) error {
 		if !opts.DryRun {

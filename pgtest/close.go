@@ -40,8 +40,8 @@ func closePool(t TB, pool *pgxpool.Pool, tracer *Tracer) {
 			return
 		case <-every.C:
 		}
-		// The pool also counts connections that it is about to destroy, and the tracer those that the
-		// test hijacked.
+		// The pool also counts connections that it is about to destroy, and the tracer those that
+		// the test hijacked.
 		if out, leaks := pool.Stat().AcquiredConns(), tracer.leaks(); out > 0 && leaks != "" {
 			// Dropping the database, which comes next, ends the server's side.
 			t.Errorf("pgtest: %d connection(s) of the pool were acquired and not released when the test ended: "+

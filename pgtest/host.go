@@ -19,13 +19,13 @@ const (
 	// creators is how many clones one process makes at a time. More gain nothing: a clone is a copy
 	// of files followed by a checkpoint, of which the server makes one at a time.
 	creators = 2
-	// ahead limits the clones that wait for future tests. With pendingDrops it bounds what a process
-	// holds beyond the databases of its running tests: 8 databases.
+	// ahead limits the clones that wait for future tests. With pendingDrops it bounds what a
+	// process holds beyond the databases of its running tests: 8 databases.
 	ahead = 4
 	// refillDelay is how long a test that got its clone at once has the machine to itself.
 	refillDelay = 5 * time.Millisecond
-	// pendingDrops limits the databases of ended tests that still exist. Beyond it the end of a test
-	// waits.
+	// pendingDrops limits the databases of ended tests that still exist. Beyond it the end of a
+	// test waits.
 	pendingDrops = 4
 	// droppers is how many databases one process drops at a time. DROP DATABASE waits for a backend
 	// to exit 100 ms at a time, and a single dropper would hold up the others.
@@ -34,8 +34,8 @@ const (
 	// closed pool to exit.
 	dropDelay = 10 * time.Millisecond
 	exitWait  = 50 * time.Millisecond
-	// sweepDelay is how long the first sweep waits, unless it has more than sweepAtOnce databases to
-	// drop.
+	// sweepDelay is how long the first sweep waits, unless it has more than sweepAtOnce databases
+	// to drop.
 	sweepDelay  = time.Second
 	sweepAtOnce = 8
 	// adminLimit bounds one of our own statements. A clone takes 20 ms; a machine that swaps may

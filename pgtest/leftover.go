@@ -32,8 +32,8 @@ const (
 	kindOwner      = "role"
 )
 
-// listObjects lists them in the order in which they can be dropped. pgtestdb names what kindUnfinished
-// is.
+// listObjects lists them in the order in which they can be dropped. pgtestdb names what
+// kindUnfinished is.
 const listObjects = `
 	with owners as (
 		select oid, rolname, substr(shobj_description(oid, 'pg_authid'), length('` + ownerMark + `') + 1) as project

@@ -35,14 +35,15 @@ func newOptions(opts []Option) options {
 }
 
 // Migrations names the tern migrations that the database starts with. The last of Migrations and
-// [Migrator] counts. Defaults to the folder "migrations" next to the nearest go.mod or go.work, from
-// the test's package upwards, that has such a folder.
+// [Migrator] counts. Defaults to the folder "migrations" next to the nearest go.mod or go.work,
+// from the test's package upwards, that has such a folder.
 func Migrations(fsys fs.FS) Option {
 	return func(o *options) { o.migrations, o.custom = fsys, nil }
 }
 
 // Repeatable names the folder of pgmigrate's repeatable migrations, which run after the others.
-// Defaults to the folder "repeatable" next to the default migrations, and to none with [Migrations].
+// Defaults to the folder "repeatable" next to the default migrations, and to none with
+// [Migrations].
 func Repeatable(fsys fs.FS) Option {
 	return func(o *options) { o.repeatable = fsys }
 }

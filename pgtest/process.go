@@ -64,8 +64,8 @@ func (h *hosts) forget(dead *host) {
 //go:noinline
 func background(fn func()) { fn() }
 
-// announce says on standard error what pgtest is waiting for, if that takes longer than two seconds.
-// The caller calls done at the end.
+// announce says on standard error what pgtest is waiting for, if that takes longer than two
+// seconds. The caller calls done at the end.
 func announce(what string) (done func()) {
 	t := time.AfterFunc(2*time.Second, func() { fmt.Fprintf(os.Stderr, "pgtest: waiting for %s\n", what) })
 	return func() { t.Stop() }

@@ -74,7 +74,8 @@ func migratorType(m pgtestdb.Migrator) string {
 }
 
 // Migrate runs the seeds after the migrations. A last session without work leaves the file
-// pg_internal.init behind, which makes the start of sessions faster, also in copies of the template.
+// pg_internal.init behind, which makes the start of sessions faster, also in copies of the
+// template.
 func (f *filled) Migrate(ctx context.Context, db *sql.DB, conf pgtestdb.Config) error {
 	if err := f.Migrator.Migrate(ctx, db, conf); err != nil {
 		return err

@@ -201,8 +201,8 @@ func findCallers() callers {
 	return pcs[:runtime.Callers(1, pcs)]
 }
 
-// String returns up to three lines of the program, without the frames of libraries: sqlc's code, its
-// caller, and one more.
+// String returns up to three lines of the program, without the frames of libraries: sqlc's code,
+// its caller, and one more.
 func (c callers) String() string {
 	var lines []string
 	for frames, more := runtime.CallersFrames(c), true; more && len(lines) < 3; {

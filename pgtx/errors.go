@@ -172,8 +172,8 @@ type PhaseError struct {
 	//	run      the function returned nil, but cannot be committed, or a limit ended it
 	//	commit   COMMIT, or the RELEASE of a nested Run, was sent
 	Phase string
-	// After says how long the phase had lasted. If Options.Timeout ended the function, it is the time
-	// since Run was called.
+	// After says how long the phase had lasted. If Options.Timeout ended the function, it is the
+	// time since Run was called.
 	After time.Duration
 	// Err says what went wrong. Its text begins with the operation.
 	Err error

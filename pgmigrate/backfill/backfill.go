@@ -27,8 +27,8 @@
 // begins. A row whose key changes may be met twice or not at all for the same reason.
 //
 // A batch takes as long as Options.Target. The backfill waits while replicas lag, while others wait
-// for locks, and while a transaction is old; also for WAL, vacuum and a window of the day if Options
-// say so. It needs a direct connection, not PgBouncer.
+// for locks, and while a transaction is old; also for WAL, vacuum and a window of the day if
+// Options say so. It needs a direct connection, not PgBouncer.
 //
 // Several workers, of one process or several, share a backfill by ranges of its key.
 //
@@ -81,8 +81,8 @@ type Options struct {
 	// Defaults to 10 s.
 	StatementTimeout time.Duration
 
-	// MaxLag is how many bytes of WAL a replica may be behind the primary's position. A batch begins
-	// below half of that, because it adds to it. Negative means any number.
+	// MaxLag is how many bytes of WAL a replica may be behind the primary's position. A batch
+	// begins below half of that, because it adds to it. Negative means any number.
 	//
 	// Defaults to 64 MiB.
 	MaxLag int64
@@ -99,13 +99,14 @@ type Options struct {
 	// Defaults to 10 min.
 	MaxTransactionAge time.Duration
 
-	// MaxWALRate is how many bytes of WAL the server may write a second, by all its sessions. Batches
-	// wait until the mean is below it.
+	// MaxWALRate is how many bytes of WAL the server may write a second, by all its sessions.
+	// Batches wait until the mean is below it.
 	//
 	// Defaults to no limit.
 	MaxWALRate int64
 
-	// WaitForVacuum makes batches wait while VACUUM or autovacuum works on the table or a partition.
+	// WaitForVacuum makes batches wait while VACUUM or autovacuum works on the table or a
+	// partition.
 	//
 	// Defaults to false.
 	WaitForVacuum bool
@@ -122,8 +123,8 @@ type Options struct {
 	// Defaults to [slog.Default].
 	Logger *slog.Logger
 
-	// Progress is called after each batch by the worker, which waits for it. Calls of one Run do not
-	// overlap.
+	// Progress is called after each batch by the worker, which waits for it. Calls of one Run do
+	// not overlap.
 	//
 	// Defaults to nothing.
 	Progress func(Status)

@@ -13,8 +13,8 @@ const (
 	// mostRows keeps the memory that a batch takes on the server small.
 	mostRows = 100_000
 
-	// leastRows is where a batch gets no smaller only because it is slow: on a busy server its round
-	// trips take most of the time. A failure makes it smaller still.
+	// leastRows is where a batch gets no smaller only because it is slow: on a busy server its
+	// round trips take most of the time. A failure makes it smaller still.
 	leastRows = 10
 
 	// aim is the part of the target that a batch aims at, so that most stay below it.

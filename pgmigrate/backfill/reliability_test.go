@@ -82,8 +82,8 @@ func runWorker(url string) int {
 
 // TestKilledAnywhere kills a worker's process, its connection or the server at random points, under
 // a load that inserts, updates and deletes. At the end both columns agree in every row, and each
-// batch has run once. PGMIGRATE_BACKFILL_KILLS sets how often; the default is for every day, 200 for
-// a release.
+// batch has run once. PGMIGRATE_BACKFILL_KILLS sets how often; the default is for every day, 200
+// for a release.
 func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	kills := 20

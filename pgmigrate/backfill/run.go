@@ -32,13 +32,14 @@ const (
 // Run blocks until then. It shares the work with other calls of Run, also of other processes. It
 // waits while the backfill is paused, and while Options say so. When ctx ends, the present batches
 // are rolled back, and Run returns an error that wraps ctx's; the next Run goes on. A connection
-// that breaks is opened again until ctx ends. The error of the first attempt to connect is returned.
+// that breaks is opened again until ctx ends. The error of the first attempt to connect is
+// returned.
 //
 // A batch that meets a lock timeout, a deadlock or a serialization failure is tried again until ctx
 // ends. One that meets the statement timeout or an error of its rows is tried with fewer rows, down
 // to one, so that all rows before the faulty one in its range are done. What then still fails is a
-// *[BatchError]; the state is failed, and the other workers end. Run returns a *[StateError] where a
-// person has to decide.
+// *[BatchError]; the state is failed, and the other workers end. Run returns a *[StateError] where
+// a person has to decide.
 func (r *Runner) Run(ctx context.Context, name string) error {
 	b, err := r.find(name)
 	if err != nil {

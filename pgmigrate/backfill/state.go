@@ -224,8 +224,8 @@ func (r *Runner) change(ctx context.Context, name string, to State, from ...Stat
 		if err != nil || to == StateStarted {
 			return err
 		}
-		// A batch locks its range before it reads the state. So it has read the new one, or its lock
-		// is waited for here.
+		// A batch locks its range before it reads the state. So it has read the new one, or its
+		// lock is waited for here.
 		_, err = conn.Exec(ctx, "select from "+r.rangeTable()+" where version_table = $1 and name = $2 order by number "+
 			"for update", pgx.QueryExecModeExec, r.opts.VersionTable, name)
 		if err != nil {

@@ -9,9 +9,9 @@ type Status struct {
 	// Host and Port are where it is.
 	Host string
 	Port uint16
-	// Lag says how far it was behind when it was asked last, measured against the primary's position.
-	// It is 0 only if the replica has replayed up to where the primary was a moment ago, and
-	// negative if it is not known.
+	// Lag says how far it was behind when it was asked last, measured against the primary's
+	// position. It is 0 only if the replica has replayed up to where the primary was a moment ago,
+	// and negative if it is not known.
 	Lag time.Duration
 	// Err is why it is not read from, an [*Error], or nil if it is.
 	Err error

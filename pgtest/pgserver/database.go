@@ -26,8 +26,8 @@ type TB interface {
 // is dropped and its sessions end. A failure fails the test. Database may be called from parallel
 // tests, and several times in one.
 //
-// On a server started here the caller is superuser. On PGTEST_URL's server the caller is the role in
-// that URL, which needs the right to create databases.
+// On a server started here the caller is superuser. On PGTEST_URL's server the caller is the role
+// in that URL, which needs the right to create databases.
 func Database(t TB) string {
 	t.Helper()
 	// Not t.Context alone: it ends before the cleanup that drops the database.

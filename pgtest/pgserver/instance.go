@@ -147,8 +147,8 @@ func (s *spec) startOnce(ctx context.Context, fresh bool) (_ *instance, cached b
 	if cached, err = s.fillDataDir(ctx, dir, fresh); err != nil {
 		return nil, cached, err
 	}
-	// Read the FIFO until the watchdog does: it cannot be opened for writing without a reader. An end
-	// that stays open longer would hide a dead watchdog.
+	// Read the FIFO until the watchdog does: it cannot be opened for writing without a reader. An
+	// end that stays open longer would hide a dead watchdog.
 	reader, err := openFIFO(dir, syscall.O_RDONLY)
 	if err != nil {
 		return nil, cached, err

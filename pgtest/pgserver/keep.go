@@ -22,8 +22,8 @@ while [ "$1" -gt 0 ] && [ -e "$0/kept" ]; do
 	set -- $(($1 - 1))
 done </dev/null >/dev/null 2>&1 &`
 
-// Keep makes the server stay up for d, in whole seconds, even without users, so that a developer can
-// look at a database after the tests. It has no effect on a server that is already kept, or on
+// Keep makes the server stay up for d, in whole seconds, even without users, so that a developer
+// can look at a database after the tests. It has no effect on a server that is already kept, or on
 // PGTEST_URL's. [Server.EndKeep] undoes it.
 func (s *Server) Keep(d time.Duration) error {
 	if !s.own {

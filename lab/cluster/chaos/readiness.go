@@ -21,8 +21,8 @@ const (
 	// interval, the age its answer may have, the time it waits for one; and as much again as a busy
 	// machine takes.
 	readinessLimit = 2*probeInterval + pghealth.DefaultMaxAge + pghealth.DefaultTimeout
-	// shortPause is the shortest pause of writes that a 503 may be due to. The load writes every few
-	// milliseconds.
+	// shortPause is the shortest pause of writes that a 503 may be due to. The load writes every
+	// few milliseconds.
 	shortPause = time.Second
 )
 

@@ -34,8 +34,8 @@ type Options struct {
 	// Repeatable are the repeatable migrations, which run after the folder's. Nil means none.
 	Repeatable fs.FS
 
-	// Backfills writes a backfill for each column that becomes NOT NULL, and the line that makes the
-	// migration wait for it. Without it a note offers that.
+	// Backfills writes a backfill for each column that becomes NOT NULL, and the line that makes
+	// the migration wait for it. Without it a note offers that.
 	Backfills bool
 
 	// Shadow is where the shadow databases go and what is created in them before the migrations.

@@ -42,8 +42,8 @@ type Options struct {
 	// judged, they are too, as they run again after an edit. Nil means none.
 	Repeatable fs.FS
 
-	// Backfills are the data migrations, which lie beside the folder too. What migrations say of them is
-	// judged then. Nil means that it is not known which there are.
+	// Backfills are the data migrations, which lie beside the folder too. What migrations say of
+	// them is judged then. Nil means that it is not known which there are.
 	Backfills fs.FS
 }
 

@@ -13,7 +13,8 @@ type Statement struct {
 	Hazards []Hazard
 	Check   Check // zero if no row can make the statement fail, or no query finds it
 
-	// Backfill gives rows the values without which the statement fails. It has no table if there is none.
+	// Backfill gives rows the values without which the statement fails. It has no table if there is
+	// none.
 	Backfill Backfill
 
 	object *Object
@@ -22,8 +23,8 @@ type Statement struct {
 // Check is a query for rows that make a statement fail.
 type Check struct{ Message, SQL string }
 
-// Backfill says which rows lack a value: those of the table with a null in the column. All names are
-// quoted where they must be.
+// Backfill says which rows lack a value: those of the table with a null in the column. All names
+// are quoted where they must be.
 type Backfill struct {
 	Table, Column string
 	Key           []string

@@ -265,8 +265,8 @@ func (p *plan) prepare() []file {
 		if c.kind != "f" {
 			continue
 		}
-		// The new column's key holds for the old one too. Dropping locks both tables: it has a file of
-		// its own.
+		// The new column's key holds for the old one too. Dropping locks both tables: it has a file
+		// of its own.
 		f := file{suffix: "_reference_dropped", up: []string{p.alter("drop constraint %s", c.old)}}
 		if p.opts.Kind == Type {
 			f.up = append(f.up, p.alter("rename constraint %s to %s", c.name, c.old))

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// hidden matches what may hide a semicolon: comments, which do not nest here, quotes, and the opening
-// of a dollar quote.
+// hidden matches what may hide a semicolon: comments, which do not nest here, quotes, and the
+// opening of a dollar quote.
 var hidden = regexp.MustCompile(`(?is)--[^\n]*|/\*.*?\*/|\be'(?:\\.|[^'\\])*'|'[^']*'|"[^"]*"|\$(?:[a-z_]\w*)?\$`)
 
 // atomicBody matches the opening of a function body whose statements are followed by END.

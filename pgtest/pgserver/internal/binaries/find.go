@@ -18,8 +18,8 @@ const Oldest = 14
 // programs is what a directory of binaries must hold.
 var programs = []string{"postgres", "initdb", "pg_ctl"}
 
-// Place is a place to look in. dir is called only when the places before it are not usable: some run
-// a program.
+// Place is a place to look in. dir is called only when the places before it are not usable: some
+// run a program.
 type Place struct {
 	name string
 	dir  func() string
