@@ -99,8 +99,8 @@ func (w *worker) note(ctx context.Context, text string, what fate, size int) (fa
 		// The worker may have brought its own size: it is smaller from now on too.
 		w.at = *g
 		w.at.size = max(1, size)
-		_, err := w.conn.Exec(ctx, "update "+w.rangeTable()+" set attempts = attempts + 1, error = $4, batch_size = $5, "+
-			"updated_at = clock_timestamp() where version_table = $1 and name = $2 and number = $3",
+		_, err := w.conn.Exec(ctx, "update "+w.rangeTable()+" set attempts = attempts + 1, error = $4, batch_size = "+
+			"$5, updated_at = clock_timestamp() where version_table = $1 and name = $2 and number = $3",
 			pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name, g.number, text, w.at.size)
 		if err != nil || what != failForGood {
 			return false, err

@@ -40,8 +40,8 @@ func (r *Runner) rangeTable() string { return r.opts.HistorySchema + ".backfill_
 func (w *worker) claim(ctx context.Context, tx pgx.Tx) (*keyRange, error) {
 	g := &keyRange{}
 	err := tx.QueryRow(ctx, "select number, last_key, upper_key, rows_done, batches, batch_size, rate, attempts from "+
-		w.rangeTable()+" where version_table = $1 and name = $2 and not done order by number = $3 desc, number limit 1 "+
-		"for update skip locked", pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name, w.at.number).
+		w.rangeTable()+" where version_table = $1 and name = $2 and not done order by number = $3 desc, number limit "+
+		"1 for update skip locked", pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name, w.at.number).
 		Scan(&g.number, &g.last, &g.upper, &g.rows, &g.batches, &g.size, &g.rate, &g.attempts)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -76,8 +76,8 @@ func (g *keyRange) advance(rows int64, took, target, interval time.Duration) {
 
 // writeRange records a range after a batch.
 func (w *worker) writeRange(ctx context.Context, q querier, g *keyRange) error {
-	_, err := q.Exec(ctx, "update "+w.rangeTable()+" set last_key = $4, rows_done = $5, batches = $6, batch_size = $7, "+
-		"rate = $8, attempts = 0, error = null, done = $9, updated_at = clock_timestamp() "+
+	_, err := q.Exec(ctx, "update "+w.rangeTable()+" set last_key = $4, rows_done = $5, batches = $6, batch_size = "+
+		"$7, rate = $8, attempts = 0, error = null, done = $9, updated_at = clock_timestamp() "+
 		"where version_table = $1 and name = $2 and number = $3", pgx.QueryExecModeExec, w.opts.VersionTable,
 		w.backfill.Name, g.number, g.last, g.rows, g.batches, g.size, g.rate, g.done)
 	if err != nil {

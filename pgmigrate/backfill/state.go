@@ -226,8 +226,8 @@ func (r *Runner) change(ctx context.Context, name string, to State, from ...Stat
 		}
 		// A batch locks its range before it reads the state. So it has read the new one, or its
 		// lock is waited for here.
-		_, err = conn.Exec(ctx, "select from "+r.rangeTable()+" where version_table = $1 and name = $2 order by number "+
-			"for update", pgx.QueryExecModeExec, r.opts.VersionTable, name)
+		_, err = conn.Exec(ctx, "select from "+r.rangeTable()+" where version_table = $1 and name = $2 order by "+
+			"number for update", pgx.QueryExecModeExec, r.opts.VersionTable, name)
 		if err != nil {
 			return fmt.Errorf("backfill %s is %s: wait for the batches that run: %w", name, to, err)
 		}
@@ -317,8 +317,8 @@ func (r *Runner) insert(ctx context.Context, q querier, b *Backfill, state State
 		version = "(select coalesce(max(version), 0) from " + r.opts.VersionTable + ")"
 	}
 	if err == nil {
-		_, err = q.Exec(ctx, "insert into "+r.table()+" (version_table, name, checksum, source, state, version, client) "+
-			"values ($1, $2, $3, $4, $5, "+version+", $6) on conflict do nothing", pgx.QueryExecModeExec,
+		_, err = q.Exec(ctx, "insert into "+r.table()+" (version_table, name, checksum, source, state, version, "+
+			"client) values ($1, $2, $3, $4, $5, "+version+", $6) on conflict do nothing", pgx.QueryExecModeExec,
 			r.opts.VersionTable, b.Name, b.Checksum(), b.source(), string(state), session.ClientName())
 	}
 	if err != nil {
@@ -331,8 +331,8 @@ func (r *Runner) insert(ctx context.Context, q querier, b *Backfill, state State
 func (r *Runner) createTables(ctx context.Context, conn *pgx.Conn) error {
 	var schema, tables bool
 	exists := func(q querier) error { // to_regclass would go by what the session has cached
-		return q.QueryRow(ctx, "select exists (select from pg_catalog.pg_namespace where nspname = $1), exists (select "+
-			"from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "+
+		return q.QueryRow(ctx, "select exists (select from pg_catalog.pg_namespace where nspname = $1), exists "+
+			"(select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "+
 			"where n.nspname = $1 and c.relname = 'backfill')", pgx.QueryExecModeExec, r.opts.HistorySchema).
 			Scan(&schema, &tables)
 	}

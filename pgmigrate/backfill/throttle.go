@@ -80,8 +80,8 @@ func (w *worker) showWaiting(ctx context.Context, waiting string) error {
 		return nil
 	}
 	// The row may be locked, while a person changes its state: then the next poll tries again.
-	_, err := w.conn.Exec(ctx, "update "+w.table()+" set waiting = nullif($3, '') where version_table = $1 and name = $2",
-		pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name, waiting)
+	_, err := w.conn.Exec(ctx, "update "+w.table()+" set waiting = nullif($3, '') "+
+		"where version_table = $1 and name = $2", pgx.QueryExecModeExec, w.opts.VersionTable, w.backfill.Name, waiting)
 	switch {
 	case pgerr.Of(err) == pgerr.LockTimeout:
 		return nil
