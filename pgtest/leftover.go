@@ -51,7 +51,8 @@ const listObjects = `
 			where datname ~ '^testdb_tpl_[0-9a-f]+(_inst_[0-9a-f]+)?$'
 		union all select 3, '` + kindTemplate + `', datname, '', '', project, '', false from databases
 			where datname ~ '^pgtest_tpl_[0-9a-f]{32}$'
-		union all select 4, '` + kindUser + `', u.rolname, substr(u.rolname, 17, 8), '', coalesce(project, ''), '', false
+		union all select 4, '` + kindUser + `', u.rolname, substr(u.rolname, 17, 8), '', coalesce(project, ''), '',
+				false
 			from pg_roles u
 			left join owners o on o.rolname = substr(u.rolname, 1, 15) || substr(u.rolname, 25)
 			where u.rolname ~ '^pgtest_[0-9a-f]{8}_[0-9a-f]{8}(_su)?$'

@@ -28,10 +28,11 @@ func commits(sql string) bool {
 		bare.WriteString(sql[:at[0]] + " ")
 		match := sql[at[0]:at[1]]
 		sql = sql[at[1]:]
-		if match[0] == '\'' || match[0] == '"' || match[0] == 'e' || match[0] == 'E' {
-			bare.WriteString("x")
-		} else if match[0] == '$' {
+		switch match[0] {
+		case '$':
 			_, sql, _ = strings.Cut(sql, match)
+			bare.WriteString("x")
+		case '\'', '"', 'e', 'E':
 			bare.WriteString("x")
 		}
 	}
@@ -39,7 +40,8 @@ func commits(sql string) bool {
 	atomic := false
 	for text := range strings.SplitSeq(bare.String(), ";") {
 		atomic = atomic || atomicBody.MatchString(text)
-		if word := commitWord.FindStringSubmatch(text); word != nil && !(atomic && strings.EqualFold(word[1], "end")) {
+		word := commitWord.FindStringSubmatch(text)
+		if word != nil && (!atomic || strings.EqualFold(word[1], "commit")) {
 			return true
 		}
 	}

