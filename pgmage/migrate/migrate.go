@@ -60,6 +60,8 @@ func Resolve(version, outcome string) error {
 // New makes an empty migration file, without a database. With -expand=rename or type, -table and
 // -column it writes the files that change the column while the service runs, with -to or -type;
 // -contract ends that.
+//
+//nolint:gocritic // mage names the flag -type after the parameter
 func New(name string, expand, table, column, to, Type, using, back *string, contract *bool) error {
 	args := []string{"new", name}
 	if contract != nil && *contract {
