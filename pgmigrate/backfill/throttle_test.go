@@ -163,11 +163,12 @@ func TestWindow(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		waiting := ""
-		closed := b.runner(backfill.Options{Window: after + "-" + before + " " + zone, Progress: func(s backfill.Status) {
+		window := after + "-" + before + " " + zone
+		closed := b.runner(backfill.Options{Window: window, Progress: func(s backfill.Status) {
 			waiting = s.Waiting
 			cancel()
 		}}, "count", count)
-		contains(t, closed.Run(ctx, "count"), "outside of the window "+after+"-"+before+" "+zone, context.Canceled.Error())
+		contains(t, closed.Run(ctx, "count"), "outside of the window "+window, context.Canceled.Error())
 		if s := status(t, closed); s.State != backfill.StateStarted || s.Waiting == "" || s.Waiting != waiting {
 			t.Errorf("%+v, reported %q", s, waiting)
 		}
