@@ -37,8 +37,17 @@ var Aliases = map[string]any{
 func Demo() error { return run("./examples/pages/cmd/demo") }
 
 // Serve runs the example's two services and prints their addresses. It uses DATABASE_URL, or a
-// throwaway PostgreSQL.
-func Serve() error { return run("./examples/pages/cmd/serve") }
+// throwaway PostgreSQL. -host=ADDRESS and -render=ADDRESS choose where the services listen.
+func Serve(host, render *string) error {
+	var args []string
+	if host != nil {
+		args = append(args, "-host="+*host)
+	}
+	if render != nil {
+		args = append(args, "-render="+*render)
+	}
+	return run("./examples/pages/cmd/serve", args...)
+}
 
 // Test is the family of commands that test the modules.
 type Test mg.Namespace

@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&addresses.host, "host", "127.0.0.1:8081", "where the authors' API listens")
 	flag.StringVar(&addresses.render, "render", "127.0.0.1:8082", "where the pages are served")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Stdout, addresses)
 	stop()
