@@ -104,6 +104,7 @@ func wait(cmd *exec.Cmd) error {
 		case <-look.C:
 			if os.Getppid() != mage {
 				_ = cmd.Process.Signal(syscall.SIGTERM)
+				look.Stop() // the command may take a while to clean up
 			}
 		}
 	}

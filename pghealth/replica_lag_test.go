@@ -256,7 +256,8 @@ func TestReplicaLagWithAFarPrimary(t *testing.T) {
 	})
 	defer close(slow)
 	probe := lagProbe(t, pghealth.Options{
-		Timeout: timeout, WarnReplicaLag: -1, MaxReplicaLag: 3 * timeout, Primary: newPool(t, scriptedURL, dialPort(primary)),
+		Timeout: timeout, WarnReplicaLag: -1, MaxReplicaLag: 3 * timeout,
+		Primary: newPool(t, scriptedURL, dialPort(primary)),
 	}, func() []string { return []string{"1000", "0", "1", "start", "1000"} })
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		r := probe.ready(t)

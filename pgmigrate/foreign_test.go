@@ -45,7 +45,8 @@ func TestForeignFilesAreRefused(t *testing.T) {
 		for i, folder := range folders {
 			_, err := pgmigrate.Check(folder)
 			var folderErr *pgmigrate.FolderError
-			if !errors.As(err, &folderErr) || !strings.Contains(folderErr.Problems[0].Detail, tool) || !strings.Contains(err.Error(), "pgmigrate import") {
+			if !errors.As(err, &folderErr) || !strings.Contains(folderErr.Problems[0].Detail, tool) ||
+				!strings.Contains(err.Error(), "pgmigrate import") {
 				t.Errorf("%s %d: %v", tool, i, err)
 			}
 		}

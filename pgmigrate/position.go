@@ -90,7 +90,8 @@ func (s *settings) viewsSQL() string {
 	schema, table, _ := strings.Cut(s.versionTable, ".")
 	return fmt.Sprintf(`select 1 / case when exists (
   select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where c.relname in ('%[2]s', 'history', 'seed', 'repeatable', 'backfill', 'backfill_range') and c.relkind in ('v', 'm', 'f')
+  where c.relname in ('%[2]s', 'history', 'seed', 'repeatable', 'backfill', 'backfill_range')
+    and c.relkind in ('v', 'm', 'f')
     and (n.nspname = '%[1]s' and c.relname = '%[2]s' or n.nspname = '%[3]s')) then 0 else 1 end;
 `, schema, table, s.historySchema)
 }

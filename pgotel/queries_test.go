@@ -60,7 +60,8 @@ func TestNoValues(t *testing.T) {
 			return s.pool.SendBatch(ctx, batch).Close()
 		},
 		"a copy": func() error {
-			_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"numbers"}, []string{"n"}, pgx.CopyFromRows([][]any{{"s3cret"}}))
+			_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"numbers"}, []string{"n"},
+				pgx.CopyFromRows([][]any{{"s3cret"}}))
 			return err
 		},
 		"prepare": func() error {
@@ -219,7 +220,8 @@ func TestDurations(t *testing.T) {
 		if _, err := pool.Exec(t.Context(), "create table n (n int)"); err != nil {
 			t.Error(err)
 		}
-		if _, err := pool.CopyFrom(t.Context(), pgx.Identifier{"n"}, []string{"n"}, pgx.CopyFromRows([][]any{{1}})); err != nil {
+		rows := pgx.CopyFromRows([][]any{{1}})
+		if _, err := pool.CopyFrom(t.Context(), pgx.Identifier{"n"}, []string{"n"}, rows); err != nil {
 			t.Error(err)
 		}
 	}
@@ -332,7 +334,8 @@ func BenchmarkTracer(b *testing.B) {
 	defer telemetry.Close()
 	var conns []*pgx.Conn
 	for _, tracer := range []pgx.QueryTracer{
-		nil, otelpgx.NewTracer(otelpgx.WithMeterProvider(meters), otelpgx.WithTracerProvider(traces)), telemetry.Tracer(),
+		nil, otelpgx.NewTracer(otelpgx.WithMeterProvider(meters), otelpgx.WithTracerProvider(traces)),
+		telemetry.Tracer(),
 	} {
 		config := s.pool.Config().ConnConfig.Copy()
 		config.Tracer = tracer

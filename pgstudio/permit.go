@@ -45,7 +45,8 @@ func permitWrite(db *database, confirmed string) error {
 	if !db.tunnel || confirmed == name {
 		return nil
 	}
-	return refusal(fmt.Sprintf("a tunnel, a pooler or the port of a container leads to the server: if database %q may be "+
+	return refusal(fmt.Sprintf("a tunnel, a pooler or the port of a container leads to the server: "+
+		"if database %q may be "+
 		"changed, add --confirm %s", name, name))
 }
 

@@ -160,6 +160,7 @@ func TestCommitThroughProxy(t *testing.T) {
 // is done.
 func TestCommitOutlastsContext(t *testing.T) {
 	needsSession(t)
+	needsLocalTables(t)
 	t.Parallel()
 	b := setup(t)
 	if _, err := b.pool.Exec(t.Context(), `

@@ -12,7 +12,7 @@ import (
 // kill terminates the backend of tx from outside.
 func kill(ctx context.Context, b *bundle, tx pgx.Tx) error {
 	pid := tx.Conn().PgConn().PID()
-	_, err := b.pool.Exec(ctx, `select pg_terminate_backend($1, 5000)`, pid)
+	_, err := b.pool.Exec(ctx, `select pg_terminate_backend($1::int, 5000)`, pid)
 	return err
 }
 
@@ -69,7 +69,7 @@ func TestStaleConnectionIsReplaced(t *testing.T) {
 	pid := conn.Conn().PgConn().PID()
 	conn.Release()
 	admin := connect(t, b.url)
-	if _, err := admin.Exec(t.Context(), `select pg_terminate_backend($1, 5000)`, pid); err != nil {
+	if _, err := admin.Exec(t.Context(), `select pg_terminate_backend($1::int, 5000)`, pid); err != nil {
 		t.Fatal(err)
 	}
 	if err := pgtx.Run(t.Context(), b.pool, func(ctx context.Context, tx pgx.Tx) error {

@@ -48,6 +48,7 @@ const ledgerAttempts = 30
 // PGTX_FAULTS sets the number of faults; the ordinary run has a few of each kind, but none for
 // which a client waits.
 func TestLedger(t *testing.T) {
+	needsLocalTables(t)
 	t.Parallel()
 	faults, err := strconv.Atoi(os.Getenv("PGTX_FAULTS"))
 	long := err == nil && faults > 0

@@ -206,7 +206,10 @@ func (o Options) compatible(outer pgx.TxOptions) error {
 		{"AttemptTimeout", o.AttemptTimeout > 0},
 		{"IsoLevel " + string(in.IsoLevel), in.IsoLevel != "" && in.IsoLevel != outer.IsoLevel},
 		{"AccessMode " + string(in.AccessMode), in.AccessMode != "" && in.AccessMode != outer.AccessMode},
-		{"DeferrableMode " + string(in.DeferrableMode), in.DeferrableMode != "" && in.DeferrableMode != outer.DeferrableMode},
+		{
+			"DeferrableMode " + string(in.DeferrableMode),
+			in.DeferrableMode != "" && in.DeferrableMode != outer.DeferrableMode,
+		},
 		{"BeginQuery", in.BeginQuery != "" && in.BeginQuery != outer.BeginQuery},
 		{"CommitQuery", in.CommitQuery != "" && in.CommitQuery != outer.CommitQuery},
 	} {

@@ -209,6 +209,7 @@ func verifyUnderSynchronousReplication(t *testing.T, s *ownBundle) {
 
 // Other notices at COMMIT do not put its success in doubt.
 func TestVerifyCommitIgnoresOtherNotices(t *testing.T) {
+	needsLocalTables(t)
 	t.Parallel()
 	b := setup(t)
 	if _, err := b.pool.Exec(t.Context(), `

@@ -144,7 +144,8 @@ func writeMoreLog(t *testing.T, data string) {
 		}
 	}
 	standby := filepath.Join(data, "standby.signal")
-	if err := errors.Join(os.Remove(filepath.Join(data, "postmaster.pid")), os.Rename(standby, standby+".away")); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(data, "postmaster.pid")),
+		os.Rename(standby, standby+".away")); err != nil {
 		t.Fatal(err)
 	}
 	run("select pg_logical_emit_message(false, 'more', repeat('x', 8000000))\n", "postgres", "--single", "app")

@@ -69,7 +69,7 @@ func TestDevFails(t *testing.T) {
 
 	with(file("PG_VERSION"), "97\n", func() {
 		wants("another version", start(), "was made by PostgreSQL 97", "97 is wanted",
-			"remove the data and begin anew: pgserver remove")
+			"delete the data and start over: pgserver remove")
 	})
 	with(file("PG_VERSION"), "\n", func() { wants("a damaged version", start(), "PG_VERSION") })
 	with(file("postgresql.conf"), "no_such_setting = 1\n", func() {

@@ -44,7 +44,7 @@ func inProse(t *testing.T, bin string) {
 			}
 		}
 	}
-	help, err := exec.CommandContext(t.Context(), "bash", "-c", "for c in up to down wait seed resolve status; do "+bin+
+	help, err := exec.CommandContext(t.Context(), "bash", "-c", "for c in new up to down wait seed resolve status; do "+bin+
 		"/pgmigrate $c --help; done; "+bin+"/pginit --help 2>&1").Output()
 	if err != nil {
 		t.Fatal(err)

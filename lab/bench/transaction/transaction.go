@@ -42,8 +42,8 @@ var Comparison = harness.Comparison{
 		},
 		{
 			Table: `new to the connection|two settings`, Side: `^pgtx`,
-			Why: "pgtx prepares a new text in the same flush, after BEGIN. Where a round trip costs little, the guard " +
-				"around the function shows.",
+			Why: "pgtx prepares a new text in the same flush, after BEGIN. Where a round trip costs little, the " +
+				"guard around the function shows.",
 		},
 		{
 			Table: `five nested`, Side: `^pgtx`,

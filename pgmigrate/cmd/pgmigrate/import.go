@@ -50,7 +50,8 @@ prints what a person must check.`,
 			}
 			fmt.Fprintf(a.stdout, "%d migrations of %s converted, %d to check\n", len(result.Files), result.Tool,
 				len(result.Notes)+len(problems))
-			fmt.Fprintf(a.stdout, "for a database that has all of them: pgmigrate baseline %d --dir %s\n", len(result.Files),
+			fmt.Fprintf(a.stdout, "for a database that has all of them: pgmigrate baseline %d --dir %s\n",
+				len(result.Files),
 				a.dir)
 			return nil
 		},

@@ -38,7 +38,8 @@ func TestBackfill(t *testing.T) {
 	}
 	backfills := fstest.MapFS{}
 	for _, f := range result.Backfills {
-		backfills[f.Name] = &fstest.MapFile{Data: []byte(strings.Replace(f.Content, "null /* write the value here */", "'x'", 1))}
+		content := strings.Replace(f.Content, "null /* write the value here */", "'x'", 1)
+		backfills[f.Name] = &fstest.MapFile{Data: []byte(content)}
 	}
 	config, err := pgserver.ParseConfig(pgserver.Database(t))
 	if err != nil {
@@ -67,7 +68,8 @@ func TestBackfill(t *testing.T) {
 		t.Fatal(err)
 	}
 	var filled int
-	if err := conn.QueryRow(t.Context(), `select count(*) from "T" where "N" = 7 and m = 'x'`).Scan(&filled); err != nil ||
+	const filledRows = `select count(*) from "T" where "N" = 7 and m = 'x'`
+	if err := conn.QueryRow(t.Context(), filledRows).Scan(&filled); err != nil ||
 		filled != 100 {
 		t.Errorf("%d rows, %v", filled, err)
 	}

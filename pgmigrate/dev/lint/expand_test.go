@@ -49,8 +49,10 @@ create index on rows (lower(code));`
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, file := range append(change.Migrations, expand.Migration{Suffix: "_contract", Text: change.Contract}) {
-				files[fmt.Sprintf("%03d_%s%s.sql", i+2, change.Name, file.Suffix)] = &fstest.MapFile{Data: []byte(file.Text)}
+			contract := expand.Migration{Suffix: "_contract", Text: change.Contract}
+			for i, file := range append(change.Migrations, contract) {
+				name := fmt.Sprintf("%03d_%s%s.sql", i+2, change.Name, file.Suffix)
+				files[name] = &fstest.MapFile{Data: []byte(file.Text)}
 			}
 			report := run(t, files, lint.Options{})
 			for _, f := range report.Findings {

@@ -212,7 +212,7 @@ func (r *reader) facts(table, column string) (*facts, error) {
 // refuse says why the column cannot be changed this way.
 func (f *facts) refuse() error {
 	name := f.Column + " of " + f.Schema + "." + f.Table
-	reason := ""
+	var reason string
 	switch {
 	case f.Kind != "r" && f.Kind != "p" || f.Temporary:
 		return fmt.Errorf("%s.%s is no ordinary table", f.Schema, f.Table)

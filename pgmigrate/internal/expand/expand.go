@@ -69,9 +69,7 @@ func Plan(ctx context.Context, conn *pgx.Conn, opts Options) (*Change, error) {
 }
 
 func (o *Options) check() error {
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("--expand %s: "+format, append([]any{o.Kind}, args...)...)
-	}
+	wrong := func(text string) error { return fmt.Errorf("--expand %s: %s", o.Kind, text) }
 	switch {
 	case o.Kind != Rename && o.Kind != Type && o.Kind != Split:
 		return wrong("write rename, type or split")

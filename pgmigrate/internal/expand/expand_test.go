@@ -148,7 +148,8 @@ func TestKilled(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				done := make(chan error, 1)
 				go func() {
-					r, err := backfill.New(b.config, b.backfills, backfill.Options{Logger: slog.New(slog.DiscardHandler)})
+					r, err := backfill.New(b.config, b.backfills,
+						backfill.Options{Logger: slog.New(slog.DiscardHandler)})
 					if err == nil && version > 2 {
 						err = r.Run(ctx, b.change.Name)
 					}

@@ -46,8 +46,6 @@ type carried struct {
 	restore    string // makes the old one
 }
 
-func (c carried) onIndex() bool { return c.kind == "i" || c.kind == "u" || c.kind == "p" }
-
 func read(ctx context.Context, tx pgx.Tx, opts Options) (*plan, error) {
 	r := &reader{ctx: ctx, tx: tx}
 	f, err := r.facts(opts.Table, opts.Column)

@@ -235,10 +235,10 @@ func (p *plan) prepare() []file {
 		add(&constraints, p.present(), "check ("+p.new[0].name+" is not null)", false)
 	}
 	for _, c := range p.carried {
-		switch {
-		case c.kind == "c":
+		switch c.kind {
+		case "c":
 			add(&constraints, c.name, c.definition, c.unchecked)
-		case c.kind == "f":
+		case "f":
 			f := file{suffix: "_reference"}
 			add(&f, c.name, c.definition, c.unchecked)
 			references = append(references, f)
@@ -443,8 +443,8 @@ func (p *plan) contract() file {
 		"-- This writes all rows under a lock of the table.", p.alter("add column %s %s%s", old, p.Type, p.Collate),
 	}, p.described(old)...)
 	const allow = "-- pgmigrate:allow write-without-where the old column has to have its values when this ends"
-	switch {
-	case p.opts.Kind == Type:
+	switch p.opts.Kind {
+	case Type:
 		f.down = append(f.down, p.function(p.backward()), p.trigger(), allow, "update "+p.table+" set "+old+" = null")
 	default:
 		value := p.new[0].name

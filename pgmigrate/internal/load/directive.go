@@ -68,7 +68,8 @@ func (d Directive) problem(statements []sqlscan.Statement) (detail, hint string,
 		return "the comment is nearly one that requires a backfill, so nothing would wait for it",
 			"write -- pgmigrate:requires-backfill NAME", false
 	case !slices.Contains(knownDirectives, d.Name):
-		return "the directive pgmigrate:" + d.Name + " is unknown", "known are " + strings.Join(knownDirectives, ", "), true
+		return "the directive pgmigrate:" + d.Name + " is unknown",
+			"known are " + strings.Join(knownDirectives, ", "), true
 	case d.Name != "check":
 		return "", "", false
 	case d.Text == "":

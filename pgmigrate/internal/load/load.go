@@ -125,7 +125,8 @@ func subfolder(fsys fs.FS, entries []fs.DirEntry) string {
 			continue
 		}
 		below, _ := fs.ReadDir(fsys, e.Name())
-		if slices.ContainsFunc(below, func(b fs.DirEntry) bool { return !b.IsDir() && fileName.MatchString(b.Name()) }) {
+		isMigration := func(b fs.DirEntry) bool { return !b.IsDir() && fileName.MatchString(b.Name()) }
+		if slices.ContainsFunc(below, isMigration) {
 			return e.Name()
 		}
 	}

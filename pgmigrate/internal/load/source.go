@@ -67,7 +67,8 @@ func (s source) migration(version int32, rendered *migrate.Migration) Migration 
 var (
 	almostDisableTx = regexp.MustCompile(`(?i)\A\s*-{2,}\s*tern\s*:\s*disable[-_ ]tx\s*-*\s*\z`)
 	almostSection   = regexp.MustCompile(`(?i)\A\s*-{2,}\s*create above\s*/\s*drop below\s*-*\s*\z`)
-	plainDown       = regexp.MustCompile(`(?i)\A\s*-{2,}[\s=+@!:]*(?:migrat\w*\W*)?(?:downs?|undo|rollback|reverse|revert)[\s=:.-]*\z`)
+	plainDown       = regexp.MustCompile(`(?i)\A\s*-{2,}[\s=+@!:]*(?:migrat\w*\W*)?` +
+		`(?:downs?|undo|rollback|reverse|revert)[\s=:.-]*\z`)
 )
 
 // check finds what tern would ignore without a word.
@@ -85,13 +86,15 @@ func (s source) check() []Problem {
 	if !strings.Contains(s.body, SectionMarker) {
 		for i, line := range strings.Split(s.body, "\n") {
 			if almostSection.MatchString(line) || plainDown.MatchString(line) {
-				add(true, i+1, "the line is nearly tern's section marker, so the down section would run with the up section",
+				add(true, i+1,
+					"the line is nearly tern's section marker, so the down section would run with the up section",
 					fmt.Sprintf("write exactly %q", SectionMarker))
 			}
 		}
 	}
 	if at := strings.Index(s.down.text, SectionMarker); at >= 0 {
-		add(false, s.down.lineAt(at), "the section marker is there twice: what follows would belong to the down section",
+		add(false, s.down.lineAt(at),
+			"the section marker is there twice: what follows would belong to the down section",
 			"keep one of the two")
 	}
 	for _, part := range []section{s.up, s.down} {

@@ -95,7 +95,8 @@ func TransactionProblem(s sqlscan.Statement, transactional bool) (detail, hint s
 		return strings.ToUpper(s.Words[0]) + " inside the migration's own transaction",
 			"remove it; if the migration fails afterwards, what came before stays; or add the line " + DisableTx
 	case s.Chains():
-		return strings.ToUpper(s.Words[0]) + " AND CHAIN: an interrupted run could not tell the transaction before it " +
+		return strings.ToUpper(s.Words[0]) +
+			" AND CHAIN: an interrupted run could not tell the transaction before it " +
 			"from the one after it", "write COMMIT and BEGIN"
 	default:
 		return "", ""

@@ -36,7 +36,6 @@ func main() {
 	flag.StringVar(&addresses.render, "render", "127.0.0.1:8082", "where the pages are served")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Stdout, addresses)
 	stop()
 	if err != nil {
