@@ -85,7 +85,8 @@ func TestServeSignals(t *testing.T) {
 				t.Error(err)
 			}
 			var left []string
-			for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // polls
+			end := time.Now().Add(20 * time.Second)
+			for ; time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 				left = nil
 				if err := syscall.Kill(-cmd.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
 					left = append(left, "a process")

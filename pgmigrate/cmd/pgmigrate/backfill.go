@@ -145,7 +145,8 @@ After an interruption, even by kill -9, the next run continues after the last ba
 			return a.printJSON(v, err)
 		},
 	}))
-	cmd.Flags().BoolVar(&restart, "restart", false, "start again at the first row; rows that are done are visited again")
+	cmd.Flags().BoolVar(&restart, "restart", false,
+		"start again at the first row; rows that are done are visited again")
 	return a.backfilling(cmd)
 }
 

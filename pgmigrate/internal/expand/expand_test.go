@@ -217,7 +217,8 @@ select format('%s.%s %s %s %s %s %s', attrelid::regclass, attname, format_type(a
   pg_get_expr(adbin, adrelid), attacl, col_description(attrelid, attnum)) as line
 from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
 where attrelid in (select oid from pg_class where relkind in ('r', 'p') and relnamespace in
-    (select oid from pg_namespace where nspname not like 'pg\_%' and nspname not in ('information_schema', 'pgmigrate')))
+    (select oid from pg_namespace
+      where nspname not like 'pg\_%' and nspname not in ('information_schema', 'pgmigrate')))
   and attnum > 0 and not attisdropped
 union all select pg_get_indexdef(indexrelid) from pg_index join pg_class c on c.oid = indrelid
 where relnamespace in (select oid from pg_namespace where nspname not like 'pg\_%' and nspname <> 'pgmigrate')
@@ -257,7 +258,9 @@ create domain "odd schema".positive as int check (value > 0); create type "odd s
 create table ` + qualified + ` ("The key" uuid primary key default gen_random_uuid(), other int, ` + column + " " + typ + " not null)"
 			schema = escape(schema)
 			b := setup(t, schema, "insert into "+qualified+" ("+column+") select "+value+" from generate_series(1, 20)",
-				expand.Options{Kind: expand.Rename, Name: "odd_one", Table: qualified, Column: column, To: []string{to}})
+				expand.Options{
+					Kind: expand.Rename, Name: "odd_one", Table: qualified, Column: column, To: []string{to},
+				})
 			defer b.log()
 			was := b.schema()
 			b.to(2)

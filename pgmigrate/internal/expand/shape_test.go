@@ -38,7 +38,8 @@ func TestShapes(t *testing.T) {
 			"create table t (id int primary key, a text); alter table t alter a set statistics 77, alter a set storage external, " +
 				"alter a set (n_distinct = 5)", "insert into t values (1, 'x')", rename,
 			`do $$ begin if (select format('%s %s %s', attstattarget, attstorage, 'n_distinct=5' = any (attoptions))
-  from pg_attribute where attname = 'b' and attrelid = 't'::regclass) <> '77 e t' then raise 'lost'; end if; end $$`, "select 0",
+  from pg_attribute where attname = 'b' and attrelid = 't'::regclass) <> '77 e t' then raise 'lost'; end if; end $$`,
+			"select 0",
 		},
 		"checks that are not valid": {
 			"create table t (id int primary key, a int); insert into t values (1, 1); " +
