@@ -156,7 +156,7 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "001", "migrate:status")
 	p.wants(t, 0, "notes.sql", "seed", "-env=development")
 	p.wants(t, 0, "no problems", "doctor")
-	p.wants(t, 1, "go -C tools get -tool "+prefix+"pgstudio@v0.1.0", "studio") // heavy, and not added by pginit
+	p.wants(t, 1, "go -C tools mod edit -tool="+prefix+"pgstudio", "studio") // heavy, and not added by pginit
 	p.serves(t)
 	p.wants(t, 0, "002", "migrate:new", "items")
 	p.write(t, "migrations/002_items.sql",
@@ -317,7 +317,11 @@ func TestMissingTool(t *testing.T) {
 	p.mustRun(t, "go", "work", "use", ".")
 	p.wants(t, 0, "our own tests", "test")
 	p.mustRun(t, "go", "mod", "edit", "-droptool="+prefix+"pgpool/cmd/pgdoctor")
-	p.wants(t, 1, "go get -tool "+prefix+"pgpool/cmd/pgdoctor", "doctor", "-explain")
+	add := "go mod edit -tool=" + prefix + "pgpool/cmd/pgdoctor && go mod tidy"
+	p.wants(t, 1, add, "doctor", "-explain")
+	p.mustRun(t, "sh", "-c", add)
+	p.wants(t, 0, "DATABASE_URL", "doctor", "-explain")
+	p.mustRun(t, "go", "mod", "edit", "-droptool="+prefix+"pgpool/cmd/pgdoctor")
 
 	manifest, err := os.ReadFile(filepath.Join(p.dir, "go.mod"))
 	if err != nil {

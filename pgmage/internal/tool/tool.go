@@ -122,30 +122,27 @@ func (t Tool) find() (string, error) {
 			return strings.TrimSpace(path), err
 		}
 	}
-	get := "go get -tool "
+	command := "go "
 	if len(folders) > 0 && slices.Contains(heavy, t) {
-		get = "go -C tools get -tool "
+		command = "go -C tools "
 	}
-	return "", fmt.Errorf("no tool line in go.mod or tools/go.mod names %s; add one: %s%s%s", t.name(), get, t,
-		unpublished())
+	add := command + "get -tool " + string(t)
+	if replaced() {
+		add = command + "mod edit -tool=" + string(t) + " && " + command + "mod tidy"
+	}
+	return "", fmt.Errorf("no tool line in go.mod or tools/go.mod names %s; add one: %s", t.name(), add)
 }
 
 // heavy are the commands whose requirements are better kept out of the project's.
 var heavy = []Tool{Develop, Studio}
 
-// unpublished returns the version to ask for where a replace line leads to a checkout. There is no
-// latest one, and any version means the checkout.
-func unpublished() string {
+// replaced reports whether a replace line leads to a checkout of the modules. go get would ask for
+// a version that may not be published.
+func replaced() bool {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, m := range info.Deps {
-		if m.Path == repository+"pgmage" && m.Replace != nil {
-			return "@" + m.Version
-		}
-	}
-	return ""
+	return ok && slices.ContainsFunc(info.Deps, func(m *debug.Module) bool {
+		return m.Path == repository+"pgmage" && m.Replace != nil
+	})
 }
 
 func (t Tool) name() string { return filepath.Base(string(t)) }
