@@ -24,7 +24,7 @@ import (
 func services(t *testing.T, c *cluster.Cluster) (work func()) {
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/serve", "./cmd/host", "./cmd/render")
-	build.Dir = filepath.Join("..", "examples", "pages")
+	build.Dir = filepath.Join("..", "..", "examples", "pages")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
