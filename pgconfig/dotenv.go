@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// dotEnv is what a .env file says.
+// dotEnv holds the variables of a .env file.
 type dotEnv struct {
 	values map[string]string
 	// doubtful maps variables to the character in their value that another reader of the file, such

@@ -13,7 +13,7 @@ type Setting struct {
 	// a PG* variable, default, or code if the program changed it after loading. It is default where
 	// the variable is not set: see [Config.IsSet].
 	Source string
-	// Note is what a person should know about it. Usually empty.
+	// Note warns a person about the setting. It is usually empty.
 	Note string
 }
 

@@ -99,8 +99,8 @@ func newProject(t *testing.T) (dir string, env []string) {
 	return dir, env
 }
 
-// readersDatabase returns the address of a reader's database. A guide that has migrations continues
-// the example's, or those of another tool; the others work on what pginit wrote.
+// readersDatabase returns the address of a reader's database. A guide with migrations continues the
+// example's migrations, or another tool's. The other guides use the project that pginit wrote.
 func readersDatabase(t *testing.T, g guide, dir string, env []string) (url string) {
 	t.Helper()
 	_, err := os.Stat("testdata/" + strings.TrimSuffix(filepath.Base(g.name), ".md"))

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// readLimit is how long a reader waits for a page that is not in the cache.
+	// readLimit limits the wait for a page that is not in the cache.
 	readLimit = 5 * time.Second
 	// beat is how often an event stream shows that it lives: below the idle limits of the usual
 	// proxies, 30 to 60 s.

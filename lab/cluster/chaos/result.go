@@ -17,7 +17,7 @@ type Round struct {
 
 	Ours    []Side
 	Control Side
-	// Floor is how long the nodes themselves took no write.
+	// Floor is the longest time in which no node took a write.
 	Floor time.Duration
 
 	Reads         int
@@ -34,12 +34,11 @@ type Round struct {
 	MigrationRuns int
 	MigrationMet  string // what the run that met the fault failed with
 	Readiness     Readiness
-	// FailedConns is on how many of the pool's connections a statement failed because the server
-	// was gone, and FailedWorst how often on one of them.
+	// FailedConns counts the pool's connections on which a statement failed because the server was
+	// gone. FailedWorst is the most failures on one of them.
 	FailedConns, FailedWorst int
 
-	// Mended says what was not whole until an operator's hand came to it; it is no matter of the
-	// modules'.
+	// Mended says what an operator's command had to repair. It does not break the round.
 	Mended string
 
 	// Broken are the invariants that do not hold.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// env is what the environment calls libpq's parameters.
+// env maps environment variables to libpq's parameters.
 var env = map[string]string{
 	"PGHOST": "host", "PGPORT": "port", "PGDATABASE": "dbname", "PGUSER": "user", "PGPASSWORD": "password",
 	"PGHOSTADDR": "hostaddr",

@@ -11,7 +11,7 @@ import (
 // These functions convert a parameter's value to the form of a variable. Each returns the text, or
 // what is wrong. The errors of strconv and time would quote the value.
 
-// maxServerLimit is what PostgreSQL's timeouts, an int of milliseconds, can hold: 24 days.
+// maxServerLimit is the longest timeout that PostgreSQL takes: an int of milliseconds, 24 days.
 const maxServerLimit = math.MaxInt32 * time.Millisecond
 
 func verbatim(s string) (text, wrong string) { return s, "" }
