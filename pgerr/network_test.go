@@ -35,7 +35,7 @@ func TestAddress(t *testing.T) {
 		category pgerr.Category
 		wait     bool
 	}{
-		{"refused", "postgres://u@" + closedAddress(t) + "/d?sslmode=disable", pgerr.Refused, wait},
+		{"refused", "postgres://u@" + closedAddress + "/d?sslmode=disable", pgerr.Refused, wait},
 		{"no socket file", "postgres://u@/d?host=" + t.TempDir(), pgerr.Refused, wait},
 		{"no such name", "postgres://u@pgerr.invalid/d", pgerr.DNS, wait},
 		{
@@ -96,7 +96,7 @@ func TestAddress(t *testing.T) {
 		},
 		{"wrong password", "postgres://u@" + serveConns(t, fail("28P01")) + "/d?sslmode=disable", pgerr.Auth, !wait},
 		{
-			"first refused, second starting", "postgres://u@" + closedAddress(t) + "," + serveConns(t, fail("57P03")) +
+			"first refused, second starting", "postgres://u@" + closedAddress + "," + serveConns(t, fail("57P03")) +
 				"/d?sslmode=disable",
 			pgerr.StartingUp, wait,
 		},
@@ -167,7 +167,7 @@ func TestOneWay(t *testing.T) {
 	plain := serveConns(t, fail("28000", `no pg_hba.conf entry for host "::1", user "u", database "d", no encryption`))
 	_, err := pgx.Connect(t.Context(), "postgres://u@"+plain+","+serveConns(t, fail("57P03"))+"/d?sslmode=disable")
 	check(t, err, pgerr.Auth, false, false)
-	_, err = pgx.Connect(t.Context(), "postgres://u@"+serveConns(t, refuseTLSThen(fail("57P03")))+","+closedAddress(t)+
+	_, err = pgx.Connect(t.Context(), "postgres://u@"+serveConns(t, refuseTLSThen(fail("57P03")))+","+closedAddress+
 		"/d?sslmode=require")
 	check(t, err, pgerr.TLS, false, false)
 }
@@ -301,15 +301,9 @@ func TestConnectLimit(t *testing.T) {
 	check(t, err, pgerr.Timeout, true, true)
 }
 
-func closedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// closedAddress is a port of root's, outside the range that the system gives to listeners: nobody
+// listens there while the test runs.
+const closedAddress = "127.0.0.1:1"
 
 // serveConns serves each connection with serve until the end of the test.
 func serveConns(t *testing.T, serve func(net.Conn)) string {

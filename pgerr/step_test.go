@@ -35,7 +35,7 @@ func TestStep(t *testing.T) {
 				"/d?sslmode=disable", pgerr.Unknown, !wait,
 		},
 		{
-			"first refused, second with a defect", "postgres://u@" + closedAddress(t) + "," + serveConns(t, fail("XX000")) +
+			"first refused, second with a defect", "postgres://u@" + closedAddress + "," + serveConns(t, fail("XX000")) +
 				"/d?sslmode=disable",
 			pgerr.Refused, !wait,
 		},
@@ -45,7 +45,7 @@ func TestStep(t *testing.T) {
 			pgerr.Internal, !wait,
 		},
 		{
-			"first refused, second no server", "postgres://u@" + closedAddress(t) + "," + serveConns(t,
+			"first refused, second no server", "postgres://u@" + closedAddress + "," + serveConns(t,
 				answer("HTTP/1.1 400 Bad Request\r\n\r\n")) + "/d?sslmode=disable",
 			pgerr.Refused, wait,
 		},
