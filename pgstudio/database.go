@@ -86,7 +86,7 @@ func (d *database) source(user, password string) string {
 			query.Set(name, value)
 		}
 	}
-	u.RawQuery = query.Encode()
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq takes a plus sign for itself
 	return u.String()
 }
 

@@ -126,8 +126,8 @@ func TestSource(t *testing.T) {
 			"postgres://r:p@[::1]:5433/app?application_name=pgstudio&sslmode=disable",
 		},
 		{
-			"postgres://a@/app?host=/tmp/x&port=6", false,
-			"postgres://r:p@/app?application_name=pgstudio&host=%2Ftmp%2Fx&port=6&sslmode=disable",
+			"postgres://a@/app?host=/tmp/x%20y&port=6", false,
+			"postgres://r:p@/app?application_name=pgstudio&host=%2Ftmp%2Fx%20y&port=6&sslmode=disable",
 		},
 	} {
 		cfg, err := pgconfig.Parse(c.url)

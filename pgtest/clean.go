@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // CleanOptions says what [Clean] drops. The zero value drops what this project left.
@@ -51,11 +52,20 @@ func (h *host) clean(ctx context.Context, conn *pgx.Conn, opts CleanOptions) (dr
 			if err := o.drop(ctx, conn); isGone(err) {
 				continue
 			} else if err != nil {
-				left = append(left, fmt.Errorf("%s %s stays: %w", o.Kind, o.Name, err))
+				left = append(left, stays(o, err))
 				continue
 			}
 		}
 		dropped = append(dropped, o.Name)
 	}
 	return dropped, errors.Join(left...)
+}
+
+// stays has the server's detail, which says what uses the object.
+func stays(o object, err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Detail != "" {
+		err = fmt.Errorf("%w: %s", err, refused.Detail)
+	}
+	return fmt.Errorf("%s %s stays: %w", o.Kind, o.Name, err)
 }

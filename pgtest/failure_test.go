@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +150,28 @@ func TestCleanLeavesARoleInUse(t *testing.T) {
 	runChild(t, "TestChildClean", env)
 	if left := scan(t, admin, roles); left != "" {
 		t.Errorf("roles %q", left)
+	}
+}
+
+// A kept database that a prepared transaction uses stays, and cleaning says why.
+func TestCleanOfAPreparedTransaction(t *testing.T) {
+	t.Parallel()
+	server := fault.NewServer(t, fault.ServerOptions{Settings: map[string]string{"max_prepared_transactions": "2"}})
+	env := "PGTEST_URL=" + server.URL()
+	out, err := child(t, "TestChildFails", env, "PGTEST_KEEP=true").CombinedOutput()
+	command := regexp.MustCompile(`psql '([^']+)'`).FindStringSubmatch(string(out))
+	if err == nil || command == nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	execURL(t, command[1], "begin; insert into pages values (7); prepare transaction 'left'")
+	out, err = child(t, "TestChildClean", env).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "stays: ") || !strings.Contains(string(out), "1 prepared transaction") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	execURL(t, command[1], "rollback prepared 'left'")
+	runChild(t, "TestChildClean", env)
+	if left := scan(t, server.URL(), allOurs); left != "" {
+		t.Errorf("left: %s", left)
 	}
 }
 

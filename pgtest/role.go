@@ -25,6 +25,7 @@ type roles struct {
 	password     string
 	verifier     string // of the password, as the server keeps it
 	capabilities string
+	state        string // of user, when it was as it should be
 }
 
 const (
@@ -64,8 +65,20 @@ func (r *roles) make(ctx context.Context, conn *pgx.Conn, project string) error 
 	}
 	user := quoted(r.user)
 	// In one message, so in one transaction.
-	return execEach(ctx, conn, "create role "+user+" "+r.attributes()+" in role "+quoted(r.owner)+
+	err := execEach(ctx, conn, "create role "+user+" "+r.attributes()+" in role "+quoted(r.owner)+
 		"; comment on role "+user+" is "+literal(userMark))
+	if err == nil {
+		r.state, err = r.readState(ctx, conn)
+	}
+	return err
+}
+
+// readState returns what differs after a change of the user: every change makes a new row version.
+func (r *roles) readState(ctx context.Context, conn *pgx.Conn) (state string, err error) {
+	err = conn.QueryRow(ctx, `select concat(xmin, (select setconfig from pg_db_role_setting
+			where setrole = u.oid and setdatabase = 0))
+		from pg_authid u where rolname = $1`, r.user).Scan(&state)
+	return state, err
 }
 
 func (r *roles) makeOwner(ctx context.Context, conn *pgx.Conn, project string) error {
@@ -99,13 +112,23 @@ func (r *roles) makeOwner(ctx context.Context, conn *pgx.Conn, project string) e
 
 // attributes returns the attributes of user.
 func (r *roles) attributes() string {
-	return "login " + r.capabilities + " connection limit -1 valid until 'infinity' password " + literal(r.verifier)
+	return "login " + r.capabilities + " inherit noreplication nobypassrls connection limit -1 " +
+		"valid until 'infinity' password " + literal(r.verifier)
 }
 
-// restore undoes what an earlier test of this process did to the user.
+// restore undoes what an earlier test of this process did to the user. It looks first: the server
+// takes milliseconds to set a password. The caller has the lease's session.
 func (r *roles) restore(ctx context.Context, conn *pgx.Conn) error {
+	state, err := r.readState(ctx, conn)
+	if err != nil || state == r.state {
+		return err
+	}
 	user := quoted(r.user)
-	return execEach(ctx, conn, "alter role "+user+" "+r.attributes()+"; alter role "+user+" reset all")
+	err = execEach(ctx, conn, "alter role "+user+" "+r.attributes()+"; alter role "+user+" reset all")
+	if err == nil {
+		r.state, err = r.readState(ctx, conn)
+	}
+	return err
 }
 
 // session returns how to connect to a database: as the server's administrator, or as the user in

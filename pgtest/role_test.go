@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/jackc/pgx/v5"
 
@@ -56,7 +57,8 @@ func TestChildChangesItsRole(t *testing.T) {
 	for _, change := range []string{
 		"alter role current_user set statement_timeout = '1ms'",
 		"alter role current_user password 'another'",
-		"alter role current_user nosuperuser connection limit 0 valid until '2001-01-01'",
+		"alter role current_user noinherit nologin replication connection limit 0 valid until '2001-01-01'",
+		"alter role current_user nosuperuser",
 	} {
 		for range 2 { // changes, and is not told of it
 			t.Run("", func(t *testing.T) {
@@ -71,6 +73,39 @@ func TestChildChangesItsRole(t *testing.T) {
 				exec(t, pool, change)
 			})
 		}
+	}
+}
+
+// A role that migrations make stays on the server: the error says so for the next template, and what
+// to write instead.
+func TestRolesOfMigrations(t *testing.T) {
+	t.Parallel()
+	_, env := ownServer(t)
+	runChild(t, "TestChildMakesRoles", env)
+}
+
+func TestChildMakesRoles(t *testing.T) {
+	onlyAsChild(t)
+	migrate := func(sql string) []string {
+		t.Helper()
+		r := &recorder{TB: t}
+		return r.run(func() {
+			pgtest.New(r, pgtest.Superuser(), pgtest.Migrations(fstest.MapFS{"001_a.sql": {Data: []byte(sql)}}))
+		})
+	}
+	const create = "create role reader"
+	if failures := migrate(create); len(failures) > 0 {
+		t.Errorf("the first: %q", failures)
+	}
+	edited := migrate(create + "; create table edited ()")
+	if len(edited) != 1 || !strings.Contains(edited[0], "a role belongs to the server") {
+		t.Errorf("edited: %q", edited)
+	}
+	_, advice, _ := strings.Cut(strings.Join(edited, ""), "make it by ")
+	advice, _, _ = strings.Cut(advice, "$$ (")
+	advice = strings.Replace(advice, "create role …", create, 1)
+	if failures := migrate(advice); len(failures) > 0 {
+		t.Errorf("as advised, %q: %q", advice, failures)
 	}
 }
 

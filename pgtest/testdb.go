@@ -72,7 +72,13 @@ func (m asOwner) Migrate(ctx context.Context, db *sql.DB, conf pgtestdb.Config) 
 		conf.Port = "5432"
 	}
 	conf.Options = encodeQuery(parameters)
-	return m.Migrator.Migrate(ctx, db, conf)
+	err = m.Migrator.Migrate(ctx, db, conf)
+	if hasCode(err, "42710") { // duplicate_object
+		return fmt.Errorf("%w\na role belongs to the server, so another template, such as of these migrations before "+
+			"they were edited, may have made it: make it by do $$ begin create role …; exception when "+
+			"duplicate_object then null; end $$", err)
+	}
+	return err
 }
 
 // testdbDriver connects for pgtestdb. It is registered once for each template that is made.

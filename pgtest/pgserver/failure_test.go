@@ -132,6 +132,34 @@ func TestRelativePlaces(t *testing.T) {
 	}
 }
 
+// Every client reads the URL of a server in a directory whose name has characters that a URL quotes.
+func TestPlacesWithOddNames(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(publicDir(t), "a b+c%20d&é'")
+	if err := errors.Join(os.Mkdir(dir, 0o777), os.Chmod(dir, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	s := acquire(t, pgserver.Options{Dir: dir, CacheDir: warmCache(t)})
+	dev, err := pgserver.Dev{Name: "a b", Database: "c d+e", Dir: dir}.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{s.URL(), s.DatabaseURL("template1"), dev} {
+		if got := query(t, url, "show data_directory"); !strings.HasPrefix(got, dir) {
+			t.Errorf("the server is in %s, want it in %s", got, dir)
+		}
+		for _, psql := range pgserver.Programs("psql") { // libpq
+			if out, err := exec.Command(psql, "-Atc", "show data_directory", url).CombinedOutput(); err != nil ||
+				!strings.HasPrefix(string(out), dir) {
+				t.Errorf("%s %s: %v: %s", psql, url, err, out)
+			}
+		}
+	}
+	if err := (pgserver.Dev{Name: "a b", Dir: dir}).Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func writeBytes(t *testing.T, path string, n int) {
 	t.Helper()
 	if err := os.WriteFile(path, make([]byte, n), 0o600); err != nil {

@@ -35,6 +35,9 @@ type Download struct {
 // downloadLimit is for a slow line: 40 MB at 70 kB/s.
 const downloadLimit = 10 * time.Minute
 
+// tellAfter is how long to wait for another process without a word.
+const tellAfter = 2 * time.Second
+
 // find returns the package of a major version, the newest for 0, and its sum.
 func (d Download) find(version int) (platform, release, sum string, err error) {
 	platform = d.System.GOOS + "-" + strings.Replace(d.System.GOARCH, "amd64", "x64", 1)
@@ -103,7 +106,11 @@ func (d Download) Get(ctx context.Context, version int) (string, error) {
 		}
 	}
 	folder := d.folder(platform, release)
+	told := time.AfterFunc(tellAfter, func() {
+		fmt.Fprintln(d.Log, "pgserver: waiting for another process to download PostgreSQL")
+	})
 	lock, err := flock.Wait(ctx, folder+".lock")
+	told.Stop()
 	if err != nil {
 		return "", fmt.Errorf("wait for another process to download PostgreSQL: %w", err)
 	}

