@@ -30,6 +30,7 @@ import (
 // Aliases: a namespace and a target cannot share a name.
 var Aliases = map[string]any{
 	"test":     Test.All,
+	"cover":    Cover.All,
 	"generate": Generate.All,
 }
 
@@ -84,9 +85,12 @@ func (Test) Long() error {
 		Test{}.Shop(), Test{}.Matrix(), Cluster{}.Chaos(nil, nil, nil))
 }
 
-// Cover prints the statement coverage of each published module, and fails below its goal.
+// Cover is the family of commands that judge the tests.
+type Cover mg.Namespace
+
+// All prints the statement coverage of each published module, and fails below its goal.
 // -module=pgtx measures only one.
-func Cover(module *string) error {
+func (Cover) All(module *string) error {
 	if module != nil {
 		return runAlone("tools/cover", ".", "-list", coverGoal(*module))
 	}
@@ -111,6 +115,20 @@ func coverGoal(module string) string {
 		return module + "=95"
 	}
 	return module + "=90"
+}
+
+// Mutants puts small faults into a module's code, one after the other, and prints how many make its
+// tests fail. It judges pgerr, pgconfig and pgquery, or only -module=pgtx. This takes an hour.
+func (Cover) Mutants(module *string) error {
+	gremlins, err := tool("gremlins")
+	if err != nil {
+		return err
+	}
+	modules := []string{"pgerr=95", "pgconfig=95", "pgquery=95"}
+	if module != nil {
+		modules = []string{*module}
+	}
+	return runAlone("tools/mutants", ".", append([]string{"-gremlins=" + gremlins}, modules...)...)
 }
 
 // Lint checks the format and the width of comments, vets, and runs golangci-lint. The first run
