@@ -67,8 +67,8 @@ func TestKeys(t *testing.T) {
 			"b,a", "(b, a) between ($1, $2) and ($3, $4)",
 		},
 		"quoted": {
-			`("Key, of" int primary key, n int default 0); insert into rows select i` + fill, `"Key, of"`,
-			`"Key, of" between $1 and $2`,
+			`("Key, of""" int primary key, n int default 0); insert into rows select i` + fill, `"Key, of"""`,
+			`"Key, of""" between $1 and $2`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,18 +97,19 @@ func TestKeys(t *testing.T) {
 func TestKeyRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ create, key, want string }{
-		"nullable":   {"(id int unique)", "id", "not null"},
-		"not unique": {"(id int not null); create index on rows (id)", "id", "unique index"},
-		"partial":    {"(id int not null); create unique index on rows (id) where id > 0", "id", "unique index"},
-		"expression": {"(id text not null); create unique index on rows (lower(id))", "id", "unique index"},
-		"part":       {"(id int, b int, primary key (id, b))", "id", "unique index"},
-		"order":      {"(id int, b int, primary key (b, id))", "id,b", "unique index"},
-		"directions": {"(id int not null, b int not null); create unique index on rows (id, b desc)", "id,b", "ascending"},
-		"collation":  {`(id text not null); create unique index on rows (id collate "C")`, "id", "unique index"},
-		"no column":  {"(id int primary key)", "nope", "lacks a column"},
-		"inherited":  {"(id int primary key); create table child () inherits (rows)", "id", "inheritance"},
-		"view":       {"(id int primary key); alter table rows rename to r; create view rows as select * from r", "id", "no table"},
-		"no table":   {"(id int); drop table rows", "id", "no table"},
+		"nullable":        {"(id int unique)", "id", "not null"},
+		"not unique":      {"(id int not null); create index on rows (id)", "id", "unique index"},
+		"partial":         {"(id int not null); create unique index on rows (id) where id > 0", "id", "unique index"},
+		"expression":      {"(id text not null); create unique index on rows (lower(id))", "id", "unique index"},
+		"part":            {"(id int, b int, primary key (id, b))", "id", "unique index"},
+		"order":           {"(id int, b int, primary key (b, id))", "id,b", "unique index"},
+		"directions":      {"(id int not null, b int not null); create unique index on rows (id, b desc)", "id,b", "ascending"},
+		"collation":       {`(id text not null); create unique index on rows (id collate "C")`, "id", "unique index"},
+		"other operators": {"(id text not null); create unique index on rows (id text_pattern_ops)", "id", "unique index"},
+		"no column":       {"(id int primary key)", "nope", "lacks a column"},
+		"inherited":       {"(id int primary key); create table child () inherits (rows)", "id", "inheritance"},
+		"view":            {"(id int primary key); alter table rows rename to r; create view rows as select * from r", "id", "no table"},
+		"no table":        {"(id int); drop table rows", "id", "no table"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,12 +24,6 @@ var errKey = errors.New("the key has to be the columns of a unique index, in its
 // findSource checks that no row is left out by the order of the key: a unique index over exactly
 // its columns, none of which may be null, that covers all rows.
 func findSource(ctx context.Context, conn *pgx.Conn, b *Backfill) (*source, error) {
-	columns := make([]string, len(b.Key))
-	for i, column := range b.Key {
-		if columns[i] = strings.ToLower(column); strings.HasPrefix(column, `"`) {
-			columns[i] = strings.ReplaceAll(strings.Trim(column, `"`), `""`, `"`)
-		}
-	}
 	var (
 		table          string
 		quoted         []string
@@ -39,7 +33,8 @@ func findSource(ctx context.Context, conn *pgx.Conn, b *Backfill) (*source, erro
 	err := conn.QueryRow(ctx, `
 with key as (
   select k.n, a.* from unnest($2::text[]) with ordinality k(name, n)
-  join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attname = k.name and a.attnum > 0
+  join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum > 0
+    and array[a.attname::text] = parse_ident(k.name)
 )
 select format('%I.%I', n.nspname, c.relname),
   array(select format('t.%I', attname) from key order by n),
@@ -51,10 +46,11 @@ select format('%I.%I', n.nspname, c.relname),
         array(select unnest(i.indkey[0:i.indnkeyatts - 1]))
       and (select bool_and(attnotnull) from key)
       and (select bool_and(attcollation = i.indcollation[n - 1]) from key)
+      and (select bool_and(opcdefault) from pg_catalog.pg_opclass where oid = any (i.indclass::oid[]))
       and (select count(distinct i.indoption[n - 1] & 1) from key) = 1),
   c.relkind <> 'p' and exists (select from pg_catalog.pg_inherits where inhparent = c.oid)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where c.oid = to_regclass($1) and c.relkind in ('r', 'p')`, pgx.QueryExecModeExec, b.Table, columns).
+where c.oid = to_regclass($1) and c.relkind in ('r', 'p')`, pgx.QueryExecModeExec, b.Table, b.Key).
 		Scan(&table, &quoted, &types, &unique, &parent)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -15,7 +15,7 @@ import (
 // but for those that are called raw.
 type facts struct {
 	Schema, Table, RawSchema, RawTable, Kind string
-	Temporary, Parent, Child                 bool
+	Temporary, Parent, Child, Typed          bool
 
 	Column, RawColumn, Type, Collate string
 	Number                           int
@@ -42,6 +42,7 @@ type index struct {
 type constraint struct {
 	Name, RawName, Type, Definition string
 	Columns                         []string // of a foreign key
+	Refers                          string   // type of the column that the column refers to
 	Rest                            string   // of an index, if the constraint has one
 	Plain                           bool     // a unique index alone makes it
 }
@@ -62,7 +63,7 @@ select jsonb_build_object(
   'Schema', quote_ident(n.nspname), 'Table', quote_ident(c.relname), 'RawSchema', n.nspname, 'RawTable', c.relname,
   'Kind', c.relkind, 'Temporary', c.relpersistence = 't',
   'Parent', c.relkind <> 'p' and exists (select from pg_inherits where inhparent = c.oid),
-  'Child', a.attinhcount > 0,
+  'Child', a.attinhcount > 0, 'Typed', c.reloftype <> 0,
   'Column', quote_ident(a.attname), 'RawColumn', a.attname, 'Number', a.attnum,
   'Type', format_type(a.atttypid, a.atttypmod), 'Collate', case when a.attcollation <> a.typcollation then
     (select format(' collate %I.%I', s.nspname, l.collname) from pg_collation l join pg_namespace s
@@ -89,6 +90,7 @@ select jsonb_build_object(
       unnest(i.indkey[0:i.indnkeyatts - 1]) with ordinality o(attnum, n)
       join pg_attribute ka on ka.attrelid = $1 and ka.attnum = o.attnum
     where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+      and (select bool_and(opcdefault) from pg_opclass where oid = any (i.indclass::oid[]))
     group by i.indexrelid, i.indisprimary, i.indcollation, i.indoption, i.indnkeyatts
     having bool_and(ka.attnotnull) and bool_and(ka.attcollation = i.indcollation[o.n - 1])
       and count(distinct i.indoption[o.n - 1] & 1) = 1
@@ -105,6 +107,8 @@ select jsonb_build_object(
       'Columns', (select jsonb_agg(quote_ident(ka.attname) order by o.n)
         from unnest(k.conkey) with ordinality o(attnum, n)
         join pg_attribute ka on ka.attrelid = c.oid and ka.attnum = o.attnum),
+      'Refers', (select format_type(ka.atttypid, ka.atttypmod) from pg_attribute ka
+        where ka.attrelid = k.confrelid and ka.attnum = k.confkey[array_position(k.conkey, a.attnum)]),
       'Rest', (select ` + rest + ` from pg_index i join pg_class x on x.oid = i.indexrelid
         where i.indexrelid = k.conindid and k.contype in ('p', 'u')),
       'Plain', k.contype in ('p', 'u') and pg_get_constraintdef(k.oid) not like '%WITHOUT OVERLAPS%'
@@ -224,6 +228,8 @@ func (f *facts) refuse() error {
 			"set a sequence as the default"
 	case f.Partitioning:
 		reason = "the table is partitioned by it: make a new table"
+	case f.Typed:
+		reason = "the table takes its columns from a type: alter table … not of first"
 	case f.Child:
 		reason = "it is inherited: change the parent table"
 	case f.Parent:

@@ -337,8 +337,11 @@ func TestRefused(t *testing.T) {
 		{"create table t (id int, a text)", rename, "no key for a backfill"},
 		{"create table t (id int unique, a text)", rename, "no key for a backfill"},
 		{"create table t (id int not null, a text); create unique index on t (id) where a = ''", rename, "no key for a backfill"},
+		{"create table t (id text not null, a text); create unique index on t (id text_pattern_ops)", rename, "no key for a backfill"},
 		{simple + "; create function t_b() returns int language sql as 'select 1'", rename, "there is a function of the name t_b"},
 		{"create domain d as text not null; create table t (id int primary key, a d)", rename, "cannot be added without values"},
+		{"create domain d as text default 'x'; create table t (id int primary key, a d)", rename, "the type public.d has a default"},
+		{"create type r as (id int, a text); create table t of r (primary key (id))", rename, "takes its columns from a type"},
 		{simple, toType("text", ""), "is of type text already"},
 		{simple, toType("int[][", ""), "syntax error"},
 		{simple, toType("int not null", ""), "syntax error"},
@@ -373,21 +376,28 @@ func TestRefused(t *testing.T) {
 // What the new column does not get stops the switch.
 func TestLeft(t *testing.T) {
 	t.Parallel()
-	for schema, want := range map[string]string{
-		"create extension if not exists btree_gist; create table t (id int primary key, a int, exclude using gist (a with =))": "constraint t_a_excl",
-		"create table t (id int, a int not null, primary key (id)) partition by hash (id); create index i on t (a)":            "index i",
-		"create table t (id int primary key, a int not null unique); alter table t replica identity using index t_a_key":       "constraint t_a_key",
+	rename := expand.Options{Kind: expand.Rename, Table: "t", Column: "a", To: []string{"b"}}
+	for schema, c := range map[string]struct {
+		opts expand.Options
+		want string
+	}{
+		"create extension if not exists btree_gist; create table t (id int primary key, a int, exclude using gist (a with =))": {rename, "constraint t_a_excl"},
+		"create table t (id int, a int not null, primary key (id)) partition by hash (id); create index i on t (a)":            {rename, "index i"},
+		"create table t (id int primary key, a int not null unique); alter table t replica identity using index t_a_key":       {rename, "constraint t_a_key"},
+		"create table r (id int primary key); create table t (id int primary key, a int references r)": {
+			expand.Options{Kind: expand.Type, Table: "t", Column: "a", Type: "numeric"}, "constraint t_a_fkey",
+		},
 	} {
-		t.Run(want, func(t *testing.T) {
+		t.Run(c.want, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t, schema, "", expand.Options{Kind: expand.Rename, Table: "t", Column: "a", To: []string{"b"}})
+			b := setup(t, schema, "", c.opts)
 			defer b.log()
 			b.to(2)
 			b.backfill()
 			for version := 3; ; version++ {
 				_, err := b.migrator().To(t.Context(), int32(version))
 				var check *pgmigrate.CheckError
-				if errors.As(err, &check) && check.Rows[0][0] == want {
+				if errors.As(err, &check) && check.Rows[0][0] == c.want {
 					return
 				}
 				if err != nil || version == b.last()-1 {

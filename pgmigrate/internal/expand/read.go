@@ -22,7 +22,7 @@ type plan struct {
 	left    []string  // those that a person has to look at
 	lost    []string  // statements that make those again
 	notes   []string
-	casts   bool // the new type takes the default as it is
+	casts   bool // the new type takes the old one's values as they are
 }
 
 // newColumn is one that the change adds.
@@ -131,13 +131,19 @@ func (p *plan) column(r *reader, raw, name, typ string) (newColumn, error) {
 
 // describe reads type and exactness of a column of the copy.
 func (r *reader) describe(c *newColumn) error {
-	return r.tx.QueryRow(r.ctx, `select format_type(a.atttypid, a.atttypmod) || case
+	var hasDefault bool
+	err := r.tx.QueryRow(r.ctx, `select format_type(a.atttypid, a.atttypmod) || case
   when a.attcollation <> t.typcollation
   then (select format(' collate %I.%I', n.nspname, l.collname) from pg_collation l join pg_namespace n
     on n.oid = l.collnamespace where l.oid = a.attcollation) else '' end, `+
-		strings.ReplaceAll(exact, "a.typtype", "t.typtype")+`
+		strings.ReplaceAll(exact, "a.typtype", "t.typtype")+`, t.typdefault is not null
 from pg_attribute a join pg_type t on t.oid = a.atttypid where a.attrelid = $1::regclass and a.attname = $2`,
-		pgx.QueryExecModeExec, r.copy, c.raw).Scan(&c.typ, &c.exact)
+		pgx.QueryExecModeExec, r.copy, c.raw).Scan(&c.typ, &c.exact, &hasDefault)
+	if err == nil && hasDefault {
+		err = fmt.Errorf("the type %s has a default, which the new column would have instead of the old one's value: "+
+			"give it to the columns and drop it from the type", c.typ)
+	}
+	return err
 }
 
 // bare returns a type without its collation.
@@ -205,6 +211,10 @@ func (p *plan) readType(r *reader) error {
 	c.typed = c.value + "::" + bare(c.typ)
 	if err := r.judge(c.typed, "--using", p.RawColumn); err != nil {
 		return err
+	}
+	set := "update " + r.copy + " set " + p.Column + " = " + name
+	if p.opts.Back == "" && r.run(set) != nil && r.run(set+"::"+p.Type) == nil {
+		p.opts.Back = p.Column + "::" + p.Type // without the cast a trigger would convert text
 	}
 	file := "select pg_relation_filenode($1::regclass)::text"
 	was, err := r.text(file, r.copy)

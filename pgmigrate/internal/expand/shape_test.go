@@ -71,6 +71,13 @@ func TestShapes(t *testing.T) {
 			expand.Options{Kind: expand.Type, Table: "t", Column: "a", Type: "public.kind"},
 			"insert into t (id) values (11); insert into t (id, a) values (12, 'y')", "select count(*) from t where a <> case id when 11 then 'x' else 'y' end",
 		},
+		"explicit casts": {
+			"create table t (id int primary key, a bool not null default true)",
+			"insert into t select i, i > 5 from generate_series(1, 10) i",
+			expand.Options{Kind: expand.Type, Table: "t", Column: "a", Type: "int"},
+			"insert into t (id) values (11); insert into t (id, a) values (12, 2); update t set a = 0 where id = 10",
+			"select count(*) from t where a <> (id in (6, 7, 8, 9, 11, 12))",
+		},
 		"an expression": {
 			"create table t (id int primary key, a text); create index on t (a)",
 			"insert into t select i, i || ' m' from generate_series(1, 10) i",

@@ -165,7 +165,7 @@ func (p *plan) forward() string {
     new.%[3]s := new.%[2]s;
   end if;`, differs(c.exact, "new."+c.name, "old."+c.name), p.Column, c.name, oldChanged)
 	case Type:
-		if p.opts.Using == "" {
+		if p.opts.Using == "" && p.casts {
 			return "  new." + c.name + " := new." + p.Column + ";"
 		}
 		return "  " + p.assign("new."+c.name, c.value)
