@@ -37,7 +37,7 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 	if url := os.Getenv(workerURL); url != "" {
 		return work(ctx, url)
 	}
-	sizes := []int{100_000, 1_000_000}
+	sizes := []int{10_000, 100_000, 1_000_000}
 	if TenMillion {
 		sizes = append(sizes, 10_000_000)
 	}
@@ -62,11 +62,12 @@ func runWith(ctx context.Context, r *harness.Report, rounds int, sizes []int) er
 
 // speeds prints rows a second and the longest stall of an update.
 func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, sizes []int) error {
-	ways := []struct {
+	type way struct {
 		name string
 		most int // of rows; 0 for any number
 		run  func(context.Context) error
-	}{
+	}
+	ways := []way{
 		{"one UPDATE", 0, func(ctx context.Context) error {
 			_, err := conn.Exec(ctx, "update rows set new = old")
 			return err
@@ -75,13 +76,15 @@ func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, 
 			return loop(ctx, conn, 100*time.Millisecond)
 		}},
 		{"loop without pauses", 100_000, func(ctx context.Context) error { return loop(ctx, conn, 0) }},
-		{"backfill", 0, func(ctx context.Context) error {
-			runner, err := newRunner(conn.Config(), backfill.Options{})
+	}
+	for _, workers := range []int{1, 2, 4} {
+		ways = append(ways, way{fmt.Sprintf("backfill, %d workers", workers), 0, func(ctx context.Context) error {
+			runner, err := newRunner(conn.Config(), backfill.Options{Workers: workers})
 			if err != nil {
 				return err
 			}
 			return errors.Join(runner.Restart(ctx, "copy"), runner.Run(ctx, "copy"))
-		}},
+		}})
 	}
 	pool, err := harness.Pool(ctx, conn.Config().ConnString(), 20)
 	if err != nil {
@@ -91,7 +94,7 @@ func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, 
 	var cells [][]string
 	for _, rows := range sizes {
 		rates, stalls := make([][]float64, len(ways)), make([][]time.Duration, len(ways))
-		for range rounds {
+		for range rounds * max(1, 100_000/rows) { // small tables are quick, and their times spread
 			for _, i := range rand.Perm(len(ways)) {
 				if ways[i].most > 0 && rows > ways[i].most {
 					continue
@@ -119,7 +122,8 @@ func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, 
 			}
 		}
 	}
-	r.Grid(fmt.Sprintf("A column is copied while %d updates a second change random rows; medians of %d rounds, %s",
+	r.Grid(fmt.Sprintf("A column is copied while %d updates a second change random rows; medians of %d rounds, and of ten "+
+		"times as many of 10,000 rows, %s",
 		perSecond, rounds, harness.Cores()), []string{"rows", "way", "rows a second", "longest stall of an update"},
 		cells...)
 	return nil
