@@ -25,13 +25,14 @@ const acquireTick = 5 * time.Millisecond
 type acquireContext struct {
 	context.Context // the caller's
 	observer        *observer
-	began           time.Duration // on the observer's clock
-	done            chan struct{} // nil: there is no limit
+	began           time.Duration   // on the observer's clock
+	done            chan struct{}   // nil: there is no limit
+	session         *session        // its connection is about to be returned; PrepareConn sets it
+	next            *acquireContext // in the observer's list
 	stage           atomic.Int32
-	session         *session // its connection is about to be returned; PrepareConn sets it
 
-	mu       sync.Mutex
 	returned bool // from Acquire
+	mu       sync.Mutex
 	err      error
 	unwatch  func() // nil: nothing watches the limit and the caller's context yet
 }
@@ -144,30 +145,20 @@ func (c *acquireContext) enter(stage int32) {
 	}
 }
 
-// newcomers are the acquires that began within the last acquireTick and are not watched yet.
-type newcomers struct {
-	mu  sync.Mutex
-	all []*acquireContext
-}
-
+// watchLater has c watched after a tick, together with all acquires that begin meanwhile. They are
+// a list without a lock.
 func (o *observer) watchLater(c *acquireContext) {
-	n := &o.newcomers
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.all) == 0 {
-		time.AfterFunc(acquireTick, o.watchNewcomers)
+	first := o.newcomers.Load()
+	for c.next = first; !o.newcomers.CompareAndSwap(first, c); c.next = first {
+		first = o.newcomers.Load()
 	}
-	n.all = append(n.all, c)
-}
-
-func (o *observer) watchNewcomers() {
-	n := &o.newcomers
-	n.mu.Lock()
-	all := n.all
-	n.all = make([]*acquireContext, 0, len(all))
-	n.mu.Unlock()
-	for _, c := range all {
-		c.watch()
+	if first == nil {
+		time.AfterFunc(acquireTick, func() {
+			for c := o.newcomers.Swap(nil); c != nil; {
+				c.watch()
+				c, c.next = c.next, nil // a waiter does not keep the others in memory
+			}
+		})
 	}
 }
 
@@ -208,7 +199,7 @@ func (o *observer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pg
 	}
 	if s := c.session; s != nil {
 		s.acquired(now, o.leaks.stack(now))
-		o.watchLeaks()
+		o.watchLeaks(o.leaks.threshold)
 	}
 	if o.metrics != nil {
 		o.metrics.WaitTime(now - c.began)

@@ -56,30 +56,25 @@ func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireErr
 		Waited: o.clock() - c.began, OwnDeadline: ownDeadline,
 		Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(), Idle: stat.IdleConns(),
 		Constructing: stat.ConstructingConns(), Waiting: o.waiting.Load(),
-		Oldest:       o.holders(held, hijacked, maxOldest, maxErrorSQL),
+		Oldest:       describe(held[:min(maxOldest, len(held))], hijacked, maxErrorSQL),
 		notAnswering: c.stage.Load() != waiting || asked > int64(len(held)-hijacked),
 	}
 }
 
 func (e *AcquireError) Error() string {
-	var text strings.Builder
-	fmt.Fprintf(&text, "acquire: no connection within %s", e.Waited.Round(time.Millisecond))
+	deadline, cause := "", "the pool is busy"
+	remedy := "look for connections held too long or never released, or raise the pool's limit " +
+		"(DATABASE_POOL_MAX_CONNS)"
 	if e.OwnDeadline {
-		text.WriteString(" (the caller's deadline)")
+		deadline = " (the caller's deadline)"
 	}
 	if e.notAnswering {
-		text.WriteString(": the server does not answer")
-	} else {
-		text.WriteString(": the pool is busy")
+		cause, remedy = "the server does not answer", "check that the database is up and reachable"
 	}
-	fmt.Fprintf(&text, " (limit %d, total %d, in use %d, idle %d, constructing %d, waiting %d): ",
-		e.Max, e.Total, e.InUse, e.Idle, e.Constructing, e.Waiting)
-	if e.notAnswering {
-		text.WriteString("check that the database is up and reachable")
-	} else {
-		text.WriteString("look for connections held too long or never released, or raise the pool's limit " +
-			"(DATABASE_POOL_MAX_CONNS)")
-	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "acquire: no connection within %s%s: %s (limit %d, total %d, in use %d, idle %d, "+
+		"constructing %d, waiting %d): %s", e.Waited.Round(time.Millisecond), deadline, cause,
+		e.Max, e.Total, e.InUse, e.Idle, e.Constructing, e.Waiting, remedy)
 	writeHolders(&text, "; held longest: ", e.Oldest)
 	return text.String()
 }

@@ -25,20 +25,14 @@ const (
 // place in the pool for as long as pgx waits for the server. A few impatient callers would block a
 // pool for 15 s, so closing cancels the statement once more.
 func (s *session) closing(conn *pgx.Conn) {
-	time.AfterFunc(closeLimit, func() {
-		if !s.isClosed() {
-			s.cut()
-		}
-	})
+	time.AfterFunc(closeLimit, func() { s.socket.Close() })
 	if !conn.IsClosed() {
 		return // idle: the server closes it when it gets the Terminate
 	}
-	timer := time.NewTimer(cancelPause)
-	defer timer.Stop()
 	select {
 	case <-s.closed:
 		return
-	case <-timer.C:
+	case <-time.After(cancelPause):
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit-cancelPause)
 	defer cancel()

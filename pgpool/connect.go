@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
-	"github.com/page-builder/persistence/pgpool/internal/dial"
 	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
@@ -36,11 +34,8 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	s := newSettings(append([]Option{option.FromConfig(cfg, poolConfig.ConnConfig, cfg.SecretFile())}, opts...))
-	if s.LimitsChosen && !s.PgBouncer {
-		applyLimits(s.Limits, poolConfig.ConnConfig, true)
-	}
-	return connect(ctx, poolConfig, s)
+	configured := option.FromConfig(cfg, poolConfig.ConnConfig, cfg.SecretFile())
+	return connect(ctx, poolConfig, newSettings(append([]Option{configured}, opts...)))
 }
 
 // ConnectConfig is [Connect] for a configuration made by [pgxpool.ParseConfig]. It works on a copy.
@@ -65,33 +60,18 @@ func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*p
 	if cfg.MaxConnLifetimeJitter <= 0 {
 		cfg.MaxConnLifetimeJitter = cfg.MaxConnLifetime / 10 // as pgconfig: all at once is a storm of connects
 	}
-	s := newSettings(opts)
-	if !s.Configured {
-		for i, name := range dial.Limits {
-			s.LimitsDefault[i] = s.LimitsDefault[i] && !setsLimit(cfg.ConnConfig, name)
-		}
-	}
-	if !s.PgBouncer { // it refuses them
-		applyLimits(s.Limits, cfg.ConnConfig, s.LimitsChosen)
-	}
-	s.Limits = sentLimits(cfg.ConnConfig)
-	return connect(ctx, cfg, s)
+	return connect(ctx, cfg, newSettings(opts))
 }
 
 func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgxpool.Pool, error) {
 	o := observe(cfg, s)
 	hookError(cfg.ConnConfig)
 	s.KeepAlive.Apply(cfg.ConnConfig)
-	if s.Password != nil {
-		hookPassword(cfg, s.Password)
-	}
-
-	hookAfterConnect(cfg, s.AfterConnect)
-	o.types.names, o.types.log = s.Types, &o.log
-	o.types.hook(cfg)
+	o.hook(cfg)
 
 	start := newStartup(ctx, cfg, s)
 	defer start.cancel()
+	start.applyLimits()
 	if err := start.waitForDatabase(); err != nil {
 		return nil, err
 	}
@@ -100,7 +80,6 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgx
 
 	// The pool is made only now: it would start connecting for its idle connections by itself,
 	// without telling anybody how that went.
-	o.hook(cfg)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -119,37 +98,4 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgx
 		"server_version", start.server.Version, "standby", start.server.Standby, "pgbouncer", start.server.Pooled,
 		"max_conns", cfg.MaxConns)
 	return pool, nil
-}
-
-// hookAfterConnect calls the options' functions after the caller's own hook.
-func hookAfterConnect(cfg *pgxpool.Config, functions []func(context.Context, *pgx.Conn) error) {
-	if cfg.AfterConnect != nil {
-		functions = append([]func(context.Context, *pgx.Conn) error{cfg.AfterConnect}, functions...)
-	}
-	if len(functions) == 0 {
-		return
-	}
-	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		for _, prepare := range functions {
-			if err := prepare(ctx, conn); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// hookPassword asks for the password before each connect. The caller's own hook comes after it and
-// may overwrite the result.
-func hookPassword(cfg *pgxpool.Config, password dial.Password) {
-	next, limit := cfg.BeforeConnect, cfg.ConnConfig.ConnectTimeout
-	cfg.BeforeConnect = func(ctx context.Context, connConfig *pgx.ConnConfig) error {
-		if err := password.Set(ctx, connConfig, limit); err != nil {
-			return err
-		}
-		if next != nil {
-			return next(ctx, connConfig)
-		}
-		return nil
-	}
 }

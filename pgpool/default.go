@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,19 +14,19 @@ import (
 
 // process is the pool of [Default]. It is the one piece of global state in this package: a
 // process-wide pool is what it is for.
-var process shared
+var process = shared{turn: make(chan struct{}, 1)}
 
 // Default returns the process's pool, connected on first use with [pgconfig.Load] and [Connect]. It
 // is meant for small programs and scripts; a service better passes the pool on from main. The
 // options of the call that connects count. Later calls' options have no effect.
 //
-// Calls that come while the first is still connecting wait for it and share its result; each of
-// them stops waiting when its own ctx ends. A failed attempt is forgotten: the next call reads the
-// environment and tries again. After [Shutdown] of the pool, and after its Close has returned, the
-// next call connects again. The pool carries the values of the first call's ctx into its connects,
-// but not its deadline. Default is safe for concurrent use.
+// Calls that come while another one connects wait for it and share its result; each of them stops
+// waiting when its own ctx ends. If the ctx of the call that connects ends, the next one connects. A
+// failed attempt is forgotten: the next call reads the environment and tries again. After
+// [Shutdown] of the pool, and after its Close has returned, the next call connects again. Default
+// is safe for concurrent use.
 func Default(ctx context.Context, opts ...Option) (*pgxpool.Pool, error) {
-	return process.get(ctx, func(ctx context.Context) (*pgxpool.Pool, error) {
+	return process.get(ctx, func() (*pgxpool.Pool, error) {
 		cfg, err := pgconfig.Load()
 		if err != nil {
 			return nil, fmt.Errorf("connect: %w", err)
@@ -37,100 +37,45 @@ func Default(ctx context.Context, opts ...Option) (*pgxpool.Pool, error) {
 
 // shared makes one pool for all callers.
 type shared struct {
-	mu      sync.Mutex
-	pool    *pgxpool.Pool
-	attempt *attempt // under way, or nil
+	turn     chan struct{} // has a value while a caller looks or connects
+	pool     atomic.Pointer[pgxpool.Pool]
+	failures atomic.Int64
+	err      error // the last failure; guarded by turn
 }
 
-type attempt struct {
-	done    chan struct{} // closed when pool and err are set
-	cancel  context.CancelFunc
-	waiting int
-	pool    *pgxpool.Pool
-	err     error
-}
-
-func (s *shared) get(ctx context.Context, connect func(context.Context) (*pgxpool.Pool, error)) (*pgxpool.Pool, error) {
-	if ctx.Err() != nil {
+func (s *shared) get(ctx context.Context, connect func() (*pgxpool.Pool, error)) (*pgxpool.Pool, error) {
+	failures := s.failures.Load()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
 		return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
 	}
-	s.mu.Lock()
-	if s.pool != nil && isClosed(s.pool) {
-		s.pool = nil
+	if pool := s.pool.Load(); pool != nil && !isClosed(pool) {
+		return pool, nil
 	}
-	if s.pool != nil {
-		defer s.mu.Unlock()
-		return s.pool, nil
+	if s.failures.Load() != failures {
+		return nil, s.err // of the call that this one waited for
 	}
-	a := s.attempt
-	if a == nil {
-		// The attempt outlives the first caller: the others still want it.
-		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		a = &attempt{done: make(chan struct{}), cancel: cancel}
-		s.attempt = a
-		go s.run(own, a, connect)
+	pool, err := connect()
+	if err == nil {
+		s.pool.Store(pool)
+	} else if ctx.Err() == nil {
+		s.err = err
+		s.failures.Add(1)
 	}
-	a.waiting++
-	s.mu.Unlock()
-
-	select {
-	case <-a.done:
-		return a.pool, a.err
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a.waiting--
-	if a.waiting == 0 {
-		a.cancel() // no caller wants it any more
-		if s.attempt == a {
-			s.attempt = nil
-		}
-	}
-	return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
+	return pool, err
 }
 
-func (s *shared) run(ctx context.Context, a *attempt, connect func(context.Context) (*pgxpool.Pool, error)) {
-	defer a.cancel()
-	pool, err := connect(ctx)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.attempt != a {
-		// All callers gave up meanwhile, and another attempt may be under way.
-		if pool != nil {
-			go pool.Close()
-		}
-		pool, err = nil, context.Canceled
-	} else {
-		s.attempt = nil
-		s.pool = pool
-	}
-	a.pool, a.err = pool, err
-	close(a.done)
-}
-
-// forget drops pool if it is the shared one.
-func (s *shared) forget(pool *pgxpool.Pool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pool == pool {
-		s.pool = nil
-	}
-}
-
-// peekKey marks the context of an acquire that only asks whether the pool is closed. It pings no
-// connection, and its failure is not logged.
-type peekKey struct{}
-
-// isClosed asks a pool without connections for one, because nothing else tells. It waits for at
-// most a millisecond.
+// isClosed asks a pool without connections for one, because nothing else tells. It gives up after a
+// millisecond; an acquire that was given up is not logged.
 func isClosed(pool *pgxpool.Pool) bool {
 	if pool.Stat().TotalConns() > 0 {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), peekKey{}, true), time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	defer time.AfterFunc(time.Millisecond, cancel).Stop()
 	conn, err := pool.Acquire(ctx)
 	if err == nil {
 		conn.Release()

@@ -3,6 +3,7 @@ package pgpool
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,9 @@ type Holder struct {
 	// but not which.
 	MayBeHijacked bool
 
-	stack []uintptr
+	session *session
+	since   time.Duration // on the pool's clock
+	stack   []uintptr
 }
 
 // Stack returns the calls that led to the acquire, one a line, innermost first, or "". It is
@@ -41,7 +44,9 @@ func (h Holder) Stack() string {
 	for inside := true; ; {
 		frame, more := frames.Next()
 		// The first ones are the hooks and the pool's own.
-		inside = inside && isOurs(frame.Function)
+		inside = inside && slices.ContainsFunc(ours, func(prefix string) bool {
+			return strings.HasPrefix(frame.Function, prefix)
+		})
 		if !inside && frame.Function != "" {
 			fmt.Fprintf(&text, "%s %s:%d\n", frame.Function, frame.File, frame.Line)
 		}
@@ -51,16 +56,9 @@ func (h Holder) Stack() string {
 	}
 }
 
-func isOurs(function string) bool {
-	for _, prefix := range []string{
-		"github.com/page-builder/persistence/pgpool.", "github.com/jackc/pgx/v5/multitracer.",
-		"github.com/jackc/pgx/v5/pgxpool.",
-	} {
-		if strings.HasPrefix(function, prefix) {
-			return true
-		}
-	}
-	return false
+var ours = []string{
+	"github.com/page-builder/persistence/pgpool.", "github.com/jackc/pgx/v5/multitracer.",
+	"github.com/jackc/pgx/v5/pgxpool.",
 }
 
 const (
@@ -88,8 +86,7 @@ func (h Holder) String() string {
 
 func writeHolders(text *strings.Builder, before string, holders []Holder) {
 	for _, holder := range holders {
-		text.WriteString(before)
-		text.WriteString(holder.String())
+		text.WriteString(before + holder.String())
 		before = "; "
 	}
 }
@@ -105,23 +102,15 @@ func Holders(pool *pgxpool.Pool) []Holder {
 		return nil
 	}
 	held, hijacked := o.held()
-	return o.holders(held, hijacked, len(held), maxLoggedSQL)
+	return describe(held, hijacked, maxLoggedSQL)
 }
 
-// holders describes at most the first n of held, with at most maxSQL bytes of their statements.
-func (o *observer) holders(held []*hold, hijacked, n, maxSQL int) []Holder {
-	var all []Holder
-	for _, h := range held[:min(n, len(held))] {
-		holder := o.holder(h, maxSQL)
-		holder.MayBeHijacked = hijacked > 0
-		all = append(all, holder)
+// describe completes what [observer.held] returns: with at most maxSQL bytes of the statements, and
+// without what these hide.
+func describe(held []Holder, hijacked, maxSQL int) []Holder {
+	for i := range held {
+		held[i].SQL = mask.SQL(held[i].SQL, maxSQL)
+		held[i].MayBeHijacked = hijacked > 0
 	}
-	return all
-}
-
-func (o *observer) holder(h *hold, maxSQL int) Holder {
-	return Holder{
-		PID: h.session.pid, Since: o.epoch.Add(h.since), Age: o.clock() - h.since,
-		SQL: mask.SQL(h.sql, maxSQL), stack: h.stack,
-	}
+	return held
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,7 +15,6 @@ type leaks struct {
 	threshold time.Duration
 	recording atomic.Int64 // until when acquires record their stack, on the observer's clock
 	armed     atomic.Bool
-	mu        sync.Mutex // guards arming
 }
 
 const (
@@ -35,18 +33,11 @@ func (l *leaks) stack(now time.Duration) []uintptr {
 	return calls[:runtime.Callers(3, calls)]
 }
 
-// watchLeaks is called when the holder is known. The scan clears armed before it looks, so either
-// it sees the holder, or watchLeaks sees armed cleared.
-func (o *observer) watchLeaks() {
-	if o.leaks.threshold > 0 && !o.leaks.armed.Load() {
-		o.armLeaks(o.leaks.threshold)
-	}
-}
-
-func (o *observer) armLeaks(wait time.Duration) {
-	o.leaks.mu.Lock()
-	defer o.leaks.mu.Unlock()
-	if o.leaks.armed.CompareAndSwap(false, true) {
+// watchLeaks scans after wait, unless that is to happen anyway. An acquire calls it when the holder
+// is known. The scan clears armed before it looks, so either it sees the holder, or watchLeaks sees
+// armed cleared.
+func (o *observer) watchLeaks(wait time.Duration) {
+	if wait > 0 && !o.leaks.armed.Load() && o.leaks.armed.CompareAndSwap(false, true) {
 		time.AfterFunc(wait, o.scanForLeaks)
 	}
 }
@@ -59,61 +50,49 @@ func (o *observer) scanForLeaks() {
 	for over < len(held) && now-held[over].since >= o.leaks.threshold {
 		over++
 	}
-	next := time.Duration(-1)
-	if over < len(held) {
-		next = o.leaks.threshold - (now - held[over].since)
-	}
-	var found []*hold
+	var found []Holder
 	for _, h := range held[:over] {
 		// As many as were hijacked may be held for as long as they like.
-		if over > hijacked && !h.reported && h.session.report(h.since) {
+		if over > hijacked && h.session.report(h.since) {
 			found = append(found, h)
 		}
 	}
 	if len(found) > 0 {
 		o.leaks.recording.Store(int64(now + recordFor*o.leaks.threshold))
 	}
-	for _, h := range found {
-		attrs := append(o.leakAttrs(h), slog.Duration("threshold", o.leaks.threshold))
-		if hijacked > 0 {
-			attrs = append(attrs, slog.Int("of_these_hijacked", hijacked))
-		}
-		if len(h.stack) == 0 {
-			attrs = append(attrs, slog.String("hint", "the stack of further acquires is recorded for a while"))
-		}
-		o.warnOfLeak("connection held too long, perhaps leaked", attrs)
+	attrs := []slog.Attr{
+		slog.Duration("threshold", o.leaks.threshold),
+		slog.String("hint", "the stack of further acquires is recorded for a while"),
 	}
-	if next >= 0 {
-		o.armLeaks(next)
+	if hijacked > 0 {
+		attrs = append(attrs, slog.Int("of_these_hijacked", hijacked))
+	}
+	o.warnOfLeaks("connection held too long, perhaps leaked", found, attrs...)
+	if over < len(held) {
+		o.watchLeaks(o.leaks.threshold - (now - held[over].since))
 	}
 }
 
-// report marks the use that began at since as reported. It returns false if it has ended.
+// report marks the use that began at since as reported. It returns false if that was done before,
+// or if the use has ended.
 func (s *session) report(since time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.holding || s.since != since {
+	if !s.holding || s.since != since || s.reported {
 		return false
 	}
 	s.reported = true
 	return true
 }
 
-func (o *observer) leakCameBack(h *hold) {
-	o.warnOfLeak("connection that was held too long came back", o.leakAttrs(h))
-}
-
-func (o *observer) warnOfLeak(message string, attrs []slog.Attr) {
-	o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
-}
-
-func (o *observer) leakAttrs(h *hold) []slog.Attr {
-	holder := o.holder(h, maxLoggedSQL)
-	attrs := []slog.Attr{
-		slog.Uint64("pid", uint64(holder.PID)), slog.Duration("held", holder.Age), slog.String("sql", holder.SQL),
+func (o *observer) warnOfLeaks(message string, holders []Holder, more ...slog.Attr) {
+	for _, h := range describe(holders, 0, maxLoggedSQL) {
+		attrs := append([]slog.Attr{
+			slog.Uint64("pid", uint64(h.PID)), slog.Duration("held", h.Age), slog.String("sql", h.SQL),
+		}, more...)
+		if stack := h.Stack(); stack != "" {
+			attrs = append(attrs, slog.String("stack", stack))
+		}
+		o.settings.Logger.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
 	}
-	if stack := holder.Stack(); stack != "" {
-		attrs = append(attrs, slog.String("stack", stack))
-	}
-	return attrs
 }

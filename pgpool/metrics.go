@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/page-builder/persistence/pgpool/internal/option"
 )
 
 // Metrics receives the figures of a pool. The names are OpenTelemetry's, db.client.connection.*;
@@ -34,11 +33,6 @@ type Gauges struct {
 	IdleMax         int64
 	IdleMin         int64 // db.client.connection.idle.min
 	PendingRequests int64 // db.client.connection.pending_requests
-}
-
-func metricsOf(s *option.Settings) Metrics {
-	metrics, _ := s.Metrics.(Metrics)
-	return metrics
 }
 
 func (o *observer) gauges(pool *pgxpool.Pool) Gauges {

@@ -3,6 +3,7 @@ package pgpool
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,10 +27,10 @@ type observer struct {
 	pool     atomic.Pointer[pgxpool.Pool] // nil until Connect has reached the database
 	epoch    time.Time                    // of clock
 
-	newcomers newcomers
-	waiting   atomic.Int64 // callers inside Acquire
-	checking  atomic.Int64 // of these, those that ask the server on a connection of the pool
-	sessions  sessions
+	newcomers atomic.Pointer[acquireContext] // acquires within the last acquireTick, not watched yet
+	waiting   atomic.Int64                   // callers inside Acquire
+	checking  atomic.Int64                   // of these, those that ask the server on a connection of the pool
+	sessions  sync.Map                       // the pool's, each a *session
 	leaks     leaks
 	log       throttle
 	role      role
@@ -58,10 +59,12 @@ var (
 // observe makes the observer of the pool that cfg will make.
 func observe(cfg *pgxpool.Config, s *option.Settings) *observer {
 	o := &observer{
-		settings: s, metrics: metricsOf(s), cfg: cfg, leaks: leaks{threshold: s.LeakThreshold},
+		settings: s, cfg: cfg, leaks: leaks{threshold: s.LeakThreshold},
 		epoch: time.Now().Add(-time.Nanosecond), // so that the clock is never 0
 	}
+	o.metrics, _ = s.Metrics.(Metrics)
 	o.log.logger = s.Logger
+	o.types.names, o.types.log = s.Types, &o.log
 	var others []pgx.QueryTracer
 	switch own := cfg.ConnConfig.Tracer.(type) {
 	case nil:
@@ -92,21 +95,29 @@ func (o *observer) clock() time.Duration { return time.Since(o.epoch) }
 
 // hook makes cfg's pool report its connections. The caller's own hooks stay.
 func (o *observer) hook(cfg *pgxpool.Config) {
-	o.hookConnect(cfg)
+	o.hookBeforeConnect(cfg)
+	o.hookAfterConnect(cfg)
 	o.hookClose(cfg)
-	o.hookPace(cfg)
 	o.hookRole(cfg)
 	o.hookPing(cfg)
 }
 
-func (o *observer) hookConnect(cfg *pgxpool.Config) {
-	next := cfg.AfterConnect
+// hookAfterConnect registers the types first, so that the caller's own hook can use them. The
+// options' functions come last.
+func (o *observer) hookAfterConnect(cfg *pgxpool.Config) {
+	functions := []func(context.Context, *pgx.Conn) error{o.types.register}
+	if cfg.AfterConnect != nil {
+		functions = append(functions, cfg.AfterConnect)
+	}
+	functions = append(functions, o.settings.AfterConnect...)
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		if sessionOf(conn) == nil { // the hook of another pool may have come before this one
 			newSession(conn)
 		}
-		if next != nil {
-			return next(ctx, conn)
+		for _, prepare := range functions {
+			if err := prepare(ctx, conn); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -116,7 +127,7 @@ func (o *observer) hookClose(cfg *pgxpool.Config) {
 	next := cfg.BeforeClose
 	cfg.BeforeClose = func(conn *pgx.Conn) {
 		if s := o.owned(conn); s != nil {
-			o.forget(s)
+			o.sessions.Delete(s)
 			defer s.closing(conn)
 		}
 		if next != nil {
@@ -126,9 +137,6 @@ func (o *observer) hookClose(cfg *pgxpool.Config) {
 }
 
 func (o *observer) acquireFailed(ctx context.Context, err error) {
-	if ctx.Value(peekKey{}) != nil {
-		return
-	}
 	if o.metrics != nil && errors.Is(err, context.DeadlineExceeded) {
 		o.metrics.Timeout()
 	}
@@ -153,10 +161,8 @@ func (o *observer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) 
 	if s == nil {
 		return
 	}
-	since, leak, ok := s.released()
-	if leak != nil {
-		o.leakCameBack(leak)
-	}
+	since, leak, ok := o.released(s)
+	o.warnOfLeaks("connection that was held too long came back", leak)
 	if !ok {
 		return
 	}

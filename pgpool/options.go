@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool/internal/dial"
 	"github.com/page-builder/persistence/pgpool/internal/option"
 )
@@ -27,6 +28,14 @@ const (
 	// DefaultLeakThreshold is longer than a request takes.
 	DefaultLeakThreshold = 2 * time.Minute
 )
+
+// KeepAlive says when TCP gives up on a peer that vanished. The zero value leaves sockets as they
+// were dialed.
+type KeepAlive = pgconfig.KeepAlive
+
+// DefaultKeepAlive is the default of [ConnectConfig], and pgconfig's: TCP finds a peer that
+// vanished within a minute.
+var DefaultKeepAlive = KeepAlive{Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3, UserTimeout: time.Minute}
 
 // Option changes how [Connect] and [ConnectConfig] build a pool.
 type Option func(*option.Settings)
@@ -85,7 +94,7 @@ func WithLeakThreshold(threshold time.Duration) Option {
 // [DefaultServerLimits] for those that the configuration does not set, and for [Connect] to its
 // Config's.
 func WithServerLimits(limits ServerLimits) Option {
-	return func(s *option.Settings) { s.Limits, s.LimitsChosen, s.LimitsDefault = limits.values(), true, [3]bool{} }
+	return func(s *option.Settings) { s.Limits, s.LimitsChosen = limits.values(), true }
 }
 
 // WithKeepAlive sets the socket options of TCP connections, whatever dialed them. Defaults to
@@ -150,7 +159,6 @@ func newSettings(opts []Option) *option.Settings {
 		AcquireTimeout: DefaultAcquireTimeout,
 		LeakThreshold:  DefaultLeakThreshold,
 		Limits:         DefaultServerLimits.values(),
-		LimitsDefault:  [3]bool{true, true, true},
 		KeepAlive:      DefaultKeepAlive,
 	}
 	for _, opt := range opts {

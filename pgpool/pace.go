@@ -42,18 +42,14 @@ func (p *pace) wait(ctx context.Context) error {
 			p.next = time.Now().Add(rand.N(p.most)) // when the next one may start, should this one hang
 			return nil
 		}
-		if err := p.sleep(ctx, left); err != nil {
+		p.mu.Unlock()
+		err := dial.Sleep(ctx, left)
+		p.mu.Lock()
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// sleep is called with mu held, and unlocks it meanwhile.
-func (p *pace) sleep(ctx context.Context, d time.Duration) error {
-	p.mu.Unlock()
-	defer p.mu.Lock()
-	return dial.Sleep(ctx, d)
 }
 
 // ended records how a connect ended. An error that waiting does not mend, such as a wrong password,
@@ -72,9 +68,10 @@ func (p *pace) ended(err error) {
 	}
 }
 
-// hookPace goes before what asks for a password, which would be an old one after the wait.
-func (o *observer) hookPace(cfg *pgxpool.Config) {
-	before := cfg.BeforeConnect
+// hookBeforeConnect asks for the password after the wait, or it would be an old one. The caller's
+// own hook comes after that and may overwrite it.
+func (o *observer) hookBeforeConnect(cfg *pgxpool.Config) {
+	next, limit := cfg.BeforeConnect, cfg.ConnConfig.ConnectTimeout
 	cfg.BeforeConnect = func(ctx context.Context, connConfig *pgx.ConnConfig) error {
 		if c := o.acquireOf(ctx); c != nil {
 			c.enter(connecting)
@@ -85,8 +82,11 @@ func (o *observer) hookPace(cfg *pgxpool.Config) {
 				return err
 			}
 		}
-		if before != nil {
-			if err := before(ctx, connConfig); err != nil {
+		if err := o.settings.Password.Set(ctx, connConfig, limit); err != nil {
+			return err
+		}
+		if next != nil {
+			if err := next(ctx, connConfig); err != nil {
 				return err
 			}
 		}

@@ -1,12 +1,10 @@
 package pgpool
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
@@ -25,20 +23,10 @@ func withoutStatements(cfg *pgx.ConnConfig) bool {
 	return true
 }
 
-// refusedSetting returns the name of the startup setting that PgBouncer did not take, or "".
-func refusedSetting(err error) string {
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) || answer.Code != "08P01" {
-		return ""
-	}
-	_, name, _ := strings.Cut(answer.Message, "unsupported startup parameter")
-	return strings.Trim(strings.TrimPrefix(name, " in options"), ": \"")
-}
-
 // dropLimits takes our settings out of what is sent, if err says that PgBouncer refuses one of
 // them.
 func dropLimits(cfg *pgxpool.Config, err error) bool {
-	name := refusedSetting(err)
+	name := dial.RefusedSetting(err)
 	if _, ok := cfg.ConnConfig.RuntimeParams[name]; !ok || !slices.Contains(dial.Limits[:], name) {
 		return false
 	}

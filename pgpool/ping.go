@@ -27,9 +27,6 @@ func (o *observer) hookPing(cfg *pgxpool.Config) {
 		default:
 			ping = params.IdleDuration > time.Second
 		}
-		if ping && ctx.Value(peekKey{}) != nil {
-			return false
-		}
 		if ping && c != nil {
 			c.enter(checking)
 		}

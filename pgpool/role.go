@@ -42,7 +42,7 @@ type role struct {
 func hookError(cfg *pgx.ConnConfig) {
 	onError := cfg.OnPgError
 	cfg.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
-		if err.Code == readOnlyTransaction {
+		if err.Code == "25006" { // read_only_sql_transaction
 			if s, ok := conn.CustomData()[sessionKey].(*session); ok {
 				s.suspect.Store(true)
 			}
@@ -54,23 +54,18 @@ func hookError(cfg *pgx.ConnConfig) {
 	}
 }
 
-const readOnlyTransaction = "25006"
-
 func (o *observer) hookRole(cfg *pgxpool.Config) {
 	o.role.validate = cfg.ConnConfig.ValidateConnect
 	switch cfg.ConnConfig.RuntimeParams["default_transaction_read_only"] {
 	case "on", "true", "yes", "1":
 		o.role.readOnly.Store(true)
 	}
-	prepare, beforeAcquire := cfg.PrepareConn,
+	next, beforeAcquire := cfg.PrepareConn,
 		cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
-	next := func(ctx context.Context, conn *pgx.Conn) (bool, error) {
-		if prepare != nil {
-			return prepare(ctx, conn)
-		}
-		return beforeAcquire(ctx, conn), nil
+	if next == nil && beforeAcquire != nil {
+		next = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return beforeAcquire(ctx, conn), nil }
 	}
-	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (ok bool, err error) {
 		c := o.acquireOf(ctx)
 		if c != nil {
 			c.session = o.claim(conn)
@@ -78,15 +73,14 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 				return false, nil
 			}
 		}
-		if prepare == nil && beforeAcquire == nil {
+		switch {
+		case next == nil:
 			return true, nil
-		}
-		if c == nil {
+		case c == nil:
 			return next(ctx, conn)
 		}
 		c.enter(checking)
-		ok, err := next(ctx, conn)
-		if err != nil && c.Err() != nil {
+		if ok, err = next(ctx, conn); err != nil && c.Err() != nil {
 			err = c.Err() // pgx does not recognize an AcquireError as the end of a context
 		}
 		return ok, err
@@ -96,9 +90,8 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 // hasRole reports whether conn may be handed out. If it asked the server and the server has changed
 // its role, all others are replaced too.
 func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Conn, s *session) bool {
-	suspect := s.suspect.Load() && !o.role.readOnly.Load()
 	stale := o.role.validate != nil && time.Since(s.checked) >= roleInterval
-	if !suspect && !stale {
+	if !stale && (!s.suspect.Load() || o.role.readOnly.Load()) {
 		return true
 	}
 	c.enter(checking)
@@ -132,9 +125,6 @@ func (o *observer) hasRole(ctx context.Context, c *acquireContext, conn *pgx.Con
 	return o.role.validate == nil && !o.mayDrop()
 }
 
-// errReadOnly is what mayWrite finds.
-var errReadOnly = errors.New("the session is read-only")
-
 // mayWrite returns nil if transactions of the session can write, or are read-only because an
 // operator configured the role or the database so. That is no change, and new connections would
 // find the same.
@@ -155,19 +145,19 @@ func (o *observer) mayWrite(ctx context.Context, conn *pgconn.PgConn) error {
 		o.role.readOnly.Store(true)
 		return nil
 	}
-	return errReadOnly
+	return errors.New("the session is read-only")
 }
 
 // resetPool makes every connection be replaced, now or when it is released.
 func (o *observer) resetPool(reason error) bool {
 	o.role.mu.Lock()
 	defer o.role.mu.Unlock()
-	pool, now := o.pool.Load(), time.Now()
-	if pool == nil || now.Sub(o.role.reset) < resetInterval {
+	now := time.Now()
+	if now.Sub(o.role.reset) < resetInterval {
 		return false
 	}
 	o.role.reset, o.role.dropped = now, 0
-	pool.Reset()
+	o.pool.Load().Reset()
 	if now.Sub(o.role.logged) >= resetLogInterval {
 		o.role.logged = now
 		o.settings.Logger.Warn("a connection leads to the wrong server, replacing all connections",
@@ -180,14 +170,9 @@ func (o *observer) resetPool(reason error) bool {
 // resetInterval: as many as the pool has, so that in a failover each fails once, and a server that
 // stays read-only is not connected to again for every write.
 func (o *observer) mayDrop() bool {
-	pool := o.pool.Load()
-	if pool == nil {
-		return false
-	}
-	limit := pool.Stat().MaxConns()
 	o.role.mu.Lock()
 	defer o.role.mu.Unlock()
-	if o.role.dropped >= limit {
+	if o.role.dropped >= o.cfg.MaxConns {
 		return false
 	}
 	o.role.dropped++

@@ -28,18 +28,26 @@ func (l ServerLimits) values() [3]time.Duration {
 	return [3]time.Duration{l.Statement, l.Lock, l.IdleInTransaction}
 }
 
-// applyLimits sends the limits when a connection starts. overwrite replaces the limits that the
-// configuration has.
-func applyLimits(limits [3]time.Duration, cfg *pgx.ConnConfig, overwrite bool) {
+// applyLimits sends the limits when a connection starts: an option's, else the configuration's, else
+// the defaults. It sends none to PgBouncer, which refuses them.
+func (s *startup) applyLimits() {
+	s.limits = s.settings.Limits
+	if s.settings.PgBouncer {
+		return
+	}
+	cfg := s.cfg.ConnConfig
 	if cfg.RuntimeParams == nil {
 		cfg.RuntimeParams = map[string]string{}
 	}
-	for i, limit := range limits {
-		name := dial.Limits[i]
-		if setsLimit(cfg, name) && !overwrite {
+	for i, name := range dial.Limits {
+		if setsLimit(cfg, name) && !s.settings.LimitsChosen {
+			ms, _ := strconv.ParseInt(cfg.RuntimeParams[name], 10, 64) // 0 if it has a unit
+			s.limits[i] = time.Duration(ms) * time.Millisecond
 			continue
 		}
-		cfg.RuntimeParams[name] = strconv.FormatInt(int64((max(limit, 0)+time.Millisecond-1)/time.Millisecond), 10)
+		ms := (max(s.limits[i], 0) + time.Millisecond - 1) / time.Millisecond
+		s.limits[i], s.yields[i] = ms*time.Millisecond, !s.settings.LimitsChosen
+		cfg.RuntimeParams[name] = strconv.FormatInt(int64(ms), 10)
 	}
 }
 
@@ -59,11 +67,11 @@ func (s *startup) yieldToServer() {
 		return
 	}
 	for i, name := range dial.Limits {
-		sent, stricter := s.settings.Limits[i], own[i]
+		sent, stricter := s.limits[i], own[i]
 		if stricter <= 0 || sent > 0 && sent <= stricter || !setsLimit(s.cfg.ConnConfig, name) {
 			continue
 		}
-		if !s.settings.LimitsDefault[i] {
+		if !s.yields[i] {
 			s.settings.Logger.InfoContext(s.ctx, "a limit of the configuration overrules a stricter one of the server",
 				"setting", name, "configured", sent, "server", stricter)
 			continue
@@ -100,23 +108,11 @@ func (s *startup) ownLimits() (limits [3]time.Duration, err error) {
 
 // missingLimits returns the names of the limits that are off or longer on the server than asked
 // for. A stricter limit of the role's is not missing.
-func missingLimits(limits [3]time.Duration, server *dial.Server) (names []string) {
-	for i, want := range limits {
-		got := server.Limits[i]
-		if want > 0 && (got == 0 || got > want.Round(time.Millisecond)+time.Millisecond) {
+func (s *startup) missingLimits() (names []string) {
+	for i, want := range s.limits {
+		if got := s.server.Limits[i]; want > 0 && (got == 0 || got > want) {
 			names = append(names, dial.Limits[i])
 		}
 	}
 	return names
-}
-
-// sentLimits returns the limits that cfg sends in milliseconds, which is how applyLimits writes
-// them.
-func sentLimits(cfg *pgx.ConnConfig) (limits [3]time.Duration) {
-	for i, name := range dial.Limits {
-		if ms, err := strconv.ParseInt(cfg.RuntimeParams[name], 10, 64); err == nil {
-			limits[i] = time.Duration(ms) * time.Millisecond
-		}
-	}
-	return limits
 }

@@ -1,6 +1,8 @@
 package pgpool
 
 import (
+	"cmp"
+	"crypto/tls"
 	"net"
 	"slices"
 	"sync"
@@ -9,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // session is what is known about one connection. It is found through the connection's CustomData,
@@ -42,7 +43,10 @@ const sessionKey = "pgpool.session"
 
 func newSession(conn *pgx.Conn) *session {
 	pc := conn.PgConn()
-	s := &session{pid: pc.PID(), socket: dial.Socket(pc.Conn()), closed: pc.CleanupDone(), checked: time.Now()}
+	s := &session{pid: pc.PID(), socket: pc.Conn(), closed: pc.CleanupDone(), checked: time.Now()}
+	if secured, ok := s.socket.(*tls.Conn); ok {
+		s.socket = secured.NetConn()
+	}
 	if socket, ok := s.socket.(syscall.Conn); ok {
 		s.raw, _ = socket.SyscallConn() // nil with an error
 	}
@@ -73,36 +77,27 @@ func (s *session) sent(sql string) {
 
 // released returns when the connection was acquired, and the holder if it was reported as a leak.
 // ok is false if the connection comes from AcquireAllIdle, which calls no tracer.
-func (s *session) released() (since time.Duration, leak *hold, ok bool) {
+func (o *observer) released(s *session) (since time.Duration, leak []Holder, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.holding {
 		return 0, nil, false
 	}
 	if s.reported {
-		leak = s.hold()
+		leak = []Holder{o.holder(s)}
 	}
 	since = s.since
 	s.holding, s.sql, s.stack, s.reported = false, "", nil, false
 	return since, leak, true
 }
 
-// hold is one use of a connection. It is copied under the session's lock, so it is small.
-type hold struct {
-	session  *session
-	since    time.Duration
-	sql      string
-	stack    []uintptr
-	reported bool
+// holder is called with the session's lock held, so it copies little. [describe] does the rest.
+func (o *observer) holder(s *session) Holder {
+	return Holder{
+		PID: s.pid, Since: o.epoch.Add(s.since), Age: o.clock() - s.since, SQL: s.sql,
+		session: s, since: s.since, stack: s.stack,
+	}
 }
-
-// hold is called with mu held.
-func (s *session) hold() *hold {
-	return &hold{session: s, since: s.since, sql: s.sql, stack: s.stack, reported: s.reported}
-}
-
-// cut closes the socket under its user.
-func (s *session) cut() { s.socket.Close() }
 
 // isClosed reports whether the connection has been closed completely.
 func (s *session) isClosed() bool {
@@ -114,12 +109,6 @@ func (s *session) isClosed() bool {
 	}
 }
 
-// sessions are the connections of one pool.
-type sessions struct {
-	mu  sync.Mutex
-	all map[*session]struct{}
-}
-
 // claim returns the session of a connection that the pool has, and nil for another pool's.
 func (o *observer) claim(conn *pgx.Conn) *session {
 	s := sessionOf(conn)
@@ -129,12 +118,7 @@ func (o *observer) claim(conn *pgx.Conn) *session {
 	if !s.owner.CompareAndSwap(nil, o) {
 		return nil
 	}
-	o.sessions.mu.Lock()
-	defer o.sessions.mu.Unlock()
-	if o.sessions.all == nil {
-		o.sessions.all = map[*session]struct{}{}
-	}
-	o.sessions.all[s] = struct{}{}
+	o.sessions.Store(s, nil)
 	return s
 }
 
@@ -146,35 +130,28 @@ func (o *observer) owned(conn *pgx.Conn) *session {
 	return nil
 }
 
-func (o *observer) forget(s *session) {
-	o.sessions.mu.Lock()
-	defer o.sessions.mu.Unlock()
-	delete(o.sessions.all, s)
-}
-
 // allHeld returns the uses of connections at this moment, oldest first. It includes hijacked
 // connections until they are closed.
-func (o *observer) allHeld() (held []*hold) {
-	o.sessions.mu.Lock()
-	for s := range o.sessions.all {
+func (o *observer) allHeld() (held []Holder) {
+	for key := range o.sessions.Range {
+		s, _ := key.(*session)
 		if s.isClosed() {
-			delete(o.sessions.all, s) // it was hijacked, and left the pool without a word
+			o.sessions.Delete(s) // it was hijacked, and left the pool without a word
 			continue
 		}
 		s.mu.Lock()
 		if s.holding {
-			held = append(held, s.hold())
+			held = append(held, o.holder(s))
 		}
 		s.mu.Unlock()
 	}
-	o.sessions.mu.Unlock()
-	slices.SortFunc(held, func(a, b *hold) int { return int(a.since - b.since) })
+	slices.SortFunc(held, func(a, b Holder) int { return cmp.Compare(a.since, b.since) })
 	return held
 }
 
 // held returns the uses of the pool's connections, oldest first, and how many of them are of
 // hijacked connections. Nothing tells which: the pool only counts fewer.
-func (o *observer) held() (held []*hold, hijacked int) {
+func (o *observer) held() (held []Holder, hijacked int) {
 	held, hijacked = o.countHeld()
 	if hijacked > 0 {
 		// Or one was released and another acquired meanwhile. That hardly happens twice in a row.
@@ -185,7 +162,7 @@ func (o *observer) held() (held []*hold, hijacked int) {
 	return held, hijacked
 }
 
-func (o *observer) countHeld() (held []*hold, hijacked int) {
+func (o *observer) countHeld() (held []Holder, hijacked int) {
 	// A holder counts here for a shorter time than in the pool. So if there are more here than
 	// before and after, they are hijacked.
 	before := int(o.pool.Load().Stat().AcquiredConns())

@@ -54,7 +54,7 @@ func Shutdown(ctx context.Context, pool *pgxpool.Pool) error {
 	if pool == nil {
 		return nil
 	}
-	process.forget(pool)
+	process.pool.CompareAndSwap(pool, nil)
 
 	closed := make(chan struct{})
 	go func() {
@@ -84,8 +84,8 @@ func (o *observer) cut() []Holder {
 	held, hijacked := o.held()
 	if hijacked == 0 {
 		for _, h := range held {
-			h.session.cut()
+			h.session.socket.Close()
 		}
 	}
-	return o.holders(held, hijacked, len(held), maxLoggedSQL)
+	return describe(held, hijacked, maxLoggedSQL)
 }

@@ -41,7 +41,9 @@ type startup struct {
 	began    time.Time
 	log      throttle
 	attempts int
-	last     error // the last error that tells something about the database
+	last     error            // the last error that tells something about the database
+	limits   [3]time.Duration // asked for, in the order of dial.Limits; 0: none, or not known
+	yields   [3]bool          // the limit is a default, which does not overrule the server's own
 	server   *dial.Server
 	refused  bool // PgBouncer did not take the limits
 }
@@ -118,10 +120,8 @@ func (s *startup) probe() error {
 		return err
 	}
 	defer dial.Close(ctx, conn)
-	if s.cfg.AfterConnect != nil {
-		if err := s.cfg.AfterConnect(ctx, conn); err != nil {
-			return err
-		}
+	if err := s.cfg.AfterConnect(ctx, conn); err != nil {
+		return err
 	}
 	s.server, err = dial.Ask(ctx, conn)
 	if err != nil && !conn.IsClosed() {
@@ -133,10 +133,8 @@ func (s *startup) probe() error {
 
 // connect makes one connection as the pool would.
 func (s *startup) connect(ctx context.Context, connConfig *pgx.ConnConfig) (*pgx.Conn, error) {
-	if s.cfg.BeforeConnect != nil {
-		if err := s.cfg.BeforeConnect(ctx, connConfig); err != nil {
-			return nil, err
-		}
+	if err := s.cfg.BeforeConnect(ctx, connConfig); err != nil {
+		return nil, err
 	}
 	conn, err := pgx.ConnectConfig(ctx, connConfig)
 	if err != nil {
@@ -161,7 +159,7 @@ func (s *startup) checkServer() {
 	if !server.Verified {
 		return
 	}
-	if names := missingLimits(s.settings.Limits, server); len(names) > 0 {
+	if names := s.missingLimits(); len(names) > 0 {
 		hint := "something between here and the server, or a hook of the pool, takes them out"
 		if server.Pooled {
 			hint = "PgBouncer takes them out: set them on the role instead, such as ALTER ROLE app SET " +

@@ -56,7 +56,7 @@ func (e *StartupError) Category() pgerr.Category {
 
 // Hint says what to do about it, or is empty.
 func (e *StartupError) Hint() string {
-	if name := refusedSetting(e.Err); name != "" {
+	if name := dial.RefusedSetting(e.Err); name != "" {
 		return "PgBouncer does not take the setting " + name +
 			": set DATABASE_PGBOUNCER=true, take it out of the connection string, " +
 			"and set it on the role (ALTER ROLE … SET …)"

@@ -56,40 +56,32 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 	if s == nil || s.conn != conn || s.dead {
 		return
 	}
-	if err == nil && o.settings.SlowQuery <= 0 {
+	limit, level, message := o.settings.SlowQuery, slog.LevelWarn, "slow "+what
+	if err == nil && limit <= 0 {
 		return
 	}
 	took := o.clock() - s.began
-	slow := o.settings.SlowQuery > 0 && took >= o.settings.SlowQuery
-	if err == nil {
-		if slow {
-			o.logStatement(ctx, slog.LevelWarn, "slow "+what, s, took, "", nil)
-		}
+	slow := limit > 0 && took >= limit
+	if err == nil && !slow {
 		return
 	}
-	if conn.IsClosed() && ctx.Err() == nil { // a caller that hangs up loses its connection too
-		o.connectionLost(ctx, err)
-	}
-	if s.failed {
-		return
-	}
-	s.failed = true
 	category := pgerr.Of(err)
-	if slow {
-		o.logStatement(ctx, slog.LevelWarn, "slow "+what, s, took, category, err)
-		return
-	}
-	o.logStatement(ctx, failureLevel(category), what+" failed", s, took, category, err)
-}
-
-func (o *observer) logStatement(
-	ctx context.Context, level slog.Level, message string, s *statement, took time.Duration,
-	category pgerr.Category, err error,
-) {
-	var answer *pgconn.PgError
 	code := string(category)
-	if errors.As(err, &answer) {
-		code = answer.Code
+	var answer *pgconn.PgError
+	if err != nil {
+		if conn.IsClosed() && ctx.Err() == nil { // a caller that hangs up loses its connection too
+			o.connectionLost(ctx, err)
+		}
+		if s.failed {
+			return
+		}
+		s.failed = true
+		if !slow {
+			level, message = failureLevel(category), what+" failed"
+		}
+		if errors.As(err, &answer) {
+			code = answer.Code
+		}
 	}
 	o.log.log(ctx, level, kind{message, code, s.sql}, func() []slog.Attr {
 		attrs := []slog.Attr{slog.Duration("duration", took), slog.String("sql", mask.SQL(s.sql, maxLoggedSQL))}

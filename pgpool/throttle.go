@@ -3,6 +3,7 @@ package pgpool
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ type throttle struct {
 	logger *slog.Logger
 
 	mu    sync.Mutex
-	kinds map[kind]*counted
+	kinds map[kind]counted
 }
 
 type counted struct {
@@ -61,38 +62,24 @@ func (t *throttle) log(ctx context.Context, level slog.Level, k kind, attrs func
 func (t *throttle) take(k kind, now time.Time) (quiet int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.kinds[k]
-	if c == nil {
-		if len(t.kinds) >= maxKinds {
-			t.sweep(now)
-		}
+	c, known := t.kinds[k]
+	if !known && len(t.kinds) >= maxKinds {
+		maps.DeleteFunc(t.kinds, func(_ kind, c counted) bool { return now.Sub(c.logged) >= throttleInterval })
 		if len(t.kinds) >= maxKinds {
 			k.sql = "" // the rest share one kind for each message and code
 			c = t.kinds[k]
 		}
-		if c == nil {
-			if t.kinds == nil {
-				t.kinds = map[kind]*counted{}
-			}
-			c = &counted{}
-			t.kinds[k] = c
-		}
 	}
-	if now.Sub(c.logged) < throttleInterval {
+	if ok = now.Sub(c.logged) >= throttleInterval; ok {
+		quiet, c = c.quiet, counted{logged: now}
+	} else {
 		c.quiet++
-		return 0, false
 	}
-	quiet, c.logged, c.quiet = c.quiet, now, 0
-	return quiet, true
-}
-
-// sweep forgets the kinds that are not being held back.
-func (t *throttle) sweep(now time.Time) {
-	for k, c := range t.kinds {
-		if now.Sub(c.logged) >= throttleInterval {
-			delete(t.kinds, k)
-		}
+	if t.kinds == nil {
+		t.kinds = map[kind]counted{}
 	}
+	t.kinds[k] = c
+	return quiet, ok
 }
 
 // failure logs what failed without a statement.

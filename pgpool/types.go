@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
 )
 
@@ -21,24 +20,10 @@ type types struct {
 	known []*pgtype.Type // nil: look them up
 }
 
-// hook goes first in AfterConnect, so that the caller's hook can use the types.
-func (t *types) hook(cfg *pgxpool.Config) {
+func (t *types) register(ctx context.Context, conn *pgx.Conn) error {
 	if len(t.names) == 0 {
-		return
-	}
-	next := cfg.AfterConnect
-	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		if err := t.register(ctx, conn); err != nil {
-			return err
-		}
-		if next != nil {
-			return next(ctx, conn)
-		}
 		return nil
 	}
-}
-
-func (t *types) register(ctx context.Context, conn *pgx.Conn) error {
 	t.mu.Lock()
 	known := t.known
 	t.mu.Unlock()

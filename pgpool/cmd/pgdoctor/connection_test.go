@@ -19,7 +19,7 @@ func TestConnectionThatBreaks(t *testing.T) {
 		want []string
 	}{
 		"at the first question":         {"pg_backend_pid", []string{said}},
-		"in front of the settings":      {"begin", []string{said, "ok version PostgreSQL", "ok role primary"}},
+		"in front of the settings":      {"'idle_in_transaction", []string{said, "ok version PostgreSQL", "ok role primary"}},
 		"in the middle of the settings": {"'lock_timeout'", []string{said, "ok role primary"}},
 		"where a setting is written":    {"set_config", []string{said, "ok role primary"}},
 		"in front of the last question": {

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // finding is the result of one check. Its fields are the JSON output.
@@ -51,15 +51,11 @@ type databaseReport struct {
 func examineDatabase(ctx context.Context, cfg *pgx.ConnConfig) (*databaseReport, error) {
 	cfg = cfg.Copy()
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // PgBouncer may be in between
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, err := dial.Connect(ctx, cfg, nil)
 	if err != nil {
 		return nil, &pgpool.StartupError{Attempts: 1, Err: err}
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = conn.Close(closing)
-	}()
+	defer dial.Close(ctx, conn)
 	report := &databaseReport{}
 	err = conn.QueryRow(ctx, `select current_database(), current_setting('server_version'), pg_is_in_recovery()`).
 		Scan(&report.Database, &report.Server, &report.Standby)

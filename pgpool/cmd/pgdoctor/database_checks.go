@@ -51,20 +51,15 @@ var databaseChecks = []databaseCheck{
 	{"statements", checkStatements},
 }
 
-// list runs a query of one text column.
-func list(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]string, error) {
-	rows, err := tx.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
-
-// listed makes a finding of what a query lists. The summary is none, or the number and some.
+// listed makes a finding of what a query of one text column lists. The summary is none, or the number and some.
 func listed(
 	ctx context.Context, tx pgx.Tx, v verdict, none, some, hint, sql string, args ...any,
 ) (finding, error) {
-	details, err := list(ctx, tx, sql, args...)
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return finding{}, err
+	}
+	details, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil || len(details) == 0 {
 		return finding{Verdict: ok, Summary: none}, err
 	}

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/internal/dial"
 )
 
 // doctor examines the databases of one configuration.
@@ -72,25 +72,21 @@ func (d *doctor) database(
 ) {
 	fmt.Fprintf(d.out, "\n%s\n", title)
 	began := time.Now()
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if name := refused(err); name != "" {
+	conn, err := dial.Connect(ctx, cfg, nil)
+	if name := dial.RefusedSetting(err); name != "" {
 		d.say("WRONG", "PgBouncer",
 			"does not take the setting %s: set DATABASE_PGBOUNCER=true, and the limits on the role (ALTER ROLE … "+
 				"SET …)", name)
 		cfg = cfg.Copy()
 		cfg.RuntimeParams = map[string]string{}
-		conn, err = pgx.ConnectConfig(ctx, cfg)
+		conn, err = dial.Connect(ctx, cfg, nil)
 	}
 	if err != nil {
 		d.unreached++
 		d.say("FAIL", "connection", "%s", (&pgpool.StartupError{Attempts: 1, Err: err}).Error())
 		return
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = conn.Close(closing)
-	}()
+	defer dial.Close(ctx, conn)
 	d.say("ok", "connection", "%s in %s", address(conn), time.Since(began).Round(100*time.Microsecond))
 	p := &patient{conn: conn, cfg: cfg, settings: settings}
 	err = p.ask(ctx)
@@ -101,16 +97,6 @@ func (d *doctor) database(
 		d.unreached++
 		d.say("FAIL", "answer", "%s", (&pgpool.StartupError{Attempts: 1, Err: err}).Error())
 	}
-}
-
-// refused returns the startup setting that PgBouncer did not take.
-func refused(err error) string {
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) || answer.Code != "08P01" {
-		return ""
-	}
-	_, name, _ := strings.Cut(answer.Message, "unsupported startup parameter: ")
-	return name
 }
 
 func address(conn *pgx.Conn) string {
@@ -208,10 +194,9 @@ func (d *doctor) role(p *patient) {
 	if p.standby {
 		what = "standby"
 	}
-	switch {
-	case p.readOnly:
+	if p.readOnly {
 		d.say("warn", "role", "%s, read-only: writes fail here", what)
-	default:
+	} else {
 		d.say("ok", "role", "%s", what)
 	}
 	if p.superuser {
@@ -222,27 +207,18 @@ func (d *doctor) role(p *patient) {
 }
 
 func (d *doctor) settings(ctx context.Context, p *patient) error {
-	want := map[string]string{}
-	for name, value := range p.cfg.RuntimeParams {
-		if name != "options" {
-			want[name] = value
-		}
-	}
+	want := maps.Clone(p.cfg.RuntimeParams)
+	delete(want, "options")
 	if p.pooled {
-		for name, limit := range map[string]time.Duration{
-			"statement_timeout": p.settings.StatementTimeout, "lock_timeout": p.settings.LockTimeout,
-			"idle_in_transaction_session_timeout": p.settings.IdleInTransactionTimeout,
+		for i, limit := range []time.Duration{
+			p.settings.StatementTimeout, p.settings.LockTimeout, p.settings.IdleInTransactionTimeout,
 		} {
 			if limit > 0 {
-				want[name] = strconv.FormatInt(limit.Milliseconds(), 10)
+				want[dial.Limits[i]] = strconv.FormatInt(limit.Milliseconds(), 10)
 			}
 		}
 	}
-	var names []string
-	for name := range want {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(want))
 	missing := 0
 	for _, name := range names {
 		got, wanted, err := p.setting(ctx, name, want[name])

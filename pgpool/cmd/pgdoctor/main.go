@@ -54,13 +54,15 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	}
 	flags := flag.NewFlagSet("pgdoctor", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	asJSON := flags.Bool("json", false, "")
-	explain := flags.Bool("explain", false, "")
 	prefix := flags.String("prefix", "", "")
-	instances := flags.Int("instances", 1, "")
-	limit := 10 * time.Second
+	var asJSON, explain bool
+	instances, limit := 1, 10*time.Second
 	if database {
+		flags.BoolVar(&asJSON, "json", false, "")
 		limit = 2 * time.Minute // each check has 5 s
+	} else {
+		flags.BoolVar(&explain, "explain", false, "")
+		flags.IntVar(&instances, "instances", 1, "")
 	}
 	timeout := flags.Duration("timeout", limit, "")
 	if err := flags.Parse(args); err != nil {
@@ -71,25 +73,15 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		fmt.Fprintf(stderr, "pgdoctor: %v; see pgdoctor --help\n", err)
 		return unusable
 	}
-	misplaced := ""
-	flags.Visit(func(f *flag.Flag) {
-		if database && (f.Name == "instances" || f.Name == "explain") || !database && f.Name == "json" {
-			misplaced = f.Name
-		}
-	})
-	if misplaced != "" {
-		fmt.Fprintf(stderr, "pgdoctor: --%s has no effect here; see pgdoctor --help\n", misplaced)
-		return unusable
-	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "pgdoctor: unexpected argument %q; see pgdoctor --help\n", flags.Arg(0))
 		return unusable
 	}
-	if *instances < 1 || *timeout <= 0 {
+	if instances < 1 || *timeout <= 0 {
 		fmt.Fprintln(stderr, "pgdoctor: --instances is at least 1, and --timeout is above 0; see pgdoctor --help")
 		return unusable
 	}
-	if *explain {
+	if explain {
 		explainVariables(stdout, *prefix)
 		return fine
 	}
@@ -102,10 +94,10 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	if database {
-		return reportDatabase(ctx, cfg, stdout, stderr, *asJSON)
+		return reportDatabase(ctx, cfg, stdout, stderr, asJSON)
 	}
 	reportConfiguration(stdout, cfg)
-	d := &doctor{out: stdout, cfg: cfg, instances: *instances}
+	d := &doctor{out: stdout, cfg: cfg, instances: instances}
 	if err := d.examine(ctx); err != nil {
 		fmt.Fprintln(stdout, err)
 		return unusable

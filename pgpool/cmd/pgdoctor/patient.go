@@ -67,17 +67,12 @@ func (p *patient) ask(ctx context.Context) error {
 // setting returns the value of a setting, and the value that it has where wanted is in effect: the
 // server writes both, so that '30000' and '30s' are the same.
 func (p *patient) setting(ctx context.Context, name, value string) (got, wanted string, err error) {
-	tx, err := p.conn.Begin(ctx)
-	if err != nil {
-		return "", "", err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := tx.QueryRow(ctx, `select coalesce(current_setting($1, true), '')`, pgx.QueryExecModeSimpleProtocol,
+	if err := p.conn.QueryRow(ctx, `select coalesce(current_setting($1, true), '')`, pgx.QueryExecModeSimpleProtocol,
 		name).Scan(&got); err != nil {
 		return "", "", err
 	}
-	err = tx.QueryRow(ctx, `select set_config($1, $2, true)`, pgx.QueryExecModeSimpleProtocol,
-		name, value).Scan(&wanted)
+	err = p.conn.QueryRow(ctx, `select set_config($1, $2, true)`, pgx.QueryExecModeSimpleProtocol,
+		name, value).Scan(&wanted) // until the end of the statement
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) { // nor would it have been accepted when connecting: it never got here
 		return got, value, nil

@@ -2,10 +2,13 @@ package dial
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Limits are the names of the server's limits, in the order of Server.Limits.
@@ -48,4 +51,14 @@ func Ask(ctx context.Context, conn *pgx.Conn) (*Server, error) {
 		server.Limits[i], server.Verified = time.Duration(ms)*time.Millisecond, server.Verified && err == nil
 	}
 	return server, nil
+}
+
+// RefusedSetting returns the name of the startup setting that PgBouncer did not take, or "".
+func RefusedSetting(err error) string {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) || answer.Code != "08P01" {
+		return ""
+	}
+	_, name, _ := strings.Cut(answer.Message, "unsupported startup parameter")
+	return strings.Trim(strings.TrimPrefix(name, " in options"), ": \"")
 }

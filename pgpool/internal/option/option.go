@@ -22,8 +22,6 @@ type Settings struct {
 	LeakThreshold  time.Duration
 	Limits         [3]time.Duration // in the order of dial.Limits
 	LimitsChosen   bool             // by an option
-	LimitsDefault  [3]bool          // not set: they do not overrule the role's
-	Configured     bool             // FromConfig was called
 	KeepAlive      pgconfig.KeepAlive
 	Password       dial.Password
 	Metrics        any  // a pgpool.Metrics, or nil
@@ -39,18 +37,20 @@ type Settings struct {
 }
 
 // FromConfig takes over what an operator set for the connections of conn, whose password came from
-// file. It goes before options, which override it.
+// file. It goes before options, which override it. A server limit that nobody set is taken out of
+// conn: it becomes a default, which does not overrule the role's.
 func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig, file *pgconfig.SecretFile) func(*Settings) {
+	for i, name := range dial.Limits {
+		if !cfg.IsSet(limitVariables[i]) {
+			delete(conn.RuntimeParams, name)
+		}
+	}
 	return func(s *Settings) {
 		s.StartupTimeout = cfg.StartupTimeout
 		s.AcquireTimeout = cfg.AcquireTimeout
 		s.SlowQuery = cfg.SlowQuery
 		s.LeakThreshold = cfg.LeakThreshold
 		s.Limits = [3]time.Duration{cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout}
-		for i, variable := range limitVariables {
-			s.LimitsDefault[i] = !cfg.IsSet(variable)
-		}
-		s.Configured = true
 		s.KeepAlive = pgconfig.KeepAlive{} // cfg's connections have theirs
 		s.Password = SecretFile(file, conn, func() *slog.Logger { return s.Logger })
 		s.PgBouncer = cfg.PgBouncer

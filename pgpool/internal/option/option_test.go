@@ -18,7 +18,10 @@ func TestReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []struct{ pgBouncer, isDefault bool }{{true, true}, {false, false}} {
+	for i, want := range []struct {
+		pgBouncer bool
+		statement string
+	}{{true, ""}, {false, "300000"}} {
 		replica := cfg.Replicas()[i]
 		config, err := replica.PoolConfig()
 		if err != nil {
@@ -26,8 +29,10 @@ func TestReplica(t *testing.T) {
 		}
 		var s option.Settings
 		option.FromConfig(replica, config.ConnConfig, replica.SecretFile())(&s)
-		if s.PgBouncer != want.pgBouncer || s.LimitsDefault[0] != want.isDefault || !s.LimitsDefault[1] {
-			t.Errorf("replica %d: %+v", i, s)
+		statement := config.ConnConfig.RuntimeParams["statement_timeout"]
+		if s.PgBouncer != want.pgBouncer || statement != want.statement ||
+			config.ConnConfig.RuntimeParams["lock_timeout"] != "" {
+			t.Errorf("replica %d sends %q: %+v", i, config.ConnConfig.RuntimeParams, s)
 		}
 	}
 }
