@@ -34,7 +34,7 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	configured := option.FromConfig(cfg, poolConfig.ConnConfig, cfg.SecretFile())
+	configured := option.FromConfig(cfg, poolConfig.ConnConfig)
 	return connect(ctx, poolConfig, newSettings(append([]Option{configured}, opts...)))
 }
 

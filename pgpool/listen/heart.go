@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,10 +29,8 @@ type heart struct {
 	// socket, or nil. It is nil while nothing is watched.
 	end func() error
 
-	mu    sync.Mutex
-	heard time.Time     // the last sign of life
-	busy  bool          // a handler runs, so nothing else can arrive
-	sign  chan struct{} // has a value after each sign of life
+	busy atomic.Bool   // a handler runs, so nothing else can arrive
+	sign chan struct{} // has a value after a sign of life
 }
 
 func newHeart(limit time.Duration) *heart {
@@ -45,7 +44,6 @@ func newHeart(limit time.Duration) *heart {
 func (h *heart) start(ctx context.Context, conn *pgx.Conn, beat func(context.Context) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	socket := conn.PgConn().Conn()
-	h.live(false)
 	var silent error
 	var watch sync.WaitGroup
 	watch.Go(func() {
@@ -72,9 +70,7 @@ func (h *heart) stop() error {
 
 // live records a sign of life: a handler begins (busy) or has ended.
 func (h *heart) live(busy bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.heard, h.busy = time.Now(), busy
+	h.busy.Store(busy)
 	select {
 	case h.sign <- struct{}{}:
 	default: // it has one
@@ -83,9 +79,12 @@ func (h *heart) live(busy bool) {
 
 // watch returns nil when ctx ends, and otherwise why no notification arrives.
 func (h *heart) watch(ctx context.Context, beat func(context.Context) error) error {
-	for last := h.untilSilence(ctx); ctx.Err() == nil; last = h.untilSilence(ctx) {
+	for ctx.Err() == nil {
+		if h.hears(ctx, h.silence) || h.busy.Load() {
+			continue
+		}
 		err := beat(ctx)
-		if err == nil && !h.livesAfter(ctx, last) {
+		if err == nil && !h.hears(ctx, h.limit) {
 			err = errSilent
 		}
 		if err != nil && ctx.Err() == nil {
@@ -95,45 +94,15 @@ func (h *heart) watch(ctx context.Context, beat func(context.Context) error) err
 	return nil
 }
 
-// untilSilence waits until nothing was heard for long, or until ctx ends. It returns the time of
-// the last sign of life.
-func (h *heart) untilSilence(ctx context.Context) (last time.Time) {
-	for {
-		h.mu.Lock()
-		last = h.heard
-		wait := time.Until(last.Add(h.silence))
-		if h.busy {
-			wait = h.silence
-		}
-		h.mu.Unlock()
-		if wait <= 0 {
-			return last
-		}
-		select {
-		case <-ctx.Done():
-			return last
-		case <-time.After(wait):
-		}
+// hears waits for a sign of life. It returns false after limit and when ctx ends.
+func (h *heart) hears(ctx context.Context, limit time.Duration) bool {
+	select {
+	case <-h.sign:
+		return true
+	case <-time.After(limit):
+	case <-ctx.Done():
 	}
-}
-
-// livesAfter waits for a sign of life after last, or for the limit.
-func (h *heart) livesAfter(ctx context.Context, last time.Time) bool {
-	ctx, cancel := context.WithTimeout(ctx, h.limit)
-	defer cancel()
-	for {
-		h.mu.Lock()
-		lives := h.heard.After(last)
-		h.mu.Unlock()
-		if lives {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-h.sign:
-		}
-	}
+	return false
 }
 
 // beat notifies the Listener from a new connection. It returns an error if a new connection would

@@ -88,44 +88,37 @@ func (s *standby) watch(ctx context.Context) {
 // look asks the replica, and makes the connection and the pool if they are missing. A connection
 // that broke says nothing about the replica, so look asks again at once on a new one.
 func (s *standby) look(ctx context.Context) *state {
+	old := s.conn != nil
 	seen, err := s.askOnce(ctx)
-	if err != nil && s.conn != nil {
-		s.disconnect()
+	if err != nil && old {
 		seen, err = s.askOnce(ctx)
 	}
-	if err != nil {
-		s.disconnect()
-		return &state{err: err, lag: unknownLag}
+	if err == nil && seen.err == nil && s.pool.Load() == nil {
+		err = s.connect(ctx)
 	}
-	if seen.err == nil && s.pool.Load() == nil {
-		if err := s.connect(ctx); err != nil {
-			return &state{err: err, lag: unknownLag}
-		}
+	if err != nil {
+		return &state{err: err, lag: unknownLag}
 	}
 	return seen
 }
 
-// askOnce asks on the connection that it has, or on a new one. If it fails and s.conn is set, that
-// connection was an old one.
-func (s *standby) askOnce(ctx context.Context) (*state, error) {
+// askOnce asks on the connection that it has, or on a new one. If that fails, it closes the
+// connection.
+func (s *standby) askOnce(ctx context.Context) (seen *state, err error) {
 	// Not a child of ctx: pgx closes a connection whose query was canceled in the background, which
 	// Shutdown could not wait for.
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkLimit)
 	defer cancel()
-	if s.conn != nil {
-		return s.ask(limited)
+	if s.conn == nil {
+		connecting, cancel := context.WithTimeout(ctx, checkLimit)
+		defer cancel()
+		cfg := s.config.ConnConfig.Copy()
+		s.settings.KeepAlive.Apply(cfg)
+		if s.conn, err = dial.Connect(connecting, cfg, s.settings.Password); err != nil {
+			return nil, err
+		}
 	}
-	connecting, cancel := context.WithTimeout(ctx, checkLimit)
-	defer cancel()
-	cfg := s.config.ConnConfig.Copy()
-	s.settings.KeepAlive.Apply(cfg)
-	conn, err := dial.Connect(connecting, cfg, s.settings.Password)
-	if err != nil {
-		return nil, err
-	}
-	s.conn = conn
-	seen, err := s.ask(limited)
-	if err != nil {
+	if seen, err = s.ask(limited); err != nil {
 		s.disconnect()
 	}
 	return seen, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -118,13 +117,6 @@ func (r *databaseReport) worst() (problems, warnings int) {
 		}
 	}
 	return problems, warnings
-}
-
-func (r *databaseReport) writeJSON(out io.Writer) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(r)
 }
 
 func (r *databaseReport) write(out io.Writer, colors bool) {

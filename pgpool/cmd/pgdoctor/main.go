@@ -21,6 +21,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -136,7 +137,10 @@ func reportDatabase(ctx context.Context, cfg pgconfig.Config, stdout, stderr io.
 	case !asJSON:
 		report.write(stdout, hasColors(stdout))
 	default:
-		if err := report.writeJSON(stdout); err != nil {
+		encoder := json.NewEncoder(stdout)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(report); err != nil {
 			fmt.Fprintln(stderr, err)
 			return wrong
 		}

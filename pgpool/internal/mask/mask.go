@@ -105,20 +105,29 @@ const (
 	comment
 )
 
+const spaces = " \t\n\v\f\r"
+
 // nextToken returns what sql begins with.
 func nextToken(sql string) (token string, kind kind) {
 	switch {
-	case isSpace(sql[0]):
-		return while(sql, isSpace), space
+	case strings.IndexByte(spaces, sql[0]) >= 0:
+		return sql[:len(sql)-len(strings.TrimLeft(sql, spaces))], space
 	case isNameByte(sql[0]):
-		return while(sql, func(b byte) bool { return isNameByte(b) || b == '$' }), word
+		end := 1
+		for end < len(sql) && (isNameByte(sql[end]) || sql[end] == '$') {
+			end++
+		}
+		return sql[:end], word
 	case sql[0] == '\'':
 		return quoted(sql, '\''), literal
 	case sql[0] == '"':
 		return quoted(sql, '"'), name
 	case sql[0] == '$':
 		if tag := dollarTag(sql); tag != "" {
-			return until(sql, tag, len(tag)), literal
+			if end := strings.Index(sql[len(tag):], tag); end >= 0 {
+				return sql[:2*len(tag)+end], literal
+			}
+			return sql, literal
 		}
 	case strings.HasPrefix(sql, "--"):
 		if end := strings.IndexAny(sql, "\r\n"); end >= 0 {
@@ -146,25 +155,6 @@ func blockComment(sql string) string {
 				return sql[:i+1]
 			}
 		}
-	}
-	return sql
-}
-
-func while(sql string, holds func(byte) bool) string {
-	for i := range len(sql) {
-		if !holds(sql[i]) {
-			return sql[:i]
-		}
-	}
-	return sql
-}
-
-func isSpace(b byte) bool { return b == ' ' || b >= '\t' && b <= '\r' }
-
-// until returns sql up to the end of the first terminator at or after from, or all of it.
-func until(sql, terminator string, from int) string {
-	if i := strings.Index(sql[from:], terminator); i >= 0 {
-		return sql[:from+i+len(terminator)]
 	}
 	return sql
 }

@@ -4,6 +4,7 @@ package option
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,10 +37,10 @@ type Settings struct {
 	Load *atomic.Int64
 }
 
-// FromConfig takes over what an operator set for the connections of conn, whose password came from
-// file. It goes before options, which override it. A server limit that nobody set is taken out of
-// conn: it becomes a default, which does not overrule the role's.
-func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig, file *pgconfig.SecretFile) func(*Settings) {
+// FromConfig takes over what an operator set for the connections of conn, which cfg made. It goes
+// before options, which override it. A server limit that nobody set is taken out of conn: it becomes
+// a default, which does not overrule the role's.
+func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig) func(*Settings) {
 	for i, name := range dial.Limits {
 		if !cfg.IsSet(limitVariables[i]) {
 			delete(conn.RuntimeParams, name)
@@ -52,7 +53,7 @@ func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig, file *pgconfig.Secret
 		s.LeakThreshold = cfg.LeakThreshold
 		s.Limits = [3]time.Duration{cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout}
 		s.KeepAlive = pgconfig.KeepAlive{} // cfg's connections have theirs
-		s.Password = SecretFile(file, conn, func() *slog.Logger { return s.Logger })
+		s.Password = SecretFile(cfg.SecretFile(), conn, func() *slog.Logger { return s.Logger })
 		s.PgBouncer = cfg.PgBouncer
 	}
 }
@@ -60,4 +61,27 @@ func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig, file *pgconfig.Secret
 // limitVariables are pgconfig's names, in the order of dial.Limits.
 var limitVariables = [3]string{
 	"DATABASE_STATEMENT_TIMEOUT", "DATABASE_LOCK_TIMEOUT", "DATABASE_IDLE_IN_TRANSACTION_TIMEOUT",
+}
+
+// SecretFile returns a Password that reads file for each connection of cfg. It is nil if there is
+// no such file. A file that cannot be read while it is being replaced counts as unchanged. logger
+// is called late: an option may set the logger after this.
+func SecretFile(file *pgconfig.SecretFile, cfg *pgx.ConnConfig, logger func() *slog.Logger) dial.Password {
+	if file == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	user, password := cfg.User, cfg.Password
+	return func(ctx context.Context) (string, string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		u, p, err := file.Read()
+		if err != nil {
+			logger().WarnContext(ctx, "cannot read the file with the database password again, using its last content",
+				"error", err.Error())
+			return user, password, nil
+		}
+		user, password = u, p.Reveal()
+		return user, password, nil
+	}
 }

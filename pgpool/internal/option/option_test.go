@@ -28,7 +28,7 @@ func TestReplica(t *testing.T) {
 			t.Fatal(err)
 		}
 		var s option.Settings
-		option.FromConfig(replica, config.ConnConfig, replica.SecretFile())(&s)
+		option.FromConfig(replica, config.ConnConfig)(&s)
 		statement := config.ConnConfig.RuntimeParams["statement_timeout"]
 		if s.PgBouncer != want.pgBouncer || statement != want.statement ||
 			config.ConnConfig.RuntimeParams["lock_timeout"] != "" {
