@@ -1,7 +1,7 @@
-// Package cluster runs a PostgreSQL cluster on this machine, to try and to test programs on one
-// that fails over: nodes under Patroni with synchronous replication, etcd, HAProxy and PgBouncer,
-// all on loopback, all gone afterwards. It needs Linux and the Debian packages that [Check] names;
-// nothing is installed or configured outside a private directory.
+// Package cluster runs a PostgreSQL cluster on this machine, to try and test programs on a cluster
+// that fails over. It starts nodes under Patroni with synchronous replication, etcd, HAProxy and
+// PgBouncer, all on loopback, and removes them afterwards. It needs Linux and the Debian packages
+// that [Check] names. It installs and configures nothing outside a private directory.
 //
 //	c, err := cluster.Start(ctx, cluster.Options{})
 //	…
@@ -25,17 +25,19 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// Options says what kind of cluster. The zero value is three nodes with synchronous replication.
+// Options describes a cluster. The zero value means three nodes with synchronous replication.
 type Options struct {
-	// Nodes is how many; 0 means 3. At least 2: writes wait for a synchronous standby.
+	// Nodes is the number of nodes, at least 2, because writes wait for a synchronous standby.
+	// Defaults to 3.
 	Nodes int
-	// Dir is an empty directory for everything, or one to be made; it is kept. Empty means a
-	// temporary one, which Stop removes. For root it must be reachable for the user postgres.
+	// Dir is an empty directory for all files, or one that Start creates. Stop keeps it. If root
+	// starts the cluster, the user postgres must be able to enter it. Defaults to a temporary
+	// directory, which Stop removes.
 	Dir string
-	// Async replicates asynchronously: a failover may lose what was acknowledged. For negative
-	// controls.
+	// Async replicates asynchronously, so a failover may lose acknowledged commits. Use it for
+	// negative controls.
 	Async bool
-	// Log is told in lines what is done; nil means nobody.
+	// Log receives a line for each step. Defaults to none.
 	Log io.Writer
 }
 
@@ -59,16 +61,16 @@ type Cluster struct {
 	stopped                  bool
 }
 
-// secrets are the passwords, random for each cluster.
+// secrets has the passwords, which are random for each cluster.
 type secrets struct{ superuser, replication, rest, app string }
 
-// startLimit is how long a cluster may take: twenty times as long as on a machine that does nothing
-// else.
+// startLimit limits how long a cluster may take to start: twenty times as long as on an idle
+// machine.
 const startLimit = 4 * time.Minute
 
-// Start starts a cluster and returns when it is [Cluster.Ready], within ten seconds or so. If it is
-// not within four minutes, or ctx ends before, nothing is left. Call [Cluster.Stop] at the end;
-// should this process die without it, a watchdog does the same.
+// Start starts a cluster and returns when it is [Cluster.Ready], usually within ten seconds. If
+// that takes more than four minutes, or ctx ends first, Start removes everything. Call
+// [Cluster.Stop] at the end. If this process dies without it, a watchdog stops the cluster.
 //
 // The error is a [*MissingError] if a program is not installed.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
@@ -170,7 +172,7 @@ func (c *Cluster) makeDir() error {
 	return errors.Join(os.Chmod(dir, 0o700), c.owner.Chown(dir)) // private
 }
 
-// Stop ends all processes of the cluster, frozen and partitioned ones too, at once, and removes its
+// Stop kills all processes of the cluster, including frozen and partitioned ones, and removes its
 // files. It may be called more than once.
 func (c *Cluster) Stop() error {
 	c.mu.Lock()
@@ -192,11 +194,11 @@ func (c *Cluster) Stop() error {
 	return nil
 }
 
-// Nodes returns all nodes, whatever state they are in.
+// Nodes returns all nodes in any state.
 func (c *Cluster) Nodes() []*Node { return append([]*Node(nil), c.nodes...) }
 
-// Dir is where the files are: the logs of node n1 in n1/log, the others' in etcd.log, haproxy.log
-// and pgbouncer.log.
+// Dir returns the directory with the files. The logs of node n1 are in n1/log, the others are
+// etcd.log, haproxy.log and pgbouncer.log.
 func (c *Cluster) Dir() string { return c.dir }
 
 func (c *Cluster) say(format string, args ...any) {

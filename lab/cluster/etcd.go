@@ -23,8 +23,8 @@ func (c *Cluster) StartEtcd(ctx context.Context) error {
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=e1="+peer)
 }
 
-// StopEtcd kills etcd. Patroni then demotes the primary, because it cannot know that nobody else is
-// one: after some seconds nobody can write until [Cluster.StartEtcd].
+// StopEtcd kills etcd. Patroni then demotes the primary, because it cannot rule out a second one.
+// After a few seconds no client can write until [Cluster.StartEtcd].
 func (c *Cluster) StopEtcd() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

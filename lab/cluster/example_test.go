@@ -25,7 +25,7 @@ func example(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(
-		primary.Kill(), // also KillPostgres, Freeze, Partition, and their opposites; Switchover, StopEtcd, …
+		primary.Kill(), // or KillPostgres, Freeze, Partition and their opposites, Switchover, StopEtcd, …
 		primary.Restart(ctx),
 		c.Ready(ctx), // all nodes stream again, both proxies lead to the primary
 	)

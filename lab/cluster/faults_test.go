@@ -17,7 +17,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// A primary that is killed or frozen is succeeded, and comes back as a standby.
+// Another node takes over from a killed or frozen primary, which comes back as a standby.
 func TestFaultsOfThePrimary(t *testing.T) {
 	long(t)
 	c := start(t)
@@ -66,7 +66,7 @@ func TestFaultsOfThePrimary(t *testing.T) {
 	}
 }
 
-// A standby that cannot come back by itself is copied again.
+// Reinit copies the primary to a standby that cannot come back on its own.
 func TestReinit(t *testing.T) {
 	long(t)
 	c := start(t)
@@ -95,8 +95,8 @@ func TestReinit(t *testing.T) {
 	}
 }
 
-// A standby whose log goes further than the primary's takes part again. Patroni rewinds it; where
-// Patroni does not notice, Reinit copies the primary.
+// A standby whose log is ahead of the primary's can rejoin. Patroni rewinds it. If Patroni does not
+// notice, Reinit copies the primary.
 func TestMoreLogThanThePrimary(t *testing.T) {
 	long(t)
 	c := start(t)
@@ -123,8 +123,8 @@ func TestMoreLogThanThePrimary(t *testing.T) {
 	}
 }
 
-// writeMoreLog writes 8 MB to the log of a killed standby, on the timeline it has, and has it
-// replay them as a standby.
+// writeMoreLog writes 8 MB to the log of a killed standby, on its own timeline, and replays them
+// there.
 func writeMoreLog(t *testing.T, data string) {
 	t.Helper()
 	owner, err := pgserver.FindOwner()
@@ -184,7 +184,7 @@ func TestRestartsAround(t *testing.T) {
 	}
 }
 
-// reach connects and asks something.
+// reach connects and runs a query.
 func reach(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

@@ -18,13 +18,13 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// patience is how long a test waits for what takes seconds where nothing else runs.
+// patience limits how long a test waits for what takes seconds on an idle machine.
 const patience = 4 * time.Minute
 
 var started atomic.Bool // shared was called
 
-// shared is the cluster of all tests in this process. Those that change who is the primary do not
-// run in parallel.
+// shared is the cluster of all tests in this process. Tests that change the primary do not run in
+// parallel.
 var shared = sync.OnceValues(func() (*cluster.Cluster, error) {
 	started.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -48,8 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// stopShared stops the cluster and reports what it left. If it did not start, the tests have said
-// so.
+// stopShared stops the cluster and reports what it left behind. A cluster that did not start has
+// failed the tests already.
 func stopShared() error {
 	if !started.Load() {
 		return nil
@@ -61,7 +61,7 @@ func stopShared() error {
 	return errors.Join(c.Stop(), c.Stop(), left(c.Dir(), c.Env()))
 }
 
-// start returns the shared cluster, as healthy as it gets.
+// start returns the shared cluster when it is ready.
 func start(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	if err := cluster.Check(); err != nil {
@@ -77,8 +77,8 @@ func start(t *testing.T) *cluster.Cluster {
 	return c
 }
 
-// long skips a test that takes a minute, unless CLUSTER_LONG asks for it. What fails over in the
-// ordinary form is the demo's.
+// long skips a test that takes a minute, unless CLUSTER_LONG is set. Without it only the demo's
+// test fails over.
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CLUSTER_LONG") == "" {
@@ -86,7 +86,7 @@ func long(t *testing.T) {
 	}
 }
 
-// limited is the test's context, for patience.
+// limited returns the test's context with a timeout of patience.
 func limited(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -94,7 +94,7 @@ func limited(t *testing.T) context.Context {
 	return ctx
 }
 
-// ways returns the programs' environments by the names of cluster.Way.
+// ways returns the environment for each name of a cluster.Way.
 func ways(c *cluster.Cluster) map[string]map[string]string {
 	named := map[string]map[string]string{}
 	for _, w := range c.Env().Ways() {

@@ -13,11 +13,11 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// Node is a PostgreSQL server and the Patroni that looks after it. Its methods are safe for
-// concurrent use.
+// Node is a PostgreSQL server with the Patroni that manages it. Its methods are safe for concurrent
+// use.
 type Node struct {
 	Name string // n1, n2, …
-	URL  string // leads to this node, whatever it is; contains the password
+	URL  string // of this node in any role; contains the password
 
 	c          *Cluster
 	dir        string
@@ -40,11 +40,11 @@ func (c *Cluster) newNode(i, port, rest int) *Node {
 func (n *Node) data() string { return filepath.Join(n.dir, "data") }
 func (n *Node) log() string  { return filepath.Join(n.dir, "log") }
 
-// String returns the name; a node in an error or a log line shows no password.
+// String returns the name, so that a node in an error or a log line shows no password.
 func (n *Node) String() string { return n.Name }
 
-// startPatroni starts Patroni if it does not run. Patroni starts PostgreSQL, or takes over one that
-// runs.
+// startPatroni starts Patroni unless it runs. Patroni starts PostgreSQL, or takes over one that is
+// running.
 func (n *Node) startPatroni() error {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
@@ -71,18 +71,18 @@ func (n *Node) ended() {
 	n.patroni.wait()
 }
 
-// Kill kills Patroni and all of PostgreSQL's processes with kill -9, as if the machine had lost
-// power. [Node.Restart] brings it back.
+// Kill kills Patroni and all PostgreSQL processes with kill -9, as if the machine had lost power.
+// [Node.Restart] brings the node back.
 func (n *Node) Kill() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.c.say("kill -9 %s", n.Name)
-	n.patroni.end(syscall.SIGKILL) // first: it would start PostgreSQL again
+	n.patroni.end(syscall.SIGKILL) // first, or it would start PostgreSQL again
 	return n.killed(n.dir)
 }
 
-// KillPostgres kills all of PostgreSQL's processes with kill -9. Patroni lives, and starts
-// PostgreSQL again, or another node takes over.
+// KillPostgres kills all PostgreSQL processes with kill -9. Patroni survives and starts PostgreSQL
+// again, or another node takes over.
 func (n *Node) KillPostgres() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -98,7 +98,7 @@ func (n *Node) killed(dir string) error {
 }
 
 // Restart starts Patroni again after [Node.Kill] and waits until it answers. It does nothing to a
-// node that runs. When the node takes part again is what [Cluster.Ready] waits for.
+// running node. [Cluster.Ready] waits until the node takes part again.
 func (n *Node) Restart(ctx context.Context) error {
 	n.c.say("start %s", n.Name)
 	if err := n.startPatroni(); err != nil {
@@ -121,7 +121,7 @@ func (n *Node) Restart(ctx context.Context) error {
 }
 
 // Freeze stops all processes of the node (SIGSTOP): connections stay open, and nothing answers.
-// [Node.Thaw] lets them go on as if no time had passed; so does [Cluster.Stop].
+// [Node.Thaw] continues them, and so does [Cluster.Stop].
 func (n *Node) Freeze() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -143,8 +143,8 @@ func (n *Node) Thaw() error {
 	return nil
 }
 
-// withOwnGroup returns the same user in a group that nobody else is in, by which the packet filter
-// knows a node's processes. Only root can give a process another group, and only root filters.
+// withOwnGroup returns the same user in a group of its own, by which the packet filter recognizes
+// the node's processes. Only root can set the group of a process, and only root can filter.
 func withOwnGroup(o pgserver.Owner) pgserver.Owner {
 	if !o.IsCaller() {
 		o.GID = 1<<30 + rand.IntN(1<<29)

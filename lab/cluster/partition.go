@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// Partition cuts the node off: packets between it and etcd, the other nodes, the proxies and the
-// clients are lost without a word, in both directions, until [Node.Heal] or [Cluster.Stop]. What
-// the node does on its own goes on.
+// Partition isolates the node until [Node.Heal] or [Cluster.Stop]: packets between it and etcd, the
+// other nodes, the proxies and the clients are dropped silently in both directions. The node's
+// processes keep running.
 //
-// It drops packets on loopback with nftables, which takes root and the package of that name. The
-// error is that of [CheckPartition] where that is not possible.
+// Partition uses nftables on loopback, which needs root and the package nftables. Where that is not
+// possible, it returns the error of [CheckPartition].
 func (n *Node) Partition() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -28,8 +28,8 @@ func (n *Node) Partition() error {
 		return fmt.Errorf("partition %s: %w", n.Name, err)
 	}
 	n.c.say("partition %s", n.Name)
-	// First the ports that it listens on, and its new connections, which have its group. Then, as
-	// no more can be made, those that it has.
+	// First block the ports that it listens on and its new connections, which have its group. No
+	// more can be made then, so the list of its open connections is complete.
 	err := n.filter(fmt.Sprintf(`
 		add table inet %[1]s
 		add chain inet %[1]s %[2]s_out { type filter hook output priority 0; policy accept; }
@@ -88,7 +88,7 @@ func checkPartition(nft, table string) error {
 	return nil
 }
 
-// drop are rules that lose packets from and to ports on their way.
+// drop returns rules that drop packets from and to ports.
 func (n *Node) drop(ports ...int) string {
 	set := strings.Trim(strings.ReplaceAll(fmt.Sprint(ports), " ", ", "), "[]")
 	rule := "add rule inet " + n.c.table + " " + n.Name + "_in tcp %s { " + set + " } drop\n"

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// settings are of JSON, which is YAML too, and has one way to quote.
+// settings become JSON, which is also YAML and has only one way to quote.
 type settings = map[string]any
 
 // patroniSettings returns a node's configuration.
@@ -16,17 +16,17 @@ func (c *Cluster) patroniSettings(n *Node) settings {
 		"name":  n.Name,
 		"restapi": settings{
 			"listen": address(n.rest), "connect_address": address(n.rest),
-			// For what changes something. Other users of this machine may look.
+			// Required for changes. Other users of this machine may read.
 			"authentication": settings{"username": "cluster", "password": c.secrets.rest},
 		},
-		// Version 2 of etcd's API: with version 3, Patroni 3.0 writes the leader's key without a
-		// condition, and a leader that was frozen, thaws and takes it from its successor loses the
-		// successor's commits, synchronous or not.
+		// Use version 2 of etcd's API. With version 3, Patroni 3.0 writes the leader's key without
+		// a condition: a frozen leader that thaws takes the key from its successor, and the
+		// successor's commits are lost, even synchronous ones.
 		"etcd": settings{"host": address(c.etcdPort)},
 		"bootstrap": settings{
 			"dcs": settings{
-				// As short as it works: a leader is gone for others after 5 s. Patroni's own are
-				// 30, 10 and 10.
+				// The shortest values that work: the others give a leader up after 5 s. Patroni's
+				// defaults are 30, 10 and 10.
 				"ttl": 5, "loop_wait": 1, "retry_timeout": 2,
 				"maximum_lag_on_failover": 1 << 20,
 				"synchronous_mode":        !c.opts.Async, "synchronous_mode_strict": !c.opts.Async,
@@ -65,8 +65,8 @@ func (c *Cluster) patroniSettings(n *Node) settings {
 				"unix_socket_directories":     n.dir,
 				"password_encryption":         "scram-sha-256",
 				"wal_retrieve_retry_interval": "200ms",
-				// What is killed here is processes, never the machine: what they have written
-				// stays.
+				// Faults kill processes, never the machine, so what a process has written
+				// survives.
 				"fsync": "off",
 				// In the data directory, so that a killed server leaves nothing in /dev/shm.
 				"dynamic_shared_memory_type": "mmap",

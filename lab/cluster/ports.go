@@ -6,9 +6,8 @@ import (
 	"net"
 )
 
-// freePorts returns n different ports of loopback that nobody listens on. They are below those that
-// the kernel gives to outgoing connections (from 32768), which might take one while the program
-// that listens on it is down.
+// freePorts returns n different free ports of loopback. They are below the range for outgoing
+// connections (from 32768), so none of those takes a port while its program is down.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	taken := map[int]bool{}

@@ -15,16 +15,16 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// process is a child of ours. A nil one has ended.
+// process is a child process. nil stands for one that has ended.
 type process struct {
 	cmd   *exec.Cmd
 	log   string
 	ended chan struct{}
 }
 
-// run starts a program as o in a directory, which marks it as the cluster's: see processes. Its
-// environment is what Patroni's Python and PostgreSQL's locale need, and nothing of the caller's:
-// another Python in PATH has no Patroni.
+// run starts a program as o in a directory of the cluster, by which processes finds it. The program
+// gets only what Patroni's Python and PostgreSQL's locale need, and nothing of the caller's
+// environment: another Python in PATH has no Patroni.
 func (c *Cluster) run(o pgserver.Owner, dir, log, program string, args ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -71,7 +71,7 @@ func (p *process) running() bool {
 	}
 }
 
-// failed returns an error with the end of the log if the process has ended.
+// failed returns an error with the last lines of the log if the process has ended.
 func (p *process) failed() error {
 	if p == nil || p.running() {
 		return nil
@@ -94,9 +94,9 @@ func tail(path string) string {
 	return string(bytes.TrimSpace(text))
 }
 
-// processes returns the ids of the processes that work in dir or below: whoever was started there,
-// and all their descendants, whatever they did to their sessions and parents. PostgreSQL's
-// processes work in their data directory.
+// processes returns the ids of the processes whose working directory is dir or below it: the
+// programs that were started there and all their descendants, even those with another session or
+// parent. PostgreSQL's processes work in their data directory.
 func processes(dir string) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -116,7 +116,7 @@ func processes(dir string) ([]int, error) {
 	return found, nil
 }
 
-// signalAll sends a signal to all processes that work in dir, and to those that they started
+// signalAll sends a signal to all processes that work in dir, and to those that they start
 // meanwhile.
 func signalAll(dir string, s syscall.Signal) error {
 	done := map[int]bool{}

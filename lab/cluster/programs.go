@@ -23,7 +23,7 @@ func (e *MissingError) Error() string {
 		" (stop the services that this starts; the cluster runs its own)"
 }
 
-// programs are the paths of what a cluster runs.
+// programs has the path of each program that a cluster runs.
 type programs struct {
 	postgres                          string // the directory of PostgreSQL's
 	patroni, etcd, haproxy, pgbouncer string
@@ -66,13 +66,13 @@ func findPrograms() (programs, error) {
 	return p, nil
 }
 
-// find looks in PATH, and where Debian puts servers, which an ordinary user's PATH does not have.
+// find looks in PATH, then where Debian installs servers: an ordinary user's PATH lacks that.
 func find(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
 	if os.Getenv("PATH") == "" {
-		return "" // so that a test can see what happens without
+		return "" // lets a test run without the program
 	}
 	if path := filepath.Join("/usr/sbin", name); executable(path) {
 		return path

@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// haproxySettings returns HAProxy's configuration. Its checks ask Patroni several times a second
-// which role a node has, and close the sessions with a node that lost the role: otherwise clients
-// that wait for an answer would wait until TCP times out. A new HAProxy reads what the old one knew
-// of the nodes; without that, it takes each node for the primary until two checks have failed.
+// haproxySettings returns HAProxy's configuration. Its checks ask Patroni for each node's role
+// several times a second, and close the sessions with a node that lost its role. Without that,
+// clients would wait for an answer until TCP times out. A new HAProxy loads the state that the old
+// one saved; otherwise it takes every node for the primary until two checks have failed.
 func (c *Cluster) haproxySettings() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
@@ -68,9 +68,9 @@ ignore_startup_parameters = extra_float_digits
 func (c *Cluster) haproxySocket() string { return filepath.Join(c.dir, "haproxy.sock") }
 func (c *Cluster) haproxyState() string  { return filepath.Join(c.dir, "haproxy.state") }
 
-// RestartHAProxy ends HAProxy, with all connections through it, and starts it again. Before that
-// it saves what HAProxy knows of the nodes, as a service unit does, so that the new process leads
-// to the primary at once. It returns when HAProxy listens.
+// RestartHAProxy ends HAProxy and all connections through it, and starts it again. As a service
+// unit does, it saves HAProxy's state of the nodes first, so that the new process leads to the
+// primary at once. It returns when HAProxy listens.
 func (c *Cluster) RestartHAProxy(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,8 +105,8 @@ func (c *Cluster) saveHAProxyState(ctx context.Context) error {
 	return c.writeFile(filepath.Base(c.haproxyState()), string(state))
 }
 
-// RestartPgBouncer ends PgBouncer, with all connections through it, and starts it again. It returns
-// when it listens.
+// RestartPgBouncer ends PgBouncer and all connections through it, and starts it again. It returns
+// when PgBouncer listens.
 func (c *Cluster) RestartPgBouncer(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

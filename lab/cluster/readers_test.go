@@ -14,8 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgpool/replica"
 )
 
-// readers read from the standbys: package replica by each node's own URL, the primary's included,
-// whoever that is; and a plain connection by HAProxy's reader. The function waits until both
+// readers reads from the standbys: package replica by the URL of every node, including the current
+// primary, and a plain connection by HAProxy's reader. The returned function waits until both
 // standbys are in use and a token's reader shows the write.
 func readers(t *testing.T, c *cluster.Cluster) (work func()) {
 	ctx := t.Context()

@@ -10,10 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Ready waits until the cluster is as healthy as it can be: one primary, which all other nodes
-// stream from, one of them synchronously; a write commits through HAProxy and through PgBouncer;
-// and HAProxy's reader leads to a standby. It waits until ctx ends; the error then says what is
-// missing. A node that was killed, frozen or partitioned has to be brought back first.
+// Ready waits until the cluster is fully healthy. There is one primary, and all other nodes stream
+// from it, one of them synchronously. A write commits through HAProxy and through PgBouncer, and
+// HAProxy's reader leads to a standby. If ctx ends first, the error says what is missing. Bring
+// back killed, frozen and partitioned nodes first.
 func (c *Cluster) Ready(ctx context.Context) error {
 	if err := poll(ctx, func() error { return c.healthy(ctx) }); err != nil {
 		return fmt.Errorf("wait until the cluster is ready: %w", err)
@@ -48,7 +48,7 @@ func (c *Cluster) healthy(ctx context.Context) error {
 	for _, way := range []struct{ name, url string }{
 		{"HAProxy", c.url(c.writerPort)}, {"PgBouncer", c.url(c.poolPort)},
 	} {
-		// A write that changes nothing; its commit waits for the standby.
+		// This write changes nothing, but its commit waits for the standby.
 		var lsn string
 		if err := query(ctx, way.url, "select pg_logical_emit_message(true, 'ready', '')::text", &lsn); err != nil {
 			return fmt.Errorf("write through %s: %w", way.name, err)
@@ -64,7 +64,7 @@ func (c *Cluster) healthy(ctx context.Context) error {
 	return nil
 }
 
-// failed returns the error of a program that ended, though it should run.
+// failed returns the error of a program that should run but has ended.
 func (c *Cluster) failed() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,11 +85,11 @@ func (c *Cluster) failed() error {
 	return err
 }
 
-// queryLimit is how long a query may take, connecting included: through a proxy that has not
-// noticed yet it never ends.
+// queryLimit limits a query, including its connect: through a proxy that has not noticed a fault
+// yet, it would never end.
 const queryLimit = 5 * time.Second
 
-// query asks a server for one value.
+// query reads one value from a server.
 func query(ctx context.Context, url, sql string, value any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryLimit)
 	defer cancel()
@@ -124,8 +124,8 @@ func (c *Cluster) createDatabase(ctx context.Context) error {
 	if err != nil {
 		return errors.New("cannot parse the superuser's URL")
 	}
-	// No standby may be there yet to wait for, and a password is in no log even if the statement
-	// fails.
+	// There may be no standby to wait for yet. The password stays out of the log even if the
+	// statement fails.
 	config.RuntimeParams["synchronous_commit"] = "local"
 	config.RuntimeParams["log_min_error_statement"] = "panic"
 	conn, err := pgx.ConnectConfig(ctx, config)

@@ -10,10 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Reinit does what an operator does for standbys that do not come back by themselves, such as one
-// whose log went further than the new primary's: Patroni copies the primary to each that does not
-// stream from it. It returns when Patroni has begun; [Cluster.Ready] waits for the end. The error
-// is nil if all stream.
+// Reinit repairs standbys that do not come back on their own, such as one whose log is ahead of the
+// new primary's. Patroni copies the primary to each standby that does not stream from it. Reinit
+// returns when Patroni has started; [Cluster.Ready] waits for the end. It returns nil if all
+// standbys stream.
 func (c *Cluster) Reinit(ctx context.Context) error {
 	primary, err := c.Primary(ctx)
 	if err != nil {

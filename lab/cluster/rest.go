@@ -12,12 +12,11 @@ import (
 	"time"
 )
 
-// restLimit is how long Patroni may take to answer whether it is the primary: a frozen one never
-// does.
+// restLimit limits a request to Patroni: a frozen one never answers.
 const restLimit = time.Second
 
-// is asks a node's Patroni one of its health checks: /primary, /replica, /sync. The error says that
-// it does not answer.
+// is sends one of Patroni's health checks to a node: /primary, /replica, /sync. It returns an error
+// if Patroni does not answer.
 func (n *Node) is(ctx context.Context, what string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, restLimit)
 	defer cancel()
@@ -50,7 +49,7 @@ func (n *Node) request(ctx context.Context, method, path string, body any) (stat
 	return resp.StatusCode, string(got), err
 }
 
-// all returns the nodes that answer yes.
+// all returns the nodes whose answer is yes.
 func (c *Cluster) all(ctx context.Context, what string) []*Node {
 	yes := make([]bool, len(c.nodes))
 	var wg sync.WaitGroup
@@ -79,19 +78,19 @@ func (c *Cluster) one(ctx context.Context, what string) (*Node, error) {
 	return found[0], nil
 }
 
-// Primary asks all nodes once which is the primary, for at most a second. During a failover there
-// may be none, and for a moment after a thaw two: then it is an error.
+// Primary asks all nodes which one is the primary, once and for at most a second. It returns an
+// error if there is none, as during a failover, or two, as for a moment after a thaw.
 func (c *Cluster) Primary(ctx context.Context) (*Node, error) { return c.one(ctx, "/primary") }
 
-// SyncStandby asks all nodes once which is the synchronous standby, the one that a failover goes
-// to. It is an error if none is, as with Options.Async.
+// SyncStandby asks all nodes which one is the synchronous standby, which a failover promotes. It
+// returns an error if there is none, as with Options.Async.
 func (c *Cluster) SyncStandby(ctx context.Context) (*Node, error) { return c.one(ctx, "/sync") }
 
-// final is an error that waiting does not change.
+// final is an error that ends a poll.
 type final struct{ error }
 
-// poll calls condition until it returns nil or a final error, or ctx ends: then the error is ctx's
-// cause with the last that the condition gave by itself.
+// poll calls condition until it returns nil or a final error. When ctx ends, poll returns ctx's
+// cause and the last error of the condition.
 func poll(ctx context.Context, condition func() error) error {
 	var last error
 	for {

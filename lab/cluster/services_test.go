@@ -18,9 +18,9 @@ import (
 	"github.com/page-builder/persistence/lab/cluster"
 )
 
-// services are the example's programs, as they are, with other variables: serve imports the site,
-// then host and render run. The function waits until a page that is edited and published in host is
-// shown by render.
+// services runs the example's programs unchanged, with other variables: serve imports the site,
+// then host and render run. The returned function edits and publishes a page in host and waits
+// until render shows it.
 func services(t *testing.T, c *cluster.Cluster) (work func()) {
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/serve", "./cmd/host", "./cmd/render")
@@ -66,7 +66,7 @@ func services(t *testing.T, c *cluster.Cluster) (work func()) {
 	}
 }
 
-// send makes a request. An answer other than 2xx is an error.
+// send sends a request. An answer other than 2xx is an error.
 func send(ctx context.Context, method, url, body string, headers ...string) (answer, etag string, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
@@ -95,7 +95,7 @@ type program struct {
 	lines chan string // the first ones; the rest is dropped
 }
 
-// run starts a program whose environment names no other database.
+// run starts a program whose environment has no other database.
 func run(t *testing.T, environ map[string]string, path string, args ...string) *program {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
@@ -140,7 +140,7 @@ func (p *program) await(t *testing.T, want *regexp.Regexp) string {
 	return ""
 }
 
-// end ends the program, which must still run, and waits.
+// end ends the program and waits. The program must still be running.
 func (p *program) end(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {

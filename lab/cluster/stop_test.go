@@ -19,8 +19,7 @@ import (
 	"github.com/page-builder/persistence/lab/cluster"
 )
 
-// left reports what a stopped cluster left: its directory, a process in it, a port that somebody
-// listens on.
+// left reports what a stopped cluster left behind: its directory, a process in it, a port in use.
 func left(dir string, env cluster.Env) error {
 	err := gone(dir)
 	links, globErr := filepath.Glob("/proc/[0-9]*/cwd")
@@ -67,7 +66,7 @@ type state struct {
 	Env cluster.Env
 }
 
-// A program that is killed cannot stop its cluster. It ends nevertheless.
+// The cluster of a program that is killed ends too, although the program cannot stop it.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	if err := cluster.Check(); err != nil {

@@ -6,9 +6,9 @@ import (
 	"net/http"
 )
 
-// Switchover makes another node the primary, in an orderly way: the old one stops writing first,
-// and nothing is lost. It must be the [Cluster.SyncStandby] unless replication is asynchronous; nil
-// means whichever that is. It returns when the new one is the primary.
+// Switchover makes another node the primary. The old primary stops writing first, so nothing is
+// lost. The node must be the [Cluster.SyncStandby] unless replication is asynchronous; nil stands
+// for that standby. Switchover returns when the node is the primary.
 func (c *Cluster) Switchover(ctx context.Context, to *Node) error {
 	primary, err := c.Primary(ctx)
 	if err == nil && to == nil {

@@ -14,9 +14,8 @@ import (
 //go:embed watchdog.sh
 var watchdogScript string
 
-// watchdog stops the cluster when the pipe from us is closed: by stop, or by the kernel when this
-// process dies. So there is one way to stop, and each orderly end tests what happens after a
-// disorderly one.
+// watchdog stops the cluster when our end of the pipe is closed, by stop or by the kernel when this
+// process dies. There is only one way to stop, so every orderly end tests the disorderly one too.
 type watchdog struct {
 	args []string
 	cmd  *exec.Cmd
@@ -48,11 +47,11 @@ func (d *watchdog) run(alive *os.File) error {
 	return d.cmd.Start()
 }
 
-// stop makes the watchdog do its work, and waits.
+// stop triggers the watchdog and waits for it.
 func (d *watchdog) stop() error {
 	d.pipe.Close()
 	err := d.cmd.Wait()
-	// It was killed: here is another.
+	// It was killed, so start another one.
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == -1 {
 		nothing, open := os.Open(os.DevNull)
 		if open != nil {

@@ -2,8 +2,7 @@ package cluster_test
 
 import "testing"
 
-// Whoever connects, in each way that there is, goes on after a switchover, in the same process and
-// without help.
+// Clients go on after a switchover, for each way to connect, without a restart.
 func TestWaysToConnect(t *testing.T) {
 	c := start(t)
 	works := []func(){services(t, c), readers(t, c), writers(t, c)}

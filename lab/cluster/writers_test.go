@@ -29,12 +29,12 @@ type writer struct {
 	acknowledged []int // Run returned nil
 	unknown      int
 	written      atomic.Int64
-	heard        atomic.Int64 // the highest number that a notification told of
+	heard        atomic.Int64 // the highest number in a notification
 }
 
-// writers migrate over each way to connect, and then write and listen until the test ends: nothing
-// that was acknowledged may be missing or there twice. The function waits until all have written
-// and heard something new.
+// writers migrates over each way to connect, and then writes and listens until the test ends. Every
+// acknowledged write must be there exactly once. The returned function waits until all of them have
+// written and heard something new.
 func writers(t *testing.T, c *cluster.Cluster) (works func()) {
 	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var all errgroup.Group
@@ -93,15 +93,15 @@ func newWriter(t *testing.T, name string, cfg pgconfig.Config) *writer {
 		t.Fatal(err)
 	}
 	table := pgx.Identifier{name}.Sanitize()
-	// No key: what is applied twice shows.
+	// There is no key, so a write that is applied twice shows.
 	if _, err := pool.Exec(t.Context(), "create table "+table+" (n int not null)"); err != nil {
 		t.Fatal(err)
 	}
 	return &writer{name: name, table: table, pool: pool}
 }
 
-// write inserts the numbers from 1 until ctx ends, each until Run says that it is in, or that
-// nobody can know.
+// write inserts the numbers from 1 until ctx ends. It repeats each until Run returns nil or an
+// unknown outcome.
 func (w *writer) write(ctx context.Context) error {
 	pace := time.NewTicker(10 * time.Millisecond) // this is no benchmark
 	defer pace.Stop()
@@ -150,7 +150,7 @@ func (w *writer) listen(ctx context.Context, cfg pgconfig.Config) error {
 	return nil
 }
 
-// check compares what was acknowledged with what is there.
+// check compares the acknowledged writes with the table.
 func (w *writer) check(t *testing.T) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())

@@ -1,10 +1,11 @@
-// Package chaos loads a PostgreSQL cluster as services built with this repository's modules do,
-// breaks parts of it, and compares what the clients were told with what is there in the end.
+// Package chaos loads a PostgreSQL cluster in the same way as services built with this repository's
+// modules, breaks parts of it, and compares what the clients were told with the final state of the
+// database.
 //
-// A round is one fault. Everything that a service has runs in this process, and is not restarted: a
+// A round is one fault. Everything a service needs runs in this process and is never restarted: a
 // pool and its replicas by pgpool, transactions by pgtx, a listener, a readiness probe, a
-// migration. Beside it runs a control, plain pgx with a naive retry, and a floor, fresh connections
-// to each node that tell when the cluster itself takes writes again.
+// migration. A control (plain pgx with a naive retry) runs at the same time. So does a floor: fresh
+// connections to each node, which show when the cluster itself takes writes again.
 package chaos
 
 import (
@@ -22,23 +23,23 @@ type System struct {
 	Environ map[string]string
 	// Nodes are the URLs of the servers themselves.
 	Nodes []string
-	// Primary returns the URL of the server that is primary now. It waits for one until ctx ends.
+	// Primary returns the URL of the current primary. It waits for one until ctx ends.
 	Primary func(ctx context.Context) (string, error)
-	// Ready waits until the system is whole again, or ctx ends. nil: it is when it takes writes.
+	// Ready waits until the system has recovered, or ctx ends. nil: it has when it takes writes.
 	Ready func(ctx context.Context) error
-	// Mend does what an operator does for servers that do not come back by themselves. nil:
-	// nothing.
+	// Mend repairs servers that do not come back on their own, as an operator would. nil: nothing
+	// to do.
 	Mend func(ctx context.Context) error
 }
 
-// Environ are the limits of the service under test, as an operator sets them who wants failovers to
-// be short: the defaults but for these.
+// Environ has the limits of the service under test, set by an operator who wants short failovers.
+// All others are the defaults.
 func Environ() map[string]string {
 	return map[string]string{
 		"APP_ENV":                   "test",
 		"DATABASE_POOL_MAX_CONNS":   "20",
 		"DATABASE_CONNECT_TIMEOUT":  "1s",    // a frozen node takes connections and does not answer
-		"DATABASE_PING_TIMEOUT":     "500ms", // the same, of those that were idle
+		"DATABASE_PING_TIMEOUT":     "500ms", // the same for idle connections
 		"DATABASE_ACQUIRE_TIMEOUT":  "2s",
 		"DATABASE_APPLICATION_NAME": "chaos",
 	}
@@ -47,23 +48,23 @@ func Environ() map[string]string {
 // Fault is the fault of a round.
 type Fault struct {
 	Name string
-	// Inject brings it about.
+	// Inject causes the fault.
 	Inject func(ctx context.Context) error
-	// Hold is how long it lasts at least, before Repair.
+	// Hold is the minimum time between Inject and Repair.
 	Hold time.Duration
-	// Heals says that writes come back without Repair, which waits for them then.
+	// Heals says that writes come back without Repair. Repair then waits for them.
 	Heals bool
-	// Repair puts right what the fault broke. nil: there is nothing to do.
+	// Repair repairs what the fault broke. nil: nothing to do.
 	Repair func(ctx context.Context) error
 }
 
-// Options change a round. The zero value is for use.
+// Options change a round. The zero value works.
 type Options struct {
-	// Calm is how long the load runs before the fault and after its end. Default: 2 s.
+	// Calm sets how long the load runs before and after the fault. Defaults to 2 s.
 	Calm time.Duration
-	// Logger gets what the modules log. Default: none.
+	// Logger receives what the modules log. Defaults to none.
 	Logger *slog.Logger
-	// Log gets a line for each step of the round. Default: none.
+	// Log receives a line for each step of the round. Defaults to none.
 	Log io.Writer
 }
 

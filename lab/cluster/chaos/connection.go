@@ -14,7 +14,7 @@ import (
 type connections struct {
 	mu     sync.Mutex
 	failed map[*pgx.Conn][]string   // what failed
-	open   map[*pgx.Conn]*statement // what was sent last and has no answer yet
+	open   map[*pgx.Conn]*statement // sent last, not answered yet
 }
 
 var (
@@ -25,7 +25,7 @@ var (
 // statementKey finds a statement in its ctx.
 type statementKey struct{}
 
-// statement is one under way.
+// statement is a statement that runs.
 type statement struct {
 	harmless bool // an error of it adds no failure to its sender
 	told     bool // that it failed: pgx tells the end of a batch twice if it could not be prepared
@@ -33,8 +33,8 @@ type statement struct {
 	with *statement // the BEGIN that it travels with
 }
 
-// start marks what fails nobody anew: what is begun on a connection that is known to be dead, as
-// nothing is sent, and the ROLLBACK after a failure.
+// start marks statements whose error is no new failure: those on a connection that is known to be
+// dead, because nothing is sent, and the ROLLBACK after a failure.
 func (c *connections) start(ctx context.Context, conn *pgx.Conn, sql string) context.Context {
 	s := &statement{harmless: conn.IsClosed() || sql == "rollback"}
 	c.mu.Lock()
@@ -78,7 +78,7 @@ func (c *connections) end(ctx context.Context, conn *pgx.Conn, err error) {
 	c.failed[conn] = append(c.failed[conn], strings.Join(strings.Fields(err.Error()), " "))
 }
 
-// read returns on how many connections something failed, and what on the worst.
+// read returns how many connections had failures, and the failures of the worst one.
 func (c *connections) read() (conns int, worst []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

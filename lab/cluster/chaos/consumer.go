@@ -17,15 +17,15 @@ import (
 
 const (
 	eventPause = 50 * time.Millisecond
-	// horizon is how far back the consumer looks for rows that became visible later than one after
-	// them.
+	// horizon is how far back the consumer looks for rows that became visible after rows with a
+	// higher id.
 	horizon = 100
-	// consumeLimit bounds one look, after which it is tried again.
+	// consumeLimit limits one read; the consumer then tries again.
 	consumeLimit = 2 * time.Second
 )
 
-// events is a table that one producer writes, and one consumer reads whenever a notification hints
-// at it, and after every connect.
+// events is a table with one producer and one consumer. The consumer reads it after every
+// notification and after every connect.
 type events struct {
 	pool     *pgxpool.Pool
 	table    string
@@ -72,7 +72,7 @@ func (e *events) consume(ctx context.Context, cfg pgconfig.Config) error {
 	err = listener.Handle(e.channel,
 		func(ctx context.Context, _ *pgconn.Notification) error {
 			for {
-				// A hint comes once: what it hints at is looked for until that could be read.
+				// A notification comes once, so the consumer tries until it has read the row.
 				err := e.look(ctx, e.pool.Query, false)
 				if err == nil || ctx.Err() != nil {
 					return err
@@ -134,7 +134,7 @@ func (e *events) missed(there []int64) (missed int) {
 	return missed
 }
 
-// delay is the longest time from an event's acknowledgement to its consumption.
+// delay returns the longest time from an event's acknowledgement to its consumption.
 func (e *events) delay() (longest time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// One server that crashes and is started again needs no packages: the load and the judge are tested
-// on it everywhere.
+// A single server that crashes and restarts needs no extra packages, so this test of the load and
+// the judge runs everywhere.
 func TestCrashOfOneServer(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{})

@@ -9,10 +9,10 @@ import (
 	"github.com/page-builder/persistence/lab/cluster"
 )
 
-// Kind is a fault that a cluster can be made to have.
+// Kind is a fault that can be injected into a cluster.
 type Kind struct {
 	Name string
-	// Goal is how many rounds of it make a whole run.
+	// Goal is the number of rounds in a full run.
 	Goal  int
 	make  func(c *cluster.Cluster) Fault
 	check func() error // nil: it is possible everywhere
@@ -28,14 +28,14 @@ func (k Kind) Check() error {
 }
 
 const (
-	// frozenFor is longer than a failover takes, so that the old primary wakes up beside the new
-	// one.
+	// frozenFor is longer than a failover takes, so the old primary wakes up while the new one
+	// already runs.
 	frozenFor = 15 * time.Second
 	// standbyGone is long enough for another standby to become the synchronous one.
 	standbyGone = 8 * time.Second
 	// etcdGone is longer than Patroni's leader key lives: the primary steps down.
 	etcdGone = 5 * time.Second
-	// choiceLimit is for finding out who is who.
+	// choiceLimit limits how long it takes to find the node to break.
 	choiceLimit = 30 * time.Second
 )
 
@@ -64,7 +64,7 @@ func (k Kind) On(c *cluster.Cluster) Fault {
 	return fault
 }
 
-// on is a fault of the node that choose finds when it comes.
+// on returns a fault of the node that choose finds at injection time.
 func on(
 	choose func(context.Context) (*cluster.Node, error), inject func(context.Context, *cluster.Node) error,
 	repair func(context.Context, *cluster.Node) error,

@@ -8,9 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// floor measures how long the system itself is without a primary that takes writes, whoever the
-// client is: one goroutine for each node commits on a fresh connection to that node, again and
-// again. No client can be back sooner.
+// floor measures how long the system itself has no primary that takes writes. One goroutine for
+// each node keeps committing on a fresh connection to that node. No client can recover sooner.
 type floor struct {
 	nodes []string
 	sql   string
@@ -49,7 +48,7 @@ func (f *floor) write(ctx context.Context, node string, i int) error {
 	return err
 }
 
-// sleep waits, or returns when ctx ends.
+// sleep returns after d, or when ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -59,7 +58,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// closeSoon says goodbye to a server that may not listen.
+// closeSoon closes a connection to a server that may not answer.
 func closeSoon(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), floorLimit)
 	defer cancel()

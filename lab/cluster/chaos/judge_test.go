@@ -9,8 +9,7 @@ import (
 func yes() *bool { b := true; return &b }
 func no() *bool  { b := false; return &b }
 
-// The judge must object to each history in which something went wrong, and to none in which nothing
-// did.
+// The judge rejects every history in which something went wrong, and accepts all others.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	line := func(transfer int64, attempt int) chaos.Line {

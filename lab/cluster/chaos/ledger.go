@@ -11,21 +11,20 @@ type Outcome int
 
 // The outcomes.
 const (
-	Acknowledged Outcome = iota // it is committed
-	Refused                     // it is not, and will not be
-	Unknown                     // nobody can say
+	Acknowledged Outcome = iota // committed
+	Refused                     // not committed, and never will be
+	Unknown                     // the client cannot know
 )
 
-// Told is one transfer as its client knows it.
+// Told is one transfer as its client saw it.
 type Told struct {
 	Transfer int64
 	Outcome  Outcome
-	// Resolved is the later finding about an Unknown one: that it committed, or that it
-	// did not. nil: nothing.
+	// Resolved says whether an Unknown transfer turned out to be committed. nil: not resolved.
 	Resolved *bool
 }
 
-// Line is an attempt at a transfer that was applied. Every attempt writes one, in the transaction
+// Line is an attempt at a transfer that was applied. Every attempt writes a line in the transaction
 // that moves the money.
 type Line struct {
 	Transfer       int64
@@ -41,21 +40,21 @@ type Book struct {
 	Opening  int64 // of each account
 }
 
-// Verdict counts transfers by what was told and what is so.
+// Verdict counts transfers by what the client was told and what the database says.
 type Verdict struct {
 	Acknowledged, Refused, Unknown int
 
-	Resolved       int // Unknown, and found out afterwards
-	UnknownApplied int // Unknown, not found out, and in the book
+	Resolved       int // Unknown, and resolved afterwards
+	UnknownApplied int // Unknown, never resolved, and in the book
 
 	Lost    int // acknowledged, or resolved as committed, and not in the book
 	Twice   int // in the book more than once
 	Denied  int // refused, or resolved as not committed, and in the book
-	Strange int // in the book, and nobody asked for it
+	Strange int // in the book, and no client made it
 	Money   int // accounts whose balance is not what the lines make it, and one more if the sum is not the opening one
 }
 
-// Judge compares what was told with the book.
+// Judge compares what the clients were told with the book.
 func Judge(told []Told, book Book) Verdict {
 	applied := map[int64]int{}
 	want := map[int]int64{}
@@ -126,7 +125,7 @@ func (v *Verdict) count(t Told, there int) {
 	}
 }
 
-// Broken names the invariants that do not hold.
+// Broken returns the names of the broken invariants.
 func (v Verdict) Broken() []string {
 	counts := map[string]int{
 		"acknowledged and lost": v.Lost, "applied twice": v.Twice, "denied and yet applied": v.Denied,

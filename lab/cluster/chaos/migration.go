@@ -18,11 +18,11 @@ var migrationFiles embed.FS
 
 const (
 	migrationSteps = 5
-	// completeLimit is for completing the migration after the fault.
+	// completeLimit limits how long the migration may take after the fault.
 	completeLimit = 2 * time.Minute
 )
 
-// migration is under way when the fault comes, and completed after it.
+// migration starts before the fault and is completed after it.
 type migration struct {
 	migrator *pgmigrate.Migrator
 	schema   string
@@ -51,8 +51,8 @@ func (m *migration) run(ctx context.Context) {
 	m.done <- err
 }
 
-// complete waits for the first run and, if it failed, runs it again until it is complete, as
-// whoever deploys does. It returns how often it was begun, and what the first run met.
+// complete waits for the first run. If that failed, it runs the migration again until it succeeds,
+// as an operator would. It returns the number of runs and the error of the first one.
 func (m *migration) complete(ctx context.Context) (runs int, first, err error) {
 	ctx, cancel := context.WithTimeout(ctx, completeLimit)
 	defer cancel()
@@ -69,7 +69,7 @@ func (m *migration) complete(ctx context.Context) (runs int, first, err error) {
 	return runs, first, err
 }
 
-// check looks for steps that are applied by halves, or twice.
+// check looks for steps that were applied partly or twice.
 func (m *migration) check(ctx context.Context, conn *pgx.Conn) error {
 	name := func(table string) string { return pgx.Identifier{m.schema, table}.Sanitize() }
 	var marks, distinct int

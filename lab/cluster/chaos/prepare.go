@@ -45,7 +45,7 @@ func (r *round) prepare(ctx context.Context) (err error) {
 	return r.onPrimary(ctx, r.create)
 }
 
-// plainPool is the control's: what DATABASE_URL says, and pgx's defaults.
+// plainPool makes the control's pool from DATABASE_URL, with pgx's defaults.
 func plainPool(ctx context.Context, environ map[string]string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(environ["DATABASE_URL"])
 	if err != nil {

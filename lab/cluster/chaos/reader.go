@@ -19,11 +19,11 @@ const (
 	readLimit   = 2 * time.Second // of one read, as of a request
 	readPause   = 10 * time.Millisecond
 	authorPause = 50 * time.Millisecond
-	oldTokens   = 200 // how many an author keeps, to come back with one of them
+	oldTokens   = 200 // an author keeps that many, and reads again with one of them
 )
 
-// reading is what reads: readers that take any replica, and authors that write, and read what they
-// wrote.
+// reading runs readers that take any replica, and authors that write and then read their own
+// writes.
 type reading struct {
 	cluster *replica.Cluster
 	table   string // writer, n
@@ -60,7 +60,7 @@ func (r *reading) run(stop context.Context) {
 	all.Wait()
 }
 
-// read reads, wherever the cluster says.
+// read reads from the pools that Reader returns.
 func (r *reading) read(stop context.Context) {
 	for stop.Err() == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(stop), readLimit)
@@ -91,7 +91,7 @@ type seen struct {
 	token replica.Token
 }
 
-// write writes, captures a token once that is committed, and reads with it, and with an older one.
+// write commits, captures a token, and reads with that token and with an older one.
 func (r *reading) write(stop context.Context, author int) {
 	var kept []seen
 	for n := int64(1); stop.Err() == nil; n++ {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A 503 is false only if no pause of writes explains it. The load and the clients live on
-// unexported types, so this test is inside the package.
+// A 503 is false only if no pause of writes explains it. The load and the clients are unexported,
+// so this test is inside the package.
 func TestReadinessOfSeveralPauses(t *testing.T) {
 	t.Parallel()
 	fault := time.Now()

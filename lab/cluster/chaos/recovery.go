@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// recoverLimit is how long writes may be away, and the system take to be whole again.
+	// recoverLimit limits how long writes may fail, and how long the system may take to recover.
 	recoverLimit = 2 * time.Minute
-	// loadedLimit is how long the load goes on while the system is not whole.
+	// loadedLimit limits how long the load goes on while the system has not recovered.
 	loadedLimit = time.Minute
-	// rejoinLimit is for a node that has to copy everything, on a busy machine. Then it is mended,
-	// and has as long again.
+	// rejoinLimit is enough for a node that copies the whole database on a busy machine. After that
+	// Mend runs, and the node gets the same time again.
 	rejoinLimit = 90 * time.Second
 )
 
-// bring brings the fault about and repairs it, whatever goes wrong in between, and returns when
-// that was.
+// bring injects the fault and repairs it, even if something fails in between. It returns the times
+// of both.
 func (r *round) bring(ctx context.Context, fault Fault) (repaired time.Time, err error) {
 	r.step("%s", fault.Name)
 	injected := time.Now()
@@ -54,7 +54,7 @@ func (r *round) until(ctx context.Context, what string, done func() bool) error 
 	return nil
 }
 
-// flows reports whether each of our sides has had so many acknowledgements since then.
+// flows reports whether each of our sides has had that many acknowledgements since then.
 func (r *round) flows(since time.Time, n int) bool {
 	for _, s := range r.ours {
 		if s.acks.after(since) < n {
@@ -64,7 +64,7 @@ func (r *round) flows(since time.Time, n int) bool {
 	return true
 }
 
-// whole waits until the system is.
+// whole waits until the system has recovered.
 func (r *round) whole(ctx context.Context, limit time.Duration) error {
 	if r.system.Ready == nil {
 		return nil

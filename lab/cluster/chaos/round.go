@@ -14,7 +14,7 @@ import (
 	"github.com/page-builder/persistence/pgpool/replica"
 )
 
-// round is one under way.
+// round is the state of one round that runs.
 type round struct {
 	Options
 	system System
@@ -34,7 +34,7 @@ type round struct {
 	floor     *floor
 }
 
-// Run loads the system, brings the fault about, waits until all is well again and returns what
+// Run loads the system, injects the fault, waits until the system has recovered and returns what
 // happened. An error means that the round could not be made or did not end; broken invariants are
 // in the [Round].
 func Run(ctx context.Context, system System, fault Fault, opts Options) (*Round, error) {
@@ -124,7 +124,7 @@ func (r *round) step(format string, args ...any) {
 	fmt.Fprintf(r.Log, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
 }
 
-// settle finds out what can be, lets the rest catch up, and judges.
+// settle resolves the unknown outcomes that it can, waits for the rest to catch up, and judges.
 func (r *round) settle(ctx context.Context, result *Round, ended time.Time) error {
 	for _, s := range r.ours {
 		s.settle(ctx)
@@ -153,7 +153,7 @@ func (r *round) settle(ctx context.Context, result *Round, ended time.Time) erro
 	return nil
 }
 
-// quiet waits until nothing of a client that is gone is under way any more.
+// quiet waits until no statement of a disconnected client is running any more.
 func (r *round) quiet(ctx context.Context, conn *pgx.Conn) error {
 	for ctx.Err() == nil {
 		var busy int

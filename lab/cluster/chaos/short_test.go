@@ -9,9 +9,9 @@ import (
 	"github.com/page-builder/persistence/lab/cluster/chaos"
 )
 
-// One round of each of the first three faults, on a whole cluster, by another way to connect each.
-// How long writes are away is not asserted: that they come back, and that nothing is lost, is. The
-// long form is the command in cmd/chaos.
+// TestShort runs one round of each of the first three faults on a real cluster, each with another
+// way to connect. It asserts that writes come back and that nothing is lost, but not how long
+// writes fail. The command in cmd/chaos is the long form.
 func TestFaultsUnderLoad(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

@@ -10,7 +10,7 @@ import (
 	"github.com/page-builder/persistence/pgerr"
 )
 
-// String is the round in one line.
+// String returns the round as one line.
 func (r *Round) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-16s no writes %s", r.Fault, seconds(r.Floor))
@@ -49,7 +49,7 @@ func (r *Round) String() string {
 	return b.String()
 }
 
-// String tells when the probe noticed; a pause that was too short for it is "-".
+// String says when the probe noticed. It returns "-" for a pause that was too short to notice.
 func (r Readiness) String() string {
 	text := "-"
 	if r.Long || r.Down > 0 {
@@ -66,7 +66,7 @@ func (r Readiness) String() string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// Table writes the rounds of each fault as rows of tables that are Markdown too.
+// Table writes the rounds as Markdown tables, one table for each fault.
 func Table(rounds []*Round) string {
 	var names []string
 	byFault := map[string][]*Round{}
@@ -141,7 +141,7 @@ func Table(rounds []*Round) string {
 	return b.String()
 }
 
-// spread returns the median, the lower one of an even number, and the greatest of a figure.
+// spread returns the median (the lower one of an even number) and the maximum.
 func spread(rounds []*Round, figure func(*Round) time.Duration) (median, worst time.Duration) {
 	var all []time.Duration
 	for _, r := range rounds {
@@ -151,7 +151,7 @@ func spread(rounds []*Round, figure func(*Round) time.Duration) (median, worst t
 	return all[(len(all)-1)/2], all[len(all)-1]
 }
 
-// followed is how readiness followed the pauses that it had to notice.
+// followed describes how readiness followed the pauses that it had to notice.
 func followed(rounds []*Round) string {
 	var noticed []*Round
 	long, alarms := 0, 0

@@ -18,24 +18,24 @@ const (
 	accounts = 500
 	opening  = 1000
 
-	// workers of each side, and the pause of each between two transfers: a load under which most of
-	// them are between statements at any time, on a machine that has the whole cluster to carry.
+	// workers is the number of workers of each side, and each of them thinks between two transfers.
+	// The whole cluster runs on this machine, so most workers should be idle at any time.
 	workers = 5
 	thinks  = 25 * time.Millisecond
 
-	// patience is how long a client tries to make one transfer: more than a failover takes.
+	// patience limits how long a client retries one transfer: longer than a failover takes.
 	patience = 20 * time.Second
-	// attemptLimit is how long one attempt may take. A server that is frozen says nothing, and the
-	// kernel goes on answering for it: no keepalive notices.
+	// attemptLimit limits one attempt. A frozen server sends nothing, but its kernel still answers
+	// keepalive probes, so nothing else would end the attempt.
 	attemptLimit = 2 * time.Second
 )
 
-// side is a way of making transfers, with accounts of its own.
+// side is one implementation of transfers. It has its own accounts.
 type side struct {
 	Name    string
 	schema  string
 	run     func(ctx context.Context, key string, fn func(context.Context, pgx.Tx) error) error
-	resolve func(ctx context.Context, unknown *pgtx.CommitUnknownError) (bool, error) // nil: it knows no such thing
+	resolve func(ctx context.Context, unknown *pgtx.CommitUnknownError) (bool, error) // nil: not supported
 
 	acks   moments
 	errs   tally
@@ -43,16 +43,16 @@ type side struct {
 	mu     sync.Mutex
 	told   []Told
 	unsure map[int64]*pgtx.CommitUnknownError
-	why    tally // why an outcome could not be found out
+	why    tally // why an outcome stayed unknown
 }
 
-// verified is pgtx with VerifyCommit: an unknown outcome is asked for by the transaction's id.
+// verified is pgtx with VerifyCommit, which asks for an unknown outcome by the transaction's id.
 func verified(pool *pgxpool.Pool, schema string) *side {
 	return ours("pgtx", pool, schema, false)
 }
 
-// keyed is pgtx with an IdempotencyKey too: an outcome can be found out on whichever server took
-// over.
+// keyed is pgtx with an IdempotencyKey as well, which can resolve an outcome on any server that
+// took over.
 func keyed(pool *pgxpool.Pool, schema string) *side {
 	return ours("pgtx, key", pool, schema, true)
 }
@@ -78,7 +78,7 @@ func options() pgtx.Options {
 	return pgtx.Options{MaxAttempts: 1000, Timeout: patience, AttemptTimeout: attemptLimit, VerifyCommit: true}
 }
 
-// naive is the control: plain pgx, and again after any error, as such loops are written.
+// naive is the control: plain pgx with a loop that retries after any error.
 func naive(pool *pgxpool.Pool, schema string) *side {
 	s := &side{Name: "control", schema: schema}
 	s.run = func(ctx context.Context, _ string, fn func(context.Context, pgx.Tx) error) error {
@@ -119,7 +119,7 @@ func (s *side) table(name string) string {
 	return pgx.Identifier{s.schema, s.Name + " " + name}.Sanitize()
 }
 
-// work makes transfers until stop ends; those under way are then brought to their end.
+// work makes transfers until stop ends, and then finishes those it has started.
 func (s *side) work(stop context.Context) {
 	var all sync.WaitGroup
 	for range workers {
@@ -192,7 +192,7 @@ func (s *side) settle(ctx context.Context) {
 	all.Wait()
 }
 
-// book reads what is there, in one snapshot.
+// book reads the accounts and the lines in one snapshot.
 func (s *side) book(ctx context.Context, conn *pgx.Conn) (Book, error) {
 	book := Book{Balances: map[int]int64{}, Opening: opening}
 	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},

@@ -1,6 +1,6 @@
-// Package citus runs a ledger on a coordinator and two workers of Citus on this machine, breaks
-// COMMITs and kills a worker meanwhile, and judges what the clients were told. PostgreSQL must have
-// the extension: nothing of it is here.
+// Package citus runs a ledger on a Citus coordinator and two workers on this machine. It breaks
+// COMMITs, kills a worker, and judges what the clients were told. PostgreSQL must have the
+// extension; this repository does not contain it.
 package citus
 
 import (
@@ -15,32 +15,32 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// ErrMissing means that this machine's PostgreSQL does not have the extension.
+// ErrMissing says that PostgreSQL on this machine lacks the extension.
 var ErrMissing = errors.New("this PostgreSQL does not have the extension citus, and Debian does not package it: " +
 	"install it from https://docs.citusdata.com/en/stable/installation/multi_node.html, " +
 	"or name the programs of a PostgreSQL that has it with PGTEST_BINDIR; " +
 	"-plain runs the same ledger on one server without it")
 
-// Options say what Run does.
+// Options configures Run.
 type Options struct {
-	// Plain runs the ledger on one server without Citus, to compare. The worker that is killed then
-	// holds nothing.
+	// Plain runs the ledger on one server without Citus, for comparison. The worker that is killed
+	// then has no data.
 	Plain bool
-	// Transfers is how many are made. Defaults to 600.
+	// Transfers is the number of transfers. Defaults to 600.
 	Transfers int
-	// Out is told what happens.
+	// Out receives a line for each step.
 	Out io.Writer
 }
 
-// Run starts the servers, runs the ledger and judges it. It blocks until then or until ctx ends.
-// The servers end with it. The error is [ErrMissing] if the extension is not installed, and names
-// the invariants that do not hold.
+// Run starts the servers, runs the ledger, judges it and stops the servers. It blocks until then or
+// until ctx ends. The error is [ErrMissing] if the extension is not installed, or names the broken
+// invariants.
 func Run(ctx context.Context, o Options) (verdict chaos.Verdict, err error) {
 	if o.Transfers == 0 {
 		o.Transfers = 600
 	}
 	t := &owner{ctx: ctx}
-	defer func() { // the kit's servers end by cleanup, and its errors end the call
+	defer func() { // the fault kit stops its servers in a cleanup, and reports errors by ending the call
 		if failed, ok := recover().(failure); ok {
 			err = failed
 		}
@@ -64,8 +64,8 @@ func Run(ctx context.Context, o Options) (verdict chaos.Verdict, err error) {
 	return verdict, nil
 }
 
-// Start starts a coordinator that knows its two workers. The servers end with the test. The error
-// is [ErrMissing] if the extension is not installed.
+// Start starts a coordinator and its two workers. The servers end with the test. The error is
+// [ErrMissing] if the extension is not installed.
 func Start(t fault.TB) (coordinator *fault.Server, workers [2]*fault.Server, err error) {
 	if err := checkExtension(t); err != nil {
 		return nil, workers, err
@@ -76,7 +76,7 @@ func Start(t fault.TB) (coordinator *fault.Server, workers [2]*fault.Server, err
 			"shared_preload_libraries": "citus", "max_prepared_transactions": "100",
 			"citus.node_conninfo": "sslmode=disable",
 		})
-		// Nodes connect to each other by TCP. Loopback is all there is.
+		// The nodes connect to each other by TCP, on loopback only.
 		s.Write(t, "pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 trust\n")
 		s.Restart(t)
 		s.Exec(t, `create extension citus`)
@@ -93,7 +93,7 @@ func Start(t fault.TB) (coordinator *fault.Server, workers [2]*fault.Server, err
 	return coordinator, workers, nil
 }
 
-// checkExtension asks a server of its own: one that preloads a library that is missing does not
+// checkExtension asks a separate server, because a server that preloads a missing library does not
 // start.
 func checkExtension(t fault.TB) error {
 	ctx := t.Context()
@@ -118,7 +118,7 @@ func port(t fault.TB, s *fault.Server) string {
 	return u.Port()
 }
 
-// owner stands for a test in the fault kit: it ends the servers, and its failures end Run.
+// owner takes the place of a test in the fault kit: it stops the servers, and a failure ends Run.
 type owner struct {
 	ctx      context.Context
 	cleanups []func()

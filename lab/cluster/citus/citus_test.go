@@ -40,7 +40,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// The servers end with a Run that is canceled.
+// A canceled Run stops its servers.
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -51,8 +51,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// What a coordinator answers, in a statement and at COMMIT, and what pgtx does then. The texts are
-// those of Citus.
+// pgtx handles the errors of a coordinator, both of a statement and of COMMIT. The texts come from
+// Citus.
 func TestAnswersOfACoordinator(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []struct {
@@ -120,7 +120,7 @@ func connect(t *testing.T) *pgxpool.Pool {
 	return pool
 }
 
-// raise makes an insert of true into answers fail as a coordinator does.
+// raise makes an insert of true into answers fail like a coordinator.
 func raise(t *testing.T, pool *pgxpool.Pool, code, message, at string) {
 	t.Helper()
 	deferred := map[string]string{"statement": "not deferrable", "commit": "deferrable initially deferred"}[at]

@@ -23,9 +23,9 @@ const (
 	sites   = 40
 	opening = 1000
 	clients = 8
-	// outage is how long the worker is gone. Clients try for longer, see options.
+	// outage is how long the worker is down. Clients retry for longer, see options.
 	outage = 2 * time.Second
-	// cutEvery is how many COMMITs there are to one that loses its connection.
+	// cutEvery says that one of that many COMMITs loses its connection.
 	cutEvery = 2
 )
 
@@ -49,7 +49,7 @@ type ledger struct {
 	told []chaos.Told
 }
 
-// options let a transaction outlast a worker that restarts. The default five attempts are over
+// options let a transaction outlast the restart of a worker. The default of five attempts ends
 // within a second.
 func options(key string) pgtx.Options {
 	return pgtx.Options{
@@ -117,7 +117,7 @@ func (l *ledger) create(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	sqls := []string{schemaSQL, pgtx.IdempotencyTableSQL}
-	if !l.Plain { // one by one: Citus does not take all of it in one transaction
+	if !l.Plain { // one by one: Citus refuses all of them in one transaction
 		sqls = append(sqls, strings.Split(strings.TrimSpace(distributeSQL), "\n")...)
 	}
 	sqls = append(sqls,
@@ -166,7 +166,7 @@ func move(ctx context.Context, tx pgx.Tx, transfer int64, source, target int) er
 	return err
 }
 
-// book reads what is there. All transfers have ended, so no snapshot of all shards is needed.
+// book reads the final state. All transfers have ended, so it needs no snapshot of all shards.
 func (l *ledger) book(ctx context.Context) (chaos.Book, error) {
 	book := chaos.Book{Balances: map[int]int64{}, Opening: opening}
 	conn, err := pgx.Connect(ctx, l.coordinator.URL())

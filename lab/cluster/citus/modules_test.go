@@ -110,7 +110,7 @@ var (
 	}
 )
 
-// The modules on distributed tables, each with what it does on one server.
+// The modules work on distributed tables as they do on a single server.
 func TestModules(t *testing.T) {
 	t.Parallel()
 	coordinator, workers, err := citus.Start(t)

@@ -1,5 +1,5 @@
-// Command chaos starts a cluster on this machine, loads it, breaks it, and tells whether anything
-// that was acknowledged was lost.
+// Command chaos starts a cluster on this machine, loads it, breaks it, and reports whether an
+// acknowledged commit was lost.
 //
 // Its exit status is 1 if an invariant was broken or a round could not be made, 2 if the arguments
 // are wrong.
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	return 0
 }
 
-// possible returns the kinds that this machine can have, and says why it leaves out the others.
+// possible returns the kinds that work on this machine, and prints why the others do not.
 func possible(kinds []chaos.Kind, out io.Writer) (left []chaos.Kind) {
 	for _, kind := range kinds {
 		if err := kind.Check(); err != nil {
@@ -105,7 +105,7 @@ func possible(kinds []chaos.Kind, out io.Writer) (left []chaos.Kind) {
 	return left
 }
 
-// play makes the rounds, of all kinds in turn, so that a run that is cut short has some of each.
+// play runs the rounds of all kinds in turn, so that an interrupted run has some of each.
 func play(
 	ctx context.Context, c *cluster.Cluster, kinds []chaos.Kind, rounds int, ways []chaos.Via, out, steps io.Writer,
 ) ([]*chaos.Round, error) {
@@ -145,7 +145,7 @@ func play(
 	}
 }
 
-// whole waits for a cluster that a failed round may have left in pieces.
+// whole waits for a cluster that a failed round may have left broken.
 func whole(ctx context.Context, c *cluster.Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()

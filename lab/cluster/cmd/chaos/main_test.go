@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The command says which faults it will skip, and why, before it starts anything.
+// Before it starts anything, the command prints which faults it skips and why.
 func TestSkippedFaultsAreSaidFirst(t *testing.T) {
 	t.Setenv("PATH", "") // no nft, and no cluster either
 	why := "sudo apt-get install nftables"

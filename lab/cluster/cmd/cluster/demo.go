@@ -21,7 +21,7 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// story is a demo under way.
+// story is the state of a demo that runs.
 type story struct {
 	out     io.Writer
 	c       *cluster.Cluster
@@ -29,7 +29,7 @@ type story struct {
 	cleanup []func()
 }
 
-// demo starts a cluster, loses its primary, and tells what programs see of it.
+// demo starts a cluster, kills its primary, and prints what programs see of that.
 func demo(ctx context.Context, out io.Writer) (err error) {
 	s := &story{out: out}
 	s.title("Three nodes under Patroni, etcd, HAProxy, PgBouncer; one node follows synchronously")
@@ -61,7 +61,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	return nil
 }
 
-// migrate changes the schema past PgBouncer.
+// migrate changes the schema on a connection that bypasses PgBouncer.
 func (s *story) migrate(ctx context.Context) error {
 	ways := s.c.Env().Ways()
 	cfg, err := load(ways[len(ways)-1])
@@ -85,7 +85,7 @@ func (s *story) migrate(ctx context.Context) error {
 	return nil
 }
 
-// connect opens a pool in each way.
+// connect opens a pool for each way to connect.
 func (s *story) connect(ctx context.Context) error {
 	s.title("Three ways to connect, by environment variables alone")
 	for _, way := range s.c.Env().Ways() {
@@ -161,7 +161,7 @@ func (s *story) read(ctx context.Context) error {
 	return nil
 }
 
-// where says which node a pool leads to.
+// where returns the node that a pool is connected to.
 func (s *story) where(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	var port uint16
 	var standby bool

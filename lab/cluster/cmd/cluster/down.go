@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// downLimit is how long a cluster may take to stop: a second, and more on a busy machine.
+// downLimit limits how long a cluster may take to stop: a second, or longer on a busy machine.
 const downLimit = time.Minute
 
-// claimFile is locked by up for as long as it runs, whatever ends it, and holds its process id.
+// claimFile is locked while up runs, and contains its process id. The kernel unlocks it.
 func claimFile() (*os.File, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -29,7 +29,7 @@ func claimFile() (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, "cluster-up"), os.O_RDWR|os.O_CREATE, 0o600)
 }
 
-// try locks a file if nobody has it locked.
+// try locks a file unless it is locked.
 func try(f *os.File) (bool, error) {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -38,7 +38,7 @@ func try(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
-// claimUp makes this the process that down stops.
+// claimUp registers this process as the one that down stops.
 func claimUp() (*os.File, error) {
 	f, err := claimFile()
 	if err != nil {
@@ -61,7 +61,7 @@ func claimUp() (*os.File, error) {
 	return f, nil
 }
 
-// down ends the process that keeps a cluster, and waits until it has stopped it.
+// down ends the process that runs the cluster, and waits until the cluster has stopped.
 func down(ctx context.Context, out io.Writer) error {
 	f, err := claimFile()
 	if err != nil {

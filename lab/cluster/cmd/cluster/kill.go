@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// failoverLimit is how long the demo waits for a new primary: ten times as long as it takes.
+// failoverLimit limits how long the demo waits for a new primary: ten times the usual time.
 const failoverLimit = time.Minute
 
-// kill kills the primary while all write, and counts.
+// kill kills the primary while all writers write, and counts the results.
 func (s *story) kill(ctx context.Context) error {
 	s.title("kill -9 of the primary, while a small service writes in each way: pgtx.Run, VerifyCommit")
 	load, stop := context.WithCancel(ctx)
@@ -71,7 +71,7 @@ func (s *story) kill(ctx context.Context) error {
 	return nil
 }
 
-// goOn waits until each writer has written, and heard of something newer than now.
+// goOn waits until each writer has written and has heard of a write after the call.
 func (s *story) goOn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, failoverLimit)
 	defer cancel()

@@ -95,7 +95,7 @@ func TestUpAndDown(t *testing.T) {
 	}
 }
 
-// readWays reads what up prints until it has said where the logs are.
+// readWays reads the output of up until the line about the logs.
 func readWays(out io.Reader) (urls []string, dir string) {
 	url, logs := regexp.MustCompile(`^export DATABASE_URL='([^']+)'`), regexp.MustCompile(`logs are below (\S+)\. `)
 	pooled := regexp.MustCompile(`^export DATABASE_PGBOUNCER='true' DATABASE_URL='([^']+)' DIRECT_DATABASE_URL='[^']+'`)
@@ -121,7 +121,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// Where the extension is not installed, the command says so and starts nothing of its own.
+// Without the extension the command says so and starts nothing.
 func TestCitus(t *testing.T) {
 	t.Parallel()
 	program := build(t)

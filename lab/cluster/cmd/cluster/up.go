@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/lab/cluster"
 )
 
-// up keeps a cluster until ctx ends. It stays in the foreground: a cluster has an owner, and ends
-// with it.
+// up runs a cluster until ctx ends. It stays in the foreground, because a cluster ends with its
+// owner.
 func up(ctx context.Context, opts cluster.Options, out io.Writer) (err error) {
 	if err := cluster.Check(); err != nil {
 		return err

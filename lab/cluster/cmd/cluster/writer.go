@@ -22,8 +22,8 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// writer is a small service: it writes all the time, listens to itself, and answers whether it is
-// ready.
+// writer is a small service that keeps writing, listens to its own notifications, and has a
+// readiness probe.
 type writer struct {
 	name, table string
 	pool        *pgxpool.Pool
@@ -33,7 +33,7 @@ type writer struct {
 	mu           sync.Mutex
 	acknowledged []int
 	unknown      int
-	failed       map[pgerr.Category]int // what the caller got to see
+	failed       map[pgerr.Category]int // errors that the caller saw
 	retried      int
 	last         time.Time // of the last acknowledged write
 	gap          time.Duration
@@ -66,7 +66,7 @@ func (w *writer) close() {
 	w.pool.Close()
 }
 
-// write inserts numbers, ten milliseconds apart, and tells of them by NOTIFY.
+// write inserts a number every ten milliseconds and notifies its listener.
 func (w *writer) write(ctx context.Context) {
 	pace := time.NewTicker(10 * time.Millisecond)
 	defer pace.Stop()
@@ -109,7 +109,7 @@ func (w *writer) write(ctx context.Context) {
 	}
 }
 
-// listen hears what is written, and reads what was written while it did not listen.
+// listen receives the notifications, and reads what was written while it was not connected.
 func (w *writer) listen(ctx context.Context) error {
 	listener, err := listen.NewConfig(w.direct, listen.WithLogger(nil))
 	if err != nil {
@@ -143,7 +143,7 @@ func (w *writer) listen(ctx context.Context) error {
 	return nil
 }
 
-// watch asks for the readiness, as a load balancer does.
+// watch polls the readiness probe, as a load balancer does.
 func (w *writer) watch(ctx context.Context) {
 	const every = 100 * time.Millisecond
 	handler, pace := w.probe.Ready(), time.NewTicker(every)
@@ -161,14 +161,14 @@ func (w *writer) watch(ctx context.Context) {
 	}
 }
 
-// progress returns how many writes were acknowledged, and the last number that was heard.
+// progress returns the number of acknowledged writes and the last number that was heard.
 func (w *writer) progress() (written, heard int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.acknowledged), w.heard
 }
 
-// missing counts what was acknowledged and is not there, and what is there more than once.
+// missing counts acknowledged numbers that are missing, and numbers that are there more than once.
 func (w *writer) missing(ctx context.Context) (lost, twice int, err error) {
 	rows, err := w.pool.Query(ctx, "select n, count(*) from "+w.table+" group by 1")
 	if err != nil {
