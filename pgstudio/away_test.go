@@ -19,7 +19,7 @@ func (s *studio) answer(t *testing.T, route string) (status int, body map[string
 	return answer.StatusCode, body
 }
 
-// While the database is away, every answer says so. pgstudio goes on when it is back.
+// While the database is down, every answer says so. pgstudio works again when it is back.
 func TestAway(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{})
@@ -46,7 +46,7 @@ func TestAway(t *testing.T) {
 	s.stop(t)
 }
 
-// The lists have the application's tables only. A query reads the others.
+// The lists show the application's tables only. A query can read the others.
 func TestOwnTables(t *testing.T) {
 	t.Parallel()
 	database, conn := pages(t)

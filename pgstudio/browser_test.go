@@ -63,8 +63,8 @@ func TestInABrowser(t *testing.T) {
 	s.stop(t)
 }
 
-// profile is a directory for the browser, removed with patience: processes of the browser outlive
-// the one that was waited for by some milliseconds, and write into it.
+// profile returns a directory for the browser. Its cleanup retries, because some of the browser's
+// processes live for a few more milliseconds and write into it.
 func profile(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pgstudio-browser-") // TempDir tries only once

@@ -18,8 +18,8 @@ import (
 type database struct {
 	config *pgx.ConnConfig
 	params url.Values // of the configured connection string
-	tls    bool       // what pgx agreed on with the server
-	tunnel bool       // the server sees another client than this process
+	tls    bool       // pgx's connection is encrypted
+	tunnel bool       // the server does not see this process as its client
 }
 
 // newDatabase takes the direct connection: PgBouncer knows neither a new role nor its password.
@@ -42,13 +42,14 @@ func newDatabase(cfg pgconfig.Config) (*database, error) {
 	return &database{config: config, params: params}, nil
 }
 
-// connect opens a connection as the configured user. Each task has one of its own: nothing idle
-// that a firewall could cut.
+// connect opens a connection as the configured user. Each task opens its own, so there is no idle
+// connection that a firewall could cut.
 func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, d.config.Copy())
 }
 
-// reach finds out whether the server is there, encrypts, and sees this process as its client.
+// reach checks that the server answers, whether it encrypts, and whether it sees this process as
+// its client.
 func (d *database) reach(ctx context.Context) error {
 	conn, err := d.connect(ctx)
 	if err != nil {
@@ -90,8 +91,8 @@ func (d *database) source(user, password string) string {
 	return u.String()
 }
 
-// sslMode is the configured one, or, where that left it open, what pgx found: lib/pq knows no mode
-// that tries both.
+// sslMode returns the configured mode if it is definite, and otherwise the one that pgx negotiated:
+// lib/pq has no mode that tries both.
 func (d *database) sslMode() string {
 	switch mode := d.params.Get("sslmode"); {
 	case mode != "" && mode != "prefer" && mode != "allow":

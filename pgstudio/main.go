@@ -37,7 +37,7 @@ func main() {
 	environ := pgconfig.Environ()
 	for name := range environ {
 		if strings.HasPrefix(name, "PG") {
-			os.Unsetenv(name) // pgweb's driver would read them again, and fail at those that it does not know
+			os.Unsetenv(name) // pgweb's driver would read them too, and fail on those that it does not know
 		}
 	}
 	// SIGHUP: the terminal was closed.
@@ -56,8 +56,8 @@ func main() {
 	}
 }
 
-// defaultLease is how long the role's password stays valid after pgstudio was killed. It is renewed
-// three times in that time.
+// defaultLease limits how long the role's password stays valid after pgstudio was killed. It is
+// renewed three times within a lease.
 const defaultLease = 10 * time.Minute
 
 const usage = `pgstudio shows a database's tables in the browser, read-only.
@@ -123,7 +123,7 @@ func run(ctx context.Context, args []string, environ map[string]string, out io.W
 	return serve(ctx, listener, login, out)
 }
 
-// logIn chooses what pgweb logs in as. end takes back what was made for it.
+// logIn chooses the user that pgweb logs in as. end drops what was created for it.
 func logIn(
 	ctx context.Context, db *database, write bool, lease time.Duration, out io.Writer,
 ) (login, func() error, error) {
@@ -138,7 +138,7 @@ func logIn(
 		fmt.Fprintf(out, "%s as %s, a role that can only read and is dropped at the end\n", db.config.Database, r.name)
 		return login{source: db.source(r.name, r.password)}, r.drop, nil
 	}
-	if !notAllowed(err) { // a server that is slow for a moment must not weaken what a person relies on
+	if !notAllowed(err) { // a slow server must not weaken the protection that the user relies on
 		return login{}, nil, fmt.Errorf("make a role that can only read: %w", err)
 	}
 	own.readOnly = true

@@ -24,8 +24,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// TestMain lets the test binary be the command: pgweb has its state in package variables, so each
-// studio needs a process.
+// TestMain lets the test binary run as the command. pgweb keeps its state in package variables, so
+// each studio needs its own process.
 func TestMain(m *testing.M) {
 	if os.Getenv("STUDIO_TEST_MAIN") == "1" {
 		main()
@@ -97,7 +97,8 @@ func (s *studio) stop(t *testing.T) {
 	}
 }
 
-// query runs SQL as the page does and returns its rows, or the error that the page shows.
+// query runs SQL in the same way as the page. It returns the rows, or the error that the page
+// shows.
 func (s *studio) query(t *testing.T, sql string) (rows [][]any, failure string) {
 	t.Helper()
 	answer, err := http.PostForm(s.page+"api/query", url.Values{"query": {sql}})
@@ -193,8 +194,8 @@ func TestReads(t *testing.T) {
 		"begin read write; select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client " +
 			"backend' and usename <> current_user": "",
 	} {
-		_, failure := s.query(t, "rollback; "+sql) // of what the statement before began
-		if want == "" {                            // others' sessions live on, whatever it says
+		_, failure := s.query(t, "rollback; "+sql) // ends what the previous statement began
+		if want == "" {                            // sessions of others survive, whatever the result is
 			must(t, conn.Ping(t.Context()))
 			continue
 		}
@@ -242,7 +243,7 @@ func TestListensBehindAPathOnly(t *testing.T) {
 	}
 }
 
-// What a kill leaves behind is good for one lease, and dropped by the next studio.
+// The role that a killed studio leaves expires after one lease, and the next studio drops it.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	database, conn := pages(t)
@@ -275,7 +276,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// A user who may not create roles gets read-only transactions, and is told what that is worth.
+// A user who may not create roles gets read-only transactions, and a warning that these are weaker.
 func TestWithoutARole(t *testing.T) {
 	t.Parallel()
 	database, conn := pages(t)
@@ -349,7 +350,7 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// Behind a tunnel the address is this machine's, and the server is not.
+// Behind a tunnel the address is local, but the server is not.
 func TestWriteThroughATunnel(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
@@ -386,7 +387,7 @@ func TestWriteThroughATunnel(t *testing.T) {
 	}
 	start(t, u.String(), "--write", "--confirm="+config.Database).stop(t)
 	start(t, server, "--write").stop(t)
-	start(t, u.String()).stop(t) // reading harms nothing
+	start(t, u.String()).stop(t) // reading does no harm
 }
 
 func TestPortInUse(t *testing.T) {

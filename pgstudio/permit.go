@@ -10,13 +10,13 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 )
 
-// refusal says why pgstudio does not open a database, or what is wrong with its arguments.
+// refusal says why pgstudio refuses a database or its arguments.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// permit refuses a database that may be in use by others: one on another machine, or production's.
-// --remote permits to read it; nothing permits to write it.
+// permit refuses a database that others may use: one on another machine, or the production
+// database. --remote allows reading it. Nothing allows writing to it.
 func permit(environment pgconfig.Environment, conn *pgx.ConnConfig, remote, write bool) error {
 	var looks string
 	if environment == pgconfig.Production {
@@ -38,8 +38,9 @@ func permit(environment pgconfig.Environment, conn *pgx.ConnConfig, remote, writ
 	return nil
 }
 
-// permitWrite refuses a server that only seems to be on this machine: production's may be at the
-// other end of a tunnel. A container's port looks the same, so confirmed may name the database.
+// permitWrite refuses a server that only seems to be local: the production server may be at the
+// other end of a tunnel. The port of a container looks the same, so confirmed may name the
+// database.
 func permitWrite(db *database, confirmed string) error {
 	name := db.config.Database
 	if !db.tunnel || confirmed == name {
@@ -58,8 +59,8 @@ func hosts(conn *pgx.ConnConfig) []string {
 	return hosts
 }
 
-// local reports whether a host is this machine. A name other than localhost is not, without asking
-// DNS, whose answer may be another one when the connection is made.
+// local reports whether a host is this machine. Any name but localhost counts as remote. It does
+// not ask DNS, because the answer may differ when the connection is made.
 func local(host string) bool {
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || strings.EqualFold(host, "localhost") ||

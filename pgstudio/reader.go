@@ -17,8 +17,8 @@ import (
 // reader is the role that pgweb logs in as: a member of pg_read_all_data with a random password
 // that is valid for one lease from the last renewal.
 //
-// A read-only role, because default_transaction_read_only is a default, which any session may set
-// back.
+// The role itself cannot write. default_transaction_read_only would only be a default, which any
+// session can change.
 type reader struct {
 	name, password string
 	db             *database
@@ -27,9 +27,9 @@ type reader struct {
 	renewing       sync.WaitGroup
 }
 
-// newReader makes the role and logs in once. It fails where the configured user may not create
-// roles or grant pg_read_all_data, or where the role cannot log in: a server that goes by the
-// operating system's user (peer), for example.
+// newReader creates the role and logs in once. It fails if the configured user may not create roles
+// or grant pg_read_all_data, or if the role cannot log in, for example on a server that
+// authenticates the operating system's user (peer).
 func newReader(ctx context.Context, db *database, lease time.Duration, out io.Writer) (*reader, error) {
 	r := &reader{name: "pgstudio_" + random(8), password: random(24), db: db, lease: lease}
 	conn, err := db.connect(ctx)
@@ -56,7 +56,7 @@ func newReader(ctx context.Context, db *database, lease time.Duration, out io.Wr
 	return r, nil
 }
 
-// notAllowed reports whether the server refused the role or its login, and will again.
+// notAllowed reports whether the server refused the role or its login for good.
 func notAllowed(err error) bool {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -69,7 +69,7 @@ func notAllowed(err error) bool {
 	return false
 }
 
-// create makes the role with a password that the server never sees: its log may have all DDL.
+// create creates the role. The server never sees the password, because its log may contain all DDL.
 func (r *reader) create(ctx context.Context, conn *pgx.Conn) error {
 	secret, err := verifier(r.password)
 	if err != nil {
@@ -82,13 +82,13 @@ func (r *reader) create(ctx context.Context, conn *pgx.Conn) error {
 	role := pgx.Identifier{r.name}.Sanitize()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		for _, sql := range []string{
-			// Eight connections: pgweb's pool has no limit of its own.
+			// At most eight connections, because pgweb's pool has no limit.
 			fmt.Sprintf("create role %s login connection limit 8 in role pg_read_all_data valid until '%s' "+
 				"password '%s'", role, until, secret),
 			fmt.Sprintf("comment on role %s is 'made by pgstudio for one session; may be dropped when it is not valid "+
 				"any more'", role),
-			// Not what protects, but the clearer error; and a forgotten query or transaction must
-			// not hold back vacuum.
+			// This is not the protection, but it gives clearer errors. A forgotten query or
+			// transaction must not hold back vacuum.
 			fmt.Sprintf("alter role %s set default_transaction_read_only = on", role),
 			fmt.Sprintf("alter role %s set statement_timeout = '5min'", role),
 			fmt.Sprintf("alter role %s set idle_in_transaction_session_timeout = '1min'", role),
@@ -101,7 +101,7 @@ func (r *reader) create(ctx context.Context, conn *pgx.Conn) error {
 	})
 }
 
-// validUntil is by the server's clock, which decides.
+// validUntil uses the server's clock, because the server checks it.
 func (r *reader) validUntil(ctx context.Context, conn *pgx.Conn) (until string, err error) {
 	err = conn.QueryRow(ctx, `select to_char((clock_timestamp() + make_interval(secs => $1)) at time zone 'UTC',
 		'YYYY-MM-DD HH24:MI:SS.US+00')`,
@@ -119,8 +119,8 @@ func (r *reader) tryLogin(ctx context.Context) error {
 	return conn.Close(ctx)
 }
 
-// renew extends the lease until ctx ends. A renewal that fails is tried again: the machine may have
-// slept.
+// renew extends the lease until ctx ends. It retries a failed renewal, because the machine may have
+// been asleep.
 func (r *reader) renew(ctx context.Context, out io.Writer) {
 	ticker := time.NewTicker(r.lease / 3)
 	defer ticker.Stop()
@@ -168,8 +168,8 @@ func (r *reader) drop() error {
 	return nil
 }
 
-// sweep drops the roles of sessions that were killed. What cannot be dropped can do no harm, and is
-// left for the next one.
+// sweep drops the roles of killed sessions. A role that cannot be dropped does no harm and is left
+// to the next session.
 func sweep(ctx context.Context, conn *pgx.Conn, out io.Writer) {
 	rows, err := conn.Query(ctx,
 		`select rolname from pg_roles where rolname ~ '^pgstudio_[0-9a-f]{16}$' and rolvaliduntil < now()`)
@@ -187,8 +187,9 @@ func sweep(ctx context.Context, conn *pgx.Conn, out io.Writer) {
 	}
 }
 
-// dropRole drops a role, and leaves what it owns to the current user: on PostgreSQL 14 everybody
-// may create tables in public. PostgreSQL wants a membership for that, of all but superusers.
+// dropRole drops a role. What the role owns goes to the current user, because on PostgreSQL 14 any
+// role may create tables in public. Users other than superusers must be members of the role for
+// that.
 func dropRole(ctx context.Context, conn *pgx.Conn, name string) error {
 	role := pgx.Identifier{name}.Sanitize()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {

@@ -24,8 +24,8 @@ func open(t *testing.T, url string) *database {
 	return db
 }
 
-// On a server that asks for passwords the role's is good for one lease, which is renewed while
-// studio runs.
+// On a server that asks for passwords, the role's password is valid for one lease, which is renewed
+// while studio runs.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	url := fault.NewServer(t, fault.ServerOptions{TCP: true}).URL()
@@ -79,8 +79,8 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// A user who is no superuser needs CREATEROLE and, since PostgreSQL 16, pg_read_all_data with the
-// right to grant it.
+// A user who is not a superuser needs CREATEROLE and, since PostgreSQL 16, pg_read_all_data with
+// the admin option.
 func TestRoleOfAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	url, conn := pages(t)
@@ -93,7 +93,7 @@ func TestRoleOfAnOrdinaryUser(t *testing.T) {
 	if n := value[int](t, reading, "select count(*) from pages"); n != 2 {
 		t.Errorf("%d rows", n)
 	}
-	// PostgreSQL 14 lets everybody create tables in public.
+	// PostgreSQL 14 lets any role create tables in public.
 	execute(t, conn, "grant create on schema public to public")
 	execute(t, reading, "begin read write; create table mine (); commit")
 	must(t, reading.Close(t.Context()))

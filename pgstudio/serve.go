@@ -29,8 +29,8 @@ type login struct {
 // serve runs pgweb on a listener until ctx ends. It can run once in a process, because pgweb keeps
 // its state in package variables.
 func serve(ctx context.Context, listener net.Listener, as login, out io.Writer) error {
-	// Everything is below a path that cannot be guessed. Without it, any site in the same browser
-	// could send queries to a port on loopback, and so could this machine's other users.
+	// Everything is below a path that cannot be guessed. Otherwise any site in the same browser,
+	// and any user of this machine, could send queries to the port on loopback.
 	path := random(16) + "/"
 	command.Opts = command.Options{
 		URL: as.source, ReadOnly: as.readOnly, Prefix: path, OpenTimeout: 30, QueryTimeout: 300,
@@ -73,13 +73,13 @@ func serve(ctx context.Context, listener net.Listener, as login, out io.Writer) 
 
 // protect adds the headers that pgweb leaves out.
 func protect(c *gin.Context) {
-	// The pages would ask GitHub for a newer version. No frame may hold them.
+	// Without this the pages would ask GitHub for a newer version, and could be framed.
 	c.Header("Content-Security-Policy",
 		"default-src 'self' 'unsafe-inline' 'unsafe-eval' data:; frame-ancestors 'none'")
 	c.Header("Referrer-Policy", "no-referrer")
 }
 
-// replace answers some of pgweb's routes in its place.
+// replace handles some of pgweb's routes itself.
 func replace(root string, db *client.Client, home []byte) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		route, known := strings.CutPrefix(c.FullPath(), root)
@@ -118,7 +118,7 @@ new MutationObserver(function(_, observer) {
 </script>
 `
 
-// homePage is pgweb's page, which opens on an empty query, with openScript.
+// homePage returns pgweb's page, which starts with an empty query, with openScript added.
 func homePage() ([]byte, error) {
 	file, err := static.GetFilesystem().Open("index.html")
 	if err != nil {
@@ -141,7 +141,7 @@ const historySchema = "pgmigrate"
 
 var ownTables = []string{"public.schema_version", "pgtx_idempotency_keys"}
 
-// list answers with the names of the schemas or of what is in them.
+// list returns the names of the schemas, or of the objects in them.
 func list(c *gin.Context, db *client.Client, route string) {
 	if route == "api/schemas" {
 		names, err := db.Schemas()

@@ -9,8 +9,8 @@ import (
 	"fmt"
 )
 
-// verifier returns what PostgreSQL stores of a password (RFC 5803), which logs nobody in. 4096
-// rounds are its default; a password of 24 random bytes needs no more.
+// verifier returns what PostgreSQL stores for a password (RFC 5803). It cannot be used to log in.
+// PostgreSQL's default is 4096 rounds; a password of 24 random bytes needs no more.
 func verifier(password string) (string, error) {
 	const rounds = 4096
 	salt := make([]byte, 16)

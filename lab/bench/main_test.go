@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/lab/bench/transaction"
 )
 
-// These comparisons run in one round, and the tables that their charts are drawn from are there.
-// Their figures do not matter here.
+// These comparisons work in one round and produce the tables for their charts. The figures do not
+// matter here.
 func TestComparisonsRun(t *testing.T) {
 	r := &harness.Report{Out: t.Output()}
 	chosen := []harness.Comparison{

@@ -81,8 +81,8 @@ func (o *orders) launch(ctx context.Context) (dbos.Context, error) {
 	return c, dbos.Launch(c)
 }
 
-// order takes the money in a transaction of pgtx, and then ships. The key of the transaction is the
-// workflow's, so that a step which ran but was not written down takes nothing again.
+// order takes the money in a pgtx transaction and then ships. The transaction uses the workflow's
+// id as its key, so that a step that ran but was not recorded does not take the money again.
 func (o *orders) order(c dbos.Context, amount int) (string, error) {
 	id, err := dbos.GetWorkflowID(c)
 	if err != nil {
@@ -103,8 +103,8 @@ func (o *orders) order(c dbos.Context, amount int) (string, error) {
 	return fmt.Sprintf("payment %d is shipped", payment), err
 }
 
-// A workflow of DBOS on our pool is killed in its second step. The next process goes on with that
-// step, and does not repeat the first.
+// A DBOS workflow on our pool is killed in its second step. The next process continues with that
+// step and does not repeat the first one.
 func TestDBOS(t *testing.T) {
 	t.Parallel()
 	url := pgserver.Database(t)

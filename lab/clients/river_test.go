@@ -34,8 +34,7 @@ func (p *publisher) Work(_ context.Context, job *river.Job[publish]) error {
 	return nil
 }
 
-// A transaction of pgtx inserts jobs of River. A committed job is worked, a rolled-back job never
-// is.
+// A pgtx transaction inserts River jobs. A committed job is worked, a rolled-back job never is.
 func TestRiver(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(pgserver.Database(t))

@@ -1,5 +1,5 @@
-// Command scale calculates the demands of a number of service instances on PostgreSQL and
-// PgBouncer. It measures nothing: the assumptions are flags, and it prints them.
+// Command scale calculates what a number of service instances need of PostgreSQL and PgBouncer. It
+// measures nothing. Its assumptions are flags, and it prints them.
 //
 //	go run . [-max-conns 10] [-cores 16] … [INSTANCES…]
 //
@@ -53,7 +53,7 @@ func run(args []string, out io.Writer) error {
 	return write(out, a, fleets)
 }
 
-// need is the demand of a fleet of instances, with the instances that a deployment adds.
+// need is what a fleet of instances needs, including the instances that a deployment adds.
 type need struct {
 	instances int
 	all       int // with the surge

@@ -161,8 +161,8 @@ func loop(ctx context.Context, conn *pgx.Conn, pause time.Duration) error {
 	}
 }
 
-// lag prints how far a standby with a slow link falls behind one UPDATE, and behind a backfill that
-// waits for it.
+// lag prints how far a standby with a slow link falls behind during a single UPDATE, and during a
+// backfill that waits for the standby.
 func lag(ctx context.Context, r *harness.Report, rows int) error {
 	const linkPerSecond, limit = 4 << 20, 4 << 20
 	t := &harness.Test{Ctx: ctx}
@@ -215,7 +215,7 @@ func lag(ctx context.Context, r *harness.Report, rows int) error {
 	})
 }
 
-// mostLag returns the most bytes of WAL that the standby was behind while fn ran.
+// mostLag returns the maximum lag of the standby while fn ran, in bytes of WAL.
 func mostLag(ctx context.Context, url string, fn func() error) (most int64, err error) {
 	done := make(chan error, 1)
 	go func() { done <- fn() }()
@@ -238,10 +238,10 @@ func mostLag(ctx context.Context, url string, fn func() error) (most int64, err 
 	return most, err
 }
 
-// workerURL is a variable that makes this program a worker of the backfill in that database.
+// workerURL is a variable that makes this program a backfill worker on that database.
 const workerURL = "BENCH_BACKFILL_URL"
 
-// work runs the backfill as a process that is killed: after three batches it only waits for that.
+// work runs the backfill in a process that will be killed. After three batches it waits for that.
 func work(ctx context.Context, url string) error {
 	cfg, err := harness.ConnConfig(url)
 	if err != nil {
@@ -259,8 +259,8 @@ func work(ctx context.Context, url string) error {
 	return worker.Run(ctx, "copy")
 }
 
-// kill kills a worker's process, and prints how long it takes until the next worker has done its
-// first batch, and what was left out or done twice.
+// kill kills a worker's process. It prints the time until the next worker has finished its first
+// batch, and the number of rows that were skipped or copied twice.
 func kill(ctx context.Context, r *harness.Report, rows int) error {
 	url, drop, err := harness.Database(ctx)
 	if err != nil {
@@ -271,7 +271,7 @@ func kill(ctx context.Context, r *harness.Report, rows int) error {
 		if err := fill(ctx, conn, rows); err != nil {
 			return err
 		}
-		// A trigger counts how often each row was copied, by what the batches commit.
+		// A trigger counts how often a committed batch copied each row.
 		_, err := conn.Exec(ctx, `create function count_copies() returns trigger language plpgsql as
 				'begin new.counter = new.counter + 1; return new; end';
 			create trigger count_copies before update on rows for each row execute function count_copies()`)

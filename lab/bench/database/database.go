@@ -1,5 +1,5 @@
-// Package database compares pgtest with plain pgtestdb, on the same server and with the same 20
-// tables. A time ends with the answer to the first query.
+// Package database compares pgtest with plain pgtestdb on the same server and with the same 20
+// tables. Each time ends with the answer to the first query.
 package database
 
 import (
@@ -95,7 +95,7 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 		})
 }
 
-// Way is one of the ways to a migrated database for a test.
+// Way is one way to get a migrated database for a test.
 type Way struct {
 	Name string
 	open func(*harness.Test) (*pgxpool.Pool, error)

@@ -6,8 +6,8 @@ import (
 	"github.com/page-builder/persistence/lab/bench/harness"
 )
 
-// pgtestdb works on a second server of the same process, which has not the first one's role: the
-// throw-away server ends between two comparisons that use it.
+// pgtestdb works on a second server in the same process, which lacks the role of the first one. The
+// throw-away server may end between two comparisons.
 func TestPgtestdbOnAnotherServer(t *testing.T) {
 	t.Parallel()
 	for range 2 {

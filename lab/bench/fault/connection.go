@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	pooled = 10 // connections, where it matters how many were lost
+	pooled = 10 // connections, where the number of lost ones matters
 	calls  = 20 // afterwards
 )
 
@@ -101,7 +101,7 @@ var connectionFaults = []fault{
 	},
 }
 
-// queryBeside sends a query to the pool while a transaction has its only connection.
+// queryBeside sends a query to the pool while a transaction holds its only connection.
 func queryBeside(ctx context.Context, s *scene) (c cell, err error) {
 	err = s.transaction(ctx, func(ctx context.Context, exec execution) error {
 		if err := exec(ctx, "select 1"); err != nil {
@@ -121,7 +121,7 @@ func cutIdle(ctx context.Context, s *scene) (cell, error) {
 	return s.callAgain(ctx), nil
 }
 
-// fill opens n connections, by using them at the same time, and leaves them idle.
+// fill opens n connections by using them at the same time, and leaves them idle.
 func (p *program) fill(ctx context.Context, n int) error {
 	for range 2 { // database/sql over pgx checks a connection before its second use
 		var errs errgroup.Group

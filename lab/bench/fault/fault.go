@@ -74,7 +74,8 @@ func newStage(t faultkit.TB) *stage {
 	return &stage{url: url}
 }
 
-// play runs the faults with their sides, many at a time, because most of them wait for the limit.
+// play runs the faults with their sides. It runs many at a time, because most of them wait for the
+// limit.
 func (s *stage) play(ctx context.Context) ([]*table, error) {
 	cfg, err := harness.PoolConfig(s.url)
 	if err != nil {

@@ -40,7 +40,8 @@ func TestFaults(t *testing.T) {
 		t.Skip("takes ten seconds")
 	}
 	s := newStage(t)
-	// Above the 5 s that pgpool waits for a connection; pgmigrate notices in 2 s what was killed.
+	// Longer than the 5 s that pgpool waits for a connection, and than the 2 s that pgmigrate takes
+	// to notice a killed process.
 	s.limit, s.hold = 10*time.Second, 8*time.Second
 	tables, err := s.play(t.Context())
 	if err != nil {

@@ -28,7 +28,7 @@ func toolNamed(name string) (migration.Tool, error) {
 	return migration.Tools[at], nil
 }
 
-// threeStatements leave the rows 1, 2 and 3 in applied. The third takes as long as hold does.
+// threeStatements insert the rows 1, 2 and 3 into applied. The third takes as long as hold.
 const threeStatements = "insert into applied values (1);\ninsert into applied values (2);\ninsert into applied " +
 	"values (hold())"
 

@@ -26,8 +26,8 @@ type program struct {
 	close       func()
 }
 
-// side is one of the ways to write a program, each as its documentation shows it. start returns
-// after the database's first answer.
+// side is one way to write a program, as its documentation shows it. start returns after the
+// database's first answer.
 type side struct {
 	name  string
 	start func(ctx context.Context, url string, conns int) (*program, error)
@@ -48,7 +48,7 @@ var (
 	}
 )
 
-// ours has the defaults of production.
+// ours uses the defaults for production.
 func ours(opts pgtx.Options) func(context.Context, string, int) (*program, error) {
 	return func(ctx context.Context, url string, conns int) (*program, error) {
 		cfg, err := pgconfig.LoadFrom(pgconfig.Source{Environ: map[string]string{

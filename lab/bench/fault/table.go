@@ -62,7 +62,7 @@ func (t *table) add(name string) []cell {
 	return cells
 }
 
-// print writes the table, and below it first where the modules' defaults do not do better than
+// print writes the table, and below it the faults for which the modules' defaults do no better than
 // another side.
 func (t *table) print(r *harness.Report) {
 	var lines [][]string

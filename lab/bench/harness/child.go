@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// ChildTest is the name of the test that a comparison's package has for the processes of
-// [KillChild], if it is run by go test.
+// ChildTest is the name of the test that runs as the process of [KillChild] under go test.
 const ChildTest = "TestChild"
 
 // Executable returns a path that runs this program. On Linux it works without the program's file,
@@ -27,9 +26,9 @@ func Executable() (string, error) {
 // InTest reports whether go test built this program.
 func InTest() bool { return strings.HasSuffix(os.Args[0], ".test") }
 
-// KillChild starts this program once more, for the named comparison and with more variables, and
-// kills it (SIGKILL) as soon as ready returns true. A child that ends before that, or is not ready
-// within a minute, is an error.
+// KillChild starts this program again for the named comparison, with additional variables, and
+// kills it (SIGKILL) as soon as ready returns true. It returns an error if the child ends before
+// that or is not ready within a minute.
 func KillChild(ctx context.Context, comparison string, env []string, ready func() (bool, error)) error {
 	self, err := Executable()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Side is one of the compared ways. The first side of a table is the reference for the others.
+// Side is one side of a comparison. The first side of a table is the reference for the others.
 type Side struct {
 	Name string
 	Op   func(context.Context) error

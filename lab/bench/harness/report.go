@@ -24,7 +24,7 @@ type section struct {
 	rounds     int // requested; it may take fewer
 	took       time.Duration
 	text       string
-	failed     error // what ended it early
+	failed     error // why it ended early
 }
 
 // Version reports the version of software that is not part of this program.
@@ -81,7 +81,7 @@ func (r *Report) Add(title string, rounds, ops int, rows []Row) {
 			continue
 		}
 		cells[i][1], cells[i][2] = shortOf(row.Time.Median), shortOf(row.Time.Q1)+"–"+shortOf(row.Time.Q3)
-		if row.Ratio != (Spread{}) { // there is none if the first side failed
+		if row.Ratio != (Spread{}) { // empty if the first side failed
 			cells[i][3] = fmt.Sprintf("×%.2f", row.Ratio.Median)
 			cells[i][4] = fmt.Sprintf("%.2f–%.2f", row.Ratio.Q1, row.Ratio.Q3)
 		}

@@ -17,7 +17,7 @@ var transactionChart = Chart{File: "transaction", Title: "A transaction", Panels
 	{"A transaction, loopback", "loopback"}, {"A transaction, 1ms", "1 ms"},
 }}
 
-// recorded is a report with figures as runs had them, in microseconds. The last round was
+// recorded is a report with the figures of real runs, in microseconds. The last round was
 // disturbed.
 func recorded() *Report {
 	r := &Report{Out: io.Discard}
@@ -95,8 +95,8 @@ func TestOurs(t *testing.T) {
 	}
 }
 
-// A chart is XML, the same each time, with colors for light and dark pages; its text and its
-// description name every side.
+// A chart is well-formed XML, the same bytes each time, and has colors for light and dark pages.
+// Its text and its description name every side.
 func TestCharts(t *testing.T) {
 	t.Parallel()
 	r := recorded()
@@ -159,7 +159,7 @@ func svgText(t *testing.T, d drawing) map[string]string {
 	}
 }
 
-// A chart with a side that failed is not drawn, and what failed is not listed as worse.
+// A chart with a failed side is not drawn, and a failed side is not listed as worse.
 func TestFailedSides(t *testing.T) {
 	t.Parallel()
 	r := recorded()
@@ -180,9 +180,9 @@ func TestFailedSides(t *testing.T) {
 	}
 }
 
-// What is measured is written after each comparison. A side that fails is shown with its reason, a
-// comparison too, and the others go on. The end of ctx writes nothing, and a chart of a comparison
-// that did not run stays.
+// Record writes the results after each comparison. A failed side or comparison appears with its
+// reason, and the others go on. When ctx ends, Record writes nothing. Charts of comparisons that
+// did not run stay as they were.
 func TestRecord(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -217,7 +217,7 @@ func TestRecord(t *testing.T) {
 
 	noRole, noServer := errors.New("role \"pgtdbuser\"\ndoes not exist"), errors.New("no server")
 	calls := 0
-	var first string // what is there when the second comparison begins
+	var first string // the results when the second comparison begins
 	err := (&Report{Out: t.Output()}).Record(t.Context(), dir, 4, []Comparison{
 		{
 			Name: "one", Charts: []Chart{{File: "one", Title: "One", Panels: []Panel{{"A good table", "good"}}}},

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// worseFrom is the ratio to a peer from which one of our sides is listed as worse, if the lower
-// quartile is above 1 too. If the quartiles lie on both sides of 1, there is no visible difference.
+// worseFrom is the ratio to a peer from which one of our sides is listed as worse, provided that
+// the lower quartile is above 1. Quartiles on both sides of 1 mean no visible difference.
 const worseFrom = 1.05
 
 // Reason says why one of our sides may take longer than the best peer. All fields except Why are
@@ -25,7 +25,7 @@ type worse struct {
 	reason      string
 }
 
-// worseThanPeers lists them, the worst first.
+// worseThanPeers returns these sides, worst first.
 func (r *Report) worseThanPeers() []worse {
 	var found []worse
 	for _, t := range r.Tables {

@@ -50,8 +50,7 @@ type prober struct {
 	open func(url string, pool *pgxpool.Pool) (handler http.Handler, end func(), err error)
 }
 
-// probers are written as their documentation shows. Those with a cache appear a second time without
-// it.
+// probers are written as their documentation shows. Those with a cache appear again without it.
 var probers = []prober{
 	{"health, pool.Ping, no cache", pinging(liesenfeld.WithDisabledCache())},
 	{"health, pool.Ping", pinging()},
@@ -127,7 +126,7 @@ func times(ctx context.Context, r *harness.Report, url string, rounds int) error
 	return r.Compare(ctx, "A probe request", rounds, 10, sides...)
 }
 
-// ask probes once.
+// ask sends one probe.
 func ask(handler http.Handler) (code int) {
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
@@ -140,7 +139,7 @@ type answers struct {
 	times []time.Duration
 }
 
-// askAtOnce sends probes in a row from each of many callers.
+// askAtOnce sends probes from many callers, each one probe after another.
 func askAtOnce(handler http.Handler, callers, inRow int) answers {
 	a := answers{codes: map[int]int{}}
 	var mu sync.Mutex
@@ -172,9 +171,9 @@ func (a answers) String() string {
 
 func (a answers) at(q float64) string { return harness.Short(harness.Quantile(a.times, q)).String() }
 
-// floods prints what many probes at once cost the server, which counts its sessions and
-// transactions: each statement on its own is one, and so are the preparation of a statement and the
-// start of a session.
+// floods prints the cost of many concurrent probes, in sessions and transactions that the server
+// counts. A single statement counts as a transaction, and so do preparing a statement and starting
+// a session.
 func floods(ctx context.Context, r *harness.Report, url string, callers int) error {
 	const inRow = 5
 	cfg, err := harness.ConnConfig(url)
@@ -232,14 +231,14 @@ func count(ctx context.Context, observer *pgx.Conn) (sessions, transactions int,
 	return sessions, transactions, err
 }
 
-// remembered is longer than any prober repeats an answer.
+// remembered is longer than any prober caches an answer.
 const remembered = 1100 * time.Millisecond
 
 // faulted holds a prober's answers in each fault.
 type faulted struct{ exhausted, frozen answers }
 
-// faults prints the answers of all probers at the same time, first while the application uses all
-// connections of the pool, then while nothing passes to the server, as if it were frozen.
+// faults prints the answers of all probers at the same time. First the application uses all
+// connections of the pool. Then nothing reaches the server, as if it were frozen.
 func faults(ctx context.Context, r *harness.Report, network *fault.Proxy, callers int) (_ []faulted, err error) {
 	const conns = 4
 	handlers, pools := make([]http.Handler, len(probers)), make([]*pgxpool.Pool, len(probers))

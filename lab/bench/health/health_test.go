@@ -9,7 +9,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// pghealth stays ready while the application is busy, and does not while the server is frozen.
+// pghealth stays ready while the application is busy, but not while the server is frozen.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	ctx, r := t.Context(), &harness.Report{Out: t.Output()}
@@ -22,7 +22,7 @@ func TestRun(t *testing.T) {
 	}
 	const no, yes = http.StatusServiceUnavailable, http.StatusOK
 	var wrong []string
-	for range 3 { // a busy machine may reach the probers' own limits once
+	for range 3 { // on a busy machine a prober may once reach its own limit
 		results, err := faults(ctx, r, fault.NewProxy(t, url, fault.Options{}), 1)
 		if err != nil {
 			t.Fatal(err)

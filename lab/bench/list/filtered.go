@@ -18,8 +18,8 @@ import (
 	"github.com/page-builder/persistence/pgquery"
 )
 
-// filteredLists returns the ways to a list of 20 with two optional filters. Each reads one extra
-// row, as a page has to. All but GORM use the pool.
+// filteredLists returns the ways to read a list of 20 rows with two optional filters. Each reads
+// one extra row, to know whether there is a next page. All but GORM use the pool.
 func filteredLists(url string, pool *pgxpool.Pool) (sides []harness.Side, end func(), err error) {
 	state, author := "live", int32(2)
 	db, err := sql.Open("pgx", url)
@@ -30,7 +30,7 @@ func filteredLists(url string, pool *pgxpool.Pool) (sides []harness.Side, end fu
 	if err != nil {
 		return nil, nil, err
 	}
-	// built runs what a builder made.
+	// built runs a query that a builder made.
 	built := func(ctx context.Context, text string, args []any, err error) error {
 		if err != nil {
 			return err

@@ -1,5 +1,5 @@
-// Package list compares lists of pgquery with the same SQL by hand, and with other ways to filters,
-// pages and relations.
+// Package list compares lists of pgquery with the same SQL by hand, and with other ways to filter,
+// to page and to read relations.
 package list
 
 import (

@@ -20,7 +20,7 @@ insert into assets select p, n, 'asset ' || n from generate_series(1, 2000) p, g
 insert into visits select p, n, 'visit ' || n from generate_series(1, 2000) p, generate_series(1, 4) n;
 `
 
-// relations are the tables and how many rows of each belong to a page.
+// relations has each table and its number of rows for a page.
 var relations = []struct {
 	table string
 	each  int
@@ -37,7 +37,7 @@ type child struct {
 	Note   string
 }
 
-// relatedSides returns the ways to 100 pages with three relations.
+// relatedSides returns the ways to read 100 pages with three relations.
 func relatedSides(pool *pgxpool.Pool) []harness.Side {
 	var loads []pgquery.Loader[related]
 	for i, relation := range relations {

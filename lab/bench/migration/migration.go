@@ -73,7 +73,7 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 	})
 }
 
-// together prints the results of ten instances on an empty database, five times, and the longest
+// together prints the results of ten instances on an empty database, in five runs, and the longest
 // stall.
 func together(ctx context.Context, r *harness.Report, admin *pgx.Conn, cfg *pgx.ConnConfig, reset func() error) error {
 	stalls := harness.Rows(Names()...)
@@ -129,7 +129,7 @@ func together(ctx context.Context, r *harness.Report, admin *pgx.Conn, cfg *pgx.
 	return nil
 }
 
-// atOnce starts ten instances on an empty database. Each has a minute.
+// atOnce starts ten instances on an empty database, with a limit of a minute each.
 func atOnce(ctx context.Context, cfg *pgx.ConnConfig, t Tool) (succeeded int, failures []string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -150,8 +150,8 @@ func atOnce(ctx context.Context, cfg *pgx.ConnConfig, t Tool) (succeeded int, fa
 	return succeeded, failures
 }
 
-// stall returns the time of the slowest of 100 queries a second while the tool's last migration
-// meets a transaction of 5 s.
+// stall returns the time of the slowest query, at 100 queries a second, while the tool's last
+// migration waits for a transaction of 5 s.
 func stall(ctx context.Context, cfg *pgx.ConnConfig, t Tool) (time.Duration, error) {
 	if err := t.Up(ctx, cfg, statements[:2]); err != nil {
 		return 0, err

@@ -116,7 +116,7 @@ func gooseWith(
 	return err
 }
 
-// golangMigrateUp has no context: the tool takes none for a run.
+// golangMigrateUp takes no context, because the tool takes none for a run.
 func golangMigrateUp(_ context.Context, cfg *pgx.ConnConfig, statements []string) (err error) {
 	db := stdlib.OpenDB(*cfg)
 	defer func() { err = errors.Join(err, db.Close()) }()

@@ -86,7 +86,7 @@ func install(ctx context.Context) (node, folder string, err error) {
 	defer cancel()
 	fmt.Fprintln(os.Stderr, "bench: installing Prisma from the npm registry into", folder)
 	for _, command := range [][]string{
-		{npm, "view", "pg", "version", "--fetch-retries=0"}, // without the network npm ci takes minutes to say so
+		{npm, "view", "pg", "version", "--fetch-retries=0"}, // without a network npm ci fails only after minutes
 		{
 			npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retry-mintimeout=500",
 			"--fetch-retry-maxtimeout=2000",

@@ -26,7 +26,7 @@ var Comparison = harness.Comparison{
 	}},
 }
 
-// operations that are compared, by the names that driver.mjs knows.
+// operations are the compared operations, by their names in driver.mjs.
 var operations = []struct{ name, title string }{
 	{"read", "A row read by primary key"},
 	{"insert", "A row inserted, its id returned"},
@@ -35,7 +35,7 @@ var operations = []struct{ name, title string }{
 
 const (
 	conns       = 8
-	manyCallers = 64 // the most at a time; each has an account of its own
+	manyCallers = 64 // the maximum at a time; each has its own account
 )
 
 func title(operation string, callers, conns int) string {
@@ -98,8 +98,8 @@ func run(ctx context.Context, r *harness.Report, rounds int, plan plan) error {
 
 // client is an open side.
 type client struct {
-	// batch is callers that do one operation each, and then count among them: what those took
-	// together.
+	// batch starts callers. Each does one operation first, and then they share count operations,
+	// whose total time it returns.
 	batch func(ctx context.Context, operation string, callers, count int) (spent, error)
 	close func()
 }

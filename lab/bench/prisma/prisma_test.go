@@ -11,8 +11,8 @@ import (
 	"github.com/page-builder/persistence/lab/bench/harness"
 )
 
-// All sides do what they are asked to, and Prisma's driver says what it did. Unless the comparison
-// has run here, which installs 300 MB from the npm registry, this takes BENCH_PRISMA=1.
+// Every side does its operations, and Prisma's driver reports them. The test needs BENCH_PRISMA=1
+// unless the comparison has run here before, because it installs 300 MB from the npm registry.
 func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Prisma on Node")

@@ -19,7 +19,7 @@ import (
 	"github.com/page-builder/persistence/pgtx"
 )
 
-// The statements of every side, as far as the code can choose them.
+// The statements of all sides that can choose their statements.
 const (
 	readAccount = "select id, name, balance, opened from accounts where id = $1"
 	insertEntry = "insert into entries (account, amount, note) values ($1, $2, $3) returning id"
@@ -48,8 +48,8 @@ func goSides() []side {
 	}
 }
 
-// goClient does in Go what driver.mjs does on Node. Its functions take the id of a row that no
-// other caller uses; payIn reads and updates it.
+// goClient has the operations of driver.mjs in Go. Its functions take the id of a row that no other
+// caller uses; payIn reads and updates it.
 func goClient(read, insert, payIn func(ctx context.Context, id int32) error, end func()) *client {
 	do := map[string]func(context.Context, int32) error{"read": read, "insert": insert, "transaction": payIn}
 	return &client{
@@ -95,7 +95,7 @@ func openPgx(ctx context.Context, url string, conns int) (*client, error) {
 	}), nil
 }
 
-// onPool has what is the same on each pgxpool.Pool.
+// onPool has the operations that are the same on every pgxpool.Pool.
 func onPool(pool *pgxpool.Pool, transaction func(context.Context, func(pgx.Tx) error) error) *client {
 	return goClient(func(ctx context.Context, id int32) error {
 		return pool.QueryRow(ctx, readAccount, id).Scan((&account{}).fields()...)
@@ -139,8 +139,7 @@ func openSQL(_ context.Context, url string, conns int) (*client, error) {
 	}, func() { _ = db.Close() }), nil
 }
 
-// openGORM is set as GORM's page on performance says: else every insert is a transaction of its
-// own.
+// openGORM follows GORM's page on performance. Otherwise every insert would be a transaction.
 func openGORM(_ context.Context, url string, conns int) (*client, error) {
 	db, err := openDB(url, conns)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package query compares a pool with pgpool's defaults to a plain pool of pgx.
+// Package query compares a pool with pgpool's defaults with a plain pgxpool.
 package query
 
 import (

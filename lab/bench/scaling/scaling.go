@@ -47,7 +47,7 @@ func run(ctx context.Context, r *harness.Report, rounds int) error {
 
 // transactions by workers, each with one statement on a row of the worker's own.
 func transactions(ctx context.Context, r *harness.Report, url string, rounds int) error {
-	const count = 512 // two for each of the most workers
+	const count = 512 // two for each worker at the maximum
 	pool, err := harness.Pool(ctx, url, 16)
 	if err != nil {
 		return err

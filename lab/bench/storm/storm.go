@@ -30,7 +30,7 @@ var Comparison = harness.Comparison{
 }
 
 const (
-	instances = 100                   // pools that fit here: each connection is a process of the server
+	instances = 100                   // pools; more would not fit, as each connection is a process
 	callers   = 2                     // for each running pool, and as many connections
 	nextCall  = 20 * time.Millisecond // time from a failed request to the next one
 	downFor   = time.Second
@@ -68,7 +68,7 @@ type bench struct {
 	rounds int
 }
 
-// side prepares one instance. comeBack is called when the server has gone, and returns when it
+// side prepares one instance. comeBack is called when the server is gone, and returns when it
 // answers again. end releases everything.
 type side struct {
 	name  string
@@ -126,7 +126,7 @@ func running(
 	}
 }
 
-// storm prints the medians of the rounds. In each round every side meets the server once.
+// storm prints the medians of the rounds. In each round every side loses the server once.
 func (b *bench) storm(title string, sides []side) error {
 	rows := make([]harness.Row, len(sides))
 	dials, peaks := make([][]float64, len(sides)), make([][]float64, len(sides))
@@ -165,10 +165,10 @@ func (b *bench) storm(title string, sides []side) error {
 	return nil
 }
 
-// tally counts attempts to connect since the server went, also by window.
+// tally counts attempts to connect since the server was killed, in total and by window.
 type tally struct {
 	mu        sync.Mutex
-	began     time.Time // zero: the server has not gone yet
+	began     time.Time // zero: the server was not killed yet
 	all       int
 	perWindow map[int]int
 }
@@ -186,8 +186,8 @@ func (t *tally) watch(cfg *pgx.ConnConfig) {
 	}
 }
 
-// meet kills the server of all instances, starts it again, and returns the time from then until all
-// are connected.
+// meet kills the server of all instances, starts it again, and returns the time from the start
+// until all are connected.
 func (b *bench) meet(s side, t *tally) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(b.t.Ctx, 5*time.Minute)
 	defer cancel()

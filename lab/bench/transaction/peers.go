@@ -15,7 +15,7 @@ import (
 	"github.com/page-builder/persistence/lab/bench/harness"
 )
 
-// peers are other packages that run a function in a transaction, each used as in its documentation.
+// peers are other packages that run a function in a transaction, used as their documentation shows.
 type peers struct {
 	pool    *pgxpool.Pool
 	manager *manager.Manager // on pool

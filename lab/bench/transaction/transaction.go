@@ -120,14 +120,14 @@ func update(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// begin is the side of pgx.BeginFunc.
+// begin returns a side of pgx.BeginFunc.
 func begin(name string, pool *pgxpool.Pool, fn func(context.Context, pgx.Tx) error) harness.Side {
 	return harness.Side{Name: name, Op: func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return fn(ctx, tx) })
 	}}
 }
 
-// with is a side of pgtx.
+// with returns a side of pgtx.
 func with(name string, pool *pgxpool.Pool, opts pgtx.Options, fn func(context.Context, pgx.Tx) error) harness.Side {
 	return harness.Side{Name: name, Op: func(ctx context.Context) error { return pgtx.RunWith(ctx, pool, opts, fn) }}
 }
