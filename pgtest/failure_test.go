@@ -205,6 +205,20 @@ func TestChildWaitsForNobody(t *testing.T) {
 	}
 }
 
+// What is set for the administrator's role or its database does not reach the sessions of pgtest.
+func TestSettingsOfTheAdministrator(t *testing.T) {
+	t.Parallel()
+	admin, env := configured(t)
+	for _, sql := range []string{
+		"alter role adm set default_transaction_read_only = on", "alter role adm set statement_timeout = '1ms'",
+		"alter role adm set idle_session_timeout = '1ms'", "alter role adm set role = 'pg_monitor'",
+		"alter database postgres set lock_timeout = '1ms'",
+	} {
+		execURL(t, admin, sql)
+	}
+	runChild(t, "TestChildSubtests", env)
+}
+
 // A PGTEST_URL that cannot do for tests is refused with the variable and the rule.
 func TestConfiguredServerIsUnfit(t *testing.T) {
 	server := fault.NewServer(t, fault.ServerOptions{TCP: true})

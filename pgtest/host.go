@@ -94,10 +94,13 @@ func (h *host) start(ctx context.Context) (err error) {
 	if h.base, err = pgserver.ParseConfig(h.server.URL()); err != nil {
 		return fmt.Errorf("the server's address: %w", err) // pgx leaves the password out
 	}
-	h.creates, h.drops = newAdmin(h.base, creators), newAdmin(h.base, droppers)
+	h.creates, h.drops = newAdmin(h.session("", nil), creators), newAdmin(h.session("", nil), droppers)
 	// The first test will need a copy as soon as the template is found.
 	go background(func() { _ = h.creates.exec(context.WithoutCancel(ctx)) }) // the caller of exec gets its error
-	conn, err := pgx.ConnectConfig(ctx, h.base)
+	conn, err := pgx.ConnectConfig(ctx, h.session("", nil))
+	if hasCode(err, "08P01") { // protocol_violation: a pooler that knows no such parameters
+		return errPooler
+	}
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err) // pgx leaves the password out
 	}
@@ -112,6 +115,9 @@ const (
 	makersSpace = "pgtest template" // held while pgtestdb makes databases whose names have no token
 )
 
+var errPooler = errors.New("PGTEST_URL leads through a connection pooler, which may give each statement another " +
+	"session: name the server itself")
+
 // inspect reports an error if the server is not fit for tests.
 func (h *host) inspect(ctx context.Context, conn *pgx.Conn) error {
 	var (
@@ -125,8 +131,7 @@ func (h *host) inspect(ctx context.Context, conn *pgx.Conn) error {
 	case err != nil:
 		return fmt.Errorf("ask for the server's version: %w", err)
 	case backend != conn.PgConn().PID():
-		return errors.New("PGTEST_URL leads through a connection pooler, which may give each statement another " +
-			"session: name the server itself")
+		return errPooler
 	case !super:
 		return fmt.Errorf("PGTEST_URL names the role %s, which is no superuser: name one that is, such as postgres; "+
 			"it makes roles and template databases, and the tests connect as a role without these rights", h.base.User)

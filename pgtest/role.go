@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -22,9 +23,9 @@ import (
 type roles struct {
 	owner, user  string
 	superuser    bool
-	password     string
-	verifier     string // of the password, as the server keeps it
+	password     string // of user; "" on a throw-away server, which trusts everybody who can enter its folder
 	capabilities string
+	attributes   string // of user
 	state        string // of user, when it was as it should be
 }
 
@@ -44,13 +45,18 @@ func (h *host) rolesFor(ctx context.Context, superuser bool) (*roles, error) {
 		owner:        "pgtest_" + h.project.id,
 		user:         "pgtest_" + h.project.id + "_" + h.lease.Token(),
 		superuser:    superuser,
-		password:     rand.Text(),
 		capabilities: pgtestdb.DefaultRoleCapabilities,
 	}
 	if superuser {
 		r.owner, r.user, r.capabilities = r.owner+"_su", r.user+"_su", "superuser nocreatedb nocreaterole"
 	}
-	r.verifier = scramVerifier(r.password)
+	secret := "null"
+	if !h.server.Ephemeral() {
+		r.password = rand.Text()
+		secret = literal(scramVerifier(r.password))
+	}
+	r.attributes = "login " + r.capabilities + " inherit noreplication nobypassrls connection limit -1 " +
+		"valid until 'infinity' password " + secret
 	err := h.control(ctx, func(ctx context.Context, conn *pgx.Conn) error { return r.make(ctx, conn, h.project.dir) })
 	if err != nil {
 		return nil, fmt.Errorf("make the role %s: %w", r.user, err)
@@ -65,7 +71,7 @@ func (r *roles) make(ctx context.Context, conn *pgx.Conn, project string) error 
 	}
 	user := quoted(r.user)
 	// In one message, so in one transaction.
-	err := execEach(ctx, conn, "create role "+user+" "+r.attributes()+" in role "+quoted(r.owner)+
+	err := execEach(ctx, conn, "create role "+user+" "+r.attributes+" in role "+quoted(r.owner)+
 		"; comment on role "+user+" is "+literal(userMark))
 	if err == nil {
 		r.state, err = r.readState(ctx, conn)
@@ -110,12 +116,6 @@ func (r *roles) makeOwner(ctx context.Context, conn *pgx.Conn, project string) e
 	})
 }
 
-// attributes returns the attributes of user.
-func (r *roles) attributes() string {
-	return "login " + r.capabilities + " inherit noreplication nobypassrls connection limit -1 " +
-		"valid until 'infinity' password " + literal(r.verifier)
-}
-
 // restore undoes what an earlier test of this process did to the user. It looks first: the server
 // takes milliseconds to set a password. The caller has the lease's session.
 func (r *roles) restore(ctx context.Context, conn *pgx.Conn) error {
@@ -124,7 +124,7 @@ func (r *roles) restore(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	user := quoted(r.user)
-	err = execEach(ctx, conn, "alter role "+user+" "+r.attributes()+"; alter role "+user+" reset all")
+	err = execEach(ctx, conn, "alter role "+user+" "+r.attributes+"; alter role "+user+" reset all")
 	if err == nil {
 		r.state, err = r.readState(ctx, conn)
 	}
@@ -141,8 +141,16 @@ func (h *host) session(database string, r *roles) *pgx.ConnConfig {
 	if r != nil {
 		cfg.User, cfg.Password = r.user, r.password
 		cfg.RuntimeParams["options"] = strings.TrimSpace(cfg.RuntimeParams["options"] + " -c role=" + r.owner)
+	} else {
+		maps.Copy(cfg.RuntimeParams, ownSettings)
 	}
 	return cfg
+}
+
+// ownSettings win over what somebody has set for the administrator's role or for the database.
+var ownSettings = map[string]string{
+	"role": "none", "search_path": "pg_catalog", "default_transaction_read_only": "off", "statement_timeout": "0",
+	"lock_timeout": "0", "idle_session_timeout": "0", "idle_in_transaction_session_timeout": "0",
 }
 
 // scramVerifier is what the server would make of the password, so that no log of statements has the

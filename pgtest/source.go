@@ -193,7 +193,7 @@ func (s *source) url(name string) (string, error) {
 		parameters.Del(p)
 	}
 	u.User = url.User(s.roles.user)
-	if !s.host.server.Ephemeral() { // a throw-away server trusts everybody who can enter its folder
+	if s.roles.password != "" {
 		u.User = url.UserPassword(s.roles.user, s.roles.password)
 	}
 	u.RawQuery = encodeQuery(parameters)

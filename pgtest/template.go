@@ -51,7 +51,7 @@ func (s *source) find(ctx context.Context, conn *pgx.Conn) (found bool, err erro
 // make calls pgtestdb, while other processes that want the same template wait. pgtestdb's first
 // copy becomes the first clone.
 func (s *source) make(ctx context.Context, m pgtestdb.Migrator) error {
-	conn, err := pgx.ConnectConfig(ctx, s.host.base)
+	conn, err := pgx.ConnectConfig(ctx, s.host.session("", nil))
 	if err != nil {
 		return err
 	}

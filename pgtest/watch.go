@@ -2,6 +2,8 @@ package pgtest
 
 import (
 	"fmt"
+	"hash/fnv"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -22,13 +24,15 @@ type Watched struct {
 type statement struct {
 	sql     string
 	args    []any
+	sum     uint64 // of the arguments as they were, because the test may change them
 	callers callers
 	batch   bool // sent with others, in one round trip
 }
 
 // Watch records the statements that are sent through the pool from now on, until the test ends. It
-// sees what pgx, pgtx, pgquery and sqlc's code send. BEGIN, COMMIT, savepoints, SET and comments do
-// not count.
+// sees what pgx, pgtx, pgquery and sqlc's code send, not what goes through a *pgconn.PgConn. BEGIN,
+// COMMIT, savepoints, SET and comments do not count. A text with several statements counts once, by
+// its first.
 //
 // [New] makes pools that can be watched. For any other pool put [NewTracer]'s result into its
 // configuration; otherwise Watch fails the test.
@@ -90,7 +94,7 @@ func (w *Watched) sent() []statement {
 // sameStatement is all statements with one text.
 type sameStatement struct {
 	statements []statement
-	arguments  map[string]bool // of those outside of batches
+	arguments  map[uint64]bool // sums of those outside of batches
 }
 
 func group(statements []statement) []*sameStatement {
@@ -99,16 +103,29 @@ func group(statements []statement) []*sameStatement {
 	for _, s := range statements {
 		g := byText[s.sql]
 		if g == nil {
-			g = &sameStatement{arguments: map[string]bool{}}
+			g = &sameStatement{arguments: map[uint64]bool{}}
 			byText[s.sql] = g
 			groups = append(groups, g)
 		}
 		g.statements = append(g.statements, s)
 		if !s.batch {
-			g.arguments[fmt.Sprintf("%#v", s.args)] = true
+			g.arguments[s.sum] = true
 		}
 	}
 	return groups
+}
+
+// sumArgs looks through pointers: sqlc's code passes nullable values by them.
+func sumArgs(args []any) uint64 {
+	h := fnv.New64a()
+	for _, arg := range args {
+		v := reflect.ValueOf(arg)
+		for v.Kind() == reflect.Pointer && !v.IsNil() {
+			v = v.Elem()
+		}
+		fmt.Fprintf(h, "%#v,", v)
+	}
+	return h.Sum64()
 }
 
 // repeats is how many different arguments make a statement one that is repeated. Two are as often a

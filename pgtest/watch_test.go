@@ -119,6 +119,56 @@ func TestWatchNamesRepeats(t *testing.T) {
 	}
 }
 
+// Arguments are compared as they were when they were sent, behind pointers too.
+func TestWatchArguments(t *testing.T) {
+	t.Parallel()
+	got := watched(t, func(pool *pgxpool.Pool) {
+		for range 4 {
+			same := 7
+			query(t, pool, "select $1::int", &same)
+		}
+	}, (*pgtest.Watched).NoRepeats)
+	if got != "" {
+		t.Errorf("pointers to equal values: %q", got)
+	}
+	got = watched(t, func(pool *pgxpool.Pool) {
+		reused := []byte("a")
+		for range 3 {
+			query(t, pool, "select $1::bytea", reused)
+			reused[0]++
+		}
+	}, (*pgtest.Watched).NoRepeats)
+	if !strings.Contains(got, "3 × select $1::bytea") {
+		t.Errorf("a slice that is changed: %q", got)
+	}
+}
+
+// A statement that was prepared under a name counts as what it is, whatever the name is.
+func TestWatchPrepared(t *testing.T) {
+	t.Parallel()
+	got := watched(t, func(pool *pgxpool.Pool) {
+		err := pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
+			_, err := c.Conn().Prepare(t.Context(), "set_site", "select title from pages where site = $1")
+			if err == nil {
+				query(t, c, "set_site", 1)
+				b := &pgx.Batch{}
+				b.Queue("set_site", 2)
+				err = c.SendBatch(t.Context(), b).Close()
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}, func(w *pgtest.Watched) {
+		w.AtMost(1)
+		w.UsesIndexes()
+	})
+	if !strings.Contains(got, "2 × select title from pages") || !strings.Contains(got, "reads all of pages:") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // A statement that no index serves fails with its plan, however few rows the table has.
 func TestWatchUsesIndexes(t *testing.T) {
 	t.Parallel()

@@ -21,19 +21,23 @@ type Tracer struct {
 
 	mu       sync.Mutex
 	watched  []*Watched
+	prepared map[string]string     // the statements that were prepared under a name
 	acquired map[*pgx.Conn]callers // connections that are not released yet
 }
 
 var (
 	_ pgx.QueryTracer       = (*Tracer)(nil)
 	_ pgx.BatchTracer       = (*Tracer)(nil)
+	_ pgx.PrepareTracer     = (*Tracer)(nil)
 	_ pgx.CopyFromTracer    = (*Tracer)(nil)
 	_ pgxpool.AcquireTracer = (*Tracer)(nil)
 	_ pgxpool.ReleaseTracer = (*Tracer)(nil)
 )
 
 // NewTracer returns a tracer for ConnConfig.Tracer of one pool.
-func NewTracer() *Tracer { return &Tracer{acquired: map[*pgx.Conn]callers{}} }
+func NewTracer() *Tracer {
+	return &Tracer{prepared: map[string]string{}, acquired: map[*pgx.Conn]callers{}}
+}
 
 // addTracer returns the pool's Tracer, and adds one if there is none.
 func addTracer(cfg *pgxpool.Config) *Tracer {
@@ -79,12 +83,18 @@ func (tr *Tracer) remove(w *Watched) {
 }
 
 func (tr *Tracer) record(sql string, args []any, batch bool) {
-	if tr.active.Load() == 0 || !counts(sql) {
+	if tr.active.Load() == 0 {
 		return
 	}
-	s := statement{sql: sql, args: args, batch: batch, callers: findCallers()}
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
+	if text, ok := tr.prepared[sql]; ok {
+		sql = text
+	}
+	if !counts(sql) {
+		return
+	}
+	s := statement{sql: sql, args: args, sum: sumArgs(args), batch: batch, callers: findCallers()}
 	for _, w := range tr.watched {
 		w.mu.Lock()
 		w.statements = append(w.statements, s)
@@ -116,6 +126,21 @@ func (tr *Tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQuer
 
 // TraceBatchEnd does nothing.
 func (tr *Tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// TracePrepareStart notes what a name stands for.
+func (tr *Tracer) TracePrepareStart(
+	ctx context.Context, _ *pgx.Conn, data pgx.TracePrepareStartData,
+) context.Context {
+	if data.Name != "" {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		tr.prepared[data.Name] = data.SQL
+	}
+	return ctx
+}
+
+// TracePrepareEnd does nothing.
+func (tr *Tracer) TracePrepareEnd(context.Context, *pgx.Conn, pgx.TracePrepareEndData) {}
 
 // TraceCopyFromStart records a COPY as one statement.
 func (tr *Tracer) TraceCopyFromStart(

@@ -142,6 +142,7 @@ func (s *spec) startOnce(ctx context.Context, fresh bool) (_ *instance, cached b
 		return nil, false, err
 	}
 	if err := s.makeDir(dir); err != nil {
+		os.RemoveAll(dir) // it still belongs to this process
 		return nil, false, noRoom(err, parent)
 	}
 	if cached, err = s.fillDataDir(ctx, dir, fresh); err != nil {
@@ -188,6 +189,14 @@ func openFIFO(dir string, mode int) (int, error) {
 	fifo := filepath.Join(dir, "users")
 	fd, err := syscall.Open(fifo, mode|syscall.O_NONBLOCK|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
 	if err != nil {
+		return 0, fmt.Errorf("open %s: %w", fifo, err)
+	}
+	var st syscall.Stat_t // what is there, if dir was replaced by a link
+	if err = syscall.Fstat(fd, &st); err == nil && st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
+		err = errors.New("not a FIFO")
+	}
+	if err != nil {
+		syscall.Close(fd)
 		return 0, fmt.Errorf("open %s: %w", fifo, err)
 	}
 	return fd, nil

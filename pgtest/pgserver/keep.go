@@ -6,12 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/page-builder/persistence/pgtest/pgserver/internal/binaries"
+	"github.com/page-builder/persistence/pgtest/pgserver/internal/tree"
 )
 
 // keepScript holds the server by descriptor 3 for $1 seconds, in the background, while the file
@@ -29,16 +29,22 @@ func (s *Server) Keep(d time.Duration) error {
 	if !s.own {
 		return nil
 	}
-	f, err := os.OpenFile(s.keptFile(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
+	root, err := tree.Open(s.dir)
 	if err != nil {
 		return fmt.Errorf("pgserver: keep the server: %w", err)
 	}
-	f.Close()
-	if err := s.holdFor(d); err != nil {
-		os.Remove(s.keptFile())
+	defer root.Close()
+	f, err := root.OpenFile(keptFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		f.Close()
+		if err = s.holdFor(d); err != nil {
+			_ = root.Remove(keptFile)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("pgserver: keep the server: %w", err)
 	}
 	return nil
@@ -64,10 +70,15 @@ func (s *Server) EndKeep() error {
 	if !s.own {
 		return nil
 	}
-	if err := os.Remove(s.keptFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	root, err := tree.Open(s.dir)
+	if err == nil {
+		defer root.Close()
+		err = root.Remove(keptFile)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pgserver: end the keeping: %w", err)
 	}
 	return nil
 }
 
-func (s *Server) keptFile() string { return filepath.Join(s.dir, "kept") }
+const keptFile = "kept" // see keepScript

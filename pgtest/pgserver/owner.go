@@ -87,8 +87,8 @@ func (o Owner) explain(err error) error {
 	}
 	if o.UID == 0 {
 		return fmt.Errorf("%w\nPostgreSQL refuses to run as root, and this process may neither become the user %s "+
-			"(no CAP_SETUID, or not mapped in this user namespace) nor make a user namespace: run as an ordinary "+
-			"user, or set PGTEST_URL to a server", err, o.Name)
+			"(no CAP_SETUID or CAP_CHOWN, or not mapped in this user namespace) nor make a user namespace: run as an "+
+			"ordinary user, or set PGTEST_URL to a server", err, o.Name)
 	}
 	return fmt.Errorf("%w\nthe user %d has no name in /etc/passwd, which initdb needs, and this process may not make "+
 		"a user namespace: add the line me:x:%[2]d:%d::/tmp:/bin/sh to /etc/passwd, or set PGTEST_URL to a server",

@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// mayBecome reports whether this process, which is root, may start programs as another user.
+// mayBecome reports whether this process, which is root, may start programs as another user, and
+// write that user's files.
 func mayBecome(o Owner) bool {
-	const setGID, setUID = 1 << 6, 1 << 7 // capabilities(7)
-	return capabilities()&(setGID|setUID) == setGID|setUID && mapped("/proc/self/uid_map", o.UID) &&
-		mapped("/proc/self/gid_map", o.GID)
+	const needed = 1<<0 | 1<<1 | 1<<6 | 1<<7 // capabilities(7): CHOWN, DAC_OVERRIDE, SETGID, SETUID
+	return capabilities()&needed == needed && mapped("/proc/self/uid_map", o.UID) && mapped("/proc/self/gid_map", o.GID)
 }
 
 // capabilities returns the effective ones, or all if they cannot be read.

@@ -43,7 +43,9 @@ var odd = map[string][]string{
 	"root without CAP_SETUID": {
 		"setpriv", "--bounding-set", "-setuid,-setgid", "--inh-caps", "-setuid,-setgid",
 	},
-	"no environment": {"env", "-i", childDir + "=" + anywhere},
+	"root without CAP_CHOWN":        {"setpriv", "--bounding-set", "-chown", "--inh-caps", "-chown"},
+	"root without CAP_DAC_OVERRIDE": {"setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"},
+	"no environment":                {"env", "-i", childDir + "=" + anywhere},
 }
 
 // A server starts for users and in namespaces in which PostgreSQL by itself would not.
@@ -175,6 +177,23 @@ func TestKeepFollowsNoLinks(t *testing.T) {
 	}
 	if got, err := os.ReadFile(precious); err != nil || string(got) != "precious" {
 		t.Errorf("written through the link: %q, %v", got, err)
+	}
+	// The directory's owner may replace all of it.
+	server, aside, trap := filepath.Dir(users), filepath.Join(parent, "aside"), filepath.Join(dir, "trap")
+	err = errors.Join(os.Mkdir(trap, 0o700), os.Link(precious, filepath.Join(trap, "users")), os.Rename(server, aside),
+		os.Symlink(trap, server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepErr := s.Keep(time.Second)
+	if err := errors.Join(os.Remove(server), os.Rename(aside, server)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(precious); err != nil || string(got) != "precious" || keepErr == nil {
+		t.Errorf("kept by a link to a directory: %q, %v, %v", got, err, keepErr)
+	}
+	if _, err := os.Lstat(filepath.Join(trap, "kept")); err == nil {
+		t.Error("a file was made behind the link")
 	}
 	if err := s.Keep(time.Second); err != nil {
 		t.Errorf("the FIFO is back: %v", err)

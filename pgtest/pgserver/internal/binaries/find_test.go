@@ -212,6 +212,15 @@ func TestDirectories(t *testing.T) {
 			"/Library/Caches/pgserver-binaries",
 		},
 		"no home": {"linux", 501, nil, "/tmp/pgserver-cache-501", "", "/tmp/pgserver-cache-501/binaries"},
+		"root without a home": {
+			"linux", 0, nil, "/tmp/pgserver-cache-0", "/var/lib/pgserver", "/var/cache/pgserver-binaries",
+		},
+		"a relative home": {
+			"linux", 501,
+			map[string]string{"HOME": "home/ann", "XDG_CACHE_HOME": "c", "XDG_STATE_HOME": "s"},
+			"/tmp/pgserver-cache-501", "",
+			"/tmp/pgserver-cache-501/binaries",
+		},
 		"/ for a home": { // of a container's user without a name
 			"linux", 501,
 			map[string]string{"HOME": "/"},

@@ -100,7 +100,7 @@ func (s System) MakeCacheDir(named string) (string, error) {
 // owner could not enter, and could turn what is there against root.
 func (s System) owns(home string) bool {
 	fi, err := s.stat(home)
-	return err == nil && fi.IsDir() && tree.OwnedBy(fi, s.UID)
+	return filepath.IsAbs(home) && err == nil && fi.IsDir() && tree.OwnedBy(fi, s.UID)
 }
 
 // StateDir is where this user keeps what must stay: development servers. Root's are outside its
@@ -111,8 +111,8 @@ func (s System) StateDir() (string, error) {
 		return filepath.Join(s.Getenv("XDG_STATE_HOME"), "pgserver"), nil
 	case s.UID == 0:
 		return "/var/lib/pgserver", nil
-	case home == "":
-		return "", errors.New("neither XDG_STATE_HOME nor HOME is set")
+	case !filepath.IsAbs(home):
+		return "", errors.New("neither XDG_STATE_HOME nor HOME is set to an absolute path")
 	default:
 		return filepath.Join(home, ".local", "state", "pgserver"), nil
 	}
