@@ -2,9 +2,12 @@ package pgmigrate_test
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/page-builder/persistence/pgmigrate"
 )
@@ -123,45 +126,31 @@ func TestFailedBuildWithoutName(t *testing.T) {
 	}
 }
 
-// Another session's build of the same index fails while the migration waits for its lock: IF NOT
-// EXISTS then takes the invalid index for the index, and the server calls that a success.
+// An invalid index of the same name appears while the migration waits for its lock: IF NOT EXISTS
+// then takes it for the index, and the server calls that a success.
 func TestBuildIsVerified(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.exec(t, "create table a (id int)")
-	writer, err := b.connect(t).Begin(t.Context())
+	other, err := b.connect(t).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := writer.Exec(t.Context(), "lock table a in row exclusive mode"); err != nil {
-		t.Fatal(err)
-	}
-	builder := b.connect(t)
-	pid := builder.PgConn().PID()
-	built := make(chan error, 1)
-	go func() {
-		_, err := builder.Exec(t.Context(), "create index concurrently a_id on a (id)")
-		built <- err
-	}()
-	until := func(sql string, args ...any) {
+	exec := func(sql string) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); !ask[bool](t, b, sql, args...); {
-			if time.Now().After(deadline) {
-				t.Fatalf("never true: %s", sql)
-			}
+		if _, err := other.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
 		}
 	}
-	until("select exists (select from pg_stat_progress_create_index where pid = $1 and phase like 'waiting%')", pid)
+	exec("lock table a in share update exclusive mode")
 	m := migrator(t, b, files("1_a.sql", noTx+"create index concurrently if not exists a_id on a (id);"))
 	done := make(chan error, 1)
 	go func() { _, err := m.Up(t.Context()); done <- err }()
-	until("select exists (select from pg_stat_activity where datname = current_database() and application_name = " +
+	b.until(t, "select exists (select from pg_stat_activity where datname = current_database() and application_name = "+
 		"'pgmigrate' and wait_event_type = 'Lock')")
-	if _, err := b.conn.Exec(t.Context(), "select pg_terminate_backend($1)", pid); err != nil {
-		t.Fatal(err)
-	}
-	<-built
-	if err := writer.Rollback(t.Context()); err != nil {
+	exec("create index a_id on a (id)")
+	exec("update pg_index set indisvalid = false where indexrelid = 'a_id'::regclass")
+	if err := other.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	err = <-done
@@ -174,5 +163,64 @@ func TestBuildIsVerified(t *testing.T) {
 	}
 	if !ask[bool](t, b, "select indisvalid from pg_index where indexrelid = 'a_id'::regclass") {
 		t.Error("the index is not valid")
+	}
+}
+
+// until polls until a query answers true.
+func (b *bench) until(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ask[bool](t, b, sql, args...); {
+		if time.Now().After(deadline) {
+			t.Fatalf("never true: %s", sql)
+		}
+	}
+}
+
+// An index that another role builds right now is no leftover, even where this role may not see its
+// progress.
+func TestBuildOfAnotherRole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, "create table a (id int)")
+	as := b.lesser(t, "grant create on schema public to ROLE; alter table a owner to ROLE; grant create on database "+
+		pgx.Identifier{b.config.Database}.Sanitize()+" to ROLE")
+	writer, err := b.connect(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer.Exec(t.Context(), "lock table a in row exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	builder := b.connect(t)
+	built := make(chan error, 1)
+	go func() {
+		_, err := builder.Exec(t.Context(), "create index concurrently a_id on a (id)")
+		built <- err
+	}()
+	b.until(t, "select exists (select from pg_stat_progress_create_index where pid = $1 and phase like 'waiting%')",
+		builder.PgConn().PID())
+	if ask[bool](t, as, "select exists (select from pg_stat_progress_create_index where index_relid is not null)") {
+		t.Error("this role sees the progress")
+	}
+	waiting := make(chan struct{})
+	log := func(line []byte) (int, error) {
+		if strings.Contains(string(line), "another session builds an index") {
+			close(waiting)
+		}
+		return len(line), nil
+	}
+	m := migrator(t, as, files("1_a.sql", noTx+"create index concurrently if not exists a_id on a (id);"),
+		pgmigrate.WithLogger(slog.New(slog.NewTextHandler(writerFunc(log), nil))))
+	done := make(chan error, 1)
+	go func() { _, err := m.Up(t.Context()); done <- err }()
+	<-waiting
+	if err := writer.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-built; err != nil {
+		t.Errorf("the other role's build: %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -186,7 +186,7 @@ func ExampleMigrator_Resolve() {
 	m, cfg, end := newMigrator(fstest.MapFS{
 		"001_pages.sql": {
 			Data: []byte("---- tern: disable-tx ----\ncreate table pages (id int);\n" +
-				"do $$ begin perform 1 / (count(*) - 1) from sites; end $$;\n"),
+				"do $$ begin commit; perform 1 / (count(*) - 1) from sites; end $$;\n"),
 		},
 	})
 	defer end()

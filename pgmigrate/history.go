@@ -152,6 +152,9 @@ create table if not exists ` + schema + `.history (
 // version has moved or another section has begun since they were read.
 func (r *run) enterRunning(ctx context.Context, notes *pgx.Conn, s *step) error {
 	conn := notes.PgConn()
+	if err := exec(ctx, conn, strings.Join(session.ResetSettings(notes), "; ")); err != nil {
+		return fmt.Errorf("reset the session: %w", err)
+	}
 	if err := r.lockVersion(ctx, conn, s.source()); err != nil {
 		return err // the end of the connection ends the transaction
 	}

@@ -15,7 +15,7 @@ const noTx = "---- tern: disable-tx ----\n"
 // what to do.
 func failing() fs.FS {
 	return files("1_a.sql", "create table a (id int primary key);\n",
-		"2_b.sql", noTx+"insert into a values (1);\n\ndo $$ begin insert into a values (1); end $$;\ninsert into a values (2);\n",
+		"2_b.sql", noTx+"insert into a values (1);\n\ndo $$ begin commit; insert into a values (1); end $$;\ninsert into a values (2);\n",
 		"3_c.sql", "create table c (id int);\n")
 }
 

@@ -100,6 +100,9 @@ func (r *run) takePosition(p position) { r.position, r.lastEntry = p, p.last().i
 
 // prepare creates the tables that are missing and starts with a clean session.
 func (r *run) prepare(ctx context.Context) error {
+	if err := r.resetSession(ctx); err != nil {
+		return err
+	}
 	if !r.tracked {
 		// tern creates its own table.
 		if _, err := migrate.NewMigrator(ctx, r.conn, r.m.settings.versionTable); err != nil {
@@ -112,7 +115,11 @@ func (r *run) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.resetSession(ctx)
+	if r.tracked && r.recorded {
+		return nil
+	}
+	// The wait for the lock was long enough for another role to create one of them first.
+	return r.inspect(ctx)
 }
 
 // migrateTo runs step after step until the database is at target.

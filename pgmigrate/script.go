@@ -59,7 +59,7 @@ func (r *run) runScripts(
 		if err := begin(ctx); err != nil {
 			return r.rollback(ctx, err)
 		}
-		for _, f := range scripts {
+		for n, f := range scripts {
 			r.step = &f.step
 			r.step.tries++
 			r.step.started = time.Now()
@@ -67,12 +67,21 @@ func (r *run) runScripts(
 				return r.rollback(ctx, err)
 			}
 			r.step.current = 0
+			if err := restoreEncoding(ctx, conn); err != nil {
+				return r.rollback(ctx, err)
+			}
+			var rest []string
+			if n == len(scripts)-1 {
+				// DISCARD TEMP refuses tables that have deferred triggers to fire. Constraints stay
+				// immediate to the end of the transaction, so only the last file may be checked here.
+				rest = append(rest, "set constraints all immediate")
+			}
 			record := fmt.Sprintf(`insert into %[1]s.%[2]s (version_table, path, checksum, client)
 values (%[4]s, %[5]s, %[6]s, %[7]s) on conflict (version_table, %[3]s) do update set checksum = excluded.checksum,
   run_at = excluded.run_at, role = excluded.role, client = excluded.client`, r.m.settings.historySchema, table.name,
 				table.key, literal(r.m.settings.versionTable), literal(f.Path), literal(f.Checksum), literal(r.client))
-			sql := strings.Join(append(session.ResetSettings(r.conn), "close all", "discard temp", record), "; ")
-			if err := exec(ctx, conn, sql); err != nil {
+			rest = append(append(rest, session.ResetSettings(r.conn)...), "close all", "discard temp", record)
+			if err := exec(ctx, conn, strings.Join(rest, "; ")); err != nil {
 				return r.rollback(ctx, err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/readonly"
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
@@ -37,6 +38,15 @@ func (m *Migrator) connectReadOnly(ctx context.Context) (*pgx.Conn, error) {
 	cfg := m.connConfig()
 	readonly.Session(cfg)
 	return session.Open(ctx, cfg)
+}
+
+// restoreEncoding undoes a client_encoding that a section has set. The server decodes a whole
+// message before it runs the first of its statements, so this one travels alone.
+func restoreEncoding(ctx context.Context, conn *pgconn.PgConn) error {
+	if conn.ParameterStatus("client_encoding") == "UTF8" {
+		return nil
+	}
+	return exec(ctx, conn, "reset client_encoding")
 }
 
 // resetSession undoes what a file has left in the session, so that the next one does not see it. It

@@ -221,18 +221,42 @@ func TestLimitsOfRole(t *testing.T) {
 		role+" set standard_conforming_strings = off; alter role "+role+" set client_encoding = 'LATIN1'; alter role "+role+
 		" set default_transaction_isolation = 'serializable'")
 	t.Cleanup(func() { b.conn.Exec(context.Background(), "drop role "+role) })
+	limits := []string{"statement_timeout", "lock_timeout"}
+	if ask[int](t, b, "select current_setting('server_version_num')::int") >= 170000 {
+		limits = append(limits, "transaction_timeout")
+	}
+	for _, limit := range limits {
+		b.exec(t, "alter role "+role+" set "+limit+" = 30")
+		b.exec(t, "alter database "+b.config.Database+" set "+limit+" = 30")
+	}
 	as := &bench{config: b.config.Copy()}
 	as.config.User = role
+	// The version's row is locked for longer than the limits.
+	held, err := b.connect(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Rollback(context.WithoutCancel(t.Context()))
+	const sleep = "select pg_sleep(0.06);\n"
+	folder := files("1_pages.sql", firstPages, "2_title.sql", sleep+sleep+thenTitle, "3_index.sql", disableTx+
+		"begin;\n"+sleep+sleep+"commit;\ncreate index concurrently pages_title on pages (title);\n"+sleep)
 	pause := pgmigrate.WithProgress(func(e pgmigrate.Event) {
-		if e.Kind == pgmigrate.EventStart {
-			time.Sleep(100 * time.Millisecond) // the session is idle for longer than the role's limit
+		if e.Kind != pgmigrate.EventStart {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // the session is idle for longer than the role's limit
+		if e.Version == 3 {
+			if _, err := held.Exec(t.Context(), "select * from schema_version for update"); err != nil {
+				t.Error(err)
+			}
+			time.AfterFunc(200*time.Millisecond, func() { held.Rollback(context.Background()) })
 		}
 	})
-	if r, err := migrator(t, as, three(), pause).Up(t.Context()); err != nil || r.To != 3 {
+	if r, err := migrator(t, as, folder, pause).Up(t.Context()); err != nil || r.To != 3 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	seeds := files("1.sql", "insert into pages values (1, 'é ' || current_setting('transaction_isolation'))")
-	if _, err := migrator(t, as, three()).Seed(t.Context(), seeds, ""); err != nil {
+	if _, err := migrator(t, as, folder).Seed(t.Context(), seeds, ""); err != nil {
 		t.Error(err)
 	}
 	if got := ask[string](t, b, "select title from pages"); got != "é read committed" {
@@ -325,5 +349,88 @@ func TestFunctionReleasesMigrationLock(t *testing.T) {
 	}
 	if n := ask[int](t, b, locks); n != 0 {
 		t.Errorf("%d locks left", n)
+	}
+}
+
+// A ROLLBACK in the section takes back what was set since its BEGIN, but not the lock timeout.
+func TestLockTimeoutOfStatements(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, "create table seen (step int, v text)")
+	const note = "insert into seen values (%, current_setting('lock_timeout'))"
+	at := func(step string) string { return strings.Replace(note, "%", step, 1) }
+	m := migrator(t, b, files("1_a.sql", disableTx+"begin;\n"+at("0")+";\nrollback;\n"+at("1")+";\n"+
+		"do $$ begin "+at("2")+"; end $$;\ndo $$ begin commit; "+at("3")+"; end $$;\n"))
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask[string](t, b, "select string_agg(v, ',' order by step) from seen"); got != "2s,2s,0" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A partition is detached, or a table reindexed, as soon as its lock is free, and nobody waits
+// behind the migration for longer than the lock timeout.
+func TestStatementThatNeedsNoPatience(t *testing.T) {
+	t.Parallel()
+	for _, sql := range []string{
+		"alter table p detach partition p1", "reindex table p1", "cluster p1 using p1_pkey",
+		"do $$ begin alter table p add x int; end $$",
+	} {
+		b := setup(t)
+		b.exec(t, "create table p (id int primary key) partition by range (id); "+
+			"create table p1 partition of p for values from (0) to (9)")
+		tx, err := b.connect(t).Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), "lock table p1, p in access share mode; lock table p1 in row exclusive mode"); err != nil {
+			t.Fatal(err)
+		}
+		retries := 0
+		m := migrator(t, b, files("1_a.sql", disableTx+sql+";"), pgmigrate.WithLockTimeout(20*time.Millisecond),
+			pgmigrate.WithProgress(func(e pgmigrate.Event) {
+				if e.Kind == pgmigrate.EventRetry {
+					retries++
+					tx.Rollback(t.Context())
+				}
+			}))
+		if r, err := m.Up(t.Context()); err != nil || r.To != 1 || retries != 1 {
+			t.Errorf("%s: %+v, %v, %d retries", sql, r, err, retries)
+		}
+	}
+}
+
+// A file may leave deferred triggers on a temporary table.
+func TestTemporaryTableWithDeferredKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const sql = "create temp table p (id int primary key); create temp table c (id int references p deferrable " +
+		"initially deferred); insert into c values (1); insert into p values (1);"
+	m := migrator(t, b, files("1_a.sql", sql), pgmigrate.WithRepeatable(files("r.sql", sql)))
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Seed(t.Context(), files("1_a.sql", sql), ""); err != nil {
+		t.Error(err)
+	}
+}
+
+// The encoding that a file sets does not reach the names in our tables.
+func TestEncodingOfSection(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const latin = "set client_encoding = 'LATIN1';\nselect 1;\n"
+	m := migrator(t, b, files("1_é.sql", latin, "2_é.sql", disableTx+latin), pgmigrate.WithRepeatable(files("é.sql", latin)))
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Seed(t.Context(), files("é.sql", latin), ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask[string](t, b, "select string_agg(name, ' ' order by id) || (select ' ' || min(path) from "+
+		"pgmigrate.seed) || (select ' ' || min(path) from pgmigrate.repeatable) from pgmigrate.history"); got !=
+		"1_é.sql 2_é.sql é.sql é.sql" {
+		t.Errorf("got %s", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/page-builder/persistence/pgmigrate"
 )
@@ -125,5 +126,47 @@ func TestStatementsOfLargeFile(t *testing.T) {
 	statements := migrations[0].Statements(pgmigrate.DirectionUp)
 	if len(statements) != n || statements[n-1].Line != n {
 		t.Errorf("%d statements, the last at line %d", len(statements), statements[len(statements)-1].Line)
+	}
+}
+
+// A splitter that misplaces the end of a statement makes an interrupted section run one again, or
+// a file never count as applied.
+func TestOddStatementsRunOnce(t *testing.T) {
+	t.Parallel()
+	const sql = `insert into n values ('-- a comment that ends in a backslash \'); -- \
+insert into n values ($a$;$a$); -- $a$
+select a$b$ from (select 1 as a$b$) x; insert into n values ('$b$');
+create rule r as on delete to n do also (insert into log values (1); insert into log values (2));
+create function f() returns int begin atomic select case when true then 1 else 2 end; end;
+insert into n values (E'\';'), (U&'\0061;') /* ; /* ; */ ; */;
+set standard_conforming_strings = off; insert into n values ('\'; insert into n values (1); --');
+`
+	for _, marker := range []string{"", disableTx} {
+		b := setup(t)
+		b.exec(t, "create table n (v text); create table log (v int)")
+		m := migrator(t, b, files("1_a.sql", marker+sql), pgmigrate.WithStrict())
+		for range 2 {
+			if r, err := m.Up(t.Context()); err != nil || r.To != 1 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+		if n := ask[int](t, b, "select count(*) from n"); n != 6 {
+			t.Errorf("%d rows", n)
+		}
+		if n := len(m.Migrations()[0].Statements(pgmigrate.DirectionUp)); n != 10-1 {
+			t.Errorf("%d statements", n)
+		}
+	}
+}
+
+// Thousands of faults in one file take no longer than one.
+func TestManyFaults(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	if _, err := pgmigrate.Check(files("1_a.sql", "select 1;"+strings.Repeat(`\`, 500_000))); err == nil {
+		t.Error("no error")
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("took %s", took)
 	}
 }

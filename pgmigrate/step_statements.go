@@ -1,6 +1,7 @@
 package pgmigrate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/sethvargo/go-retry"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/index"
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
@@ -111,10 +113,14 @@ func (r *run) runStatement(ctx context.Context, notes *pgx.Conn, s *step) error 
 	attempt := func(ctx context.Context) error {
 		if tries++; tries > 1 {
 			s.tries++
+			if _, err := r.prepareIndex(ctx, class); err != nil {
+				return err
+			}
 		}
 		return exec(ctx, conn, sql)
 	}
-	if class.Atomic {
+	// A build loses a deadlock against another build on the same table, and leaves an invalid index.
+	if class.Atomic || class.Builds() {
 		err = r.retry(ctx, attempt)
 	} else {
 		err = attempt(ctx)
@@ -147,7 +153,7 @@ func (r *run) runInOwnTransaction(ctx context.Context, s *step) error {
 // withoutLockTimeout turns lock_timeout off for a statement that must not give up, because it would
 // leave something behind, such as an invalid index. The section's own limit stays.
 func (r *run) withoutLockTimeout(ctx context.Context, class sqlscan.Class) (changed bool, err error) {
-	if class.Atomic && !class.Concurrent || r.m.settings.lockTimeout == 0 {
+	if !class.Patient || r.m.settings.lockTimeout == 0 {
 		return false, nil
 	}
 	tag, err := r.conn.Exec(ctx, "select set_config('lock_timeout', '0', false) from pg_catalog.pg_settings "+
@@ -241,8 +247,11 @@ func (r *run) replaySettings(ctx context.Context, s *step) error {
 // has one. It drops an invalid index of that name before a build: CREATE INDEX would stumble over
 // it, and with IF NOT EXISTS accept it, although it is never used and costs every write.
 func (r *run) prepareIndex(ctx context.Context, class sqlscan.Class) (name string, err error) {
-	if class.Index == "" {
-		return "", nil
+	if class.Index != "" || class.Table != "" {
+		err = r.waitForBuild(ctx, cmp.Or(class.Table, class.Index))
+	}
+	if err != nil || class.Index == "" {
+		return "", err
 	}
 	name, err = index.QualifiedName(ctx, r.conn, class)
 	if err != nil || name == "" || !class.Builds() {
@@ -257,6 +266,25 @@ func (r *run) prepareIndex(ctx context.Context, class sqlscan.Class) (name strin
 		return name, fmt.Errorf("drop invalid index %s: %w", name, err)
 	}
 	return name, nil
+}
+
+// waitForBuild waits, without a snapshot, until no other session builds an index on the table. A
+// build that waits inside its statement holds a snapshot, for which the other build waits: one of
+// them would lose the deadlock and leave an invalid index.
+func (r *run) waitForBuild(ctx context.Context, relation string) error {
+	waiting := false
+	backoff := retry.WithJitterPercent(50, retry.NewConstant(lockPoll))
+	return retry.Do(ctx, backoff, func(ctx context.Context) error {
+		busy, err := index.IsBusy(ctx, r.conn, relation)
+		if err != nil || !busy {
+			return err
+		}
+		if !waiting {
+			waiting = true
+			r.m.settings.logger.Info("waiting: another session builds an index on the table", "relation", relation)
+		}
+		return retry.RetryableError(fmt.Errorf("another session builds an index on the table of %s", relation))
+	})
 }
 
 // checkValid looks at an index after a successful build. With IF NOT EXISTS the server also reports

@@ -35,6 +35,9 @@ func (r *run) runInTransaction(ctx context.Context, s *step) error {
 		return errors.New("the section has ended the migration's own transaction")
 	}
 	s.current = 0
+	if err := restoreEncoding(ctx, conn); err != nil {
+		return r.rollback(ctx, err)
+	}
 	// One statement is cheaper than two. The entry's version is null, which the history refuses, if
 	// the section itself has changed the version.
 	entry := "with moved as (" + updateVersion(r.m.settings.versionTable, s) + " returning 1) " +

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,7 +54,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	if a.json && !a.printed {
+	// cobra stops at the first wrong argument, perhaps before it has seen --json.
+	if (a.json || !a.started && slices.Contains(args, "--json")) && !a.printed {
 		// stderr says the same if stdout is closed.
 		_ = a.printJSON(map[string]string{"error": err.Error()}, nil)
 	}

@@ -57,6 +57,22 @@ from pg_catalog.pg_index i where i.indexrelid = pg_catalog.to_regclass($1)`, pgx
 	}
 }
 
+// IsBusy reports whether another session builds an index on the table. relation is the table, or an
+// index on it. The role need not see the other session's progress.
+func IsBusy(ctx context.Context, conn *pgx.Conn, relation string) (busy bool, err error) {
+	err = conn.QueryRow(ctx, `
+select exists (select from pg_catalog.pg_stat_progress_create_index p join pg_catalog.pg_locks l on l.pid = p.pid
+  where p.pid <> pg_backend_pid() and l.mode = 'ShareUpdateExclusiveLock' and l.granted
+    and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+    and l.relation = coalesce((select indrelid from pg_catalog.pg_index
+      where indexrelid = pg_catalog.to_regclass($1)), pg_catalog.to_regclass($1)::oid))`,
+		pgx.QueryExecModeExec, relation).Scan(&busy)
+	if err != nil {
+		return false, fmt.Errorf("look for index builds on %s: %w", relation, err)
+	}
+	return busy, nil
+}
+
 // QualifiedName returns the name, with its schema, of the index that a statement builds or drops.
 // It is "" if the table of the build or the index to drop does not exist.
 func QualifiedName(ctx context.Context, conn *pgx.Conn, c sqlscan.Class) (string, error) {

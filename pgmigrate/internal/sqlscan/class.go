@@ -2,6 +2,7 @@ package sqlscan
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -9,7 +10,7 @@ import (
 type Class struct {
 	Idempotent bool   // it may run again, whatever became of it
 	Atomic     bool   // if the server reports an error, nothing of it is left
-	Concurrent bool   // it waits for transactions of others, and must not give up
+	Patient    bool   // it must not give up at a lock timeout: it would stop half-way
 	Index      string // CREATE or DROP INDEX CONCURRENTLY: the name as written; "" if the server chooses one
 	Table      string // CREATE INDEX CONCURRENTLY: as written
 	Drops      bool   // DROP INDEX CONCURRENTLY
@@ -27,24 +28,26 @@ var (
 	dropIndex = regexp.MustCompile(`(?is)\Adrop\s+index\s+concurrently\s+(if\s+exists\s+)?(` + identifier +
 		`(?:\s*\.\s*` + identifier + `)?)`)
 	// The second run does nothing.
-	idempotent = regexp.MustCompile(`(?is)\A(?:set|reset|analyze|vacuum)\b|\Adrop\s+[a-z ]+\s+if\s+exists\s|` +
+	idempotent = regexp.MustCompile(`(?is)\A(?:set|reset|analyze|vacuum|reindex|cluster)\b|\Adrop\s+[a-z ]+\s+if\s+exists\s|` +
 		`\Acreate\s+(?:table|schema|sequence|extension|(?:unique\s+)?index)\s+if\s+not\s+exists\s|` +
 		`\Aalter\s+type\s.*\sadd\s+value\s+if\s+not\s+exists\s`)
-	concurrently = regexp.MustCompile(`(?is)\A(?:create|drop|reindex|alter|refresh)\b.*\bconcurrently\b`)
-	// These commit more than once.
-	severalTransactions = regexp.MustCompile(`(?is)\A(?:call|do|cluster|reindex|begin|start|commit|` +
-		`end|rollback|abort|alter\s+table\s.*\sdetach\s)`)
+	// These commit more than once, or wait for the transactions of others.
+	severalTransactions = regexp.MustCompile(`(?is)\A(?:call\b|reindex\b.*\bconcurrently\b|` +
+		`(?:create|drop)\s.*\bindex\s+concurrently\b|alter\s+table\s.*\sdetach\s.*\s(?:concurrently|finalize)\b)`)
+	// Only these commit inside a DO block.
+	committingBlock    = regexp.MustCompile(`(?is)\Ado\b.*(?:commit|rollback|call)`)
+	transactionControl = regexp.MustCompile(`(?is)\A(?:begin|start|commit|end|rollback|abort)\b`)
 )
 
 // Classify looks at the text of one statement.
 func Classify(sql string) Class {
 	sql = strings.TrimSpace(WithoutComments(sql))
-	c := Class{
-		Idempotent: idempotent.MatchString(sql), Atomic: !severalTransactions.MatchString(sql),
-		Concurrent: concurrently.MatchString(sql),
-	}
+	bare := replaceTokens(sql, " '' ", String, Dollar)
+	c := Class{Patient: severalTransactions.MatchString(bare) || committingBlock.MatchString(sql)}
+	c.Idempotent = idempotent.MatchString(sql) && !c.Patient
+	c.Atomic = !c.Patient && !transactionControl.MatchString(bare)
 	if match := createIndex.FindStringSubmatch(sql); match != nil {
-		c.Idempotent, c.Atomic = match[1] != "" && match[2] != "", false
+		c.Idempotent = match[1] != "" && match[2] != ""
 		c.Index, c.Table = match[2], match[3]
 	} else if match := dropIndex.FindStringSubmatch(sql); match != nil {
 		// A failed one leaves the index, perhaps invalid, and it can be dropped again.
@@ -55,13 +58,15 @@ func Classify(sql string) Class {
 }
 
 // WithoutComments replaces each comment with a space.
-func WithoutComments(sql string) string {
+func WithoutComments(sql string) string { return replaceTokens(sql, " ", Comment) }
+
+func replaceTokens(sql, with string, kinds ...Kind) string {
 	var b strings.Builder
 	l := Lexer{SQL: sql}
 	for behind := 0; l.Next(); behind = l.End {
 		b.WriteString(sql[behind:l.Start])
-		if l.Kind == Comment {
-			b.WriteByte(' ')
+		if slices.Contains(kinds, l.Kind) {
+			b.WriteString(with)
 		} else {
 			b.WriteString(l.Text())
 		}

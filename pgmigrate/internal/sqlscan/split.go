@@ -220,6 +220,7 @@ var unclosed = map[Kind]FaultKind{
 // beginning returns the first word of text, for a message.
 func beginning(text string) string {
 	const most = 30
+	text = text[:min(len(text), most+1)]
 	if at := strings.IndexAny(text, " \t\n\r\f\v"); at >= 0 {
 		text = text[:at]
 	}
