@@ -174,7 +174,7 @@ func TestProject(t *testing.T) {
 	p.wants(t, 0, "", "migrate:baseline", "2")
 	p.write(t, "backfills/notes.sql",
 		"-- pgmigrate:backfill table=public.notes key=id\nupdate notes set id = id where id between $1 and $2;\n")
-	p.wants(t, 0, "notes is done", "migrate:backfill")
+	p.wants(t, 0, "notes is done", "migrate:backfill", "-workers=2")
 	p.wants(t, 0, "notes  done", "migrate:backfill", "-status")
 	p.wants(t, 0, "", "db:clean")
 	p.write(t, "flyway/V1__orders.sql", "create table orders (id bigint);\n")

@@ -40,11 +40,14 @@ func History() error { return tool.Migrate.RunOnDatabase("history") }
 // Wait blocks until the database is at the newest migration.
 func Wait() error { return tool.Migrate.RunOnDatabase("wait") }
 
-// Backfill runs the backfills in the folder backfills to their end, or says where they stand with
-// -status.
-func Backfill(status *bool) error {
-	if status != nil && *status {
+// Backfill runs the backfills in the folder backfills to their end, on as many connections as
+// -workers=N says, or says where they stand with -status.
+func Backfill(status *bool, workers *int) error {
+	switch {
+	case status != nil && *status:
 		return tool.Migrate.RunOnDatabase("backfill", "status")
+	case workers != nil:
+		return tool.Migrate.RunOnDatabase("backfill", "run", "--workers", strconv.Itoa(*workers))
 	}
 	return tool.Migrate.RunOnDatabase("backfill", "run")
 }

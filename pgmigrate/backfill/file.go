@@ -164,9 +164,9 @@ func (p *parser) comment(b *Backfill, text string, at int, statements []sqlscan.
 }
 
 // A name without a schema would mean another table to each role.
-var qualifiedName = regexp.MustCompile(`\A(?:"(?:[^"]|"")+"|[^".\s]+)\.(?:"(?:[^"]|"")+"|[^".\s]+)\z`)
+var qualifiedName = regexp.MustCompile(`\A(?:"(?:[^"]|"")+"|[^".,;()'\s]+)\.(?:"(?:[^"]|"")+"|[^".,;()'\s]+)\z`)
 
-var keyColumn = regexp.MustCompile(`\A\s*("(?:[^"]|"")+"|[^",\s]+)\s*(,|\z)`)
+var keyColumn = regexp.MustCompile(`\A\s*("(?:[^"]|"")+"|[^".,;()'\s]+)\s*(,|\z)`)
 
 // splitKey returns the columns as they are written. What is no list of columns becomes an empty
 // one.
@@ -213,6 +213,9 @@ var notInBatch = []string{
 	"reset", "discard", "listen",
 }
 
+// strictly matches what ends in the operator < or >.
+var strictly = regexp.MustCompile(`[^-+*/<>=~!@#%^&|?][<>]\s*\z`)
+
 // checkArguments wants all bounds in the batch's statement: without them it would change the whole
 // table with each batch.
 func (p *parser) checkArguments(b *Backfill) error {
@@ -221,7 +224,7 @@ func (p *parser) checkArguments(b *Backfill) error {
 	}
 	for i, column := range b.Key {
 		if column == "" || slices.Contains(b.Key[:i], column) {
-			return p.errorf(0, "key=%s: write each column once", strings.Join(b.Key, ","))
+			return p.errorf(0, "the key: write key=column or key=column,column with each column once")
 		}
 	}
 	for name, want := range map[string]int{"backfill": 2 * len(b.Key), "verify": 0, "finish": 0} {
@@ -230,6 +233,10 @@ func (p *parser) checkArguments(b *Backfill) error {
 		for l := (sqlscan.Lexer{SQL: p.statements[name]}); l.Next(); {
 			if l.Kind == sqlscan.Number && l.Start == dollar {
 				used[l.Text()] = true
+				if strictly.MatchString(l.SQL[:dollar-1]) {
+					return p.errorf(0, "the statement leaves out the key $%s, which belongs to its batch alone: write "+
+						"between, or >= and <=", l.Text())
+				}
 			}
 			dollar = -1
 			if l.Is('$') {

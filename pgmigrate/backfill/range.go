@@ -55,7 +55,7 @@ func (w *worker) claim(ctx context.Context, tx pgx.Tx) (*keyRange, error) {
 	return g, nil
 }
 
-// advance counts a batch that took some time, and chooses the size of the next.
+// advance counts a batch whose rows took some time, and chooses the size of the next.
 func (g *keyRange) advance(rows int64, took, target, interval time.Duration) {
 	g.rows += rows
 	g.batches++

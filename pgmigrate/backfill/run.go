@@ -102,7 +102,7 @@ type worker struct {
 	at      keyRange  // after the last batch
 
 	lost     bool // the session ended because of its connection
-	begun    bool // there was a session
+	begun    bool // a session has begun, or broke when it did
 	single   int  // statement timeouts of one row, in a row
 	pauses   retry.Backoff
 	advanced time.Time // when the last batch was committed
@@ -144,10 +144,10 @@ func (w *worker) session(ctx context.Context) (err error) {
 		w.lost = pgerr.Startup(err)
 		return fmt.Errorf("backfill %s: %w", w.backfill.Name, err)
 	}
-	w.begun = true
 	w.single = 0
 	defer func() {
 		w.lost = w.isLost(err)
+		w.begun = w.begun || w.conn.IsClosed()
 		session.Unlock(ctx, w.conn)
 		session.Close(ctx, w.conn)
 	}()
@@ -157,6 +157,7 @@ func (w *worker) session(ctx context.Context) (err error) {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
+	w.begun = true
 	w.advanced = time.Now()
 	for w.record.State != StateDone {
 		if err := w.waitForLoad(ctx); err != nil {
@@ -235,6 +236,14 @@ func (w *worker) beginRecord(ctx context.Context, tx pgx.Tx, total int64, bounds
 	if err != nil {
 		return err
 	}
+	if rec.Edited && rec.Batches == 0 && rec.ranges > 0 { // the first may be running
+		if err := w.waitForBatches(ctx, tx, w.backfill.Name); err != nil {
+			return err
+		}
+		if rec, err = w.read(ctx, tx, w.backfill, "", 0); err != nil {
+			return err
+		}
+	}
 	state := StateStarted
 	if rec.undone || rec.Batches == 0 && rec.ranges > 0 && rec.Edited {
 		if rec.State == StatePaused {
@@ -249,6 +258,9 @@ func (w *worker) beginRecord(ctx context.Context, tx pgx.Tx, total int64, bounds
 	}
 	if rec, err = w.read(ctx, tx, w.backfill, "for update of b", 0); err != nil {
 		return err
+	}
+	if rec.State != StateStarted && rec.State != StatePaused || rec.Edited && rec.Batches > 0 {
+		return nil // that has changed since begin looked: the next step says so
 	}
 	if rec.ranges == 0 {
 		if err := w.insertRanges(ctx, tx, bounds); err != nil {
@@ -288,6 +300,7 @@ var errPaused = errors.New("paused")
 // waitForResume returns when the backfill is no longer paused.
 func (w *worker) waitForResume(ctx context.Context) error {
 	w.log.Info("paused")
+	w.load.waiting = "" // the row no longer says it
 	for {
 		rec, err := w.read(ctx, w.conn, w.backfill, "", 0)
 		if err != nil {

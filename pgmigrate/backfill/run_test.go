@@ -379,6 +379,60 @@ func TestEditedFile(t *testing.T) {
 	b.wantOnce(2000)
 }
 
+// Batches of the old file are committed while a worker with another begins: that does not go on.
+func TestEditedWhileOtherBegins(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	r := b.runner(backfill.Options{}, "count", count)
+	if err := r.Pause(t.Context(), "count"); err != nil {
+		t.Fatal(err)
+	}
+	other := *b
+	other.conn = b.connect()
+	other.exec("begin; select from pgmigrate.backfill for update")
+	done := make(chan error, 1)
+	edited := b.runner(backfill.Options{}, "count", strings.ReplaceAll(count, "n + 1", "n + 2"))
+	go func() { done <- edited.Run(t.Context(), "count") }()
+	b.until("select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')")
+	other.exec("insert into pgmigrate.backfill_range select version_table, name, 1, '{100}', null, false, 100, 1, 100 from "+
+		"pgmigrate.backfill; update pgmigrate.backfill set state = 'started'", "update rows set n = 1 where id <= 100; commit")
+	var state *backfill.StateError
+	if err := <-done; !errors.As(err, &state) || !state.Edited {
+		t.Fatalf("%v", err)
+	}
+	b.run(r, "count")
+	b.wantOnce(2000)
+}
+
+// A worker with an edited file begins while the first batch of the old one runs.
+func TestEditedInFirstBatch(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	statement := strings.Replace(strings.Replace(count, "update", "with s as (select pg_advisory_xact_lock_shared(7)) update",
+		1), "where", "from s where", 1)
+	opts := backfill.Options{LockTimeout: time.Minute, StatementTimeout: time.Minute}
+	done, edited := make(chan error, 1), make(chan error, 1)
+	holder := *b
+	holder.conn = b.connect()
+	holder.exec("select pg_advisory_lock(7)")
+	waiting := func(n string) {
+		b.until("select count(*) = " + n + " from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+	}
+	go func() { done <- b.runner(opts, "count", statement).Run(t.Context(), "count") }()
+	waiting("1")
+	go func() { edited <- b.runner(opts, "count", count).Run(t.Context(), "count") }()
+	waiting("2")
+	holder.exec("select pg_advisory_unlock(7)")
+	var state *backfill.StateError
+	if err := <-edited; !errors.As(err, &state) || !state.Edited {
+		t.Errorf("edited: %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	b.wantOnce(2000)
+}
+
 // The bounds of a key say nothing about another.
 func TestEditedKey(t *testing.T) {
 	t.Parallel()
@@ -480,6 +534,21 @@ func TestTarget(t *testing.T) {
 		}
 	}
 	b.wantOnce(2000)
+}
+
+// A distant server makes batches slow however small they are: that says nothing about their rows.
+func TestDistantServer(t *testing.T) {
+	t.Parallel()
+	b := setup(t, counted)
+	proxy := fault.NewProxy(t, b.config.ConnString(), fault.Options{})
+	through := on(t, proxy.URL())
+	proxy.Delay(fault.FromServer, 40*time.Millisecond)
+	r := through.runner(backfill.Options{Target: 50 * time.Millisecond}, "count", count)
+	b.run(r, "count")
+	b.wantOnce(2000)
+	if n := ask[int](b, "select batches from pgmigrate.backfill_range"); n > 30 {
+		t.Errorf("%d batches", n)
+	}
 }
 
 // The connection is lost in the middle: the worker goes on by itself.

@@ -224,15 +224,22 @@ func (r *Runner) change(ctx context.Context, name string, to State, from ...Stat
 		if err != nil || to == StateStarted {
 			return err
 		}
-		// A batch locks its range before it reads the state. So it has read the new one, or its
-		// lock is waited for here.
-		_, err = conn.Exec(ctx, "select from "+r.rangeTable()+" where version_table = $1 and name = $2 order by "+
-			"number for update", pgx.QueryExecModeExec, r.opts.VersionTable, name)
-		if err != nil {
-			return fmt.Errorf("backfill %s is %s: wait for the batches that run: %w", name, to, err)
+		if err := r.waitForBatches(ctx, conn, name); err != nil {
+			return fmt.Errorf("backfill %s is %s: %w", name, to, err)
 		}
 		return nil
 	})
+}
+
+// waitForBatches waits for the batches that run. A batch locks its range before it reads the
+// backfill's row: so it has read that as it is now, or its lock is waited for here.
+func (r *Runner) waitForBatches(ctx context.Context, q querier, name string) error {
+	_, err := q.Exec(ctx, "select from "+r.rangeTable()+" where version_table = $1 and name = $2 order by number for "+
+		"update", pgx.QueryExecModeExec, r.opts.VersionTable, name)
+	if err != nil {
+		return fmt.Errorf("wait for the batches that run: %w", err)
+	}
+	return nil
 }
 
 func (r *Runner) changeRecord(ctx context.Context, tx pgx.Tx, b *Backfill, to State, from []State) error {
@@ -255,9 +262,9 @@ func (r *Runner) changeRecord(ctx context.Context, tx pgx.Tx, b *Backfill, to St
 		return fmt.Errorf("resume backfill %s: it began with %s, and the file says %s: restart it", b.Name, rec.source,
 			b.source())
 	}
-	set := "state = $3, error = null"
+	set := "state = $3, error = null, waiting = null"
 	if to == StateStarted {
-		set += ", checksum = $4, waiting = null"
+		set += ", checksum = $4"
 	} else {
 		set += ", checksum = coalesce(checksum, $4)"
 	}

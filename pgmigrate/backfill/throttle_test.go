@@ -90,6 +90,7 @@ func TestWaitsForReplica(t *testing.T) {
 	b := on(t, primary.URL(), counted)
 	standby.CatchUp(t)
 	standby.PauseReplay(t)
+	contains(t, on(t, standby.URL()).runner(backfill.Options{}, "count", count).Run(t.Context(), "count"), "read-only")
 	b.exec("create table wal as select repeat('x', 1000) from generate_series(1, 3000)")
 	b.waits(backfill.Options{MaxLag: 1 << 20}, "MiB behind", func() { standby.ResumeReplay(t) })
 }
@@ -173,11 +174,35 @@ func TestWindow(t *testing.T) {
 			t.Errorf("%+v, reported %q", s, waiting)
 		}
 	}
+	waitsAgain(t, b)
 	for _, wrong := range []string{"22:00", "22-06", "24:00-06:00", "6:00-7:00", "22:00-22:00", "22:00-06:00 Nowhere/City"} {
 		if _, err := backfill.New(b.config, files(), backfill.Options{Window: wrong}); err == nil {
 			t.Errorf("window %q is accepted", wrong)
 		}
 	}
+}
+
+// What the batches wait for is said while they wait only, and again after a pause.
+func waitsAgain(t *testing.T, b *bench) {
+	t.Helper()
+	hour := func(n time.Duration) string { return time.Now().UTC().Add(n * time.Hour).Format("15:04") }
+	r := b.runner(backfill.Options{Window: hour(8) + "-" + hour(9) + " UTC"}, "again", count)
+	done := make(chan error, 1)
+	go func() { done <- r.Run(t.Context(), "again") }()
+	const waits = "select exists (select from pgmigrate.backfill where name = 'again' and waiting is not null)"
+	b.until(waits)
+	for _, change := range []func(context.Context, string) error{r.Pause, r.Resume, r.Cancel} {
+		if err := change(t.Context(), "again"); err != nil {
+			t.Fatal(err)
+		}
+		if s := status(t, r); s.State != backfill.StateStarted && s.Waiting != "" {
+			t.Errorf("%+v", s)
+		}
+		if status(t, r).State == backfill.StateStarted {
+			b.until(waits)
+		}
+	}
+	contains(t, <-done, "is canceled")
 }
 
 // A role without the right to see others says so once, and does not wait for what it cannot see.

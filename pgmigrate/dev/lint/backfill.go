@@ -92,6 +92,24 @@ func (j *judge) needsBackfill(table *relation, column, does string, fills bool) 
 	}
 }
 
+// unfilled judges NOT NULL on a column without a default that no backfill fills. A check, or another
+// change of rows, in the migration shows that somebody has thought of the rows.
+func (j *judge) unfilled(table *relation, c column) {
+	if !j.backfills.known || j.direction != pgmigrate.DirectionUp || !c.required() || j.wroteRows ||
+		strings.Contains(j.migration.Up, "pgmigrate:check") ||
+		slices.ContainsFunc(j.backfills.list, func(b backfillUse) bool {
+			return b.schema == table.Schema && b.table == table.Name &&
+				(len(b.sets) == 0 || slices.Contains(b.sets, c.Name))
+		}) {
+		return
+	}
+	j.add("not-null-unfilled", fmt.Sprintf("sets NOT NULL on %s of %s, which no backfill fills", quote(c.Name), table),
+		fmt.Sprintf("If rows have no value, write backfills/%s_%s.sql, and in the migration before this one:\n"+
+			"-- pgmigrate:requires-backfill %[1]s_%[2]s\nIf none has, let this one check that:\n"+
+			"-- pgmigrate:check rows without %[2]s\nselect 1 from %[3]s where %[4]s is null limit 1;",
+			table.Name, c.Name, table, quote(c.Name)))
+}
+
 // unusedBackfill judges a new column that a backfill fills without anything that waits for it.
 func (j *judge) unusedBackfill(table *relation, column string) {
 	for _, b := range j.backfills.list {

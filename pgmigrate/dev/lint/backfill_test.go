@@ -24,6 +24,10 @@ create trigger sync before insert or update on rows for each row execute functio
 		notNull = "alter table rows add constraint p check (b is not null) not valid;"
 		valid   = "alter table rows validate constraint p;"
 		set     = "alter table rows alter column b set not null;"
+
+		notNullC = "alter table rows add constraint q check (c is not null) not valid;"
+		validC   = "alter table rows validate constraint q;"
+		setC     = "alter table rows alter column c set not null;"
 	)
 	for name, c := range map[string]struct {
 		up   []string
@@ -37,6 +41,10 @@ create trigger sync before insert or update on rows for each row execute functio
 		"other column":        {[]string{add, allow + "alter table rows drop column c;", gate + "select 1;"}, nil},
 		"other table":         {[]string{add, gate + "select 1;", allow + "alter table other drop column b;"}, nil},
 		"filled again later":  {[]string{add, notNull, valid, set, gate + "select 1;"}, nil},
+		"nothing fills it":    {[]string{add + gate + "select 1;", notNullC, validC, setC}, []string{"5 not-null-unfilled"}},
+		"checked":             {[]string{add + gate + "select 1;", notNullC, validC, "-- pgmigrate:check none\nselect 1 from rows where c is null;\n" + setC}, nil},
+		"filled here":         {[]string{add + gate + "select 1;", notNullC, validC, "update rows set c = 1 where c is null;" + setC}, nil},
+		"has a default":       {[]string{add + gate + "select 1;", notNullC + "alter table rows alter c set default 1;", validC, setC}, nil},
 		"no file":             {[]string{"-- pgmigrate:requires-backfill rows_c\nselect 1;"}, []string{"2 backfill-missing"}},
 		"trigger left":        {[]string{add + sync, gate + allow + "alter table rows drop column a;"}, []string{"3 trigger-left"}},
 		"trigger of a rename": {[]string{add + sync, gate + "-- pgmigrate:allow rename-column x\nalter table rows rename column a to z;"}, []string{"3 trigger-left"}},

@@ -39,6 +39,7 @@ func (j *judge) columns() {
 				}
 				if old && !was.NotNull && now.NotNull {
 					j.needsBackfill(after, now.Name, "sets NOT NULL on", true)
+					j.unfilled(after, now)
 				}
 				if !was.NotNull && now.NotNull && j.scanned(after.OID) &&
 					!j.explained("unique-constraint", "column-type") {

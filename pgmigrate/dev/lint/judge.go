@@ -32,6 +32,7 @@ type judge struct {
 
 	backfills *backfills
 	gone      []goneColumn
+	wroteRows bool // a statement did that names its table
 
 	statement pgmigrate.Statement // the current one
 	index     int

@@ -138,6 +138,10 @@ var rules = []Rule{
 		"nothing limits the wait for the lock: while the statement queues for its lock, every query on the " +
 			"table queues behind it",
 	},
+	{
+		"not-null-unfilled", SeverityHint,
+		"the migration, or the validation of its check, fails in production if a row has no value there",
+	},
 	{"refresh-materialized-view", SeverityError, "ACCESS EXCLUSIVE blocks reads of the view while its query runs"},
 	{
 		"reindex", SeverityError,

@@ -44,6 +44,7 @@ func (j *judge) writes() {
 		report(n, "merges into", j.mergesWholeTable(n))
 	})
 	j.parsed.each("InsertStmt", func(n node) { report(n, "", false) })
+	j.wroteRows = j.wroteRows || len(targets) > 0
 	j.hiddenWrites(targets)
 	if held := j.lockedBefore(); held != nil && j.changesRows() {
 		if read := j.readTable(); read != nil {
