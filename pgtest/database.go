@@ -63,11 +63,8 @@ func claim(ctx context.Context, m pgtestdb.Migrator, o options) (*database, erro
 	}
 	h.running.Add(1)
 	db, err := h.claim(ctx, m, o)
-	if err != nil {
+	if err = h.orGone(ctx, err); err != nil {
 		h.running.Add(-1)
-		if !h.server.Reachable() {
-			err = errors.Join(lease.ErrLost, err)
-		}
 	}
 	if errors.Is(err, lease.ErrLost) {
 		process.forget(h)

@@ -159,15 +159,18 @@ func (h *host) control(ctx context.Context, fn func(context.Context, *pgx.Conn) 
 	return h.lease.Do(ctx, fn)
 }
 
-// gone adds [lease.ErrLost] to err if the server has gone: nothing answers at its address, or the
-// session of the lease is dead.
-func (h *host) gone(ctx context.Context, err error) error {
+// orGone adds [lease.ErrLost] to err if the server has gone: its files were removed, nothing answers
+// at its address, or the session of the lease is dead.
+func (h *host) orGone(ctx context.Context, err error) error {
 	var (
 		connect *pgconn.ConnectError
 		refused *pgconn.PgError // by a server that is there
 	)
-	if errors.As(err, &connect) && !errors.As(err, &refused) {
+	switch {
+	case !h.server.Reachable(), errors.As(err, &connect) && !errors.As(err, &refused):
 		return errors.Join(lease.ErrLost, err)
+	case err == nil:
+		return nil
 	}
 	ping := h.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
 		return conn.Ping(ctx)

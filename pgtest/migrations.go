@@ -30,47 +30,45 @@ func (o options) folders() (migrations, repeatable, backfills fs.FS, err error) 
 	if migrations != nil {
 		return migrations, repeatable, backfills, nil
 	}
-	dir, err := os.Getwd() // go test runs a package's tests in its folder
+	here, err := os.Getwd() // go test runs a package's tests in its folder
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if dir, err = nearestMigrations(dir); err != nil {
-		return nil, nil, nil, err
+	dir, migrations, err := nearestMigrations(here)
+	if o.backfills == nil {
+		backfills = sqlFiles(filepath.Join(dir, "backfills"))
 	}
-	beside := filepath.Join(filepath.Dir(dir), "backfills")
-	if found, _ := filepath.Glob(filepath.Join(beside, "*.sql")); o.backfills == nil && len(found) > 0 {
-		backfills = os.DirFS(beside)
+	if o.repeatable == nil {
+		repeatable = sqlFiles(filepath.Join(dir, "repeatable"))
 	}
-	beside = filepath.Join(filepath.Dir(dir), "repeatable")
-	if found, _ := filepath.Glob(filepath.Join(beside, "*.sql")); o.repeatable == nil && len(found) > 0 {
-		repeatable = os.DirFS(beside)
-	}
-	return os.DirFS(dir), repeatable, backfills, nil
+	return migrations, repeatable, backfills, err
 }
 
-func nearestMigrations(dir string) (string, error) {
+// nearestMigrations returns the folder migrations, and the one around it.
+func nearestMigrations(here string) (dir string, migrations fs.FS, err error) {
 	var tried []string
-	for at := dir; ; at = filepath.Dir(at) {
-		if isFile(filepath.Join(at, "go.mod")) || isFile(filepath.Join(at, "go.work")) {
-			folder := filepath.Join(at, "migrations")
-			if found, _ := filepath.Glob(filepath.Join(folder, "*.sql")); len(found) > 0 {
-				return folder, nil
+	for dir := range upwards(here) {
+		if isFile(filepath.Join(dir, "go.mod")) || isFile(filepath.Join(dir, "go.work")) {
+			folder := filepath.Join(dir, "migrations")
+			if migrations := sqlFiles(folder); migrations != nil {
+				return dir, migrations, nil
 			}
 			tried = append(tried, folder)
 		}
-		if at == filepath.Dir(at) {
-			break
-		}
 	}
 	if len(tried) == 0 {
-		return "", fmt.Errorf("no go.mod or go.work in %s or above: name the migrations with pgtest.Migrations", dir)
+		return "", nil, fmt.Errorf("no go.mod or go.work in %s or above: name the migrations with pgtest.Migrations", here)
 	}
-	return "", fmt.Errorf("no migrations (*.sql) in %q: put them there, or name them with pgtest.Migrations", tried)
+	return "", nil, fmt.Errorf("no migrations (*.sql) in %q: put them there, or name them with pgtest.Migrations", tried)
 }
 
-func isFile(path string) bool {
-	fi, err := os.Stat(path)
-	return err == nil && fi.Mode().IsRegular()
+// sqlFiles returns a folder, or nil if it has no SQL files.
+func sqlFiles(dir string) fs.FS {
+	fsys := os.DirFS(dir)
+	if found, _ := fs.Glob(fsys, "*.sql"); len(found) == 0 {
+		return nil
+	}
+	return fsys
 }
 
 // migrator returns what fills the template.

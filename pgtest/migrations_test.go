@@ -40,7 +40,7 @@ func TestBadMigrations(t *testing.T) {
 
 // Without an argument it is the nearest migrations folder beside a go.mod or go.work.
 func TestNearestMigrations(t *testing.T) {
-	root := t.TempDir()
+	root := filepath.Join(t.TempDir(), "a [b* c")
 	write := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(root, name)

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"iter"
 	"os"
 	"path/filepath"
 )
@@ -23,16 +24,27 @@ func findProject() (project, error) {
 	}
 	dir := here
 	for _, file := range []string{"go.mod", "go.work"} {
-		for at := here; ; at = filepath.Dir(at) {
+		for at := range upwards(here) {
 			if isFile(filepath.Join(at, file)) {
 				dir = at
-				break
-			}
-			if at == filepath.Dir(at) {
 				break
 			}
 		}
 	}
 	sum := sha256.Sum256([]byte("pgtest project\x00" + dir))
 	return project{dir: dir, id: hex.EncodeToString(sum[:4])}, nil
+}
+
+// upwards yields dir and the folders around it.
+func upwards(dir string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for yield(dir) && dir != filepath.Dir(dir) {
+			dir = filepath.Dir(dir)
+		}
+	}
+}
+
+func isFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().IsRegular()
 }

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/page-builder/persistence/pgtest/pgserver/lease"
 )
 
 // source makes clones of one template, some of them before a test asks. It is safe for concurrent
@@ -161,12 +159,9 @@ func renameStatement(from, to string) string {
 func (s *source) claim(ctx context.Context) (name string, err error) {
 	c, err := s.take(ctx)
 	if err != nil {
-		return "", fmt.Errorf("copy the template: %w", s.host.gone(ctx, err))
+		return "", fmt.Errorf("copy the template: %w", err)
 	}
 	name = c.name
-	if !s.host.server.Reachable() {
-		return "", lease.ErrLost
-	}
 	err = s.host.control(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgx.Conn) error {
 		if c.adoptable {
 			name = s.host.newName(s.key, false)

@@ -42,9 +42,9 @@ func (w *Watched) UsesIndexes() {
 		}
 		if len(tables) > 0 {
 			plan, err := planText(ctx, conn, s)
-			w.t.Errorf("pgtest: no index serves this statement, which reads all of %s:\n%s\n  at %s\n%s%s",
-				strings.Join(tables, ", "), indent(s.sql), s.callers, plan,
-				errText(err))
+			w.t.Errorf("pgtest: no index serves this statement, which reads all of %s:\n%s\n  at %s\n%s",
+				strings.Join(tables, ", "), indent(s.sql), s.callers, plan)
+			return err
 		}
 		return nil
 	})
@@ -139,13 +139,6 @@ func planText(ctx context.Context, conn *pgx.Conn, s statement) (string, error) 
 	}
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	return "  " + strings.Join(lines, "\n  ") + "\n", err
-}
-
-func errText(err error) string {
-	if err != nil {
-		return err.Error()
-	}
-	return ""
 }
 
 // planNode is what matters of a node of EXPLAIN's result.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -234,9 +235,9 @@ func (s *devServer) makeData(ctx context.Context, lock *os.File, bin string) err
 		return err
 	}
 	const making = "making-"
-	left, _ := filepath.Glob(filepath.Join(s.dir, making+"*"))
-	for _, dir := range left {
-		if err := os.RemoveAll(dir); err != nil { // of a start that was killed, whose initdb has ended
+	left, _ := fs.Glob(os.DirFS(s.dir), making+"*")
+	for _, name := range left {
+		if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil { // of a start that was killed, whose initdb has ended
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ type Options struct {
 	TLS *tls.Config
 
 	// Raw makes the proxy pass all bytes on unread, so that a client can use the server's own TLS.
-	// Requests cannot be cut, and Stats counts connections and bytes only.
+	// Requests cannot be cut, and Stats counts connections only.
 	Raw bool
 }
 
@@ -168,9 +168,6 @@ type Stats struct {
 	// the server had answered. The goodbye at the end of a session does not count.
 	Flushes int
 	Commits int // COMMITs that the proxy met, cut or not
-	Sent    int64
-	// Received and Sent are bytes from and to the server, without TLS.
-	Received int64
 }
 
 // Stats returns the counts.

@@ -38,10 +38,6 @@ func TestStats(t *testing.T) {
 		if got := after.Flushes - before.Flushes; got != want {
 			t.Errorf("%s: %d flushes, want %d", mode, got, want)
 		}
-		sent, received := after.Sent-before.Sent, after.Received-before.Received
-		if sent < 20*rounds || received < 20*rounds || sent > 200*rounds {
-			t.Errorf("%s: %d bytes sent, %d received", mode, sent, received)
-		}
 	}
 	if n := p.Stats().Connections; n != 3 {
 		t.Errorf("%d connections, want 3", n)

@@ -13,7 +13,6 @@ const (
 	InRequest                // the server sees half of the request
 	BeforeAnswer             // the client sees nothing of the answer
 	InAnswer                 // the client sees a part of the answer, at random
-	AfterAnswer              // the client sees the answer, and finds the connection ended then
 	HoldRequest              // like BeforeRequest, but the connection stays open and silent
 	HoldAnswer               // like BeforeAnswer, but the connection stays open and silent
 
@@ -24,11 +23,9 @@ const (
 // Request is what a client asks the server to run: a simple query, or one execution of a prepared
 // statement.
 type Request struct {
-	PID       uint32 // of the server's process, as in pgconn's PID
-	SQL       string // as the client sent it; a simple query may have several statements
-	Simple    bool   // in the simple protocol
-	Statement string // the name of the prepared statement, if it has one
-	Commit    bool   // one of the statements is COMMIT or END
+	PID    uint32 // of the server's process, as in pgconn's PID
+	SQL    string // as the client sent it; a simple query may have several statements
+	Commit bool   // one of the statements is COMMIT or END
 }
 
 // OnRequest makes the proxy call decide before each request reaches the server, and do what it
@@ -93,27 +90,24 @@ func (p *Proxy) plan(r Request) plan {
 
 // tracker knows what SQL the messages of a client run.
 type tracker struct {
-	statements map[string]string // SQL by name
-	portals    map[string]bound
+	statements, portals map[string]string // SQL by name
 }
-
-type bound struct{ statement, sql string }
 
 // request returns the request that a message makes, if it makes one.
 func (t *tracker) request(m message) (Request, bool) {
 	switch m.kind() {
 	case 'Q':
 		sql := m.strings(1)[0]
-		return Request{SQL: sql, Simple: true, Commit: commits(sql)}, true
+		return Request{SQL: sql, Commit: commits(sql)}, true
 	case 'P': // Parse: the statement's name, SQL
 		names := m.strings(2)
 		t.statements[names[0]] = names[1]
 	case 'B': // Bind: the portal's name, the statement's name
 		names := m.strings(2)
-		t.portals[names[0]] = bound{names[1], t.statements[names[1]]}
+		t.portals[names[0]] = t.statements[names[1]]
 	case 'E': // Execute: the portal's name
-		b := t.portals[m.strings(1)[0]]
-		return Request{SQL: b.sql, Statement: b.statement, Commit: commits(b.sql)}, true
+		sql := t.portals[m.strings(1)[0]]
+		return Request{SQL: sql, Commit: commits(sql)}, true
 	case 'C': // Close: S or P, name
 		switch name := m.strings(1)[0]; {
 		case name != "" && name[0] == 'S':

@@ -225,7 +225,7 @@ func (r *turnReader) Read(b []byte) (int, error) {
 func (s *session) readRequests() {
 	turns := &turnReader{s: s}
 	r := bufio.NewReaderSize(turns, pieceSize)
-	track := tracker{map[string]string{}, map[string]bound{}}
+	track := tracker{map[string]string{}, map[string]string{}}
 	var p piece
 	for {
 		m, err := readMessage(r)
@@ -292,13 +292,6 @@ func (s *session) write(to net.Conn, d Direction, data []byte, arrived time.Time
 		if !ok {
 			return false
 		}
-		s.count(func(st *Stats) {
-			if d == ToServer {
-				st.Sent += int64(n)
-			} else {
-				st.Received += int64(n)
-			}
-		})
 		if _, err := to.Write(data[:n]); err != nil {
 			return false
 		}

@@ -173,8 +173,6 @@ func (s *session) end(p piece, c *capture) bool {
 	switch c.where {
 	case InAnswer:
 		s.answer(p, c.answer[:1+rand.IntN(len(c.answer)-1)])
-	case AfterAnswer:
-		s.answer(p, c.answer)
 	case HoldAnswer:
 		s.hold()
 	}

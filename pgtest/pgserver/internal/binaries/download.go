@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -155,14 +156,15 @@ func makeStore(dir string, uid int) error {
 
 // fetch runs under the lock. The folder appears when it is whole.
 func (d Download) fetch(ctx context.Context, platform, release, sum, folder string) error {
-	partial := folder + ".partial"
-	if err := os.RemoveAll(partial); err != nil { // of a process that was killed
+	left, _ := fs.Glob(os.DirFS(d.Store), filepath.Base(folder)+".partial*")
+	for _, name := range left { // of a process that was killed, whose npm may still write
+		os.RemoveAll(filepath.Join(d.Store, name))
+	}
+	partial, err := os.MkdirTemp(d.Store, filepath.Base(folder)+".partial-")
+	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(partial)
-	if err := os.Mkdir(partial, 0o700); err != nil {
-		return err
-	}
 	archive, err := d.pack(ctx, platform, release, partial)
 	if err != nil {
 		return err
@@ -187,11 +189,11 @@ func (d Download) pack(ctx context.Context, platform, release, dir string) (stri
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("npm pack: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	archives, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
+	archives, err := fs.Glob(os.DirFS(dir), "*.tgz")
 	if err != nil || len(archives) != 1 {
 		return "", fmt.Errorf("npm pack wrote %d archives", len(archives))
 	}
-	return archives[0], nil
+	return filepath.Join(dir, archives[0]), nil
 }
 
 // save downloads a file whose sum is checked afterwards.

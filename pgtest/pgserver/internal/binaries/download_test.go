@@ -125,7 +125,7 @@ func TestDownload(t *testing.T) {
 	}
 
 	// With npm, which knows a registry of its own.
-	d.Store, d.Registry = filepath.Join(t.TempDir(), "store"), "http://127.0.0.1:1"
+	d.Store, d.Registry = filepath.Join(t.TempDir(), "st*[re"), "http://127.0.0.1:1"
 	file := filepath.Join(t.TempDir(), "archive")
 	if err := os.WriteFile(file, archive, 0o600); err != nil {
 		t.Fatal(err)

@@ -118,8 +118,9 @@ func unchanged(dir string, before fs.FileInfo) error {
 
 // sweepPartial removes what processes left that were killed while they filled the cache.
 func (s Source) sweepPartial() {
-	left, _ := filepath.Glob(filepath.Join(s.Cache, "partial-*"))
-	for _, dir := range left {
+	left, _ := fs.Glob(os.DirFS(s.Cache), "partial-*")
+	for _, name := range left {
+		dir := filepath.Join(s.Cache, name)
 		// Filling takes a second: after an hour its process has ended.
 		if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Hour {
 			os.RemoveAll(dir)
