@@ -236,8 +236,8 @@ func (s *devServer) makeData(ctx context.Context, lock *os.File, bin string) err
 	}
 	const making = "making-"
 	left, _ := fs.Glob(os.DirFS(s.dir), making+"*")
-	for _, name := range left {
-		if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil { // of a start that was killed, whose initdb has ended
+	for _, name := range left { // of a start that was killed, whose initdb has ended
+		if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 			return err
 		}
 	}
