@@ -185,12 +185,19 @@ func TestConcurrency(t *testing.T) {
 		t.Parallel()
 		a, b := connectTwice(t)
 		must(t, a, "set deadlock_timeout = '10ms'; begin; update t set n = 1 where id = 1")
-		must(t, b, "set deadlock_timeout = '10s'; begin; update t set n = 1 where id = 2")
+		must(t, b, "set deadlock_timeout = '60s'; begin; update t set n = 1 where id = 2")
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			_, _ = b.Exec(context.WithoutCancel(t.Context()), "update t set n = 1 where id = 1")
 		}()
+		waits := false // a looks for a deadlock once, 10 ms after it begins to wait, so b must wait by then
+		for deadline := time.Now().Add(20 * time.Second); !waits && time.Now().Before(deadline); {
+			row := a.QueryRow(t.Context(), "select cardinality(pg_blocking_pids($1)) > 0", b.PgConn().PID())
+			if err := row.Scan(&waits); err != nil {
+				t.Fatal(err)
+			}
+		}
 		_, err := a.Exec(t.Context(), "update t set n = 1 where id = 2")
 		<-done
 		check(t, err, pgerr.Deadlock, true, false)
