@@ -11,14 +11,22 @@ import (
 // the role change the text of a value.
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	const fill = " from generate_series(1, 2000) i"
+	b := setup(t, "do $$ begin execute format('alter database %I set datestyle = ''SQL, DMY''', current_database()); "+
+		"execute format('alter database %I set extra_float_digits = 0', current_database()); "+
+		"execute format('alter database %I set intervalstyle = sql_standard', current_database()); "+
+		"execute format('alter database %I set bytea_output = escape', current_database()); "+
+		"execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$")
+	const (
+		fill = " from generate_series(1, 2000) i"
+		many = " from generate_series(1, 10000) i" // two ranges
+	)
 	for name, c := range map[string]struct{ create, key, where string }{
 		"bigint":     {"(id int8 primary key, n int default 0); insert into rows select i" + fill, "id", ""},
 		"negative":   {"(id int8 primary key, n int default 0); insert into rows select i - 1000" + fill, "id", ""},
-		"uuid":       {"(id uuid primary key, n int default 0); insert into rows select gen_random_uuid()" + fill, "id", ""},
+		"uuid":       {"(id uuid primary key, n int default 0); insert into rows select gen_random_uuid()" + many, "id", ""},
 		"descending": {"(id int not null, n int default 0); create unique index on rows (id desc); insert into rows select i" + fill, "id", ""},
 		"composite": {
-			"(a int, b text, n int default 0, primary key (a, b)); insert into rows select i % 7, md5(i::text)" + fill,
+			"(a int, b text, n int default 0, primary key (a, b)); insert into rows select i % 7, md5(i::text)" + many,
 			"a,b", "(a, b) between ($1, $2) and ($3, $4)",
 		},
 		"composite uuid": {
@@ -30,7 +38,21 @@ func TestKeys(t *testing.T) {
 			`(id text collate "C" primary key, n int default 0); ` +
 				`insert into rows select chr(i + 32) || E'\\ "quoted'',{}'` + fill, "id", "",
 		},
-		"empty text": {"(id text primary key, n int default 0); insert into rows select repeat('x', i - 1)" + fill, "id", ""},
+		"text of a language": {
+			`(id text collate "en-x-icu" primary key, n int default 0); insert into rows ` +
+				"select (array['a', 'A', 'ä', '-a', ' a'])[1 + i % 5] || i" + many, "id", "",
+		},
+		"limits": {
+			"(id int8 primary key, n int default 0); insert into rows select i - 5000" + many +
+				"; update rows set id = case when id > 0 then 9223372036854775807 else -9223372036854775807 end " +
+				"where abs(id) = 4999; " +
+				"insert into rows values (-9223372036854775808)", "id", "",
+		},
+		"limits of floats": {
+			"(id float8 primary key, n int default 0); insert into rows select i / 3.0" + fill +
+				"; insert into rows values ('-infinity'), ('infinity'), ('nan'), ('-0'), (5e-324)", "id", "",
+		},
+		"empty text": {"(id text primary key, n int default 0); insert into rows select repeat('x', i) from generate_series(0, 500) i", "id", ""},
 		"bytea":      {"(id bytea primary key, n int default 0); insert into rows select decode(md5(i::text), 'hex')" + fill, "id", ""},
 		"timestamptz": {
 			"(id timestamptz primary key, n int default 0); " +
@@ -72,30 +94,38 @@ func TestKeys(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t, "create table rows "+c.create)
-			b.exec("do $$ begin execute format('alter database %I set datestyle = ''SQL, DMY''', current_database()); " +
-				"execute format('alter database %I set extra_float_digits = 0', current_database()); " +
-				"execute format('alter database %I set intervalstyle = sql_standard', current_database()); " +
-				"execute format('alter database %I set bytea_output = escape', current_database()); " +
-				"execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$")
+			b := b.fresh(t, "create table rows "+c.create, "analyze rows")
 			if c.where == "" {
 				c.where = c.key + " between $1 and $2"
 			}
 			r := b.runner(backfill.Options{}, "count", "-- pgmigrate:backfill table=public.rows key="+c.key+
 				"\nupdate rows set n = n + 1 where "+c.where)
 			b.run(r, "count")
-			b.wantOnce(2000)
-			if s := status(t, r); s.State != backfill.StateDone || s.Rows != 2000 || s.Total != 2000 || s.Batches < 2 {
+			rows := ask[int](b, "select count(*) from rows")
+			b.wantOnce(rows)
+			if s := status(t, r); s.State != backfill.StateDone || s.Rows != int64(rows) || s.Total != s.Rows || s.Batches < 2 {
 				t.Errorf("%+v", s)
+			}
+			if n := ask[int](b, "select count(*) from pgmigrate.backfill_range"); n != max(1, rows/5000) {
+				t.Errorf("%d ranges", n)
 			}
 		})
 	}
 }
 
+// fresh returns b for a subtest, without tables.
+func (b *bench) fresh(t *testing.T, sqls ...string) *bench {
+	t.Helper()
+	b = &bench{t, b.config, b.conn}
+	b.exec(append([]string{"drop schema if exists pgmigrate cascade; drop schema public cascade; create schema public"},
+		sqls...)...)
+	return b
+}
+
 // What would leave rows out is refused before a row is touched.
 func TestKeyRefused(t *testing.T) {
 	t.Parallel()
+	b := setup(t)
 	for name, c := range map[string]struct{ create, key, want string }{
 		"nullable":        {"(id int unique)", "id", "not null"},
 		"not unique":      {"(id int not null); create index on rows (id)", "id", "unique index"},
@@ -112,8 +142,7 @@ func TestKeyRefused(t *testing.T) {
 		"no table":        {"(id int); drop table rows", "id", "no table"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t, "create table rows "+c.create)
+			b := b.fresh(t, "create table rows "+c.create)
 			where := "$1 is not null and $2 is not null and $3 is not null and $4 is not null"
 			if c.key != "id,b" {
 				where = "$1 is not null and $2 is not null"

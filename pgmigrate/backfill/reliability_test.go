@@ -86,7 +86,7 @@ func runWorker(url string) int {
 // for a release.
 func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
-	kills := 20
+	kills := 10
 	if s := os.Getenv("PGMIGRATE_BACKFILL_KILLS"); s != "" {
 		var err error
 		if kills, err = strconv.Atoi(s); err != nil {

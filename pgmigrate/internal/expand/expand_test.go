@@ -16,7 +16,6 @@ import (
 	"github.com/page-builder/persistence/pgmigrate"
 	"github.com/page-builder/persistence/pgmigrate/backfill"
 	"github.com/page-builder/persistence/pgmigrate/internal/expand"
-	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 const sites = `
@@ -293,26 +292,9 @@ func escape(sql string) string {
 	return string(b)
 }
 
-// plan plans a change of a table that the SQL makes.
-func plan(t *testing.T, schema string, opts expand.Options) (*expand.Change, error) {
-	t.Helper()
-	config, err := pgserver.ParseConfig(pgserver.Database(t))
-	if err != nil {
-		t.Fatal("parse the test database's address")
-	}
-	conn, err := pgx.ConnectConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.PgConn().Exec(t.Context(), schema).ReadAll(); err != nil {
-		t.Fatal(err)
-	}
-	return expand.Plan(t.Context(), conn, opts)
-}
-
 func TestRefused(t *testing.T) {
 	t.Parallel()
+	b := open(t)
 	rename := expand.Options{Kind: expand.Rename, Table: "t", Column: "a", To: []string{"b"}}
 	toType := func(typ, using string) expand.Options {
 		return expand.Options{Kind: expand.Type, Table: "t", Column: "a", Type: typ, Using: using}
@@ -364,8 +346,8 @@ func TestRefused(t *testing.T) {
 		{simple, expand.Options{Kind: expand.Rename, Table: "t", Column: "a", To: []string{"b c"}}, "as in SQL"},
 	} {
 		t.Run(c.want, func(t *testing.T) {
-			t.Parallel()
-			change, err := plan(t, c.schema, c.opts)
+			b.exec("drop schema public cascade; create schema public; " + c.schema)
+			change, err := expand.Plan(t.Context(), b.conn, c.opts)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("want %q, got %v, %+v", c.want, err, change)
 			}

@@ -32,16 +32,13 @@ type bench struct {
 // setup makes a database by the first migration, fills it and plans the change.
 func setup(t *testing.T, schema, rows string, opts expand.Options) *bench {
 	t.Helper()
-	b := &bench{t: t, migrations: fstest.MapFS{"001_first.sql": {Data: []byte(schema)}}, backfills: fstest.MapFS{}}
-	var err error
-	if b.config, err = pgserver.ParseConfig(pgserver.Database(t)); err != nil {
-		t.Fatal("parse the test database's address")
-	}
-	b.conn = b.connect()
+	b := open(t)
+	b.migrations = fstest.MapFS{"001_first.sql": {Data: []byte(schema)}}
 	b.to(1)
 	if rows != "" {
 		b.exec(rows)
 	}
+	var err error
 	if b.change, err = expand.Plan(t.Context(), b.conn, opts); err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +50,18 @@ func setup(t *testing.T, schema, rows string, opts expand.Options) *bench {
 		b.migrations[fmt.Sprintf("%03d_m.sql", i+2)] = &fstest.MapFile{Data: []byte(text)}
 	}
 	b.backfills[b.change.Name+".sql"] = &fstest.MapFile{Data: []byte(b.change.Backfill)}
+	return b
+}
+
+// open makes a database without tables.
+func open(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, backfills: fstest.MapFS{}}
+	var err error
+	if b.config, err = pgserver.ParseConfig(pgserver.Database(t)); err != nil {
+		t.Fatal("parse the test database's address")
+	}
+	b.conn = b.connect()
 	return b
 }
 
