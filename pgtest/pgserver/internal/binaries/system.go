@@ -133,6 +133,16 @@ func (s System) StoreDir() string {
 	}
 }
 
+// FindStoreDir is StoreDir where that can be made, or else next to what MakeCacheDir makes instead.
+func (s System) FindStoreDir() string {
+	if s.UID != 0 {
+		if cache, err := s.MakeCacheDir(""); err == nil {
+			return filepath.Join(cache, "binaries")
+		}
+	}
+	return s.StoreDir()
+}
+
 // TempDir is [os.TempDir] of the machine.
 func (s System) TempDir() string {
 	if dir := s.Getenv("TMPDIR"); dir != "" {
