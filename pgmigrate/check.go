@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -110,6 +111,12 @@ func (r *run) runCheck(ctx context.Context, sql, message string) error {
 			if value == nil {
 				text = "null"
 			}
+			text = strings.Map(func(c rune) rune {
+				if unicode.IsControl(c) { // the terminal would obey it
+					return ' '
+				}
+				return c
+			}, text)
 			if utf8.RuneCountInString(text) > checkValue {
 				text = string([]rune(text)[:checkValue]) + "…"
 			}

@@ -14,6 +14,7 @@ import (
 // failure builds the error for the current step and reads the state of the database.
 func (r *run) failure(ctx context.Context, cause error) error {
 	s := r.step
+	cause = s.hidePassword(cause)
 	e := &MigrationError{
 		Version: s.migration.Version, Name: s.migration.Name, Direction: s.direction,
 		State: StateRolledBack, Database: -1, Err: cause,

@@ -155,6 +155,9 @@ func (r *run) enterRunning(ctx context.Context, notes *pgx.Conn, s *step) error 
 	if err := exec(ctx, conn, strings.Join(session.ResetSettings(notes), "; ")); err != nil {
 		return fmt.Errorf("reset the session: %w", err)
 	}
+	if err := r.pollLock(ctx, notes, takeSectionLockSQL); err != nil {
+		return err
+	}
 	if err := r.lockVersion(ctx, conn, s.source()); err != nil {
 		return err // the end of the connection ends the transaction
 	}

@@ -66,6 +66,34 @@ create view pgmigrate.history as select 1::int8 as id, 1 as version, 'up' as act
 	}
 }
 
+// The untrusted role makes its tables while the run waits for the migration lock.
+func TestTablesMadeDuringWait(t *testing.T) {
+	t.Parallel()
+	for _, sql := range []string{
+		"create schema pgmigrate",
+		"create table schema_version (version int4 not null); insert into schema_version values (0)",
+	} {
+		b := setup(t)
+		as := b.lesser(t, "grant all on schema public to ROLE; grant create on database "+
+			pgx.Identifier{b.config.Database}.Sanitize()+" to ROLE")
+		if _, err := b.conn.Exec(t.Context(), "select pg_advisory_lock($1)", ternLock); err != nil {
+			t.Fatal(err)
+		}
+		m := migrator(t, b, three(), pgmigrate.WithProgress(func(e pgmigrate.Event) {
+			if e.Kind == pgmigrate.EventWaiting {
+				as.exec(t, sql)
+				b.exec(t, "select pg_advisory_unlock_all()")
+			}
+		}))
+		if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), as.config.User) {
+			t.Errorf("%s: %v", sql, err)
+		}
+		if ask[bool](t, b, "select to_regclass('pages') is not null") {
+			t.Error("a migration ran")
+		}
+	}
+}
+
 // A run waits longer than the lock timeout for a session that has locked the version table, even if
 // it has nothing to do.
 func TestVersionTableIsLocked(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +17,10 @@ const (
 	// waits for pgmigrate too.
 	migrationLock int64 = 9628173550095224
 
+	// sectionLock is held by the second session of a section without a transaction. The section may
+	// release the migration lock, but not this one, and nobody takes the migration lock meanwhile.
+	sectionLock = migrationLock + 1
+
 	// lockPoll is shorter than any migration, and much longer than a poll takes.
 	lockPoll = 200 * time.Millisecond
 )
@@ -24,14 +30,31 @@ var errLockHeld = errors.New("another instance holds the migration lock")
 // lock waits for the migration lock until ctx ends. It polls: a session that waits inside
 // pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all older snapshots,
 // so the two would deadlock.
-func (r *run) lock(ctx context.Context) error {
+func (r *run) lock(ctx context.Context) error { return r.pollLock(ctx, r.conn, takeLockSQL) }
+
+var (
+	takeLockSQL = "select case when exists (select" + lockedSQL(sectionLock) + ") then false else " +
+		"pg_catalog.pg_try_advisory_lock(" + strconv.FormatInt(migrationLock, 10) + ") end"
+	takeSectionLockSQL = "select pg_catalog.pg_try_advisory_lock(" + strconv.FormatInt(sectionLock, 10) + ")"
+)
+
+// lockedSQL is the rest of a query for the sessions that hold one of the locks. A bigint key is
+// split over classid and objid, with objsubid 1.
+func lockedSQL(keys ...int64) string {
+	list := strings.Trim(fmt.Sprint(keys), "[]")
+	return ` from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+  and ((l.classid::bigint << 32) | l.objid::bigint) in (` + strings.ReplaceAll(list, " ", ", ") + ")"
+}
+
+// pollLock runs takeSQL on conn until it takes its lock.
+func (r *run) pollLock(ctx context.Context, conn *pgx.Conn, takeSQL string) error {
 	held := errLockHeld
 	waiting := false
 	backoff := retry.WithJitterPercent(50, retry.NewConstant(lockPoll))
 	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
 		var ok bool
-		err := r.conn.QueryRow(ctx, "select pg_catalog.pg_try_advisory_lock($1)", pgx.QueryExecModeExec,
-			migrationLock).Scan(&ok)
+		err := conn.QueryRow(ctx, takeSQL, pgx.QueryExecModeExec).Scan(&ok)
 		if err != nil || ok {
 			return err
 		}
@@ -60,19 +83,16 @@ type holder struct {
 	application, address string
 }
 
-// readHolder returns nil if no session has the lock. A standby does not see the locks of its
+// readHolder returns nil if no session has the migration lock or the one of a section. A standby does not see the locks of its
 // primary: there it assumes that a session has it.
 func readHolder(ctx context.Context, conn *pgx.Conn) (*holder, error) {
 	h := &holder{}
-	// A bigint key is split over classid and objid, with objsubid 1.
 	err := conn.QueryRow(ctx, `
-select l.pid, coalesce(a.application_name, ''), coalesce(pg_catalog.host(a.client_addr), 'local')
-from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)
-where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-  and ((l.classid::bigint << 32) | l.objid::bigint) = $1
+with held as (select l.pid`+lockedSQL(migrationLock, sectionLock)+`)
+select pid, coalesce(a.application_name, ''), coalesce(pg_catalog.host(a.client_addr), 'local')
+from held left join pg_catalog.pg_stat_activity a using (pid)
 union all select 0, '', 'primary' where pg_catalog.pg_is_in_recovery()
-limit 1`, pgx.QueryExecModeExec, migrationLock).Scan(&h.pid, &h.application, &h.address)
+limit 1`, pgx.QueryExecModeExec).Scan(&h.pid, &h.application, &h.address)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, nil

@@ -86,6 +86,22 @@ func (e *MigrationError) Error() string {
 	return b.String()
 }
 
+// mayHoldPassword matches a statement in which a syntax error may quote a password.
+var mayHoldPassword = regexp.MustCompile(`(?is)\b(?:role|user|server|subscription)\b.*\b(?:password|connection)\b`)
+
+// hidePassword replaces the server's message about the syntax of the current statement if it may
+// quote a password, such as one without quotes.
+func (s *step) hidePassword(err error) error {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != "42601" || s.current == 0 || s.current > len(s.statements) ||
+		!mayHoldPassword.MatchString(s.statement(s.current)) {
+		return err
+	}
+	hidden := *pgErr
+	hidden.Message, hidden.Where, hidden.InternalQuery = "syntax error, perhaps in a password: is it quoted?", "", ""
+	return &hidden
+}
+
 // lockedRelation matches the server's words for the row that a statement waits for.
 var lockedRelation = regexp.MustCompile(`\bwhile \w+ tuple \(\d+,\d+\) in relation ("[^"]+")`)
 

@@ -3,6 +3,7 @@ package pgmigrate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -258,5 +259,34 @@ func TestOddSections(t *testing.T) {
 		if s.Version != int32(i+1) || s.Tries != 1 {
 			t.Errorf("step %d: %+v", i, s)
 		}
+	}
+}
+
+// The server quotes the word at which it stumbles.
+func TestPasswordInSyntaxError(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, sql := range []string{
+		"alter role app password s3cret", "create user app login encrypted password s3cret valid until 'x'",
+		"alter role app password 'a's3cret'b'", "create subscription s connection 'host=h s3cret' publication p",
+		"do $$ begin execute 'alter role app password s3cret'; end $$",
+		"create user mapping for app server s options (password s3cret)",
+	} {
+		for _, marker := range []string{"", disableTx} {
+			_, err := migrator(t, b, files("1_a.sql", marker+"select 1;\n"+sql+";")).Up(t.Context())
+			var failed *pgmigrate.MigrationError
+			if !errors.As(err, &failed) || strings.Contains(err.Error(), "s3cret") ||
+				strings.Contains(fmt.Sprintf("%+v", failed.Err), "s3cret") || failed.Line == 0 {
+				t.Errorf("%s: got %v", sql, err)
+			}
+			b.exec(t, "drop schema if exists pgmigrate cascade")
+		}
+	}
+	if _, err := migrator(t, b, files("1_a.sql", "select 1")).Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := migrator(t, b, files("1_a.sql", "select 1")).Seed(t.Context(), files("1.sql", "alter role app password s3cret"), "")
+	if err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("seed: got %v", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
 // position is the state of a database: tern's version and what the history says about it.
@@ -40,11 +42,16 @@ type mark struct {
 // lock.
 func (m *Migrator) readPosition(ctx context.Context, conn *pgx.Conn) (position, error) {
 	var p position
-	results := conn.PgConn().Exec(ctx, m.settings.viewsSQL()+m.settings.positionSQL())
+	sql, first := m.settings.viewsSQL()+m.settings.positionSQL(), 0
+	if session.HasTransactionTimeout(conn) {
+		// A wait for a lock on the tables ends with lock_timeout, and is tried again.
+		sql, first = "set local transaction_timeout = 0; "+sql, -1
+	}
+	results := conn.PgConn().Exec(ctx, sql)
 	p.repeated = map[string]string{}
 	var versions []int32
 	var scanErr error
-	for table := 0; results.NextResult(); table++ {
+	for table := first; results.NextResult(); table++ {
 		for reader := results.ResultReader(); reader.NextRow(); {
 			var err error
 			switch table {

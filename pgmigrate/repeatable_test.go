@@ -163,6 +163,7 @@ func TestBadChecks(t *testing.T) {
 		"select 1;\n\n-- pgmigrate:chekc m\nselect 1":           "1_a.sql:3: the directive pgmigrate:chekc is unknown",
 		"select '\n-- pgmigrate:check\n';/*\n-- pgmigrate:x */": "",
 		"-- pgmigrate:check m\nselect 1 where false":            "",
+		"-- pgmigrate:check m\n-- pgmigrate:check n\nselect 1;": "1_a.sql:2: the query below has two checks",
 	} {
 		_, err := pgmigrate.Check(files("1_a.sql", sql), pgmigrate.WithStrict())
 		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -173,5 +174,9 @@ func TestBadChecks(t *testing.T) {
 	_, err := migrator(t, b, files("1_a.sql", "-- pgmigrate:check m\nselect ü, nope from pg_class")).Up(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "1_a.sql:2:8: ") {
 		t.Errorf("got %v", err)
+	}
+	_, err = migrator(t, b, files("1_a.sql", "-- pgmigrate:check m\nselect E'a\\x1b[2J\\nb' as x")).Up(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "x = a [2J b;") {
+		t.Errorf("got %q", err)
 	}
 }

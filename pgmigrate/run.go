@@ -185,6 +185,7 @@ func (r *run) moved(ctx context.Context) error {
 		return r.dirty(ctx, k)
 	}
 	r.takePosition(p)
+	r.result.To = p.version
 	return nil
 }
 

@@ -166,6 +166,7 @@ func (r *run) seed(ctx context.Context, f *script) error {
 		if line, column := f.step.place(err); line > 0 {
 			place = fmt.Sprintf("%s:%d:%d", place, line, column)
 		}
+		err = f.step.hidePassword(err)
 		return fmt.Errorf("seed %s: %w; the transaction was rolled back", place, err)
 	}
 	r.m.settings.logger.Info("seeded", "file", f.Path, "duration", time.Since(f.step.started))

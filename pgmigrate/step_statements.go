@@ -34,6 +34,7 @@ func (r *run) runStatements(ctx context.Context, s *step) error {
 		return err
 	}
 	defer session.Close(ctx, notes)
+	defer session.Unlock(ctx, notes)
 	if err := r.enterRunning(ctx, notes, s); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/page-builder/persistence/pgmigrate/internal/foreign"
@@ -50,6 +51,7 @@ func Convert(fsys fs.FS) (Result, error) {
 		return Result{}, fmt.Errorf("import: %w", err)
 	}
 	c := converter{fsys: fsys}
+	c.noteFolders(entries)
 	tool, err := c.tool(entries)
 	if err != nil {
 		return Result{}, fmt.Errorf("import: %w", err)
@@ -86,6 +88,17 @@ type converter struct {
 	fsys       fs.FS
 	migrations []migration
 	notes      []string
+}
+
+// noteFolders names the subfolders with SQL files that are not read. Flyway reads them all.
+func (c *converter) noteFolders(entries []fs.DirEntry) {
+	for _, e := range entries {
+		below, _ := fs.ReadDir(c.fsys, e.Name()) // an unreadable folder has no migrations
+		named := func(b fs.DirEntry) bool { return foreign.OfName(b.Name()) != "" || numberedFile.MatchString(b.Name()) }
+		if e.IsDir() && slices.ContainsFunc(below, named) {
+			c.note(e.Name(), "the files in this folder are left out: move them to the top, or import them by themselves")
+		}
+	}
 }
 
 func (c *converter) note(file, format string, args ...any) {
@@ -157,10 +170,42 @@ func statements(sql string) []sqlscan.Statement {
 	return list
 }
 
+// withoutTransaction removes the BEGIN and the COMMIT around all other statements, if there are
+// such.
+func withoutTransaction(sql string) (inner string, ok bool) {
+	list := statements(sql)
+	if len(list) < 2 {
+		return sql, false
+	}
+	for i, s := range list {
+		words := strings.Join(s.Words, " ")
+		switch {
+		case i == 0:
+			ok = slices.Contains([]string{"begin", "begin work", "begin transaction", "start transaction"}, words)
+		case i == len(list)-1:
+			ok = ok && slices.Contains([]string{"commit", "commit work", "commit transaction", "end"}, words)
+		case s.EndsTransaction():
+			ok = false
+		}
+		if !ok {
+			return sql, false
+		}
+	}
+	first, last := list[0], list[len(list)-1]
+	var parts []string
+	for _, part := range []string{sql[:first.Start], sql[first.End:last.Start], sql[last.End:]} {
+		part = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(part), ";"))
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "\n"), true
+}
+
 var (
 	// PostgreSQL refuses these inside a transaction.
 	needsNoTransaction = regexp.MustCompile(`(?is)\A(?:(?:create\s+(?:unique\s+)?|drop\s+)index\s+concurrently|` +
-		`reindex\b.*\bconcurrently|vacuum|create\s+database|drop\s+database|alter\s+system|create\s+tablespace)\b`)
+		`reindex\b.*\bconcurrently|alter\s+table\s.*\sdetach\s.*\sconcurrently|vacuum|create\s+database|drop\s+database|alter\s+system|create\s+tablespace)\b`)
 	templateMark = regexp.MustCompile(`\{\{`)
 )
 
@@ -175,6 +220,10 @@ func (c *converter) section(from, direction, sql string, noTransaction bool) str
 		c.note(from, "%s: {{ is written as {{\"{{\"}}, because tern's files are templates", direction)
 	}
 	if !noTransaction {
+		if inner, ok := withoutTransaction(sql); ok {
+			sql = inner
+			c.note(from, "%s: its BEGIN and COMMIT are left out, because the section runs in a transaction", direction)
+		}
 		for _, s := range statements(sql) {
 			if needsNoTransaction.MatchString(sql[s.Start:s.End]) {
 				noTransaction = true

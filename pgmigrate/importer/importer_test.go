@@ -51,22 +51,28 @@ func TestConvert(t *testing.T) {
 		},
 		"golang-migrate": {
 			from: folder("2_b.up.sql", "create index concurrently i on a (id);", "1_a.up.sql", "create table a (id int);",
-				"1_a.down.sql", "drop table a;", "10_c.up.sql", "select 10;"),
+				"1_a.down.sql", "BEGIN;\ndrop table a;\nCOMMIT; -- done\n", "10_c.up.sql",
+				"-- ten\nbegin transaction; select 10;\nend;", "12_e.up.sql", "alter table p detach partition p1 concurrently;"),
 			want: "001_a.sql: create table a (id int) / drop table a\n" +
-				"002_b.sql: {create index concurrently i on a (id)} / \n003_c.sql: select 10 / ",
-			notes: []string{"2_b.up.sql: up: create index concurrently cannot run"},
+				"002_b.sql: {create index concurrently i on a (id)} / \n003_c.sql: select 10 / \n" +
+				"004_e.sql: {alter table p detach partition p1 concurrently} / ",
+			notes: []string{
+				"2_b.up.sql: up: create index concurrently cannot run", "1_a.up.sql: down: its BEGIN", "10_c.up.sql: up: its BEGIN",
+				"12_e.up.sql: up: alter table p cannot run",
+			},
 		},
 		"Flyway": {
 			from: folder("V1_10__late.sql", "select 2;", "V1.2__Early one.sql", "select 1;",
 				"U1.2__Early one.sql", "select -1;",
-				"R__view.sql", "select 3;", "V2__c.sql", "vacuum;", "V2__c.sql.conf", "executeInTransaction = false"),
+				"R__view.sql", "select 3;", "V2__c.sql", "vacuum;", "V2__c.sql.conf", "executeInTransaction = false",
+				"more/V3__d.sql", "select 3;"),
 			want:  "001_early_one.sql: select 1 / select -1\n002_late.sql: select 2 / \n003_c.sql: {vacuum} / ",
-			notes: []string{"R__view.sql: a repeatable"},
+			notes: []string{"R__view.sql: a repeatable", "more: the files in this folder are left out"},
 		},
 		"Prisma": {
 			from: folder("20260102_two/migration.sql", "select 2;", "20260101_one/migration.sql", "select 1;",
-				"20260103_empty/readme", "", "migration_lock.toml", "x"),
-			want:  "001_one.sql: select 1 / \n002_two.sql: select 2 / ",
+				"20260103_empty/readme", "", "migration_lock.toml", "x", "0_init/migration.sql", "select 0;"),
+			want:  "001_init.sql: select 0 / \n002_one.sql: select 1 / \n003_two.sql: select 2 / ",
 			notes: []string{"20260103_empty: "},
 		},
 		"plain SQL": {
@@ -127,6 +133,7 @@ func TestConvertRefuses(t *testing.T) {
 	for want, from := range map[string]fstest.MapFS{
 		"no migrations":        folder("a.txt", ""),
 		"same number":          folder("1_a.sql", "select 1;", "01_b.sql", "select 2;"),
+		"1_a.up.sql and 1_b.u": folder("1_a.up.sql", "", "1_a.down.sql", "select 1;", "1_b.up.sql", "select 2;"),
 		"folder by folder":     folder("1_a.sql", "-- +goose Up\nselect 1;", "2_b.sql", "-- migrate:up\nselect 1;"),
 		"cannot be converted":  folder("1_a.sql", "--liquibase formatted sql\nselect 1;"),
 		"down part begins twi": folder("1_a.sql", "-- +goose Up\nselect 1;\n-- +goose Down\n-- +goose Down\n"),

@@ -138,7 +138,8 @@ func (c *converter) split(m *migration, body string) error {
 
 // readPairs reads golang-migrate's files: one for each direction.
 func (c *converter) readPairs(entries []fs.DirEntry) error {
-	byNumber := map[int]int{} // index in c.migrations
+	byNumber := map[int]int{}    // index in c.migrations
+	files := map[string]string{} // by number and direction
 	for _, e := range entries {
 		match := numberedFile.FindStringSubmatch(e.Name())
 		if e.IsDir() || match == nil {
@@ -168,9 +169,11 @@ func (c *converter) readPairs(entries []fs.DirEntry) error {
 		} else {
 			m.from = e.Name()
 		}
-		if *part != "" {
-			return fmt.Errorf("%s and another file have the same number: give one of them another", e.Name())
+		key := fmt.Sprint(order[0], part == &m.down)
+		if other := files[key]; other != "" {
+			return fmt.Errorf("%s and %s have the same number: give one of them another", other, e.Name())
 		}
+		files[key] = e.Name()
 		*part = body
 	}
 	return nil
@@ -239,7 +242,7 @@ func (c *converter) readFlyway(entries []fs.DirEntry) error {
 		case "B":
 			c.note(e.Name(), "a baseline migration is left out: use \"pgmigrate baseline\"")
 		case "R":
-			c.note(e.Name(), "a repeatable migration is left out: make it a numbered one, with CREATE OR REPLACE")
+			c.note(e.Name(), "a repeatable migration is left out: put it into the folder repeatable beside the new one")
 		}
 	}
 	for i := range c.migrations {

@@ -1,9 +1,9 @@
 // Package diff makes tern migrations from a schema that somebody edited.
 //
-// The wanted schema is SQL that makes it on an empty database. One shadow database gets that,
-// another one the migrations, and what differs becomes one migration or several. Nothing is handed
-// out before the files have been applied to a shadow, with nothing different from the wanted schema
-// afterwards, and taken back, with nothing different from the former one.
+// The wanted schema is SQL that creates it on an empty database. One shadow database runs that SQL,
+// another one the migrations, and the difference becomes one or more migrations. Before Make
+// returns the files, it applies them to a shadow and compares it with the wanted schema. Then it
+// rolls them back and compares the shadow with the schema before.
 package diff
 
 import (
@@ -39,11 +39,11 @@ type Options struct {
 	Backfills bool
 
 	// Shadow is where the shadow databases go and what is created in them before the migrations.
-	// Its Migrations, Version and Migrate do not count.
+	// Its Migrations, Version and Migrate are ignored.
 	Shadow shadow.Options
 }
 
-// Result is what Make made. No files mean that the migrations make the wanted schema already.
+// Result is the result of Make. No files mean that the migrations make the wanted schema already.
 type Result struct {
 	Files     []File
 	Backfills []File
@@ -66,13 +66,13 @@ func (e *RefusedError) Error() string {
 	return b.String()
 }
 
-// maxRounds bounds how often what is left is added: a table that is created again loses its
-// comments, which the second round finds, and a third is hardly ever needed.
+// maxRounds limits how often Make adds statements for remaining differences. A table that is
+// created again loses its comments, which the second round finds. A third is hardly ever needed.
 const maxRounds = 4
 
 // Make returns the files that turn what the folder makes into the wanted schema. name is the new
-// files' name, such as add_page_titles. It blocks for some seconds, and touches no database but
-// shadows of its own. With a *[RefusedError] the result has the files for all but what it names.
+// files' name, such as add_page_titles. It blocks for some seconds and touches only its own shadow
+// databases. With a *[RefusedError] the result has the files for everything else.
 func Make(ctx context.Context, folder fs.FS, wanted, name string, opts Options) (*Result, error) {
 	w := &work{folder: folder, name: name, opts: opts, dumps: map[*shadow.DB]*schema.Dump{}}
 	if err := w.open(ctx, wanted); err != nil {
@@ -132,7 +132,7 @@ func (w *work) open(ctx context.Context, wanted string) error {
 	if w.want, err = w.keep(w.from.Empty(ctx)); err != nil {
 		return err
 	}
-	// psql's commands around a dump of a newer pg_dump.
+	// psql's commands around the dump of a newer pg_dump.
 	wanted = restrict.ReplaceAllString(unrestrict.ReplaceAllString(wanted, ""), "$1")
 	if err := w.want.Exec(ctx, wanted); err != nil {
 		return fmt.Errorf("the wanted schema does not run on an empty database: %w", located(err, wanted))
@@ -155,7 +155,7 @@ func (w *work) keep(db *shadow.DB, err error) (*shadow.DB, error) {
 
 func (w *work) close() {
 	for _, db := range w.dbs {
-		db.Close() // what is left of it the next shadow sweeps
+		db.Close() // the next shadow sweeps leftovers
 	}
 }
 
@@ -197,7 +197,7 @@ func (w *work) compare(ctx context.Context, from, to *shadow.DB) (*schema.Differ
 	return d, err
 }
 
-// side reads a shadow once: none is changed after it was compared for the first time.
+// side reads a shadow once: shadows do not change after their first comparison.
 func (w *work) side(ctx context.Context, db *shadow.DB, opts schema.Options) (schema.Database, error) {
 	w.mu.Lock()
 	side := schema.Database{Config: db.Config(), Dump: w.dumps[db]}
@@ -238,8 +238,8 @@ func (w *work) make(ctx context.Context) (*Result, error) {
 	return &Result{Files: files, Backfills: backfills, Notes: w.notes}, refused
 }
 
-// lint judges the files, unless they are the first, before which there is nothing in use. What it
-// finds becomes a note.
+// lint adds a note for each finding. It skips the first files of a folder: nothing is in use before
+// them.
 func (w *work) lint(ctx context.Context, files []File) error {
 	if w.last == 0 {
 		return nil
@@ -311,7 +311,7 @@ func (w *work) up(ctx context.Context) ([]*section, *shadow.DB, error) {
 	}
 }
 
-// try finds out which objects' statements do not run, and returns those of all others.
+// try finds the objects whose statements do not run, and returns the statements of all others.
 func (w *work) try(ctx context.Context, all []schema.Statement) ([]schema.Statement, []schema.Change, error) {
 	var failed []schema.Change
 	for {

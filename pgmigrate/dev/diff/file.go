@@ -40,8 +40,8 @@ func (w *work) files(sections []*section) []File {
 	return files
 }
 
-// apply goes up or down until the first n sections are applied, by pgmigrate and from files: as it
-// will be done.
+// apply migrates up or down until the first n sections are applied. It runs the files through
+// pgmigrate, as a deployment does.
 func (w *work) apply(ctx context.Context, db *shadow.DB, sections []*section, n int) error {
 	return w.withFolder(w.files(sections), func(folder fs.FS) error {
 		return db.Migrate(ctx, folder, w.last+int32(n))
@@ -116,7 +116,7 @@ var (
 	added   = regexp.MustCompile(`^ALTER TABLE (\S+) ADD COLUMN|^CREATE TABLE`)
 )
 
-// replaces reports whether something is dropped where something else is made.
+// replaces reports whether a section drops one object and creates another in its place.
 func replaces(s schema.Statement, all []schema.Statement) bool {
 	drop := dropped.FindStringSubmatch(s.SQL)
 	if drop == nil {
@@ -132,10 +132,10 @@ func replaces(s schema.Statement, all []schema.Statement) bool {
 
 func comment(text string) string { return escaped(strings.Join(strings.Fields(text), " ")) }
 
-// escaped keeps text that has two braces in it from being a template's action.
+// escaped escapes two braces, so that they do not begin a template action.
 func escaped(text string) string { return strings.ReplaceAll(text, "{{", `{{"{{"}}`) }
 
-// width is how many digits the folder's numbers have: those of its first file.
+// width returns how many digits the number of the folder's first file has.
 func width(migrations []pgmigrate.Migration) int {
 	if len(migrations) == 0 {
 		return len("001")
@@ -145,8 +145,8 @@ func width(migrations []pgmigrate.Migration) int {
 }
 
 // Write puts the files into the folder. It overwrites nothing, and each file appears whole, in
-// order: if something stops it, there are the first ones, which is a folder that can be applied.
-// After an error that it could see there are none.
+// order: if the process is killed, the folder has the first files and can be applied. After an
+// error it has none of them.
 func Write(dir string, files []File) (err error) {
 	var made []string
 	defer func() {

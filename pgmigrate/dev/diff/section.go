@@ -6,7 +6,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/schema"
 )
 
-// section is what becomes one file.
+// section holds the statements of one file.
 type section struct {
 	up, down      []schema.Statement
 	transactional bool     // the up section; the way down may differ
@@ -48,7 +48,7 @@ func split(statements []schema.Statement, backfills bool) []*section {
 	return sections
 }
 
-// kind says with which others a statement shares a transaction.
+// kind says which statements may share a transaction.
 type kind int
 
 const (

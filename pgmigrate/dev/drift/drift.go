@@ -36,11 +36,11 @@ type Options struct {
 	IgnoreSchemas, IgnoreTables []string
 
 	// Shadow is where the shadow database goes and what is created in it before the migrations. Its
-	// Migrations, Version, Migrate and Live do not count.
+	// Migrations, Version, Migrate and Live are ignored.
 	Shadow shadow.Options
 }
 
-// Report is what Check found.
+// Report is the result of Check.
 type Report struct {
 	Version int32 // that both databases are at
 
@@ -96,7 +96,7 @@ func Check(ctx context.Context, live *pgx.ConnConfig, folder fs.FS, opts Options
 	if err != nil {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
-	defer db.Close() // what is left of it the next shadow sweeps
+	defer db.Close() // the next shadow sweeps leftovers
 	if note := db.Note(); note != "" {
 		r.Notes = append(r.Notes, note)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/schema"
 )
 
-// WriteText writes the report as SQL: what a person should know is comments, and what would bring
-// the database back, statements.
+// WriteText writes the report as SQL: notes for a person as comments, and the statements that would
+// repair the database.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	if r.Drifted() {
@@ -45,14 +45,13 @@ func (r *Report) WriteText(w io.Writer) error {
 	return err
 }
 
-// verbs say what a change is from the database's side; to undo it is the contrary.
+// verbs describes a change from the database's side. Undoing it is the opposite.
 var verbs = map[string]string{"create": "missing", "drop": "not in the migrations", "change": "different"}
 
-// comment keeps text from leaving its comment.
+// comment escapes text so that it cannot end its comment.
 func comment(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// differingLines are the lines that only one side has. Names and bodies in them are an object's own
-// text.
+// differingLines returns the lines that only one side has.
 func differingLines(c schema.Change) []string {
 	text := func(o *schema.Object) []string {
 		if o == nil {

@@ -119,7 +119,7 @@ func readQueries(ctx context.Context, dir, commit string) ([]query, error) {
 	return queries, nil
 }
 
-// constants returns the queries of a generated file, placed there.
+// constants returns the queries of a generated file with their places in it.
 func constants(name, text string) ([]query, error) {
 	positions := token.NewFileSet()
 	file, err := parser.ParseFile(positions, name, text, parser.SkipObjectResolution)

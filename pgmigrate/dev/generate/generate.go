@@ -35,7 +35,7 @@ type Options struct {
 	Output io.Writer
 }
 
-// ErrNoSQLC says that no sqlc was found.
+// ErrNoSQLC is returned if sqlc is not installed.
 var ErrNoSQLC = errors.New("sqlc was not found: go get -tool github.com/sqlc-dev/sqlc/cmd/sqlc, " +
 	"in this module or in one named tools, or put sqlc into PATH")
 
@@ -153,7 +153,7 @@ func (o Options) vet(ctx context.Context, sqlc string) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close() // what is left of it the next shadow sweeps
+	defer db.Close() // the next shadow sweeps leftovers
 	return o.run(ctx, sqlc, address(db.Config()), "vet")
 }
 

@@ -14,7 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// sums are the checksums of what sqlc reads and writes, by path, and its version.
+// sums holds the checksums of sqlc's input and output, by path, and its version.
 type sums map[string]string
 
 func sumFile(config string) string { return strings.TrimSuffix(config, filepath.Ext(config)) + ".sum" }
@@ -127,7 +127,7 @@ func (s sums) String() string {
 	return b.String()
 }
 
-// changed returns the files that are not as the text of a sum file has them, or are new or gone.
+// changed returns the files that differ from the sum file, or are new or missing.
 func (s sums) changed(text string) []string {
 	was := sums{}
 	for line := range strings.Lines(text) {

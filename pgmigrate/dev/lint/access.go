@@ -2,7 +2,7 @@ package lint
 
 import "fmt"
 
-// access judges what takes rows or rights away from roles that are connected.
+// access reports statements that take rows or rights away from connected roles.
 func (j *judge) access() {
 	for _, change := range j.changed() {
 		before, after := change[0], change[1]

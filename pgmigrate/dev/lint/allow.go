@@ -18,9 +18,9 @@ type allowance struct {
 
 var allowComment = regexp.MustCompile(`\A\s*--\s*pgmigrate:allow\b\s*(\S*)\s*(.*?)\s*\z`)
 
-// allowances reads the comments of a section. One above a statement, or behind it on its last line,
-// is for that statement; one at the section's top that an empty line separates from the first
-// statement is for all.
+// allowances reads the comments of a section. A comment above a statement, or after it on its last
+// line, applies to that statement. A comment at the top of the section, followed by an empty line,
+// applies to all statements.
 func allowances(sql string, statements []pgmigrate.Statement) []*allowance {
 	var found []*allowance
 	end := 0

@@ -14,14 +14,14 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/backfill"
 )
 
-// backfills are those of the folder, and what the migrations say of them.
+// backfills holds the backfills of the folder and how the migrations refer to them.
 type backfills struct {
 	known    bool // there is a folder, or there should be
 	list     []backfillUse
 	required map[string]int32 // by name: the first version that requires it
 }
 
-// backfillUse is what a backfill does, as far as its statement can be read.
+// backfillUse describes what a backfill reads and writes, as far as its statement can be parsed.
 type backfillUse struct {
 	name, schema, table string
 	sets, names         []string // columns
@@ -57,7 +57,7 @@ func readBackfills(fsys fs.FS, migrations []pgmigrate.Migration) (*backfills, er
 	return b, nil
 }
 
-// missingBackfills judges what the migration requires.
+// missingBackfills reports required backfills that do not exist.
 func (j *judge) missingBackfills() {
 	if !j.backfills.known || j.direction != pgmigrate.DirectionUp {
 		return
@@ -74,8 +74,8 @@ func (j *judge) missingBackfills() {
 	}
 }
 
-// needsBackfill judges a change of a column that a backfill has to be done for: of one that it
-// fills, or of any that it names.
+// needsBackfill reports a change of a column that must wait for a backfill, because the backfill
+// fills the column or reads it.
 func (j *judge) needsBackfill(table *relation, column, does string, fills bool) {
 	for _, b := range j.backfills.list {
 		columns := b.names
@@ -92,8 +92,8 @@ func (j *judge) needsBackfill(table *relation, column, does string, fills bool) 
 	}
 }
 
-// unfilled judges NOT NULL on a column without a default that no backfill fills. A check, or another
-// change of rows, in the migration shows that somebody has thought of the rows.
+// unfilled reports NOT NULL on a column without a default that no backfill fills. It says nothing if
+// the migration has a check or changes rows: then its author has thought of the rows.
 func (j *judge) unfilled(table *relation, c column) {
 	if !j.backfills.known || j.direction != pgmigrate.DirectionUp || !c.required() || j.wroteRows ||
 		strings.Contains(j.migration.Up, "pgmigrate:check") ||
@@ -110,7 +110,7 @@ func (j *judge) unfilled(table *relation, c column) {
 			table.Name, c.Name, table, quote(c.Name)))
 }
 
-// unusedBackfill judges a new column that a backfill fills without anything that waits for it.
+// unusedBackfill reports a new column that a backfill fills although no migration waits for it.
 func (j *judge) unusedBackfill(table *relation, column string) {
 	for _, b := range j.backfills.list {
 		_, required := j.backfills.required[b.name]
@@ -131,7 +131,7 @@ type goneColumn struct {
 	statement pgmigrate.Statement
 }
 
-// triggersLeft judges triggers of the tables whose function still uses a column that is gone.
+// triggersLeft reports triggers whose function still uses a column that is gone.
 func (j *judge) triggersLeft(ctx context.Context, conn *pgx.Conn) error {
 	for _, g := range j.gone {
 		table := j.observer.relations[g.table]

@@ -15,8 +15,8 @@ const calledSQL = `
 select l.lanname, pg_get_functiondef(p.oid), p.prosrc from pg_proc p join pg_language l on l.oid = p.prolang
 where p.oid >= 16384 and p.prokind in ('f', 'p') and p.proname = any($1)`
 
-// withCalls adds the statements of the functions that the statement calls, and of those that these
-// call. Functions that triggers call are not among them.
+// withCalls adds the statements of the functions that the statement calls, directly or through
+// other functions. It does not follow triggers.
 func (s *session) withCalls(ctx context.Context, p parsed) (parsed, error) {
 	if !p.runsQueries() {
 		return p, nil

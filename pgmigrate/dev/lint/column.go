@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// columns judges what becomes of the columns of tables that existed.
+// columns reports dangerous changes of the columns of existing tables.
 func (j *judge) columns() {
 	j.newTableColumns()
 	for _, change := range j.changed() {
@@ -66,7 +66,7 @@ func (j *judge) columns() {
 	}
 }
 
-// columnGone judges what still needs a column.
+// columnGone reports what still needs a column that was dropped or renamed.
 func (j *judge) columnGone(table *relation, name, does string) {
 	j.gone = append(j.gone, goneColumn{table.OID, name, j.statement})
 	j.needsBackfill(table, name, does, false)
@@ -77,7 +77,7 @@ func (c column) required() bool {
 	return c.Required && c.Default == "" && c.Identity == "" && c.Generated == ""
 }
 
-// defaults judges columns that inserts of the previous release leave out, or give a value.
+// defaults reports columns for which inserts of the previous release fail or store a wrong value.
 func (j *judge) defaults(table *relation, number string, was, now column) {
 	if was.Identity != "a" && now.Identity == "a" {
 		j.add(
@@ -108,7 +108,7 @@ func (j *judge) defaults(table *relation, number string, was, now column) {
 	})
 }
 
-// newTableColumns judges columns that are added to a table of the same section that may have rows.
+// newTableColumns reports columns added to a table of the same section that may have rows already.
 func (j *judge) newTableColumns() {
 	for _, oid := range sortedKeys(j.filled) {
 		before, after := j.obs.before[oid], j.obs.after[oid]
@@ -220,7 +220,7 @@ func shell(argument string) string {
 
 var plainArgument = regexp.MustCompile(`\A[\w.]+\z`)
 
-// newType judges a change of type by what it does: many are free.
+// newType reports a change of type by its effect: many need no rewrite.
 func (j *judge) newType(before, table *relation, was, now column) {
 	message := fmt.Sprintf("changes %s of %s from %s to %s", quote(now.Name), table, was.Type, now.Type)
 	fix := fmt.Sprintf(
@@ -247,7 +247,7 @@ func (j *judge) newType(before, table *relation, was, now column) {
 	}
 }
 
-// rebuiltIndex returns an index of the table that the statement made again.
+// rebuiltIndex returns an index of the table that the statement rebuilt.
 func (j *judge) rebuiltIndex(table uint32) *relation {
 	for _, r := range j.created() {
 		if r.Kind != "i" || !j.family(r.Table, table) {

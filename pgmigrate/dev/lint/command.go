@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// commands judges statements by what they are.
+// commands reports statements that are dangerous in themselves.
 func (j *judge) commands() {
 	p := j.parsed
 	p.each("LockStmt", func(n node) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// constraints judges constraints that are new, or validated, on tables that existed.
+// constraints reports constraints that are added to or validated on existing tables.
 func (j *judge) constraints() {
 	for _, change := range j.changed() {
 		before, after := change[0], change[1]
@@ -29,7 +29,7 @@ func (j *judge) constraints() {
 	}
 }
 
-// foreignKeysGone judges foreign keys that are dropped: both tables are locked by one statement.
+// foreignKeysGone reports dropped foreign keys: the statement locks both tables.
 func (j *judge) foreignKeysGone(before, after *relation) {
 	for _, oid := range sortedKeys(before.Constraints) {
 		c := before.Constraints[oid]
@@ -99,7 +99,7 @@ func (j *judge) validated(table *relation, c constraint) {
 	}
 }
 
-// lockedBefore returns an existing table of which the transaction blocked queries before the
+// lockedBefore returns an existing table whose queries the transaction already blocked before the
 // current statement.
 func (j *judge) lockedBefore() *relation {
 	for _, oid := range sortedKeys(j.obs.held) {

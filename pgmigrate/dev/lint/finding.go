@@ -5,7 +5,7 @@ import "fmt"
 // Severity says what a finding means for a deployment.
 type Severity string
 
-// The severities. Errors are what a pipeline should stop for.
+// The severities. A pipeline should stop at errors.
 const (
 	SeverityError   Severity = "error"   // queries will wait or fail, or data is lost
 	SeverityWarning Severity = "warning" // depends on what else runs; look at it

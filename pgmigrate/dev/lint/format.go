@@ -56,7 +56,8 @@ func (f Finding) place(dir string) string {
 	return fmt.Sprintf("%s:%d", file, f.Line)
 }
 
-// allowable: a comment cannot allow what comments do wrong, or make a migration succeed.
+// allowable reports whether a comment may allow the rule. It cannot allow a faulty comment, or a
+// migration that fails.
 func (f Finding) allowable() bool {
 	switch f.Rule {
 	case "fails", "unused-allow", "unknown-rule", "allow-without-reason":

@@ -2,7 +2,7 @@ package lint
 
 import "fmt"
 
-// relationsGone judges tables and views that are dropped or have another name.
+// relationsGone reports tables and views that were dropped or renamed.
 func (j *judge) relationsGone() {
 	for _, change := range j.changed() {
 		before, after := change[0], change[1]
@@ -49,7 +49,7 @@ func (j *judge) relationsGone() {
 	})
 }
 
-// sequenceGone judges a sequence that did not go with its table or column.
+// sequenceGone reports a sequence that was dropped without its table or column.
 func (j *judge) sequenceGone(before, after *relation) {
 	owner := j.obs.before[before.Table]
 	switch {
@@ -85,7 +85,7 @@ func (j *judge) unlessReplaced(r *relation, report func()) {
 	})
 }
 
-// cascade judges CASCADE where it reaches something that existed.
+// cascade reports CASCADE if it drops something that existed before.
 func (j *judge) cascade() {
 	found := false
 	look := func(n node) { found = found || n.text("behavior") == "DROP_CASCADE" }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// rewrites judges rewritten tables that no other rule has named.
+// rewrites reports rewritten tables that no other rule has reported.
 func (j *judge) rewrites() {
 	if j.explained(
 		"column-type",
@@ -49,8 +49,8 @@ func (j *judge) concurrentRefresh() bool {
 	return j.parsed.kind == "RefreshMatViewStmt" && j.parsed.node.is("concurrent")
 }
 
-// scans judges scans of existing tables while they, or others, are locked, for a reason that no
-// other rule has named.
+// scans reports scans of existing tables while this or another table is locked, unless another rule
+// has reported the statement.
 func (j *judge) scans() {
 	if !j.obs.inTransaction || j.explained() {
 		return
@@ -93,7 +93,7 @@ func (j *judge) domainFix() string {
 		strings.TrimSuffix(j.statement.SQL, ";"), typeName(j.parsed.node), quote(name))
 }
 
-// locks judges locks by themselves.
+// locks reports strong locks that no other rule explains.
 func (j *judge) locks() {
 	if !j.obs.inTransaction {
 		return
@@ -123,8 +123,8 @@ func (j *judge) locks() {
 	}
 }
 
-// unlimited judges locks without a lock_timeout. pgmigrate switches it off for sections without a
-// transaction; a migration may do so itself.
+// unlimited reports locks without a lock_timeout. pgmigrate turns it off for statements that must
+// not give up; a migration may turn it off too.
 func (j *judge) unlimited() {
 	if !j.obs.noLockTimeout {
 		return
@@ -142,7 +142,7 @@ func (j *judge) unlimited() {
 	}
 }
 
-// triggers judges triggers that are switched off.
+// triggers reports triggers that were disabled.
 func (j *judge) triggers() {
 	for _, change := range j.changed() {
 		before, after := change[0], change[1]

@@ -9,7 +9,7 @@ import (
 
 const disableTxNote = "-- in a migration of its own, with the line \"---- tern: disable-tx ----\":\n"
 
-// indexes judges indexes that come and go on tables that existed.
+// indexes reports indexes that are created or dropped on existing tables.
 func (j *judge) indexes() {
 	if j.concurrent() {
 		return
@@ -83,7 +83,7 @@ func (j *judge) concurrent() bool {
 
 var indexWord = regexp.MustCompile(`(?is)\A(create\s+(?:unique\s+)?index)\b`)
 
-// concurrentIndex is the safe form of the current statement.
+// concurrentIndex returns the safe form of the current statement.
 func (j *judge) concurrentIndex() string {
 	if j.parsed.kind != "IndexStmt" {
 		return "Build the index with CREATE INDEX CONCURRENTLY before, in a migration of its own with the line " +

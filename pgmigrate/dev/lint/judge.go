@@ -77,7 +77,7 @@ func (j *judge) begin(s pgmigrate.Statement, p parsed) {
 	j.index++
 }
 
-// transaction forgets the locks of the transaction before.
+// transaction forgets the locks of the previous transaction.
 func (j *judge) transaction() { j.exclusive = map[uint32]int{} }
 
 // judge applies the rules to the current statement. The specific ones come first: the general ones
@@ -116,7 +116,7 @@ func (j *judge) end() []Finding {
 	return j.allowed()
 }
 
-// add reports the current statement.
+// add adds a finding on the current statement.
 func (j *judge) add(rule, message, fix string) { j.addAt(j.statement, rule, message, fix) }
 
 func (j *judge) addAt(s pgmigrate.Statement, rule, message, fix string) {
@@ -142,7 +142,7 @@ func (j *judge) explained(rules ...string) bool {
 // existing returns the relation if it existed before the section.
 func (j *judge) existing(oid uint32) *relation { return j.observer.existing[oid] }
 
-// named returns the existing relations that a statement names; without a schema there may be
+// named returns the existing relations that a statement names. A name without a schema may match
 // several.
 func (j *judge) named(schema, name string) []*relation {
 	var found []*relation
@@ -155,8 +155,8 @@ func (j *judge) named(schema, name string) []*relation {
 	return found
 }
 
-// changed returns the existing relations that the statement changed, as they were and as they are,
-// nil if they are gone. What partitions only inherit is left out.
+// changed returns the existing relations that the statement changed, before and after. The second
+// is nil for a relation that is gone. It leaves out changes that partitions only inherit.
 func (j *judge) changed() [][2]*relation {
 	var list [][2]*relation
 	for _, oid := range slices.Sorted(maps.Keys(j.obs.before)) {

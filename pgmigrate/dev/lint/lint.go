@@ -47,7 +47,7 @@ type Options struct {
 	Backfills fs.FS
 }
 
-// Report is what was found.
+// Report holds the findings.
 type Report struct {
 	Files    []string  // that were judged, in order
 	Skipped  []string  // that were not judged, because a migration before them fails
@@ -71,8 +71,9 @@ func (r Report) Count(s Severity) int {
 // applied. It blocks until all is judged or ctx is done.
 //
 // A migration that fails is a finding, of rule "fails", and ends the run: what comes after cannot
-// be observed. An error is something else: a folder that cannot be read (*[pgmigrate.FolderError]),
-// a database that does not answer, a migration that fails and was not to be judged.
+// be observed. Run returns an error for everything else: a folder that cannot be read
+// (*[pgmigrate.FolderError]), a database that does not answer, or a failed migration that was only
+// applied, not judged.
 func Run(ctx context.Context, db *shadow.DB, fsys fs.FS, opts Options) (Report, error) {
 	m, err := pgmigrate.New(db.Config(), fsys, pgmigrate.WithLogger(nil), pgmigrate.WithData(opts.Data),
 		pgmigrate.WithRepeatable(opts.Repeatable))

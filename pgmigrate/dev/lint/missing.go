@@ -10,7 +10,7 @@ var relationObjects = map[string]bool{
 	"OBJECT_INDEX": true, "OBJECT_SEQUENCE": true, "OBJECT_FOREIGN_TABLE": true,
 }
 
-// missing judges IF EXISTS where nothing exists: what production has under that name is unknown.
+// missing reports IF EXISTS where nothing exists: production may have anything under that name.
 func (j *judge) missing() {
 	j.parsed.each("DropStmt", func(n node) {
 		if !n.is("missing_ok") {
@@ -78,8 +78,8 @@ func (j *judge) current(schema, name string) *relation {
 	return nil
 }
 
-// dropped returns the name of what a DROP is about and whether the statement dropped it. It returns
-// known false for kinds of objects that are not observed.
+// dropped returns the name in a DROP and whether the statement dropped that object. known is false
+// for kinds of objects that are not observed.
 func (j *judge) dropped(kind string, n node) (name string, found, known bool) {
 	parts := nameParts(n)
 	if len(parts) == 0 {

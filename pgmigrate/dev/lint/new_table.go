@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// newTables judges what is cheap to do otherwise while a table is new.
+// newTables reports choices that are cheap to change only while a table is new.
 func (j *judge) newTables() {
 	for _, r := range j.created() {
 		if r.Kind != "r" && r.Kind != "p" || r.Partition {
@@ -26,7 +26,7 @@ func (j *judge) newTables() {
 	}
 }
 
-// fills notes which tables that the section made may have rows from now on.
+// fills notes which of the section's new tables may have rows from now on.
 func (j *judge) fills() {
 	j.parsed.each("CreateSchemaStmt", func(n node) { j.unseen[n.text("schemaname")] = true })
 	for _, field := range []string{"relation", "rel", "view", "sequence"} {

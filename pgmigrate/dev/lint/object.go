@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// object is a function, a procedure or a type that is not a relation's.
+// object is a function, a procedure, or a type that does not belong to a relation.
 type object struct {
 	Kind     string // "function" or "type"
 	Schema   string
@@ -26,8 +26,7 @@ func (o object) String() string {
 	return qualified(o.Schema, o.Name) + "(" + strings.Join(o.Args, ", ") + ")"
 }
 
-// answers reports whether calls of the other function, or uses of the other type, work with this
-// one.
+// answers reports whether this function or type can replace the other for its callers.
 func (o object) answers(other object) bool {
 	return o.Kind == other.Kind && o.Schema == other.Schema && o.Name == other.Name && len(o.Args) >= len(other.Args) &&
 		slices.Equal(o.Args[:len(other.Args)], other.Args) && len(o.Args)-len(other.Args) <= o.Defaults
@@ -80,7 +79,7 @@ func (p parsed) mayChangeObjects() bool {
 	return found
 }
 
-// objectsGone judges functions and types that are dropped or have another name.
+// objectsGone reports functions and types that were dropped or renamed.
 func (j *judge) objectsGone() {
 	if j.objectsNow == nil {
 		return
@@ -92,7 +91,7 @@ func (j *judge) objectsGone() {
 		if !was || start.Trigger || j.explained("drop-schema", "rename-schema") {
 			continue
 		}
-		// The report comes at the end, unless something answers to the old name then.
+		// Report it at the end, unless something has the old name by then.
 		report := func(rule, message, fix string) {
 			statement := j.statement
 			j.atEnd = append(j.atEnd, func() {

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// observation is what one statement did.
+// observation describes what one statement did.
 type observation struct {
 	before, after map[uint32]*relation // what changed; not in before: new; not in after: gone
 	scanned       map[uint32]bool      // tables and indexes that existed before the section and that it scanned
@@ -59,7 +59,7 @@ const (
 	isPrepared = "(select count(*) from pg_prepared_statements where name = 'pgmigrate_lint')"
 )
 
-// section marks what there is now as what existed before.
+// section marks everything that exists now as existing before the section.
 func (o *observer) section() {
 	o.existing = maps.Clone(o.relations)
 	o.oids = arrayLiteral(sortedKeys(o.existing))
@@ -92,7 +92,7 @@ select 'l', relation::oid, mode, pg_stat_get_xact_numscans(relation) from pg_loc
 where pid = pg_backend_pid() and locktype = 'relation' and granted and relation = any('%s'::oid[])
 	and database = (select oid from pg_database where datname = current_database())`
 
-// catalogs are those that a relation is read from, with the column that names it.
+// catalogs lists the catalogs that describe a relation, with the column that names it.
 // Rows of pg_attribute for system columns, most of a small table's, never change.
 var catalogs = []struct{ name, relation, where string }{
 	{"pg_class", "oid", ""},
@@ -114,7 +114,7 @@ select 'p', 0, '', ` + isPrepared + `
 union all
 select 't', 0, current_setting('lock_timeout'), 0`
 
-// glance is what the server's counters say.
+// glance holds the server's counters.
 type glance struct {
 	locks         map[uint32]lockMode
 	scans         map[uint32]int64
@@ -364,7 +364,7 @@ func (o *observer) lost(ctx context.Context) (map[uint32]bool, error) {
 	return lost, nil
 }
 
-// replace takes note of what the catalogs say of a relation now.
+// replace stores the current state of a relation.
 func (o *observer) replace(obs *observation, oid uint32, now *relation) {
 	before := o.relations[oid]
 	if first, seen := obs.before[oid]; seen {

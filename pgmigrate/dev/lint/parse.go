@@ -31,8 +31,8 @@ func asNode(v any) node {
 	return m
 }
 
-// parsed is a statement as far as it could be read. Without a tree, because the grammar is newer
-// than the parser, only what is observed is judged.
+// parsed is a statement and its tree. A grammar that is newer than the parser leaves no tree: then
+// only observations are judged.
 type parsed struct {
 	kind   string // such as AlterTableStmt; "" if it could not be parsed
 	node   node

@@ -2,7 +2,7 @@ package lint
 
 import "fmt"
 
-// partitions judges tables that become partitions, or stop to be.
+// partitions reports tables that become partitions or stop being partitions.
 func (j *judge) partitions() {
 	for _, oid := range sortedKeys(j.obs.before) {
 		before, after := j.obs.before[oid], j.obs.after[oid]

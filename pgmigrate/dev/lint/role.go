@@ -17,7 +17,7 @@ func (s *session) roles(ctx context.Context, statements []parsed) error {
 				continue
 			}
 			made[name] = true
-			// Naming it is enough: Exec makes what is missing.
+			// Naming the role is enough: Exec creates missing roles.
 			if err := s.db.Exec(ctx, "comment on role "+quote(name)+" is null"); err != nil && !isServerError(err) {
 				return fmt.Errorf("role %s: %w", name, err)
 			}

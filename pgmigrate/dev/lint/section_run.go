@@ -53,7 +53,7 @@ func (r *sectionRun) statement(ctx context.Context, i int) (observation, error) 
 		return observation{}, nil
 	}
 	if r.transactional {
-		// The file has a COMMIT of its own.
+		// The file contains COMMIT.
 		if r.conn.PgConn().TxStatus() == 'I' && r.judge.parsed.kind != "TransactionStmt" {
 			if err := r.open(ctx, i); err != nil {
 				return observation{}, err

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// sequences judges sequences that are set to another number.
+// sequences reports sequences that were set to another number.
 func (j *judge) sequences() {
 	report := func(name string) {
 		j.add(

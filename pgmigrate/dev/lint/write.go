@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// writes judges changes of rows.
+// writes reports dangerous changes of rows.
 func (j *judge) writes() {
 	j.parsed.each("TruncateStmt", func(n node) {
 		for _, v := range n.list("relations") {
@@ -83,8 +83,8 @@ func (j *judge) readTable() *relation {
 const writeFix = "Change the rows in batches, each in a transaction of its own: by a backfill, a file in backfills/, " +
 	"for which a later migration waits with -- pgmigrate:requires-backfill NAME."
 
-// hiddenWrites judges tables that the statement scanned and locked for writing, though no statement
-// that could be read writes to them: a trigger did, or dynamic SQL.
+// hiddenWrites reports tables that the statement scanned and locked for writing although no parsed
+// statement writes to them: a trigger or dynamic SQL did.
 func (j *judge) hiddenWrites(targets []*relation) {
 	for _, oid := range sortedKeys(j.obs.scanned) {
 		table := j.existing(oid)

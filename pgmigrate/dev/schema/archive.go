@@ -20,7 +20,7 @@ type entry struct {
 }
 
 // archive reads the custom format's header and table of contents. The format has been the same
-// since PostgreSQL 12 but for two fields.
+// since PostgreSQL 12, except for two fields.
 type archive struct {
 	data    []byte
 	intSize int
@@ -128,7 +128,7 @@ func (a *archive) number() uint32 {
 	return uint32(n)
 }
 
-// dependency reads one, and returns false behind the last.
+// dependency reads the next dependency. It returns false after the last one.
 func (a *archive) dependency() (string, bool) {
 	n := a.int()
 	if n < 0 || a.err != nil {

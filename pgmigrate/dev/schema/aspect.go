@@ -118,8 +118,8 @@ func readAspect(sql string) (name string, a aspect, ok bool) {
 	return "", aspect{}, false
 }
 
-// changedAspects returns the statements for the properties that differ, and whether that is
-// all that differs. from is the zero Object for one that is new.
+// changedAspects returns the statements for the properties that differ, and whether nothing else
+// differs. from is the zero Object for a new object.
 func changedAspects(from, to Object) (all bool, list []Statement) {
 	fromKnown, fromAspects := from.aspects()
 	toKnown, toAspects := to.aspects()

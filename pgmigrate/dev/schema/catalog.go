@@ -19,7 +19,7 @@ type catalog struct {
 	checks      map[uint32][]*constraint // by table
 	owners      map[uint32][]node        // columns, by the sequences that they own
 
-	dependents map[node][]node // by what is depended on, folded
+	dependents map[node][]node // by the object they depend on, folded
 	folds      map[node]node
 }
 

@@ -1,10 +1,10 @@
 package schema
 
-// Change is an object that is not the same on both sides. One of From and To may be nil.
+// Change is an object that differs between the two sides. One of From and To may be nil.
 type Change struct {
 	From, To *Object
 
-	// Reason says why there is no statement for it, if there is none.
+	// Reason says why no statement can make the change. It is empty if one can.
 	Reason string
 }
 
@@ -36,8 +36,8 @@ func (c Change) String() string {
 	return text
 }
 
-// compareDumps returns what is new or other in to in its order, behind what is gone in the reverse
-// of from's.
+// compareDumps returns the objects that to lacks, in the reverse order of from, followed by those
+// that are new or different, in the order of to.
 func compareDumps(from, to *Dump) []Change {
 	fromByKey, toByKey := byKey(from), byKey(to)
 	var changes []Change
@@ -68,9 +68,8 @@ func byKey(d *Dump) map[string]*Object {
 	return m
 }
 
-// ofPublic: owner, grants and comment of the schema public itself depend on the version that the
-// cluster was once made with. They count only where to, the side that is wanted, has something to
-// say about them.
+// ofPublic recognizes the owner, grants and comment of the schema public. Their defaults depend on
+// the version that created the cluster, so they count only if to, the wanted side, sets them.
 func ofPublic(o Object) bool {
 	switch o.Type {
 	case "SCHEMA":

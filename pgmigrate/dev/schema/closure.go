@@ -12,7 +12,7 @@ type closure struct {
 	checks   map[uint32]bool // of tables and domains: dropped first, added at their place
 	types    map[uint32]bool // renamed first, created again, dropped when nothing uses them
 
-	// swapped are indexes and constraints that get their new form before the old one is dropped.
+	// swapped holds indexes and constraints whose new form is built before the old one is dropped.
 	swapped map[string]bool
 }
 
@@ -51,7 +51,7 @@ func (p *planner) reach(o *Object) {
 	}
 }
 
-// partWithoutRow are entries of an archive that are created and dropped with an object they name.
+// partWithoutRow lists kinds of entries that are created and dropped with the object they name.
 var partWithoutRow = map[string]bool{
 	"INDEX ATTACH": true, "TABLE ATTACH": true, "ROW SECURITY": true, "SEQUENCE OWNED BY": true,
 }
@@ -118,7 +118,7 @@ func (p *planner) reachDependent(d, on node, retyped bool) {
 	p.take(o)
 }
 
-// detached reports whether a partition that stays is taken off its parent.
+// detached reports whether a partition stays but leaves its parent.
 func (p *planner) detached(table uint32) bool {
 	t := p.from.byNode[node{class: classRelation, oid: table}]
 	if t == nil || p.to.byKey[t.key()] == nil || p.gone.objects[t.key()] {

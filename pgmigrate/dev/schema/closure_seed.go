@@ -51,7 +51,7 @@ var (
 	rangeType = regexp.MustCompile(`^CREATE TYPE ` + qualified + ` AS RANGE \(`)
 )
 
-// namespaced says which kinds of objects share their names.
+// namespaced says which kinds of objects share a namespace.
 var namespaced = map[string]string{
 	"TABLE": "r", "VIEW": "r", "MATERIALIZED VIEW": "r", "FOREIGN TABLE": "r", "SEQUENCE": "r", "INDEX": "r",
 	"TYPE": "t", "DOMAIN": "t",
@@ -125,7 +125,7 @@ func regenerated(from, to *column) bool {
 	return to.Generated != "" && (from.Generated != to.Generated || from.Default != to.Default)
 }
 
-// seedKeys lets a primary key stay until the one that takes its place is there.
+// seedKeys keeps a primary key until its replacement exists.
 func (p *planner) seedKeys() {
 	for _, c := range p.changes {
 		if c.To != nil || c.From.Type != "CONSTRAINT" || !p.swaps(c.From) {
@@ -155,7 +155,7 @@ func (p *planner) seedKeys() {
 	}
 }
 
-// swaps reports whether the new form of an index or key can be built while the old one is there.
+// swaps reports whether the new form of an index or key can be built while the old one exists.
 func (p *planner) swaps(o *Object) bool {
 	var table uint32
 	switch o.Type {

@@ -48,7 +48,7 @@ var (
 	revokeFrom = regexp.MustCompile(`^(ALTER DEFAULT PRIVILEGES .*?)?REVOKE (.+) FROM (.+?)$`)
 )
 
-// revoke takes back what is granted too much.
+// revoke takes back surplus grants.
 func (p *planner) revoke(c Change) (list []Statement) {
 	if c.From == nil || c.To == nil && c.From.Type == "ACL" && p.isGone(*c.From) {
 		return nil
@@ -70,8 +70,8 @@ func (p *planner) revoke(c Change) (list []Statement) {
 	return list
 }
 
-// grant adds what is missing, or all of it after something was taken back: a REVOKE may have taken
-// what stays.
+// grant adds missing grants. After a REVOKE it adds all of them, because the REVOKE may have
+// removed grants that should stay.
 func (p *planner) grant(c Change) (list []Statement) {
 	if c.To == nil {
 		return nil

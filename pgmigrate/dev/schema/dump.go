@@ -23,8 +23,8 @@ type Dump struct {
 	catalog *catalog // read when something differs
 }
 
-// readBoth reads both sides with the same pg_dump: two versions of it would write one thing in two
-// ways.
+// readBoth reads both sides with the same pg_dump, because two versions may write the same object
+// differently.
 func readBoth(ctx context.Context, from, to Database, opts Options) (fromDump, toDump *Dump, err error) {
 	if from.Dump != nil && to.Dump != nil {
 		return from.Dump, to.Dump, nil
@@ -69,7 +69,7 @@ func Read(ctx context.Context, db Database, opts Options) (*Dump, error) {
 	return s.dump(ctx, program, opts)
 }
 
-// side is a database with what has to be known to read its dump.
+// side is a database with the settings that its dump is read with.
 type side struct {
 	config    *pgx.ConnConfig
 	major     int

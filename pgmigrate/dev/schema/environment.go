@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// libpqParameters are the settings of an address that pgx turns into something else than text, and
-// libpq's variables for them.
+// libpqParameters maps the settings of an address that pgx does not keep as text to libpq's
+// variables.
 var libpqParameters = map[string]string{
 	"sslmode":              "PGSSLMODE",
 	"sslrootcert":          "PGSSLROOTCERT",
@@ -45,12 +45,12 @@ func libpqEnvironment(cfg *pgx.ConnConfig) []string {
 		"PGPASSWORD": cfg.Password,
 		"PGDATABASE": cfg.Database,
 		"PGAPPNAME":  "pgmigrate-dev",
-		// pg_dump only reads; that it cannot write is better said than believed.
+		// pg_dump only reads. The setting makes sure of it.
 		"PGOPTIONS": "-c default_transaction_read_only=on",
 		"LC_ALL":    "C", // messages in English
 	}
 	if cfg.ConnectTimeout > 0 {
-		// libpq takes less than 2 s for 2 s.
+		// libpq rounds less than 2 s up to 2 s.
 		set["PGCONNECT_TIMEOUT"] = strconv.Itoa(max(2, int(cfg.ConnectTimeout.Seconds())))
 	}
 	for name, value := range addressParameters(cfg.ConnString()) {
@@ -58,7 +58,7 @@ func libpqEnvironment(cfg *pgx.ConnConfig) []string {
 			set[variable] = value
 		}
 	}
-	// libpq takes a session that is told not to write for one that cannot.
+	// To libpq, a session with default_transaction_read_only looks like a standby.
 	if set["PGTARGETSESSIONATTRS"] == "read-write" {
 		set["PGTARGETSESSIONATTRS"] = "primary"
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// recognize adds the histories and version tables of other migrations folders to what is ignored.
+// recognize ignores the histories and version tables of other migrations folders too.
 func recognize(ctx context.Context, cfg *pgx.ConnConfig, opts Options) (Options, []string, error) {
 	conn, err := pgx.ConnectConfig(ctx, readOnly(cfg))
 	if err != nil {

@@ -2,8 +2,8 @@ package schema
 
 import "strings"
 
-// makeIndex builds an index. On a table in use it is built without a lock, and an old form of it
-// stays until then.
+// makeIndex builds an index. On a table in use it builds the index concurrently and keeps the old
+// form until the new one is valid.
 func (p *planner) makeIndex(o, old *Object, stays bool) {
 	list := statements(o.SQL)
 	r := p.to.catalog.relations[o.oid]
@@ -87,8 +87,8 @@ func (p *planner) makeKey(o, old *Object, stays bool) {
 	p.addAspects(list[1:])
 }
 
-// requireKeyed makes the columns of a primary key NOT NULL, so that it does not read them once
-// more.
+// requireKeyed makes the columns of a primary key NOT NULL first, so that adding the key does not
+// scan the table again.
 func (p *planner) requireKeyed(k *constraint) {
 	table := p.from.byKey[p.to.byNode[node{class: classRelation, oid: k.Table}].key()]
 	for _, number := range k.Columns {
@@ -100,7 +100,7 @@ func (p *planner) requireKeyed(k *constraint) {
 	}
 }
 
-// makeForeignKey adds a foreign key. On a table in use the rows that are there are read afterwards.
+// makeForeignKey adds a foreign key. On a table in use it validates the existing rows afterwards.
 func (p *planner) makeForeignKey(o *Object, stays bool) {
 	list := statements(o.SQL)
 	k := p.to.catalog.constraints[o.oid]

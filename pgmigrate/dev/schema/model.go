@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// model is one side of a comparison with what is looked up in it.
+// model is one side of a comparison, with its indexes for lookups.
 type model struct {
 	dump     *Dump
 	catalog  *catalog
@@ -85,7 +85,7 @@ func keyOfSequence(o *Object) string {
 	return ""
 }
 
-// survives reports whether an object of the new schema was there all along.
+// survives reports whether an object of the new schema is the old one, not a replacement.
 func (p *planner) survives(o *Object) bool {
 	return p.from.byKey[o.key()] != nil && !p.gone.objects[o.key()]
 }

@@ -10,7 +10,7 @@ func lastQuoted(name string) string {
 	return parts[len(parts)-1]
 }
 
-// qualified returns the object's name with its schema, in quotes where they are needed.
+// qualified returns the object's name with its schema, quoted where needed.
 func (o *Object) qualified() string {
 	if m := objectName.FindStringSubmatch(o.Drop); m != nil {
 		return m[1]
@@ -24,7 +24,7 @@ var objectName = regexp.MustCompile(`^DROP (?:TABLE|TYPE|DOMAIN|VIEW|MATERIALIZE
 // maxName is the length of PostgreSQL's names in bytes.
 const maxName = 63
 
-// shortName returns the quoted name with an ending, cut to the length that PostgreSQL knows.
+// shortName returns the quoted name with a suffix, cut to PostgreSQL's limit.
 func shortName(name, ending string) string {
 	if limit := maxName - len(ending); len(name) > limit {
 		name = strings.ToValidUTF8(name[:limit], "")

@@ -35,7 +35,7 @@ func (o Object) String() string {
 	return name
 }
 
-// ownable are the kinds with their own owner. A function's ALTER needs its arguments, which its
+// ownable lists the kinds with their own owner. A function's ALTER needs its arguments, which its
 // DROP statement has.
 var ownable = map[string]bool{
 	"AGGREGATE": true, "FUNCTION": true, "OPERATOR": true, "OPERATOR CLASS": true, "OPERATOR FAMILY": true,
@@ -100,7 +100,7 @@ func splitEntry(e entry) []string {
 	return pgmigrate.Statements(e.create)
 }
 
-// leftOut are objects that do not describe the schema: an extension's own comment comes with its
+// leftOut lists objects that do not describe the schema: an extension's own comment comes with its
 // version, and a user mapping holds a password.
 func leftOut(o Object) bool {
 	switch o.Type {
@@ -113,7 +113,7 @@ func leftOut(o Object) bool {
 
 // normalizer makes the dumps of two servers comparable.
 type normalizer struct {
-	migrators []string // become CURRENT_ROLE, so that the statement also says what is meant when it is run
+	migrators []string // become CURRENT_ROLE, so that the statement works for any migrating role
 	ignored   []string // statements about them are left out
 	noOwners  bool
 }

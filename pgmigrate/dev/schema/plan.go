@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Plan is a difference as statements.
+// Plan holds the statements for a difference.
 type Plan struct {
 	// Statements turn one side into the other, in this order, as far as possible.
 	Statements []Statement
 
-	// Unexpressed are the changes without a statement. A person has to write them.
+	// Unexpressed holds the changes without a statement. A person has to write them.
 	Unexpressed []Change
 }
 
@@ -30,7 +30,7 @@ type planner struct {
 	main         []Statement
 	indexes      []Statement // that nothing else needs
 	validations  []Statement
-	finishes     []Statement // that need what is validated
+	finishes     []Statement // that need validated constraints
 	attaches     []Statement // of partitions, which get their indexes first
 	refreshes    []Statement
 	relaxes      []Statement // of NOT NULL, when no key needs it any more

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// change adds the statements for an object that is there in another form.
+// change adds the statements for an object that exists in another form.
 func (p *planner) change(c Change) {
 	o := c.To
 	switch o.Type {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// drop adds what goes before anything comes, and returns what goes when all is done.
+// drop adds the drops that come first, and returns the drops for the end.
 func (p *planner) drop() (late []Statement) {
 	var (
 		stays = map[string]bool{}
@@ -56,8 +56,8 @@ func (p *planner) drop() (late []Statement) {
 	return late
 }
 
-// unset drops the parts of a table or domain that would make a later statement fail. They come back
-// where the table is altered.
+// unset drops the parts of a table or domain that would make a later statement fail. The statements
+// that alter the table restore them.
 func (p *planner) unset(o *Object) {
 	switch o.Type {
 	case "TABLE":
@@ -117,7 +117,7 @@ func (p *planner) inUse(o *Object, stays map[string]bool) bool {
 	return slices.ContainsFunc(edges, func(d node) bool { return p.stays(o, d, stays) })
 }
 
-// stays reports whether d, which uses o, is there when o is to go.
+// stays reports whether d, which uses o, still exists when o must be dropped.
 func (p *planner) stays(o *Object, d node, stays map[string]bool) bool {
 	c := p.from.catalog
 	switch d.class {

@@ -79,12 +79,12 @@ type Database struct {
 	// their names are on the other side.
 	Migrators []string
 
-	// Dump is what [Read] returned, for a caller that compares a database more than once.
+	// Dump is the result of [Read], for a caller that compares a database more than once.
 	// Defaults to none: Compare reads the database.
 	Dump *Dump
 }
 
-// Difference is what Compare finds.
+// Difference is the result of Compare.
 type Difference struct {
 	// Objects are the differences between the dumps.
 	Objects []Change
@@ -152,7 +152,7 @@ func (d *Difference) settle(ctx context.Context, opts Options) error {
 		if err != nil {
 			return err
 		}
-		defer scratch.Close() // what is left of it the next shadow sweeps
+		defer scratch.Close() // the next shadow sweeps leftovers
 		if err := scratch.Exec(ctx, dump.script(Object.settles)); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

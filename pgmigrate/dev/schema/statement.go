@@ -23,7 +23,7 @@ type Statement struct {
 // Check is a query for rows that make a statement fail.
 type Check struct{ Message, SQL string }
 
-// Backfill says which rows lack a value: those of the table with a null in the column. All names
+// Backfill names rows that lack a value: the rows of the table with a null in the column. All names
 // are quoted where they must be.
 type Backfill struct {
 	Table, Column string
@@ -31,7 +31,8 @@ type Backfill struct {
 	Value         string // the column's default; "" if it has none
 }
 
-// Object is what the statement creates, changes or drops. It is the zero Object for settings.
+// Object identifies the object that the statement creates, changes or drops. It is the zero Object
+// for settings.
 func (s Statement) Object() Object {
 	if s.object == nil {
 		return Object{}
@@ -39,7 +40,7 @@ func (s Statement) Object() Object {
 	return *s.object
 }
 
-// Hazard is what a statement may do to an application that is running.
+// Hazard describes what a statement may do to a running application.
 type Hazard struct {
 	Type    string // such as DELETES_DATA
 	Message string

@@ -60,7 +60,7 @@ func (t tableChange) using(a, b *column, replaced bool) (expression string, loss
 	return b.Name + "::text::" + b.Type, false
 }
 
-// base returns the type that a domain is made of, and any other type itself.
+// base returns the base type of a domain, and any other type unchanged.
 func (c *catalog) base(oid uint32) uint32 {
 	for range 16 {
 		t := c.types[oid]
@@ -79,7 +79,7 @@ const (
 	textOID, varcharOID                   = 25, 1043
 )
 
-// widens reports whether every value of the one type is one of the other.
+// widens reports whether every value of the first type is also a value of the second.
 func widens(from, to uint32, fromModifier, toModifier int32) bool {
 	isText := from == textOID || from == varcharOID
 	if isText && (to == textOID || to == varcharOID && toModifier < 0) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// restoreChecks adds the checks of a domain that had to go.
+// restoreChecks restores a domain's checks that had to be dropped.
 func (p *planner) restoreChecks(from, to *Object) {
 	for _, k := range p.from.catalog.constraints {
 		if k.Domain != from.oid || !p.gone.checks[k.OID] {
@@ -21,7 +21,7 @@ func (p *planner) restoreChecks(from, to *Object) {
 	}
 }
 
-// droppedChecks are the names of a domain's checks that are gone already.
+// droppedChecks returns the names of a domain's checks that are already dropped.
 func (p *planner) droppedChecks(from *Object) map[string]bool {
 	names := map[string]bool{}
 	for _, k := range p.from.catalog.constraints {
@@ -37,7 +37,7 @@ var (
 	enumLabel  = regexp.MustCompile(`(?s)E?'(?:[^'\\]|''|\\.)*'`)
 )
 
-// alterEnum adds values, each where it belongs, and returns false if that is not all that differs.
+// alterEnum adds values in their places. It returns false if anything else differs.
 func alterEnum(from, to string) (list []Statement, ok bool) {
 	f, t := createEnum.FindStringSubmatch(from), createEnum.FindStringSubmatch(to)
 	if f == nil || t == nil {
@@ -75,7 +75,7 @@ var (
 	attribute        = regexp.MustCompile(`^(` + identifier + `) (.+)$`)
 )
 
-// alterDomain changes everything but a domain's type, and returns false if that is what differs.
+// alterDomain changes everything but a domain's type. It returns false if the type differs.
 func alterDomain(from, to string, dropped map[string]bool) (list []Statement, ok bool) {
 	fromHead, fromConstraints := domainParts(from)
 	toHead, toConstraints := domainParts(to)
@@ -123,8 +123,7 @@ func domainParts(sql string) (head string, constraints map[string]string) {
 	return lines[0], constraints
 }
 
-// alterComposite changes the attributes of a composite type. A type of another kind it cannot
-// change.
+// alterComposite changes the attributes of a composite type. It cannot change other kinds of types.
 func alterComposite(from, to string) (list []Statement, ok bool) {
 	name := createComposite.FindStringSubmatch(to)
 	if name == nil || !createComposite.MatchString(from) {

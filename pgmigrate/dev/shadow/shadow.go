@@ -74,7 +74,7 @@ func Open(ctx context.Context, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("shadow database: %w", err)
 	}
 	if err := db.fill(ctx); err != nil {
-		db.Close() // the first error says what is wrong
+		db.Close() // return the first error
 		return nil, err
 	}
 	return db, nil
@@ -135,7 +135,7 @@ func (db *DB) Empty(ctx context.Context) (*DB, error) {
 		return nil, fmt.Errorf("shadow database: %w", err)
 	}
 	if err := empty.fill(ctx); err != nil {
-		empty.Close() // the first error says what is wrong
+		empty.Close() // return the first error
 		return nil, err
 	}
 	return empty, nil

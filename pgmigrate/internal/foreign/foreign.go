@@ -76,7 +76,7 @@ func OfText(text string) (tool Tool, line int) {
 	return "", 0
 }
 
-var numberedFolder = regexp.MustCompile(`\A\d{4}[\d_-]*_?.*\z`)
+var numberedFolder = regexp.MustCompile(`\A\d.*\z`)
 
 // OfFolder returns the tool whose migrations are subfolders of fsys, and one of its files, or "".
 func OfFolder(fsys fs.FS, entries []fs.DirEntry) (tool Tool, file string) {

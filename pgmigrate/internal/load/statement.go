@@ -74,8 +74,13 @@ func (s source) checkSection(raw section, sql string, data map[string]any, down 
 		}
 	}
 	lines = begin
+	checked := map[int]bool{}
 	for _, d := range Directives(sql, statements) {
 		detail, hint, warning := d.problem(statements)
+		if d.Name == "check" && detail == "" && checked[d.Statement] {
+			detail, hint = "the query below has two checks", "keep one of the two comments"
+		}
+		checked[d.Statement] = checked[d.Statement] || d.Name == "check"
 		if down && d.Requires() {
 			detail, hint = "the down section requires a backfill", "only an up section can: move the comment there"
 		}

@@ -14,16 +14,22 @@ import (
 // short.
 func ResetSettings(conn *pgx.Conn) []string {
 	list := []string{"reset session authorization", "reset role", "reset all"}
+	if HasTransactionTimeout(conn) {
+		list = append(list, "set transaction_timeout = 0")
+	}
+	return list
+}
+
+// HasTransactionTimeout reports whether the server is PostgreSQL 17 or newer.
+func HasTransactionTimeout(conn *pgx.Conn) bool {
 	version, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
 	// 17.2, 18beta1
 	end := strings.IndexFunc(version, func(c rune) bool { return c < '0' || c > '9' })
 	if end >= 0 {
 		version = version[:end]
 	}
-	if major, err := strconv.Atoi(version); err == nil && major >= 17 {
-		list = append(list, "set transaction_timeout = 0")
-	}
-	return list
+	major, err := strconv.Atoi(version)
+	return err == nil && major >= 17
 }
 
 // DiscardSQL does what DISCARD ALL does beyond user and settings, except that it keeps advisory

@@ -41,5 +41,5 @@ func namesDatabase() bool {
 		return false // where .env is not read
 	}
 	text, err := os.ReadFile(".env")
-	return err == nil && inDotEnv.Match(text) // what is wrong with the file, pgconfig says
+	return err == nil && inDotEnv.Match(text) // pgconfig reports what is wrong with the file
 }

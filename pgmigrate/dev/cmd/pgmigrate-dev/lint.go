@@ -18,7 +18,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// lintFlags are those of the command lint.
+// lintFlags holds the flags of the command lint.
 type lintFlags struct {
 	format string
 	since  int32
