@@ -22,7 +22,8 @@ func TestSessionSettings(t *testing.T) {
 	b.config.RuntimeParams["statement_timeout"] = "7000"
 	b.config.RuntimeParams["lock_timeout"] = "7000"
 	const note = `insert into seen select array[current_setting('lock_timeout'), current_setting('statement_timeout'),
-  current_setting('client_connection_check_interval'), current_setting('application_name')];`
+  current_setting('client_connection_check_interval'), current_setting('application_name'),
+  (select reset_val from pg_settings where name = 'tcp_keepalives_idle')];`
 	m := migrator(t, b, files(
 		"1_a.sql", "create table seen (settings text[]);\n"+note,
 		"2_b.sql", "set lock_timeout = 1; set search_path = pg_catalog, public;\n"+note,
@@ -40,7 +41,7 @@ func TestSessionSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "[[1500ms 0 2s pgmigrate] [1ms 0 2s pgmigrate] [1500ms 0 2s pgmigrate] [1500ms 0 2s pgmigrate]]"
+	want := "[[1500ms 0 2s pgmigrate 30] [1ms 0 2s pgmigrate 30] [1500ms 0 2s pgmigrate 30] [1500ms 0 2s pgmigrate 30]]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("got  %v\nwant %s", got, want)
 	}

@@ -3,6 +3,7 @@ package pgmigrate_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/page-builder/persistence/pgmigrate"
 )
@@ -61,5 +62,33 @@ alter table b add x int;`), pgmigrate.WithProgress(func(e pgmigrate.Event) {
 	o := <-done
 	if o.err != nil || retries != 1 || o.result.To != 1 || o.result.Steps[0].Tries != 2 {
 		t.Errorf("%d retries, %+v, %v", retries, o.result, o.err)
+	}
+}
+
+// lock_timeout also ends the wait for a row. The server says in the error's context which table it
+// is in.
+func TestRowLockNamesTable(t *testing.T) {
+	t.Parallel()
+	for _, marker := range []string{"", disableTx} {
+		b := setup(t)
+		b.exec(t, "create table pages (id int); insert into pages values (1)")
+		tx, err := b.connect(t).Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), "select * from pages for update"); err != nil {
+			t.Fatal(err)
+		}
+		reason := ""
+		m := migrator(t, b, files("1_a.sql", marker+"update pages set id = 2;"), pgmigrate.WithLockTimeout(20*time.Millisecond),
+			pgmigrate.WithProgress(func(e pgmigrate.Event) {
+				if e.Kind == pgmigrate.EventRetry {
+					reason = e.Err.Error()
+					tx.Rollback(t.Context())
+				}
+			}))
+		if _, err := m.Up(t.Context()); err != nil || !strings.Contains(reason, `for a row of "pages"`) {
+			t.Errorf("%v, %s", err, reason)
+		}
 	}
 }
