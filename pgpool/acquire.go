@@ -212,7 +212,7 @@ func (o *observer) addLoad(n int64) {
 	}
 }
 
-// acquireOf returns the Acquire that a hook runs for, or nil if that is none of this pool's.
+// acquireOf returns the Acquire that a hook runs for, or nil if it belongs to another pool.
 func (o *observer) acquireOf(ctx context.Context) *acquireContext {
 	if c := acquireContextOf(ctx); c != nil && c.observer == o {
 		return c

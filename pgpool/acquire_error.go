@@ -45,12 +45,13 @@ type AcquireError struct {
 // maxOldest is how many holders an error names: usually they all do the same.
 const maxOldest = 3
 
-// acquireError costs as much as the pool has connections, whatever their statements are.
+// acquireError takes time in proportion to the number of connections, not to the size of their
+// statements.
 func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireError {
 	stat := o.pool.Load().Stat()
 	held, hijacked := o.held()
-	// A caller that got no place blames what has the places: holders, or a server that is asked on
-	// connections without a holder. A connection on its way to its next holder is neither.
+	// A caller that got no place in the pool blames what occupies the places: holders, or
+	// connections that wait for the server. A connection on its way to its next holder is neither.
 	asked := int64(stat.ConstructingConns()) + o.checking.Load()
 	return &AcquireError{
 		Waited: o.clock() - c.began, OwnDeadline: ownDeadline,

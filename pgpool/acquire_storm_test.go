@@ -14,8 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// An error that names holders costs the same whatever they sent. Work in proportion to the size of
-// statements took minutes here. The test is not parallel because it measures time.
+// The cost of an error that names holders does not depend on their statements. Work in proportion
+// to their size took minutes here. The test is not parallel because it measures time.
 func TestErrorPathDoesNotDependOnTheSizeOfStatements(t *testing.T) {
 	const waiters, limit = 200, 200 * time.Millisecond
 	config := database(t)
@@ -52,7 +52,7 @@ func TestErrorPathDoesNotDependOnTheSizeOfStatements(t *testing.T) {
 	}
 }
 
-// A caller whose time was over before it called has waited for nothing.
+// A caller whose deadline had passed before the call has not waited.
 func TestDeadlineBeforeTheCallIsNoExhaustion(t *testing.T) {
 	t.Parallel()
 	pool := connect(t, database(t))
@@ -65,8 +65,8 @@ func TestDeadlineBeforeTheCallIsNoExhaustion(t *testing.T) {
 	}
 }
 
-// A server that freezes does not answer on idle connections. That is no busy pool, neither for the
-// callers who have a connection nor for those in line behind them.
+// A frozen server does not answer on idle connections. The pool is not busy then, neither for
+// callers that have a connection nor for callers in line behind them.
 func TestFrozenServerIsNoExhaustion(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -99,7 +99,7 @@ func TestBusyPoolThatGrowsIsExhausted(t *testing.T) {
 	for range 3 {
 		acquire(t, pool)
 	}
-	p.Freeze(fault.Both) // the fourth takes for ever
+	p.Freeze(fault.Both) // the fourth connect never ends
 	var running sync.WaitGroup
 	kinds := make(chan error, 5)
 	for range 5 {
@@ -125,7 +125,7 @@ func TestBusyPoolThatGrowsIsExhausted(t *testing.T) {
 	}
 }
 
-// A caller that gives up in line gets its own error, at once.
+// A caller that gives up while it waits gets its own error at once.
 func TestWaitingCallerCanGiveUp(t *testing.T) {
 	t.Parallel()
 	pool := exhausted(t, pgpool.WithAcquireTimeout(time.Hour))

@@ -203,7 +203,7 @@ func TestLimitEndsWithinAHook(t *testing.T) {
 	}
 }
 
-// wrapping is a tracer that replaces the context in the way that hides its Err method best.
+// wrapping is a tracer that wraps the context so that its Err method is hidden.
 type wrapping struct{ cancel context.CancelFunc }
 
 func (*wrapping) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {

@@ -15,7 +15,7 @@ func BenchmarkPool(b *testing.B) {
 	if err != nil {
 		b.Fatal("cannot parse the database's URL")
 	}
-	ctx, cancel := context.WithCancel(b.Context()) // as a request's: it can end
+	ctx, cancel := context.WithCancel(b.Context()) // can end, like a request's
 	defer cancel()
 	for name, connect := range map[string]func() (*pgxpool.Pool, error){
 		"pgxpool": func() (*pgxpool.Pool, error) { return pgxpool.NewWithConfig(ctx, config.Copy()) },

@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A black hole accepts, or has accepted, and never answers.
+// A black hole accepts connections, or keeps them open, and never answers.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -41,7 +41,7 @@ func TestBlackHole(t *testing.T) {
 			t.Errorf("error is %v of category %s, want timeout", err, category)
 		}
 	}
-	// A query under way ends with its own context.
+	// A running query ends with its own context.
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	began := time.Now()

@@ -11,19 +11,18 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// A request to cancel that overtakes its statement finds nothing to cancel, and the statement goes
-// on.
+// A cancel request that overtakes its statement finds nothing to cancel, so it is sent again.
 func TestCancelIsRepeated(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 1
 	watcher := connect(t, config)
-	// Or the server notices by itself, where it is set.
+	// With this setting the server would notice on its own.
 	config.ConnConfig.RuntimeParams["client_connection_check_interval"] = "0"
 	var lose atomic.Bool
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if lose.CompareAndSwap(true, false) { // the one that is sent first
+		if lose.CompareAndSwap(true, false) { // the first cancel request
 			near, far := net.Pipe()
 			go func() {
 				_, _ = io.ReadFull(far, make([]byte, 16))

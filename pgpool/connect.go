@@ -27,8 +27,7 @@ import (
 //
 // Queries on the pool wait at most cfg.AcquireTimeout for a connection: see [AcquireError].
 //
-// The caller ends the pool with [Shutdown]. cfg comes from package pgconfig; a cfg that describes
-// no pool is an error of pgconfig's.
+// The caller ends the pool with [Shutdown]. If cfg describes no pool, the error is pgconfig's.
 func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool.Pool, error) {
 	poolConfig, err := cfg.PoolConfig()
 	if err != nil {
@@ -44,8 +43,8 @@ func Connect(ctx context.Context, cfg pgconfig.Config, opts ...Option) (*pgxpool
 // [DefaultKeepAlive]. The hooks in it stay and run together with this package's. Limits that a
 // pgxpool.Config has no field for are options.
 func ConnectConfig(ctx context.Context, cfg *pgxpool.Config, opts ...Option) (*pgxpool.Pool, error) {
-	// pgxpool panics on a Config that ParseConfig has not made, now or later; its zero values give
-	// such a one away.
+	// pgxpool panics on a Config that ParseConfig did not make. HealthCheckPeriod is zero in such a
+	// Config.
 	if cfg == nil || cfg.ConnConfig == nil || cfg.HealthCheckPeriod <= 0 {
 		return nil, errors.New("connect: the pool configuration is incomplete: make it with pgxpool.ParseConfig and " +
 			"change that")
@@ -78,8 +77,8 @@ func connect(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) (*pgx
 	start.yieldToServer()
 	start.checkServer()
 
-	// The pool is made only now: it would start connecting for its idle connections by itself,
-	// without telling anybody how that went.
+	// The pool is made only now, because it starts to open its idle connections at once and does
+	// not report how that went.
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)

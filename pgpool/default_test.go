@@ -69,7 +69,7 @@ func TestDefault(t *testing.T) {
 	}
 }
 
-// What is wrong with the environment is pgconfig's error, and no pool is kept.
+// An invalid environment gives pgconfig's error, and no pool is kept.
 func TestDefaultWithoutConfiguration(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("APP_ENV", "test")
@@ -82,8 +82,7 @@ func TestDefaultWithoutConfiguration(t *testing.T) {
 	}
 }
 
-// A caller that gives up does not take the attempt away from those who go on waiting, and the last
-// one ends it.
+// Callers stop waiting when their contexts end, and no attempt is left running.
 func TestDefaultStopsWaitingWithContext(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("APP_ENV", "test")

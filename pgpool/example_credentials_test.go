@@ -18,10 +18,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/page-builder/persistence/pgpool"
-	"github.com/page-builder/persistence/pgpool/internal/login"
+	"github.com/page-builder/persistence/pgpool/internal/testkit"
 )
 
-// credentials are what a service logs in with until end. Vault changes the user too.
+// credentials are a login that is valid until end. Vault changes the user too.
 type credentials struct {
 	user, token string
 	end         time.Time
@@ -69,7 +69,8 @@ func (c *cached) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
 }
 
 // fromAWS is for RDS IAM. sign is auth.BuildAuthToken of aws-sdk-go-v2/feature/rds/auth with host,
-// port, region and user. It asks nobody, and a token is valid for 15 minutes. RDS requires TLS.
+// port, region and user. It sends no request, and a token is valid for 15 minutes. RDS requires
+// TLS.
 func fromAWS(sign func(ctx context.Context) (string, error)) func(context.Context) (credentials, error) {
 	return func(ctx context.Context) (credentials, error) {
 		token, err := sign(ctx)
@@ -216,7 +217,7 @@ func TestCloudCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := login.Server(t, "cloud", first)
+			url := testkit.PasswordServer(t, "cloud", first)
 			s := &tokenService{user: "cloud", token: first, lives: time.Hour}
 			service := httptest.NewServer(s)
 			defer service.Close()

@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// What takes longer than a second is logged, with its SQL and without its arguments. To show it,
-// nothing is fast here.
+// Queries that take longer than a second are logged with their SQL and without their arguments.
+// Here the limit is so low that every query is slow.
 func ExampleWithSlowQuery() {
 	cfg, end := configured()
 	defer end()
@@ -40,7 +40,7 @@ func steady(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// A cloud's token is the password of the next connection; those that are open stay logged in.
+// A cloud's token is the password of the next connection. Open connections stay logged in.
 func ExampleWithPassword() {
 	cfg, end := configured()
 	defer end()
@@ -57,7 +57,7 @@ func ExampleWithPassword() {
 	// Output: <nil>
 }
 
-// Any tracer of pgx, such as otelpgx's. Several are asked in turn.
+// Any pgx tracer works, such as otelpgx's. Several are called in turn.
 func ExampleWithTracer() {
 	cfg, end := configured()
 	defer end()

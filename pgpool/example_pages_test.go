@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// configured is what pgconfig.Load gives a service, here of an empty database of the example's own,
-// and what drops that.
+// configured returns what pgconfig.Load returns in a service, here for an empty database of the
+// example, and a function that drops the database.
 func configured() (cfg pgconfig.Config, end func()) {
 	e := &example{}
 	cfg, err := pgconfig.Parse(pgserver.Database(e))
@@ -19,7 +19,7 @@ func configured() (cfg pgconfig.Config, end func()) {
 	return cfg, e.end
 }
 
-// example is what an example is to pgserver: it has no testing.T.
+// example takes the place of a testing.T, which an example does not have.
 type example struct{ cleanups []func() }
 
 func (*example) Helper()                           {}

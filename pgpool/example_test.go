@@ -36,7 +36,7 @@ func ExampleConnect() {
 	// <nil>
 }
 
-// Without pgconfig. What a pgxpool.Config has no field for are options.
+// Without pgconfig, options set what a pgxpool.Config has no field for.
 func ExampleConnectConfig() {
 	example := &example{}
 	defer example.end()
@@ -64,7 +64,7 @@ func ExampleConnectConfig() {
 	// Output: 10s 2s <nil>
 }
 
-// A script: DATABASE_URL is set, and nothing else is to be done.
+// A script needs nothing but DATABASE_URL.
 func ExampleDefault() {
 	example := &example{}
 	defer example.end()
@@ -81,7 +81,7 @@ func ExampleDefault() {
 	// Output: true <nil>
 }
 
-// restore sets a variable and returns what sets it back.
+// restore sets a variable and returns a function that resets it.
 func restore(key, value string) func() {
 	before, was := os.LookupEnv(key)
 	if err := os.Setenv(key, value); err != nil {
@@ -96,7 +96,7 @@ func restore(key, value string) func() {
 	}
 }
 
-// Who still holds a connection when the time for shutting down is over is named, and cut off.
+// Shutdown names the callers that still hold a connection at its deadline, and disconnects them.
 func ExampleShutdown() {
 	cfg, end := configured()
 	defer end()
@@ -121,7 +121,7 @@ func ExampleShutdown() {
 	// Output: 1 still in use, last statement: begin
 }
 
-// Who holds the connections, for a page that only operators see.
+// Holders lists who holds connections, for a page that only operators see.
 func ExampleHolders() {
 	cfg, end := configured()
 	defer end()
@@ -175,7 +175,7 @@ func ExampleAcquireError() {
 	// Output: 503: 1 of 1 in use, longest by "begin"
 }
 
-// What waiting cannot help fails at once, and says what to do.
+// Connect fails at once if waiting cannot help, and says what to do.
 func ExampleStartupError() {
 	cfg, end := configured()
 	end() // the database is gone
@@ -185,7 +185,6 @@ func ExampleStartupError() {
 		fmt.Println(failed.Attempts, failed.Category())
 		fmt.Println(failed.Hint())
 	}
-	// Output:
-	// 1 config
-	// check the database name and the parameters of the connection string (DATABASE_URL); a missing database has to be created first
+	// Output: 1 config check the database name and the parameters of the connection string
+	// (DATABASE_URL); a missing database has to be created first
 }

@@ -12,14 +12,13 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A session whose default becomes read-only is what a demoted server looks like from one
-// connection.
+// To a single connection, a demoted server looks like a session whose default becomes read-only.
 func TestReadOnlyServerIsLeft(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 3
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	if _, err := pool.Exec(t.Context(), `create table notes (id int)`); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +37,7 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `insert into notes values (1)`); pgerr.Of(err) != pgerr.ReadOnly {
 		t.Fatalf("error is %v, want read_only", err)
 	}
-	// All three are gone now, the two that never met the error too.
+	// All three were replaced, including the two that never met the error.
 	for range 3 {
 		conn := acquire(t, pool)
 		for _, pid := range before {
@@ -50,14 +49,14 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(log.lines("leads to the wrong server")) != 1 {
+	if len(log.Lines("leads to the wrong server")) != 1 {
 		t.Errorf("log is %q, want one line about the role", &log)
 	}
 }
 
-// While the server stays read-only, each connection meets that once: it is replaced, as often as
-// the pool has connections in a second, and then kept, for a server that stays so must not be
-// connected to anew for every write.
+// While the server stays read-only, each connection meets that once and is replaced. The pool
+// replaces at most as many connections a second as it has, so that it does not reconnect for every
+// write.
 func TestConnectionsToReadOnlyServerFailOnce(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{})
@@ -68,7 +67,7 @@ func TestConnectionsToReadOnlyServerFailOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Exec(t, `alter system set default_transaction_read_only = on`, `select pg_reload_conf()`)
-	pool.Reset() // as the server's role changes, so do its sessions
+	pool.Reset() // a change of the server's role ends its sessions
 	const writes = 40
 	failed := map[uint32]int{}
 	began := time.Now()
@@ -93,7 +92,7 @@ func TestReadOnlyTransactionIsLeftAlone(t *testing.T) {
 	config := database(t)
 	config.MaxConns = 1
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	pid := pidOf(t, pool)
 	err := pgx.BeginTxFunc(t.Context(), pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		_, err := tx.Exec(context.Background(), `create table notes (id int)`)
@@ -105,12 +104,12 @@ func TestReadOnlyTransactionIsLeftAlone(t *testing.T) {
 	if after := pidOf(t, pool); after != pid {
 		t.Errorf("connection %d was replaced by %d", pid, after)
 	}
-	if len(log.lines("leads to the wrong server")) != 0 {
+	if len(log.Lines("leads to the wrong server")) != 0 {
 		t.Errorf("log is %q, want nothing about the role", &log)
 	}
 }
 
-// A role that an operator made read-only is no server that changed. Its connections stay.
+// An operator may make a role read-only. The server has not changed then, so connections stay.
 func TestRoleThatReadsOnly(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -121,7 +120,7 @@ func TestRoleThatReadsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	pid := pidOf(t, pool)
 	for range 3 {
 		if _, err := pool.Exec(t.Context(), `create table notes (id int)`); pgerr.Of(err) != pgerr.ReadOnly {
@@ -131,12 +130,12 @@ func TestRoleThatReadsOnly(t *testing.T) {
 			t.Errorf("connection %d was replaced by %d", pid, after)
 		}
 	}
-	if len(log.lines("leads to the wrong server")) != 0 {
+	if len(log.Lines("leads to the wrong server")) != 0 {
 		t.Errorf("log is %q, want nothing about the server", &log)
 	}
 }
 
-// A pool that is read-only by configuration does not mind being refused a write.
+// A pool that is read-only by configuration keeps its connections after a refused write.
 func TestPoolThatReadsOnly(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -152,7 +151,7 @@ func TestPoolThatReadsOnly(t *testing.T) {
 	}
 }
 
-// The hooks of the caller go on working.
+// The caller's hooks still run.
 func TestCallersHooksAreCalled(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(config *pgxpool.Config, called func()){

@@ -15,13 +15,13 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// The same mistake, again and again, is one line a second with a count.
+// A mistake that repeats is logged once a second, with a count.
 func TestSameFailureIsLoggedOnceASecond(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 4
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	began := time.Now()
 	var running sync.WaitGroup
 	for range 4 {
@@ -34,7 +34,7 @@ func TestSameFailureIsLoggedOnceASecond(t *testing.T) {
 		})
 	}
 	running.Wait()
-	lines := log.lines("query failed")
+	lines := log.Lines("query failed")
 	if most := int(time.Since(began)/time.Second) + 1; len(lines) == 0 || len(lines) > most {
 		t.Errorf("%d lines, want 1 to %d", len(lines), most)
 	}
@@ -46,36 +46,36 @@ func TestSameFailureIsLoggedOnceASecond(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `select wrong from pg_type`); err == nil {
 		t.Error("did not fail")
 	}
-	if len(log.lines("pg_type")) != 1 {
+	if len(log.Lines("pg_type")) != 1 {
 		t.Errorf("another statement is not logged:\n%s", &log)
 	}
 }
 
-// A batch that fails is one line.
+// A failed batch is logged in one line.
 func TestFailedBatchIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()))
+	pool := connect(t, database(t), pgpool.WithLogger(log.Logger()))
 	batch := &pgx.Batch{}
 	batch.Queue(`select wrong from pg_class`)
 	batch.Queue(`select 1`)
 	if err := pool.SendBatch(t.Context(), batch).Close(); err == nil {
 		t.Fatal("did not fail")
 	}
-	if lines := log.lines("level=WARN"); len(lines) != 1 {
+	if lines := log.Lines("level=WARN"); len(lines) != 1 {
 		t.Errorf("%d lines, want 1:\n%s", len(lines), &log)
 	}
 }
 
-// What is done on a connection that broke before is a consequence, and says nothing new. A caller
-// that gave up while connecting is no failure of the server's.
+// Errors on a connection that broke before are consequences and are not logged. Neither is a caller
+// that gave up while connecting.
 func TestConsequencesAreNotLogged(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 1
 	admin := connect(t, config)
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	tx, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestConsequencesAreNotLogged(t *testing.T) {
 		}
 	}
 	_ = tx.Rollback(t.Context())
-	if lines := log.lines("level=WARN"); len(lines) != 1 || !strings.Contains(lines[0], "query failed") {
+	if lines := log.Lines("level=WARN"); len(lines) != 1 || !strings.Contains(lines[0], "query failed") {
 		t.Errorf("%d lines, want the cause once:\n%s", len(lines), &log)
 	}
 	for range 20 {
@@ -99,7 +99,7 @@ func TestConsequencesAreNotLogged(t *testing.T) {
 		_, _ = pool.Exec(ctx, `select 1`)
 		cancel()
 	}
-	if lines := log.lines("connecting to the database failed"); len(lines) != 0 {
+	if lines := log.Lines("connecting to the database failed"); len(lines) != 0 {
 		t.Errorf("callers that gave up are warnings:\n%s", &log)
 	}
 }
@@ -108,7 +108,7 @@ func TestConsequencesAreNotLogged(t *testing.T) {
 func TestBatchFailureCountsOnce(t *testing.T) {
 	t.Parallel()
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()))
+	pool := connect(t, database(t), pgpool.WithLogger(log.Logger()))
 	for range 2 {
 		batch := &pgx.Batch{}
 		batch.Queue(`select nonsense`)
@@ -117,13 +117,13 @@ func TestBatchFailureCountsOnce(t *testing.T) {
 		}
 		time.Sleep(1100 * time.Millisecond) // a line a second is logged
 	}
-	if lines := log.lines("batch failed"); len(lines) != 2 || strings.Contains(lines[1], "not_logged") {
+	if lines := log.Lines("batch failed"); len(lines) != 2 || strings.Contains(lines[1], "not_logged") {
 		t.Errorf("log is %q, want two lines that hold nothing back", lines)
 	}
 }
 
-// A caller that hangs up loses its connection. That is no sign of a lost server, so the others are
-// not pinged.
+// A caller that hangs up loses its connection. That does not mean that the server is gone, so the
+// other connections are not pinged.
 func TestCallerThatHangsUpCausesNoPing(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -150,20 +150,20 @@ func TestCallerThatHangsUpCausesNoPing(t *testing.T) {
 	}
 }
 
-// Waiting for a database is a line a second for each category, not one for each attempt.
+// While Connect waits, it logs one line a second for each category, not one for each attempt.
 func TestStartUpIsLoggedOnceASecond(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	through(t, config, fault.Options{}).Refuse()
 	var log logs
 	began := time.Now()
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()),
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.Logger()),
 		pgpool.WithStartupTimeout(1500*time.Millisecond))
 	if err == nil {
 		t.Fatal("connected")
 	}
 	most, refused := int(time.Since(began)/time.Second)+1, 0
-	for _, line := range log.lines("trying again") {
+	for _, line := range log.Lines("trying again") {
 		if strings.Contains(line, "category=refused") { // a busy machine has others too, each with its own line
 			refused++
 		}

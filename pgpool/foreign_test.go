@@ -14,8 +14,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A connection outside the pool that was made from the pool's configuration lives on, whatever its
-// tracer: it is not taken for a request to cancel.
+// A connection that was made from the pool's configuration, outside the pool, stays open with any
+// tracer. It is not mistaken for a cancel request.
 func TestConnectionFromThePoolsConfigLives(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -44,15 +44,15 @@ func TestConnectionFromThePoolsConfigLives(t *testing.T) {
 	}
 }
 
-// River and others make a pool of their own from ours. It is none of ours: no limits, no figures,
-// no shared failures.
+// River and others make a second pool from our pool's Config. That pool gets no limits or figures
+// of ours, and does not share our failures.
 func TestPoolFromAnotherPoolsConfigIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 2
 	p := through(t, config, fault.Options{})
 	var log logs
-	ours := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithAcquireTimeout(limit))
+	ours := connect(t, config, pgpool.WithLogger(log.Logger()), pgpool.WithAcquireTimeout(limit))
 	foreignConfig := ours.Config()
 	direct := database(t).ConnConfig // it reaches a server when ours does not
 	foreignConfig.ConnConfig.DialFunc, foreignConfig.ConnConfig.Database = direct.DialFunc, direct.Database
@@ -111,7 +111,8 @@ func TestPoolFromAnotherPoolsConfigIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A hook of ours may use another pool with its own ctx. Neither pool counts the other's acquire.
+// A hook of our pool may use another pool with the hook's ctx. Neither pool counts the other's
+// acquire.
 func TestHookThatUsesAnotherPool(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -140,15 +141,15 @@ func TestHookThatUsesAnotherPool(t *testing.T) {
 	}
 }
 
-// A hijacked connection is not the pool's any more: it is no leak, and Shutdown leaves it open. pgx
-// does not tell which connections were hijacked, so holders are marked.
+// A hijacked connection has left the pool. It is not a leak, and Shutdown leaves it open. pgx does
+// not say which connections were hijacked, so all holders are marked.
 func TestHijackedConnection(t *testing.T) {
 	t.Parallel()
 	const threshold = 50 * time.Millisecond
 	config := database(t)
 	config.MaxConns = 1
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold),
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()), pgpool.WithLeakThreshold(threshold),
 		pgpool.WithAcquireTimeout(limit))
 	hijacked := acquire(t, pool).Hijack()
 	defer hijacked.Close(context.Background())
@@ -159,7 +160,7 @@ func TestHijackedConnection(t *testing.T) {
 		t.Errorf("holders are %v, want one that may be hijacked", holders)
 	}
 	eventually(t, func() bool { return pgpool.Holders(pool)[0].Age > 3*threshold })
-	if lines := log.lines("perhaps leaked"); len(lines) != 0 {
+	if lines := log.Lines("perhaps leaked"); len(lines) != 0 {
 		t.Errorf("the hijacked connection is called a leak: %s", lines)
 	}
 	conn := acquire(t, pool)
@@ -178,21 +179,21 @@ func TestHijackedConnection(t *testing.T) {
 	}
 }
 
-// A leak is named though a younger connection was hijacked, and Shutdown, which cannot tell one
-// from the other, closes neither.
+// A leak is reported even if a younger connection was hijacked. Shutdown cannot tell them apart, so
+// it closes neither.
 func TestLeakBesideAHijackedConnection(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MaxConns = 2
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(50*time.Millisecond))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()), pgpool.WithLeakThreshold(50*time.Millisecond))
 	leaked := acquire(t, pool)
 	if _, err := leaked.Exec(t.Context(), `select 1 as leak`); err != nil {
 		t.Fatal(err)
 	}
 	hijacked := acquire(t, pool).Hijack()
 	defer hijacked.Close(context.Background())
-	eventually(t, func() bool { return len(log.lines("perhaps leaked")) == 2 })
+	eventually(t, func() bool { return len(log.Lines("perhaps leaked")) == 2 })
 	if text := log.String(); !strings.Contains(text, "select 1 as leak") ||
 		!strings.Contains(text, "of_these_hijacked=1") {
 		t.Errorf("log is %s, want the leak's statement and how many were hijacked", text)

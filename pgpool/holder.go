@@ -105,8 +105,7 @@ func Holders(pool *pgxpool.Pool) []Holder {
 	return describe(held, hijacked, maxLoggedSQL)
 }
 
-// describe completes what [observer.held] returns: with at most maxSQL bytes of the statements, and
-// without what these hide.
+// describe masks the statements that [observer.held] returns and cuts them to maxSQL bytes.
 func describe(held []Holder, hijacked, maxSQL int) []Holder {
 	for i := range held {
 		held[i].SQL = mask.SQL(held[i].SQL, maxSQL)

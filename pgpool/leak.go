@@ -33,9 +33,9 @@ func (l *leaks) stack(now time.Duration) []uintptr {
 	return calls[:runtime.Callers(3, calls)]
 }
 
-// watchLeaks scans after wait, unless that is to happen anyway. An acquire calls it when the holder
-// is known. The scan clears armed before it looks, so either it sees the holder, or watchLeaks sees
-// armed cleared.
+// watchLeaks schedules a scan unless one is scheduled. An acquire calls it when the holder is
+// known. The scan clears armed before it looks, so either the scan sees the holder or watchLeaks
+// sees armed cleared.
 func (o *observer) watchLeaks(wait time.Duration) {
 	if wait > 0 && !o.leaks.armed.Load() && o.leaks.armed.CompareAndSwap(false, true) {
 		time.AfterFunc(wait, o.scanForLeaks)
@@ -52,7 +52,7 @@ func (o *observer) scanForLeaks() {
 	}
 	var found []Holder
 	for _, h := range held[:over] {
-		// As many as were hijacked may be held for as long as they like.
+		// That many connections were hijacked and may be held for any time.
 		if over > hijacked && h.session.report(h.since) {
 			found = append(found, h)
 		}

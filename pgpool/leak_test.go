@@ -40,7 +40,7 @@ func TestHolders(t *testing.T) {
 		t.Errorf("holders are %v, want the oldest first", holders)
 	}
 
-	// One that is released is no holder any more, nor is one that left the pool and was closed.
+	// A released connection has no holder any more. Neither has a hijacked one that was closed.
 	first.Release()
 	if err := third.Hijack().Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -78,34 +78,34 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 	config := database(t)
 	config.MinIdleConns = 2 // the second acquire must not have to connect while stacks are recorded
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()), pgpool.WithLeakThreshold(threshold))
 	const leaked, back = "connection held too long", "connection that was held too long came back"
 
 	first := acquire(t, pool)
 	if _, err := first.Exec(t.Context(), `select 1 as first`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return len(log.lines(leaked)) == 1 })
-	if line := log.lines(leaked)[0]; !strings.Contains(line, "select 1 as first") || !strings.Contains(line, "hint=") ||
+	eventually(t, func() bool { return len(log.Lines(leaked)) == 1 })
+	if line := log.Lines(leaked)[0]; !strings.Contains(line, "select 1 as first") || !strings.Contains(line, "hint=") ||
 		strings.Contains(line, "stack=") {
 		t.Errorf("log is %q, want the statement and no stack yet", line)
 	}
 
 	// From now on the stack is known.
 	second := acquire(t, pool)
-	eventually(t, func() bool { return len(log.lines(leaked)) == 2 })
-	if line := log.lines(leaked)[1]; !strings.Contains(line,
+	eventually(t, func() bool { return len(log.Lines(leaked)) == 2 })
+	if line := log.Lines(leaked)[1]; !strings.Contains(line,
 		`stack="github.com/page-builder/persistence/pgpool_test.acquire `) ||
 		!strings.Contains(line, "TestLeakIsLoggedOnceAndWhenItComesBack") {
 		t.Errorf("log is %q, want the stack from the caller on", line)
 	}
-	if len(log.lines("select 1 as first")) != 1 {
+	if len(log.Lines("select 1 as first")) != 1 {
 		t.Errorf("log is %q, want the first leak once", &log)
 	}
 
 	second.Release()
 	first.Release()
-	if lines := log.lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") ||
+	if lines := log.Lines(back); len(lines) != 2 || !strings.Contains(lines[0], "stack=") ||
 		!strings.Contains(lines[1], "select 1 as first") {
 		t.Errorf("log is %q, want both to come back", &log)
 	}
@@ -115,42 +115,40 @@ func TestLeakIsLoggedOnceAndWhenItComesBack(t *testing.T) {
 		defer conn.Release()
 		return pgpool.Holders(pool)[0].Stack() == ""
 	})
-	// Who is quick is not reported, unless a busy machine made it slow.
+	// A quick holder is not reported, unless a busy machine made it slow.
 	began := time.Now()
 	if _, err := pool.Exec(t.Context(), `select 1 as quick`); err != nil {
 		t.Fatal(err)
 	}
-	if quick := time.Since(began) < threshold; quick && len(log.lines("quick")) != 0 {
+	if quick := time.Since(began) < threshold; quick && len(log.Lines("quick")) != 0 {
 		t.Errorf("log is %q, want nothing about a quick one", &log)
 	}
 }
 
-// Who took a connection while another was being watched is noticed as well, when its own time is
-// over.
+// A second leak is reported too, when its own threshold has passed.
 func TestLaterLeak(t *testing.T) {
 	t.Parallel()
 	const threshold = 100 * time.Millisecond
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(threshold))
+	pool := connect(t, database(t), pgpool.WithLogger(log.Logger()), pgpool.WithLeakThreshold(threshold))
 	acquire(t, pool)
 	time.Sleep(threshold / 2) // the age of one is the subject
 	began := time.Now()       // before it is acquired
 	second := acquire(t, pool)
-	eventually(t, func() bool { return len(log.lines("connection held too long")) == 2 })
+	eventually(t, func() bool { return len(log.Lines("connection held too long")) == 2 })
 	if took := time.Since(began); took < threshold {
 		t.Errorf("the second was reported after %s, want %s", took, threshold)
 	}
 	second.Release()
 }
 
-// AcquireAllIdle tells nobody; those connections have no holder that could be named, and are no
-// leak.
+// AcquireAllIdle calls no hook, so its connections have no holder and are not reported as leaks.
 func TestAcquireAllIdleIsNotWatched(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	config.MinIdleConns = 2
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(time.Nanosecond))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()), pgpool.WithLeakThreshold(time.Nanosecond))
 	conns := pool.AcquireAllIdle(t.Context())
 	if len(conns) < 2 || len(pgpool.Holders(pool)) != 0 {
 		t.Errorf("%d connections and %d holders, want 2 and none", len(conns), len(pgpool.Holders(pool)))
@@ -161,7 +159,7 @@ func TestAcquireAllIdleIsNotWatched(t *testing.T) {
 		}
 		conn.Release()
 	}
-	if len(log.lines("too long")) != 0 {
+	if len(log.Lines("too long")) != 0 {
 		t.Errorf("log is %q, want nothing", &log)
 	}
 }
@@ -169,18 +167,18 @@ func TestAcquireAllIdleIsNotWatched(t *testing.T) {
 func TestLeaksOff(t *testing.T) {
 	t.Parallel()
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithLeakThreshold(0))
+	pool := connect(t, database(t), pgpool.WithLogger(log.Logger()), pgpool.WithLeakThreshold(0))
 	conn := acquire(t, pool)
 	if _, err := conn.Exec(t.Context(), `select pg_sleep(0.05)`); err != nil {
 		t.Fatal(err)
 	}
 	conn.Release()
-	if len(log.lines("too long")) != 0 {
+	if len(log.Lines("too long")) != 0 {
 		t.Errorf("log is %q, want nothing", &log)
 	}
 }
 
-// acquire releases the connection at the end of the test, if nobody has before.
+// acquire releases the connection at the end of the test, unless the test has.
 func acquire(t *testing.T, pool *pgxpool.Pool) *pgxpool.Conn {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())

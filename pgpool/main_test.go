@@ -1,17 +1,14 @@
 package pgpool_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
-	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/internal/testkit"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"go.uber.org/goleak"
@@ -56,42 +53,7 @@ func connect(t *testing.T, config *pgxpool.Config, opts ...pgpool.Option) *pgxpo
 	return pool
 }
 
-// logs keeps what is logged and calls onWrite after each line.
-type logs struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	onWrite func(line string)
-}
-
-func (l *logs) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	n, err := l.text.Write(line)
-	l.mu.Unlock()
-	if l.onWrite != nil {
-		l.onWrite(string(line))
-	}
-	return n, err
-}
-
-func (l *logs) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// lines returns the lines that contain text.
-func (l *logs) lines(text string) (found []string) {
-	for line := range strings.Lines(l.String()) {
-		if strings.Contains(line, text) {
-			found = append(found, line)
-		}
-	}
-	return found
-}
+type logs = testkit.Logs
 
 // eventually waits until condition holds, for as long as a busy machine may need.
 func eventually(t *testing.T, condition func() bool) {

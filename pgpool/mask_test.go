@@ -7,7 +7,7 @@ import (
 	"github.com/page-builder/persistence/pgpool"
 )
 
-// What is shown of a statement holds no value and no secret.
+// A shown statement contains no value and no secret.
 func TestShownStatements(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2"
@@ -47,7 +47,7 @@ func TestShownStatements(t *testing.T) {
 		`select "password" from users where token = $1`:                                   `select "password" from users where token = $1`,
 		``: ``,
 	} {
-		// It fails, or not: what was sent is shown.
+		// The statement is shown whether it fails or not.
 		_, _ = conn.Exec(t.Context(), sql)
 		if conn.Conn().IsClosed() {
 			t.Fatalf("%q closed the connection", sql)

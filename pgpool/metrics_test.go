@@ -38,8 +38,7 @@ func (r *recorded) counts() (wait, use, create, timeouts int) {
 	return len(r.wait), len(r.use), len(r.create), r.timeouts
 }
 
-// Connections that the pool opens while it is being made count, and the attempts before that do
-// not.
+// CreateTime counts the connections that the pool opens at its start, but not the attempts before.
 func TestConnectionsOfTheStartAreCounted(t *testing.T) {
 	t.Parallel()
 	config := database(t)

@@ -14,8 +14,8 @@ import (
 // The limits of a pool made by [ConnectConfig] without the option that sets them. [Connect] takes
 // them from its Config.
 const (
-	// DefaultStartupTimeout outlasts a restart or failover of the database, and stays below the
-	// minutes after which orchestrators give up on a container.
+	// DefaultStartupTimeout is longer than a restart or failover of the database, and shorter than
+	// the minutes after which orchestrators give up on a container.
 	DefaultStartupTimeout = 60 * time.Second
 	// DefaultAcquireTimeout is long for a busy pool and short for a person in front of a page.
 	DefaultAcquireTimeout = 5 * time.Second

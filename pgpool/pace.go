@@ -52,7 +52,7 @@ func (p *pace) wait(ctx context.Context) error {
 	return nil
 }
 
-// ended records how a connect ended. An error that waiting does not mend, such as a wrong password,
+// ended records how a connect ended. An error that waiting does not fix, such as a wrong password,
 // changes nothing.
 func (p *pace) ended(err error) {
 	p.mu.Lock()
@@ -68,8 +68,8 @@ func (p *pace) ended(err error) {
 	}
 }
 
-// hookBeforeConnect asks for the password after the wait, or it would be an old one. The caller's
-// own hook comes after that and may overwrite it.
+// hookBeforeConnect waits, and then asks for the password, which could be outdated after a wait.
+// The caller's hook runs last and may overwrite the password.
 func (o *observer) hookBeforeConnect(cfg *pgxpool.Config) {
 	next, limit := cfg.BeforeConnect, cfg.ConnConfig.ConnectTimeout
 	cfg.BeforeConnect = func(ctx context.Context, connConfig *pgx.ConnConfig) error {

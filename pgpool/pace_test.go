@@ -16,8 +16,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// Callers that come one after another while the server is away do not make a connect each: the pool
-// tries at its own pace, and they get what that met. When the server is back, so is the pool.
+// While the server is down, callers do not each start a connect. The pool tries at its own pace,
+// and callers get the error of that attempt. When the server is back, the pool works again.
 func TestFailingConnectsArePaced(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -53,7 +53,7 @@ func TestFailingConnectsArePaced(t *testing.T) {
 	if most := 16 + int64(took/(40*time.Millisecond)); dials.Load() > most {
 		t.Errorf("%d connects in %s, want at most %d", dials.Load(), took, most)
 	}
-	// Callers that waited behind a connect that failed got its error and made none of their own.
+	// Callers behind a failed connect got its error and did not connect themselves.
 	if dials.Load() > 80 {
 		t.Errorf("%d connects for 160 calls, want most calls to share one", dials.Load())
 	}
@@ -64,8 +64,8 @@ func TestFailingConnectsArePaced(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
-// While the server is full the waits become longer than while it is away: that it says so costs it
-// something.
+// Connect waits longer while the server is full than while it is down, because each refusal costs
+// the server a process.
 func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -86,7 +86,7 @@ func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
 	}()
 	config.ConnConfig.User = strings.Trim(role, `"`)
 	var once sync.Once
-	log := logs{onWrite: func(line string) {
+	log := logs{OnWrite: func(line string) {
 		_, text, found := strings.Cut(strings.TrimSpace(line), "category=too_many_connections")
 		if !found {
 			return
@@ -104,14 +104,14 @@ func TestConnectWaitsLongerWhileTheServerIsFull(t *testing.T) {
 			}
 		})
 	}}
-	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()))
+	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.Logger()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool.Close()
 }
 
-// A caller behind a connect that the server refused for want of room is told what to set.
+// If the server has no room for a connect, the error of callers behind it says what to set.
 func TestRefusedForWantOfRoomSaysWhatToSet(t *testing.T) {
 	t.Parallel()
 	database := pgserver.Database(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
-	"github.com/page-builder/persistence/pgpool/internal/login"
+	"github.com/page-builder/persistence/pgpool/internal/testkit"
 )
 
 // rotate changes the role's password on the server.
@@ -33,7 +33,7 @@ func rotate(t *testing.T, url func(password string) string, from, to string) {
 func TestSecretFileIsReadAgain(t *testing.T) {
 	t.Parallel()
 	const old, renewed = "open-sesame-58", "open-barley-59"
-	url := login.Server(t, "rotating", old)
+	url := testkit.PasswordServer(t, "rotating", old)
 	for name, tt := range map[string]struct {
 		variable string
 		content  func(password string) string
@@ -58,7 +58,7 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log logs
-			pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(log.logger()))
+			pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(log.Logger()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +100,7 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 				if err := pool.Ping(t.Context()); err != nil {
 					t.Errorf("%s: %v", s.reason, err)
 				}
-				if len(log.lines(s.reason)) == 0 || len(log.lines("using its last content")) == 0 {
+				if len(log.Lines(s.reason)) == 0 || len(log.Lines("using its last content")) == 0 {
 					t.Errorf("log is %q, want a warning that %s", &log, s.reason)
 				}
 				if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, nil, 0o600)); err != nil {
@@ -119,7 +119,7 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 func TestPasswordSource(t *testing.T) {
 	t.Parallel()
 	const old, renewed = "token-one-61", "token-two-62"
-	url := login.Server(t, "tokens", old)
+	url := testkit.PasswordServer(t, "tokens", old)
 	var current atomic.Value
 	current.Store(old)
 	config := parse(t, url("none-of-them"))

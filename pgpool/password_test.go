@@ -10,19 +10,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
-	"github.com/page-builder/persistence/pgpool/internal/login"
+	"github.com/page-builder/persistence/pgpool/internal/testkit"
 )
 
 func TestConnectFailsAtOnceForWrongPassword(t *testing.T) {
 	t.Parallel()
 	const right, wrong = "open-sesame-31", "open-barley-47"
-	secured := login.Server(t, "visitor", right)
+	secured := testkit.PasswordServer(t, "visitor", right)
 
 	// The right one first, or a server that lets nobody in would pass.
 	connect(t, parse(t, secured(right)))
 
 	var log logs
-	_, err := pgpool.ConnectConfig(t.Context(), parse(t, secured(wrong)), pgpool.WithLogger(log.logger()))
+	_, err := pgpool.ConnectConfig(t.Context(), parse(t, secured(wrong)), pgpool.WithLogger(log.Logger()))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || failed.Attempts != 1 || failed.Ended != nil {
 		t.Fatalf("error is %v, want a StartupError after one attempt", err)

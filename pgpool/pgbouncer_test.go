@@ -51,14 +51,14 @@ func TestPgBouncer(t *testing.T) {
 			}
 			url := fault.NewPgBouncer(t, database, tt.settings).URL()
 			var log logs
-			pool := connectBehind(t, url, tt.configured, tt.direct, pgpool.WithLogger(log.logger()))
-			if n := len(log.lines(foundPgBouncer)); n != tt.found {
+			pool := connectBehind(t, url, tt.configured, tt.direct, pgpool.WithLogger(log.Logger()))
+			if n := len(log.Lines(foundPgBouncer)); n != tt.found {
 				t.Errorf("%d warnings about PgBouncer, want %d:\n%s", n, tt.found, &log)
 			}
-			if n := len(log.lines(notInEffect)); n != tt.off {
+			if n := len(log.Lines(notInEffect)); n != tt.off {
 				t.Errorf("%d warnings about limits, want %d:\n%s", n, tt.off, &log)
 			}
-			if tt.off == 1 && len(log.lines("ALTER ROLE")) != 1 {
+			if tt.off == 1 && len(log.Lines("ALTER ROLE")) != 1 {
 				t.Errorf("log is %q, want what to do about the limits", &log)
 			}
 			sameQueries(t, pool)
@@ -108,7 +108,7 @@ func sameQueries(t *testing.T, pool *pgxpool.Pool) {
 	group.Wait()
 }
 
-// An exec mode that was asked for stays, and then fails as PgBouncer 1.18 makes it.
+// An exec mode that the connection string sets is kept.
 func TestPgBouncerWithChosenExecMode(t *testing.T) {
 	t.Parallel()
 	url := fault.NewPgBouncer(t, pgserver.Database(t), nil).URL() +
@@ -124,11 +124,11 @@ func TestPgBouncerWithChosenExecMode(t *testing.T) {
 func TestNoPgBouncer(t *testing.T) {
 	t.Parallel()
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()))
+	pool := connect(t, database(t), pgpool.WithLogger(log.Logger()))
 	if mode := pool.Config().ConnConfig.DefaultQueryExecMode; mode != pgx.QueryExecModeCacheStatement {
 		t.Errorf("exec mode is %s, want pgx's default", mode)
 	}
-	if len(log.lines(foundPgBouncer)) != 0 {
+	if len(log.Lines(foundPgBouncer)) != 0 {
 		t.Errorf("log is %q, want nothing about PgBouncer", &log)
 	}
 }

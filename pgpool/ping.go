@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// minIdleForPeek: connections that were idle for less than this are not peeked at. Hardly anything
-// happens to one in so short a time, and a pool under load saves the system call.
+// minIdleForPeek is the idle time from which a connection is peeked at. Hardly anything happens to
+// a connection in less time, and a pool under load saves the system call.
 const minIdleForPeek = 100 * time.Microsecond
 
 // hookPing lets idle connections be checked before they are handed out: after a second, as pgxpool
@@ -44,8 +44,8 @@ func (o *observer) isSuspect(params pgxpool.ShouldPingParams) bool {
 	return lost != 0 && o.clock()-params.IdleDuration <= lost
 }
 
-// connectionLost remembers that a connection broke, so that the others are looked at before they
-// are handed out.
+// connectionLost records that a connection broke, so that the others are checked before they are
+// handed out.
 func (o *observer) connectionLost(ctx context.Context, err error) {
 	o.lost.Store(int64(o.clock()))
 	o.types.forget()

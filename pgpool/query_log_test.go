@@ -14,7 +14,7 @@ import (
 func TestFailuresAreLoggedWithCategory(t *testing.T) {
 	t.Parallel()
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()))
+	pool := connect(t, database(t), pgpool.WithLogger(log.Logger()))
 	ctx := t.Context()
 	if _, err := pool.Exec(ctx, `create table notes (id int primary key, body text)`); err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 		`level=DEBUG msg="copy failed"`, `sql="copy \"notes\"" category=constraint sqlstate=23505`,
 		`sql="select pg_sleep(60) as gave_up" category=timeout`,
 	} {
-		if len(log.lines(want)) == 0 {
+		if len(log.Lines(want)) == 0 {
 			t.Errorf("log has no line with %s:\n%s", want, &log)
 		}
 	}
@@ -69,13 +69,13 @@ func TestFailuresAreLoggedWithCategory(t *testing.T) {
 	}
 }
 
-// In an outage every caller fails, and the log does not drown in it.
+// In an outage every caller fails, but the log stays short.
 func TestFailuresToConnectAreLoggedSparingly(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	p := through(t, config, fault.Options{})
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	p.Refuse()
 	pool.Reset()
 	began := time.Now()
@@ -86,7 +86,7 @@ func TestFailuresToConnectAreLoggedSparingly(t *testing.T) {
 	}
 	most := int(time.Since(began)/time.Second) + 1
 	refused := 0
-	for _, line := range log.lines(`msg="connecting to the database failed"`) {
+	for _, line := range log.Lines(`msg="connecting to the database failed"`) {
 		if strings.Contains(line, "category=refused") { // a busy machine has others too, each with its own line
 			refused++
 		}

@@ -75,7 +75,7 @@ func nothingIsLeft(t *testing.T, pool *pgxpool.Pool) {
 	})
 }
 
-// load runs queries on a pool and keeps what went wrong by category.
+// load runs queries on a pool and counts failures by category.
 type load struct {
 	answers atomic.Int64
 	mu      sync.Mutex
@@ -136,7 +136,7 @@ func (l *load) failures() int {
 	return n
 }
 
-// end stops the load and checks that no call took longer than it may.
+// end stops the load and checks that no call exceeded its limit.
 func (l *load) end(t *testing.T, most time.Duration) {
 	t.Helper()
 	l.stop()
@@ -147,7 +147,7 @@ func (l *load) end(t *testing.T, most time.Duration) {
 	}
 }
 
-// Under load connections are used again, though all of them reach the end of their life meanwhile.
+// Connections are reused under load, even while all of them reach their maximum lifetime.
 func TestConnectionsAreReused(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -166,7 +166,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
-// Canceling is what ends the queries: they have no other limit.
+// Only canceling ends the queries; they have no other limit.
 func Test1000CancelledQueries(t *testing.T) {
 	t.Parallel()
 	config := database(t)

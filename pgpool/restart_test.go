@@ -36,14 +36,14 @@ func TestServerStopsAndKilledUnderLoad(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
-// After a restart the connections that are idle are stale, all of them; no caller gets to know.
+// After a restart all idle connections are stale, but no caller sees an error.
 func TestStaleConnectionsSurfaceToNobody(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{})
 	config := parse(t, server.URL())
 	config.MaxConns, config.MinIdleConns = 8, 8
-	// pgxpool looks at what was idle for a second by itself: that would hide ours on a slow
-	// machine.
+	// pgxpool pings connections that were idle for a second. On a slow machine that would hide our
+	// check.
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	pool := connect(t, config)
 	server.Stop(t)

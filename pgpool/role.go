@@ -14,8 +14,8 @@ import (
 
 const (
 	// roleInterval is how long a connection of a pool with target_session_attrs is used before the
-	// server's role is looked at again. A failover takes seconds, so a round trip every 5 s finds
-	// it soon and costs nothing to speak of.
+	// pool checks the server's role again. A failover takes seconds, so a round trip every 5 s
+	// notices it soon and costs next to nothing.
 	roleInterval = 5 * time.Second
 	// roleTimeout is far more than a round trip.
 	roleTimeout = 2 * time.Second
@@ -148,7 +148,7 @@ func (o *observer) mayWrite(ctx context.Context, conn *pgconn.PgConn) error {
 	return errors.New("the session is read-only")
 }
 
-// resetPool makes every connection be replaced, now or when it is released.
+// resetPool replaces every connection, now or when it is released.
 func (o *observer) resetPool(reason error) bool {
 	o.role.mu.Lock()
 	defer o.role.mu.Unlock()
@@ -166,9 +166,9 @@ func (o *observer) resetPool(reason error) bool {
 	return true
 }
 
-// mayDrop reports whether one connection more may be replaced although all were within
-// resetInterval: as many as the pool has, so that in a failover each fails once, and a server that
-// stays read-only is not connected to again for every write.
+// mayDrop reports whether one more connection may be replaced although all were replaced within
+// resetInterval. The limit is the size of the pool: in a failover each connection fails once, and a
+// server that stays read-only does not cause a connect for every write.
 func (o *observer) mayDrop() bool {
 	o.role.mu.Lock()
 	defer o.role.mu.Unlock()

@@ -18,8 +18,8 @@ type ServerLimits struct {
 	IdleInTransaction time.Duration // idle_in_transaction_session_timeout
 }
 
-// DefaultServerLimits are the defaults of [ConnectConfig]: long for a page and short for a
-// statement that has gone wrong.
+// DefaultServerLimits are the defaults of [ConnectConfig]: long for a page, short for a runaway
+// statement.
 var DefaultServerLimits = ServerLimits{
 	Statement: 30 * time.Second, Lock: 10 * time.Second, IdleInTransaction: time.Minute,
 }
@@ -28,8 +28,8 @@ func (l ServerLimits) values() [3]time.Duration {
 	return [3]time.Duration{l.Statement, l.Lock, l.IdleInTransaction}
 }
 
-// applyLimits sends the limits when a connection starts: an option's, else the configuration's, else
-// the defaults. It sends none to PgBouncer, which refuses them.
+// applyLimits sends the limits when a connection starts: an option's, else the configuration's,
+// else the defaults. It sends none to PgBouncer, which refuses them.
 func (s *startup) applyLimits() {
 	s.limits = s.settings.Limits
 	if s.settings.PgBouncer {
@@ -80,9 +80,9 @@ func (s *startup) yieldToServer() {
 	}
 }
 
-// ownLimits returns the limits of a session that sends none. 0 means that there is none. PgBouncer
-// is not asked, because it decides by itself what it passes on, and neither is a server that hid
-// its limits from the first connection.
+// ownLimits returns the limits of a session that sends none. 0 means no limit. It does not ask
+// PgBouncer, which decides what to pass on, nor a server that hid its limits from the first
+// connection.
 func (s *startup) ownLimits() (limits [3]time.Duration, err error) {
 	connConfig := s.cfg.ConnConfig.Copy()
 	for _, name := range dial.Limits {

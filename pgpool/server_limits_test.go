@@ -55,18 +55,18 @@ func TestServerLimits(t *testing.T) {
 				config.ConnConfig.RuntimeParams[k] = v
 			}
 			var log logs
-			pool := connect(t, config, append(tt.opts, pgpool.WithLogger(log.logger()))...)
+			pool := connect(t, config, append(tt.opts, pgpool.WithLogger(log.Logger()))...)
 			if got := limitsOf(t, pool); got != tt.want {
 				t.Errorf("limits are %q, want %q", got, tt.want)
 			}
-			if len(log.lines(notInEffect)) != 0 {
+			if len(log.Lines(notInEffect)) != 0 {
 				t.Errorf("log is %q, want no warning", &log)
 			}
 		})
 	}
 }
 
-// The programmer's option comes before the operator's configuration.
+// The programmer's option overrides the operator's configuration.
 func TestServerLimitsBesideAConfiguration(t *testing.T) {
 	t.Parallel()
 	cfg, err := pgconfig.Parse(pgserver.Database(t))
@@ -92,14 +92,13 @@ func TestLimitsThatAreNotInEffectAreNamed(t *testing.T) {
 		return err
 	}
 	var log logs
-	connect(t, config, pgpool.WithLogger(log.logger()))
-	lines := log.lines(notInEffect)
+	connect(t, config, pgpool.WithLogger(log.Logger()))
+	lines := log.Lines(notInEffect)
 	if len(lines) != 1 || !strings.Contains(lines[0], "settings=statement_timeout ") {
 		t.Errorf("log is %q, want a warning about statement_timeout only", &log)
 	}
 }
 
-// A limit of the server's costs the statement and keeps the connection.
 // A default yields to a stricter limit of the server's own configuration too.
 func TestDefaultLimitsYieldToTheServersConfiguration(t *testing.T) {
 	t.Parallel()
@@ -120,6 +119,7 @@ func TestDefaultLimitsYieldToTheServersConfiguration(t *testing.T) {
 	}
 }
 
+// A server limit ends the statement and keeps the connection.
 func TestServerLimitKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -134,7 +134,7 @@ func TestServerLimitKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// A default does not lift a stricter limit of the role or the database. A limit that somebody set
+// A default does not override a stricter limit of the role or the database. A configured limit
 // does, with a note.
 func TestDefaultLimitsYieldToTheRole(t *testing.T) {
 	t.Parallel()
@@ -172,7 +172,7 @@ func TestDefaultLimitsYieldToTheRole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log logs
-			pool, err := tt.connect(pgpool.WithLogger(log.logger()))
+			pool, err := tt.connect(pgpool.WithLogger(log.Logger()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,10 +180,10 @@ func TestDefaultLimitsYieldToTheRole(t *testing.T) {
 			if got := limitsOf(t, pool); got != tt.want {
 				t.Errorf("limits are %q, want %q", got, tt.want)
 			}
-			if got := len(log.lines(overruled)); got != tt.notes {
+			if got := len(log.Lines(overruled)); got != tt.notes {
 				t.Errorf("%d notes, want %d:\n%s", got, tt.notes, &log)
 			}
-			if len(log.lines(notInEffect)) != 0 {
+			if len(log.Lines(notInEffect)) != 0 {
 				t.Errorf("log is %q, want no warning", &log)
 			}
 		})

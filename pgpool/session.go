@@ -136,7 +136,7 @@ func (o *observer) allHeld() (held []Holder) {
 	for key := range o.sessions.Range {
 		s, _ := key.(*session)
 		if s.isClosed() {
-			o.sessions.Delete(s) // it was hijacked, and left the pool without a word
+			o.sessions.Delete(s) // it was hijacked and closed outside the pool
 			continue
 		}
 		s.mu.Lock()

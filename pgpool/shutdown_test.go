@@ -36,7 +36,7 @@ func TestShutdownWaitsForHolders(t *testing.T) {
 	}
 	result := make(chan error, 1)
 	go func() { result <- pgpool.Shutdown(context.Background(), pool) }()
-	// Shutdown has begun when the pool hands out nothing any more; what is held still works.
+	// Shutdown has begun when the pool hands out no connection. Held connections still work.
 	for pool.Ping(t.Context()) == nil {
 	}
 	if _, err := conn.Exec(t.Context(), `select 1`); err != nil {
@@ -53,8 +53,8 @@ func TestShutdownWaitsForHolders(t *testing.T) {
 	}
 }
 
-// A holder that never releases is named, and its socket closed: a query under way returns, the
-// server is rid of it.
+// Shutdown names a holder that never releases and closes its socket: its query returns, and its
+// session on the server ends.
 func TestShutdownNamesHoldersAndClosesTheirSockets(t *testing.T) {
 	t.Parallel()
 	pool := connect(t, database(t))

@@ -30,8 +30,8 @@ func TestPromotedStandby(t *testing.T) {
 	nothingIsLeft(t, pool)
 }
 
-// The primary becomes read-only without breaking a connection, and a pool that only reads would
-// stay there for ever.
+// The primary becomes read-only without breaking a connection. A pool that only reads would stay
+// there forever without the check of the role.
 func TestRoleIsLookedAtAgain(t *testing.T) {
 	t.Parallel()
 	primary := fault.NewServer(t, fault.ServerOptions{})
@@ -40,14 +40,14 @@ func TestRoleIsLookedAtAgain(t *testing.T) {
 	config := parse(t, fault.HostsURL("read-write", primary, standby))
 	config.MaxConns = 2
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	pid := pidOf(t, pool)
 	primary.Exec(t, `alter system set default_transaction_read_only = on`, `select pg_reload_conf()`)
 	eventually(t, func() bool {
 		if err := pool.Ping(t.Context()); err != nil {
 			t.Error(err)
 		}
-		return len(log.lines("leads to the wrong server")) == 1
+		return len(log.Lines("leads to the wrong server")) == 1
 	})
 	var readOnly string
 	if err := pool.QueryRow(t.Context(), `show transaction_read_only`).Scan(&readOnly); err != nil ||

@@ -42,14 +42,14 @@ type startup struct {
 	began    time.Time
 	log      throttle
 	attempts int
-	last     error            // the last error that tells something about the database
+	last     error            // the last error that says something about the database
 	limits   [3]time.Duration // asked for, in the order of dial.Limits; 0: none, or not known
 	yields   [3]bool          // the limit is a default, which does not overrule the server's own
 	server   *dial.Server
 	refused  bool // PgBouncer did not take the limits
 }
 
-// startupKey marks the context of Connect's own connections. They are none of the pool's.
+// startupKey marks the context of Connect's own connections, which do not belong to the pool.
 type startupKey struct{}
 
 func newStartup(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) *startup {
@@ -63,8 +63,8 @@ func newStartup(ctx context.Context, cfg *pgxpool.Config, s *option.Settings) *s
 	return start
 }
 
-// waitForDatabase returns when a connection has been made and answered, or is not worth waiting
-// for.
+// waitForDatabase returns nil when a connection has answered, and an error when waiting cannot help
+// or time is up.
 //
 // The loop is not go-retry's own, which returns only ctx's error when ctx ends and drops the
 // database's.

@@ -15,8 +15,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// ownRole makes a role for the database that goes with the test, and returns its URL and its quoted
-// name.
+// ownRole creates a role for the database that is dropped after the test, and returns its URL and
+// its quoted name.
 func ownRole(t *testing.T, admin *pgxpool.Pool, database, attributes string) (as, name string) {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -43,7 +43,7 @@ func execute(t *testing.T, pool *pgxpool.Pool, sql string) {
 	}
 }
 
-// What Connect fails with says what to do, whether waiting could have helped or not.
+// Every error of Connect says what to do, whether waiting could have helped or not.
 func TestStartupErrorSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -76,12 +76,12 @@ func TestStartupErrorSaysWhatToDo(t *testing.T) {
 
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			log := logs{onWrite: func(line string) {
+			log := logs{OnWrite: func(line string) {
 				if strings.Contains(line, "attempt=1") {
 					cancel()
 				}
 			}}
-			_, err := pgpool.ConnectConfig(ctx, parse(t, as+tt.query), pgpool.WithLogger(log.logger()))
+			_, err := pgpool.ConnectConfig(ctx, parse(t, as+tt.query), pgpool.WithLogger(log.Logger()))
 			var failed *pgpool.StartupError
 			if !errors.As(err, &failed) || pgerr.Of(err) != tt.category || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error is %v of category %s, want %s and %q", err, pgerr.Of(err), tt.category, tt.want)
@@ -105,8 +105,8 @@ func TestStartupErrorBeforeTheFirstAttempt(t *testing.T) {
 	}
 }
 
-// A hook of the caller's that fails is an error like the server's: Connect does not return a pool
-// that cannot make connections.
+// An error of the caller's hook counts like an error of the server: Connect does not return a pool
+// that cannot connect.
 func TestConnectWithHookThatFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the type is not there")
@@ -129,8 +129,7 @@ func TestConnectWithoutRoom(t *testing.T) {
 	}
 }
 
-// A server that does not show its settings to everybody is one, only without the check of the
-// limits.
+// A server that hides its settings from the role works, but without the check of the limits.
 func TestServerThatHidesItsSettings(t *testing.T) {
 	t.Parallel()
 	database := pgserver.Database(t)
@@ -143,11 +142,11 @@ func TestServerThatHidesItsSettings(t *testing.T) {
 		return err
 	}
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	if err := pool.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if len(log.lines("attempts=1 ")) != 1 || len(log.lines("WARN")) != 0 {
+	if len(log.Lines("attempts=1 ")) != 1 || len(log.Lines("WARN")) != 0 {
 		t.Errorf("log is %q, want one attempt and no warning", &log)
 	}
 	pool.Close() // before the role goes

@@ -24,7 +24,7 @@ func TestConnectWarmsIdleConnections(t *testing.T) {
 	}
 	cfg.MinIdleConns, cfg.MaxConns = 3, 5
 	var log logs
-	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(log.logger()))
+	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(log.Logger()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestConnectWarmsIdleConnections(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), `select 1`).Scan(&one); err != nil || one != 1 {
 		t.Errorf("query returned %d, %v", one, err)
 	}
-	if len(log.lines("database connected")) != 1 {
+	if len(log.Lines("database connected")) != 1 {
 		t.Errorf("log is %q, want one line about the connection", &log)
 	}
 }
@@ -51,7 +51,7 @@ func TestConnectUsesTheConfigsLimits(t *testing.T) {
 	cfg.AcquireTimeout = 200 * time.Millisecond
 	cfg.SlowQuery = time.Nanosecond
 	var log logs
-	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(log.logger()))
+	pool, err := pgpool.Connect(t.Context(), cfg, pgpool.WithLogger(log.Logger()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestConnectUsesTheConfigsLimits(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `select 1`); !errors.Is(err, pgpool.ErrExhausted) {
 		t.Errorf("error is %v, want ErrExhausted", err)
 	}
-	if _, err := conn.Exec(t.Context(), `select 2`); err != nil || len(log.lines("slow query")) != 1 {
+	if _, err := conn.Exec(t.Context(), `select 2`); err != nil || len(log.Lines("slow query")) != 1 {
 		t.Errorf("error is %v, log is %q; want one slow query", err, &log)
 	}
 }
@@ -75,12 +75,12 @@ func TestConnectWaitsForLateServer(t *testing.T) {
 	p := through(t, config, fault.Options{})
 	p.Refuse()
 	var once sync.Once
-	log := logs{onWrite: func(line string) {
+	log := logs{OnWrite: func(line string) {
 		if strings.Contains(line, "attempt=1 ") {
 			once.Do(p.Heal)
 		}
 	}}
-	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()))
+	pool, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.Logger()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestConnectWaitsForLateServer(t *testing.T) {
 	if err := pool.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
-	waits := log.lines("trying again")
+	waits := log.Lines("trying again")
 	if len(waits) == 0 || !strings.Contains(waits[0], "category=refused") {
 		t.Errorf("log is %q, want a refused attempt", &log)
 	}
@@ -143,19 +143,19 @@ func TestConnectGivesUp(t *testing.T) {
 	}
 }
 
-// An attempt that the budget cuts short says nothing about the database; the one before it does.
+// An attempt that the budget interrupts says nothing about the database; the previous one does.
 func TestConnectKeepsTheLastErrorThatTellsSomething(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	p := through(t, config, fault.Options{})
 	p.Refuse()
-	log := logs{onWrite: func(line string) {
+	log := logs{OnWrite: func(line string) {
 		if strings.Contains(line, "attempt=1") {
 			p.Heal()
 			p.Freeze(fault.Both) // before the second attempt, which comes after a wait
 		}
 	}}
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()),
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.Logger()),
 		pgpool.WithStartupTimeout(time.Second))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || failed.Attempts != 2 || pgerr.Of(err) != pgerr.Refused {
@@ -170,13 +170,13 @@ func TestConnectWantsAnAnswer(t *testing.T) {
 	connects := 0
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		if connects++; connects == 1 {
-			return conn.PgConn().Conn().Close() // logged in, and no more
+			return conn.PgConn().Conn().Close() // after the login
 		}
 		return nil
 	}
 	var log logs
-	connect(t, config, pgpool.WithLogger(log.logger()))
-	if len(log.lines("trying again")) != 1 {
+	connect(t, config, pgpool.WithLogger(log.Logger()))
+	if len(log.Lines("trying again")) != 1 {
 		t.Errorf("log is %q, want a second attempt", &log)
 	}
 }
@@ -187,12 +187,12 @@ func TestConnectReturnsWhenContextEnds(t *testing.T) {
 	through(t, config, fault.Options{}).Refuse()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	log := logs{onWrite: func(line string) {
+	log := logs{OnWrite: func(line string) {
 		if strings.Contains(line, "attempt=2") {
 			cancel()
 		}
 	}}
-	_, err := pgpool.ConnectConfig(ctx, config, pgpool.WithLogger(log.logger()), pgpool.WithStartupTimeout(0))
+	_, err := pgpool.ConnectConfig(ctx, config, pgpool.WithLogger(log.Logger()), pgpool.WithStartupTimeout(0))
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("error is %v, want the cancellation and the last error of the database", err)
 	}
@@ -209,7 +209,7 @@ func TestConnectFailsAtOnceForMissingDatabase(t *testing.T) {
 	config := database(t)
 	config.ConnConfig.Database = "no_such_database"
 	var log logs
-	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.logger()))
+	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(log.Logger()))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || failed.Attempts != 1 || failed.Ended != nil {
 		t.Fatalf("error is %v, want a StartupError after one attempt", err)
@@ -217,7 +217,7 @@ func TestConnectFailsAtOnceForMissingDatabase(t *testing.T) {
 	if got := pgerr.Of(err); got != pgerr.Config || !strings.Contains(err.Error(), "created first") {
 		t.Errorf("error is %v of category %s, want config and what to do", err, got)
 	}
-	if len(log.lines("trying again")) != 0 {
+	if len(log.Lines("trying again")) != 0 {
 		t.Errorf("log is %q, want no further attempt", &log)
 	}
 }

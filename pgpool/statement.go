@@ -98,8 +98,8 @@ func (o *observer) end(ctx context.Context, conn *pgx.Conn, what string, err err
 	})
 }
 
-// failureLevel is debug for what programs are written to meet: an operator need not know about a
-// user's duplicate.
+// failureLevel returns debug for failures that programs expect: an operator need not know about a
+// duplicate that a user entered.
 func failureLevel(category pgerr.Category) slog.Level {
 	switch category {
 	case pgerr.Canceled, pgerr.NotFound, pgerr.Constraint, pgerr.Data, pgerr.Raised,

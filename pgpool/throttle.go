@@ -17,15 +17,14 @@ const (
 	// maxKinds bounds the memory for kinds: a program that writes values into its SQL has as many
 	// as it has statements.
 	maxKinds = 1000
-	// maxKindSQL is how much of a statement tells it from others.
+	// maxKindSQL is how much of a statement distinguishes it from others.
 	maxKindSQL = 200 // bytes
 )
 
-// kind is what lines of the log have in common that say the same.
+// kind identifies log lines that say the same.
 type kind struct{ message, code, sql string }
 
-// throttle logs one line a second for each kind. In an outage every caller fails, and all of them
-// say the same.
+// throttle logs one line a second for each kind. In an outage every caller fails in the same way.
 type throttle struct {
 	logger *slog.Logger
 

@@ -47,7 +47,7 @@ func TestTracersAreComposed(t *testing.T) {
 func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 	t.Parallel()
 	var log logs
-	pool := connect(t, database(t), pgpool.WithLogger(log.logger()), pgpool.WithSlowQuery(300*time.Millisecond))
+	pool := connect(t, database(t), pgpool.WithLogger(log.Logger()), pgpool.WithSlowQuery(300*time.Millisecond))
 	ctx := t.Context()
 	if _, err := pool.Exec(ctx, `create table notes (body text)`); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 			if rows > 1 {
 				return nil, nil
 			}
-			time.Sleep(350 * time.Millisecond) // the source that is copied from is what is slow here
+			time.Sleep(350 * time.Millisecond) // the source of the copy is slow
 			return []any{"argument-four"}, nil
 		}
 	}())
@@ -109,7 +109,7 @@ func TestSlowQueriesAreLoggedWithoutArguments(t *testing.T) {
 		`create role never_made password '…' valid until '…'"`,
 		`category=data`,
 	} {
-		if len(log.lines(want)) == 0 {
+		if len(log.Lines(want)) == 0 {
 			t.Errorf("log has no line with %s:\n%s", want, &log)
 		}
 	}

@@ -117,8 +117,8 @@ func loadTypes(ctx context.Context, conn *pgx.Conn, names []string) ([]*pgtype.T
 	return known, err
 }
 
-// baseType is a type that an extension defines. pgx knows the formats of some; for all others it
-// exchanges the text that psql shows.
+// baseType returns a type that an extension defines. pgx has codecs for some; the others are
+// exchanged as the text that psql shows.
 func baseType(name string, oid uint32) *pgtype.Type {
 	t := &pgtype.Type{Name: name, OID: oid}
 	switch name {

@@ -17,7 +17,7 @@ type place struct {
 	Mood *string
 }
 
-// Types of the database and their arrays go both ways on every connection of the pool.
+// Types of the database and their arrays can be sent and read on every connection of the pool.
 func TestTypes(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -128,7 +128,7 @@ func TestTypesThatPgxKnows(t *testing.T) {
 	}
 }
 
-// A type that a migration drops later costs that type only.
+// If a migration drops a type later, the others are still registered.
 func TestTypeThatIsDropped(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -143,7 +143,7 @@ func TestTypeThatIsDropped(t *testing.T) {
 	execute(`create type mood as enum ('sad')`)
 	execute(`create type gone as enum ('x')`)
 	var log logs
-	pool := connect(t, config, pgpool.WithTypes("gone", "mood"), pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithTypes("gone", "mood"), pgpool.WithLogger(log.Logger()))
 	execute(`drop type gone`)
 	conn := acquire(t, pool)
 	execute(`select pg_terminate_backend($1, 10000)`, int32(conn.Conn().PgConn().PID()))
@@ -155,7 +155,7 @@ func TestTypeThatIsDropped(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), `select array_agg('sad'::mood)`).Scan(&moods); err != nil || len(moods) != 1 {
 		t.Errorf("%v, %v", moods, err)
 	}
-	if lines := log.lines("cannot register all types"); len(lines) != 1 || !strings.Contains(lines[0], "gone") {
+	if lines := log.Lines("cannot register all types"); len(lines) != 1 || !strings.Contains(lines[0], "gone") {
 		t.Errorf("log is %q, want one line that names the type", &log)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A server without room for all idle connections is no reason to have no pool.
+// Connect returns a pool even if the server has no room for all idle connections.
 func TestConnectWithFewerIdleConnections(t *testing.T) {
 	t.Parallel()
 	database := pgserver.Database(t)
@@ -22,16 +22,16 @@ func TestConnectWithFewerIdleConnections(t *testing.T) {
 	config := parse(t, as)
 	config.MaxConns, config.MinIdleConns = 4, 4
 	var log logs
-	pool := connect(t, config, pgpool.WithLogger(log.logger()))
+	pool := connect(t, config, pgpool.WithLogger(log.Logger()))
 	defer pool.Close() // before the role goes
-	if len(log.lines("not all idle connections could be opened")) != 1 || len(log.lines("wanted=4")) != 1 {
+	if len(log.Lines("not all idle connections could be opened")) != 1 || len(log.Lines("wanted=4")) != 1 {
 		t.Errorf("log is %q, want a warning with the number", &log)
 	}
 	eventually(t, func() bool { return pool.Ping(t.Context()) == nil })
 }
 
-// The server answers once and falls silent: Connect does not wait for the idle connections longer
-// than it may.
+// The server answers once and then stops answering: Connect waits for the idle connections within
+// its budget.
 func TestConnectGivesUpOnIdleConnections(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -41,7 +41,7 @@ func TestConnectGivesUpOnIdleConnections(t *testing.T) {
 	config.MaxConns, config.MinIdleConns = 2, 2
 	config.ConnConfig.ConnectTimeout = 10 * time.Second
 	config.AfterConnect = func(context.Context, *pgx.Conn) error {
-		p.Redirect(silent.URL()) // who comes next gets no answer
+		p.Redirect(silent.URL()) // the next connection gets no answer
 		return nil
 	}
 	_, err := pgpool.ConnectConfig(t.Context(), config, pgpool.WithLogger(nil),

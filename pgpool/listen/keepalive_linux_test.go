@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Keepalive is all that finds a peer that vanished while the listener waits.
+// While the listener waits, only keepalive notices a peer that vanished.
 func TestListenerKeepsItsConnectionAlive(t *testing.T) {
 	t.Parallel()
 	const tcpKeepIdle, tcpUserTimeout = 4, 0x12 // <linux/tcp.h>

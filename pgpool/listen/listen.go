@@ -203,7 +203,7 @@ func (l *Listener) Handle(
 		return fmt.Errorf("listen: the channel name %q is not UTF-8 or has a zero byte: choose another one", channel)
 	}
 	if notify == nil {
-		return errors.New("listen: there is no function for the notifications of a channel")
+		return errors.New("listen: notify is nil: pass a function for the notifications of the channel")
 	}
 	l.channels[channel] = true
 	l.listener.Handle(channel, &handler{l, notify, resync})
@@ -219,10 +219,10 @@ func (l *Listener) Handle(
 // more.
 func (l *Listener) Listen(ctx context.Context) error {
 	if len(l.channels) == 0 {
-		return errors.New("listen: there is no handler: call Handle first")
+		return errors.New("listen: no handlers: call Handle first")
 	}
 	if !l.began() {
-		return errors.New("listen: the listener is listening already")
+		return errors.New("listen: Listen is already running")
 	}
 	l.backoff, l.cause = nil, nil
 	ignore := func(context.Context, *pgconn.Notification) error { return nil }
@@ -270,9 +270,9 @@ func (l *Listener) waitBeforeRetry(ctx context.Context) {
 	_ = dial.Sleep(ctx, wait)
 }
 
-// noteError is called by pgxlisten for each error. The first one ends a connection that does not
-// listen yet. One that does is ended by the last error: pgxlisten reports a notification without a
-// handler too, which happens if resync has sent a LISTEN of its own.
+// noteError is called by pgxlisten for each error. The first error ends a connection that does not
+// listen yet. The last error ends a connection that does: pgxlisten also reports notifications
+// without a handler, which arrive if resync has sent its own LISTEN.
 func (l *Listener) noteError(_ context.Context, err error) {
 	if l.cause == nil || l.pending == 0 {
 		l.cause = err

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgconfig"
-	"github.com/page-builder/persistence/pgpool/internal/login"
+	"github.com/page-builder/persistence/pgpool/internal/testkit"
 	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
@@ -22,8 +22,8 @@ import (
 // nobody listens there.
 const nobody = "postgres://app@127.0.0.1:1/app"
 
-// A notification that was sent while the listener was away comes through resync, and a later one
-// through notify.
+// Resync covers a notification that was sent while the listener was disconnected. notify gets the
+// next one.
 func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -32,7 +32,7 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	line := through(t, config)
 	heard, counted := make(chan string, 10), make(chan int, 10)
 	var log logs
-	listener := newListener(t, config, log.option())
+	listener := newListener(t, config, listen.WithLogger(log.Logger()))
 	handle(t, listener, "pages",
 		func(_ context.Context, n *pgconn.Notification) error { heard <- n.Payload; return nil },
 		func(ctx context.Context, conn *pgx.Conn) error {
@@ -74,10 +74,10 @@ func TestListenerResyncsAfterLosingItsConnection(t *testing.T) {
 	if since, err := listener.Alive(); err != nil || since.IsZero() || listener.Connects() != 2 {
 		t.Errorf("alive since %s, %v, %d connects; want alive for the second time", since, err, listener.Connects())
 	}
-	if len(log.lines("category=shutdown")) == 0 || len(log.lines("missing handler")) != 0 {
+	if len(log.Lines("category=shutdown")) == 0 || len(log.Lines("missing handler")) != 0 {
 		t.Errorf(
 			"log is %q, want the loss with its category, and nothing of the channel without a handler",
-			log.lines(""),
+			log.Lines(""),
 		)
 	}
 }
@@ -149,8 +149,8 @@ func TestListenerOfAConfigurationWithOnNotification(t *testing.T) {
 	}
 }
 
-// notify never builds on a state that was not read. A listener whose resync always fails is not
-// alive, and the time since when does not start again.
+// notify is never called before a resync has read the state. A listener whose resync always fails
+// is not alive, and its since does not start again.
 func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -158,7 +158,7 @@ func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
 	heard, mend := make(chan string, 10), make(chan struct{})
 	cold := errors.New("the cache is not there yet")
 	var log logs
-	listener := newListener(t, config, log.option())
+	listener := newListener(t, config, listen.WithLogger(log.Logger()))
 	handle(t, listener, "others", nil, nil) // alone, it would be alive
 	handle(t, listener, "pages",
 		func(_ context.Context, n *pgconn.Notification) error { heard <- n.Payload; return nil },
@@ -174,7 +174,7 @@ func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
 	run(t, listener)
 	eventually(t, func() bool { _, err := listener.Alive(); return errors.Is(err, cold) })
 	first, _ := listener.Alive()
-	eventually(t, func() bool { return len(log.lines(cold.Error())) >= 3 })
+	eventually(t, func() bool { return len(log.Lines(cold.Error())) >= 3 })
 	if since, err := listener.Alive(); !errors.Is(err, cold) || !since.Equal(first) || listener.Connects() != 0 {
 		t.Errorf("since %s, %v, %d connects; want down since %s with the cause", since, err, listener.Connects(), first)
 	}
@@ -186,17 +186,17 @@ func TestListenerWhoseResyncFailsIsNotAlive(t *testing.T) {
 	}
 }
 
-// A server that refuses LISTEN is not listened to, and the cause stays. A promotion ends that.
+// A listener on a server that refuses LISTEN is not alive and keeps the cause until a promotion.
 func TestListenerThatCannotListenIsNotAlive(t *testing.T) {
 	t.Parallel()
 	standby := fault.NewServer(t, fault.ServerOptions{}).Standby(t, nil)
 	var log logs
-	listener := newListener(t, parse(t, fault.HostsURL("any", standby)), log.option())
+	listener := newListener(t, parse(t, fault.HostsURL("any", standby)), listen.WithLogger(log.Logger()))
 	handle(t, listener, "pages", nil, nil)
 	run(t, listener)
-	eventually(t, func() bool { return len(log.lines("25006")) >= 1 })
+	eventually(t, func() bool { return len(log.Lines("25006")) >= 1 })
 	first, _ := listener.Alive()
-	eventually(t, func() bool { return len(log.lines("25006")) >= 3 })
+	eventually(t, func() bool { return len(log.Lines("25006")) >= 3 })
 	var cause *pgconn.PgError
 	since, err := listener.Alive()
 	if !errors.As(err, &cause) || cause.Code != "25006" || !since.Equal(first) || listener.Connects() != 0 {
@@ -252,14 +252,14 @@ func TestListenerIsNotifiedInSilenceOnly(t *testing.T) {
 	}
 }
 
-// A heartbeat that cannot be sent for a reason of its own does not cost the connection.
+// A heartbeat that cannot be sent for an unrelated reason does not end the connection.
 func TestListenerStaysWithoutAHeartbeat(t *testing.T) {
 	t.Parallel()
 	config := database(t)
 	writer := connect(t, config)
 	var calls atomic.Int32
 	var log logs
-	listener := newListener(t, config, log.option(), listen.WithHeartbeat(20*time.Millisecond),
+	listener := newListener(t, config, listen.WithLogger(log.Logger()), listen.WithHeartbeat(20*time.Millisecond),
 		listen.WithPassword(func(context.Context) (string, error) {
 			if calls.Add(1) > 1 {
 				return "", errors.New("the vault is sealed")
@@ -268,14 +268,15 @@ func TestListenerStaysWithoutAHeartbeat(t *testing.T) {
 		}))
 	heard := hear(t, listener)
 	run(t, listener)
-	eventually(t, func() bool { return len(log.lines("the vault is sealed")) > 1 })
+	eventually(t, func() bool { return len(log.Lines("the vault is sealed")) > 1 })
 	execute(t, writer, `notify pages, 'still here'`)
 	if got := receive(t, heard); got != "still here" || listener.Connects() != 1 {
 		t.Errorf("heard %q after %d connects", got, listener.Connects())
 	}
 }
 
-// A server that is frozen for a moment only keeps its listener: what it sends then is in time.
+// A server that is frozen only briefly keeps its listener, because its notification arrives in
+// time.
 func TestListenerWaitsForAServerThatThaws(t *testing.T) {
 	t.Parallel()
 	config := database(t)
@@ -316,13 +317,13 @@ func TestListenerWaitsAtRandom(t *testing.T) {
 	config := database(t)
 	through(t, config).Refuse()
 	var log logs
-	listener := newListener(t, config, log.option())
+	listener := newListener(t, config, listen.WithLogger(log.Logger()))
 	handle(t, listener, "pages", nil, nil)
 	run(t, listener)
 	const again = "listener connects again"
-	eventually(t, func() bool { return len(log.lines(again)) >= 5 })
+	eventually(t, func() bool { return len(log.Lines(again)) >= 5 })
 	drawn, most := 0, 100*time.Millisecond
-	for _, line := range log.lines(again) {
+	for _, line := range log.Lines(again) {
 		_, text, _ := strings.Cut(line, "wait=")
 		text, _, _ = strings.Cut(text, " ")
 		wait, err := time.ParseDuration(strings.TrimSpace(text))
@@ -335,7 +336,7 @@ func TestListenerWaitsAtRandom(t *testing.T) {
 		most = min(2*most, 5*time.Second)
 	}
 	if drawn == 0 {
-		t.Errorf("log is %q, want waits below their most", log.lines(again))
+		t.Errorf("log is %q, want waits below their most", log.Lines(again))
 	}
 }
 
@@ -346,7 +347,7 @@ func TestListenerGoesOnAfterAnErrorOfNotify(t *testing.T) {
 	writer := connect(t, config)
 	heard := make(chan string, 2)
 	var log logs
-	listener := newListener(t, config, log.option())
+	listener := newListener(t, config, listen.WithLogger(log.Logger()))
 	handle(t, listener, "pages", func(_ context.Context, n *pgconn.Notification) error {
 		heard <- n.Payload
 		return errors.New("no room")
@@ -359,7 +360,7 @@ func TestListenerGoesOnAfterAnErrorOfNotify(t *testing.T) {
 			t.Errorf("heard %q, want %s", got, id)
 		}
 	}
-	eventually(t, func() bool { return len(log.lines("no room")) == 2 })
+	eventually(t, func() bool { return len(log.Lines("no room")) == 2 })
 	if listener.Connects() != 1 {
 		t.Errorf("%d connects, want 1", listener.Connects())
 	}
@@ -380,11 +381,11 @@ func TestListenerBehindPgBouncer(t *testing.T) {
 	eventually(t, func() bool { return alive(trusting) })
 }
 
-// The listener of a configuration with a password file logs in with what the file says now.
+// With a password file, each connection logs in with the current content of the file.
 func TestListenerReadsThePasswordFileAgain(t *testing.T) {
 	t.Parallel()
 	const old, renewed = "open-sesame-83", "open-barley-84"
-	url := login.Server(t, "listening", old)
+	url := testkit.PasswordServer(t, "listening", old)
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(password string) {
 		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
@@ -400,7 +401,7 @@ func TestListenerReadsThePasswordFileAgain(t *testing.T) {
 	}
 	admin := connect(t, parse(t, url(old)))
 	var log logs
-	listener, err := listen.New(cfg, log.option())
+	listener, err := listen.New(cfg, listen.WithLogger(log.Logger()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,11 +411,11 @@ func TestListenerReadsThePasswordFileAgain(t *testing.T) {
 	execute(t, admin, `alter role current_user password '`+renewed+`'`)
 	execute(t, admin, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()
 		and usename = current_user`)
-	eventually(t, func() bool { return len(log.lines("category=auth")) > 0 })
+	eventually(t, func() bool { return len(log.Lines("category=auth")) > 0 })
 	write(renewed)
 	eventually(t, func() bool { return listener.Connects() == 2 })
 	for _, secret := range []string{old, renewed} {
-		if len(log.lines(secret)) != 0 {
+		if len(log.Lines(secret)) != 0 {
 			t.Error("a password is in the log")
 		}
 	}
@@ -423,7 +424,7 @@ func TestListenerReadsThePasswordFileAgain(t *testing.T) {
 func TestListenerWithPasswordSource(t *testing.T) {
 	t.Parallel()
 	const password = "open-sesame-85"
-	config := parse(t, login.Server(t, "asking", password)("none-of-them"))
+	config := parse(t, testkit.PasswordServer(t, "asking", password)("none-of-them"))
 	closed := errors.New("the vault is closed")
 	asked := 0
 	listener := newListener(t, config, listen.WithPassword(func(context.Context) (string, error) {

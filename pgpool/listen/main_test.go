@@ -1,20 +1,17 @@
 package listen_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
-	"log/slog"
 	"net"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/page-builder/persistence/pgpool/internal/testkit"
 	"github.com/page-builder/persistence/pgpool/listen"
 	"github.com/page-builder/persistence/pgtest/pgserver"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
@@ -26,7 +23,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is how long a busy machine may need for what usually takes milliseconds.
+// patience is how long a busy machine may take for what usually takes milliseconds.
 const patience = 30 * time.Second
 
 func parse(t *testing.T, url string) *pgx.ConnConfig {
@@ -158,33 +155,7 @@ func through(t *testing.T, config *pgx.ConnConfig) *fault.Proxy {
 	return p
 }
 
-// logs keeps what is logged.
-type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logs) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logs) option() listen.Option {
-	return listen.WithLogger(slog.New(slog.NewTextHandler(l, nil)))
-}
-
-// lines returns the lines that contain text.
-func (l *logs) lines(text string) (found []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.text.String()) {
-		if strings.Contains(line, text) {
-			found = append(found, line)
-		}
-	}
-	return found
-}
+type logs = testkit.Logs
 
 func database(t *testing.T) *pgx.ConnConfig {
 	t.Helper()

@@ -15,8 +15,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// The old primary still runs after a failover, and the writers are on the new one: so must be the
-// listener.
+// After a failover the old primary still runs and the writers use the new one. The listener must
+// follow them.
 func TestListenerLeavesAnOldPrimary(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, old *fault.Server){

@@ -24,10 +24,10 @@ type Cluster struct {
 	maxLag   time.Duration // 0: any
 	system   uint64        // the primary's system identifier, 0: not known
 	logger   *slog.Logger
-	stop     context.CancelFunc // of what looks after the replicas
-	watching sync.WaitGroup     // what looks after them
+	stop     context.CancelFunc // of the watching goroutines
+	watching sync.WaitGroup
 
-	next    atomic.Uint64              // whose turn it is
+	next    atomic.Uint64              // the turn among equally busy replicas
 	ready   atomic.Pointer[[]*standby] // those that may be read from; the slice is never changed
 	waiting atomic.Int64               // callers that wait for a replica to replay
 
@@ -110,8 +110,8 @@ func newSettings(opts []pgpool.Option) *option.Settings {
 	return s
 }
 
-// identify learns which cluster the primary is of. Where that fails, replicas are not compared with
-// it; tokens still are. The primary has answered a moment ago, and the pool's limits apply.
+// identify reads the primary's system identifier. Without it, replicas are not compared with the
+// primary; tokens still are. The primary has answered a moment ago, and the pool's limits apply.
 func (c *Cluster) identify(ctx context.Context) {
 	var system int64
 	if err := c.primary.QueryRow(ctx, `select system_identifier from pg_control_system()`).Scan(&system); err != nil {
@@ -155,8 +155,8 @@ func (c *Cluster) Shutdown(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// publish makes what was learned about a replica known, all of it at the same time: its state, who
-// may be read from, and that there is news. It returns the last state.
+// publish stores a replica's new state, updates the list of usable replicas and wakes the waiting
+// callers, all under one lock. It returns the previous state.
 func (c *Cluster) publish(about *standby, next *state) (last *state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,9 +14,9 @@ import (
 
 // Why a replica that answers is not read from.
 var (
-	// ErrNotStandby: it is not in recovery: it was promoted, or the URL leads to the primary.
+	// ErrNotStandby: it is not in recovery. It was promoted, or the URL leads to the primary.
 	ErrNotStandby error = &reason{
-		pgerr.WrongServer, "it is no standby: if it is the primary now, reads go to it through the primary's address",
+		pgerr.WrongServer, "it is not a standby: if it is the primary now, reads go to it through the primary's address",
 	}
 	// ErrOtherCluster: its system identifier is not the primary's.
 	ErrOtherCluster error = &reason{
@@ -65,9 +65,9 @@ type LagError struct {
 
 func (e *LagError) Error() string {
 	if e.Lag < 0 {
-		return "how far it is behind is not known"
+		return "its lag is unknown"
 	}
-	return fmt.Sprintf("it is behind by %s, more than %s", e.Lag.Round(time.Millisecond), e.Limit)
+	return fmt.Sprintf("its lag of %s exceeds %s", e.Lag.Round(time.Millisecond), e.Limit)
 }
 
 // Category is [pgerr.Lagging].

@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// configured is what pgconfig.Load gives a service whose second address leads to the primary by
-// mistake, on a database with a page, and what drops that.
+// configured returns what pgconfig.Load returns in a service whose replica URL leads to the primary
+// by mistake, and a function that drops the database.
 func configured() (cfg pgconfig.Config, end func()) {
 	e := &example{}
 	url := pgserver.Database(e)
@@ -22,7 +22,7 @@ func configured() (cfg pgconfig.Config, end func()) {
 	return cfg, e.end
 }
 
-// example is what an example is to pgserver: it has no testing.T.
+// example takes the place of a testing.T, which an example does not have.
 type example struct{ cleanups []func() }
 
 func (*example) Helper()                           {}

@@ -13,8 +13,8 @@ import (
 	"github.com/page-builder/persistence/pgpool/replica"
 )
 
-// The life of a service's cluster: DATABASE_URL is the primary, DATABASE_REPLICA_URLS are what it
-// reads from.
+// The life of a service's cluster: DATABASE_URL is the primary, and DATABASE_REPLICA_URLS are the
+// replicas.
 func ExampleOpen() {
 	run := func(ctx context.Context) error {
 		cfg, end := configured() // cfg, err := pgconfig.Load()
@@ -37,8 +37,8 @@ func ExampleOpen() {
 	// <nil>
 }
 
-// Who saves a page sees it saved, whichever instance and replica answers next: the write leaves a
-// token in a cookie, and reads carry it in their context.
+// An author who saves a page sees the change, whichever instance and replica answers next. The
+// write puts a token into a cookie, and reads carry it in their context.
 func ExampleCluster_Token() {
 	cfg, end := configured()
 	defer end()
@@ -139,7 +139,7 @@ func ExampleToken_Later() {
 	// Output: true <nil>
 }
 
-// What came in a header or cookie may be anything.
+// The text from a header or cookie may be anything.
 func ExampleParseToken() {
 	token, err := replica.ParseToken("") // there was no cookie
 	fmt.Println(token.IsZero(), err)
@@ -176,7 +176,7 @@ func ExampleCluster_Reader() {
 	// <nil>
 }
 
-// What an operator's page says of the replicas. DATABASE_REPLICA_URLS leads to the primary here.
+// Replicas has the figures for an operator's page. Here DATABASE_REPLICA_URLS leads to the primary.
 func ExampleCluster_Replicas() {
 	cfg, end := configured()
 	defer end()

@@ -8,13 +8,13 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// The old primary lives on after a failover, read-only. Its position stands still, so a replica is
-// compared with the server that the writers are on.
+// After a failover the old primary still runs, read-only, and its position stands still. Replicas
+// are compared with the server that the writers use.
 func TestFencedPrimary(t *testing.T) {
 	t.Parallel()
 	old := fault.NewServer(t, fault.ServerOptions{})
 	next := old.Standby(t, nil)
-	follower := next.Standby(t, nil) // receives from next, and goes with it
+	follower := next.Standby(t, nil) // streams from next and follows its promotion
 	stayed := old.Standby(t, nil)
 	old.Exec(t, `create table notes (id int)`)
 	c := open(t, config(t, fault.HostsURL("read-write", old, next), []string{follower.URL(), stayed.URL()},

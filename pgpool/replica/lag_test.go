@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgpool/replica"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A replica whose link was cut, and that comes back slowly, has replayed all that it received and
-// is far behind all the same. An ordinary role notices that too.
+// A replica that reconnects over a slow link has replayed everything it received, and is still far
+// behind. An ordinary role notices that too.
 func TestLagIsMeasuredAgainstThePrimary(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
@@ -31,7 +32,7 @@ func TestLagIsMeasuredAgainstThePrimary(t *testing.T) {
 	a.Link().Refuse()
 	p.Exec(t, `insert into notes select repeat('x', 1000) from generate_series(1, 20000)`)
 	a.Link().Heal()
-	a.Link().Rate(fault.FromServer, 300_000) // a minute for what it lacks
+	a.Link().Rate(fault.FromServer, 300_000) // a minute to catch up
 	used(t, c)
 	began := time.Now()
 	for time.Since(began) < 4*time.Second { // over several looks, while it receives and replays
@@ -52,7 +53,7 @@ func TestLagIsMeasuredAgainstThePrimary(t *testing.T) {
 	used(t, c, a.SocketDir())
 }
 
-// A token just after a switch of the log's segment is one that a replica can reach.
+// A replica can reach a token that was captured right after a switch of the WAL segment.
 func TestTokenAfterASegmentSwitch(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
@@ -70,13 +71,13 @@ func TestTokenAfterASegmentSwitch(t *testing.T) {
 	}
 }
 
-// The end of the connection that looks after a replica says nothing about the replica.
+// The loss of the health connection says nothing about the replica.
 func TestReplicaStaysInUseWithoutItsHealthConnection(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
 	a := p.Standby(t, nil)
 	var log logs
-	c := open(t, config(t, p.URL(), []string{a.URL()}), log.option())
+	c := open(t, config(t, p.URL(), []string{a.URL()}), pgpool.WithLogger(log.Logger()))
 	used(t, c, a.SocketDir())
 	admin, err := pgx.Connect(t.Context(), a.URL())
 	if err != nil {
@@ -105,7 +106,7 @@ func TestReplicaStaysInUseWithoutItsHealthConnection(t *testing.T) {
 	}
 }
 
-// The replica with fewer connections in use is read from.
+// Reader takes the replica with fewer connections in use.
 func TestReaderPrefersTheIdleReplica(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
@@ -143,7 +144,7 @@ func TestCallersThatHangUpDoNotCostAReplica(t *testing.T) {
 	p := fault.NewServer(t, fault.ServerOptions{})
 	a := p.Standby(t, nil)
 	var log logs
-	c := open(t, config(t, p.URL(), []string{a.URL()}), log.option())
+	c := open(t, config(t, p.URL(), []string{a.URL()}), pgpool.WithLogger(log.Logger()))
 	used(t, c, a.SocketDir())
 	for hungUp := 0; hungUp < 10; {
 		tx, err := c.Reader(t.Context()).Begin(t.Context())

@@ -1,12 +1,9 @@
 package replica_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgconfig"
 	"github.com/page-builder/persistence/pgpool"
+	"github.com/page-builder/persistence/pgpool/internal/testkit"
 	"github.com/page-builder/persistence/pgpool/replica"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 	"go.uber.org/goleak"
@@ -60,7 +58,7 @@ func open(t *testing.T, cfg pgconfig.Config, opts ...pgpool.Option) *replica.Clu
 	return c
 }
 
-// reads returns the hosts that n readers are led to, with how many each.
+// reads returns how many of n readers each host gets.
 func reads(t *testing.T, c *replica.Cluster, n int) map[string]int {
 	t.Helper()
 	hosts := map[string]int{}
@@ -119,29 +117,9 @@ func token(t *testing.T, c *replica.Cluster) replica.Token {
 	return token
 }
 
-// logs keeps what is logged.
-type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
+type logs = testkit.Logs
 
-func (l *logs) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logs) option() pgpool.Option {
-	return pgpool.WithLogger(slog.New(slog.NewTextHandler(l, nil)))
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// dial connects past the pools.
+// dial connects outside the pools.
 func dial(t *testing.T, s *fault.Server) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.URL())

@@ -12,8 +12,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// Servers that lack the functions, as other engines do, say so: Token returns an error that can be
-// told apart, a replica is not read from, and reads go on from the primary.
+// Other engines lack the functions for positions. Token then returns ErrUnsupported, such a replica
+// is not used, and reads go to the primary.
 func TestServersWithoutPositions(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
@@ -42,17 +42,17 @@ func TestServersWithoutPositions(t *testing.T) {
 		t.Error("the reader is not the primary")
 	}
 
-	// Nor does it say which cluster it is: reading from the primary goes on working.
+	// It does not say which cluster it belongs to either. Reading from the primary still works.
 	p.Exec(t, allow+`; alter function pg_catalog.pg_control_system() rename to gone_3`)
 	var log logs
-	c = open(t, config(t, p.URL(), []string{a.URL()}), log.option())
+	c = open(t, config(t, p.URL(), []string{a.URL()}), pgpool.WithLogger(log.Logger()))
 	if !strings.Contains(log.String(), "the primary does not say which cluster it is") {
 		t.Errorf("log is %s, want a warning", &log)
 	}
 	execute(t, c.Reader(t.Context()), `select 1`)
 }
 
-// A cluster without its primary is none.
+// Open fails without a primary.
 func TestOpenWithoutPrimary(t *testing.T) {
 	t.Parallel()
 	// No socket is there.

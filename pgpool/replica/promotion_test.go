@@ -9,13 +9,13 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A standby that lacks the end of the log is promoted, while another one has it. That one is then
-// ahead of the new primary by position, and shows none of its writes.
+// A standby that lacks the end of the log is promoted while another one has it. The other one is
+// then ahead of the new primary by position, but shows none of its writes.
 func TestPromotion(t *testing.T) {
 	t.Parallel()
 	old := fault.NewServer(t, fault.ServerOptions{})
 	next, astray := old.Standby(t, nil), old.Standby(t, nil)
-	follower := next.Standby(t, nil) // receives from next, and goes with it
+	follower := next.Standby(t, nil) // streams from next and follows its promotion
 	old.Exec(t, `create table notes (id int)`)
 	c := open(t, config(t, fault.HostsURL("read-write", old, next), []string{astray.URL(), follower.URL()}),
 		pgpool.WithAcquireTimeout(10*time.Second))

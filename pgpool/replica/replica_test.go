@@ -15,7 +15,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// The tests on one primary with two standbys, one after the other.
+// TestReplicas runs its tests one after the other on one primary with two standbys.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	three := newServers(t)
@@ -112,8 +112,8 @@ func lagBeyondLimit(t *testing.T, s *servers) {
 	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 }
 
-// Writers that read what they wrote, with one replica paused: with the token never an older state,
-// without it some.
+// Writers read their own writes while one replica is paused. With the token they never see an older
+// state; without it they sometimes do.
 func readYourWrites(t *testing.T, s *servers) {
 	const writers, rounds = 4, 40
 	c := s.open(t)
@@ -187,7 +187,7 @@ func readYourWrites(t *testing.T, s *servers) {
 	}
 }
 
-// A token beyond the end of the primary's log was made up. It costs neither the wait nor the
+// A token beyond the end of the primary's log was made up. Its reader neither waits nor goes to the
 // primary.
 func futureToken(t *testing.T, s *servers) {
 	c := s.open(t)
@@ -231,8 +231,8 @@ func foreignToken(t *testing.T, s *servers) {
 	}
 }
 
-// Clients that forge tokens cost no connection of the primary's pool, and delay nobody but
-// themselves: at most by what the question for the primary's position and WaitLimit take.
+// Clients that forge tokens take no connection of the primary's pool, and delay only themselves: at
+// most by WaitLimit and the time to ask for the primary's position.
 func forgedTokens(t *testing.T, s *servers) {
 	c := s.open(t)
 	const callers, calls = 8, 75
@@ -283,7 +283,7 @@ func forgedTokens(t *testing.T, s *servers) {
 	}
 }
 
-// A commit that is not flushed yet is not on a replica, and a token stands for it.
+// A token covers a commit that is not flushed yet, although no replica has it.
 func asynchronousCommit(t *testing.T, s *servers) {
 	c := s.open(t)
 	execute(t, c.Primary(), `insert into counters values (100, 0)`)
@@ -300,7 +300,7 @@ func asynchronousCommit(t *testing.T, s *servers) {
 	}
 }
 
-// A role without privileges over the server's statistics can do all of it.
+// All of it works for a role that may not see the server's statistics.
 func ordinaryRole(t *testing.T, s *servers) {
 	as := func(url string) string { return strings.Replace(url, "postgres@", "reader@", 1) }
 	c := open(t, config(t, as(s.p.URL()), []string{as(s.a.URL()), as(s.b.URL())}))
@@ -313,7 +313,7 @@ func ordinaryRole(t *testing.T, s *servers) {
 
 func killedAndBack(t *testing.T, s *servers) {
 	var log logs
-	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}), log.option())
+	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}), pgpool.WithLogger(log.Logger()))
 	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	s.a.Kill(t)
 	used(t, c, s.b.SocketDir())
@@ -356,9 +356,9 @@ func downAtStart(t *testing.T, s *servers) {
 	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 }
 
-// When the primary is lost, a replica that had everything is not taken for one that is behind by
-// all the time in which nobody wrote; here that is not even known, because it has replayed no
-// commit since it started.
+// When the primary is lost, the lag of a replica that had everything does not include the time
+// without writes. Here that time is not even known, because the replica has replayed no commit
+// since it started.
 func primaryLost(t *testing.T, s *servers) {
 	const rounds = 5 // a look that takes more than 2 s, on a busy machine, spoils one
 	for range rounds {
@@ -381,7 +381,7 @@ func primaryLost(t *testing.T, s *servers) {
 	t.Errorf("%d times the replica's lag was not known when the primary was lost", rounds)
 }
 
-// Replicas that are none, and a configuration without any.
+// Replicas that are not standbys, and a configuration without replicas.
 func TestNoReplica(t *testing.T) {
 	t.Parallel()
 	database := pgserver.Database(t)
@@ -410,7 +410,7 @@ func TestNoReplica(t *testing.T) {
 	}
 }
 
-// The address of another cluster's server is not read from, even if that is a standby.
+// A server of another cluster is not used, even if it is a standby.
 func TestOtherCluster(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
@@ -423,7 +423,7 @@ func TestOtherCluster(t *testing.T) {
 	}
 }
 
-// Shutdown names who still has a connection, and ends nevertheless.
+// Shutdown names the holders that are left, and still ends.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	c, err := replica.Open(t.Context(), config(t, pgserver.Database(t), nil), pgpool.WithLogger(nil))

@@ -8,14 +8,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/page-builder/persistence/pgerr"
+	"github.com/page-builder/persistence/pgpool"
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// The pool hears of the server's end before the connection that looks after it does: the replica is
-// left until it has been looked at.
+// The pool may notice the loss of the server before the health connection does. The replica is then
+// out of use until the next check.
 func sessionEnded(t *testing.T, s *servers) {
 	var log logs
-	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}), log.option())
+	c := open(t, config(t, s.p.URL(), []string{s.a.URL(), s.b.URL()}), pgpool.WithLogger(log.Logger()))
 	used(t, c, s.a.SocketDir(), s.b.SocketDir())
 	const left = "replica is not read from"
 	before := strings.Count(log.String(), left)
@@ -55,14 +56,14 @@ func sessionEnded(t *testing.T, s *servers) {
 	}
 }
 
-// A replica's URL says by itself that PgBouncer is in front of it. The primary's says nothing about
-// that.
+// Whether PgBouncer is in front of a replica depends on the replica's own URL, not on the
+// primary's.
 func TestReplicaBehindPgBouncer(t *testing.T) {
 	t.Parallel()
 	p := fault.NewServer(t, fault.ServerOptions{})
 	bouncer := fault.NewPgBouncer(t, p.Standby(t, nil).URL(), nil)
 	var log logs
-	c := open(t, config(t, p.URL(), []string{bouncer.URL() + "&pgbouncer=true"}), log.option())
+	c := open(t, config(t, p.URL(), []string{bouncer.URL() + "&pgbouncer=true"}), pgpool.WithLogger(log.Logger()))
 	eventually(t, func() bool { return c.Reader(t.Context()) != c.Primary() }, func() any { return c.Replicas() })
 	for range 3 {
 		var standby bool

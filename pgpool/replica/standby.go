@@ -45,7 +45,7 @@ type standby struct {
 	state atomic.Pointer[state]
 	load  atomic.Int64 // connections of the pool that are in use or waited for, nearly
 	woken atomic.Bool
-	rouse atomic.Pointer[context.CancelFunc] // ends the present rest
+	rouse atomic.Pointer[context.CancelFunc] // ends the current rest
 
 	conn *pgx.Conn // the one that asks; nil: none
 }
@@ -147,7 +147,7 @@ func (s *standby) connect(ctx context.Context) error {
 	return nil
 }
 
-// correctLoad counts again. Nothing tells the count that a connection was hijacked.
+// correctLoad sets the count to the pool's figures, because no hook reports a hijacked connection.
 func (s *standby) correctLoad() {
 	if pool := s.pool.Load(); pool != nil {
 		stat := pool.Stat()
@@ -162,7 +162,7 @@ func (s *standby) disconnect() {
 	}
 }
 
-// learn makes a state the replica's, and logs a change.
+// learn publishes a state of the replica and logs a change.
 func (s *standby) learn(ctx context.Context, next *state) {
 	last := s.cluster.publish(s, next)
 	if ctx.Err() != nil || pgerr.Of(last.err) == pgerr.Of(next.err) && (last.err == nil) == (next.err == nil) {
@@ -176,9 +176,9 @@ func (s *standby) learn(ctx context.Context, next *state) {
 	s.cluster.log(ctx, slog.LevelInfo, "replica is read from", nil, append(attrs, slog.Duration("lag", next.lag))...)
 }
 
-// lost is called by the pool when the server seems to be gone. The next look, at once, finds out
-// whether it is. Until then no reader is led there, and what it had replayed no longer counts: a
-// replica that crashed may start from an earlier position.
+// lost is called by the pool when the server seems to be gone. The next look, which starts at once,
+// finds out. Until then no reader is led there, and the replayed position no longer counts: a
+// replica that crashed may restart from an earlier one.
 func (s *standby) lost(ctx context.Context, err error) {
 	s.learn(ctx, &state{err: err, lag: unknownLag})
 	s.wake()

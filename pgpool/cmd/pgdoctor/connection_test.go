@@ -9,8 +9,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A connection that breaks while questions are asked is a database that was not reached. What was
-// learnt until then stays said.
+// If the connection breaks during the checks, the database counts as not reached. The results so
+// far are printed.
 func TestConnectionThatBreaks(t *testing.T) {
 	t.Parallel()
 	const said = "ok connection 127.0.0.1:"

@@ -153,8 +153,8 @@ func oneLine(text string) string {
 	return text
 }
 
-// visible replaces what would control the terminal: everybody who may create a table chooses its
-// name.
+// visible replaces characters that would control the terminal: any role that may create a table can
+// choose such a name.
 func visible(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && !unicode.IsGraphic(r) {

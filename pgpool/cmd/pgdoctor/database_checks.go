@@ -51,7 +51,8 @@ var databaseChecks = []databaseCheck{
 	{"statements", checkStatements},
 }
 
-// listed makes a finding of what a query of one text column lists. The summary is none, or the number and some.
+// listed makes a finding of the rows of a query with one text column. The summary is none, or the
+// number of rows and some.
 func listed(
 	ctx context.Context, tx pgx.Tx, v verdict, none, some, hint, sql string, args ...any,
 ) (finding, error) {
@@ -66,8 +67,8 @@ func listed(
 	return finding{Verdict: v, Summary: fmt.Sprintf("%d %s", len(details), some), Details: details, Hint: hint}, nil
 }
 
-// unlessHidden makes a finding that found nothing unknown if the role could not see everything.
-// hiddenSQL counts what it could not see.
+// unlessHidden changes an ok finding to unknown if the role could not see everything. hiddenSQL
+// counts what it could not see.
 func unlessHidden(ctx context.Context, tx pgx.Tx, f finding, err error, what, hiddenSQL string) (finding, error) {
 	if err != nil || f.Verdict != ok {
 		return f, err
@@ -199,8 +200,8 @@ func checkAutovacuum(ctx context.Context, tx pgx.Tx) (finding, error) {
 }
 
 // checkBloat lists tables with many dead rows, and tables that are much larger than their rows. The
-// second is an estimate from ANALYZE's statistics: the header of a row is 24 bytes, its pointer 4,
-// that of a page 24, and a row begins at a multiple of 8.
+// second is an estimate from ANALYZE's statistics: a row has a header of 24 bytes and a pointer of
+// 4, and begins at a multiple of 8; a page has a header of 24.
 func checkBloat(ctx context.Context, tx pgx.Tx) (finding, error) {
 	return listed(ctx, tx, warn, "no table has many dead rows or much free space", "with dead rows or free space",
 		"look for what holds autovacuum up, or lower the table's autovacuum_vacuum_scale_factor; pg_repack or VACUUM "+

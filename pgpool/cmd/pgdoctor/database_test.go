@@ -32,7 +32,7 @@ func check(t *testing.T, report databaseReport, name string) finding {
 	return finding{}
 }
 
-// Each check finds what it is for, and says where.
+// Each check finds its problem and says where it is.
 func TestDatabaseWithProblems(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{Settings: map[string]string{
@@ -152,7 +152,7 @@ func TestDatabaseWithoutProblems(t *testing.T) {
 		"? statements pg_stat_statements is not there", "no problems, no warnings")
 }
 
-// What a role may not see is unknown, and not fine.
+// What a role may not see is unknown, not ok.
 func TestDatabaseAsAnOrdinaryRole(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{})

@@ -128,7 +128,7 @@ func (d *doctor) pooler(p *patient) {
 		d.say("ok", "PgBouncer", "is in front of the database, as configured")
 	case p.settings.PgBouncer:
 		d.say("warn", "PgBouncer",
-			"is configured and not there: without DATABASE_PGBOUNCER statements are prepared and limits set")
+			"is configured but not there: without DATABASE_PGBOUNCER statements are prepared and limits set")
 	}
 }
 
@@ -259,7 +259,7 @@ func (d *doctor) budget(p *patient) {
 	}
 }
 
-// maxSkew is what makes tokens and timestamps of two machines disagree visibly.
+// maxSkew is the difference at which tokens and timestamps of two machines visibly disagree.
 const maxSkew = time.Second
 
 func (d *doctor) clock(ctx context.Context, p *patient) error {

@@ -15,7 +15,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// examine runs the command in a process environment of its own and returns what it printed.
+// examine runs the command with this environment and returns its output.
 func examine(t *testing.T, environ map[string]string, args ...string) (code int, output string) {
 	t.Helper()
 	var stdout, stderr strings.Builder
@@ -171,7 +171,7 @@ func TestWhatIsWrongWithADatabase(t *testing.T) {
 		},
 		"PgBouncer that is not there": {
 			environ: map[string]string{"DATABASE_PGBOUNCER": "true", "DIRECT_DATABASE_URL": "URL"}, code: fine,
-			want: []string{"warn PgBouncer is configured and not there"},
+			want: []string{"warn PgBouncer is configured but not there"},
 		},
 		"clock": {
 			sql: "create function clock_timestamp() returns timestamptz language sql as $$ select " +

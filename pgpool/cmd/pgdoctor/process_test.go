@@ -13,7 +13,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// asCommand makes the test binary the command.
+// asCommand makes the test binary run as the command.
 const asCommand = "PGDOCTOR_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -24,8 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// process is the command in a process of its own, in an empty folder and with nothing else in its
-// environment.
+// process runs the command as a process, in an empty folder and with no other variables.
 func process(t *testing.T, out *bytes.Buffer, environ ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -65,8 +64,7 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends the examination of a database that does not answer, with the report of what it was
-// doing.
+// Ctrl-C ends the command while a database does not answer. It still prints its report.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -6,7 +6,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// A server that was told to be a standby is one, even without a primary.
+// A server that is configured as a standby counts as one, even without a primary.
 func TestStandby(t *testing.T) {
 	t.Parallel()
 	server := fault.NewServer(t, fault.ServerOptions{})

@@ -9,7 +9,7 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
-// A role of its own, with a limit, and without a right that others have.
+// The role has a connection limit and lacks a privilege that other roles have.
 func TestUser(t *testing.T) {
 	t.Parallel()
 	database := pgserver.Database(t)

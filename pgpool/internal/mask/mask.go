@@ -14,11 +14,11 @@ const (
 	commentMark = "/* … */"
 )
 
-// SQL returns the beginning of a statement as it may be shown. String literals become '…': they
-// hold passwords in CREATE ROLE and connection strings in CREATE SUBSCRIPTION, and values
-// everywhere. So does a word that stands for a secret in a utility statement, though the server
-// refuses most of them: it is a mistake, and a secret all the same. Comments and names are masked
-// if they mention a secret or a URL. SQL looks at no more than limit bytes.
+// SQL returns the beginning of a statement in a form that is safe to show. String literals become
+// '…': they contain passwords in CREATE ROLE, connection strings in CREATE SUBSCRIPTION, and values
+// everywhere. So does an unquoted secret in a utility statement. The server refuses most of these
+// mistakes, but the text still contains the secret. Comments and names are masked if they mention a
+// secret or a URL. SQL looks at no more than limit bytes.
 //
 // Where a literal ends can depend on the server's settings (a backslash before a quote). Then
 // everything after it is masked.

@@ -1,5 +1,5 @@
-// Package login starts servers that ask for a password, for tests.
-package login
+// Package testkit is shared by the tests of pgpool, pgpool/listen and pgpool/replica.
+package testkit
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// Server starts a server that asks this role for a password, and returns a function that makes the
+// PasswordServer starts a server that asks this role for a password, and returns a function that makes the
 // URL with any password. The server ends with the test.
-func Server(t fault.TB, role, password string) func(password string) string {
+func PasswordServer(t fault.TB, role, password string) func(password string) string {
 	t.Helper()
 	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
 	server.Exec(t, fmt.Sprintf(`create role %s login password '%s'`, role, password))
