@@ -125,6 +125,7 @@ func TestRefusedForWantOfRoomSaysWhatToSet(t *testing.T) {
 		conn, err = pool.Acquire(t.Context())
 		return err == nil
 	})
+	t.Cleanup(conn.Release)
 	told := func() bool {
 		failures := make(chan error)
 		for range 4 {
@@ -141,6 +142,4 @@ func TestRefusedForWantOfRoomSaysWhatToSet(t *testing.T) {
 		return told
 	}
 	eventually(t, told)
-	conn.Release()
-	pool.Close() // before the role goes
 }

@@ -1,12 +1,14 @@
 package pgpool_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/page-builder/persistence/pgerr"
 	"github.com/page-builder/persistence/pgpool"
@@ -22,13 +24,21 @@ func TestConnectFailsAtOnceForWrongPassword(t *testing.T) {
 	connect(t, parse(t, secured(right)))
 
 	var log logs
-	_, err := pgpool.ConnectConfig(t.Context(), parse(t, secured(wrong)), pgpool.WithLogger(log.Logger()))
+	var seen connectErrors
+	_, err := pgpool.ConnectConfig(t.Context(), parse(t, secured(wrong)), pgpool.WithLogger(log.Logger()),
+		pgpool.WithTracer(&seen))
 	var failed *pgpool.StartupError
 	if !errors.As(err, &failed) || failed.Attempts != 1 || failed.Ended != nil {
 		t.Fatalf("error is %v, want a StartupError after one attempt", err)
 	}
 	if got := pgerr.Of(err); got != pgerr.Auth || !strings.Contains(err.Error(), "check user and password") {
 		t.Errorf("error is %v of category %s, want auth and what to do", err, got)
+	}
+
+	// The tracer's error is pgx's own, and is not changed after the tracer got it.
+	var traced *pgconn.ConnectError
+	if len(seen.all) != 1 || !errors.As(seen.all[0], &traced) || traced.Config.Password != wrong {
+		t.Errorf("the tracer's errors are %v, want pgx's own with its configuration", seen.all)
 	}
 
 	encoded, _ := json.Marshal(err)
@@ -44,4 +54,18 @@ func TestConnectFailsAtOnceForWrongPassword(t *testing.T) {
 			t.Errorf("the password is in %s", where)
 		}
 	}
+}
+
+// connectErrors is a tracer that keeps the errors of connects.
+type connectErrors struct {
+	pgx.QueryTracer // not called
+	all             []error
+}
+
+func (c *connectErrors) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
+	return ctx
+}
+
+func (c *connectErrors) TraceConnectEnd(_ context.Context, data pgx.TraceConnectEndData) {
+	c.all = append(c.all, data.Err)
 }
