@@ -104,6 +104,34 @@ func TestDefaultStopsWaitingWithContext(t *testing.T) {
 	}
 }
 
+// If the context of the caller that connects ends, the next one connects.
+func TestDefaultGoesOnForTheNextCaller(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("APP_ENV", "test")
+	reached := make(chan struct{}, 1)
+	t.Setenv("DATABASE_URL", "postgres://app@"+hangUp(t, reached)+"/nowhere?sslmode=disable")
+	t.Setenv("DATABASE_STARTUP_TIMEOUT", "off")
+	first, giveUp := context.WithCancel(t.Context())
+	result := make(chan []error, 2)
+	go func() { result <- concurrently(first, 1, nil) }()
+	<-reached
+	next, end := context.WithCancel(t.Context())
+	go func() { result <- concurrently(next, 1, nil) }()
+	giveUp()
+	if err := (<-result)[0]; !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want context.Canceled", err)
+	}
+	select { // the first caller's last attempt
+	case <-reached:
+	default:
+	}
+	<-reached
+	end()
+	if err := (<-result)[0]; !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want context.Canceled", err)
+	}
+}
+
 // hangUp listens on the address it returns, closes every connection at once and signals the first.
 func hangUp(t *testing.T, reached chan<- struct{}) string {
 	t.Helper()
