@@ -130,9 +130,10 @@ func New(cfg pgconfig.Config, opts ...Option) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	l := newListener(direct)
-	l.password = option.SecretFile(cfg.DirectSecretFile(), direct, func() *slog.Logger { return l.logger })
-	return l.with(opts), nil
+	file := func(l *Listener) {
+		l.password = option.SecretFile(cfg.DirectSecretFile(), direct, func() *slog.Logger { return l.logger })
+	}
+	return newListener(direct, append([]Option{file}, opts...)), nil
 }
 
 // NewConfig returns a Listener for cfg, which must not lead through PgBouncer. It works on a copy.
@@ -144,10 +145,10 @@ func NewConfig(cfg *pgx.ConnConfig, opts ...Option) (*Listener, error) {
 	}
 	cfg = cfg.Copy()
 	pgpool.DefaultKeepAlive.Apply(cfg)
-	return newListener(cfg).with(opts), nil
+	return newListener(cfg, opts), nil
 }
 
-func newListener(cfg *pgx.ConnConfig) *Listener {
+func newListener(cfg *pgx.ConnConfig, opts []Option) *Listener {
 	if cfg.ConnectTimeout <= 0 {
 		cfg.ConnectTimeout = pgpool.DefaultConnectTimeout
 	}
@@ -161,10 +162,6 @@ func newListener(cfg *pgx.ConnConfig) *Listener {
 		LogError:       l.noteError,
 		ReconnectDelay: -1, // none: connect waits for a random time, which a fixed delay cannot
 	}
-	return l
-}
-
-func (l *Listener) with(opts []Option) *Listener {
 	for _, opt := range opts {
 		if opt != nil {
 			opt(l)

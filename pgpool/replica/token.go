@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // ErrMalformedToken is the error for a text that is no [Token]. The text itself is not in it.
@@ -26,10 +25,7 @@ type Token struct {
 
 // tokenFormat has a version first, and a fixed width, so that whatever else comes is recognized.
 // Its characters need no quoting in headers, cookies and URLs.
-const (
-	tokenFormat = "1-%016x-%08x-%016x"
-	tokenLength = 2 + 16 + 1 + 8 + 1 + 16
-)
+const tokenFormat = "1-%016x-%08x-%016x"
 
 // ParseToken reads what [Token.String] wrote. The empty text is the zero Token, because a request
 // without a header has none. Every other text that String cannot have written is
@@ -38,15 +34,10 @@ func ParseToken(text string) (Token, error) {
 	if text == "" {
 		return Token{}, nil
 	}
-	if len(text) != tokenLength {
-		return Token{}, fmt.Errorf("parse token: %w", ErrMalformedToken)
-	}
-	system, err1 := strconv.ParseUint(text[2:18], 16, 64)
-	timeline, err2 := strconv.ParseUint(text[19:27], 16, 32)
-	lsn, err3 := strconv.ParseUint(text[28:], 16, 64)
-	token := Token{system: system, timeline: uint32(timeline), lsn: lsn}
+	var token Token
+	_, err := fmt.Sscanf(text, tokenFormat, &token.system, &token.timeline, &token.lsn)
 	// Writing it again finds everything else: separators, the version, upper case, signs.
-	if errors.Join(err1, err2, err3) != nil || token.String() != text {
+	if err != nil || token.String() != text {
 		return Token{}, fmt.Errorf("parse token: %w", ErrMalformedToken)
 	}
 	return token, nil
