@@ -185,6 +185,7 @@ func ExampleStartupError() {
 		fmt.Println(failed.Attempts, failed.Category())
 		fmt.Println(failed.Hint())
 	}
-	// Output: 1 config check the database name and the parameters of the connection string
-	// (DATABASE_URL); a missing database has to be created first
+	// Output:
+	// 1 config
+	// check the database name and the parameters of the connection string (DATABASE_URL); a missing database has to be created first
 }

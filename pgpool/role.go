@@ -63,7 +63,9 @@ func (o *observer) hookRole(cfg *pgxpool.Config) {
 	next, beforeAcquire := cfg.PrepareConn,
 		cfg.BeforeAcquire //nolint:staticcheck // callers still set it, and it would be passed over
 	if next == nil && beforeAcquire != nil {
-		next = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return beforeAcquire(ctx, conn), nil }
+		next = func(ctx context.Context, conn *pgx.Conn) (bool, error) { //nolint:unparam // as PrepareConn
+			return beforeAcquire(ctx, conn), nil
+		}
 	}
 	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (ok bool, err error) {
 		c := o.acquireOf(ctx)

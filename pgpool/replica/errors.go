@@ -16,7 +16,7 @@ import (
 var (
 	// ErrNotStandby: it is not in recovery. It was promoted, or the URL leads to the primary.
 	ErrNotStandby error = &reason{
-		pgerr.WrongServer, "it is not a standby: if it is the primary now, reads go to it through the primary's address",
+		pgerr.WrongServer, "it is not a standby: if it is the primary now, reads go to it through the primary's URL",
 	}
 	// ErrOtherCluster: its system identifier is not the primary's.
 	ErrOtherCluster error = &reason{
