@@ -56,9 +56,26 @@ func socketURL(dir, port, database string) *url.URL {
 	return &url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: encodeQuery(q)}
 }
 
+// lockFile names the server's directory. While the server starts, [unfinished] comes first.
+func (s *spec) lockFile() string { return filepath.Join(s.cache, s.key+".lock") }
+
+const unfinished = "?"
+
+func (s *spec) writeLockFile(text string) error {
+	return noRoom(os.WriteFile(s.lockFile(), []byte(text), 0o600), s.lockFile())
+}
+
+// discardUnfinished removes what a start left that was killed together with its watchdog.
+func (s *spec) discardUnfinished() {
+	b, _ := os.ReadFile(s.lockFile())
+	if dir, ok := strings.CutPrefix(string(b), unfinished); ok && tree.Private(dir, s.owner.UID) == nil {
+		_ = s.watch(dir, "adopt", nil)
+	}
+}
+
 // join holds the server that the lock file names, if it is up.
-func (s *spec) join(lockFile string) (*instance, error) {
-	dir, err := s.running(lockFile)
+func (s *spec) join() (*instance, error) {
+	dir, err := s.running()
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +96,8 @@ func (s *spec) join(lockFile string) (*instance, error) {
 }
 
 // running returns the directory that the lock file names, if it is ours.
-func (s *spec) running(lockFile string) (string, error) {
-	b, err := os.ReadFile(lockFile)
+func (s *spec) running() (string, error) {
+	b, err := os.ReadFile(s.lockFile())
 	if err != nil {
 		return "", err
 	}
@@ -91,15 +108,15 @@ func (s *spec) running(lockFile string) (string, error) {
 }
 
 // adopt starts a new watchdog for a running server that lost its own. It runs under the lock.
-func (s *spec) adopt(lockFile string) (*instance, error) {
-	dir, err := s.running(lockFile)
+func (s *spec) adopt() (*instance, error) {
+	dir, err := s.running()
 	if err != nil {
 		return nil, err
 	}
 	if err := s.watch(dir, "adopt", nil); err != nil {
 		return nil, err
 	}
-	return s.join(lockFile)
+	return s.join()
 }
 
 // start makes a directory and a server in it. It runs under the lock.
@@ -128,6 +145,9 @@ func (s *spec) startOnce(ctx context.Context, fresh bool) (_ *instance, cached b
 	if n := len(filepath.Join(dir, ".s.PGSQL."+port)); n > binaries.MaxSocketPath {
 		return nil, false, fmt.Errorf("the socket path in %s would have %d bytes, more than the %d a system allows; "+
 			"set TMPDIR to a shorter path", dir, n, binaries.MaxSocketPath)
+	}
+	if err := s.writeLockFile(unfinished + dir); err != nil {
+		return nil, false, err
 	}
 	// The watchdog comes before the first file: it discards them if this process dies before it
 	// says "start".

@@ -165,18 +165,17 @@ func resolve(ctx context.Context, opts Options) (*spec, error) {
 
 // acquire tries to join until it gets the lock, and starts a server under it.
 func (s *spec) acquire(ctx context.Context) (*instance, error) {
-	path := filepath.Join(s.cache, s.key+".lock")
 	for {
-		if inst, err := s.join(path); err == nil {
+		if inst, err := s.join(); err == nil {
 			return inst, nil
 		}
-		lock, err := flock.Try(path)
+		lock, err := flock.Try(s.lockFile())
 		if err != nil {
 			return nil, err
 		}
 		if lock != nil {
 			defer lock.Close() // closing unlocks
-			return s.joinOrStart(ctx, path)
+			return s.joinOrStart(ctx)
 		}
 		// 5 ms: short against a start, and 60 processes waiting cost nothing.
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
@@ -186,25 +185,26 @@ func (s *spec) acquire(ctx context.Context) (*instance, error) {
 }
 
 // joinOrStart runs under the lock.
-func (s *spec) joinOrStart(ctx context.Context, path string) (*instance, error) {
-	inst, err := s.join(path)
+func (s *spec) joinOrStart(ctx context.Context) (*instance, error) {
+	inst, err := s.join()
 	switch {
 	case err == nil:
 		return inst, nil
 	case errors.Is(err, errUnwatched):
 		// The watchdog was killed, its server was not: watch it again, so that it ends with its
 		// users.
-		if inst, err := s.adopt(path); err == nil {
+		if inst, err := s.adopt(); err == nil {
 			return inst, nil
 		}
 	}
+	s.discardUnfinished()
 	inst, err = s.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(path, []byte(inst.dir), 0o600); err != nil {
+	if err := s.writeLockFile(inst.dir); err != nil {
 		inst.leave()
-		return nil, noRoom(err, path)
+		return nil, err
 	}
 	return inst, nil
 }

@@ -140,6 +140,33 @@ func TestNothingIsLeftAfterKillDuringStart(t *testing.T) {
 	}
 }
 
+// A start that is killed with its watchdog leaves files, and maybe a server, until the next Acquire.
+func TestKillOfAStartAndItsWatchdog(t *testing.T) {
+	t.Parallel()
+	dir, cache := shortTempDir(t), warmCache(t)
+	withCache := func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, childDir+"="+dir, childCache+"="+cache) }
+	for _, until := range []string{"", "users", "data/postmaster.pid"} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = os.Environ()
+		withCache(cmd)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the start to get to "+until, func() bool {
+			found, _ := filepath.Glob(filepath.Join(dir, "pgserver-*", until))
+			return len(found) > 0
+		})
+		cmd.Process.Signal(syscall.SIGSTOP) // its end would tell the watchdog
+		killProcesses(t, filepath.Join(dir, "pgserver-"), "sh -s start ")
+		cmd.Process.Kill()
+		cmd.Wait()
+		u := startUser(t, dir, withCache)
+		u.stop.Close()
+		u.Wait()
+		waitFor(t, "the files to go", func() bool { return len(processes(t, dir)) == 0 && len(servers(t, dir)) == 0 })
+	}
+}
+
 // kill -9 of go test and all it started, as a CI runner does it on cancellation.
 func TestNothingIsLeftAfterGoTestIsKilled(t *testing.T) {
 	t.Parallel()

@@ -82,6 +82,10 @@ watch() {
 
 trap '' HUP INT TERM
 if [ "$mode" = adopt ]; then
-	listen || exit
+	if [ ! -p "$dir/users" ]; then # it was killed before it had made that
+		discard </dev/null >/dev/null 2>&1 &
+		exit
+	fi
+	listen
 fi
 watch </dev/null >/dev/null 2>&1 &

@@ -89,8 +89,12 @@ func (l *Lease) Close(ctx context.Context) {
 // was there already and has no lease belongs to a process that has ended.
 func Living(ctx context.Context, conn *pgx.Conn, space string) (map[string]bool, error) {
 	// Two keys of 32 bits: pg_locks shows them as unsigned numbers, with 2 in objsubid.
-	keys, err := column[int64](ctx, conn, `select objid::bigint from pg_locks where locktype = 'advisory'
-		and objsubid = 2 and granted and classid::bigint = `+strconv.FormatUint(uint64(uint32(spaceKey(space))), 10))
+	rows, err := conn.Query(ctx, `select objid::bigint from pg_locks where locktype = 'advisory'
+		and objsubid = 2 and granted and classid::bigint = $1`, int64(uint32(spaceKey(space))))
+	if err != nil {
+		return nil, fmt.Errorf("list leases: %w", err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
 		return nil, fmt.Errorf("list leases: %w", err)
 	}
@@ -111,12 +115,4 @@ func spaceKey(space string) int32 {
 func tokenKey(token string) int32 {
 	n, _ := strconv.ParseUint(token, 16, 32)
 	return int32(uint32(n))
-}
-
-func column[T any](ctx context.Context, conn *pgx.Conn, sql string) ([]T, error) {
-	rows, err := conn.Query(ctx, sql)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[T])
 }
