@@ -1,6 +1,7 @@
 package pgtest_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/page-builder/persistence/pgtest/pgserver"
 )
 
 // TestMain: the tests wait for processes and servers far more than they compute.
@@ -16,6 +19,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) == "" {
 		if err := flag.Set("test.parallel", "6"); err != nil {
 			panic(err)
+		}
+		if os.Getenv("PGTEST_VERSION") != "" { // root's store of downloads depends on XDG_CACHE_HOME, which tests set
+			bin, err := pgserver.Binaries(context.Background(), pgserver.Options{})
+			if err == nil {
+				err = os.Setenv("PGTEST_BINDIR", bin)
+			}
+			if err != nil {
+				panic(err)
+			}
 		}
 	}
 	if os.Getenv(goleakEnv) != "" {
