@@ -78,6 +78,7 @@ func (p *plan) carry(r *reader, before map[string]string) error {
 			}
 		}
 		c.definition, c.unchecked = strings.CutSuffix(c.definition, " NOT VALID")
+		c.unchecked = c.unchecked || strings.HasSuffix(c.definition, " NOT ENFORCED")
 		if p.opts.Kind == Split || c.rest == "" && c.definition == "" {
 			p.left, p.lost = append(p.left, "constraint "+k.Name), append(p.lost, c.restore)
 		} else if err := p.keep(r, c, k.RawName); err != nil {

@@ -108,6 +108,26 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// Constraints that are not enforced, since PostgreSQL 18, stay so.
+func TestNotEnforced(t *testing.T) {
+	t.Parallel()
+	if ask[int](open(t), "select current_setting('server_version_num')::int") < 180000 {
+		t.Skip("they begin with PostgreSQL 18")
+	}
+	b := setup(t, "create table r (id int primary key); create table t (id int primary key, a int references r not enforced, "+
+		"check (a > 0) not enforced)", "insert into t values (1, -1)",
+		expand.Options{Kind: expand.Rename, Table: "t", Column: "a", To: []string{"b"}})
+	defer b.log()
+	was := b.schema()
+	b.to(2)
+	b.backfill()
+	b.to(b.last())
+	b.to(1)
+	if is := b.schema(); is != was {
+		t.Errorf("the schema differs afterwards:\n%s\nwas\n%s", is, was)
+	}
+}
+
 // A value that the old type cannot hold is written after the switch, and stops the way back.
 func TestNoWayBack(t *testing.T) {
 	t.Parallel()
