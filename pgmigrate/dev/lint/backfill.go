@@ -19,6 +19,7 @@ type backfills struct {
 	known    bool // there is a folder, or there should be
 	list     []backfillUse
 	required map[string]int32 // by name: the first version that requires it
+	checked  []string         // migrations with a pgmigrate:check
 }
 
 // backfillUse describes what a backfill reads and writes, as far as its statement can be parsed.
@@ -32,6 +33,9 @@ func readBackfills(fsys fs.FS, migrations []pgmigrate.Migration) (*backfills, er
 	for _, m := range slices.Backward(migrations) {
 		for _, name := range m.RequiredBackfills() {
 			b.required[name] = m.Version
+		}
+		if strings.Contains(m.Up, "pgmigrate:check") {
+			b.checked = append(b.checked, m.Up)
 		}
 	}
 	if fsys == nil {
@@ -93,10 +97,13 @@ func (j *judge) needsBackfill(table *relation, column, does string, fills bool) 
 }
 
 // unfilled reports NOT NULL on a column without a default that no backfill fills. It says nothing if
-// the migration has a check or changes rows: then its author has thought of the rows.
+// a migration with a check names the column, or this one changes rows: then its author has thought
+// of the rows.
 func (j *judge) unfilled(table *relation, c column) {
 	if !j.backfills.known || j.direction != pgmigrate.DirectionUp || !c.required() || j.wroteRows ||
-		strings.Contains(j.migration.Up, "pgmigrate:check") ||
+		slices.ContainsFunc(j.backfills.checked, func(sql string) bool {
+			return strings.Contains(sql, table.Name) && strings.Contains(sql, c.Name)
+		}) ||
 		slices.ContainsFunc(j.backfills.list, func(b backfillUse) bool {
 			return b.schema == table.Schema && b.table == table.Name &&
 				(len(b.sets) == 0 || slices.Contains(b.sets, c.Name))

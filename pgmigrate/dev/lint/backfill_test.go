@@ -42,7 +42,7 @@ create trigger sync before insert or update on rows for each row execute functio
 		"other table":         {[]string{add, gate + "select 1;", allow + "alter table other drop column b;"}, nil},
 		"filled again later":  {[]string{add, notNull, valid, set, gate + "select 1;"}, nil},
 		"nothing fills it":    {[]string{add + gate + "select 1;", notNullC, validC, setC}, []string{"5 not-null-unfilled"}},
-		"checked":             {[]string{add + gate + "select 1;", notNullC, validC, "-- pgmigrate:check none\nselect 1 from rows where c is null;\n" + setC}, nil},
+		"checked":             {[]string{add + gate + "select 1;", notNullC, "-- pgmigrate:check none\nselect 1 from rows where c is null;\n" + validC, setC}, nil},
 		"filled here":         {[]string{add + gate + "select 1;", notNullC, validC, "update rows set c = 1 where c is null;" + setC}, nil},
 		"has a default":       {[]string{add + gate + "select 1;", notNullC + "alter table rows alter c set default 1;", validC, setC}, nil},
 		"no file":             {[]string{"-- pgmigrate:requires-backfill rows_c\nselect 1;"}, []string{"2 backfill-missing"}},
