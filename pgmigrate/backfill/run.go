@@ -300,7 +300,6 @@ var errPaused = errors.New("paused")
 // waitForResume returns when the backfill is no longer paused.
 func (w *worker) waitForResume(ctx context.Context) error {
 	w.log.Info("paused")
-	w.load.waiting = "" // the row no longer says it
 	for {
 		rec, err := w.read(ctx, w.conn, w.backfill, "", 0)
 		if err != nil {

@@ -68,8 +68,12 @@ func (w *worker) waitForLoad(ctx context.Context) error {
 		}
 		// A person who pauses or cancels is heard now, not when the load has gone.
 		rec, err := w.read(ctx, w.conn, w.backfill, "", 0)
-		if err != nil || rec.State != StateStarted {
+		if err != nil {
 			return err
+		}
+		w.load.waiting = rec.Waiting // a pause, or another worker, may have removed it
+		if rec.State != StateStarted {
+			return nil
 		}
 	}
 }
