@@ -63,17 +63,17 @@ func (o *observer) acquireError(c *acquireContext, ownDeadline bool) *AcquireErr
 }
 
 func (e *AcquireError) Error() string {
-	deadline, cause := "", "the pool is busy"
+	deadline, cause := "", ": the pool is busy"
 	remedy := "look for connections held too long or never released, or raise the pool's limit " +
 		"(DATABASE_POOL_MAX_CONNS)"
 	if e.OwnDeadline {
 		deadline = " (the caller's deadline)"
 	}
 	if e.notAnswering {
-		cause, remedy = "the server does not answer", "check that the database is up and reachable"
+		cause, remedy = ": the server does not answer", "check that the database is up and reachable"
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "acquire: no connection within %s%s: %s (limit %d, total %d, in use %d, idle %d, "+
+	fmt.Fprintf(&text, "acquire: no connection within %s%s%s (limit %d, total %d, in use %d, idle %d, "+
 		"constructing %d, waiting %d): %s", e.Waited.Round(time.Millisecond), deadline, cause,
 		e.Max, e.Total, e.InUse, e.Idle, e.Constructing, e.Waiting, remedy)
 	writeHolders(&text, "; held longest: ", e.Oldest)

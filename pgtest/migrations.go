@@ -60,8 +60,8 @@ func nearestMigrations(here string) (dir string, migrations fs.FS, err error) {
 		return "", nil, fmt.Errorf("no go.mod or go.work in %s or above: name the migrations with "+
 			"pgtest.Migrations", here)
 	}
-	return "", nil, fmt.Errorf("no migrations (*.sql) in %q: put them there, or name them with "+
-		"pgtest.Migrations", tried)
+	return "", nil, fmt.Errorf("no migrations (*.sql) in %q"+
+		": put them there, or name them with pgtest.Migrations", tried)
 }
 
 // sqlFiles returns a folder, or nil if it has no SQL files.
