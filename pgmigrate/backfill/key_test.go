@@ -103,7 +103,8 @@ func TestKeys(t *testing.T) {
 			b.run(r, "count")
 			rows := ask[int](b, "select count(*) from rows")
 			b.wantOnce(rows)
-			if s := status(t, r); s.State != backfill.StateDone || s.Rows != int64(rows) || s.Total != s.Rows || s.Batches < 2 {
+			s := status(t, r)
+			if s.State != backfill.StateDone || s.Rows != int64(rows) || s.Total != s.Rows || s.Batches < 2 {
 				t.Errorf("%+v", s)
 			}
 			if n := ask[int](b, "select count(*) from pgmigrate.backfill_range"); n != max(1, rows/5000) {

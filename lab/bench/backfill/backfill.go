@@ -122,10 +122,9 @@ func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, 
 			}
 		}
 	}
-	r.Grid(fmt.Sprintf("A column is copied while %d updates a second change random rows; medians of %d rounds, and of ten "+
-		"times as many of 10,000 rows, %s",
-		perSecond, rounds, harness.Cores()), []string{"rows", "way", "rows a second", "longest stall of an update"},
-		cells...)
+	r.Grid(fmt.Sprintf("A column is copied while %d updates a second change random rows; medians of %d rounds, and of "+
+		"ten times as many of 10,000 rows, %s", perSecond, rounds, harness.Cores()),
+		[]string{"rows", "way", "rows a second", "longest stall of an update"}, cells...)
 	return nil
 }
 

@@ -62,9 +62,10 @@ func (p *plan) carry(r *reader, before map[string]string) error {
 			columns := slices.Clone(k.Columns)
 			columns[slices.Index(columns, p.Column)] = p.new[0].name
 			text, ok := strings.CutPrefix(k.Definition, "FOREIGN KEY ("+strings.Join(k.Columns, ", ")+")")
-			fits := p.opts.Kind == Rename || r.run("create temporary table pgmigrate_referred (it "+k.Refers+" primary key); "+
-				"alter table "+r.copy+" add foreign key ("+p.new[0].name+") references pg_temp.pgmigrate_referred; "+
-				"drop table pg_temp.pgmigrate_referred cascade") == nil
+			const referred = "pg_temp.pgmigrate_referred"
+			fits := p.opts.Kind == Rename || r.run("create table "+referred+" (it "+k.Refers+" primary key); "+
+				"alter table "+r.copy+" add foreign key ("+p.new[0].name+") references "+referred+"; "+
+				"drop table "+referred+" cascade") == nil
 			if ok && fits && p.Kind != "p" && !strings.Contains(text, "SET NULL (") &&
 				!strings.Contains(text, "SET DEFAULT (") {
 				c.definition = "FOREIGN KEY (" + strings.Join(columns, ", ") + ")" + text
