@@ -21,8 +21,8 @@ var process = shared{turn: make(chan struct{}, 1)}
 // options of the call that connects count. Later calls' options have no effect.
 //
 // Calls that come while another one connects wait for it and share its result; each of them stops
-// waiting when its own ctx ends. If the ctx of the call that connects ends, the next one connects. A
-// failed attempt is forgotten: the next call reads the environment and tries again. After
+// waiting when its own ctx ends. If the ctx of the call that connects ends, the next one connects.
+// A failed attempt is forgotten: the next call reads the environment and tries again. After
 // [Shutdown] of the pool, and after its Close has returned, the next call connects again. Default
 // is safe for concurrent use.
 func Default(ctx context.Context, opts ...Option) (*pgxpool.Pool, error) {

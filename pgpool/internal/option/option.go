@@ -38,8 +38,8 @@ type Settings struct {
 }
 
 // FromConfig takes over what an operator set for the connections of conn, which cfg made. It goes
-// before options, which override it. A server limit that nobody set is taken out of conn: it becomes
-// a default, which does not overrule the role's.
+// before options, which override it. A server limit that nobody set is taken out of conn: it
+// becomes a default, which does not overrule the role's.
 func FromConfig(cfg pgconfig.Config, conn *pgx.ConnConfig) func(*Settings) {
 	for i, name := range dial.Limits {
 		if !cfg.IsSet(limitVariables[i]) {

@@ -8,8 +8,8 @@ import (
 	"github.com/page-builder/persistence/pgtest/pgserver/fault"
 )
 
-// PasswordServer starts a server that asks this role for a password, and returns a function that makes the
-// URL with any password. The server ends with the test.
+// PasswordServer starts a server that asks this role for a password, and returns a function that
+// makes the URL with any password. The server ends with the test.
 func PasswordServer(t fault.TB, role, password string) func(password string) string {
 	t.Helper()
 	server := fault.NewServer(t, fault.ServerOptions{TCP: true})
