@@ -65,7 +65,8 @@ type Options struct {
 	// Defaults to 1.
 	Workers int
 
-	// Target is how long a batch should take. The number of rows adapts to it.
+	// Target is how long a batch should take, without the round trips to the server. The number of
+	// rows adapts to it.
 	//
 	// Defaults to 100 ms.
 	Target time.Duration

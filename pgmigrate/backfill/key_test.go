@@ -17,7 +17,7 @@ func TestKeys(t *testing.T) {
 		"execute format('alter database %I set bytea_output = escape', current_database()); "+
 		"execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$")
 	const (
-		fill = " from generate_series(1, 2000) i"
+		fill = " from generate_series(1, 500) i"
 		many = " from generate_series(1, 10000) i" // two ranges
 	)
 	for name, c := range map[string]struct{ create, key, where string }{
