@@ -80,7 +80,8 @@ func TestRowLockNamesTable(t *testing.T) {
 			t.Fatal(err)
 		}
 		reason := ""
-		m := migrator(t, b, files("1_a.sql", marker+"update pages set id = 2;"), pgmigrate.WithLockTimeout(20*time.Millisecond),
+		folder := files("1_a.sql", marker+"update pages set id = 2;")
+		m := migrator(t, b, folder, pgmigrate.WithLockTimeout(20*time.Millisecond),
 			pgmigrate.WithProgress(func(e pgmigrate.Event) {
 				if e.Kind == pgmigrate.EventRetry {
 					reason = e.Err.Error()

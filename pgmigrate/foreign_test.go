@@ -39,7 +39,10 @@ func TestForeignFilesAreRefused(t *testing.T) {
 			files("V1__a.sql", up, "U1__a.sql", down), files("v1.2__a.sql", up),
 			files("1_a.sql", up, "R__view.sql", up),
 		},
-		"Prisma": {files("0_init/migration.sql", up), files("20260101120000_init/migration.sql", up, "migration_lock.toml", "provider = \"postgresql\"")},
+		"Prisma": {
+			files("0_init/migration.sql", up), files("20260101120000_init/migration.sql", up, "migration_lock.toml",
+				"provider = \"postgresql\""),
+		},
 		"Diesel": {files("2026-01-01-120000_a/up.sql", up, "2026-01-01-120000_a/down.sql", down)},
 	} {
 		for i, folder := range folders {

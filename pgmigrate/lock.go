@@ -83,8 +83,8 @@ type holder struct {
 	application, address string
 }
 
-// readHolder returns nil if no session has the migration lock or the one of a section. A standby does not see the locks of its
-// primary: there it assumes that a session has it.
+// readHolder returns nil if no session holds the migration lock or the lock of a section. A standby
+// does not see the locks of its primary: there it assumes that a session holds one.
 func readHolder(ctx context.Context, conn *pgx.Conn) (*holder, error) {
 	h := &holder{}
 	err := conn.QueryRow(ctx, `

@@ -94,9 +94,12 @@ type converter struct {
 func (c *converter) noteFolders(entries []fs.DirEntry) {
 	for _, e := range entries {
 		below, _ := fs.ReadDir(c.fsys, e.Name()) // an unreadable folder has no migrations
-		named := func(b fs.DirEntry) bool { return foreign.OfName(b.Name()) != "" || numberedFile.MatchString(b.Name()) }
-		if e.IsDir() && slices.ContainsFunc(below, named) {
-			c.note(e.Name(), "the files in this folder are left out: move them to the top, or import them by themselves")
+		isMigration := func(b fs.DirEntry) bool {
+			return foreign.OfName(b.Name()) != "" || numberedFile.MatchString(b.Name())
+		}
+		if e.IsDir() && slices.ContainsFunc(below, isMigration) {
+			c.note(e.Name(), "the files in this folder are left out: move them to the top, or import them "+
+				"by themselves")
 		}
 	}
 }
@@ -205,7 +208,8 @@ func withoutTransaction(sql string) (inner string, ok bool) {
 var (
 	// PostgreSQL refuses these inside a transaction.
 	needsNoTransaction = regexp.MustCompile(`(?is)\A(?:(?:create\s+(?:unique\s+)?|drop\s+)index\s+concurrently|` +
-		`reindex\b.*\bconcurrently|alter\s+table\s.*\sdetach\s.*\sconcurrently|vacuum|create\s+database|drop\s+database|alter\s+system|create\s+tablespace)\b`)
+		`reindex\b.*\bconcurrently|alter\s+table\s.*\sdetach\s.*\sconcurrently|vacuum|` +
+		`create\s+database|drop\s+database|alter\s+system|create\s+tablespace)\b`)
 	templateMark = regexp.MustCompile(`\{\{`)
 )
 

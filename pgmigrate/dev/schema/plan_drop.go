@@ -159,8 +159,7 @@ func (p *planner) stays(o *Object, d node, stays map[string]bool) bool {
 	return owner != nil && owner != o && p.gone.objects[owner.key()] && !p.dropped[owner.key()] && p.goesAlong(x)
 }
 
-// goesAlong reports whether the object is dropped with the table, view or column that it is a part
-// of.
+// goesAlong reports whether the object is dropped together with its table, view or column.
 func (p *planner) goesAlong(o *Object) bool {
 	c := p.from.catalog
 	switch o.Type {
@@ -251,7 +250,7 @@ func (p *planner) sequenceGoes(o *Object) bool {
 	return false
 }
 
-// recreated are the kinds of objects that users notice being recreated.
+// recreated lists the kinds of objects whose recreation users notice.
 var recreated = map[string]bool{
 	"VIEW": true, "MATERIALIZED VIEW": true, "FUNCTION": true, "PROCEDURE": true, "AGGREGATE": true, "TRIGGER": true,
 	"POLICY": true, "RULE": true, "PUBLICATION": true, "PUBLICATION TABLE": true, "FOREIGN TABLE": true,
@@ -307,7 +306,7 @@ var publicationAdd = regexp.MustCompile(
 	`^(ALTER PUBLICATION ` + identifier + `) ADD (TABLE ONLY|TABLES IN SCHEMA) (` + qualified + `)`,
 )
 
-// drop returns the statement that drops the object, and false where there is none.
+// drop returns the statement that drops the object, and false if there is none.
 func (o Object) drop() ([]Statement, bool) {
 	one := func(sql string) ([]Statement, bool) { return []Statement{{SQL: sql}}, true }
 	if o.Drop != "" {

@@ -34,7 +34,7 @@ func (p *planner) create() {
 	}
 }
 
-// comesAfterIndexes are the kinds of entries that pg_dump writes behind indexes and keys.
+// comesAfterIndexes lists the kinds of entries that pg_dump writes after indexes and keys.
 var comesAfterIndexes = map[string]bool{
 	"INDEX ATTACH": true, "STATISTICS": true, "RULE": true, "TRIGGER": true, "FK CONSTRAINT": true,
 	"ROW SECURITY": true,
@@ -82,7 +82,7 @@ func (p *planner) make(o *Object) {
 	}
 }
 
-// comesBack reports whether what a comment or grant is about was dropped and made again.
+// comesBack reports whether the object of a comment or grant was dropped and created again.
 func (p *planner) comesBack(o *Object) bool {
 	for _, key := range o.uses {
 		on := p.to.byKey[key]
@@ -112,7 +112,7 @@ func (p *planner) comesBack(o *Object) bool {
 	return false
 }
 
-// revoked reports whether a grant on a column went with one on its table.
+// revoked reports whether a grant on a column was revoked with one on its table.
 func (p *planner) revoked(o *Object) bool {
 	if o.Type != "ACL" || !strings.HasPrefix(o.Name, "COLUMN ") {
 		return false
@@ -141,7 +141,7 @@ func (p *planner) ofRenamed(o *Object) bool {
 	return slices.ContainsFunc(o.uses, func(key string) bool { return p.renamed[key] })
 }
 
-// makeNew adds the statements for an object that is new, or was dropped to be made again.
+// makeNew adds the statements for an object that is new or was dropped to be created again.
 func (p *planner) makeNew(o, old *Object) {
 	p.pull(o)
 	owner := p.to.ownerOf(o)
@@ -193,7 +193,7 @@ func (p *planner) makeNew(o, old *Object) {
 	}
 }
 
-// parentStays reports whether the partitioned table of a TABLE ATTACH was there all along.
+// parentStays reports whether the partitioned table of a TABLE ATTACH existed before.
 func (p *planner) parentStays(o *Object) bool {
 	m := attaches.FindStringSubmatch(o.SQL[0])
 	for _, key := range o.uses {
@@ -205,7 +205,7 @@ func (p *planner) parentStays(o *Object) bool {
 	return false
 }
 
-// pull makes first what a new object needs and pg_dump writes behind it.
+// pull first creates the objects that a new object needs but pg_dump writes after it.
 func (p *planner) pull(o *Object) {
 	for _, key := range o.uses {
 		x := p.to.byKey[key]

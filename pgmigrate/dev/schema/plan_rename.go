@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// findRenames takes out pairs of indexes and constraints of one table that differ in their names
-// alone.
+// findRenames removes pairs of indexes and constraints of one table that differ only in name.
 func (p *planner) findRenames() {
 	taken := map[string]bool{} // names that the old schema uses for something else
 	for _, r := range p.from.catalog.relations {
@@ -45,8 +44,8 @@ func (p *planner) findRenames() {
 	})
 }
 
-// formOf is an index's or constraint's definition without its name, "" for those that are not
-// renamed.
+// formOf returns the definition of an index or constraint without its name, "" for kinds that are
+// not renamed.
 func (m *model) formOf(o *Object) string {
 	switch o.Type {
 	case "INDEX":

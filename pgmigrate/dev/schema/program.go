@@ -26,8 +26,8 @@ func (e *NoProgramError) Error() string {
 		"into PATH", e.Major, tried)
 }
 
-// findPgDump returns the pg_dump of the version nearest to major that is not older: one that is
-// much newer writes things differently.
+// findPgDump returns the oldest pg_dump that is not older than major. A much newer one writes some
+// objects differently.
 func findPgDump(ctx context.Context, major int) (string, error) {
 	missing := &NoProgramError{Major: major}
 	best, bestVersion := "", 0

@@ -19,7 +19,7 @@ import (
 // Options applies to both sides of a comparison. The zero value compares everything except the
 // tables of tern and pgmigrate.
 type Options struct {
-	// VersionTable and HistorySchema are not compared. Default: pgmigrate's defaults.
+	// VersionTable and HistorySchema are not compared. Defaults to pgmigrate's defaults.
 	VersionTable, HistorySchema string
 
 	// IgnoreRoles are roles that the migrations do not manage. Their grants and the owners among
@@ -99,9 +99,8 @@ type Difference struct {
 // Empty reports whether nothing differs.
 func (d *Difference) Empty() bool { return len(d.Objects) == 0 && len(d.invalid) == 0 }
 
-// Compare reads both databases and returns how from differs from to. It
-// changes neither. An error is returned for a database that cannot be read; a *[NoProgramError] if
-// there is no pg_dump.
+// Compare reads both databases and returns how from differs from to. It changes neither. It returns
+// an error if it cannot read a database, and a *[NoProgramError] if there is no pg_dump.
 func Compare(ctx context.Context, from, to Database, opts Options) (*Difference, error) {
 	d := &Difference{}
 	opts, notes, err := recognize(ctx, from.Config, opts)
@@ -141,7 +140,7 @@ func (d *Difference) readCatalogs(ctx context.Context, from, to Database) (err e
 	return err
 }
 
-// settle restores both schemas from their dumps, and drops changes that are only a matter of form.
+// settle restores both schemas from their dumps and drops changes that differ only in form.
 func (d *Difference) settle(ctx context.Context, opts Options) error {
 	if opts.Scratch == nil || !slices.ContainsFunc(d.Objects, Change.maySettle) {
 		return nil

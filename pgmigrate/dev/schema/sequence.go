@@ -29,7 +29,7 @@ func (t tableChange) identityOf(b *column) *Object {
 
 var nextValue = regexp.MustCompile(`nextval\('((?:[^']|'')*)'::regclass\)`)
 
-// makeDefault sets a default. A sequence that is new goes on behind the rows that are there.
+// makeDefault sets a default. A new sequence continues after the existing rows.
 func (p *planner) makeDefault(o *Object) {
 	p.add(statements(o.SQL)...)
 	b := p.to.defaults[o.oid]
@@ -78,7 +78,7 @@ var (
 	increment = regexp.MustCompile(`INCREMENT BY (-?\d+)`)
 )
 
-// advance lets a new sequence go on behind the values that a column has.
+// advance lets a new sequence continue after the values of a column.
 func (p *planner) advance(o *Object, b *column) {
 	start, step := startWith.FindStringSubmatch(o.SQL[0]), increment.FindStringSubmatch(o.SQL[0])
 	value := "greatest(coalesce(max(" + b.Name + "), 0) + 1, 1)"
@@ -95,7 +95,7 @@ func (p *planner) advance(o *Object, b *column) {
 			"with a value of their own may come into its way."})
 }
 
-// alterSequence sets all options: what a text leaves out has its default.
+// alterSequence sets all options: an option that the text leaves out has its default.
 func (p *planner) alterSequence(c Change) {
 	if m := addIdentity.FindStringSubmatch(c.To.SQL[0]); m != nil {
 		sql := m[1] + " SET GENERATED " + m[4]

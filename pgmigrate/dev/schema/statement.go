@@ -7,14 +7,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Statement is one that changes a schema. SQL has no semicolon at its end.
+// Statement changes a schema. SQL has no semicolon at its end.
 type Statement struct {
 	SQL     string
 	Hazards []Hazard
 	Check   Check // zero if no row can make the statement fail, or no query finds it
 
-	// Backfill gives rows the values without which the statement fails. It has no table if there is
-	// none.
+	// Backfill gives rows the values that the statement requires. Its table is "" if no rows need
+	// values.
 	Backfill Backfill
 
 	object *Object
@@ -85,7 +85,7 @@ var (
 	deletesData = "DELETES_DATA"
 )
 
-// UncheckedBodies is the setting under which a function may come before what its body names.
+// UncheckedBodies is the setting that lets a function come before the objects in its body.
 const UncheckedBodies = "SET check_function_bodies = off"
 
 // HasBody reports whether the statement makes a function whose body the server checks.
@@ -109,7 +109,7 @@ func (s Statement) Validates() bool { return validates.MatchString(s.SQL) }
 // use.
 func (s Statement) AddsEnumValue() bool { return addsEnum.MatchString(s.SQL) }
 
-// DeletesData reports whether data is lost that taking the statement back does not bring back.
+// DeletesData reports whether the statement loses data that undoing it does not restore.
 func (s Statement) DeletesData() bool {
 	for _, h := range s.Hazards {
 		if h.Type == deletesData {

@@ -20,7 +20,7 @@ func (p *planner) touches(o *Object) bool {
 	})
 }
 
-// tableChange is one table on its way.
+// tableChange is a table while it is altered.
 type tableChange struct {
 	*planner
 	from, to *Object
@@ -56,7 +56,7 @@ func (p *planner) alterTable(from, to *Object) {
 	}
 }
 
-// storages are PostgreSQL's words for pg_attribute.attstorage.
+// storages maps pg_attribute.attstorage to PostgreSQL's words.
 var storages = map[string]string{"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 
 func (t tableChange) parentNames(m *model, r *relation) (names []string) {

@@ -12,7 +12,7 @@ func (c *catalog) checkNamed(table uint32, name string) *constraint {
 	return nil
 }
 
-// sameCheck compares without the word that says whether rows were read.
+// sameCheck compares two checks and ignores NOT VALID.
 func sameCheck(a, b *constraint) bool {
 	return strings.TrimSuffix(a.Definition, " NOT VALID") == strings.TrimSuffix(b.Definition, " NOT VALID")
 }
@@ -35,7 +35,7 @@ func (t tableChange) dropChecks() {
 	}
 }
 
-// renamedCheck returns the new check that has the definition of one that is gone.
+// renamedCheck returns the new check with the definition of a check that is gone.
 func (t tableChange) renamedCheck(k *constraint) *constraint {
 	for _, x := range t.planner.to.catalog.checks[t.new.OID] {
 		isNew := t.planner.from.catalog.checkNamed(t.old.OID, x.Name) == nil && !t.checkRenamed[x.OID]
@@ -94,5 +94,5 @@ func (p *planner) makeCheck(o *Object) {
 	p.check("ALTER TABLE "+p.to.catalog.relations[k.Table].Name+" ", k)
 }
 
-// checkGone reports whether a check was dropped and is not there again yet.
+// checkGone reports whether a check was dropped and not yet created again.
 func (p *planner) checkGone(old *Object) bool { return old != nil && p.gone.checks[old.oid] }

@@ -71,8 +71,8 @@ func (t tableChange) addColumn(b *column) {
 
 var volatile = regexp.MustCompile(`\b(nextval|gen_random_uuid|uuid_generate_v\w+|random|clock_timestamp)\(`)
 
-// changeDefault runs after the type has changed. A default that pg_dump writes apart comes at its
-// own place.
+// changeDefault runs after the type has changed. A default that pg_dump writes separately is set in
+// its own place.
 func (t tableChange) changeDefault(a, b *column) {
 	self := node{class: classRelation, oid: t.old.OID, sub: a.Number}
 	if b.Generated != "" || b.Identity != "" && b.Default == "" && a.Default == "" {
@@ -127,8 +127,8 @@ func (t tableChange) parentChangesNotNull(b *column) bool {
 	return false
 }
 
-// requireValues makes a column NOT NULL without a long lock: the check is made for new rows first,
-// then the table is read while others write, and SET NOT NULL believes the check.
+// requireValues makes a column NOT NULL without a long lock. It adds a check for new rows and
+// validates it while others write. Then SET NOT NULL trusts the check.
 func (t tableChange) requireValues(b *column) {
 	// PostgreSQL 18 gives the constraint that SET NOT NULL makes a name that ends in _not_null.
 	ending := "_has_value"
@@ -161,7 +161,7 @@ func (t tableChange) requireValues(b *column) {
 		Statement{SQL: t.alter + "DROP CONSTRAINT " + name})
 }
 
-// backfill needs a primary key that stays as it is.
+// backfill needs a primary key that does not change.
 func (t tableChange) backfill(b *column) Backfill {
 	key := func(c *catalog, table uint32) string {
 		for _, k := range c.constraints {

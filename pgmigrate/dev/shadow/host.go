@@ -18,13 +18,13 @@ import (
 const (
 	// cleanupLimit limits the cleanup, which does not depend on the caller's context.
 	cleanupLimit = 10 * time.Second
-	// createLimit bounds the copy of a template: 20 ms where nothing is flushed, seconds on a
-	// server that is busy.
+	// createLimit limits the copy of a template. It takes 20 ms without flushes, and seconds on a
+	// busy server.
 	createLimit = time.Minute
 	prefix      = "pgmigrate_shadow_"
 )
 
-// host is a server, and a lease on it that shows other processes that this one is alive. It ends
+// host is a server with a lease, which shows other processes that this one is alive. The host ends
 // with its last database.
 type host struct {
 	server *pgserver.Server // nil for a server that the caller named
@@ -95,7 +95,7 @@ func (h *host) connect(ctx context.Context, live identity) error {
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err) // pgx leaves the password out
 	}
-	// Before the first database exists, so that no sweep sees one without it.
+	// Take the lease before the first database exists: a sweep drops databases without one.
 	if h.lease, err = lease.Take(ctx, conn, leaseSpace); err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (h *host) connect(ctx context.Context, live identity) error {
 	})
 }
 
-// leaseSpace is shared by all processes that make shadow databases.
+// leaseSpace is the same for all processes that make shadow databases.
 const leaseSpace = "pgmigrate shadow"
 
 // exec runs a statement on the session of the lease.

@@ -25,9 +25,9 @@ func (i identity) same(other identity) bool {
 var errSame = errors.New("the shadow's address names the live database: name another database or server with " +
 	"--shadow-url or SHADOW_DATABASE_URL")
 
-// askLive returns the live database's identity, without one if there is no live database or it does
-// not answer: the caller who needs it will say so. It refuses a shadow address that is written like
-// the live one.
+// askLive returns the live database's identity. It is empty if there is no live database or it does
+// not answer: a caller that needs it reports that. askLive refuses a shadow address that is written
+// like the live one.
 func askLive(ctx context.Context, opts Options) (identity, error) {
 	if opts.Live == nil {
 		return identity{}, nil

@@ -16,7 +16,7 @@ import (
 // Migrate applies or takes back migrations of the folder until the shadow is at version; 0 is an
 // empty database. A shadow has no rows, so no migration waits for a backfill.
 func (db *DB) Migrate(ctx context.Context, folder fs.FS, version int32) error {
-	// No logs of its own: a shadow is not what the caller is about.
+	// Log nothing: the caller is not interested in the shadow.
 	m, err := pgmigrate.New(db.config, folder,
 		append([]pgmigrate.Option{pgmigrate.WithLogger(nil), pgmigrate.WithoutBackfills()}, db.opts.Migrate...)...)
 	if err != nil {
@@ -48,7 +48,7 @@ func (db *DB) Exec(ctx context.Context, sql string) error {
 	})
 }
 
-// PostgreSQL's words, in English: a throw-away server has no other language.
+// PostgreSQL's message in English: a throwaway server has no other language.
 var missingRole = regexp.MustCompile(`^role "(.+)" does not exist$`)
 
 // withRoles repeats fn while it fails only because a role does not exist. It creates that role
@@ -72,7 +72,7 @@ func (db *DB) withRoles(ctx context.Context, fn func() error) error {
 	}
 }
 
-// hint says what to do about errors that a shadow has and the live database has not.
+// hint says what to do about errors that happen on a shadow but not on the live database.
 func (db *DB) hint(err error) string {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {

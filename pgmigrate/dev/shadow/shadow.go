@@ -24,10 +24,10 @@ import (
 // Options says what a shadow holds and where it lives. The zero value is an empty database on a
 // throwaway server.
 type Options struct {
-	// Migrations is the folder to apply. Default: none, an empty database.
+	// Migrations is the folder to apply. Defaults to none: an empty database.
 	Migrations fs.FS
 
-	// Version is how far to apply it. Default: to its end.
+	// Version is the last version to apply. Defaults to the folder's last.
 	Version int32
 
 	// Migrate are the options of the migrator, such as the version table's name and template data.

@@ -28,7 +28,8 @@ var (
 	dropIndex = regexp.MustCompile(`(?is)\Adrop\s+index\s+concurrently\s+(if\s+exists\s+)?(` + identifier +
 		`(?:\s*\.\s*` + identifier + `)?)`)
 	// The second run does nothing.
-	idempotent = regexp.MustCompile(`(?is)\A(?:set|reset|analyze|vacuum|reindex|cluster)\b|\Adrop\s+[a-z ]+\s+if\s+exists\s|` +
+	idempotent = regexp.MustCompile(`(?is)\A(?:set|reset|analyze|vacuum|reindex|cluster)\b|` +
+		`\Adrop\s+[a-z ]+\s+if\s+exists\s|` +
 		`\Acreate\s+(?:table|schema|sequence|extension|(?:unique\s+)?index)\s+if\s+not\s+exists\s|` +
 		`\Aalter\s+type\s.*\sadd\s+value\s+if\s+not\s+exists\s`)
 	// These commit more than once, or wait for the transactions of others.

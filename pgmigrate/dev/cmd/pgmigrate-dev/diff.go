@@ -122,7 +122,7 @@ func writeBoth(dir string, files []diff.File, backfillDir string, backfills []di
 	return err
 }
 
-// defaultSchema is beside the folder and not in it, where it would look like a migration.
+// defaultSchema returns a path next to the folder. Inside it the file would look like a migration.
 func defaultSchema(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		return filepath.Join(filepath.Dir(abs), "schema.sql")
@@ -132,7 +132,7 @@ func defaultSchema(dir string) string {
 
 var notInName = regexp.MustCompile(`[^\p{Ll}\p{Nd}]+`)
 
-// migrationName makes add_page_titles of "Add page titles!", as pgmigrate new does.
+// migrationName turns "Add page titles!" into add_page_titles, as pgmigrate new does.
 func migrationName(name string) (string, error) {
 	made := strings.Trim(notInName.ReplaceAllString(strings.ToLower(name), "_"), "_")
 	if made == "" {

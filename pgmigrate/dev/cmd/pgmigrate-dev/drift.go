@@ -12,7 +12,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/dev/shadow"
 )
 
-// schemaFlags are the flags of commands that compare schemas.
+// schemaFlags holds the flags of commands that compare schemas.
 type schemaFlags struct {
 	shadow        string
 	extensions    []string
@@ -22,7 +22,7 @@ type schemaFlags struct {
 	ignoreTables  []string
 }
 
-// databaseFlags adds the flags about what pgmigrate keeps in a database.
+// databaseFlags adds the flags about pgmigrate's own tables.
 func (f *schemaFlags) databaseFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.versionTable, "version-table", pgmigrate.DefaultVersionTable,
 		"table that holds the version")

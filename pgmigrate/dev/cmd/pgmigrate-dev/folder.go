@@ -20,7 +20,7 @@ func (a *app) folder() (string, error) {
 	return dir, nil
 }
 
-// repeatable returns the folder of repeatable migrations beside dir, or nil.
+// repeatable returns the folder of repeatable migrations next to dir, or nil.
 func (a *app) repeatable(dir string) (fs.FS, error) {
 	path, err := folder.Repeatable("", dir)
 	if err != nil || path == "" {
@@ -29,8 +29,7 @@ func (a *app) repeatable(dir string) (fs.FS, error) {
 	return os.DirFS(path), nil
 }
 
-// backfills returns the folder of backfills: path, or that beside dir, or an empty one if there is
-// none.
+// backfills returns the folder of backfills: path, or the one next to dir, or an empty one.
 func (a *app) backfills(path, dir string) (fs.FS, error) {
 	named := path != ""
 	if !named {

@@ -141,8 +141,8 @@ func (a *app) runLint(ctx context.Context, f *lintFlags, args []string, since bo
 	return nil
 }
 
-// named returns the versions of the files or numbers on the command line. Paths are what a hook or
-// an editor passes: only the name counts.
+// named returns the versions of the files or numbers on the command line. Hooks and editors pass
+// paths: only the file's name counts.
 func named(migrations []pgmigrate.Migration, args []string) ([]int32, error) {
 	var versions []int32
 	for _, arg := range args {
@@ -184,7 +184,7 @@ func above(migrations []pgmigrate.Migration, version int32) []int32 {
 	return versions
 }
 
-// pending asks the database. Its session is read-only.
+// pending asks the database for its pending migrations, in a read-only session.
 func (a *app) pending(
 	ctx context.Context, live *pgx.ConnConfig, dir string, data map[string]any, migrations []pgmigrate.Migration,
 ) ([]int32, error) {
@@ -200,7 +200,7 @@ func (a *app) pending(
 	return above(migrations, status.Version), nil
 }
 
-// relative shortens the folder to what a reader, and GitHub, expects from where the command runs.
+// relative returns the folder relative to the working directory, as readers and GitHub expect.
 func relative(dir string) string {
 	wd, err := os.Getwd()
 	if err != nil {

@@ -1,11 +1,11 @@
-// Command pgmigrate-dev is the half of pgmigrate that developers and CI use, and that no service
-// needs: it judges migrations, and compares databases with them.
+// Command pgmigrate-dev is the part of pgmigrate for developers and CI. It lints migrations and
+// compares databases with them.
 //
 //	go get -tool github.com/page-builder/persistence/pgmigrate/dev/cmd/pgmigrate-dev
 //	go tool pgmigrate-dev lint
 //
-// Exit codes: 0 nothing was found; 1 something was found, or the work failed; 2 the command line,
-// the configuration or the folder is wrong.
+// Exit codes: 0 nothing was found; 1 something was found, or the command failed; 2 the command
+// line, the configuration or the folder is wrong.
 package main
 
 import (

@@ -63,7 +63,7 @@ schema.sql: pg_dump's, without owners, the version table and the history. The da
 	return cmd
 }
 
-// replaceFile writes the whole file or leaves the old one.
+// replaceFile replaces the file as a whole. After an error the old one remains.
 func replaceFile(path string, content []byte) error {
 	mode := fs.FileMode(0o644)
 	if fi, err := os.Stat(path); err == nil {
