@@ -224,3 +224,43 @@ func TestBuildOfAnotherRole(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A build that loses a deadlock against the application is tried again.
+func TestBuildLosesDeadlock(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, "create table a (id int)")
+	app, err := b.connect(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.Exec(t.Context(), "set local deadlock_timeout = '1h'; insert into a values (1)"); err != nil {
+		t.Fatal(err)
+	}
+	b.config.RuntimeParams["deadlock_timeout"] = "4s" // the build looks for a deadlock only once
+	m := migrator(t, b, files("1_a.sql", noTx+"create index concurrently a_id on a (id);"))
+	type outcome struct {
+		result pgmigrate.Result
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		r, err := m.Up(t.Context())
+		done <- outcome{r, err}
+	}()
+	b.until(t, "select exists (select from pg_stat_progress_create_index p join pg_database d on d.oid = p.datid "+
+		"where d.datname = current_database() and phase like 'waiting%')")
+	if _, err := app.Exec(t.Context(), "lock table a in share update exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o := <-done
+	if o.err != nil || len(o.result.Steps) != 1 || o.result.Steps[0].Tries < 2 {
+		t.Errorf("%+v, %v", o.result, o.err)
+	}
+	if !ask[bool](t, b, "select indisvalid from pg_index where indexrelid = 'a_id'::regclass") {
+		t.Error("the index is not valid")
+	}
+}

@@ -72,8 +72,8 @@ func (r *run) runScripts(
 			}
 			var rest []string
 			if n == len(scripts)-1 {
-				// DISCARD TEMP refuses tables that have deferred triggers to fire. Constraints stay
-				// immediate to the end of the transaction, so only the last file may be checked here.
+				// DISCARD TEMP refuses tables with deferred triggers to fire. Constraints stay
+				// immediate to the end of the transaction: only the last file may be checked.
 				rest = append(rest, "set constraints all immediate")
 			}
 			record := fmt.Sprintf(`insert into %[1]s.%[2]s (version_table, path, checksum, client)

@@ -120,7 +120,7 @@ func (r *run) runStatement(ctx context.Context, notes *pgx.Conn, s *step) error 
 		}
 		return exec(ctx, conn, sql)
 	}
-	// A build loses a deadlock against another build on the same table, and leaves an invalid index.
+	// A build may lose a deadlock against another on the same table, and leaves an invalid index.
 	if class.Atomic || class.Builds() {
 		err = r.retry(ctx, attempt)
 	} else {
