@@ -84,6 +84,7 @@ func TestReplicaStaysInUseWithoutItsHealthConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close(context.Background())
+	spoiled := 0
 	for range 5 {
 		eventually(t, func() bool { // the connection is made again after the last one
 			var ended int
@@ -96,12 +97,17 @@ func TestReplicaStaysInUseWithoutItsHealthConnection(t *testing.T) {
 			return ended > 0
 		}, func() any { return "no session to end" })
 		for began := time.Now(); time.Since(began) < 300*time.Millisecond; time.Sleep(time.Millisecond) { // polls
-			if c.Reader(t.Context()) == c.Primary() {
-				t.Fatal("the replica is out of use")
+			if c.Reader(t.Context()) != c.Primary() {
+				continue
 			}
+			if !strings.Contains(log.String(), "category=timeout") {
+				t.Fatalf("the replica is out of use:\n%s", &log)
+			}
+			spoiled++ // on a busy machine a look may take more than 2 s
+			used(t, c, a.SocketDir())
 		}
 	}
-	if strings.Contains(log.String(), "replica is not read from") {
+	if spoiled == 0 && strings.Contains(log.String(), "replica is not read from") || spoiled >= 5 {
 		t.Errorf("the replica was left:\n%s", &log)
 	}
 }
