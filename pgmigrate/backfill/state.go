@@ -258,7 +258,7 @@ func (r *Runner) changeRecord(ctx context.Context, tx pgx.Tx, b *Backfill, to St
 		return &StateError{Name: b.Name, State: rec.State, Reason: rec.Error}
 	case rec.State == StatePending:
 		return r.insert(ctx, tx, b, to)
-	case to == StateStarted && rec.Batches > 0 && rec.source != b.source():
+	case to == StateStarted && rec.source != b.source():
 		return fmt.Errorf("resume backfill %s: it began with %s, and the file says %s: restart it", b.Name, rec.source,
 			b.source())
 	}
