@@ -240,6 +240,7 @@ func TestLimitsOfRole(t *testing.T) {
 	const sleep = "select pg_sleep(0.3);\n"
 	folder := files("1_pages.sql", firstPages, "2_title.sql", sleep+sleep+thenTitle, "3_index.sql", disableTx+
 		"begin;\n"+sleep+sleep+"commit;\ncreate index concurrently pages_title on pages (title);\n"+sleep)
+	var released sync.WaitGroup
 	pause := pgmigrate.WithProgress(func(e pgmigrate.Event) {
 		if e.Kind != pgmigrate.EventStart {
 			return
@@ -249,12 +250,17 @@ func TestLimitsOfRole(t *testing.T) {
 			if _, err := held.Exec(t.Context(), "select * from schema_version for update"); err != nil {
 				t.Error(err)
 			}
-			time.AfterFunc(time.Second, func() { held.Rollback(context.Background()) })
+			released.Add(1)
+			time.AfterFunc(time.Second, func() {
+				defer released.Done()
+				held.Rollback(context.Background())
+			})
 		}
 	})
 	if r, err := migrator(t, as, folder, pause).Up(t.Context()); err != nil || r.To != 3 {
 		t.Errorf("%+v, %v", r, err)
 	}
+	released.Wait()
 	seeds := files("1.sql", "insert into pages values (1, 'é ' || current_setting('transaction_isolation'))")
 	if _, err := migrator(t, as, folder).Seed(t.Context(), seeds, ""); err != nil {
 		t.Error(err)
