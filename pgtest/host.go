@@ -159,8 +159,8 @@ func (h *host) control(ctx context.Context, fn func(context.Context, *pgx.Conn) 
 	return h.lease.Do(ctx, fn)
 }
 
-// orGone adds [lease.ErrLost] to err if the server has gone: its files were removed, nothing answers
-// at its address, or the session of the lease is dead.
+// orGone adds [lease.ErrLost] to err if the server has gone: its files were removed, nothing
+// answers at its address, or the session of the lease is dead.
 func (h *host) orGone(ctx context.Context, err error) error {
 	var (
 		connect *pgconn.ConnectError

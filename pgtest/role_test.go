@@ -76,8 +76,8 @@ func TestChildChangesItsRole(t *testing.T) {
 	}
 }
 
-// A role that migrations make stays on the server: the error says so for the next template, and what
-// to write instead.
+// A role that migrations make stays on the server: the error says so for the next template, and
+// what to write instead.
 func TestRolesOfMigrations(t *testing.T) {
 	t.Parallel()
 	_, env := ownServer(t)

@@ -132,7 +132,8 @@ func TestRelativePlaces(t *testing.T) {
 	}
 }
 
-// Every client reads the URL of a server in a directory whose name has characters that a URL quotes.
+// Every client reads the URL of a server in a directory whose name has characters that a URL
+// quotes.
 func TestPlacesWithOddNames(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(publicDir(t), "a b+c%20d&é'[*")

@@ -140,7 +140,8 @@ func TestNothingIsLeftAfterKillDuringStart(t *testing.T) {
 	}
 }
 
-// A start that is killed with its watchdog leaves files, and maybe a server, until the next Acquire.
+// A start that is killed with its watchdog leaves files, and maybe a server, until the next
+// Acquire.
 func TestKillOfAStartAndItsWatchdog(t *testing.T) {
 	t.Parallel()
 	dir, cache := shortTempDir(t), warmCache(t)

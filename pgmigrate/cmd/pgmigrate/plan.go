@@ -46,8 +46,8 @@ after the word PASSWORD and in connection strings; it shows other values from te
 }
 
 var (
-	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…', or JSON. If the value is quoted, the rest
-	// of the string is masked.
+	// CREATE SUBSCRIPTION … CONNECTION 'host=… password=…', or JSON. If the value is quoted, the
+	// rest of the string is masked.
 	passwordSetting = regexp.MustCompile(`(?is)\b(\w*passw\w*(?:\s*=|"\s*:)\s*)(?:['"\\].*|[^\s'&]+)`)
 	// A password may contain an @: it ends at the last one.
 	passwordInURL = regexp.MustCompile(`(?i)(://[^\s:/@']*:)[^\s']*@`)

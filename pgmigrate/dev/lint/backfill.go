@@ -96,9 +96,9 @@ func (j *judge) needsBackfill(table *relation, column, does string, fills bool) 
 	}
 }
 
-// unfilled reports NOT NULL on a column without a default that no backfill fills. It says nothing if
-// a migration with a check names the column, or this one changes rows: then its author has thought
-// of the rows.
+// unfilled reports NOT NULL on a column without a default that no backfill fills. It says nothing
+// if a migration with a check names the column, or this one changes rows: then its author has
+// thought of the rows.
 func (j *judge) unfilled(table *relation, c column) {
 	if !j.backfills.known || j.direction != pgmigrate.DirectionUp || !c.required() || j.wroteRows ||
 		slices.ContainsFunc(j.backfills.checked, func(sql string) bool {

@@ -165,7 +165,8 @@ func TestDelay(t *testing.T) {
 			_, p := through(t, fault.Options{})
 			conn := connect(t, p.URL())
 			p.Delay(tt.direction, delay)
-			// Of many pieces the last one is as late as the first: 8 MB would take a minute one by one.
+			// Of many pieces the last one is as late as the first: 8 MB would take a minute if each
+			// waited for the one before.
 			for _, sql := range []string{"select 1", "select repeat('x', 100000) from generate_series(1, 80)"} {
 				if took := timed(t, conn, sql); took < tt.least || took > patience {
 					t.Errorf("%s took %s, want %s", sql, took, tt.least)
