@@ -3,9 +3,10 @@
 //
 //	mutants -gremlins=PATH MODULE[=GOAL]...
 //
-// MODULE is a folder with a go.mod, GOAL a percentage. The score is the share of the faults that a
-// test notices, of all faults in statements, tested or not. A fault that does not compile does not
-// count, and one that never ends is noticed. mutants lists the faults that no test notices.
+// MODULE is a folder with a go.mod, GOAL a percentage. The score is the share of the tried faults
+// that a test notices; one that never ends is noticed. gremlins does not try a fault in a statement
+// that no test reaches, which mage cover finds, nor in the condition of a case, of which it cannot
+// tell. mutants counts those, and lists the faults that no test notices.
 //
 // The module's tests run once for each fault, so a module with a slow suite takes hours.
 //
@@ -58,7 +59,7 @@ func run(ctx context.Context, gremlins string, modules []string, out io.Writer) 
 		if err != nil {
 			return below, fmt.Errorf("%s: %w", dir, err)
 		}
-		noticed, all, left := result.score()
+		noticed, all, untried, left := result.score()
 		verdict := ""
 		if float64(noticed)*100 < goal*float64(all) {
 			below++
@@ -68,7 +69,8 @@ func run(ctx context.Context, gremlins string, modules []string, out io.Writer) 
 		if all > 0 { // round down, so that 100.0 % means all of them
 			share = float64(noticed*1000/all) / 10
 		}
-		fmt.Fprintf(out, "%-18s %5.1f %%  goal %g %%  %d of %d faults noticed%s\n", dir, share, goal, noticed, all, verdict)
+		fmt.Fprintf(out, "%-18s %5.1f %%  goal %g %%  %d of %d faults noticed, %d not tried%s\n", dir, share, goal,
+			noticed, all, untried, verdict)
 		for _, line := range left {
 			fmt.Fprintln(out, "    "+line)
 		}
@@ -89,22 +91,25 @@ type results struct {
 	} `json:"files"`
 }
 
-// score counts the faults that a test notices and all faults, and describes the others.
-func (r results) score() (noticed, all int, left []string) {
+// score counts the faults that a test notices, all that were tried and those that were not, and
+// describes the ones that no test notices.
+func (r results) score() (noticed, all, untried int, left []string) {
 	for _, file := range r.Files {
 		for _, fault := range file.Faults {
 			switch fault.Status {
 			case "KILLED", "TIMED OUT":
 				noticed++
 				all++
-			case "LIVED", "NOT COVERED":
+			case "LIVED":
 				all++
-				left = append(left, fmt.Sprintf("%s:%d:%d %s %s", file.Name, fault.Line, fault.Column,
-					strings.ToLower(fault.Type), strings.ToLower(fault.Status)))
+				left = append(left, fmt.Sprintf("%s:%d:%d %s", file.Name, fault.Line, fault.Column,
+					strings.ToLower(fault.Type)))
+			case "NOT COVERED":
+				untried++
 			}
 		}
 	}
-	return noticed, all, left
+	return noticed, all, untried, left
 }
 
 // unleash runs gremlins on a copy of the module. gremlins copies the module to a folder of its own,

@@ -13,7 +13,7 @@ import (
 // faults: x < 0 as x <= 0 lives.
 var files = map[string]string{
 	"m/go.mod": "module example.com/m\n\ngo 1.25.0\n\nrequire example.com/n v0.1.0\n\nreplace example.com/n => ../n\n",
-	"m/m.go":   "package m\n\nfunc Negative(x int) bool { return x < 0 }\n",
+	"m/m.go":   "package m\n\nfunc Negative(x int) bool { return x < 0 }\n\nfunc Same(x, y int) bool { return x == y }\n",
 	"m/m_test.go": "package m\n\nimport (\n\t\"testing\"\n\n\t\"example.com/n\"\n)\n\n" +
 		"func Test(t *testing.T) {\n\tif Negative(n.One) {\n\t\tt.Fatal(\"1 is negative\")\n\t}\n}\n",
 	"n/go.mod": "module example.com/n\n\ngo 1.25.0\n",
@@ -36,9 +36,9 @@ func TestRun(t *testing.T) {
 	module := filepath.Join(dir, "m")
 	var out bytes.Buffer
 	below, err := run(t.Context(), gremlins, []string{module + "=50", module + "=50.1"}, &out)
-	const lived = "    m.go:3:38 conditionals_boundary lived\n"
-	want := module + "  50.0 %  goal 50 %  1 of 2 faults noticed\n" + lived +
-		module + "  50.0 %  goal 50.1 %  1 of 2 faults noticed  BELOW\n" + lived
+	const lived = "    m.go:3:38 conditionals_boundary\n"
+	want := module + "  50.0 %  goal 50 %  1 of 2 faults noticed, 1 not tried\n" + lived +
+		module + "  50.0 %  goal 50.1 %  1 of 2 faults noticed, 1 not tried  BELOW\n" + lived
 	if err != nil || below != 1 || out.String() != want {
 		t.Errorf("%d below, %v; it printed\n%swant\n%s", below, err, &out, want)
 	}
