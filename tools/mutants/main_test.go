@@ -13,7 +13,8 @@ import (
 // faults: x < 0 as x <= 0 lives.
 var files = map[string]string{
 	"m/go.mod": "module example.com/m\n\ngo 1.25.0\n\nrequire example.com/n v0.1.0\n\nreplace example.com/n => ../n\n",
-	"m/m.go":   "package m\n\nfunc Negative(x int) bool { return x < 0 }\n\nfunc Same(x, y int) bool { return x == y }\n",
+	"m/m.go": "package m\n\nfunc Negative(x int) bool { return x < 0 }\n\n" +
+		"func Same(x, y int) bool { return x == y }\n",
 	"m/m_test.go": "package m\n\nimport (\n\t\"testing\"\n\n\t\"example.com/n\"\n)\n\n" +
 		"func Test(t *testing.T) {\n\tif Negative(n.One) {\n\t\tt.Fatal(\"1 is negative\")\n\t}\n}\n",
 	"n/go.mod": "module example.com/n\n\ngo 1.25.0\n",
