@@ -118,7 +118,7 @@ func coverGoal(module string) string {
 }
 
 // Mutants puts small faults into a module's code, one after the other, and prints how many make its
-// tests fail. It judges pgerr, pgconfig and pgquery, or only -module=pgtx. This takes an hour.
+// tests fail. It judges pgerr, pgconfig and pgquery, or only -module=pgtx. This takes hours.
 func (Cover) Mutants(module *string) error {
 	gremlins, err := tool("gremlins")
 	if err != nil {

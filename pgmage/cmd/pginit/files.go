@@ -117,17 +117,15 @@ func (p *plan) find(g group, own []file) string {
 		}
 	}
 	for _, pattern := range g.taken {
-		found, _ := filepath.Glob(filepath.Join(p.dir, filepath.FromSlash(pattern)))
+		module := os.DirFS(p.dir)
+		found, _ := fs.Glob(module, pattern)
 		for _, name := range found {
-			text, _ := os.ReadFile(name) // a folder has none
-			rel, err := filepath.Rel(p.dir, name)
-			if err != nil || slices.ContainsFunc(own, func(f file) bool {
-				return f.name == filepath.ToSlash(rel) && f.text == string(text)
-			}) {
+			text, _ := fs.ReadFile(module, name) // a folder has none
+			if slices.ContainsFunc(own, func(f file) bool { return f.name == name && f.text == string(text) }) {
 				continue
 			}
 			if !strings.HasSuffix(pattern, "*.go") || isMagefile(text) == g.mage {
-				return filepath.ToSlash(rel)
+				return name
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,13 +35,14 @@ func siblings(dir string) (found []sibling, err error) {
 		return nil, err
 	}
 	versions := map[string]string{}
+	checkout := os.DirFS(dir)
 	for _, pattern := range []string{"pg*/go.mod", "pg*/*/go.mod"} {
-		manifests, err := filepath.Glob(filepath.Join(dir, pattern))
+		manifests, err := fs.Glob(checkout, pattern)
 		if err != nil {
 			return nil, err
 		}
 		for _, manifest := range manifests {
-			text, err := os.ReadFile(manifest)
+			text, err := fs.ReadFile(checkout, manifest)
 			if err != nil {
 				return nil, err
 			}
@@ -50,7 +52,7 @@ func siblings(dir string) (found []sibling, err error) {
 					versions[fields[0]] = max(versions[fields[0]], fields[1])
 				}
 			}
-			found = append(found, sibling{path: modulePath(text), dir: filepath.Dir(manifest)})
+			found = append(found, sibling{path: modulePath(text), dir: filepath.Join(dir, filepath.Dir(manifest))})
 		}
 	}
 	found = slices.DeleteFunc(found, func(s sibling) bool { return !strings.HasPrefix(s.path, kit) })
@@ -182,7 +184,7 @@ func (p *plan) addCommands(minimal bool) {
 	if minimal {
 		return
 	}
-	if goFiles, _ := filepath.Glob(filepath.Join(p.dir, "tools", "*.go")); len(goFiles) > 0 &&
+	if goFiles, _ := fs.Glob(os.DirFS(p.dir), "tools/*.go"); len(goFiles) > 0 &&
 		!exists(filepath.Join(p.dir, "tools", "go.mod")) {
 		p.skipped = append(p.skipped, "tools/go.mod: tools is a package; add the heavy tools with go get -tool")
 		return

@@ -20,8 +20,8 @@ var all = []string{
 
 func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "shop")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir := filepath.Join(t.TempDir(), "[odd", "shop")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range files {

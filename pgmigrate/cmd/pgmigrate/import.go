@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -63,7 +64,7 @@ func writeNew(dir string, files []importer.File) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
-	there, err := filepath.Glob(filepath.Join(dir, "*.sql"))
+	there, err := fs.Glob(os.DirFS(dir), "*.sql")
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
