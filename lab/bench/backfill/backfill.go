@@ -54,10 +54,11 @@ func runWith(ctx context.Context, r *harness.Report, rounds int, sizes []int) er
 	if err != nil {
 		return err
 	}
-	if err := lag(ctx, r, sizes[0]); err != nil {
+	lasting := sizes[min(1, len(sizes)-1)] // the smallest is copied before a standby lags
+	if err := lag(ctx, r, lasting); err != nil {
 		return err
 	}
-	return kill(ctx, r, sizes[0])
+	return kill(ctx, r, lasting)
 }
 
 // speeds prints rows a second and the longest stall of an update.
@@ -78,7 +79,11 @@ func speeds(ctx context.Context, r *harness.Report, conn *pgx.Conn, rounds int, 
 		{"loop without pauses", 100_000, func(ctx context.Context) error { return loop(ctx, conn, 0) }},
 	}
 	for _, workers := range []int{1, 2, 4} {
-		ways = append(ways, way{fmt.Sprintf("backfill, %d workers", workers), 0, func(ctx context.Context) error {
+		name := "backfill"
+		if workers > 1 {
+			name = fmt.Sprintf("backfill, %d workers", workers)
+		}
+		ways = append(ways, way{name, 0, func(ctx context.Context) error {
 			runner, err := newRunner(conn.Config(), backfill.Options{Workers: workers})
 			if err != nil {
 				return err
