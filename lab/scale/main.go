@@ -53,7 +53,7 @@ func run(args []string, out io.Writer) error {
 	return write(out, a, fleets)
 }
 
-// need is what a fleet of instances needs, including the instances that a deployment adds.
+// need holds the figures of one fleet, including the instances that a deployment adds.
 type need struct {
 	instances int
 	all       int // with the surge

@@ -52,9 +52,9 @@ import (
 
 // Options change what a Runner does. The zero value works.
 type Options struct {
-	// VersionTable and HistorySchema are those of the migrations: see
-	// [pgmigrate.WithVersionTable] and [pgmigrate.WithHistorySchema]. The progress is in the table
-	// backfill of the history schema.
+	// VersionTable and HistorySchema must be the same as for the migrations. See
+	// [pgmigrate.WithVersionTable] and [pgmigrate.WithHistorySchema]. The table backfill in the
+	// history schema records the progress.
 	//
 	// Default to pgmigrate's.
 	VersionTable, HistorySchema string
@@ -65,8 +65,8 @@ type Options struct {
 	// Defaults to 1.
 	Workers int
 
-	// Target is how long a batch should take, without the round trips to the server. The number of
-	// rows adapts to it.
+	// Target is the time that a batch should take, without the round trips to the server. The
+	// number of rows adapts to it.
 	//
 	// Defaults to 100 ms.
 	Target time.Duration
@@ -88,7 +88,8 @@ type Options struct {
 	// Defaults to 64 MiB.
 	MaxLag int64
 
-	// MaxLockWait is how long another session may wait for a lock. Negative means any time.
+	// MaxLockWait is the longest time that another session may wait for a lock while batches run.
+	// Negative means no limit.
 	//
 	// Defaults to 1 s.
 	MaxLockWait time.Duration

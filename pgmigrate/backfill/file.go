@@ -36,7 +36,7 @@ func (b Backfill) Checksum() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// source is what the bounds of ranges belong to.
+// source names the table and key to which the bounds of ranges belong.
 func (b Backfill) source() string { return b.Table + ", key " + strings.Join(b.Key, ",") }
 
 // Check reads and checks the backfills in fsys and returns them by name. Backfills are the files
@@ -213,8 +213,11 @@ var notInBatch = []string{
 	"reset", "discard", "listen",
 }
 
-// strictly matches what ends in the operator < or >.
-var strictly = regexp.MustCompile(`[^-+*/<>=~!@#%^&|?][<>]\s*\z`)
+// An operator < or > before a bound, or behind it. The bound may be the first or last of a row.
+var (
+	strictlyBefore = regexp.MustCompile(`[^-+*/<>=~!@#%^&|?][<>]\s*(?:(?i:row\s*)?\(\s*)?\z`)
+	strictlyBehind = regexp.MustCompile(`\A(?:\s*::\s*[\w.]+)?\s*\)?\s*[<>](?:[^-+*/<>=~!@#%^&|?]|\z)`)
+)
 
 // checkArguments wants all bounds in the batch's statement: without them it would change the whole
 // table with each batch.
@@ -233,7 +236,7 @@ func (p *parser) checkArguments(b *Backfill) error {
 		for l := (sqlscan.Lexer{SQL: p.statements[name]}); l.Next(); {
 			if l.Kind == sqlscan.Number && l.Start == dollar {
 				used[l.Text()] = true
-				if strictly.MatchString(l.SQL[:dollar-1]) {
+				if strictlyBefore.MatchString(l.SQL[:dollar-1]) || strictlyBehind.MatchString(l.SQL[l.End:]) {
 					return p.errorf(0, "the statement leaves out the key $%s, which belongs to its batch alone: write "+
 						"between, or >= and <=", l.Text())
 				}

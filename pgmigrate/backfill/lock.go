@@ -67,3 +67,14 @@ func (w *worker) lock(ctx context.Context) error {
 		}
 	}
 }
+
+// waitForBatches waits for the batches that run. A batch locks its range before it reads the
+// backfill's row: so it has read that as it is now, or its lock is waited for here.
+func (r *Runner) waitForBatches(ctx context.Context, q querier, name string) error {
+	_, err := q.Exec(ctx, "select from "+r.rangeTable()+" where version_table = $1 and name = $2 order by number for "+
+		"update", pgx.QueryExecModeExec, r.opts.VersionTable, name)
+	if err != nil {
+		return fmt.Errorf("wait for the batches that run: %w", err)
+	}
+	return nil
+}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// Ranges are what workers share: at least rowsInRange rows each, as far as the planner knows.
+	// Workers take ranges in turn. Each has at least rowsInRange rows by the planner's estimate.
 	rowsInRange = 5_000
 	mostRanges  = 64
 

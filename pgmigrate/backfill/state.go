@@ -15,7 +15,7 @@ import (
 	"github.com/page-builder/persistence/pgmigrate/internal/session"
 )
 
-// State is where a backfill stands. Whether workers are at it, Status.Workers says.
+// State is where a backfill stands. Status.Workers says whether workers run it.
 type State string
 
 // The states. Only Run makes a backfill started, done or failed.
@@ -229,17 +229,6 @@ func (r *Runner) change(ctx context.Context, name string, to State, from ...Stat
 		}
 		return nil
 	})
-}
-
-// waitForBatches waits for the batches that run. A batch locks its range before it reads the
-// backfill's row: so it has read that as it is now, or its lock is waited for here.
-func (r *Runner) waitForBatches(ctx context.Context, q querier, name string) error {
-	_, err := q.Exec(ctx, "select from "+r.rangeTable()+" where version_table = $1 and name = $2 order by number for "+
-		"update", pgx.QueryExecModeExec, r.opts.VersionTable, name)
-	if err != nil {
-		return fmt.Errorf("wait for the batches that run: %w", err)
-	}
-	return nil
 }
 
 func (r *Runner) changeRecord(ctx context.Context, tx pgx.Tx, b *Backfill, to State, from []State) error {

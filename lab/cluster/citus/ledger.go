@@ -23,7 +23,7 @@ const (
 	sites   = 40
 	opening = 1000
 	clients = 8
-	// outage is how long the worker is down. Clients retry for longer, see options.
+	// outage is the time that the worker is down. The clients' options let them retry for longer.
 	outage = 2 * time.Second
 	// cutEvery says that one of that many COMMITs loses its connection.
 	cutEvery = 2
